@@ -1,0 +1,36 @@
+"""The exceptions that a person can meet, and the nearest names offered for a misspelt one.
+
+A message is one line and says where, what was given, what was wanted and what to do:
+`stage2.unit1: shortcut gives (256, 28, 28), branch gives (128, 28, 28); use a projection shortcut`.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class DeepresError(Exception):
+    """Anything that deepres refuses or gives up; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class InputError(DeepresError, ValueError):
+    """What the user gave is wrong: nothing was changed, and the message names the remedy."""
+
+    exit_code = 2
+
+
+class RunError(DeepresError, RuntimeError):
+    """A run that began rightly could not go on (a loss that is not finite, a disk that filled up)."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], prefix: str = "") -> InputError:
+    """`model 'resnet5': unknown; did you mean resnet50, resnet152?`, or all names where none is near.
+
+    `prefix` stands before `name` and before every name offered (`train.` in `train.epochs`).
+    """
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.6)
+    offered = ", ".join(prefix + other for other in near or names)
+    hint = f"did you mean {offered}?" if near else f"known: {offered}"
+    return InputError(f"{kind} '{prefix}{name}': unknown; {hint}")

@@ -1,0 +1,115 @@
+"""Files that are whole or absent: written under a temporary name, flushed to the disk, renamed."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from deepres.base.errors import InputError, RunError
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write `path` so that a reader, or a crash at any moment, sees the old file or the new one, never a part.
+
+    Raises:
+        RunError: the disk is full.
+        InputError: the place cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with explained(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def folder_atomic(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; on success it is flushed and renamed to `path`, on failure removed.
+
+    An existing `path` is replaced.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with explained(path):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for file in temporary.iterdir():
+                _flush(file)
+            _flush(temporary)
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
+            _flush(path.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    with explained(path), path.open("rb") as file:
+        state = sha256()
+        while block := file.read(1 << 20):
+            state.update(block)
+    return state.hexdigest()
+
+
+def read_text(path: Path, what: str) -> str:
+    """The file as UTF-8 text; `what` names it in the error ("run description").
+
+    Raises:
+        InputError: it is absent, unreadable or not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise InputError(f"{path}: wanted a readable {what}; {_reason(cause)}") from cause
+
+
+def make_folder(path: Path) -> None:
+    """Create `path` and its parents, and prove that a file can be written there.
+
+    Raises:
+        InputError: it cannot be created or written, or a file has its name.
+    """
+    with explained(path):
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe.{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn an operating system's error about `path` into one line that says what to do."""
+    try:
+        yield
+    except OSError as cause:
+        if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(f"{path}: the disk is full; free some space, or choose another place with --output") from cause
+        raise InputError(
+            f"{path}: cannot be used ({_reason(cause)}); choose another place with --output, or mend its permissions"
+        ) from cause
+
+
+def _reason(cause: Exception) -> str:
+    return (cause.strerror or str(cause)) if isinstance(cause, OSError) else str(cause)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,123 @@
+"""Frozen records <-> JSON, unknown fields refused; a variant is an edit by dotted name: `train.epochs=3`."""
+
+import json
+import types
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deepres.base.errors import InputError, unknown
+from deepres.base.files import read_text, write_atomic
+
+
+class Record(BaseModel):
+    """Facts that do not change: checked at construction, equal by value, hashable, written as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="null")
+
+    def replace(self, **changes: object) -> Self:
+        """The same record with some fields changed, checked anew."""
+        return build(type(self), {**dict(self), **changes}, type(self).__name__)
+
+    def to_json(self) -> str:
+        """Indented JSON; `parse` gives an equal record back."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, whole or not at all."""
+        write_atomic(path, self.to_json())
+
+
+R = TypeVar("R", bound=Record)
+
+
+def build(kind: type[R], fields: dict[str, Any], where: str) -> R:
+    """A record from its fields.
+
+    Raises:
+        InputError: a field is unknown, missing or of the wrong kind; one line names the first one.
+    """
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as cause:
+        raise InputError(_one_line(kind, cause, where)) from cause
+
+
+def parse(kind: type[R], text: str, where: str) -> R:
+    """A record from its JSON; `where` names the source in an error."""
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as cause:
+        raise InputError(f"{where}: not JSON (line {cause.lineno}: {cause.msg}); is the file whole?") from cause
+    if not isinstance(fields, dict):
+        raise InputError(f"{where}: wanted a JSON object, given {type(fields).__name__}")
+    return build(kind, fields, where)
+
+
+def load(kind: type[R], path: Path, what: str) -> R:
+    """A record from a JSON file; `what` names it in an error ("run description")."""
+    return parse(kind, read_text(path, what), str(path))
+
+
+def edit(record: R, assignments: Iterable[str]) -> R:
+    """The record after each `dotted.field=value`, the value read by the field's type.
+
+    `none` empties an optional field; a tuple is written `1,2,3`.
+
+    Raises:
+        InputError: no `=`, an unknown field (the nearest are offered), a value of the wrong kind.
+    """
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise InputError(f"--set {assignment}: wanted name=value, such as train.epochs=3")
+        record = _edit(record, name.strip().split("."), text.strip(), name.strip())
+    return record
+
+
+def _edit(record: R, path: list[str], text: str, where: str) -> R:
+    fields = type(record).model_fields
+    first, *rest = path
+    if first not in fields:
+        raise unknown("--set", first, fields, prefix=where.removesuffix(".".join(path)))
+    if not rest:
+        return build(type(record), {**dict(record), first: _value(text, fields[first].annotation)}, where)
+    inner = getattr(record, first)
+    if not isinstance(inner, Record):
+        raise InputError(f"--set {where}: '{first}' is one value ({inner!r}), not a record; write --set {first}=value")
+    return build(type(record), {**dict(record), first: _edit(inner, rest, text, where)}, where)
+
+
+def _value(text: str, annotation: Any) -> Any:
+    kinds = set(_kinds(annotation))
+    if text.lower() in ("none", "null") and type(None) in kinds:
+        return None
+    if tuple in kinds:
+        return tuple(part.strip() for part in text.strip("()[]").split(",") if part.strip())
+    return text
+
+
+def _kinds(annotation: Any) -> Iterable[Any]:
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        for part in get_args(annotation):
+            yield from _kinds(part)
+    elif origin is Annotated:
+        yield from _kinds(get_args(annotation)[0])
+    else:
+        yield origin or annotation
+
+
+def _one_line(kind: type[Record], cause: ValidationError, where: str) -> str:
+    error = cause.errors(include_url=False)[0]
+    names = [str(part) for part in error["loc"]]
+    place = f"{where}: " + (f"{'.'.join(names)}: " if names and names[-1] != where.rsplit(".", 1)[-1] else "")
+    if error["type"] == "extra_forbidden" and len(names) == 1:
+        return str(unknown(f"{where}: field", names[0], kind.model_fields))
+    if error["type"] == "value_error":
+        return place + str(error["ctx"]["error"])
+    if error["type"] == "missing":
+        return place + "missing"
+    return place + f"{error['msg'].lower()}, given {error['input']!r}"

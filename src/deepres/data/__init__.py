@@ -1,0 +1,1 @@
+"""How do images on disk become batches? Sources, decoding, transforms, order, loading."""

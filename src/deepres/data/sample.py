@@ -1,0 +1,98 @@
+"""What flows: a set of labelled images (in memory or as files), and the batches that are drawn from it.
+
+Layout of tensors: N images, C channels, H rows, W columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from deepres.data.decode import decode
+
+
+class Images(Protocol):
+    """N labelled images: `image(i)` is uint8 (C, H, W) RGB or grey, `labels` int64 (N,), `name(i)` a path or an address."""
+
+    classes: tuple[str, ...]
+    labels: Tensor
+
+    def image(self, index: int) -> Tensor:
+        """Image `index`, uint8 (C, H, W); BadImageError where it cannot be read."""
+
+    def name(self, index: int) -> str:
+        """The path, or `set/split/index` for an image that lies in memory."""
+
+    def select(self, indices: Sequence[int]) -> "Images":
+        """The images at `indices`, in that order."""
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayImages:
+    """Images of one size held in memory: `pixels` uint8 (N, C, H, W), `labels` int64 (N,)."""
+
+    pixels: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    address: str  # "digits/train": image 12 is named digits/train/12
+    numbers: tuple[int, ...] | None = None  # each image's number in the set that it was selected from
+
+    def __post_init__(self) -> None:
+        assert self.pixels.dtype == torch.uint8
+        assert self.pixels.dim() == 4
+        assert self.labels.dtype == torch.int64
+        assert len(self.labels) == len(self.pixels)
+
+    def image(self, index: int) -> Tensor:
+        return self.pixels[index]
+
+    def name(self, index: int) -> str:
+        return f"{self.address}/{index if self.numbers is None else self.numbers[index]}"
+
+    def select(self, indices: Sequence[int]) -> "ArrayImages":
+        chosen = torch.as_tensor(list(indices), dtype=torch.int64)
+        numbers = tuple(int(i) if self.numbers is None else self.numbers[i] for i in indices)
+        return ArrayImages(self.pixels[chosen], self.labels[chosen], self.classes, self.address, numbers)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class FileImages:
+    """Images that are decoded when asked for; `channels` is 3 (RGB) or 1 (grey)."""
+
+    paths: tuple[Path, ...]
+    labels: Tensor
+    classes: tuple[str, ...]
+    channels: int = 3
+
+    def image(self, index: int) -> Tensor:
+        return decode(self.paths[index], self.channels)
+
+    def name(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def select(self, indices: Sequence[int]) -> "FileImages":
+        paths = tuple(self.paths[i] for i in indices)
+        return FileImages(paths, self.labels[torch.as_tensor(list(indices), dtype=torch.int64)], self.classes, self.channels)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """`images` float32 (N, C, H, W) normalised; `labels` int64 (N,), or float32 (N, classes) once mixed; `indices` int64 (N,) into the set."""
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
