@@ -39,7 +39,7 @@ def test_an_edit_reads_the_value_by_the_fields_type(assignment: str, expected: O
     ("assignment", "message"),
     [
         ("train.epoch=3", r"--set 'train.epoch': unknown; did you mean train.epochs\?"),
-        ("trian.epochs=3", r"--set 'trian.epochs': unknown"),
+        ("trian.epochs=3", r"--set 'trian': unknown; did you mean train\?"),
         ("train.epochs", "wanted name=value"),
         ("train.epochs=x", "train.epochs: input should be a valid integer.*given 'x'"),
         ("name.x=1", "'name' is one value"),

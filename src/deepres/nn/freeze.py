@@ -1,0 +1,45 @@
+"""Norm statistics as true averages over training images: what the authors of He et al. 2015 released and reported."""
+
+from collections.abc import Iterable
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def average_statistics(network: nn.Module, batches: Iterable[Tensor]) -> int:
+    """Replace each norm's running mean and variance by their plain averages over `batches` (N, C, H, W).
+
+    A running statistic weighs the newest batches most, and holds values from before the last steps; the average gives
+    each batch the same weight under the final parameters. Parameters and training modes stay as they are.
+
+    Returns:
+        The number of batches averaged.
+
+    Raises:
+        ValueError: there were none.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    modes = [(module, module.training) for module in network.modules()]
+    iterator = iter(batches)
+    first = next(iterator, None)
+    if first is None:
+        raise ValueError("no batches to average the norm statistics over; give at least one")
+    count = 0
+    network.eval()
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch: cumulative average
+            norm.train()
+        for images in chain([first], iterator):
+            network(images)
+            count += 1
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        for module, training in modes:
+            module.training = training
+    return count

@@ -1,0 +1,57 @@
+"""Initialisation as one table of rules over a whole network; a tensor without a rule is an error."""
+
+from collections.abc import Callable
+from math import sqrt
+
+import torch
+from torch import Generator, Tensor, nn
+
+from deepres.base.seeds import derive
+
+
+def he_normal(tensor: Tensor, draw: Generator) -> None:
+    """N(0, 2 / n), n the inputs of one output value (He et al. 2015, arXiv 1502.01852, forward case)."""
+    tensor.normal_(0, sqrt(2 / tensor[0].numel()), generator=draw)
+
+
+def ones(tensor: Tensor, draw: Generator) -> None:  # noqa: ARG001
+    """1 everywhere."""
+    tensor.fill_(1)
+
+
+def zeros(tensor: Tensor, draw: Generator) -> None:  # noqa: ARG001
+    """0 everywhere."""
+    tensor.zero_()
+
+
+Rule = Callable[[Tensor, Generator], None]
+
+RULES: dict[tuple[type[nn.Module], str], Rule] = {
+    (nn.Conv2d, "weight"): he_normal,
+    (nn.Conv2d, "bias"): zeros,
+    (nn.Linear, "weight"): he_normal,
+    (nn.Linear, "bias"): zeros,
+    (nn.BatchNorm2d, "weight"): ones,
+    (nn.BatchNorm2d, "bias"): zeros,
+    (nn.BatchNorm2d, "running_mean"): zeros,
+    (nn.BatchNorm2d, "running_var"): ones,
+    (nn.BatchNorm2d, "num_batches_tracked"): zeros,
+}
+
+
+@torch.no_grad()
+def initialise(network: nn.Module, seed: int, rules: dict[tuple[type[nn.Module], str], Rule] = RULES) -> None:
+    """Give every parameter and buffer its first value, on the CPU where it has none yet.
+
+    Each tensor draws from a generator of its own, seeded by `seed` and its dotted name: two networks that share a
+    part (a plain net and its residual twin) begin with the same values there.
+    """
+    if any(tensor.is_meta for tensor in network.state_dict().values()):
+        network.to_empty(device="cpu")
+    for prefix, module in network.named_modules():
+        own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+        for name, tensor in own.items():
+            rule = rules.get((type(module), name))
+            if rule is None:
+                raise AssertionError(f"{prefix}.{name} of {type(module).__name__}: no rule in the initialisation table")
+            rule(tensor, Generator(tensor.device).manual_seed(derive(seed, "init", f"{prefix}.{name}")))

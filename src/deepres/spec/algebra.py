@@ -1,0 +1,211 @@
+"""The two composites, sequence and parallel, and `fold`: the only recursion over a network.
+
+A reading of the network (its modules, its cost, its picture) is three functions: what an atom is worth,
+what a sequence of worths is, what a join of worths is. The fold carries shapes and dotted names to them.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol, TypeVar, Union
+
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+
+from deepres.base.errors import InputError
+from deepres.base.records import Record
+from deepres.spec.atoms import Atom, Identity, Shape, ShapeError
+
+
+def _pairs(parts: Any) -> Any:
+    return tuple(parts.items()) if isinstance(parts, Mapping) else parts
+
+
+Node = Annotated[Union[Atom, "Sequence", "Parallel"], Field(discriminator="kind")]
+Parts = Annotated[
+    tuple[tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Node], ...],
+    BeforeValidator(_pairs),
+    PlainSerializer(dict, return_type=dict[str, Any]),
+]
+"""Named parts in order: given as a dict, kept as pairs (so that a description is hashable), written as an object."""
+
+
+class Sequence(Record):
+    """y = last(... second(first(x)))."""
+
+    kind: Literal["sequence"] = "sequence"
+    parts: Parts
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Sequence":
+        return _checked(self)
+
+
+class Parallel(Record):
+    """y = act(join over the parts of part(x)); a residual unit is y = act(shortcut(x) + branch(x)).
+
+    One part alone is passed on as it is: a unit without its `shortcut` is a plain network's pair of layers,
+    a unit without its `branch` is a deleted unit.
+    """
+
+    kind: Literal["parallel"] = "parallel"
+    parts: Parts
+    join: Literal["add", "concat"] = "add"
+    act: Node = Identity()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Parallel":
+        if any(name == "act" for name, _ in self.parts):
+            raise ValueError("a part cannot be called 'act', which is the activation after the join; rename it")
+        return _checked(self)
+
+    def joined(self, given: Shape, shapes: Mapping[str, Shape]) -> Shape:
+        """add: all shapes equal; concat: equal but for the channels, which add up."""
+        (first, reference), *others = shapes.items()
+        for other, shape in others:
+            fits = shape == reference if self.join == "add" else shape[1:] == reference[1:]
+            if not fits:
+                raise ShapeError(f"{other} gives {shape}, {first} gives {reference}; {_remedy(self.join, given)}")
+        if self.join == "add":
+            return reference
+        return (sum(shape[0] for shape in shapes.values()), *reference[1:])
+
+
+def _remedy(join: str, given: Shape) -> str:
+    if join == "concat":
+        return f"parts that are concatenated need equal height and width (the input is {given})"
+    return f"use a projection shortcut, or a stride and a width that keep the input's {given}"
+
+
+N = TypeVar("N", Sequence, Parallel)
+
+
+def _checked(node: N) -> N:
+    names = [name for name, _ in node.parts]
+    if not names:
+        raise ValueError(f"a {node.kind} without parts; give at least one")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two parts are called '{twice}'; names within a {node.kind} must differ")
+    return node
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a node stands: its dotted name and the shapes that enter and leave it."""
+
+    name: str
+    given: Shape
+    gives: Shape
+
+
+T = TypeVar("T")
+
+
+class Reading(Protocol[T]):
+    """What a network is worth, by its three kinds of node."""
+
+    def atom(self, site: Site, atom: Atom) -> T:
+        """The worth of an atom."""
+
+    def sequence(self, site: Site, parts: dict[str, T]) -> T:
+        """The worth of parts in a row."""
+
+    def parallel(self, site: Site, node: Parallel, parts: dict[str, T], act: T) -> T:
+        """The worth of parts side by side, joined, then activated."""
+
+
+def fold(node: Node, given: Shape, reading: Reading[T], name: str = "") -> T:
+    """Read `node` bottom up, `given` being the shape that enters it.
+
+    Raises:
+        InputError: shapes do not fit; the message has the dotted name, both shapes and the remedy.
+    """
+    return _fold(node, given, reading, name)[1]
+
+
+def shape(node: Node, given: Shape, name: str = "") -> Shape:
+    """The shape that leaves `node`."""
+    return _fold(node, given, _Nothing(), name)[0]
+
+
+def _fold(node: Node, given: Shape, reading: Reading[T], name: str) -> tuple[Shape, T]:
+    match node:
+        case Sequence():
+            worths, flowing = {}, given
+            for part, child in node.parts:
+                flowing, worths[part] = _fold(child, flowing, reading, dotted(name, part))
+            return flowing, reading.sequence(Site(name, given, flowing), worths)
+        case Parallel():
+            shapes, worths = {}, {}
+            for part, child in node.parts:
+                shapes[part], worths[part] = _fold(child, given, reading, dotted(name, part))
+            with_name = _named(name, lambda: node.joined(given, shapes))
+            gives, act = _fold(node.act, with_name, reading, dotted(name, "act"))
+            return gives, reading.parallel(Site(name, given, gives), node, worths, act)
+        case _:
+            gives = _named(name, lambda: node.output(given))
+            return gives, reading.atom(Site(name, given, gives), node)
+
+
+def dotted(name: str, part: str) -> str:
+    """`stage1` and `unit1` make `stage1.unit1`."""
+    return f"{name}.{part}" if name else part
+
+
+def at(node: Node, name: str) -> Node:
+    """The node of that dotted name within `node`.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for part in name.split("."):
+        node = dict(children(node))[part]
+    return node
+
+
+def children(node: Node) -> Iterable[tuple[str, Node]]:
+    """The named parts of a composite, `act` last; nothing for an atom."""
+    match node:
+        case Sequence():
+            return node.parts
+        case Parallel():
+            return (*node.parts, ("act", node.act))
+        case _:
+            return ()
+
+
+def substitute(node: Node, name: str, new: Node | None) -> Node:
+    """`node` with the part of that dotted name replaced by `new`, or left out where `new` is None."""
+    first, _, rest = name.partition(".")
+    if isinstance(node, Parallel) and first == "act":
+        return node.replace(act=substitute(node.act, rest, new) if rest else (new or Identity()))
+    if not isinstance(node, Sequence | Parallel) or first not in dict(node.parts):
+        raise KeyError(first)
+    parts = []
+    for part, child in node.parts:
+        replaced = child if part != first else substitute(child, rest, new) if rest else new
+        if replaced is not None:
+            parts.append((part, replaced))
+    return node.replace(parts=tuple(parts))
+
+
+class _Nothing:
+    def atom(self, site: Site, atom: Atom) -> None:
+        return None
+
+    def sequence(self, site: Site, parts: dict[str, None]) -> None:
+        return None
+
+    def parallel(self, site: Site, node: Parallel, parts: dict[str, None], act: None) -> None:
+        return None
+
+
+def _named(name: str, shape_of: Any) -> Shape:
+    try:
+        result: Shape = shape_of()
+    except ShapeError as cause:
+        raise InputError(f"{name or 'network'}: {cause}") from cause
+    return result
+
+
+Sequence.model_rebuild()
+Parallel.model_rebuild()
