@@ -61,6 +61,11 @@ def load(kind: type[R], path: Path, what: str) -> R:
     return parse(kind, read_text(path, what), str(path))
 
 
+def json_text(facts: object) -> str:
+    """Indented JSON of plain values, with a last newline."""
+    return json.dumps(facts, indent=2) + "\n"
+
+
 def edit(record: R, assignments: Iterable[str]) -> R:
     """The record after each `dotted.field=value`, the value read by the field's type.
 

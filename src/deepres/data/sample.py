@@ -15,10 +15,13 @@ from deepres.data.decode import decode
 
 
 class Images(Protocol):
-    """N labelled images: `image(i)` is uint8 (C, H, W) RGB or grey, `labels` int64 (N,), `name(i)` a path or an address."""
+    """N labelled images: `image(i)` uint8 (C, H, W), `labels` int64 (N,), `name(i)` a path or an address."""
 
-    classes: tuple[str, ...]
-    labels: Tensor
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def labels(self) -> Tensor: ...
 
     def image(self, index: int) -> Tensor:
         """Image `index`, uint8 (C, H, W); BadImageError where it cannot be read."""
@@ -80,7 +83,9 @@ class FileImages:
 
     def select(self, indices: Sequence[int]) -> "FileImages":
         paths = tuple(self.paths[i] for i in indices)
-        return FileImages(paths, self.labels[torch.as_tensor(list(indices), dtype=torch.int64)], self.classes, self.channels)
+        return FileImages(
+            paths, self.labels[torch.as_tensor(list(indices), dtype=torch.int64)], self.classes, self.channels
+        )
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -88,7 +93,10 @@ class FileImages:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """`images` float32 (N, C, H, W) normalised; `labels` int64 (N,), or float32 (N, classes) once mixed; `indices` int64 (N,) into the set."""
+    """`images` float32 (N, C, H, W) normalised; `labels` int64 (N,), or float32 (N, classes) once mixed.
+
+    `indices` int64 (N,) are the images' places in their set.
+    """
 
     images: Tensor
     labels: Tensor

@@ -1,0 +1,33 @@
+# The two commands are `make train` and `make test`; each sets up what is missing first.
+PYTHON ?= python3
+DATA ?= digits
+BIN := .venv/bin
+
+.PHONY: train test quick check format clean
+
+train: .venv/.ready  # train on DATA (a name, folder, .csv or .npz; the built-in digits by default)
+	$(BIN)/deepres train "$(DATA)"
+
+test: .venv/.ready check  # everything: format, lint, types, floors, all tests
+	$(BIN)/pytest -n 2
+
+quick: .venv/.ready  # the tests that take under 90 seconds together
+	$(BIN)/pytest -n 2 -m "not slow"
+
+check: .venv/.ready  # what can be said without running anything
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv

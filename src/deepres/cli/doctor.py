@@ -1,0 +1,36 @@
+"""`deepres doctor`: what this machine has, and whether resuming is exact on it."""
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from deepres.base.errors import RunError
+
+
+@click.command("doctor")
+@click.option("--verify-resume", is_flag=True, help="Train, kill, resume and compare every bit of the weights.")
+@click.option("--source", default="digits", show_default=True, help="Images for --verify-resume.")
+def command(verify_resume: bool, source: str) -> None:
+    """Show versions, device, precision and threads; with --verify-resume prove that resuming is exact."""
+    import torch
+
+    from deepres.evaluate.provenance import hardware, versions
+    from deepres.recipes.verify import verify_resume as verify
+    from deepres.train.precision import choose, find_device
+
+    device = find_device(None)
+    for name, version in versions().items():
+        click.echo(f"{name:12}{version}")
+    click.echo(f"{'device':12}{device}: {hardware(device)}")
+    click.echo(f"{'training':12}{choose('auto', device)}")
+    click.echo(f"{'GPUs':12}{torch.cuda.device_count()}")
+    if not verify_resume:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        verdict = verify(Path(folder), source, lambda line: click.echo(line, err=True))
+    click.echo(f"{'through':12}{verdict.uninterrupted}")
+    click.echo(f"{'resumed':12}{verdict.resumed}  (killed after step {verdict.killed_after_step})")
+    if not verdict.equal:
+        raise RunError("resuming changed the weights on this machine; please report this with the lines above")
+    click.echo("resuming is exact: every bit of the weights agrees")

@@ -1,0 +1,90 @@
+"""`deepres VERB …`: finds the verb's file when it is named, and turns every refusal into one line and an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from deepres import __version__
+from deepres.base.errors import DeepresError, unknown
+
+VERBS = {
+    "train": "train a network on images, or continue a run",
+    "eval": "measure a run on images: error, classes, confusion, report (alias: val)",
+    "predict": "name what is on images, with nothing but the run folder",
+    "models": "list the networks, with their paper and cost",
+    "describe": "show one network: layers, cost, receptive field, memory",
+    "data": "check images, or write down how they are split",
+    "doctor": "what this machine has; --verify-resume proves that resuming is exact",
+}
+ALIASES = {"val": "eval"}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are called: help needs no torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in VERBS:
+            raise unknown("command", cmd_name, VERBS)
+        command: click.Command = import_module(f"deepres.cli.{_FILES.get(name, name)}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+_FILES = {"eval": "evaluate"}
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="deepres")
+def deepres() -> None:
+    """The residual family of networks: train them, measure them, use them.
+
+    \b
+    deepres train path/to/photos          a folder with one folder of pictures per class
+    deepres predict runs/photos-1 cat.jpg
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 the run failed, 2 the input was wrong, 128 + n stopped by signal n."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return the exit code; a refusal is one line on stderr."""
+    try:
+        deepres.main(args=arguments, prog_name="deepres", standalone_mode=False)
+    except DeepresError as refusal:
+        return _refuse(str(refusal), refusal.exit_code)
+    except click.exceptions.NoArgsIsHelpError as refusal:
+        click.echo(refusal.format_message())
+        return 0
+    except click.UsageError as refusal:
+        verb = refusal.ctx.command_path if refusal.ctx is not None else "deepres"
+        return _refuse(f"{_clean(refusal.format_message())}; see {verb} --help", 2)
+    except click.exceptions.Exit as wanted:
+        return wanted.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _refuse("interrupted", 130)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def _clean(message: str) -> str:
+    return " ".join(message.split()).rstrip(".")
+
+
+def _refuse(message: str, code: int) -> int:
+    click.echo(f"deepres: {' '.join(message.splitlines())}", err=True)
+    return code

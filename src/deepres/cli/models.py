@@ -1,0 +1,27 @@
+"""`deepres models [PATTERN]`: the catalogue."""
+
+import json
+from itertools import groupby
+
+import click
+
+from deepres.spec.catalogue import entry, names
+from deepres.spec.describe import brief
+
+
+@click.command("models")
+@click.argument("pattern", default="*")
+@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+def command(pattern: str, as_json: bool) -> None:
+    """List the networks whose name matches PATTERN (such as 'resnet*'), by paper."""
+    found = names(pattern)
+    if as_json:
+        click.echo(json.dumps([brief(name) for name in found], indent=1))
+        return
+    for paper, group in groupby(found, key=lambda name: entry(name).paper):
+        click.echo(f"{paper}\n  {'name':18}{'parameters':>12}{'multiply-adds':>16}  {'printed there':18}{'where'}")
+        for facts in map(brief, group):
+            click.echo(
+                f"  {facts['name']:18}{facts['parameters']:>12,}{facts['macs']:>16,}  "
+                f"{facts['published']:18}{facts['table']}"
+            )

@@ -1,0 +1,144 @@
+"""`deepres train [SOURCE]`: from images to a run folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deepres.base.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from deepres.recipes.conclude import Finished
+    from deepres.recipes.run import Run
+
+
+@click.command("train", context_settings={"show_default": False})
+@click.argument("source", required=False)
+@click.option("--recipe", help="small, photos, cifar_2015, imagenet_2015, imagenet_modern; by default what suits.")
+@click.option("--model", metavar="NET", help="A name from `deepres models`; by default the recipe's.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training images.")
+@click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step.")
+@click.option("--lr", "rate", type=float, help="Learning rate at its height.")
+@click.option("--seed", type=click.IntRange(0), help="Of initialisation, order and augmentation (0).")
+@click.option("--workers", "-j", type=click.IntRange(0), help="Processes that decode files.")
+@click.option("--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does (stop).")
+@click.option("--output", type=click.Path(path_type=Path), help="The run's folder (runs/SOURCE-N).")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[DIR]",
+    help="Continue the run in DIR, or the newest under runs/; with --epochs extend it.",
+)
+@click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
+@click.option("--set", "edits", multiple=True, metavar="A.B=C", help="Any field of the run, such as train.clip_norm=1.")
+@click.option("--smoke", is_flag=True, help="20 small steps only: does it work?")
+@click.option("--dry-run", is_flag=True, help="Print the whole run as JSON and stop.")
+def command(
+    source: str | None,
+    recipe: str | None,
+    model: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    rate: float | None,
+    seed: int | None,
+    workers: int | None,
+    on_bad_image: str | None,
+    output: Path | None,
+    resume: str | None,
+    device: str | None,
+    edits: tuple[str, ...],
+    smoke: bool,
+    dry_run: bool,
+) -> None:
+    """Train on SOURCE: digits, fashion-mnist, cifar10, cifar100, a folder of class folders, a .csv or a .npz.
+
+    The run folder holds the weights, class names, preparation, history, the report, and the states to resume from.
+    """
+    from deepres.cli.progress import Display
+    from deepres.recipes import execute
+    from deepres.train.precision import find_device
+
+    chosen_device = find_device(device)
+    flags: list[tuple[str, object | None]] = [
+        ("train.batch_size", batch_size),
+        ("train.schedule.rate", rate),
+        ("seed", seed),
+        ("data.workers", workers),
+        ("data.on_bad_image", on_bad_image),
+    ]
+    assignments = [f"{name}={value}" for name, value in flags if value is not None]
+    if resume is not None:
+        _refuse_with_resume(
+            {"SOURCE": source, "--recipe": recipe, "--model": model, "--output": output, "--seed": seed}
+        )
+        folder = Path(resume) if resume else _newest(Path("runs"))
+        length = [f"train.epochs={epochs}"] if epochs is not None else []
+        with Display() as display:
+            done = execute.resume(folder, [*assignments, *length, *edits], device=chosen_device, tell=display)
+        _say_where(done, chosen_device)
+        return
+    run = _planned(source or "digits", recipe, model, epochs, [*assignments, *edits], smoke)
+    if dry_run:
+        click.echo(run.to_json(), nl=False)
+        return
+    folder = output or _free(Path("runs"), run.data.source)
+    with Display() as display:
+        done = execute.start(run, folder, device=chosen_device, tell=display)
+    _say_where(done, chosen_device)
+
+
+def _planned(
+    source: str, recipe: str | None, model: str | None, epochs: int | None, assignments: list[str], smoke: bool
+) -> "Run":
+    from deepres.base.records import edit
+    from deepres.data.sources import DataConfig, open_source
+    from deepres.recipes import catalogue
+    from deepres.recipes.run import facts_of
+    from deepres.recipes.run import smoke as cut_down
+
+    about_data = [assignment.removeprefix("data.") for assignment in assignments if assignment.startswith("data.")]
+    facts = facts_of(open_source(edit(DataConfig(source=source), about_data)))
+    run = catalogue.recipe(recipe, facts, model)
+    run = run.replace(data=run.data.replace(source=source))
+    if epochs is not None:
+        run = run.replace(train=run.train.replace(epochs=epochs, iterations=None))
+    run = edit(run, assignments)
+    return cut_down(run) if smoke else run
+
+
+def _refuse_with_resume(given: dict[str, object | None]) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"{name} {value} with --resume: a run keeps what it began with; leave {name} out")
+
+
+def _newest(runs: Path) -> Path:
+    found = [path.parent for path in runs.glob("*/run.json")]
+    if not found:
+        raise InputError(f"--resume: no run under {runs}/; name its folder: --resume DIR")
+    return max(found, key=lambda folder: max(path.stat().st_mtime for path in (folder, *folder.glob("state/step-*"))))
+
+
+def _free(runs: Path, source: str) -> Path:
+    stem = Path(source).stem or "run"
+    number = 1
+    while (runs / f"{stem}-{number}").exists():
+        number += 1
+    return runs / f"{stem}-{number}"
+
+
+def _say_where(done: "Finished", device: "torch.device") -> None:
+    from deepres.evaluate.run import summary
+    from deepres.serve.predictor import Predictor
+
+    if done.result is not None:
+        click.echo(summary(done.result))
+    if done.samples:
+        click.echo("a few images that it was not trained on:")
+        for answer in Predictor.load(done.folder, device).answers(done.samples, top_k=1):
+            click.echo(f"  {answer.line()}")
+    click.echo(f"report: {done.folder / 'report.html'}")
+    click.echo(f"next:   deepres predict {done.folder} IMAGE…")

@@ -1,0 +1,307 @@
+"""Look at every image before training: sizes, kinds, broken files, duplicates within and between parts, balance.
+
+Two images are exact duplicates when their decoded pixels are equal, and near duplicates when they lie in different
+parts, their difference hashes (64 bits) differ in at most HASH_BITS, and their 9 x 8 thumbnails in at most GREY_LEVELS
+on average: the same picture scaled or encoded anew, not one cropped or turned. Thresholds: ours.
+"""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import combinations, islice
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from deepres.base.records import Record
+from deepres.data.decode import BadImageError, read_header
+from deepres.data.sample import FileImages, Images
+from deepres.data.sources import Source
+from deepres.data.splits import Part
+
+HASH_BITS = 8
+GREY_LEVELS = 8.0
+PLAIN = 16
+"""A picture whose thumbnail spans fewer grey levels is too plain to be compared."""
+MAX_LISTED = 200
+"""A report lists at most so many duplicates of each kind; it counts all."""
+
+_BLOCK = 2**22  # pairs of hashes compared at once
+_SHOWN = 5  # lines of each kind in the printed table
+
+
+class Span(Record):
+    """Least, middle and greatest of a size in px."""
+
+    least: int
+    middle: float
+    greatest: int
+
+
+class PartReport(Record):
+    """One part: images of each class (in the order of `CheckReport.classes`), sizes, how many are of which kind."""
+
+    part: str
+    images: int
+    per_class: tuple[int, ...]
+    width: Span | None  # None: nothing could be read
+    height: Span | None
+    num_sizes: int  # different (width, height)
+    traits: dict[str, int]  # grey, cmyk, 16-bit, palette, transparent, animated, rotated: files of the kind
+
+
+class Broken(Record):
+    """A file that cannot be read."""
+
+    part: str
+    path: str
+    reason: str
+
+
+class Duplicates(Record):
+    """Images with equal pixels (exact) or alike (near), each with its part and class."""
+
+    paths: tuple[str, ...]
+    parts: tuple[str, ...]
+    classes: tuple[str, ...]
+    conflicting: bool  # their classes differ
+    bits: int = 0  # by which their hashes differ
+
+
+class CheckReport(Record):
+    """What `check` saw; `num_` counts are complete, lists end at MAX_LISTED."""
+
+    source: str
+    classes: tuple[str, ...]
+    parts: tuple[PartReport, ...]
+    ignored: int
+    broken: tuple[Broken, ...]
+    num_exact: int  # groups of equal images
+    num_leaks: int  # groups that lie in several parts
+    num_conflicts: int  # groups with several classes
+    exact: tuple[Duplicates, ...]
+    num_near: int  # pairs that lie in two parts
+    near: tuple[Duplicates, ...]
+    imbalance: float  # images of the greatest class of train over those of the smallest
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One readable image, what it holds, and where it stands."""
+
+    part: Part
+    index: int
+    size: tuple[int, int]
+    traits: tuple[str, ...]
+    digest: bytes
+    thumbnail: bytes
+
+
+def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], None] | None = None) -> CheckReport:
+    """Decode every image of `source` once, with `workers` threads (0: none), and report; `on_progress(done, total)`.
+
+    Near duplicates cost one comparison a pair of images in different parts: 5e8, some seconds, for 50,000 + 10,000.
+    """
+    parts = source.parts()
+    total = sum(len(images) for images in parts.values())
+    seen: list[_Seen] = []
+    broken: list[Broken] = []
+    for done, outcome in enumerate(_look_at_all(parts, workers), start=1):
+        if isinstance(outcome, Broken):
+            broken.append(outcome)
+        else:
+            seen.append(outcome)
+        if on_progress is not None:
+            on_progress(done, total)
+    exact = _exact(source, seen)
+    near = sorted(_near(source, seen), key=lambda pair: (pair.bits, pair.paths))
+    counts = [images.labels.bincount(minlength=len(source.classes)).tolist() for images in parts.values()]
+    return CheckReport(
+        source=source.origin.source,
+        classes=source.classes,
+        parts=tuple(_part(part, seen, per_class) for part, per_class in zip(parts, counts, strict=True)),
+        ignored=source.origin.ignored,
+        broken=tuple(broken),
+        num_exact=len(exact),
+        num_leaks=sum(len(set(group.parts)) > 1 for group in exact),
+        num_conflicts=sum(group.conflicting for group in exact),
+        exact=tuple(sorted(exact, key=lambda g: (len(set(g.parts)) == 1, not g.conflicting, g.paths))[:MAX_LISTED]),
+        num_near=len(near),
+        near=tuple(near[:MAX_LISTED]),
+        imbalance=max(counts[0]) / min(counts[0]),
+        notes=source.origin.notes,
+    )
+
+
+def table(report: CheckReport) -> str:
+    """The report as plain text for a terminal: parts, classes with bars, what is wrong, and what to do about it."""
+    return (
+        "\n".join([*_parts_table(report), "", *_classes_table(report), "", *_findings(report), *_advice(report)]) + "\n"
+    )
+
+
+def _look_at_all(parts: Mapping[Part, Images], workers: int) -> Iterator[_Seen | Broken]:
+    """In order, whatever the threads do; a few tasks a thread are kept ahead."""
+    tasks = ((part, images, index) for part, images in parts.items() for index in range(len(images)))
+    if workers == 0:
+        yield from (_look_at(*task) for task in tasks)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        ahead = deque(pool.submit(_look_at, *task) for task in islice(tasks, 8 * workers))
+        while ahead:
+            yield ahead.popleft().result()
+            ahead.extend(pool.submit(_look_at, *task) for task in islice(tasks, 1))
+
+
+def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
+    try:
+        traits = read_header(images.paths[index]).traits if isinstance(images, FileImages) else ()
+        pixels = images.image(index).permute(1, 2, 0).numpy()
+    except BadImageError as error:
+        path = images.name(index)
+        return Broken(part=part, path=path, reason=str(error).removeprefix(f"{path}: "))
+    height, width, channels = pixels.shape
+    picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0]).convert("L")
+    thumbnail = picture.resize((9, 8), Image.Resampling.BOX).tobytes()
+    digest = blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
+    return _Seen(part, index, (width, height), traits, digest, thumbnail)
+
+
+def _part(part: Part, seen: list[_Seen], per_class: list[int]) -> PartReport:
+    sizes = [image.size for image in seen if image.part == part]
+    traits = Counter(trait for image in seen if image.part == part for trait in image.traits)
+    return PartReport(
+        part=part,
+        images=sum(per_class),
+        per_class=tuple(per_class),
+        width=_span([width for width, _ in sizes]),
+        height=_span([height for _, height in sizes]),
+        num_sizes=len(set(sizes)),
+        traits=dict(sorted(traits.items())),
+    )
+
+
+def _span(values: list[int]) -> Span | None:
+    return Span(least=min(values), middle=median(values), greatest=max(values)) if values else None
+
+
+def _exact(source: Source, seen: list[_Seen]) -> list[Duplicates]:
+    groups: dict[bytes, list[_Seen]] = defaultdict(list)
+    for image in seen:
+        groups[image.digest].append(image)
+    return [_duplicates(source, group) for group in groups.values() if len(group) > 1]
+
+
+def _near(source: Source, seen: list[_Seen]) -> list[Duplicates]:
+    pairs = []
+    for one, other in combinations(source.parts(), 2):
+        left, right = ([image for image in seen if image.part == part] for part in (one, other))
+        pairs += [_duplicates(source, [left[i], right[j]], bits) for i, j, bits in _near_pairs(left, right)]
+    return pairs
+
+
+def _near_pairs(left: list[_Seen], right: list[_Seen]) -> Iterator[tuple[int, int, int]]:
+    if not left or not right:
+        return
+    (left_hash, left_thumb, left_plain), (right_hash, right_thumb, right_plain) = _hashes(left), _hashes(right)
+    rows = max(1, _BLOCK // len(right))
+    for start in range(0, len(left), rows):
+        bits = np.bitwise_count(left_hash[start : start + rows, None] ^ right_hash[None])
+        for i, j in np.argwhere(bits <= HASH_BITS).tolist():
+            apart = np.abs(left_thumb[start + i] - right_thumb[j]).mean()
+            plain = left_plain[start + i] or right_plain[j]
+            if apart <= GREY_LEVELS and not plain and left[start + i].digest != right[j].digest:
+                yield start + i, j, int(bits[i, j])
+
+
+def _hashes(seen: list[_Seen]) -> tuple[NDArray[np.uint64], NDArray[np.int16], NDArray[np.bool_]]:
+    """Difference hash (is a pixel brighter than its left neighbour?), thumbnail, whether it is too plain to tell."""
+    thumbnails = np.frombuffer(b"".join(image.thumbnail for image in seen), np.uint8).reshape(-1, 8, 9).astype(np.int16)
+    bits = np.packbits((thumbnails[:, :, 1:] > thumbnails[:, :, :-1]).reshape(-1, 64), axis=1)
+    plain = np.ptp(thumbnails.reshape(-1, 72), axis=1) < PLAIN
+    return bits.view(np.uint64)[:, 0], thumbnails, plain
+
+
+def _duplicates(source: Source, group: list[_Seen], bits: int = 0) -> Duplicates:
+    parts = source.parts()
+    classes = tuple(source.classes[int(parts[image.part].labels[image.index])] for image in group)
+    return Duplicates(
+        paths=tuple(parts[image.part].name(image.index) for image in group),
+        parts=tuple(image.part for image in group),
+        classes=classes,
+        conflicting=len(set(classes)) > 1,
+        bits=bits,
+    )
+
+
+def _parts_table(report: CheckReport) -> list[str]:
+    lines = [f"{report.source}: {len(report.classes)} classes, {sum(p.images for p in report.parts):,} images", ""]
+    for part in report.parts:
+        size = "nothing could be read"
+        if part.width and part.height:
+            across = " x ".join(
+                f"{s.least}" if s.least == s.greatest else f"{s.least}-{s.greatest}" for s in (part.width, part.height)
+            )
+            middle = f" (median {part.width.middle:g} x {part.height.middle:g}, {part.num_sizes} sizes)"
+            size = f"{across} px" + (middle if part.num_sizes > 1 else "")
+        traits = "".join(f", {count} {trait}" for trait, count in part.traits.items())
+        lines.append(f"{part.part:<6}{part.images:>9,}  {size}{traits}")
+    return lines
+
+
+def _classes_table(report: CheckReport) -> list[str]:
+    first = report.parts[0].per_class
+    order = sorted(range(len(first)), key=lambda label: (-first[label], label))
+    shown = order if len(order) <= 20 else [*order[:8], *order[-8:]]
+    width = min(28, max(5, *(len(report.classes[label]) for label in shown)))
+    lines = [f"{'class':<{width}}" + "".join(f"{part.part:>9}" for part in report.parts)]
+    for place, label in enumerate(shown):
+        if len(shown) < len(order) and place == 8:
+            lines.append(f"… {len(order) - len(shown)} classes in between …")
+        counts = "".join(f"{part.per_class[label]:>9,}" for part in report.parts)
+        bar = "#" * max(1, round(40 * first[label] / first[order[0]]))
+        lines.append(f"{report.classes[label][:width]:<{width}}{counts}  {bar}")
+    return lines
+
+
+def _findings(report: CheckReport) -> list[str]:
+    lines = [f"broken     {len(report.broken):>6,}"]
+    lines += [f"             {broken.path}: {broken.reason}" for broken in report.broken[:_SHOWN]]
+    lines.append(
+        f"duplicates {report.num_exact:>6,} groups of equal pixels; {report.num_leaks:,} across parts, "
+        f"{report.num_conflicts:,} with different labels"
+    )
+    lines += [_pair_line(group) for group in report.exact[:_SHOWN]]
+    limits = f"{HASH_BITS} bits of 64, {GREY_LEVELS:g} grey levels"
+    lines.append(f"alike      {report.num_near:>6,} pairs across parts (within {limits})")
+    lines += [_pair_line(pair) for pair in report.near[:_SHOWN]]
+    lines.append(f"ignored    {report.ignored:>6,} files that are no images")
+    return lines + [f"note       {note}" for note in report.notes]
+
+
+def _pair_line(group: Duplicates) -> str:
+    named = [
+        f"{path} ({part}, {name})" for path, part, name in zip(group.paths, group.parts, group.classes, strict=True)
+    ]
+    return f"             {' = '.join(named[:3])}" + (f" and {len(named) - 3} more" if len(named) > 3 else "")
+
+
+def _advice(report: CheckReport) -> list[str]:
+    sides = [span.middle for part in report.parts for span in (part.width, part.height) if span]
+    advice = {
+        "repair or remove the broken files, or set data.on_bad_image=skip": bool(report.broken),
+        "images lie in several parts: the test error will flatter; keep each in one part": report.num_leaks > 0,
+        "nearly equal images lie in several parts: look at them, and keep each pair in one part": report.num_near > 0,
+        "equal images have different labels: look at them, one label is wrong": report.num_conflicts > 0,
+        f"the greatest class has {report.imbalance:.1f} times the images of the smallest: read the error per class": (
+            report.imbalance >= 3
+        ),
+        "half of the images are below 64 px: choose a network for small images": bool(sides) and min(sides) < 64,
+    }
+    lines = [f"advice     {line}" for line, holds in advice.items() if holds]
+    return lines or ["advice     none: nothing stands out"]

@@ -1,0 +1,182 @@
+"""What happens to an image on its way to the network, as facts: `Preparation` always, `Augmentation` in training.
+
+Pixels are scaled to [0, 1] first, always; then normalised. What can be done on whole batches (shifts and flips of
+images that have the network's size, colour noise, erasing, mixing) is done by `batchwise` on the training device; what
+must see the image's own size (resizing, crops), and automatic augmentation, by `samplewise` on uint8 in the workers.
+"""
+
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from deepres.base.errors import InputError
+from deepres.base.records import Record
+
+
+class Preparation(Record):
+    """What training, evaluation and prediction all do: channels, the network's input size, normalisation.
+
+    `fit`: "crop" = short side to `resize`, then the central `crop` x `crop`; "squash" = to `crop` x `crop`, aspect
+    given up; "pad" = long side to `crop`, grey bars (128), whole image kept; None = as they are (all of one size).
+    `resize` is read by "crop" only, neither by None. `normalise`, on values in [0, 1]: "per_pixel" subtracts the mean
+    of the training images and divides by nothing (He et al. 2015, 4.2); "per_channel" is (x - mean) / std; "none" is x.
+    """
+
+    channels: int = 3
+    fit: Literal["crop", "squash", "pad"] | None = None
+    resize: int | None = Field(default=None, ge=1, le=4096)
+    crop: int | None = Field(default=None, ge=1, le=4096)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    antialias: bool = True
+    normalise: Literal["per_pixel", "per_channel", "none"] = "per_channel"
+
+    @property
+    def size(self) -> int | None:
+        """The side of the network's square input in pixels; None = that of the images."""
+        return None if self.fit is None else self.crop
+
+    @field_validator("channels")
+    @classmethod
+    def _grey_or_colour(cls, channels: int) -> int:
+        if channels not in (1, 3):
+            raise ValueError(f"given {channels}, wanted 1 (grey) or 3 (RGB)")
+        return channels
+
+    @model_validator(mode="after")
+    def _has_sizes(self) -> Self:
+        if self.fit is not None and self.crop is None:
+            raise ValueError(f"fit '{self.fit}' without a size: give crop first, such as crop=224")
+        if self.fit == "crop" and (self.resize is None or self.crop is None or self.resize < self.crop):
+            raise ValueError(
+                f"fit 'crop' cannot cut {self.crop} from a short side of {self.resize}: give resize >= crop first"
+            )
+        return self
+
+
+class Augmentation(Record):
+    """What only training does; the default is nothing.
+
+    `crop`: "pad" = `pad` pixels added on every side of the normalised image, then a random crop of the old size;
+    "short_side" = short side to an integer uniform in `scale` (both ends included), then a random crop;
+    "random_resized" = a random part of `area` (share) and aspect `ratio`, resized (Szegedy et al. 2015).
+    `pad_fill`: "zero" = the mean once normalised; "reflect" (Zagoruyko & Komodakis 2016).
+    `flip`, `erase`: probabilities. `colour_pca`: std of AlexNet's noise along the principal axes of RGB (0.1 there).
+    `auto`: TrivialAugmentWide, RandAugment (2 of magnitude 9), AutoAugment (ImageNet's policy), AugMix of torchvision.
+    `jitter`: brightness, contrast and saturation, each by a factor in [1 - jitter, 1 + jitter].
+    `mixup`, `cutmix`: alphas of their Beta distributions. 0 is off everywhere.
+    """
+
+    crop: Literal["none", "pad", "random_resized", "short_side"] = "none"
+    pad: int = Field(default=4, ge=1)
+    pad_fill: Literal["zero", "reflect"] = "zero"
+    scale: tuple[int, int] = (256, 480)
+    area: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = Field(default=0.0, ge=0, le=1)
+    colour_pca: float = Field(default=0.0, ge=0)
+    auto: Literal["none", "trivial", "rand", "auto", "augmix"] = "none"
+    jitter: float = Field(default=0.0, ge=0, le=1)
+    erase: float = Field(default=0.0, ge=0, le=1)
+    mixup: float = Field(default=0.0, ge=0)
+    cutmix: float = Field(default=0.0, ge=0)
+
+    @field_validator("scale", "area", "ratio")
+    @classmethod
+    def _rises(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < limits[0] <= limits[1]:
+            raise ValueError(f"given {limits}, wanted two numbers above 0, the smaller first")
+        return limits
+
+    @field_validator("area")
+    @classmethod
+    def _is_share(cls, area: tuple[float, float]) -> tuple[float, float]:
+        if area[1] > 1:
+            raise ValueError(f"given {area}, wanted shares of the image, at most 1")
+        return area
+
+    @property
+    def sees_own_size(self) -> bool:
+        """Whether the crop is cut from the image's own size, not from one already fitted to the network."""
+        return self.crop in ("random_resized", "short_side")
+
+    @property
+    def is_per_sample(self) -> bool:
+        """Whether some of it has to be done image by image, before batches are made."""
+        return self.sees_own_size or self.auto != "none" or self.jitter > 0
+
+
+def check_together(augmentation: Augmentation, preparation: Preparation) -> None:
+    """Refuse an augmentation that cannot give what the preparation promises the network.
+
+    Raises:
+        InputError: no size to crop to, a short side below the crop, colour noise without colours.
+    """
+    size = preparation.size
+    if augmentation.sees_own_size and size is None:
+        raise InputError(
+            f"augmentation.crop '{augmentation.crop}': wanted a size to crop to; set preparation.crop, resize and fit"
+        )
+    if augmentation.crop == "short_side" and size is not None and augmentation.scale[0] < size:
+        raise InputError(
+            f"augmentation.scale {augmentation.scale}: short side {augmentation.scale[0]} holds no crop of {size}; "
+            f"raise the scale or lower preparation.crop"
+        )
+    if augmentation.colour_pca and preparation.channels != 3:
+        raise InputError(
+            f"augmentation.colour_pca {augmentation.colour_pca}: wanted preparation.channels 3, "
+            f"given {preparation.channels}; set colour_pca to 0"
+        )
+
+
+def cifar_2015() -> tuple[Augmentation, Preparation]:
+    """Per-pixel mean subtracted, 4 px padded on each side, random 32 crop of it or its mirror (He et al. 2015, 4.2).
+
+    The mean is subtracted before padding, so what is padded is the mean: our choice, the paper does not say.
+    """
+    return Augmentation(crop="pad", pad=4, flip=0.5), Preparation(normalise="per_pixel")
+
+
+def imagenet_2015() -> tuple[Augmentation, Preparation]:
+    """Short side in 256..480, random 224 crop of it or its mirror, per-pixel mean, PCA colour (He et al. 2015, 3.4).
+
+    The mean is a 224 x 224 image subtracted after the crop, as in the authors' published networks; colours on [0, 1]
+    with std 0.1 as in AlexNet. One evaluation crop: the central 224 of short side 256. Bilinear: our choice.
+    """
+    return (
+        Augmentation(crop="short_side", scale=(256, 480), flip=0.5, colour_pca=0.1),
+        Preparation(fit="crop", resize=256, crop=224, normalise="per_pixel"),
+    )
+
+
+def imagenet_modern() -> tuple[Augmentation, Preparation]:
+    """RandomResizedCrop 224, mirror, TrivialAugmentWide, erasing 0.1; test on the central 224 of 256 (torchvision).
+
+    Their full recipe trains at 176 and adds mixup 0.2 and cutmix 1; set `mixup` and `cutmix` for long trainings.
+    """
+    return (
+        Augmentation(crop="random_resized", flip=0.5, auto="trivial", erase=0.1),
+        Preparation(fit="crop", resize=256, crop=224),
+    )
+
+
+def photos(size: int = 224) -> tuple[Augmentation, Preparation]:
+    """One's own photos: random parts of at least a quarter of the image, mirror, light colour jitter (ours).
+
+    Evaluated on the central square of the whole short side, so that objects near the edges are kept as far as a square
+    allows; `preparation.fit=pad` keeps all of a long image.
+    """
+    return (
+        Augmentation(crop="random_resized", area=(0.25, 1.0), flip=0.5, jitter=0.2),
+        Preparation(fit="crop", resize=size, crop=size),
+    )
+
+
+def small(size: int, channels: int = 3) -> tuple[Augmentation, Preparation]:
+    """Small images (digits, Fashion-MNIST): shifts by up to an eighth of `size`, no mirror, per-channel (ours).
+
+    No mirror, because a digit or a letter is another thing in the mirror.
+    """
+    return (
+        Augmentation(crop="pad", pad=max(1, size // 8)),
+        Preparation(channels=channels, fit="crop", resize=size, crop=size),
+    )

@@ -1,0 +1,1 @@
+"""What is a network worth? Protocols, measures, results with provenance, reports."""

@@ -1,0 +1,237 @@
+"""Logits and labels -> counts and scores: error with its interval, top-5, per class, confusion, calibration.
+
+Every image's facts are kept, and put in order of its index before anything is summed: neither the size of the
+batches nor their order nor the number of processes changes a score by one bit. N images, C classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from math import fsum
+
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from deepres.base.errors import InputError, RunError
+from deepres.base.records import Record
+
+CALIBRATION_BINS = 15
+CONFUSED_PAIRS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What the network answered to each image; every field has shape (N,), int64 or float64, on the CPU."""
+
+    indices: Tensor
+    truth: Tensor
+    predicted: Tensor  # the class of the highest logit, the first of equal ones
+    rank: Tensor  # the number of classes put before the truth: 0 is right, below 5 is right in the top 5
+    probability: Tensor  # softmax of the predicted class
+    probability_of_truth: Tensor
+    loss: Tensor  # -log(probability_of_truth)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+class ClassScore(Record):
+    """One class: precision = right / predicted, recall = right / images, F1 = 2 right / (predicted + images).
+
+    A score whose denominator is 0 is None.
+    """
+
+    name: str
+    num_images: int
+    num_predicted: int
+    num_right: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+class ConfusedPair(Record):
+    """`num_images` of class `truth` were taken for class `predicted`."""
+
+    truth: str
+    predicted: str
+    num_images: int
+
+
+class CalibrationBin(Record):
+    """The images whose highest probability lies in [low, high): their mean probability and how many are right."""
+
+    low: float
+    high: float
+    num_images: int
+    num_right: int
+    probability: float | None
+
+
+class Scores(Record):
+    """What N answers come to; every `error` is a fraction in [0, 1], a count divided once."""
+
+    num_images: int
+    num_wrong: int
+    error: float
+    error_low: float  # Wilson's 95 % interval
+    error_high: float
+    top5_error: float | None  # None below 5 classes
+    cross_entropy: float  # mean, nats
+    calibration_error: float  # sum over 15 bins of num_images / N * |share right - mean probability|
+    classes: tuple[str, ...]
+    per_class: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]  # (C, C), a row per true class
+    confused: tuple[ConfusedPair, ...]  # the 20 most frequent confusions
+    calibration: tuple[CalibrationBin, ...]
+
+
+class Measures:
+    """Collects answers batch by batch; `merge` makes one of two, as if one had seen all batches."""
+
+    def __init__(self) -> None:
+        self._parts: list[Predictions] = []
+
+    def update(self, logits: Tensor, labels: Tensor, indices: Tensor) -> None:
+        """Add a batch: `logits` (N, C) on any device and of any float type, `labels` and `indices` int64 (N,).
+
+        Raises:
+            RunError: a logit is not finite.
+        """
+        self._parts.append(_answers(logits, labels, indices))
+
+    def merge(self, other: "Measures") -> None:
+        """Add all that `other` has seen."""
+        self._parts.extend(other._parts)
+
+    def predictions(self) -> Predictions:
+        """All answers so far, in order of the images' indices.
+
+        Raises:
+            InputError: there are none, or an image came more than once (a padded batch would count it twice).
+        """
+        if not sum(map(len, self._parts)):
+            raise InputError("evaluation: no images were given; wanted at least one")
+        columns = {
+            field.name: torch.cat([getattr(part, field.name) for part in self._parts]) for field in fields(Predictions)
+        }
+        order = columns["indices"].argsort()
+        ordered = {name: column[order] for name, column in columns.items()}
+        earlier, later = ordered["indices"][:-1], ordered["indices"][1:]
+        if bool((earlier == later).any()):
+            twice = int(later[earlier == later][0])
+            raise InputError(f"evaluation: image {twice} was given more than once; wanted each once, no padded batches")
+        return Predictions(**ordered)
+
+    def result(self, classes: Sequence[str]) -> Scores:
+        """The scores of all answers so far, `classes` naming the C classes."""
+        return score(self.predictions(), classes)
+
+
+def score(predictions: Predictions, classes: Sequence[str]) -> Scores:
+    """Counts over the answers, each divided once; float sums in float64."""
+    total = len(predictions)
+    num_wrong = int((predictions.rank > 0).sum())
+    low, high = interval(num_wrong, total)
+    confusion = confusion_matrix(predictions.truth, predictions.predicted, len(classes))
+    bins = _calibration(predictions)
+    return Scores(
+        num_images=total,
+        num_wrong=num_wrong,
+        error=num_wrong / total,
+        error_low=low,
+        error_high=high,
+        top5_error=int((predictions.rank >= 5).sum()) / total if len(classes) >= 5 else None,
+        cross_entropy=fsum(predictions.loss.tolist()) / total,
+        calibration_error=fsum(abs(b.num_right - b.num_images * (b.probability or 0.0)) for b in bins) / total,
+        classes=tuple(classes),
+        per_class=_per_class(confusion, classes),
+        confusion=tuple(map(tuple, confusion.tolist())),
+        confused=_confused(confusion, classes),
+        calibration=bins,
+    )
+
+
+def confusion_matrix(truth: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
+    """int64 (C, C): entry (t, p) counts the images of class t taken for class p."""
+    return torch.bincount(truth * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def interval(count: int, total: int) -> tuple[float, float]:
+    """Wilson's 95 % interval for the fraction `count / total` (Wilson 1927), within [0, 1]."""
+    found = binomtest(count, total).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def _answers(logits: Tensor, labels: Tensor, indices: Tensor) -> Predictions:
+    assert logits.dim() == 2
+    assert labels.dtype == torch.int64
+    assert labels.shape == indices.shape == logits.shape[:1]
+    z = logits.detach().to("cpu", torch.float64)
+    truth, indices = labels.cpu(), indices.cpu()
+    finite = z.isfinite().all(dim=1)
+    if not finite.all():
+        named = ", ".join(str(int(i)) for i in indices[~finite][:3])
+        raise RunError(
+            f"evaluation: the logits of {int((~finite).sum())} of {len(z)} images are not finite (image {named}); "
+            "the weights are damaged, or training diverged: lower the learning rate"
+        )
+    log_p = z.log_softmax(dim=1)
+    predicted = z.argmax(dim=1)
+    of_truth = z.gather(1, truth[:, None])
+    earlier = torch.arange(z.shape[1]) < truth[:, None]
+    log_p_truth = log_p.gather(1, truth[:, None])[:, 0]
+    return Predictions(
+        indices=indices,
+        truth=truth,
+        predicted=predicted,
+        rank=((z > of_truth) | ((z == of_truth) & earlier)).sum(dim=1),
+        probability=log_p.gather(1, predicted[:, None])[:, 0].exp(),
+        probability_of_truth=log_p_truth.exp(),
+        loss=-log_p_truth,
+    )
+
+
+def _per_class(confusion: Tensor, classes: Sequence[str]) -> tuple[ClassScore, ...]:
+    counts = zip(confusion.sum(1).tolist(), confusion.sum(0).tolist(), confusion.diagonal().tolist(), strict=True)
+    return tuple(
+        ClassScore(
+            name=name,
+            num_images=images,
+            num_predicted=predicted,
+            num_right=right,
+            precision=right / predicted if predicted else None,
+            recall=right / images if images else None,
+            f1=2 * right / (images + predicted) if images + predicted else None,
+        )
+        for name, (images, predicted, right) in zip(classes, counts, strict=True)
+    )
+
+
+def _confused(confusion: Tensor, classes: Sequence[str]) -> tuple[ConfusedPair, ...]:
+    wrong = confusion - confusion.diagonal().diag()
+    pairs = [(int(wrong[t, p]), t, p) for t, p in wrong.nonzero().tolist()]
+    pairs.sort(key=lambda pair: (-pair[0], pair[1:]))
+    return tuple(
+        ConfusedPair(truth=classes[t], predicted=classes[p], num_images=count) for count, t, p in pairs[:CONFUSED_PAIRS]
+    )
+
+
+def _calibration(predictions: Predictions) -> tuple[CalibrationBin, ...]:
+    """Bins of equal width (Guo et al. 2017, section 2); a probability of exactly 1 belongs to the last one."""
+    n = CALIBRATION_BINS
+    edges = torch.linspace(0, 1, n + 1, dtype=torch.float64)
+    places = (torch.bucketize(predictions.probability, edges, right=True) - 1).clamp(0, n - 1)
+    images = torch.bincount(places, minlength=n).tolist()
+    right = torch.bincount(places[predictions.rank == 0], minlength=n).tolist()
+    sums = torch.bincount(places, weights=predictions.probability, minlength=n).tolist()
+    return tuple(
+        CalibrationBin(
+            low=i / n,
+            high=(i + 1) / n,
+            num_images=images[i],
+            num_right=right[i],
+            probability=sums[i] / images[i] if images[i] else None,
+        )
+        for i in range(n)
+    )

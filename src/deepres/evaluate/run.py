@@ -1,0 +1,224 @@
+"""network x protocol x images -> Result: scores, the worst images, and where the numbers come from."""
+
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+from torch import nn
+
+from deepres.base import records
+from deepres.base.errors import InputError
+from deepres.base.files import write_atomic
+from deepres.base.records import Record
+from deepres.data.sample import Batch, Images
+from deepres.evaluate.measures import Measures, Predictions, Scores
+from deepres.evaluate.protocols import answer, protocol_named
+
+WORST_IMAGES = 24
+
+
+class WrongImage(Record):
+    """An image that the network got wrong; `index` is its place in the set."""
+
+    index: int
+    name: str
+    truth: str
+    predicted: str
+    probability: float  # of the predicted class
+    probability_of_truth: float
+    loss: float
+
+
+class SkippedImage(Record):
+    """An image that could not be read and was left out of every count."""
+
+    name: str
+    reason: str
+
+
+class Result(Scores):
+    """What a network answered to one split under one protocol, with all that is needed to ask again."""
+
+    split: str
+    protocol: str
+    worst: tuple[WrongImage, ...]  # the 24 wrong ones of highest loss
+    skipped: tuple[SkippedImage, ...]
+    seconds: float
+    images_per_second: float
+    provenance: dict[str, JsonValue]
+
+    def to_json(self) -> str:
+        """Indented JSON with one line a row of the confusion matrix."""
+        row = re.compile(r"\[\n\s+(\d+(?:,\n\s+\d+)*)\n\s+\]")
+        return row.sub(lambda found: "[" + re.sub(r"\s+", " ", found[1]) + "]", super().to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> "Result":
+        """Read what `save` wrote."""
+        return records.load(cls, path, "evaluation result")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A `Result` and the answer to each image that it was counted from."""
+
+    result: Result
+    predictions: Predictions
+
+
+def evaluate(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    images: Images,
+    *,
+    split: str,
+    protocol: str = "center",
+    precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    skipped: Mapping[str, str] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Ask `network` about every image once, in eval and inference mode; its modes are restored afterwards.
+
+    `batches` lie on the network's device, in any order. `precision` makes the context of each forward pass.
+    `skipped` maps the names of unreadable images to reasons; it may fill up while `batches` is read.
+    `provenance` holds JSON values only (lists, no tuples). `on_progress(done, total)` is called after each batch.
+
+    Raises:
+        InputError: network and images disagree on the number of classes; an image came twice, or never.
+        RunError: a logit is not finite.
+    """
+    views = protocol_named(protocol)
+    classes = tuple(printable(name) for name in images.classes)
+    measures = Measures()
+    done, start = 0, perf_counter()
+    with evaluating(network):
+        for batch in batches:
+            with torch.inference_mode(), precision():
+                logits = answer(network, batch.images, views)
+            _same_classes(logits.shape[1], len(classes), split)
+            measures.update(logits, batch.labels, batch.indices)
+            done += len(batch)
+            if on_progress is not None:
+                on_progress(done, len(images))
+    seconds = perf_counter() - start
+    predictions = measures.predictions()
+    left_out = tuple(
+        SkippedImage(name=printable(name), reason=printable(reason.removeprefix(f"{name}: ")))
+        for name, reason in (skipped or {}).items()
+    )
+    _all_seen(predictions, images, left_out, split)
+    scores = measures.result(classes)
+    result = Result(
+        **dict(scores),
+        split=split,
+        protocol=protocol,
+        worst=_worst(predictions, images, classes),
+        skipped=left_out,
+        seconds=seconds,
+        images_per_second=len(predictions) / seconds,
+        provenance=dict(provenance or {}),
+    )
+    return Evaluation(result, predictions)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Eval mode inside; afterwards, also after an exception, each submodule's own mode again."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def save_predictions(path: Path, predictions: Predictions, images: Images) -> None:
+    """Write the answers as `.npz`: index, name, truth, predicted, rank, probability, probability_of_truth, loss."""
+    columns = {field: column.numpy() for field, column in vars(predictions).items() if field != "indices"}
+    names = np.array([printable(images.name(i)) for i in predictions.indices.tolist()])
+    content = io.BytesIO()
+    np.savez_compressed(content, index=predictions.indices.numpy(), name=names, **columns)
+    write_atomic(path, content.getvalue())
+
+
+def printable(text: str) -> str:
+    r"""The text, bytes of a file name that are no UTF-8 written as `\udce9`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """`1.11 %`, as the papers print an error."""
+    return f"{100 * fraction:.{digits}f} %"
+
+
+def interval_text(scores: Scores) -> str:
+    """`0.4 to 2.8 %`: one decimal, or two where the interval is narrower than 1 %."""
+    digits = 1 if scores.error_high - scores.error_low >= 0.01 else 2
+    return f"{100 * scores.error_low:.{digits}f} to {percent(scores.error_high, digits)}"
+
+
+def summary(result: Result) -> str:
+    """A few lines for the terminal: the error with its interval, the worst classes, the most confused pairs."""
+    top5 = "" if result.top5_error is None else f"; top-5 error {percent(result.top5_error)}"
+    lines = [
+        f"{result.split} error {percent(result.error)} (95 % interval {interval_text(result)}), "
+        f"{result.num_wrong:,} of {result.num_images:,} images wrong{top5}",
+        f"cross-entropy {result.cross_entropy:.4f}, calibration error {percent(result.calibration_error)}, "
+        f"protocol {result.protocol}, {result.images_per_second:,.0f} images/s",
+    ]
+    bad = [c for c in result.per_class if c.num_right < c.num_images]
+    if bad:
+        bad.sort(key=lambda c: c.num_right / c.num_images)
+        worst = (f"{c.name} ({c.num_images - c.num_right} of {c.num_images} wrong)" for c in bad[:3])
+        lines.append("worst classes: " + ", ".join(worst))
+        pairs = (f"{p.truth} taken for {p.predicted} ({p.num_images}×)" for p in result.confused[:3])
+        lines.append("most confused: " + ", ".join(pairs))
+    if result.skipped:
+        first = result.skipped[0]
+        lines.append(f"skipped: {len(result.skipped)} unreadable images, first {first.name}: {first.reason}")
+    return "\n".join(lines)
+
+
+def _worst(predictions: Predictions, images: Images, classes: tuple[str, ...]) -> tuple[WrongImage, ...]:
+    wrong = (predictions.rank > 0).nonzero()[:, 0]
+    places = wrong[predictions.loss[wrong].argsort(descending=True, stable=True)][:WORST_IMAGES].tolist()
+    return tuple(
+        WrongImage(
+            index=int(predictions.indices[i]),
+            name=printable(images.name(int(predictions.indices[i]))),
+            truth=classes[int(predictions.truth[i])],
+            predicted=classes[int(predictions.predicted[i])],
+            probability=float(predictions.probability[i]),
+            probability_of_truth=float(predictions.probability_of_truth[i]),
+            loss=float(predictions.loss[i]),
+        )
+        for i in places
+    )
+
+
+def _same_classes(known: int, given: int, split: str) -> None:
+    if known != given:
+        raise InputError(
+            f"{split}: the weights know {known} classes, the images have {given}; "
+            "evaluate on images of the classes that the weights were trained on, or train on these"
+        )
+
+
+def _all_seen(predictions: Predictions, images: Images, skipped: tuple[SkippedImage, ...], split: str) -> None:
+    seen, named = set(predictions.indices.tolist()), {image.name for image in skipped}
+    missing = [i for i in range(len(images)) if i not in seen and printable(images.name(i)) not in named]
+    if missing:
+        raise InputError(
+            f"{split}: {len(missing)} of {len(images)} images were never shown (first {images.name(missing[0])}); "
+            "wanted each once, or its name among the skipped"
+        )

@@ -1,0 +1,28 @@
+"""Name -> recipe, and which one a source gets when none is named."""
+
+from collections.abc import Callable
+
+from deepres.base.errors import unknown
+from deepres.recipes.everyday import imagenet_modern, photos, small
+from deepres.recipes.papers import cifar_2015, imagenet_2015
+from deepres.recipes.run import Facts, Run
+
+RECIPES: dict[str, Callable[[Facts, str | None], Run]] = {
+    "small": small,
+    "photos": photos,
+    "cifar_2015": cifar_2015,
+    "imagenet_2015": imagenet_2015,
+    "imagenet_modern": imagenet_modern,
+}
+
+
+def recipe(name: str | None, facts: Facts, model: str | None) -> Run:
+    """The run of the recipe of that name, or of the one that suits: "small" up to 40 px, "photos" above.
+
+    Raises:
+        InputError: no such recipe or model; the nearest are offered.
+    """
+    chosen = name or ("small" if facts.side <= 40 else "photos")
+    if chosen not in RECIPES:
+        raise unknown("recipe", chosen, RECIPES)
+    return RECIPES[chosen](facts, model)

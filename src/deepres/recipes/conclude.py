@@ -1,0 +1,119 @@
+"""The end of a run: the weights are chosen, the test images are measured once, and all of it is written down."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+from torchvision.io import encode_png
+
+from deepres.base import records
+from deepres.base.files import digest, write_atomic
+from deepres.data.sample import FileImages, Images
+from deepres.evaluate.provenance import hardware, versions
+from deepres.evaluate.report import write_report
+from deepres.evaluate.run import Result, save_predictions
+from deepres.nn.build import ResidualNetwork
+from deepres.nn.freeze import average_statistics
+from deepres.nn.weights import WEIGHTS, save_network
+from deepres.recipes.setting import Setting
+from deepres.train.checkpoint import load_best
+from deepres.train.journal import read_history
+from deepres.train.state import Progress, State
+
+SAMPLES = 6
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run's folder, what it measured (None where there was nothing to measure on), a few of the images measured."""
+
+    folder: Path
+    result: Result | None
+    samples: tuple[Path, ...]
+
+
+def conclude(setting: Setting, state: State, tell: Callable[[str], None]) -> Finished:
+    """Choose the weights, measure them on the test images (on the held-out ones where there are none), write it down."""
+    run, folder, source = setting.run, setting.folder, setting.source
+    network, best = state.judged, state.progress.best
+    assert isinstance(network, ResidualNetwork)
+    chosen = best if run.select == "best" else None
+    if chosen is not None:
+        load_best(network, folder / "state", chosen.step)
+    if run.train.average_statistics:
+        batches = setting.loader().batches(0, run.train.average_statistics)
+        with setting.precision.autocast():
+            count = average_statistics(network, (setting.precision.images(batch.images) for batch in batches))
+        tell(f"norm statistics averaged over {count} training batches")
+    save_network(folder, network, source.classes, run.preparation.model_dump(mode="json"))
+    facts = _provenance(setting, state.progress, None if chosen is None else chosen.epoch)
+    split, images = next(
+        ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)
+    )
+    result = None
+    if images is not None:
+        evaluation = setting.judge(network, images, split, facts)
+        result = evaluation.result
+        result.save(folder / f"{split}.json")
+        save_predictions(folder / "predictions.npz", evaluation.predictions, images)
+    write_atomic(folder / "summary.json", records.json_text({**facts, **_headline(result), "skipped": setting.skipped}))
+    write_report(
+        folder / "report.html",
+        result=result,
+        history=read_history(folder),
+        images=images,
+        run=run.model_dump(mode="json"),
+        chosen_epoch=None if chosen is None else chosen.epoch,
+        title=f"{run.model.name} on {source.name}",
+    )
+    for name, reason in setting.skipped.items():
+        tell(f"skipped: {name}: {reason}")
+    return Finished(folder, result, () if images is None else _samples(images, folder))
+
+
+def _provenance(setting: Setting, progress: Progress, chosen: int | None) -> dict[str, JsonValue]:
+    return {
+        "command": " ".join(["deepres", *sys.argv[1:]]),
+        "recipe": setting.run.recipe,
+        "model": setting.run.model.name,
+        "source": setting.source.name,
+        "seed": setting.run.seed,
+        "steps": progress.step,
+        "epochs": progress.epoch,
+        "chosen_epoch": chosen,
+        "selected_by": "the last step" if chosen is None else "held-out images",
+        "weights_sha256": digest(setting.folder / WEIGHTS),
+        "precision": str(setting.precision),
+        "versions": dict(versions()),
+        "hardware": hardware(setting.precision.device),
+    }
+
+
+def _headline(result: Result | None) -> dict[str, JsonValue]:
+    if result is None:
+        return {}
+    return {
+        "split": result.split,
+        "num_images": result.num_images,
+        "num_wrong": result.num_wrong,
+        "error": result.error,
+        "error_interval_95": [result.error_low, result.error_high],
+    }
+
+
+def _samples(images: Images, folder: Path) -> tuple[Path, ...]:
+    """One image of each of the first classes, as files: those of a set in memory are written to `samples/`."""
+    labels = images.labels.tolist()
+    firsts = [labels.index(label) for label in sorted(set(labels))[:SAMPLES]]
+    if isinstance(images, FileImages):
+        return tuple(images.paths[index] for index in firsts)
+    place = folder / "samples"
+    place.mkdir(exist_ok=True)
+    paths = []
+    for index in firsts:
+        title = "".join(letter if letter.isalnum() else "_" for letter in images.classes[labels[index]])
+        paths.append(place / f"{title}.png")
+        write_atomic(paths[-1], encode_png(images.image(index)).numpy().tobytes())
+    return tuple(paths)

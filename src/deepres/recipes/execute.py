@@ -1,0 +1,195 @@
+"""Carrying a run out: start or resume, train, keep states; stopping at any moment loses nothing that was saved."""
+
+import fcntl
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+
+import torch
+from torch import nn
+
+from deepres.base import records
+from deepres.base.errors import DeepresError, InputError
+from deepres.base.files import make_folder, write_atomic
+from deepres.data.sample import FileImages
+from deepres.data.sources import Source, open_source, write_split
+from deepres.data.statistics import Statistics, measure_statistics
+from deepres.nn.build import build
+from deepres.nn.init import initialise
+from deepres.recipes.conclude import Finished, conclude
+from deepres.recipes.run import RUN, Run, facts_of
+from deepres.recipes.setting import Setting
+from deepres.train.checkpoint import load_newest, save_best, save_state
+from deepres.train.journal import Journal
+from deepres.train.loop import Epoch, Judgement, Step, train
+from deepres.train.losses import cross_entropy
+from deepres.train.precision import choose
+from deepres.train.state import State
+
+STATISTICS = "statistics.safetensors"
+ORIGIN = "data.json"
+
+Event = Step | Epoch | str
+"""What the caller is shown as it happens: steps, epochs, and lines of text."""
+
+
+class StoppedError(DeepresError):
+    """The run was asked to stop and saved its state; the exit code is 128 plus the signal's number, as in a shell."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+def start(run: Run, folder: Path, *, device: torch.device, tell: Callable[[Event], None]) -> Finished:
+    """Train from the first step in a new folder.
+
+    Raises:
+        InputError: the folder already holds a run, or cannot be written; anything that images or training refuse.
+        StoppedError: a signal asked for it.
+    """
+    if (folder / RUN).exists():
+        raise InputError(
+            f"{folder}: holds a run already; continue it with --resume {folder}, or choose another --output"
+        )
+    source = open_source(run.data)
+    run = run.fitted(facts_of(source))
+    run.model.network()  # refused here, before anything is written
+    make_folder(folder)
+    with _alone(folder):
+        precision = choose(run.train.precision, device)
+        statistics = measure_statistics(
+            source.train, run.preparation, seed=run.seed, on_bad_image=run.data.on_bad_image
+        )
+        statistics.save(folder / STATISTICS)
+        write_atomic(folder / ORIGIN, source.origin.to_json())
+        if isinstance(source.train, FileImages):
+            write_split(source, folder / "split.csv")
+        setting = Setting(run, source, folder, statistics, precision)
+        state = _new_state(setting)
+        save_state(state, folder / "state")
+        run.save(folder / RUN)
+        return _carry_out(setting, state, tell)
+
+
+def resume(folder: Path, edits: Sequence[str] = (), *, device: torch.device, tell: Callable[[Event], None]) -> Finished:
+    """Go on from the newest whole state; `edits` such as `train.epochs=60` extend a run that has finished.
+
+    Raises:
+        InputError: no run there, no whole state, or the images are not those that the run began with.
+        StoppedError: a signal asked for it.
+    """
+    before = records.load(Run, folder / RUN, "run description; is this a run folder?")
+    run = records.edit(before, edits)
+    source = open_source(run.data)
+    _require_same_images(source, folder)
+    with _alone(folder):
+        statistics = Statistics.load(folder / STATISTICS)
+        setting = Setting(run, source, folder, statistics, choose(run.train.precision, device))
+        state = _new_state(setting)
+        for line in load_newest(state, folder / "state"):
+            tell(f"passed over a damaged state: {line}")
+        if run != before:
+            run.save(folder / RUN)
+        return _carry_out(setting, state, tell)
+
+
+def _new_state(setting: Setting) -> State:
+    network = build(setting.run.model.network())
+    initialise(network, setting.run.seed)
+    averaged = setting.run.train.ema_decay is not None
+    return State(setting.precision.place(network), setting.run.train.sgd, averaged)
+
+
+def _carry_out(setting: Setting, state: State, tell: Callable[[Event], None]) -> Finished:
+    config = setting.run.train
+    total = config.steps(len(setting.source.train))
+    tired = config.patience is not None and state.progress.stale >= config.patience
+    if state.progress.finished and state.progress.step < total and not tired:  # the run has been extended
+        state.progress = state.progress.replace(finished=False)
+    tell(setting.opening(state.progress.step, total))
+    if not state.progress.finished:
+        _train(setting, state, tell)
+    return conclude(setting, state, tell)
+
+
+def _train(setting: Setting, state: State, tell: Callable[[Event], None]) -> None:
+    config, states, val = setting.run.train, setting.folder / "state", setting.source.val
+    loader = setting.loader()
+
+    def evaluate_val(network: nn.Module) -> Judgement:
+        assert val is not None
+        result = setting.judge(network, val, "val").result
+        return Judgement(result.error, result.cross_entropy)
+
+    events = train(
+        state,
+        config,
+        loader,
+        cross_entropy(config.label_smoothing),
+        None if val is None else evaluate_val,
+        num_images=len(setting.source.train),
+        precision=setting.precision,
+        seed=setting.run.seed,
+    )
+    saved = monotonic()
+    with Journal(setting.folder, state.progress.step) as journal, _asked_to_stop() as asked:
+        for event in events:
+            if isinstance(event, Epoch):
+                if event.best:
+                    save_best(state.judged, states, event.step)
+                journal.write(event)
+            if isinstance(event, Epoch) or asked or monotonic() - saved > config.save_every_seconds:
+                save_state(state, states)
+                saved = monotonic()
+            tell(event)
+            if asked and not state.progress.finished:
+                raise StoppedError(
+                    f"stopped after step {state.progress.step:,}, state saved; continue with: "
+                    f"deepres train --resume {setting.folder}",
+                    asked[0],
+                )
+    setting.skipped.update(loader.skipped)
+
+
+def _require_same_images(source: Source, folder: Path) -> None:
+    path = folder / ORIGIN
+    if path.is_file() and path.read_text() != source.origin.to_json():
+        raise InputError(
+            f"{source.name}: the images are not those that the run in {folder} began with; "
+            "bring those back, or start a new run"
+        )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that two processes never write one run; it falls with the process, however it ends."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as cause:
+            raise InputError(
+                f"{folder}: another process is training there; wait for it, or choose another --output"
+            ) from cause
+        yield
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[list[int]]:
+    """A list that SIGTERM or Ctrl-C fills; a second one ends at once. The handlers of before are restored."""
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

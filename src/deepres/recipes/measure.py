@@ -1,0 +1,133 @@
+"""Measuring weights on images: those of a run as it goes, or a run's folder later, on its own images or on others."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+from torch import nn
+
+from deepres.base import records
+from deepres.base.errors import InputError, unknown
+from deepres.base.files import digest
+from deepres.data.loader import evaluation_batches
+from deepres.data.sample import ArrayImages, FileImages, Images
+from deepres.data.sources import DataConfig, open_source
+from deepres.data.statistics import Statistics
+from deepres.data.transforms import Preparation
+from deepres.evaluate.provenance import hardware, versions
+from deepres.evaluate.run import Evaluation, evaluate
+from deepres.nn.weights import WEIGHTS
+from deepres.recipes.run import RUN, Run
+from deepres.serve.predictor import Predictor
+from deepres.train.precision import Precision, choose
+
+BATCH = 250
+
+
+def judge(
+    network: nn.Module,
+    images: Images,
+    preparation: Preparation,
+    statistics: Statistics,
+    *,
+    data: DataConfig,
+    precision: Precision,
+    split: str,
+    protocol: str = "center",
+    skipped: dict[str, str] | None = None,
+    provenance: Mapping[str, JsonValue] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """`network`, which lies on the precision's device, on every one of `images`, read as `data` says."""
+    skipped = {} if skipped is None else skipped
+    batches = evaluation_batches(
+        images,
+        preparation,
+        statistics,
+        batch_size=BATCH,
+        workers=data.workers,
+        device=precision.device,
+        on_bad_image=data.on_bad_image,
+        skipped=skipped,
+    )
+    return evaluate(
+        network,
+        batches,
+        images,
+        split=split,
+        protocol=protocol,
+        precision=precision.autocast,
+        skipped=skipped,
+        provenance=provenance,
+        on_progress=on_progress,
+    )
+
+
+def measure(
+    folder: Path,
+    data: DataConfig | None = None,
+    *,
+    split: str | None = None,
+    protocol: str = "center",
+    device: torch.device,
+    command: str,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[Evaluation, Images]:
+    """The evaluation of a run folder's weights, and the images that it was made on.
+
+    Without `data` these are the run's own; of another source that has no split all images are taken. Labels are
+    matched by the *name* of the class: the order of classes may differ.
+
+    Raises:
+        InputError: no such split, class names that the network does not know, anything that images refuse.
+    """
+    predictor = Predictor.load(folder, device)
+    run = records.load(Run, folder / RUN, "run description; is this a run folder?")
+    own = data is None or data.source == run.data.source
+    config = run.data if data is None or own else data.replace(val_fraction=0, test_fraction=0)
+    parts = {str(part): images for part, images in open_source(config).parts().items()}
+    chosen = split or next(part for part in ("test", "val", "train") if part in parts)
+    if chosen not in parts:
+        raise unknown("split", chosen, parts)
+    images = _relabelled(parts[chosen], predictor.classes, config.source)
+    precision = choose(run.train.precision, device)
+    provenance: dict[str, JsonValue] = {
+        "command": command,
+        "run": str(folder),
+        "model": run.model.name,
+        "source": config.source,
+        "weights_sha256": digest(folder / WEIGHTS),
+        "precision": str(precision),
+        "versions": dict(versions()),
+        "hardware": hardware(device),
+    }
+    evaluation = judge(
+        precision.place(predictor.network),
+        images,
+        predictor.preparation,
+        predictor.statistics,
+        data=config,
+        precision=precision,
+        split=chosen if own or len(parts) > 1 else "all images",
+        protocol=protocol,
+        provenance=provenance,
+        on_progress=on_progress,
+    )
+    return evaluation, images
+
+
+def _relabelled(images: Images, classes: tuple[str, ...], source: str) -> Images:
+    if images.classes == classes:
+        return images
+    strangers = [name for name in images.classes if name not in classes]
+    if strangers:
+        known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+        raise InputError(
+            f"{source}: the run does not know the classes {', '.join(strangers[:5])} (it knows {known}); "
+            "rename the folders, or train on these images"
+        )
+    places = torch.tensor([classes.index(name) for name in images.classes])
+    assert isinstance(images, ArrayImages | FileImages)
+    return replace(images, labels=places[images.labels], classes=classes)

@@ -1,0 +1,68 @@
+"""The recipes of He et al. 2015, as the paper states them; where it is silent, our choice is said."""
+
+from deepres.data import transforms
+from deepres.data.sources import DataConfig
+from deepres.recipes.run import Facts, Run
+from deepres.spec.catalogue import entry
+from deepres.train.loop import TrainConfig
+from deepres.train.optimise import SgdConfig
+from deepres.train.schedules import ScheduleConfig
+
+
+def cifar_2015(facts: Facts, model: str | None = None) -> Run:
+    """Section 4.2: 64,000 iterations of 128, rate 0.1 divided by 10 at 32k and 48k, all training images, last weights.
+
+    Command   deepres train cifar10 --recipe cifar_2015 --model resnet20_cifar
+    Hardware  one GPU, or two cores for about a day
+    Expected  test error 8.75 % (resnet20_cifar), 6.97 % (56), 6.43 % (110; 6.61 ± 0.16 over five runs), Table 6
+    Source    the paper ran 2 GPUs with 64 images each, so norm statistics are those of 64: accumulate=2. Networks of
+              110 layers and more hold the rate at 0.01 until the training error is below 80 %. What weight decay acts
+              on is not stated: weights only, our choice.
+    """
+    config = entry(model or "resnet20_cifar").config
+    augmentation, preparation = transforms.cifar_2015()
+    deep = sum(config.depths) >= 54
+    return Run(
+        recipe="cifar_2015",
+        data=DataConfig(source=facts.source, val_fraction=0),
+        model=config,
+        augmentation=augmentation,
+        preparation=preparation.replace(channels=facts.channels),
+        train=TrainConfig(
+            iterations=64_000,
+            batch_size=128,
+            accumulate=2,
+            sgd=SgdConfig(momentum=0.9, weight_decay=1e-4),
+            schedule=ScheduleConfig(kind="steps", rate=0.1, drops=(0.5, 0.75), low_rate=0.01 if deep else None),
+        ),
+        select="last",
+    )
+
+
+def imagenet_2015(facts: Facts, model: str | None = None) -> Run:
+    """Section 3.4: 600,000 iterations of 256, rate 0.1 divided by 10 at plateaus, short side in [256, 480], 224 crops.
+
+    Command   deepres train path/to/imagenet --recipe imagenet_2015 --model resnet50_v1
+    Hardware  eight GPUs with 32 images each; accumulate=8 gives one GPU the same norm statistics
+    Expected  top-1 / top-5 error of the centre crop 24.7 / 7.8 % (resnet50_v1), 23.6 / 7.1 (101), 23.0 / 6.7 (152): the
+              authors' released networks
+    Source    the iterations at which the error had plateaued are not stated: halves and three quarters, our choice.
+              Norm statistics are recomputed as true averages after training, as the authors did.
+    """
+    augmentation, preparation = transforms.imagenet_2015()
+    return Run(
+        recipe="imagenet_2015",
+        data=DataConfig(source=facts.source, val_fraction=0, workers=2),
+        model=entry(model or "resnet50_v1").config,
+        augmentation=augmentation,
+        preparation=preparation,
+        train=TrainConfig(
+            iterations=600_000,
+            batch_size=256,
+            accumulate=8,
+            sgd=SgdConfig(momentum=0.9, weight_decay=1e-4),
+            schedule=ScheduleConfig(kind="steps", rate=0.1, drops=(0.5, 0.75)),
+            average_statistics=200,
+        ),
+        select="last",
+    )

@@ -1,0 +1,76 @@
+"""A whole run as one value: images, network, what is done to them, how long; it is `run.json`, edited by `--set`."""
+
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from deepres.base.records import Record
+from deepres.data.decode import image_size
+from deepres.data.sample import ArrayImages, FileImages
+from deepres.data.sources import DataConfig, Source
+from deepres.data.transforms import Augmentation, Preparation
+from deepres.spec.catalogue import Config
+from deepres.train.loop import TrainConfig
+
+RUN = "run.json"
+
+
+class Run(Record):
+    """Everything that decides a run's weights, but for the versions of the software.
+
+    `select` says which epoch's weights are kept: the "best" on held-out images, or the "last".
+    """
+
+    recipe: str
+    data: DataConfig
+    model: Config
+    augmentation: Augmentation
+    preparation: Preparation
+    train: TrainConfig
+    select: Literal["best", "last"] = "best"
+    seed: int = 0
+
+    def fitted(self, facts: "Facts") -> "Run":
+        """The same run for the classes, channels and size of these images; a size that the recipe sets stays."""
+        side = self.preparation.size or facts.side
+        model = self.model.replace(num_classes=facts.num_classes, input=(self.preparation.channels, side, side))
+        return self.replace(model=model)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a recipe wants to know of a source: `side` is the median short side of its images in pixels."""
+
+    source: str
+    num_classes: int
+    num_images: int
+    channels: int
+    side: int
+
+
+def facts_of(source: Source, sample: int = 101) -> Facts:
+    """The facts; of files the sizes of at most `sample` are read, evenly over the set, broken ones passed over."""
+    images = source.train
+    if isinstance(images, ArrayImages):
+        side = min(images.pixels.shape[2:])
+    else:
+        assert isinstance(images, FileImages)
+        every = max(1, len(images) // sample)
+        side = int(median(_short_sides(images, range(0, len(images), every)) or [224]))
+    return Facts(source.name, len(source.classes), len(images), source.channels, side)
+
+
+def smoke(run: Run) -> Run:
+    """The same run cut down to 20 steps of 16 images: does it work at all, in under a minute on two cores."""
+    train = run.train.replace(epochs=None, iterations=20, batch_size=16, accumulate=1, average_statistics=0)
+    return run.replace(train=train)
+
+
+def _short_sides(images: FileImages, indices: range) -> list[int]:
+    sides = []
+    for index in indices:
+        try:
+            sides.append(min(image_size(images.paths[index])))
+        except ValueError:  # a broken file: named when it is read
+            continue
+    return sides

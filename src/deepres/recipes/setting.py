@@ -1,0 +1,72 @@
+"""What all parts of a run share while it is carried out: plan, images, statistics, precision, the folder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import JsonValue
+from torch import nn
+
+from deepres.data.loader import TrainLoader
+from deepres.data.sample import Images
+from deepres.data.sources import Source
+from deepres.data.statistics import Statistics
+from deepres.evaluate.run import Evaluation
+from deepres.recipes.measure import judge
+from deepres.recipes.run import Run
+from deepres.train.precision import Precision
+
+
+@dataclass(frozen=True)
+class Setting:
+    """`skipped` (name -> reason) fills up with the images that cannot be read."""
+
+    run: Run
+    source: Source
+    folder: Path
+    statistics: Statistics
+    precision: Precision
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def opening(self, step: int, total: int) -> str:
+        """One line on what is about to happen."""
+        run, source = self.run, self.source
+        parts = ", ".join(f"{len(images):,} {part}" for part, images in source.parts().items())
+        size = "x".join(map(str, run.model.input))
+        begin = f"from step {step:,} of" if step else "for"
+        return (
+            f"{run.recipe}: {run.model.name} on {source.name} ({parts}; {len(source.classes)} classes), {size}, "
+            f"{begin} {total:,} steps of {run.train.batch_size}, {self.precision}"
+        )
+
+    def loader(self) -> TrainLoader:
+        """The training batches."""
+        run = self.run
+        return TrainLoader(
+            self.source.train,
+            run.augmentation,
+            run.preparation,
+            self.statistics,
+            batch_size=run.train.batch_size,
+            seed=run.seed,
+            workers=run.data.workers,
+            on_bad_image=run.data.on_bad_image,
+            device=self.precision.device,
+            num_classes=len(self.source.classes),
+        )
+
+    def judge(
+        self, network: nn.Module, images: Images, split: str, provenance: Mapping[str, JsonValue] | None = None
+    ) -> Evaluation:
+        """The network on one part of the images."""
+        return judge(
+            network,
+            images,
+            self.run.preparation,
+            self.statistics,
+            data=self.run.data,
+            precision=self.precision,
+            split=split,
+            skipped=self.skipped,
+            provenance=provenance,
+        )

@@ -1,0 +1,92 @@
+"""A run folder -> answers: image files in, class names with probabilities out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from deepres.base.errors import InputError
+from deepres.base.records import Record, build
+from deepres.data.decode import BadImageError, decode
+from deepres.data.loader import prepare_one
+from deepres.data.statistics import Statistics
+from deepres.data.transforms import Preparation
+from deepres.nn.build import ResidualNetwork
+from deepres.nn.weights import load_network
+
+
+class Guess(Record):
+    """A class name and the probability that the network gives it."""
+
+    name: str
+    probability: float
+
+
+class Answer(Record):
+    """The guesses for one image, the likeliest first; or, where it cannot be read, why."""
+
+    image: str
+    guesses: tuple[Guess, ...]
+    problem: str | None = None
+
+    def line(self) -> str:
+        """`cat.jpg: cat 93.1 %  lynx 4.0 %`, or the problem."""
+        guesses = "  ".join(f"{guess.name} {100 * guess.probability:.1f} %" for guess in self.guesses)
+        return self.problem or f"{self.image}: {guesses}"
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network with its class names and what it wants done to an image."""
+
+    network: ResidualNetwork
+    classes: tuple[str, ...]
+    preparation: Preparation
+    statistics: Statistics
+    device: torch.device
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device) -> "Predictor":
+        """Of a run folder; needs nothing else.
+
+        Raises:
+            InputError: a file is missing, broken, or not from deepres.
+        """
+        network, classes, facts = load_network(folder)
+        preparation = build(Preparation, facts, str(folder / "config.json"))
+        statistics = Statistics.load(folder / "statistics.safetensors")
+        if network.num_classes != len(classes):
+            raise InputError(f"{folder}: {network.num_classes} logits for {len(classes)} class names; train it again")
+        return cls(network.to(device), classes, preparation, statistics, device)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """A uint8 image (C, H, W) as the network wants it, float32."""
+        return prepare_one(image, self.preparation, self.statistics)
+
+    @torch.inference_mode()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Prepared images (N, C, H, W) -> (N, classes), rows that sum to 1."""
+        logits: Tensor = self.network(images.to(self.device))
+        return logits.softmax(1).cpu()
+
+    def answers(
+        self,
+        paths: Sequence[Path],
+        top_k: int = 5,
+    ) -> Iterator[Answer]:
+        """One answer for each path, in order, as it is ready; of an unreadable image the answer is the problem."""
+        for path in paths:
+            try:
+                image = decode(path, self.preparation.channels)
+            except BadImageError as cause:
+                yield Answer(image=str(path), guesses=(), problem=str(cause))
+                continue
+            row = self.probabilities(self.prepare(image)[None])[0]
+            likeliest = row.topk(min(top_k, len(self.classes)))
+            guesses = zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True)
+            yield Answer(
+                image=str(path),
+                guesses=tuple(Guess(name=self.classes[index], probability=value) for value, index in guesses),
+            )

@@ -1,0 +1,1 @@
+"""How do description and data become weights? Loss, schedule, step, loop, and a state that resumes exactly."""

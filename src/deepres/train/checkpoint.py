@@ -1,0 +1,128 @@
+"""States on disk: each a folder that is whole or absent, verified by digests; the newest whole one resumes the run."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from deepres.base.errors import InputError
+from deepres.base.files import digest, explained, folder_atomic, write_atomic
+from deepres.base.records import Record
+from deepres.train.state import Progress, State
+
+KEPT = 2  # the newest state, and the one before it in case the newest is damaged
+
+
+class Manifest(Record):
+    """`state.json`: the numbers of the state and the SHA-256 of every file that belongs to it."""
+
+    progress: Progress
+    files: dict[str, str]
+
+
+def save_state(state: State, folder: Path) -> Path:
+    """Write `folder/step-N/`, then drop all but the newest two states and the best weights they refer to.
+
+    Raises:
+        InputError: the place cannot be written or is full; what was there before is untouched.
+    """
+    target = folder / f"step-{state.progress.step:09d}"
+    tensors: dict[str, Mapping[str, Tensor]] = {
+        "weights.safetensors": state.network.state_dict(),
+        "optimiser.safetensors": state.optimiser.state_dict(),
+    }
+    if state.average is not None:
+        tensors["average.safetensors"] = state.average.state_dict()
+    files = {}
+    with folder_atomic(target) as new:
+        for name, named in tensors.items():
+            (new / name).write_bytes(_bytes(named))
+            files[name] = digest(new / name)
+        if state.progress.best is not None:
+            name = _best_name(state.progress.best.step)
+            files[f"../{name}"] = digest(folder / name)
+        (new / "state.json").write_text(Manifest(progress=state.progress, files=files).to_json())
+    _drop_old(folder)
+    return target
+
+
+def save_best(network: nn.Module, folder: Path, step: int) -> None:
+    """Write the weights of the best epoch so far; the states that follow refer to them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / _best_name(step), _bytes(network.state_dict()))
+
+
+def load_best(network: nn.Module, folder: Path, step: int) -> None:
+    """Put the weights of the best epoch into the network."""
+    network.load_state_dict(load((folder / _best_name(step)).read_bytes()))
+
+
+def load_newest(state: State, folder: Path) -> list[str]:
+    """Put the newest whole state under `folder` into `state`.
+
+    Returns:
+        One line for each newer state that is damaged and was passed over.
+
+    Raises:
+        InputError: there is no whole state; the message says what is wrong with each.
+    """
+    damaged: list[str] = []
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        try:
+            manifest = _verified(path)
+        except _DamagedError as cause:
+            damaged.append(f"{path}: {cause}")
+            continue
+        state.network.load_state_dict(load((path / "weights.safetensors").read_bytes()))
+        state.optimiser.load_state_dict(load((path / "optimiser.safetensors").read_bytes()))
+        if state.average is not None:
+            state.average.load_state_dict(load((path / "average.safetensors").read_bytes()))
+        state.progress = manifest.progress
+        return damaged
+    told = "; ".join(damaged) or "no state was saved there"
+    raise InputError(f"{folder}: nothing to resume from ({told}); start the run anew without --resume")
+
+
+class _DamagedError(Exception):
+    pass
+
+
+def _verified(path: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate(json.loads((path / "state.json").read_text()))
+    except (OSError, ValueError, ValidationError) as cause:
+        raise _DamagedError(f"its state.json cannot be read ({str(cause).splitlines()[0]})") from cause
+    for name, expected in manifest.files.items():
+        if not (path / name).is_file():
+            raise _DamagedError(f"{Path(name).name} is missing")
+        if digest(path / name) != expected:
+            raise _DamagedError(f"{Path(name).name} is not what was written (truncated or changed)")
+    return manifest
+
+
+def _drop_old(folder: Path) -> None:
+    states = sorted(folder.glob("step-*"))
+    needed = set()
+    for path in states[-KEPT:]:
+        try:
+            needed |= {Path(name).name for name in json.loads((path / "state.json").read_text())["files"]}
+        except (OSError, ValueError, KeyError):
+            return  # a damaged state: drop nothing
+    with explained(folder):
+        for path in states[:-KEPT]:
+            shutil.rmtree(path)
+        for path in folder.glob("best-*.safetensors"):
+            if path.name not in needed:
+                path.unlink()
+
+
+def _best_name(step: int) -> str:
+    return f"best-{step:09d}.safetensors"
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})

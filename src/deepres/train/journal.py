@@ -1,0 +1,70 @@
+"""What a run writes about itself as it goes: `history.jsonl`, one row an epoch, and TensorBoard events."""
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from deepres.base.files import explained, write_atomic
+from deepres.train.loop import Epoch
+
+HISTORY = "history.jsonl"
+
+
+class Journal:
+    """Rows of epochs in `folder`, continued after step `step`: what a resumed run will write again is dropped first."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # loads slowly, and only training needs it
+
+        self.folder = folder
+        self.rows = [row for row in read_history(folder) if row["step"] <= step]
+        write_atomic(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in self.rows))
+        self._events = SummaryWriter(str(folder / "events"), purge_step=step + 1)
+
+    def write(self, epoch: Epoch) -> dict[str, Any]:
+        """Append the epoch's row, flushed to the disk; errors are fractions, losses mean cross-entropies."""
+        tally = epoch.tally
+        row = {
+            "epoch": epoch.epoch,
+            "step": epoch.step,
+            "train_loss": tally.loss / tally.seen,
+            "train_error": tally.wrong / tally.seen,
+            "val_loss": None if epoch.val is None else epoch.val.loss,
+            "val_error": None if epoch.val is None else epoch.val.error,
+            "best": epoch.best,
+            "rate": epoch.rate,
+            "images_per_second": tally.seen / tally.seconds,
+            "seconds": tally.seconds,
+            "data_wait_fraction": tally.waited / tally.seconds,
+        }
+        path = self.folder / HISTORY
+        with explained(path), path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.rows.append(row)
+        for name, value in row.items():
+            if isinstance(value, float):
+                self._events.add_scalar(name.replace("_", "/", 1), value, epoch.step)
+        self._events.flush()
+        return row
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        self._events.close()
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """The rows so far; a last line cut off by a crash is left out."""
+    path = folder / HISTORY
+    rows = []
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows

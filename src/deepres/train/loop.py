@@ -1,0 +1,213 @@
+"""The training loop on one page: draw, forward, loss, backward, clip, step, count; the caller does the rest."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Annotated, Protocol
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from deepres.base.errors import InputError
+from deepres.base.records import Record
+from deepres.base.seeds import derive
+from deepres.data.sample import Batch
+from deepres.train.losses import Loss, wrong
+from deepres.train.optimise import SgdConfig, average_weights
+from deepres.train.precision import Choice, Precision
+from deepres.train.schedules import ScheduleConfig
+from deepres.train.state import Best, State, Tally
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class TrainConfig(Record):
+    """How long, how large the steps, what is kept. Give `epochs` or `iterations`, not both.
+
+    `batch_size` images make one step; `accumulate` splits them into as many parts, whose gradients are averaged and
+    whose norm statistics are separate. `clip_norm` bounds the gradient's length. `ema_decay` averages the weights.
+    `patience` stops after so many epochs without a better held-out error. `average_statistics` is the number of training
+    batches over which norm statistics are recomputed at the end (0: running statistics are kept).
+    """
+
+    epochs: Positive | None = None
+    iterations: Positive | None = None
+    batch_size: Positive = 128
+    accumulate: Positive = 1
+    sgd: SgdConfig = SgdConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    patience: Positive | None = None
+    precision: Choice = "auto"
+    average_statistics: Annotated[int, Field(ge=0)] = 0
+    save_every_seconds: Annotated[float, Field(gt=0)] = 60.0
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainConfig":
+        if (self.epochs is None) == (self.iterations is None):
+            raise ValueError(
+                f"epochs {self.epochs} and iterations {self.iterations}: give one of the two, the other none"
+            )
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
+        return self
+
+    def steps(self, num_images: int) -> int:
+        """Optimiser steps of the whole run over `num_images` training images."""
+        return self.iterations or -(-(self.epochs or 0) * num_images // self.batch_size)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step is done: `step` of `total` so far."""
+
+    step: int
+    total: int
+    loss: float
+    wrong: int
+    images: int
+    rate: float
+    waited_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The stream has passed once more over the images, or the run has ended; `val` is None without held-out images."""
+
+    epoch: int
+    step: int
+    tally: Tally
+    rate: float
+    val: "Judgement | None"
+    best: bool
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What evaluation on held-out images says: error as a fraction, mean cross-entropy."""
+
+    error: float
+    loss: float
+
+
+class Batches(Protocol):
+    """Where batches come from: those of steps `start` … `stop` - 1, and the seconds waited for them so far."""
+
+    waited_seconds: float
+
+    def batches(self, start: int, stop: int) -> Iterator[Batch]: ...
+
+
+def train(
+    state: State,
+    config: TrainConfig,
+    batches: Batches,
+    loss: Loss,
+    evaluate: Callable[[nn.Module], Judgement] | None,
+    *,
+    num_images: int,
+    precision: Precision,
+    seed: int,
+) -> Iterator[Step | Epoch]:
+    """Train from `state` to the end, yielding after each step and each epoch; stopping between two is always safe.
+
+    All that happens from step t on is a function of the state after t steps: a state saved there and resumed gives
+    the weights of the uninterrupted run.
+
+    Raises:
+        InputError: the loss is not finite; this state is spoilt, the newest one saved is good.
+    """
+    total, schedule = config.steps(num_images), config.schedule.schedule()
+    drawn = batches.batches(state.progress.step, total)
+    state.network.train()
+    for step in range(state.progress.step, total):
+        began, waited_before = perf_counter(), batches.waited_seconds
+        batch = next(drawn)
+        rate = schedule(step / total)
+        if config.schedule.low_rate is not None and state.progress.low:
+            rate = config.schedule.low_rate
+        torch.manual_seed(derive(seed, "step", step))  # dropout and the like
+        mean_loss, mistakes = _gradient(state.network, batch, loss, config.accumulate, precision)
+        if not mean_loss.isfinite():
+            state.optimiser.zero_grad()
+            raise InputError(_not_finite(float(mean_loss), step, rate, state))
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(state.network.parameters(), config.clip_norm)
+        state.optimiser.step(rate)
+        state.optimiser.zero_grad()
+        if state.average is not None and config.ema_decay is not None:
+            average_weights(state.average, state.network, config.ema_decay, step)
+        waited = batches.waited_seconds - waited_before
+        done = Step(step + 1, total, float(mean_loss), int(mistakes), len(batch), rate, waited, perf_counter() - began)
+        _count(state, done, config)
+        yield done
+        if (step + 1) * config.batch_size // num_images > step * config.batch_size // num_images or step + 1 == total:
+            yield _end_epoch(state, config, evaluate, rate, last=step + 1 == total)
+            if state.progress.finished:
+                drawn.close()  # type: ignore[attr-defined]
+                return
+
+
+def _gradient(
+    network: nn.Module, batch: Batch, loss: Loss, accumulate: int, precision: Precision
+) -> tuple[Tensor, Tensor]:
+    parts = min(accumulate, len(batch))
+    mean_loss, mistakes = torch.zeros((), device=batch.images.device), torch.zeros((), device=batch.images.device)
+    for places in torch.arange(len(batch), device=batch.images.device).tensor_split(parts):
+        part = batch if parts == 1 else Batch(batch.images[places], batch.labels[places], batch.indices[places.cpu()])
+        part = Batch(precision.images(part.images), part.labels, part.indices)
+        with precision.autocast():
+            value, logits = loss(network, part)
+        share = value * (len(part) / len(batch))
+        share.backward()  # type: ignore[no-untyped-call]
+        mean_loss += share.detach()
+        mistakes += wrong(logits.detach(), part.labels)
+    return mean_loss, mistakes
+
+
+def _count(state: State, done: Step, config: TrainConfig) -> None:
+    before = state.progress
+    tally = before.tally
+    recent = 0.98 * before.recent_error + 0.02 * done.wrong / done.images
+    state.progress = before.replace(
+        step=done.step,
+        recent_error=recent,
+        low=before.low and recent >= config.schedule.low_until_error,
+        tally=Tally(
+            loss=tally.loss + done.loss * done.images,
+            wrong=tally.wrong + done.wrong,
+            seen=tally.seen + done.images,
+            seconds=tally.seconds + done.seconds,
+            waited=tally.waited + done.waited_seconds,
+        ),
+    )
+
+
+def _end_epoch(
+    state: State, config: TrainConfig, evaluate: Callable[[nn.Module], Judgement] | None, rate: float, last: bool
+) -> Epoch:
+    before = state.progress
+    val = None if evaluate is None else evaluate(state.judged)
+    better = val is not None and (before.best is None or (val.error, val.loss) < (before.best.error, before.best.loss))
+    epoch = before.epoch + 1
+    best = before.best
+    if val is not None and better:
+        best = Best(epoch=epoch, step=before.step, error=val.error, loss=val.loss)
+    stale = 0 if better else before.stale + 1
+    tired = config.patience is not None and val is not None and stale >= config.patience
+    state.progress = before.replace(epoch=epoch, best=best, stale=stale, finished=last or tired, tally=Tally())
+    return Epoch(epoch, before.step, before.tally, rate, val, better)
+
+
+def _not_finite(value: float, step: int, rate: float, state: State) -> str:
+    tally = state.progress.tally
+    lately = f"{tally.loss / tally.seen:.3g}" if tally.seen else "none yet"
+    return (
+        f"step {step + 1}: the loss is {value} at learning rate {rate:g} (mean loss of the epoch before it: {lately}); "
+        "the newest saved state is kept; try a lower train.schedule.rate, a warm-up (train.schedule.warm_up=0.05) "
+        "or train.clip_norm=1"
+    )

@@ -1,0 +1,30 @@
+"""What training minimises: cross-entropy against a class, a mixture of classes, or smoothed labels."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deepres.data.sample import Batch
+
+Loss = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
+"""loss(network, batch) -> (mean loss, logits)."""
+
+
+def cross_entropy(label_smoothing: float = 0.0) -> Loss:
+    """-sum_k q_k log p_k, p = softmax(logits), q = (1 - s) label + s / classes (Szegedy et al. 2016, section 7).
+
+    Computed in float32 whatever the network's precision; labels are class numbers or, once mixed, distributions.
+    """
+
+    def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        logits = network(batch.images).float()
+        return F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing), logits
+
+    return loss
+
+
+def wrong(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many of the batch are not classified as their (main) label: int64 scalar."""
+    truth = labels if labels.dim() == 1 else labels.argmax(1)
+    return (logits.argmax(1) != truth).sum()

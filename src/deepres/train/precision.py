@@ -1,0 +1,78 @@
+"""In which precision and memory layout a step runs: chosen from what the hardware is built for, and said."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from deepres.base.errors import InputError
+
+Choice = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """`dtype` of convolutions and matrix products (weights and optimiser stay float32), and the layout of maps."""
+
+    device: torch.device
+    dtype: torch.dtype
+    channels_last: bool
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which a forward pass and its loss run."""
+        if self.dtype is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """The network on the device, in the layout."""
+        network = network.to(self.device)
+        return network.to(memory_format=torch.channels_last) if self.channels_last else network
+
+    def images(self, images: Tensor) -> Tensor:
+        """A batch in the layout."""
+        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+
+    def __str__(self) -> str:
+        layout = "channels last" if self.channels_last else "channels first"
+        return f"{str(self.dtype).removeprefix('torch.')}, {layout}, on {self.device}"
+
+
+def choose(choice: Choice, device: torch.device) -> Precision:
+    """bfloat16 where the processor multiplies it in hardware, float32 elsewhere; channels last always.
+
+    Channels last is the layout that the convolutions of cuDNN and oneDNN are written for.
+    """
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(choice)
+    return Precision(device, dtype or (torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32), True)
+
+
+def find_device(name: str | None) -> torch.device:
+    """The device of that name, or the best there is.
+
+    Raises:
+        InputError: a GPU is asked for and absent.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as cause:
+        raise InputError(f"--device {name}: no such kind of device; wanted cpu, cuda or cuda:N") from cause
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise InputError(
+            f"--device {name}: this machine has {count} GPUs that torch can use; leave --device out, or say cpu"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device {name}: wanted cpu, cuda or cuda:N")
+    return device
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # torch has no public name for these two; both are there since 2.6
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

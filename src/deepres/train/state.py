@@ -1,0 +1,60 @@
+"""Everything that a run is at one moment: the weights, and all that decides what they become."""
+
+from copy import deepcopy
+
+from pydantic import Field
+from torch import nn
+
+from deepres.base.records import Record
+from deepres.train.optimise import Sgd, SgdConfig
+
+
+class Tally(Record):
+    """Sums since the last epoch ended: `loss` over images, `wrong` and `seen` images; `seconds` and time `waited`."""
+
+    loss: float = 0.0
+    wrong: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+
+
+class Best(Record):
+    """The epoch with the lowest error on the held-out images: its step, error and loss."""
+
+    epoch: int
+    step: int
+    error: float
+    loss: float
+
+
+class Progress(Record):
+    """The numbers of the state; random draws need none, since each is seeded by its step.
+
+    `recent_error` is the training error of the last steps (weight 0.02 for the newest), `low` whether the rate is
+    still held low because of it; `stale` counts epochs since `best`.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    low: bool = True
+    recent_error: float = 1.0
+    best: Best | None = None
+    stale: int = 0
+    finished: bool = False
+    tally: Tally = Field(default_factory=Tally)
+
+
+class State:
+    """Network, optimiser, average of the weights (or None), and `progress`."""
+
+    def __init__(self, network: nn.Module, sgd: SgdConfig, averaged: bool) -> None:
+        self.network = network
+        self.optimiser = Sgd(network.named_parameters(), sgd)
+        self.average = deepcopy(network).requires_grad_(False) if averaged else None
+        self.progress = Progress()
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is evaluated, selected and saved: the average where there is one; the two never mix."""
+        return self.network if self.average is None else self.average

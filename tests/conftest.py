@@ -1,0 +1,16 @@
+"""Tests run side by side, each process on one thread; real data lies at DEEPRES_SHARED or beside the repository."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    place = Path(os.environ.get("DEEPRES_SHARED", Path(__file__).parents[2] / "shared"))
+    if not (place / "data").is_dir():
+        pytest.skip(f"real images and weights are not at {place}; set DEEPRES_SHARED")
+    return place

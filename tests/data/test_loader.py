@@ -1,0 +1,240 @@
+import multiprocessing
+import time
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from deepres.base.errors import InputError, RunError
+from deepres.data.decode import BadImageError
+from deepres.data.loader import TrainLoader, _next, evaluation_batches, prepare_one
+from deepres.data.order import batch_at
+from deepres.data.sample import ArrayImages, Batch, FileImages, Images
+from deepres.data.statistics import Statistics, measure_statistics
+from deepres.data.transforms import Augmentation, Preparation, cifar_2015, photos, small
+
+CLASSES = ("ant", "bee", "cat")
+PIXELS = torch.randint(0, 256, (22, 3, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(22) % 3
+MEMORY = ArrayImages(PIXELS, LABELS, CLASSES, "noise/train")
+FIT = Preparation(fit="crop", resize=9, crop=8)
+EVERYTHING = Augmentation(
+    crop="random_resized", flip=0.5, auto="trivial", jitter=0.1, colour_pca=0.1, erase=0.3, mixup=0.2, cutmix=1.0
+)
+SMALL = (Augmentation(crop="pad", pad=1, flip=0.5), FIT)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> FileImages:
+    paths = tuple(tmp_path / f"{index:02}.png" for index in range(22))
+    for path, image in zip(paths, PIXELS, strict=True):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+    return FileImages(paths, LABELS, CLASSES)
+
+
+def spoil(files: FileImages, *indices: int) -> None:
+    for index in indices:
+        files.paths[index].write_bytes(files.paths[index].read_bytes()[:80])
+
+
+def statistics(images: Images, preparation: Preparation) -> Statistics:
+    return measure_statistics(images, preparation)
+
+
+def loader(images: Images, augmentation: Augmentation, preparation: Preparation, **options: object) -> TrainLoader:
+    chosen = {"batch_size": 4, "seed": 3, **options}
+    return TrainLoader(images, augmentation, preparation, statistics(MEMORY, preparation), **chosen)  # type: ignore[arg-type]
+
+
+def assert_equal(ours: list[Batch], others: list[Batch]) -> None:
+    assert len(ours) == len(others)
+    for one, other in zip(ours, others, strict=True):
+        assert torch.equal(one.indices, other.indices)
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("recipe", [SMALL, (EVERYTHING, FIT)])
+def test_any_step_is_reached_without_those_before_it(
+    files: FileImages, workers: int, recipe: tuple[Augmentation, Preparation]
+) -> None:
+    whole = list(loader(files, *recipe).batches(0, 9))
+    assert_equal(list(loader(files, *recipe, workers=workers).batches(5, 9)), whole[5:])
+
+
+@pytest.mark.parametrize("recipe", [SMALL, (EVERYTHING, FIT), cifar_2015()])
+def test_memory_and_files_give_the_same_batches(files: FileImages, recipe: tuple[Augmentation, Preparation]) -> None:
+    in_memory, on_disk = (list(loader(images, *recipe).batches(2, 8)) for images in (MEMORY, files))
+    assert_equal(in_memory, on_disk)
+
+
+def test_a_set_too_large_to_lie_on_the_device_gives_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    resident = list(loader(MEMORY, *SMALL).batches(0, 6))
+    monkeypatch.setattr("deepres.data.loader.RESIDENT_BYTES", 100)
+    assert_equal(list(loader(MEMORY, *SMALL).batches(0, 6)), resident)
+
+
+def test_batches_are_full_and_follow_the_stream() -> None:
+    batches = list(loader(MEMORY, *SMALL).batches(0, 11))
+    for step, batch in enumerate(batches):
+        assert torch.equal(batch.indices, batch_at(step, 4, 22, 3).indices)
+        assert torch.equal(batch.labels, LABELS[batch.indices])
+        assert (batch.images.shape, batch.images.dtype) == ((4, 3, 8, 8), torch.float32)
+    seen = torch.cat([batch.indices for batch in batches])
+    assert seen[:22].sort().values.tolist() == seen[22:].sort().values.tolist() == list(range(22))
+
+
+def test_an_image_drawn_again_is_augmented_anew() -> None:
+    first, second = loader(MEMORY.select([0]), Augmentation(crop="pad"), FIT).batches(0, 2)
+    assert not torch.equal(first.images, second.images)
+    assert not torch.equal(first.images[0], first.images[1])
+
+
+def test_without_augmentation_training_sees_what_evaluation_sees() -> None:
+    seen = torch.cat([batch.images for batch in evaluation_batches(MEMORY, FIT, statistics(MEMORY, FIT), batch_size=7)])
+    for batch in loader(MEMORY, Augmentation(), FIT).batches(0, 6):
+        assert torch.equal(batch.images, seen[batch.indices])
+
+
+def test_mixed_labels_are_shares_of_all_classes() -> None:
+    for batch in loader(MEMORY, Augmentation(mixup=0.4), FIT, num_classes=5).batches(0, 3):
+        assert (batch.labels.shape, batch.labels.dtype) == ((4, 5), torch.float32)
+        torch.testing.assert_close(batch.labels.sum(1), torch.ones(4))
+
+
+def test_the_global_generator_is_neither_read_nor_moved(files: FileImages) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = list(loader(files, EVERYTHING, FIT, workers=1).batches(0, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert_equal(list(loader(files, EVERYTHING, FIT).batches(0, 2)), first)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_bad_image_stops_with_its_name_in_one_line(files: FileImages, workers: int) -> None:
+    spoil(files, 7)
+    with pytest.raises(BadImageError, match=r"07\.png.*--set data\.on_bad_image=skip leaves such images out") as caught:
+        list(loader(files, *SMALL, workers=workers).batches(0, 6))
+    assert "\n" not in str(caught.value)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_bad_image_is_left_out_of_its_batch_and_noted_once(files: FileImages, workers: int) -> None:
+    whole = list(loader(files, *SMALL).batches(0, 11))
+    spoil(files, 7, 8)
+    skipping = loader(files, *SMALL, workers=workers, on_bad_image="skip")
+    for batch, full in zip(skipping.batches(0, 11), whole, strict=True):
+        kept = [place for place, index in enumerate(full.indices.tolist()) if index not in (7, 8)]
+        assert batch.indices.tolist() == full.indices[kept].tolist()
+        assert torch.equal(batch.images, full.images[kept])
+        assert torch.equal(batch.labels, full.labels[kept])
+    assert sorted(skipping.skipped) == [str(files.paths[7]), str(files.paths[8])]
+    assert all(reason and "07.png" not in reason for reason in skipping.skipped.values())
+
+
+def test_a_batch_of_bad_images_only_is_an_error_that_names_them(files: FileImages) -> None:
+    spoil(files, *range(22))
+    with pytest.raises(InputError, match=r"step 0: no image of its batch can be read \(.*png.* and 1 more\); mend or"):
+        list(loader(files, *SMALL, batch_size=6, on_bad_image="skip").batches(0, 1))
+
+
+def test_images_that_differ_in_size_are_refused_by_name(files: FileImages) -> None:
+    Image.new("RGB", (9, 7)).save(files.paths[5])
+    as_they_are = Preparation(normalise="none")
+    with pytest.raises(InputError, match=r"05\.png: 9 x 7 px, .*04\.png: 10 x 12; a batch wants one size, set prep"):
+        list(evaluation_batches(files.select([4, 5]), as_they_are, statistics(MEMORY, FIT), batch_size=2))
+
+
+def test_workers_end_when_the_caller_stops_early(files: FileImages) -> None:
+    batches = loader(files, *SMALL, workers=2).batches(0, 1000)
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    batches.close()
+    assert not multiprocessing.active_children()
+
+
+def test_waiting_is_measured_and_the_callers_own_time_is_not() -> None:
+    train = loader(MEMORY, *SMALL)
+    for _ in train.batches(0, 3):
+        time.sleep(0.05)
+    assert 0 < train.waited_seconds < 0.1
+
+
+def test_a_dead_worker_is_reported_with_a_remedy() -> None:
+    def dying() -> object:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. \n wall of text")
+        yield
+
+    with pytest.raises(RunError, match=r"died \(DataLoader worker \(pid 7\) .*fewer workers \(--set data.workers=0\)"):
+        _next(dying())  # type: ignore[arg-type]
+
+
+def test_what_does_not_go_together_is_refused_at_construction() -> None:
+    with pytest.raises(InputError, match=r"augmentation\.crop 'random_resized': wanted a size"):
+        loader(MEMORY, Augmentation(crop="random_resized"), Preparation())
+    with pytest.raises(InputError, match="training set: holds no images"):
+        loader(MEMORY.select([]), *SMALL)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("preparation", [FIT, FIT.replace(fit="pad", normalise="per_pixel"), FIT.replace(channels=1)])
+def test_evaluation_sees_each_image_once_and_prediction_sees_the_same(
+    files: FileImages, workers: int, preparation: Preparation
+) -> None:
+    measured = statistics(MEMORY, preparation)
+    from_files = list(evaluation_batches(files, preparation, measured, batch_size=5, workers=workers))
+    from_memory = list(evaluation_batches(MEMORY, preparation, measured, batch_size=5))
+    assert [len(batch) for batch in from_files] == [5, 5, 5, 5, 2]
+    assert torch.cat([batch.indices for batch in from_files]).tolist() == list(range(22))
+    assert torch.equal(torch.cat([batch.labels for batch in from_files]), LABELS)
+    assert_equal(from_files, from_memory)
+    together = torch.cat([batch.images for batch in from_files])
+    for index in range(22):
+        assert torch.equal(prepare_one(PIXELS[index], preparation, measured), together[index])
+
+
+def test_splitting_evaluation_into_batches_changes_no_bit() -> None:
+    measured = statistics(MEMORY, FIT)
+    parts = (evaluation_batches(MEMORY, FIT, measured, batch_size=size) for size in (1, 5, 22))
+    one, other, whole = (torch.cat([batch.images for batch in batches]) for batches in parts)
+    assert torch.equal(one, whole)
+    assert torch.equal(other, whole)
+
+
+def test_grey_images_become_what_the_network_wants() -> None:
+    grey = ArrayImages(PIXELS[:, :1], LABELS, CLASSES, "grey")
+    preparation = FIT.replace(normalise="none")
+    (batch,) = evaluation_batches(grey, preparation, statistics(MEMORY, FIT), batch_size=22)
+    assert batch.images.shape == (22, 3, 8, 8)
+    assert torch.equal(batch.images[:, 0], batch.images[:, 2])
+    assert next(loader(grey, Augmentation(), preparation).batches(0, 1)).images.shape == (4, 3, 8, 8)
+    as_they_are = preparation.replace(fit=None)
+    assert next(loader(grey, Augmentation(), as_they_are).batches(0, 1)).images.shape == (4, 3, 12, 10)
+
+
+def test_evaluation_stops_at_a_bad_image_or_leaves_it_out(files: FileImages) -> None:
+    spoil(files, 7)
+    measured = statistics(MEMORY, FIT)
+    with pytest.raises(BadImageError, match=r"07\.png"):
+        list(evaluation_batches(files, FIT, measured, batch_size=5))
+    skipped: dict[str, str] = {}
+    batches = list(
+        evaluation_batches(files, FIT, measured, batch_size=5, on_bad_image="skip", skipped=skipped, workers=1)
+    )
+    assert torch.cat([batch.indices for batch in batches]).tolist() == [i for i in range(22) if i != 7]
+    assert list(skipped) == [str(files.paths[7])]
+    spoil(files, *range(22))
+    with pytest.raises(InputError, match=r"none of 22 images can be read \(.*and 17 more\); mend or replace"):
+        list(evaluation_batches(files, FIT, measured, batch_size=5, on_bad_image="skip"))
+
+
+@pytest.mark.parametrize("recipe", [photos(8), small(8), small(8, channels=1)])
+def test_the_recipes_load(files: FileImages, recipe: tuple[Augmentation, Preparation]) -> None:
+    for batch in islice(loader(files, *recipe).batches(0, 9), 2):
+        assert batch.images.shape == (4, recipe[1].channels, 8, 8)
+        assert bool(batch.images.isfinite().all())

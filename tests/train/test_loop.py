@@ -1,0 +1,159 @@
+from collections.abc import Iterator
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import nn
+
+from deepres.base.errors import InputError
+from deepres.base.records import build
+from deepres.data.sample import Batch
+from deepres.train.loop import Epoch, Judgement, Step, TrainConfig, train
+from deepres.train.losses import cross_entropy
+from deepres.train.optimise import SgdConfig
+from deepres.train.precision import Precision
+from deepres.train.schedules import ScheduleConfig
+from deepres.train.state import State
+
+FLOAT32 = Precision(torch.device("cpu"), torch.float32, channels_last=False)
+NUM_IMAGES = 40
+
+
+class Fixed:
+    """Batches that are functions of their step."""
+
+    waited_seconds = 0.0
+
+    def __init__(self, size: int = 16) -> None:
+        self.size = size
+
+    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+        for step in range(start, stop):
+            draw = torch.Generator().manual_seed(step)
+            images = torch.randn(self.size, 3, 4, 4, generator=draw)
+            labels = (images.mean((1, 2, 3)) > 0).long()
+            yield Batch(images, labels, torch.arange(self.size))
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(16, 2))
+
+
+def _config(**fields: object) -> TrainConfig:
+    plain = {"iterations": 10, "batch_size": 16, "schedule": ScheduleConfig(kind="constant", rate=0.1)}
+    return build(TrainConfig, {**plain, **fields}, "train")
+
+
+def _train(
+    state: State, config: TrainConfig, val: list[float] | None = None, steps: int | None = None
+) -> list[Step | Epoch]:
+    errors = iter(val or [])
+    events = train(
+        state,
+        config,
+        Fixed(),
+        cross_entropy(),
+        None if val is None else lambda network: Judgement(next(errors), 1.0),
+        num_images=NUM_IMAGES,
+        precision=FLOAT32,
+        seed=0,
+    )
+    seen = []
+    for event in events:
+        seen.append(event)
+        if isinstance(event, Step) and event.step == steps:
+            break
+    return seen
+
+
+def test_stopped_and_continued_equals_uninterrupted_bitwise() -> None:
+    config = _config(ema_decay=0.99, clip_norm=1.0)
+    whole = State(_network(), config.sgd, averaged=True)
+    _train(whole, config)
+    first = State(_network(), config.sgd, averaged=True)
+    _train(first, config, steps=4)
+    second = State(deepcopy(first.network), config.sgd, averaged=True)
+    second.optimiser.load_state_dict(first.optimiser.state_dict())
+    second.average.load_state_dict(first.average.state_dict())
+    second.progress = first.progress
+    _train(second, config)
+    for mine, theirs in ((whole.network, second.network), (whole.average, second.average)):
+        assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
+    assert second.progress == whole.progress.replace(tally=second.progress.tally)
+
+
+def test_it_learns() -> None:
+    state = State(_network(), SgdConfig(), averaged=False)
+    seen = [event for event in _train(state, _config(iterations=150)) if isinstance(event, Step)]
+    assert sum(step.loss for step in seen[-10:]) < 0.5 * sum(step.loss for step in seen[:10])
+
+
+def test_accumulated_parts_give_the_gradient_of_the_whole() -> None:
+    network = _network().eval()  # without dropout
+    ends = []
+    for accumulate in (1, 4):
+        state = State(deepcopy(network), SgdConfig(), averaged=False)
+        state.network[3].p = 0.0
+        _train(state, _config(accumulate=accumulate, iterations=3))
+        ends.append(state.network)
+    for a, b in zip(ends[0].parameters(), ends[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+
+
+def test_epochs_end_where_the_stream_has_passed_over_the_images() -> None:
+    config = _config(iterations=None, epochs=3)
+    seen = _train(State(_network(), config.sgd, averaged=False), config)
+    # 40 images in batches of 16: after ceil(40/16), ceil(80/16), ceil(120/16) steps
+    assert [event.step for event in seen if isinstance(event, Epoch)] == [3, 5, 8]
+    assert [event.tally.seen for event in seen if isinstance(event, Epoch)] == [48, 32, 48]
+
+
+def test_the_best_epoch_is_the_one_of_lowest_held_out_error_and_patience_ends_the_run() -> None:
+    config = _config(iterations=None, epochs=9, patience=2)
+    state = State(_network(), config.sgd, averaged=False)
+    epochs = [event for event in _train(state, config, val=[0.5, 0.2, 0.3, 0.2, 0.1]) if isinstance(event, Epoch)]
+    assert [event.best for event in epochs] == [True, True, False, False]
+    assert state.progress.finished
+    assert state.progress.best is not None
+    assert state.progress.best.epoch == 2
+
+
+def test_the_low_rate_is_held_until_the_training_error_falls() -> None:
+    schedule = ScheduleConfig(kind="constant", rate=0.1, low_rate=0.01, low_until_error=0.9)
+    config = _config(schedule=schedule, iterations=30)
+    state = State(_network(), config.sgd, averaged=False)
+    rates = [event.rate for event in _train(state, config) if isinstance(event, Step)]
+    turn = rates.index(0.1)
+    assert 2 < turn < 20
+    assert set(rates[:turn]) == {0.01}
+    assert set(rates[turn:]) == {0.1}
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_rate_and_remedy() -> None:
+    config = _config(schedule=ScheduleConfig(kind="constant", rate=1e30))
+    with pytest.raises(InputError, match=r"step \d+: the loss is (nan|inf) at learning rate 1e\+30 .* try a lower"):
+        _train(State(_network(), config.sgd, averaged=False), config)
+
+
+def test_clipping_bounds_the_step() -> None:
+    config = _config(clip_norm=1e-3, sgd=SgdConfig(momentum=0, weight_decay=0), iterations=1)
+    state = State(_network(), config.sgd, averaged=False)
+    before = [p.clone() for p in state.network.parameters()]
+    _train(state, config)
+    moved = sum((p - q).square().sum() for p, q in zip(before, state.network.parameters(), strict=True)).sqrt()
+    assert moved.item() == pytest.approx(0.1 * 1e-3, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"epochs": 3}, "epochs 3 and iterations 10: give one of the two"),
+        ({"iterations": None}, "give one of the two"),
+        ({"accumulate": 3}, "batch_size 16 is no multiple of accumulate 3"),
+        ({"clip_norm": 0}, "clip_norm: input should be greater than 0"),
+    ],
+)
+def test_a_wrong_plan_is_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _config(**fields)

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepres.base.errors import InputError
+from deepres.base.records import build
+from deepres.train.schedules import ScheduleConfig, cosine, linear_warm_up, steps
+
+PROGRESS = st.floats(0, 1, exclude_max=True)
+
+
+def test_steps_equal_torchs_multi_step() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    reference = torch.optim.lr_scheduler.MultiStepLR(torch.optim.SGD([parameter], lr=0.1), milestones=[32, 48])
+    ours = steps(0.1, drops=(0.5, 0.75))
+    for step in range(64):
+        assert ours(step / 64) == pytest.approx(reference.get_last_lr()[0])
+        reference.optimizer.step()
+        reference.step()
+
+
+def test_the_papers_schedule_in_its_own_iterations() -> None:
+    rate = ScheduleConfig(kind="steps", rate=0.1, drops=(0.5, 0.75)).schedule()
+    seen = [rate(iteration / 64_000) for iteration in (0, 31_999, 32_000, 47_999, 48_000, 63_999)]
+    assert seen == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_cosine_equals_torchs() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(torch.optim.SGD([parameter], lr=0.1), T_max=50)
+    for step in range(50):
+        assert cosine(0.1)(step / 50) == pytest.approx(reference.get_last_lr()[0])
+        reference.optimizer.step()
+        reference.step()
+
+
+@given(PROGRESS, PROGRESS)
+def test_cosine_never_rises(p: float, q: float) -> None:
+    early, late = sorted((p, q))
+    assert cosine(0.1)(early) >= cosine(0.1)(late)
+
+
+@given(PROGRESS)
+def test_a_warm_up_rises_to_its_schedule_and_is_never_zero(progress: float) -> None:
+    warmed, plain = linear_warm_up(cosine(0.1), 0.2), cosine(0.1)
+    assert 0 < warmed(progress) <= plain(0.2) if progress < 0.2 else warmed(progress) == plain(progress)
+
+
+@pytest.mark.parametrize("drops", [(0.75, 0.5), (0.5, 0.5), (0.0,), (1.0,), (32_000.0,)])
+def test_drops_that_are_no_rising_fractions_are_refused(drops: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="wanted rising fractions of the run, such as"):
+        build(ScheduleConfig, {"drops": drops}, "schedule")
+
+
+@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(rate: float) -> None:
+    with pytest.raises(InputError, match="schedule: rate: input should be"):
+        build(ScheduleConfig, {"rate": rate}, "schedule")
