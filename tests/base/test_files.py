@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deepres.base.errors import InputError, RunError
+from deepres.base.errors import InputError
 from deepres.base.files import explained, folder_atomic, make_folder, read_text, write_atomic
 
 
@@ -12,7 +12,7 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: 
     target = tmp_path / "facts.json"
     write_atomic(target, "old")
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
-    with pytest.raises(RunError, match=r"facts\.json: the disk is full; free some space"):
+    with pytest.raises(InputError, match=r"facts\.json: the disk is full; free some space"):
         write_atomic(target, "new")
     assert target.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["facts.json"]

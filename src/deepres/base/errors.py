@@ -21,7 +21,7 @@ class InputError(DeepresError, ValueError):
 
 
 class RunError(DeepresError, RuntimeError):
-    """A run that began rightly could not go on (a loss that is not finite, a disk that filled up)."""
+    """A run that began rightly could not go on (a loader process that died, a proof that failed)."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], prefix: str = "") -> InputError:

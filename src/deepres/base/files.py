@@ -8,15 +8,14 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from deepres.base.errors import InputError, RunError
+from deepres.base.errors import InputError
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write `path` so that a reader, or a crash at any moment, sees the old file or the new one, never a part.
 
     Raises:
-        RunError: the disk is full.
-        InputError: the place cannot be written.
+        InputError: the place cannot be written, or the disk is full.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -97,7 +96,7 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as cause:
         if cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(
+            raise InputError(
                 f"{path}: the disk is full; free some space, or choose another place with --output"
             ) from cause
         raise InputError(

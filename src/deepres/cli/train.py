@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.argument("source", required=False)
 @click.option("--recipe", help="small, photos, cifar_2015, imagenet_2015, imagenet_modern; by default what suits.")
 @click.option("--model", metavar="NET", help="A name from `deepres models`; by default the recipe's.")
+@click.option("--weights", metavar="PATH", help="Weights to begin with: a run folder, .safetensors or a checkpoint.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images.")
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step.")
 @click.option("--lr", "rate", type=float, help="Learning rate at its height.")
@@ -40,6 +41,7 @@ def command(
     source: str | None,
     recipe: str | None,
     model: str | None,
+    weights: str | None,
     epochs: int | None,
     batch_size: int | None,
     rate: float | None,
@@ -66,13 +68,14 @@ def command(
         ("train.batch_size", batch_size),
         ("train.schedule.rate", rate),
         ("seed", seed),
+        ("weights", weights),
         ("data.workers", workers),
         ("data.on_bad_image", on_bad_image),
     ]
     assignments = [f"{name}={value}" for name, value in flags if value is not None]
     if resume is not None:
         _refuse_with_resume(
-            {"SOURCE": source, "--recipe": recipe, "--model": model, "--output": output, "--seed": seed}
+            {"SOURCE": source, "--recipe": recipe, "--model": model, "--weights": weights, "--output": output}
         )
         folder = Path(resume) if resume else _newest(Path("runs"))
         length = [f"train.epochs={epochs}"] if epochs is not None else []

@@ -1,6 +1,7 @@
 """Carrying a run out: start or resume, train, keep states; stopping at any moment loses nothing that was saved."""
 
 import fcntl
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +17,9 @@ from deepres.base.errors import DeepresError, InputError
 from deepres.base.files import make_folder, write_atomic
 from deepres.data.sample import FileImages
 from deepres.data.sources import Source, open_source, write_split
+from deepres.data.splits import PARTS, Origin
 from deepres.data.statistics import Statistics, measure_statistics
-from deepres.nn.build import build
-from deepres.nn.init import initialise
+from deepres.nn.create import create_model
 from deepres.recipes.conclude import Finished, conclude
 from deepres.recipes.run import RUN, Run, facts_of
 from deepres.recipes.setting import Setting
@@ -57,22 +58,17 @@ def start(run: Run, folder: Path, *, device: torch.device, tell: Callable[[Event
         )
     source = open_source(run.data)
     run = run.fitted(facts_of(source))
-    run.model.network()  # refused here, before anything is written
+    first = _new_state(run, device, run.weights)  # what is wrong with it is refused before anything is written
+    new = not folder.exists()
     make_folder(folder)
     with _alone(folder):
-        precision = choose(run.train.precision, device)
-        statistics = measure_statistics(
-            source.train, run.preparation, seed=run.seed, on_bad_image=run.data.on_bad_image
-        )
-        statistics.save(folder / STATISTICS)
-        write_atomic(folder / ORIGIN, source.origin.to_json())
-        if isinstance(source.train, FileImages):
-            write_split(source, folder / "split.csv")
-        setting = Setting(run, source, folder, statistics, precision)
-        state = _new_state(setting)
-        save_state(state, folder / "state")
-        run.save(folder / RUN)
-        return _carry_out(setting, state, tell)
+        try:
+            setting = _set_up(run, source, folder, first, device)
+        except BaseException:
+            if new:
+                shutil.rmtree(folder)
+            raise
+        return _carry_out(setting, first, tell)
 
 
 def resume(folder: Path, edits: Sequence[str] = (), *, device: torch.device, tell: Callable[[Event], None]) -> Finished:
@@ -89,7 +85,7 @@ def resume(folder: Path, edits: Sequence[str] = (), *, device: torch.device, tel
     with _alone(folder):
         statistics = Statistics.load(folder / STATISTICS)
         setting = Setting(run, source, folder, statistics, choose(run.train.precision, device))
-        state = _new_state(setting)
+        state = _new_state(run, device, weights=None)
         for line in load_newest(state, folder / "state"):
             tell(f"passed over a damaged state: {line}")
         if run != before:
@@ -97,11 +93,21 @@ def resume(folder: Path, edits: Sequence[str] = (), *, device: torch.device, tel
         return _carry_out(setting, state, tell)
 
 
-def _new_state(setting: Setting) -> State:
-    network = build(setting.run.model.network())
-    initialise(network, setting.run.seed)
-    averaged = setting.run.train.ema_decay is not None
-    return State(setting.precision.place(network), setting.run.train.sgd, averaged)
+def _set_up(run: Run, source: Source, folder: Path, state: State, device: torch.device) -> Setting:
+    statistics = measure_statistics(source.train, run.preparation, seed=run.seed, on_bad_image=run.data.on_bad_image)
+    statistics.save(folder / STATISTICS)
+    write_atomic(folder / ORIGIN, source.origin.to_json())
+    if isinstance(source.train, FileImages):
+        write_split(source, folder / "split.csv")
+    save_state(state, folder / "state")
+    run.save(folder / RUN)
+    return Setting(run, source, folder, statistics, choose(run.train.precision, device))
+
+
+def _new_state(run: Run, device: torch.device, weights: str | None) -> State:
+    network = create_model(run.model.network(), weights=weights, seed=run.seed)
+    placed = choose(run.train.precision, device).place(network)
+    return State(placed, run.train.sgd, averaged=run.train.ema_decay is not None)
 
 
 def _carry_out(setting: Setting, state: State, tell: Callable[[Event], None]) -> Finished:
@@ -156,8 +162,8 @@ def _train(setting: Setting, state: State, tell: Callable[[Event], None]) -> Non
 
 
 def _require_same_images(source: Source, folder: Path) -> None:
-    path = folder / ORIGIN
-    if path.is_file() and path.read_text() != source.origin.to_json():
+    then, now = records.load(Origin, folder / ORIGIN, "record of the images"), source.origin
+    if any(getattr(then, part) != getattr(now, part) for part in PARTS):
         raise InputError(
             f"{source.name}: the images are not those that the run in {folder} began with; "
             "bring those back, or start a new run"

@@ -18,7 +18,7 @@ RUN = "run.json"
 class Run(Record):
     """Everything that decides a run's weights, but for the versions of the software.
 
-    `select` says which epoch's weights are kept: the "best" on held-out images, or the "last".
+    `weights` is a file or a run folder to begin with (None: He initialisation). `select` says which epoch's weights are kept: the "best" on held-out images, or the "last".
     """
 
     recipe: str
@@ -27,6 +27,7 @@ class Run(Record):
     augmentation: Augmentation
     preparation: Preparation
     train: TrainConfig
+    weights: str | None = None
     select: Literal["best", "last"] = "best"
     seed: int = 0
 

@@ -1,0 +1,103 @@
+import subprocess
+import sys
+
+import click
+import pytest
+
+from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
+
+# every flag that a person can type; a new one is a decision, not an accident
+FLAGS = {
+    "train": "--batch-size --device --dry-run --epochs --lr --model --on-bad-image --output --recipe --resume --seed --set "
+    "--smoke --weights --workers",
+    "eval": "--device --json --on-bad-image --predictions --protocol --report --split",
+    "predict": "--device --json --top-k",
+    "models": "--json",
+    "describe": "--batch-size --json --svg",
+    "data check": "--json --set --workers",
+    "data split": "--output --set",
+    "doctor": "--source --verify-resume",
+}
+
+
+def _commands() -> dict[str, click.Command]:
+    assert isinstance(deepres, Verbs)
+    found = {}
+    for verb in VERBS:
+        command = deepres.get_command(click.Context(deepres), verb)
+        inner = command.commands if isinstance(command, click.Group) else {}
+        found.update({f"{verb} {name}": part for name, part in inner.items()} or {verb: command})
+    return found
+
+
+def test_the_command_line_is_frozen() -> None:
+    flags = {
+        name: " ".join(sorted(max(p.opts, key=len) for p in command.params if isinstance(p, click.Option)))
+        for name, command in _commands().items()
+    }
+    assert flags == FLAGS
+
+
+def test_every_command_and_option_says_what_it_is() -> None:
+    for name, command in _commands().items():
+        assert command.help, name
+        for parameter in command.params:
+            assert not isinstance(parameter, click.Option) or parameter.help, (name, parameter.name)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["describe", "resnet50"], ["train", "--help"], ["--version"]])
+def test_what_needs_no_torch_loads_none(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom deepres.cli.main import run\n"
+        f"assert run({arguments!r}) == 0\n"
+        "heavy = {'torch', 'torchvision', 'numpy', 'matplotlib', 'scipy', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_importing_the_package_loads_no_torch() -> None:
+    program = "import sys, deepres; deepres.list_models(); assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_alias_is_the_command() -> None:
+    context = click.Context(deepres)
+    for alias, verb in ALIASES.items():
+        assert deepres.get_command(context, alias) is deepres.get_command(context, verb)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], r"command 'trian': unknown; did you mean train\?"),
+        (["train", "--epoch", "3"], "No such option '--epoch'. Did you mean '--epochs'"),
+        (["train", "--epochs", "0"], "Invalid value for '--epochs': 0 is not in the range x>=1; see deepres train --help"),
+        (["describe"], "Missing argument 'NET'; see deepres describe --help"),
+        (["describe", "resnet5"], r"model 'resnet5': unknown; did you mean resnet50"),
+        (["models", "resnext*"], "model 'resnext.*': unknown"),
+        (["train", "--resume", "x", "--model", "resnet18"], "--model resnet18 with --resume: a run keeps what it began"),
+        (["train", "--device", "tpu"], "--device tpu: "),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import re
+
+    assert run(arguments) == 2
+    said = capsys.readouterr()
+    assert re.search(message, said.err), said.err
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("deepres: ")
+    assert said.out == ""
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m deepres describe resnet152 --json | head -1", shell=True, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "{\n"
+    assert done.stderr == ""

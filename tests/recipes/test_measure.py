@@ -1,0 +1,62 @@
+"""A run's folder, measured again on its own images and on others."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepres.base.errors import InputError
+from deepres.data.sources import DataConfig, open_source
+from deepres.evaluate.run import Result
+from deepres.recipes.catalogue import recipe
+from deepres.recipes.execute import start
+from deepres.recipes.measure import measure
+from deepres.recipes.run import facts_of, smoke
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    plan = smoke(recipe(None, facts_of(open_source(DataConfig(source="digits"))), None))
+    start(plan, folder, device=CPU, tell=lambda event: None)
+    return folder
+
+
+def test_measured_again_it_is_the_same(run: Path) -> None:
+    first = Result.load(run / "test.json")
+    again, images = measure(run, device=CPU, command="test")
+    assert len(images) == first.num_images == 269
+    assert again.result.confusion == first.confusion
+    assert again.result.cross_entropy == first.cross_entropy
+    assert again.result.provenance["weights_sha256"] == first.provenance["weights_sha256"]
+
+
+def test_classes_are_matched_by_name_not_by_order(run: Path, tmp_path: Path) -> None:
+    source = open_source(DataConfig(source="digits"))
+    assert source.test is not None
+    x = torch.stack([source.test.image(i) for i in range(len(source.test))]).permute(0, 2, 3, 1).numpy()
+    y = source.test.labels.numpy()
+    backwards = np.array([str(digit) for digit in reversed(range(10))])
+    np.savez(tmp_path / "digits.npz", x=x, y=9 - y, classes=backwards)
+    plain, _ = measure(run, device=CPU, command="test")
+    mixed, _ = measure(run, DataConfig(source=str(tmp_path / "digits.npz")), device=CPU, command="test")
+    assert mixed.result.split == "all images"
+    assert mixed.result.confusion == plain.result.confusion
+
+
+def test_strange_classes_and_splits_are_refused(run: Path, tmp_path: Path) -> None:
+    x = np.zeros((20, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "other.npz", x=x, y=np.arange(20) % 2, classes=np.array(["0", "ten"]))
+    with pytest.raises(InputError, match=r"does not know the classes ten \(it knows 0, 1, 2"):
+        measure(run, DataConfig(source=str(tmp_path / "other.npz")), device=CPU, command="test")
+    with pytest.raises(InputError, match=r"split 'tset': unknown; did you mean test\?"):
+        measure(run, split="tset", device=CPU, command="test")
+
+
+def test_a_run_folder_holds_all_that_it_promises(run: Path) -> None:
+    wanted = "run.json model.safetensors config.json statistics.safetensors data.json history.jsonl test.json "
+    wanted += "predictions.npz summary.json report.html state events samples"
+    assert set(wanted.split()) <= {path.name for path in run.iterdir()}

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.io import encode_png
+
+from deepres.base.errors import InputError
+from deepres.data.loader import evaluation_batches
+from deepres.data.sample import ArrayImages
+from deepres.data.statistics import measure_statistics
+from deepres.data.transforms import Preparation
+from deepres.nn.create import create_model
+from deepres.nn.weights import save_network
+from deepres.serve.predictor import Predictor
+
+CPU = torch.device("cpu")
+CLASSES = ("ant", "bee", "cat")
+
+
+@pytest.fixture
+def images() -> ArrayImages:
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (6, 3, 40, 30), dtype=torch.uint8, generator=draw)
+    return ArrayImages(pixels, torch.arange(6) % 3, CLASSES, "noise")
+
+
+@pytest.fixture
+def run(tmp_path: Path, images: ArrayImages) -> Path:
+    preparation = Preparation(fit="crop", resize=24, crop=20)
+    net = create_model("resnet20_cifar", num_classes=3)
+    save_network(tmp_path, net, CLASSES, preparation.model_dump(mode="json"))
+    measure_statistics(images, preparation).save(tmp_path / "statistics.safetensors")
+    return tmp_path
+
+
+def test_an_answer_is_what_evaluation_computes_for_that_image(run: Path, images: ArrayImages) -> None:
+    predictor = Predictor.load(run, CPU)
+    (batch,) = evaluation_batches(images, predictor.preparation, predictor.statistics, batch_size=6)
+    expected = predictor.network(batch.images).softmax(1)
+    paths = []
+    for index in range(6):
+        paths.append(run / f"{index}.png")
+        paths[-1].write_bytes(encode_png(images.pixels[index]).numpy().tobytes())
+    for row, answer in zip(expected, predictor.answers(paths, top_k=3), strict=True):
+        assert [guess.name for guess in answer.guesses] == [CLASSES[i] for i in row.argsort(descending=True).tolist()]
+        got = torch.tensor([guess.probability for guess in answer.guesses])
+        torch.testing.assert_close(got, row.sort(descending=True).values, rtol=0, atol=1e-5)
+        assert sum(guess.probability for guess in answer.guesses) == pytest.approx(1, abs=1e-5)
+
+
+def test_an_unreadable_image_is_an_answer_with_a_problem_and_the_others_are_answered(run: Path, images: ArrayImages) -> None:
+    (run / "bad.jpg").write_bytes(b"")
+    (run / "good.png").write_bytes(encode_png(images.pixels[0]).numpy().tobytes())
+    bad, good = Predictor.load(run, CPU).answers([run / "bad.jpg", run / "good.png"], top_k=9)
+    assert bad.problem is not None
+    assert bad.problem in bad.line()
+    assert (len(bad.guesses), len(good.guesses)) == (0, 3)
+    assert good.line().startswith(f"{run / 'good.png'}: ")
+
+
+def test_names_that_do_not_fit_the_network_are_refused(run: Path) -> None:
+    config = run / "config.json"
+    config.write_text(config.read_text().replace('"ant",', ""))
+    with pytest.raises(InputError, match="3 logits for 2 class names; train it again"):
+        Predictor.load(run, CPU)

@@ -1,0 +1,73 @@
+"""The house is as ARCHITECTURE.md says, and clean of what must not stand in it."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "deepres"
+
+
+def _files() -> set[str]:
+    found = (path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".jinja"))
+    rooms = {path.relative_to(PACKAGE).as_posix() for path in found}
+    return {name for name in rooms if not name.endswith("/__init__.py")}
+
+
+def _listed() -> list[str]:
+    tree = re.search(r"```\nsrc/deepres/\n(.*?)```", (ROOT / "ARCHITECTURE.md").read_text(), re.DOTALL)
+    assert tree is not None
+    listed, room = [], ""
+    for line in tree[1].splitlines():
+        name = re.sub(r"^[│├└─ ]+", "", line).split()[0]
+        if name.endswith("/"):
+            room = name
+        else:
+            listed.append(name if line.startswith(("├── __", "└── __")) else room + name)
+    return listed
+
+
+def test_the_tree_has_one_line_for_each_file() -> None:
+    listed = _listed()
+    assert len(listed) == len(set(listed))
+    assert set(listed) == _files()
+
+
+def test_a_rooms_init_holds_its_question_and_nothing_else() -> None:
+    for path in PACKAGE.glob("*/__init__.py"):
+        (only,) = ast.parse(path.read_text()).body
+        assert isinstance(only, ast.Expr), path
+        assert "?" in path.read_text(), path
+
+
+def test_every_file_says_in_its_first_line_what_belongs_in_it() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        first = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()
+        assert first, path
+        assert len(first[0]) > 20, path
+
+
+def test_no_file_is_long() -> None:
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 350} == {}
+
+
+def test_no_pin_names_a_registry_and_every_requirement_is_pinned() -> None:
+    pins = (ROOT / "constraints.txt").read_text()
+    assert "://" not in pins
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in pins.splitlines() if "==" in line}
+    project = (ROOT / "pyproject.toml").read_text()
+    wanted = {name.lower() for name in re.findall(r'"([A-Za-z0-9-]+)>=', project)} - {"hatchling"}
+    assert wanted <= pinned
+
+
+def test_the_file_that_ci_runs_calls_the_readmes_test_command() -> None:
+    assert "make test" in (ROOT / "README.md").read_text()
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("make test")
+
+
+def test_nothing_large_is_in_the_repository() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\n")
+    sizes = {name: (ROOT / name).stat().st_size for name in listed if name and (ROOT / name).is_file()}
+    assert {name: size for name, size in sizes.items() if size > 1 << 20} == {}
