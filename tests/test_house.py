@@ -68,6 +68,8 @@ def test_the_file_that_ci_runs_calls_the_readmes_test_command() -> None:
 
 
 def test_nothing_large_is_in_the_repository() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split(
+        "\n"
+    )
     sizes = {name: (ROOT / name).stat().st_size for name in listed if name and (ROOT / name).is_file()}
     assert {name: size for name, size in sizes.items() if size > 1 << 20} == {}

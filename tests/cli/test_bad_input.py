@@ -75,7 +75,10 @@ def test_a_misspelt_source_recipe_model_and_key(refused: Refused) -> None:
 
 def test_a_shortcut_that_cannot_be(refused: Refused) -> None:
     refused(
-        "train", "--set", "model.widths=64,32,16", match=r"stage2\.unit1\.shortcut: an option-A shortcut cannot go from 64 to 32"
+        "train",
+        "--set",
+        "model.widths=64,32,16",
+        match=r"stage2\.unit1\.shortcut: an option-A shortcut cannot go from 64 to 32",
     )
 
 
@@ -147,7 +150,9 @@ def test_a_rate_that_makes_the_loss_infinite_keeps_the_last_good_state(refused: 
 
 def test_an_output_that_cannot_be_written(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    refused("train", "digits", "--output", tmp_path / "file" / "run", match=r"file/run: cannot be used \(Not a directory\)")
+    refused(
+        "train", "digits", "--output", tmp_path / "file" / "run", match=r"file/run: cannot be used \(Not a directory\)"
+    )
 
 
 def test_an_output_that_holds_a_run(refused: Refused, tmp_path: Path) -> None:
@@ -184,7 +189,9 @@ def test_weights_that_do_not_fit_or_would_run_code(refused: Refused, tmp_path: P
 
     import deepres
 
-    save_file(deepres.create_model("resnet20_cifar", num_classes=7, in_chans=1).state_dict(), tmp_path / "seven.safetensors")
+    save_file(
+        deepres.create_model("resnet20_cifar", num_classes=7, in_chans=1).state_dict(), tmp_path / "seven.safetensors"
+    )
     refused(
         "train", "digits", "--output", tmp_path / "a", "--weights", tmp_path / "seven.safetensors",
         match="these weights know 7 classes, the network has 10",
@@ -193,7 +200,9 @@ def test_weights_that_do_not_fit_or_would_run_code(refused: Refused, tmp_path: P
     (tmp_path / "trap.pt").write_bytes(pickle.dumps(os.system))
     refused("train", "--output", tmp_path / "b", "--weights", tmp_path / "trap.pt", match="trap.pt: refused")
     torch.save({"a": 1}, tmp_path / "other.pt")
-    refused("train", "--output", tmp_path / "c", "--weights", tmp_path / "other.pt", match="no dictionary of tensors in it")
+    refused(
+        "train", "--output", tmp_path / "c", "--weights", tmp_path / "other.pt", match="no dictionary of tensors in it"
+    )
     refused("train", "--output", tmp_path / "d", "--weights", tmp_path / "none.pt", match="none.pt: no such file")
 
 

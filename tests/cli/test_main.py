@@ -45,7 +45,9 @@ def test_every_command_and_option_says_what_it_is() -> None:
             assert not isinstance(parameter, click.Option) or parameter.help, (name, parameter.name)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["models"], ["describe", "resnet50"], ["train", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["models"], ["describe", "resnet50"], ["train", "--help"], ["--version"]]
+)
 def test_what_needs_no_torch_loads_none(arguments: list[str]) -> None:
     program = (
         "import sys\nfrom deepres.cli.main import run\n"
@@ -59,7 +61,9 @@ def test_what_needs_no_torch_loads_none(arguments: list[str]) -> None:
 
 
 def test_importing_the_package_loads_no_torch() -> None:
-    program = "import sys, deepres; deepres.list_models(); assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    program = (
+        "import sys, deepres; deepres.list_models(); assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
@@ -74,11 +78,17 @@ def test_the_alias_is_the_command() -> None:
     [
         (["trian"], r"command 'trian': unknown; did you mean train\?"),
         (["train", "--epoch", "3"], "No such option '--epoch'. Did you mean '--epochs'"),
-        (["train", "--epochs", "0"], "Invalid value for '--epochs': 0 is not in the range x>=1; see deepres train --help"),
+        (
+            ["train", "--epochs", "0"],
+            "Invalid value for '--epochs': 0 is not in the range x>=1; see deepres train --help",
+        ),
         (["describe"], "Missing argument 'NET'; see deepres describe --help"),
         (["describe", "resnet5"], r"model 'resnet5': unknown; did you mean resnet50"),
         (["models", "resnext*"], "model 'resnext.*': unknown"),
-        (["train", "--resume", "x", "--model", "resnet18"], "--model resnet18 with --resume: a run keeps what it began"),
+        (
+            ["train", "--resume", "x", "--model", "resnet18"],
+            "--model resnet18 with --resume: a run keeps what it began",
+        ),
         (["train", "--device", "tpu"], "--device tpu: "),
     ],
 )
@@ -97,7 +107,11 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     done = subprocess.run(
-        f"{sys.executable} -m deepres describe resnet152 --json | head -1", shell=True, capture_output=True, text=True, check=True
+        f"{sys.executable} -m deepres describe resnet152 --json | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == "{\n"
     assert done.stderr == ""

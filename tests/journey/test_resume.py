@@ -15,7 +15,16 @@ from PIL import Image
 from deepres.base.files import digest
 from deepres.recipes.verify import verify_resume
 
-SETTINGS = ("--batch-size", "16", "--epochs", "3", "--set", "train.ema_decay=0.9", "--set", "train.save_every_seconds=0.01")
+SETTINGS = (
+    "--batch-size",
+    "16",
+    "--epochs",
+    "3",
+    "--set",
+    "train.ema_decay=0.9",
+    "--set",
+    "train.save_every_seconds=0.01",
+)
 
 
 def _deepres(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
@@ -79,7 +88,8 @@ def test_a_stopped_run_resumes_exactly(
     assert "from step" in done.stderr
     assert digest(folder / "model.safetensors") == digest(uninterrupted / "model.safetensors")
     ours, theirs = (
-        [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()] for run in (folder, uninterrupted)
+        [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+        for run in (folder, uninterrupted)
     )
     measured = ("images_per_second", "seconds", "data_wait_fraction")
     assert [{k: v for k, v in row.items() if k not in measured} for row in ours] == [

@@ -1,4 +1,3 @@
-
 import pytest
 
 from deepres.base.records import parse
@@ -56,7 +55,11 @@ def test_the_papers_imagenet_recipe_is_the_papers() -> None:
     run = RECIPES["imagenet_2015"](FACTS, None)
     assert run.model.name == "resnet50_v1"
     assert (run.train.iterations, run.train.batch_size, run.train.sgd.weight_decay) == (600_000, 256, 1e-4)
-    assert (run.augmentation.crop, run.augmentation.scale, run.augmentation.colour_pca) == ("short_side", (256, 480), 0.1)
+    assert (run.augmentation.crop, run.augmentation.scale, run.augmentation.colour_pca) == (
+        "short_side",
+        (256, 480),
+        0.1,
+    )
     assert (run.preparation.crop, run.preparation.normalise) == (224, "per_pixel")
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torchvision.io import encode_png
+from torchvision.transforms.v2.functional import to_pil_image
 
 from deepres.base.errors import InputError
 from deepres.data.loader import evaluation_batches
@@ -40,7 +40,7 @@ def test_an_answer_is_what_evaluation_computes_for_that_image(run: Path, images:
     paths = []
     for index in range(6):
         paths.append(run / f"{index}.png")
-        paths[-1].write_bytes(encode_png(images.pixels[index]).numpy().tobytes())
+        to_pil_image(images.pixels[index]).save(paths[-1])
     for row, answer in zip(expected, predictor.answers(paths, top_k=3), strict=True):
         assert [guess.name for guess in answer.guesses] == [CLASSES[i] for i in row.argsort(descending=True).tolist()]
         got = torch.tensor([guess.probability for guess in answer.guesses])
@@ -48,9 +48,11 @@ def test_an_answer_is_what_evaluation_computes_for_that_image(run: Path, images:
         assert sum(guess.probability for guess in answer.guesses) == pytest.approx(1, abs=1e-5)
 
 
-def test_an_unreadable_image_is_an_answer_with_a_problem_and_the_others_are_answered(run: Path, images: ArrayImages) -> None:
+def test_an_unreadable_image_is_an_answer_with_a_problem_and_the_others_are_answered(
+    run: Path, images: ArrayImages
+) -> None:
     (run / "bad.jpg").write_bytes(b"")
-    (run / "good.png").write_bytes(encode_png(images.pixels[0]).numpy().tobytes())
+    to_pil_image(images.pixels[0]).save(run / "good.png")
     bad, good = Predictor.load(run, CPU).answers([run / "bad.jpg", run / "good.png"], top_k=9)
     assert bad.problem is not None
     assert bad.problem in bad.line()

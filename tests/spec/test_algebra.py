@@ -78,7 +78,7 @@ def test_substitution_touches_nothing_else() -> None:
 def test_a_unit_without_its_branch_is_its_shortcut() -> None:
     unit = at(network("resnet20_cifar").tree, "stage2.unit1")
     deleted = substitute(unit, "branch", None)
-    assert [name for name, _ in children(deleted)] == ["shortcut", "act"]
+    assert [name for name, _ in children(deleted)] == ["pre", "shortcut", "act"]
     assert shape(deleted, (16, 32, 32)) == (32, 16, 16)
 
 

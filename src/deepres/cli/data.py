@@ -29,7 +29,7 @@ def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bo
 
 @command.command("split")
 @click.argument("source")
-@click.option("--output", type=click.Path(path_type=Path), default="split.csv", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default="split.csv", show_default=True, help="The CSV.")
 @click.option("--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Such as test_fraction=0.2, split_seed=3.")
 def split_command(source: str, output: Path, edits: tuple[str, ...]) -> None:
     """Write the split of SOURCE as a CSV (path, label, split) that can be trained on, edited and kept."""

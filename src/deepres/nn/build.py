@@ -4,8 +4,9 @@ from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
 
-from deepres.nn.layers import PadChannels, Parallel
+from deepres.nn import layers
 from deepres.spec import algebra, atoms
 from deepres.spec.algebra import Site, fold
 from deepres.spec.network import Network
@@ -88,17 +89,30 @@ class _Modules:
                     bias=atom.bias,
                 )
             case atoms.Norm():
-                return nn.BatchNorm2d(given, eps=atom.eps, momentum=atom.momentum)
+                return _norm(atom, given)
             case atoms.Activation():
-                return nn.ReLU()
+                return _ACTIVATIONS[atom.function]()
             case atoms.MaxPool():
-                return nn.MaxPool2d(atom.kernel, atom.stride, atom.padding)
+                return nn.MaxPool2d(atom.kernel, atom.stride, atom.padding, ceil_mode=atom.ceil)
+            case atoms.AvgPool():
+                return nn.AvgPool2d(atom.kernel, atom.stride, atom.padding, atom.ceil, count_include_pad=False)
+            case atoms.Blur():
+                return layers.Blur(given, atom.kernel, atom.stride)
             case atoms.GlobalAveragePool():
-                return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+                pool = nn.AdaptiveAvgPool2d(1)
+                return pool if atom.keep_map else nn.Sequential(pool, nn.Flatten())
             case atoms.PadChannels():
-                return PadChannels(atom.channels - given, atom.stride)
+                return layers.PadChannels(atom.channels - given, atom.stride)
+            case atoms.MaskChannels():
+                return layers.MaskChannels(atom.kept)
+            case atoms.Scale():
+                return layers.Scale(atom.factor)
             case atoms.Dropout():
                 return nn.Dropout(atom.rate)
+            case atoms.DropPath():
+                return (layers.BatchDropPath if atom.per == "batch" else layers.SampleDropPath)(atom.rate)
+            case atoms.Flatten():
+                return nn.Flatten()
             case atoms.Linear():
                 return nn.Linear(given, atom.features, bias=atom.bias)
             case atoms.Identity():
@@ -107,8 +121,30 @@ class _Modules:
     def sequence(self, site: Site, parts: dict[str, nn.Module]) -> nn.Module:
         return nn.Sequential(OrderedDict(parts))
 
-    def parallel(self, site: Site, node: algebra.Parallel, parts: dict[str, nn.Module], act: nn.Module) -> nn.Module:
-        return Parallel(OrderedDict(parts), node.join, act)
+    def parallel(
+        self, site: Site, node: algebra.Parallel, pre: nn.Module, parts: dict[str, nn.Module], act: nn.Module
+    ) -> nn.Module:
+        return layers.Parallel(pre, OrderedDict(parts), node.join, act, node.drop)
+
+
+def _norm(atom: atoms.Norm, channels: int) -> nn.Module:
+    if atom.method == "group":
+        return nn.GroupNorm(atom.groups, channels, eps=atom.eps, affine=atom.affine)
+    if atom.method == "frozen":
+        frozen: nn.Module = FrozenBatchNorm2d(channels, eps=atom.eps)
+        return frozen
+    return nn.BatchNorm2d(channels, eps=atom.eps, momentum=atom.momentum, affine=atom.affine)
+
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "leaky_relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+}
 
 
 def names(description: Network) -> tuple[str, ...]:

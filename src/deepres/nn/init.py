@@ -5,8 +5,10 @@ from math import sqrt
 
 import torch
 from torch import Generator, Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from deepres.base.seeds import derive
+from deepres.nn.layers import Blur, binomial
 
 
 def he_normal(tensor: Tensor, draw: Generator) -> None:
@@ -24,6 +26,11 @@ def zeros(tensor: Tensor, draw: Generator) -> None:  # noqa: ARG001
     tensor.zero_()
 
 
+def binomial_filter(tensor: Tensor, draw: Generator) -> None:  # noqa: ARG001
+    """The fixed filter of a blur."""
+    tensor.copy_(binomial(len(tensor)))
+
+
 Rule = Callable[[Tensor, Generator], None]
 
 RULES: dict[tuple[type[nn.Module], str], Rule] = {
@@ -36,6 +43,13 @@ RULES: dict[tuple[type[nn.Module], str], Rule] = {
     (nn.BatchNorm2d, "running_mean"): zeros,
     (nn.BatchNorm2d, "running_var"): ones,
     (nn.BatchNorm2d, "num_batches_tracked"): zeros,
+    (Blur, "weight"): binomial_filter,
+    (nn.GroupNorm, "weight"): ones,
+    (nn.GroupNorm, "bias"): zeros,
+    (FrozenBatchNorm2d, "weight"): ones,
+    (FrozenBatchNorm2d, "bias"): zeros,
+    (FrozenBatchNorm2d, "running_mean"): zeros,
+    (FrozenBatchNorm2d, "running_var"): ones,
 }
 
 

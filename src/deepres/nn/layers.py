@@ -1,35 +1,67 @@
-"""The few layers that torch lacks: parts side by side with a join, and the option-A shortcut."""
+"""The few layers that torch lacks: parts side by side with a join, option A, blur, drop-path."""
 
 from collections import OrderedDict
 from functools import reduce
-from operator import add
-from typing import Literal
+from math import comb
+from operator import add, mul
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deepres.spec.algebra import Join
+
 
 class Parallel(nn.Module):
-    """y = act(join over the parts of part(x)); a residual unit is y = act(branch(x) + shortcut(x)).
+    """y = act(join over the parts of part(pre(x))); a residual unit is y = act(branch(x) + shortcut(x)).
 
-    The children are the parts by their names, then `act`. One part alone is passed on as it is.
+    The children are `pre`, the parts by their names, then `act`. One part alone is passed on as it is.
     """
 
-    def __init__(self, parts: "OrderedDict[str, nn.Module]", join: Literal["add", "concat"], act: nn.Module) -> None:
+    def __init__(
+        self, pre: nn.Module, parts: "OrderedDict[str, nn.Module]", join: Join, act: nn.Module, drop: float = 0.0
+    ) -> None:
         super().__init__()
+        self.pre = pre
         for name, part in parts.items():
             self.add_module(name, part)
         self.part_names = tuple(parts)
         self.join = join
+        self.drop = drop
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
-        given = [self.get_submodule(name)(x) for name in self.part_names]
-        joined = torch.cat(given, dim=1) if self.join == "concat" else reduce(add, given)
-        y: Tensor = self.act(joined)
+        x = self.pre(x)
+        given = {name: self.get_submodule(name)(x) for name in self.part_names}
+        y: Tensor = self.act(self._joined(given))
         return y
+
+    def _joined(self, given: dict[str, Tensor]) -> Tensor:
+        match self.join:
+            case "concat":
+                return torch.cat(list(given.values()), dim=1)
+            case "multiply":
+                return reduce(mul, given.values())
+            case "mean":
+                kept = self._kept(list(given.values()))
+                return reduce(add, kept) / len(kept)
+            case "add":
+                return reduce(add, given.values())
+            case "exclusive_gate" | "shortcut_gate":
+                gate = given.pop("gate")
+                if "shortcut" in given:
+                    given["shortcut"] = (1 - gate) * given["shortcut"]
+                if "branch" in given and self.join == "exclusive_gate":
+                    given["branch"] = gate * given["branch"]
+                return reduce(add, given.values())
+
+    def _kept(self, given: list[Tensor]) -> list[Tensor]:
+        if not self.training or not self.drop:
+            return given
+        draws = torch.rand(len(given))
+        kept = [part for part, draw in zip(given, draws.tolist(), strict=True) if draw >= self.drop]
+        return kept or [given[int(draws.argmax())]]
 
 
 class PadChannels(nn.Module):
@@ -43,3 +75,80 @@ class PadChannels(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C + new_channels, ceil(H / stride), ceil(W / stride))."""
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
+
+
+class MaskChannels(nn.Module):
+    """The first `kept` channels, zeros in the others."""
+
+    def __init__(self, kept: int) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same."""
+        return F.pad(x[:, : self.kept], (0, 0, 0, 0, 0, x.shape[1] - self.kept))
+
+
+class Scale(nn.Module):
+    """y = factor x."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(...) -> the same."""
+        return self.factor * x
+
+
+def binomial(size: int) -> Tensor:
+    """The outer product of a row of Pascal's triangle with itself, sum 1: (size, size)."""
+    row = torch.tensor([float(comb(size - 1, place)) for place in range(size)])
+    return torch.outer(row, row) / row.sum() ** 2
+
+
+class Blur(nn.Module):
+    """Each channel filtered by the binomial kernel, reflected at the border, every `stride`-th pixel (Zhang 2019)."""
+
+    weight: Tensor
+
+    def __init__(self, channels: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", binomial(kernel), persistent=False)
+        self.channels = channels
+        self.stride = stride
+        self.padding = ((kernel - 1) // 2, kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, ceil(H / stride), ceil(W / stride))."""
+        filters = self.weight.to(x.dtype).expand(self.channels, 1, *self.weight.shape)
+        return F.conv2d(F.pad(x, self.padding * 2, mode="reflect"), filters, stride=self.stride, groups=self.channels)
+
+
+class BatchDropPath(nn.Module):
+    """Stochastic depth (Huang et al. 2016): in training b x, one coin b for the batch; in evaluation (1 - rate) x."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ...) -> the same."""
+        if not self.training:
+            return (1 - self.rate) * x
+        return x * (torch.rand((), device="cpu") >= self.rate).to(x.device, x.dtype)
+
+
+class SampleDropPath(nn.Module):
+    """DropPath: in training b x / (1 - rate) with one coin b for each image, in evaluation x."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ...) -> the same."""
+        if not self.training or not self.rate:
+            return x
+        coins = torch.rand(len(x), device=x.device) >= self.rate
+        return x * (coins.to(x.dtype) / (1 - self.rate)).view(-1, *[1] * (x.dim() - 1))

@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from pydantic import JsonValue
-from torchvision.io import encode_png
+from torchvision.transforms.v2.functional import to_pil_image
 
 from deepres.base import records
 from deepres.base.files import digest, write_atomic
@@ -18,6 +19,7 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.freeze import average_statistics
 from deepres.nn.weights import WEIGHTS, save_network
 from deepres.recipes.setting import Setting
+from deepres.spec.cost import cost
 from deepres.train.checkpoint import load_best
 from deepres.train.journal import read_history
 from deepres.train.state import Progress, State
@@ -35,7 +37,7 @@ class Finished:
 
 
 def conclude(setting: Setting, state: State, tell: Callable[[str], None]) -> Finished:
-    """Choose the weights, measure them on the test images (on the held-out ones where there are none), write it down."""
+    """Choose the weights, measure them on the test images (else on the held-out ones), and write it all down."""
     run, folder, source = setting.run, setting.folder, setting.source
     network, best = state.judged, state.progress.best
     assert isinstance(network, ResidualNetwork)
@@ -64,13 +66,28 @@ def conclude(setting: Setting, state: State, tell: Callable[[str], None]) -> Fin
         result=result,
         history=read_history(folder),
         images=images,
-        run=run.model_dump(mode="json"),
+        run=_shown(setting),
         chosen_epoch=None if chosen is None else chosen.epoch,
         title=f"{run.model.name} on {source.name}",
     )
     for name, reason in setting.skipped.items():
         tell(f"skipped: {name}: {reason}")
     return Finished(folder, result, () if images is None else _samples(images, folder))
+
+
+def _shown(setting: Setting) -> dict[str, JsonValue]:
+    """What the report says was trained, the most telling facts first, the whole run folded below."""
+    run, parts = setting.run, setting.source.parts()
+    length = f"{run.train.epochs} epochs" if run.train.epochs else f"{run.train.iterations:,} iterations"
+    return {
+        "network": run.model.name,
+        "parameters": f"{cost(run.model.network()).parameters:,}",
+        "images": f"{setting.source.name}: " + ", ".join(f"{len(images):,} {part}" for part, images in parts.items()),
+        "input": " x ".join(map(str, run.model.input)),
+        "length": f"{length}, {run.train.batch_size} images a step",
+        "rate": f"{run.train.schedule.kind}, {run.train.schedule.rate:g}",
+        **run.model_dump(mode="json"),
+    }
 
 
 def _provenance(setting: Setting, progress: Progress, chosen: int | None) -> dict[str, JsonValue]:
@@ -115,5 +132,7 @@ def _samples(images: Images, folder: Path) -> tuple[Path, ...]:
     for index in firsts:
         title = "".join(letter if letter.isalnum() else "_" for letter in images.classes[labels[index]])
         paths.append(place / f"{title}.png")
-        write_atomic(paths[-1], encode_png(images.image(index)).numpy().tobytes())
+        content = BytesIO()
+        to_pil_image(images.image(index)).save(content, "PNG")
+        write_atomic(paths[-1], content.getvalue())
     return tuple(paths)

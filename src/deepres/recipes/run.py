@@ -18,7 +18,8 @@ RUN = "run.json"
 class Run(Record):
     """Everything that decides a run's weights, but for the versions of the software.
 
-    `weights` is a file or a run folder to begin with (None: He initialisation). `select` says which epoch's weights are kept: the "best" on held-out images, or the "last".
+    `weights` is a file or a run folder to begin with (None: He initialisation). `select` says which epoch's weights
+    are kept: the "best" on held-out images, or the "last".
     """
 
     recipe: str

@@ -6,6 +6,7 @@ what a sequence of worths is, what a join of worths is. The fold carries shapes 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Annotated, Any, Literal, Protocol, TypeVar, Union
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
@@ -39,34 +40,60 @@ class Sequence(Record):
         return _checked(self)
 
 
-class Parallel(Record):
-    """y = act(join over the parts of part(x)); a residual unit is y = act(shortcut(x) + branch(x)).
+Join = Literal["add", "mean", "multiply", "concat", "exclusive_gate", "shortcut_gate"]
 
-    One part alone is passed on as it is: a unit without its `shortcut` is a plain network's pair of layers,
-    a unit without its `branch` is a deleted unit.
+
+class Parallel(Record):
+    """y = act(join over the parts of part(pre(x))); a residual unit is y = act(shortcut(x) + branch(x)).
+
+    Joins: add, mean and multiply, element by element (multiply spreads a (C, 1, 1)); concat along the channels;
+    exclusive_gate is g branch + (1 - g) shortcut, shortcut_gate is branch + (1 - g) shortcut, g what the part `gate`
+    gives. One part alone is passed on as it is: a unit without its `shortcut` is a plain network's pair of layers, a
+    unit without its `branch` is a deleted unit.
+
+    `drop` belongs to mean (FractalNet's drop-path): in training each part is left out with that probability, one at
+    least is kept, and the mean is over those kept.
     """
 
     kind: Literal["parallel"] = "parallel"
     parts: Parts
-    join: Literal["add", "concat"] = "add"
+    join: Join = "add"
+    pre: Node = Identity()
     act: Node = Identity()
+    drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
-    def _names_differ(self) -> "Parallel":
-        if any(name == "act" for name, _ in self.parts):
-            raise ValueError("a part cannot be called 'act', which is the activation after the join; rename it")
+    def _parts_suit_the_join(self) -> "Parallel":
+        names = [name for name, _ in self.parts]
+        for taken in ("act", "pre"):
+            if taken in names:
+                raise ValueError(f"a part cannot be called '{taken}', which stands before or after the join; rename it")
+        if self.gated and ("gate" not in names or not set(names) <= {"gate", "branch", "shortcut"}):
+            raise ValueError(f"join '{self.join}' with parts {', '.join(names)}; wanted gate, branch, shortcut")
+        if self.drop and self.join != "mean":
+            raise ValueError(f"drop {self.drop:g} with join '{self.join}'; only a mean can leave parts out")
         return _checked(self)
 
+    @property
+    def gated(self) -> bool:
+        """Whether a part `gate` weighs the others."""
+        return self.join in ("exclusive_gate", "shortcut_gate")
+
     def joined(self, given: Shape, shapes: Mapping[str, Shape]) -> Shape:
-        """add: all shapes equal; concat: equal but for the channels, which add up."""
-        (first, reference), *others = shapes.items()
-        for other, shape in others:
-            fits = shape == reference if self.join == "add" else shape[1:] == reference[1:]
+        """All shapes equal; but concat adds up channels, and multiply spreads (C, 1, 1) over the map."""
+        reference = max(shapes.values(), key=prod) if self.join == "multiply" else next(iter(shapes.values()))
+        first = next(name for name, shape in shapes.items() if shape == reference)
+        for other, shape in shapes.items():
+            fits = shape == reference
+            if self.join == "concat":
+                fits = shape[1:] == reference[1:]
+            elif self.join == "multiply":
+                fits = fits or shape == (reference[0], 1, 1)
             if not fits:
                 raise ShapeError(f"{other} gives {shape}, {first} gives {reference}; {_remedy(self.join, given)}")
-        if self.join == "add":
-            return reference
-        return (sum(shape[0] for shape in shapes.values()), *reference[1:])
+        if self.join == "concat":
+            return (sum(shape[0] for shape in shapes.values()), *reference[1:])
+        return reference
 
 
 def _remedy(join: str, given: Shape) -> str:
@@ -109,8 +136,8 @@ class Reading(Protocol[T]):
     def sequence(self, site: Site, parts: dict[str, T]) -> T:
         """The worth of parts in a row."""
 
-    def parallel(self, site: Site, node: Parallel, parts: dict[str, T], act: T) -> T:
-        """The worth of parts side by side, joined, then activated."""
+    def parallel(self, site: Site, node: Parallel, pre: T, parts: dict[str, T], act: T) -> T:
+        """The worth of what comes first, parts side by side, joined, then activated."""
 
 
 def fold(node: Node, given: Shape, reading: Reading[T], name: str = "") -> T:
@@ -135,12 +162,13 @@ def _fold(node: Node, given: Shape, reading: Reading[T], name: str) -> tuple[Sha
                 flowing, worths[part] = _fold(child, flowing, reading, dotted(name, part))
             return flowing, reading.sequence(Site(name, given, flowing), worths)
         case Parallel():
+            entering, pre = _fold(node.pre, given, reading, dotted(name, "pre"))
             shapes, worths = {}, {}
             for part, child in node.parts:
-                shapes[part], worths[part] = _fold(child, given, reading, dotted(name, part))
-            with_name = _named(name, lambda: node.joined(given, shapes))
-            gives, act = _fold(node.act, with_name, reading, dotted(name, "act"))
-            return gives, reading.parallel(Site(name, given, gives), node, worths, act)
+                shapes[part], worths[part] = _fold(child, entering, reading, dotted(name, part))
+            joined = _named(name, lambda: node.joined(given, shapes))
+            gives, act = _fold(node.act, joined, reading, dotted(name, "act"))
+            return gives, reading.parallel(Site(name, given, gives), node, pre, worths, act)
         case _:
             gives = _named(name, lambda: node.output(given))
             return gives, reading.atom(Site(name, given, gives), node)
@@ -163,12 +191,12 @@ def at(node: Node, name: str) -> Node:
 
 
 def children(node: Node) -> Iterable[tuple[str, Node]]:
-    """The named parts of a composite, `act` last; nothing for an atom."""
+    """The named parts of a composite, of a parallel `pre` first and `act` last; nothing for an atom."""
     match node:
         case Sequence():
             return node.parts
         case Parallel():
-            return (*node.parts, ("act", node.act))
+            return (("pre", node.pre), *node.parts, ("act", node.act))
         case _:
             return ()
 
@@ -176,8 +204,9 @@ def children(node: Node) -> Iterable[tuple[str, Node]]:
 def substitute(node: Node, name: str, new: Node | None) -> Node:
     """`node` with the part of that dotted name replaced by `new`, or left out where `new` is None."""
     first, _, rest = name.partition(".")
-    if isinstance(node, Parallel) and first == "act":
-        return node.replace(act=substitute(node.act, rest, new) if rest else (new or Identity()))
+    if isinstance(node, Parallel) and first in ("pre", "act"):
+        old: Node = getattr(node, first)
+        return node.replace(**{first: substitute(old, rest, new) if rest else (new or Identity())})
     if not isinstance(node, Sequence | Parallel) or first not in dict(node.parts):
         raise KeyError(first)
     parts = []
@@ -195,7 +224,7 @@ class _Nothing:
     def sequence(self, site: Site, parts: dict[str, None]) -> None:
         return None
 
-    def parallel(self, site: Site, node: Parallel, parts: dict[str, None], act: None) -> None:
+    def parallel(self, site: Site, node: Parallel, pre: None, parts: dict[str, None], act: None) -> None:
         return None
 
 

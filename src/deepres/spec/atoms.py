@@ -13,6 +13,7 @@ from deepres.base.records import Record
 
 Shape = tuple[int, ...]
 Count = Annotated[int, Field(ge=1)]
+Padding = Annotated[int, Field(ge=0)]
 
 
 class ShapeError(ValueError):
@@ -36,7 +37,7 @@ class Conv(Record):
     channels: Count
     kernel: Count
     stride: Count = 1
-    padding: Annotated[int, Field(ge=0)] = 0
+    padding: Padding = 0
     dilation: Count = 1
     groups: Count = 1
     bias: bool = False
@@ -54,25 +55,33 @@ class Conv(Record):
 
 
 class Norm(Record):
-    """y = gamma (x - mean) / sqrt(var + eps) + beta, per channel over the batch (Ioffe & Szegedy 2015).
+    """y = gamma (x - mean) / sqrt(var + eps) + beta.
 
-    `momentum` is the weight of the newest batch in the running mean and variance that evaluation uses.
+    "batch": mean and variance per channel over the batch (Ioffe & Szegedy 2015); evaluation uses running ones, in which
+    the newest batch weighs `momentum`. "group": per image over `groups` groups of channels (Wu & He 2018). "frozen":
+    running statistics, gamma and beta are constants. Without `affine` gamma is 1 and beta 0.
     """
 
     kind: Literal["norm"] = "norm"
+    method: Literal["batch", "group", "frozen"] = "batch"
     eps: Annotated[float, Field(gt=0)] = 1e-5
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    groups: Count = 32
+    affine: bool = True
 
     def output(self, given: Shape) -> Shape:
-        """(C, H, W) -> the same."""
-        return _map(given, "a norm")
+        """(C, H, W) -> the same; for "group" `groups` divides C."""
+        channels = _map(given, "a norm")[0]
+        if self.method == "group" and channels % self.groups:
+            raise ShapeError(f"{self.groups} groups do not divide {channels} channels; choose norm_groups that do")
+        return given
 
 
 class Activation(Record):
-    """y = max(0, x)."""
+    """y = f(x), element by element: relu is max(0, x), sigmoid 1 / (1 + exp(-x)), the others as torch has them."""
 
     kind: Literal["activation"] = "activation"
-    function: Literal["relu"] = "relu"
+    function: Literal["relu", "sigmoid", "silu", "gelu", "elu", "leaky_relu", "tanh"] = "relu"
 
     def output(self, given: Shape) -> Shape:
         """(...) -> the same."""
@@ -80,27 +89,61 @@ class Activation(Record):
 
 
 class MaxPool(Record):
-    """The largest of each kernel x kernel window; padding counts as minus infinity."""
+    """The largest of each kernel x kernel window; padding counts as minus infinity. `ceil` keeps a partial window."""
 
     kind: Literal["max_pool"] = "max_pool"
     kernel: Count
     stride: Count
-    padding: Annotated[int, Field(ge=0)] = 0
+    padding: Padding = 0
+    ceil: bool = False
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (C, H', W'), as a convolution's."""
         channels, *size = _map(given, "a pool")
-        return (channels, *(_slide(side, self.kernel, self.stride, self.padding, given) for side in size))
+        return (channels, *(_slide(side, self.kernel, self.stride, self.padding, given, self.ceil) for side in size))
+
+
+class AvgPool(Record):
+    """The mean of each kernel x kernel window, padding left out of it. `ceil` keeps a partial window."""
+
+    kind: Literal["avg_pool"] = "avg_pool"
+    kernel: Count
+    stride: Count
+    padding: Padding = 0
+    ceil: bool = False
+
+    def output(self, given: Shape) -> Shape:
+        """(C, H, W) -> (C, H', W'), as a convolution's."""
+        channels, *size = _map(given, "a pool")
+        return (channels, *(_slide(side, self.kernel, self.stride, self.padding, given, self.ceil) for side in size))
+
+
+class Blur(Record):
+    """A fixed binomial filter ([1, 1], [1, 2, 1], [1, 3, 3, 1] … outer product, sum 1) on each channel, then every
+    `stride`-th pixel (Zhang 2019). Reflection padding of floor and ceil((kernel - 1) / 2)."""
+
+    kind: Literal["blur"] = "blur"
+    kernel: Annotated[int, Field(ge=2, le=7)] = 4
+    stride: Count = 2
+
+    def output(self, given: Shape) -> Shape:
+        """(C, H, W) -> (C, ceil(H / stride), ceil(W / stride))."""
+        channels, *size = _map(given, "a blur")
+        if min(size) <= self.kernel // 2:
+            raise ShapeError(f"a blur of {self.kernel} cannot reflect {given}; use a larger image")
+        return (channels, *(-(-side // self.stride) for side in size))
 
 
 class GlobalAveragePool(Record):
-    """The mean of each channel's map."""
+    """The mean of each channel's map; `keep_map` leaves it a map of one pixel."""
 
     kind: Literal["global_average_pool"] = "global_average_pool"
+    keep_map: bool = False
 
     def output(self, given: Shape) -> Shape:
-        """(C, H, W) -> (C,)."""
-        return (_map(given, "the global pool")[0],)
+        """(C, H, W) -> (C,), or (C, 1, 1)."""
+        channels = _map(given, "the global pool")[0]
+        return (channels, 1, 1) if self.keep_map else (channels,)
 
 
 class PadChannels(Record):
@@ -125,6 +168,30 @@ class PadChannels(Record):
         return (self.channels, *(-(-side // self.stride) for side in size))
 
 
+class MaskChannels(Record):
+    """The first `kept` channels as they are, zeros in the others."""
+
+    kind: Literal["mask_channels"] = "mask_channels"
+    kept: Annotated[int, Field(ge=0)]
+
+    def output(self, given: Shape) -> Shape:
+        """(C, H, W) -> the same, kept <= C."""
+        if self.kept > _map(given, "a mask")[0]:
+            raise ShapeError(f"a mask that keeps {self.kept} channels is given {given}; keep fewer")
+        return given
+
+
+class Scale(Record):
+    """y = factor x."""
+
+    kind: Literal["scale"] = "scale"
+    factor: float
+
+    def output(self, given: Shape) -> Shape:
+        """(...) -> the same."""
+        return given
+
+
 class Dropout(Record):
     """In training y = x m / (1 - rate), m zero with probability `rate` for each element; in evaluation y = x."""
 
@@ -134,6 +201,33 @@ class Dropout(Record):
     def output(self, given: Shape) -> Shape:
         """(...) -> the same."""
         return given
+
+
+class DropPath(Record):
+    """A branch that is sometimes left out in training.
+
+    "batch" (stochastic depth, Huang et al. 2016): y = b x with one b ~ Bernoulli(1 - rate) for the whole batch; in
+    evaluation y = (1 - rate) x. "sample" (the field's DropPath): y = b x / (1 - rate) with one b for each image; in
+    evaluation y = x.
+    """
+
+    kind: Literal["drop_path"] = "drop_path"
+    rate: Annotated[float, Field(ge=0, lt=1)]
+    per: Literal["batch", "sample"] = "batch"
+
+    def output(self, given: Shape) -> Shape:
+        """(...) -> the same."""
+        return given
+
+
+class Flatten(Record):
+    """Channels, rows and columns in one."""
+
+    kind: Literal["flatten"] = "flatten"
+
+    def output(self, given: Shape) -> Shape:
+        """(C, H, W) -> (C H W,)."""
+        return (prod(given),)
 
 
 class Linear(Record):
@@ -150,7 +244,23 @@ class Linear(Record):
         return (self.features,)
 
 
-Atom = Identity | Conv | Norm | Activation | MaxPool | GlobalAveragePool | PadChannels | Dropout | Linear
+Atom = (
+    Identity
+    | Conv
+    | Norm
+    | Activation
+    | MaxPool
+    | AvgPool
+    | Blur
+    | GlobalAveragePool
+    | PadChannels
+    | MaskChannels
+    | Scale
+    | Dropout
+    | DropPath
+    | Flatten
+    | Linear
+)
 
 
 def elements(shape: Shape) -> int:
@@ -164,8 +274,11 @@ def _map(given: Shape, what: str) -> tuple[int, int, int]:
     return given[0], given[1], given[2]
 
 
-def _slide(side: int, window: int, stride: int, padding: int, given: Shape) -> int:
+def _slide(side: int, window: int, stride: int, padding: int, given: Shape, ceil: bool = False) -> int:
     room = side + 2 * padding - window
     if room < 0:
         raise ShapeError(f"a window of {window} does not fit {given} with padding {padding}; use a larger image")
-    return room // stride + 1
+    if not ceil:
+        return room // stride + 1
+    windows = -(-room // stride) + 1
+    return windows if (windows - 1) * stride < side + padding else windows - 1  # none that lies in the padding alone

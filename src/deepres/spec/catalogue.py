@@ -27,7 +27,7 @@ RESNET_2015 = "He et al. 2015, arXiv 1512.03385"
 def _imagenet(name: str, depth: int, shortcut: str, stride_on: str = "3x3") -> ResNetConfig:
     unit, depths = _DEPTHS[depth]
     return ResNetConfig.model_validate(
-        {"name": name, "unit": unit, "depths": depths, "shortcut": shortcut, "stride_on": stride_on}
+        {"name": name, "unit": unit, "depths": depths, "shortcut": shortcut, "style": {"stride_on": stride_on}}
     )
 
 

@@ -7,14 +7,20 @@ from deepres.spec.algebra import Node, Parallel, Sequence, Site, fold
 from deepres.spec.atoms import (
     Activation,
     Atom,
+    AvgPool,
+    Blur,
     Conv,
     Dropout,
+    DropPath,
+    Flatten,
     GlobalAveragePool,
     Identity,
     Linear,
+    MaskChannels,
     MaxPool,
     Norm,
     PadChannels,
+    Scale,
     elements,
 )
 from deepres.spec.network import Network
@@ -64,16 +70,20 @@ class _CostReading:
             case Linear():
                 weights = site.given[0] * atom.features
                 return Cost(weights + atom.bias * atom.features, 0, weights, atom.features)
+            case Norm(method="group"):
+                return Cost(2 * site.given[0] * atom.affine)
+            case Norm(method="frozen"):
+                return Cost(0, 4 * site.given[0])
             case Norm():
-                return Cost(2 * site.given[0], 2 * site.given[0] + 1)
+                return Cost(2 * site.given[0] * atom.affine, 2 * site.given[0] + 1)
             case _:
                 return Cost()
 
     def sequence(self, site: Site, parts: dict[str, Cost]) -> Cost:
         return sum(parts.values(), Cost())
 
-    def parallel(self, site: Site, node: Parallel, parts: dict[str, Cost], act: Cost) -> Cost:
-        return sum(parts.values(), act)
+    def parallel(self, site: Site, node: Parallel, pre: Cost, parts: dict[str, Cost], act: Cost) -> Cost:
+        return sum(parts.values(), pre + act)
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,10 @@ class Field:
 
 
 def receptive_field(network: Network) -> Field:
-    """The theoretical receptive field of the last map before the head; the longest path decides."""
+    """The theoretical receptive field of the last map before the head; the widest path decides.
+
+    Global pools within units (squeeze-and-excitation) see everything and are left out.
+    """
     return fold(Sequence(parts=network.body), network.input, _FieldReading())
 
 
@@ -98,7 +111,7 @@ class _FieldReading:
         match atom:
             case Conv():
                 return Field(atom.dilation * (atom.kernel - 1) + 1, atom.stride)
-            case MaxPool():
+            case MaxPool() | AvgPool() | Blur():
                 return Field(atom.kernel, atom.stride)
             case PadChannels():
                 return Field(1, atom.stride)
@@ -108,9 +121,9 @@ class _FieldReading:
     def sequence(self, site: Site, parts: dict[str, Field]) -> Field:
         return reduce(Field.then, parts.values(), Field())
 
-    def parallel(self, site: Site, node: Parallel, parts: dict[str, Field], act: Field) -> Field:
-        widest = max(parts.values(), key=lambda part: part.size)
-        return widest.then(act)
+    def parallel(self, site: Site, node: Parallel, pre: Field, parts: dict[str, Field], act: Field) -> Field:
+        widest = max(parts.values(), key=lambda part: (part.stride, part.size))
+        return pre.then(widest).then(act)
 
 
 @dataclass(frozen=True)
@@ -165,37 +178,45 @@ class _SavedReading:
         self.value_bytes = value_bytes
 
     def atom(self, site: Site, atom: Atom) -> _Saved:
-        out = elements(site.gives) * self.value_bytes
+        values = elements(site.gives)
+        out = values * self.value_bytes
         match atom:
-            case Conv() | Linear() | Norm() | GlobalAveragePool():
-                # the global pool's backward keeps a reference to its input, which others keep anyway
+            case Conv() | Linear() | Norm(method="batch" | "group") | GlobalAveragePool() | AvgPool() | Blur():
+                # an average's backward keeps a reference to its input, which others keep anyway
+                return _Saved(keeps_input=True, largest=out, gives=out)
+            case Activation(function="silu" | "gelu" | "leaky_relu"):
                 return _Saved(keeps_input=True, largest=out, gives=out)
             case Activation():
                 return _Saved(keeps_output=True, largest=out, gives=out)
             case MaxPool():
-                return _Saved(elements(site.gives) * 8, keeps_input=True, largest=out, gives=out)
+                return _Saved(values * 8, keeps_input=True, largest=out, gives=out)
             case Dropout() if atom.rate > 0:
-                return _Saved(elements(site.gives) * self.value_bytes, largest=out, gives=out)
-            case Identity() | Dropout():
+                return _Saved(out, largest=out, gives=out)
+            case Identity() | Dropout() | Flatten():
                 return _Saved(passes=True, gives=out)
-            case PadChannels():
+            case Norm() | PadChannels() | MaskChannels() | Scale() | DropPath():
                 return _Saved(largest=out, gives=out)
 
     def sequence(self, site: Site, parts: dict[str, _Saved]) -> _Saved:
         return reduce(self._then, parts.values())
 
-    def parallel(self, site: Site, node: Parallel, parts: dict[str, _Saved], act: _Saved) -> _Saved:
-        many = len(parts) > 1
+    def parallel(self, site: Site, node: Parallel, pre: _Saved, parts: dict[str, _Saved], act: _Saved) -> _Saved:
+        return self._then(self._then(pre, self._joined(node, parts)), act)
+
+    def _joined(self, node: Parallel, parts: dict[str, _Saved]) -> _Saved:
+        if len(parts) == 1:
+            return next(iter(parts.values()))
+        # a product keeps its factors; a sum keeps nothing, the join of a concat is a new tensor
+        multiplies = node.join == "multiply" or node.gated
         inside = sum(part.inside for part in parts.values())
-        if many:  # the join is a new tensor; what a part keeps of its own output stays inside
-            inside += sum(part.gives for part in parts.values() if part.keeps_output and not part.passes)
-            keeps_input = any(part.keeps_input or (part.passes and part.keeps_output) for part in parts.values())
-            joined = sum if node.join == "concat" else max
-            gives = joined([part.gives for part in parts.values()])
-            join = _Saved(inside, keeps_input, False, False, max(part.largest for part in parts.values()), gives)
-        else:
-            (join,) = parts.values()
-        return self._then(join, act)
+        inside += sum(part.gives for part in parts.values() if not part.passes and (part.keeps_output or multiplies))
+        keeps_input = any(
+            part.keeps_input or (part.passes and (part.keeps_output or multiplies)) for part in parts.values()
+        )
+        gives = (sum if node.join == "concat" else max)([part.gives for part in parts.values()])
+        if node.gated:
+            inside += gives  # 1 - g
+        return _Saved(inside, keeps_input, largest=max(part.largest for part in parts.values()), gives=gives)
 
     def _then(self, a: _Saved, b: _Saved) -> _Saved:
         largest = max(a.largest, b.largest)

@@ -1,13 +1,90 @@
-"""Residual units: y = act(shortcut(x) + branch(x)), basic and bottleneck, with the shortcuts of He et al. 2015."""
+"""Residual units, y = act(shortcut(x) + branch(x)): every order of activation and every shortcut of both papers."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from deepres.base.records import Record
 from deepres.spec.algebra import Node, Parallel, Sequence
-from deepres.spec.atoms import Activation, Conv, Identity, Norm, PadChannels
+from deepres.spec.atoms import (
+    Activation,
+    AvgPool,
+    Blur,
+    Conv,
+    Dropout,
+    DropPath,
+    GlobalAveragePool,
+    Identity,
+    Norm,
+    PadChannels,
+    Scale,
+)
 
 Shortcut = Literal["none", "A", "B", "C"]
 """none: a plain network. A: identity, zeros for new channels. B: projection where the shape changes, identity
 elsewhere. C: projection everywhere (He et al. 2015, section 4.1)."""
+
+Order = Literal["original", "bn_after_add", "relu_before_add", "relu_pre", "pre"]
+"""He et al. 2016, Table 2: (a) original, (b) BN after addition, (c) ReLU before addition, (d) ReLU-only
+pre-activation, (e) full pre-activation."""
+
+_PRE = ("relu_pre", "pre")
+
+
+class Mixing(Record):
+    """How shortcut and branch are brought together: He et al. 2016, Table 1 and Fig. 2.
+
+    y = shortcut_scale shortcut + branch_scale branch; with `gate`, g = sigmoid(W_g x + gate_bias) by a 1x1 convolution:
+    "exclusive" y = (1 - g) shortcut + g branch, "shortcut" y = (1 - g) shortcut + branch. A `shortcut_scale` of 0 is a
+    plain network. In units that change the shape W_g has the unit's stride and channels: our choice, not stated.
+    """
+
+    shortcut_scale: float = 1.0
+    branch_scale: float = 1.0
+    gate: Literal["exclusive", "shortcut"] | None = None
+    gate_bias: float = 0.0
+    shortcut_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Style(Record):
+    """What all units of a network share.
+
+    `norm`, `norm_groups`, `activation`: of every norm and activation. `stride_on`: the layer of a bottleneck that
+    subsamples, the first 1x1 as in the 2015 paper, or the 3x3 ("v1.5"). `projection`: a strided 1x1 convolution, or an
+    average pool before a 1x1 of stride 1 (ResNet-D). `se_ratio`: hidden units of squeeze-and-excitation per channel.
+    `blur`: size of the filter before subsampling. `dropout`: before the last convolution of the branch.
+    """
+
+    order: Order = "original"
+    norm: Literal["batch", "group", "frozen"] = "batch"
+    norm_groups: Annotated[int, Field(ge=1)] = 32
+    activation: Literal["relu", "silu", "gelu", "elu", "leaky_relu"] = "relu"
+    stride_on: Literal["1x1", "3x3"] = "3x3"
+    projection: Literal["conv", "pool"] = "conv"
+    mixing: Mixing = Mixing()
+    se_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
+    blur: Annotated[int, Field(ge=2, le=7)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def pre_activated(self) -> bool:
+        """Whether activations stand before the weights."""
+        return self.order in _PRE
+
+    def norm_atom(self) -> Norm:
+        """A norm of this network."""
+        return Norm(method=self.norm, groups=self.norm_groups)
+
+    def act_atom(self) -> Activation:
+        """An activation of this network."""
+        return Activation(function=self.activation)
+
+    def before(self) -> Sequence | None:
+        """What stands before the first weights of a pre-activated unit, and after the last unit."""
+        if not self.pre_activated:
+            return None
+        norm = {"norm": self.norm_atom()} if self.order == "pre" else {}
+        return Sequence(parts={**norm, "act": self.act_atom()})
 
 
 def conv3x3(channels: int, stride: int = 1, groups: int = 1) -> Conv:
@@ -15,55 +92,116 @@ def conv3x3(channels: int, stride: int = 1, groups: int = 1) -> Conv:
     return Conv(channels=channels, kernel=3, stride=stride, padding=1, groups=groups)
 
 
-def conv1x1(channels: int, stride: int = 1) -> Conv:
+def conv1x1(channels: int, stride: int = 1, bias: bool = False) -> Conv:
     """A 1x1 convolution."""
-    return Conv(channels=channels, kernel=1, stride=stride)
+    return Conv(channels=channels, kernel=1, stride=stride, bias=bias)
 
 
-def basic_branch(width: int, stride: int) -> Sequence:
-    """Two 3x3 convolutions, each with its norm, one ReLU between (Fig. 2 and Fig. 5 left)."""
-    return Sequence(
-        parts={
-            "conv1": conv3x3(width, stride),
-            "norm1": Norm(),
-            "act1": Activation(),
-            "conv2": conv3x3(width),
-            "norm2": Norm(),
-        }
-    )
+def single_convs(channels: int, stride: int) -> list[Conv]:
+    """One 3x3 ("ResNet-110 (1-layer)" of He et al. 2016, Table 3)."""
+    return [conv3x3(channels, stride)]
 
 
-def bottleneck_branch(width: int, channels: int, stride: int, stride_on: Literal["1x1", "3x3"]) -> Sequence:
-    """1x1 down to `width`, 3x3, 1x1 up to `channels` (Fig. 5 right).
+def basic_convs(width: int, channels: int, stride: int) -> list[Conv]:
+    """Two 3x3 (He et al. 2015, Fig. 5 left)."""
+    return [conv3x3(width, stride), conv3x3(channels)]
 
-    `stride_on` is the layer that subsamples: the first 1x1 as in the paper, or the 3x3 ("v1.5").
+
+def bottleneck_convs(width: int, channels: int, stride: int, style: Style, groups: int = 1) -> list[Conv]:
+    """1x1 down to `width`, 3x3, 1x1 up to `channels` (He et al. 2015, Fig. 5; grouped: Xie et al. 2017, Fig. 3c)."""
+    first, second = (stride, 1) if style.stride_on == "1x1" else (1, stride)
+    return [conv1x1(width, first), conv3x3(width, second, groups), conv1x1(channels)]
+
+
+def branch(convs: list[Conv], style: Style, *, activated: bool, drop_path: DropPath | None = None) -> Sequence:
+    """The convolutions with norms and activations around them, in the network's order.
+
+    `activated` says that what enters is activated already (shared with the shortcut, or by the stem).
     """
-    first, second = (stride, 1) if stride_on == "1x1" else (1, stride)
-    return Sequence(
-        parts={
-            "conv1": conv1x1(width, first),
-            "norm1": Norm(),
-            "act1": Activation(),
-            "conv2": conv3x3(width, second),
-            "norm2": Norm(),
-            "act2": Activation(),
-            "conv3": conv1x1(channels),
-            "norm3": Norm(),
-        }
-    )
+    parts: dict[str, Node] = {}
+    for number, conv in enumerate(convs, start=1):
+        first, last = number == 1, number == len(convs)
+        if style.pre_activated and not (first and activated):
+            parts |= {f"norm{number}": style.norm_atom()} if style.order == "pre" else {}
+            parts[f"act{number}"] = style.act_atom()
+        if last and style.dropout:
+            parts["dropout"] = Dropout(rate=style.dropout)
+        blurred = style.blur is not None and conv.stride > 1 and conv.kernel > 1
+        parts[f"conv{number}"] = conv.replace(stride=1) if blurred else conv
+        if style.order == "relu_pre" or (not style.pre_activated and not (last and style.order == "bn_after_add")):
+            parts[f"norm{number}"] = style.norm_atom()
+        if not style.pre_activated and (not last or style.order == "relu_before_add"):
+            parts[f"act{number}"] = style.act_atom()
+        if blurred and style.blur is not None:
+            parts["blur"] = Blur(kernel=style.blur, stride=conv.stride)
+    if style.se_ratio is not None:
+        parts["se"] = squeeze_excitation(convs[-1].channels, round(convs[-1].channels * style.se_ratio))
+    if style.mixing.branch_scale != 1:
+        parts["scale"] = Scale(factor=style.mixing.branch_scale)
+    if drop_path is not None:
+        parts["drop_path"] = drop_path
+    return Sequence(parts=parts)
 
 
-def shortcut(option: Shortcut, given: int, channels: int, stride: int) -> Node | None:
+def squeeze_excitation(channels: int, hidden: int) -> Parallel:
+    """y = x sigmoid(W2 relu(W1 mean(x) + b1) + b2), channel by channel (Hu et al. 2018, eq. 2-4)."""
+    gate: dict[str, Node] = {
+        "pool": GlobalAveragePool(keep_map=True),
+        "fc1": conv1x1(hidden, bias=True),
+        "act": Activation(),
+        "fc2": conv1x1(channels, bias=True),
+        "sigmoid": Activation(function="sigmoid"),
+    }
+    return Parallel(parts={"signal": Identity(), "gate": Sequence(parts=gate)}, join="multiply")
+
+
+def shortcut(option: Shortcut, given: int, channels: int, stride: int, style: Style) -> Node | None:
     """The shortcut from `given` to `channels` channels under an option; None for a plain network."""
-    changes = given != channels or stride != 1
-    if option == "none":
+    if option == "none" or style.mixing.shortcut_scale == 0:
         return None
-    if option == "C" or (option == "B" and changes):
-        return Sequence(parts={"conv": conv1x1(channels, stride), "norm": Norm()})
-    return PadChannels(channels=channels, stride=stride) if changes else Identity()
+    path = _path(option, given, channels, stride, style)
+    more: dict[str, Node] = {}
+    if style.mixing.shortcut_scale != 1:
+        more["scale"] = Scale(factor=style.mixing.shortcut_scale)
+    if style.mixing.shortcut_dropout:
+        more["dropout"] = Dropout(rate=style.mixing.shortcut_dropout)
+    return Sequence(parts={"path": path, **more}) if more else path
 
 
-def residual(branch: Node, shortcut: Node | None) -> Parallel:
-    """y = relu(shortcut(x) + branch(x)), eq. (1) and (2); without a shortcut y = relu(branch(x))."""
-    parts = {"branch": branch} if shortcut is None else {"branch": branch, "shortcut": shortcut}
-    return Parallel(parts=parts, act=Activation())
+def _path(option: Shortcut, given: int, channels: int, stride: int, style: Style) -> Node:
+    changes = given != channels or stride != 1
+    if option == "A" or not (changes or option == "C"):
+        return PadChannels(channels=channels, stride=stride) if changes else Identity()
+    parts: dict[str, Node] = {}
+    if style.projection == "pool" and stride != 1:
+        parts["pool"] = AvgPool(kernel=stride, stride=stride, ceil=True)
+    elif style.blur is not None and stride != 1:
+        parts["blur"] = Blur(kernel=style.blur, stride=stride)
+    parts["conv"] = conv1x1(channels, 1 if parts else stride)
+    if not style.pre_activated:  # He et al. 2016, appendix: pre-activated projections have no norm after them
+        parts["norm"] = style.norm_atom()
+    return Sequence(parts=parts)
+
+
+def residual(
+    branch: Node, shortcut: Node | None, style: Style, *, channels: int, stride: int, shared: Node | None = None
+) -> Parallel:
+    """y = act(shortcut(x) + branch(x)); `shared` stands before both; a gate joins them where the style has one."""
+    parts: dict[str, Node] = {"branch": branch} if shortcut is None else {"branch": branch, "shortcut": shortcut}
+    mixing = style.mixing
+    if mixing.gate is not None and shortcut is not None:
+        parts["gate"] = Sequence(
+            parts={"conv": conv1x1(channels, stride, bias=True), "sigmoid": Activation(function="sigmoid")}
+        )
+    after: Node = Identity()
+    if style.order == "original":
+        after = style.act_atom()
+    elif style.order == "bn_after_add":
+        after = Sequence(parts={"norm": style.norm_atom(), "act": style.act_atom()})
+    gated = "gate" in parts
+    return Parallel(
+        parts=parts,
+        join=("exclusive_gate" if mixing.gate == "exclusive" else "shortcut_gate") if gated else "add",
+        pre=Identity() if shared is None else shared,
+        act=after,
+    )

@@ -27,8 +27,8 @@ class TrainConfig(Record):
 
     `batch_size` images make one step; `accumulate` splits them into as many parts, whose gradients are averaged and
     whose norm statistics are separate. `clip_norm` bounds the gradient's length. `ema_decay` averages the weights.
-    `patience` stops after so many epochs without a better held-out error. `average_statistics` is the number of training
-    batches over which norm statistics are recomputed at the end (0: running statistics are kept).
+    `patience` stops after so many epochs without a better held-out error. `average_statistics` is the number of
+    training batches over which norm statistics are recomputed at the end (0: running statistics are kept).
     """
 
     epochs: Positive | None = None

@@ -1,0 +1,60 @@
+"""Run folders -> one evidence file: `python evidence/collect.py NAME RUN… --claim TEXT [--note TEXT]`."""
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+
+def collect(runs: list[Path], claim: str, note: str) -> dict[str, Any]:
+    """Test error over the runs (fraction; mean, spread, each), images a second of their epochs, and the curves."""
+    summaries = [json.loads((run / "summary.json").read_text()) for run in runs]
+    histories = [[json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()] for run in runs]
+    errors = [summary["error"] for summary in summaries]
+    speeds = [row["images_per_second"] for rows in histories for row in rows]
+    first = summaries[0]
+    return {
+        "claim": claim,
+        "note": note,
+        "command": first["command"],
+        "model": first["model"],
+        "source": first["source"],
+        "recipe": first["recipe"],
+        "hardware": first["hardware"],
+        "precision": first["precision"],
+        "versions": first["versions"],
+        "seeds": [summary["seed"] for summary in summaries],
+        "n": len(runs),
+        "num_test_images": first["num_images"],
+        "test_error": {
+            "mean": mean(errors),
+            "std": stdev(errors) if len(errors) > 1 else None,
+            "each": errors,
+            "interval_95_of_first": first["error_interval_95"],
+        },
+        "images_per_second": {"median": median(speeds), "min": min(speeds), "max": max(speeds)},
+        "training_seconds": [sum(row["seconds"] for row in rows) for rows in histories],
+        "curves": [[{name: row[name] for name in CURVE} for row in rows] for rows in histories],
+    }
+
+
+CURVE = ("epoch", "step", "train_loss", "train_error", "val_loss", "val_error", "rate", "images_per_second")
+
+
+def main() -> None:
+    """Read the command line, write the file beside this one."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--claim", required=True)
+    parser.add_argument("--note", default="")
+    given = parser.parse_args()
+    facts = collect(given.runs, given.claim, given.note)
+    path = Path(__file__).parent / f"{given.name}.json"
+    path.write_text(json.dumps(facts, indent=1) + "\n")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
