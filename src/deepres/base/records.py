@@ -125,4 +125,5 @@ def _one_line(kind: type[Record], cause: ValidationError, where: str) -> str:
         return place + str(error["ctx"]["error"])
     if error["type"] == "missing":
         return place + "missing"
-    return place + f"{error['msg'].lower()}, given {error['input']!r}"
+    message = error["msg"]
+    return place + f"{message[0].lower()}{message[1:]}, given {error['input']!r}"
