@@ -9,7 +9,7 @@ from deepres.data.decode import image_size
 from deepres.data.sample import ArrayImages, FileImages
 from deepres.data.sources import DataConfig, Source
 from deepres.data.transforms import Augmentation, Preparation
-from deepres.spec.catalogue import Config
+from deepres.spec.entry import Config
 from deepres.train.loop import TrainConfig
 
 RUN = "run.json"
