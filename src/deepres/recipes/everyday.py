@@ -30,6 +30,7 @@ def small(facts: Facts, model: str | None = None) -> Run:
             batch_size=64,
             sgd=SgdConfig(momentum=0.9, weight_decay=5e-4, nesterov=True),
             schedule=ScheduleConfig(kind="cosine", rate=0.1, warm_up=0.05),
+            label_smoothing=0.1,
         ),
     )
 

@@ -32,7 +32,7 @@ class Cost:
 
     parameters  learnable values: convolution and linear weights and biases, gamma and beta of the norms
     buffers     values kept but not learnt: running mean, variance and count of the norms
-    macs        multiply-adds of convolutions and linear layers (the papers' "FLOPs")
+    macs        multiply-adds of convolutions, blurs and linear layers (the papers' "FLOPs")
     activations values that leave convolutions and linear layers (Radosavovic et al. 2020)
     """
 
@@ -67,6 +67,8 @@ class _CostReading:
                 weights = atom.channels * (site.given[0] // atom.groups) * atom.kernel**2
                 macs = weights * elements(site.gives[1:])
                 return Cost(weights + atom.bias * atom.channels, 0, macs, elements(site.gives))
+            case Blur():
+                return Cost(macs=elements(site.gives) * atom.kernel**2)
             case Linear():
                 weights = site.given[0] * atom.features
                 return Cost(weights + atom.bias * atom.features, 0, weights, atom.features)

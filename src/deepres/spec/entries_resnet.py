@@ -1,4 +1,4 @@
-"""The published residual networks of He et al. and of those who edited them: wide, grouped, squeezed, deep-stemmed, blurred."""
+"""The published residual networks of He et al. and of those who edited them: wide, grouped, squeezed, blurred."""
 
 from typing import Any
 
@@ -89,7 +89,9 @@ def _he_2016() -> list[Entry]:
         entries.append(Entry(original, HE_2016, "Table 3, original unit", printed))
     for d, printed in counted.items():
         note = "" if d == 164 else "printed without the norms' parameters"
-        entries.append(Entry(_cifar(f"preresnet{d}_cifar", d // 9, **deep, **_pre()), HE_2016, "Tables 3, 4", printed, note))
+        entries.append(
+            Entry(_cifar(f"preresnet{d}_cifar", d // 9, **deep, **_pre()), HE_2016, "Tables 3, 4", printed, note)
+        )
     one_layer = {"unit": "single", "shortcut": "A"}
     entries += [
         Entry(_cifar("preresnet110_cifar", 18, shortcut="A", **_pre()), HE_2016, "Tables 2, 3"),
@@ -138,7 +140,9 @@ def _descendants() -> list[Entry]:
         fields = {"unit": "bottleneck", "depths": depths, "stem": "rs"}
         style = {"projection": "pool", "se_ratio": 0.25}
         config = ResNetConfig.model_validate({"name": f"resnetrs{d}", **fields, "style": style})
-        entries.append(Entry(config, REVISITED, "Table 13", "", "dropout and drop-path by recipe: head_dropout, drop_path"))
+        entries.append(
+            Entry(config, REVISITED, "Table 13", "", "dropout and drop-path by recipe: head_dropout, drop_path")
+        )
     return entries
 
 

@@ -51,7 +51,9 @@ class Style(Record):
 
     `norm`, `norm_groups`, `activation`: of every norm and activation. `stride_on`: the layer of a bottleneck that
     subsamples, the first 1x1 as in the 2015 paper, or the 3x3 ("v1.5"). `projection`: a strided 1x1 convolution, or an
-    average pool before a 1x1 of stride 1 (ResNet-D). `se_ratio`: hidden units of squeeze-and-excitation per channel.
+    average pool before a 1x1 of stride 1 (ResNet-D). `se_ratio`: hidden units of squeeze-and-excitation per channel,
+    to the nearest multiple of `se_multiple`, at least that: 8 as the field has it, 1 as its paper (they differ for 64
+    channels only).
     `blur`: size of the filter before subsampling. `dropout`: before the last convolution of the branch.
     """
 
@@ -63,6 +65,7 @@ class Style(Record):
     projection: Literal["conv", "pool"] = "conv"
     mixing: Mixing = Mixing()
     se_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
+    se_multiple: Annotated[int, Field(ge=1)] = 8
     blur: Annotated[int, Field(ge=2, le=7)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -135,7 +138,8 @@ def branch(convs: list[Conv], style: Style, *, activated: bool, drop_path: DropP
         if blurred and style.blur is not None:
             parts["blur"] = Blur(kernel=style.blur, stride=conv.stride)
     if style.se_ratio is not None:
-        parts["se"] = squeeze_excitation(convs[-1].channels, round(convs[-1].channels * style.se_ratio))
+        channels, unit = convs[-1].channels, style.se_multiple
+        parts["se"] = squeeze_excitation(channels, max(1, round(channels * style.se_ratio / unit)) * unit)
     if style.mixing.branch_scale != 1:
         parts["scale"] = Scale(factor=style.mixing.branch_scale)
     if drop_path is not None:
