@@ -1,3 +1,4 @@
+from collections import OrderedDict
 from collections.abc import Iterator
 from copy import deepcopy
 
@@ -157,3 +158,47 @@ def test_clipping_bounds_the_step() -> None:
 def test_a_wrong_plan_is_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         _config(**fields)
+
+
+def _parts(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    return nn.Sequential(OrderedDict(stem=body, head=nn.Sequential(nn.Flatten(), nn.Linear(16, 2))))
+
+
+def test_the_head_learns_first_and_the_body_stays_with_its_statistics() -> None:
+    config = _config(iterations=10, head_first=0.5)
+    state = State(_parts(), config.sgd, averaged=False)
+    before = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
+    _train(state, config, steps=5)
+    changed = {name for name, tensor in state.network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"head.1.weight", "head.1.bias"}
+    _train(state, config)
+    now = state.network.state_dict()
+    assert not any(torch.equal(now[name], before[name]) for name in before if name != "stem.0.bias")
+
+
+def test_what_is_frozen_never_learns_and_a_misspelt_part_is_refused() -> None:
+    config = _config(frozen=("stem",))
+    state = State(_parts(), config.sgd, averaged=False)
+    before = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
+    _train(state, config)
+    assert all(
+        torch.equal(before[name], tensor) == name.startswith("stem")
+        for name, tensor in state.network.state_dict().items()
+    )
+    with pytest.raises(InputError, match=r"train.frozen 'stme': unknown; did you mean stem\?"):
+        _train(State(_parts(), config.sgd, averaged=False), _config(frozen=("stme",)))
+
+
+def test_discriminative_rates_multiply_the_step_of_each_part() -> None:
+    moved = {}
+    for decay in (1.0, 0.25):
+        config = _config(iterations=1, layer_decay=decay)
+        state = State(_parts(), config.sgd, averaged=False, layer_decay=decay)
+        before = {name: p.detach().clone() for name, p in state.network.named_parameters()}
+        _train(state, config)
+        moved[decay] = {name: p.detach() - before[name] for name, p in state.network.named_parameters()}
+    for name in moved[1.0]:
+        factor = 0.25 if name.startswith("stem") else 1.0
+        torch.testing.assert_close(moved[0.25][name], factor * moved[1.0][name], rtol=1e-3, atol=1e-8)

@@ -107,7 +107,7 @@ def _set_up(run: Run, source: Source, folder: Path, state: State, device: torch.
 def _new_state(run: Run, device: torch.device, weights: str | None) -> State:
     network = create_model(run.model.network(), weights=weights, seed=run.seed)
     placed = choose(run.train.precision, device).place(network)
-    return State(placed, run.train.sgd, averaged=run.train.ema_decay is not None)
+    return State(placed, run.train.sgd, averaged=run.train.ema_decay is not None, layer_decay=run.train.layer_decay)
 
 
 def _carry_out(setting: Setting, state: State, tell: Callable[[Event], None]) -> Finished:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import ceil
 from time import perf_counter
 from typing import Annotated, Protocol
 
@@ -13,6 +14,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.data.sample import Batch
+from deepres.nn.freeze import freeze
 from deepres.train.losses import Loss, wrong
 from deepres.train.optimise import SgdConfig, average_weights
 from deepres.train.precision import Choice, Precision
@@ -29,6 +31,10 @@ class TrainConfig(Record):
     whose norm statistics are separate. `clip_norm` bounds the gradient's length. `ema_decay` averages the weights.
     `patience` stops after so many epochs without a better held-out error. `average_statistics` is the number of
     training batches over which norm statistics are recomputed at the end (0: running statistics are kept).
+
+    For weights that were trained before: `head_first` is the fraction of the run in which the head alone learns,
+    `frozen` names parts that never do (norm statistics of what is frozen stay too); with `layer_decay` each part learns
+    that many times as fast as the part after it.
     """
 
     epochs: Positive | None = None
@@ -43,6 +49,9 @@ class TrainConfig(Record):
     patience: Positive | None = None
     precision: Choice = "auto"
     average_statistics: Annotated[int, Field(ge=0)] = 0
+    head_first: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    frozen: tuple[str, ...] = ()
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     save_every_seconds: Annotated[float, Field(gt=0)] = 60.0
 
     @model_validator(mode="after")
@@ -123,9 +132,10 @@ def train(
     """
     total, schedule = config.steps(num_images), config.schedule.schedule()
     drawn = batches.batches(state.progress.step, total)
-    state.network.train()
     for step in range(state.progress.step, total):
         began, waited_before = perf_counter(), batches.waited_seconds
+        if step in (state.progress.step, ceil(config.head_first * total)):
+            freeze(state.network, _frozen(state.network, config, step / total))
         batch = next(drawn)
         rate = schedule(step / total)
         if config.schedule.low_rate is not None and state.progress.low:
@@ -150,6 +160,11 @@ def train(
             if state.progress.finished:
                 drawn.close()  # type: ignore[attr-defined]
                 return
+
+
+def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[str, ...]:
+    parts = tuple(name for name, _ in network.named_children())
+    return parts[:-1] if progress < config.head_first else config.frozen
 
 
 def _gradient(

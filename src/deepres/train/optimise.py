@@ -26,14 +26,21 @@ class Sgd:
     """v <- m v + rate (g + d w), w <- w - v: momentum with the rate inside, as the authors of He et al. 2015 wrote it.
 
     torch's SGD keeps the rate outside (v <- m v + g, w <- w - rate v); the two differ for some steps after each change
-    of the rate. With Nesterov, w <- w - (m v + rate (g + d w)) for the new v.
+    of the rate. With Nesterov, w <- w - (m v + rate (g + d w)) for the new v. `factors` multiply the rate of the
+    network's parts by name (discriminative rates).
     """
 
-    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], config: SgdConfig) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        config: SgdConfig,
+        factors: Mapping[str, float] | None = None,
+    ) -> None:
         trained = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
         self.config = config
         self.names = [name for name, _ in trained]
         self.parameters = [parameter for _, parameter in trained]
+        self.factors = [(factors or {}).get(name.partition(".")[0], 1.0) for name in self.names]
         self.velocities = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.decayed = [config.decay == "all" or parameter.dim() > 1 for parameter in self.parameters]
 
@@ -46,11 +53,11 @@ class Sgd:
         parameters: list[Tensor] = [self.parameters[place] for place in live]
         velocities = [self.velocities[place] for place in live]
         steps = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        torch._foreach_mul_(steps, rate)
         decayed = [number for number, place in enumerate(live) if self.decayed[place]]
         if self.config.weight_decay and decayed:
             weights = [parameters[number] for number in decayed]
-            torch._foreach_add_([steps[number] for number in decayed], weights, alpha=rate * self.config.weight_decay)
+            torch._foreach_add_([steps[number] for number in decayed], weights, alpha=self.config.weight_decay)
+        torch._foreach_mul_(steps, [rate * self.factors[place] for place in live])
         torch._foreach_mul_(velocities, self.config.momentum)
         torch._foreach_add_(velocities, steps)
         if self.config.nesterov:

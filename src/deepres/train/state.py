@@ -46,11 +46,16 @@ class Progress(Record):
 
 
 class State:
-    """Network, optimiser, average of the weights (or None), and `progress`."""
+    """Network, optimiser, average of the weights (or None), and `progress`.
 
-    def __init__(self, network: nn.Module, sgd: SgdConfig, averaged: bool) -> None:
+    With `layer_decay` each part of the network learns that many times as fast as the part after it, the head at 1.
+    """
+
+    def __init__(self, network: nn.Module, sgd: SgdConfig, averaged: bool, layer_decay: float = 1.0) -> None:
         self.network = network
-        self.optimiser = Sgd(network.named_parameters(), sgd)
+        parts = [name for name, _ in network.named_children()]
+        factors = {name: layer_decay**distance for distance, name in enumerate(reversed(parts))}
+        self.optimiser = Sgd(network.named_parameters(), sgd, factors)
         self.average = deepcopy(network).requires_grad_(False) if averaged else None
         self.progress = Progress()
 
