@@ -84,7 +84,7 @@ def test_the_alias_is_the_command() -> None:
         ),
         (["describe"], "Missing argument 'NET'; see deepres describe --help"),
         (["describe", "resnet5"], r"model 'resnet5': unknown; did you mean resnet50"),
-        (["models", "resnext*"], "model 'resnext.*': unknown"),
+        (["models", "vit*"], "model 'vit.*': unknown"),
         (
             ["train", "--resume", "x", "--model", "resnet18"],
             "--model resnet18 with --resume: a run keeps what it began",

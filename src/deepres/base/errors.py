@@ -33,5 +33,5 @@ def unknown(kind: str, name: str, known: Iterable[str], prefix: str = "") -> Inp
     begun = [other for other in names if name and other.startswith(name)]
     near = [*begun, *(other for other in get_close_matches(name, names, n=3, cutoff=0.6) if other not in begun)][:3]
     offered = ", ".join(prefix + other for other in near or names)
-    hint = f"did you mean {offered}?" if near else f"known: {offered}"
+    hint = f"did you mean {offered}?" if near else f"known: {offered}" if offered else "leave it out"
     return InputError(f"{kind} '{prefix}{name}': unknown; {hint}")

@@ -69,30 +69,38 @@ def json_text(facts: object) -> str:
 def edit(record: R, assignments: Iterable[str]) -> R:
     """The record after each `dotted.field=value`, the value read by the field's type.
 
-    `none` empties an optional field; a tuple is written `1,2,3`.
+    `none` empties an optional field; a tuple is written `1,2,3`. All are made first and checked together.
 
     Raises:
         InputError: no `=`, an unknown field (the nearest are offered), a value of the wrong kind.
     """
+    changed: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {assignment}: wanted name=value, such as train.epochs=3")
-        record = _edit(record, name.strip().split("."), text.strip(), name.strip())
-    return record
+        _place(changed, record, name.strip().split("."), text.strip(), name.strip())
+    return build(type(record), _with(record, changed), "--set") if changed else record
 
 
-def _edit(record: R, path: list[str], text: str, where: str) -> R:
+def _place(changed: dict[str, Any], record: Record, path: list[str], text: str, where: str) -> None:
     fields = type(record).model_fields
     first, *rest = path
     if first not in fields:
         raise unknown("--set", first, fields, prefix=where.removesuffix(".".join(path)))
     if not rest:
-        return build(type(record), {**dict(record), first: _value(text, fields[first].annotation)}, where)
+        changed[first] = _value(text, fields[first].annotation)
+        return
     inner = getattr(record, first)
     if not isinstance(inner, Record):
         raise InputError(f"--set {where}: '{first}' is one value ({inner!r}), not a record; write --set {first}=value")
-    return build(type(record), {**dict(record), first: _edit(inner, rest, text, where)}, where)
+    _place(changed.setdefault(first, {}), inner, rest, text, where)
+
+
+def _with(record: Record, changed: dict[str, Any]) -> dict[str, Any]:
+    """The record's fields, changed ones anew, all to be checked together: two edits may only fit each other."""
+    nested = {name: _with(getattr(record, name), inner) for name, inner in changed.items() if isinstance(inner, dict)}
+    return {**dict(record), **changed, **nested}
 
 
 def _value(text: str, annotation: Any) -> Any:
@@ -115,12 +123,31 @@ def _kinds(annotation: Any) -> Iterable[Any]:
         yield origin or annotation
 
 
+def _path(kind: Any, location: tuple[str | int, ...]) -> list[str]:
+    """The location without the tags that pydantic puts in where a field has one of several kinds."""
+    names, within = [], kind
+    for part in location:
+        fields = getattr(within, "model_fields", None)
+        if fields is None or isinstance(part, int) or part in fields:
+            names.append(str(part))
+            kinds = (
+                [k for k in _kinds(fields[part].annotation) if hasattr(k, "model_fields")]
+                if fields and part in fields
+                else []
+            )
+            within = kinds[0] if len(kinds) == 1 else None
+    return names
+
+
 def _one_line(kind: type[Record], cause: ValidationError, where: str) -> str:
     error = cause.errors(include_url=False)[0]
-    names = [str(part) for part in error["loc"]]
-    place = f"{where}: " + (f"{'.'.join(names)}: " if names and names[-1] != where.rsplit(".", 1)[-1] else "")
-    if error["type"] == "extra_forbidden" and len(names) == 1:
-        return str(unknown(f"{where}: field", names[0], kind.model_fields))
+    names = _path(kind, error["loc"])
+    place = f"{where}{' ' if where == '--set' else ': '}{'.'.join(names)}: " if names else f"{where}: "
+    if error["type"] == "extra_forbidden":
+        *outer, last = map(str, error["loc"])
+        return str(
+            unknown(f"{where}: field", last, () if outer else kind.model_fields, prefix="".join(f"{n}." for n in outer))
+        )
     if error["type"] == "value_error":
         return place + str(error["ctx"]["error"])
     if error["type"] == "missing":

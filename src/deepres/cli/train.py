@@ -109,6 +109,7 @@ def _planned(
     if epochs is not None:
         run = run.replace(train=run.train.replace(epochs=epochs, iterations=None))
     run = edit(run, assignments)
+    run = run.fitted(facts)
     return cut_down(run) if smoke else run
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from deepres.base.records import Record
-from deepres.spec.catalogue import Entry, entry
+from deepres.spec.catalogue import entry
 from deepres.spec.cost import Cost, Field, StepMemory, cost, receptive_field, step_memory
 from deepres.spec.network import Network, feature_shapes
 from deepres.spec.picture import text
@@ -49,7 +49,7 @@ def describe(name: str, batch_size: int | None = None) -> Description:
     Raises:
         InputError: no such name; the nearest are offered.
     """
-    found: Entry = entry(name)
+    found = entry(name)
     network = found.config.network()
     batch = batch_size or (128 if network.input[1] <= 32 else 32)
     return Description(

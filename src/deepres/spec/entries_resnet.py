@@ -54,7 +54,7 @@ def _pre(**style: Any) -> dict[str, Any]:
 
 
 def _he_2015() -> list[Entry]:
-    v1 = {"style": {"stride_on": "1x1"}}
+    v1: dict[str, Any] = {"style": {"stride_on": "1x1"}}
     released = "the authors' Caffe release: max pool without padding, partial windows kept"
     entries = [
         *(Entry(_imagenet(f"plain{d}", d, shortcut="none"), HE_2015, "Tables 1, 2", _FLOPS[d]) for d in (18, 34)),
@@ -81,7 +81,7 @@ def _he_2015() -> list[Entry]:
 
 
 def _he_2016() -> list[Entry]:
-    deep = {"unit": "bottleneck", "shortcut": "B"}
+    deep: dict[str, Any] = {"unit": "bottleneck", "shortcut": "B"}
     counted = {164: "1.7M parameters", 1001: "10.2M parameters"}
     entries = []
     for d, printed in counted.items():
@@ -92,7 +92,7 @@ def _he_2016() -> list[Entry]:
         entries.append(
             Entry(_cifar(f"preresnet{d}_cifar", d // 9, **deep, **_pre()), HE_2016, "Tables 3, 4", printed, note)
         )
-    one_layer = {"unit": "single", "shortcut": "A"}
+    one_layer: dict[str, Any] = {"unit": "single", "shortcut": "A"}
     entries += [
         Entry(_cifar("preresnet110_cifar", 18, shortcut="A", **_pre()), HE_2016, "Tables 2, 3"),
         Entry(_cifar("resnet110_single_cifar", 36, **one_layer), HE_2016, "Table 3, 1-layer skip, original unit"),
@@ -100,7 +100,7 @@ def _he_2016() -> list[Entry]:
         Entry(_imagenet("resnet200", 200, style={"stride_on": "1x1"}), HE_2016, "Table 5, original unit"),
     ]
     for d in (18, 34, 50, 101, 152, 200):
-        pre = {"style": {"order": "pre", "stride_on": "1x1"}}
+        pre: dict[str, Any] = {"style": {"order": "pre", "stride_on": "1x1"}}
         entries.append(Entry(_imagenet(f"preresnet{d}", d, **pre), HE_2016, "Table 5" if d > 101 else "section 4"))
     for d in (50, 101, 152):
         note = "timm's: norm and ReLU of the stem stand in the first unit, stride in the 3x3"
@@ -123,7 +123,7 @@ def _descendants() -> list[Entry]:
         config = _imagenet(f"resnext{d}_{groups}x{base}d", d, groups=groups, width_factor=base / 64)
         entries.append(Entry(config, RESNEXT, "ImageNet"))
     for groups, printed in ((8, "34.4M parameters"), (16, "68.1M parameters")):
-        inner = {"unit": "bottleneck", "stem_width": 64, "groups": groups}
+        inner: dict[str, Any] = {"unit": "bottleneck", "stem_width": 64, "groups": groups}
         config = _cifar(f"resnext29_{groups}x64d_cifar", 3, (64, 128, 256), **inner)
         entries.append(Entry(config, RESNEXT, "CIFAR", printed, "units as the authors released them: original order"))
     for d in (18, 34, 50, 101, 152):
