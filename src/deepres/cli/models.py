@@ -18,10 +18,11 @@ def command(pattern: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([brief(name) for name in found], indent=1))
         return
+    width = max(map(len, found))
     for paper, group in groupby(found, key=lambda name: entry(name).paper):
-        click.echo(f"{paper}\n  {'name':18}{'parameters':>12}{'multiply-adds':>16}  {'printed there':18}{'where'}")
+        click.echo(f"{paper}\n  {'name':{width}}{'parameters':>13}{'multiply-adds':>16}  {'printed there':18}{'where'}")
         for facts in map(brief, group):
             click.echo(
-                f"  {facts['name']:18}{facts['parameters']:>12,}{facts['macs']:>16,}  "
+                f"  {facts['name']:{width}}{facts['parameters']:>13,}{facts['macs']:>16,}  "
                 f"{facts['published']:18}{facts['table']}"
             )

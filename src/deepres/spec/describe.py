@@ -27,20 +27,23 @@ class Description(Record):
     def __str__(self) -> str:
         count, memory, seen = self.cost, self.step_memory, self.receptive_field
         size = " x ".join(map(str, self.network.input))
-        source = f"{self.paper}, {self.table}" + (f" ({self.published})" if self.published else "")
         lines = [
-            f"{self.network.name}: {source}" + (f"; {self.note}" if self.note else ""),
+            f"{self.network.name}: {self.paper}, {self.table}" + (f"; {self.note}" if self.note else ""),
             "",
             text(self.network),
             "",
-            f"parameters       {count.parameters:,}  (and {count.buffers:,} statistics of the norms)",
-            f"multiply-adds    {count.macs:,}  for one image of {size}",
-            f"activations      {count.activations:,}  values that leave convolutions and classifier",
+            f"parameters       {count.parameters:,}{self._printed('parameters')}; and {count.buffers:,} norm statistics",
+            f"multiply-adds    {count.macs:,}{self._printed('FLOPs')} for one image of {size}",
+            f"activations      {count.activations:,} values that leave convolutions and classifier",
             f"receptive field  {seen.size} px; neighbours in the last map are {seen.stride} px apart",
             f"a training step  {memory.total / 2**20:,.0f} MiB at batch {self.batch_size} in float32 "
             f"({memory.saved / 2**20:,.0f} kept for the backward pass)",
         ]
         return "\n".join(lines)
+
+    def _printed(self, unit: str) -> str:
+        """What the paper prints for it, beside ours."""
+        return f" (published: {self.published.removesuffix(unit).strip()})" if self.published.endswith(unit) else ""
 
 
 def describe(name: str, batch_size: int | None = None) -> Description:

@@ -141,7 +141,7 @@ def _descendants() -> list[Entry]:
         style = {"projection": "pool", "se_ratio": 0.25}
         config = ResNetConfig.model_validate({"name": f"resnetrs{d}", **fields, "style": style})
         entries.append(
-            Entry(config, REVISITED, "Table 13", "", "dropout and drop-path by recipe: head_dropout, drop_path")
+            Entry(config, REVISITED, "ImageNet", "", "dropout and drop-path by recipe: head_dropout, drop_path")
         )
     return entries
 

@@ -4,7 +4,22 @@ from dataclasses import dataclass
 from html import escape
 
 from deepres.spec.algebra import Node, Parallel, Sequence, children, dotted, shape
-from deepres.spec.atoms import Atom, Conv, Dropout, Identity, Linear, MaxPool, PadChannels, Shape
+from deepres.spec.atoms import (
+    Activation,
+    Atom,
+    AvgPool,
+    Blur,
+    Conv,
+    Dropout,
+    DropPath,
+    GlobalAveragePool,
+    Identity,
+    Linear,
+    MaxPool,
+    PadChannels,
+    Scale,
+    Shape,
+)
 from deepres.spec.cost import Cost, cost_of
 from deepres.spec.network import Network
 
@@ -117,7 +132,10 @@ def _merged(one: Row, other: Row) -> Row:
 def _layers(node: Node) -> str:
     if isinstance(node, Parallel):
         parts = dict(node.parts)
-        return _layers(parts["branch"]) if "branch" in parts else "no branch"
+        if "branch" in parts:
+            return _layers(parts["branch"])
+        inner = " | ".join(filter(None, map(_layers, parts.values())))
+        return f"({inner})" if inner else "no branch"
     if isinstance(node, Sequence):
         return ", ".join(filter(None, (_layers(child) for _, child in children(node))))
     return _layer(node)
@@ -128,25 +146,35 @@ def _layer(atom: Atom) -> str:
         case Conv():
             stride = f" /{atom.stride}" if atom.stride > 1 else ""
             groups = f" in {atom.groups} groups" if atom.groups > 1 else ""
-            return f"{atom.kernel}x{atom.kernel}, {atom.channels}{groups}{stride}".replace(", ", " ")
-        case MaxPool():
-            return f"max pool {atom.kernel}x{atom.kernel} /{atom.stride}"
+            return f"{atom.kernel}x{atom.kernel} {atom.channels}{groups}{stride}"
+        case MaxPool() | AvgPool():
+            return f"{atom.kind.replace('_', ' ')} {atom.kernel}x{atom.kernel} /{atom.stride}"
+        case Blur():
+            return f"blur {atom.kernel}x{atom.kernel} /{atom.stride}"
         case Linear():
             return f"fc {atom.features}"
-        case Dropout():
-            return f"dropout {atom.rate:g}"
+        case Dropout() | DropPath() if atom.rate:
+            return f"{atom.kind.replace('_', ' ')} {atom.rate:.3g}"
+        case Scale():
+            return f"times {atom.factor:g}"
+        case Activation(function="sigmoid"):
+            return "sigmoid"
+        case GlobalAveragePool():
+            return "average pool"
         case _:
-            return {"global_average_pool": "average pool"}.get(atom.kind, "")
+            return ""
 
 
 def _shortcut(node: Node) -> str | None:
-    found = dict(node.parts).get("shortcut") if isinstance(node, Parallel) else None
-    match found:
-        case None:
-            return None
+    parts = dict(node.parts) if isinstance(node, Parallel) else {}
+    path = parts.get("shortcut")
+    if path is None:
+        return None
+    gate = ", gated" if "gate" in parts else ""
+    match path:
         case Identity():
-            return "identity"
+            return f"identity{gate}"
         case PadChannels():
-            return "zeros (A)"
+            return f"zeros (A){gate}"
         case _:
-            return "1x1 conv"
+            return f"{_layers(path) or 'identity'}{gate}"
