@@ -32,7 +32,7 @@ class Description(Record):
             "",
             text(self.network),
             "",
-            f"parameters       {count.parameters:,}{self._printed('parameters')}; and {count.buffers:,} norm statistics",
+            f"parameters       {count.parameters:,}{self._printed('parameters')} and {count.buffers:,} norm statistics",
             f"multiply-adds    {count.macs:,}{self._printed('FLOPs')} for one image of {size}",
             f"activations      {count.activations:,} values that leave convolutions and classifier",
             f"receptive field  {seen.size} px; neighbours in the last map are {seen.stride} px apart",
