@@ -120,6 +120,23 @@ def test_the_best_epoch_is_the_one_of_lowest_held_out_error_and_patience_ends_th
     assert state.progress.best.epoch == 2
 
 
+def test_of_two_epochs_the_lower_error_is_better_whatever_the_loss_and_the_lower_loss_among_equals() -> None:
+    config = _config(iterations=None, epochs=4)
+    state = State(_network(), config.sgd, averaged=False)
+    judged = iter([Judgement(0.3, 0.5), Judgement(0.2, 0.9), Judgement(0.2, 0.8), Judgement(0.2, 0.8)])
+    events = train(
+        state,
+        config,
+        Fixed(),
+        cross_entropy(),
+        lambda network: next(judged),
+        num_images=NUM_IMAGES,
+        precision=FLOAT32,
+        seed=0,
+    )
+    assert [event.best for event in events if isinstance(event, Epoch)] == [True, True, True, False]
+
+
 def test_the_low_rate_is_held_until_the_training_error_falls() -> None:
     schedule = ScheduleConfig(kind="constant", rate=0.1, low_rate=0.01, low_until_error=0.9)
     config = _config(schedule=schedule, iterations=30)
