@@ -110,6 +110,8 @@ def test_a_finished_run_can_be_extended_and_a_damaged_state_is_passed_over(
     assert "weights.safetensors is not what was written" in done.stderr
     assert [json.loads(line)["epoch"] for line in (folder / "history.jsonl").read_text().splitlines()] == [1, 2, 3, 4]
     assert json.loads((folder / "run.json").read_text())["train"]["epochs"] == 4
+    refused = _deepres("train", "--resume", str(folder), "--batch-size", "8", expect=2)
+    assert "--resume: a run keeps what it began with; only train.epochs" in refused.stderr
     again = _deepres("train", "--resume", str(folder))  # nothing left to do: the same report again
     assert "report: " in again.stdout
 

@@ -78,7 +78,7 @@ def command(
             {"SOURCE": source, "--recipe": recipe, "--model": model, "--weights": weights, "--output": output}
         )
         folder = Path(resume) if resume else _newest(Path("runs"))
-        length = [f"train.epochs={epochs}"] if epochs is not None else []
+        length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
         with Display() as display:
             done = execute.resume(folder, [*assignments, *length, *edits], device=chosen_device, tell=display)
         _say_where(done, chosen_device)

@@ -32,6 +32,8 @@ from deepres.train.state import State
 
 STATISTICS = "statistics.safetensors"
 ORIGIN = "data.json"
+MAY_CHANGE = ("epochs", "iterations", "schedule", "patience", "save_every_seconds")
+DATA_MAY_CHANGE = ("source", "root", "workers", "on_bad_image")
 
 Event = Step | Epoch | str
 """What the caller is shown as it happens: steps, epochs, and lines of text."""
@@ -80,6 +82,7 @@ def resume(folder: Path, edits: Sequence[str] = (), *, device: torch.device, tel
     """
     before = records.load(Run, folder / RUN, "run description; is this a run folder?")
     run = records.edit(before, edits)
+    _require_same_plan(before, run)
     source = open_source(run.data)
     _require_same_images(source, folder)
     with _alone(folder):
@@ -159,6 +162,20 @@ def _train(setting: Setting, state: State, tell: Callable[[Event], None]) -> Non
                     asked[0],
                 )
     setting.skipped.update(loader.skipped)
+
+
+def _require_same_plan(before: Run, run: Run) -> None:
+    """Only what decides how long, how fast and from where may change; anything else would be another run."""
+    kept = before.replace(
+        train=before.train.replace(**{name: getattr(run.train, name) for name in MAY_CHANGE}),
+        data=before.data.replace(**{name: getattr(run.data, name) for name in DATA_MAY_CHANGE}),
+    )
+    if kept != run:
+        raise InputError(
+            "--resume: a run keeps what it began with; only "
+            f"{', '.join(f'train.{name}' for name in MAY_CHANGE)} and {', '.join(f'data.{name}' for name in DATA_MAY_CHANGE)} "
+            "may change; start a new run for another plan, with --weights to begin where this one ended"
+        )
 
 
 def _require_same_images(source: Source, folder: Path) -> None:
