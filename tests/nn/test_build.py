@@ -15,7 +15,7 @@ def test_modules_have_the_descriptions_names(name: str) -> None:
     built = {n for n, _ in build(description).named_modules() if n}
     inner = {n for n in built if n.rsplit(".", 1)[-1].isdigit()}  # pool and flatten inside the global pool
     assert built - inner == set(names(description))
-    assert inner == {"head.pool.0", "head.pool.1"}
+    assert inner <= {"head.pool.0", "head.pool.1"}
 
 
 @pytest.mark.parametrize(

@@ -125,17 +125,17 @@ def _kinds(annotation: Any) -> Iterable[Any]:
 
 def _path(kind: Any, location: tuple[str | int, ...]) -> list[str]:
     """The location without the tags that pydantic puts in where a field has one of several kinds."""
-    names, within = [], kind
+    names: list[str] = []
+    kinds = [kind]
     for part in location:
-        fields = getattr(within, "model_fields", None)
-        if fields is None or isinstance(part, int) or part in fields:
+        if len(kinds) > 1:  # the part is the tag that tells them apart
+            kinds = [k for k in kinds if part in [field.default for field in k.model_fields.values()]]
+            continue
+        fields = kinds[0].model_fields if kinds else {}
+        if not kinds or isinstance(part, int) or part in fields:
             names.append(str(part))
-            kinds = (
-                [k for k in _kinds(fields[part].annotation) if hasattr(k, "model_fields")]
-                if fields and part in fields
-                else []
-            )
-            within = kinds[0] if len(kinds) == 1 else None
+            inside = _kinds(fields[part].annotation) if part in fields else ()
+            kinds = [k for k in inside if hasattr(k, "model_fields")]
     return names
 
 
@@ -144,7 +144,7 @@ def _one_line(kind: type[Record], cause: ValidationError, where: str) -> str:
     names = _path(kind, error["loc"])
     place = f"{where}{' ' if where == '--set' else ': '}{'.'.join(names)}: " if names else f"{where}: "
     if error["type"] == "extra_forbidden":
-        *outer, last = map(str, error["loc"])
+        outer, last = _path(kind, error["loc"][:-1]), str(error["loc"][-1])
         return str(
             unknown(f"{where}: field", last, () if outer else kind.model_fields, prefix="".join(f"{n}." for n in outer))
         )

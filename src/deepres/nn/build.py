@@ -25,6 +25,7 @@ class ResidualNetwork(nn.Module):
         for name, part in body.items():
             self.add_module(name, part)
         self.head = head
+        self.joins = tuple(part for part in self.modules() if isinstance(part, layers.ColumnMean))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, classes), or pooled features (N, F) where there are no classes."""
@@ -32,6 +33,7 @@ class ResidualNetwork(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the last map (N, F, h, w)."""
+        layers.draw_columns(self.joins)
         for name in self.body_names:
             x = self.get_submodule(name)(x)
         return x
@@ -48,6 +50,7 @@ class ResidualNetwork(nn.Module):
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """(N, C, H, W) -> the map that leaves each part of the body, by name, from the stem on."""
+        layers.draw_columns(self.joins)
         maps = {}
         for name in self.body_names:
             x = maps[name] = self.get_submodule(name)(x)
@@ -101,6 +104,10 @@ class _Modules:
             case atoms.GlobalAveragePool():
                 pool = nn.AdaptiveAvgPool2d(1)
                 return pool if atom.keep_map else nn.Sequential(pool, nn.Flatten())
+            case atoms.AdaptiveAvgPool():
+                return nn.AdaptiveAvgPool2d(atom.size)
+            case atoms.ColumnMean():
+                return layers.ColumnMean(atom.columns, atom.local_drop, atom.global_share)
             case atoms.PadChannels():
                 return layers.PadChannels(atom.channels - given, atom.stride)
             case atoms.MaskChannels():

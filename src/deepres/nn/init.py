@@ -8,7 +8,10 @@ from torch import Generator, Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from deepres.base.seeds import derive
+from deepres.nn.build import ResidualNetwork
 from deepres.nn.layers import Blur, binomial
+from deepres.spec.algebra import at
+from deepres.spec.atoms import Conv, Linear
 
 
 def he_normal(tensor: Tensor, draw: Generator) -> None:
@@ -58,7 +61,8 @@ def initialise(network: nn.Module, seed: int, rules: dict[tuple[type[nn.Module],
     """Give every parameter and buffer its first value, on the CPU where it has none yet.
 
     Each tensor draws from a generator of its own, seeded by `seed` and its dotted name: two networks that share a
-    part (a plain net and its residual twin) begin with the same values there.
+    part (a plain net and its residual twin) begin with the same values there. A `bias_init` of the description comes
+    before the table.
     """
     if any(tensor.is_meta for tensor in network.state_dict().values()):
         network.to_empty(device="cpu")
@@ -69,3 +73,14 @@ def initialise(network: nn.Module, seed: int, rules: dict[tuple[type[nn.Module],
             if rule is None:
                 raise AssertionError(f"{prefix}.{name} of {type(module).__name__}: no rule in the initialisation table")
             rule(tensor, Generator(tensor.device).manual_seed(derive(seed, "init", f"{prefix}.{name}")))
+    if isinstance(network, ResidualNetwork):
+        _fill_stated_biases(network)
+
+
+def _fill_stated_biases(network: ResidualNetwork) -> None:
+    tree = network.description.tree
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            atom = at(tree, name)
+            if isinstance(atom, Conv | Linear) and atom.bias_init:
+                module.bias.fill_(atom.bias_init)

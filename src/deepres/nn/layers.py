@@ -1,6 +1,7 @@
-"""The few layers that torch lacks: parts side by side with a join, option A, blur, drop-path."""
+"""The few layers that torch lacks: parts side by side with a join, mean of columns, option A, blur, drop-path."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import reduce
 from math import comb
 from operator import add, mul
@@ -62,6 +63,45 @@ class Parallel(nn.Module):
         draws = torch.rand(len(given))
         kept = [part for part, draw in zip(given, draws.tolist(), strict=True) if draw >= self.drop]
         return kept or [given[int(draws.argmax())]]
+
+
+class ColumnMean(nn.Module):
+    """The mean of columns that stand one behind the other; in training of those that drop-path keeps.
+
+    `whole` is the column that alone is kept in this forward pass, counted from the deepest (0); None where each join
+    draws for itself. `draw_columns` sets it.
+    """
+
+    def __init__(self, columns: int, local_drop: float, global_share: float) -> None:
+        super().__init__()
+        self.columns = columns
+        self.local_drop = local_drop
+        self.global_share = global_share
+        self.whole: int | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, columns C, H, W) -> (N, C, H, W)."""
+        given = x.chunk(self.columns, dim=1)
+        kept = [given[place] for place in self._kept()] if self.training else given
+        return reduce(add, kept) / len(kept)
+
+    def _kept(self) -> Sequence[int]:
+        if self.whole is not None:
+            return (self.columns - 1 - self.whole,) if self.whole < self.columns else range(self.columns)
+        if not self.local_drop:
+            return range(self.columns)
+        draws = torch.rand(self.columns, device="cpu").tolist()
+        kept = [place for place, draw in enumerate(draws) if draw >= self.local_drop]
+        return kept or (max(range(self.columns), key=draws.__getitem__),)
+
+
+def draw_columns(joins: Sequence[ColumnMean]) -> None:
+    """One draw for all joins of a network: does this batch keep a single column, and which (each equally likely)."""
+    if any(join.training and join.global_share for join in joins):
+        coin, place = torch.rand(2, device="cpu").tolist()
+        whole = int(place * max(join.columns for join in joins))
+        for join in joins:
+            join.whole = whole if coin < join.global_share else None
 
 
 class PadChannels(nn.Module):

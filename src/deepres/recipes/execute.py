@@ -171,10 +171,10 @@ def _require_same_plan(before: Run, run: Run) -> None:
         data=before.data.replace(**{name: getattr(run.data, name) for name in DATA_MAY_CHANGE}),
     )
     if kept != run:
+        may = ", ".join([f"train.{name}" for name in MAY_CHANGE] + [f"data.{name}" for name in DATA_MAY_CHANGE])
         raise InputError(
-            "--resume: a run keeps what it began with; only "
-            f"{', '.join(f'train.{name}' for name in MAY_CHANGE)} and {', '.join(f'data.{name}' for name in DATA_MAY_CHANGE)} "
-            "may change; start a new run for another plan, with --weights to begin where this one ended"
+            f"--resume: a run keeps what it began with; only {may} may change; start "
+            "a new run for another plan, with --weights to begin where this one ended"
         )
 
 

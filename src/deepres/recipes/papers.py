@@ -21,7 +21,7 @@ def cifar_2015(facts: Facts, model: str | None = None) -> Run:
     """
     config = entry(model or "resnet20_cifar").config
     augmentation, preparation = transforms.cifar_2015()
-    deep = sum(config.depths) >= 54
+    deep = config.family == "resnet" and sum(config.depths) >= 54
     return Run(
         recipe="cifar_2015",
         data=DataConfig(source=facts.source, val_fraction=0),

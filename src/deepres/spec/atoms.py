@@ -5,9 +5,9 @@ written down: they are what the part before gives.
 """
 
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from deepres.base.records import Record
 
@@ -31,7 +31,10 @@ class Identity(Record):
 
 
 class Conv(Record):
-    """y = w * x (+ b): cross-correlation, `channels` filters of kernel x kernel, zero padding on every side."""
+    """y = w * x (+ b): cross-correlation, `channels` filters of kernel x kernel, zero padding on every side.
+
+    `bias_init` is what the initialisation gives every b (a gate's first opening).
+    """
 
     kind: Literal["conv"] = "conv"
     channels: Count
@@ -41,6 +44,11 @@ class Conv(Record):
     dilation: Count = 1
     groups: Count = 1
     bias: bool = False
+    bias_init: float = 0.0
+
+    @model_validator(mode="after")
+    def _begins_somewhere(self) -> "Conv":
+        return _with_bias(self)
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (channels, H', W'), H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1."""
@@ -146,6 +154,42 @@ class GlobalAveragePool(Record):
         return (channels, 1, 1) if self.keep_map else (channels,)
 
 
+class AdaptiveAvgPool(Record):
+    """The mean over size x size windows that together cover the map, whatever its size.
+
+    Row i of the result is the mean of the rows floor(i H / size) to ceil((i + 1) H / size) - 1; columns alike.
+    """
+
+    kind: Literal["adaptive_avg_pool"] = "adaptive_avg_pool"
+    size: Count
+
+    def output(self, given: Shape) -> Shape:
+        """(C, H, W) -> (C, size, size)."""
+        return (_map(given, "a pool")[0], self.size, self.size)
+
+
+class ColumnMean(Record):
+    """y = (x_1 + … + x_n) / n over n columns of equal channels that stand one behind the other (FractalNet's join).
+
+    In training, drop-path (Larsson et al. 2017, section 3). Local: each column is left out with probability
+    `local_drop`, one at least is kept, and the mean is over those kept, one draw for the batch. Global: in
+    `global_share` of all batches one column alone is kept, the same at every join of the network, the n-th being the
+    deepest everywhere; a join that this column does not pass takes the mean. In evaluation, the mean.
+    """
+
+    kind: Literal["column_mean"] = "column_mean"
+    columns: Count
+    local_drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    global_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    def output(self, given: Shape) -> Shape:
+        """(columns C, H, W) -> (C, H, W)."""
+        channels, *size = _map(given, "a mean of columns")
+        if channels % self.columns:
+            raise ShapeError(f"{self.columns} columns share {channels} channels unevenly; give each the same number")
+        return (channels // self.columns, *size)
+
+
 class PadChannels(Record):
     """Option A of He et al. 2015, section 3.3: every `stride`-th pixel, and zeros for the channels that are new.
 
@@ -231,11 +275,16 @@ class Flatten(Record):
 
 
 class Linear(Record):
-    """y = W x + b."""
+    """y = W x + b; `bias_init` is what the initialisation gives every b."""
 
     kind: Literal["linear"] = "linear"
     features: Count
     bias: bool = True
+    bias_init: float = 0.0
+
+    @model_validator(mode="after")
+    def _begins_somewhere(self) -> "Linear":
+        return _with_bias(self)
 
     def output(self, given: Shape) -> Shape:
         """(C,) -> (features,)."""
@@ -253,6 +302,8 @@ Atom = (
     | AvgPool
     | Blur
     | GlobalAveragePool
+    | AdaptiveAvgPool
+    | ColumnMean
     | PadChannels
     | MaskChannels
     | Scale
@@ -261,6 +312,15 @@ Atom = (
     | Flatten
     | Linear
 )
+
+
+Biased = TypeVar("Biased", Conv, Linear)
+
+
+def _with_bias(atom: Biased) -> Biased:
+    if atom.bias_init and not atom.bias:
+        raise ValueError(f"bias_init {atom.bias_init:g} without a bias; set bias=true, or leave bias_init out")
+    return atom
 
 
 def elements(shape: Shape) -> int:

@@ -3,11 +3,11 @@
 from fnmatch import fnmatchcase
 
 from deepres.base.errors import unknown
-from deepres.spec import entries_resnet
+from deepres.spec import entries_others, entries_resnet
 from deepres.spec.entry import Entry
 from deepres.spec.network import Network, with_classes, with_input
 
-CATALOGUE: dict[str, Entry] = {entry.config.name: entry for entry in entries_resnet.ENTRIES}
+CATALOGUE: dict[str, Entry] = {entry.config.name: entry for entry in (*entries_resnet.ENTRIES, *entries_others.ENTRIES)}
 
 
 def entry(name: str) -> Entry:

@@ -6,9 +6,11 @@ from functools import reduce
 from deepres.spec.algebra import Node, Parallel, Sequence, Site, fold
 from deepres.spec.atoms import (
     Activation,
+    AdaptiveAvgPool,
     Atom,
     AvgPool,
     Blur,
+    ColumnMean,
     Conv,
     Dropout,
     DropPath,
@@ -117,6 +119,8 @@ class _FieldReading:
                 return Field(atom.kernel, atom.stride)
             case PadChannels():
                 return Field(1, atom.stride)
+            case Flatten():
+                return Field(max(site.given[1:], default=1))
             case _:
                 return Field()
 
@@ -183,7 +187,15 @@ class _SavedReading:
         values = elements(site.gives)
         out = values * self.value_bytes
         match atom:
-            case Conv() | Linear() | Norm(method="batch" | "group") | GlobalAveragePool() | AvgPool() | Blur():
+            case (
+                Conv()
+                | Linear()
+                | Norm(method="batch" | "group")
+                | GlobalAveragePool()
+                | AvgPool()
+                | AdaptiveAvgPool()
+                | Blur()
+            ):
                 # an average's backward keeps a reference to its input, which others keep anyway
                 return _Saved(keeps_input=True, largest=out, gives=out)
             case Activation(function="silu" | "gelu" | "leaky_relu"):
@@ -196,7 +208,7 @@ class _SavedReading:
                 return _Saved(out, largest=out, gives=out)
             case Identity() | Dropout() | Flatten():
                 return _Saved(passes=True, gives=out)
-            case Norm() | PadChannels() | MaskChannels() | Scale() | DropPath():
+            case Norm() | PadChannels() | MaskChannels() | ColumnMean() | Scale() | DropPath():
                 return _Saved(largest=out, gives=out)
 
     def sequence(self, site: Site, parts: dict[str, _Saved]) -> _Saved:

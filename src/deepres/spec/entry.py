@@ -5,9 +5,17 @@ from typing import Annotated
 
 from pydantic import Field
 
+from deepres.spec.densenet import DenseNetConfig
+from deepres.spec.fractal import FractalConfig
+from deepres.spec.highway import HighwayConfig
 from deepres.spec.resnet import ResNetConfig
+from deepres.spec.rir import RirConfig
+from deepres.spec.vgg import VggConfig
 
-Config = Annotated[ResNetConfig, Field()]
+Config = Annotated[
+    ResNetConfig | DenseNetConfig | VggConfig | HighwayConfig | FractalConfig | RirConfig,
+    Field(discriminator="family"),
+]
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ from html import escape
 from deepres.spec.algebra import Node, Parallel, Sequence, children, dotted, shape
 from deepres.spec.atoms import (
     Activation,
+    AdaptiveAvgPool,
     Atom,
     AvgPool,
     Blur,
+    ColumnMean,
     Conv,
     Dropout,
     DropPath,
@@ -161,6 +163,10 @@ def _layer(atom: Atom) -> str:
             return "sigmoid"
         case GlobalAveragePool():
             return "average pool"
+        case AdaptiveAvgPool():
+            return f"average pool to {atom.size}x{atom.size}"
+        case ColumnMean():
+            return f"mean of {atom.columns}"
         case _:
             return ""
 

@@ -195,7 +195,10 @@ def residual(
     mixing = style.mixing
     if mixing.gate is not None and shortcut is not None:
         parts["gate"] = Sequence(
-            parts={"conv": conv1x1(channels, stride, bias=True), "sigmoid": Activation(function="sigmoid")}
+            parts={
+                "conv": conv1x1(channels, stride, bias=True).replace(bias_init=mixing.gate_bias),
+                "sigmoid": Activation(function="sigmoid"),
+            }
         )
     after: Node = Identity()
     if style.order == "original":
