@@ -131,7 +131,7 @@ class _Modules:
     def parallel(
         self, site: Site, node: algebra.Parallel, pre: nn.Module, parts: dict[str, nn.Module], act: nn.Module
     ) -> nn.Module:
-        return layers.Parallel(pre, OrderedDict(parts), node.join, act, node.drop)
+        return layers.Parallel(pre, OrderedDict(parts), node.join, act)
 
 
 def _norm(atom: atoms.Norm, channels: int) -> nn.Module:

@@ -19,16 +19,13 @@ class Parallel(nn.Module):
     The children are `pre`, the parts by their names, then `act`. One part alone is passed on as it is.
     """
 
-    def __init__(
-        self, pre: nn.Module, parts: "OrderedDict[str, nn.Module]", join: Join, act: nn.Module, drop: float = 0.0
-    ) -> None:
+    def __init__(self, pre: nn.Module, parts: "OrderedDict[str, nn.Module]", join: Join, act: nn.Module) -> None:
         super().__init__()
         self.pre = pre
         for name, part in parts.items():
             self.add_module(name, part)
         self.part_names = tuple(parts)
         self.join = join
-        self.drop = drop
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,8 +42,7 @@ class Parallel(nn.Module):
             case "multiply":
                 return reduce(mul, given.values())
             case "mean":
-                kept = self._kept(list(given.values()))
-                return reduce(add, kept) / len(kept)
+                return reduce(add, given.values()) / len(given)
             case "add":
                 return reduce(add, given.values())
             case "exclusive_gate" | "shortcut_gate":
@@ -56,13 +52,6 @@ class Parallel(nn.Module):
                 if "branch" in given and self.join == "exclusive_gate":
                     given["branch"] = gate * given["branch"]
                 return reduce(add, given.values())
-
-    def _kept(self, given: list[Tensor]) -> list[Tensor]:
-        if not self.training or not self.drop:
-            return given
-        draws = torch.rand(len(given))
-        kept = [part for part, draw in zip(given, draws.tolist(), strict=True) if draw >= self.drop]
-        return kept or [given[int(draws.argmax())]]
 
 
 class ColumnMean(nn.Module):

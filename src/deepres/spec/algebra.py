@@ -50,9 +50,6 @@ class Parallel(Record):
     exclusive_gate is g branch + (1 - g) shortcut, shortcut_gate is branch + (1 - g) shortcut, g what the part `gate`
     gives. One part alone is passed on as it is: a unit without its `shortcut` is a plain network's pair of layers, a
     unit without its `branch` is a deleted unit.
-
-    `drop` belongs to mean (FractalNet's drop-path): in training each part is left out with that probability, one at
-    least is kept, and the mean is over those kept.
     """
 
     kind: Literal["parallel"] = "parallel"
@@ -60,7 +57,6 @@ class Parallel(Record):
     join: Join = "add"
     pre: Node = Identity()
     act: Node = Identity()
-    drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
     def _parts_suit_the_join(self) -> "Parallel":
@@ -70,8 +66,6 @@ class Parallel(Record):
                 raise ValueError(f"a part cannot be called '{taken}', which stands before or after the join; rename it")
         if self.gated and ("gate" not in names or not set(names) <= {"gate", "branch", "shortcut"}):
             raise ValueError(f"join '{self.join}' with parts {', '.join(names)}; wanted gate, branch, shortcut")
-        if self.drop and self.join != "mean":
-            raise ValueError(f"drop {self.drop:g} with join '{self.join}'; only a mean can leave parts out")
         return _checked(self)
 
     @property
