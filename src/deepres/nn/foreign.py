@@ -27,7 +27,7 @@ def to_ours(tensors: Mapping[str, Tensor], description: Network) -> dict[str, Te
 
     Known: torchvision's and timm's ResNets (`layer1.0.conv1`, `fc`), and pytorch_resnet_cifar10 (`linear`), whose
     option-A shortcut puts the zeros on both sides of the real channels: its channels are permuted, the function stays.
-    The names do not tell a stride in the 1x1 from one in the 3x3: give the description that the weights were trained in.
+    Names do not tell a stride in the 1x1 from one in the 3x3: give the description that the weights were trained in.
 
     Raises:
         InputError: a name that none of these has.
