@@ -23,7 +23,9 @@ def hardware(device: torch.device) -> str:
     """The GPU's name, or `2 threads of AMD EPYC 9454 with AVX512`."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} threads of {_processor()} with {torch.backends.cpu.get_cpu_capability()}"
+    threads = torch.get_num_threads()
+    count = f"{threads} thread{'s' * (threads > 1)}"
+    return f"{count} of {_processor()} with {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _processor() -> str:
