@@ -1,31 +1,139 @@
-"""The memory reading of the description against what autograd really keeps."""
+"""The memory reading of the description against what a training step really keeps, and takes at its largest moment."""
+
+import weakref
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from deepres.nn.create import create_model
-from deepres.spec.catalogue import network
-from deepres.spec.cost import step_memory
+from deepres.nn.memory import apply
+from deepres.spec.catalogue import entry, network
+from deepres.spec.chain import Plan
+from deepres.spec.memory import StepMemory, step_memory
+from deepres.spec.network import Network
+from deepres.spec.plan import make_plan
+
+
+class Living(TorchDispatchMode):
+    """Bytes of all tensors alive that some operation made, now and at most; what the network owns is left out."""
+
+    def __init__(self, own: list[Tensor]) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self.own = {tensor.untyped_storage()._cdata for tensor in own}
+        self.seen: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def count(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self.own or key in self.seen:
+            return
+
+        def gone(_: object) -> None:
+            self.now -= size
+            del self.seen[key]
+
+        self.seen[key] = weakref.ref(storage, gone)
+        self.now += size
+        self.most = max(self.most, self.now)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self.count(leaf)
+        return out
+
+
+def _measured(description: Network, batch_size: int, value_bytes: int, plan: Plan) -> tuple[int, int]:
+    """Bytes kept at the end of the forward pass, and at the largest moment of forward and backward pass."""
+    net = create_model(description).train().to(memory_format=torch.channels_last)
+    x = torch.randn(batch_size, *description.input).contiguous(memory_format=torch.channels_last)
+    torch.manual_seed(0)
+    with apply(net, plan), Living([*net.parameters(), *net.buffers()]) as living:
+        living.count(x)
+        with torch.autocast("cpu", torch.bfloat16, enabled=value_bytes == 2):
+            loss = F.cross_entropy(net(x).float(), torch.zeros(batch_size, dtype=torch.int64))
+        saved = living.now
+        loss.backward()
+    return saved, living.most
+
+
+def _peak(predicted: StepMemory) -> int:
+    return predicted.saved + predicted.transient
+
+
+@pytest.mark.parametrize("value_bytes", [4, 2])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet20_cifar",
+        "plain20_cifar",
+        "preresnet110_cifar",
+        "resnet110_stochastic_cifar",
+        "densenet40_k12_cifar",
+        "fractalnet20_drop_cifar",
+        "highway19_cifar",
+        "rir18_wide_cifar",
+        "resnet34_c",
+        "resnet50_v1",
+        "seresnet18",
+        "resnet18_blur4",
+        "resnet50d",
+    ],
+)
+def test_what_is_kept_and_the_peak_are_as_predicted(name: str, value_bytes: int) -> None:
+    side = min(64, network(name).input[1])
+    description = network(name, num_classes=10, input=(3, side, side))
+    saved, peak = _measured(description, 4, value_bytes, Plan())
+    predicted = step_memory(description, 4, value_bytes)
+    assert predicted.saved == pytest.approx(saved, rel=0.02)
+    assert _peak(predicted) == pytest.approx(peak, rel=0.05)
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet20_cifar", "plain20_cifar", "resnet18", "resnet34_c", "resnet50", "resnet50_v1"]
+    "style",
+    [
+        {"norm": "group", "norm_groups": 4},
+        {"norm": "frozen"},
+        {"activation": "silu"},
+        {"activation": "elu"},
+        {"activation": "gelu"},
+        {"activation": "leaky_relu"},
+        {"dropout": 0.3},
+        {"se_ratio": 0.25},
+        {"order": "bn_after_add"},
+        {"mixing": {"shortcut_scale": 0.5, "branch_scale": 0.5}},
+        {"mixing": {"gate": "exclusive"}},
+        {"mixing": {"gate": "shortcut"}},
+        {"mixing": {"shortcut_dropout": 0.5}},
+    ],
+    ids=str,
 )
-def test_the_predicted_activations_are_those_that_autograd_keeps(name: str) -> None:
-    description = network(name, num_classes=10, input=(3, 64, 64))
-    net = create_model(description)
-    own = {p.untyped_storage().data_ptr() for p in (*net.parameters(), *net.buffers())}
-    kept: dict[int, int] = {}
+def test_every_style_is_as_predicted(style: dict[str, Any]) -> None:
+    config = entry("resnet20_cifar").config
+    description = config.model_validate({**config.model_dump(), "style": style, "depths": (2, 2, 2)}).network()
+    saved, peak = _measured(description, 8, 4, Plan())
+    predicted = step_memory(description, 8)
+    assert predicted.saved == pytest.approx(saved, rel=0.02)
+    assert _peak(predicted) == pytest.approx(peak, rel=0.05)
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
 
-    x = torch.randn(4, 3, 64, 64)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = F.cross_entropy(net(x), torch.zeros(4, dtype=torch.int64))
-    assert loss.isfinite()
-    assert step_memory(description, 4).saved == pytest.approx(sum(kept.values()), rel=0.01)
+@pytest.mark.parametrize("value_bytes", [4, 2])
+@pytest.mark.parametrize(
+    "name", ["preresnet110_cifar", "densenet40_k12_cifar", "resnet110_stochastic_cifar", "resnet50d", "highway19_cifar"]
+)
+def test_under_a_plan_they_are_as_predicted_too(name: str, value_bytes: int) -> None:
+    side = min(64, network(name).input[1])
+    description = network(name, num_classes=10, input=(3, side, side))
+    plan = make_plan(description, 8, value_bytes=value_bytes)
+    saved, peak = _measured(description, 8, value_bytes, plan)
+    predicted = step_memory(description, 8, value_bytes, plan)
+    assert predicted.saved == pytest.approx(saved, rel=0.02)
+    assert _peak(predicted) == pytest.approx(peak, rel=0.05)
+    assert predicted.total == plan.peak_bytes

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     help="Continue the run in DIR, or the newest under runs/; with --epochs extend it.",
 )
 @click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
+@click.option(
+    "--memory",
+    type=click.Choice(["auto", "save", "fast"]),
+    help="Compute layers twice to save memory; auto where a step would not fit (auto).",
+)
 @click.option("--set", "edits", multiple=True, metavar="A.B=C", help="Any field of the run, such as train.clip_norm=1.")
 @click.option("--smoke", is_flag=True, help="20 small steps only: does it work?")
 @click.option("--dry-run", is_flag=True, help="Print the whole run as JSON and stop.")
@@ -51,6 +56,7 @@ def command(
     output: Path | None,
     resume: str | None,
     device: str | None,
+    memory: str | None,
     edits: tuple[str, ...],
     smoke: bool,
     dry_run: bool,
@@ -67,6 +73,7 @@ def command(
     flags: list[tuple[str, object | None]] = [
         ("train.batch_size", batch_size),
         ("train.schedule.rate", rate),
+        ("train.memory", memory),
         ("seed", seed),
         ("weights", weights),
         ("data.workers", workers),

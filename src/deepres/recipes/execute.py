@@ -19,10 +19,13 @@ from deepres.data.sample import FileImages
 from deepres.data.sources import Source, open_source, write_split
 from deepres.data.splits import PARTS, Origin
 from deepres.data.statistics import Statistics, measure_statistics
+from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
+from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.recipes.conclude import Finished, conclude
 from deepres.recipes.run import RUN, Run, facts_of
 from deepres.recipes.setting import Setting
+from deepres.spec.chain import Plan
 from deepres.train.checkpoint import load_newest, save_best, save_state
 from deepres.train.journal import Journal
 from deepres.train.loop import Epoch, Judgement, Step, train
@@ -32,7 +35,7 @@ from deepres.train.state import State
 
 STATISTICS = "statistics.safetensors"
 ORIGIN = "data.json"
-MAY_CHANGE = ("epochs", "iterations", "schedule", "patience", "save_every_seconds")
+MAY_CHANGE = ("epochs", "iterations", "schedule", "patience", "save_every_seconds", "memory")
 DATA_MAY_CHANGE = ("source", "root", "workers", "on_bad_image")
 
 Event = Step | Epoch | str
@@ -60,6 +63,7 @@ def start(run: Run, folder: Path, *, device: torch.device, tell: Callable[[Event
         )
     source = open_source(run.data)
     run = run.fitted(facts_of(source))
+    plan = _plan(run, device)
     first = _new_state(run, device, run.weights)  # what is wrong with it is refused before anything is written
     new = not folder.exists()
     make_folder(folder)
@@ -70,7 +74,7 @@ def start(run: Run, folder: Path, *, device: torch.device, tell: Callable[[Event
             if new:
                 shutil.rmtree(folder)
             raise
-        return _carry_out(setting, first, tell)
+        return _carry_out(setting, first, plan, tell)
 
 
 def resume(folder: Path, edits: Sequence[str] = (), *, device: torch.device, tell: Callable[[Event], None]) -> Finished:
@@ -85,6 +89,7 @@ def resume(folder: Path, edits: Sequence[str] = (), *, device: torch.device, tel
     _require_same_plan(before, run)
     source = open_source(run.data)
     _require_same_images(source, folder)
+    plan = _plan(run, device)
     with _alone(folder):
         statistics = Statistics.load(folder / STATISTICS)
         setting = Setting(run, source, folder, statistics, choose(run.train.precision, device))
@@ -93,7 +98,7 @@ def resume(folder: Path, edits: Sequence[str] = (), *, device: torch.device, tel
             tell(f"passed over a damaged state: {line}")
         if run != before:
             run.save(folder / RUN)
-        return _carry_out(setting, state, tell)
+        return _carry_out(setting, state, plan, tell)
 
 
 def _set_up(run: Run, source: Source, folder: Path, state: State, device: torch.device) -> Setting:
@@ -107,25 +112,41 @@ def _set_up(run: Run, source: Source, folder: Path, state: State, device: torch.
     return Setting(run, source, folder, statistics, choose(run.train.precision, device))
 
 
+def _plan(run: Run, device: torch.device) -> Plan:
+    """Which layers a step computes twice; a step that does not fit is refused."""
+    config = run.train
+    return require_fits(
+        run.model.network(),
+        config.batch_size,
+        available_bytes(device),
+        config.memory,
+        accumulate=config.accumulate,
+        value_bytes=choose(config.precision, device).dtype.itemsize,
+        averaged=config.ema_decay is not None,
+    )
+
+
 def _new_state(run: Run, device: torch.device, weights: str | None) -> State:
     network = create_model(run.model.network(), weights=weights, seed=run.seed)
     placed = choose(run.train.precision, device).place(network)
     return State(placed, run.train.sgd, averaged=run.train.ema_decay is not None, layer_decay=run.train.layer_decay)
 
 
-def _carry_out(setting: Setting, state: State, tell: Callable[[Event], None]) -> Finished:
+def _carry_out(setting: Setting, state: State, plan: Plan, tell: Callable[[Event], None]) -> Finished:
     config = setting.run.train
     total = config.steps(len(setting.source.train))
     tired = config.patience is not None and state.progress.stale >= config.patience
     if state.progress.finished and state.progress.step < total and not tired:  # the run has been extended
         state.progress = state.progress.replace(finished=False)
     tell(setting.opening(state.progress.step, total))
+    if plan.segments:
+        tell(f"saving memory: {plan}")
     if not state.progress.finished:
-        _train(setting, state, tell)
+        _train(setting, state, plan, tell)
     return conclude(setting, state, tell)
 
 
-def _train(setting: Setting, state: State, tell: Callable[[Event], None]) -> None:
+def _train(setting: Setting, state: State, plan: Plan, tell: Callable[[Event], None]) -> None:
     config, states, val = setting.run.train, setting.folder / "state", setting.source.val
     loader = setting.loader()
 
@@ -145,7 +166,9 @@ def _train(setting: Setting, state: State, tell: Callable[[Event], None]) -> Non
         seed=setting.run.seed,
     )
     saved = monotonic()
-    with Journal(setting.folder, state.progress.step) as journal, _asked_to_stop() as asked:
+    assert isinstance(state.network, ResidualNetwork)
+    recomputing = apply(state.network, plan)
+    with Journal(setting.folder, state.progress.step) as journal, _asked_to_stop() as asked, recomputing:
         for event in events:
             if isinstance(event, Epoch):
                 if event.best:

@@ -5,7 +5,8 @@ from typing import Any
 
 from deepres.base.records import Record
 from deepres.spec.catalogue import entry
-from deepres.spec.cost import Cost, Field, StepMemory, cost, receptive_field, step_memory
+from deepres.spec.cost import Cost, Field, cost, receptive_field
+from deepres.spec.memory import StepMemory, step_memory
 from deepres.spec.network import Network, feature_shapes
 from deepres.spec.picture import text
 

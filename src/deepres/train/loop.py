@@ -15,6 +15,7 @@ from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.data.sample import Batch
 from deepres.nn.freeze import freeze
+from deepres.nn.memory import MemoryChoice
 from deepres.train.losses import Loss, wrong
 from deepres.train.optimise import SgdConfig, average_weights
 from deepres.train.precision import Choice, Precision
@@ -30,7 +31,8 @@ class TrainConfig(Record):
     `batch_size` images make one step; `accumulate` splits them into as many parts, whose gradients are averaged and
     whose norm statistics are separate. `clip_norm` bounds the gradient's length. `ema_decay` averages the weights.
     `patience` stops after so many epochs without a better held-out error. `average_statistics` is the number of
-    training batches over which norm statistics are recomputed at the end (0: running statistics are kept).
+    training batches over which norm statistics are recomputed at the end (0: running statistics are kept). `memory`
+    says whether layers are computed twice so that a step fits (`nn/memory.py`); the weights are bitwise the same.
 
     For weights that were trained before: `head_first` is the fraction of the run in which the head alone learns,
     `frozen` names parts that never do (norm statistics of what is frozen stay too); with `layer_decay` each part learns
@@ -48,6 +50,7 @@ class TrainConfig(Record):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     patience: Positive | None = None
     precision: Choice = "auto"
+    memory: MemoryChoice = "auto"
     average_statistics: Annotated[int, Field(ge=0)] = 0
     head_first: Annotated[float, Field(ge=0, lt=1)] = 0.0
     frozen: tuple[str, ...] = ()
