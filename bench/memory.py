@@ -63,14 +63,13 @@ def torchvision_twin(memory_efficient: bool) -> nn.Module:
 def measure(name: str, how: str, batch_size: int, steps: int) -> dict[str, Any]:
     """One case in this process: bytes, and seconds of each step after the first."""
     torch.set_num_threads(1)
-    before = _resident()
     description = network(name)
-    plan = Plan()
+    plan = make_plan(description, batch_size) if how == "save" else Plan()
+    before = _resident()
     if how.startswith("torchvision"):
         net = torchvision_twin(how.endswith("memory_efficient"))
     else:
         net = create_model(description)
-        plan = make_plan(description, batch_size) if how == "save" else plan
     counted = sum(parameter.numel() for parameter in net.parameters())
     net = net.to(memory_format=torch.channels_last).train()
     images = torch.randn(batch_size, *description.input).contiguous(memory_format=torch.channels_last)

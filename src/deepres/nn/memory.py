@@ -132,8 +132,14 @@ def _through(runs: list[_Run], x: Tensor) -> Tensor:
         if run.opens:
             held = pieces
         if run.again:
-            preserve = run.random
-            y = checkpoint(run, *pieces, use_reentrant=False, preserve_rng_state=preserve, context_fn=run.contexts)
+            y = checkpoint(
+                run,
+                *pieces,
+                use_reentrant=False,
+                preserve_rng_state=run.random,
+                context_fn=run.contexts,
+                determinism_check="none",  # what runs again is the same by construction
+            )
         else:
             y = run(*pieces)
         pieces = [*held, y] if run.closes else [y]
