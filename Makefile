@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?= digits
 BIN := .venv/bin
 
-.PHONY: train test quick check format clean
+.PHONY: train test quick parity check format clean
 
 train: .venv/.ready  # train on DATA (a name, folder, .csv or .npz; the built-in digits by default)
 	$(BIN)/deepres train "$(DATA)"
@@ -13,6 +13,10 @@ test: .venv/.ready check  # everything: format, lint, types, floors, all tests
 
 quick: .venv/.ready  # the tests that take under 90 seconds together
 	$(BIN)/pytest -n 2 -m "not slow"
+
+parity: .venv/.ready  # every network that timm, torchvision or transformers also has, against theirs; writes evidence/parity.json
+	$(BIN)/pytest tests/parity
+	$(BIN)/python evidence/parity.py
 
 check: .venv/.ready  # what can be said without running anything
 	$(BIN)/ruff format --check --quiet .

@@ -34,7 +34,7 @@ def measure(
     """How many of the images (uint8 N, 3, 32, 32) the network classifies wrongly, in float32."""
     description = entry(model).config.replace(shortcut=shortcut).network()
     network = build(description)
-    load_state(network, to_ours(read_tensors(weights), description), str(weights))
+    load_state(network, to_ours(read_tensors(weights), description).tensors, str(weights))
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in scaling)
     answers = [network.eval()((part / 255 - mean) / std).argmax(1) for part in x.split(500)]
     return int((torch.cat(answers) != y).sum())

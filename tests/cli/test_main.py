@@ -9,9 +9,9 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 # every flag that a person can type; a new one is a decision, not an accident
 FLAGS = {
     "train": "--batch-size --device --dry-run --epochs --lr --memory --model --on-bad-image --output --recipe --resume --seed --set "
-    "--smoke --weights --workers",
-    "eval": "--device --json --on-bad-image --predictions --protocol --report --split",
-    "predict": "--device --json --top-k",
+    "--smoke --variant --weights --workers",
+    "eval": "--device --json --mean --model --on-bad-image --predictions --protocol --report --split --std --variant",
+    "predict": "--device --json --model --top-k --variant",
     "models": "--json",
     "describe": "--batch-size --json --svg",
     "data check": "--json --set --workers",

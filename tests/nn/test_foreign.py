@@ -9,7 +9,9 @@ from torchvision import models
 
 from deepres.base.errors import InputError
 from deepres.nn.create import create_model
-from deepres.nn.foreign import to_ours
+from deepres.nn.foreign import conventions_for, known_as, names_in, to_foreign, to_ours
+from deepres.spec.catalogue import entry
+from deepres.spec.resnet import ResNetConfig
 
 
 @pytest.mark.parametrize(
@@ -18,7 +20,7 @@ from deepres.nn.foreign import to_ours
 def test_torchvisions_weights_by_name_give_torchvisions_logits(name: str, size: int) -> None:
     theirs = getattr(models, name)(num_classes=7).double().eval()
     ours = create_model(name, num_classes=7).double().eval()
-    ours.load_state_dict(to_ours(theirs.state_dict(), ours.description))
+    ours.load_state_dict(to_ours(theirs.state_dict(), ours.description).tensors)
     x = torch.randn(2, 3, size, size, dtype=torch.float64)
     torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-9)
 
@@ -55,15 +57,17 @@ def test_zeros_on_both_sides_are_the_same_function_with_permuted_channels(seed: 
             for number in (1, 2, 3):
                 part = part.replace(f"unit{number}.", f"{number - 1}.")
             theirs[part] = torch.rand(tensor.shape, generator=draw, dtype=tensor.dtype) - (0 if "var" in name else 0.4)
-    ours.load_state_dict(to_ours(theirs, ours.description))
+    ours.load_state_dict(to_ours(theirs, ours.description).tensors)
     x = torch.randn(2, 3, 13, 16, generator=draw, dtype=torch.float64)
     torch.testing.assert_close(ours(x), _with_zeros_on_both_sides(theirs, x, depth=3), rtol=1e-12, atol=0)
 
 
 def test_our_own_names_pass_and_strange_ones_are_refused() -> None:
     net = create_model("resnet20_cifar")
-    assert to_ours(net.state_dict(), net.description).keys() == net.state_dict().keys()
-    with pytest.raises(InputError, match=r"blocks\.0\.attn\.weight: no tensor of a ResNet as torchvision"):
+    assert to_ours(net.state_dict(), net.description).tensors.keys() == net.state_dict().keys()
+    with pytest.raises(
+        InputError, match=r"weights: blocks\.0\.attn\.weight is no tensor of resnet20_cifar in the names of deepres, "
+    ):
         to_ours({"blocks.0.attn.weight": torch.ones(1)}, net.description)
 
 
@@ -89,9 +93,71 @@ def test_a_trained_network_of_others_still_classifies_real_images(shared: Path, 
     arrays = np.load(tmp_path / "cifar10_test.npz")
     net = create_model("resnet20_cifar").eval()
     path = shared / "data" / "weights" / "pytorch_resnet_cifar10" / "resnet20-12fca82f.th"
-    load_state(net, to_ours(read_tensors(path), net.description), str(path))
+    load_state(net, to_ours(read_tensors(path), net.description).tensors, str(path))
     x = torch.from_numpy(arrays["x"][:1000]).permute(0, 3, 1, 2) / 255
     mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     with torch.inference_mode():
         wrong = (net((x - mean) / std).argmax(1).numpy() != arrays["y"][:1000]).mean()
     assert wrong < 0.11
+
+
+def test_prefixes_of_wrappers_fall_away() -> None:
+    net = create_model("resnet18", num_classes=2)
+    wrapped = {
+        f"module._orig_mod.{name}": tensor for name, tensor in models.resnet18(num_classes=2).state_dict().items()
+    }
+    assert to_ours(wrapped, net.description).tensors.keys() == net.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "conventions"),
+    [
+        ("resnet50", ("timm", "torchvision", "transformers", "mmpretrain", "detectron2")),
+        ("resnet20_cifar", ("timm", "pytorch_resnet_cifar10")),
+        ("resnet50d", ("timm",)),
+        ("resnetv2_50", ("timm",)),
+        ("densenet121", ("timm", "torchvision")),
+        ("vgg16_bn", ("torchvision",)),
+        ("plain20_cifar", ()),
+        ("fractalnet20_cifar", ()),
+    ],
+)
+def test_every_convention_names_every_tensor_once_and_leads_back(name: str, conventions: tuple[str, ...]) -> None:
+    net = create_model(name, num_classes=2)
+    assert conventions_for(net.description) == conventions
+    for convention in conventions:
+        theirs = to_foreign(net.state_dict(), net.description, convention)
+        assert len(theirs) == len(net.state_dict())
+        back = to_ours(theirs, net.description)
+        assert back.convention == convention or {back.convention, convention} == {"timm", "torchvision"}
+        assert all(torch.equal(back.tensors[key], tensor) for key, tensor in net.state_dict().items())
+
+
+def test_names_of_libraries_not_installed_here() -> None:
+    """As their published checkpoints have them: detectron2's R-50, mmpretrain's ResNet-50."""
+    description = create_model("resnet50").description
+    names = names_in("detectron2", description)
+    assert names["stem.norm.running_mean"] == "stem.conv1.norm.running_mean"
+    assert names["stage1.unit1.shortcut.conv.weight"] == "res2.0.shortcut.weight"
+    assert names["stage4.unit3.branch.norm2.bias"] == "res5.2.conv2.norm.bias"
+    names = names_in("mmpretrain", description)
+    assert names["stem.conv.weight"] == "backbone.conv1.weight"
+    assert names["stage1.unit1.shortcut.norm.weight"] == "backbone.layer1.0.downsample.1.weight"
+    assert names["head.fc.bias"] == "head.fc.bias"
+
+
+def test_libraries_that_have_no_such_network_are_refused() -> None:
+    net = create_model("resnetv2_50", num_classes=2)
+    with pytest.raises(InputError, match=r"resnetv2_50: torchvision has no such network"):
+        to_foreign(net.state_dict(), net.description, "torchvision")
+    with pytest.raises(InputError, match=r"library 'tim': unknown; did you mean timm"):
+        to_foreign(net.state_dict(), net.description, "tim")
+
+
+def test_what_timm_calls_a_network_is_told_by_its_structure() -> None:
+    assert known_as(create_model("resnet50d").description) == "resnet50d"
+    assert known_as(create_model("resnet50", num_classes=2, in_chans=1).description) == "resnet50"
+    assert known_as(create_model("resnet200").description) is None
+    config = entry("resnet50").config
+    assert isinstance(config, ResNetConfig)
+    assert known_as(config.replace(style=config.style.replace(stride_on="1x1")).network()) is None

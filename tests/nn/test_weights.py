@@ -57,7 +57,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.
 
 
 def test_a_checkpoint_of_the_field_is_read_under_its_usual_keys(tmp_path: Path) -> None:
-    torch.save({"epoch": 3, "state_dict": {"module.fc.weight": torch.ones(2)}}, tmp_path / "theirs.pth")
+    torch.save({"epoch": 3, "state_dict": {"fc.weight": torch.ones(2)}}, tmp_path / "theirs.pth")
     assert list(read_tensors(tmp_path / "theirs.pth")) == ["fc.weight"]
 
 
@@ -67,12 +67,22 @@ def test_another_number_of_classes_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"these weights know 10 classes, the network has 7; build it with num_classes=10"
     ):
-        create_model("resnet20_cifar", num_classes=7, weights=path)
+        create_model("resnet20_cifar", num_classes=7, weights=path, variant="resnet20_cifar")
 
 
 def test_weights_of_another_network_are_refused_and_nothing_is_loaded(tmp_path: Path) -> None:
     net = create_model("resnet20_cifar", seed=1)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    with pytest.raises(InputError, match=r"do not fit the network: 7[0-9] unexpected \(stage1\.unit4\.branch"):
-        load_state(net, create_model("resnet32_cifar").state_dict(), "there")
+    given = dict(create_model("resnet32_cifar").state_dict())
+    given["stage1.unit1.branch.conv1.weight"] = torch.ones(2, 3)
+    del given["stem.norm.bias"]
+    with pytest.raises(InputError, match="do not fit the network, nothing was loaded") as caught:
+        load_state(net, given, "there")
+    first, head, *rows = str(caught.value).splitlines()
+    assert ": 1 missing, 60 unexpected, 1 of another shape; choose the network" in first
+    assert head.split() == ["tensor", "wanted", "given"]
+    assert rows[0].split() == ["stem.norm.bias", "16", "-"]
+    assert rows[1].split() == ["stage1.unit1.branch.conv1.weight", "16x16x3x3", "2x3"]
+    assert rows[2].split() == ["stage1.unit4.branch.conv1.weight", "-", "16x16x3x3"]
+    assert (len(rows), rows[-1]) == (13, "  … and 50 more")
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())

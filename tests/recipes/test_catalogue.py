@@ -1,10 +1,13 @@
 import pytest
 
 from deepres.base.records import parse
+from deepres.data.transforms import small
 from deepres.recipes.catalogue import RECIPES, recipe
-from deepres.recipes.run import Facts, Run, smoke
+from deepres.recipes.run import Beginning, Facts, Run, smoke
+from deepres.spec.catalogue import entry
 
-FACTS = Facts("somewhere", num_classes=5, num_images=1000, channels=3, side=32)
+BEGINNING = Beginning("there", None, entry("resnet20_cifar").config, (), small(32)[1])
+FACTS = Facts("somewhere", num_classes=5, num_images=1000, channels=3, side=32, beginning=BEGINNING)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -66,6 +69,7 @@ def test_the_papers_imagenet_recipe_is_the_papers() -> None:
 @pytest.mark.parametrize(("side", "expected"), [(8, "small"), (32, "small"), (64, "photos"), (500, "photos")])
 def test_a_source_gets_the_recipe_that_suits(side: int, expected: str) -> None:
     assert recipe(None, Facts("x", 3, 100, 3, side), None).recipe == expected
+    assert recipe(None, Facts("x", 3, 100, 3, side, beginning=BEGINNING), None).recipe == "finetune"
 
 
 def test_the_help_names_every_recipe() -> None:

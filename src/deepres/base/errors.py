@@ -9,9 +9,20 @@ from difflib import get_close_matches
 
 
 class DeepresError(Exception):
-    """Anything that deepres refuses or gives up; `exit_code` is what the command line returns."""
+    """Anything that deepres refuses or gives up; `exit_code` is what the command line returns.
+
+    `message` is one line; where it speaks of many things at once, `table` has a line for each of the first of them.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, table: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.table = tuple(table)
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *self.table])
 
 
 class InputError(DeepresError, ValueError):

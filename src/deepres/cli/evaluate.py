@@ -1,4 +1,4 @@
-"""`deepres eval RUN [SOURCE]`: what a trained network is worth."""
+"""`deepres eval RUN|WEIGHTS [SOURCE]`: what a trained network is worth."""
 
 from pathlib import Path
 
@@ -6,8 +6,12 @@ import click
 
 
 @click.command("eval")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN|WEIGHTS")
 @click.argument("source", required=False)
+@click.option("--model", metavar="NET", help="The network, where WEIGHTS do not say.")
+@click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
+@click.option("--mean", metavar="R,G,B", help="What was subtracted from images on a scale of 0 to 1, if not told.")
+@click.option("--std", metavar="R,G,B", help="What they were divided by.")
 @click.option("--split", help="train, val or test; by default test, of a source without a split all images.")
 @click.option("--protocol", default="center", show_default=True, help="How an image is shown to the network.")
 @click.option("--json", "as_json", is_flag=True, help="The whole result as JSON on stdout.")
@@ -16,8 +20,12 @@ import click
 @click.option("--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does.")
 @click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
 def command(
-    run: Path,
+    run: str,
     source: str | None,
+    model: str | None,
+    variant: str | None,
+    mean: str | None,
+    std: str | None,
     split: str | None,
     protocol: str,
     as_json: bool,
@@ -26,7 +34,10 @@ def command(
     on_bad_image: str | None,
     device: str | None,
 ) -> None:
-    """Measure RUN on its own test images, or on those of SOURCE: error with interval, classes, confusion."""
+    """Measure RUN on its own test images, or on those of SOURCE: error with interval, classes, confusion.
+
+    Instead of a run: weights made elsewhere, by path or name (resnet50.a1_in1k, IMAGENET1K_V2 with --model).
+    """
     import sys
 
     from deepres.cli.progress import Count
@@ -44,6 +55,10 @@ def command(
         evaluation, images = measure(
             run,
             data,
+            model=model,
+            variant=variant,
+            mean=_numbers("--mean", mean),
+            std=_numbers("--std", std),
             split=split,
             protocol=protocol,
             device=find_device(device),
@@ -54,9 +69,18 @@ def command(
     if predictions is not None:
         save_predictions(predictions, evaluation.predictions, images)
     if report is not None:
-        history = read_history(run)
+        history = read_history(Path(run))
         name = f"{result.provenance['model']} on {result.provenance['source']}"
         write_report(report, result=result, history=history, images=images, run=dict(result.provenance), title=name)
     click.echo(result.to_json() if as_json else summary(result))
     if report is not None:
         click.echo(f"report: {report}", err=as_json)
+
+
+def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
+    from deepres.base.errors import InputError
+
+    try:
+        return None if text is None else tuple(float(number) for number in text.split(","))
+    except ValueError as cause:
+        raise InputError(f"{flag} {text}: wanted numbers such as 0.485,0.456,0.406") from cause

@@ -64,7 +64,7 @@ def run(arguments: list[str]) -> int:
     try:
         deepres.main(args=arguments, prog_name="deepres", standalone_mode=False)
     except DeepresError as refusal:
-        return _refuse(str(refusal), refusal.exit_code)
+        return _refuse(refusal.message, refusal.exit_code, refusal.table)
     except click.exceptions.NoArgsIsHelpError as refusal:
         click.echo(refusal.format_message())
         return 0
@@ -85,6 +85,6 @@ def _clean(message: str) -> str:
     return " ".join(message.split()).rstrip(".")
 
 
-def _refuse(message: str, code: int) -> int:
-    click.echo(f"deepres: {' '.join(message.splitlines())}", err=True)
+def _refuse(message: str, code: int, table: Sequence[str] = ()) -> int:
+    click.echo("\n".join([f"deepres: {' '.join(message.splitlines())}", *table]), err=True)
     return code

@@ -1,5 +1,6 @@
 """`deepres train [SOURCE]`: from images to a run folder."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
 
 @click.command("train", context_settings={"show_default": False})
 @click.argument("source", required=False)
-@click.option("--recipe", help="small, photos, cifar_2015, imagenet_2015, imagenet_modern; by default what suits.")
+@click.option(
+    "--recipe", help="small, photos, cifar_2015, imagenet_2015, imagenet_modern, finetune; by default what suits."
+)
 @click.option("--model", metavar="NET", help="A name from `deepres models`; by default the recipe's.")
-@click.option("--weights", metavar="PATH", help="Weights to begin with: a run folder, .safetensors or a checkpoint.")
+@click.option("--weights", metavar="W", help="Weights to begin with: a run, a file, or a name (resnet50.a1_in1k).")
+@click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images.")
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step.")
 @click.option("--lr", "rate", type=float, help="Learning rate at its height.")
@@ -47,6 +51,7 @@ def command(
     recipe: str | None,
     model: str | None,
     weights: str | None,
+    variant: str | None,
     epochs: int | None,
     batch_size: int | None,
     rate: float | None,
@@ -76,6 +81,7 @@ def command(
         ("train.memory", memory),
         ("seed", seed),
         ("weights", weights),
+        ("variant", variant),
         ("data.workers", workers),
         ("data.on_bad_image", on_bad_image),
     ]
@@ -90,7 +96,8 @@ def command(
             done = execute.resume(folder, [*assignments, *length, *edits], device=chosen_device, tell=display)
         _say_where(done, chosen_device)
         return
-    run = _planned(source or "digits", recipe, model, epochs, [*assignments, *edits], smoke)
+    begin = None if weights is None else (weights, variant)
+    run = _planned(source or "digits", recipe, model, begin, epochs, [*assignments, *edits], smoke)
     if dry_run:
         click.echo(run.to_json(), nl=False)
         return
@@ -101,16 +108,25 @@ def command(
 
 
 def _planned(
-    source: str, recipe: str | None, model: str | None, epochs: int | None, assignments: list[str], smoke: bool
+    source: str,
+    recipe: str | None,
+    model: str | None,
+    begin: tuple[str, str | None] | None,
+    epochs: int | None,
+    assignments: list[str],
+    smoke: bool,
 ) -> "Run":
     from deepres.base.records import edit
     from deepres.data.sources import DataConfig, open_source
     from deepres.recipes import catalogue
+    from deepres.recipes.finetune import beginning
     from deepres.recipes.run import facts_of
     from deepres.recipes.run import smoke as cut_down
 
     about_data = [assignment.removeprefix("data.") for assignment in assignments if assignment.startswith("data.")]
     facts = facts_of(open_source(edit(DataConfig(source=source), about_data)))
+    if begin is not None:
+        facts = replace(facts, beginning=beginning(begin[0], model, begin[1]))
     run = catalogue.recipe(recipe, facts, model)
     run = run.replace(data=run.data.replace(source=source))
     if epochs is not None:

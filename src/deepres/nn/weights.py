@@ -4,6 +4,7 @@ import json
 import pickle
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +15,49 @@ from torch import Tensor, nn
 
 import deepres
 from deepres.base.errors import InputError
-from deepres.base.files import read_text, write_atomic
-from deepres.base.records import build as build_record
+from deepres.base.files import write_atomic
+from deepres.base.records import parse
 from deepres.nn.build import ResidualNetwork, build
+from deepres.nn.foreign import known_as, names_in, to_foreign, to_ours
 from deepres.nn.init import initialise
+from deepres.nn.layouts import CONFIG, Preprocessing, Stored, preprocessing_config, said_by
 from deepres.spec.network import Network
 
 WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
+ROWS = 12  # of the table of tensors that do not fit
 
 
 def save_network(
-    folder: Path, network: ResidualNetwork, classes: tuple[str, ...], preparation: Mapping[str, Any]
+    folder: Path,
+    network: ResidualNetwork,
+    classes: tuple[str, ...],
+    preparation: Mapping[str, Any],
+    preprocessing: Preprocessing | None = None,
 ) -> None:
     """Write `model.safetensors` and `config.json`: all that building, naming and preparing an image needs.
 
-    `preparation` is kept as it is under the key `deepres`, which timm leaves alone.
+    A network that timm has (`foreign.TIMM`) is written under timm's names, so that
+    `timm.create_model("local-dir:FOLDER", pretrained=True)` is this network; any other under ours. The description
+    stands in both files. `preparation` is kept as it is under the key `deepres`, which timm leaves alone;
+    `preprocessing` is what timm is told of it.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    write_atomic(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
+    description = network.description
+    theirs = known_as(description)
+    tensors = dict(network.state_dict())
+    named = tensors if theirs is None else to_foreign(tensors, description, "timm")
+    write_atomic(folder / WEIGHTS, save(_plain(named), metadata=_metadata(description)))
     config = {
-        "architecture": network.description.name,
+        "architecture": theirs or description.name,
         "num_classes": network.num_classes,
         "num_features": network.num_features,
         "global_pool": "avg",
         "label_names": list(classes),
+        **({} if description.input[0] == 3 else {"model_args": {"in_chans": description.input[0]}}),
+        **({} if preprocessing is None else {"pretrained_cfg": _timm_cfg(preprocessing, description, classes)}),
         "deepres": {
             "version": deepres.__version__,
-            "network": network.description.model_dump(mode="json"),
+            "tensor_names": "deepres" if theirs is None else "timm",
+            "network": description.model_dump(mode="json"),
             "preparation": dict(preparation),
         },
     }
@@ -54,24 +70,31 @@ def load_network(folder: Path) -> tuple[ResidualNetwork, tuple[str, ...], dict[s
     Raises:
         InputError: a file is missing, broken, or not from deepres.
     """
-    path = folder / CONFIG
-    try:
-        config = json.loads(read_text(path, "model description; is this a run folder?"))
-        facts = config["deepres"]
-        description = build_record(Network, facts["network"], str(path))
-        classes, preparation = tuple(config["label_names"]), dict(facts["preparation"])
-    except (json.JSONDecodeError, KeyError, TypeError) as cause:
-        raise InputError(f"{path}: not a description that deepres wrote ({cause!r}); give a run folder") from cause
-    network = build(description)
-    load_state(network, read_tensors(folder / WEIGHTS), str(folder / WEIGHTS))
-    return network.eval(), classes, preparation
+    stored = read_stored(folder)
+    if stored.description is None or stored.preparation is None:
+        raise InputError(f"{folder / CONFIG}: not a description that deepres wrote; give a run folder")
+    network = build(stored.description)
+    load_state(network, to_ours(stored.tensors, stored.description).tensors, stored.where)
+    return network.eval(), stored.classes, dict(stored.preparation)
+
+
+def read_stored(path: Path) -> Stored:
+    """The weights in a file, or in a folder with what its `config.json` says.
+
+    Raises:
+        InputError: nothing there, or nothing that can be read as weights.
+    """
+    if path.is_dir():
+        if not (path / CONFIG).is_file():
+            raise InputError(f"{path}: no {CONFIG} in it; is this a run folder? give one, or a file of weights")
+        return replace(said_by(path), tensors=read_tensors(path / WEIGHTS))
+    return Stored(str(path), read_tensors(path), _description_in(path))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Named tensors of a safetensors file, or of a torch checkpoint read with `weights_only`.
 
-    Of a checkpoint's dictionaries the weights are found under the usual keys, and the prefixes `module.` and
-    `_orig_mod.` fall away.
+    Of a checkpoint's dictionaries the weights are found under the usual keys.
 
     Raises:
         InputError: the file is absent, truncated, not a weight file, or a pickle that would run code.
@@ -85,9 +108,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             raise InputError(f"{path}: not a whole safetensors file ({cause}); copy or save it again") from cause
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # torch comments on old pickle protocols; what cannot be read is refused below
+            warnings.simplefilter("ignore")  # torch comments on old pickle protocols; what it cannot read is refused
             found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as cause:
         raise InputError(
@@ -102,33 +123,74 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_state(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Put `tensors` into the network, all or none.
+    """Put `tensors`, under our names, into the network, all or none.
 
     Raises:
-        InputError: the numbers of classes differ, or tensors are missing, unexpected or of another shape.
+        InputError: the numbers of classes differ; or tensors are missing, unexpected or of another shape: a line, and a
+            table of the first of them.
     """
     wanted = network.state_dict()
-    missing = [name for name in wanted if name not in tensors]
-    unexpected = [name for name in tensors if name not in wanted]
-    other = [name for name in wanted if name in tensors and wanted[name].shape != tensors[name].shape]
-    if other and not missing and not unexpected and all(name.startswith("head.") for name in other):
-        have, want = (len(t[other[0]]) for t in (tensors, wanted))
+    given = {name: tensor for name, tensor in tensors.items() if name in wanted or not name.endswith("batches_tracked")}
+    names = [*wanted, *(name for name in given if name not in wanted)]
+    shapes = {name: (_shape(wanted.get(name)), _shape(given.get(name))) for name in names}
+    faults = {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}
+    if faults and all(name.startswith("head.") and "-" not in pair for name, pair in faults.items()):
+        have, want = (len(t[next(iter(faults))]) for t in (given, wanted))
         raise InputError(
-            f"{where}: these weights know {have} classes, the network has {want}; build it with num_classes={have}"
+            f"{where}: these weights know {have} classes, the network has {want}; build it with num_classes={have}, "
+            "or with new_head=True for classes of your own"
         )
-    faults = (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
-    if any(names for _, names in faults):
-        told = "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in faults if names)
-        raise InputError(
-            f"{where}: the weights do not fit the network: {told}; choose the network they were saved from"
-        )
+    if faults:
+        raise _misfit(where, faults)
     if any(tensor.is_meta for tensor in wanted.values()):
         initialise(network, seed=0)
-    network.load_state_dict(dict(tensors))
+    network.load_state_dict(given)
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+def _misfit(where: str, faults: Mapping[str, tuple[str, str]]) -> InputError:
+    kinds = {"missing": 0, "unexpected": 0, "of another shape": 0}
+    for want, have in faults.values():
+        kinds["missing" if have == "-" else "unexpected" if want == "-" else "of another shape"] += 1
+    told = ", ".join(f"{count} {what}" for what, count in kinds.items() if count)
+    rows = [("tensor", "wanted", "given"), *((name, *pair) for name, pair in list(faults.items())[:ROWS])]
+    wide = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = [f"  {name:<{wide[0]}}  {want:<{wide[1]}}  {have}" for name, want, have in rows]
+    rest = [f"  … and {len(faults) - ROWS} more"] if len(faults) > ROWS else []
+    return InputError(
+        f"{where}: the weights do not fit the network, nothing was loaded: {told}; "
+        "choose the network they were saved from",
+        table=[*lines, *rest],
+    )
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "-" if tensor is None else "x".join(map(str, tensor.shape)) or "number"
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _metadata(description: Network) -> dict[str, str]:
+    return {"format": "pt", "deepres": description.model_dump_json()}
+
+
+def _timm_cfg(preprocessing: Preprocessing, description: Network, classes: tuple[str, ...]) -> dict[str, Any]:
+    names = names_in("timm" if known_as(description) else "deepres", description)
+    layers = [names[name].removesuffix(".weight") for name in names if name.endswith(".weight")]
+    return {
+        **preprocessing_config(preprocessing, description, classes),
+        "first_conv": layers[0],
+        "classifier": layers[-1] if description.num_classes else None,
+    }
+
+
+def _description_in(path: Path) -> Network | None:
+    if path.suffix != ".safetensors":
+        return None
+    with safetensors.safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get("deepres")
+    return None if text is None else parse(Network, text, str(path))
 
 
 def _state_dict(found: object, path: Path) -> dict[str, Tensor]:
@@ -138,4 +200,4 @@ def _state_dict(found: object, path: Path) -> dict[str, Tensor]:
             break
     if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
         raise InputError(f"{path}: no dictionary of tensors in it; save the network's state_dict")
-    return {str(name).replace("module.", "", 1).replace("_orig_mod.", "", 1): found[name] for name in found}
+    return {str(name): tensor for name, tensor in found.items()}

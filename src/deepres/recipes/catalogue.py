@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from deepres.base.errors import unknown
 from deepres.recipes.everyday import imagenet_modern, photos, small
+from deepres.recipes.finetune import finetune
 from deepres.recipes.papers import cifar_2015, imagenet_2015
 from deepres.recipes.run import Facts, Run
 
@@ -13,16 +14,19 @@ RECIPES: dict[str, Callable[[Facts, str | None], Run]] = {
     "cifar_2015": cifar_2015,
     "imagenet_2015": imagenet_2015,
     "imagenet_modern": imagenet_modern,
+    "finetune": finetune,
 }
 
 
 def recipe(name: str | None, facts: Facts, model: str | None) -> Run:
-    """The run of the recipe of that name, or of the one that suits: "small" up to 40 px, "photos" above.
+    """The run of the recipe of that name, or of the one that suits.
+
+    That is "finetune" where weights are given to begin with, else "small" up to 40 px, "photos" above.
 
     Raises:
         InputError: no such recipe or model; the nearest are offered.
     """
-    chosen = name or ("small" if facts.side <= 40 else "photos")
+    chosen = name or ("finetune" if facts.beginning else "small" if facts.side <= 40 else "photos")
     if chosen not in RECIPES:
         raise unknown("recipe", chosen, RECIPES)
     return RECIPES[chosen](facts, model)

@@ -19,6 +19,7 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.freeze import average_statistics
 from deepres.nn.weights import WEIGHTS, save_network
 from deepres.recipes.setting import Setting
+from deepres.serve.preprocessing import preprocessing_of
 from deepres.spec.cost import cost
 from deepres.train.checkpoint import load_best
 from deepres.train.journal import read_history
@@ -49,7 +50,8 @@ def conclude(setting: Setting, state: State, tell: Callable[[str], None]) -> Fin
         with setting.precision.autocast():
             count = average_statistics(network, (setting.precision.images(batch.images) for batch in batches))
         tell(f"norm statistics averaged over {count} training batches")
-    save_network(folder, network, source.classes, run.preparation.model_dump(mode="json"))
+    prepared = preprocessing_of(run.preparation, setting.statistics, network.description)
+    save_network(folder, network, source.classes, run.preparation.model_dump(mode="json"), prepared)
     facts = _provenance(setting, state.progress, None if chosen is None else chosen.epoch)
     split, images = next(
         ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)

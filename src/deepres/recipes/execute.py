@@ -21,10 +21,12 @@ from deepres.data.splits import PARTS, Origin
 from deepres.data.statistics import Statistics, measure_statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
+from deepres.nn.hub import find_weights
 from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.recipes.conclude import Finished, conclude
 from deepres.recipes.run import RUN, Run, facts_of
 from deepres.recipes.setting import Setting
+from deepres.serve.preprocessing import STATISTICS, prepared_for
 from deepres.spec.chain import Plan
 from deepres.train.checkpoint import load_newest, save_best, save_state
 from deepres.train.journal import Journal
@@ -33,7 +35,6 @@ from deepres.train.losses import cross_entropy
 from deepres.train.precision import choose
 from deepres.train.state import State
 
-STATISTICS = "statistics.safetensors"
 ORIGIN = "data.json"
 MAY_CHANGE = ("epochs", "iterations", "schedule", "patience", "save_every_seconds", "memory")
 DATA_MAY_CHANGE = ("source", "root", "workers", "on_bad_image")
@@ -64,7 +65,7 @@ def start(run: Run, folder: Path, *, device: torch.device, tell: Callable[[Event
     source = open_source(run.data)
     run = run.fitted(facts_of(source))
     plan = _plan(run, device)
-    first = _new_state(run, device, run.weights)  # what is wrong with it is refused before anything is written
+    first = _new_state(run, device, begin=True)  # what is wrong with it is refused before anything is written
     new = not folder.exists()
     make_folder(folder)
     with _alone(folder):
@@ -93,7 +94,7 @@ def resume(folder: Path, edits: Sequence[str] = (), *, device: torch.device, tel
     with _alone(folder):
         statistics = Statistics.load(folder / STATISTICS)
         setting = Setting(run, source, folder, statistics, choose(run.train.precision, device))
-        state = _new_state(run, device, weights=None)
+        state = _new_state(run, device, begin=False)
         for line in load_newest(state, folder / "state"):
             tell(f"passed over a damaged state: {line}")
         if run != before:
@@ -102,7 +103,12 @@ def resume(folder: Path, edits: Sequence[str] = (), *, device: torch.device, tel
 
 
 def _set_up(run: Run, source: Source, folder: Path, state: State, device: torch.device) -> Setting:
-    statistics = measure_statistics(source.train, run.preparation, seed=run.seed, on_bad_image=run.data.on_bad_image)
+    if run.statistics == "weights" and run.weights is not None:
+        _, statistics = prepared_for(find_weights(run.weights, run.model.name), run.model.network())
+    else:
+        statistics = measure_statistics(
+            source.train, run.preparation, seed=run.seed, on_bad_image=run.data.on_bad_image
+        )
     statistics.save(folder / STATISTICS)
     write_atomic(folder / ORIGIN, source.origin.to_json())
     if isinstance(source.train, FileImages):
@@ -126,8 +132,11 @@ def _plan(run: Run, device: torch.device) -> Plan:
     )
 
 
-def _new_state(run: Run, device: torch.device, weights: str | None) -> State:
-    network = create_model(run.model.network(), weights=weights, seed=run.seed)
+def _new_state(run: Run, device: torch.device, *, begin: bool) -> State:
+    weights = run.weights if begin else None
+    network = create_model(
+        run.model.network(), weights=weights, variant=run.variant, new_head=run.new_head, seed=run.seed
+    )
     placed = choose(run.train.precision, device).place(network)
     return State(placed, run.train.sgd, averaged=run.train.ema_decay is not None, layer_decay=run.train.layer_decay)
 

@@ -66,39 +66,52 @@ def judge(
 
 
 def measure(
-    folder: Path,
+    weights: Path | str,
     data: DataConfig | None = None,
     *,
+    model: str | None = None,
+    variant: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
     split: str | None = None,
     protocol: str = "center",
     device: torch.device,
     command: str,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Evaluation, Images]:
-    """The evaluation of a run folder's weights, and the images that it was made on.
+    """The evaluation of a run's weights, or of others (`Predictor.load`), and the images that it was made on.
 
     Without `data` these are the run's own; of another source that has no split all images are taken. Labels are
-    matched by the *name* of the class: the order of classes may differ.
+    matched by the *name* of the class: the order of classes may differ. Weights without names of classes are taken to
+    have those of the source, in its order.
 
     Raises:
-        InputError: no such split, class names that the network does not know, anything that images refuse.
+        InputError: no images to measure on, no such split, class names that the network does not know, anything that
+            weights or images refuse.
     """
-    predictor = Predictor.load(folder, device)
-    run = records.load(Run, folder / RUN, "run description; is this a run folder?")
-    own = data is None or data.source == run.data.source
-    config = run.data if data is None or own else data.replace(val_fraction=0, test_fraction=0)
+    path = Path(weights)
+    run = records.load(Run, path / RUN, "run description") if (path / RUN).is_file() else None
+    predictor = Predictor.load(weights, device, model=model, variant=variant, mean=mean, std=std)
+    if run is not None and (data is None or data.source == run.data.source):
+        own, config = True, run.data
+    elif data is not None:
+        own, config = False, data.replace(val_fraction=0, test_fraction=0)
+    else:
+        raise InputError(f"{weights}: weights without images of their own; name a SOURCE to measure them on")
     parts = {str(part): images for part, images in open_source(config).parts().items()}
     chosen = split or next(part for part in ("test", "val", "train") if part in parts)
     if chosen not in parts:
         raise unknown("split", chosen, parts)
-    images = _relabelled(parts[chosen], predictor.classes, config.source)
-    precision = choose(run.train.precision, device)
+    unnamed = predictor.unnamed and len(predictor.classes) == len(parts[chosen].classes)
+    images = parts[chosen] if unnamed else _relabelled(parts[chosen], predictor.classes, config.source)
+    precision = choose("auto" if run is None else run.train.precision, device)
+    file = path / WEIGHTS if path.is_dir() else path
     provenance: dict[str, JsonValue] = {
         "command": command,
-        "run": str(folder),
-        "model": run.model.name,
+        "run": str(weights),
+        "model": predictor.network.description.name,
         "source": config.source,
-        "weights_sha256": digest(folder / WEIGHTS),
+        "weights_sha256": digest(file) if file.is_file() else None,
         "precision": str(precision),
         "versions": dict(versions()),
         "hardware": hardware(device),
@@ -125,7 +138,7 @@ def _relabelled(images: Images, classes: tuple[str, ...], source: str) -> Images
     if strangers:
         known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
         raise InputError(
-            f"{source}: the run does not know the classes {', '.join(strangers[:5])} (it knows {known}); "
+            f"{source}: the network does not know the classes {', '.join(strangers[:5])} (it knows {known}); "
             "rename the folders, or train on these images"
         )
     places = torch.tensor([classes.index(name) for name in images.classes])

@@ -18,8 +18,10 @@ RUN = "run.json"
 class Run(Record):
     """Everything that decides a run's weights, but for the versions of the software.
 
-    `weights` is a file or a run folder to begin with (None: He initialisation). `select` says which epoch's weights
-    are kept: the "best" on held-out images, or the "last".
+    `weights` is a path or a name to begin with (None: He initialisation), `variant` what they were trained as where
+    they do not say and several fit, `new_head` leaves their classifier behind. `statistics` are those of the training
+    images, or those that came with the weights. `select` says which epoch's weights are kept: the "best" on held-out
+    images, or the "last".
     """
 
     recipe: str
@@ -29,6 +31,9 @@ class Run(Record):
     preparation: Preparation
     train: TrainConfig
     weights: str | None = None
+    variant: str | None = None
+    new_head: bool = False
+    statistics: Literal["images", "weights"] = "images"
     select: Literal["best", "last"] = "best"
     seed: int = 0
 
@@ -41,13 +46,29 @@ class Run(Record):
 
 @dataclass(frozen=True)
 class Facts:
-    """What a recipe wants to know of a source: `side` is the median short side of its images in pixels."""
+    """What a recipe wants to know of a source: `side` is the median short side of its images in pixels.
+
+    `beginning` is what the run begins with, where it does not begin from nothing.
+    """
 
     source: str
     num_classes: int
     num_images: int
     channels: int
     side: int
+    classes: tuple[str, ...] = ()
+    beginning: "Beginning | None" = None
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a recipe wants to know of trained weights: how to find them, of what network, what they want of images."""
+
+    weights: str
+    variant: str | None
+    model: Config
+    classes: tuple[str, ...]
+    preparation: Preparation
 
 
 def facts_of(source: Source, sample: int = 101) -> Facts:
@@ -59,7 +80,7 @@ def facts_of(source: Source, sample: int = 101) -> Facts:
         assert isinstance(images, FileImages)
         every = max(1, len(images) // sample)
         side = int(median(_short_sides(images, range(0, len(images), every)) or [224]))
-    return Facts(source.name, len(source.classes), len(images), source.channels, side)
+    return Facts(source.name, len(source.classes), len(images), source.channels, side, source.classes)
 
 
 def smoke(run: Run) -> Run:

@@ -1,4 +1,4 @@
-"""A run folder -> answers: image files in, class names with probabilities out."""
+"""A run folder, or weights by name -> answers: image files in, class names with probabilities out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
-from deepres.base.records import Record, build
+from deepres.base.records import Record
 from deepres.data.decode import BadImageError, decode
 from deepres.data.loader import prepare_one
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
 from deepres.nn.build import ResidualNetwork
-from deepres.nn.weights import load_network
+from deepres.nn.create import create_model
+from deepres.nn.hub import find_weights
+from deepres.serve.preprocessing import prepared_for
 
 
 class Guess(Record):
@@ -39,27 +41,45 @@ class Answer(Record):
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network with its class names and what it wants done to an image."""
+    """A network with its class names (`unnamed`: numbers only) and what it wants done to an image."""
 
     network: ResidualNetwork
     classes: tuple[str, ...]
     preparation: Preparation
     statistics: Statistics
     device: torch.device
+    unnamed: bool = False
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device) -> "Predictor":
-        """Of a run folder; needs nothing else.
+    def load(
+        cls,
+        weights: Path | str,
+        device: torch.device,
+        *,
+        model: str | None = None,
+        variant: str | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+    ) -> "Predictor":
+        """Of a run folder, which needs nothing else, or of weights made elsewhere, by path or name.
+
+        `model` names the network where the weights do not, `variant` what bare ones were trained as, `mean` and `std`
+        what images were normalised with, on a scale of 0 to 1. Classes without names are called `class 0`, ….
 
         Raises:
-            InputError: a file is missing, broken, or not from deepres.
+            InputError: a file is missing or broken, the network unknown, weights of another variant.
         """
-        network, classes, facts = load_network(folder)
-        preparation = build(Preparation, facts, str(folder / "config.json"))
-        statistics = Statistics.load(folder / "statistics.safetensors")
+        stored = find_weights(weights, model)
+        if model is None and stored.description is None:
+            raise InputError(f"{stored.where}: does not say which network it is of; name it with --model")
+        network = create_model(model or stored.description or "", weights=stored, variant=variant).eval()
+        preparation, statistics = prepared_for(stored, network.description, mean, std)
+        classes = stored.classes or tuple(f"class {number}" for number in range(network.num_classes))
         if network.num_classes != len(classes):
-            raise InputError(f"{folder}: {network.num_classes} logits for {len(classes)} class names; train it again")
-        return cls(network.to(device), classes, preparation, statistics, device)
+            raise InputError(
+                f"{stored.where}: {network.num_classes} logits for {len(classes)} class names; train it again"
+            )
+        return cls(network.to(device), classes, preparation, statistics, device, not stored.classes)
 
     def prepare(self, image: Tensor) -> Tensor:
         """A uint8 image (C, H, W) as the network wants it, float32."""

@@ -1,0 +1,149 @@
+"""Weights by name: a path, a tag of timm's (`resnet50.a1_in1k`), one of torchvision's (`IMAGENET1K_V2`), a hub folder.
+
+What was fetched before is taken from the caches of huggingface_hub and of torch.hub; what cannot be fetched can be
+brought: the error says which file, and where it belongs.
+"""
+
+import os
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import torch
+from torchvision import models
+
+from deepres.base.errors import InputError, unknown
+from deepres.nn.foreign import TIMM
+from deepres.nn.layouts import CONFIG, Preprocessing, Stored
+from deepres.nn.weights import WEIGHTS, read_stored, read_tensors
+from deepres.spec import catalogue
+from deepres.spec.network import Network
+
+_HUB = ("hf-hub:", "hf_hub:")
+
+
+def find_weights(weights: str | Path, model: str | None = None) -> Stored:
+    """The weights of that path or name, with what is known of them; `model` tells a bare `IMAGENET1K_V2` of which.
+
+    A path that exists is taken as one. Names: `resnet50.a1_in1k` (timm), `IMAGENET1K_V2` or
+    `ResNet50_Weights.IMAGENET1K_V2` (torchvision), `hf-hub:organisation/name`.
+
+    Raises:
+        InputError: neither a path nor a name; or it cannot be fetched: the line says what to bring and where to.
+    """
+    path, name = Path(weights), str(weights)
+    if path.exists():
+        return read_stored(path)
+    brought = brought_folder(name.removeprefix(_HUB[0]).removeprefix(_HUB[1]))
+    if brought.is_dir():
+        return read_stored(brought)
+    if name.startswith(_HUB):
+        return read_stored(_from_hub(name.split(":", 1)[1], brought))
+    architecture, dot, tag = name.partition(".")
+    if dot and architecture in TIMM.values() and re.fullmatch(r"[a-z0-9_]+", tag) and tag != "safetensors":
+        return read_stored(_from_hub(f"timm/{name}", brought))
+    if "_Weights." in name or re.fullmatch(r"IMAGENET1K_[A-Z0-9_]+|DEFAULT", name):
+        return _torchvisions(name, model)
+    raise InputError(
+        f"weights {name}: no such file or folder, and no name of weights; wanted a path, timm's such as "
+        "resnet50.a1_in1k, torchvision's such as IMAGENET1K_V2, or hf-hub:organisation/name"
+    )
+
+
+def brought_folder(name: str) -> Path:
+    """Where `config.json` and `model.safetensors` brought by hand are looked for: below DEEPRES_CACHE, or the cache."""
+    cache = (
+        os.environ.get("DEEPRES_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepres"
+    )
+    return Path(cache) / "weights" / name
+
+
+def _from_hub(repository: str, brought: Path) -> Path:
+    try:
+        from huggingface_hub import constants, hf_hub_download
+    except ImportError as cause:
+        raise InputError(
+            f"{repository}: fetching needs huggingface_hub; pip install huggingface_hub, "
+            f"or put {CONFIG} and {WEIGHTS} into {brought}"
+        ) from cause
+
+    def fetch() -> Path:
+        try:
+            hf_hub_download(repository, WEIGHTS, local_files_only=True)
+        except OSError:
+            _require_host(constants.ENDPOINT)
+            hf_hub_download(repository, WEIGHTS)
+        return Path(str(hf_hub_download(repository, CONFIG))).parent
+
+    where = f"https://huggingface.co/{repository}"
+    return _fetched(fetch, repository, f"{CONFIG} and {WEIGHTS} of {where} belong into {brought}")
+
+
+def _require_host(address: str) -> None:
+    """Fail at once where there is no network: the hub's own client tries six times."""
+    if not getproxies():
+        socket.getaddrinfo(urlsplit(address).hostname, 443)
+
+
+def _torchvisions(name: str, model: str | None) -> Stored:
+    if "." in name:
+        family = name.partition(".")[0]
+        model = next((ours for ours in _torchvision_models() if _enum(ours) == family), None)
+        if model is None:
+            raise unknown(
+                "torchvision's weights", name, [f"{_enum(ours)}.IMAGENET1K_V1" for ours in _torchvision_models()]
+            )
+    elif model is None:
+        raise InputError(f"weights {name}: of which network? name it (--model, such as resnet50)")
+    elif model not in _torchvision_models():
+        raise unknown(f"torchvision has no weights {name} of {model}; network", model, _torchvision_models())
+    tag = name.rpartition(".")[2]
+    known = models.get_model_weights(model)
+    if tag not in known.__members__:
+        raise unknown(f"torchvision's weights of {model}", tag, list(known.__members__))
+    chosen = known[tag]
+    file = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rpartition("/")[2]
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        digest = file.stem.rpartition("-")[2]
+
+        def fetch() -> Path:
+            torch.hub.download_url_to_file(chosen.url, str(file), hash_prefix=digest)
+            return Path(file)
+
+        _fetched(fetch, name, f"{chosen.url} belongs to {file}")
+    shown = chosen.transforms()
+    description: Network = catalogue.network(model)
+    return Stored(
+        f"{model} {tag}",
+        read_tensors(file),
+        description,
+        tuple(chosen.meta["categories"]),
+        preprocessing=Preprocessing(
+            crop=shown.crop_size[0],
+            resize=shown.resize_size[0],
+            mean=tuple(shown.mean),
+            std=tuple(shown.std),
+            interpolation=shown.interpolation.value,
+        ),
+    )
+
+
+def _torchvision_models() -> list[str]:
+    return [name for name in catalogue.names() if name in models.list_models()]
+
+
+def _enum(model: str) -> str:
+    return type(next(iter(models.get_model_weights(model)))).__name__
+
+
+def _fetched(fetch: Callable[[], Path], name: str, bring: str) -> Path:
+    try:
+        return fetch()
+    except (OSError, ValueError, RuntimeError, URLError) as cause:
+        reason = str(cause).strip().splitlines()[0][:120] if str(cause).strip() else type(cause).__name__
+        raise InputError(f"weights {name}: cannot be fetched ({reason}); bring them: {bring}") from cause

@@ -1,0 +1,89 @@
+"""The recipe that begins with trained weights: a head for the user's classes first, then all, early layers slowly."""
+
+from pathlib import Path
+
+from deepres.base.errors import InputError
+from deepres.base.records import load as load_record
+from deepres.data.sources import DataConfig
+from deepres.data.transforms import Augmentation
+from deepres.nn.foreign import to_ours
+from deepres.nn.hub import find_weights
+from deepres.recipes.run import RUN, Beginning, Facts, Run
+from deepres.serve.preprocessing import prepared_for
+from deepres.spec.catalogue import CATALOGUE, entry
+from deepres.spec.difference import difference
+from deepres.spec.entry import Config
+from deepres.train.loop import TrainConfig
+from deepres.train.optimise import SgdConfig
+from deepres.train.schedules import ScheduleConfig
+
+
+def finetune(facts: Facts, model: str | None = None) -> Run:  # noqa: ARG001 - the weights say which
+    """One's own images on trained weights: the head alone for a fifth of the run, then all parts, early ones slowly.
+
+    While the head learns alone, the weights and the norm statistics of all else stand still. Then every part learns,
+    each 0.7 times as fast as the one after it. Images are prepared as the weights want it.
+
+    Command   deepres train path/to/photos --weights resnet50.a1_in1k
+    Hardware  two cores: minutes for small networks and some thousand pictures; a GPU for resnet50
+    Expected  depends on pictures and weights: see evidence/
+    Source    ours; discriminative rates after Howard & Ruder 2018
+    """
+    begin = facts.beginning
+    if begin is None:
+        raise InputError("recipe finetune: begins with trained weights; give them: --weights RUN, a file, or a name")
+    side = begin.preparation.size or begin.model.input[1]
+    if side <= 40:
+        augmentation = Augmentation(crop="pad", pad=max(1, side // 8), flip=0.5)
+    else:
+        augmentation = Augmentation(crop="random_resized", area=(0.35, 1.0), flip=0.5)
+    return Run(
+        recipe="finetune",
+        data=DataConfig(source=facts.source, workers=1),
+        model=begin.model,
+        augmentation=augmentation,
+        preparation=begin.preparation,
+        weights=begin.weights,
+        variant=begin.variant,
+        new_head=begin.classes != facts.classes,
+        statistics="weights",
+        train=TrainConfig(
+            epochs=15,
+            batch_size=32,
+            sgd=SgdConfig(momentum=0.9, weight_decay=1e-4, nesterov=True),
+            schedule=ScheduleConfig(kind="cosine", rate=0.02, warm_up=0.05),
+            label_smoothing=0.1,
+            head_first=0.2,
+            layer_decay=0.7,
+        ),
+    )
+
+
+def beginning(weights: str, model: str | None = None, variant: str | None = None) -> Beginning:
+    """What the recipe must know of the weights of that path or name; `model` says of which network bare ones are.
+
+    Raises:
+        InputError: no such weights, or a network that is neither named nor said by them.
+    """
+    stored = find_weights(weights, model)
+    config = entry(model).config if model is not None else _config_of(weights)
+    if config is None and stored.description is not None:
+        config = next((e.config for n, e in CATALOGUE.items() if n == stored.description.name), None)
+        if config is not None and difference(config.network(), stored.description) is not None:
+            config = None
+    if config is None:
+        raise InputError(f"{weights}: does not say of which network of the catalogue it is; name it with --model")
+    description = stored.description
+    if description is not None:
+        config = config.replace(num_classes=description.num_classes, input=description.input)
+    else:
+        head = to_ours(stored.tensors, config.network()).tensors.get("head.fc.bias")
+        config = config if head is None else config.replace(num_classes=len(head))
+    preparation, _ = prepared_for(stored, config.network())
+    return Beginning(weights, variant, config, stored.classes, preparation)
+
+
+def _config_of(weights: str) -> Config | None:
+    """The network of a run, with all that `--set model.…` made of it."""
+    path = Path(weights) / RUN
+    return load_record(Run, path, "run description").model if path.is_file() else None

@@ -1,0 +1,55 @@
+"""Every network that timm, torchvision or transformers also has: weights both ways, equal logits."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+EVIDENCE = Path(__file__).parents[2] / "evidence"
+
+
+def _program() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("parity", EVIDENCE / "parity.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+parity = _program()
+QUICK = ("resnet18", "resnet50", "seresnet18", "resnet18d", "resnetv2_50", "densenet121", "resnext50_32x4d")
+SMALL = [pair for pair in parity.PAIRS if pair[1] in QUICK]
+LARGE = [pair for pair in parity.PAIRS if pair[1] not in QUICK]
+
+
+@pytest.mark.parametrize(("library", "name"), SMALL)
+def test_logits_are_equal_in_float64_at_an_odd_size(library: str, name: str) -> None:
+    pytest.importorskip(library)
+    assert parity.compare(library, name, 65) < 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("library", "name"), LARGE)
+def test_logits_of_large_networks_are_equal_in_float64_at_an_odd_size(library: str, name: str) -> None:
+    pytest.importorskip(library)
+    assert parity.compare(library, name, 33) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("library", "name"), [("timm", "resnet18"), ("timm", "resnetv2_50"), ("transformers", "resnet50")]
+)
+def test_logits_agree_in_float32_at_224(library: str, name: str) -> None:
+    pytest.importorskip(library)
+    assert parity.compare(library, name, 224, torch.float32) < 1e-4
+
+
+def test_the_stored_comparison_covers_all_at_224_and_at_an_odd_size() -> None:
+    facts = json.loads((EVIDENCE / "parity.json").read_text())
+    assert [(row["library"], row["network"]) for row in facts["rows"]] == parity.PAIRS
+    for row in facts["rows"]:
+        assert max(row["float64_224"], row["float64_97"]) < 1e-9, row
+        assert max(row["float32_224"], row["float32_97"]) < 1e-4, row

@@ -1,0 +1,99 @@
+"""Beginning with trained weights: what is taken over, what is new, what stands still at first."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepres.base.errors import InputError
+from deepres.data.sources import DataConfig, open_source
+from deepres.data.statistics import Statistics
+from deepres.nn.create import load
+from deepres.nn.weights import read_stored
+from deepres.recipes.catalogue import recipe
+from deepres.recipes.execute import start
+from deepres.recipes.finetune import beginning, finetune
+from deepres.recipes.run import Facts, Run, facts_of, smoke
+from deepres.spec.resnet import ResNetConfig
+
+CPU = torch.device("cpu")
+
+
+def _run(source: str, folder: Path, weights: str | None = None, edit: str | None = None) -> Run:
+    facts = facts_of(open_source(DataConfig(source=source)))
+    if weights is not None:
+        facts = replace(facts, beginning=beginning(weights))
+    plan = smoke(recipe(None, facts, None)).fitted(facts)
+    plan = plan.replace(data=plan.data.replace(source=source))
+    if edit == "head only":
+        plan = plan.replace(train=plan.train.replace(head_first=0.99))
+    start(plan, folder, device=CPU, tell=lambda event: None)
+    return plan
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    _run("digits", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("three") / "three.npz"
+    draw = np.random.default_rng(0)
+    x = draw.integers(0, 255, (60, 8, 8, 1), dtype=np.uint8)
+    np.savez(path, x=x, y=np.arange(60) % 3, classes=np.array(["ant", "bee", "cat"]))
+    return str(path)
+
+
+def test_strangers_get_a_new_head_and_the_weights_own_preparation(digits: Path, three: str, tmp_path: Path) -> None:
+    plan = _run(three, tmp_path / "run", str(digits))
+    assert (plan.recipe, plan.new_head, plan.statistics, plan.model.num_classes) == ("finetune", True, "weights", 3)
+    then, now = (Statistics.load(folder / "statistics.safetensors") for folder in (digits, tmp_path / "run"))
+    assert torch.equal(then.mean, now.mean)
+    assert torch.equal(then.std, now.std)
+    assert read_stored(tmp_path / "run").preparation == read_stored(digits).preparation
+    assert load(tmp_path / "run").num_classes == 3
+
+
+def test_while_the_head_learns_alone_all_else_stands_still(digits: Path, three: str, tmp_path: Path) -> None:
+    _run(three, tmp_path / "run", str(digits), "head only")
+    then, now = read_stored(digits).tensors, read_stored(tmp_path / "run").tensors
+    body = [name for name in then if not name.startswith("head.")]
+    assert all(torch.equal(then[name], now[name]) for name in body)  # norm statistics too
+    plan = _run(three, tmp_path / "all", str(digits))
+    assert plan.train.head_first == 0.2
+    later = read_stored(tmp_path / "all").tensors
+    assert not torch.equal(later["stem.conv.weight"], then["stem.conv.weight"])
+
+
+def test_the_same_classes_keep_the_head(digits: Path, tmp_path: Path) -> None:
+    facts = facts_of(open_source(DataConfig(source="digits")))
+    plan = finetune(replace(facts, beginning=beginning(str(digits))))
+    assert not plan.new_head
+
+
+def test_the_network_is_the_runs_own_with_its_edits(three: str, tmp_path: Path) -> None:
+    facts = facts_of(open_source(DataConfig(source=three)))
+    plan = smoke(recipe(None, facts, None)).fitted(facts)
+    plan = plan.replace(data=plan.data.replace(source=three))
+    assert isinstance(plan.model, ResNetConfig)
+    edited = plan.model.replace(style=plan.model.style.replace(order="bn_after_add"))
+    start(plan.replace(model=edited), tmp_path / "edited", device=CPU, tell=lambda event: None)
+    model = beginning(str(tmp_path / "edited")).model
+    assert isinstance(model, ResNetConfig)
+    assert model.style.order == "bn_after_add"
+    (tmp_path / "edited" / "run.json").unlink()
+    with pytest.raises(InputError, match="does not say of which network of the catalogue it is"):
+        beginning(str(tmp_path / "edited"))
+
+
+def test_weights_must_be_given_and_be_found(tmp_path: Path) -> None:
+    facts = Facts("x", 3, 100, 3, 32)
+    with pytest.raises(InputError, match=r"recipe finetune: begins with trained weights; give them: --weights"):
+        recipe("finetune", facts, None)
+    with pytest.raises(InputError, match=r"weights nowhere: no such file or folder, and no name of weights"):
+        beginning("nowhere")
