@@ -6,12 +6,15 @@ Memory is the process's largest resident size less its size before the network w
 processor seconds (not the clock's: other work on the machine disturbs those), the median of the steps after the first.
 Where the predicted step exceeds what the machine has free, the process is not started and the prediction stands alone.
 
-`plain` recomputes nothing, `save` is `--memory save`; `torchvision` is the same dense network in torchvision's code,
+`plain` recomputes nothing, `save` is `--memory save`; `save mapped` is the same with MAPPED in the environment: tensors
+of a megabyte and more then go back to the system at once, where glibc's heap would keep the holes between them, and
+pages are fetched anew each time; `torchvision` is the same dense network in torchvision's code,
 without and with its own `memory_efficient` checkpointing.
 """
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -33,9 +36,10 @@ from deepres.spec.plan import make_plan
 from deepres.train.optimise import Sgd, SgdConfig
 
 CPU = torch.device("cpu")
+MAPPED = {"MALLOC_MMAP_THRESHOLD_": "1048576", "THP_MEM_ALLOC_ENABLE": "1"}
 CASES: dict[str, tuple[tuple[str, int], ...]] = {
-    "preresnet1001_cifar": (("plain", 64), ("save", 64)),
-    "resnet1202_cifar": (("plain", 64), ("save", 64)),
+    "preresnet1001_cifar": (("plain", 64), ("save", 64), ("save mapped", 64), ("plain", 128), ("save", 128)),
+    "resnet1202_cifar": (("plain", 64), ("save", 64), ("save mapped", 64), ("plain", 128), ("save", 128)),
     "densenet_bc100_k12_cifar": (
         ("plain", 64),
         ("save", 64),
@@ -64,7 +68,7 @@ def measure(name: str, how: str, batch_size: int, steps: int) -> dict[str, Any]:
     """One case in this process: bytes, and seconds of each step after the first."""
     torch.set_num_threads(1)
     description = network(name)
-    plan = make_plan(description, batch_size) if how == "save" else Plan()
+    plan = make_plan(description, batch_size) if how.startswith("save") else Plan()
     before = _resident()
     if how.startswith("torchvision"):
         net = torchvision_twin(how.endswith("memory_efficient"))
@@ -134,12 +138,13 @@ def _row(name: str, how: str, batch_size: int, steps: int) -> dict[str, Any]:
     predicted = plan.plain_bytes if "plain" in how else plan.peak_bytes
     if not how.startswith("torchvision"):
         row |= {"predicted_bytes": predicted}
-        row |= {"recomputed": plan.recomputed, "segments": len(plan.segments)} if how == "save" else {}
+        row |= {"recomputed": plan.recomputed, "segments": len(plan.segments)} if how.startswith("save") else {}
     free = available_bytes(CPU)
     if predicted * MARGIN > free:
         return row | {"not_run": f"{_gib(int(predicted * MARGIN))} with its margin, {_gib(free)} free"}
     command = [sys.executable, __file__, name, "--one", how, "--batch-size", str(batch_size), "--steps", str(steps)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    environment = os.environ | (MAPPED if how == "save mapped" else {})
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return row | json.loads(done.stdout)
 
 

@@ -5,9 +5,10 @@ import warnings
 import pytest
 import torch
 
+from deepres.base.errors import InputError
 from deepres.base.records import parse
 from deepres.nn.build import build
-from deepres.spec.catalogue import CATALOGUE, network
+from deepres.spec.catalogue import CATALOGUE, entry, network
 from deepres.spec.cost import cost
 from deepres.spec.entries_resnet import ENTRIES
 from deepres.spec.network import Network, feature_shapes, with_classes
@@ -169,3 +170,17 @@ def test_another_number_of_classes_changes_the_classifier_alone(name: str) -> No
     assert difference == 7 * (description.num_features + 1)
     assert features.num_classes == 0
     assert features.body == description.body
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("resnet21_cifar", r"'resnet21_cifar': 21 layers are not 6n \+ 2"),
+        ("plain2_cifar", r"2 layers are not 6n \+ 2 with n of 1 or more"),
+        ("preresnet26_cifar", r"take preresnet110_cifar with --set model\.depths=4,4,4"),
+        ("resnet26_cifar", r"take resnet20_cifar with --set model\.depths=4,4,4"),
+    ],
+)
+def test_depths_that_the_catalogue_has_not_are_answered_with_the_way_to_them(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        entry(name)

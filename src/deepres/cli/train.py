@@ -98,6 +98,7 @@ def command(
         return
     begin = None if weights is None else (weights, variant)
     run = _planned(source or "digits", recipe, model, begin, epochs, [*assignments, *edits], smoke)
+    run.model.network()  # what does not fit together is refused before anything is done
     if dry_run:
         click.echo(run.to_json(), nl=False)
         return

@@ -18,12 +18,16 @@ from deepres.spec.atoms import (
     Identity,
     Linear,
     MaxPool,
+    Norm,
     PadChannels,
     Scale,
     Shape,
 )
 from deepres.spec.cost import Cost, cost_of
 from deepres.spec.network import Network
+
+
+CONCATENATED = "concatenated"
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def rows(network: Network) -> list[Row]:
     for name, node in (*network.body, ("head", network.head)):
         for part, child in _units(node, name):
             gives = shape(child, flowing, part)
-            row = Row(part, _layers(child), gives, cost_of(child, flowing), 1, _shortcut(child))
+            row = Row(part, _layers(child) or _small(child), gives, cost_of(child, flowing), 1, _shortcut(child))
             found = [*found[:-1], _merged(found[-1], row)] if found and _equal(found[-1], row) else [*found, row]
             flowing = gives
     return found
@@ -116,6 +120,8 @@ def _units(node: Node, name: str) -> list[tuple[str, Node]]:
 
 
 def _equal(one: Row, other: Row) -> bool:
+    if one.shortcut == other.shortcut == CONCATENATED:  # units of a dense block grow, each by the same layers
+        return one.layers == other.layers
     each = one.cost.parameters // one.count
     return (one.layers, one.gives, one.shortcut, each) == (
         other.layers,
@@ -128,7 +134,7 @@ def _equal(one: Row, other: Row) -> bool:
 def _merged(one: Row, other: Row) -> Row:
     first = one.name.split(" … ")[0]
     name = f"{first} … {other.name.rsplit('.', 1)[-1]}"
-    return Row(name, one.layers, one.gives, one.cost + other.cost, one.count + 1, one.shortcut)
+    return Row(name, one.layers, other.gives, one.cost + other.cost, one.count + 1, one.shortcut)
 
 
 def _layers(node: Node) -> str:
@@ -141,6 +147,19 @@ def _layers(node: Node) -> str:
     if isinstance(node, Sequence):
         return ", ".join(filter(None, (_layers(child) for _, child in children(node))))
     return _layer(node)
+
+
+def _small(node: Node) -> str:
+    """What a part without convolutions or pools is: `batch norm, relu`."""
+    match node:
+        case Sequence():
+            return ", ".join(filter(None, (_small(child) for _, child in children(node))))
+        case Norm():
+            return f"{node.method} norm"
+        case Activation():
+            return node.function
+        case _:
+            return ""
 
 
 def _layer(atom: Atom) -> str:
@@ -173,6 +192,8 @@ def _layer(atom: Atom) -> str:
 
 def _shortcut(node: Node) -> str | None:
     parts = dict(node.parts) if isinstance(node, Parallel) else {}
+    if isinstance(node, Parallel) and node.join == "concat" and isinstance(parts.get("features"), Identity):
+        return CONCATENATED
     path = parts.get("shortcut")
     if path is None:
         return None
