@@ -8,7 +8,7 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 
 # every flag that a person can type; a new one is a decision, not an accident
 FLAGS = {
-    "train": "--batch-size --device --dry-run --epochs --lr --memory --model --on-bad-image --output --recipe --resume --seed --set "
+    "train": "--batch-size --device --dry-run --epochs --fast --lr --memory --model --on-bad-image --output --recipe --resume --seed --set "
     "--smoke --variant --weights --workers",
     "eval": "--device --json --mean --model --on-bad-image --predictions --protocol --report --split --std --variant",
     "predict": "--device --json --model --top-k --variant",

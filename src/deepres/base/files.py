@@ -55,6 +55,12 @@ def folder_atomic(path: Path) -> Iterator[Path]:
             raise
 
 
+def cache_folder() -> Path:
+    """Where what can be had again is kept: DEEPRES_CACHE, else `deepres` in the user's cache."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return Path(os.environ.get("DEEPRES_CACHE") or Path(cache or Path.home() / ".cache") / "deepres")
+
+
 def digest(path: Path) -> str:
     """SHA-256 of the file's bytes, in hexadecimal."""
     with explained(path), path.open("rb") as file:

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "save", "fast"]),
     help="Compute layers twice to save memory; auto where a step would not fit (auto).",
 )
+@click.option(
+    "--fast",
+    type=click.Choice(["auto", "off", "max"]),
+    help="Compile the step: auto where it pays within the run, measured once (auto).",
+)
 @click.option("--set", "edits", multiple=True, metavar="A.B=C", help="Any field of the run, such as train.clip_norm=1.")
 @click.option("--smoke", is_flag=True, help="20 small steps only: does it work?")
 @click.option("--dry-run", is_flag=True, help="Print the whole run as JSON and stop.")
@@ -62,6 +67,7 @@ def command(
     resume: str | None,
     device: str | None,
     memory: str | None,
+    fast: str | None,
     edits: tuple[str, ...],
     smoke: bool,
     dry_run: bool,
@@ -79,6 +85,7 @@ def command(
         ("train.batch_size", batch_size),
         ("train.schedule.rate", rate),
         ("train.memory", memory),
+        ("train.fast", fast),
         ("seed", seed),
         ("weights", weights),
         ("variant", variant),

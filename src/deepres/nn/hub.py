@@ -4,7 +4,6 @@ What was fetched before is taken from the caches of huggingface_hub and of torch
 brought: the error says which file, and where it belongs.
 """
 
-import os
 import re
 import socket
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import torch
 from torchvision import models
 
 from deepres.base.errors import InputError, unknown
+from deepres.base.files import cache_folder
 from deepres.nn.foreign import TIMM
 from deepres.nn.layouts import CONFIG, Preprocessing, Stored
 from deepres.nn.weights import WEIGHTS, read_stored, read_tensors
@@ -55,11 +55,8 @@ def find_weights(weights: str | Path, model: str | None = None) -> Stored:
 
 
 def brought_folder(name: str) -> Path:
-    """Where `config.json` and `model.safetensors` brought by hand are looked for: below DEEPRES_CACHE, or the cache."""
-    cache = (
-        os.environ.get("DEEPRES_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepres"
-    )
-    return Path(cache) / "weights" / name
+    """Where `config.json` and `model.safetensors` brought by hand are looked for: below `cache_folder()`."""
+    return cache_folder() / "weights" / name
 
 
 def _from_hub(repository: str, brought: Path) -> Path:

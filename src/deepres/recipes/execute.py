@@ -29,6 +29,7 @@ from deepres.recipes.setting import Setting
 from deepres.serve.preprocessing import STATISTICS, prepared_for
 from deepres.spec.chain import Plan
 from deepres.train.checkpoint import load_newest, save_best, save_state
+from deepres.train.fast import Fast, keep_freed_memory, return_freed_memory, settle
 from deepres.train.journal import Journal
 from deepres.train.loop import Epoch, Judgement, Step, train
 from deepres.train.losses import cross_entropy
@@ -36,7 +37,9 @@ from deepres.train.precision import choose
 from deepres.train.state import State
 
 ORIGIN = "data.json"
-MAY_CHANGE = ("epochs", "iterations", "schedule", "patience", "save_every_seconds", "memory")
+FAST = "fast.json"
+HOLES = 3  # bytes that a heap full of holes takes for each one in use, where layers are computed twice
+MAY_CHANGE = ("epochs", "iterations", "schedule", "patience", "save_every_seconds", "memory", "fast")
 DATA_MAY_CHANGE = ("source", "root", "workers", "on_bad_image")
 
 Event = Step | Epoch | str
@@ -164,6 +167,9 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Callable[[Event], N
         result = setting.judge(network, val, "val").result
         return Judgement(result.error, result.cross_entropy)
 
+    assert isinstance(state.network, ResidualNetwork)
+    fast = _settled(setting, state, plan)
+    tell(str(fast))
     events = train(
         state,
         config,
@@ -173,9 +179,9 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Callable[[Event], N
         num_images=len(setting.source.train),
         precision=setting.precision,
         seed=setting.run.seed,
+        forward=fast.forward(state.network),
     )
     saved = monotonic()
-    assert isinstance(state.network, ResidualNetwork)
     recomputing = apply(state.network, plan)
     with Journal(setting.folder, state.progress.step) as journal, _asked_to_stop() as asked, recomputing:
         for event in events:
@@ -194,6 +200,28 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Callable[[Event], N
                     asked[0],
                 )
     setting.skipped.update(loader.skipped)
+
+
+def _settled(setting: Setting, state: State, plan: Plan) -> Fast:
+    """How steps are carried out: as the run began, where it is resumed; layers computed twice are never compiled."""
+    config, path = setting.run.train, setting.folder / FAST
+    if plan.segments:
+        holes = HOLES * plan.peak_bytes > available_bytes(setting.precision.device)
+        if holes and setting.precision.device.type == "cpu" and return_freed_memory():
+            return Fast(choice=config.fast, reason="layers are computed twice, and freed memory is returned at once")
+        return Fast(choice=config.fast, reason="layers are computed twice")
+    if config.fast != "off":
+        keep_freed_memory()
+    if path.is_file():
+        before = records.load(Fast, path, "record of how steps are carried out")
+        if before.choice == config.fast:
+            return before
+    network = state.network
+    assert isinstance(network, ResidualNetwork)
+    left = (config.steps(len(setting.source.train)) - state.progress.step) * config.accumulate
+    fast = settle(config.fast, network, setting.precision, config.batch_size // config.accumulate, left)
+    fast.save(path)
+    return fast
 
 
 def _require_same_plan(before: Run, run: Run) -> None:

@@ -16,7 +16,8 @@ from deepres.base.seeds import derive
 from deepres.data.sample import Batch
 from deepres.nn.freeze import freeze
 from deepres.nn.memory import MemoryChoice
-from deepres.train.losses import Loss, wrong
+from deepres.train.fast import FastChoice
+from deepres.train.losses import Forward, Loss, wrong
 from deepres.train.optimise import SgdConfig, average_weights
 from deepres.train.precision import Choice, Precision
 from deepres.train.schedules import ScheduleConfig
@@ -33,6 +34,7 @@ class TrainConfig(Record):
     `patience` stops after so many epochs without a better held-out error. `average_statistics` is the number of
     training batches over which norm statistics are recomputed at the end (0: running statistics are kept). `memory`
     says whether layers are computed twice so that a step fits (`nn/memory.py`); the weights are bitwise the same.
+    `fast` says whether steps are compiled (`train/fast.py`), which rounds a little differently.
 
     For weights that were trained before: `head_first` is the fraction of the run in which the head alone learns,
     `frozen` names parts that never do (norm statistics of what is frozen stay too); with `layer_decay` each part learns
@@ -51,6 +53,7 @@ class TrainConfig(Record):
     patience: Positive | None = None
     precision: Choice = "auto"
     memory: MemoryChoice = "auto"
+    fast: FastChoice = "auto"
     average_statistics: Annotated[int, Field(ge=0)] = 0
     head_first: Annotated[float, Field(ge=0, lt=1)] = 0.0
     frozen: tuple[str, ...] = ()
@@ -124,8 +127,11 @@ def train(
     num_images: int,
     precision: Precision,
     seed: int,
+    forward: Forward | None = None,
 ) -> Iterator[Step | Epoch]:
     """Train from `state` to the end, yielding after each step and each epoch; stopping between two is always safe.
+
+    `forward` is what a training step calls in place of the network (compiled, wrapped); evaluation gets the network.
 
     All that happens from step t on is a function of the state after t steps: a state saved there and resumed gives
     the weights of the uninterrupted run.
@@ -144,7 +150,7 @@ def train(
         if config.schedule.low_rate is not None and state.progress.low:
             rate = config.schedule.low_rate
         torch.manual_seed(derive(seed, "step", step))  # dropout and the like
-        mean_loss, mistakes = _gradient(state.network, batch, loss, config.accumulate, precision)
+        mean_loss, mistakes = _gradient(forward or state.network, batch, loss, config.accumulate, precision)
         if not mean_loss.isfinite():
             state.optimiser.zero_grad()
             raise InputError(_not_finite(float(mean_loss), step, rate, state))
@@ -171,7 +177,7 @@ def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[s
 
 
 def _gradient(
-    network: nn.Module, batch: Batch, loss: Loss, accumulate: int, precision: Precision
+    network: Forward, batch: Batch, loss: Loss, accumulate: int, precision: Precision
 ) -> tuple[Tensor, Tensor]:
     parts = min(accumulate, len(batch))
     mean_loss, mistakes = torch.zeros((), device=batch.images.device), torch.zeros((), device=batch.images.device)

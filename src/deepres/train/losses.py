@@ -3,11 +3,14 @@
 from collections.abc import Callable
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from deepres.data.sample import Batch
 
-Loss = Callable[[nn.Module, Batch], tuple[Tensor, Tensor]]
+Forward = Callable[[Tensor], Tensor]
+"""images (N, C, H, W) -> logits: a network, or what stands in for it in training (compiled, wrapped)."""
+
+Loss = Callable[[Forward, Batch], tuple[Tensor, Tensor]]
 """loss(network, batch) -> (mean loss, logits)."""
 
 
@@ -17,7 +20,7 @@ def cross_entropy(label_smoothing: float = 0.0) -> Loss:
     Computed in float32 whatever the network's precision; labels are class numbers or, once mixed, distributions.
     """
 
-    def loss(network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss(network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
         logits = network(batch.images).float()
         return F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing), logits
 

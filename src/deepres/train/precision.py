@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deepres.base.errors import InputError
+from deepres.nn.hardware import multiplies_bfloat16
 
 Choice = Literal["auto", "float32", "bfloat16"]
 
@@ -46,7 +47,7 @@ def choose(choice: Choice, device: torch.device) -> Precision:
     Channels last is the layout that the convolutions of cuDNN and oneDNN are written for.
     """
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(choice)
-    return Precision(device, dtype or (torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32), True)
+    return Precision(device, dtype or (torch.bfloat16 if multiplies_bfloat16(device) else torch.float32), True)
 
 
 def find_device(name: str | None) -> torch.device:
@@ -69,10 +70,3 @@ def find_device(name: str | None) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"--device {name}: wanted cpu, cuda or cuda:N")
     return device
-
-
-def _multiplies_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    # torch has no public name for these two; both are there since 2.6
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
