@@ -192,10 +192,18 @@ def test_weights_that_do_not_fit_or_would_run_code(refused: Refused, tmp_path: P
     save_file(
         deepres.create_model("resnet20_cifar", num_classes=7, in_chans=1).state_dict(), tmp_path / "seven.safetensors"
     )
+    bare = ("train", "digits", "--output", tmp_path / "a", "--weights", tmp_path / "seven.safetensors")
+    refused(*bare, match="does not say of which network of the catalogue it is; name it with --model")
+    named = (*bare, "--model", "resnet20_cifar")
+    refused(*named, match="these tensors fit resnet20_cifar, plain20_cifar alike .* such as --variant resnet20_cifar")
     refused(
-        "train", "digits", "--output", tmp_path / "a", "--weights", tmp_path / "seven.safetensors",
+        *named,
+        "--variant",
+        "resnet20_cifar",
+        "--recipe",
+        "small",
         match="these weights know 7 classes, the network has 10",
-    )  # fmt: skip
+    )
 
     (tmp_path / "trap.pt").write_bytes(pickle.dumps(os.system))
     refused("train", "--output", tmp_path / "b", "--weights", tmp_path / "trap.pt", match="trap.pt: refused")
@@ -203,7 +211,14 @@ def test_weights_that_do_not_fit_or_would_run_code(refused: Refused, tmp_path: P
     refused(
         "train", "--output", tmp_path / "c", "--weights", tmp_path / "other.pt", match="no dictionary of tensors in it"
     )
-    refused("train", "--output", tmp_path / "d", "--weights", tmp_path / "none.pt", match="none.pt: no such file")
+    refused(
+        "train",
+        "--output",
+        tmp_path / "d",
+        "--weights",
+        tmp_path / "none.pt",
+        match="none.pt: no such file or folder, and no name of weights",
+    )
 
 
 def test_what_is_no_run_folder(refused: Refused, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ FLAGS = {
     "describe": "--batch-size --json --svg",
     "data check": "--json --set --workers",
     "data split": "--output --set",
+    "bench": "--batch-size --data --device --json --seconds",
     "doctor": "--source --verify-resume",
 }
 

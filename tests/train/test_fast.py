@@ -113,6 +113,7 @@ def test_timing_leaves_the_random_state_and_the_network_alone() -> None:
     assert net.stem.get_parameter("conv.weight").grad is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap")
 def test_the_heap_keeps_or_returns_freed_memory_as_told() -> None:
     program = (
@@ -131,7 +132,7 @@ def test_the_heap_keeps_or_returns_freed_memory_as_told() -> None:
         name: int(subprocess.check_output([sys.executable, "-c", program, name], text=True))
         for name in ("keep_freed_memory", "return_freed_memory")
     }
-    assert grown["keep_freed_memory"] < 20 * 2**20 < 180 * 2**20 < grown["return_freed_memory"]
+    assert grown["keep_freed_memory"] < 60 * 2**20 < 180 * 2**20 < grown["return_freed_memory"]
 
 
 @pytest.mark.slow
