@@ -48,7 +48,11 @@ def test_everything_is_put_back_after_an_exception(net: torch.nn.Module) -> None
     modes = [module.training for module in net.modules()]
     flags = [parameter.requires_grad for parameter in net.parameters()]
     state = torch.get_rng_state()
-    with pytest.raises(RuntimeError, match="in the middle"), left_as_found(net), changed(net, {"stem": torch.relu}):
+    with (  # noqa: PT012
+        pytest.raises(RuntimeError, match="in the middle"),
+        left_as_found(net),
+        changed(net, {"stem": torch.relu}),
+    ):
         net.train()
         net.requires_grad_(True)
         net(torch.randn(2, 3, 32, 32)).sum().backward()
