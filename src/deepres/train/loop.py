@@ -141,16 +141,19 @@ def train(
     """
     total, schedule = config.steps(num_images), config.schedule.schedule()
     drawn = batches.batches(state.progress.step, total)
+    upcoming = next(drawn, None)
     for step in range(state.progress.step, total):
         began, waited_before = perf_counter(), batches.waited_seconds
         if step in (state.progress.step, ceil(config.head_first * total)):
             freeze(state.network, _frozen(state.network, config, step / total))
-        batch = next(drawn)
+        batch = upcoming
+        assert batch is not None
         rate = schedule(step / total)
         if config.schedule.low_rate is not None and state.progress.low:
             rate = config.schedule.low_rate
         torch.manual_seed(derive(seed, "step", step))  # dropout and the like
         mean_loss, mistakes = _gradient(forward or state.network, batch, loss, config.accumulate, precision)
+        upcoming = next(drawn, None)  # before the loss is asked for, so that a GPU works meanwhile
         if not mean_loss.isfinite():
             state.optimiser.zero_grad()
             raise InputError(_not_finite(float(mean_loss), step, rate, state))
