@@ -5,13 +5,11 @@ The same input gives the same bytes. All text is escaped; figures take their col
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from deepres.base.errors import InputError
@@ -20,6 +18,7 @@ from deepres.data.decode import BadImageError
 from deepres.data.sample import Images
 from deepres.evaluate.figures import History, confusion_picture, curve, reliability, shades, thumbnail
 from deepres.evaluate.measures import ClassScore
+from deepres.evaluate.page import render
 from deepres.evaluate.run import Result, WrongImage, interval_text, percent, printable
 
 MOST_CLASSES_WITH_NUMBERS = 20
@@ -66,11 +65,11 @@ def write_report(
     Raises:
         InputError: `images` is another set than the one that was measured; the place cannot be written.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(percent=percent, value=_value)
-    template = environment.from_string(files("deepres.evaluate").joinpath("report.html.jinja").read_text("utf-8"))
     facts, groups = _facts(run or {})
-    page = template.render(
+    page = render(
+        "deepres.evaluate",
+        "report.html.jinja",
+        {"percent": percent, "value": _value},
         title=title,
         result=result,
         interval=interval_text(result) if result else "",

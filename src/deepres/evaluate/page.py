@@ -1,0 +1,27 @@
+"""A template and its facts -> one HTML page that needs nothing else; all pages share one frame and one style."""
+
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+FRAME = "page.html.jinja"
+
+
+def render(package: str, template: str, filters: Mapping[str, Callable[..., Any]], **facts: Any) -> str:
+    """The page of a package's template, which extends the frame; all text is escaped, a fact left out is an error."""
+
+    def source(name: str) -> str:
+        home = "deepres.evaluate" if name == FRAME else package
+        return files(home).joinpath(name).read_text("utf-8")
+
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(source),
+    )
+    environment.filters.update(filters)
+    return environment.get_template(template).render(facts)
