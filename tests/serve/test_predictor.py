@@ -65,3 +65,15 @@ def test_names_that_do_not_fit_the_network_are_refused(run: Path) -> None:
     config.write_text(config.read_text().replace('"ant",', ""))
     with pytest.raises(InputError, match="3 logits for 2 class names; train it again"):
         Predictor.load(run, CPU)
+
+
+def test_a_hurried_predictor_answers_the_same_but_for_rounding(run: Path, images: ArrayImages) -> None:
+    predictor = Predictor.load(run, CPU)
+    prepared = torch.stack([predictor.prepare(image) for image in images.pixels])
+    plain = predictor.probabilities(prepared)
+    exact = predictor.hurried(6, precision="float32").probabilities(prepared)
+    torch.testing.assert_close(exact, plain, rtol=0, atol=1e-5)
+    rounded = predictor.hurried(6, precision="bfloat16").probabilities(prepared)
+    torch.testing.assert_close(rounded, plain, rtol=0, atol=0.05)
+    assert not torch.equal(rounded, plain)
+    assert torch.equal(predictor.probabilities(prepared), plain)

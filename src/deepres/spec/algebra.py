@@ -5,9 +5,8 @@ what a sequence of worths is, what a join of worths is. The fold carries shapes 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from math import prod
-from typing import Annotated, Any, Literal, Protocol, TypeVar, Union
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar, Union
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
@@ -109,8 +108,7 @@ def _checked(node: N) -> N:
     return node
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(NamedTuple):
     """Where a node stands: its dotted name and the shapes that enter and leave it."""
 
     name: str
@@ -134,37 +132,57 @@ class Reading(Protocol[T]):
         """The worth of what comes first, parts side by side, joined, then activated."""
 
 
-def fold(node: Node, given: Shape, reading: Reading[T], name: str = "") -> T:
+def fold(node: Node, given: Shape, reading: Reading[T], name: str = "", *, named: bool = True) -> T:
     """Read `node` bottom up, `given` being the shape that enters it.
+
+    A reading that asks nothing of names (`named` false) is told once of an object that stands in several places.
 
     Raises:
         InputError: shapes do not fit; the message has the dotted name, both shapes and the remedy.
     """
-    return _fold(node, given, reading, name)[1]
+    return _fold(node, given, reading, name, None if named else {})[1]
 
 
 def shape(node: Node, given: Shape, name: str = "") -> Shape:
     """The shape that leaves `node`."""
-    return _fold(node, given, _Nothing(), name)[0]
+    return _fold(node, given, _Nothing(), name, {})[0]
 
 
-def _fold(node: Node, given: Shape, reading: Reading[T], name: str) -> tuple[Shape, T]:
+_Seen = dict[tuple[int, Shape], tuple[Shape, T]]  # by the object and what enters it
+
+
+def _fold(node: Node, given: Shape, reading: Reading[T], name: str, seen: _Seen[T] | None) -> tuple[Shape, T]:
+    if seen is None:
+        return _read(node, given, reading, name, seen)
+    place = id(node), given
+    if place not in seen:
+        seen[place] = _read(node, given, reading, name, seen)
+    return seen[place]
+
+
+def _read(node: Node, given: Shape, reading: Reading[T], name: str, seen: _Seen[T] | None) -> tuple[Shape, T]:
     match node:
         case Sequence():
             worths, flowing = {}, given
             for part, child in node.parts:
-                flowing, worths[part] = _fold(child, flowing, reading, dotted(name, part))
+                flowing, worths[part] = _fold(child, flowing, reading, dotted(name, part), seen)
             return flowing, reading.sequence(Site(name, given, flowing), worths)
         case Parallel():
-            entering, pre = _fold(node.pre, given, reading, dotted(name, "pre"))
+            entering, pre = _fold(node.pre, given, reading, dotted(name, "pre"), seen)
             shapes, worths = {}, {}
             for part, child in node.parts:
-                shapes[part], worths[part] = _fold(child, entering, reading, dotted(name, part))
-            joined = _named(name, lambda: node.joined(given, shapes))
-            gives, act = _fold(node.act, joined, reading, dotted(name, "act"))
+                shapes[part], worths[part] = _fold(child, entering, reading, dotted(name, part), seen)
+            try:
+                joined = node.joined(given, shapes)
+            except ShapeError as cause:
+                raise _located(name, cause) from cause
+            gives, act = _fold(node.act, joined, reading, dotted(name, "act"), seen)
             return gives, reading.parallel(Site(name, given, gives), node, pre, worths, act)
         case _:
-            gives = _named(name, lambda: node.output(given))
+            try:
+                gives = node.output(given)
+            except ShapeError as cause:
+                raise _located(name, cause) from cause
             return gives, reading.atom(Site(name, given, gives), node)
 
 
@@ -222,12 +240,8 @@ class _Nothing:
         return None
 
 
-def _named(name: str, shape_of: Any) -> Shape:
-    try:
-        result: Shape = shape_of()
-    except ShapeError as cause:
-        raise InputError(f"{name or 'network'}: {cause}") from cause
-    return result
+def _located(name: str, cause: ShapeError) -> InputError:
+    return InputError(f"{name or 'network'}: {cause}")
 
 
 Sequence.model_rebuild()

@@ -45,7 +45,7 @@ class Cost:
 
 def cost(network: Network) -> Cost:
     """The network's cost at its own input size."""
-    return fold(network.tree, network.input, _CostReading())
+    return fold(network.tree, network.input, _CostReading(), named=False)
 
 
 def cost_of(node: Node, given: tuple[int, ...]) -> Cost:

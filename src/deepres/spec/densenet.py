@@ -52,9 +52,9 @@ class DenseNetConfig(Record):
     def network(self) -> Network:
         """The description: stem, stage1, transition1, stage2, …, final, head."""
         body: dict[str, Node] = {"stem": _stem(self)}
-        channels = self.stem_width
+        channels, layer = self.stem_width, _layer(self)
         for number, depth in enumerate(self.depths, start=1):
-            body[f"stage{number}"] = Sequence(parts={f"unit{n}": _layer(self) for n in range(1, depth + 1)})
+            body[f"stage{number}"] = Sequence(parts={f"unit{n}": layer for n in range(1, depth + 1)})
             channels += depth * self.growth
             if number < len(self.depths):
                 channels = int(self.compression * channels)

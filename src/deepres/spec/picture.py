@@ -26,7 +26,6 @@ from deepres.spec.atoms import (
 from deepres.spec.cost import Cost, cost_of
 from deepres.spec.network import Network
 
-
 CONCATENATED = "concatenated"
 
 

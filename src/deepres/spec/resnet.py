@@ -120,25 +120,30 @@ def _stage(config: ResNetConfig, given: int, width: int, depth: int, stride: int
     style = config.style
     channels = config.expansion * width if config.unit == "bottleneck" else width
     units: dict[str, Node] = {}
+    made: dict[tuple[object, ...], Node] = {}  # equal units are one object, which saves time and changes nothing
     for number in range(1, depth + 1):
         step = stride if number == 1 else 1
         very_first = done == 0 and number == 1
-        changes = given != channels or step != 1
-        by_stem = very_first and config.stem_norm and style.pre_activated
-        shared = style.before() if style.pre_activated and (changes or very_first) and not by_stem else None
-        units[f"unit{number}"] = residual(
-            branch(
-                _convs(config, width, channels, step),
+        drop_path = _drop_path(config, done + number)
+        kind = (given, step, very_first, drop_path)
+        if kind not in made:
+            changes = given != channels or step != 1
+            by_stem = very_first and config.stem_norm and style.pre_activated
+            shared = style.before() if style.pre_activated and (changes or very_first) and not by_stem else None
+            made[kind] = residual(
+                branch(
+                    _convs(config, width, channels, step),
+                    style,
+                    activated=by_stem or shared is not None,
+                    drop_path=drop_path,
+                ),
+                shortcut(config.shortcut, given, channels, step, style),
                 style,
-                activated=by_stem or shared is not None,
-                drop_path=_drop_path(config, done + number),
-            ),
-            shortcut(config.shortcut, given, channels, step, style),
-            style,
-            channels=channels,
-            stride=step,
-            shared=shared,
-        )
+                channels=channels,
+                stride=step,
+                shared=shared,
+            )
+        units[f"unit{number}"] = made[kind]
         given = channels
     return Sequence(parts=units), channels
 

@@ -1,5 +1,6 @@
 """Residual units, y = act(shortcut(x) + branch(x)): every order of activation and every shortcut of both papers."""
 
+from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -29,6 +30,16 @@ Order = Literal["original", "bn_after_add", "relu_before_add", "relu_pre", "pre"
 pre-activation, (e) full pre-activation."""
 
 _PRE = ("relu_pre", "pre")
+
+
+@cache  # equal atoms are one object: large networks are made and read in half the time
+def _norm(method: Literal["batch", "group", "frozen"], groups: int) -> Norm:
+    return Norm(method=method, groups=groups)
+
+
+@cache
+def _activation(function: Literal["relu", "silu", "gelu", "elu", "leaky_relu"]) -> Activation:
+    return Activation(function=function)
 
 
 class Mixing(Record):
@@ -76,11 +87,11 @@ class Style(Record):
 
     def norm_atom(self) -> Norm:
         """A norm of this network."""
-        return Norm(method=self.norm, groups=self.norm_groups)
+        return _norm(self.norm, self.norm_groups)
 
     def act_atom(self) -> Activation:
         """An activation of this network."""
-        return Activation(function=self.activation)
+        return _activation(self.activation)
 
     def before(self) -> Sequence | None:
         """What stands before the first weights of a pre-activated unit, and after the last unit."""
@@ -90,11 +101,13 @@ class Style(Record):
         return Sequence(parts={**norm, "act": self.act_atom()})
 
 
+@cache
 def conv3x3(channels: int, stride: int = 1, groups: int = 1) -> Conv:
     """A 3x3 convolution that keeps the size at stride 1."""
     return Conv(channels=channels, kernel=3, stride=stride, padding=1, groups=groups)
 
 
+@cache
 def conv1x1(channels: int, stride: int = 1, bias: bool = False) -> Conv:
     """A 1x1 convolution."""
     return Conv(channels=channels, kernel=1, stride=stride, bias=bias)
@@ -147,6 +160,7 @@ def branch(convs: list[Conv], style: Style, *, activated: bool, drop_path: DropP
     return Sequence(parts=parts)
 
 
+@cache
 def squeeze_excitation(channels: int, hidden: int) -> Parallel:
     """y = x sigmoid(W2 relu(W1 mean(x) + b1) + b2), channel by channel (Hu et al. 2018, eq. 2-4)."""
     gate: dict[str, Node] = {

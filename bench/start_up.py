@@ -1,0 +1,73 @@
+"""Seconds until a command answers: `python bench/start_up.py [--rounds 11] [--output FILE]`.
+
+Whole processes, in turn, wall seconds. "Warm" means that the files lie in the system's cache and byte code is written;
+"cold" that there is no byte code (an empty folder is its cache), files still being in the system's cache, which a
+program without special rights cannot empty. The bar is 0.4 s for what needs no torch.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import protocol
+import torch
+
+OURS = {
+    "deepres --help": ["-m", "deepres", "--help"],
+    "deepres models": ["-m", "deepres", "models"],
+    "deepres describe resnet50": ["-m", "deepres", "describe", "resnet50"],
+    "import deepres": ["-c", "import deepres"],
+}
+PEERS = {
+    "python alone": ["-c", "pass"],
+    "import torch": ["-c", "import torch"],
+    "import torchvision": ["-c", "import torchvision"],
+    "import timm": ["-c", "import timm"],
+}
+BAR_SECONDS = 0.4
+
+
+def contenders(peers: bool) -> dict[str, list[str]]:
+    """Name -> command; a peer that is not installed is left out, aloud."""
+    found = {name: [sys.executable, *arguments] for name, arguments in OURS.items()}
+    for name, arguments in (PEERS if peers else {}).items():
+        if subprocess.run([sys.executable, *arguments], capture_output=True, check=False).returncode:
+            print(f"{name}: not installed, left out")
+        else:
+            found[name] = [sys.executable, *arguments]
+    return found
+
+
+def main() -> None:
+    """Measure warm and cold, print, write; the exit code is 1 where one of ours is above the bar."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--ours", action="store_true", help="without the peers")
+    parser.add_argument("--output", type=Path)
+    given = parser.parse_args()
+    commands = contenders(not given.ours)
+    facts = protocol.claim("seconds until a command answers", torch.device("cpu"), given.rounds, bar=BAR_SECONDS)
+    warm = protocol.commands(commands, given.rounds)
+    cold: dict[str, list[float]] = {name: [] for name in OURS}
+    for _ in range(given.rounds):
+        for name in OURS:
+            with tempfile.TemporaryDirectory() as empty:
+                fresh = [commands[name][0], "-X", f"pycache_prefix={empty}", *commands[name][1:]]
+                cold[name] += protocol.commands({name: fresh}, 1, warm_up=0)[name]
+    facts["rows"] = [{"command": name, "warm_seconds": protocol.spread(warm[name])} for name in commands]
+    for row in facts["rows"]:
+        if row["command"] in cold:
+            row["cold_seconds"] = protocol.spread(cold[row["command"]])
+        told = "  cold {median:.2f}".format(**row["cold_seconds"]) if "cold_seconds" in row else ""
+        print("{:28}warm {median:.2f} ({min:.2f}-{max:.2f}) s".format(row["command"], **row["warm_seconds"]) + told)
+    protocol.write(facts, given.output)
+    slow = [name for name in OURS if median(warm[name]) > BAR_SECONDS]
+    if slow:
+        sys.exit(f"above {BAR_SECONDS} s: {', '.join(slow)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""`deepres bench RUN|MODEL`: how fast this machine trains and answers with it, and what limits it."""
+
+import click
+
+
+@click.command("bench")
+@click.argument("target", metavar="RUN|MODEL")
+@click.option("--data", "source", metavar="SOURCE", help="Images whose reading is measured too; a run has its own.")
+@click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
+@click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step; by default the run's.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="To measure for.")
+@click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
+def command(
+    target: str, source: str | None, device: str | None, batch_size: int | None, seconds: float, as_json: bool
+) -> None:
+    """Measure training steps, inference and the reading of images with RUN's network or MODEL, and say what limits."""
+    from deepres.recipes.bench import bench, table
+    from deepres.train.precision import find_device
+
+    found = bench(
+        target,
+        source=source,
+        device=find_device(device),
+        batch_size=batch_size,
+        seconds=seconds,
+        tell=lambda what: click.echo(f"measuring {what} …", err=True),
+    )
+    click.echo(found.to_json() if as_json else table(found), nl=not as_json)

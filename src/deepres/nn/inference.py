@@ -1,0 +1,235 @@
+"""A network made ready to answer: norms folded into convolutions, the layout and precision of the hardware, compiled.
+
+Folding is an edit of the description, hence exact in what it may touch: the weights are carried over by name.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from deepres.base.errors import InputError
+from deepres.nn.build import ResidualNetwork, build
+from deepres.nn.hardware import multiplies_bfloat16
+from deepres.nn.init import initialise
+from deepres.spec.algebra import Parallel, Sequence, at, children, dotted, substitute
+from deepres.spec.atoms import Atom, Conv, Dropout, DropPath, Identity, Norm
+from deepres.spec.network import Network
+
+COMPILE_SECONDS = 30.0
+"""What compiling is taken to cost where nobody has measured it; ours: 7 to 25 s for a ResNet-50 on two CPU threads."""
+
+SPEED_UP = 1.2
+"""What compiling is taken to bring over the folded network; ours, see `bench/inference.py`."""
+
+Compiled = Literal["auto", "yes", "no"]
+InferencePrecision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """y = norm(conv(x)), or with `norm_first` y = conv(norm(x)), as one convolution; both by their dotted names."""
+
+    conv: str
+    norm: str
+    norm_first: bool = False
+
+
+def folds(description: Network) -> tuple[Fold, ...]:
+    """Every norm with fixed statistics that a neighbouring convolution can take up without changing the function.
+
+    A norm behind a convolution always can, past what does nothing in evaluation (dropout). One before it can where the
+    convolution pads nothing: the zeros at the border would have to be the norm's image of zero. Nothing is folded over
+    an activation, a join, or a place that more than one part reads.
+    """
+    found: list[Fold] = []
+    for line in _lines(description.tree):
+        for (name, atom), (following, after) in pairwise(line):
+            taken = bool(found) and found[-1].norm == name
+            if isinstance(atom, Conv) and _is_fixed(after):
+                found.append(Fold(name, following))
+            elif _is_fixed(atom) and not taken and isinstance(after, Conv) and not after.padding:
+                found.append(Fold(following, name, norm_first=True))
+    return tuple(found)
+
+
+@torch.no_grad()
+def folded(network: ResidualNetwork) -> ResidualNetwork:
+    """A copy in evaluation mode; convolutions have taken up the norms beside them: w' = s w, b' = beta + s (b - mean).
+
+    s = gamma / sqrt(var + eps); computed in float64, stored in the network's own precision. The names of all other
+    parts stay; where a norm was stands an identity. Logits agree to rounding.
+    """
+    found = folds(network.description)
+    tree = network.description.tree
+    state = {name: tensor.detach() for name, tensor in network.state_dict().items()}
+    for fold in found:
+        _absorb(state, fold, at(tree, fold.conv), at(tree, fold.norm))
+    changed: Sequence = tree
+    for fold in found:
+        conv = at(changed, fold.conv)
+        assert isinstance(conv, Conv)
+        changed = substitute(changed, fold.conv, conv.replace(bias=True))  # type: ignore[assignment]
+        changed = substitute(changed, fold.norm, Identity())  # type: ignore[assignment]
+    *body, (_, head) = changed.parts
+    copy = build(network.description.replace(body=tuple(body), head=head))
+    initialise(copy, 0)  # gives buffers that are not stored, such as a blur's filter, their values
+    first = next(iter(network.parameters()), torch.zeros(()))
+    copy = copy.to(first.device, first.dtype)
+    copy.load_state_dict(state)
+    return copy.eval()
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Images (N, C, H, W) float32 -> logits (N, classes) float32, without gradients; the network itself is `network`.
+
+    Compiled, every batch is of the size of the first one: shorter ones are filled up, longer ones cut.
+    """
+
+    network: ResidualNetwork
+    device: torch.device
+    dtype: torch.dtype
+    compiled: bool
+    _forward: nn.Module
+    _sizes: list[int]
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        images = images.to(self.device, self.dtype, memory_format=torch.channels_last)
+        if not self.compiled:
+            return self._answer(images)
+        size = self._sizes[0] if self._sizes else len(images)
+        self._sizes[:] = [size]
+        parts = []
+        for part in torch.split(images, size):
+            missing = images.new_zeros(size - len(part), *images.shape[1:])
+            full = torch.cat([part, missing]).contiguous(memory_format=torch.channels_last) if len(missing) else part
+            parts.append(self._answer(full)[: len(part)].clone())
+        return torch.cat(parts)
+
+    def _answer(self, images: Tensor) -> Tensor:
+        if not self.compiled:
+            plain: Tensor = self._forward(images)
+            return plain
+        from torch._inductor import config  # slow to import, and of use here only
+
+        try:
+            with config.patch(freezing=True):  # while it is traced: as an option of the compiler it comes too late
+                logits: Tensor = self._forward(images)
+        except Exception as cause:
+            if "InvalidCxxCompiler" in f"{type(cause).__name__} {cause}":
+                raise InputError("compiled=yes: no C++ compiler found; install g++, or leave compiling out") from cause
+            raise
+        return logits
+
+    def __str__(self) -> str:
+        how = "compiled" if self.compiled else "not compiled"
+        return f"{str(self.dtype).removeprefix('torch.')}, channels last, norms folded, {how}, on {self.device}"
+
+
+def for_inference(
+    network: ResidualNetwork,
+    device: torch.device | str,
+    *,
+    precision: InferencePrecision = "auto",
+    compiled: Compiled = "auto",
+    images: int = 0,
+    seconds_per_image: float = 0.0,
+) -> Inference:
+    """The network as fast as the device answers with it; `network` itself stays as it is.
+
+    Norms are folded, maps are channels last, weights and maps are bfloat16 where the device multiplies it in hardware
+    ("auto"); the classifier is float32 always. `compiled` "auto" compiles (inductor, weights frozen and prepacked)
+    where `compiling_pays` for so many `images` at so many `seconds_per_image`. Compiling happens at the first call.
+    """
+    device = torch.device(device)
+    wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(precision)
+    dtype = wanted or (torch.bfloat16 if multiplies_bfloat16(device) else torch.float32)
+    ready = folded(network).to(device).to(memory_format=torch.channels_last)
+    forward: nn.Module = _Answering(ready, dtype)
+    compiles = compiled == "yes" or (compiled == "auto" and compiling_pays(images, seconds_per_image))
+    if compiles:
+        options = {"triton.cudagraphs": True} if device.type == "cuda" else None
+        forward = torch.compile(forward, dynamic=False, options=options)  # type: ignore[assignment, arg-type]
+    return Inference(ready, device, dtype, compiles, forward, [])
+
+
+def compiling_pays(
+    images: int, seconds_per_image: float, speed_up: float = SPEED_UP, compile_seconds: float = COMPILE_SECONDS
+) -> bool:
+    """Whether n images at t seconds each gain more than compiling takes: n t (1 - 1 / speed_up) > compile_seconds."""
+    return images * seconds_per_image * (1 - 1 / speed_up) > compile_seconds
+
+
+class _Answering(nn.Module):
+    """Body and head in `dtype`, the classifier in float32: its sums decide between near classes."""
+
+    def __init__(self, network: ResidualNetwork, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = network.to(dtype)
+        head = dict(network.head.named_children())
+        self.classifier = head["fc"].float() if "fc" in head else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) in `dtype` -> logits, or pooled features, float32."""
+        features = self.network.forward_features(x)
+        logits: Tensor = self.classifier(self.network.forward_head(features, pre_logits=True).float())
+        return logits
+
+
+def _is_fixed(atom: Atom) -> bool:
+    return isinstance(atom, Norm) and atom.method != "group"
+
+
+def _lines(tree: Sequence) -> list[list[tuple[str, Atom]]]:
+    """Atoms that follow each other with nothing between and no other reader, without those that do nothing."""
+    lines: list[list[tuple[str, Atom]]] = [[]]
+    for name, node in _walk(tree, ""):
+        if node is None:
+            lines.append([])
+        elif not isinstance(node, Identity | Dropout) and not (isinstance(node, DropPath) and node.per == "sample"):
+            lines[-1].append((name, node))
+    return lines
+
+
+def _walk(node: "Atom | Sequence | Parallel", name: str) -> Iterator[tuple[str, Atom | None]]:
+    """Every atom by name; None where a line ends: around each part of a parallel."""
+    if not isinstance(node, Sequence | Parallel):
+        yield name, node
+        return
+    for part, child in children(node):
+        if isinstance(node, Parallel) and part != "pre":
+            yield name, None
+        yield from _walk(child, dotted(name, part))
+
+
+def _absorb(state: dict[str, Tensor], fold: Fold, conv: object, norm: object) -> None:
+    """Put the norm into the convolution's weight and bias, and take its own tensors out of `state`."""
+    assert isinstance(conv, Conv)
+    assert isinstance(norm, Norm)
+    kept = state[f"{fold.conv}.weight"]
+    weight = kept.double()
+    own = {key: state.pop(f"{fold.norm}.{key}", None) for key in ("weight", "bias", "running_mean", "running_var")}
+    state.pop(f"{fold.norm}.num_batches_tracked", None)
+    mean, variance = own["running_mean"], own["running_var"]
+    assert mean is not None
+    assert variance is not None
+    factor = (variance.double() + norm.eps).rsqrt()
+    factor = factor if own["weight"] is None else factor * own["weight"].double()
+    shift = -mean.double() * factor
+    shift = shift if own["bias"] is None else shift + own["bias"].double()
+    bias = state.get(f"{fold.conv}.bias", kept.new_zeros(len(kept))).double()
+    if fold.norm_first:
+        groups, inner = conv.groups, weight.shape[1]
+        per_output = len(weight) // groups
+        factor_OI = factor.view(groups, 1, inner).expand(-1, per_output, -1).reshape(len(weight), inner, 1, 1)
+        shift_OI = shift.view(groups, 1, inner).expand(-1, per_output, -1).reshape(len(weight), inner, 1, 1)
+        bias = bias + (weight * shift_OI).sum((1, 2, 3))
+        weight = weight * factor_OI
+    else:
+        bias, weight = bias * factor + shift, weight * factor.view(-1, 1, 1, 1)
+    state[f"{fold.conv}.weight"], state[f"{fold.conv}.bias"] = weight.to(kept.dtype), bias.to(kept.dtype)

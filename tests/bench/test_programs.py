@@ -1,0 +1,33 @@
+import importlib
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+PROGRAMS = {
+    "inference": "--model resnet20_cifar --size 32 --rounds 1 --batch-sizes 2 --threads 1 --tiny",
+    "gpu": "cifar --device cpu --tiny --rounds 1 --steps 1",
+    "start_up": "--rounds 1 --ours",
+    "training_step": "cifar --tiny --rounds 1 --steps 1 --warm-up 1 --images 300 --workers --threads 1",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.filterwarnings("ignore")  # those of peers
+def test_each_program_writes_its_evidence(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "facts.json"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", [f"bench/{name}.py", *PROGRAMS[name].split(), "--output", str(output)])
+    threads = torch.get_num_threads()
+    try:
+        with suppress(SystemExit):  # start_up's where a busy machine is above its bar
+            importlib.import_module(name).main()
+    finally:
+        torch.set_num_threads(threads)
+    facts = json.loads(output.read_text())
+    assert facts["rows"]
+    assert {"claim", "command", "hardware", "versions", "n"} <= facts.keys()
