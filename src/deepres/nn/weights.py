@@ -45,7 +45,7 @@ def save_network(
     theirs = known_as(description)
     tensors = dict(network.state_dict())
     named = tensors if theirs is None else to_foreign(tensors, description, "timm")
-    write_atomic(folder / WEIGHTS, save(_plain(named), metadata=_metadata(description)))
+    write_atomic(folder / WEIGHTS, _in_order(save(_plain(named), metadata=_metadata(description))))
     config = {
         "architecture": theirs or description.name,
         "num_classes": network.num_classes,
@@ -173,6 +173,16 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _metadata(description: Network) -> dict[str, str]:
     return {"format": "pt", "deepres": description.model_dump_json()}
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its metadata sorted: safetensors writes them in an order of chance, which changes the digest."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def _timm_cfg(preprocessing: Preprocessing, description: Network, classes: tuple[str, ...]) -> dict[str, Any]:
