@@ -238,3 +238,31 @@ def test_the_recipes_load(files: FileImages, recipe: tuple[Augmentation, Prepara
     for batch in islice(loader(files, *recipe).batches(0, 9), 2):
         assert batch.images.shape == (4, recipe[1].channels, 8, 8)
         assert bool(batch.images.isfinite().all())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("crop", ["random_resized", "short_side"])
+def test_scaled_decoding_reaches_any_step_too(files: FileImages, workers: int, crop: str) -> None:
+    augmentation = Augmentation(crop=crop, scale=(9, 12), flip=0.5, jitter=0.2, auto="trivial")  # type: ignore[arg-type]
+    whole = list(loader(files, augmentation, FIT, decode="scaled").batches(0, 7))
+    assert_equal(list(loader(files, augmentation, FIT, decode="scaled", workers=workers).batches(4, 7)), whole[4:])
+    assert not torch.equal(whole[0].images, next(loader(files, augmentation, FIT).batches(0, 1)).images)
+
+
+def test_decoding_is_about_crops_of_the_images_own_size_only(files: FileImages) -> None:
+    for augmentation in (Augmentation(), Augmentation(crop="pad"), Augmentation(auto="trivial")):
+        full, scaled = (list(loader(files, augmentation, FIT, decode=d).batches(0, 2)) for d in ("full", "scaled"))
+        assert_equal(full, scaled)
+    grey = FIT.replace(channels=1)
+    (batch,) = loader(files, Augmentation(crop="random_resized"), grey, decode="scaled").batches(0, 1)
+    assert batch.images.shape == (4, 1, 8, 8)
+
+
+def test_a_bad_image_is_named_or_left_out_by_scaled_decoding_too(files: FileImages) -> None:
+    spoil(files, 7)
+    augmentation = Augmentation(crop="random_resized")
+    with pytest.raises(BadImageError, match=r"07\.png.*--set data\.on_bad_image=skip leaves such images out"):
+        list(loader(files, augmentation, FIT, decode="scaled").batches(0, 6))
+    skipping = loader(files, augmentation, FIT, decode="scaled", on_bad_image="skip")
+    assert 7 not in torch.cat([batch.indices for batch in skipping.batches(0, 6)])
+    assert list(skipping.skipped) == [str(files.paths[7])]

@@ -142,7 +142,9 @@ def test_missing_path_gets_the_nearest(pets: Path) -> None:
 
 def test_another_kind_of_file(tmp_path: Path) -> None:
     (tmp_path / "set.zip").touch()
-    with pytest.raises(InputError, match=r"set\.zip: a file of suffix '\.zip'; wanted a folder, a \.csv or a \.npz"):
+    with pytest.raises(
+        InputError, match=r"set\.zip: a file of suffix '\.zip'; wanted a folder, a \.csv, a \.npz or a \.tar"
+    ):
         open_source(DataConfig(source=str(tmp_path / "set.zip")))
 
 

@@ -1,4 +1,4 @@
-"""`deepres data check|split SOURCE`: look at images before training on them."""
+"""`deepres data check|split|pack SOURCE`: look at images before training on them, and make them fast to read."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import click
 
 @click.group("data")
 def command() -> None:
-    """Check images, or write down how they are split."""
+    """Check images, write down how they are split, or pack them into few large files."""
 
 
 @command.command("check")
@@ -40,3 +40,45 @@ def split_command(source: str, output: Path, edits: tuple[str, ...]) -> None:
     write_split(opened, output)
     counts = ", ".join(f"{len(images):,} {part}" for part, images in opened.parts().items())
     click.echo(f"{output}: {counts}, {len(opened.classes)} classes; train on it with: deepres train {output}")
+
+
+@command.command("pack")
+@click.argument("source")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--format", "kept", type=click.Choice(["raw", "jpeg"]), default="raw", show_default=True, help="Of pixels."
+)
+@click.option("--size", default=288, show_default=True, type=click.IntRange(16), help="Short side in px, at most.")
+@click.option("--quality", default=90, show_default=True, type=click.IntRange(1, 100), help="Of JPEG.")
+@click.option("--workers", "-j", default=0, type=click.IntRange(0), help="Threads that read the files.")
+@click.option("--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Such as on_bad_image=skip.")
+def pack_command(
+    source: str, out: Path, kept: str, size: int, quality: int, workers: int, edits: tuple[str, ...]
+) -> None:
+    """Write the images of SOURCE, made small, into few large files in the new folder OUT: a source that reads fast.
+
+    \b
+    raw    about 3 bytes a pixel (288 px: 320 kB an image): nothing is left to decode
+    jpeg   a tenth of that (--quality), decoded at each use
+    """
+    from deepres.base.records import edit
+    from deepres.cli.progress import Count
+    from deepres.data.pack import pack
+    from deepres.data.sources import DataConfig, find
+
+    config = edit(DataConfig(source=source), edits)
+    with Count("images") as count:
+        done = pack(
+            find(config),
+            out,
+            kept="raw" if kept == "raw" else "jpeg",
+            short_side=size,
+            quality=quality,
+            workers=workers,
+            on_bad_image=config.on_bad_image,
+            on_progress=count,
+        )
+    for name, reason in done.skipped.items():
+        click.echo(f"left out: {name}: {reason}", err=True)
+    megabytes = sum(done.header.files.values()) / 1e6
+    click.echo(f"{out}: {done.images:,} images, {megabytes:,.1f} MB; train on it with: deepres train {out}")

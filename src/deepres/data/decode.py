@@ -89,16 +89,26 @@ def image_size(path: Path) -> tuple[int, int]:
 
     A PNG whose orientation stands behind its pixels is measured as it is stored.
     """
-    with _file(path) as file, _picture(file, str(path)) as image:
-        width, height = image.size
-        return (height, width) if _orientation(image) in _ON_ITS_SIDE else (width, height)
+    with _file(path) as file, opened(file, str(path)) as image:
+        return upright_size(image)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file as it is; BadImageError where it cannot be opened."""
+    with _file(path) as file:
+        return file.read()
 
 
 def read_header(path: Path) -> Header:
     """Size, format and traits of the picture in `path`; errors as in `decode`."""
-    with _file(path) as file, _picture(file, str(path)) as image:
-        turn = _orientation(image)
-        width, height = image.size[::-1] if turn in _ON_ITS_SIDE else image.size
+    return header_of(read_bytes(path), str(path))
+
+
+def header_of(content: bytes, name: str) -> Header:
+    """As `read_header`, for a file's content; `name` stands in the errors."""
+    with opened(BytesIO(content), name) as image:
+        turn = orientation(image)
+        width, height = upright_size(image)
         traits = {
             "grey": image.mode in ("1", "L", "LA", "La", "I", "F") or _is_16_bit(image),
             "cmyk": image.mode == "CMYK",
@@ -114,13 +124,24 @@ def read_header(path: Path) -> Header:
 def _decode(file: IO[bytes], name: str, channels: int, at_least: int | None) -> Tensor:
     assert channels in (1, 3)
     assert at_least is None or at_least > 0
-    with _picture(file, name) as image:
+    with opened(file, name) as image:
         if at_least is not None:
             image.draft(image.mode, (at_least, at_least))
-        image.load()
-        upright = ImageOps.exif_transpose(image) if _orientation(image, all_read=True) != 1 else image
-        pixels = np.array(_eight_bits(upright, image, name).convert("RGB" if channels == 3 else "L"))
+        pixels = np.array(finished(image, name, channels))
     return torch.from_numpy(np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1)))
+
+
+def finished(image: Image.Image, name: str, channels: int) -> Image.Image:
+    """An opened picture with its pixels read, upright, of 8 bits, in mode RGB (3 channels) or L (1)."""
+    image.load()
+    upright = ImageOps.exif_transpose(image) if orientation(image, all_read=True) != 1 else image
+    return _eight_bits(upright, image, name).convert("RGB" if channels == 3 else "L")
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) in px of an opened picture once it is turned upright."""
+    width, height = image.size
+    return (height, width) if orientation(image) in _ON_ITS_SIDE else (width, height)
 
 
 def _eight_bits(image: Image.Image, source: Image.Image, name: str) -> Image.Image:
@@ -142,8 +163,8 @@ def _is_16_bit(image: Image.Image) -> bool:
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
-def _orientation(image: Image.Image, all_read: bool = False) -> int:
-    """1 (upright) to 8; the plain `getexif` of a PNG would read all pixels to look behind them."""
+def orientation(image: Image.Image, all_read: bool = False) -> int:
+    """EXIF's number, 1 (upright) to 8; the plain `getexif` of a PNG would read all pixels to look behind them."""
     try:
         exif = image.getexif() if all_read else Image.Image.getexif(image)
         turn = exif.get(ExifTags.Base.Orientation, 1)
@@ -163,7 +184,7 @@ def _file(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _picture(file: IO[bytes], name: str) -> Iterator[Image.Image]:
+def opened(file: IO[bytes], name: str) -> Iterator[Image.Image]:
     """The opened picture, its size checked; whatever Pillow raises inside becomes one line that names the file."""
     with _quiet:
         try:

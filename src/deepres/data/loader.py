@@ -20,10 +20,11 @@ from deepres.data.batchwise import BatchStage, normalise
 from deepres.data.decode import BadImageError
 from deepres.data.mixing import mix
 from deepres.data.order import batch_at
-from deepres.data.sample import ArrayImages, Batch, Images
-from deepres.data.samplewise import SampleStage, fit
+from deepres.data.sample import ArrayImages, Batch, FileImages, Images, StoredImages
+from deepres.data.samplewise import Decode, SampleStage, fit
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Augmentation, Preparation, check_together
+from deepres.data.workers import rate_of
 
 RESIDENT_BYTES = 2**31  # sets of at most this size, as fitted to the network, are kept on the device
 NAMED_FILES = 5  # as many names stand in an error
@@ -36,7 +37,10 @@ class TrainLoader:
 
     Images in memory that need nothing done one by one lie on `device`, fitted once, and no worker is started; others
     pass through `workers` processes (0 = this one), which decode and crop. A bad image stops the run with
-    `BadImageError`, or under "skip" is left out of its batch, never replaced, and noted in `skipped`.
+    `BadImageError`, or under "skip" is left out of its batch, never replaced, and noted in `skipped`. Files are decoded
+    as `decode` says (samplewise.py); images in memory always whole.
+
+    Process `rank` of `world` gets its contiguous share of each batch of `batch_size`, bitwise as it would be within it.
 
     Raises:
         InputError: no images, or an augmentation and a preparation that do not go together.
@@ -53,8 +57,11 @@ class TrainLoader:
         seed: int,
         workers: int = 0,
         on_bad_image: OnBadImage = "stop",
+        decode: Decode = "full",
         device: torch.device | str = "cpu",
         num_classes: int | None = None,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         check_together(augmentation, preparation)
         if not len(images):
@@ -64,6 +71,11 @@ class TrainLoader:
         self._images = images
         self._augmentation = augmentation
         self._batch_size = batch_size
+        share = batch_size // world
+        self._own = torch.arange(rank * share, (rank + 1) * share)  # places within the batch
+        if (augmentation.mixup or augmentation.cutmix) and world > 1:  # the first image is mixed with the one before it
+            self._own = torch.cat([(self._own[:1] - 1) % batch_size, self._own])
+        self._alone = len(self._own) == share
         self._seed = seed
         self._workers = workers
         self._on_bad_image = on_bad_image
@@ -73,7 +85,18 @@ class TrainLoader:
         on_device = statistics.to(self._device)
         self._batch_stage = BatchStage(augmentation, preparation, on_device, seed=seed, batch_size=batch_size)
         self._resident = None if augmentation.is_per_sample else _resident(images, preparation, self._device)
-        self._read = _Reader(images, SampleStage(augmentation, preparation, seed), on_bad_image)
+        self._read = _Reader(images, SampleStage(augmentation, preparation, seed, decode), on_bad_image)
+
+    @property
+    def resident(self) -> bool:
+        """Whether the images lie on the device, so that no worker is needed."""
+        return self._resident is not None
+
+    def rate(self) -> float:
+        """Images/s that one process reads, decodes and augments here: a short measurement, which changes nothing."""
+        indices, places = self._draw(0)
+        pairs = list(zip(indices.tolist(), places.tolist(), strict=True))
+        return rate_of(lambda call: self._read[[pairs[call][0]], [pairs[call][1]]], len(pairs))
 
     def batches(self, start: int, stop: int) -> Generator[Batch, None, None]:
         """The batches of steps `start` … `stop` - 1 of the run; each call with workers starts them anew."""
@@ -81,40 +104,56 @@ class TrainLoader:
         pixels = self._from_memory(start, stop) if self._resident is not None else self._from_workers(start, stop)
         with closing(pixels):
             for step, (images, kept) in enumerate(pixels, start):
-                batch = self._finished(images, kept, step)
+                batch = self._finished(*self._preceded(images, kept, step), step)
                 self.waited_seconds += perf_counter() - asked
                 yield batch
                 asked = perf_counter()
 
     def _finished(self, pixels: Tensor, kept: Tensor, step: int) -> Batch:
-        indices = self._draw(step)[0][kept]
+        indices = self._draw(step)[0][kept]  # `kept` are places within the whole batch
         images, labels = self._batch_stage(pixels, step, kept), self._labels[indices.to(self._device)]
         alphas = self._augmentation
         if alphas.mixup or alphas.cutmix:
             images, labels = mix(
                 images, labels, self._num_classes, mixup=alphas.mixup, cutmix=alphas.cutmix, seed=self._seed, step=step
             )
-        return Batch(images, labels, indices)
+        return Batch(images, labels, indices) if self._alone else Batch(images[1:], labels[1:], indices[1:])
+
+    def _preceded(self, pixels: Tensor, kept: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """With the nearest readable image before this process' share, where that is wanted and could not be read."""
+        if self._alone or kept[0] == self._own[0]:
+            return pixels, kept
+        indices, places = self._draw(step)
+        for back in range(2, self._batch_size + 1):
+            place = (self._own[1] - back) % self._batch_size
+            answer = self._read[[int(indices[place])], [int(places[place])]]
+            if answer.pixels is not None:
+                return torch.cat([answer.pixels.to(self._device), pixels]), torch.cat([place[None], kept])
+        raise AssertionError("the share's own images can be read")
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor]:
         return batch_at(step, self._batch_size, len(self._images), self._seed)
 
+    def _draw_own(self, step: int) -> tuple[Tensor, Tensor]:
+        indices, places = self._draw(step)
+        return indices[self._own], places[self._own]
+
     def _from_memory(self, start: int, stop: int) -> "_Pixels":
         assert self._resident is not None
-        everyone = torch.arange(self._batch_size)
         for step in range(start, stop):
             indices, _ = self._draw(step)
-            yield self._resident[indices.to(self._device)], everyone
+            yield self._resident[indices[self._own].to(self._device)], self._own
 
     def _from_workers(self, start: int, stop: int) -> "_Pixels":
-        tasks = _Tasks(lambda: (self._draw(step) for step in range(start, stop)))
+        tasks = _Tasks(lambda: (self._draw_own(step) for step in range(start, stop)))
         with closing(_fetched(self._read, tasks, self._workers, self._device)) as answers:
             for step, (task, answer) in enumerate(zip(tasks, answers, strict=True), start):
                 _note(answer, self._images, self.skipped)
-                if answer.pixels is None:
+                kept = self._own[answer.kept]
+                if answer.pixels is None or (not self._alone and len(kept) == 1 and kept[0] == self._own[0]):
                     named = _named([self._images.name(index) for index in task[0]])
                     raise InputError(f"step {step}: no image of its batch can be read ({named}); mend or remove them")
-                yield answer.pixels.to(self._device, non_blocking=True), torch.tensor(answer.kept)
+                yield answer.pixels.to(self._device, non_blocking=True), kept
 
 
 def evaluation_batches(
@@ -127,18 +166,20 @@ def evaluation_batches(
     device: torch.device | str = "cpu",
     on_bad_image: OnBadImage = "stop",
     skipped: dict[str, str] | None = None,
+    rank: int = 0,
+    world: int = 1,
 ) -> Generator[Batch, None, None]:
-    """Every image once, in the set's order; the last batch is short.
+    """Every image once, in the set's order; the last batch is short. Of `world` processes each gets every world-th.
 
     Under "skip" images that cannot be read are left out and noted in `skipped` (path -> reason).
 
     Raises:
         BadImageError: an image cannot be read, under "stop".
-        InputError: none can be read, under "skip".
+        InputError: none can be read, under "skip", by a process that reads them all.
     """
     device = torch.device(device)
     on_device = statistics.to(device)
-    numbers = torch.split(torch.arange(len(images)), batch_size)
+    numbers = torch.split(torch.arange(len(images)), batch_size)[rank::world]
     if isinstance(images, ArrayImages):
         for indices in numbers:
             pixels = fit(images.pixels[indices], preparation, images.address).to(device)
@@ -155,7 +196,7 @@ def evaluation_batches(
                 num_read += len(indices)
                 pixels = answer.pixels.to(device, non_blocking=True)
                 yield Batch(normalise(pixels, preparation, on_device), images.labels[indices].to(device), indices)
-    if len(images) and not num_read:
+    if len(images) and not num_read and world == 1:
         named = _named([images.name(index) for index in range(len(images))])
         raise InputError(f"none of {len(images)} images can be read ({named}); mend or replace them")
 
@@ -204,7 +245,7 @@ class _Reader(Dataset[_Answer]):
         for position, (index, place) in enumerate(zip(*task, strict=True)):
             name = self._images.name(index)
             try:
-                image = self._stage(self._images.image(index), place, name)
+                image = self._image(index, place, name)
                 if done and image.shape != done[0].shape:
                     raise InputError(_sizes_differ(name, image, self._images.name(task[0][kept[0]]), done[0]))
             except BadImageError as error:
@@ -218,6 +259,12 @@ class _Reader(Dataset[_Answer]):
                 done.append(image)
                 kept.append(position)
         return _Answer(torch.stack(done) if done else None, kept, bad)
+
+    def _image(self, index: int, place: int, name: str) -> Tensor:
+        cutter = self._stage.cutter
+        if cutter is None or not isinstance(self._images, FileImages | StoredImages):
+            return self._stage(self._images.image(index), place, name)
+        return self._stage.after_cut(self._images.cut(index, cutter, place), place, name)
 
 
 def _fetched(read: _Reader, tasks: _Tasks, workers: int, device: torch.device) -> Generator[_Answer, None, None]:
@@ -290,3 +337,4 @@ def _unchanged(answer: Any) -> Any:
 
 def _leave_interrupts_to_parent(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the whole group by torchrun and by schedulers

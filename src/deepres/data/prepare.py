@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepres.base.records import Record
-from deepres.data.decode import BadImageError, read_header
-from deepres.data.sample import FileImages, Images
+from deepres.data.decode import BadImageError
+from deepres.data.sample import FileImages, Images, StoredImages
 from deepres.data.sources import Source
 from deepres.data.splits import Part
 
@@ -160,7 +160,7 @@ def _look_at_all(parts: Mapping[Part, Images], workers: int) -> Iterator[_Seen |
 
 def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
     try:
-        traits = read_header(images.paths[index]).traits if isinstance(images, FileImages) else ()
+        traits = images.header(index).traits if isinstance(images, FileImages | StoredImages) else ()
         pixels = images.image(index).permute(1, 2, 0).numpy()
     except BadImageError as error:
         path = images.name(index)

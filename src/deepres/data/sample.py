@@ -11,7 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from deepres.data.decode import decode
+from deepres.data.crops import Cutter
+from deepres.data.decode import Header, decode, read_bytes, read_header
 
 
 class Images(Protocol):
@@ -78,6 +79,14 @@ class FileImages:
     def image(self, index: int) -> Tensor:
         return decode(self.paths[index], self.channels)
 
+    def cut(self, index: int, cutter: Cutter, place: int) -> Tensor:
+        """What training sees of it at `place`, uint8 (C, H, W)."""
+        return cutter.of_file(read_bytes(self.paths[index]), self.name(index), place, self.channels)
+
+    def header(self, index: int) -> Header:
+        """Its size and kind."""
+        return read_header(self.paths[index])
+
     def name(self, index: int) -> str:
         return str(self.paths[index])
 
@@ -89,6 +98,63 @@ class FileImages:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+
+class Store(Protocol):
+    """Many pictures in few files, by number; `key` is what a picture was called where it came from.
+
+    A store may be sent to another process. `fingerprint` changes with what the pictures hold, as far as that is known.
+    """
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def key(self, number: int) -> str: ...
+
+    def image(self, number: int, channels: int) -> Tensor: ...
+
+    def cut(self, number: int, cutter: Cutter, place: int, channels: int) -> Tensor: ...
+
+    def header(self, number: int) -> Header: ...
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImages:
+    """Images of a store, by their `numbers` there; `channels` is 3 (RGB) or 1 (grey)."""
+
+    store: Store
+    numbers: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    channels: int = 3
+
+    def image(self, index: int) -> Tensor:
+        return self.store.image(int(self.numbers[index]), self.channels)
+
+    def cut(self, index: int, cutter: Cutter, place: int) -> Tensor:
+        """What training sees of it at `place`, uint8 (C, H, W)."""
+        return self.store.cut(int(self.numbers[index]), cutter, place, self.channels)
+
+    def header(self, index: int) -> Header:
+        """Its size and kind."""
+        return self.store.header(int(self.numbers[index]))
+
+    def key(self, index: int) -> str:
+        """What it was called where it came from."""
+        return self.store.key(int(self.numbers[index]))
+
+    def name(self, index: int) -> str:
+        return f"{self.store.address}/{self.key(index)}"
+
+    def select(self, indices: Sequence[int]) -> "StoredImages":
+        chosen = torch.as_tensor(list(indices), dtype=torch.int64)
+        return StoredImages(self.store, self.numbers[chosen], self.labels[chosen], self.classes, self.channels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """One image at a time, uint8 in and out: channels, fit to the network's size, crops from the image's own size."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +8,13 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
 from deepres.base.errors import InputError
+from deepres.data.crops import Cutter
 from deepres.data.decode import BadImageError
 from deepres.data.draws import seeded
 from deepres.data.transforms import Augmentation, Preparation
+
+Decode = Literal["scaled", "full"]
+"""full: every pixel, then torchvision's transforms. scaled: no finer than the crop needs, which is cut at once."""
 
 BAR_VALUE = 128  # the grey of the bars of fit "pad"
 MOST_PIXELS = 2**26  # of a resized image before its crop; a 1 x 2000 strip at short side 256 has 2**27
@@ -73,15 +77,24 @@ class SampleStage:
     """uint8 image -> uint8 image of the network's size, drawn by the seed and the place in the stream only.
 
     Library transforms draw from torch's global generator; it is set for each sample and put back afterwards.
+    With decode "scaled", crops of the image's own size are made by `cutter` from what lies on disk and go through
+    `after_cut`; without a cutter (nothing to cut, or a resize without antialiasing) images are decoded whole.
     """
 
-    def __init__(self, augmentation: Augmentation, preparation: Preparation, seed: int) -> None:
+    def __init__(
+        self, augmentation: Augmentation, preparation: Preparation, seed: int, decode: Decode = "full"
+    ) -> None:
+        self.cutter: Cutter | None = None
+        if decode == "scaled" and augmentation.sees_own_size and preparation.antialias:
+            assert preparation.size is not None
+            self.cutter = Cutter(augmentation, preparation.size, preparation.interpolation, seed)
+        self._changes = v2.Compose([*changes, nn.Identity()]) if (changes := _changes(augmentation)) else None
         self._preparation = preparation
         self._seed = seed
         self._short_sides = augmentation.scale if augmentation.crop == "short_side" else None
         self._fits_first = not augmentation.sees_own_size
         self._draws = augmentation.is_per_sample
-        self._transform = v2.Compose([*_transforms(augmentation, preparation), nn.Identity()])
+        self._transform = v2.Compose([*_crops(augmentation, preparation), *_changes(augmentation), nn.Identity()])
 
     def __call__(self, image: Tensor, place: int, name: str) -> Tensor:
         if self._fits_first:
@@ -97,8 +110,17 @@ class SampleStage:
             augmented: Tensor = self._transform(image)
         return augmented
 
+    def after_cut(self, image: Tensor, place: int, name: str) -> Tensor:
+        """What is left to do with an image that `cutter` made: channels, jitter, automatic augmentation."""
+        image = with_channels(image, self._preparation.channels, name)
+        if self._changes is None:
+            return image
+        with seeded(self._seed, "augment", place):
+            changed: Tensor = self._changes(image)
+        return changed
 
-def _transforms(augmentation: Augmentation, preparation: Preparation) -> list[nn.Module]:
+
+def _crops(augmentation: Augmentation, preparation: Preparation) -> list[nn.Module]:
     interpolation, antialias = _interpolation(preparation), preparation.antialias
     stages: list[nn.Module] = []
     if augmentation.crop == "short_side":
@@ -108,6 +130,11 @@ def _transforms(augmentation: Augmentation, preparation: Preparation) -> list[nn
         stages.append(v2.RandomResizedCrop(preparation.size, area, ratio, interpolation, antialias))
     if augmentation.sees_own_size and augmentation.flip:
         stages.append(v2.RandomHorizontalFlip(augmentation.flip))
+    return stages
+
+
+def _changes(augmentation: Augmentation) -> list[nn.Module]:
+    stages: list[nn.Module] = []
     if augmentation.jitter:
         stages.append(v2.ColorJitter(augmentation.jitter, augmentation.jitter, augmentation.jitter))
     bilinear: dict[str, Any] = {"interpolation": InterpolationMode.BILINEAR}

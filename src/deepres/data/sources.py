@@ -6,6 +6,8 @@
 | a folder                                | class folders, with train/ val/ test/ or without; ImageNet (folders.py) |
 | a .csv                                  | paths and labels, with a column of splits or without (tables.py)      |
 | a .npz, a folder with one pair of them  | arrays (arrays.py)                                                    |
+| a packed folder                         | what `deepres data pack` made of another source (packed.py)           |
+| a .tar, shard-{0000..0009}.tar, a folder of them | web shards (shards.py)                                       |
 
 How parts come to be that a source does not have: splits.py.
 """
@@ -14,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,13 +25,22 @@ from deepres.base.records import Record
 from deepres.data.arrays import pair_in, read_npz
 from deepres.data.folders import read_folder
 from deepres.data.named import NAMES, read_named
+from deepres.data.packed import is_packed, read_packed
 from deepres.data.sample import Images
+from deepres.data.samplewise import Decode
+from deepres.data.shards import are_shards, read_shards
 from deepres.data.splits import Found, Origin, Part, arrange
 from deepres.data.tables import read_table, write_table
 
 
 class DataConfig(Record):
-    """Which images, and how they are split and read; written into the run, edited by `--set data.field=value`."""
+    """Which images, and how they are split and read; written into the run, edited by `--set data.field=value`.
+
+    `decode` is about training crops cut from an image's own size: "scaled" decodes no finer than the crop needs and
+    resamples once (crops.py: the same law, pixels near the others); "full" decodes all and does what torchvision's
+    transforms do, as the papers' recipes say. Evaluation, prediction and statistics always decode in full.
+    `workers` "auto" is settled by measurement when the run starts (workers.py); it changes no batch.
+    """
 
     source: str = "digits"
     root: str | None = "data"  # where sets known by name lie, or are downloaded to; None: the working folder
@@ -42,7 +53,8 @@ class DataConfig(Record):
     label_column: str = "label"
     split_column: str | None = None  # None: "split", where the table has it
     on_bad_image: Literal["stop", "skip"] = "stop"
-    workers: int = Field(0, ge=0)  # processes that decode files
+    decode: Decode = "scaled"
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = 0  # processes that decode files
 
     @field_validator("channels", mode="before")
     @classmethod
@@ -83,7 +95,7 @@ def open_source(config: DataConfig) -> Source:
     Raises:
         InputError: an unknown name, a missing path, or anything that the readers and the split refuse.
     """
-    found = _read(config)
+    found = find(config)
     parts, origin = arrange(found, config.source, config.val_fraction, config.test_fraction, config.split_seed)
     return Source(
         found.name, found.classes, found.channels, parts["train"], parts.get("val"), parts.get("test"), origin
@@ -100,12 +112,17 @@ def write_split(source: Source, path: Path) -> None:
     write_table(path, parts, source.name)
 
 
-def _read(config: DataConfig) -> Found:
+def find(config: DataConfig) -> Found:
+    """What `config.source` holds, before any part is cut from another; errors of the readers."""
     if config.source in NAMES:
         return read_named(config.source, Path(config.root or ".").expanduser(), config.download, config.channels)
     path = Path(config.source).expanduser()
+    if are_shards(config.source):
+        return read_shards(config.source, config.channels or 3)
     if not path.exists():
         raise _absent(config.source, path)
+    if is_packed(path):
+        return read_packed(path, config.channels)
     if path.is_dir():
         pair = pair_in(path)
         return read_npz(pair, config.channels) if pair else read_folder(path, config.channels or 3)
@@ -114,7 +131,7 @@ def _read(config: DataConfig) -> Found:
     if path.suffix.lower() == ".csv":
         columns = (config.path_column, config.label_column, config.split_column)
         return read_table(path, *columns, channels=config.channels or 3)
-    raise InputError(f"{path}: a file of suffix '{path.suffix}'; wanted a folder, a .csv or a .npz")
+    raise InputError(f"{path}: a file of suffix '{path.suffix}'; wanted a folder, a .csv, a .npz or a .tar")
 
 
 def _absent(source: str, path: Path) -> InputError:

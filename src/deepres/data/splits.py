@@ -24,7 +24,7 @@ import torch
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
-from deepres.data.sample import ArrayImages, FileImages, Images
+from deepres.data.sample import ArrayImages, FileImages, Images, StoredImages
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -35,7 +35,7 @@ class Found:
     """What a reader found: `parts` has some of train, val, test; `train` alone is a set without a split."""
 
     name: str
-    kind: Literal["named", "folder", "table", "arrays"]
+    kind: Literal["named", "folder", "table", "arrays", "packed", "shards"]
     classes: tuple[str, ...]
     parts: Mapping[Part, Images]
     channels: int
@@ -44,7 +44,10 @@ class Found:
 
 
 class PartFacts(Record):
-    """One part: how many images, how it came to be, and SHA-256 over names and labels (arrays: pixels and labels)."""
+    """One part: how many images, how it came to be, and SHA-256 over names and labels.
+
+    Of arrays over pixels and labels; of a pack over the digest of its index too, which knows what each record holds.
+    """
 
     images: int
     how: str
@@ -54,7 +57,7 @@ class PartFacts(Record):
 class Origin(Record):
     """Where the images come from; with the same files, the same fractions and seed give the same digests."""
 
-    kind: Literal["named", "folder", "table", "arrays"]
+    kind: Literal["named", "folder", "table", "arrays", "packed", "shards"]
     source: str
     train: PartFacts
     val: PartFacts | None
@@ -79,8 +82,7 @@ def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tu
     if "val" in parts and "test" not in parts:
         parts["test"], how["test"] = parts.pop("val"), "given as val; it is reported, so it chooses no epoch"
         del how["val"]
-    folder = _common_folder(parts.values())
-    names = {part: _names(images, folder) for part, images in parts.items()}
+    names = names_of(parts)
     wanted: dict[Part, float] = {"test": 0.0 if "test" in parts else test, "val": 0.0 if "val" in parts else val}
     fractions = {part: fraction for part, fraction in wanted.items() if fraction > 0}
     if fractions:
@@ -143,6 +145,12 @@ def cut(
     return {part: sorted(indices) for part, indices in chosen.items()}
 
 
+def names_of(parts: Mapping[Part, Images]) -> dict[Part, list[str]]:
+    """What a cut goes by: paths below the folder that holds all files, or what images are called where they lie."""
+    folder = _common_folder(parts.values())
+    return {part: _names(images, folder) for part, images in parts.items()}
+
+
 def _require_classes(found: Found, source: str) -> None:
     if len(found.classes) < 2:
         raise InputError(f"{source}: one class only ('{found.classes[0]}'), wanted at least two to tell apart")
@@ -162,6 +170,8 @@ def _common_folder(parts: Iterable[Images]) -> str:
 def _names(images: Images, folder: str) -> list[str]:
     if isinstance(images, FileImages):
         return [_absolute(path)[len(folder) :].replace(os.sep, "/").lstrip("/") for path in images.paths]
+    if isinstance(images, StoredImages):
+        return [images.key(i) for i in range(len(images))]
     return [images.name(i) for i in range(len(images))]
 
 
@@ -176,6 +186,8 @@ def _digest(images: Images, names: Sequence[str]) -> str:
         state.update(images.pixels.contiguous().numpy().data)
         state.update(images.labels.numpy().tobytes())
     else:
+        if isinstance(images, StoredImages):
+            state.update(images.store.fingerprint.encode())
         for name, label in zip(names, images.labels.tolist(), strict=True):
             state.update(f"\n{name}\t{label}".encode())
     return state.hexdigest()

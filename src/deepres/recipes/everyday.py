@@ -48,7 +48,7 @@ def photos(facts: Facts, model: str | None = None) -> Run:
     augmentation, preparation = transforms.photos(64 if tiny else 128)
     return Run(
         recipe="photos",
-        data=DataConfig(source=facts.source, workers=1),
+        data=DataConfig(source=facts.source, workers="auto"),
         model=entry(model or ("resnet20_cifar" if tiny else "resnet18")).config,
         augmentation=augmentation,
         preparation=preparation.replace(channels=facts.channels),
@@ -73,7 +73,7 @@ def imagenet_modern(facts: Facts, model: str | None = None) -> Run:
     augmentation, preparation = transforms.imagenet_modern()
     return Run(
         recipe="imagenet_modern",
-        data=DataConfig(source=facts.source, val_fraction=0, workers=8),
+        data=DataConfig(source=facts.source, val_fraction=0, workers="auto"),
         model=entry(model or "resnet50").config,
         augmentation=augmentation,
         preparation=preparation,

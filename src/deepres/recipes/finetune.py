@@ -39,7 +39,7 @@ def finetune(facts: Facts, model: str | None = None) -> Run:  # noqa: ARG001 - t
         augmentation = Augmentation(crop="random_resized", area=(0.35, 1.0), flip=0.5)
     return Run(
         recipe="finetune",
-        data=DataConfig(source=facts.source, workers=1),
+        data=DataConfig(source=facts.source, workers="auto"),
         model=begin.model,
         augmentation=augmentation,
         preparation=begin.preparation,

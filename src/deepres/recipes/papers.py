@@ -24,7 +24,7 @@ def cifar_2015(facts: Facts, model: str | None = None) -> Run:
     deep = config.family == "resnet" and sum(config.depths) >= 54
     return Run(
         recipe="cifar_2015",
-        data=DataConfig(source=facts.source, val_fraction=0),
+        data=DataConfig(source=facts.source, val_fraction=0, decode="full"),
         model=config,
         augmentation=augmentation,
         preparation=preparation.replace(channels=facts.channels),
@@ -52,7 +52,7 @@ def imagenet_2015(facts: Facts, model: str | None = None) -> Run:
     augmentation, preparation = transforms.imagenet_2015()
     return Run(
         recipe="imagenet_2015",
-        data=DataConfig(source=facts.source, val_fraction=0, workers=2),
+        data=DataConfig(source=facts.source, val_fraction=0, decode="full", workers=2),
         model=entry(model or "resnet50_v1").config,
         augmentation=augmentation,
         preparation=preparation,

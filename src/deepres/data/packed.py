@@ -1,0 +1,186 @@
+"""A packed folder: all pictures of a source, made small, in a few large files with an index; it is a source itself.
+
+    OUT/pack.json            Header: version, classes, how pictures are kept, bytes of each file, digest of the index
+    OUT/index.npz            for each record: file, offset, length, CRC-32, height, width, label, part, name
+    OUT/records-00000.bin    records one after another, at most FILE_BYTES each
+
+A record is a JPEG, or raw uint8 (H, W, C). Names and parts are those of the source before a split is cut, so that the
+same fractions and seed cut the same images. Sizes and the index's digest are verified when a pack is opened, a record's
+CRC when it is read whole (always for JPEG; of raw records crops read only their part, `data check` reads all).
+"""
+
+import json
+import mmap
+import zlib
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepres.base.errors import InputError
+from deepres.base.files import read_text
+from deepres.base.records import Record, parse
+from deepres.data.crops import Cutter
+from deepres.data.decode import BadImageError, Header, decode_bytes, header_of
+from deepres.data.sample import Images, StoredImages
+from deepres.data.samplewise import with_channels
+from deepres.data.splits import PARTS, Found, Part
+
+VERSION = 1
+HEADER, INDEX = "pack.json", "index.npz"
+
+Kept = Literal["raw", "jpeg"]
+
+
+class PackHeader(Record):
+    """What a pack is: `files` name -> bytes, no picture above `short_side` px, `quality` None for raw."""
+
+    version: int
+    name: str
+    classes: tuple[str, ...]
+    channels: Literal[1, 3]
+    kept: Kept
+    short_side: int
+    quality: int | None
+    files: dict[str, int]
+    index_sha256: str
+    ignored: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class Index:
+    """The columns of the index, one entry a record; `names` is UTF-8, record i at `name_ends[i - 1]:name_ends[i]`."""
+
+    COLUMNS = ("file_number", "offset", "length", "crc", "height", "width", "label", "part", "name_ends", "names")
+
+    def __init__(self, columns: dict[str, NDArray[Any]]) -> None:
+        self.columns = columns
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.columns[name]
+
+    def name(self, number: int) -> str:
+        """What record `number` was called in its source."""
+        ends = self.columns["name_ends"]
+        begin = int(ends[number - 1]) if number else 0
+        return bytes(self.columns["names"][begin : int(ends[number])]).decode("utf-8", "surrogateescape")
+
+
+class Pack:
+    """The records of a packed folder, by number, read where they lie; each process maps the files for itself."""
+
+    def __init__(self, folder: Path, header: PackHeader, index: Index) -> None:
+        self.address = str(folder)
+        self.fingerprint = header.index_sha256
+        self._folder = folder
+        self._header = header
+        self._index = index
+        self._files = tuple(header.files)
+        self._maps: dict[int, mmap.mmap] = {}
+
+    def key(self, number: int) -> str:
+        return self._index.name(number)
+
+    def image(self, number: int, channels: int) -> Tensor:
+        content = self._verified(number)
+        if self._header.kept == "jpeg":
+            return decode_bytes(bytes(content), self._name(number), channels)
+        return with_channels(self._pixels(number, content).contiguous(), channels)
+
+    def cut(self, number: int, cutter: Cutter, place: int, channels: int) -> Tensor:
+        if self._header.kept == "jpeg":
+            return cutter.of_file(bytes(self._verified(number)), self._name(number), place, channels)
+        return with_channels(cutter.of_pixels(self._pixels(number, self._content(number)), place), channels)
+
+    def header(self, number: int) -> Header:
+        if self._header.kept == "jpeg":
+            return header_of(bytes(self._content(number)), self._name(number))
+        grey = ("grey",) if self._header.channels == 1 else ()
+        return Header(int(self._index["width"][number]), int(self._index["height"][number]), "raw", grey)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_maps": {}}
+
+    def _name(self, number: int) -> str:
+        return f"{self.address}/{self.key(number)}"
+
+    def _pixels(self, number: int, content: memoryview) -> Tensor:
+        """(C, H, W) over the file's own memory, (H, W, C)."""
+        shape = (int(self._index["height"][number]), int(self._index["width"][number]), self._header.channels)
+        return torch.frombuffer(content, dtype=torch.uint8).view(shape).permute(2, 0, 1)
+
+    def _verified(self, number: int) -> memoryview:
+        content = self._content(number)
+        if zlib.crc32(content) != int(self._index["crc"][number]):
+            file = self._folder / self._files[int(self._index["file_number"][number])]
+            raise BadImageError(f"{self._name(number)}: damaged in {file} (another checksum); pack the source again")
+        return content
+
+    def _content(self, number: int) -> memoryview:
+        file, offset = int(self._index["file_number"][number]), int(self._index["offset"][number])
+        if file not in self._maps:
+            with (self._folder / self._files[file]).open("rb") as opened:
+                self._maps[file] = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)  # torch wants it writable
+        return memoryview(self._maps[file])[offset : offset + int(self._index["length"][number])]
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether the folder says that it is a pack."""
+    return (folder / HEADER).is_file()
+
+
+def read_packed(folder: Path, channels: Literal[1, 3] | None = None) -> Found:
+    """What was packed: names, parts and classes of the source, pictures as they are kept.
+
+    Raises:
+        InputError: another version, a file that is missing or cut short, an index that is not the one written.
+    """
+    header, index = open_pack(folder)
+    channels = channels or header.channels
+    pack = Pack(folder, header, index)
+    parts: dict[Part, Images] = {}
+    for code, part in enumerate(PARTS):
+        numbers = torch.from_numpy(np.flatnonzero(index["part"] == code))
+        if len(numbers):
+            labels = torch.from_numpy(index["label"].astype(np.int64))[numbers]
+            parts[part] = StoredImages(pack, numbers, labels, header.classes, channels)
+    return Found(header.name, "packed", header.classes, parts, channels, header.ignored, header.notes)
+
+
+def open_pack(folder: Path) -> tuple[PackHeader, Index]:
+    """Header and index, verified; errors as in `read_packed`."""
+    path = folder / HEADER
+    version = _version(path)
+    if version != VERSION:
+        raise InputError(f"{path}: version {version} of the packed form, this deepres reads {VERSION}; pack again")
+    header = parse(PackHeader, read_text(path, "header of a pack"), str(path))
+    for name, size in header.files.items():
+        given = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if given != size:
+            is_now = "is missing" if given is None else f"holds {given:,} bytes"
+            raise InputError(f"{folder / name}: {is_now}, wanted {size:,}; copy it anew, or pack the source again")
+    content = _bytes(folder / INDEX)
+    if sha256(content).hexdigest() != header.index_sha256:
+        raise InputError(f"{folder / INDEX}: not the index that was packed; copy it anew, or pack the source again")
+    with np.load(BytesIO(content), allow_pickle=False) as columns:
+        return header, Index({name: columns[name] for name in Index.COLUMNS})
+
+
+def _version(path: Path) -> object:
+    try:
+        fields = json.loads(read_text(path, "header of a pack"))
+    except ValueError as cause:
+        raise InputError(f"{path}: not JSON ({cause}); pack the source again") from cause
+    return fields.get("version") if isinstance(fields, dict) else None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as cause:
+        raise InputError(f"{path}: cannot be read ({cause.strerror}); pack the source again") from cause
