@@ -46,25 +46,28 @@ def command(
     from deepres.evaluate.run import save_predictions, summary
     from deepres.recipes.measure import measure
     from deepres.train.journal import read_history
-    from deepres.train.precision import find_device
+    from deepres.train.parallel import joined
 
     data = None
     if source is not None:
         data = DataConfig(source=source, on_bad_image="skip" if on_bad_image == "skip" else "stop")
-    with Count("images") as count:
+    with joined(device) as world, Count("images", world.first) as count:
         evaluation, images = measure(
             run,
             data,
             model=model,
             variant=variant,
-            mean=_numbers("--mean", mean),
-            std=_numbers("--std", std),
+            mean=numbers("--mean", mean),
+            std=numbers("--std", std),
             split=split,
             protocol=protocol,
-            device=find_device(device),
+            device=world.device,
             command=" ".join(["deepres", *sys.argv[1:]]),
             on_progress=count,
+            world=world,
         )
+    if not world.first:
+        return
     result = evaluation.result
     if predictions is not None:
         save_predictions(predictions, evaluation.predictions, images)
@@ -77,7 +80,8 @@ def command(
         click.echo(f"report: {report}", err=as_json)
 
 
-def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
+def numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
+    """`0.485,0.456,0.406` as numbers; None where nothing is given."""
     from deepres.base.errors import InputError
 
     try:

@@ -13,10 +13,13 @@ from deepres.base.errors import DeepresError, unknown
 VERBS = {
     "train": "train a network on images, or continue a run",
     "eval": "measure a run on images: error, classes, confusion, report (alias: val)",
+    "compare": "which of several runs is better: intervals, seeds, McNemar's paired test",
+    "analyze": "take a trained network apart: units left out, paths, shifts",
     "predict": "name what is on images, with nothing but the run folder",
     "models": "list the networks, with their paper and cost",
     "describe": "show one network: layers, cost, receptive field, memory",
     "data": "check images, or write down how they are split",
+    "bench": "how fast this machine trains and answers with a network, and what limits it",
     "doctor": "what this machine has; --verify-resume proves that resuming is exact",
 }
 ALIASES = {"val": "eval"}
@@ -64,12 +67,16 @@ def run(arguments: list[str]) -> int:
     try:
         deepres.main(args=arguments, prog_name="deepres", standalone_mode=False)
     except DeepresError as refusal:
+        if refusal.shared and not _says():
+            return refusal.exit_code
         return _refuse(refusal.message, refusal.exit_code, refusal.table)
     except click.exceptions.NoArgsIsHelpError as refusal:
         click.echo(refusal.format_message())
         return 0
     except click.UsageError as refusal:
         verb = refusal.ctx.command_path if refusal.ctx is not None else "deepres"
+        if not _says():
+            return 2
         return _refuse(f"{_clean(refusal.format_message())}; see {verb} --help", 2)
     except click.exceptions.Exit as wanted:
         return wanted.exit_code
@@ -79,6 +86,11 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return 0
+
+
+def _says() -> bool:
+    """Whether this is the process that speaks for all that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _clean(message: str) -> str:

@@ -1,5 +1,7 @@
 """How a run shows itself: a live line on a terminal, a plain line an epoch elsewhere; always on stderr."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -87,13 +89,23 @@ def _line(epoch: Epoch) -> str:
     )
 
 
+@contextmanager
+def display(shown: bool) -> Iterator[Callable[[Event], None]]:
+    """A `Display`, or one that shows nothing: of several processes the first speaks for all."""
+    if not shown:
+        yield lambda _: None
+        return
+    with Display() as live:
+        yield live
+
+
 class Count:
     """`done of total` on a terminal, nothing elsewhere."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, shown: bool = True) -> None:
         console = Console(stderr=True)
         columns = (TextColumn(what), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
-        self._live = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._live = Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal))
         self._task: TaskID | None = None
 
     def __call__(self, done: int, total: int) -> None:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deepres.base.errors import InputError
+from deepres.base.errors import InputError, shared
 
 if TYPE_CHECKING:
     import torch
 
     from deepres.recipes.conclude import Finished
     from deepres.recipes.run import Run
+    from deepres.train.parallel import World
 
 
 @click.command("train", context_settings={"show_default": False})
@@ -76,11 +77,8 @@ def command(
 
     The run folder holds the weights, class names, preparation, history, the report, and the states to resume from.
     """
-    from deepres.cli.progress import Display
-    from deepres.recipes import execute
-    from deepres.train.precision import find_device
+    from deepres.train.parallel import joined
 
-    chosen_device = find_device(device)
     flags: list[tuple[str, object | None]] = [
         ("train.batch_size", batch_size),
         ("train.schedule.rate", rate),
@@ -93,26 +91,50 @@ def command(
         ("data.on_bad_image", on_bad_image),
     ]
     assignments = [f"{name}={value}" for name, value in flags if value is not None]
-    if resume is not None:
-        _refuse_with_resume(
-            {"SOURCE": source, "--recipe": recipe, "--model": model, "--weights": weights, "--output": output}
-        )
-        folder = Path(resume) if resume else _newest(Path("runs"))
-        length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
-        with Display() as display:
-            done = execute.resume(folder, [*assignments, *length, *edits], device=chosen_device, tell=display)
-        _say_where(done, chosen_device)
-        return
-    begin = None if weights is None else (weights, variant)
-    run = _planned(source or "digits", recipe, model, begin, epochs, [*assignments, *edits], smoke)
-    run.model.network()  # what does not fit together is refused before anything is done
-    if dry_run:
-        click.echo(run.to_json(), nl=False)
-        return
-    folder = output or _free(Path("runs"), run.data.source)
-    with Display() as display:
-        done = execute.start(run, folder, device=chosen_device, tell=display)
-    _say_where(done, chosen_device)
+    with joined(device) as world:
+        if resume is not None:
+            _refuse_with_resume(
+                {"SOURCE": source, "--recipe": recipe, "--model": model, "--weights": weights, "--output": output}
+            )
+            length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
+            _resume(Path(resume) if resume else None, [*assignments, *length, *edits], world)
+            return
+        if output is None and world.may_restart:
+            raise shared(
+                InputError("torchrun --max-restarts: a run that starts again has to be found; add --output DIR")
+            )
+        if output is not None and world.restarts and world.by_first(lambda: _holds_run(output)):
+            _resume(output, [], world)
+            return
+        begin = None if weights is None else (weights, variant)
+        plan = (source or "digits", recipe, model, begin, epochs, [*assignments, *edits], smoke)
+        run = world.by_first(lambda: _planned(*plan))
+        if dry_run:
+            click.echo(run.to_json() if world.first else "", nl=False)
+            return
+        _start(run, output, world)
+
+
+def _start(run: "Run", output: Path | None, world: "World") -> None:
+    from deepres.cli.progress import display
+    from deepres.recipes import execute
+
+    folder = world.by_first(lambda: output or _free(Path("runs"), run.data.source))
+    with display(world.first) as tell:
+        done = execute.start(run, folder, device=world.device, tell=tell, world=world)
+    if world.first:
+        _say_where(done, world.device)
+
+
+def _resume(folder: Path | None, edits: list[str], world: "World") -> None:
+    from deepres.cli.progress import display
+    from deepres.recipes import execute
+
+    found = world.by_first(lambda: folder or _newest(Path("runs")))
+    with display(world.first) as tell:
+        done = execute.resume(found, edits, device=world.device, tell=tell, world=world)
+    if world.first:
+        _say_where(done, world.device)
 
 
 def _planned(
@@ -141,13 +163,21 @@ def _planned(
         run = run.replace(train=run.train.replace(epochs=epochs, iterations=None))
     run = edit(run, assignments)
     run = run.fitted(facts)
+    run.model.network()  # what does not fit together is refused before anything is done
     return cut_down(run) if smoke else run
 
 
 def _refuse_with_resume(given: dict[str, object | None]) -> None:
     for name, value in given.items():
         if value is not None:
-            raise InputError(f"{name} {value} with --resume: a run keeps what it began with; leave {name} out")
+            message = f"{name} {value} with --resume: a run keeps what it began with; leave {name} out"
+            raise shared(InputError(message))
+
+
+def _holds_run(folder: Path) -> bool:
+    from deepres.recipes.run import RUN
+
+    return (folder / RUN).exists()
 
 
 def _newest(runs: Path) -> Path:

@@ -1,7 +1,7 @@
 """The end of a run: the weights are chosen, the test images are measured once, and all of it is written down."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -11,18 +11,19 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from deepres.base import records
 from deepres.base.files import digest, write_atomic
-from deepres.data.sample import FileImages, Images
+from deepres.data.sample import Batch, FileImages, Images
 from deepres.evaluate.provenance import hardware, versions
 from deepres.evaluate.report import write_report
-from deepres.evaluate.run import Result, save_predictions
+from deepres.evaluate.run import Evaluation, Result, save_predictions
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.freeze import average_statistics
 from deepres.nn.weights import WEIGHTS, save_network
-from deepres.recipes.setting import Setting
+from deepres.recipes.setting import Setting, norms_together
 from deepres.serve.preprocessing import preprocessing_of
 from deepres.spec.cost import cost
 from deepres.train.checkpoint import load_best
 from deepres.train.journal import read_history
+from deepres.train.parallel import World, state_tensors
 from deepres.train.state import Progress, State
 
 SAMPLES = 6
@@ -39,27 +40,40 @@ class Finished:
 
 def conclude(setting: Setting, state: State, tell: Callable[[str], None]) -> Finished:
     """Choose the weights, measure them on the test images (else on the held-out ones), and write it all down."""
-    run, folder, source = setting.run, setting.folder, setting.source
+    run, folder, source, world = setting.run, setting.folder, setting.source, setting.world
     network, best = state.judged, state.progress.best
     assert isinstance(network, ResidualNetwork)
     chosen = best if run.select == "best" else None
     if chosen is not None:
-        load_best(network, folder / "state", chosen.step)
+        world.by_first(lambda: load_best(network, folder / "state", chosen.step))
+        world.replicate(state_tensors(network))
     if run.train.average_statistics:
-        batches = setting.loader().batches(0, run.train.average_statistics)
-        with setting.precision.autocast():
+        batches = _together(setting.loader().batches(0, run.train.average_statistics), world)
+        with setting.precision.autocast(), norms_together(setting, network):
             count = average_statistics(network, (setting.precision.images(batch.images) for batch in batches))
+        world.mean([buffer for buffer in network.buffers() if buffer.is_floating_point()])
         tell(f"norm statistics averaged over {count} training batches")
     prepared = preprocessing_of(run.preparation, setting.statistics, network.description)
-    save_network(folder, network, source.classes, run.preparation.model_dump(mode="json"), prepared)
-    facts = _provenance(setting, state.progress, None if chosen is None else chosen.epoch)
+    form = run.preparation.model_dump(mode="json")
+    world.by_first(lambda: save_network(folder, network, source.classes, form, prepared))
+    facts = world.by_first(lambda: _provenance(setting, state.progress, None if chosen is None else chosen.epoch))
     split, images = next(
         ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)
     )
-    result = None
-    if images is not None:
-        evaluation = setting.judge(network, images, split, facts)
+    evaluation = None if images is None else setting.judge(network, images, split, facts)
+    finished = world.by_first(lambda: _written(setting, evaluation, images, facts))
+    for name, reason in setting.skipped.items():
+        tell(f"skipped: {name}: {reason}")
+    return finished
+
+
+def _written(
+    setting: Setting, evaluation: Evaluation | None, images: Images | None, facts: dict[str, JsonValue]
+) -> Finished:
+    run, folder, result = setting.run, setting.folder, None
+    if evaluation is not None and images is not None:
         result = evaluation.result
+        split = result.split
         result.save(folder / f"{split}.json")
         save_predictions(folder / "predictions.npz", evaluation.predictions, images)
     write_atomic(folder / "summary.json", records.json_text({**facts, **_headline(result), "skipped": setting.skipped}))
@@ -69,12 +83,16 @@ def conclude(setting: Setting, state: State, tell: Callable[[str], None]) -> Fin
         history=read_history(folder),
         images=images,
         run=_shown(setting),
-        chosen_epoch=None if chosen is None else chosen.epoch,
-        title=f"{run.model.name} on {source.name}",
+        chosen_epoch=chosen if isinstance(chosen := facts["chosen_epoch"], int) else None,
+        title=f"{run.model.name} on {setting.source.name}",
     )
-    for name, reason in setting.skipped.items():
-        tell(f"skipped: {name}: {reason}")
     return Finished(folder, result, () if images is None else _samples(images, folder))
+
+
+def _together(batches: Iterator[Batch], world: World) -> Iterator[Batch]:
+    """The batches, as long as every process can read its share."""
+    while (batch := world.agreed(lambda: next(batches, None))) is not None:
+        yield batch
 
 
 def _shown(setting: Setting) -> dict[str, JsonValue]:
@@ -105,6 +123,7 @@ def _provenance(setting: Setting, progress: Progress, chosen: int | None) -> dic
         "selected_by": "the last step" if chosen is None else "held-out images",
         "weights_sha256": digest(setting.folder / WEIGHTS),
         "precision": str(setting.precision),
+        "processes": setting.world.size,
         "versions": dict(versions()),
         "hardware": hardware(setting.precision.device),
     }

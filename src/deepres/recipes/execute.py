@@ -1,19 +1,18 @@
 """Carrying a run out: start or resume, train, keep states; stopping at any moment loses nothing that was saved."""
 
-import fcntl
 import shutil
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 
 import torch
 from torch import nn
 
 from deepres.base import records
-from deepres.base.errors import DeepresError, InputError
+from deepres.base.errors import InputError, shared
 from deepres.base.files import make_folder, write_atomic
 from deepres.data.sample import FileImages
 from deepres.data.sources import Source, open_source, write_split
@@ -24,8 +23,10 @@ from deepres.nn.create import create_model
 from deepres.nn.hub import find_weights
 from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.recipes.conclude import Finished, conclude
+from deepres.recipes.holding import StoppedError, asked_to_stop, held
+from deepres.recipes.pace import settle_workers
 from deepres.recipes.run import RUN, Run, facts_of
-from deepres.recipes.setting import Setting
+from deepres.recipes.setting import Setting, norms_together
 from deepres.serve.preprocessing import STATISTICS, prepared_for
 from deepres.spec.chain import Plan
 from deepres.train.checkpoint import load_newest, save_best, save_state
@@ -33,6 +34,7 @@ from deepres.train.fast import Fast, keep_freed_memory, return_freed_memory, set
 from deepres.train.journal import Journal
 from deepres.train.loop import Epoch, Judgement, Step, train
 from deepres.train.losses import cross_entropy
+from deepres.train.parallel import ALONE, World, state_tensors
 from deepres.train.precision import choose
 from deepres.train.state import State
 
@@ -46,66 +48,88 @@ Event = Step | Epoch | str
 """What the caller is shown as it happens: steps, epochs, and lines of text."""
 
 
-class StoppedError(DeepresError):
-    """The run was asked to stop and saved its state; the exit code is 128 plus the signal's number, as in a shell."""
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.exit_code = 128 + number
-
-
-def start(run: Run, folder: Path, *, device: torch.device, tell: Callable[[Event], None]) -> Finished:
-    """Train from the first step in a new folder.
+def start(
+    run: Run, folder: Path, *, device: torch.device, tell: Callable[[Event], None], world: World = ALONE
+) -> Finished:
+    """Train from the first step in a new folder, which process 0 of `world` alone reads and writes.
 
     Raises:
         InputError: the folder already holds a run, or cannot be written; anything that images or training refuse.
         StoppedError: a signal asked for it.
     """
-    if (folder / RUN).exists():
-        raise InputError(
-            f"{folder}: holds a run already; continue it with --resume {folder}, or choose another --output"
-        )
-    source = open_source(run.data)
-    run = run.fitted(facts_of(source))
-    plan = _plan(run, device)
-    first = _new_state(run, device, begin=True)  # what is wrong with it is refused before anything is written
-    new = not folder.exists()
-    make_folder(folder)
-    with _alone(folder):
+    world.by_first(lambda: _require_no_run(folder))
+    world.share(run.train.batch_size, run.train.parts(world.size))
+    source = _opened(run, world)
+    run = world.by_first(lambda: run.fitted(facts_of(source)))
+    plan = world.by_first(lambda: _plan(run, device, world))
+    # what is wrong with it is refused before anything is written
+    first = world.agreed(lambda: _new_state(run, device, begin=world.first))
+    new = world.by_first(lambda: not folder.exists())
+    world.by_first(lambda: make_folder(folder))
+    with held(folder, world):
         try:
-            setting = _set_up(run, source, folder, first, device)
+            statistics = world.by_first(lambda: _set_up(run, source, folder, first))
         except BaseException:
-            if new:
+            if new and world.first:
                 shutil.rmtree(folder)
             raise
+        setting = Setting(run, source, folder, statistics, choose(run.train.precision, device), world=world)
         return _carry_out(setting, first, plan, tell)
 
 
-def resume(folder: Path, edits: Sequence[str] = (), *, device: torch.device, tell: Callable[[Event], None]) -> Finished:
+def resume(
+    folder: Path,
+    edits: Sequence[str] = (),
+    *,
+    device: torch.device,
+    tell: Callable[[Event], None],
+    world: World = ALONE,
+) -> Finished:
     """Go on from the newest whole state; `edits` such as `train.epochs=60` extend a run that has finished.
 
     Raises:
         InputError: no run there, no whole state, or the images are not those that the run began with.
         StoppedError: a signal asked for it.
     """
-    before = records.load(Run, folder / RUN, "run description; is this a run folder?")
-    run = records.edit(before, edits)
-    _require_same_plan(before, run)
-    source = open_source(run.data)
-    _require_same_images(source, folder)
-    plan = _plan(run, device)
-    with _alone(folder):
-        statistics = Statistics.load(folder / STATISTICS)
-        setting = Setting(run, source, folder, statistics, choose(run.train.precision, device))
-        state = _new_state(run, device, begin=False)
-        for line in load_newest(state, folder / "state"):
+    before, run = world.by_first(lambda: _edited(folder, edits))
+    world.share(run.train.batch_size, run.train.parts(world.size))
+    source = _opened(run, world)
+    world.by_first(lambda: _require_same_images(source, folder))
+    plan = world.by_first(lambda: _plan(run, device, world))
+    with held(folder, world):
+        statistics = world.by_first(lambda: Statistics.load(folder / STATISTICS))
+        setting = Setting(run, source, folder, statistics, choose(run.train.precision, device), world=world)
+        state = world.agreed(lambda: _new_state(run, device, begin=False))
+        for line in world.by_first(lambda: load_newest(state, folder / "state")):
             tell(f"passed over a damaged state: {line}")
         if run != before:
-            run.save(folder / RUN)
+            world.by_first(lambda: run.save(folder / RUN))
         return _carry_out(setting, state, plan, tell)
 
 
-def _set_up(run: Run, source: Source, folder: Path, state: State, device: torch.device) -> Setting:
+def _edited(folder: Path, edits: Sequence[str]) -> tuple[Run, Run]:
+    """The run as it is written down, and as it is to go on."""
+    before = records.load(Run, folder / RUN, "run description; is this a run folder?")
+    run = records.edit(before, edits)
+    _require_same_plan(before, run)
+    return before, run
+
+
+def _require_no_run(folder: Path) -> None:
+    if (folder / RUN).exists():
+        raise InputError(
+            f"{folder}: holds a run already; continue it with --resume {folder}, or choose another --output"
+        )
+
+
+def _opened(run: Run, world: World) -> Source:
+    source = world.in_turn(lambda: open_source(run.data))
+    facts = source.origin.replace(source="").to_json()
+    world.require_same("images", f"digest {sha256(facts.encode()).hexdigest()[:12]}")
+    return source
+
+
+def _set_up(run: Run, source: Source, folder: Path, state: State) -> Statistics:
     if run.statistics == "weights" and run.weights is not None:
         _, statistics = prepared_for(find_weights(run.weights, run.model.name), run.model.network())
     else:
@@ -118,18 +142,19 @@ def _set_up(run: Run, source: Source, folder: Path, state: State, device: torch.
         write_split(source, folder / "split.csv")
     save_state(state, folder / "state")
     run.save(folder / RUN)
-    return Setting(run, source, folder, statistics, choose(run.train.precision, device))
+    return statistics
 
 
-def _plan(run: Run, device: torch.device) -> Plan:
+def _plan(run: Run, device: torch.device, world: World) -> Plan:
     """Which layers a step computes twice; a step that does not fit is refused."""
     config = run.train
+    parts = config.parts(world.size)
     return require_fits(
         run.model.network(),
-        config.batch_size,
-        available_bytes(device),
+        world.share(config.batch_size, parts),
+        available_bytes(device) // (world.local_size if device.type == "cpu" else 1),
         config.memory,
-        accumulate=config.accumulate,
+        accumulate=parts,
         value_bytes=choose(config.precision, device).dtype.itemsize,
         averaged=config.ema_decay is not None,
     )
@@ -145,7 +170,9 @@ def _new_state(run: Run, device: torch.device, *, begin: bool) -> State:
 
 
 def _carry_out(setting: Setting, state: State, plan: Plan, tell: Callable[[Event], None]) -> Finished:
-    config = setting.run.train
+    config, world = setting.run.train, setting.world
+    world.require_same("precision", f"{setting.precision.dtype}")
+    _replicate(state, world)
     total = config.steps(len(setting.source.train))
     tired = config.patience is not None and state.progress.stale >= config.patience
     if state.progress.finished and state.progress.step < total and not tired:  # the run has been extended
@@ -154,13 +181,29 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Callable[[Event
     if plan.segments:
         tell(f"saving memory: {plan}")
     if not state.progress.finished:
+        network = state.network
+        assert isinstance(network, ResidualNetwork)
+        workers = world.by_first(lambda: settle_workers(setting, network))
+        if workers is not None:
+            tell(workers.sentence)
+            setting = replace(setting, workers=workers.number)
         _train(setting, state, plan, tell)
     return conclude(setting, state, tell)
 
 
+def _replicate(state: State, world: World) -> None:
+    """The state of process 0, in all processes."""
+    state.progress = world.by_first(lambda: state.progress)
+    world.replicate(state_tensors(state.network))
+    world.replicate(state.optimiser.state_dict())
+    if state.average is not None:
+        world.replicate(state_tensors(state.average))
+
+
 def _train(setting: Setting, state: State, plan: Plan, tell: Callable[[Event], None]) -> None:
     config, states, val = setting.run.train, setting.folder / "state", setting.source.val
-    loader = setting.loader()
+    world = setting.world
+    loader = world.agreed(setting.loader)
 
     def evaluate_val(network: nn.Module) -> Judgement:
         assert val is not None
@@ -168,7 +211,9 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Callable[[Event], N
         return Judgement(result.error, result.cross_entropy)
 
     assert isinstance(state.network, ResidualNetwork)
-    fast = _settled(setting, state, plan)
+    if config.fast != "off" and not plan.segments:
+        keep_freed_memory()
+    fast = world.by_first(lambda: _settled(setting, state, plan))
     tell(str(fast))
     events = train(
         state,
@@ -180,46 +225,57 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Callable[[Event], N
         precision=setting.precision,
         seed=setting.run.seed,
         forward=fast.forward(state.network),
+        world=world,
     )
     saved = monotonic()
-    recomputing = apply(state.network, plan)
-    with Journal(setting.folder, state.progress.step) as journal, _asked_to_stop() as asked, recomputing:
+
+    def written(event: Step | Epoch) -> None:
+        if isinstance(event, Epoch):
+            if event.best:
+                save_best(state.judged, states, event.step)
+            journal.write(event)
+        save_state(state, states)
+
+    with ExitStack() as stack:
+        if world.first:
+            journal = stack.enter_context(Journal(setting.folder, state.progress.step))
+        asked = stack.enter_context(asked_to_stop())
+        stack.enter_context(apply(state.network, plan))
+        stack.enter_context(norms_together(setting, state.network))
         for event in events:
-            if isinstance(event, Epoch):
-                if event.best:
-                    save_best(state.judged, states, event.step)
-                journal.write(event)
-            if isinstance(event, Epoch) or asked or monotonic() - saved > config.save_every_seconds:
-                save_state(state, states)
+            due = world.first and monotonic() - saved > config.save_every_seconds
+            signalled, save = world.highest(asked[0] if asked else 0, int(due or isinstance(event, Epoch)))
+            if save or signalled:
+                world.by_first(lambda: written(event))  # noqa: B023
                 saved = monotonic()
             tell(event)
-            if asked and not state.progress.finished:
-                raise StoppedError(
-                    f"stopped after step {state.progress.step:,}, state saved; continue with: "
-                    f"deepres train --resume {setting.folder}",
-                    asked[0],
-                )
-    setting.skipped.update(loader.skipped)
+            if signalled and not state.progress.finished:
+                message = f"stopped after step {state.progress.step:,}, state saved; continue with: "
+                raise shared(StoppedError(f"{message}deepres train --resume {setting.folder}", signalled))
+    for skipped in world.gathered(lambda: loader.skipped):
+        setting.skipped.update(skipped)
 
 
 def _settled(setting: Setting, state: State, plan: Plan) -> Fast:
     """How steps are carried out: as the run began, where it is resumed; layers computed twice are never compiled."""
-    config, path = setting.run.train, setting.folder / FAST
+    config, path, world = setting.run.train, setting.folder / FAST, setting.world
+    if config.sync_norm and world.size > 1:
+        return Fast(choice=config.fast, reason="norms exchange statistics within a step")
     if plan.segments:
         holes = HOLES * plan.peak_bytes > available_bytes(setting.precision.device)
         if holes and setting.precision.device.type == "cpu" and return_freed_memory():
             return Fast(choice=config.fast, reason="layers are computed twice, and freed memory is returned at once")
         return Fast(choice=config.fast, reason="layers are computed twice")
-    if config.fast != "off":
-        keep_freed_memory()
     if path.is_file():
         before = records.load(Fast, path, "record of how steps are carried out")
         if before.choice == config.fast:
             return before
     network = state.network
     assert isinstance(network, ResidualNetwork)
-    left = (config.steps(len(setting.source.train)) - state.progress.step) * config.accumulate
-    fast = settle(config.fast, network, setting.precision, config.batch_size // config.accumulate, left)
+    parts = config.parts(world.size)
+    left = (config.steps(len(setting.source.train)) - state.progress.step) * parts
+    share = world.share(config.batch_size, parts) // parts
+    fast = settle(config.fast, network, setting.precision, share, left)
     fast.save(path)
     return fast
 
@@ -245,34 +301,3 @@ def _require_same_images(source: Source, folder: Path) -> None:
             f"{source.name}: the images are not those that the run in {folder} began with; "
             "bring those back, or start a new run"
         )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two processes never write one run; it falls with the process, however it ends."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as cause:
-            raise InputError(
-                f"{folder}: another process is training there; wait for it, or choose another --output"
-            ) from cause
-        yield
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
-    """A list that SIGTERM or Ctrl-C fills; a second one ends at once. The handlers of before are restored."""
-    asked: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,7 +1,7 @@
 """Measuring weights on images: those of a run as it goes, or a run's folder later, on its own images or on others."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,15 +12,17 @@ from deepres.base import records
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import digest
 from deepres.data.loader import evaluation_batches
-from deepres.data.sample import ArrayImages, FileImages, Images
+from deepres.data.sample import ArrayImages, FileImages, Images, StoredImages
 from deepres.data.sources import DataConfig, open_source
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
+from deepres.data.workers import resolved
 from deepres.evaluate.provenance import hardware, versions
 from deepres.evaluate.run import Evaluation, evaluate
 from deepres.nn.weights import WEIGHTS
 from deepres.recipes.run import RUN, Run
 from deepres.serve.predictor import Predictor
+from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Precision, choose
 
 BATCH = 250
@@ -39,29 +41,39 @@ def judge(
     skipped: dict[str, str] | None = None,
     provenance: Mapping[str, JsonValue] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    world: World = ALONE,
 ) -> Evaluation:
-    """`network`, which lies on the precision's device, on every one of `images`, read as `data` says."""
+    """`network`, which lies on the precision's device, on every one of `images`, read as `data` says.
+
+    Each process of `world` takes some of the batches; all get the result, bitwise that of one process.
+    """
     skipped = {} if skipped is None else skipped
     batches = evaluation_batches(
         images,
         preparation,
         statistics,
         batch_size=BATCH,
-        workers=data.workers,
+        workers=resolved(data.workers),
         device=precision.device,
         on_bad_image=data.on_bad_image,
         skipped=skipped,
+        rank=world.rank,
+        world=world.size,
     )
-    return evaluate(
-        network,
-        batches,
-        images,
-        split=split,
-        protocol=protocol,
-        precision=precision.autocast,
-        skipped=skipped,
-        provenance=provenance,
-        on_progress=on_progress,
+    count = None if on_progress is None else lambda done, total: on_progress(min(done * world.size, total), total)
+    return world.agreed(
+        lambda: evaluate(
+            network,
+            batches,
+            images,
+            split=split,
+            protocol=protocol,
+            precision=precision.autocast,
+            skipped=skipped,
+            provenance=provenance,
+            on_progress=count,
+            gathered=world.gathered,
+        )
     )
 
 
@@ -78,6 +90,7 @@ def measure(
     device: torch.device,
     command: str,
     on_progress: Callable[[int, int], None] | None = None,
+    world: World = ALONE,
 ) -> tuple[Evaluation, Images]:
     """The evaluation of a run's weights, or of others (`Predictor.load`), and the images that it was made on.
 
@@ -89,6 +102,47 @@ def measure(
         InputError: no images to measure on, no such split, class names that the network does not know, anything that
             weights or images refuse.
     """
+    asked = world.agreed(lambda: asked_for(weights, data, model, variant, mean, std, split, device, command))
+    evaluation = judge(
+        asked.precision.place(asked.predictor.network),
+        asked.images,
+        asked.predictor.preparation,
+        asked.predictor.statistics,
+        data=asked.data,
+        precision=asked.precision,
+        split=asked.split,
+        protocol=protocol,
+        provenance=asked.provenance,
+        on_progress=on_progress,
+        world=world,
+    )
+    return evaluation, asked.images
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which weights are measured, on which images."""
+
+    predictor: Predictor
+    images: Images
+    data: DataConfig
+    split: str
+    precision: Precision
+    provenance: dict[str, JsonValue]
+
+
+def asked_for(
+    weights: Path | str,
+    data: DataConfig | None,
+    model: str | None,
+    variant: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    split: str | None,
+    device: torch.device,
+    command: str,
+) -> Asked:
+    """The weights and the images that a call of `measure` speaks of; errors as there."""
     path = Path(weights)
     run = records.load(Run, path / RUN, "run description") if (path / RUN).is_file() else None
     predictor = Predictor.load(weights, device, model=model, variant=variant, mean=mean, std=std)
@@ -116,19 +170,8 @@ def measure(
         "versions": dict(versions()),
         "hardware": hardware(device),
     }
-    evaluation = judge(
-        precision.place(predictor.network),
-        images,
-        predictor.preparation,
-        predictor.statistics,
-        data=config,
-        precision=precision,
-        split=chosen if own or len(parts) > 1 else "all images",
-        protocol=protocol,
-        provenance=provenance,
-        on_progress=on_progress,
-    )
-    return evaluation, images
+    shown = chosen if own or len(parts) > 1 else "all images"
+    return Asked(predictor, images, config, shown, precision, provenance)
 
 
 def _relabelled(images: Images, classes: tuple[str, ...], source: str) -> Images:
@@ -142,5 +185,5 @@ def _relabelled(images: Images, classes: tuple[str, ...], source: str) -> Images
             "rename the folders, or train on these images"
         )
     places = torch.tensor([classes.index(name) for name in images.classes])
-    assert isinstance(images, ArrayImages | FileImages)
+    assert isinstance(images, ArrayImages | FileImages | StoredImages)
     return replace(images, labels=places[images.labels], classes=classes)

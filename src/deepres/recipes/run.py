@@ -6,7 +6,7 @@ from typing import Literal
 
 from deepres.base.records import Record
 from deepres.data.decode import image_size
-from deepres.data.sample import ArrayImages, FileImages
+from deepres.data.sample import ArrayImages, FileImages, StoredImages
 from deepres.data.sources import DataConfig, Source
 from deepres.data.transforms import Augmentation, Preparation
 from deepres.spec.entry import Config
@@ -77,7 +77,7 @@ def facts_of(source: Source, sample: int = 101) -> Facts:
     if isinstance(images, ArrayImages):
         side = min(images.pixels.shape[2:])
     else:
-        assert isinstance(images, FileImages)
+        assert isinstance(images, FileImages | StoredImages)
         every = max(1, len(images) // sample)
         side = int(median(_short_sides(images, range(0, len(images), every)) or [224]))
     return Facts(source.name, len(source.classes), len(images), source.channels, side, source.classes)
@@ -89,11 +89,14 @@ def smoke(run: Run) -> Run:
     return run.replace(train=train)
 
 
-def _short_sides(images: FileImages, indices: range) -> list[int]:
+def _short_sides(images: FileImages | StoredImages, indices: range) -> list[int]:
     sides = []
     for index in indices:
         try:
-            sides.append(min(image_size(images.paths[index])))
+            if isinstance(images, FileImages):
+                sides.append(min(image_size(images.paths[index])))
+            else:
+                sides.append(min(images.header(index)[:2]))
         except ValueError:  # a broken file: named when it is read
             continue
     return sides

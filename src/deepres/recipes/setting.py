@@ -1,6 +1,7 @@
 """What all parts of a run share while it is carried out: plan, images, statistics, precision, the folder."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,15 +12,19 @@ from deepres.data.loader import TrainLoader
 from deepres.data.sample import Images
 from deepres.data.sources import Source
 from deepres.data.statistics import Statistics
+from deepres.data.workers import resolved
 from deepres.evaluate.run import Evaluation
+from deepres.nn.build import ResidualNetwork
+from deepres.nn.synced import synced
 from deepres.recipes.measure import judge
 from deepres.recipes.run import Run
+from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Precision
 
 
 @dataclass(frozen=True)
 class Setting:
-    """`skipped` (name -> reason) fills up with the images that cannot be read."""
+    """`skipped` (name -> reason) fills up with the images that cannot be read; `workers` once "auto" is settled."""
 
     run: Run
     source: Source
@@ -27,16 +32,19 @@ class Setting:
     statistics: Statistics
     precision: Precision
     skipped: dict[str, str] = field(default_factory=dict)
+    workers: int | None = None
+    world: World = ALONE
 
     def opening(self, step: int, total: int) -> str:
         """One line on what is about to happen."""
         run, source = self.run, self.source
         parts = ", ".join(f"{len(images):,} {part}" for part, images in source.parts().items())
         size = "x".join(map(str, run.model.input))
+        each = f" on {self.world.size} processes" if self.world.size > 1 else ""
         begin = f"from step {step:,} of" if step else "for"
         return (
             f"{run.recipe}: {run.model.name} on {source.name} ({parts}; {len(source.classes)} classes), {size}, "
-            f"{begin} {total:,} steps of {run.train.batch_size}, {self.precision}"
+            f"{begin} {total:,} steps of {run.train.batch_size}{each}, {self.precision}"
         )
 
     def loader(self) -> TrainLoader:
@@ -49,10 +57,13 @@ class Setting:
             self.statistics,
             batch_size=run.train.batch_size,
             seed=run.seed,
-            workers=run.data.workers,
+            workers=self._workers,
             on_bad_image=run.data.on_bad_image,
+            decode=run.data.decode,
             device=self.precision.device,
             num_classes=len(self.source.classes),
+            rank=self.world.rank,
+            world=self.world.size,
         )
 
     def judge(
@@ -64,9 +75,20 @@ class Setting:
             images,
             self.run.preparation,
             self.statistics,
-            data=self.run.data,
+            data=self.run.data.replace(workers=self._workers),
             precision=self.precision,
             split=split,
             skipped=self.skipped,
             provenance=provenance,
+            world=self.world,
         )
+
+    @property
+    def _workers(self) -> int:
+        return resolved(self.run.data.workers) if self.workers is None else self.workers
+
+
+def norms_together(setting: Setting, network: ResidualNetwork) -> AbstractContextManager[None]:
+    """The context in which norms use the images of all processes, where the run wants that."""
+    world = setting.world
+    return synced(network, world.norms) if setting.run.train.sync_norm and world.size > 1 else nullcontext()

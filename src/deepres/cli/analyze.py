@@ -1,0 +1,77 @@
+"""`deepres analyze [ANALYSIS…] RUN [SOURCE]`: a trained network taken apart."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("analyze")
+@click.argument("words", nargs=-1, required=True, metavar="[ANALYSIS…] RUN|WEIGHTS [SOURCE]")
+@click.option("--images", type=click.IntRange(1), help="Test images that are looked at (500).")
+@click.option("--draws", type=click.IntRange(1), help="Draws of whatever is random (5).")
+@click.option("--seed", type=click.IntRange(0), help="Of images and draws (0).")
+@click.option("--output", type=click.Path(path_type=Path), help="A folder for page, plots and numbers (RUN/analysis).")
+@click.option("--model", metavar="NET", help="The network, where WEIGHTS do not say.")
+@click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
+@click.option("--mean", metavar="R,G,B", help="What was subtracted from images on a scale of 0 to 1, if not told.")
+@click.option("--std", metavar="R,G,B", help="What they were divided by.")
+@click.option("--json", "as_json", is_flag=True, help="What was found as JSON.")
+@click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
+def command(
+    words: tuple[str, ...],
+    images: int | None,
+    draws: int | None,
+    seed: int | None,
+    output: Path | None,
+    model: str | None,
+    variant: str | None,
+    mean: str | None,
+    std: str | None,
+    as_json: bool,
+    device: str | None,
+) -> None:
+    """Take RUN apart: units left out, paths by length, shifts …; without an ANALYSIS all that the network allows.
+
+    Analyses: lesion, paths, equivariance. RUN is a run folder, or weights by path or name, then with a SOURCE.
+    """
+    import json
+    import sys
+
+    from deepres.base.errors import InputError
+    from deepres.cli.evaluate import numbers
+    from deepres.cli.progress import Count
+    from deepres.data.sources import DataConfig
+    from deepres.recipes.examine import ANALYSES, Settings, examine
+    from deepres.train.precision import find_device
+
+    kinds = [word for word in words if word in ANALYSES]
+    others = [word for word in words if word not in ANALYSES]
+    if not 1 <= len(others) <= 2:
+        raise InputError(
+            f"analyze {' '.join(words)}: wanted analyses ({', '.join(ANALYSES)}), one run or weights, a source if any"
+        )
+    wanted = {"images": images, "draws": draws, "seed": seed}
+    settings = Settings.model_validate({name: value for name, value in wanted.items() if value is not None})
+    with Count("steps") as count:
+        folder, found = examine(
+            others[0],
+            DataConfig(source=others[1]) if len(others) == 2 else None,
+            tuple(kinds),
+            output,
+            settings,
+            model=model,
+            variant=variant,
+            mean=numbers("--mean", mean),
+            std=numbers("--std", std),
+            device=find_device(device),
+            command=" ".join(["deepres", *sys.argv[1:]]),
+            tell=lambda _, done, total: count(done, total),
+        )
+    if as_json:
+        click.echo(json.dumps({"folder": str(folder), "found": found}, indent=1))
+        return
+    for kind, lines in found.items():
+        click.echo(f"{kind}:")
+        for line in lines:
+            click.echo(f"  {line}")
+    click.echo(f"report: {folder / 'report.html'}")
