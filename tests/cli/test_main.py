@@ -11,10 +11,13 @@ FLAGS = {
     "train": "--batch-size --device --dry-run --epochs --fast --lr --memory --model --on-bad-image --output --recipe --resume --seed --set "
     "--smoke --variant --weights --workers",
     "eval": "--device --json --mean --model --on-bad-image --predictions --protocol --report --split --std --variant",
+    "analyze": "--device --draws --images --json --mean --model --output --seed --std --variant",
+    "compare": "--force --json",
     "predict": "--device --json --model --top-k --variant",
     "models": "--json",
     "describe": "--batch-size --json --svg",
     "data check": "--json --set --workers",
+    "data pack": "--format --quality --set --size --workers",
     "data split": "--output --set",
     "bench": "--batch-size --data --device --json --seconds",
     "doctor": "--source --verify-resume",

@@ -147,9 +147,9 @@ def test_two_processes_never_write_one_run(tmp_path: Path) -> None:
     import fcntl
 
     from deepres.base.errors import InputError
-    from deepres.recipes.execute import _alone
+    from deepres.recipes.holding import alone
 
     with (tmp_path / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="another process is training there"), _alone(tmp_path):
+        with pytest.raises(InputError, match="another process is training there"), alone(tmp_path):
             os._exit(1)

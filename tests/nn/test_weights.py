@@ -21,6 +21,14 @@ def test_a_folder_gives_back_the_network_its_names_and_its_preparation(tmp_path:
     assert not again.training
 
 
+def test_equal_weights_are_equal_files(tmp_path: Path) -> None:
+    net, contents = create_model("resnet20_cifar"), set()
+    for _ in range(8):  # the library draws the order of its metadata anew each time
+        save_network(tmp_path, net, tuple("0123456789"), {})
+        contents.add((tmp_path / "model.safetensors").read_bytes())
+    assert len(contents) == 1
+
+
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     save_network(tmp_path, create_model("resnet20_cifar"), tuple("0123456789"), {})
     whole = (tmp_path / "model.safetensors").read_bytes()

@@ -219,3 +219,35 @@ def test_discriminative_rates_multiply_the_step_of_each_part() -> None:
     for name in moved[1.0]:
         factor = 0.25 if name.startswith("stem") else 1.0
         torch.testing.assert_close(moved[0.25][name], factor * moved[1.0][name], rtol=1e-3, atol=1e-8)
+
+
+def test_a_compiled_network_which_has_no_truth_value_is_called() -> None:
+    class Compiled:
+        def __init__(self, network: nn.Module) -> None:
+            self.network, self.calls = network, 0
+
+        def __len__(self) -> int:
+            raise TypeError("ResidualNetwork does not support len()")
+
+        def __call__(self, images: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            logits: torch.Tensor = self.network(images)
+            return logits
+
+    config = _config(iterations=2)
+    state = State(_network(), config.sgd, averaged=False)
+    forward = Compiled(state.network)
+    list(
+        train(
+            state,
+            config,
+            Fixed(),
+            cross_entropy(),
+            None,
+            num_images=NUM_IMAGES,
+            precision=FLOAT32,
+            seed=0,
+            forward=forward,
+        )
+    )
+    assert forward.calls == 2

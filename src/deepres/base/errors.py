@@ -6,15 +6,18 @@ A message is one line and says where, what was given, what was wanted and what t
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TypeVar
 
 
 class DeepresError(Exception):
     """Anything that deepres refuses or gives up; `exit_code` is what the command line returns.
 
     `message` is one line; where it speaks of many things at once, `table` has a line for each of the first of them.
+    `shared` says that all processes of a run refuse the same, so that one of them has to say it.
     """
 
     exit_code = 1
+    shared = False
 
     def __init__(self, message: str, table: Iterable[str] = ()) -> None:
         super().__init__(message)
@@ -23,6 +26,15 @@ class DeepresError(Exception):
 
     def __str__(self) -> str:
         return "\n".join([self.message, *self.table])
+
+
+Refusal = TypeVar("Refusal", bound=DeepresError)
+
+
+def shared(refusal: Refusal) -> Refusal:
+    """The refusal, marked as one that all processes of a run arrive at."""
+    refusal.shared = True
+    return refusal
 
 
 class InputError(DeepresError, ValueError):

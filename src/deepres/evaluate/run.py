@@ -25,6 +25,15 @@ from deepres.evaluate.protocols import answer, protocol_named
 WORST_IMAGES = 24
 
 
+Answers = tuple[Measures, Mapping[str, str]]
+"""What one process has seen: answers to its images, and those that it left out (name -> reason)."""
+
+
+def alone(work: Callable[[], Answers]) -> list[Answers]:
+    """The answers of all processes, where there is one."""
+    return [work()]
+
+
 class WrongImage(Record):
     """An image that the network got wrong; `index` is its place in the set."""
 
@@ -85,12 +94,14 @@ def evaluate(
     skipped: Mapping[str, str] | None = None,
     provenance: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    gathered: Callable[[Callable[[], Answers]], list[Answers]] = alone,
 ) -> Evaluation:
     """Ask `network` about every image once, in eval and inference mode; its modes are restored afterwards.
 
     `batches` lie on the network's device, in any order. `precision` makes the context of each forward pass.
     `skipped` maps the names of unreadable images to reasons; it may fill up while `batches` is read.
     `provenance` holds JSON values only (lists, no tuples). `on_progress(done, total)` is called after each batch.
+    `gathered(work)` is what `work` gives in each of several processes, whose `batches` together hold every image once.
 
     Raises:
         InputError: network and images disagree on the number of classes; an image came twice, or never.
@@ -98,9 +109,10 @@ def evaluate(
     """
     views = protocol_named(protocol)
     classes = tuple(printable(name) for name in images.classes)
-    measures = Measures()
-    done, start = 0, perf_counter()
-    with evaluating(network):
+    start = perf_counter()
+
+    def answers() -> Answers:
+        measures, done = Measures(), 0
         for batch in batches:
             with torch.inference_mode(), precision():
                 logits = answer(network, batch.images, views)
@@ -109,11 +121,18 @@ def evaluate(
             done += len(batch)
             if on_progress is not None:
                 on_progress(done, len(images))
+        return measures, dict(skipped or {})
+
+    with evaluating(network):
+        parts = gathered(answers)
     seconds = perf_counter() - start
+    measures = Measures()
+    for part, _ in parts:
+        measures.merge(part)
     predictions = measures.predictions()
     left_out = tuple(
         SkippedImage(name=printable(name), reason=printable(reason.removeprefix(f"{name}: ")))
-        for name, reason in (skipped or {}).items()
+        for name, reason in {name: reason for _, left in parts for name, reason in left.items()}.items()
     )
     _all_seen(predictions, images, left_out, split)
     scores = measures.result(classes)

@@ -176,7 +176,7 @@ def _metadata(description: Network) -> dict[str, str]:
 
 
 def _in_order(content: bytes) -> bytes:
-    """The same file with its metadata sorted: safetensors writes them in an order of chance, which changes the digest."""
+    """The same file with its metadata sorted: safetensors writes them in any order, and the digest changes."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

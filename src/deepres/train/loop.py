@@ -1,6 +1,7 @@
 """The training loop on one page: draw, forward, loss, backward, clip, step, count; the caller does the rest."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import ceil
 from time import perf_counter
@@ -10,15 +11,17 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from deepres.base.errors import InputError
+from deepres.base.errors import InputError, shared
 from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.data.sample import Batch
 from deepres.nn.freeze import freeze
 from deepres.nn.memory import MemoryChoice
+from deepres.train.exchange import Exchange
 from deepres.train.fast import FastChoice
 from deepres.train.losses import Forward, Loss, wrong
 from deepres.train.optimise import SgdConfig, average_weights
+from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Choice, Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.state import Best, State, Tally
@@ -35,6 +38,10 @@ class TrainConfig(Record):
     training batches over which norm statistics are recomputed at the end (0: running statistics are kept). `memory`
     says whether layers are computed twice so that a step fits (`nn/memory.py`); the weights are bitwise the same.
     `fast` says whether steps are compiled (`train/fast.py`), which rounds a little differently.
+
+    Several processes share the images of a step evenly, and also its parts (each has one at least), so that a run is
+    the same on any number of processes that divides `accumulate`. With `sync_norm` each of the parts is spread over all
+    of them instead, and norms use the images of the whole part (`nn/synced.py`).
 
     For weights that were trained before: `head_first` is the fraction of the run in which the head alone learns,
     `frozen` names parts that never do (norm statistics of what is frozen stay too); with `layer_decay` each part learns
@@ -54,6 +61,7 @@ class TrainConfig(Record):
     precision: Choice = "auto"
     memory: MemoryChoice = "auto"
     fast: FastChoice = "auto"
+    sync_norm: bool = False
     average_statistics: Annotated[int, Field(ge=0)] = 0
     head_first: Annotated[float, Field(ge=0, lt=1)] = 0.0
     frozen: tuple[str, ...] = ()
@@ -69,6 +77,10 @@ class TrainConfig(Record):
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
         return self
+
+    def parts(self, processes: int = 1) -> int:
+        """Parts that each of so many processes makes of its share of a step."""
+        return self.accumulate if self.sync_norm else -(-self.accumulate // processes)
 
     def steps(self, num_images: int) -> int:
         """Optimiser steps of the whole run over `num_images` training images."""
@@ -128,6 +140,7 @@ def train(
     precision: Precision,
     seed: int,
     forward: Forward | None = None,
+    world: World = ALONE,
 ) -> Iterator[Step | Epoch]:
     """Train from `state` to the end, yielding after each step and each epoch; stopping between two is always safe.
 
@@ -136,12 +149,18 @@ def train(
     All that happens from step t on is a function of the state after t steps: a state saved there and resumed gives
     the weights of the uninterrupted run.
 
+    Each process of `world` trains on its share of every batch; state and events are the same in all of them, but for
+    the seconds. Other draws than those of batches (dropout and the like) are each process' own.
+
     Raises:
         InputError: the loss is not finite; this state is spoilt, the newest one saved is good.
     """
     total, schedule = config.steps(num_images), config.schedule.schedule()
     drawn = batches.batches(state.progress.step, total)
-    upcoming = next(drawn, None)
+    parts = config.parts(world.size)
+    exchange = Exchange(world, state.network, config.batch_size, parts, own_norms=not config.sync_norm)
+    own = ("rank", world.rank) if world.rank else ()
+    upcoming = world.agreed(lambda: _next(drawn, parts, world))
     for step in range(state.progress.step, total):
         began, waited_before = perf_counter(), batches.waited_seconds
         if step in (state.progress.step, ceil(config.head_first * total)):
@@ -151,12 +170,15 @@ def train(
         rate = schedule(step / total)
         if config.schedule.low_rate is not None and state.progress.low:
             rate = config.schedule.low_rate
-        torch.manual_seed(derive(seed, "step", step))  # dropout and the like
-        mean_loss, mistakes = _gradient(forward or state.network, batch, loss, config.accumulate, precision)
-        upcoming = next(drawn, None)  # before the loss is asked for, so that a GPU works meanwhile
+        torch.manual_seed(derive(seed, "step", step, *own))  # dropout and the like
+        called = state.network if forward is None else forward  # a compiled module has no truth value
+        mean_loss, mistakes = _gradient(called, batch, loss, parts, precision, exchange)
+        # before the loss is asked for, so that a GPU works meanwhile
+        upcoming = world.agreed(lambda: _next(drawn, parts, world))
+        mean_loss, mistakes, seen = exchange.figures(mean_loss, mistakes, len(batch))
         if not mean_loss.isfinite():
             state.optimiser.zero_grad()
-            raise InputError(_not_finite(float(mean_loss), step, rate, state))
+            raise shared(InputError(_not_finite(float(mean_loss), step, rate, state)))
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(state.network.parameters(), config.clip_norm)
         state.optimiser.step(rate)
@@ -164,7 +186,7 @@ def train(
         if state.average is not None and config.ema_decay is not None:
             average_weights(state.average, state.network, config.ema_decay, step)
         waited = batches.waited_seconds - waited_before
-        done = Step(step + 1, total, float(mean_loss), int(mistakes), len(batch), rate, waited, perf_counter() - began)
+        done = Step(step + 1, total, float(mean_loss), int(mistakes), seen, rate, waited, perf_counter() - began)
         _count(state, done, config)
         yield done
         if (step + 1) * config.batch_size // num_images > step * config.batch_size // num_images or step + 1 == total:
@@ -174,23 +196,35 @@ def train(
                 return
 
 
+def _next(drawn: Iterator[Batch], parts: int, world: World) -> Batch | None:
+    """The next batch; the norms of several processes count on as many parts of it in each."""
+    batch = next(drawn, None)
+    if batch is not None and world.size > 1 and len(batch) < parts:
+        raise InputError(
+            f"process {world.rank}: {len(batch)} readable images in its share of a step, {parts} parts to make of "
+            "them; mend the images, or set train.accumulate=1"
+        )
+    return batch
+
+
 def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[str, ...]:
     parts = tuple(name for name, _ in network.named_children())
     return parts[:-1] if progress < config.head_first else config.frozen
 
 
 def _gradient(
-    network: Forward, batch: Batch, loss: Loss, accumulate: int, precision: Precision
+    network: Forward, batch: Batch, loss: Loss, parts: int, precision: Precision, exchange: Exchange
 ) -> tuple[Tensor, Tensor]:
-    parts = min(accumulate, len(batch))
+    parts, whole = min(parts, len(batch)), exchange.planned(len(batch))
     mean_loss, mistakes = torch.zeros((), device=batch.images.device), torch.zeros((), device=batch.images.device)
-    for places in torch.arange(len(batch), device=batch.images.device).tensor_split(parts):
+    for number, places in enumerate(torch.arange(len(batch), device=batch.images.device).tensor_split(parts), start=1):
         part = batch if parts == 1 else Batch(batch.images[places], batch.labels[places], batch.indices[places.cpu()])
         part = Batch(precision.images(part.images), part.labels, part.indices)
         with precision.autocast():
             value, logits = loss(network, part)
-        share = value * (len(part) / len(batch))
-        share.backward()  # type: ignore[no-untyped-call]
+        share = value * (len(part) / whole)
+        with exchange.summing() if number == parts else nullcontext():
+            share.backward()  # type: ignore[no-untyped-call]
         mean_loss += share.detach()
         mistakes += wrong(logits.detach(), part.labels)
     return mean_loss, mistakes

@@ -1,0 +1,311 @@
+"""The processes of one run, as torchrun starts them: who they are, and how they agree, wait and refuse together."""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic, sleep
+from typing import TypeVar
+from uuid import uuid4
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+
+from deepres.base.errors import DeepresError, InputError, RunError, shared
+from deepres.train.precision import find_device
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(hours=6)
+"""How long processes wait for one that works alone (measuring statistics, compiling). One that dies is noticed at once,
+by its closed connection."""
+
+MEETING = timedelta(minutes=10)
+"""How long processes that start wait for one another."""
+
+_NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+_ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True)
+class World:
+    """Process `rank` of `size`, number `local_rank` of the `local_size` on its machine, with its own `device`.
+
+    A world of one, the default, exchanges nothing. `data` carries gradients, `norms` what norms share. `restarts`
+    counts how often torchrun has started the processes again.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    restarts: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    data: dist.ProcessGroup | None = field(default=None, repr=False, compare=False)
+    norms: dist.ProcessGroup | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def may_restart(self) -> bool:
+        """Whether torchrun starts the processes again when one of them fails."""
+        return self.size > 1 and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.rank == 0
+
+    def highest(self, *numbers: int) -> tuple[int, ...]:
+        """Of each number the highest that any process has."""
+        if self.size == 1:
+            return numbers
+        highest = torch.tensor(numbers, dtype=torch.int64)
+        with lost_said():
+            dist.all_reduce(highest, dist.ReduceOp.MAX)
+        return tuple(highest.tolist())
+
+    def agreed(self, work: Callable[[], T]) -> T:
+        """`work()`, done by each process; what one of them refuses, all refuse with its words."""
+        if self.size == 1:
+            return work()
+        value, refusal = _tried(work)
+        if self.highest(int(refusal is not None))[0]:
+            _raise_first(self._all(refusal))
+        assert refusal is None
+        return value  # type: ignore[return-value]
+
+    def gathered(self, work: Callable[[], T]) -> list[T]:
+        """What `work()` gives in each process, in order of rank, on all of them; refused by one, refused by all."""
+        if self.size == 1:
+            return [work()]
+        answers = self._all(_tried(work))
+        _raise_first([refusal for _, refusal in answers])
+        return [value for value, _ in answers]  # type: ignore[misc]
+
+    def by_first(self, work: Callable[[], T]) -> T:
+        """`work()`, done by process 0 alone while the others wait; they get a copy of what it gives, or refuses."""
+        if self.size == 1:
+            return work()
+        answer = [_tried(work) if self.first else None]
+        with lost_said():
+            dist.broadcast_object_list(answer, src=0)
+        assert answer[0] is not None
+        value, refusal = answer[0]
+        _raise_first([refusal])
+        return value  # type: ignore[return-value]
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """`work()`, done by one process of each machine and then by the others, which find what it left on the disk."""
+        early = self.agreed(lambda: [work()] if self.local_rank == 0 else [])
+        return self.agreed(lambda: early[0] if early else work())
+
+    def replicate(self, tensors: Mapping[str, Tensor]) -> None:
+        """Overwrite the tensors, which lie on the device, with those of process 0."""
+        if self.size == 1:
+            return
+        with lost_said(), torch.no_grad():
+            for tensor in tensors.values():
+                dense = tensor.contiguous()
+                dist.broadcast(dense, src=0, group=self.data)
+                tensor.copy_(dense)
+
+    def mean(self, tensors: list[Tensor]) -> None:
+        """Overwrite the tensors, which lie on the device, with their means over the processes."""
+        if self.size == 1:
+            return
+        with lost_said(), torch.no_grad():
+            for tensor in tensors:
+                dist.all_reduce(tensor, group=self.data)
+                tensor /= self.size
+
+    def require_same(self, what: str, fact: str) -> None:
+        """Refuse where processes disagree on a fact.
+
+        Raises:
+            InputError: they do.
+        """
+        facts = self.gathered(lambda: fact)
+        for rank, other in enumerate(facts):
+            if other != facts[0]:
+                raise shared(
+                    InputError(
+                        f"process {rank} has other {what} than process 0 ({other}, {facts[0]}); "
+                        "give all machines the same"
+                    )
+                )
+
+    def share(self, batch_size: int, parts: int) -> int:
+        """Images of a step that fall to each process, which makes `parts` of them.
+
+        Raises:
+            InputError: they cannot be dealt out evenly.
+        """
+        pieces = self.size * parts
+        if self.size > 1 and batch_size % pieces:
+            near = max(pieces, batch_size // pieces * pieces)
+            each = f" in {parts} parts each" if parts > 1 else ""
+            raise shared(
+                InputError(
+                    f"train.batch_size {batch_size}: cannot be dealt out evenly to {self.size} processes{each}; "
+                    f"set --batch-size {near}, or start another number of processes"
+                )
+            )
+        return batch_size // self.size
+
+    def _all(self, value: T) -> list[T]:
+        values: list[T | None] = [None] * self.size
+        with lost_said():
+            dist.all_gather_object(values, value)
+        return values  # type: ignore[return-value]
+
+
+ALONE = World()
+
+
+@contextmanager
+def joined(device: str | None) -> Iterator[World]:
+    """Inside, this process is part of the world that torchrun's environment tells of; alone where there is none.
+
+    Gradients travel by NCCL between GPUs and by Gloo between CPUs; all else by Gloo.
+
+    Raises:
+        InputError: the environment is incomplete, the machine has fewer GPUs than processes, `find_device` refuses.
+        RunError: the processes do not find one another.
+    """
+    place = _place(os.environ)
+    if place.size == 1:
+        yield World(restarts=place.restarts, device=find_device(device))
+        return
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=MEETING))
+        store = _fresh(store, place)
+        dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.size, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as cause:
+        raise RunError(
+            f"process {place.rank} of {place.size}: does not reach the others at "
+            f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} ({str(cause).splitlines()[0]}); "
+            "give all machines the same --rdzv-endpoint"
+        ) from cause
+    try:
+        yield _grown(place, place.agreed(lambda: _own_device(place, device)))
+    except DeepresError as refusal:
+        if refusal.shared:
+            dist.destroy_process_group()
+        raise  # after any other error the rest of the world may be waiting: leaving ends their wait
+    else:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def lost_said() -> Iterator[None]:
+    """Turn the error of an exchange with a process that is no more into one line that all the others would say."""
+    try:
+        yield
+    except RuntimeError as cause:
+        if isinstance(cause, DeepresError | torch.OutOfMemoryError):
+            raise
+        raise shared(
+            RunError(
+                "another process of this run has ended; its own message, if any, says why; continue with "
+                "deepres train --resume DIR, or let torchrun do it: --max-restarts=3 and --output DIR"
+            )
+        ) from cause
+
+
+def state_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """The network's parameters and buffers by name, those too that no file keeps."""
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+
+def _place(environment: Mapping[str, str]) -> World:
+    """Where this process stands, without its device."""
+    given = [name for name in (*_NUMBERS[:3], *_ADDRESS) if name in environment]
+    restarts = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if "RANK" not in given and "WORLD_SIZE" not in given:
+        return World()
+    missing = [name for name in (*_NUMBERS[:3], *_ADDRESS) if name not in given]
+    if missing:
+        raise shared(
+            InputError(
+                f"environment: {', '.join(given)} set, {', '.join(missing)} not; start with torchrun, which sets "
+                "all, or unset them"
+            )
+        )
+    texts = {name: environment[name] for name in _NUMBERS if name in environment} | {"restart count": restarts}
+    for name, text in texts.items():
+        if not re.fullmatch(r"\d{1,9}", text):
+            raise shared(
+                InputError(f"environment: {name} {text!r}, wanted a number; start with torchrun, which sets it")
+            )
+    rank, size, local_rank = (int(texts[name]) for name in _NUMBERS[:3])
+    if not rank < size:
+        raise shared(InputError(f"environment: RANK {rank} of WORLD_SIZE {size}, wanted less; start with torchrun"))
+    return World(rank, size, local_rank, int(texts.get("LOCAL_WORLD_SIZE", "1")), int(restarts))
+
+
+def _own_device(place: World, name: str | None) -> torch.device:
+    if name == "cpu" or (name is None and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if name not in (None, "cuda"):
+        find_device(name)  # what is wrong with it otherwise
+        raise InputError(f"--device {name}: each of {place.size} processes has a GPU of its own; leave --device out")
+    count = torch.cuda.device_count()
+    if place.local_size > count or place.local_rank >= count:
+        raise InputError(
+            f"{place.local_size} processes on a machine with {count} GPUs that torch can use; "
+            f"start {max(1, count)} (--nproc-per-node), or say --device cpu"
+        )
+    torch.cuda.set_device(place.local_rank)
+    return torch.device("cuda", place.local_rank)
+
+
+def _fresh(store: Store, place: World) -> Store:
+    """The part of the store under a name that no earlier start of these processes has used.
+
+    torchrun may keep the store when it starts them again, with the addresses of those that are gone; and its count of
+    restarts differs from machine to machine. So each process says hello with a word of its own, process 0 answers to
+    every word that it finds until all have said that they have its answer.
+    """
+    if place.first:
+        name, waiting, began = uuid4().hex, set(range(1, place.size)), monotonic()
+        while waiting:
+            if monotonic() - began > MEETING.total_seconds():
+                raise RuntimeError(f"{len(waiting)} of {place.size} processes did not come")
+            for rank in sorted(waiting):
+                if store.check([f"hello/{rank}"]):
+                    store.set(f"answer/{store.get(f'hello/{rank}').decode()}", name)
+            waiting -= {rank for rank in waiting if store.check([f"{name}/{rank}"])}
+            sleep(0.01)
+    else:
+        word = uuid4().hex
+        store.set(f"hello/{place.rank}", word)
+        name = store.get(f"answer/{word}").decode()  # waits for it
+        store.set(f"{name}/{place.rank}", "here")
+    return PrefixStore(name, store)
+
+
+def _grown(place: World, device: torch.device) -> World:
+    """The world with its device, its groups and the restarts of the machine that counts most."""
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    data, norms = (dist.new_group(backend=backend, timeout=PATIENCE) for _ in range(2))
+    assert isinstance(data, dist.ProcessGroup)
+    assert isinstance(norms, dist.ProcessGroup)
+    (restarts,) = place.highest(place.restarts)
+    return World(place.rank, place.size, place.local_rank, place.local_size, restarts, device, data, norms)
+
+
+def _tried(work: Callable[[], T]) -> tuple[T | None, DeepresError | None]:
+    try:
+        return work(), None
+    except DeepresError as refusal:
+        return None, refusal
+
+
+def _raise_first(refusals: list[DeepresError | None]) -> None:
+    for refusal in refusals:
+        if refusal is not None:
+            raise shared(refusal)

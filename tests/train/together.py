@@ -1,0 +1,187 @@
+"""What tests/train/test_parallel.py runs in several processes: `python together.py FOLDER`, in torchrun's environment.
+
+Each process writes what it found to FOLDER/rank-R.pt; alone (WORLD_SIZE=1) it writes what is to be found.
+"""
+
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepres.base.errors import DeepresError, InputError
+from deepres.data.loader import TrainLoader, evaluation_batches
+from deepres.data.sample import ArrayImages
+from deepres.data.statistics import Statistics, measure_statistics
+from deepres.data.transforms import Augmentation, Preparation
+from deepres.evaluate.run import evaluate
+from deepres.nn.create import create_model
+from deepres.nn.synced import synced
+from deepres.spec.resnet import ResNetConfig
+from deepres.train.exchange import Exchange
+from deepres.train.loop import Step, TrainConfig, train
+from deepres.train.losses import cross_entropy
+from deepres.train.parallel import World, joined
+from deepres.train.precision import Precision
+from deepres.train.schedules import ScheduleConfig
+from deepres.train.state import State
+
+CPU = torch.device("cpu")
+FLOAT = Precision(CPU, torch.float32, channels_last=True)
+
+
+def images() -> ArrayImages:
+    draw = torch.Generator().manual_seed(1)
+    pixels = torch.randint(256, (60, 3, 16, 16), generator=draw, dtype=torch.uint8)
+    labels = torch.arange(60) % 4
+    pixels[:, 0] = (pixels[:, 0] // 2 + 30 * labels[:, None, None]).to(torch.uint8)
+    return ArrayImages(pixels, labels, ("a", "b", "c", "d"), "noise")
+
+
+PREPARATION = Preparation(channels=3)
+AUGMENTATION = Augmentation(crop="pad", pad=2, flip=0.5)
+
+
+def statistics() -> Statistics:
+    return measure_statistics(images(), PREPARATION, seed=0, on_bad_image="stop")
+
+
+def loader(world: World, batch_size: int, augmentation: Augmentation = AUGMENTATION) -> TrainLoader:
+    shared: dict[str, Any] = {"batch_size": batch_size, "seed": 0, "rank": world.rank, "world": world.size}
+    return TrainLoader(images(), augmentation, PREPARATION, statistics(), **shared)
+
+
+def network() -> nn.Module:
+    config = ResNetConfig(name="tiny", unit="basic", depths=(1, 1), widths=(8, 16), num_classes=4, input=(3, 16, 16))
+    return create_model(config.network(), seed=0)
+
+
+def trained(world: World, steps: int = 6, **fields: Any) -> dict[str, Any]:
+    schedule = ScheduleConfig(kind="constant", rate=0.02)
+    config = TrainConfig(iterations=steps, batch_size=16, schedule=schedule, **fields)
+    state = State(network(), config.sgd, averaged=config.ema_decay is not None)
+    events = train(
+        state,
+        config,
+        loader(world, 16),
+        cross_entropy(),
+        None,
+        num_images=60,
+        precision=FLOAT,
+        seed=0,
+        world=world,
+    )
+    together = config.sync_norm and world.size > 1
+    if together:
+        with synced(state.network, world.norms):
+            seen = list(events)
+    else:
+        seen = list(events)
+    told = [(event.loss, event.wrong, event.images) for event in seen if isinstance(event, Step)]
+    average = None if state.average is None else state.average.state_dict()
+    return {"weights": state.network.state_dict(), "average": average, "told": told}
+
+
+def said(work: Callable[[], object]) -> str:
+    try:
+        work()
+    except DeepresError as refusal:
+        return f"{type(refusal).__name__} {refusal.shared} {refusal}"
+    return "nothing"
+
+
+def refuse(message: str) -> None:
+    raise InputError(message, table=["a line"])
+
+
+def agreements(world: World) -> dict[str, Any]:
+    mine = world.rank == world.size - 1
+    return {
+        "highest": world.highest(world.rank, 7 - world.rank),
+        "gathered": world.gathered(lambda: world.rank * 10),
+        "by_first": world.by_first(lambda: f"from {world.rank}"),
+        "agreed": world.agreed(lambda: world.rank),
+        "in_turn": world.in_turn(lambda: world.rank),
+        "refused by first": said(lambda: world.by_first(lambda: refuse(f"by {world.rank}"))),
+        "refused by last": said(lambda: world.agreed(lambda: refuse(f"by {world.rank}") if mine else None)),
+        "refused in gathering": said(lambda: world.gathered(lambda: refuse(f"by {world.rank}") if mine else None)),
+        "same": said(lambda: world.require_same("images", "one")),
+        "others": said(lambda: world.require_same("images", f"digest {world.rank}")),
+    }
+
+
+def some_unused(world: World) -> dict[str, Any]:
+    """Parameter 0 is used by all, 1 by process 0 alone, 2 by nobody; images are missing in the last process."""
+    parts = nn.ParameterList([torch.full((3,), float(n)) for n in range(3)])
+    kept = 4 if world.rank == world.size - 1 and world.size > 1 else 8
+    exchange = Exchange(world, parts, 16, 1)
+    loss = (parts[0].sum() * (world.rank + 1) + (parts[1].sum() if world.first else 0)) * kept / 16
+    with exchange.summing():
+        loss.backward()
+    mean, mistakes, seen = exchange.figures(loss.detach(), torch.tensor(world.rank + 1), kept)
+    gradients = [None if part.grad is None else part.grad.tolist() for part in parts]
+    return {"gradients": gradients, "mean": float(mean), "mistakes": int(mistakes), "seen": seen}
+
+
+def whole_norm(world: World) -> dict[str, Tensor]:
+    """A network in float64 on 8 images, those of rank r being a slice; its outputs, gradients and statistics."""
+    net = network().double()
+    x = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    cuts = [0, 3, 8] if world.size == 2 else [0, 8]  # unequal shares
+    mine = slice(cuts[world.rank], cuts[world.rank + 1])
+    exchange = Exchange(world, net, 8, 1, own_norms=False)
+    if world.size == 1:
+        y = net(x)
+        (y.square().sum() / 8).backward()
+    else:
+        with synced(net, world.norms):
+            y = net(x[mine])
+            with exchange.summing():
+                (y.square().sum() / 8).backward()
+        assert not any("forward" in vars(module) for module in net.modules())
+    gradients = {f"grad {name}": p.grad for name, p in net.named_parameters() if p.grad is not None}
+    rows = torch.zeros(8, 4, dtype=torch.float64)
+    rows[mine] = y.detach()
+    return {"rows": rows, **gradients, **net.state_dict()}
+
+
+def evaluation(world: World) -> dict[str, Any]:
+    shared: dict[str, Any] = {"batch_size": 7, "rank": world.rank, "world": world.size}
+    batches = evaluation_batches(images(), PREPARATION, statistics(), **shared)
+    found = evaluate(network(), batches, images(), split="test", gathered=world.gathered)
+    return {"result": found.result.replace(seconds=0, images_per_second=0), "loss": found.predictions.loss}
+
+
+def not_finite(world: World) -> str:
+    def loss(forward: Any, batch: Any) -> tuple[Tensor, Tensor]:
+        logits = forward(batch.images)
+        return logits.sum() * (float("nan") if world.rank == world.size - 1 else 1.0), logits
+
+    config = TrainConfig(iterations=2, batch_size=16)
+    state = State(network(), config.sgd, averaged=False)
+    facts: dict[str, Any] = {"num_images": 60, "precision": FLOAT, "seed": 0, "world": world}
+    return said(lambda: list(train(state, config, loader(world, 16), loss, None, **facts)))
+
+
+def main(folder: Path) -> None:
+    with joined("cpu") as world:
+        alone = world.size == 1
+        found = {
+            "world": (world.rank, world.size),
+            "agreements": agreements(world),
+            "unused": some_unused(world),
+            "whole norm": whole_norm(world),
+            "accumulated": trained(world, accumulate=2 if alone else 1, clip_norm=1.0, ema_decay=0.9),
+            "accumulated 4": trained(world, accumulate=4),
+            "synced": trained(world, sync_norm=True),
+            "evaluation": evaluation(world),
+            "not finite": not_finite(world),
+        }
+        torch.save(deepcopy(found), folder / f"rank-{world.rank}-of-{world.size}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
