@@ -11,6 +11,9 @@ steps (compiling, workers starting) are told apart as `ready_seconds`.
 """
 
 import argparse
+import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -225,9 +228,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[0, 1, 2], help="of the default loop and timm's")
     parser.add_argument("--set", dest="edits", action="append", default=[], metavar="A.B=C", help="of our run")
     parser.add_argument("--tiny", action="store_true", help="compile nothing")
+    parser.add_argument("--apart", action="store_true", help="peers and ours in processes of their own, in pairs")
+    parser.add_argument("--only", choices=["peers", "ours"], help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if given.apart:
+        facts = in_pairs(given)
+        print(protocol.table(f"{given.case}, times as fast as {facts['base']}", facts["rows"]), flush=True)
+        protocol.write(facts, given.output)
+        return
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
         images.mkdir()
@@ -236,6 +246,34 @@ def main() -> None:
         facts = measure(given, source, Path(folder) / "run")
     print(protocol.table(f"{given.case}, times as fast as {facts['base']}", facts["rows"]), flush=True)
     protocol.write(facts, given.output)
+
+
+def in_pairs(given: argparse.Namespace) -> dict[str, Any]:
+    """A process for the peers and one for ours in each round: what `deepres train` tells the heap is its own."""
+    seconds: dict[str, list[float]] = {}
+    ready: dict[str, float] = {}
+    own = [word for word in sys.argv[1:] if word != "--apart"]
+    for flag in ("--rounds", "--output"):
+        if flag in own:
+            del own[own.index(flag) : own.index(flag) + 2]
+    images = CASES[given.case][2] * (given.steps or {"cifar": 20, "photos": 2}[given.case])
+    lines: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "one.json"
+        for _ in range(given.rounds):
+            for only in ("peers", "ours"):
+                command = [sys.executable, __file__, *own, "--rounds", "1", "--only", only, "--output", str(file)]
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                found = json.loads(file.read_text())
+                lines = found["ours"] or lines
+                for row in found["rows"]:
+                    seconds.setdefault(row["contender"], []).append(images / row["images_per_second"]["median"])
+                    ready.setdefault(row["contender"], row.get("ready_seconds", 0.0))
+    contenders = [Contender(name, lambda: None, images, ready[name]) for name in seconds]
+    base = next(iter(seconds))
+    what = f"{CASES[given.case][0]}: images/s of training at batch {CASES[given.case][2]}, data loading included"
+    facts = protocol.claim(what, CPU, given.rounds, base=base, how="each round a process for the peers, one for ours")
+    return {**facts, "ours": lines, "rows": protocol.rows(contenders, seconds, base)}
 
 
 def measure(given: argparse.Namespace, source: str, folder: Path) -> dict[str, Any]:
@@ -249,7 +287,7 @@ def measure(given: argparse.Namespace, source: str, folder: Path) -> dict[str, A
         return Pictures(opened.train) if isinstance(opened.train, ArrayImages) else ImageFolder(source)
 
     loops = {}
-    for workers in given.workers:
+    for workers in given.workers if given.only != "ours" else ():
         loops[f"default loop, {workers} workers"] = default_steps(case, images(), batch_size, workers, classes)
         timms = timm_steps(case, images(), batch_size, workers, classes, compiled=not given.tiny)
         loops[f"timm's, {workers} workers"] = timms
@@ -265,12 +303,17 @@ def measure(given: argparse.Namespace, source: str, folder: Path) -> dict[str, A
             seconds[name] += values
 
     watch = Watch(per_round, given.warm_up, given.rounds, turn)
-    with suppress(_Enough):
-        execute.start(plan(case, source, given.edits), folder, device=CPU, tell=watch)
+    if given.only == "peers":
+        for _ in range(given.rounds):
+            turn()
+    else:
+        with suppress(_Enough):
+            execute.start(plan(case, source, given.edits), folder, device=CPU, tell=watch)
     ours = Contender("deepres train", lambda: None, per_round * batch_size, watch.ready_seconds)
     seconds[ours.name] = watch.seconds
-    base = [*others, ours][0].name
-    rows = protocol.rows([*others, ours], seconds, base)
+    present = [other for other in [*others, ours] if seconds[other.name]]
+    base = present[0].name
+    rows = protocol.rows(present, seconds, base)
     what = f"{CASES[case][0]}: images/s of training at batch {batch_size}, data loading included"
     facts = protocol.claim(what, CPU, given.rounds, steps_of_a_round=per_round, base=base)
     return {**facts, "images": "given" if given.source else "noise", "ours": watch.lines, "rows": rows}

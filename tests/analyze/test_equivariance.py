@@ -104,6 +104,16 @@ def test_convolutions_move_with_their_images_by_multiples_of_the_stride_and_only
             assert error.relative_error > 0.1
 
 
+def test_parts_of_a_pixel_are_exact_on_a_slope() -> None:
+    """Convolutions without padding map a slope to a slope, which interpolation continues exactly."""
+    slope = torch.arange(40.0, dtype=torch.float64)
+    image = (2 * slope[:, None] - 3 * slope).expand(1, 3, 40, 40)
+    batch = Batch(image, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+    for error in equivariance_errors(_plain(2, 0), [batch], shifts=(1, 2, 3, 4, 5, 7)):
+        assert error.relative_error is not None
+        assert error.relative_error < 1e-12
+
+
 def test_padding_breaks_it_at_the_border_alone() -> None:
     padded = _plain(1, 1)
     at_border = equivariance_errors(padded, _batches(24), shifts=(1, 4), border=0)

@@ -8,6 +8,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
 from deepres.analyze.lesion import Lesions
 from deepres.analyze.paths import EffectiveRange, PathGradients
@@ -153,6 +154,20 @@ def heat_maps(blocks: Mapping[str, Sequence[Sequence[float | None]]], *, x: str,
         one.grid(visible=False)
     if image is not None:
         figure.colorbar(image, ax=list(axes), label=label, shrink=0.85)
+    return figure
+
+
+def pictures(images: Mapping[str, tuple[Tensor, Tensor]]) -> Figure:
+    """Pairs of uint8 images (1 or 3, H, W), the second below the first, each pair under its name."""
+    figure = Figure(figsize=(1.5 * len(images), 3.4), layout="constrained")
+    grid = figure.subplots(2, len(images), squeeze=False)
+    for column, (name, pair) in enumerate(images.items()):
+        for row, image in enumerate(pair):
+            axes = grid[row][column]
+            pixels = image.expand(3, -1, -1).permute(1, 2, 0).numpy()
+            axes.imshow(pixels, interpolation="nearest")
+            axes.set_axis_off()
+        grid[0][column].set_title(name, fontsize=8)
     return figure
 
 

@@ -32,7 +32,8 @@ def command(
 ) -> None:
     """Take RUN apart: units left out, paths by length, shifts …; without an ANALYSIS all that the network allows.
 
-    Analyses: lesion, paths, equivariance. RUN is a run folder, or weights by path or name, then with a SOURCE.
+    Analyses: lesion, paths, responses, propagation, reuse, cam, equivariance. RUN is a run folder, or weights by path
+    or name, then with a SOURCE.
     """
     import json
     import sys
@@ -41,7 +42,8 @@ def command(
     from deepres.cli.evaluate import numbers
     from deepres.cli.progress import Count
     from deepres.data.sources import DataConfig
-    from deepres.recipes.examine import ANALYSES, Settings, examine
+    from deepres.recipes.analyses import ANALYSES, Settings
+    from deepres.recipes.examine import examine
     from deepres.train.precision import find_device
 
     kinds = [word for word in words if word in ANALYSES]

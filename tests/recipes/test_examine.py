@@ -1,0 +1,84 @@
+"""A trained network taken apart through the front door: the folder, the page, what is not done twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepres.base.errors import InputError
+from deepres.data.sources import DataConfig, open_source
+from deepres.recipes.analyses import ANALYSES, Settings
+from deepres.recipes.catalogue import recipe
+from deepres.recipes.examine import examine
+from deepres.recipes.execute import start
+from deepres.recipes.run import facts_of, smoke
+
+CPU = torch.device("cpu")
+SMALL = Settings(images=24, draws=1, gradient_batches=1, batch_size=12)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    start(
+        smoke(recipe(None, facts_of(open_source(DataConfig(source="digits"))), None)),
+        folder,
+        device=CPU,
+        tell=lambda event: None,
+    )
+    return folder
+
+
+def _examine(
+    run: Path, kinds: tuple[str, ...], output: Path | None = None, settings: Settings = SMALL
+) -> tuple[Path, dict[str, list[str]], list[str]]:
+    asked: list[str] = []
+    folder, found = examine(
+        str(run),
+        None,
+        kinds,
+        output,
+        settings,
+        device=CPU,
+        command="test",
+        tell=lambda what, done, total: asked.append(what),
+    )
+    return folder, found, asked
+
+
+@pytest.mark.slow
+def test_without_a_word_all_that_fits_is_written_and_shown(run: Path) -> None:
+    folder, found, _ = _examine(run, ())
+    assert folder == run / "analysis"
+    assert set(found) == set(ANALYSES) - {"reuse"}  # no dense blocks in a ResNet
+    page = (folder / "report.html").read_text()
+    for kind, lines in found.items():
+        facts = json.loads((folder / f"{kind}.json").read_text())
+        assert facts["found"] == lines
+        assert facts["title"] in page
+        for name in facts["plots"]:
+            assert (folder / f"{kind}_{name}.png").read_bytes().startswith(b"\x89PNG")
+            assert (folder / f"{kind}_{name}.svg").read_text().startswith("<svg ")
+
+
+def test_what_stands_there_is_not_done_again_and_repeats_to_the_bit(run: Path, tmp_path: Path) -> None:
+    _, found, asked = _examine(run, ("paths",), tmp_path / "a")
+    assert asked
+    first = (tmp_path / "a" / "paths.json").read_bytes()
+    _, again, asked = _examine(run, ("paths",), tmp_path / "a")
+    assert (again, asked) == (found, [])
+    _examine(run, ("paths",), tmp_path / "b")
+    assert (tmp_path / "b" / "paths.json").read_bytes() == first
+    assert (tmp_path / "b" / "paths_lengths.svg").read_bytes() == (tmp_path / "a" / "paths_lengths.svg").read_bytes()
+    _, _, asked = _examine(run, ("paths",), tmp_path / "a", SMALL.replace(seed=1))
+    assert asked
+
+
+def test_an_analysis_that_does_not_fit_or_does_not_exist_is_one_line(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"analysis 'lesoin': unknown; did you mean lesion"):
+        _examine(run, ("lesoin",), tmp_path)
+    with pytest.raises(InputError) as caught:
+        _examine(run, ("reuse",), tmp_path)
+    assert "\n" not in str(caught.value)
+    assert "dense" in str(caught.value)
