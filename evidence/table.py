@@ -1,4 +1,4 @@
-"""Evidence files -> the table of the project's README, written between its two marks."""
+"""Evidence files -> the tables of the project's README, written between their marks."""
 
 import json
 import re
@@ -8,6 +8,9 @@ from typing import Any
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 MARKS = re.compile(r"(<!-- measured: [^\n]*-->\n).*?(<!-- /measured -->)", re.DOTALL)
+FAST_MARKS = re.compile(r"(<!-- fast: [^\n]*-->\n).*?(<!-- /fast -->)", re.DOTALL)
+OURS = ("deepres train", "ours, folded, compiled", "files scaled", "packed raw")
+PEERS = ("default loop", "timm", "torchvision", "onnxruntime")
 
 
 def table() -> str:
@@ -30,11 +33,35 @@ def _row(path: Path, facts: dict[str, Any]) -> str:
     )
 
 
+def speeds() -> str:
+    """One row for each way of ours: images a second, and the ratio of its median to each peer's in the same run."""
+    lines = ["| what | images/s | times as fast as | evidence |", "| --- | --- | --- | --- |"]
+    for path in sorted(HERE.glob("*.json")):
+        facts = json.loads(path.read_text())
+        groups = facts.get("rows", [])
+        groups = groups if isinstance(groups, dict) else {"": groups}
+        for name, rows in groups.items():
+            rated = [row for row in rows if "images_per_second" in row]
+            for row in rated:
+                if row["contender"] in OURS:
+                    lines.append(_ratios(path, facts, name, row, rated))
+    return "\n".join(lines) + "\n"
+
+
+def _ratios(path: Path, facts: dict[str, Any], group: str, ours: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    speed = ours["images_per_second"]["median"]
+    peers = [row for row in rows if row["contender"].startswith(PEERS)]
+    told = "; ".join(f"{row['contender']} {speed / row['images_per_second']['median']:.2f}" for row in peers)
+    what = ", ".join(filter(None, [facts["claim"], group, ours["contender"], facts["hardware"]]))
+    return f"| {what} | {speed:,.4g} | {told} | [{path.name}](evidence/{path.name}) |"
+
+
 def written() -> str:
-    """The README with the table as the evidence has it."""
-    return MARKS.sub(lambda found: found[1] + table() + found[2], README.read_text())
+    """The README with the tables as the evidence has them."""
+    text = MARKS.sub(lambda found: found[1] + table() + found[2], README.read_text())
+    return FAST_MARKS.sub(lambda found: found[1] + speeds() + found[2], text)
 
 
 if __name__ == "__main__":
     README.write_text(written())
-    print(table())
+    print(table(), speeds())
