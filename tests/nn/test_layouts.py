@@ -18,8 +18,8 @@ def test_timm_loads_the_folder_that_we_write_with_class_names_and_preprocessing(
     ours = create_model(name, num_classes=3, seed=2).eval()
     save_network(tmp_path, ours, ("ant", "bee", "cat"), {}, PREPARED)
     theirs = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
-    x = torch.randn(2, 3, 65, 65)
-    torch.testing.assert_close(ours(x), theirs(x), rtol=2e-5, atol=1e-5)
+    x = torch.randn(2, 3, 65, 65, dtype=torch.float64)
+    torch.testing.assert_close(ours.double()(x), theirs.double()(x), rtol=1e-9, atol=1e-9)
     assert theirs.pretrained_cfg["label_names"] == ["ant", "bee", "cat"]
     wants = timm.data.resolve_model_data_config(theirs)
     assert tuple(wants["input_size"]) == (3, 96, 96)
@@ -29,7 +29,7 @@ def test_timm_loads_the_folder_that_we_write_with_class_names_and_preprocessing(
     facts = json.loads((tmp_path / "config.json").read_text())["deepres"]
     assert facts["tensor_names"] == "timm"
     again = load(tmp_path)
-    assert torch.equal(again(x), ours(x))
+    assert torch.equal(again.double()(x), ours(x))
 
 
 def test_timm_takes_another_number_of_channels_and_of_classes_from_the_folder(tmp_path: Path) -> None:

@@ -164,7 +164,11 @@ def _equivariance(subject: Subject, told: Callable[[int, int], None]) -> Section
     shifts = equivariance.shift_consistency(
         network, subject.batches(), max_shift=max(1, side // 8), seed=seed, on_progress=told
     )
-    stages = equivariance.equivariance_errors(network, subject.batches(1), on_progress=told)
+    too_small = []
+    try:
+        stages = equivariance.equivariance_errors(network, subject.batches(1), on_progress=told)
+    except InputError as cause:  # small images leave no map to compare; the answers can still be
+        stages, too_small = (), [f"maps are not compared: {cause.message}"]
     sizes = equivariance.resize_consistency(
         network, subject.images, subject.predictor.preparation, subject.predictor.statistics, on_progress=told
     )
@@ -185,13 +189,16 @@ def _equivariance(subject: Subject, told: Callable[[int, int], None]) -> Section
                 for name, share in zip(sizes.settings, sizes.share_changed, strict=True)
                 if share
             ),
+            *too_small,
         ],
         {"shifts": shifts, "resizing": sizes, **{f"stage_{n}": one for n, one in enumerate(stages)}},
         {
             "stages": figures.lines(
                 by_shift, title="maps that do not move along", x="shift, in the order measured", y="relative error"
             )
-        },
+        }
+        if by_shift
+        else {},
     )
 
 

@@ -67,13 +67,14 @@ def examine(
             continue
         try:
             section = ANALYSES[kind](subject, partial(tell, kind))
-        except InputError:
+        except InputError as cause:
             if kinds:
                 raise
-            continue  # of all analyses those that the network has no parts for are left out
+            sections[kind] = [f"left out: {cause.message}"]
+            continue
         _write(folder, section, key, asked.provenance)
         sections[kind] = section.found
-    if not sections:
+    if all(lines[0].startswith("left out: ") for lines in sections.values()):
         raise InputError(f"{weights}: no analysis fits this network; name one to learn why: {', '.join(ANALYSES)}")
     _page(folder, f"{subject.network.description.name} taken apart", asked.provenance, len(images))
     return folder, sections
