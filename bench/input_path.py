@@ -5,6 +5,7 @@ and put into ten class folders of a temporary folder, so they lie in the system'
 workers: what a loader makes of one core. A call is one pass over all images in batches of 50 to float32 224 x 224
 training crops with mirror, normalised; contenders take turns in rounds whose order alternates, the first call of each
 is a warm-up, ratios are formed within a round. Time is the processor's, which other work on the machine disturbs less.
+The heap keeps what it frees, as in every run of ours (`keep_freed_memory`); being one process, the peers have it too.
 
 `torchvision` is ImageFolder and DataLoader with the transforms of its reference training (PIL: RandomResizedCrop,
 mirror, PILToTensor, ConvertImageDtype, Normalize); `timm` its `create_transform` without colour jitter on the same.
@@ -42,6 +43,7 @@ from deepres.data.samplewise import Decode
 from deepres.data.sources import DataConfig, find
 from deepres.data.statistics import imagenet_statistics
 from deepres.data.transforms import Augmentation, Preparation
+from deepres.train.fast import keep_freed_memory
 
 LONG_SIDE, SIZE, BATCH = 500, 224, 50
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -208,6 +210,7 @@ def main() -> None:
     parser.add_argument("--stages", action="store_true", help="where the time goes, and nothing else")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) / "photos"
         num = shrink(given.photos, folder)
