@@ -15,6 +15,7 @@ VERBS = {
     "eval": "measure a run on images: error, classes, confusion, report (alias: val)",
     "compare": "which of several runs is better: intervals, seeds, McNemar's paired test",
     "analyze": "take a trained network apart: units left out, paths, shifts",
+    "reproduce": "a table or figure of a paper, run again and set beside what is printed",
     "predict": "name what is on images, with nothing but the run folder",
     "models": "list the networks, with their paper and cost",
     "describe": "show one network: layers, cost, receptive field, memory",

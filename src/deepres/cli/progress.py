@@ -1,7 +1,8 @@
 """How a run shows itself: a live line on a terminal, a plain line an epoch elsewhere; always on stderr."""
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -97,6 +98,30 @@ def display(shown: bool) -> Iterator[Callable[[Event], None]]:
         return
     with Display() as live:
         yield live
+
+
+@contextmanager
+def showing(alone: bool) -> Iterator[Callable[[str, Event], None]]:
+    """For runs one after another a `Display` of each; for several at once `told`, which works from any process."""
+    if not alone:
+        yield told
+        return
+    with ExitStack() as stack:
+        shown: dict[str, Display] = {}
+
+        def show(name: str, event: Event) -> None:
+            if name not in shown:
+                stack.close()
+                shown[name] = stack.enter_context(Display())
+            shown[name](event)
+
+        yield show
+
+
+def told(name: str, event: Event) -> None:
+    """A line on stderr that begins with the run's name: an epoch's, or what is said; steps are passed over."""
+    if not isinstance(event, Step):
+        print(f"{name}: {_line(event) if isinstance(event, Epoch) else event}", file=sys.stderr, flush=True)
 
 
 class Count:

@@ -16,7 +16,11 @@ class StoppedError(DeepresError):
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + number
+        self.exit_code, self._number = 128 + number, number
+
+    def __reduce__(self) -> tuple[type["StoppedError"], tuple[str, int]]:
+        """So that it arrives from another process."""
+        return StoppedError, (self.message, self._number)
 
 
 @contextmanager

@@ -29,6 +29,10 @@ from deepres.train.state import Best, State, Tally
 Positive = Annotated[int, Field(ge=1)]
 
 
+class DivergedError(InputError):
+    """The loss is not a finite number any more: the rate was too high for this network."""
+
+
 class TrainConfig(Record):
     """How long, how large the steps, what is kept. Give `epochs` or `iterations`, not both.
 
@@ -153,7 +157,7 @@ def train(
     the seconds. Other draws than those of batches (dropout and the like) are each process' own.
 
     Raises:
-        InputError: the loss is not finite; this state is spoilt, the newest one saved is good.
+        DivergedError: the loss is not finite; this state is spoilt, the newest one saved is good.
     """
     total, schedule = config.steps(num_images), config.schedule.schedule()
     drawn = batches.batches(state.progress.step, total)
@@ -178,7 +182,7 @@ def train(
         mean_loss, mistakes, seen = exchange.figures(mean_loss, mistakes, len(batch))
         if not mean_loss.isfinite():
             state.optimiser.zero_grad()
-            raise shared(InputError(_not_finite(float(mean_loss), step, rate, state)))
+            raise shared(DivergedError(_not_finite(float(mean_loss), step, rate, state)))
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(state.network.parameters(), config.clip_norm)
         state.optimiser.step(rate)

@@ -1,0 +1,162 @@
+"""`deepres reproduce [STUDY]`: a table or figure of a paper, run again and set beside what is printed."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from deepres.studies.plan import Scale
+    from deepres.studies.reproduce import Plan
+
+
+@click.command("reproduce")
+@click.argument("study", required=False)
+@click.option("--list", "listed", is_flag=True, help="All studies: what they cost, what this machine would need.")
+@click.option("--scale", type=click.Choice(["full", "short"]), default="full", show_default=True, help="Which length.")
+@click.option("--data", multiple=True, metavar="[SET=]PATH", help="Where a set lies that is not found by its name.")
+@click.option("--seeds", type=click.IntRange(1), help="Runs of each network; by default as many as the paper had.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("runs/reproduce"), show_default=True)
+@click.option("--on", type=click.Choice(["here", "ray"]), default="here", show_default=True, help="Ray: a cluster.")
+@click.option("--at-once", type=click.IntRange(1), help="Runs at the same time; by default one a GPU.")
+@click.option("--report-only", is_flag=True, help="Train nothing: write the report of what is there.")
+@click.option("--dry-run", is_flag=True, help="Print the runs that are to be trained, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="The outcome, or the list, as JSON.")
+@click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
+def command(
+    study: str | None,
+    listed: bool,
+    scale: "Scale",
+    data: tuple[str, ...],
+    seeds: int | None,
+    output: Path,
+    on: str,
+    at_once: int | None,
+    report_only: bool,
+    dry_run: bool,
+    as_json: bool,
+    device: str | None,
+) -> None:
+    """Train what STUDY (resnet/table6, resnet/fig6 …) was made of, and compare with the printed figures.
+
+    Runs that have ended are kept, begun ones go on; studies share runs. short keeps the claim, not the figures.
+    """
+    from deepres.base.errors import InputError
+    from deepres.studies.reproduce import conclude, planned, train_all
+    from deepres.studies.study import study_named
+    from deepres.train.precision import find_device
+
+    if listed or study is None:
+        if study is not None:
+            study_named(study)
+        _show_list(study, output, device, as_json)
+        return
+    chosen = study_named(study)
+    plan = planned(chosen, scale, output, seeds=seeds, data=_places(data, chosen.dataset))
+    where = find_device(device)
+    if dry_run:
+        _show_runs(plan, device)
+        return
+    if not report_only:
+        from deepres.cli.progress import showing
+        from deepres.studies.carry_out import places, unfinished
+
+        left = len(unfinished(plan.jobs, plan.home))
+        for name, reason in plan.absent.items():
+            click.echo(f"left out: {name}: {reason}", err=True)
+        with showing(alone=on == "here" and len(places(at_once, where)) == 1) as tell:
+            for number, job in enumerate(train_all(plan, where, tell, on=on, count=at_once), 1):  # type: ignore[arg-type]
+                click.echo(f"{number} of {left} runs: {job.name} has ended", err=True)
+    elif not any(job.folder(output).is_dir() for job in plan.jobs) and plan.jobs:
+        raise InputError(f"--report-only: no run of {study} at {scale} scale below {output}")
+    from deepres.cli.progress import Count
+
+    with Count("images") as count:
+        found, page = conclude(plan, where, command=_command(), told=lambda _, done, total: count(done, total))
+    if as_json:
+        click.echo(found.to_json(), nl=False)
+    else:
+        _show_outcome(plan, found)
+    click.echo(f"report: {page}", err=as_json)
+
+
+def _command() -> str:
+    import sys
+
+    return " ".join(["deepres", *sys.argv[1:]])
+
+
+def _places(data: tuple[str, ...], own: str) -> dict[str, str]:
+    """`cifar10=PATH`, or PATH alone for the study's own set."""
+    from deepres.studies.plan import DATASETS
+
+    found = {}
+    for one in data:
+        name, _, path = one.partition("=")
+        known = bool(path) and name in DATASETS
+        found[name if known else own] = path if known else one
+    return found
+
+
+def _show_runs(plan: "Plan", device: str | None) -> None:
+    from deepres.cli.table import columns
+    from deepres.studies.carry_out import status
+    from deepres.studies.speed import speed, spoken
+    from deepres.train.precision import find_device
+
+    rate = speed(find_device(device))
+    lines = [("run", "steps", "multiply-adds", "time here", "")]
+    for job in plan.jobs:
+        time = spoken(rate.seconds(job.macs))
+        lines.append((job.name, f"{job.steps:,}", f"{job.macs:.2g}", time, status(job, plan.home)))
+    click.echo(columns(lines, "<>>><"))
+
+
+def _show_list(study: str | None, output: Path, device: str | None, as_json: bool) -> None:
+    from deepres.cli.table import columns
+    from deepres.studies.overview import overview
+    from deepres.studies.speed import speed, spoken
+    from deepres.train.precision import find_device
+
+    rate = speed(find_device(device))
+    rows = [row for row in overview(output) if study in (None, row.study)]
+    if as_json:
+        facts = [
+            {
+                **row.model_dump(),
+                "hours_full": rate.seconds(row.macs_full) / 3600,
+                "hours_short": rate.seconds(row.macs_short) / 3600,
+            }
+            for row in rows
+        ]
+        click.echo(json.dumps({"hardware": rate.hardware, "studies": facts}, indent=1))
+        return
+    lines = [("study", "runs", "steps", "full", "short", "stands", "what it is")]
+    for row in rows:
+        steps = f"{row.steps_full:,}" if row.runs_full else ""
+        full, short = (spoken(rate.seconds(macs)) if macs else "" for macs in (row.macs_full, row.macs_short))
+        lines.append((row.study, str(row.runs_full or ""), steps, full, short, row.stands, row.title))
+    click.echo(columns(lines, "<>>>><<"))
+    click.echo(
+        f"\nfull and short: time on {rate.hardware}, at its rate of {rate.macs_per_second:.2g} multiply-adds a second "
+        f"({rate.network}); one run at a time. Runs that studies share are counted in each."
+    )
+
+
+def _show_outcome(plan: "Plan", found: object) -> None:
+    from deepres.cli.table import columns
+    from deepres.studies.report import table
+    from deepres.studies.verdict import Outcome
+
+    assert isinstance(found, Outcome)
+    study = plan.study
+    heads = [f"{column.title}{suffix}" for column in study.columns for suffix in ("", " ours")]
+    lines = [("", *heads)]
+    for line in table(study, found):
+        lines.append((line.label, *line.texts))
+    click.echo(columns(lines, "<" + ">" * len(heads)))
+    for held in found.claims:
+        click.echo(str(held))
+    short = f" (short: {study.short:.3g} of the steps; order and sign only)" if found.scale == "short" else ""
+    click.echo(f"{study.name}{short}: {found.verdict}")

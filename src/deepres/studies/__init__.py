@@ -1,0 +1,1 @@
+"""Do the papers' numbers come out?"""

@@ -1,0 +1,134 @@
+"""Which runs a study needs, at which scale, and what they cost: a run is a value, trained once for all studies."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from math import ceil
+from pathlib import Path
+from typing import Literal
+
+from deepres.base import records
+from deepres.recipes.catalogue import recipe
+from deepres.recipes.run import Facts, Run
+from deepres.spec.cost import cost
+from deepres.studies.study import Column, Row, Study
+
+Scale = Literal["full", "short"]
+"""full: the paper's recipe to the letter. short: a share of its steps, 5,000 of 50,000 training images held out."""
+
+DATASETS = {
+    "cifar10": Facts("cifar10", 10, 50_000, 3, 32),
+    "cifar100": Facts("cifar100", 100, 50_000, 3, 32),
+    "svhn": Facts("svhn", 10, 604_388, 3, 32),
+    "imagenet": Facts("imagenet", 1000, 1_281_167, 3, 375),
+}
+"""What recipes want to know of the sets that the papers train on, so that a plan can be made without them."""
+
+HELD_OUT = 0.1
+TRAINED = ("error", "top5_error", "train_error", "response")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one seed, fitted to the set that it is of."""
+
+    run: Run
+    dataset: str
+    scale: Scale
+
+    @cached_property
+    def name(self) -> str:
+        """`resnet20_cifar-cifar10-1f0c83d2-seed0`: the digits stand for all that decides the weights but the seed."""
+        fields = self.run.replace(seed=0).model_dump(mode="json", exclude_defaults=True)
+        for name in ("source", "root", "download", "workers"):
+            fields["data"].pop(name, None)
+        for name in ("memory", "fast", "save_every_seconds"):
+            fields["train"].pop(name, None)
+        facts = records.json_text(fields)
+        network = self.run.model.name
+        return f"{network}-{self.dataset}-{sha256(facts.encode()).hexdigest()[:8]}-seed{self.run.seed}"
+
+    def folder(self, home: Path) -> Path:
+        """Where it lies below the folder of all studies."""
+        return home / self.scale / self.name
+
+    @property
+    def num_train(self) -> int:
+        """Images that it trains on."""
+        return round(DATASETS[self.dataset].num_images * (1 - self.run.data.val_fraction))
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        return self.run.train.steps(self.num_train)
+
+    @property
+    def macs(self) -> float:
+        """Multiply-adds of the whole training: three forward passes' worth for every image of every step."""
+        return 3.0 * cost(self.run.model.network()).macs * self.run.train.batch_size * self.steps
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of the table that this software can find: by runs, by reading the description, or not (`lacking`)."""
+
+    row: Row
+    column: Column
+    jobs: tuple[Job, ...] = ()
+    lacking: str = ""
+
+
+def cells(study: Study, scale: Scale, seeds: int | None = None, data: Mapping[str, str] | None = None) -> list[Cell]:
+    """All figures of the study but those that the paper quotes from others; `data` says where sets lie."""
+    found = []
+    for row in study.rows:
+        for column in study.columns:
+            if row.network is None or (row.printed and column.name not in row.printed):
+                continue
+            lacking = row.lacking or study.lacking or _unmeasurable(column)
+            trained = column.measure in TRAINED and not lacking
+            jobs = tuple(_jobs(study, row, column, scale, seeds, data or {})) if trained else ()
+            found.append(Cell(row, column, jobs, lacking))
+    return found
+
+
+def distinct(cells: Iterable[Cell]) -> list[Job]:
+    """The runs of all these cells, each once: the first seed of every network first, small networks first."""
+    jobs = {job.name: job for cell in cells for job in cell.jobs}
+    return sorted(jobs.values(), key=lambda job: (job.run.seed, job.macs))
+
+
+def network_of(study: Study, row: Row, column: Column) -> Run:
+    """The run of a cell at full scale, first seed; its `model` is what readings without training are made of."""
+    return _run(study, row, column, "full", 0, {})
+
+
+def _jobs(
+    study: Study, row: Row, column: Column, scale: Scale, seeds: int | None, data: Mapping[str, str]
+) -> Iterable[Job]:
+    count = seeds or (study.seeds if scale == "full" else 1)
+    for seed in range(count):
+        yield Job(_run(study, row, column, scale, seed, data), column.dataset or study.dataset, scale)
+
+
+def _run(study: Study, row: Row, column: Column, scale: Scale, seed: int, data: Mapping[str, str]) -> Run:
+    dataset = column.dataset or study.dataset
+    facts = DATASETS[dataset]
+    run = recipe(row.recipe or study.recipe or None, facts, row.network).fitted(facts)
+    run = records.edit(run, (*row.edits, *column.edits)).replace(seed=seed)
+    if dataset in data:
+        run = run.replace(data=run.data.replace(source=data[dataset]))
+    return run if scale == "full" else _shortened(run, study.short, facts.num_images)
+
+
+def _shortened(run: Run, share: float, num_images: int) -> Run:
+    """A share of the steps, some training images held out for the curves; the weights of the last step as in full."""
+    data = run.data.replace(val_fraction=run.data.val_fraction or HELD_OUT)
+    steps = run.train.steps(round(num_images * (1 - run.data.val_fraction)))
+    train = run.train.replace(epochs=None, iterations=ceil(steps * share))
+    return run.replace(data=data, train=train)
+
+
+def _unmeasurable(column: Column) -> str:
+    return "this software does not measure it" if column.measure == "other" else ""

@@ -1,0 +1,276 @@
+"""A study and its outcome side by side: one HTML page, Markdown and JSON, the figures in the paper's layout."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from deepres.analyze.figures import png, svg
+from deepres.base import records
+from deepres.base.files import make_folder, write_atomic
+from deepres.evaluate.page import render
+from deepres.evaluate.run import Result
+from deepres.spec.cost import cost
+from deepres.studies import figures
+from deepres.studies.carry_out import SUMMARY
+from deepres.studies.figures import Curve
+from deepres.studies.plan import Cell, Job
+from deepres.studies.responses import response_stds
+from deepres.studies.study import Column, Printed, Study
+from deepres.studies.verdict import Found, Outcome
+from deepres.train.journal import read_history
+
+UNITS = {
+    "error": "%",
+    "top5_error": "%",
+    "train_error": "%",
+    "response": "",
+    "parameters": "million",
+    "multiply_adds": "1e9",
+    "other": "",
+}
+SHOWN_BY = {
+    "deletion": "lesion_each",
+    "random_deletion": "lesion_random",
+    "permutation": "lesion_permutations",
+    "paths": "paths_lengths",
+    "reuse": "reuse_maps",
+}
+"""The plot of the analysis that shows a figure of the paper."""
+
+MARKS = {"reproduced": "✓", "within the spread": "≈", "not reproduced": "✗", "not run": "–", "shown": ""}
+
+
+def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path, command: str) -> Path:
+    """`report.html`, `report.md`, `report.json` and the figures in PNG and SVG below `home`/reports; the page."""
+    folder = home / "reports" / f"{study.name.replace('/', '-')}-{found.scale}"
+    make_folder(folder)
+    drawn = drawings(study, found, cells, home)
+    for name, figure in drawn.items():
+        write_atomic(folder / f"{name}.png", png(figure))
+        write_atomic(folder / f"{name}.svg", svg(figure))
+    existing = existing_plots(study, cells, home)
+    facts = {
+        "study": json.loads(study.to_json()),
+        "outcome": json.loads(found.to_json()),
+        "verdict": found.verdict,
+        "command": command,
+        "runs": [_facts(job, home) for job in _jobs(cells)],
+    }
+    write_atomic(folder / "report.json", records.json_text(facts))
+    write_atomic(folder / "report.md", markdown(study, found, list(drawn)))
+    page = render(
+        "deepres.studies",
+        "report.html.jinja",
+        {},
+        title=f"{study.name}: {study.title}",
+        study=study,
+        scale=found.scale,
+        share=f"{study.short:.3g}",
+        verdict=found.verdict,
+        columns=study.columns,
+        lines=table(study, found),
+        claims=[(str(held), held.claim.says, held.holds) for held in found.claims],
+        svgs=[Markup(svg(figure)) for figure in drawn.values()] + [Markup(text) for text in existing],
+        runs=facts["runs"],
+        command=command,
+    )
+    write_atomic(folder / "report.html", page)
+    return folder / "report.html"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A cell as it is shown: the printed figure and ours, the verdict on it and why it is that."""
+
+    printed: str = ""
+    ours: str = ""
+    verdict: str = ""
+    reason: str = ""
+
+    @property
+    def mark(self) -> str:
+        """The verdict as a sign."""
+        return MARKS.get(self.verdict, "")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row as it is shown; no network: the work of others, which the paper quotes."""
+
+    label: str
+    network: str
+    note: str
+    cells: tuple[Shown, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        """Printed and ours of each cell in turn."""
+        return [text for cell in self.cells for text in (cell.printed, f"{cell.ours} {cell.mark}".strip())]
+
+
+def table(study: Study, found: Outcome) -> list[Line]:
+    """A line for each row, in the paper's order."""
+    lines = []
+    for row in study.rows:
+        cells = []
+        for column in study.columns:
+            one = found.at(row.label, column.name)
+            printed = row.printed.get(column.name)
+            text = "" if printed is None else printed_text(printed, column)
+            known = Shown(text)
+            if one is not None:
+                known = Shown(text, ours_text(one, column), one.verdict, one.reason)
+            cells.append(known)
+        lines.append(Line(row.label, row.network or "", row.note, tuple(cells)))
+    return lines
+
+
+def printed_text(printed: Printed, column: Column) -> str:
+    """`6.43 (6.61 ± 0.16)`, `> 20`, as the paper has it."""
+    sign = {"above": "> ", "below": "< ", None: ""}[printed.bound]
+    text = f"{sign}{_number(printed.value, column)}"
+    if printed.mean is not None:
+        spread = "" if printed.std is None else f" ± {_number(printed.std, column)}"
+        return f"{text} ({_number(printed.mean, column)}{spread})"
+    return text if printed.std is None else f"{text} ± {_number(printed.std, column)}"
+
+
+def ours_text(found: Found, column: Column) -> str:
+    """`8.81 ± 0.12 (5)`: the figure as the paper quotes it, the spread of the seeds and their number."""
+    if found.quoted is None:
+        return "diverged" if found.diverged else ""
+    text = _number(found.quoted, column)
+    if found.std is not None:
+        text += f" ± {_number(found.std, column)}"
+    if found.wanted > 1 or len(found.values) > 1:
+        text += f" ({len(found.values)}" + (f" of {found.wanted})" if len(found.values) < found.wanted else ")")
+    return text + (f", {found.diverged} diverged" if found.diverged else "")
+
+
+def markdown(study: Study, found: Outcome, plots: Sequence[str]) -> str:
+    """The table with two columns for each of the paper's: printed and ours."""
+    heads = [f"{column.title}: {what}" for column in study.columns for what in ("printed", "ours")]
+    out = [f"# {study.name}: {study.title}", "", study.source, ""]
+    if found.scale == "short":
+        out += [f"**Short scale**: {study.short:.3g} of the steps; only order and sign compare with the paper.", ""]
+    out += [found.verdict, "", "| | " + " | ".join(heads) + " |", "| --- |" + " ---: |" * len(heads)]
+    for line in table(study, found):
+        out.append(f"| {line.label} | " + " | ".join(line.texts) + " |")
+    out += ["", *(f"- {held}" for held in found.claims)]
+    out += ["", *(f"![{name}]({name}.png)" for name in plots), "", study.note]
+    return "\n".join(out).rstrip() + "\n"
+
+
+def drawings(study: Study, found: Outcome, cells: Sequence[Cell], home: Path) -> dict[str, Figure]:
+    """The study's figure, and the printed figures beside ours where both are there."""
+    drawn: dict[str, Figure] = {}
+    if study.shows == "curves" and (lines := _curves(cells, home)):
+        drawn["curves"] = figures.curves(lines, _title(study, found))
+    if study.shows == "responses" and (stds := _responses(cells, home)):
+        drawn["responses"] = figures.responses(stds, _title(study, found))
+    if study.shows == "scatter":
+        ours, printed = _sizes(study, found)
+        if ours or printed:
+            size = next((c.title for c in study.columns if c.measure in ("parameters", "multiply_adds")), "parameters")
+            drawn["sizes"] = figures.scatter(ours, printed, size)
+    if study.shows == "table":
+        for column in study.columns:
+            rows = [
+                (row.label, row.printed[column.name].value, one.values)
+                for row in study.rows
+                if column.name in row.printed and (one := found.at(row.label, column.name)) is not None and one.values
+            ]
+            if rows and column.measure not in ("parameters", "multiply_adds"):
+                drawn[f"figures_{len(drawn) + 1}"] = figures.dots(rows, column.title, UNITS[column.measure])
+    return drawn
+
+
+def existing_plots(study: Study, cells: Sequence[Cell], home: Path) -> list[str]:
+    """What the analyses of the runs have drawn: SVG, the first seed of each."""
+    if study.shows not in SHOWN_BY:
+        return []
+    paths = [
+        job.folder(home) / "analysis" / f"{SHOWN_BY[study.shows]}.svg" for job in _jobs(cells) if job.run.seed == 0
+    ]
+    return [path.read_text(encoding="utf-8") for path in paths if path.is_file()]
+
+
+def _title(study: Study, found: Outcome) -> str:
+    return f"{study.name} (short: {study.short:.3g} of the steps)" if found.scale == "short" else study.name
+
+
+def _number(value: float, column: Column) -> str:
+    return f"{value:.3g}" if column.measure in ("parameters", "multiply_adds", "response") else f"{value:.2f}"
+
+
+def _jobs(cells: Sequence[Cell]) -> list[Job]:
+    return list({job.name: job for cell in cells for job in cell.jobs}.values())
+
+
+def _first_jobs(cells: Sequence[Cell]) -> dict[str, tuple[Cell, Job]]:
+    """Label -> the first seed's run, of each row."""
+    found: dict[str, tuple[Cell, Job]] = {}
+    for cell in cells:
+        if cell.jobs:
+            found.setdefault(cell.row.label, (cell, cell.jobs[0]))
+    return found
+
+
+def _curves(cells: Sequence[Cell], home: Path) -> list[Curve]:
+    found = []
+    for label, (cell, job) in _first_jobs(cells).items():
+        history = read_history(job.folder(home))
+        if not history:
+            continue
+        train = [(row["step"] / 1e4, 100 * row["train_error"]) for row in history]
+        held = [(row["step"] / 1e4, 100 * row["val_error"]) for row in history if row["val_error"] is not None]
+        path = job.folder(home) / "test.json"
+        test = 100 * records.load(Result, path, "evaluation result").error if path.is_file() else None
+        found.append(Curve(label, cell.row.panel, train, held, test))
+    return found
+
+
+def _responses(cells: Sequence[Cell], home: Path) -> dict[str, list[float]]:
+    return {label: stds for label, (_, job) in _first_jobs(cells).items() if (stds := response_stds(job, home))}
+
+
+def _sizes(study: Study, found: Outcome) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[float, float]]]:
+    """Label -> (size, error) of ours and of the printed; the size is read from the description."""
+    size = next((column for column in study.columns if column.measure in ("parameters", "multiply_adds")), None)
+    error = next(column for column in study.columns if column.measure in ("error", "top5_error", "train_error"))
+    ours, printed = {}, {}
+    for row in study.rows:
+        one = None if size is None else found.at(row.label, size.name)
+        width = one.quoted if one is not None and one.quoted is not None else row.parameters
+        measured = found.at(row.label, error.name)
+        if width is None:
+            continue
+        if measured is not None and measured.quoted is not None:
+            ours[row.label] = (width, measured.quoted)
+        if error.name in row.printed:
+            printed[row.label] = (width, row.printed[error.name].value)
+    return ours, printed
+
+
+def _facts(job: Job, home: Path) -> dict[str, object]:
+    """What was trained: network, recipe, steps, and where it ended the error, time and hardware."""
+    path = job.folder(home) / SUMMARY
+    summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    history = read_history(job.folder(home))
+    return {
+        "name": job.name,
+        "network": job.run.model.name,
+        "parameters": cost(job.run.model.network()).parameters,
+        "recipe": job.run.recipe,
+        "steps": job.steps,
+        "done": history[-1]["step"] if history else 0,
+        "seed": job.run.seed,
+        "error": summary.get("error"),
+        "minutes": sum(row["seconds"] for row in history) / 60,
+        "hardware": summary.get("hardware", ""),
+        "precision": summary.get("precision", ""),
+    }

@@ -1,0 +1,178 @@
+"""Reproducing a study from beginning to report: find the images, train what is missing, take apart, compare, draw."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from deepres.base.errors import InputError
+from deepres.base.files import make_folder
+from deepres.data.sources import DataConfig, open_source
+from deepres.recipes.analyses import Settings
+from deepres.recipes.examine import examine
+from deepres.recipes.measure import measure
+from deepres.studies.carry_out import DIVERGED, Tell, at_once, in_turn, on_ray, places, status, unfinished
+from deepres.studies.plan import Cell, Job, Scale, cells, distinct
+from deepres.studies.report import write_report
+from deepres.studies.responses import mean_response
+from deepres.studies.study import Shows, Study, studies
+from deepres.studies.verdict import Outcome, outcome
+
+On = Literal["here", "ray"]
+
+TAKEN_APART: dict[Shows, str] = {
+    "responses": "responses",
+    "deletion": "lesion",
+    "random_deletion": "lesion",
+    "permutation": "lesion",
+    "paths": "paths",
+    "reuse": "reuse",
+}
+"""The analysis that a figure is drawn from."""
+
+IMAGES: dict[Scale, int] = {"full": 10_000, "short": 1_000}
+"""Test images that an analysis looks at."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study as asked for: its runs by data set, and the sets that are not there (name -> reason)."""
+
+    study: Study
+    scale: Scale
+    seeds: int | None
+    home: Path
+    cells: tuple[Cell, ...]
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The runs whose images are there."""
+        return [job for job in distinct(self.cells) if job.dataset not in self.absent]
+
+
+def planned(
+    study: Study, scale: Scale, home: Path, *, seeds: int | None = None, data: Mapping[str, str] | None = None
+) -> Plan:
+    """The study's runs; `data` says where sets lie that are not found by their names.
+
+    Raises:
+        InputError: nothing of it can be run here; none of its sets is there; `data` names one that it does not use.
+    """
+    if study.lacking:
+        raise InputError(f"{study.name}: cannot be run: {study.lacking}; deepres reproduce --list shows those that can")
+    found = tuple(cells(study, scale, seeds, data))
+    needed = {job.dataset for cell in found for job in cell.jobs}
+    for name in data or {}:
+        if name not in needed:
+            raise InputError(
+                f"--data {name}: {study.name} does not use it; it uses {', '.join(sorted(needed)) or 'none'}"
+            )
+    absent = absences({job.dataset: job for job in distinct(found)})
+    if needed and absent.keys() == needed:
+        reason = "; ".join(absent.values())
+        raise InputError(
+            f"{study.name}: {reason}; or name them: --data PATH; without images: {', '.join(without_images())}"
+        )
+    return Plan(study, scale, seeds, home, found, absent)
+
+
+def without_images() -> list[str]:
+    """The studies that are read from descriptions alone."""
+    return [
+        name
+        for name, study in studies().items()
+        if not study.lacking and all(column.measure in ("parameters", "multiply_adds") for column in study.columns)
+    ]
+
+
+def absences(jobs: Mapping[str, Job]) -> dict[str, str]:
+    """Data set -> why its images cannot be opened, for those that cannot."""
+    found = {}
+    for name, job in jobs.items():
+        try:
+            open_source(job.run.data)
+        except InputError as cause:
+            found[name] = cause.message
+    return found
+
+
+def train_all(
+    plan: Plan, device: torch.device, tell: Tell, *, on: On = "here", count: int | None = None
+) -> Iterator[Job]:
+    """Train what is not finished; yields each run that ends, of those that were not."""
+    jobs = unfinished(plan.jobs, plan.home)
+    if not jobs:
+        return
+    make_folder(plan.home)
+    if on == "ray":
+        yield from on_ray(jobs, plan.home, tell)
+        return
+    where = places(count, device)
+    yield from in_turn(jobs, plan.home, device, tell) if len(where) == 1 else at_once(jobs, plan.home, where, tell)
+
+
+def conclude(
+    plan: Plan, device: torch.device, *, command: str, told: Callable[[str, int, int], None]
+) -> tuple[Outcome, Path]:
+    """Measure and take apart what is finished, judge, and write the report; the outcome and the page."""
+    study = plan.study
+    _measure(plan, device, command, told)
+    kind = TAKEN_APART.get(study.shows)
+    wanted = kind is not None or any(column.measure == "response" for column in study.columns)
+    if wanted:
+        for job in _ended(plan.jobs, plan.home):
+            if job.run.seed == 0:
+                _take_apart(job, plan, kind or "responses", device, command, told)
+    found = outcome(study, plan.scale, plan.home, seeds=plan.seeds, responses=mean_response, absent=plan.absent)
+    return found, write_report(study, found, plan.cells, plan.home, command)
+
+
+def _ended(jobs: Iterable[Job], home: Path) -> list[Job]:
+    return [job for job in jobs if status(job, home) == "finished" and not (job.folder(home) / DIVERGED).is_file()]
+
+
+def _measure(plan: Plan, device: torch.device, command: str, told: Callable[[str, int, int], None]) -> None:
+    """Under the study's other protocols, each once; the centre view was measured when the run ended."""
+    for protocol, jobs in _by_protocol(plan).items():
+        for job in _ended(jobs, plan.home):
+            path = job.folder(plan.home) / f"test-{protocol}.json"
+            if not path.is_file():
+                evaluation, _ = measure(
+                    job.folder(plan.home),
+                    job.run.data,
+                    protocol=protocol,
+                    device=device,
+                    command=command,
+                    on_progress=lambda done, total: told(f"{job.name}, {protocol}", done, total),  # noqa: B023
+                )
+                evaluation.result.save(path)
+
+
+def _by_protocol(plan: Plan) -> dict[str, Sequence[Job]]:
+    found: dict[str, list[Job]] = {}
+    for cell in plan.cells:
+        protocol = cell.column.protocol or plan.study.protocol
+        if cell.column.measure in ("error", "top5_error") and protocol != "center":
+            found.setdefault(protocol, []).extend(job for job in cell.jobs if job.dataset not in plan.absent)
+    return {name: list({job.name: job for job in jobs}.values()) for name, jobs in found.items()}
+
+
+def _take_apart(
+    job: Job, plan: Plan, kind: str, device: torch.device, command: str, told: Callable[[str, int, int], None]
+) -> None:
+    folder = job.folder(plan.home)
+    data = DataConfig.model_validate(dict(job.run.data))
+    settings = Settings(images=IMAGES[plan.scale])
+    examine(
+        str(folder),
+        data,
+        (kind,),
+        folder / "analysis",
+        settings,
+        device=device,
+        command=command,
+        tell=lambda what, done, total: told(f"{job.name}, {what}", done, total),
+    )

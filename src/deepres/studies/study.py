@@ -1,0 +1,170 @@
+"""A table or figure of a paper as data: what is printed there, and which runs would show it again."""
+
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from deepres.base.errors import unknown
+from deepres.base.records import Record, parse
+
+Measure = Literal["error", "top5_error", "train_error", "response", "parameters", "multiply_adds", "other"]
+"""error, top5_error: of the test images, %; train_error: of the last epoch's training images as they were augmented, %.
+
+response: standard deviation of the layers' responses, mean over the 3x3 layers (He et al. 2015, Fig. 7).
+
+parameters (millions) and multiply_adds (1e9) are read from the description; `other` cannot be measured here.
+"""
+
+Shows = Literal[
+    "table", "curves", "responses", "deletion", "random_deletion", "permutation", "paths", "reuse", "scatter"
+]
+"""What is drawn beside the table; "scatter" sets errors against parameters or multiply-adds."""
+
+
+class Printed(Record):
+    """A figure as the paper prints it, in the column's unit.
+
+    `value` is what stands there: of one run, or the "best", "median" or "mean" of `runs`; `mean` and `std` stand beside
+    it where the paper has them ("6.43 (6.61 ± 0.16)"). `bound` says that the paper names no value but a limit:
+    "above" ("fail": > 20 %) or "below" ("< 0.1 %").
+    """
+
+    value: float
+    mean: float | None = None
+    std: float | None = None
+    runs: Annotated[int, Field(ge=1)] = 1
+    quoted: Literal["single", "best", "median", "mean"] = "single"
+    bound: Literal["above", "below"] | None = None
+    note: str = ""
+
+
+class Column(Record):
+    """What is measured in a column: `dataset` and `edits` (as `--set` takes them) override the study's own."""
+
+    name: str
+    measure: Measure
+    title: str
+    dataset: str | None = None
+    protocol: str | None = None
+    edits: tuple[str, ...] = ()
+    tolerance: Annotated[float, Field(ge=0)] | None = None
+
+
+class Row(Record):
+    """A line of the table: a network of the catalogue under a recipe; none where the paper quotes the work of others.
+
+    `parameters` is how many the paper gives it, in millions as printed (0.27). `lacking` says why this line cannot be
+    run although others can; `panel` is the part of a figure that its curve is drawn in.
+    """
+
+    label: str
+    network: str | None = None
+    recipe: str | None = None
+    edits: tuple[str, ...] = ()
+    printed: dict[str, Printed] = Field(default_factory=dict)
+    parameters: float | None = None
+    panel: str = ""
+    note: str = ""
+    lacking: str = ""
+
+
+class Claim(Record):
+    """What the table is there to show: the row `better` has the lower figure in `column` than the row `worse`."""
+
+    column: str
+    better: str
+    worse: str
+    says: str = ""
+
+
+class Study(Record):
+    """One table or figure; `name` is paper/place: resnet/table6.
+
+    source     paper, place and protocol as the paper states it
+    dataset    cifar10, cifar100, svhn, imagenet, voc, coco; what the runs are trained and measured on
+    recipe     a name from `deepres.recipes.catalogue`; "" where nothing is trained
+    seeds      runs of each cell at full scale, as many as the paper had
+    tolerance  of the columns that set none: a difference up to this counts as reproduced, in the column's unit
+    short      the share of the steps that is trained at short scale
+    lacking    why none of it can be run here: "" where it can
+    """
+
+    name: str
+    title: str
+    source: str
+    shows: Shows = "table"
+    dataset: str = "cifar10"
+    recipe: str = ""
+    protocol: str = "center"
+    seeds: Annotated[int, Field(ge=1)] = 1
+    tolerance: Annotated[float, Field(ge=0)] = 0.3
+    short: Annotated[float, Field(gt=0, le=1)] = 0.05
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    claims: tuple[Claim, ...] = ()
+    note: str = ""
+    lacking: str = ""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Study":
+        labels, columns = [row.label for row in self.rows], [column.name for column in self.columns]
+        for names in (labels, columns):
+            if len(names) != len(set(names)):
+                raise ValueError(f"{self.name}: two of one name among {', '.join(names)}")
+        for row in self.rows:
+            if strange := [name for name in row.printed if name not in columns]:
+                raise ValueError(f"{self.name}: {row.label} has a figure for {strange[0]}, which is no column")
+        for claim in self.claims:
+            if claim.column not in columns or claim.better not in labels or claim.worse not in labels:
+                raise ValueError(
+                    f"{self.name}: the claim '{claim.better} < {claim.worse}' names no row or column of it"
+                )
+        return self
+
+    @property
+    def paper(self) -> str:
+        """The part of the name before the stroke."""
+        return self.name.partition("/")[0]
+
+    def row(self, label: str) -> Row:
+        """The row of that label."""
+        return next(row for row in self.rows if row.label == label)
+
+    def column(self, name: str) -> Column:
+        """The column of that name."""
+        return next(column for column in self.columns if column.name == name)
+
+
+class Paper(Record):
+    """A file of `published/`: one paper and its studies in the paper's order."""
+
+    name: str
+    citation: str
+    studies: tuple[Study, ...]
+
+
+@cache
+def papers() -> tuple[Paper, ...]:
+    """All papers, in the order in which they appeared."""
+    folder = files("deepres.studies") / "published"
+    found = sorted(file.name for file in folder.iterdir() if file.name.endswith(".json"))
+    return tuple(parse(Paper, (folder / name).read_text(encoding="utf-8"), name) for name in found)
+
+
+@cache
+def studies() -> dict[str, Study]:
+    """Name -> study, paper by paper."""
+    return {study.name: study for paper in papers() for study in paper.studies}
+
+
+def study_named(name: str) -> Study:
+    """The study of that name.
+
+    Raises:
+        InputError: there is none; the nearest are offered.
+    """
+    if name not in studies():
+        raise unknown("study", name, studies())
+    return studies()[name]

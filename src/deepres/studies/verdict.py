@@ -1,0 +1,262 @@
+"""What came out beside what is printed: a figure of ours for each cell, a verdict on it, and one on each claim."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from math import sqrt
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Literal
+
+from deepres.base import records
+from deepres.base.records import Record
+from deepres.evaluate.run import Result
+from deepres.spec.cost import cost
+from deepres.studies.carry_out import DIVERGED, status
+from deepres.studies.plan import Cell, Job, Scale, cells, network_of
+from deepres.studies.study import Claim, Column, Printed, Row, Study
+from deepres.train.journal import read_history
+
+Verdict = Literal["reproduced", "within the spread", "not reproduced", "not run", "shown"]
+"""reproduced: as near to the printed figure as the study's tolerance.
+
+within the spread: not as near, but within two standard deviations of the difference: that of the seeds and of the
+printed figure, or, of one seed, the sampling error of the test images. shown: the paper prints no figure, or the scale
+is short, which is compared by its claims only.
+"""
+
+NUM_TEST = {"cifar10": 10_000, "cifar100": 10_000, "svhn": 26_032, "imagenet": 50_000}
+
+Analysis = Callable[[Job, Path], float | None]
+"""Of a finished run in its folder, what its measure needs beside what the run has written down."""
+
+
+class Found(Record):
+    """Our figure for a cell, in the column's unit: of each seed, and as the paper quotes it.
+
+    `diverged` counts seeds whose loss ended as no number; `reason` says why a figure is not there.
+    """
+
+    row: str
+    column: str
+    values: tuple[float, ...] = ()
+    quoted: float | None = None
+    std: float | None = None
+    diverged: int = 0
+    wanted: int = 0
+    verdict: Verdict
+    reason: str = ""
+    runs: tuple[str, ...] = ()
+
+
+class Held(Record):
+    """A claim and whether it holds: the two figures in the column's unit, None where one is missing."""
+
+    claim: Claim
+    better: float | None
+    worse: float | None
+
+    @property
+    def holds(self) -> bool | None:
+        """None: not known yet."""
+        if self.better is None or self.worse is None:
+            return None
+        return self.better < self.worse
+
+    def __str__(self) -> str:
+        order = f"{self.claim.better} below {self.claim.worse}"
+        if self.better is None or self.worse is None:
+            return f"{order}: not known yet"
+        return f"{order}: {'holds' if self.holds else 'DOES NOT HOLD'} ({self.better:.2f} and {self.worse:.2f})"
+
+
+class Outcome(Record):
+    """A study at one scale as it stands: every cell, every claim."""
+
+    study: str
+    scale: Scale
+    found: tuple[Found, ...]
+    claims: tuple[Held, ...]
+
+    def at(self, row: str, column: str) -> Found | None:
+        """The cell's figure, None for one that is only quoted."""
+        return next((found for found in self.found if (found.row, found.column) == (row, column)), None)
+
+    @property
+    def verdict(self) -> str:
+        """`3 of 6 figures reproduced, 1 within the spread, 2 not run; 2 of 3 claims hold`."""
+        counts = {kind: sum(found.verdict == kind for found in self.found) for kind in _SAID}
+        told = [f"{count} {kind}" for kind, count in counts.items() if count]
+        figures = f"of {len(self.found)} figures {', '.join(told)}" if told else ""
+        known = [held for held in self.claims if held.holds is not None]
+        claims = f"{sum(bool(held.holds) for held in known)} of {len(self.claims)} claims hold" if self.claims else ""
+        if self.claims and len(known) < len(self.claims):
+            claims += f", {len(self.claims) - len(known)} not known yet"
+        return "; ".join(part for part in (figures, claims) if part)
+
+
+_SAID: tuple[Verdict, ...] = ("reproduced", "within the spread", "not reproduced", "shown", "not run")
+
+
+def outcome(
+    study: Study,
+    scale: Scale,
+    home: Path,
+    *,
+    seeds: int | None = None,
+    responses: Analysis | None = None,
+    absent: Mapping[str, str] | None = None,
+) -> Outcome:
+    """The study as its runs below `home` stand; nothing is trained. `absent` maps sets that are missing to reasons."""
+    found = []
+    for cell in cells(study, scale, seeds):
+        dataset = cell.column.dataset or study.dataset
+        one = (
+            _read(study, cell)
+            if cell.column.measure in _READ
+            else _measured(study, cell, home, responses, absent or {})
+        )
+        found.append(_judged(one, study, cell, scale, dataset))
+    figures = {(one.row, one.column): _comparable(one) for one in found}
+    held = [
+        Held(
+            claim=claim,
+            better=figures.get((claim.better, claim.column)),
+            worse=figures.get((claim.worse, claim.column)),
+        )
+        for claim in study.claims
+    ]
+    return Outcome(study=study.name, scale=scale, found=tuple(found), claims=tuple(held))
+
+
+def quoted(values: Sequence[float], printed: Printed | None) -> float:
+    """The values of several seeds as the paper quotes its own: best, median, mean; by default the mean."""
+    kind = printed.quoted if printed else "mean"
+    return min(values) if kind == "best" else median(values) if kind == "median" else mean(values)
+
+
+def judge(values: Sequence[float], printed: Printed, tolerance: float, spread: float) -> Verdict:
+    """The verdict on our values; `spread` is the standard deviation of the difference from the printed figure."""
+    ours = quoted(values, printed)
+    if printed.bound is not None:
+        kept = ours > printed.value if printed.bound == "above" else ours < printed.value
+        return "reproduced" if kept else "not reproduced"
+    nearest = abs(ours - printed.value)
+    if printed.mean is not None:
+        nearest = min(nearest, abs(mean(values) - printed.mean))
+    if nearest <= tolerance + 1e-9:
+        return "reproduced"
+    return "within the spread" if nearest <= 2 * spread else "not reproduced"
+
+
+_READ = {"parameters": 1e6, "multiply_adds": 1e9}
+
+
+@cache
+def _cost(network: str) -> dict[str, float]:
+    from deepres.spec.catalogue import entry
+
+    found = cost(entry(network).config.network())
+    return {"parameters": float(found.parameters), "multiply_adds": float(found.macs)}
+
+
+def _read(study: Study, cell: Cell) -> Found:
+    if study.recipe or cell.row.recipe:
+        run = network_of(study, cell.row, cell.column)
+        found = cost(run.model.network())
+        facts = {"parameters": float(found.parameters), "multiply_adds": float(found.macs)}
+    else:
+        assert cell.row.network is not None
+        facts = _cost(cell.row.network)
+    value = facts[cell.column.measure] / _READ[cell.column.measure]
+    return _empty(cell, values=(value,), wanted=1)
+
+
+def _measured(study: Study, cell: Cell, home: Path, responses: Analysis | None, absent: Mapping[str, str]) -> Found:
+    if cell.lacking:
+        return _empty(cell, reason=cell.lacking)
+    ended = [job for job in cell.jobs if status(job, home) == "finished"]
+    diverged = sum((job.folder(home) / DIVERGED).is_file() for job in ended)
+    values = [value for job in ended if (value := _value(study, cell.column, job, home, responses)) is not None]
+    reason = ""
+    if not ended:
+        reason = absent.get(cell.jobs[0].dataset, "") if cell.jobs else "no run"
+    return _empty(
+        cell,
+        values=tuple(values),
+        diverged=diverged,
+        wanted=len(cell.jobs),
+        reason=reason,
+        runs=tuple(job.name for job in ended),
+    )
+
+
+def _empty(cell: Cell, **fields: object) -> Found:
+    return Found.model_validate({"row": cell.row.label, "column": cell.column.name, "verdict": "not run", **fields})
+
+
+def _value(study: Study, column: Column, job: Job, home: Path, responses: Analysis | None) -> float | None:
+    """The run's figure in per cent (responses: as they are); None for one that diverged or has no such figure."""
+    folder = job.folder(home)
+    if (folder / DIVERGED).is_file():
+        return None
+    if column.measure == "train_error":
+        history = read_history(folder)
+        return 100 * float(history[-1]["train_error"]) if history else None
+    if column.measure == "response":
+        return None if responses is None else responses(job, home)
+    protocol = column.protocol or study.protocol
+    path = folder / ("test.json" if protocol == "center" else f"test-{protocol}.json")
+    if not path.is_file():
+        return None
+    result = records.load(Result, path, "evaluation result")
+    value = result.error if column.measure == "error" else result.top5_error
+    return None if value is None else 100 * value
+
+
+def _judged(found: Found, study: Study, cell: Cell, scale: Scale, dataset: str) -> Found:
+    printed = cell.row.printed.get(cell.column.name)
+    if not found.values:
+        if found.diverged and printed is not None and printed.bound == "above" and scale == "full":
+            return found.replace(verdict="reproduced", reason="diverged")
+        return found.replace(reason=found.reason or ("diverged" if found.diverged else "not trained yet"))
+    values = found.values
+    std = stdev(values) if len(values) > 1 else None
+    told = found.replace(quoted=quoted(values, printed), std=std)
+    if printed is None or (scale == "short" and cell.column.measure not in _READ):
+        return told.replace(verdict="shown")
+    tolerance = study.tolerance if cell.column.tolerance is None else cell.column.tolerance
+    return told.replace(verdict=judge(values, printed, tolerance, _spread(values, printed, cell, dataset)))
+
+
+def _spread(values: Sequence[float], printed: Printed, cell: Cell, dataset: str) -> float:
+    """Of the difference between a figure of ours and the printed one, in points; 0 where a figure is exact."""
+    if cell.column.measure in _READ:
+        return 0.0
+    if len(values) > 1:
+        return sqrt(stdev(values) ** 2 + (printed.std or 0.0) ** 2)
+    share = mean(values) / 100
+    sampled = 100 * sqrt(max(share * (1 - share), 0.0) / NUM_TEST.get(dataset, 10_000))
+    return sqrt(sampled**2 + (printed.std or sampled) ** 2)
+
+
+def _comparable(found: Found) -> float | None:
+    """What claims compare: the mean of the seeds; a row whose every run diverged is above anything."""
+    if found.values:
+        return mean(found.values)
+    return 100.0 if found.diverged else None
+
+
+def summary(study: Study, found: Outcome, home: Path) -> dict[str, object]:
+    """The study and its outcome as one JSON value, for the report's data file."""
+    return {
+        "study": json.loads(study.to_json()),
+        "outcome": json.loads(found.to_json()),
+        "verdict": found.verdict,
+        "home": home.name,
+    }
+
+
+def row_of(study: Study, found: Found) -> Row:
+    """The row that a figure belongs to."""
+    return study.row(found.row)

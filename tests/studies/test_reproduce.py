@@ -1,0 +1,122 @@
+"""A study from its name to its report, through the front door."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deepres.cli import main
+from deepres.studies import study as studies_module
+from deepres.studies.study import Paper, Row, Study
+
+
+@pytest.fixture(autouse=True)
+def known(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's study is the only one."""
+    counts = study.replace(name="test/table2", columns=study.columns[2:], rows=study.rows[1:], claims=())
+    detection = study.replace(name="test/table9", lacking="detection is not built yet")
+    several = study.replace(
+        name="test/table3",
+        columns=(*study.columns, study.columns[1].replace(name="c100", dataset="cifar100")),
+    )
+    paper = Paper(name="test", citation="nobody", studies=(study, counts, several, detection))
+    studies_module.studies.cache_clear()
+    monkeypatch.setattr(studies_module, "papers", lambda: (paper,))
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> object:
+    yield
+    studies_module.studies.cache_clear()
+
+
+def _run(*words: object) -> int:
+    return main.run(["reproduce", *map(str, words)])
+
+
+@pytest.mark.slow
+def test_a_study_is_trained_compared_and_drawn_and_the_second_time_only_drawn(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("test/table1", "--scale", "short", "--data", images, "--output", tmp_path, "--device", "cpu")
+    assert _run(*words) == 0
+    first = capsys.readouterr()
+    assert "2 of 2 runs" in first.err
+    assert "ResNet-20" in first.out
+    assert "9.00" in first.out
+    assert " 0.27" in first.out
+    assert "test/table1 (short: 4.69e-05 of the steps; order and sign only)" in first.out
+    folder = tmp_path / "reports" / "test-table1-short"
+    facts = json.loads((folder / "report.json").read_text())
+    assert [run["done"] for run in facts["runs"]] == [3, 3]
+    assert {one["verdict"] for one in facts["outcome"]["found"]} == {"shown"}
+    assert facts["outcome"]["claims"][0]["better"] is not None
+    page = (folder / "report.html").read_text()
+    assert "<svg" in page
+    assert "Short scale: 4.69e-05 of the paper's steps" in page
+    assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert "| Others | " in (folder / "report.md").read_text()
+    assert _run(*words) == 0
+    again = capsys.readouterr()
+    assert again.out == first.out
+    assert "runs:" not in again.err
+    assert _run("test/table1", "--scale", "short", "--report-only", "--output", tmp_path, "--data", images) == 0
+
+
+def test_the_list_says_what_each_study_costs_and_how_it_stands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("--list", "--output", tmp_path, "--device", "cpu") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:3] == ["test/table1", "4", "256,000"]
+    assert "needs no run" in lines[2]
+    assert "not run: detection is not built yet" in lines[4]
+    assert _run("--list", "--json", "--output", tmp_path, "--device", "cpu") == 0
+    facts = json.loads(capsys.readouterr().out)["studies"]
+    assert [one["runs_full"] for one in facts] == [4, 0, 8, 0]
+    assert facts[0]["hours_full"] > facts[0]["hours_short"] > 0
+
+
+def test_what_is_read_from_descriptions_needs_no_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("test/table2", "--output", tmp_path, "--device", "cpu") == 0
+    assert "of 2 figures 2 shown" in capsys.readouterr().out
+
+
+def test_a_dry_run_prints_the_runs_and_trains_none(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("test/table1", "--dry-run", "--data", images, "--output", tmp_path / "none", "--device", "cpu") == 0
+    out = capsys.readouterr().out
+    assert out.count("64,000") == 4
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("test/table8",), "study 'test/table8': unknown; did you mean test/table"),
+        (("test/table9",), "test/table9: cannot be run: detection is not built yet"),
+        (("test/table1", "--data", "cifar100=x"), "--data cifar100: test/table1 does not use it; it uses cifar10"),
+        (("test/table1", "--data", "no/such.npz"), "without images: test/table2"),
+        (("test/table1", "--report-only", "--data", "IMAGES"), "--report-only: no run of test/table1 at full scale"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_code_2(
+    words: tuple[str, ...], told: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = tuple(str(images) if word == "IMAGES" else word for word in words)
+    assert _run(*words, "--output", tmp_path, "--device", "cpu") == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_of_several_sets_those_that_are_missing_are_left_out_and_said(
+    images: Path, tmp_path: Path, study: Study
+) -> None:
+    from deepres.studies.reproduce import planned
+
+    plan = planned(studies_module.study_named("test/table3"), "short", tmp_path, data={"cifar10": str(images)})
+    assert {job.dataset for job in plan.jobs} == {"cifar10"}
+    assert list(plan.absent) == ["cifar100"]
+    assert isinstance(plan.study.rows[0], Row)

@@ -1,0 +1,76 @@
+"""When a figure counts as reproduced."""
+
+from math import sqrt
+from pathlib import Path
+
+import pytest
+
+from deepres.studies.study import Claim, Printed, Study
+from deepres.studies.verdict import Held, judge, outcome, quoted
+
+
+@pytest.mark.parametrize(
+    ("values", "printed", "tolerance", "spread", "expected"),
+    [
+        ((8.9,), Printed(value=8.75), 0.3, 0.0, "reproduced"),
+        ((9.05,), Printed(value=8.75), 0.3, 0.0, "reproduced"),
+        ((9.06,), Printed(value=8.75), 0.3, 0.0, "not reproduced"),
+        ((8.2,), Printed(value=8.75), 0.3, 0.28, "within the spread"),
+        ((8.2,), Printed(value=8.75), 0.3, 0.27, "not reproduced"),
+        ((6.4, 6.8, 6.9), Printed(value=6.43, quoted="best", mean=6.61), 0.05, 0.0, "reproduced"),
+        ((6.6, 6.6, 6.66), Printed(value=6.43, quoted="best", mean=6.61), 0.05, 0.0, "reproduced"),
+        ((6.0, 6.61, 9.0), Printed(value=6.61, quoted="median"), 0.05, 0.0, "reproduced"),
+        ((35.0,), Printed(value=20, bound="above"), 0.3, 0.0, "reproduced"),
+        ((19.0,), Printed(value=20, bound="above"), 0.3, 9.0, "not reproduced"),
+        ((0.05,), Printed(value=0.1, bound="below"), 0.3, 0.0, "reproduced"),
+    ],
+)
+def test_verdicts(values: tuple[float, ...], printed: Printed, tolerance: float, spread: float, expected: str) -> None:
+    assert judge(values, printed, tolerance, spread) == expected
+
+
+def test_our_seeds_are_quoted_as_the_paper_quotes_its_own() -> None:
+    values = (3.0, 1.0, 8.0)
+    assert quoted(values, Printed(value=1, quoted="best")) == 1
+    assert quoted(values, Printed(value=1, quoted="median")) == 3
+    assert quoted(values, Printed(value=1, quoted="mean")) == 4
+    assert quoted(values, None) == 4
+
+
+@pytest.mark.parametrize(("better", "worse", "holds"), [(1.0, 2.0, True), (2.0, 1.0, False), (None, 1.0, None)])
+def test_a_claim_holds_where_its_figures_are_in_its_order(
+    better: float | None, worse: float, holds: bool | None
+) -> None:
+    held = Held(claim=Claim(column="test", better="a", worse="b"), better=better, worse=worse)
+    assert held.holds is holds
+    assert {True: "holds", False: "DOES NOT", None: "not known yet"}[holds] in str(held)
+
+
+def test_a_count_is_read_from_the_description_at_either_scale_and_judged(study: Study, tmp_path: Path) -> None:
+    rows = tuple(row.replace(printed={"size": Printed(value=0.27)}) if row.network else row for row in study.rows)
+    for scale in ("full", "short"):
+        found = outcome(study.replace(rows=rows, claims=()), scale, tmp_path)
+        assert [one.verdict for one in found.found] == ["reproduced", "reproduced"]
+        assert [round(one.values[0], 6) for one in found.found] == [0.269722, 0.269722]
+    wrong = tuple(row.replace(printed={"size": Printed(value=0.28)}) if row.network else row for row in study.rows)
+    found = outcome(study.replace(rows=wrong, claims=()), "full", tmp_path)
+    assert [one.verdict for one in found.found] == ["not reproduced"] * 2
+
+
+def test_what_is_not_trained_says_so_and_why(study: Study, tmp_path: Path) -> None:
+    found = outcome(study, "full", tmp_path, absent={"cifar10": "cifar10: no files in data"})
+    one = found.at("ResNet-20", "test")
+    assert one is not None
+    assert (one.verdict, one.reason) == ("not run", "cifar10: no files in data")
+    assert found.verdict == "of 6 figures 2 shown, 4 not run; 0 of 1 claims hold, 1 not known yet"
+    assert found.at("Others", "test") is None
+
+
+def test_of_one_seed_the_spread_is_the_sampling_error_of_the_test_images(study: Study, tmp_path: Path) -> None:
+    from deepres.studies.plan import cells
+    from deepres.studies.verdict import _spread
+
+    cell = next(cell for cell in cells(study, "full") if cell.column.name == "test")
+    one = 100 * sqrt(0.09 * 0.91 / 10_000)
+    assert _spread((9.0,), Printed(value=8.75), cell, "cifar10") == pytest.approx(sqrt(2) * one)
+    assert _spread((9.0, 10.0), Printed(value=8.75, std=0.3), cell, "cifar10") == pytest.approx(sqrt(0.5 + 0.09))
