@@ -50,14 +50,11 @@ def test_a_begun_run_goes_on_also_where_its_images_have_been_moved(
     job, whole, cut = jobs[0], tmp_path / "whole", tmp_path / "cut"
     carry_out(job, whole, CPU, _silent)
 
-    class Stop(Exception):
-        pass
-
     def stop(event: Event) -> None:
         if isinstance(event, Step) and event.step == 2:
-            raise Stop
+            raise InterruptedError
 
-    with pytest.raises(Stop):
+    with pytest.raises(InterruptedError):
         execute.start(job.run, job.folder(cut), device=CPU, tell=stop)
     assert status(job, cut) == "begun"
     for part in ("train", "test"):

@@ -45,7 +45,7 @@ def test_a_study_is_trained_compared_and_drawn_and_the_second_time_only_drawn(
     assert "ResNet-20" in first.out
     assert "9.00" in first.out
     assert " 0.27" in first.out
-    assert "test/table1 (short: 4.69e-05 of the steps; order and sign only)" in first.out
+    assert "test/table1 (short: 0.00469 % of the steps; order and sign only)" in first.out
     folder = tmp_path / "reports" / "test-table1-short"
     facts = json.loads((folder / "report.json").read_text())
     assert [run["done"] for run in facts["runs"]] == [3, 3]
@@ -53,7 +53,7 @@ def test_a_study_is_trained_compared_and_drawn_and_the_second_time_only_drawn(
     assert facts["outcome"]["claims"][0]["better"] is not None
     page = (folder / "report.html").read_text()
     assert "<svg" in page
-    assert "Short scale: 4.69e-05 of the paper's steps" in page
+    assert "Short scale: 0.00469 % of the paper's steps" in page
     assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
     assert "| Others | " in (folder / "report.md").read_text()
     assert _run(*words) == 0
@@ -79,7 +79,7 @@ def test_the_list_says_what_each_study_costs_and_how_it_stands(
 
 def test_what_is_read_from_descriptions_needs_no_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("test/table2", "--output", tmp_path, "--device", "cpu") == 0
-    assert "of 2 figures 2 shown" in capsys.readouterr().out
+    assert "2 figures: 2 shown" in capsys.readouterr().out
 
 
 def test_a_dry_run_prints_the_runs_and_trains_none(

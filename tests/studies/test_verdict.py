@@ -62,7 +62,7 @@ def test_what_is_not_trained_says_so_and_why(study: Study, tmp_path: Path) -> No
     one = found.at("ResNet-20", "test")
     assert one is not None
     assert (one.verdict, one.reason) == ("not run", "cifar10: no files in data")
-    assert found.verdict == "of 6 figures 2 shown, 4 not run; 0 of 1 claims hold, 1 not known yet"
+    assert found.verdict == "6 figures: 2 shown, 4 not run; 0 of 1 claims hold, 1 not known yet"
     assert found.at("Others", "test") is None
 
 

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 @click.option("--scale", type=click.Choice(["full", "short"]), default="full", show_default=True, help="Which length.")
 @click.option("--data", multiple=True, metavar="[SET=]PATH", help="Where a set lies that is not found by its name.")
 @click.option("--seeds", type=click.IntRange(1), help="Runs of each network; by default as many as the paper had.")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("runs/reproduce"), show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("runs/reproduce"),
+    show_default=True,
+    help="Where runs and reports lie.",
+)
 @click.option("--on", type=click.Choice(["here", "ray"]), default="here", show_default=True, help="Ray: a cluster.")
 @click.option("--at-once", type=click.IntRange(1), help="Runs at the same time; by default one a GPU.")
 @click.option("--report-only", is_flag=True, help="Train nothing: write the report of what is there.")
@@ -63,6 +69,8 @@ def command(
         from deepres.studies.carry_out import places, unfinished
 
         left = len(unfinished(plan.jobs, plan.home))
+        if left:
+            click.echo(_price(plan, device), err=True)
         for name, reason in plan.absent.items():
             click.echo(f"left out: {name}: {reason}", err=True)
         with showing(alone=on == "here" and len(places(at_once, where)) == 1) as tell:
@@ -79,6 +87,17 @@ def command(
     else:
         _show_outcome(plan, found)
     click.echo(f"report: {page}", err=as_json)
+
+
+def _price(plan: "Plan", device: str | None) -> str:
+    from deepres.studies.carry_out import unfinished
+    from deepres.studies.speed import speed, spoken
+    from deepres.train.precision import find_device
+
+    jobs = unfinished(plan.jobs, plan.home)
+    time = spoken(speed(find_device(device)).seconds(sum(job.macs for job in jobs)))
+    steps = sum(job.steps for job in jobs)
+    return f"{plan.study.name}, {plan.scale}: {len(jobs)} runs to go, {steps:,} steps, about {time} on this machine"
 
 
 def _command() -> str:
@@ -146,17 +165,20 @@ def _show_list(study: str | None, output: Path, device: str | None, as_json: boo
 
 def _show_outcome(plan: "Plan", found: object) -> None:
     from deepres.cli.table import columns
-    from deepres.studies.report import table
+    from deepres.studies.report import share, table, with_printed
     from deepres.studies.verdict import Outcome
 
     assert isinstance(found, Outcome)
     study = plan.study
-    heads = [f"{column.title}{suffix}" for column in study.columns for suffix in ("", " ours")]
+    printed = with_printed(study)
+    heads = []
+    for place, column in enumerate(study.columns):
+        heads += [f"{column.title}: printed", "ours"] if place in printed else [column.title]
     lines = [("", *heads)]
     for line in table(study, found):
-        lines.append((line.label, *line.texts))
+        lines.append((line.label, *line.texts(printed)))
     click.echo(columns(lines, "<" + ">" * len(heads)))
     for held in found.claims:
         click.echo(str(held))
-    short = f" (short: {study.short:.3g} of the steps; order and sign only)" if found.scale == "short" else ""
+    short = f" (short: {share(study)} of the steps; order and sign only)" if found.scale == "short" else ""
     click.echo(f"{study.name}{short}: {found.verdict}")

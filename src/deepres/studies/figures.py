@@ -38,7 +38,8 @@ def curves(found: Sequence[Curve], title: str) -> Figure:
                 top = max(top, curve.test)
             for points in (curve.train, curve.held_out):
                 top = max([top, *(y for _, y in points[len(points) // 10 :])])
-        axes.set(title=panel, xlabel="iterations (1e4)")
+        axes.set(title=panel, xlabel="iterations (thousands)")
+        axes.set_xlim(left=0)
         axes.legend(frameon=False, fontsize=8, loc="upper right")
     all_axes[0].set(ylabel="error (%)", ylim=(0, min(100.0, 1.15 * top) or 1.0))
     kinds = (("--", 1.0, "None", "training"), ("-", 2.2, "None", "held out"), ("None", 1.0, "o", "test, at the end"))

@@ -1,7 +1,7 @@
 """A study and its outcome side by side: one HTML page, Markdown and JSON, the figures in the paper's layout."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,9 @@ SHOWN_BY = {
 }
 """The plot of the analysis that shows a figure of the paper."""
 
+CURVE = ("step", "train_error", "val_error", "rate")
+"""What the data file keeps of a run's history, a row an epoch."""
+
 MARKS = {"reproduced": "✓", "within the spread": "≈", "not reproduced": "✗", "not run": "–", "shown": ""}
 
 
@@ -69,10 +72,11 @@ def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path
         title=f"{study.name}: {study.title}",
         study=study,
         scale=found.scale,
-        share=f"{study.short:.3g}",
+        share=share(study),
         verdict=found.verdict,
         columns=study.columns,
         lines=table(study, found),
+        printed=with_printed(study),
         claims=[(str(held), held.claim.says, held.holds) for held in found.claims],
         svgs=[Markup(svg(figure)) for figure in drawn.values()] + [Markup(text) for text in existing],
         runs=facts["runs"],
@@ -106,10 +110,17 @@ class Line:
     note: str
     cells: tuple[Shown, ...]
 
-    @property
-    def texts(self) -> list[str]:
-        """Printed and ours of each cell in turn."""
-        return [text for cell in self.cells for text in (cell.printed, f"{cell.ours} {cell.mark}".strip())]
+    def texts(self, printed: Container[int]) -> list[str]:
+        """Of each cell in turn what is printed, for the columns at the places `printed`, and ours with its sign."""
+        found = []
+        for place, cell in enumerate(self.cells):
+            found += [cell.printed] * (place in printed) + [f"{cell.ours} {cell.mark}".strip()]
+        return found
+
+
+def share(study: Study) -> str:
+    """`5 %`: the part of the steps that is trained at short scale."""
+    return f"{100 * study.short:.3g} %"
 
 
 def table(study: Study, found: Outcome) -> list[Line]:
@@ -153,13 +164,19 @@ def ours_text(found: Found, column: Column) -> str:
 
 def markdown(study: Study, found: Outcome, plots: Sequence[str]) -> str:
     """The table with two columns for each of the paper's: printed and ours."""
-    heads = [f"{column.title}: {what}" for column in study.columns for what in ("printed", "ours")]
+    printed = with_printed(study)
+    heads = [
+        f"{column.title}: {what}"
+        for place, column in enumerate(study.columns)
+        for what in ("printed", "ours")
+        if what == "ours" or place in printed
+    ]
     out = [f"# {study.name}: {study.title}", "", study.source, ""]
     if found.scale == "short":
-        out += [f"**Short scale**: {study.short:.3g} of the steps; only order and sign compare with the paper.", ""]
+        out += [f"**Short scale**: {share(study)} of the steps; only order and sign compare with the paper.", ""]
     out += [found.verdict, "", "| | " + " | ".join(heads) + " |", "| --- |" + " ---: |" * len(heads)]
     for line in table(study, found):
-        out.append(f"| {line.label} | " + " | ".join(line.texts) + " |")
+        out.append(f"| {line.label} | " + " | ".join(line.texts(printed)) + " |")
     out += ["", *(f"- {held}" for held in found.claims)]
     out += ["", *(f"![{name}]({name}.png)" for name in plots), "", study.note]
     return "\n".join(out).rstrip() + "\n"
@@ -199,8 +216,15 @@ def existing_plots(study: Study, cells: Sequence[Cell], home: Path) -> list[str]
     return [path.read_text(encoding="utf-8") for path in paths if path.is_file()]
 
 
+def with_printed(study: Study) -> set[int]:
+    """The places of the columns in which the paper prints anything."""
+    return {
+        place for place, column in enumerate(study.columns) if any(column.name in row.printed for row in study.rows)
+    }
+
+
 def _title(study: Study, found: Outcome) -> str:
-    return f"{study.name} (short: {study.short:.3g} of the steps)" if found.scale == "short" else study.name
+    return f"{study.name} (short: {share(study)} of the steps)" if found.scale == "short" else study.name
 
 
 def _number(value: float, column: Column) -> str:
@@ -226,8 +250,8 @@ def _curves(cells: Sequence[Cell], home: Path) -> list[Curve]:
         history = read_history(job.folder(home))
         if not history:
             continue
-        train = [(row["step"] / 1e4, 100 * row["train_error"]) for row in history]
-        held = [(row["step"] / 1e4, 100 * row["val_error"]) for row in history if row["val_error"] is not None]
+        train = [(row["step"] / 1e3, 100 * row["train_error"]) for row in history]
+        held = [(row["step"] / 1e3, 100 * row["val_error"]) for row in history if row["val_error"] is not None]
         path = job.folder(home) / "test.json"
         test = 100 * records.load(Result, path, "evaluation result").error if path.is_file() else None
         found.append(Curve(label, cell.row.panel, train, held, test))
@@ -273,4 +297,6 @@ def _facts(job: Job, home: Path) -> dict[str, object]:
         "minutes": sum(row["seconds"] for row in history) / 60,
         "hardware": summary.get("hardware", ""),
         "precision": summary.get("precision", ""),
+        "versions": summary.get("versions", {}),
+        "curve": [{name: row[name] for name in CURVE} for row in history],
     }

@@ -84,10 +84,10 @@ class Outcome(Record):
 
     @property
     def verdict(self) -> str:
-        """`3 of 6 figures reproduced, 1 within the spread, 2 not run; 2 of 3 claims hold`."""
+        """`6 figures: 3 reproduced, 1 within the spread, 2 not run; 2 of 3 claims hold`."""
         counts = {kind: sum(found.verdict == kind for found in self.found) for kind in _SAID}
         told = [f"{count} {kind}" for kind, count in counts.items() if count]
-        figures = f"of {len(self.found)} figures {', '.join(told)}" if told else ""
+        figures = f"{len(self.found)} figures: {', '.join(told)}" if told else ""
         known = [held for held in self.claims if held.holds is not None]
         claims = f"{sum(bool(held.holds) for held in known)} of {len(self.claims)} claims hold" if self.claims else ""
         if self.claims and len(known) < len(self.claims):
