@@ -302,3 +302,19 @@ def test_the_mean_loss_is_torchs() -> None:
     with torch.inference_mode():
         wanted = F.cross_entropy(network(batch.images).double(), batch.labels)
     assert delete_each(network, [batch]).intact.cross_entropy == pytest.approx(float(wanted), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("resnet20_cifar", ("stage2.unit1", "stage3.unit1")),
+        ("vgg15_cifar", ()),  # pools change the shape, and stand beside the units
+        ("densenet40_k12_cifar", ()),  # units add features to those before
+    ],
+)
+def test_units_that_change_the_shape_are_named(model: str, expected: tuple[str, ...]) -> None:
+    network = build(catalogue_network(model))
+    initialise(network, 0)
+    batch = Batch(torch.zeros(1, 3, 32, 32), torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+    first = [place.name for place in places(network) if place.passable][-1:]
+    assert delete_each(network, [batch], units=first).shaping == expected

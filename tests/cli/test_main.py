@@ -10,16 +10,18 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 FLAGS = {
     "train": "--batch-size --device --dry-run --epochs --fast --lr --memory --model --on-bad-image --output --recipe --resume --seed --set "
     "--smoke --variant --weights --workers",
-    "eval": "--device --json --mean --model --on-bad-image --predictions --protocol --report --split --std --variant",
-    "analyze": "--device --draws --images --json --mean --model --output --seed --std --variant",
-    "compare": "--force --json",
-    "predict": "--device --json --model --top-k --variant",
+    "eval": "--calibrate --device --json --mean --model --on-bad-image --predictions --protocol --report --select --split --std "
+    "--variant",
+    "analyze": "--class --device --draws --images --json --layer --mean --model --output --seed --std --variant",
+    "compare": "--force --json --pairs --report --vote",
+    "predict": "--cam --class --device --json --model --top-k --variant",
     "models": "--json",
     "describe": "--batch-size --json --svg",
     "data check": "--json --set --workers",
     "data pack": "--format --quality --set --size --workers",
     "data split": "--output --set",
     "bench": "--batch-size --data --device --json --seconds",
+    "reproduce": "--at-once --data --device --dry-run --json --list --on --output --report-only --scale --seeds",
     "doctor": "--source --verify-resume",
 }
 

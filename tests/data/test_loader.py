@@ -9,7 +9,8 @@ from PIL import Image
 
 from deepres.base.errors import InputError, RunError
 from deepres.data.decode import BadImageError
-from deepres.data.loader import TrainLoader, _next, evaluation_batches, prepare_one
+from deepres.data.fetching import next_answer
+from deepres.data.loader import TrainLoader, evaluation_batches, prepare_one
 from deepres.data.order import batch_at
 from deepres.data.sample import ArrayImages, Batch, FileImages, Images
 from deepres.data.statistics import Statistics, measure_statistics
@@ -171,7 +172,7 @@ def test_a_dead_worker_is_reported_with_a_remedy() -> None:
         yield
 
     with pytest.raises(RunError, match=r"died \(DataLoader worker \(pid 7\) .*fewer workers \(--set data.workers=0\)"):
-        _next(dying())  # type: ignore[arg-type]
+        next_answer(dying())  # type: ignore[arg-type]
 
 
 def test_what_does_not_go_together_is_refused_at_construction() -> None:

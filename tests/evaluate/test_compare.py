@@ -7,7 +7,18 @@ import pytest
 from scipy.stats import binom, bootstrap
 
 from deepres.base.errors import InputError
-from deepres.evaluate.compare import Answers, by_model, load_answers, paired, table
+from deepres.evaluate.answers import Answers, load_answers, named_apart, voted
+from deepres.evaluate.compare import (
+    against_best,
+    all_pairs,
+    by_model,
+    holm,
+    paired,
+    small,
+    table,
+    table_of_pairs,
+)
+from deepres.evaluate.comparison import write_comparison
 
 
 def _answers(name: str, right: "np.ndarray[tuple[int], np.dtype[np.bool_]]", **facts: str) -> Answers:
@@ -63,6 +74,145 @@ def test_seeds_are_told_as_the_papers_quote_them() -> None:
     (seeds,) = by_model(runs)
     assert str(seeds) == "resnet20_cifar: 6.67 ± 1.53 % over 3 runs, median 7.00 %, best 5.00 %"
     assert [line.split()[0] for line in table(runs).splitlines()] == ["run", "5", "7", "8"]
+
+
+def test_holms_correction_is_that_of_a_worked_example() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # R: p.adjust(…, "holm")
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([0.3]) == [0.3]
+    assert holm([]) == []
+
+
+def test_all_pairs_are_corrected_for_their_number() -> None:
+    three = [FIRST, SECOND, _answers("third", DRAW.random(500) < 0.5)]
+    pairs = all_pairs(three)
+    assert [(pair.first, pair.second) for pair in pairs] == [
+        ("first", "second"),
+        ("first", "third"),
+        ("second", "third"),
+    ]
+    assert [pair.p_corrected for pair in pairs] == holm([pair.p_value for pair in pairs])
+    assert all(pair.num_pairs == 3 for pair in pairs)
+    assert "corrected for 3 pairs" in pairs[0].verdict()
+    (alone,) = all_pairs([FIRST, SECOND])
+    assert alone == paired(FIRST, SECOND)
+    assert "corrected" not in alone.verdict()
+
+
+def test_a_difference_that_only_the_correction_takes_away_is_not_shown() -> None:
+    pair = paired(FIRST, SECOND).replace(p_value=0.03, p_corrected=0.06, num_pairs=2)
+    assert "no difference shown" in pair.verdict()
+    assert "no difference shown" in table_of_pairs([pair])
+    assert "no difference shown" not in pair.replace(p_corrected=0.04).verdict()
+
+
+def test_each_is_put_against_the_best_with_the_sign_of_its_loss() -> None:
+    three = [SECOND, FIRST, _answers("third", SECOND.right & FIRST.right & (DRAW.random(500) < 0.9))]
+    pairs = all_pairs(three)
+    versus = against_best(three, pairs)
+    assert [(pair.first, pair.second) for pair in versus] == [("first", "second"), ("third", "second")]
+    assert all(pair.difference > 0 and pair.low <= pair.difference <= pair.high for pair in versus)
+    assert versus[0].only_first == int((FIRST.right & ~SECOND.right).sum()) == 0
+    assert versus[0].only_second == pairs[0].only_first > 0
+    lines = table_of_pairs(versus).splitlines()
+    assert lines[0].split() == ["run", "points", "95", "%", "interval", "McNemar", "p", "corrected"]
+    assert [line.split()[0] for line in lines[1:]] == ["first", "third"]
+    assert all(line.endswith("worse") for line in lines[1:])
+    assert "against" in table_of_pairs(pairs)
+
+
+def test_a_probability_below_the_range_of_numbers_is_said_to_be_small() -> None:
+    assert [small(p) for p in (0.0, 1e-301, 3.44e-5, 0.0019, 1)] == ["<1e-300", "<1e-300", "3.4e-05", "0.0019", "1"]
+
+
+def _said(name: str, predicted: list[int], truth: list[int]) -> Answers:
+    columns = np.array(truth), np.array(predicted)
+    images = tuple(map(str, range(len(truth))))
+    return Answers(name, name, images, columns[0] == columns[1], "center", "x, test", *columns)
+
+
+def test_a_vote_goes_with_the_better_network_where_it_is_even() -> None:
+    truth = [0, 1, 2, 0]
+    best = _said("best", [0, 1, 0, 1], truth)
+    other = _said("other", [1, 1, 2, 2], truth)
+    worst = _said("worst", [1, 0, 0, 2], truth)
+    found = voted([worst, other, best])
+    assert found.predicted is not None
+    assert found.predicted.tolist() == [1, 1, 0, 2]
+    assert voted([worst, best]).predicted.tolist() == [0, 1, 0, 1]  # type: ignore[union-attr]
+    assert (found.name, found.model, found.num_wrong) == ("vote of 3", "majority vote", 3)
+    with pytest.raises(InputError, match=r"^first: its predicted classes are not known; measure it again$"):
+        voted([FIRST, FIRST])
+    with pytest.raises(InputError, match=r"other images, or other numbers for the classes; measure both on the same$"):
+        voted([best, _said("odd", [0, 1, 2, 0], [1, 1, 2, 0])])
+
+
+def _write(path: Path, **columns: object) -> Path:
+    np.savez(path, **columns)  # type: ignore[arg-type]
+    return path
+
+
+def test_a_file_of_predictions_is_read_in_the_order_of_its_index(tmp_path: Path) -> None:
+    plain = {"name": np.array(["b", "a"]), "truth": np.array([1, 0]), "predicted": np.array([1, 1])}
+    found = load_answers(_write(tmp_path / "old.npz", **plain))
+    assert (found.name, found.model, found.protocol, found.source) == ("old", "?", "center", "?, ?")
+    assert (found.images, found.right.tolist()) == (("b", "a"), [True, False])
+    about = '{"model": "resnet20", "source": "digits", "split": "test", "protocol": "flip"}'
+    full = load_answers(_write(tmp_path / "new.npz", **plain, index=np.array([1, 0]), about=np.array(about)))
+    assert (full.model, full.protocol, full.source) == ("resnet20", "flip", "digits, test")
+    assert (full.images, full.right.tolist()) == (("a", "b"), [False, True])
+    assert full.predicted is not None
+    assert full.predicted.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"x": np.zeros(3)},
+            r"a\.npz: no file of predictions \(.*name.*; wanted a \.npz with name, truth and predicted",
+        ),
+        (
+            {"name": np.array(["a"]), "truth": np.zeros(2), "predicted": np.zeros(2)},
+            r"a\.npz: 1 names, 2 of truth, 2 of predicted; wanted as many of each$",
+        ),
+    ],
+)
+def test_a_file_without_the_columns_is_refused(columns: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        load_answers(_write(tmp_path / "a.npz", **columns))
+
+
+def test_what_is_no_npz_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_text("text")
+    with pytest.raises(InputError, match=r"a\.npz: no file of predictions"):
+        load_answers(tmp_path / "a.npz")
+    with pytest.raises(InputError, match=r"b\.npz: no file of predictions .*No such file"):
+        load_answers(tmp_path / "b.npz")
+
+
+def test_folders_of_one_name_are_told_apart_by_their_paths() -> None:
+    assert [one.name for one in named_apart([FIRST, FIRST, SECOND], ["x/first", "y/first", "z"])] == [
+        "x/first", "y/first", "second",
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"^compare x: named twice; name each run once$"):
+        named_apart([FIRST, FIRST], ["x", "x"])
+
+
+def test_the_page_shows_all_and_repeats_to_the_byte(tmp_path: Path) -> None:
+    odd = _answers("<b>odd</b>", DRAW.random(500) < 0.5)
+    answers = [FIRST, SECOND, odd]
+    for name in ("a.html", "b.html"):
+        write_comparison(tmp_path / name, answers, all_pairs(answers), by_model(answers))
+    page = (tmp_path / "a.html").read_text()
+    assert page == (tmp_path / "b.html").read_text()
+    assert "<b>odd" not in page
+    assert "&lt;b&gt;odd&lt;/b&gt;" in page
+    assert "3 networks compared" in page
+    assert "Each against the best, second" in page
+    assert page.count("<svg ") == 1
+    assert "resnet20_cifar: " in page
+    assert "http" not in page.replace("http://www.w3.org", "")
 
 
 @pytest.mark.parametrize("missing", ["test.json", "predictions.npz"])

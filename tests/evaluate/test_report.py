@@ -90,10 +90,10 @@ def test_a_report_is_one_whole_file_without_foreign_addresses(classes: int, tmp_
     assert "script" not in page.tags
     assert "link" not in page.tags
     assert "@import" not in text
-    assert page.tags.count("svg") == (4 if history else 1)
+    assert page.tags.count("svg") == (5 if history else 2)
     assert ('<table class="confusion">' in text) == (classes <= 20)
     assert ('class="matrix"' in text) == (20 < classes <= 200)
-    assert page.tags.count("figure") == 1 + len(result.worst)
+    assert page.tags.count("figure") == 2 + len(result.worst)
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:

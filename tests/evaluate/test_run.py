@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from deepres.base.errors import InputError, RunError
 from deepres.data.sample import ArrayImages, Batch
+from deepres.evaluate.answers import load_answers
+from deepres.evaluate.protocols import PROTOCOLS
 from deepres.evaluate.run import (
     Evaluation,
     Result,
@@ -175,8 +177,8 @@ def test_a_damaged_result_is_refused(tmp_path: Path) -> None:
 
 def test_predictions_are_saved_as_arrays_and_bytes_repeat(tmp_path: Path) -> None:
     found, _, images = evaluated()
-    save_predictions(tmp_path / "a.npz", found.predictions, images)
-    save_predictions(tmp_path / "b.npz", found.predictions, images)
+    save_predictions(tmp_path / "a.npz", found, images)
+    save_predictions(tmp_path / "b.npz", found, images)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     with np.load(tmp_path / "a.npz", allow_pickle=False) as read:
         assert read["index"].tolist() == list(range(60))
@@ -184,6 +186,46 @@ def test_predictions_are_saved_as_arrays_and_bytes_repeat(tmp_path: Path) -> Non
         assert read["truth"].tolist() == images.labels.tolist()
         assert int((read["truth"] != read["predicted"]).sum()) == found.result.num_wrong
         assert read["probability"].dtype == np.float64
+        assert "scores" not in read.files
+        about = json.loads(str(read["about"]))
+    assert (about["split"], about["protocol"], about["classes"]) == ("test", "center", list(images.classes))
+
+
+def test_scores_of_all_classes_are_kept_where_they_are_asked_for(tmp_path: Path) -> None:
+    images = digits(30, 5)
+    network = network_for(images)
+    found = evaluate(network, batches(images), images, split="test", keep_scores=True)
+    wanted = network.logits.double().log_softmax(1)
+    assert found.predictions.scores is not None
+    assert torch.equal(found.predictions.scores, wanted)
+    save_predictions(tmp_path / "a.npz", found, images)
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as read:
+        assert read["scores"].dtype == np.float32
+        assert np.array_equal(read["scores"], wanted.float().numpy())
+    assert load_answers(tmp_path / "a.npz").num_wrong == found.result.num_wrong
+
+
+def test_a_result_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    facts = json.loads(evaluated()[0].result.to_json())
+    for field in ("shown", "covered", "tempered"):
+        del facts[field]
+    (tmp_path / "old.json").write_text(json.dumps(facts))
+    old = Result.load(tmp_path / "old.json")
+    assert (old.shown, old.covered, old.tempered) == ("", (), None)
+
+
+def test_a_protocol_is_named_in_the_result_and_said_in_the_summary() -> None:
+    images = digits(12, 4)
+    network = network_for(images)
+    flip = evaluate(network, batches(images), images, split="test", protocol=PROTOCOLS["flip"], shown="and its mirror")
+    assert flip.result.protocol == "flip"
+    assert "shown: and its mirror" in summary(flip.result)
+    assert len(network.modes) == 2 * 5 * 2  # two views of each of two batches, as many modes of five modules and one
+
+
+def test_error_against_coverage_ends_with_the_error() -> None:
+    result = evaluated(strength=1.0)[0].result
+    assert (result.covered[-1].num_images, result.covered[-1].num_wrong) == (60, result.num_wrong)
 
 
 def test_summary_names_error_interval_classes_and_pairs() -> None:

@@ -8,9 +8,9 @@ import torch
 
 from deepres.base.errors import InputError
 from deepres.data.sources import DataConfig, open_source
-from deepres.recipes.analyses import ANALYSES, Settings
+from deepres.recipes.analyses import Settings
 from deepres.recipes.catalogue import recipe
-from deepres.recipes.examine import examine
+from deepres.recipes.examine import ANALYSES, examine
 from deepres.recipes.execute import start
 from deepres.recipes.run import facts_of, smoke
 
@@ -75,6 +75,39 @@ def test_what_stands_there_is_not_done_again_and_repeats_to_the_bit(run: Path, t
     assert (tmp_path / "b" / "paths_lengths.svg").read_bytes() == (tmp_path / "a" / "paths_lengths.svg").read_bytes()
     _, _, asked = _examine(run, ("paths",), tmp_path / "a", SMALL.replace(seed=1))
     assert asked
+
+
+def test_a_page_shows_what_is_of_the_same_weights_and_says_what_is_left_out(run: Path, tmp_path: Path) -> None:
+    _examine(run, ("paths",), tmp_path)
+    _examine(run, ("responses",), tmp_path, SMALL.replace(images=12))
+    page = (tmp_path / "report.html").read_text()
+    assert "Paths by length" in page
+    assert "12 images at most" in page
+    facts = json.loads((tmp_path / "paths.json").read_text())
+    facts["of"][2] = "other weights"
+    (tmp_path / "paths.json").write_text(json.dumps(facts))
+    _examine(run, ("responses",), tmp_path, SMALL.replace(images=12))
+    assert "Paths by length" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_class_asked_for_does_not_change_what_is_no_map(run: Path, tmp_path: Path) -> None:
+    _examine(run, ("paths",), tmp_path)
+    _, _, asked = _examine(run, ("paths", "cam"), tmp_path, SMALL.replace(label="3", layer="stage2"))
+    assert set(asked) == {"cam"}
+    assert json.loads((tmp_path / "cam.json").read_text())["numbers"]["shown"]["layer"] == "stage2"
+
+
+def test_names_that_do_not_exist_are_refused_before_anything_is_written(run: Path, tmp_path: Path) -> None:
+    for settings, message in (
+        (SMALL.replace(label="sevn"), "class 'sevn': unknown; the nearest are"),
+        (SMALL.replace(label="10"), "class 10: unknown; there are 10, the nearest is 9"),
+        (SMALL.replace(layer="stage2.unti3"), r"part 'stage2.unti3': unknown; did you mean stage2.unit3"),
+    ):
+        with pytest.raises(InputError, match=message):
+            _examine(run, ("cam",), tmp_path / "new", settings)
+    with pytest.raises(InputError, match="--class, --layer with paths: they are of the maps alone; add cam"):
+        _examine(run, ("paths",), tmp_path / "new", SMALL.replace(label="3"))
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_analysis_that_does_not_fit_or_does_not_exist_is_one_line(run: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from deepres.base.files import digest
+from deepres.cli.progress import told
 from deepres.recipes import execute
 from deepres.recipes.execute import Event
 from deepres.studies.carry_out import DIVERGED, Place, at_once, carry_out, in_turn, places, status, unfinished
@@ -15,10 +16,6 @@ from deepres.studies.study import Study
 from deepres.train.loop import Step
 
 CPU = torch.device("cpu")
-
-
-def _silent(name: str, event: Event) -> None:
-    pass
 
 
 @pytest.fixture
@@ -33,13 +30,13 @@ def _weights(job: Job, home: Path) -> str:
 @pytest.mark.slow
 def test_runs_are_trained_once_and_several_at_once_as_one_by_one(jobs: list[Job], tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
-    assert [job.name for job in in_turn(jobs, one, CPU, _silent)] == [job.name for job in jobs]
+    assert [job.name for job in in_turn(jobs, one, CPU, told)] == [job.name for job in jobs]
     assert not unfinished(jobs, one)
     before = [_weights(job, one) for job in jobs]
     times = [(job.folder(one) / "model.safetensors").stat().st_mtime_ns for job in jobs]
-    list(in_turn(jobs, one, CPU, _silent))
+    list(in_turn(jobs, one, CPU, told))
     assert times == [(job.folder(one) / "model.safetensors").stat().st_mtime_ns for job in jobs]
-    ended = {job.name for job in at_once(jobs, other, [Place("cpu", 1), Place("cpu", 1)], _silent)}
+    ended = {job.name for job in at_once(jobs, other, [Place("cpu", 1), Place("cpu", 1)], told)}
     assert ended == {job.name for job in jobs}
     assert [_weights(job, other) for job in jobs] == before
 
@@ -48,7 +45,7 @@ def test_a_begun_run_goes_on_also_where_its_images_have_been_moved(
     jobs: list[Job], images: Path, tmp_path: Path
 ) -> None:
     job, whole, cut = jobs[0], tmp_path / "whole", tmp_path / "cut"
-    carry_out(job, whole, CPU, _silent)
+    carry_out(job, whole, CPU, told)
 
     def stop(event: Event) -> None:
         if isinstance(event, Step) and event.step == 2:
@@ -60,7 +57,7 @@ def test_a_begun_run_goes_on_also_where_its_images_have_been_moved(
     for part in ("train", "test"):
         (tmp_path / f"cifar10_{part}.npz").write_bytes(images.with_name(f"cifar10_{part}.npz").read_bytes())
     data = job.run.data.replace(source=str(tmp_path / "cifar10_train.npz"))
-    carry_out(Job(job.run.replace(data=data), job.dataset, job.scale), cut, CPU, _silent)
+    carry_out(Job(job.run.replace(data=data), job.dataset, job.scale), cut, CPU, told)
     assert _weights(job, cut) == _weights(job, whole)
 
 
@@ -85,6 +82,6 @@ def test_a_cluster_gives_the_same_weights(jobs: list[Job], tmp_path: Path) -> No
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'deepres[cluster]'")
     from deepres.studies.carry_out import on_ray
 
-    carry_out(jobs[0], tmp_path / "here", CPU, _silent)
-    assert [job.name for job in on_ray(jobs[:1], tmp_path / "ray", _silent)] == [jobs[0].name]
+    carry_out(jobs[0], tmp_path / "here", CPU, told)
+    assert [job.name for job in on_ray(jobs[:1], tmp_path / "ray", told)] == [jobs[0].name]
     assert _weights(jobs[0], tmp_path / "ray") == _weights(jobs[0], tmp_path / "here")

@@ -6,7 +6,7 @@ from deepres.base import records
 from deepres.spec.catalogue import network
 from deepres.spec.cost import cost
 from deepres.studies.plan import Job, cells, distinct
-from deepres.studies.study import Study
+from deepres.studies.study import Printed, Study
 
 
 def test_a_cell_has_a_run_for_each_seed_and_quoted_rows_have_none(study: Study) -> None:
@@ -68,3 +68,17 @@ def test_what_cannot_be_run_says_why_and_asks_for_no_runs(study: Study, where: s
     found = cells(study, "full")
     assert {cell.lacking for cell in found} == {"needs a test server"}
     assert not distinct(found)
+
+
+def test_of_a_table_what_is_printed_is_run_and_of_a_figure_all_columns(study: Study) -> None:
+    printed = study.replace(rows=tuple(row.replace(printed={"test": Printed(value=9)}) for row in study.rows))
+    assert {cell.column.name for cell in cells(printed, "full")} == {"train", "test", "size"}
+    assert {cell.column.name for cell in cells(printed.replace(shows="table"), "full")} == {"test"}
+
+
+def test_short_scale_may_leave_rows_out_and_the_claims_about_them(study: Study) -> None:
+    some = study.replace(short_rows=("ResNet-20",))
+    assert {cell.row.label for cell in cells(some, "short")} == {"ResNet-20"}
+    assert {cell.row.label for cell in cells(some, "full")} == {"plain-20", "ResNet-20"}
+    assert [row.label for row in some.rows_at("short")] == ["Others", "ResNet-20"]
+    assert (some.claims_at("short"), some.claims_at("full")) == ((), some.claims)

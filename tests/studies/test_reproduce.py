@@ -97,14 +97,21 @@ def test_a_dry_run_prints_the_runs_and_trains_none(
         (("test/table8",), "study 'test/table8': unknown; did you mean test/table"),
         (("test/table9",), "test/table9: cannot be run: detection is not built yet"),
         (("test/table1", "--data", "cifar100=x"), "--data cifar100: test/table1 does not use it; it uses cifar10"),
-        (("test/table1", "--data", "no/such.npz"), "without images: test/table2"),
+        (("test/table1", "--data", "no/such.npz"), "(studies without images: test/table2)"),
+        (("test/table1",), "test/table1: cifar10 is not here; unpack cifar-10-python.tar.gz in ./data, or"),
         (("test/table1", "--report-only", "--data", "IMAGES"), "--report-only: no run of test/table1 at full scale"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(
-    words: tuple[str, ...], told: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...],
+    told: str,
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = tuple(str(images) if word == "IMAGES" else word for word in words)
+    monkeypatch.chdir(tmp_path)
     assert _run(*words, "--output", tmp_path, "--device", "cpu") == 2
     err = capsys.readouterr().err
     assert told in err

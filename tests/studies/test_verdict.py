@@ -49,11 +49,11 @@ def test_a_claim_holds_where_its_figures_are_in_its_order(
 def test_a_count_is_read_from_the_description_at_either_scale_and_judged(study: Study, tmp_path: Path) -> None:
     rows = tuple(row.replace(printed={"size": Printed(value=0.27)}) if row.network else row for row in study.rows)
     for scale in ("full", "short"):
-        found = outcome(study.replace(rows=rows, claims=()), scale, tmp_path)
+        found = outcome(study.replace(rows=rows, claims=(), shows="table"), scale, tmp_path)
         assert [one.verdict for one in found.found] == ["reproduced", "reproduced"]
         assert [round(one.values[0], 6) for one in found.found] == [0.269722, 0.269722]
     wrong = tuple(row.replace(printed={"size": Printed(value=0.28)}) if row.network else row for row in study.rows)
-    found = outcome(study.replace(rows=wrong, claims=()), "full", tmp_path)
+    found = outcome(study.replace(rows=wrong, claims=(), shows="table"), "full", tmp_path)
     assert [one.verdict for one in found.found] == ["not reproduced"] * 2
 
 

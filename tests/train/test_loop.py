@@ -148,6 +148,13 @@ def test_the_low_rate_is_held_until_the_training_error_falls() -> None:
     assert set(rates[turn:]) == {0.1}
 
 
+def test_the_low_rate_is_held_for_so_many_steps_where_they_are_given() -> None:
+    schedule = ScheduleConfig(kind="constant", rate=0.1, low_rate=0.01, low_until_error=0.9, low_steps=25)
+    config = _config(schedule=schedule, iterations=30)
+    state = State(_network(), config.sgd, averaged=False)
+    assert [event.rate for event in _train(state, config) if isinstance(event, Step)] == [0.01] * 25 + [0.1] * 5
+
+
 def test_a_loss_that_is_not_finite_stops_with_step_rate_and_remedy() -> None:
     config = _config(schedule=ScheduleConfig(kind="constant", rate=1e30))
     with pytest.raises(InputError, match=r"step \d+: the loss is (nan|inf) at learning rate 1e\+30 .* try a lower"):

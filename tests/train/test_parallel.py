@@ -206,7 +206,7 @@ class TestTwoProcesses:
 
     def test_a_loss_that_is_not_finite_in_one_stops_both(self, found: Any) -> None:
         for told in found[1]:
-            assert told["not finite"].startswith("InputError True step 1: the loss is nan at learning rate 0.1")
+            assert told["not finite"].startswith("DivergedError True step 1: the loss is nan at learning rate 0.1")
 
     def test_gradients_are_sums_weighted_by_the_images_that_are_there(self, found: Any) -> None:
         # per image: process 0 has gradient 1 on 8 images, process 1 has 2 on 4 of its 8

@@ -57,3 +57,8 @@ def test_drops_that_are_no_rising_fractions_are_refused(drops: tuple[float, ...]
 def test_a_rate_that_is_none_is_refused(rate: float) -> None:
     with pytest.raises(InputError, match="schedule: rate: input should be"):
         build(ScheduleConfig, {"rate": rate}, "schedule")
+
+
+def test_steps_of_a_low_rate_that_is_not_given_are_refused() -> None:
+    with pytest.raises(InputError, match="low_steps 400 without low_rate: give the rate that is held, such as 0"):
+        build(ScheduleConfig, {"low_steps": 400}, "schedule")

@@ -114,7 +114,7 @@ def grad_cam(
         maps = found[name]
         if maps.dim() != 4 or not maps.requires_grad:
             raise InputError(f"{name}: gives {tuple(maps.shape[1:])}, no map (C, H, W); name a part before the head")
-        chosen = logits.gather(1, targets.to(logits.device))
+        chosen = logits.gather(1, targets.to(logits.device).clone())  # those of inference mode cannot be kept
         gradients = [
             torch.autograd.grad(one.sum(), maps, retain_graph=True, allow_unused=False)[0] for one in chosen.unbind(1)
         ]

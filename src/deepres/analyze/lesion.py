@@ -12,6 +12,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.data.draws import generator
 from deepres.data.sample import Batch
+from deepres.nn import layers
 from deepres.nn.build import ResidualNetwork
 
 
@@ -35,14 +36,16 @@ class Permutation(Damage):
 class Lesions(Record):
     """What many lesions of one network cost, and what finding that out cost.
 
-    `units` could be left out, `fixed` not: plain units that change the shape, and joins of another kind. An image
-    needed `units_run` unit evaluations, lesion by lesion `units_alone`; the intact pass is in both.
+    `units` could be left out, `fixed` not: plain units that change the shape, and joins of another kind. `shaping` are
+    those of `units` whose shortcut changes the shape. An image needed `units_run` unit evaluations, lesion by lesion
+    `units_alone`; the intact pass is in both.
     """
 
     network: str
     num_images: int
     units: tuple[str, ...]
     fixed: tuple[str, ...]
+    shaping: tuple[str, ...] = ()
     intact: Damage
     deletions: tuple[Deletion, ...] = ()
     permutations: tuple[Permutation, ...] = ()
@@ -220,6 +223,7 @@ def _measured(
         num_images=num_images,
         units=tuple(place.name for place in row if place.passable),
         fixed=tuple(place.name for place in row if place.kind == "whole"),
+        shaping=tuple(place.name for place in row if _changes_shape(place)),
         intact=intact,
         units_run=cost.run,
         units_alone=cost.alone,
@@ -237,6 +241,12 @@ def _passable(row: Sequence[Place], network: ResidualNetwork) -> list[str]:
     if not names:
         raise InputError(f"{network.description.name}: no unit has a shortcut or keeps its shape; none can be left out")
     return names
+
+
+def _changes_shape(place: Place) -> bool:
+    """Whether a unit that can be left out changes the shape, other than by adding features to those before it."""
+    adds = isinstance(place.module, layers.Parallel) and place.module.join == "concat"
+    return place.passable and place.given != place.gives and not adds
 
 
 def _exchangeable(a: Place, b: Place) -> bool:

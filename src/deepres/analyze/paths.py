@@ -177,7 +177,8 @@ def active_units(network: ResidualNetwork, count: int, seed: int, step: int, kee
 def _units(network: ResidualNetwork) -> list[str]:
     names = [place.name for place in places(network) if place.kind == "residual"]
     if not names:
-        raise InputError(f"{network.description.name}: no unit has a branch and a shortcut; there is one path only")
+        name = network.description.name
+        raise InputError(f"{name}: no unit has a branch and a shortcut; there is one path only, give its residual twin")
     return names
 
 

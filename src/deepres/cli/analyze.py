@@ -10,6 +10,8 @@ import click
 @click.option("--images", type=click.IntRange(1), help="Test images that are looked at (500).")
 @click.option("--draws", type=click.IntRange(1), help="Draws of whatever is random (5).")
 @click.option("--seed", type=click.IntRange(0), help="Of images and draws (0).")
+@click.option("--class", "label", metavar="NAME", help="Whose maps cam shows; by default the class answered.")
+@click.option("--layer", metavar="PART", help="The part whose maps cam weighs, by Grad-CAM: stage2.unit1 …")
 @click.option("--output", type=click.Path(path_type=Path), help="A folder for page, plots and numbers (RUN/analysis).")
 @click.option("--model", metavar="NET", help="The network, where WEIGHTS do not say.")
 @click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
@@ -22,6 +24,8 @@ def command(
     images: int | None,
     draws: int | None,
     seed: int | None,
+    label: str | None,
+    layer: str | None,
     output: Path | None,
     model: str | None,
     variant: str | None,
@@ -37,24 +41,37 @@ def command(
     """
     import json
     import sys
+    from contextlib import ExitStack
+    from difflib import get_close_matches
 
-    from deepres.base.errors import InputError
+    from deepres.base.errors import InputError, unknown
     from deepres.cli.evaluate import numbers
     from deepres.cli.progress import Count
     from deepres.data.sources import DataConfig
-    from deepres.recipes.analyses import ANALYSES, Settings
-    from deepres.recipes.examine import examine
+    from deepres.recipes.analyses import Settings
+    from deepres.recipes.examine import ANALYSES, examine
     from deepres.train.precision import find_device
 
     kinds = [word for word in words if word in ANALYSES]
     others = [word for word in words if word not in ANALYSES]
+    for word in others:
+        if not Path(word).exists() and get_close_matches(word, ANALYSES, n=1, cutoff=0.7):
+            raise unknown("analysis", word, ANALYSES)
     if not 1 <= len(others) <= 2:
         raise InputError(
             f"analyze {' '.join(words)}: wanted analyses ({', '.join(ANALYSES)}), one run or weights, a source if any"
         )
-    wanted = {"images": images, "draws": draws, "seed": seed}
+    wanted = {"images": images, "draws": draws, "seed": seed, "label": label, "layer": layer}
     settings = Settings.model_validate({name: value for name, value in wanted.items() if value is not None})
-    with Count("steps") as count:
+    with ExitStack() as stack:
+        shown: dict[str, Count] = {}
+
+        def tell(kind: str, done: int, total: int) -> None:
+            if kind not in shown:
+                stack.close()
+                shown[kind] = stack.enter_context(Count(kind))
+            shown[kind](done, total)
+
         folder, found = examine(
             others[0],
             DataConfig(source=others[1]) if len(others) == 2 else None,
@@ -67,7 +84,7 @@ def command(
             std=numbers("--std", std),
             device=find_device(device),
             command=" ".join(["deepres", *sys.argv[1:]]),
-            tell=lambda _, done, total: count(done, total),
+            tell=tell,
         )
     if as_json:
         click.echo(json.dumps({"folder": str(folder), "found": found}, indent=1))

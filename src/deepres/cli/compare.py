@@ -1,32 +1,54 @@
 """`deepres compare RUN RUN…`: which is better, and whether the difference is one."""
 
 import json
-from itertools import combinations
 from pathlib import Path
 
 import click
+
+PAIRS_IN_WORDS = 3
 
 
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Compare also what was measured by different protocols.")
+@click.option("--pairs", "every", is_flag=True, help="Show every pair, not only each against the best.")
+@click.option("--vote", is_flag=True, help="Put the majority vote of all beside them.")
+@click.option("--report", type=click.Path(path_type=Path), help="Also write a one-file HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
-def command(runs: tuple[Path, ...], force: bool, as_json: bool) -> None:
-    """Compare RUNS on the images that all were tested on: errors with intervals, seeds, McNemar's paired test."""
+def command(runs: tuple[Path, ...], force: bool, every: bool, vote: bool, report: Path | None, as_json: bool) -> None:
+    """Compare RUNS on the images that all were tested on: errors with intervals, seeds, McNemar's paired test.
+
+    A run is a run's folder, or a .npz that `deepres eval --predictions` wrote. Of more than three each is compared with
+    the best; p-values are corrected for all pairs (Holm).
+    """
     from deepres.base.errors import InputError
-    from deepres.evaluate.compare import by_model, load_answers, paired, table
+    from deepres.evaluate.answers import load_answers, named_apart, voted
+    from deepres.evaluate.compare import against_best, all_pairs, by_model, table, table_of_pairs
+    from deepres.evaluate.comparison import write_comparison
 
     if len(runs) < 2:
         raise InputError(f"compare {runs[0]}: one run alone; name at least two")
-    answers = [load_answers(run) for run in runs]
-    pairs = [paired(first, second, force=force) for first, second in combinations(answers, 2)]
+    answers = named_apart([load_answers(run) for run in runs], [str(run) for run in runs])
     seeds = [each for each in by_model(answers) if len(each.errors) > 1]
+    if vote:
+        answers = [*answers, voted(answers)]
+    pairs = all_pairs(answers, force=force)
+    if report is not None:
+        write_comparison(report, answers, pairs, seeds)
     if as_json:
         facts = {"pairs": [pair.model_dump() for pair in pairs], "seeds": [each.model_dump() for each in seeds]}
         click.echo(json.dumps(facts, indent=1))
-        return
-    click.echo(table(answers))
-    for each in seeds:
-        click.echo(str(each))
-    for pair in pairs:
-        click.echo(pair.verdict())
+    else:
+        click.echo(table(answers))
+        for each in seeds:
+            click.echo(str(each))
+        if len(pairs) <= PAIRS_IN_WORDS:
+            for pair in pairs:
+                click.echo(pair.verdict())
+        else:
+            shown = pairs if every else against_best(answers, pairs)
+            what = "every pair" if every else f"each against the best, {shown[0].second}"
+            click.echo(f"\n{what}; p-values corrected for {len(pairs)} pairs")
+            click.echo(table_of_pairs(shown))
+    if report is not None:
+        click.echo(f"report: {report}", err=as_json)

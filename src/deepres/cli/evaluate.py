@@ -1,4 +1,4 @@
-"""`deepres eval RUN|WEIGHTS [SOURCE]`: what a trained network is worth."""
+"""`deepres eval RUN|WEIGHTS… [SOURCE]`: what a trained network, or several as one, is worth."""
 
 from pathlib import Path
 
@@ -6,28 +6,36 @@ import click
 
 
 @click.command("eval")
-@click.argument("run", metavar="RUN|WEIGHTS")
-@click.argument("source", required=False)
+@click.argument("runs", metavar="RUN|WEIGHTS... [SOURCE]", nargs=-1, required=True)
 @click.option("--model", metavar="NET", help="The network, where WEIGHTS do not say.")
 @click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
 @click.option("--mean", metavar="R,G,B", help="What was subtracted from images on a scale of 0 to 1, if not told.")
 @click.option("--std", metavar="R,G,B", help="What they were divided by.")
 @click.option("--split", help="train, val or test; by default test, of a source without a split all images.")
-@click.option("--protocol", default="center", show_default=True, help="How an image is shown to the network.")
+@click.option(
+    "--protocol",
+    default="center",
+    show_default=True,
+    help="How an image is shown: center, flip, ten-crop, ten-crop-logits, multi-scale, multi-scale-flip; with sizes "
+    "ten-crop:224/256, center:320, multi-scale:224,256.",
+)
+@click.option("--select", metavar="SPLIT", help="Of several runs take those that help, chosen on this held-out split.")
+@click.option("--calibrate", is_flag=True, help="Find a temperature on the run's held-out images.")
 @click.option("--json", "as_json", is_flag=True, help="The whole result as JSON on stdout.")
 @click.option("--report", type=click.Path(path_type=Path), help="Also write a one-file HTML report.")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Also write the answer to each image (.npz).")
 @click.option("--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does.")
 @click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
 def command(
-    run: str,
-    source: str | None,
+    runs: tuple[str, ...],
     model: str | None,
     variant: str | None,
     mean: str | None,
     std: str | None,
     split: str | None,
     protocol: str,
+    select: str | None,
+    calibrate: bool,
     as_json: bool,
     report: Path | None,
     predictions: Path | None,
@@ -36,30 +44,38 @@ def command(
 ) -> None:
     """Measure RUN on its own test images, or on those of SOURCE: error with interval, classes, confusion.
 
-    Instead of a run: weights made elsewhere, by path or name (resnet50.a1_in1k, IMAGENET1K_V2 with --model).
+    Instead of a run: weights made elsewhere, by path or name (resnet50.a1_in1k, IMAGENET1K_V2 with --model). Several
+    are measured as one ensemble, their probabilities averaged.
     """
     import sys
 
+    from deepres.base.errors import InputError
     from deepres.cli.progress import Count
     from deepres.data.sources import DataConfig
     from deepres.evaluate.report import write_report
-    from deepres.evaluate.run import save_predictions, summary
-    from deepres.recipes.measure import measure
+    from deepres.evaluate.run import percent, save_predictions, summary
+    from deepres.recipes.together import measure_together
     from deepres.train.journal import read_history
     from deepres.train.parallel import joined
 
+    weights, source = apart(runs)
+    if select is not None and len(weights) == 1:
+        raise InputError(f"--select {select}: one run alone, {weights[0]}; name several to choose from")
     data = None
     if source is not None:
         data = DataConfig(source=source, on_bad_image="skip" if on_bad_image == "skip" else "stop")
     with joined(device) as world, Count("images", world.first) as count:
-        evaluation, images = measure(
-            run,
+        measured = measure_together(
+            weights,
             data,
             model=model,
             variant=variant,
             mean=numbers("--mean", mean),
             std=numbers("--std", std),
             split=split,
+            choose_on=select,
+            calibrate=calibrate,
+            keep_scores=predictions is not None,
             protocol=protocol,
             device=world.device,
             command=" ".join(["deepres", *sys.argv[1:]]),
@@ -68,16 +84,33 @@ def command(
         )
     if not world.first:
         return
-    result = evaluation.result
+    result = measured.evaluation.result
     if predictions is not None:
-        save_predictions(predictions, evaluation.predictions, images)
+        save_predictions(predictions, measured.evaluation, measured.images)
     if report is not None:
-        history = read_history(Path(run))
+        history = read_history(Path(weights[0])) if len(weights) == 1 else ()
         name = f"{result.provenance['model']} on {result.provenance['source']}"
-        write_report(report, result=result, history=history, images=images, run=dict(result.provenance), title=name)
-    click.echo(result.to_json() if as_json else summary(result))
+        facts = dict(result.provenance)
+        write_report(report, result=result, history=history, images=measured.images, run=facts, title=name)
+    if as_json:
+        click.echo(result.to_json())
+    else:
+        if measured.selection is not None:
+            click.echo(str(measured.selection))
+        click.echo(summary(result))
+        for member in measured.members if len(measured.members) > 1 else ():
+            click.echo(f"member {member.name}: {percent(member.evaluation.result.error)}")
     if report is not None:
         click.echo(f"report: {report}", err=as_json)
+
+
+def apart(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
+    """The weights, and the SOURCE, which is the last of several arguments unless that is weights itself."""
+    from deepres.nn.hub import is_weights
+
+    if len(arguments) > 1 and not is_weights(arguments[-1]):
+        return arguments[:-1], arguments[-1]
+    return arguments, None
 
 
 def numbers(flag: str, text: str | None) -> tuple[float, ...] | None:

@@ -1,11 +1,18 @@
 """`deepres predict RUN IMAGE…`: what is on these pictures."""
 
 import json
+from io import BytesIO
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from deepres.base.errors import InputError
+from deepres.base.files import make_folder, write_atomic
+
+if TYPE_CHECKING:
+    from deepres.serve.predictor import Answer, Predictor
 
 
 @click.command("predict")
@@ -14,6 +21,8 @@ from deepres.base.errors import InputError
 @click.option("--model", metavar="NET", help="The network, where WEIGHTS do not say.")
 @click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
 @click.option("--top-k", default=5, show_default=True, type=click.IntRange(1), help="Classes named for each image.")
+@click.option("--cam", type=click.Path(path_type=Path), metavar="DIR", help="Write where each answer comes from there.")
+@click.option("--class", "label", metavar="NAME", help="Show where this class comes from instead (with --cam).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line and image.")
 @click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
 def command(
@@ -22,6 +31,8 @@ def command(
     model: str | None,
     variant: str | None,
     top_k: int,
+    cam: Path | None,
+    label: str | None,
     as_json: bool,
     device: str | None,
 ) -> None:
@@ -29,20 +40,48 @@ def command(
 
     An unreadable image is reported and the others are answered; the exit code is then 2.
     """
+    from deepres.analyze.attribution import class_number
     from deepres.serve.predictor import Predictor
     from deepres.train.precision import find_device
 
+    if label is not None and cam is None:
+        raise InputError(f"--class {label} without --cam: it chooses the map; add --cam DIR")
     predictor = Predictor.load(run, find_device(device), model=model, variant=variant)
+    if label is not None:
+        class_number(label, predictor.network.num_classes, predictor.classes)
     paths = _files(images)
+    if cam is not None:
+        make_folder(cam)
+    taken: set[Path] = set()
     problems = 0
     for answer in predictor.answers(paths, top_k):
         problems += answer.problem is not None
+        shown = None if cam is None or answer.problem is not None else _show(predictor, answer, cam, label, taken)
         if as_json:
-            click.echo(json.dumps(answer.model_dump(mode="json")))
+            click.echo(json.dumps({**answer.model_dump(mode="json"), **({"map": shown[1]} if shown else {})}))
         else:
             click.echo(answer.line(), err=answer.problem is not None)
+            if shown is not None:
+                click.echo(f"  {shown[0]}: {shown[1]}")
     if problems:
         raise InputError(f"{problems} of {len(paths)} images could not be read; the others are answered above")
+
+
+def _show(
+    predictor: "Predictor", answer: "Answer", folder: Path, label: str | None, taken: set[Path]
+) -> tuple[str, str]:
+    """The class and the file of its map; images of equal names get a number."""
+    from PIL import Image
+
+    name, overlay = predictor.overlay(Path(answer.image), label)
+    stem = Path(answer.image).stem
+    names = (folder / f"{stem}{f'-{number}' if number else ''}_cam.png" for number in count())
+    path = next(path for path in names if path not in taken)
+    taken.add(path)
+    file = BytesIO()
+    Image.fromarray(overlay.permute(1, 2, 0).numpy()).save(file, "PNG")
+    write_atomic(path, file.getvalue())
+    return name, str(path)
 
 
 def _files(images: tuple[Path, ...]) -> list[Path]:

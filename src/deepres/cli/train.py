@@ -16,10 +16,18 @@ if TYPE_CHECKING:
     from deepres.train.parallel import World
 
 
+def _workers(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    if value is None or value == "auto" or value.isdigit():
+        return value
+    raise click.BadParameter(f"{value}: wanted a number of processes, or auto", context, option)
+
+
 @click.command("train", context_settings={"show_default": False})
 @click.argument("source", required=False)
 @click.option(
-    "--recipe", help="small, photos, cifar_2015, imagenet_2015, imagenet_modern, finetune; by default what suits."
+    "--recipe",
+    help="small, photos, imagenet_modern, finetune, or a paper's: cifar_2015, imagenet_2015, identity_2016, "
+    "imagenet_2016, effective_paths, stochastic_depth, wide, densenet_cifar, densenet_imagenet; by default what suits.",
 )
 @click.option("--model", metavar="NET", help="A name from `deepres models`; by default the recipe's.")
 @click.option("--weights", metavar="W", help="Weights to begin with: a run, a file, or a name (resnet50.a1_in1k).")
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step.")
 @click.option("--lr", "rate", type=float, help="Learning rate at its height.")
 @click.option("--seed", type=click.IntRange(0), help="Of initialisation, order and augmentation (0).")
-@click.option("--workers", "-j", type=click.IntRange(0), help="Processes that decode files.")
+@click.option("--workers", "-j", metavar="N|auto", callback=_workers, help="Processes that decode; auto: measured.")
 @click.option("--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does (stop).")
 @click.option("--output", type=click.Path(path_type=Path), help="The run's folder (runs/SOURCE-N).")
 @click.option(
@@ -62,7 +70,7 @@ def command(
     batch_size: int | None,
     rate: float | None,
     seed: int | None,
-    workers: int | None,
+    workers: str | None,
     on_bad_image: str | None,
     output: Path | None,
     resume: str | None,

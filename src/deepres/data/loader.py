@@ -4,30 +4,29 @@ What a batch holds depends on the seed and its step only, never on the workers o
 resumes at step t draws what the uninterrupted one would have drawn.
 """
 
-import signal
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from deepres.base.errors import InputError, RunError
+from deepres.base.errors import InputError
 from deepres.data.batchwise import BatchStage, normalise
 from deepres.data.decode import BadImageError
+from deepres.data.fetching import Answer, Task, Tasks, fetched, grouped, named, note
 from deepres.data.mixing import mix
 from deepres.data.order import batch_at
 from deepres.data.sample import ArrayImages, Batch, FileImages, Images, StoredImages
 from deepres.data.samplewise import Decode, SampleStage, fit
+from deepres.data.showing import Showing
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Augmentation, Preparation, check_together
 from deepres.data.workers import rate_of
 
 RESIDENT_BYTES = 2**31  # sets of at most this size, as fitted to the network, are kept on the device
-NAMED_FILES = 5  # as many names stand in an error
 
 OnBadImage = Literal["stop", "skip"]
 
@@ -126,9 +125,9 @@ class TrainLoader:
         indices, places = self._draw(step)
         for back in range(2, self._batch_size + 1):
             place = (self._own[1] - back) % self._batch_size
-            answer = self._read[[int(indices[place])], [int(places[place])]]
-            if answer.pixels is not None:
-                return torch.cat([answer.pixels.to(self._device), pixels]), torch.cat([place[None], kept])
+            groups = self._read[[int(indices[place])], [int(places[place])]].groups
+            if groups:
+                return torch.cat([groups[0].pixels.to(self._device), pixels]), torch.cat([place[None], kept])
         raise AssertionError("the share's own images can be read")
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor]:
@@ -145,15 +144,15 @@ class TrainLoader:
             yield self._resident[indices[self._own].to(self._device)], self._own
 
     def _from_workers(self, start: int, stop: int) -> "_Pixels":
-        tasks = _Tasks(lambda: (self._draw_own(step) for step in range(start, stop)))
-        with closing(_fetched(self._read, tasks, self._workers, self._device)) as answers:
+        tasks = Tasks(lambda: (self._draw_own(step) for step in range(start, stop)))
+        with closing(fetched(self._read, tasks, self._workers, self._device)) as answers:
             for step, (task, answer) in enumerate(zip(tasks, answers, strict=True), start):
-                _note(answer, self._images, self.skipped)
-                kept = self._own[answer.kept]
-                if answer.pixels is None or (not self._alone and len(kept) == 1 and kept[0] == self._own[0]):
-                    named = _named([self._images.name(index) for index in task[0]])
-                    raise InputError(f"step {step}: no image of its batch can be read ({named}); mend or remove them")
-                yield answer.pixels.to(self._device, non_blocking=True), kept
+                note(answer, self._images, self.skipped)
+                kept = self._own[[place for group in answer.groups for place in group.kept]]
+                if not len(kept) or (not self._alone and len(kept) == 1 and kept[0] == self._own[0]):
+                    which = named([self._images.name(index) for index in task[0]])
+                    raise InputError(f"step {step}: no image of its batch can be read ({which}); mend or remove them")
+                yield answer.groups[0].pixels.to(self._device, non_blocking=True), kept
 
 
 def evaluation_batches(
@@ -168,9 +167,13 @@ def evaluation_batches(
     skipped: dict[str, str] | None = None,
     rank: int = 0,
     world: int = 1,
+    showing: Showing | None = None,
 ) -> Generator[Batch, None, None]:
     """Every image once, in the set's order; the last batch is short. Of `world` processes each gets every world-th.
 
+    With `showing` the batches of a task follow one another: the first pictures of its images, then the second, …, each
+    in batches of one size. A mean image is then resized to the pictures that have another size (ours: the papers do
+    not say what is subtracted at other scales).
     Under "skip" images that cannot be read are left out and noted in `skipped` (path -> reason).
 
     Raises:
@@ -179,26 +182,37 @@ def evaluation_batches(
     """
     device = torch.device(device)
     on_device = statistics.to(device)
-    numbers = torch.split(torch.arange(len(images)), batch_size)[rank::world]
+    size = batch_size if showing is None else showing.at_once(batch_size)
+    numbers = torch.split(torch.arange(len(images)), size)[rank::world]
+
+    def fit_one(pixels: Tensor, preparation: Preparation, name: str) -> tuple[Tensor, ...]:
+        return (fit(pixels, preparation, name),)
+
+    def batch(pixels: Tensor, indices: Tensor) -> Batch:
+        known = on_device if showing is None else on_device.at_size(*pixels.shape[-2:])
+        pixels = pixels.to(device, non_blocking=True)
+        return Batch(normalise(pixels, preparation, known), images.labels[indices].to(device), indices)
+
     if isinstance(images, ArrayImages):
         for indices in numbers:
-            pixels = fit(images.pixels[indices], preparation, images.address).to(device)
-            yield Batch(normalise(pixels, preparation, on_device), images.labels[indices].to(device), indices)
+            pixels, name = images.pixels[indices], images.address
+            shown = (
+                (fit(pixels, preparation, name),) if showing is None else showing.pictures(pixels, preparation, name)
+            )
+            yield from (batch(picture, indices) for picture in shown)
         return
-    tasks = _Tasks(lambda: ((indices, indices) for indices in numbers))
-    read = _Reader(images, SampleStage(Augmentation(), preparation, seed=0), on_bad_image)
+    tasks = Tasks(lambda: ((indices, indices) for indices in numbers))
+    read = _Reader(images, SampleStage(Augmentation(), preparation, seed=0), on_bad_image, showing, preparation)
     num_read = 0
-    with closing(_fetched(read, tasks, workers, device)) as answers:
+    with closing(fetched(read, tasks, workers, device)) as answers:
         for task, answer in zip(tasks, answers, strict=True):
-            _note(answer, images, {} if skipped is None else skipped)
-            if answer.pixels is not None:
-                indices = torch.tensor(task[0])[answer.kept]
-                num_read += len(indices)
-                pixels = answer.pixels.to(device, non_blocking=True)
-                yield Batch(normalise(pixels, preparation, on_device), images.labels[indices].to(device), indices)
+            note(answer, images, {} if skipped is None else skipped)
+            for group in answer.groups:
+                num_read += len(group.kept)
+                yield batch(group.pixels, torch.tensor(task[0])[group.kept])
     if len(images) and not num_read and world == 1:
-        named = _named([images.name(index) for index in range(len(images))])
-        raise InputError(f"none of {len(images)} images can be read ({named}); mend or replace them")
+        which = named([images.name(index) for index in range(len(images))])
+        raise InputError(f"none of {len(images)} images can be read ({which}); mend or replace them")
 
 
 def prepare_one(image: Tensor, preparation: Preparation, statistics: Statistics) -> Tensor:
@@ -206,99 +220,56 @@ def prepare_one(image: Tensor, preparation: Preparation, statistics: Statistics)
     return normalise(fit(image, preparation), preparation, statistics)
 
 
-Task = tuple[list[int], list[int]]  # indices into the set, places in the stream
 _Pixels = Generator[tuple[Tensor, Tensor], None, None]  # uint8 images, and their places within the batch as planned
 
 
-class _Answer(NamedTuple):
-    """What a worker sends back; errors travel as text, for a worker's exception arrives as a wall of traceback."""
-
-    pixels: Tensor | None  # uint8 (N, C, H, W); None where no image could be read
-    kept: list[int]  # the places of these images within the task
-    bad: list[tuple[int, str]]  # index and reason
-    stops: type[InputError] | None = None
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class _Tasks:
-    """Drawn afresh by each reader of it: one by the loader, which runs ahead, and one by the consumer."""
-
-    draw: Callable[[], Iterable[tuple[Tensor, Tensor]]]
-
-    def __iter__(self) -> Iterator[Task]:
-        return ((indices.tolist(), places.tolist()) for indices, places in self.draw())
-
-
-class _Reader(Dataset[_Answer]):
+class _Reader(Dataset[Answer]):
     """Task -> answer, in whichever process."""
 
-    def __init__(self, images: Images, stage: SampleStage, on_bad_image: OnBadImage) -> None:
+    def __init__(
+        self,
+        images: Images,
+        stage: SampleStage,
+        on_bad_image: OnBadImage,
+        showing: Showing | None = None,
+        preparation: Preparation | None = None,
+    ) -> None:
         self._images = images
         self._stage = stage
         self._on_bad_image = on_bad_image
+        self._showing = showing
+        self._preparation = preparation
 
-    def __getitem__(self, task: Task) -> _Answer:
-        done: list[Tensor] = []
+    def __getitem__(self, task: Task) -> Answer:
+        done: list[tuple[Tensor, ...]] = []
         kept: list[int] = []
         bad: list[tuple[int, str]] = []
         for position, (index, place) in enumerate(zip(*task, strict=True)):
             name = self._images.name(index)
             try:
-                image = self._image(index, place, name)
-                if done and image.shape != done[0].shape:
-                    raise InputError(_sizes_differ(name, image, self._images.name(task[0][kept[0]]), done[0]))
+                pictures = self._pictures(index, place, name)
+                if self._showing is None and done and pictures[0].shape != done[0][0].shape:
+                    other = self._images.name(task[0][kept[0]])
+                    raise InputError(_sizes_differ(name, pictures[0], other, done[0][0]))
             except BadImageError as error:
                 if self._on_bad_image == "stop":
                     message = f"{error} (--set data.on_bad_image=skip leaves such images out)"
-                    return _Answer(None, [], [], BadImageError, message)
+                    return Answer([], [], BadImageError, message)
                 bad.append((index, str(error).removeprefix(f"{name}: ")))
             except InputError as error:
-                return _Answer(None, [], [], InputError, str(error))
+                return Answer([], [], InputError, str(error))
             else:
-                done.append(image)
+                done.append(pictures)
                 kept.append(position)
-        return _Answer(torch.stack(done) if done else None, kept, bad)
+        return Answer(grouped(done, kept), bad)
 
-    def _image(self, index: int, place: int, name: str) -> Tensor:
+    def _pictures(self, index: int, place: int, name: str) -> tuple[Tensor, ...]:
+        if self._showing is not None and self._preparation is not None:
+            return self._showing.pictures(self._images.image(index), self._preparation, name)
         cutter = self._stage.cutter
         if cutter is None or not isinstance(self._images, FileImages | StoredImages):
-            return self._stage(self._images.image(index), place, name)
-        return self._stage.after_cut(self._images.cut(index, cutter, place), place, name)
-
-
-def _fetched(read: _Reader, tasks: _Tasks, workers: int, device: torch.device) -> Generator[_Answer, None, None]:
-    """The answers in the order of the tasks; the workers end when this generator does."""
-    loader = DataLoader(
-        read,
-        batch_size=None,
-        sampler=tasks,
-        num_workers=workers,
-        collate_fn=_unchanged,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=_leave_interrupts_to_parent,
-        generator=torch.Generator(),  # else the global one is drawn from
-    )
-    answers = iter(loader)
-    try:
-        while (answer := _next(answers)) is not None:
-            if answer.stops is not None:
-                raise answer.stops(answer.message)
-            yield answer
-    finally:
-        del answers
-
-
-def _next(answers: Iterator[_Answer]) -> _Answer | None:
-    try:
-        return next(answers, None)
-    except RuntimeError as cause:
-        if "DataLoader worker" not in str(cause):
-            raise
-        raise RunError(
-            f"a loader process died ({str(cause).splitlines()[0]}); "
-            f"the machine may be short of memory: use fewer workers (--set data.workers=0)"
-        ) from cause
+            return (self._stage(self._images.image(index), place, name),)
+        return (self._stage.after_cut(self._images.cut(index, cutter, place), place, name),)
 
 
 def _resident(images: Images, preparation: Preparation, device: torch.device) -> Tensor | None:
@@ -313,28 +284,9 @@ def _resident(images: Images, preparation: Preparation, device: torch.device) ->
     return torch.cat([fit(chunk, preparation, images.address) for chunk in torch.split(images.pixels, 500)]).to(device)
 
 
-def _note(answer: _Answer, images: Images, skipped: dict[str, str]) -> None:
-    for index, reason in answer.bad:
-        skipped.setdefault(images.name(index), reason)
-
-
 def _sizes_differ(name: str, image: Tensor, other_name: str, other: Tensor) -> str:
     (height, width), (other_height, other_width) = image.shape[-2:], other.shape[-2:]
     return (
         f"{name}: {width} x {height} px, {other_name}: {other_width} x {other_height}; a batch wants one size, "
         f"set preparation.crop, resize and fit"
     )
-
-
-def _named(names: list[str]) -> str:
-    rest = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
-    return ", ".join(names[:NAMED_FILES]) + rest
-
-
-def _unchanged(answer: Any) -> Any:
-    return answer
-
-
-def _leave_interrupts_to_parent(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the whole group by torchrun and by schedulers

@@ -1,7 +1,7 @@
 """What the training images are like: mean and spread by channel, the mean image, the principal axes of colour."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+from torch.nn import functional
 
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
@@ -39,6 +40,13 @@ class Statistics:
     def to(self, device: torch.device | str) -> "Statistics":
         """The same numbers on `device`."""
         return Statistics.from_tensors({name: tensor.to(device) for name, tensor in self.to_tensors().items()})
+
+    def at_size(self, height: int, width: int) -> "Statistics":
+        """The same, the mean image resized (bilinear) to `height` x `width`; itself where it has that size."""
+        if self.mean_image is None or self.mean_image.shape[-2:] == (height, width):
+            return self
+        resized = functional.interpolate(self.mean_image[None], (height, width), mode="bilinear", antialias=True)[0]
+        return replace(self, mean_image=resized)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """By name, `count` as int64 (); `from_tensors` gives an equal value back."""

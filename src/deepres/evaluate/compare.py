@@ -1,8 +1,7 @@
 """Which of several networks is better on the same images: intervals, paired tests, seeds; protocols are never mixed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from itertools import combinations
 from statistics import mean, median, stdev
 from typing import Any
 
@@ -12,34 +11,12 @@ from scipy.stats import binomtest
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
+from deepres.evaluate.answers import Answers
 from deepres.evaluate.measures import interval
-from deepres.evaluate.run import Result, percent
+from deepres.evaluate.run import percent
 
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
 DRAWS = 10_000
 LEVEL = 0.05
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What one network answered: `right` by image, in the order of `images`, under a protocol on a set of images."""
-
-    name: str
-    model: str
-    images: tuple[str, ...]
-    right: Bools
-    protocol: str
-    source: str
-
-    @property
-    def error(self) -> float:
-        """The share of images that are wrong."""
-        return 1 - float(self.right.mean())
-
-    @property
-    def num_wrong(self) -> int:
-        """How many images are wrong."""
-        return int((~self.right).sum())
 
 
 class Paired(Record):
@@ -47,6 +24,7 @@ class Paired(Record):
 
     only_first, only_second   images that this one alone has right
     p_value                   McNemar's exact test: of the images on which they differ, each wins half if they are equal
+    p_corrected               the same after Holm's correction for all `num_pairs` pairs that were compared
     low, high                 95 % of the differences of DRAWS bootstrap draws of images
     """
 
@@ -59,13 +37,17 @@ class Paired(Record):
     low: float
     high: float
     p_value: float
+    p_corrected: float
+    num_pairs: int = 1
 
     def verdict(self) -> str:
-        """`b is better than a by 1.20 points (95 % interval 0.70 to 1.69; p = 0.00001)`, or that none is."""
+        """`b is better than a by 1.20 points (95 % interval 0.70 to 1.69; McNemar p = 1e-05)`, or that none is."""
         better, worse = (self.second, self.first) if self.difference > 0 else (self.first, self.second)
         low, high = sorted((abs(self.low), abs(self.high))) if self.low * self.high > 0 else (self.low, self.high)
-        told = f"95 % interval {100 * low:.2f} to {100 * high:.2f}; McNemar p = {self.p_value:.2g}"
-        if self.p_value >= LEVEL:
+        told = f"95 % interval {100 * low:.2f} to {100 * high:.2f}; McNemar p = {small(self.p_value)}"
+        if self.num_pairs > 1:
+            told += f", {small(self.p_corrected)} corrected for {self.num_pairs} pairs"
+        if self.p_corrected >= LEVEL:
             return f"{self.first} and {self.second}: no difference shown ({100 * self.difference:+.2f} points, {told})"
         return f"{better} is better than {worse} by {100 * abs(self.difference):.2f} points ({told})"
 
@@ -82,29 +64,6 @@ class Seeds(Record):
             f"{self.model}: {100 * mean(self.errors):.2f}{spread} % over {len(self.errors)} runs, "
             f"median {percent(median(self.errors))}, best {percent(min(self.errors))}"
         )
-
-
-def load_answers(folder: Path) -> Answers:
-    """What stands in a run's folder: `predictions.npz` and the result beside it.
-
-    Raises:
-        InputError: a run that was never measured, or files that do not belong together.
-    """
-    found = next((folder / f"{split}.json" for split in ("test", "val") if (folder / f"{split}.json").is_file()), None)
-    path = folder / "predictions.npz"
-    if found is None or not path.is_file():
-        raise InputError(f"{folder}: no test.json with predictions.npz in it; is this a run folder that has ended?")
-    result = Result.load(found)
-    with np.load(path, allow_pickle=False) as columns:
-        order = np.argsort(columns["index"])
-        names, rank = columns["name"][order], columns["rank"][order]
-    if len(names) != result.num_images:
-        raise InputError(
-            f"{path}: {len(names)} answers, {found.name} counts {result.num_images}; evaluate the run again"
-        )
-    facts = result.provenance
-    where = f"{facts.get('source', '?')}, {result.split}"
-    return Answers(folder.name, str(facts.get("model", "?")), tuple(names.tolist()), rank == 0, result.protocol, where)
 
 
 def paired(first: Answers, second: Answers, *, seed: int = 0, force: bool = False) -> Paired:
@@ -127,6 +86,7 @@ def paired(first: Answers, second: Answers, *, seed: int = 0, force: bool = Fals
     only_second = int((second.right & ~first.right).sum())
     low, high = _bootstrap(second.right.astype(np.int8) - first.right.astype(np.int8), seed)
     differing = only_first + only_second
+    p_value = float(binomtest(only_first, differing, 0.5).pvalue) if differing else 1.0
     return Paired(
         first=first.name,
         second=second.name,
@@ -136,8 +96,45 @@ def paired(first: Answers, second: Answers, *, seed: int = 0, force: bool = Fals
         difference=first.error - second.error,
         low=low,
         high=high,
-        p_value=float(binomtest(only_first, differing, 0.5).pvalue) if differing else 1.0,
+        p_value=p_value,
+        p_corrected=p_value,
     )
+
+
+def all_pairs(answers: Sequence[Answers], *, seed: int = 0, force: bool = False) -> tuple[Paired, ...]:
+    """Every two of them, p-values corrected for their number; errors as `paired`."""
+    pairs = [paired(first, second, seed=seed, force=force) for first, second in combinations(answers, 2)]
+    corrected = holm([pair.p_value for pair in pairs])
+    return tuple(pair.replace(p_corrected=p, num_pairs=len(pairs)) for pair, p in zip(pairs, corrected, strict=True))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm 1979: of n p-values the k-th smallest (from 0) times n - k, never falling, at most 1."""
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - place)))
+        corrected[index] = highest
+    return corrected
+
+
+def against_best(answers: Sequence[Answers], pairs: Sequence[Paired]) -> tuple[Paired, ...]:
+    """The pairs that the best network is in, in the order of the others' errors, the best as `second`.
+
+    The correction stays that for all pairs: the best was picked by these same images, so every pair was tried.
+    """
+    best, *others = sorted(answers, key=lambda one: one.error)
+    found = {frozenset((pair.first, pair.second)): pair for pair in pairs}
+    return tuple(
+        pair if pair.second == best.name else _turned(pair)
+        for pair in (found[frozenset((other.name, best.name))] for other in others)
+    )
+
+
+def _turned(pair: Paired) -> Paired:
+    turned = {"first": pair.second, "second": pair.first, "difference": -pair.difference}
+    counts = {"only_first": pair.only_second, "only_second": pair.only_first, "low": -pair.high, "high": -pair.low}
+    return pair.replace(**turned, **counts)
 
 
 def by_model(answers: Sequence[Answers]) -> tuple[Seeds, ...]:
@@ -155,8 +152,29 @@ def table(answers: Sequence[Answers]) -> str:
         low, high = interval(one.num_wrong, len(one.images))
         told = f"{100 * low:.2f} to {100 * high:.2f} %"
         lines.append((one.name, one.model, percent(one.error), told, f"{one.num_wrong:,}", one.protocol))
-    widths = [max(len(line[column]) for line in lines) for column in range(6)]
-    sides = "<<>>><"
+    return _columns(lines, "<<>>><")
+
+
+def table_of_pairs(pairs: Sequence[Paired]) -> str:
+    """One line for each: how much more error the first has than the second, how sure that is, and the verdict."""
+    lines = [("run", "against", "points", "95 % interval", "McNemar p", "corrected", "")]
+    for pair in pairs:
+        told = f"{100 * pair.low:+.2f} to {100 * pair.high:+.2f}"
+        sure = "no difference shown" if pair.p_corrected >= LEVEL else "worse" if pair.difference > 0 else "better"
+        p_values = (small(pair.p_value), small(pair.p_corrected))
+        lines.append((pair.first, pair.second, f"{100 * pair.difference:+.2f}", told, *p_values, sure))
+    if len({pair.second for pair in pairs}) == 1:
+        return _columns([(line[0], *line[2:]) for line in lines], "<>>>><")
+    return _columns(lines, "<<>>>><")
+
+
+def small(p_value: float) -> str:
+    """`0.0019`, `3.4e-05`; what falls below the range of numbers is `<1e-300`."""
+    return "<1e-300" if p_value < 1e-300 else f"{p_value:.2g}"
+
+
+def _columns(lines: Sequence[tuple[str, ...]], sides: str) -> str:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(sides))]
     return "\n".join(
         "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)).rstrip()
         for line in lines

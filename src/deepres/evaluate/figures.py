@@ -20,7 +20,8 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
-from deepres.evaluate.measures import Scores
+from deepres.evaluate.calibration import Tempered
+from deepres.evaluate.measures import CalibrationBin, Coverage, Scores
 
 INK, MUTED, TRAIN, VALIDATION = "#000001", "#000002", "#000003", "#000004"
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", TRAIN: "var(--wrong)", VALIDATION: "var(--right)"}
@@ -69,19 +70,56 @@ def curve(
     return _svg(figure, title)
 
 
-def reliability(scores: Scores) -> str:
-    """SVG of the share of right answers against the mean probability; a dot's area grows with its images."""
+def reliability(scores: Scores, tempered: Tempered | None = None) -> str:
+    """SVG of the share of right answers against the mean probability; a dot's area grows with its images.
+
+    At a temperature, where one was found, squares in the other colour.
+    """
     title = "Right answers against stated probability (%)"
     figure, axes = _axes(title)
     axes.plot((0, 100), (0, 100), color=MUTED, linewidth=1, linestyle=":")
-    bins = [b for b in scores.calibration if b.probability is not None]
-    x = [100 * (b.probability or 0) for b in bins]
-    y = [100 * b.num_right / b.num_images for b in bins]
-    area = [12 + 240 * b.num_images / scores.num_images for b in bins]
-    axes.scatter(x, y, s=area, color=VALIDATION, alpha=0.75, linewidths=0)
+    _bins(axes, scores.calibration, scores.num_images, VALIDATION, "o", "as the network says")
+    if tempered is not None:
+        _bins(axes, tempered.calibration, scores.num_images, TRAIN, "s", f"at temperature {tempered.temperature:.2f}")
+        axes.legend(frameon=False, labelcolor=INK, fontsize=9, loc="upper left")
     axes.set_xlim(0, 104)
     axes.set_ylim(0, 104)
     axes.set_xlabel("stated probability (%)")
+    return _svg(figure, title)
+
+
+def rejection(covered: Sequence[Coverage], tempered: Tempered | None = None) -> str:
+    """SVG of the error among the images that are answered, against their share, the surest first."""
+    title = "Error among the answered (%)"
+    figure, axes = _axes(title)
+    lines = [(covered, VALIDATION, "-", "o", "as the network says")]
+    if tempered is not None:
+        lines.append((tempered.covered, TRAIN, "--", "s", f"at temperature {tempered.temperature:.2f}"))
+    for points, colour, line, marker, label in lines:
+        x = [100 * p.num_images / points[-1].num_images for p in points]
+        y = [100 * p.num_wrong / p.num_images for p in points]
+        axes.plot(x, y, color=colour, linestyle=line, marker=marker, markersize=3.5, linewidth=1.6, label=label)
+    axes.set_xlim(0, 104)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("images answered, the surest first (%)")
+    if tempered is not None:
+        axes.legend(frameon=False, labelcolor=INK, fontsize=9, loc="upper left")
+    return _svg(figure, title)
+
+
+def intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
+    """SVG of named fractions with their intervals (name, value, low, high), the first row at the top, in percent."""
+    title = "Error with its 95 % interval (%)"
+    figure, axes = _axes(title, height=0.9 + 0.23 * len(rows), width=7.6)
+    values = [100 * value for _, value, _, _ in rows]
+    spread = ([100 * (value - low) for _, value, low, _ in rows], [100 * (high - value) for _, value, _, high in rows])
+    places = range(len(rows))
+    axes.errorbar(values, places, xerr=spread, fmt="o", color=VALIDATION, markersize=4, elinewidth=1.6, capsize=2)
+    axes.set_yticks(places, [name for name, _, _, _ in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", color=MUTED, linewidth=0.5, alpha=0.35)
+    axes.grid(visible=False, axis="y")
     return _svg(figure, title)
 
 
@@ -120,13 +158,22 @@ def thumbnail(image: Tensor) -> tuple[str, bool]:
     return _png(picture), tiny
 
 
+def _bins(axes: Axes, bins: Sequence[CalibrationBin], num_images: int, colour: str, marker: str, label: str) -> None:
+    filled = [b for b in bins if b.probability is not None]
+    x = [100 * (b.probability or 0) for b in filled]
+    y = [100 * b.num_right / b.num_images for b in filled]
+    area = [12 + 240 * b.num_images / num_images for b in filled]
+    axes.scatter(x, y, s=area, color=colour, marker=marker, alpha=0.75, linewidths=0)
+    axes.scatter([], [], s=40, color=colour, marker=marker, alpha=0.75, linewidths=0, label=label)
+
+
 def _points(history: History, column: str, scale: float) -> list[tuple[float, float]]:
     values = ((row.get("epoch"), row.get(column)) for row in history)
     return [(x, scale * y) for x, y in values if x is not None and y is not None and isfinite(y)]
 
 
-def _axes(title: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.4, 2.9), layout="constrained")
+def _axes(title: str, *, width: float = 4.4, height: float = 2.9) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     figure.patch.set_visible(False)
     axes.patch.set_visible(False)

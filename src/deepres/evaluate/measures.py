@@ -21,7 +21,10 @@ CONFUSED_PAIRS = 20
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What the network answered to each image; every field has shape (N,), int64 or float64, on the CPU."""
+    """What the network answered to each image; every field has shape (N,), int64 or float64, on the CPU.
+
+    `scores`, where they were asked for, are the log-probabilities of all classes, float64 (N, C).
+    """
 
     indices: Tensor
     truth: Tensor
@@ -30,6 +33,7 @@ class Predictions:
     probability: Tensor  # softmax of the predicted class
     probability_of_truth: Tensor
     loss: Tensor  # -log(probability_of_truth)
+    scores: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -56,6 +60,14 @@ class ConfusedPair(Record):
     truth: str
     predicted: str
     num_images: int
+
+
+class Coverage(Record):
+    """The images that are answered if those below a `probability` are put aside, and how many of them are wrong."""
+
+    probability: float  # the lowest that is still answered
+    num_images: int
+    num_wrong: int
 
 
 class CalibrationBin(Record):
@@ -89,8 +101,9 @@ class Scores(Record):
 class Measures:
     """Collects answers batch by batch; `merge` makes one of two, as if one had seen all batches."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_scores: bool = False) -> None:
         self._parts: list[Predictions] = []
+        self._keep_scores = keep_scores
 
     def update(self, logits: Tensor, labels: Tensor, indices: Tensor) -> None:
         """Add a batch: `logits` (N, C) on any device and of any float type, `labels` and `indices` int64 (N,).
@@ -98,7 +111,7 @@ class Measures:
         Raises:
             RunError: a logit is not finite.
         """
-        self._parts.append(_answers(logits, labels, indices))
+        self._parts.append(_answers(logits, labels, indices, self._keep_scores))
 
     def merge(self, other: "Measures") -> None:
         """Add all that `other` has seen."""
@@ -112,9 +125,8 @@ class Measures:
         """
         if not sum(map(len, self._parts)):
             raise InputError("evaluation: no images were given; wanted at least one")
-        columns = {
-            field.name: torch.cat([getattr(part, field.name) for part in self._parts]) for field in fields(Predictions)
-        }
+        kept = [field.name for field in fields(Predictions) if getattr(self._parts[0], field.name) is not None]
+        columns = {name: torch.cat([getattr(part, name) for part in self._parts]) for name in kept}
         order = columns["indices"].argsort()
         ordered = {name: column[order] for name, column in columns.items()}
         earlier, later = ordered["indices"][:-1], ordered["indices"][1:]
@@ -134,7 +146,7 @@ def score(predictions: Predictions, classes: Sequence[str]) -> Scores:
     num_wrong = int((predictions.rank > 0).sum())
     low, high = interval(num_wrong, total)
     confusion = confusion_matrix(predictions.truth, predictions.predicted, len(classes))
-    bins = _calibration(predictions)
+    bins = calibration_bins(predictions)
     return Scores(
         num_images=total,
         num_wrong=num_wrong,
@@ -143,13 +155,52 @@ def score(predictions: Predictions, classes: Sequence[str]) -> Scores:
         error_high=high,
         top5_error=int((predictions.rank >= 5).sum()) / total if len(classes) >= 5 else None,
         cross_entropy=fsum(predictions.loss.tolist()) / total,
-        calibration_error=fsum(abs(b.num_right - b.num_images * (b.probability or 0.0)) for b in bins) / total,
+        calibration_error=expected_error(bins),
         classes=tuple(classes),
         per_class=_per_class(confusion, classes),
         confusion=tuple(map(tuple, confusion.tolist())),
         confused=_confused(confusion, classes),
         calibration=bins,
     )
+
+
+def calibration_bins(predictions: Predictions) -> tuple[CalibrationBin, ...]:
+    """Bins of equal width (Guo et al. 2017, section 2); a probability of exactly 1 belongs to the last one."""
+    n = CALIBRATION_BINS
+    edges = torch.linspace(0, 1, n + 1, dtype=torch.float64)
+    places = (torch.bucketize(predictions.probability, edges, right=True) - 1).clamp(0, n - 1)
+    images = torch.bincount(places, minlength=n).tolist()
+    right = torch.bincount(places[predictions.rank == 0], minlength=n).tolist()
+    sums = torch.bincount(places, weights=predictions.probability, minlength=n).tolist()
+    return tuple(
+        CalibrationBin(
+            low=i / n,
+            high=(i + 1) / n,
+            num_images=images[i],
+            num_right=right[i],
+            probability=sums[i] / images[i] if images[i] else None,
+        )
+        for i in range(n)
+    )
+
+
+def expected_error(bins: Sequence[CalibrationBin]) -> float:
+    """Sum over bins of num_images / N * |share right - mean probability| (Guo et al. 2017, equation 3)."""
+    return fsum(abs(b.num_right - b.num_images * (b.probability or 0.0)) for b in bins) / sum(
+        b.num_images for b in bins
+    )
+
+
+def coverage(predictions: Predictions, points: int = 20) -> tuple[Coverage, ...]:
+    """Error against coverage: the surest 1/`points` of the images, 2/`points`, … all; equal ones stay together."""
+    order = predictions.probability.argsort(descending=True, stable=True)
+    probability, wrong = predictions.probability[order], (predictions.rank[order] > 0).cumsum(0)
+    kept = {}
+    for point in range(1, points + 1):
+        lowest = float(probability[max(0, round(point * len(order) / points) - 1)])
+        number = int((probability >= lowest).sum())
+        kept[number] = Coverage(probability=lowest, num_images=number, num_wrong=int(wrong[number - 1]))
+    return tuple(kept.values())
 
 
 def confusion_matrix(truth: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
@@ -163,7 +214,7 @@ def interval(count: int, total: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
-def _answers(logits: Tensor, labels: Tensor, indices: Tensor) -> Predictions:
+def _answers(logits: Tensor, labels: Tensor, indices: Tensor, keep_scores: bool) -> Predictions:
     assert logits.dim() == 2
     assert labels.dtype == torch.int64
     assert labels.shape == indices.shape == logits.shape[:1]
@@ -189,6 +240,7 @@ def _answers(logits: Tensor, labels: Tensor, indices: Tensor) -> Predictions:
         probability=log_p.gather(1, predicted[:, None])[:, 0].exp(),
         probability_of_truth=log_p_truth.exp(),
         loss=-log_p_truth,
+        scores=log_p if keep_scores else None,
     )
 
 
@@ -214,24 +266,4 @@ def _confused(confusion: Tensor, classes: Sequence[str]) -> tuple[ConfusedPair, 
     pairs.sort(key=lambda pair: (-pair[0], pair[1:]))
     return tuple(
         ConfusedPair(truth=classes[t], predicted=classes[p], num_images=count) for count, t, p in pairs[:CONFUSED_PAIRS]
-    )
-
-
-def _calibration(predictions: Predictions) -> tuple[CalibrationBin, ...]:
-    """Bins of equal width (Guo et al. 2017, section 2); a probability of exactly 1 belongs to the last one."""
-    n = CALIBRATION_BINS
-    edges = torch.linspace(0, 1, n + 1, dtype=torch.float64)
-    places = (torch.bucketize(predictions.probability, edges, right=True) - 1).clamp(0, n - 1)
-    images = torch.bincount(places, minlength=n).tolist()
-    right = torch.bincount(places[predictions.rank == 0], minlength=n).tolist()
-    sums = torch.bincount(places, weights=predictions.probability, minlength=n).tolist()
-    return tuple(
-        CalibrationBin(
-            low=i / n,
-            high=(i + 1) / n,
-            num_images=images[i],
-            num_right=right[i],
-            probability=sums[i] / images[i] if images[i] else None,
-        )
-        for i in range(n)
     )

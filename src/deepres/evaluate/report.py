@@ -16,7 +16,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.data.decode import BadImageError
 from deepres.data.sample import Images
-from deepres.evaluate.figures import History, confusion_picture, curve, reliability, shades, thumbnail
+from deepres.evaluate.figures import History, confusion_picture, curve, rejection, reliability, shades, thumbnail
 from deepres.evaluate.measures import ClassScore
 from deepres.evaluate.page import render
 from deepres.evaluate.run import Result, WrongImage, interval_text, percent, printable
@@ -87,7 +87,9 @@ def write_report(
         classes=_by_error(result) if result else (),
         largest=max((1 - c.recall for c in result.per_class if c.recall is not None), default=0) or 1 if result else 1,
         at_once=MOST_CLASSES_AT_ONCE,
-        reliability=Markup(reliability(result)) if result else "",
+        reliability=Markup(reliability(result, result.tempered)) if result else "",
+        rejection=Markup(rejection(result.covered, result.tempered)) if result and result.covered else "",
+        halfway=result.covered[(len(result.covered) - 1) * 3 // 4] if result and result.covered else None,
         thumbnails=_thumbnails(result, images) if result and images is not None else (),
         provenance=_flat(result.provenance) if result else (),
     )

@@ -1,6 +1,7 @@
 """network x protocol x images -> Result: scores, the worst images, and where the numbers come from."""
 
 import io
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,8 +20,9 @@ from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.base.records import Record
 from deepres.data.sample import Batch, Images
-from deepres.evaluate.measures import Measures, Predictions, Scores
-from deepres.evaluate.protocols import answer, protocol_named
+from deepres.evaluate.calibration import Tempered
+from deepres.evaluate.measures import Coverage, Measures, Predictions, Scores, coverage, score
+from deepres.evaluate.protocols import CENTER, Gathering, Protocol, answer
 
 WORST_IMAGES = 24
 
@@ -57,12 +59,15 @@ class Result(Scores):
     """What a network answered to one split under one protocol, with all that is needed to ask again."""
 
     split: str
-    protocol: str
+    protocol: str  # with all its settings, such as ten-crop:224/256
+    shown: str = ""  # the same in words
     worst: tuple[WrongImage, ...]  # the 24 wrong ones of highest loss
     skipped: tuple[SkippedImage, ...]
     seconds: float
     images_per_second: float
     provenance: dict[str, JsonValue]
+    covered: tuple[Coverage, ...] = ()  # error against coverage
+    tempered: Tempered | None = None  # the same answers at a temperature found on other images
 
     def to_json(self) -> str:
         """Indented JSON with one line a row of the confusion matrix."""
@@ -89,16 +94,20 @@ def evaluate(
     images: Images,
     *,
     split: str,
-    protocol: str = "center",
+    protocol: Protocol = CENTER,
+    shown: str = "",
+    keep_scores: bool = False,
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
     skipped: Mapping[str, str] | None = None,
     provenance: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     gathered: Callable[[Callable[[], Answers]], list[Answers]] = alone,
 ) -> Evaluation:
-    """Ask `network` about every image once, in eval and inference mode; its modes are restored afterwards.
+    """Ask `network` about every image, in eval and inference mode; its modes are restored afterwards.
 
-    `batches` lie on the network's device, in any order. `precision` makes the context of each forward pass.
+    `batches` lie on the network's device, in any order, and hold every picture that the protocol wants of an image;
+    `shown` is the protocol in words. `keep_scores` keeps the log-probabilities of all classes. `precision` makes the
+    context of each forward pass.
     `skipped` maps the names of unreadable images to reasons; it may fill up while `batches` is read.
     `provenance` holds JSON values only (lists, no tuples). `on_progress(done, total)` is called after each batch.
     `gathered(work)` is what `work` gives in each of several processes, whose `batches` together hold every image once.
@@ -107,19 +116,17 @@ def evaluate(
         InputError: network and images disagree on the number of classes; an image came twice, or never.
         RunError: a logit is not finite.
     """
-    views = protocol_named(protocol)
-    classes = tuple(printable(name) for name in images.classes)
     start = perf_counter()
 
     def answers() -> Answers:
-        measures, done = Measures(), 0
+        measures, gathering, done = Measures(keep_scores=keep_scores), Gathering(protocol), 0
         for batch in batches:
             with torch.inference_mode(), precision():
-                logits = answer(network, batch.images, views)
-            _same_classes(logits.shape[1], len(classes), split)
-            measures.update(logits, batch.labels, batch.indices)
-            done += len(batch)
-            if on_progress is not None:
+                logits, labels, indices = gathering.add(answer(network, batch, protocol), batch)
+            _same_classes(logits.shape[1], len(images.classes), split)
+            measures.update(logits, labels, indices)
+            done += len(indices)
+            if on_progress is not None and len(indices):
                 on_progress(done, len(images))
         return measures, dict(skipped or {})
 
@@ -135,16 +142,19 @@ def evaluate(
         for name, reason in {name: reason for _, left in parts for name, reason in left.items()}.items()
     )
     _all_seen(predictions, images, left_out, split)
-    scores = measures.result(classes)
+    facts = {"split": split, "protocol": str(protocol), "shown": shown, "skipped": left_out, "seconds": seconds}
+    return concluded(predictions, images, {**facts, "provenance": dict(provenance or {})})
+
+
+def concluded(predictions: Predictions, images: Images, facts: Mapping[str, Any]) -> Evaluation:
+    """The evaluation that answers come to; `facts` are the fields of `Result` that do not follow from them."""
+    classes = tuple(printable(name) for name in images.classes)
     result = Result(
-        **dict(scores),
-        split=split,
-        protocol=protocol,
+        **dict(score(predictions, classes)),
+        **facts,
         worst=_worst(predictions, images, classes),
-        skipped=left_out,
-        seconds=seconds,
-        images_per_second=len(predictions) / seconds,
-        provenance=dict(provenance or {}),
+        images_per_second=len(predictions) / facts["seconds"],
+        covered=coverage(predictions),
     )
     return Evaluation(result, predictions)
 
@@ -161,12 +171,21 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def save_predictions(path: Path, predictions: Predictions, images: Images) -> None:
-    """Write the answers as `.npz`: index, name, truth, predicted, rank, probability, probability_of_truth, loss."""
-    columns = {field: column.numpy() for field, column in vars(predictions).items() if field != "indices"}
-    names = np.array([printable(images.name(i)) for i in predictions.indices.tolist()])
+def save_predictions(path: Path, evaluation: Evaluation, images: Images) -> None:
+    """Write the answers as `.npz`: index, name, truth, predicted, rank, probability, probability_of_truth, loss.
+
+    With kept scores also `scores`, float32 (N, C). `about` is JSON: model, source, split, protocol, classes.
+    """
+    predictions, result = evaluation.predictions, evaluation.result
+    columns = {name: column.numpy() for name, column in vars(predictions).items() if column is not None}
+    columns["index"] = columns.pop("indices")
+    if predictions.scores is not None:
+        columns["scores"] = columns["scores"].astype(np.float32)
+    columns["name"] = np.array([printable(images.name(i)) for i in predictions.indices.tolist()])
+    about = {name: result.provenance.get(name) for name in ("model", "source")}
+    about |= {"split": result.split, "protocol": result.protocol, "classes": list(result.classes)}
     content = io.BytesIO()
-    np.savez_compressed(content, index=predictions.indices.numpy(), name=names, **columns)
+    np.savez_compressed(content, about=np.array(json.dumps(about)), **columns)
     write_atomic(path, content.getvalue())
 
 
@@ -195,6 +214,10 @@ def summary(result: Result) -> str:
         f"cross-entropy {result.cross_entropy:.4f}, calibration error {percent(result.calibration_error)}, "
         f"protocol {result.protocol}, {result.images_per_second:,.0f} images/s",
     ]
+    if result.shown and result.protocol != "center":
+        lines.append(f"shown: {result.shown}")
+    if result.tempered is not None:
+        lines.append(str(result.tempered))
     bad = [c for c in result.per_class if c.num_right < c.num_images]
     if bad:
         bad.sort(key=lambda c: c.num_right / c.num_images)

@@ -1,6 +1,7 @@
 """A reading: description -> torch modules with the description's dotted names."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ class ResidualNetwork(nn.Module):
             self.add_module(name, part)
         self.head = head
         self.joins = tuple(part for part in self.modules() if isinstance(part, layers.ColumnMean))
+        self.counted = tuple(part for part in self.modules() if isinstance(part, layers.CountDropPath))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, classes), or pooled features (N, F) where there are no classes."""
@@ -33,7 +35,7 @@ class ResidualNetwork(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the last map (N, F, h, w)."""
-        layers.draw_columns(self.joins)
+        self.draw()
         for name in self.body_names:
             x = self.get_submodule(name)(x)
         return x
@@ -50,11 +52,16 @@ class ResidualNetwork(nn.Module):
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """(N, C, H, W) -> the map that leaves each part of the body, by name, from the stem on."""
-        layers.draw_columns(self.joins)
+        self.draw()
         maps = {}
         for name in self.body_names:
             x = maps[name] = self.get_submodule(name)(x)
         return maps
+
+    def draw(self) -> None:
+        """What is drawn once for a batch and the whole network: columns and branches that this pass leaves out."""
+        layers.draw_columns(self.joins)
+        layers.draw_branches(self.counted)
 
     @property
     def num_features(self) -> int:
@@ -117,7 +124,7 @@ class _Modules:
             case atoms.Dropout():
                 return nn.Dropout(atom.rate)
             case atoms.DropPath():
-                return (layers.BatchDropPath if atom.per == "batch" else layers.SampleDropPath)(atom.rate)
+                return _DROP_PATHS[atom.per](atom.rate)
             case atoms.Flatten():
                 return nn.Flatten()
             case atoms.Linear():
@@ -143,6 +150,11 @@ def _norm(atom: atoms.Norm, channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels, eps=atom.eps, momentum=atom.momentum, affine=atom.affine)
 
 
+_DROP_PATHS: dict[str, Callable[[float], nn.Module]] = {
+    "batch": layers.BatchDropPath,
+    "sample": layers.SampleDropPath,
+    "count": layers.CountDropPath,
+}
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "sigmoid": nn.Sigmoid,

@@ -24,6 +24,7 @@ from deepres.spec import catalogue
 from deepres.spec.network import Network
 
 _HUB = ("hf-hub:", "hf_hub:")
+_FILES = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 
 
 def find_weights(weights: str | Path, model: str | None = None) -> Stored:
@@ -43,10 +44,9 @@ def find_weights(weights: str | Path, model: str | None = None) -> Stored:
         return read_stored(brought)
     if name.startswith(_HUB):
         return read_stored(_from_hub(name.split(":", 1)[1], brought))
-    architecture, dot, tag = name.partition(".")
-    if dot and architecture in TIMM.values() and re.fullmatch(r"[a-z0-9_]+", tag) and tag != "safetensors":
+    if _is_timms(name):
         return read_stored(_from_hub(f"timm/{name}", brought))
-    if "_Weights." in name or re.fullmatch(r"IMAGENET1K_[A-Z0-9_]+|DEFAULT", name):
+    if _is_torchvisions(name):
         return _torchvisions(name, model)
     raise InputError(
         f"weights {name}: no such file or folder, and no name of weights; wanted a path, timm's such as "
@@ -54,9 +54,32 @@ def find_weights(weights: str | Path, model: str | None = None) -> Stored:
     )
 
 
+def is_weights(text: str) -> bool:
+    """Whether an argument that may be weights or images is weights: by what lies there, else by its name."""
+    path = Path(text)
+    if path.is_dir():
+        return (path / CONFIG).is_file() or (path / WEIGHTS).is_file()
+    return (
+        text.endswith(_FILES)
+        or text.startswith(_HUB)
+        or (not path.exists() and (brought_folder(text).is_dir() or _is_timms(text) or _is_torchvisions(text)))
+    )
+
+
 def brought_folder(name: str) -> Path:
     """Where `config.json` and `model.safetensors` brought by hand are looked for: below `cache_folder()`."""
     return cache_folder() / "weights" / name
+
+
+def _is_timms(name: str) -> bool:
+    architecture, dot, tag = name.partition(".")
+    return (
+        bool(dot) and architecture in TIMM.values() and bool(re.fullmatch(r"[a-z0-9_]+", tag)) and tag != "safetensors"
+    )
+
+
+def _is_torchvisions(name: str) -> bool:
+    return "_Weights." in name or bool(re.fullmatch(r"IMAGENET1K_[A-Z0-9_]+|DEFAULT", name))
 
 
 def _from_hub(repository: str, brought: Path) -> Path:

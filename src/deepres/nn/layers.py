@@ -168,6 +168,32 @@ class BatchDropPath(nn.Module):
         return x * (torch.rand((), device="cpu") >= self.rate).to(x.device, x.dtype)
 
 
+class CountDropPath(nn.Module):
+    """In training x or 0 as `draw_branches` has drawn for this batch (`kept`, 1 or 0); in evaluation (1 - rate) x."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.kept: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ...) -> the same."""
+        if not self.training:
+            return (1 - self.rate) * x
+        assert self.kept is not None, "draw_branches comes first"
+        return x * self.kept.to(x.device, x.dtype)
+
+
+def draw_branches(paths: Sequence[CountDropPath]) -> None:
+    """Which branches this batch has: exactly round((1 - rate) n) of the n, uniformly without replacement."""
+    if any(path.training for path in paths):
+        active = round((1 - paths[0].rate) * len(paths))
+        kept = torch.zeros(len(paths), device="cpu")
+        kept[torch.randperm(len(paths), device="cpu")[:active]] = 1
+        for path, one in zip(paths, kept.unbind(), strict=True):
+            path.kept = one
+
+
 class SampleDropPath(nn.Module):
     """DropPath: in training b x / (1 - rate) with one coin b for each image, in evaluation x."""
 

@@ -49,7 +49,7 @@ def apply(network: ResidualNetwork, plan: Plan) -> Iterator[None]:
     def forward(x: Tensor) -> Tensor:
         if not (network.training and torch.is_grad_enabled()):
             return plain(x)
-        layers.draw_columns(network.joins)
+        network.draw()
         return _through(runs, x)
 
     network.forward = forward  # type: ignore[method-assign]

@@ -5,14 +5,22 @@ from collections.abc import Callable
 from deepres.base.errors import unknown
 from deepres.recipes.everyday import imagenet_modern, photos, small
 from deepres.recipes.finetune import finetune
-from deepres.recipes.papers import cifar_2015, imagenet_2015
+from deepres.recipes.papers import cifar_2015, effective_paths, identity_2016, imagenet_2015, imagenet_2016
+from deepres.recipes.papers_others import densenet_cifar, densenet_imagenet, stochastic_depth, wide
 from deepres.recipes.run import Facts, Run
 
 RECIPES: dict[str, Callable[[Facts, str | None], Run]] = {
     "small": small,
     "photos": photos,
     "cifar_2015": cifar_2015,
+    "effective_paths": effective_paths,
+    "identity_2016": identity_2016,
+    "stochastic_depth": stochastic_depth,
+    "wide": wide,
+    "densenet_cifar": densenet_cifar,
     "imagenet_2015": imagenet_2015,
+    "imagenet_2016": imagenet_2016,
+    "densenet_imagenet": densenet_imagenet,
     "imagenet_modern": imagenet_modern,
     "finetune": finetune,
 }

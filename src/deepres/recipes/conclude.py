@@ -75,7 +75,7 @@ def _written(
         result = evaluation.result
         split = result.split
         result.save(folder / f"{split}.json")
-        save_predictions(folder / "predictions.npz", evaluation.predictions, images)
+        save_predictions(folder / "predictions.npz", evaluation, images)
     write_atomic(folder / "summary.json", records.json_text({**facts, **_headline(result), "skipped": setting.skipped}))
     write_report(
         folder / "report.html",

@@ -1,27 +1,57 @@
 """Taking a trained network apart: analyses of a run, or of weights made elsewhere, into one folder and one page.
 
 Each analysis writes its numbers (JSON), its plots (PNG and SVG) and its part of the page as soon as it is done; one
-that stands there already, of the same weights, images and settings, is not done again.
+that stands there already, of the same weights, images and settings, is not done again, nor are finished parts of one
+that was interrupted.
 """
 
 import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from markupsafe import Markup
 from pydantic import JsonValue
 
 from deepres.analyze import figures
+from deepres.analyze.asking import require_size
+from deepres.analyze.attribution import class_number
+from deepres.base import records
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import make_folder, write_atomic
 from deepres.data.draws import generator
 from deepres.data.sample import Images
 from deepres.data.sources import DataConfig
 from deepres.evaluate.page import render
-from deepres.recipes.analyses import ANALYSES, Section, Settings, Subject
-from deepres.recipes.measure import asked_for
+from deepres.nn.probe import part
+from deepres.recipes.analyses import (
+    Section,
+    Settings,
+    Subject,
+    Told,
+    features_used_again,
+    paths_by_length,
+    units_left_out,
+)
+from deepres.recipes.analyses_images import shifted_and_resized, where_it_looks
+from deepres.recipes.analyses_signal import responses_of_layers, signal_and_gradient
+from deepres.recipes.measure import Asked, asked_for
+from deepres.recipes.run import RUN, Run
+from deepres.spec.catalogue import CATALOGUE
+from deepres.spec.entry import Config
+
+ANALYSES: dict[str, Callable[[Subject, Told], Section]] = {
+    "lesion": units_left_out,
+    "paths": paths_by_length,
+    "responses": responses_of_layers,
+    "propagation": signal_and_gradient,
+    "reuse": features_used_again,
+    "cam": where_it_looks,
+    "equivariance": shifted_and_resized,
+}
+"""In the order of the page."""
 
 Tell = Callable[[str, int, int], None]
 """tell(what, done, total)."""
@@ -45,23 +75,26 @@ def examine(
     """Carry out the analyses `kinds` (none: all that this network allows) and write the page; what each found.
 
     Raises:
-        InputError: an unknown analysis, one that this network has no parts for, anything that weights or images refuse.
+        InputError: an unknown analysis, class or part, an analysis that this network has no parts for, anything that
+            weights or images refuse.
     """
     for kind in kinds:
         if kind not in ANALYSES:
             raise unknown("analysis", kind, ANALYSES)
+    if kinds and "cam" not in kinds and (settings.label is not None or settings.layer is not None):
+        raise InputError(f"--class, --layer with {', '.join(kinds)}: they are of the maps alone; add cam")
     asked = asked_for(weights, data, model, variant, mean, std, None, device, command)
     images = _some(asked.images, settings)
-    subject = Subject(asked.predictor, images, settings, asked.provenance)
     folder = output or (Path(weights) / "analysis" if Path(weights).is_dir() else Path("analysis"))
+    of = [asked.provenance[name] for name in ("model", "source")]
+    of += [asked.provenance["weights_sha256"] or weights, asked.split]
+    key = _key(of, settings, "")
+    subject = Subject(asked.predictor, images, settings, asked.provenance, folder, key, _config(Path(weights), asked))
+    _check(subject)
     make_folder(folder)
-    key = json.dumps(
-        [asked.provenance["weights_sha256"], asked.provenance["source"], asked.split, settings.model_dump()],
-        indent=None,
-    )
     sections: dict[str, list[str]] = {}
     for kind in kinds or tuple(ANALYSES):
-        before = _before(folder, kind, key)
+        before = _before(folder, kind, _key(of, settings, kind))
         if before is not None:
             sections[kind] = before
             continue
@@ -72,12 +105,31 @@ def examine(
                 raise
             sections[kind] = [f"left out: {cause.message}"]
             continue
-        _write(folder, section, key, asked.provenance)
+        _write(subject, section, of)
         sections[kind] = section.found
     if all(lines[0].startswith("left out: ") for lines in sections.values()):
         raise InputError(f"{weights}: no analysis fits this network; name one to learn why: {', '.join(ANALYSES)}")
-    _page(folder, f"{subject.network.description.name} taken apart", asked.provenance, len(images))
+    left_out = {kind: lines[0] for kind, lines in sections.items() if lines[0].startswith("left out: ")}
+    _page(subject, f"{subject.network.description.name} taken apart", of, left_out)
     return folder, sections
+
+
+def _check(subject: Subject) -> None:
+    """Images too small, a class or part that does not exist: refused before anything is measured or written."""
+    require_size(subject.network.description, *next(iter(subject.batches(1, 1))).images.shape[1:])
+    label, layer = subject.settings.label, subject.settings.layer
+    if label is not None:
+        class_number(label, subject.network.num_classes, subject.classes)
+    if layer is not None:
+        part(subject.network, layer)
+
+
+def _config(weights: Path, asked: Asked) -> Config | None:
+    """The network's row of a paper's table: that of the run, else of the catalogue under the network's name."""
+    if (weights / RUN).is_file():
+        return records.load(Run, weights / RUN, "run description").model
+    known = CATALOGUE.get(asked.predictor.network.description.name)
+    return None if known is None else known.config
 
 
 def _some(images: Images, settings: Settings) -> Images:
@@ -85,48 +137,65 @@ def _some(images: Images, settings: Settings) -> Images:
     return images.select(order[: settings.images].tolist())
 
 
-def _write(folder: Path, section: Section, key: str, provenance: dict[str, JsonValue]) -> None:
+def _write(subject: Subject, section: Section, of: list[JsonValue]) -> None:
+    folder = subject.folder
     for name, plot in section.plots.items():
         write_atomic(folder / f"{section.name}_{name}.png", figures.png(plot))
         write_atomic(folder / f"{section.name}_{name}.svg", figures.svg(plot))
+    for name, record in section.files.items():
+        record.save(folder / f"{section.name}_{name}.json")
     facts = {
-        "key": key,
+        "key": _key(of, subject.settings, section.name),
+        "of": of,
         "title": section.title,
         "about": section.about,
         "found": section.found,
         "plots": list(section.plots),
-        "provenance": provenance,
+        "images": len(subject.images),
+        "provenance": subject.provenance,
         "numbers": {name: numbers.model_dump(mode="json") for name, numbers in section.numbers.items()},
     }
     write_atomic(folder / f"{section.name}.json", json.dumps(facts, indent=1) + "\n")
+    for name in section.numbers:
+        subject.part(f"{section.name}_{name}").unlink(missing_ok=True)
+
+
+def _key(of: list[JsonValue], settings: Settings, kind: str) -> str:
+    """What has to be the same for an analysis not to be done again; class and part are of the maps alone."""
+    return json.dumps([*of, (settings if kind == "cam" else settings.replace(label=None, layer=None)).model_dump()])
 
 
 def _before(folder: Path, kind: str, key: str) -> list[str] | None:
-    path = folder / f"{kind}.json"
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError:
-        return None
+    facts = _facts(folder / f"{kind}.json")
     plots = (folder / f"{kind}_{name}.svg" for name in facts.get("plots", ()))
     return list(facts["found"]) if facts.get("key") == key and all(plot.is_file() for plot in plots) else None
 
 
-def _page(folder: Path, title: str, provenance: dict[str, JsonValue], num_images: int) -> None:
-    """All sections that lie in the folder, in the order of `ANALYSES`."""
+def _facts(path: Path) -> dict[str, Any]:
+    """What an analysis has written, {} where there is nothing whole."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except ValueError:
+        return {}
+
+
+def _page(subject: Subject, title: str, of: list[JsonValue], left_out: dict[str, str]) -> None:
+    """All sections in the folder that are of these weights and images, in the order of `ANALYSES`."""
     shown = []
     for kind in ANALYSES:
-        path = folder / f"{kind}.json"
-        if path.is_file():
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            plots = [Markup((folder / f"{kind}_{name}.svg").read_text(encoding="utf-8")) for name in facts["plots"]]
-            shown.append({**facts, "svgs": plots, "file": path.name})
+        path = subject.folder / f"{kind}.json"
+        facts = _facts(path)
+        if facts.get("of") == of:
+            names = [f"{kind}_{name}" for name in facts["plots"]]
+            plots = [Markup((subject.folder / f"{name}.svg").read_text(encoding="utf-8")) for name in names]
+            shown.append({**facts, "svgs": list(zip(names, plots, strict=True)), "file": path.name})
     page = render(
         "deepres.recipes",
         "examine.html.jinja",
         {},
         title=title,
         sections=shown,
-        provenance=provenance,
-        images=num_images,
+        left_out=left_out,
+        provenance=subject.provenance,
     )
-    write_atomic(folder / "report.html", page)
+    write_atomic(subject.folder / "report.html", page)

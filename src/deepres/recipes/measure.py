@@ -17,8 +17,10 @@ from deepres.data.sources import DataConfig, open_source
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
 from deepres.data.workers import resolved
+from deepres.evaluate.protocols import protocol_named, require_fitting
 from deepres.evaluate.provenance import hardware, versions
 from deepres.evaluate.run import Evaluation, evaluate
+from deepres.nn.build import ResidualNetwork
 from deepres.nn.weights import WEIGHTS
 from deepres.recipes.run import RUN, Run
 from deepres.serve.predictor import Predictor
@@ -38,6 +40,7 @@ def judge(
     precision: Precision,
     split: str,
     protocol: str = "center",
+    keep_scores: bool = False,
     skipped: dict[str, str] | None = None,
     provenance: Mapping[str, JsonValue] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -45,9 +48,16 @@ def judge(
 ) -> Evaluation:
     """`network`, which lies on the precision's device, on every one of `images`, read as `data` says.
 
+    `protocol` is a spelling of `evaluate/protocols.py`; `keep_scores` keeps the log-probabilities of all classes.
     Each process of `world` takes some of the batches; all get the result, bitwise that of one process.
+
+    Raises:
+        InputError: an unknown protocol, one that the network's head cannot follow, one larger than the images.
     """
     skipped = {} if skipped is None else skipped
+    shown = protocol_named(protocol, preparation)
+    if isinstance(network, ResidualNetwork):
+        require_fitting(shown, network.description)
     batches = evaluation_batches(
         images,
         preparation,
@@ -59,6 +69,7 @@ def judge(
         skipped=skipped,
         rank=world.rank,
         world=world.size,
+        showing=shown.showing,
     )
     count = None if on_progress is None else lambda done, total: on_progress(min(done * world.size, total), total)
     return world.agreed(
@@ -67,7 +78,9 @@ def judge(
             batches,
             images,
             split=split,
-            protocol=protocol,
+            protocol=shown,
+            shown=shown.sentence(preparation),
+            keep_scores=keep_scores,
             precision=precision.autocast,
             skipped=skipped,
             provenance=provenance,
@@ -87,6 +100,7 @@ def measure(
     std: tuple[float, ...] | None = None,
     split: str | None = None,
     protocol: str = "center",
+    keep_scores: bool = False,
     device: torch.device,
     command: str,
     on_progress: Callable[[int, int], None] | None = None,
@@ -112,6 +126,7 @@ def measure(
         precision=asked.precision,
         split=asked.split,
         protocol=protocol,
+        keep_scores=keep_scores,
         provenance=asked.provenance,
         on_progress=on_progress,
         world=world,

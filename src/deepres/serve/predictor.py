@@ -8,10 +8,13 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from deepres.analyze import attribution
+from deepres.analyze.asking import require_size
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.data.decode import BadImageError, decode
 from deepres.data.loader import prepare_one
+from deepres.data.samplewise import fit
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
 from deepres.nn.build import ResidualNetwork
@@ -119,6 +122,31 @@ class Predictor:
         logits: Tensor = self.network(images.to(self.device)) if self.fast is None else self.fast(images)
         return logits.softmax(1).cpu()
 
+    def maps(self, images: Tensor, targets: Tensor, layer: str | None = None) -> Tensor:
+        """Where prepared images (N, C, H, W) speak for their class, `targets` int64 (N, 1): (N, H, W), not rectified.
+
+        Class activation maps, where the head has none Grad-CAM; with `layer`, Grad-CAM of that part.
+        """
+        size = (images.shape[-2], images.shape[-1])
+        if layer is None:
+            return attribution.attribution_maps(self.network, images, targets)[:, 0]
+        return attribution.upsampled(attribution.grad_cam(self.network, images, targets, layer=layer), size)[:, 0]
+
+    def overlay(self, path: Path, label: str | None = None) -> tuple[str, Tensor]:
+        """The class of highest probability, or `label` (a name or number), and its map on the image: uint8 (3, H, W).
+
+        Raises:
+            InputError: no such class; the nearest are offered. BadImageError is one.
+        """
+        image = decode(path, self.preparation.channels)
+        images = self.prepare(image)[None].to(self.device)
+        targets = attribution.top_classes(self.network, images)
+        if label is not None:
+            number = attribution.class_number(label, self.network.num_classes, self.classes)
+            targets = torch.full_like(targets, number)
+        name = self.classes[int(targets[0, 0])]
+        return name, attribution.overlay(fit(image, self.preparation), self.maps(images, targets)[0])
+
     def answers(
         self,
         paths: Sequence[Path],
@@ -127,11 +155,15 @@ class Predictor:
         """One answer for each path, in order, as it is ready; of an unreadable image the answer is the problem."""
         for path in paths:
             try:
-                image = decode(path, self.preparation.channels)
+                image = self.prepare(decode(path, self.preparation.channels))
+                require_size(self.network.description, *image.shape)
             except BadImageError as cause:
                 yield Answer(image=str(path), guesses=(), problem=str(cause))
                 continue
-            row = self.probabilities(self.prepare(image)[None])[0]
+            except InputError as cause:
+                yield Answer(image=str(path), guesses=(), problem=f"{path}: {cause.message}")
+                continue
+            row = self.probabilities(image[None])[0]
             likeliest = row.topk(min(top_k, len(self.classes)))
             guesses = zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True)
             yield Answer(

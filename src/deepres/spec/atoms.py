@@ -252,12 +252,14 @@ class DropPath(Record):
 
     "batch" (stochastic depth, Huang et al. 2016): y = b x with one b ~ Bernoulli(1 - rate) for the whole batch; in
     evaluation y = (1 - rate) x. "sample" (the field's DropPath): y = b x / (1 - rate) with one b for each image; in
-    evaluation y = x.
+    evaluation y = x. "count" (effective paths, Veit et al. 2016): of all such branches of the network the share
+    1 - rate, to the nearest number, has b = 1 in y = b x, drawn anew for each batch, uniformly without replacement, and
+    the others b = 0; in evaluation y = (1 - rate) x (ours: the paper does not state it).
     """
 
     kind: Literal["drop_path"] = "drop_path"
     rate: Annotated[float, Field(ge=0, lt=1)]
-    per: Literal["batch", "sample"] = "batch"
+    per: Literal["batch", "sample", "count"] = "batch"
 
     def output(self, given: Shape) -> Shape:
         """(...) -> the same."""

@@ -52,7 +52,7 @@ def _atoms(node: Node, name: str) -> Iterator[tuple[str, dict[str, object]]]:
         case Parallel():
             facts = {"kind": node.kind, "join": node.join, "parts": ", ".join(part for part, _ in node.parts)}
         case DropPath():  # one coin a batch is scaled in evaluation, one a sample is not
-            facts = node.model_dump() if node.per == "batch" else {}
+            facts = {} if node.per == "sample" else {"kind": node.kind, "rate": node.rate}
         case _:
             facts = {key: value for key, value in node.model_dump().items() if key not in _IN_TRAINING_ONLY}
             if facts.get("method") == "frozen":

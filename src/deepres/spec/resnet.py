@@ -32,6 +32,7 @@ class ResNetConfig(Record):
     `pool_ceil`: the released Caffe networks' conv1 bias, and max pool without padding, partial windows kept.
     `width_factor` and `groups`: inner channels of a bottleneck are floor(width * width_factor) * groups.
     `drop_path` is the rate of the last unit and falls linearly to the first; `drop_path_per` as in `DropPath`.
+    `active_units`: exactly so many units, drawn anew for each batch, have their branch in training.
     """
 
     family: Literal["resnet"] = "resnet"
@@ -53,6 +54,7 @@ class ResNetConfig(Record):
     style: Style = Style()
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
     drop_path_per: Literal["batch", "sample"] = "batch"
+    active_units: Count | None = None
     head_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
@@ -65,6 +67,11 @@ class ResNetConfig(Record):
             raise ValueError(
                 "stem_norm false with an order that does not begin with an activation; set style.order=pre"
             )
+        if self.active_units is not None and (self.drop_path or self.shortcut == "none"):
+            other = f"drop_path {self.drop_path:g}" if self.drop_path else "shortcut 'none'"
+            raise ValueError(f"active_units {self.active_units} with {other}: give one of the two")
+        if self.active_units is not None and self.active_units > sum(self.depths):
+            raise ValueError(f"active_units {self.active_units} of {sum(self.depths)} units; wanted 1 to all of them")
         return self
 
     def network(self) -> Network:
@@ -159,8 +166,10 @@ def _convs(config: ResNetConfig, width: int, channels: int, stride: int) -> list
 
 def _drop_path(config: ResNetConfig, number: int) -> DropPath | None:
     """Unit l of L: rate l / L times the last one's ("batch", Huang et al. 2016, eq. 4); "sample" begins at 0."""
+    total = sum(config.depths)
+    if config.active_units is not None:
+        return DropPath(rate=1 - config.active_units / total, per="count")
     if not config.drop_path:
         return None
-    total = sum(config.depths)
     share = number / total if config.drop_path_per == "batch" else (number - 1) / max(1, total - 1)
     return DropPath(rate=config.drop_path * share, per=config.drop_path_per)

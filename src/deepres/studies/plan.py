@@ -11,7 +11,9 @@ from typing import Literal
 from deepres.base import records
 from deepres.recipes.catalogue import recipe
 from deepres.recipes.run import Facts, Run
+from deepres.spec.catalogue import network
 from deepres.spec.cost import cost
+from deepres.spec.network import Network
 from deepres.studies.study import Column, Row, Study
 
 Scale = Literal["full", "short"]
@@ -80,11 +82,15 @@ class Cell:
 
 
 def cells(study: Study, scale: Scale, seeds: int | None = None, data: Mapping[str, str] | None = None) -> list[Cell]:
-    """All figures of the study but those that the paper quotes from others; `data` says where sets lie."""
+    """All figures of the study but those that the paper quotes from others; `data` says where sets lie.
+
+    Of a table those that it prints, of a figure those of all its columns.
+    """
     found = []
-    for row in study.rows:
+    for row in study.rows_at(scale):
         for column in study.columns:
-            if row.network is None or (row.printed and column.name not in row.printed):
+            blank = study.shows == "table" and row.printed and column.name not in row.printed
+            if row.network is None or blank:
                 continue
             lacking = row.lacking or study.lacking or _unmeasurable(column)
             trained = column.measure in TRAINED and not lacking
@@ -99,15 +105,23 @@ def distinct(cells: Iterable[Cell]) -> list[Job]:
     return sorted(jobs.values(), key=lambda job: (job.run.seed, job.macs))
 
 
-def network_of(study: Study, row: Row, column: Column) -> Run:
-    """The run of a cell at full scale, first seed; its `model` is what readings without training are made of."""
+def run_of(study: Study, row: Row, column: Column) -> Run:
+    """The run of a cell at full scale, first seed."""
     return _run(study, row, column, "full", 0, {})
+
+
+def network_of(study: Study, row: Row, column: Column) -> Network:
+    """The description of a cell's network: that of its run, or the catalogue's where nothing is trained."""
+    if row.recipe or study.recipe:
+        return run_of(study, row, column).model.network()
+    assert row.network is not None
+    return network(row.network)
 
 
 def _jobs(
     study: Study, row: Row, column: Column, scale: Scale, seeds: int | None, data: Mapping[str, str]
 ) -> Iterable[Job]:
-    count = seeds or (study.seeds if scale == "full" else 1)
+    count = seeds or (row.seeds or study.seeds if scale == "full" else 1)
     for seed in range(count):
         yield Job(_run(study, row, column, scale, seed, data), column.dataset or study.dataset, scale)
 

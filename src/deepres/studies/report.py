@@ -126,7 +126,7 @@ def share(study: Study) -> str:
 def table(study: Study, found: Outcome) -> list[Line]:
     """A line for each row, in the paper's order."""
     lines = []
-    for row in study.rows:
+    for row in study.rows_at(found.scale):
         cells = []
         for column in study.columns:
             one = found.at(row.label, column.name)

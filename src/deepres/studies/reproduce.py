@@ -18,7 +18,7 @@ from deepres.studies.plan import Cell, Job, Scale, cells, distinct
 from deepres.studies.report import write_report
 from deepres.studies.responses import mean_response
 from deepres.studies.study import Shows, Study, studies
-from deepres.studies.verdict import Outcome, outcome
+from deepres.studies.verdict import Outcome, outcome, result_name
 
 On = Literal["here", "ray"]
 
@@ -31,6 +31,14 @@ TAKEN_APART: dict[Shows, str] = {
     "reuse": "reuse",
 }
 """The analysis that a figure is drawn from."""
+
+WHERE = {
+    "cifar10": "unpack cifar-10-python.tar.gz in ./data, or name NAME_train.npz beside NAME_test.npz by --data PATH",
+    "cifar100": "unpack cifar-100-python.tar.gz in ./data, or name a pair of .npz files by --data cifar100=PATH",
+    "imagenet": "name its folder, with train/ and val/, one folder a class, by --data PATH",
+    "svhn": "name a folder or an .npz pair of it by --data svhn=PATH",
+}
+"""How a set that is not there is brought."""
 
 IMAGES: dict[Scale, int] = {"full": 10_000, "short": 1_000}
 """Test images that an analysis looks at."""
@@ -70,12 +78,10 @@ def planned(
             raise InputError(
                 f"--data {name}: {study.name} does not use it; it uses {', '.join(sorted(needed)) or 'none'}"
             )
-    absent = absences({job.dataset: job for job in distinct(found)})
+    absent = absences({job.dataset: job for job in distinct(found)}, data or {})
     if needed and absent.keys() == needed:
-        reason = "; ".join(absent.values())
-        raise InputError(
-            f"{study.name}: {reason}; or name them: --data PATH; without images: {', '.join(without_images())}"
-        )
+        others = f"studies without images: {', '.join(without_images())}"
+        raise InputError(f"{study.name}: {'; '.join(absent.values())} ({others})")
     return Plan(study, scale, seeds, home, found, absent)
 
 
@@ -88,14 +94,14 @@ def without_images() -> list[str]:
     ]
 
 
-def absences(jobs: Mapping[str, Job]) -> dict[str, str]:
-    """Data set -> why its images cannot be opened, for those that cannot."""
+def absences(jobs: Mapping[str, Job], data: Mapping[str, str]) -> dict[str, str]:
+    """Data set -> why its images cannot be opened, for those that cannot; of those that `data` names, its reader's."""
     found = {}
     for name, job in jobs.items():
         try:
             open_source(job.run.data)
         except InputError as cause:
-            found[name] = cause.message
+            found[name] = cause.message if name in data else f"{name} is not here; {WHERE[name]}"
     return found
 
 
@@ -138,7 +144,7 @@ def _measure(plan: Plan, device: torch.device, command: str, told: Callable[[str
     """Under the study's other protocols, each once; the centre view was measured when the run ended."""
     for protocol, jobs in _by_protocol(plan).items():
         for job in _ended(jobs, plan.home):
-            path = job.folder(plan.home) / f"test-{protocol}.json"
+            path = job.folder(plan.home) / result_name(protocol)
             if not path.is_file():
                 evaluation, _ = measure(
                     job.folder(plan.home),

@@ -63,6 +63,7 @@ class Row(Record):
     network: str | None = None
     recipe: str | None = None
     edits: tuple[str, ...] = ()
+    seeds: Annotated[int, Field(ge=1)] | None = None
     printed: dict[str, Printed] = Field(default_factory=dict)
     parameters: float | None = None
     panel: str = ""
@@ -88,6 +89,7 @@ class Study(Record):
     seeds      runs of each cell at full scale, as many as the paper had
     tolerance  of the columns that set none: a difference up to this counts as reproduced, in the column's unit
     short      the share of the steps that is trained at short scale
+    short_rows the rows that short scale trains and compares; none named: all
     lacking    why none of it can be run here: "" where it can
     """
 
@@ -101,6 +103,7 @@ class Study(Record):
     seeds: Annotated[int, Field(ge=1)] = 1
     tolerance: Annotated[float, Field(ge=0)] = 0.3
     short: Annotated[float, Field(gt=0, le=1)] = 0.05
+    short_rows: tuple[str, ...] = ()
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     claims: tuple[Claim, ...] = ()
@@ -116,6 +119,8 @@ class Study(Record):
         for row in self.rows:
             if strange := [name for name in row.printed if name not in columns]:
                 raise ValueError(f"{self.name}: {row.label} has a figure for {strange[0]}, which is no column")
+        if strange := [label for label in self.short_rows if label not in labels]:
+            raise ValueError(f"{self.name}: short_rows names {strange[0]}, which is no row")
         for claim in self.claims:
             if claim.column not in columns or claim.better not in labels or claim.worse not in labels:
                 raise ValueError(
@@ -127,6 +132,17 @@ class Study(Record):
     def paper(self) -> str:
         """The part of the name before the stroke."""
         return self.name.partition("/")[0]
+
+    def rows_at(self, scale: str) -> tuple[Row, ...]:
+        """The rows that are trained at "full" or "short" scale, with those that are only quoted."""
+        if scale == "full" or not self.short_rows:
+            return self.rows
+        return tuple(row for row in self.rows if row.network is None or row.label in self.short_rows)
+
+    def claims_at(self, scale: str) -> tuple[Claim, ...]:
+        """The claims about these rows."""
+        labels = {row.label for row in self.rows_at(scale)}
+        return tuple(claim for claim in self.claims if {claim.better, claim.worse} <= labels)
 
     def row(self, label: str) -> Row:
         """The row of that label."""
@@ -147,7 +163,7 @@ class Paper(Record):
 
 @cache
 def papers() -> tuple[Paper, ...]:
-    """All papers, in the order in which they appeared."""
+    """All papers, in the order of their files."""
     folder = files("deepres.studies") / "published"
     found = sorted(file.name for file in folder.iterdir() if file.name.endswith(".json"))
     return tuple(parse(Paper, (folder / name).read_text(encoding="utf-8"), name) for name in found)

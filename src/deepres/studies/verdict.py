@@ -1,8 +1,7 @@
 """What came out beside what is printed: a figure of ours for each cell, a verdict on it, and one on each claim."""
 
-import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from math import sqrt
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -14,7 +13,7 @@ from deepres.evaluate.run import Result
 from deepres.spec.cost import cost
 from deepres.studies.carry_out import DIVERGED, status
 from deepres.studies.plan import Cell, Job, Scale, cells, network_of
-from deepres.studies.study import Claim, Column, Printed, Row, Study
+from deepres.studies.study import Claim, Column, Printed, Study
 from deepres.train.journal import read_history
 
 Verdict = Literal["reproduced", "within the spread", "not reproduced", "not run", "shown"]
@@ -124,7 +123,7 @@ def outcome(
             better=figures.get((claim.better, claim.column)),
             worse=figures.get((claim.worse, claim.column)),
         )
-        for claim in study.claims
+        for claim in study.claims_at(scale)
     ]
     return Outcome(study=study.name, scale=scale, found=tuple(found), claims=tuple(held))
 
@@ -152,24 +151,10 @@ def judge(values: Sequence[float], printed: Printed, tolerance: float, spread: f
 _READ = {"parameters": 1e6, "multiply_adds": 1e9}
 
 
-@cache
-def _cost(network: str) -> dict[str, float]:
-    from deepres.spec.catalogue import entry
-
-    found = cost(entry(network).config.network())
-    return {"parameters": float(found.parameters), "multiply_adds": float(found.macs)}
-
-
 def _read(study: Study, cell: Cell) -> Found:
-    if study.recipe or cell.row.recipe:
-        run = network_of(study, cell.row, cell.column)
-        found = cost(run.model.network())
-        facts = {"parameters": float(found.parameters), "multiply_adds": float(found.macs)}
-    else:
-        assert cell.row.network is not None
-        facts = _cost(cell.row.network)
-    value = facts[cell.column.measure] / _READ[cell.column.measure]
-    return _empty(cell, values=(value,), wanted=1)
+    found = cost(network_of(study, cell.row, cell.column))
+    value = found.parameters if cell.column.measure == "parameters" else found.macs
+    return _empty(cell, values=(value / _READ[cell.column.measure],), wanted=1)
 
 
 def _measured(study: Study, cell: Cell, home: Path, responses: Analysis | None, absent: Mapping[str, str]) -> Found:
@@ -206,12 +191,17 @@ def _value(study: Study, column: Column, job: Job, home: Path, responses: Analys
     if column.measure == "response":
         return None if responses is None else responses(job, home)
     protocol = column.protocol or study.protocol
-    path = folder / ("test.json" if protocol == "center" else f"test-{protocol}.json")
+    path = folder / result_name(protocol)
     if not path.is_file():
         return None
     result = records.load(Result, path, "evaluation result")
     value = result.error if column.measure == "error" else result.top5_error
     return None if value is None else 100 * value
+
+
+def result_name(protocol: str) -> str:
+    """The file of a run that holds what it measured by a protocol: test-multi-scale.json, test-center-320.json."""
+    return "test.json" if protocol == "center" else f"test-{re.sub(r'[^0-9a-z-]+', '-', protocol)}.json"
 
 
 def _judged(found: Found, study: Study, cell: Cell, scale: Scale, dataset: str) -> Found:
@@ -245,18 +235,3 @@ def _comparable(found: Found) -> float | None:
     if found.values:
         return mean(found.values)
     return 100.0 if found.diverged else None
-
-
-def summary(study: Study, found: Outcome, home: Path) -> dict[str, object]:
-    """The study and its outcome as one JSON value, for the report's data file."""
-    return {
-        "study": json.loads(study.to_json()),
-        "outcome": json.loads(found.to_json()),
-        "verdict": found.verdict,
-        "home": home.name,
-    }
-
-
-def row_of(study: Study, found: Found) -> Row:
-    """The row that a figure belongs to."""
-    return study.row(found.row)

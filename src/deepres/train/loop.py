@@ -23,7 +23,7 @@ from deepres.train.losses import Forward, Loss, wrong
 from deepres.train.optimise import SgdConfig, average_weights
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Choice, Precision
-from deepres.train.schedules import ScheduleConfig
+from deepres.train.schedules import Schedule, ScheduleConfig
 from deepres.train.state import Best, State, Tally
 
 Positive = Annotated[int, Field(ge=1)]
@@ -171,9 +171,7 @@ def train(
             freeze(state.network, _frozen(state.network, config, step / total))
         batch = upcoming
         assert batch is not None
-        rate = schedule(step / total)
-        if config.schedule.low_rate is not None and state.progress.low:
-            rate = config.schedule.low_rate
+        rate = _rate(config, schedule, state, step, total)
         torch.manual_seed(derive(seed, "step", step, *own))  # dropout and the like
         called = state.network if forward is None else forward  # a compiled module has no truth value
         mean_loss, mistakes = _gradient(called, batch, loss, parts, precision, exchange)
@@ -198,6 +196,13 @@ def train(
             if state.progress.finished:
                 drawn.close()  # type: ignore[attr-defined]
                 return
+
+
+def _rate(config: TrainConfig, schedule: Schedule, state: State, step: int, total: int) -> float:
+    """The schedule's, or the low one that is held at first: for some steps, or until the training error has fallen."""
+    chosen = config.schedule
+    low = state.progress.low if chosen.low_steps is None else step < chosen.low_steps
+    return chosen.low_rate if chosen.low_rate is not None and low else schedule(step / total)
 
 
 def _next(drawn: Iterator[Batch], parts: int, world: World) -> Batch | None:

@@ -46,7 +46,7 @@ class ScheduleConfig(Record):
 
     `warm_up` is the fraction of the run with a linear rise. `low_rate` is the paper's other warm-up: that rate is held
     until the training error falls below `low_until_error` (He et al. 2015, section 4.2, for 110 layers: 0.01 until
-    80 %, about 400 iterations).
+    80 %, about 400 iterations), or for `low_steps` steps where they are given (He et al. 2016, appendix: 400).
     """
 
     kind: Literal["constant", "steps", "cosine"] = "cosine"
@@ -57,6 +57,13 @@ class ScheduleConfig(Record):
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.0
     low_rate: Annotated[float, Field(gt=0)] | None = None
     low_until_error: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    low_steps: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _low_has_a_rate(self) -> "ScheduleConfig":
+        if self.low_steps is not None and self.low_rate is None:
+            raise ValueError(f"low_steps {self.low_steps} without low_rate: give the rate that is held, such as 0.01")
+        return self
 
     @model_validator(mode="after")
     def _drops_rise(self) -> "ScheduleConfig":

@@ -1,0 +1,125 @@
+"""Several weights measured as one ensemble, or one alone; what is held out chooses members and finds a temperature."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from deepres.base import records
+from deepres.base.errors import InputError
+from deepres.data.sample import Images
+from deepres.data.sources import DataConfig, open_source
+from deepres.evaluate.calibration import tempered
+from deepres.evaluate.ensemble import Member, Selection, select, together
+from deepres.evaluate.run import Evaluation, percent
+from deepres.recipes.measure import measure
+from deepres.recipes.run import RUN, Run
+from deepres.train.parallel import ALONE, World
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An evaluation, its images, the members that made it (one, or an ensemble's), and how they were chosen."""
+
+    evaluation: Evaluation
+    images: Images
+    members: tuple[Member, ...]
+    selection: Selection | None
+
+
+def measure_together(
+    weights: Sequence[str],
+    data: DataConfig | None = None,
+    *,
+    split: str | None = None,
+    choose_on: str | None = None,
+    calibrate: bool = False,
+    keep_scores: bool = False,
+    command: str,
+    world: World = ALONE,
+    **options: Any,
+) -> Measured:
+    """The weights as one: probabilities averaged per image. `options` are those of `measure`.
+
+    `choose_on` names the split on which members are chosen (`ensemble.select`); `calibrate` finds a temperature on the
+    runs' own held-out images (those that chose their epochs), or on the val part of `data` for weights of no run.
+
+    Raises:
+        InputError: what is held out is also measured, or there is none; members that do not go together.
+    """
+    held_out = {"--select": choose_on, "--calibrate": "val" if calibrate else None}
+
+    def on(part: str | None, named: Sequence[str], source: DataConfig | None) -> list[Member]:
+        kept = keep_scores or calibrate or len(weights) > 1
+        same: dict[str, Any] = {"split": part, "keep_scores": kept, "command": command, "world": world, **options}
+        return [Member(each, *measure(each, source, **same)) for each in named]
+
+    def require_apart(measured: str | None) -> None:
+        for flag, part in held_out.items():
+            if part is not None and part == measured:
+                raise InputError(f"{flag}: the images of {part} are what is measured; name another --split")
+
+    twice = [each for each, count in Counter(weights).items() if count > 1]
+    if twice:
+        raise InputError(f"{twice[0]}: named twice; name each member of an ensemble once")
+    require_apart(split)
+    own = _held_out(weights, data, world) if calibrate else None
+    names, tried, selection = tuple(weights), list[Member](), None
+    if choose_on is not None:
+        tried = on(choose_on, names, data)
+        selection = world.agreed(lambda: select(tried))
+        names = selection.chosen
+    sure = None
+    if calibrate:
+        known = [member for name in names for member in tried if member.name == name]
+        seen = known if choose_on == "val" and own is data else on("val", names, own)
+        sure = world.agreed(lambda: _as_one(seen, command, None))
+    members = on(split, names, data)
+    require_apart(members[0].evaluation.result.split)
+    evaluation = world.agreed(lambda: _as_one(members, command, selection))
+    if sure is not None:
+        found = world.agreed(lambda: tempered(evaluation.predictions, sure.predictions, sure.result.split))
+        evaluation = replace(evaluation, result=evaluation.result.replace(tempered=found))
+    return Measured(evaluation, members[0].images, tuple(members), selection)
+
+
+def _held_out(weights: Sequence[str], data: DataConfig | None, world: World) -> DataConfig | None:
+    """Where the images of a temperature come from: `data`, or None for the runs' own."""
+    plans = {each: Path(each) / RUN for each in weights}
+    runs = {each: records.load(Run, plan, "run description") for each, plan in plans.items() if plan.is_file()}
+    for each in weights:
+        if each in runs:
+            config, remedy = runs[each].data, "train it with --set data.val_fraction=0.1"
+        elif data is not None:
+            config, remedy = data.replace(val_fraction=0, test_fraction=0), "name a SOURCE with train, val and test"
+        else:
+            continue  # measuring refuses weights without images
+        parts = world.agreed(open_source(config).parts)
+        if "val" not in parts:
+            raise InputError(f"--calibrate: {each} has no held-out images to find a temperature on; {remedy}")
+    return None if len(runs) == len(weights) else data
+
+
+def _as_one(members: Sequence[Member], command: str, selection: Selection | None) -> Evaluation:
+    if len(members) == 1:
+        return members[0].evaluation
+    results = [member.evaluation.result for member in members]
+    models = Counter(str(result.provenance["model"]) for result in results)
+    each: list[JsonValue] = [
+        f"{member.name}: {percent(result.error)}, sha256 {result.provenance['weights_sha256']}"
+        for member, result in zip(members, results, strict=True)
+    ]
+    provenance: dict[str, JsonValue] = {
+        **results[0].provenance,
+        "command": command,
+        "run": ", ".join(member.name for member in members),
+        "model": "ensemble of " + ", ".join(f"{count} x {m}" if count > 1 else m for m, count in models.items()),
+        "weights_sha256": None,
+        "members": each,
+    }
+    if selection is not None:
+        provenance["selection"] = str(selection)
+    return together(members, provenance)
