@@ -99,6 +99,11 @@ def test_a_dry_run_prints_the_runs_and_trains_none(
         (("test/table1", "--data", "cifar100=x"), "--data cifar100: test/table1 does not use it; it uses cifar10"),
         (("test/table1", "--data", "no/such.npz"), "(studies without images: test/table2)"),
         (("test/table1",), "test/table1: cifar10 is not here; unpack cifar-10-python.tar.gz in ./data, or"),
+        (
+            ("test/table1", "--only", "ResNet-21", "--data", "IMAGES"),
+            "row 'ResNet-21': unknown; did you mean ResNet-20?",
+        ),
+        (("test/table1", "--share", "0.1", "--data", "IMAGES"), "--share 0.1: at full scale all steps are trained"),
         (("test/table1", "--report-only", "--data", "IMAGES"), "--report-only: no run of test/table1 at full scale"),
     ],
 )
@@ -127,3 +132,15 @@ def test_of_several_sets_those_that_are_missing_are_left_out_and_said(
     assert {job.dataset for job in plan.jobs} == {"cifar10"}
     assert list(plan.absent) == ["cifar100"]
     assert isinstance(plan.study.rows[0], Row)
+
+
+def test_some_rows_alone_and_another_share_have_a_report_of_their_own(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("test/table1", "--scale", "short", "--share", "0.00003", "--only", "ResNet-20")
+    assert _run(*words, "--data", images, "--output", tmp_path, "--device", "cpu") == 0
+    out = capsys.readouterr().out
+    assert "plain-20" not in out
+    facts = json.loads((tmp_path / "reports" / "test-table1-short-0.003-ResNet-20" / "report.json").read_text())
+    assert [(run["network"], run["done"]) for run in facts["runs"]] == [("resnet20_cifar", 2)]
+    assert facts["outcome"]["claims"] == []

@@ -41,7 +41,14 @@ def deletions(lesions: Lesions) -> Figure:
     low = [100 * (one.error - one.error_low) for one in alone]
     high = [100 * (one.error_high - one.error) for one in alone]
     axes.errorbar(
-        places, errors, yerr=(low, high), fmt="o", ms=3.5, color=BLUE, elinewidth=0.8, label="without this unit"
+        places,
+        errors,
+        yerr=(low, high),
+        fmt="o",
+        ms=3.5,
+        color=BLUE,
+        elinewidth=0.8,
+        label="without this unit (95 % interval)",
     )
     if shaped:
         marked = [errors[place - 1] for place in shaped]

@@ -9,12 +9,15 @@ import click
 if TYPE_CHECKING:
     from deepres.studies.plan import Scale
     from deepres.studies.reproduce import Plan
+    from deepres.studies.study import Study
 
 
 @click.command("reproduce")
 @click.argument("study", required=False)
 @click.option("--list", "listed", is_flag=True, help="All studies: what they cost, what this machine would need.")
 @click.option("--scale", type=click.Choice(["full", "short"]), default="full", show_default=True, help="Which length.")
+@click.option("--share", type=click.FloatRange(0, 1, min_open=True), help="Part of the steps at short scale (0.05).")
+@click.option("--only", multiple=True, metavar="ROW", help="These rows alone, by their names in the table.")
 @click.option("--data", multiple=True, metavar="[SET=]PATH", help="Where a set lies that is not found by its name.")
 @click.option("--seeds", type=click.IntRange(1), help="Runs of each network; by default as many as the paper had.")
 @click.option(
@@ -34,6 +37,8 @@ def command(
     study: str | None,
     listed: bool,
     scale: "Scale",
+    share: float | None,
+    only: tuple[str, ...],
     data: tuple[str, ...],
     seeds: int | None,
     output: Path,
@@ -58,7 +63,7 @@ def command(
             study_named(study)
         _show_list(study, output, device, as_json)
         return
-    chosen = study_named(study)
+    chosen = _chosen(study, scale, share, only)
     plan = planned(chosen, scale, output, seeds=seeds, data=_places(data, chosen.dataset))
     where = find_device(device)
     if dry_run:
@@ -87,6 +92,19 @@ def command(
     else:
         _show_outcome(plan, found)
     click.echo(f"report: {page}", err=as_json)
+
+
+def _chosen(name: str, scale: str, share: float | None, only: tuple[str, ...]) -> "Study":
+    """The study as it is asked for: all of it, or some rows, or another share of the steps."""
+    from deepres.base.errors import InputError
+    from deepres.studies.study import study_named
+
+    study = study_named(name)
+    if share is not None:
+        if scale != "short":
+            raise InputError(f"--share {share:g}: at full scale all steps are trained; add --scale short")
+        study = study.replace(short=share)
+    return study.only(only) if only else study
 
 
 def _price(plan: "Plan", device: str | None) -> str:

@@ -1,6 +1,7 @@
 """A study and its outcome side by side: one HTML page, Markdown and JSON, the figures in the paper's layout."""
 
 import json
+import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from deepres.studies.carry_out import SUMMARY
 from deepres.studies.figures import Curve
 from deepres.studies.plan import Cell, Job
 from deepres.studies.responses import response_stds
-from deepres.studies.study import Column, Printed, Study
+from deepres.studies.study import Column, Printed, Study, study_named
 from deepres.studies.verdict import Found, Outcome
 from deepres.train.journal import read_history
 
@@ -49,7 +50,7 @@ MARKS = {"reproduced": "✓", "within the spread": "≈", "not reproduced": "✗
 
 def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path, command: str) -> Path:
     """`report.html`, `report.md`, `report.json` and the figures in PNG and SVG below `home`/reports; the page."""
-    folder = home / "reports" / f"{study.name.replace('/', '-')}-{found.scale}"
+    folder = home / "reports" / _folder(study, found)
     make_folder(folder)
     drawn = drawings(study, found, cells, home)
     for name, figure in drawn.items():
@@ -221,6 +222,16 @@ def with_printed(study: Study) -> set[int]:
     return {
         place for place, column in enumerate(study.columns) if any(column.name in row.printed for row in study.rows)
     }
+
+
+def _folder(study: Study, found: Outcome) -> str:
+    """`resnet-fig6-short`; of another share of the steps or of some rows only with these in its name."""
+    whole, name = study_named(study.name), f"{study.name.replace('/', '-')}-{found.scale}"
+    if found.scale == "short" and study.short != whole.short:
+        name += f"-{100 * study.short:g}"
+    if len(study.rows) < len(whole.rows):
+        name += "".join(f"-{row.label}" for row in study.rows)
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)
 
 
 def _title(study: Study, found: Outcome) -> str:

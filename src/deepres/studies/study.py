@@ -144,6 +144,19 @@ class Study(Record):
         labels = {row.label for row in self.rows_at(scale)}
         return tuple(claim for claim in self.claims if {claim.better, claim.worse} <= labels)
 
+    def only(self, labels: tuple[str, ...]) -> "Study":
+        """The same study with these rows alone, and the claims about them.
+
+        Raises:
+            InputError: no such row; the nearest are offered.
+        """
+        for label in labels:
+            if label not in (known := [row.label for row in self.rows]):
+                raise unknown("row", label, known)
+        rows = tuple(row for row in self.rows if row.label in labels)
+        claims = tuple(claim for claim in self.claims if {claim.better, claim.worse} <= set(labels))
+        return self.replace(rows=rows, claims=claims, short_rows=())
+
     def row(self, label: str) -> Row:
         """The row of that label."""
         return next(row for row in self.rows if row.label == label)
