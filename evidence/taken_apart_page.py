@@ -64,7 +64,9 @@ def compared(name: str, facts: dict[str, Any]) -> list[tuple[str, str, str, str]
             "one unit left out that changes the shape",
             "modest peaks: these cost most",
             ", ".join(f"{unit} +{100 * value:.1f} points" for unit, value in shaped.items()),
-            "as in the paper: the dearest is among them" if dearest in shaped else f"the dearest is {dearest}",
+            "as in the paper: the dearest is among them"
+            if dearest in shaped
+            else f"the dearest of all is {dearest}{', one of the first three' if dearest in each.units[:3] else ''}",
         ),
         (
             f"{count} of {units} units left out ({100 * count / units:.0f} %; the paper's 10 of {PAPER_UNITS} are "

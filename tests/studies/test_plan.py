@@ -82,3 +82,9 @@ def test_short_scale_may_leave_rows_out_and_the_claims_about_them(study: Study) 
     assert {cell.row.label for cell in cells(some, "full")} == {"plain-20", "ResNet-20"}
     assert [row.label for row in some.rows_at("short")] == ["Others", "ResNet-20"]
     assert (some.claims_at("short"), some.claims_at("full")) == ((), some.claims)
+
+
+def test_short_runs_may_be_edited_besides(study: Study) -> None:
+    edited = study.replace(short_edits=("train.schedule.low_rate=0.01", "train.schedule.low_steps=400"))
+    schedules = {scale: distinct(cells(edited, scale))[0].run.train.schedule for scale in ("full", "short")}
+    assert (schedules["full"].low_steps, schedules["short"].low_steps) == (None, 400)

@@ -48,7 +48,7 @@ def deletions(lesions: Lesions) -> Figure:
         ms=3.5,
         color=BLUE,
         elinewidth=0.8,
-        label="without this unit (95 % interval)",
+        label="without it (95 % interval)",
     )
     if shaped:
         marked = [errors[place - 1] for place in shaped]
@@ -57,7 +57,7 @@ def deletions(lesions: Lesions) -> Figure:
     axes.set(xlabel="unit left out", ylabel="test error (%)", title=f"{lesions.network}: one unit left out")
     highest = max([100 * lesions.intact.error, *(100 * one.error_high for one in alone)])
     axes.set_ylim(0, min(100, 1.1 * highest) or 1)
-    figure.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=3)
+    figure.legend(frameon=False, fontsize=7, loc="outside lower center", ncols=3, columnspacing=1, handlelength=1.5)
     return figure
 
 

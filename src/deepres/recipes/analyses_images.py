@@ -105,8 +105,10 @@ def shifted_and_resized(subject: Subject, told: Told) -> Section:
     if stages:
         section.numbers["stages"] = Stages(errors=stages)
         section.plots["stages"] = figures.stage_errors(stages)
-    else:
-        section.found.append(f"maps are not compared: {refused}")
+    if refused:
+        largest = max((one.shift_px for one in stages), default=0)
+        how = f"compared under shifts of up to {largest} px only" if stages else "not compared"
+        section.found.append(f"maps are {how}: {refused}")
     try:
         sizes = equivariance.resize_consistency(
             network, subject.images, subject.predictor.preparation, subject.predictor.statistics, on_progress=told
@@ -123,7 +125,7 @@ def shifted_and_resized(subject: Subject, told: Told) -> Section:
 
 
 def _stages(subject: Subject, told: Told) -> tuple[tuple[equivariance.StageError, ...], str]:
-    """Errors for as large shifts as the images allow, up to the stride of the last part; else why there are none."""
+    """Errors for as large shifts as the images allow, up to the stride of the last part, and why not for larger."""
     stride = list(equivariance.part_fields(subject.network.description).values())[-1].stride
     largest, refused = stride, ""
     while largest >= 1:
@@ -131,7 +133,7 @@ def _stages(subject: Subject, told: Told) -> tuple[tuple[equivariance.StageError
         try:
             return equivariance.equivariance_errors(
                 subject.network, subject.batches(4), shifts=shifts, on_progress=told
-            ), ""
+            ), refused
         except InputError as cause:  # small images leave no map to compare; the answers can still be
-            largest, refused = largest // 2, cause.message
+            largest, refused = largest // 2, refused or cause.message
     return (), refused

@@ -133,15 +133,15 @@ def _run(study: Study, row: Row, column: Column, scale: Scale, seed: int, data: 
     run = records.edit(run, (*row.edits, *column.edits)).replace(seed=seed)
     if dataset in data:
         run = run.replace(data=run.data.replace(source=data[dataset]))
-    return run if scale == "full" else _shortened(run, study.short, facts.num_images)
+    return run if scale == "full" else _shortened(run, study, facts.num_images)
 
 
-def _shortened(run: Run, share: float, num_images: int) -> Run:
-    """A share of the steps, some training images held out for the curves; the weights of the last step as in full."""
+def _shortened(run: Run, study: Study, num_images: int) -> Run:
+    """A share of the steps, some training images held out for the curves, and the study's own edits of short runs."""
     data = run.data.replace(val_fraction=run.data.val_fraction or HELD_OUT)
     steps = run.train.steps(round(num_images * (1 - run.data.val_fraction)))
-    train = run.train.replace(epochs=None, iterations=ceil(steps * share))
-    return run.replace(data=data, train=train)
+    train = run.train.replace(epochs=None, iterations=ceil(steps * study.short))
+    return records.edit(run.replace(data=data, train=train), study.short_edits)
 
 
 def _unmeasurable(column: Column) -> str:

@@ -89,6 +89,7 @@ class Study(Record):
     seeds      runs of each cell at full scale, as many as the paper had
     tolerance  of the columns that set none: a difference up to this counts as reproduced, in the column's unit
     short      the share of the steps that is trained at short scale
+    short_edits  what short scale changes besides, so that the claim shows in fewer steps
     short_rows the rows that short scale trains and compares; none named: all
     lacking    why none of it can be run here: "" where it can
     """
@@ -103,6 +104,7 @@ class Study(Record):
     seeds: Annotated[int, Field(ge=1)] = 1
     tolerance: Annotated[float, Field(ge=0)] = 0.3
     short: Annotated[float, Field(gt=0, le=1)] = 0.05
+    short_edits: tuple[str, ...] = ()
     short_rows: tuple[str, ...] = ()
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
