@@ -1,7 +1,6 @@
-"""How long runs would take on this machine: its rate of multiply-adds in training, measured once and remembered."""
+"""How long runs would take on this machine: its best rate of multiply-adds in training, measured and remembered."""
 
 from hashlib import sha256
-from time import perf_counter
 
 import torch
 
@@ -10,12 +9,12 @@ from deepres.base.files import cache_folder
 from deepres.base.records import Record
 from deepres.evaluate.provenance import hardware
 from deepres.nn.create import create_model
-from deepres.spec.catalogue import network as catalogue_network
+from deepres.recipes.pace import step_rate
+from deepres.spec.catalogue import network
 from deepres.spec.cost import cost
-from deepres.train.fast import noise_loss
 from deepres.train.precision import choose
 
-NETWORK, BATCH, SECONDS = "resnet20_cifar", 128, 2.0
+NETWORK, BATCH = "resnet20_cifar", 128
 
 
 class Speed(Record):
@@ -39,18 +38,8 @@ def speed(device: torch.device) -> Speed:
     """
     name = hardware(device)
     path = cache_folder() / "speed" / f"{sha256(f'{name} {torch.__version__}'.encode()).hexdigest()[:16]}.json"
-    precision = choose("auto", device)
-    network = precision.place(create_model(NETWORK)).train()
-    description = catalogue_network(NETWORK)
-    loss = noise_loss(description.input, BATCH, 10, precision)
-    taken: list[float] = []
-    while len(taken) < 2 or (sum(taken) < SECONDS and len(taken) < 20):
-        began = perf_counter()
-        loss(network).backward()  # type: ignore[no-untyped-call]
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        taken.append(perf_counter() - began)
-    rate = 3 * cost(description).macs * BATCH / min(taken)
+    images_per_second = step_rate(create_model(NETWORK), choose("auto", device), BATCH)
+    rate = 3 * cost(network(NETWORK)).macs * images_per_second
     if path.is_file():
         rate = max(rate, records.load(Speed, path, "measured speed").macs_per_second)
     found = Speed(hardware=name, network=NETWORK, macs_per_second=rate)
