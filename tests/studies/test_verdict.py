@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deepres.studies.study import Claim, Printed, Study
-from deepres.studies.verdict import Held, judge, outcome, quoted
+from deepres.studies.verdict import Held, judge, outcome, quoted, train_error
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,11 @@ def test_of_one_seed_the_spread_is_the_sampling_error_of_the_test_images(study: 
     one = 100 * sqrt(0.09 * 0.91 / 10_000)
     assert _spread((9.0,), Printed(value=8.75), cell, "cifar10") == pytest.approx(sqrt(2) * one)
     assert _spread((9.0, 10.0), Printed(value=8.75, std=0.3), cell, "cifar10") == pytest.approx(sqrt(0.5 + 0.09))
+
+
+def test_the_training_error_is_that_of_one_whole_pass_also_where_the_run_ends_within_one() -> None:
+    rows = [{"step": 100, "train_error": 0.5}, {"step": 200, "train_error": 0.3}, {"step": 225, "train_error": 0.1}]
+    assert train_error(rows[:2]) == pytest.approx(30)
+    assert train_error(rows) == pytest.approx(100 * (25 * 0.1 + 75 * 0.3) / 100)
+    assert train_error([{"step": 3, "train_error": 0.9}]) == pytest.approx(90)
+    assert train_error([]) is None

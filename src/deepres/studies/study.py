@@ -10,11 +10,11 @@ from deepres.base.errors import unknown
 from deepres.base.records import Record, parse
 
 Measure = Literal["error", "top5_error", "train_error", "response", "parameters", "multiply_adds", "other"]
-"""error, top5_error: of the test images, %; train_error: of the last epoch's training images as they were augmented, %.
+"""error, top5_error: of the test images, %.
 
-response: standard deviation of the layers' responses, mean over the 3x3 layers (He et al. 2015, Fig. 7).
-
-parameters (millions) and multiply_adds (1e9) are read from the description; `other` cannot be measured here.
+train_error: of the training images as they were augmented, over the last pass through them, %. response: standard
+deviation of the layers' responses, mean over the 3x3 layers (He et al. 2015, Fig. 7). parameters (millions) and
+multiply_adds (1e9) are read from the description; `other` cannot be measured here.
 """
 
 Shows = Literal[

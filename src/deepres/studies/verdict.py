@@ -186,8 +186,7 @@ def _value(study: Study, column: Column, job: Job, home: Path, responses: Analys
     if (folder / DIVERGED).is_file():
         return None
     if column.measure == "train_error":
-        history = read_history(folder)
-        return 100 * float(history[-1]["train_error"]) if history else None
+        return train_error(read_history(folder))
     if column.measure == "response":
         return None if responses is None else responses(job, home)
     protocol = column.protocol or study.protocol
@@ -197,6 +196,20 @@ def _value(study: Study, column: Column, job: Job, home: Path, responses: Analys
     result = records.load(Result, path, "evaluation result")
     value = result.error if column.measure == "error" else result.top5_error
     return None if value is None else 100 * value
+
+
+def train_error(history: Sequence[Mapping[str, float]]) -> float | None:
+    """Per cent wrong of the training images as they were augmented, over the last pass through them.
+
+    A run rarely ends with a whole pass; what its last row lacks is taken from the rows before.
+    """
+    steps = [row["step"] - before for row, before in zip(history, [0, *(row["step"] for row in history)], strict=False)]
+    wanted = left = max(steps, default=0)
+    total = 0.0
+    for row, taken in zip(reversed(history), reversed(steps), strict=True):
+        used = min(taken, left)
+        total, left = total + used * row["train_error"], left - used
+    return 100 * total / wanted if wanted else None
 
 
 def result_name(protocol: str) -> str:
