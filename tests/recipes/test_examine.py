@@ -14,6 +14,8 @@ from deepres.recipes.examine import ANALYSES, examine
 from deepres.recipes.execute import start
 from deepres.recipes.run import facts_of, smoke
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SMALL = Settings(images=24, draws=1, gradient_batches=1, batch_size=12)
 
@@ -47,7 +49,6 @@ def _examine(
     return folder, found, asked
 
 
-@pytest.mark.slow
 def test_without_a_word_all_that_fits_is_written_and_shown(run: Path) -> None:
     folder, found, _ = _examine(run, ())
     assert folder == run / "analysis"

@@ -16,6 +16,8 @@ from deepres.recipes.measure import measure
 from deepres.recipes.run import Run, facts_of, smoke
 from deepres.recipes.together import measure_together
 
+pytestmark = pytest.mark.slow
+
 HOW = {"device": torch.device("cpu"), "command": "test"}
 
 

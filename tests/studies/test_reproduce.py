@@ -63,6 +63,7 @@ def test_a_study_is_trained_compared_and_drawn_and_the_second_time_only_drawn(
     assert _run("test/table1", "--scale", "short", "--report-only", "--output", tmp_path, "--data", images) == 0
 
 
+@pytest.mark.slow
 def test_the_list_says_what_each_study_costs_and_how_it_stands(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,6 +135,7 @@ def test_of_several_sets_those_that_are_missing_are_left_out_and_said(
     assert isinstance(plan.study.rows[0], Row)
 
 
+@pytest.mark.slow
 def test_some_rows_alone_and_another_share_have_a_report_of_their_own(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
