@@ -104,7 +104,7 @@ def test_a_dry_run_prints_the_runs_and_trains_none(
             ("test/table1", "--only", "ResNet-21", "--data", "IMAGES"),
             "row 'ResNet-21': unknown; did you mean ResNet-20?",
         ),
-        (("test/table1", "--share", "0.1", "--data", "IMAGES"), "--share 0.1: at full scale all steps are trained"),
+        (("test/table1", "--share", "0.1", "--data", "IMAGES"), "--share 0.1: at full scale the recipe is the paper's"),
         (("test/table1", "--report-only", "--data", "IMAGES"), "--report-only: no run of test/table1 at full scale"),
     ],
 )
@@ -140,9 +140,17 @@ def test_some_rows_alone_and_another_share_have_a_report_of_their_own(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("test/table1", "--scale", "short", "--share", "0.00003", "--only", "ResNet-20")
+    words += ("--set", "train.batch_size=64", "--set", "train.accumulate=1")
     assert _run(*words, "--data", images, "--output", tmp_path, "--device", "cpu") == 0
     out = capsys.readouterr().out
     assert "plain-20" not in out
-    facts = json.loads((tmp_path / "reports" / "test-table1-short-0.003-ResNet-20" / "report.json").read_text())
+    facts = json.loads(
+        (
+            tmp_path
+            / "reports"
+            / "test-table1-short-0.003-train.batch_size_64-train.accumulate_1-ResNet-20"
+            / "report.json"
+        ).read_text()
+    )
     assert [(run["network"], run["done"]) for run in facts["runs"]] == [("resnet20_cifar", 2)]
     assert facts["outcome"]["claims"] == []

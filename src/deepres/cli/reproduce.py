@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.option("--list", "listed", is_flag=True, help="All studies: what they cost, what this machine would need.")
 @click.option("--scale", type=click.Choice(["full", "short"]), default="full", show_default=True, help="Which length.")
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True), help="Part of the steps at short scale (0.05).")
+@click.option("--set", "edits", multiple=True, metavar="A.B=C", help="Change the short runs besides, as in train.")
 @click.option("--only", multiple=True, metavar="ROW", help="These rows alone, by their names in the table.")
 @click.option("--data", multiple=True, metavar="[SET=]PATH", help="Where a set lies that is not found by its name.")
 @click.option("--seeds", type=click.IntRange(1), help="Runs of each network; by default as many as the paper had.")
@@ -38,6 +39,7 @@ def command(
     listed: bool,
     scale: "Scale",
     share: float | None,
+    edits: tuple[str, ...],
     only: tuple[str, ...],
     data: tuple[str, ...],
     seeds: int | None,
@@ -63,7 +65,7 @@ def command(
             study_named(study)
         _show_list(study, output, device, as_json)
         return
-    chosen = _chosen(study, scale, share, only)
+    chosen = _chosen(study, scale, share, edits, only)
     plan = planned(chosen, scale, output, seeds=seeds, data=_places(data, chosen.dataset))
     where = find_device(device)
     if dry_run:
@@ -94,16 +96,16 @@ def command(
     click.echo(f"report: {page}", err=as_json)
 
 
-def _chosen(name: str, scale: str, share: float | None, only: tuple[str, ...]) -> "Study":
+def _chosen(name: str, scale: str, share: float | None, edits: tuple[str, ...], only: tuple[str, ...]) -> "Study":
     """The study as it is asked for: all of it, or some rows, or another share of the steps."""
     from deepres.base.errors import InputError
     from deepres.studies.study import study_named
 
     study = study_named(name)
-    if share is not None:
-        if scale != "short":
-            raise InputError(f"--share {share:g}: at full scale all steps are trained; add --scale short")
-        study = study.replace(short=share)
+    if scale != "short" and (share is not None or edits):
+        given = f"--set {edits[0]}" if edits else f"--share {share:g}"
+        raise InputError(f"{given}: at full scale the recipe is the paper's to the letter; add --scale short")
+    study = study.replace(short=share or study.short, short_edits=(*study.short_edits, *edits))
     return study.only(only) if only else study
 
 

@@ -73,6 +73,7 @@ def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path
         title=f"{study.name}: {study.title}",
         study=study,
         scale=found.scale,
+        edits=study.short_edits,
         share=share(study),
         verdict=found.verdict,
         columns=study.columns,
@@ -225,10 +226,11 @@ def with_printed(study: Study) -> set[int]:
 
 
 def _folder(study: Study, found: Outcome) -> str:
-    """`resnet-fig6-short`; of another share of the steps or of some rows only with these in its name."""
+    """`resnet-fig6-short`; of another share, of edited runs or of some rows only with these in its name."""
     whole, name = study_named(study.name), f"{study.name.replace('/', '-')}-{found.scale}"
     if found.scale == "short" and study.short != whole.short:
         name += f"-{100 * study.short:g}"
+    name += "".join(f"-{edit}" for edit in study.short_edits[len(whole.short_edits) :])
     if len(study.rows) < len(whole.rows):
         name += "".join(f"-{row.label}" for row in study.rows)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name)
