@@ -102,7 +102,7 @@ def on_ray(jobs: Sequence[Job], home: Path, tell: Tell) -> Iterator[Job]:
         raise InputError("--on ray: Ray is not installed; pip install 'deepres[cluster]'") from cause
     ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=True, configure_logging=False)
     try:
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        resources: dict[str, float] = ray.cluster_resources()
         gpus = 1 if resources.get("GPU", 0) else 0
         remote = ray.remote(num_gpus=gpus, num_cpus=1, max_retries=3)(_on_worker)
         waiting = {remote.remote(job, home.resolve(), tell, "cuda" if gpus else "cpu"): job for job in jobs}
