@@ -42,8 +42,9 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("--claim", required=True)
     parser.add_argument("--note", default="")
+    parser.add_argument("--name", help="by default the report's folder")
     given = parser.parse_args()
-    name = given.report.name.replace("-", "_")
+    name = given.name or given.report.name.replace("-", "_")
     path = HERE / f"study_{name}.json"
     path.write_text(json.dumps(collect(given.report, given.claim, given.note), indent=1) + "\n")
     print(path)

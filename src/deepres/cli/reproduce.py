@@ -190,7 +190,7 @@ def _show_outcome(plan: "Plan", found: object) -> None:
 
     assert isinstance(found, Outcome)
     study = plan.study
-    printed = with_printed(study)
+    printed = with_printed(study, found.scale)
     heads = []
     for place, column in enumerate(study.columns):
         heads += [f"{column.title}: printed", "ours"] if place in printed else [column.title]

@@ -18,7 +18,7 @@ from deepres.spec.cost import cost
 from deepres.studies import figures
 from deepres.studies.carry_out import SUMMARY
 from deepres.studies.figures import Curve
-from deepres.studies.plan import Cell, Job
+from deepres.studies.plan import Cell, Job, Scale
 from deepres.studies.responses import response_stds
 from deepres.studies.study import Column, Printed, Study, study_named
 from deepres.studies.verdict import Found, Outcome
@@ -78,7 +78,7 @@ def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path
         verdict=found.verdict,
         columns=study.columns,
         lines=table(study, found),
-        printed=with_printed(study),
+        printed=with_printed(study, found.scale),
         claims=[(str(held), held.claim.says, held.holds) for held in found.claims],
         svgs=[Markup(svg(figure)) for figure in drawn.values()] + [Markup(text) for text in existing],
         runs=facts["runs"],
@@ -166,7 +166,7 @@ def ours_text(found: Found, column: Column) -> str:
 
 def markdown(study: Study, found: Outcome, plots: Sequence[str]) -> str:
     """The table with two columns for each of the paper's: printed and ours."""
-    printed = with_printed(study)
+    printed = with_printed(study, found.scale)
     heads = [
         f"{column.title}: {what}"
         for place, column in enumerate(study.columns)
@@ -218,11 +218,10 @@ def existing_plots(study: Study, cells: Sequence[Cell], home: Path) -> list[str]
     return [path.read_text(encoding="utf-8") for path in paths if path.is_file()]
 
 
-def with_printed(study: Study) -> set[int]:
-    """The places of the columns in which the paper prints anything."""
-    return {
-        place for place, column in enumerate(study.columns) if any(column.name in row.printed for row in study.rows)
-    }
+def with_printed(study: Study, scale: Scale) -> set[int]:
+    """The places of the columns in which the paper prints anything, among the rows of this scale."""
+    rows = study.rows_at(scale)
+    return {place for place, column in enumerate(study.columns) if any(column.name in row.printed for row in rows)}
 
 
 def _folder(study: Study, found: Outcome) -> str:
