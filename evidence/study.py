@@ -21,7 +21,7 @@ def collect(report: Path, claim: str, note: str) -> dict[str, Any]:
     return {
         "claim": claim,
         "note": note,
-        "command": facts["command"].split(" --data ")[0],
+        "command": facts["command"].split(" --data ")[0].replace(" --report-only", ""),
         "study": study["name"],
         "scale": facts["outcome"]["scale"],
         "hardware": first["hardware"],
