@@ -222,6 +222,7 @@ def test_no_shorter_range_holds_the_share(share: float) -> None:
         assert sum(shares[first : first + width]) < share
 
 
+@pytest.mark.slow
 def test_of_54_units_23_train_each_equally_often() -> None:
     network = build(create_model("preresnet110_cifar").description)
     names = unit_names(network.description)

@@ -115,6 +115,7 @@ def _bomb() -> bytes:
     )
 
 
+@pytest.mark.slow
 def test_unusual_but_whole_images_are_handled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = _photos(tmp_path / "p", {"cat": 12, "dog": 12})
     picture = Image.open(folder / "cat" / "0.jpg")
@@ -162,6 +163,7 @@ def test_an_output_that_holds_a_run(refused: Refused, tmp_path: Path) -> None:
     refused("train", "digits", "--output", tmp_path / "run", match=r"holds a run already; continue it with --resume")
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_states_before_it(
     refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

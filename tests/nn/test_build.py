@@ -21,6 +21,7 @@ def test_modules_have_the_descriptions_names(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "size"), [("resnet18", 64), ("resnet34", 97), ("resnet50", 65), ("resnet101", 64), ("resnet152", 40)]
 )
+@pytest.mark.slow
 def test_logits_equal_torchvisions_with_its_weights(name: str, size: int) -> None:
     theirs = getattr(models, name)(num_classes=11).double().eval()
     ours = create_model(name, num_classes=11).double().eval()

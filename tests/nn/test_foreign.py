@@ -17,6 +17,7 @@ from deepres.spec.resnet import ResNetConfig
 @pytest.mark.parametrize(
     ("name", "size"), [("resnet18", 47), ("resnet50", 65), ("resnext50_32x4d", 40), ("wide_resnet50_2", 33)]
 )
+@pytest.mark.slow
 def test_torchvisions_weights_by_name_give_torchvisions_logits(name: str, size: int) -> None:
     theirs = getattr(models, name)(num_classes=7).double().eval()
     ours = create_model(name, num_classes=7).double().eval()

@@ -206,6 +206,7 @@ def test_what_fits_is_not_recomputed_and_what_does_not_is() -> None:
     assert require_fits(description, 128, 2 * plain, "auto", averaged=True).plain_bytes > plain
 
 
+@pytest.mark.slow
 def test_what_cannot_fit_is_refused_with_the_estimate_and_what_would_fit() -> None:
     description = network("preresnet110_cifar")
     plain = step_memory(description, 128).total

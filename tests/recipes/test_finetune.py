@@ -59,6 +59,7 @@ def test_strangers_get_a_new_head_and_the_weights_own_preparation(digits: Path, 
     assert load(tmp_path / "run").num_classes == 3
 
 
+@pytest.mark.slow
 def test_while_the_head_learns_alone_all_else_stands_still(digits: Path, three: str, tmp_path: Path) -> None:
     _run(three, tmp_path / "run", str(digits), "head only")
     then, now = read_stored(digits).tensors, read_stored(tmp_path / "run").tensors
@@ -76,6 +77,7 @@ def test_the_same_classes_keep_the_head(digits: Path, tmp_path: Path) -> None:
     assert not plan.new_head
 
 
+@pytest.mark.slow
 def test_the_network_is_the_runs_own_with_its_edits(three: str, tmp_path: Path) -> None:
     facts = facts_of(open_source(DataConfig(source=three)))
     plan = smoke(recipe(None, facts, None)).fitted(facts)

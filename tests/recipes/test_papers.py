@@ -68,6 +68,7 @@ def test_units_that_cannot_be_drawn_are_refused(changes: dict[str, object], mess
         entry("preresnet110_cifar").config.replace(**changes)
 
 
+@pytest.mark.slow
 def test_each_batch_has_exactly_23_branches_and_gradients_for_those_alone() -> None:
     network = _network(23)
     seen = set()
@@ -118,6 +119,7 @@ class _StopError(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     facts = facts_of(open_source(DataConfig(source="digits")))
     run = effective_paths(facts, "resnet20_cifar")

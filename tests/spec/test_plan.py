@@ -32,6 +32,7 @@ def test_very_deep_and_very_dense_networks_need_less_than_a_quarter() -> None:
         assert plan.peak_bytes < plan.plain_bytes / 4, name
 
 
+@pytest.mark.slow
 def test_of_equal_units_about_the_square_root_is_kept() -> None:
     net = network("preresnet164_cifar")
     (_, stage), *_ = [part for part in net.body if part[0] == "stage1"]
@@ -47,6 +48,7 @@ def test_of_equal_units_about_the_square_root_is_kept() -> None:
         assert plan.peak_bytes < 5 * plan.plain_bytes / sqrt(n)
 
 
+@pytest.mark.slow
 def test_a_budget_is_kept_with_as_little_recomputing_as_it_allows() -> None:
     net = network("preresnet164_cifar")
     plain = step_memory(net, 32).total

@@ -128,6 +128,7 @@ def test_drop_path_decays_linearly(per: str, rates: tuple[float, ...]) -> None:
     projection=st.sampled_from(["conv", "pool"]),
 )
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_any_combination_is_a_network_that_can_be_counted_and_built(
     order: str,
     mixing: Mixing,

@@ -83,6 +83,7 @@ def test_what_is_read_from_descriptions_needs_no_images(tmp_path: Path, capsys: 
     assert "2 figures: 2 shown" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_the_runs_and_trains_none(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
