@@ -1,9 +1,12 @@
-"""Tasks done by worker processes, their answers in the order of the tasks; what went wrong travels as text."""
+"""Tasks done by worker processes or threads, their answers in the order of the tasks; errors of processes as text."""
 
 import signal
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +17,7 @@ from deepres.data.sample import Images
 
 NAMED_FILES = 5  # as many names stand in an error
 
+T = TypeVar("T")
 Task = tuple[list[int], list[int]]  # indices into the set, places in the stream
 
 
@@ -88,6 +92,19 @@ def next_answer(answers: Iterator[Answer]) -> Answer | None:
             f"a loader process died ({str(cause).splitlines()[0]}); "
             f"the machine may be short of memory: use fewer workers (--set data.workers=0)"
         ) from cause
+
+
+def by_threads(work: Callable[..., T], tasks: Iterable[tuple[Any, ...]], threads: int, *, ahead: int) -> Iterator[T]:
+    """`work(*task)` of each task, in order, whatever the threads do; `ahead` tasks a thread are begun before."""
+    if threads == 0:
+        yield from (work(*task) for task in tasks)
+        return
+    left = iter(tasks)
+    with ThreadPoolExecutor(threads) as pool:
+        begun = deque(pool.submit(work, *task) for task in islice(left, ahead * threads))
+        while begun:
+            yield begun.popleft().result()
+            begun.extend(pool.submit(work, *task) for task in islice(left, 1))
 
 
 def note(answer: Answer, images: Images, skipped: dict[str, str]) -> None:

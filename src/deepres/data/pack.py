@@ -1,13 +1,10 @@
 """Packing: every picture of a source decoded once, made small, and written into a packed folder (packed.py)."""
 
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
@@ -17,6 +14,7 @@ from PIL import Image
 from deepres.base.errors import InputError
 from deepres.base.files import folder_atomic
 from deepres.data.decode import BadImageError, header_of, read_bytes
+from deepres.data.fetching import by_threads
 from deepres.data.packed import HEADER, INDEX, VERSION, Index, Kept, PackHeader
 from deepres.data.sample import ArrayImages, FileImages, Images
 from deepres.data.splits import PARTS, Found, Part, names_of
@@ -168,14 +166,7 @@ def _pictures(
             return part, index, names[part][index], error
 
     tasks = ((part, index) for part, images in parts.items() for index in range(len(images)))
-    if workers == 0:
-        yield from (outcome(*task) for task in tasks)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        ahead = deque(pool.submit(outcome, *task) for task in islice(tasks, 4 * workers))
-        while ahead:
-            yield ahead.popleft().result()
-            ahead.extend(pool.submit(outcome, *task) for task in islice(tasks, 1))
+    yield from by_threads(outcome, tasks, workers, ahead=4)
 
 
 def _small(images: Images, index: int, kept: Kept, short_side: int, quality: int) -> _Picture:

@@ -5,12 +5,11 @@ parts, their difference hashes (64 bits) differ in at most HASH_BITS, and their 
 on average: the same picture scaled or encoded anew, not one cropped or turned. Thresholds: ours.
 """
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import combinations, islice
+from itertools import combinations
 from statistics import median
 
 import numpy as np
@@ -19,6 +18,7 @@ from PIL import Image
 
 from deepres.base.records import Record
 from deepres.data.decode import BadImageError
+from deepres.data.fetching import by_threads
 from deepres.data.sample import FileImages, Images, StoredImages
 from deepres.data.sources import Source
 from deepres.data.splits import Part
@@ -146,16 +146,9 @@ def table(report: CheckReport) -> str:
 
 
 def _look_at_all(parts: Mapping[Part, Images], workers: int) -> Iterator[_Seen | Broken]:
-    """In order, whatever the threads do; a few tasks a thread are kept ahead."""
+    """What each image is, in order."""
     tasks = ((part, images, index) for part, images in parts.items() for index in range(len(images)))
-    if workers == 0:
-        yield from (_look_at(*task) for task in tasks)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        ahead = deque(pool.submit(_look_at, *task) for task in islice(tasks, 8 * workers))
-        while ahead:
-            yield ahead.popleft().result()
-            ahead.extend(pool.submit(_look_at, *task) for task in islice(tasks, 1))
+    yield from by_threads(_look_at, tasks, workers, ahead=8)
 
 
 def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
