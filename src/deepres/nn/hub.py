@@ -18,13 +18,14 @@ from torchvision import models
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import cache_folder
 from deepres.nn.foreign import TIMM
+from deepres.nn.keras import SUFFIXES, TOPOLOGY
 from deepres.nn.layouts import CONFIG, Preprocessing, Stored
 from deepres.nn.weights import WEIGHTS, read_stored, read_tensors
 from deepres.spec import catalogue
 from deepres.spec.network import Network
 
 _HUB = ("hf-hub:", "hf_hub:")
-_FILES = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
+_FILES = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".pth.tar", ".pt.tar", TOPOLOGY, *SUFFIXES)
 
 
 def find_weights(weights: str | Path, model: str | None = None) -> Stored:
@@ -58,7 +59,7 @@ def is_weights(text: str) -> bool:
     """Whether an argument that may be weights or images is weights: by what lies there, else by its name."""
     path = Path(text)
     if path.is_dir():
-        return (path / CONFIG).is_file() or (path / WEIGHTS).is_file()
+        return any((path / name).is_file() for name in (CONFIG, WEIGHTS, TOPOLOGY))
     return (
         text.endswith(_FILES)
         or text.startswith(_HUB)

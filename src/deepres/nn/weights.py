@@ -20,6 +20,7 @@ from deepres.base.records import parse
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.foreign import known_as, names_in, to_foreign, to_ours
 from deepres.nn.init import initialise
+from deepres.nn.keras import TOPOLOGY, is_keras, read_keras
 from deepres.nn.layouts import CONFIG, Preprocessing, Stored, preprocessing_config, said_by
 from deepres.spec.network import Network
 
@@ -79,11 +80,15 @@ def load_network(folder: Path) -> tuple[ResidualNetwork, tuple[str, ...], dict[s
 
 
 def read_stored(path: Path) -> Stored:
-    """The weights in a file, or in a folder with what its `config.json` says.
+    """The weights in a file, or in a folder with what its `config.json` (or Keras's `model.json`) says.
 
     Raises:
         InputError: nothing there, or nothing that can be read as weights.
     """
+    if is_keras(path):
+        return read_keras(path)
+    if is_keras(path / TOPOLOGY):
+        return read_keras(path / TOPOLOGY)
     if path.is_dir():
         if not (path / CONFIG).is_file():
             raise InputError(f"{path}: no {CONFIG} in it; is this a run folder? give one, or a file of weights")
