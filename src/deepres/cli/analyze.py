@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from deepres.cli import flags
+
 
 @click.command("analyze")
 @click.argument("words", nargs=-1, required=True, metavar="[ANALYSIS…] RUN|WEIGHTS [SOURCE]")
@@ -13,12 +15,9 @@ import click
 @click.option("--class", "label", metavar="NAME", help="Whose maps cam shows; by default the class answered.")
 @click.option("--layer", metavar="PART", help="The part whose maps cam weighs, by Grad-CAM: stage2.unit1 …")
 @click.option("--output", type=click.Path(path_type=Path), help="A folder for page, plots and numbers (RUN/analysis).")
-@click.option("--model", metavar="NET", help="The network, where WEIGHTS do not say.")
-@click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
-@click.option("--mean", metavar="R,G,B", help="What was subtracted from images on a scale of 0 to 1, if not told.")
-@click.option("--std", metavar="R,G,B", help="What they were divided by.")
+@flags.weights
 @click.option("--json", "as_json", is_flag=True, help="What was found as JSON.")
-@click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
+@flags.device
 def command(
     words: tuple[str, ...],
     images: int | None,
@@ -29,8 +28,8 @@ def command(
     output: Path | None,
     model: str | None,
     variant: str | None,
-    mean: str | None,
-    std: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     as_json: bool,
     device: str | None,
 ) -> None:
@@ -45,7 +44,6 @@ def command(
     from difflib import get_close_matches
 
     from deepres.base.errors import InputError, unknown
-    from deepres.cli.evaluate import numbers
     from deepres.cli.progress import Count
     from deepres.data.sources import DataConfig
     from deepres.recipes.analyses import Settings
@@ -80,8 +78,8 @@ def command(
             settings,
             model=model,
             variant=variant,
-            mean=numbers("--mean", mean),
-            std=numbers("--std", std),
+            mean=mean,
+            std=std,
             device=find_device(device),
             command=" ".join(["deepres", *sys.argv[1:]]),
             tell=tell,

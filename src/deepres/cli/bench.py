@@ -2,11 +2,13 @@
 
 import click
 
+from deepres.cli import flags
+
 
 @click.command("bench")
 @click.argument("target", metavar="RUN|MODEL")
 @click.option("--data", "source", metavar="SOURCE", help="Images whose reading is measured too; a run has its own.")
-@click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
+@flags.device
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step; by default the run's.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="To measure for.")
 @click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import click
 
+from deepres.cli import flags
+
 
 @click.command("eval")
 @click.argument("runs", metavar="RUN|WEIGHTS... [SOURCE]", nargs=-1, required=True)
-@click.option("--model", metavar="NET", help="The network, where WEIGHTS do not say.")
-@click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
-@click.option("--mean", metavar="R,G,B", help="What was subtracted from images on a scale of 0 to 1, if not told.")
-@click.option("--std", metavar="R,G,B", help="What they were divided by.")
+@flags.weights
 @click.option("--split", help="train, val or test; by default test, of a source without a split all images.")
 @click.option(
     "--protocol",
@@ -25,13 +24,13 @@ import click
 @click.option("--report", type=click.Path(path_type=Path), help="Also write a one-file HTML report.")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Also write the answer to each image (.npz).")
 @click.option("--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does.")
-@click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
+@flags.device
 def command(
     runs: tuple[str, ...],
     model: str | None,
     variant: str | None,
-    mean: str | None,
-    std: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     split: str | None,
     protocol: str,
     select: str | None,
@@ -70,8 +69,8 @@ def command(
             data,
             model=model,
             variant=variant,
-            mean=numbers("--mean", mean),
-            std=numbers("--std", std),
+            mean=mean,
+            std=std,
             split=split,
             choose_on=select,
             calibrate=calibrate,
@@ -111,13 +110,3 @@ def apart(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
     if len(arguments) > 1 and not is_weights(arguments[-1]):
         return arguments[:-1], arguments[-1]
     return arguments, None
-
-
-def numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
-    """`0.485,0.456,0.406` as numbers; None where nothing is given."""
-    from deepres.base.errors import InputError
-
-    try:
-        return None if text is None else tuple(float(number) for number in text.split(","))
-    except ValueError as cause:
-        raise InputError(f"{flag} {text}: wanted numbers such as 0.485,0.456,0.406") from cause

@@ -10,6 +10,7 @@ import click
 
 from deepres.base.errors import InputError
 from deepres.base.files import make_folder, write_atomic
+from deepres.cli import flags
 
 if TYPE_CHECKING:
     from deepres.serve.predictor import Answer, Predictor
@@ -18,18 +19,19 @@ if TYPE_CHECKING:
 @click.command("predict")
 @click.argument("run", metavar="RUN|WEIGHTS")
 @click.argument("images", nargs=-1, type=click.Path(path_type=Path), required=True)
-@click.option("--model", metavar="NET", help="The network, where WEIGHTS do not say.")
-@click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
+@flags.weights
 @click.option("--top-k", default=5, show_default=True, type=click.IntRange(1), help="Classes named for each image.")
 @click.option("--cam", type=click.Path(path_type=Path), metavar="DIR", help="Write where each answer comes from there.")
 @click.option("--class", "label", metavar="NAME", help="Show where this class comes from instead (with --cam).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line and image.")
-@click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
+@flags.device
 def command(
     run: str,
     images: tuple[Path, ...],
     model: str | None,
     variant: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     top_k: int,
     cam: Path | None,
     label: str | None,
@@ -46,7 +48,7 @@ def command(
 
     if label is not None and cam is None:
         raise InputError(f"--class {label} without --cam: it chooses the map; add --cam DIR")
-    predictor = Predictor.load(run, find_device(device), model=model, variant=variant)
+    predictor = Predictor.load(run, find_device(device), model=model, variant=variant, mean=mean, std=std)
     if label is not None:
         class_number(label, predictor.network.num_classes, predictor.classes)
     paths = _files(images)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deepres.cli import flags
+
 if TYPE_CHECKING:
     from deepres.studies.plan import Scale
     from deepres.studies.reproduce import Plan
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--report-only", is_flag=True, help="Train nothing: write the report of what is there.")
 @click.option("--dry-run", is_flag=True, help="Print the runs that are to be trained, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="The outcome, or the list, as JSON.")
-@click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
+@flags.device
 def command(
     study: str | None,
     listed: bool,

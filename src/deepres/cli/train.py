@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepres.base.errors import InputError, shared
+from deepres.cli import flags
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,7 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     metavar="[DIR]",
     help="Continue the run in DIR, or the newest under runs/; with --epochs extend it.",
 )
-@click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
+@flags.device
 @click.option(
     "--memory",
     type=click.Choice(["auto", "save", "fast"]),

@@ -1,0 +1,33 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torchvision.transforms.functional import pil_to_tensor
+
+from deepres.cli.main import run
+from deepres.nn.create import create_model
+
+
+def test_bare_weights_are_asked_with_the_mean_and_std_that_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = create_model("resnet20_cifar", seed=1).eval()
+    save_file(network.state_dict(), tmp_path / "bare.safetensors")
+    picture = tmp_path / "picture.png"
+    Image.effect_noise((32, 32), 90).convert("RGB").save(picture)
+    words = ["predict", str(tmp_path / "bare.safetensors"), str(picture), "--model", "resnet20_cifar"]
+    words += ["--variant", "resnet20_cifar", "--top-k", "10", "--json"]
+    for mean, std in (("0.1,0.2,0.3", "0.5,0.6,0.7"), ("0,0,0", "1,1,1")):
+        assert run([*words, "--mean", mean, "--std", std]) == 0
+        said = json.loads(capsys.readouterr().out)
+        subtracted, divided = (torch.tensor([float(n) for n in text.split(",")])[:, None, None] for text in (mean, std))
+        image = (pil_to_tensor(Image.open(picture)) / 255 - subtracted) / divided
+        with torch.inference_mode():
+            wanted = network(image[None]).softmax(1)[0]
+        for guess in said["guesses"]:
+            assert guess["probability"] == pytest.approx(float(wanted[int(guess["name"].split()[1])]), abs=1e-5)
+    assert run([*words, "--mean", "1,2"]) == 2
+    assert "a mean of 2; say with --mean and --std" in capsys.readouterr().err
