@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from deepres.nn.create import create_model
+from deepres.nn.hardware import cannot_compile
 from deepres.train import fast
-from deepres.train.fast import Fast, Measured, cannot_compile, decide, settle
-from deepres.train.precision import choose
+from deepres.train.fast import Fast, Measured, decide, settle
+from deepres.train.precision import Precision, choose
 
 CPU = torch.device("cpu")
 
@@ -57,6 +58,16 @@ def test_a_short_run_measures_nothing(cache: Path) -> None:
     found = settle("auto", net, choose("float32", CPU), 16, 20)
     assert (found.compiled, found.reason) == (None, "a short run")
     assert not cache.exists()
+
+
+@pytest.mark.parametrize(("parts", "compiled"), [(1, "max-autotune"), (2, "default")])
+def test_gradients_of_several_parts_add_up_outside_cuda_graphs(
+    parts: int, compiled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast, "cannot_compile", lambda device: None)
+    precision = Precision(torch.device("cuda"), torch.float32, channels_last=True)
+    found = settle("max", create_model("resnet20_cifar"), precision, 16, 20, parts)
+    assert found.compiled == compiled
 
 
 def test_what_was_measured_is_remembered_and_the_network_left_as_it_was(

@@ -1,5 +1,8 @@
 """What the hardware is built for: questions to a device that decide how a network runs on it."""
 
+import os
+import shutil
+
 import torch
 
 
@@ -9,3 +12,24 @@ def multiplies_bfloat16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     # torch has no public name for these two; both are there since 2.6
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def cannot_compile(device: torch.device) -> str | None:
+    """What torch.compile lacks on this machine; None where nothing is.
+
+    On a CPU it needs a C++ compiler, on a GPU of compute capability 7.0 or more a C compiler (Triton's launchers).
+    """
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (7, 0):
+        return "a GPU that torch.compile has no code for"
+    language, variable, names = (
+        ("C", "CC", ("gcc", "cc", "clang")) if device.type == "cuda" else ("C++", "CXX", ("g++", "c++", "clang++"))
+    )
+    if not any(shutil.which(name) for name in (os.environ.get(variable, ""), *names) if name):
+        return f"no {language} compiler on this machine"
+    return None
+
+
+def require_float32(device: torch.device) -> None:
+    """Float32 means float32: torch lets cuDNN convolve with TF32's 10 bits of mantissa unless told not to."""
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False

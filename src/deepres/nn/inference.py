@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, build
-from deepres.nn.hardware import multiplies_bfloat16
+from deepres.nn.hardware import cannot_compile, multiplies_bfloat16, require_float32
 from deepres.nn.init import initialise
 from deepres.spec.algebra import Parallel, Sequence, at, children, dotted, substitute
 from deepres.spec.atoms import Atom, Conv, Dropout, DropPath, Identity, Norm
@@ -117,13 +117,8 @@ class Inference:
             return plain
         from torch._inductor import config  # slow to import, and of use here only
 
-        try:
-            with config.patch(freezing=True):  # while it is traced: as an option of the compiler it comes too late
-                logits: Tensor = self._forward(images)
-        except Exception as cause:
-            if "InvalidCxxCompiler" in f"{type(cause).__name__} {cause}":
-                raise InputError("compiled=yes: no C++ compiler found; install g++, or leave compiling out") from cause
-            raise
+        with config.patch(freezing=True):  # while it is traced: as an option of the compiler it comes too late
+            logits: Tensor = self._forward(images)
         return logits
 
     def __str__(self) -> str:
@@ -144,14 +139,23 @@ def for_inference(
 
     Norms are folded, maps are channels last, weights and maps are bfloat16 where the device multiplies it in hardware
     ("auto"); the classifier is float32 always. `compiled` "auto" compiles (inductor, weights frozen and prepacked)
-    where `compiling_pays` for so many `images` at so many `seconds_per_image`. Compiling happens at the first call.
+    where `compiling_pays` for so many `images` at so many `seconds_per_image`, if the machine can. Compiling happens at
+    the first call.
+
+    Raises:
+        InputError: "yes", and something that torch.compile needs is missing.
     """
     device = torch.device(device)
     wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(precision)
     dtype = wanted or (torch.bfloat16 if multiplies_bfloat16(device) else torch.float32)
     ready = folded(network).to(device).to(memory_format=torch.channels_last)
     forward: nn.Module = _Answering(ready, dtype)
-    compiles = compiled == "yes" or (compiled == "auto" and compiling_pays(images, seconds_per_image))
+    if dtype is torch.float32:
+        require_float32(device)
+    missing = cannot_compile(device)
+    if compiled == "yes" and missing:
+        raise InputError(f"compiled=yes: {missing}; install one (gcc), or leave compiling out")
+    compiles = compiled == "yes" or (compiled == "auto" and not missing and compiling_pays(images, seconds_per_image))
     if compiles:
         options = {"triton.cudagraphs": True} if device.type == "cuda" else None
         forward = torch.compile(forward, dynamic=False, options=options)  # type: ignore[assignment, arg-type]

@@ -168,7 +168,7 @@ def _step_rate(
     choice, part = "off" if plan.segments else config.fast, config.batch_size // config.accumulate
     if choice != "off":
         keep_freed_memory()
-    fast = settle(choice, placed, precision, part, steps * config.accumulate)
+    fast = settle(choice, placed, precision, part, steps * config.accumulate, config.accumulate)
     still = config.schedule.replace(kind="constant", rate=1e-9, low_rate=None, warm_up=0)
     endless = config.replace(epochs=None, iterations=_FOREVER, schedule=still, head_first=0.0)
     state = State(placed, config.sgd, averaged=config.ema_decay is not None)

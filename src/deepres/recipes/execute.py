@@ -275,7 +275,7 @@ def _settled(setting: Setting, state: State, plan: Plan) -> Fast:
     parts = config.parts(world.size)
     left = (config.steps(len(setting.source.train)) - state.progress.step) * parts
     share = world.share(config.batch_size, parts) // parts
-    fast = settle(config.fast, network, setting.precision, share, left)
+    fast = settle(config.fast, network, setting.precision, share, left, parts)
     fast.save(path)
     return fast
 

@@ -2,7 +2,6 @@
 
 import copy
 import ctypes
-import shutil
 import sys
 from collections.abc import Callable
 from hashlib import sha256
@@ -19,6 +18,7 @@ from deepres.base.files import cache_folder, write_atomic
 from deepres.base.records import Record, load
 from deepres.evaluate.provenance import hardware
 from deepres.nn.build import ResidualNetwork
+from deepres.nn.hardware import cannot_compile
 from deepres.spec.cost import cost
 from deepres.train.losses import Forward
 from deepres.train.precision import Precision
@@ -74,14 +74,19 @@ class Fast(Record):
         return f"{how}: {self.reason}"
 
 
-def settle(choice: FastChoice, network: ResidualNetwork, precision: Precision, batch_size: int, steps: int) -> Fast:
+def settle(
+    choice: FastChoice, network: ResidualNetwork, precision: Precision, batch_size: int, steps: int, parts: int = 1
+) -> Fast:
     """How `steps` steps should be carried out, each of a forward and backward pass of `batch_size` images.
+
+    Where gradients of several `parts` add up, a GPU gets no CUDA graphs: PyTorch gives the gradients of one pass' graph
+    back when the next begins (its issue 169545).
 
     What is measured is measured on a copy, so the network stays as it is, and is remembered for this machine, torch,
     network, precision and size of batch below `cache_folder()`.
     """
     kind = precision.device.type
-    mode: Mode = "default" if kind == "cpu" else "max-autotune" if choice == "max" else "reduce-overhead"
+    mode: Mode = "default" if kind == "cpu" or parts > 1 else "max-autotune" if choice == "max" else "reduce-overhead"
     if choice == "off":
         return Fast(choice=choice, reason="asked for")
     missing = cannot_compile(precision.device)
@@ -136,15 +141,6 @@ def decide(measured: Measured, steps: int, mode: Mode, long_enough: float) -> Fa
     if (measured.plain - measured.compiled) * steps < measured.compiling:
         return Fast(reason=f"compiling takes {_duration(measured.compiling)}, more than it would save")
     return Fast(compiled=mode, reason=f"a step takes {share:.2f} of a plain one's time")
-
-
-def cannot_compile(device: torch.device) -> str | None:
-    """What is missing for compiling on this machine; None where nothing is."""
-    if device.type == "cpu" and not any(shutil.which(name) for name in ("g++", "c++", "clang++")):
-        return "no C++ compiler on this machine"
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (7, 0):
-        return "a GPU that torch.compile has no code for"
-    return None
 
 
 def keep_freed_memory() -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deepres.base.errors import InputError
-from deepres.nn.hardware import multiplies_bfloat16
+from deepres.nn.hardware import multiplies_bfloat16, require_float32
 
 Choice = Literal["auto", "float32", "bfloat16"]
 
@@ -46,8 +46,11 @@ def choose(choice: Choice, device: torch.device) -> Precision:
 
     Channels last is the layout that the convolutions of cuDNN and oneDNN are written for.
     """
-    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(choice)
-    return Precision(device, dtype or (torch.bfloat16 if multiplies_bfloat16(device) else torch.float32), True)
+    wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(choice)
+    dtype = wanted or (torch.bfloat16 if multiplies_bfloat16(device) else torch.float32)
+    if dtype is torch.float32:
+        require_float32(device)
+    return Precision(device, dtype, True)
 
 
 def find_device(name: str | None) -> torch.device:

@@ -1,0 +1,53 @@
+import shutil
+
+import pytest
+import torch
+
+from deepres.base.errors import InputError
+from deepres.nn.create import create_model
+from deepres.nn.hardware import cannot_compile
+from deepres.nn.inference import for_inference
+from deepres.train.precision import choose
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_a_machine_without_a_compiler_says_which_one_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert cannot_compile(CPU) == "no C++ compiler on this machine"
+    assert cannot_compile(GPU) == "no C compiler on this machine"  # Triton's launchers are written in C
+    monkeypatch.setattr(shutil, "which", lambda name: name if name == "clang" else None)
+    assert cannot_compile(GPU) is None
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
+    assert cannot_compile(GPU) == "a GPU that torch.compile has no code for"
+    monkeypatch.setenv("CXX", "mine")
+    monkeypatch.setattr(shutil, "which", lambda name: name if name == "mine" else None)
+    assert cannot_compile(CPU) is None
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_inference_compiles_only_where_the_machine_can() -> None:
+    network = create_model("resnet20_cifar")
+    assert not for_inference(network, CPU, images=10**9, seconds_per_image=1.0).compiled
+    with pytest.raises(InputError, match=r"compiled=yes: no C\+\+ compiler on this machine; install one"):
+        for_inference(network, CPU, compiled="yes")
+
+
+def test_float32_on_a_gpu_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = True
+        assert choose("bfloat16", GPU).dtype is torch.bfloat16
+        assert choose("float32", CPU).dtype is torch.float32
+        assert torch.backends.cudnn.allow_tf32
+        assert choose("float32", GPU).dtype is torch.float32
+        assert not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
