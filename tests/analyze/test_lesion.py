@@ -45,7 +45,7 @@ def _lived_in(description: spec.Network) -> ResidualNetwork:
             torch.nn.init.normal_(module.bias, std=0.3)
     network.train()
     with torch.no_grad():
-        for _ in range(20):
+        for _ in range(5):
             network(torch.randn(16, *description.input))
     return network.eval()
 
@@ -81,8 +81,8 @@ def _edited(network: ResidualNetwork, name: str) -> ResidualNetwork:
     """Another network, described without that part, with the weights that are left."""
     other = build(spec.without(network.description, name))
     initialise(other, 9)
-    state = {key: value for key, value in network.state_dict().items() if key in other.state_dict()}
-    other.load_state_dict(state)
+    left = other.state_dict()
+    other.load_state_dict({key: value for key, value in network.state_dict().items() if key in left})
     return other.eval()
 
 

@@ -1,6 +1,7 @@
 """The entries of the other families through the catalogue's contract, and a gradient that reaches every parameter."""
 
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,8 +9,6 @@ from torchvision import models
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record, build, parse
-from deepres.nn.build import build as build_modules
-from deepres.nn.build import names
 from deepres.nn.create import create_model
 from deepres.spec.catalogue import CATALOGUE, network
 from deepres.spec.cost import cost
@@ -115,21 +114,10 @@ def test_counts_equal_torchvisions(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_counts_and_names_equal_those_of_the_modules(name: str) -> None:
-    description = network(name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the counter looks for triton
-        from torch.utils.flop_counter import FlopCounterMode
-    net = build_modules(description).eval()
-    counter = FlopCounterMode(display=False)
-    with counter:
-        net(torch.empty(1, *description.input, device="meta"))
-    counted = cost(description)
-    assert counter.get_total_flops() == 2 * counted.macs
-    assert sum(p.numel() for p in net.parameters()) == counted.parameters
-    assert sum(b.numel() for b in net.state_dict().values()) == counted.parameters + counted.buffers
-    built = {n for n, _ in net.named_modules() if n} - {"head.pool.0", "head.pool.1"}
-    assert built == set(names(description))
+def test_counts_and_names_equal_those_of_the_modules(
+    name: str, agrees_with_its_modules: Callable[[Network], None]
+) -> None:
+    agrees_with_its_modules(network(name))
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if "fc" not in n])

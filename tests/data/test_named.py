@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10, FashionMNIST
 
 from deepres.base.errors import InputError, RunError
@@ -21,6 +20,8 @@ def pixels_of(images: Images) -> np.ndarray:  # type: ignore[type-arg]
 
 
 def test_digits_are_scikit_learns_in_256_levels() -> None:
+    from sklearn.datasets import load_digits
+
     reference = load_digits()
     found = digits()
     images = found.parts["train"]

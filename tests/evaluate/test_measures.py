@@ -1,20 +1,12 @@
-"""Measures against torchmetrics and slow loops; merging and splitting change no bit."""
+"""Measures against slow loops and torchmetrics; merging and splitting change no bit."""
 
-from math import log
+from math import exp, log
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_calibration_error,
-    multiclass_confusion_matrix,
-    multiclass_f1_score,
-    multiclass_precision,
-    multiclass_recall,
-)
 
 from deepres.base.errors import InputError, RunError
 from deepres.evaluate.measures import Measures, Scores, interval
@@ -38,8 +30,18 @@ def measured(logits: Tensor, labels: Tensor, indices: Tensor) -> Scores:
     return measures.result(names(logits.shape[1]))
 
 
+@pytest.mark.slow  # to import torchmetrics takes four seconds; the slow loop below proves the same
 @pytest.mark.parametrize("num_classes", [2, 5, 30])
 def test_scores_equal_torchmetrics(num_classes: int) -> None:
+    from torchmetrics.functional.classification import (
+        multiclass_accuracy,
+        multiclass_calibration_error,
+        multiclass_confusion_matrix,
+        multiclass_f1_score,
+        multiclass_precision,
+        multiclass_recall,
+    )
+
     logits, labels, indices = some(500, num_classes, seed=1)
     ours = measured(logits, labels, indices)
     accuracy = multiclass_accuracy(logits, labels, num_classes, average="micro")
@@ -70,6 +72,29 @@ def test_counts_equal_a_slow_loop() -> None:
     assert (ours.num_wrong, ours.top5_error) == (wrong, outside / 60)
     assert wrong
     assert outside
+
+
+@pytest.mark.parametrize("num_classes", [2, 5, 30])
+def test_scores_equal_a_slow_loop(num_classes: int) -> None:
+    logits, labels, indices = some(500, num_classes, seed=1)
+    ours = measured(logits, labels, indices)
+    pairs, bins, surprise = [], [[] for _ in range(15)], 0.0
+    for row, truth in zip(logits.tolist(), labels.tolist(), strict=True):
+        total = sum(exp(value) for value in row)
+        answer = row.index(max(row))
+        confidence = exp(row[answer]) / total
+        bins[min(int(confidence * 15), 14)].append(confidence - (answer == truth))
+        surprise -= log(exp(row[truth]) / total)
+        pairs.append((truth, answer))
+    assert ours.error == pytest.approx(sum(t != a for t, a in pairs) / 500)
+    assert ours.cross_entropy == pytest.approx(surprise / 500, rel=1e-6)
+    assert ours.calibration_error == pytest.approx(sum(abs(sum(gaps)) for gaps in bins) / 500, abs=1e-6)
+    for c, one in enumerate(ours.per_class):
+        assert list(ours.confusion[c]) == [pairs.count((c, a)) for a in range(num_classes)]
+        right = pairs.count((c, c))
+        precision, recall = right / sum(a == c for _, a in pairs), right / sum(t == c for t, _ in pairs)
+        assert (one.precision, one.recall) == (pytest.approx(precision), pytest.approx(recall))
+        assert one.f1 == pytest.approx(2 * precision * recall / (precision + recall) if right else 0)
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,6 +12,7 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.data.decode import BadImageError
 from deepres.data.sample import ArrayImages, Batch
+from deepres.evaluate import figures
 from deepres.evaluate.report import table, write_report
 from deepres.evaluate.run import Result, evaluate
 
@@ -58,6 +59,12 @@ class Broken(ArrayImages):
 
     def image(self, index: int) -> Tensor:
         raise BadImageError(f"{self.name(index)}: gone")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures without content: drawing takes most of the time, and what the test asks is said in words."""
+    monkeypatch.setattr(figures, "_svg", lambda *_: "<svg></svg>")
 
 
 def made(
@@ -113,6 +120,7 @@ def test_names_from_outside_are_escaped_everywhere(tmp_path: Path) -> None:
     assert page.words.count(EVIL) > 20
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_shown(tmp_path: Path) -> None:
     result, images = made(10)
     words = " ".join(Page(written(tmp_path, result=result, history=HISTORY, images=images, run=RUN)).words.split())
@@ -129,6 +137,7 @@ def test_what_is_shown(tmp_path: Path) -> None:
     assert "Skipped" not in words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_classes_stand_in_order_of_their_error_and_absent_ones_last(tmp_path: Path) -> None:
     result, _ = made(12, count=11)
     text = written(tmp_path, result=result)
@@ -146,6 +155,7 @@ def test_a_report_without_result_images_or_history(tmp_path: Path) -> None:
     assert "worst images" not in Page(written(tmp_path, result=made(3)[0])).words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_wrong_image_at_all(tmp_path: Path) -> None:
     labels = torch.arange(5)
     images = ArrayImages(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), labels, tuple("abcde"), "set/test")
@@ -156,6 +166,7 @@ def test_no_wrong_image_at_all(tmp_path: Path) -> None:
     assert "No image was confused." in words
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_image_that_is_gone_is_said_to_be_so(tmp_path: Path) -> None:
     result, images = made(5)
     gone = Broken(images.pixels, images.labels, images.classes, images.address)
@@ -172,10 +183,12 @@ def test_images_of_another_set_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_name_that_is_no_unicode_is_still_written(tmp_path: Path) -> None:
     assert r"caf\udce9" in written(tmp_path, result=None, run={"source": "caf\udce9"})
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("wrong", "end"), [(0, "10"), (4, "20"), (30, "100"), (60, "100")])
 def test_the_scale_ends_above_the_interval(wrong: int, end: str, tmp_path: Path) -> None:
     said = (torch.arange(60) < wrong).long()

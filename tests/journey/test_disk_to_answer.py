@@ -27,7 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(30):
             _picture(channel, (44, 52), seed=number).save(folder / "photos" / name / f"{number}.jpg")
     arguments = ["train", str(folder / "photos"), "--epochs", "8", "-b", "16", "--output", str(folder / "run")]
-    assert run([*arguments, "--set", "preparation.resize=24", "--set", "preparation.crop=24"]) == 0
+    assert run([*arguments, "--set", "preparation.resize=16", "--set", "preparation.crop=16"]) == 0
     return folder
 
 

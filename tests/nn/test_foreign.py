@@ -12,6 +12,7 @@ from deepres.nn.create import create_model
 from deepres.nn.foreign import conventions_for, known_as, names_in, to_foreign, to_ours
 from deepres.spec.catalogue import entry
 from deepres.spec.resnet import ResNetConfig
+from deepres.spec.vgg import VggConfig
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,8 @@ def test_prefixes_of_wrappers_fall_away() -> None:
     ],
 )
 def test_every_convention_names_every_tensor_once_and_leads_back(name: str, conventions: tuple[str, ...]) -> None:
-    net = create_model(name, num_classes=2)
+    config = entry(name).config.replace(num_classes=2)
+    net = create_model((config.replace(hidden=(64, 64)) if isinstance(config, VggConfig) else config).network())
     assert conventions_for(net.description) == conventions
     for convention in conventions:
         theirs = to_foreign(net.state_dict(), net.description, convention)

@@ -47,9 +47,10 @@ def test_timm_takes_another_number_of_channels_and_of_classes_from_the_folder(tm
 
 @pytest.mark.parametrize("crop", [32, 64, 96, 100, 127, 128, 176, 224, 225, 288])
 def test_timms_resize_comes_out_as_ours(crop: int, tmp_path: Path) -> None:
+    net = create_model("resnet20_cifar")
     for resize in (crop, crop + 1, crop * 256 // 224, crop * 8 // 7 + 1, 2 * crop):
         prepared = PREPARED.replace(crop=crop, resize=resize)
-        save_network(tmp_path, create_model("resnet20_cifar"), tuple("0123456789"), {}, prepared)
+        save_network(tmp_path, net, tuple("0123456789"), {}, prepared)
         assert read_stored(tmp_path).preprocessing == prepared
 
 
