@@ -1,15 +1,17 @@
 import multiprocessing
 import time
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Dataset
 
 from deepres.base.errors import InputError, RunError
 from deepres.data.decode import BadImageError
-from deepres.data.fetching import next_answer
+from deepres.data.fetching import Answer, Task, next_answer
 from deepres.data.loader import TrainLoader, evaluation_batches, prepare_one
 from deepres.data.order import batch_at
 from deepres.data.sample import ArrayImages, Batch, FileImages, Images
@@ -86,6 +88,36 @@ def test_batches_are_full_and_follow_the_stream() -> None:
         assert (batch.images.shape, batch.images.dtype) == ((4, 3, 8, 8), torch.float32)
     seen = torch.cat([batch.indices for batch in batches])
     assert seen[:22].sort().values.tolist() == seen[22:].sort().values.tolist() == list(range(22))
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 16])
+def test_how_far_workers_go_ahead_changes_no_bit(files: FileImages, ahead: int) -> None:
+    whole = list(loader(files, EVERYTHING, FIT).batches(0, 9))
+    assert_equal(list(loader(files, EVERYTHING, FIT, workers=2, ahead=ahead).batches(0, 9)), whole)
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_a_worker_has_as_many_batches_ahead_as_it_may(files: FileImages, tmp_path: Path, ahead: int) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    train = loader(files, *SMALL, workers=2, ahead=ahead)
+    train._read = Watched(train._read, seen)
+    with closing(train.batches(0, 40)) as batches:
+        for _ in range(3):
+            next(batches)
+        time.sleep(0.5)  # the workers have done all that they may
+    assert len(list(seen.iterdir())) == 3 + 2 * ahead
+
+
+class Watched(Dataset[Answer]):
+    """A reader that leaves a file for each task that it has begun."""
+
+    def __init__(self, inner: Dataset[Answer], folder: Path) -> None:
+        self._inner, self._folder = inner, folder
+
+    def __getitem__(self, task: Task) -> Answer:
+        (self._folder / "-".join(map(str, task[1]))).touch()
+        return self._inner[task]
 
 
 def test_an_image_drawn_again_is_augmented_anew() -> None:

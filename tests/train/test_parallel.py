@@ -5,20 +5,23 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 
 import pytest
 import torch
 
-from deepres.base.errors import InputError
+from deepres.base.errors import InputError, RunError
 from deepres.base.files import digest
 from deepres.data.loader import TrainLoader, evaluation_batches
 from deepres.data.sample import ArrayImages, Batch, FileImages
 from deepres.data.statistics import measure_statistics
 from deepres.data.transforms import Augmentation, Preparation
 from deepres.nn.weights import WEIGHTS
+from deepres.train import parallel
 from deepres.train.loop import TrainConfig
 from deepres.train.parallel import ALONE, World, _place, joined
 
@@ -63,6 +66,30 @@ def test_a_wrong_environment_is_refused_by_all_in_the_words_of_one(
     with pytest.raises(InputError, match=message) as refusal:
         _place({name: value for name, value in environment.items() if value is not None})
     assert refusal.value.shared
+
+
+def test_a_process_that_has_met_the_others_and_cannot_connect_says_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = _free_port()
+    monkeypatch.setattr(parallel, "CONNECTING", timedelta(seconds=1))
+    for name, value in {**ENVIRONMENT, "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}.items():
+        monkeypatch.setenv(name, value)
+
+    def meet_and_leave() -> None:
+        store = torch.distributed.TCPStore("127.0.0.1", port, 2, is_master=False)
+        parallel._fresh(store, World(rank=1, size=2))
+
+    other = Thread(target=meet_and_leave)
+    other.start()
+    with (
+        pytest.raises(
+            RunError,
+            match=r"^process 0 of 2: has met the others at 127\.0\.0\.1:\d+, yet .*\); set GLOO_SOCKET_IFNAME on",
+        ),
+        joined("cpu"),
+    ):
+        pass
+    other.join()
+    assert not torch.distributed.is_initialized()
 
 
 def test_a_batch_that_cannot_be_dealt_out_is_refused_with_one_that_can() -> None:

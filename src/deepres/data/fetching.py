@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from deepres.base.errors import InputError, RunError
 from deepres.data.sample import Images
+from deepres.data.workers import AHEAD
 
 NAMED_FILES = 5  # as many names stand in an error
 
@@ -59,13 +60,19 @@ class Tasks:
         return ((indices.tolist(), places.tolist()) for indices, places in self.draw())
 
 
-def fetched(read: Dataset[Answer], tasks: Tasks, workers: int, device: torch.device) -> Generator[Answer, None, None]:
-    """The answers in the order of the tasks; the workers end when this generator does."""
+def fetched(
+    read: Dataset[Answer], tasks: Tasks, workers: int, device: torch.device, ahead: int = AHEAD
+) -> Generator[Answer, None, None]:
+    """The answers in the order of the tasks, of which each worker has at most `ahead` in hand or ready.
+
+    The workers end when this generator does.
+    """
     loader = DataLoader(
         read,
         batch_size=None,
         sampler=tasks,
         num_workers=workers,
+        prefetch_factor=ahead if workers else None,
         collate_fn=_unchanged,
         pin_memory=device.type == "cuda",
         worker_init_fn=_leave_interrupts_to_parent,

@@ -24,7 +24,7 @@ from deepres.data.samplewise import Decode, SampleStage, fit
 from deepres.data.showing import Showing
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Augmentation, Preparation, check_together
-from deepres.data.workers import rate_of
+from deepres.data.workers import AHEAD, Load, load_of
 
 RESIDENT_BYTES = 2**31  # sets of at most this size, as fitted to the network, are kept on the device
 
@@ -35,9 +35,9 @@ class TrainLoader:
     """Training batches by step number, from a set in memory or on disk.
 
     Images in memory that need nothing done one by one lie on `device`, fitted once, and no worker is started; others
-    pass through `workers` processes (0 = this one), which decode and crop. A bad image stops the run with
-    `BadImageError`, or under "skip" is left out of its batch, never replaced, and noted in `skipped`. Files are decoded
-    as `decode` says (samplewise.py); images in memory always whole.
+    pass through `workers` processes (0 = this one), which decode and crop, each at most `ahead` batches before they are
+    asked for. A bad image stops the run with `BadImageError`, or under "skip" is left out of its batch, never replaced,
+    and noted in `skipped`. Files are decoded as `decode` says (samplewise.py); images in memory always whole.
 
     Process `rank` of `world` gets its contiguous share of each batch of `batch_size`, bitwise as it would be within it.
 
@@ -55,6 +55,7 @@ class TrainLoader:
         batch_size: int,
         seed: int,
         workers: int = 0,
+        ahead: int = AHEAD,
         on_bad_image: OnBadImage = "stop",
         decode: Decode = "full",
         device: torch.device | str = "cpu",
@@ -77,6 +78,7 @@ class TrainLoader:
         self._alone = len(self._own) == share
         self._seed = seed
         self._workers = workers
+        self._ahead = ahead
         self._on_bad_image = on_bad_image
         self._device = torch.device(device)
         self._num_classes = len(images.classes) if num_classes is None else num_classes
@@ -91,11 +93,16 @@ class TrainLoader:
         """Whether the images lie on the device, so that no worker is needed."""
         return self._resident is not None
 
-    def rate(self) -> float:
-        """Images/s that one process reads, decodes and augments here: a short measurement, which changes nothing."""
+    def load(self) -> Load:
+        """What one process takes to read, decode and augment an image: a short measurement, which changes nothing."""
         indices, places = self._draw(0)
         pairs = list(zip(indices.tolist(), places.tolist(), strict=True))
-        return rate_of(lambda call: self._read[[pairs[call][0]], [pairs[call][1]]], len(pairs))
+
+        def read(call: int) -> int:
+            index, place = pairs[call]
+            return sum(group.pixels.nbytes for group in self._read[[index], [place]].groups)
+
+        return load_of(read, len(pairs))
 
     def batches(self, start: int, stop: int) -> Generator[Batch, None, None]:
         """The batches of steps `start` … `stop` - 1 of the run; each call with workers starts them anew."""
@@ -145,7 +152,7 @@ class TrainLoader:
 
     def _from_workers(self, start: int, stop: int) -> "_Pixels":
         tasks = Tasks(lambda: (self._draw_own(step) for step in range(start, stop)))
-        with closing(fetched(self._read, tasks, self._workers, self._device)) as answers:
+        with closing(fetched(self._read, tasks, self._workers, self._device, self._ahead)) as answers:
             for step, (task, answer) in enumerate(zip(tasks, answers, strict=True), start):
                 note(answer, self._images, self.skipped)
                 kept = self._own[[place for group in answer.groups for place in group.kept]]

@@ -42,7 +42,7 @@ ORIGIN = "data.json"
 FAST = "fast.json"
 HOLES = 3  # bytes that a heap full of holes takes for each one in use, where layers are computed twice
 MAY_CHANGE = ("epochs", "iterations", "schedule", "patience", "save_every_seconds", "memory", "fast")
-DATA_MAY_CHANGE = ("source", "root", "workers", "on_bad_image")
+DATA_MAY_CHANGE = ("source", "root", "workers", "ahead", "on_bad_image")
 
 Event = Step | Epoch | str
 """What the caller is shown as it happens: steps, epochs, and lines of text."""
@@ -183,10 +183,10 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Callable[[Event
     if not state.progress.finished:
         network = state.network
         assert isinstance(network, ResidualNetwork)
-        workers = world.by_first(lambda: settle_workers(setting, network))
-        if workers is not None:
-            tell(workers.sentence)
-            setting = replace(setting, workers=workers.number)
+        settled = world.by_first(lambda: settle_workers(setting, network))
+        if settled is not None:
+            tell(settled.sentence)
+            setting = replace(setting, workers=settled.crew)
         _train(setting, state, plan, tell)
     return conclude(setting, state, tell)
 

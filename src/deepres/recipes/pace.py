@@ -1,12 +1,22 @@
-"""The start of a run that leaves its number of workers open: loading and steps are measured, each for a moment."""
+"""The start of a run that leaves its workers open: loading and steps are measured, each for a moment."""
 
 import copy
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 
-from deepres.data.workers import Workers, choose_workers, num_cores
+from deepres.data.workers import (
+    Crew,
+    batches_fitting,
+    choose_ahead,
+    choose_workers,
+    counted,
+    num_cores,
+    room_for_batches,
+)
 from deepres.nn.build import ResidualNetwork
+from deepres.nn.memory import available_bytes
 from deepres.recipes.setting import Setting
 from deepres.train.fast import noise_loss
 from deepres.train.precision import Precision
@@ -15,17 +25,39 @@ MOST_IMAGES = 32  # of a timed step
 STEP_SECONDS = 2.0
 
 
-def settle_workers(setting: Setting, network: ResidualNetwork) -> Workers | None:
-    """The workers for a run whose `data.workers` is "auto"; None where they are given, or images lie in memory."""
-    if setting.run.data.workers != "auto":
+class Settled(NamedTuple):
+    """How many workers, how many batches ahead; and the line that says why."""
+
+    crew: Crew
+    sentence: str
+
+
+def settle_workers(setting: Setting, network: ResidualNetwork) -> Settled | None:
+    """The workers of a run whose `data.workers` or `data.ahead` is "auto"; what is given stays as it is.
+
+    None where both are given, where no worker is wanted, or where images lie in memory.
+    """
+    data, config, world = setting.run.data, setting.run.train, setting.world
+    if data.workers == 0 or "auto" not in (data.workers, data.ahead):
         return None
     loader = setting.loader()
     if loader.resident:
         return None
-    config = setting.run.train
+    on_gpu = setting.precision.device.type == "cuda"
     step = step_rate(network, setting.precision, min(config.batch_size // config.accumulate, MOST_IMAGES))
-    cores = max(1, num_cores() // setting.world.local_size)
-    return choose_workers(loader.rate(), step, cores, on_gpu=setting.precision.device.type == "cuda")
+    load = loader.load()
+    images = config.batch_size // world.size
+    room = room_for_batches(available_bytes(torch.device("cpu"))) // world.local_size
+    if data.workers == "auto":
+        cores, fitting = max(1, num_cores() // world.local_size), batches_fitting(load, images, room)
+        workers, said = choose_workers(1 / load.seconds, step, cores, on_gpu=on_gpu, fitting=fitting)
+    else:
+        workers, said = data.workers, f"workers: {data.workers} as given"
+    if data.ahead == "auto":
+        ahead, why = choose_ahead(load, images, step, workers, room)
+    else:
+        ahead, why = data.ahead, f"each {counted(data.ahead)} as given"
+    return Settled(Crew(workers, ahead), f"{said}, {why}")
 
 
 def step_rate(network: ResidualNetwork, precision: Precision, batch_size: int, seconds: float = STEP_SECONDS) -> float:

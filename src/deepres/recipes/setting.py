@@ -12,7 +12,7 @@ from deepres.data.loader import TrainLoader
 from deepres.data.sample import Images
 from deepres.data.sources import Source
 from deepres.data.statistics import Statistics
-from deepres.data.workers import resolved
+from deepres.data.workers import AHEAD, Crew, resolved
 from deepres.evaluate.run import Evaluation
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.synced import synced
@@ -24,7 +24,7 @@ from deepres.train.precision import Precision
 
 @dataclass(frozen=True)
 class Setting:
-    """`skipped` (name -> reason) fills up with the images that cannot be read; `workers` once "auto" is settled."""
+    """`skipped` (name -> reason) fills up with the images that cannot be read; `workers` once they are settled."""
 
     run: Run
     source: Source
@@ -32,7 +32,7 @@ class Setting:
     statistics: Statistics
     precision: Precision
     skipped: dict[str, str] = field(default_factory=dict)
-    workers: int | None = None
+    workers: Crew | None = None
     world: World = ALONE
 
     def opening(self, step: int, total: int) -> str:
@@ -57,7 +57,8 @@ class Setting:
             self.statistics,
             batch_size=run.train.batch_size,
             seed=run.seed,
-            workers=self._workers,
+            workers=self._crew.workers,
+            ahead=self._crew.ahead,
             on_bad_image=run.data.on_bad_image,
             decode=run.data.decode,
             device=self.precision.device,
@@ -75,7 +76,7 @@ class Setting:
             images,
             self.run.preparation,
             self.statistics,
-            data=self.run.data.replace(workers=self._workers),
+            data=self.run.data.replace(workers=self._crew.workers),
             precision=self.precision,
             split=split,
             skipped=self.skipped,
@@ -84,8 +85,11 @@ class Setting:
         )
 
     @property
-    def _workers(self) -> int:
-        return resolved(self.run.data.workers) if self.workers is None else self.workers
+    def _crew(self) -> Crew:
+        if self.workers is not None:
+            return self.workers
+        data = self.run.data
+        return Crew(resolved(data.workers), AHEAD if data.ahead == "auto" else data.ahead)
 
 
 def norms_together(setting: Setting, network: ResidualNetwork) -> AbstractContextManager[None]:

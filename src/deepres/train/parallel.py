@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from time import monotonic, sleep
 from typing import TypeVar
@@ -28,6 +28,10 @@ by its closed connection."""
 MEETING = timedelta(minutes=10)
 """How long processes that start wait for one another."""
 
+CONNECTING = timedelta(seconds=30)
+"""How long processes that have met take at most to connect, else one that nobody reaches would wait for PATIENCE. Gloo
+waits five times as long for a connection that the other one is to make."""
+
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 _ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
 
@@ -36,8 +40,8 @@ _ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
 class World:
     """Process `rank` of `size`, number `local_rank` of the `local_size` on its machine, with its own `device`.
 
-    A world of one, the default, exchanges nothing. `data` carries gradients, `norms` what norms share. `restarts`
-    counts how often torchrun has started the processes again.
+    A world of one, the default, exchanges nothing. `words` carries what is agreed, `data` gradients, `norms` what norms
+    share. `restarts` counts how often torchrun has started the processes again.
     """
 
     rank: int = 0
@@ -46,6 +50,7 @@ class World:
     local_size: int = 1
     restarts: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    words: dist.ProcessGroup | None = field(default=None, repr=False, compare=False)
     data: dist.ProcessGroup | None = field(default=None, repr=False, compare=False)
     norms: dist.ProcessGroup | None = field(default=None, repr=False, compare=False)
 
@@ -65,7 +70,7 @@ class World:
             return numbers
         highest = torch.tensor(numbers, dtype=torch.int64)
         with lost_said():
-            dist.all_reduce(highest, dist.ReduceOp.MAX)
+            dist.all_reduce(highest, dist.ReduceOp.MAX, group=self.words)
         return tuple(highest.tolist())
 
     def agreed(self, work: Callable[[], T]) -> T:
@@ -92,7 +97,7 @@ class World:
             return work()
         answer = [_tried(work) if self.first else None]
         with lost_said():
-            dist.broadcast_object_list(answer, src=0)
+            dist.broadcast_object_list(answer, src=0, group=self.words)
         assert answer[0] is not None
         value, refusal = answer[0]
         _raise_first([refusal])
@@ -159,7 +164,7 @@ class World:
     def _all(self, value: T) -> list[T]:
         values: list[T | None] = [None] * self.size
         with lost_said():
-            dist.all_gather_object(values, value)
+            dist.all_gather_object(values, value, group=self.words)
         return values  # type: ignore[return-value]
 
 
@@ -174,22 +179,13 @@ def joined(device: str | None) -> Iterator[World]:
 
     Raises:
         InputError: the environment is incomplete, the machine has fewer GPUs than processes, `find_device` refuses.
-        RunError: the processes do not find one another.
+        RunError: the processes do not find one another, or do not reach one another.
     """
     place = _place(os.environ)
     if place.size == 1:
         yield World(restarts=place.restarts, device=find_device(device))
         return
-    try:
-        store, _, _ = next(rendezvous("env://", timeout=MEETING))
-        store = _fresh(store, place)
-        dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.size, timeout=PATIENCE)
-    except (RuntimeError, ValueError) as cause:
-        raise RunError(
-            f"process {place.rank} of {place.size}: does not reach the others at "
-            f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} ({str(cause).splitlines()[0]}); "
-            "give all machines the same --rdzv-endpoint"
-        ) from cause
+    place = _connected(place)
     try:
         yield _grown(place, place.agreed(lambda: _own_device(place, device)))
     except DeepresError as refusal:
@@ -247,6 +243,29 @@ def _place(environment: Mapping[str, str]) -> World:
     return World(rank, size, local_rank, int(texts.get("LOCAL_WORLD_SIZE", "1")), int(restarts))
 
 
+def _connected(place: World) -> World:
+    """The world once its processes have met at the store and each has a connection to every other."""
+    who, where = f"process {place.rank} of {place.size}", f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=MEETING))
+        store = _fresh(store, place)
+    except (RuntimeError, ValueError) as cause:
+        raise RunError(
+            f"{who}: does not reach the others at {where} ({str(cause).splitlines()[0]}); give all machines the same "
+            "--rdzv-endpoint"
+        ) from cause
+    try:
+        dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.size, timeout=CONNECTING)
+        words = dist.new_group(backend="gloo", timeout=PATIENCE)
+    except RuntimeError as cause:
+        raise RunError(
+            f"{who}: has met the others at {where}, yet they cannot connect ({str(cause).splitlines()[0]}); set "
+            "GLOO_SOCKET_IFNAME on each machine to the interface that the others reach (ip -brief addr lists them)"
+        ) from cause
+    assert isinstance(words, dist.ProcessGroup)
+    return replace(place, words=words)
+
+
 def _own_device(place: World, name: str | None) -> torch.device:
     if name == "cpu" or (name is None and not torch.cuda.is_available()):
         return torch.device("cpu")
@@ -295,7 +314,7 @@ def _grown(place: World, device: torch.device) -> World:
     assert isinstance(data, dist.ProcessGroup)
     assert isinstance(norms, dist.ProcessGroup)
     (restarts,) = place.highest(place.restarts)
-    return World(place.rank, place.size, place.local_rank, place.local_size, restarts, device, data, norms)
+    return replace(place, restarts=restarts, device=device, data=data, norms=norms)
 
 
 def _tried(work: Callable[[], T]) -> tuple[T | None, DeepresError | None]:
