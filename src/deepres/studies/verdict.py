@@ -49,9 +49,13 @@ class Found(Record):
 
 
 class Held(Record):
-    """A claim and whether it holds: the two figures in the column's unit, None where one is missing."""
+    """A claim and whether it holds: the two figures in the column's unit, None where one is missing.
+
+    `title` is what the column holds: test error.
+    """
 
     claim: Claim
+    title: str
     better: float | None
     worse: float | None
 
@@ -63,7 +67,7 @@ class Held(Record):
         return self.better < self.worse
 
     def __str__(self) -> str:
-        order = f"{self.claim.better} below {self.claim.worse}"
+        order = f"{self.title}, {self.claim.better} below {self.claim.worse}"
         if self.better is None or self.worse is None:
             return f"{order}: not known yet"
         return f"{order}: {'holds' if self.holds else 'DOES NOT HOLD'} ({self.better:.2f} and {self.worse:.2f})"
@@ -117,9 +121,11 @@ def outcome(
         )
         found.append(_judged(one, study, cell, scale, dataset))
     figures = {(one.row, one.column): _comparable(one) for one in found}
+    titles = {column.name: column.title for column in study.columns}
     held = [
         Held(
             claim=claim,
+            title=titles[claim.column],
             better=figures.get((claim.better, claim.column)),
             worse=figures.get((claim.worse, claim.column)),
         )
