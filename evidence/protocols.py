@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--claim", required=True)
     parser.add_argument("--note", default="")
     given = parser.parse_args()
-    words = [Path(word).name if "/" in word and " " not in word else word for word in sys.argv[1:]]
+    words = [Path(word).name if word.startswith(("/", ".")) else word for word in sys.argv[1:]]
     command = " ".join(["python evidence/protocols.py", *(f'"{w}"' if " " in w else w for w in words)])
     facts: dict[str, Any] = {"claim": given.claim, "note": given.note, "command": command}
     rows: list[dict[str, Any]] = []
