@@ -84,9 +84,9 @@ def onnx_session(network: ResidualNetwork, images: Tensor) -> Any:
 
 
 def agreement(weights: str, model: str | None, source: str, batch_size: int, *, tiny: bool) -> dict[str, Any]:
-    """The share of the source's test images on which the fast networks' first class is the plain float32 network's."""
+    """The share of the source's test images (all, if it has no split) to which the fast networks answer as the plain one."""
     predictor = Predictor.load(weights, CPU, model=model)
-    parts = open_source(DataConfig(source=source)).parts()
+    parts = open_source(DataConfig(source=source, val_fraction=0, test_fraction=0)).parts()
     images = parts.get("test", parts["train"])
     plans = ["no"] if tiny else ["no", "yes"]
     fast = [for_inference(predictor.network, CPU, compiled=compiled) for compiled in plans]

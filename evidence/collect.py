@@ -1,10 +1,13 @@
-"""Run folders -> one evidence file: `python evidence/collect.py NAME RUN… --claim TEXT [--note TEXT]`."""
+"""Run folders -> one evidence file: `python evidence/collect.py NAME RUN… --claim TEXT [--note TEXT] [--draw]`."""
 
 import argparse
 import json
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
+
+from deepres.analyze.figures import png
+from deepres.studies.figures import Curve, curves
 
 
 def collect(runs: list[Path], claim: str, note: str) -> dict[str, Any]:
@@ -49,11 +52,29 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--claim", required=True)
     parser.add_argument("--note", default="")
+    parser.add_argument("--draw", action="store_true", help="the curves too, as docs/figures/NAME.png")
     given = parser.parse_args()
     facts = collect(given.runs, given.claim, given.note)
     path = Path(__file__).parent / f"{given.name}.json"
     path.write_text(json.dumps(facts, indent=1) + "\n")
     print(path)
+    if given.draw:
+        picture = path.parent.parent / "docs" / "figures" / f"{given.name}.png"
+        picture.write_bytes(drawn(facts))
+        print(picture)
+
+
+def drawn(facts: dict[str, Any]) -> bytes:
+    """The curves in the layout of He et al. 2015, Fig. 6."""
+    found = []
+    for seed, error, curve in zip(facts["seeds"], facts["test_error"]["each"], facts["curves"], strict=True):
+        train, held_out = (
+            [(row["step"] / 1000, 100 * row[name]) for row in curve if row[name] is not None]
+            for name in ("train_error", "val_error")
+        )
+        label = facts["model"] if facts["n"] == 1 else f"seed {seed}"
+        found.append(Curve(label, facts["model"], train, held_out, 100 * error))
+    return png(curves(found, facts["source"]))
 
 
 if __name__ == "__main__":
