@@ -84,7 +84,7 @@ def onnx_session(network: ResidualNetwork, images: Tensor) -> Any:
 
 
 def agreement(weights: str, model: str | None, source: str, batch_size: int, *, tiny: bool) -> dict[str, Any]:
-    """The share of the test images (all, of a source without a split) to which the fast networks answer as the plain one."""
+    """The share of the test images (without a split: of all) to which the fast networks answer as the plain one."""
     predictor = Predictor.load(weights, CPU, model=model)
     parts = open_source(DataConfig(source=source, val_fraction=0, test_fraction=0)).parts()
     images = parts.get("test", parts["train"])
