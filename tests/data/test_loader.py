@@ -93,14 +93,14 @@ def test_batches_are_full_and_follow_the_stream() -> None:
 @pytest.mark.parametrize("ahead", [1, 3, 16])
 def test_how_far_workers_go_ahead_changes_no_bit(files: FileImages, ahead: int) -> None:
     whole = list(loader(files, EVERYTHING, FIT).batches(0, 9))
-    assert_equal(list(loader(files, EVERYTHING, FIT, workers=2, ahead=ahead).batches(0, 9)), whole)
+    assert_equal(list(loader(files, EVERYTHING, FIT, workers=2, prefetch_factor=ahead).batches(0, 9)), whole)
 
 
 @pytest.mark.parametrize("ahead", [1, 3])
 def test_a_worker_has_as_many_batches_ahead_as_it_may(files: FileImages, tmp_path: Path, ahead: int) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()
-    train = loader(files, *SMALL, workers=2, ahead=ahead)
+    train = loader(files, *SMALL, workers=2, prefetch_factor=ahead)
     train._read = Watched(train._read, seen)
     with closing(train.batches(0, 40)) as batches:
         for _ in range(3):

@@ -14,12 +14,12 @@ from deepres.base.records import edit
 from deepres.data import workers
 from deepres.data.sources import DataConfig
 from deepres.data.workers import (
-    AHEAD,
     MARGIN,
-    MOST_AHEAD,
+    MOST_PREFETCHED,
+    PREFETCH_FACTOR,
     STALLS,
     Load,
-    choose_ahead,
+    choose_prefetch_factor,
     choose_workers,
     depth,
     load_of,
@@ -127,11 +127,11 @@ def test_a_queue_of_that_depth_hardly_ever_runs_dry_and_a_shallower_one_more_oft
     spread = math.sqrt(sum((x - mean) ** 2 for x in times) / len(times))
     due = mean / busy
     chosen = depth(mean, spread, due)
-    shares = {ahead: stalled(times, crew, due / crew, ahead) for ahead in (1, AHEAD, chosen - 1, chosen)}
-    assert 2 < chosen < MOST_AHEAD
+    shares = {ahead: stalled(times, crew, due / crew, ahead) for ahead in (1, PREFETCH_FACTOR, chosen - 1, chosen)}
+    assert 2 < chosen < MOST_PREFETCHED
     assert shares[chosen] < STALLS
     assert shares[chosen - 1] > 1.5 * shares[chosen]
-    assert shares[AHEAD] > 2 * STALLS  # what is fixed elsewhere is not enough
+    assert shares[PREFETCH_FACTOR] > 2 * STALLS  # what is fixed elsewhere is not enough
     assert shares[1] > 0.1
 
 
@@ -140,10 +140,10 @@ def test_depth_grows_with_the_spread_and_falls_with_the_time_there_is(
     mean: float, spread: float, due: float, more: float
 ) -> None:
     chosen = depth(mean, spread, due)
-    assert AHEAD <= chosen <= MOST_AHEAD or (chosen == 1 and spread < 1e-3 * due)
+    assert PREFETCH_FACTOR <= chosen <= MOST_PREFETCHED or (chosen == 1 and spread < 1e-3 * due)
     assert depth(mean, more * spread, due) >= chosen
     assert due <= mean or depth(mean, spread, more * due) <= chosen
-    assert due > mean or chosen == AHEAD
+    assert due > mean or chosen == PREFETCH_FACTOR
 
 
 @given(
@@ -156,9 +156,9 @@ def test_depth_grows_with_the_spread_and_falls_with_the_time_there_is(
 def test_waiting_batches_fit_into_memory_or_are_one_a_worker(
     load: Load, images: int, step: float, crew: int, room: int
 ) -> None:
-    ahead, said = choose_ahead(load, images, step, crew, room)
+    ahead, said = choose_prefetch_factor(load, images, step, crew, room)
     assert ahead == 1 or ahead * crew * images * load.bytes <= room
-    assert 1 <= ahead <= MOST_AHEAD
+    assert 1 <= ahead <= MOST_PREFETCHED
     assert f"each {ahead} batch" in said
     assert (": use " in said) == (crew * images * load.bytes > room)
 
@@ -166,16 +166,18 @@ def test_waiting_batches_fit_into_memory_or_are_one_a_worker(
 def test_the_depth_is_said_with_its_reason_and_what_memory_leaves_of_it() -> None:
     load = Load(0.01, 0.03, 150_000)  # 16 images: 0.16 s +- 0.12; 4 workers at 320 images/s: one due every 0.2 s
     times = "(a batch takes 0.16 s ± 0.1 in a worker, one is due every 0.2"
-    assert choose_ahead(load, 16, 320, 4, 10**9) == (6, f"each 6 batches ahead {times})")
-    assert choose_ahead(load, 16, 320, 4, 20 * 2_400_000) == (
+    assert choose_prefetch_factor(load, 16, 320, 4, 10**9) == (6, f"each 6 batches ahead {times})")
+    assert choose_prefetch_factor(load, 16, 320, 4, 20 * 2_400_000) == (
         5,
         f"each 5 batches ahead {times}; 6 would be better, memory has room for 20 of all workers)",
     )
-    assert choose_ahead(load, 16, 320, 4, 3 * 2_400_000) == (
+    assert choose_prefetch_factor(load, 16, 320, 4, 3 * 2_400_000) == (
         1,
         f"each 1 batch ahead {times}; 6 would be better, memory has room for 3 of all workers: use --workers 3)",
     )
-    assert choose_ahead(load, 16, 320, 4, 0)[1].endswith("room for 0 of all workers: use a smaller --batch-size)")
+    assert choose_prefetch_factor(load, 16, 320, 4, 0)[1].endswith(
+        "room for 0 of all workers: use a smaller --batch-size)"
+    )
 
 
 def test_no_more_workers_than_memory_has_room_for_their_batches() -> None:
@@ -206,8 +208,8 @@ def test_the_field_takes_a_number_or_auto() -> None:
 
 
 def test_the_depth_takes_a_number_or_auto() -> None:
-    assert DataConfig().ahead == "auto"
-    assert edit(DataConfig(), ["ahead=3"]).ahead == 3
+    assert DataConfig().prefetch_factor == "auto"
+    assert edit(DataConfig(), ["prefetch_factor=3"]).prefetch_factor == 3
     for wrong in ("many", "0"):
-        with pytest.raises(InputError, match="ahead"):
-            edit(DataConfig(), [f"ahead={wrong}"])
+        with pytest.raises(InputError, match="prefetch_factor"):
+            edit(DataConfig(), [f"prefetch_factor={wrong}"])

@@ -150,6 +150,13 @@ def test_bad_files_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.h5").write_bytes(b"not")
     with pytest.raises(InputError, match="not a whole HDF5 file"):
         find_weights(tmp_path / "x.h5")
+    units = {
+        f"res{s}{u}_branch2a/bias": np.zeros(3, np.float32)
+        for s, last in zip("2345", "cdfc", strict=True)
+        for u in "abcdef"[: "abcdef".index(last) + 1]
+    }
+    with pytest.raises(InputError, match=r"stage1.unit1.branch.conv1.bias without its norm's stage1"):
+        read_keras(_write_js(tmp_path / "d", kernel | units))
     with h5py.File(tmp_path / "y.h5", "w") as file:
         file["conv1_conv/conv1_conv/bias:0"] = np.zeros(64, np.float32)
     with pytest.raises(InputError, match="no conv1 in it"):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from deepres.data.sources import DataConfig, open_source
 from deepres.data.statistics import imagenet_statistics
-from deepres.data.workers import AHEAD, Crew, Load
+from deepres.data.workers import PREFETCH_FACTOR, Crew, Load
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.recipes import catalogue, pace
@@ -70,7 +70,7 @@ def test_auto_is_settled_from_what_is_measured_and_said(setting: Setting) -> Non
         "each 4 batches ahead (a batch takes 0.16 s ± 0.1 in a worker, one is due every 0.21)",
     )
     loader = replace(setting, workers=found.crew).loader()
-    assert (loader._workers, loader._ahead) == (4, 4)
+    assert (loader._workers, loader._prefetch_factor) == (4, 4)
 
 
 @pytest.mark.usefixtures("measured")
@@ -96,7 +96,7 @@ def test_the_processes_of_a_machine_share_its_cores_and_memory_and_each_makes_it
     ("fields", "crew", "said"),
     [
         ({"workers": 4}, Crew(4, 4), "workers: 4 as given, each 4 batches ahead (a batch takes "),
-        ({"ahead": 3}, Crew(4, 3), "8 cores), each 3 batches ahead as given"),
+        ({"prefetch_factor": 3}, Crew(4, 3), "8 cores), each 3 batches ahead as given"),
     ],
 )
 def test_what_is_given_is_kept_and_the_other_is_measured(
@@ -109,7 +109,12 @@ def test_what_is_given_is_kept_and_the_other_is_measured(
 
 
 @pytest.mark.parametrize(
-    ("fields", "crew"), [({"workers": 3, "ahead": 7}, (3, 7)), ({"workers": 0}, (0, AHEAD)), ({"ahead": 4}, None)]
+    ("fields", "crew"),
+    [
+        ({"workers": 3, "prefetch_factor": 7}, (3, 7)),
+        ({"workers": 0}, (0, PREFETCH_FACTOR)),
+        ({"prefetch_factor": 4}, None),
+    ],
 )
 def test_nothing_is_measured_where_nothing_is_open(
     setting: Setting, fields: dict[str, object], crew: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
@@ -120,7 +125,7 @@ def test_nothing_is_measured_where_nothing_is_open(
     assert settle_workers(given, network()) is None
     if crew is not None:
         loader = given.loader()
-        assert (loader._workers, loader._ahead) == crew
+        assert (loader._workers, loader._prefetch_factor) == crew
 
 
 def test_measuring_changes_neither_network_nor_generators_nor_batches(setting: Setting) -> None:

@@ -38,7 +38,7 @@ def test_the_name_follows_what_decides_the_weights_and_nothing_else(study: Study
     for edit, same in (
         ("train.fast=off", True),
         ("data.workers=2", True),
-        ("data.ahead=4", True),
+        ("data.prefetch_factor=4", True),
         ("train.batch_size=64", False),
         ("train.sgd.weight_decay=0.0005", False),
         ("model.style.order=pre", False),

@@ -14,7 +14,16 @@ from deepres.nn.weights import WEIGHTS
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 TRAIN = ["-m", "deepres", "train", "pictures", "--output", "run", "--device", "cpu", "--fast", "off", "--workers", "1"]
-TRAIN += ["--batch-size", "8", "--model", "resnet20_cifar", "--set", "preparation.crop=16", "--set", "data.ahead=3"]
+TRAIN += [
+    "--batch-size",
+    "8",
+    "--model",
+    "resnet20_cifar",
+    "--set",
+    "preparation.crop=16",
+    "--set",
+    "data.prefetch_factor=3",
+]
 TRAIN += ["--set", "train.iterations=6", "--set", "train.epochs=none", "--set", "train.accumulate=2"]
 
 

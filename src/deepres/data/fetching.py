@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from deepres.base.errors import InputError, RunError
 from deepres.data.sample import Images
-from deepres.data.workers import AHEAD
+from deepres.data.workers import PREFETCH_FACTOR
 
 NAMED_FILES = 5  # as many names stand in an error
 
@@ -61,9 +61,9 @@ class Tasks:
 
 
 def fetched(
-    read: Dataset[Answer], tasks: Tasks, workers: int, device: torch.device, ahead: int = AHEAD
+    read: Dataset[Answer], tasks: Tasks, workers: int, device: torch.device, prefetch_factor: int = PREFETCH_FACTOR
 ) -> Generator[Answer, None, None]:
-    """The answers in the order of the tasks, of which each worker has at most `ahead` in hand or ready.
+    """The answers in the order of the tasks, of which each worker has at most `prefetch_factor` in hand or ready.
 
     The workers end when this generator does.
     """
@@ -72,7 +72,7 @@ def fetched(
         batch_size=None,
         sampler=tasks,
         num_workers=workers,
-        prefetch_factor=ahead if workers else None,
+        prefetch_factor=prefetch_factor if workers else None,
         collate_fn=_unchanged,
         pin_memory=device.type == "cuda",
         worker_init_fn=_leave_interrupts_to_parent,

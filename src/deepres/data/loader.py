@@ -24,7 +24,7 @@ from deepres.data.samplewise import Decode, SampleStage, fit
 from deepres.data.showing import Showing
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Augmentation, Preparation, check_together
-from deepres.data.workers import AHEAD, Load, load_of
+from deepres.data.workers import PREFETCH_FACTOR, Load, load_of
 
 RESIDENT_BYTES = 2**31  # sets of at most this size, as fitted to the network, are kept on the device
 
@@ -35,9 +35,10 @@ class TrainLoader:
     """Training batches by step number, from a set in memory or on disk.
 
     Images in memory that need nothing done one by one lie on `device`, fitted once, and no worker is started; others
-    pass through `workers` processes (0 = this one), which decode and crop, each at most `ahead` batches before they are
-    asked for. A bad image stops the run with `BadImageError`, or under "skip" is left out of its batch, never replaced,
-    and noted in `skipped`. Files are decoded as `decode` says (samplewise.py); images in memory always whole.
+    pass through `workers` processes (0 = this one), which decode and crop, each at most `prefetch_factor` batches
+    before they are asked for. A bad image stops the run with `BadImageError`, or under "skip" is left out of its batch,
+    never replaced, and noted in `skipped`. Files are decoded as `decode` says (samplewise.py); images in memory always
+    whole.
 
     Process `rank` of `world` gets its contiguous share of each batch of `batch_size`, bitwise as it would be within it.
 
@@ -55,7 +56,7 @@ class TrainLoader:
         batch_size: int,
         seed: int,
         workers: int = 0,
-        ahead: int = AHEAD,
+        prefetch_factor: int = PREFETCH_FACTOR,
         on_bad_image: OnBadImage = "stop",
         decode: Decode = "full",
         device: torch.device | str = "cpu",
@@ -78,7 +79,7 @@ class TrainLoader:
         self._alone = len(self._own) == share
         self._seed = seed
         self._workers = workers
-        self._ahead = ahead
+        self._prefetch_factor = prefetch_factor
         self._on_bad_image = on_bad_image
         self._device = torch.device(device)
         self._num_classes = len(images.classes) if num_classes is None else num_classes
@@ -152,7 +153,7 @@ class TrainLoader:
 
     def _from_workers(self, start: int, stop: int) -> "_Pixels":
         tasks = Tasks(lambda: (self._draw_own(step) for step in range(start, stop)))
-        with closing(fetched(self._read, tasks, self._workers, self._device, self._ahead)) as answers:
+        with closing(fetched(self._read, tasks, self._workers, self._device, self._prefetch_factor)) as answers:
             for step, (task, answer) in enumerate(zip(tasks, answers, strict=True), start):
                 note(answer, self._images, self.skipped)
                 kept = self._own[[place for group in answer.groups for place in group.kept]]

@@ -39,8 +39,8 @@ class DataConfig(Record):
     `decode` is about training crops cut from an image's own size: "scaled" decodes no finer than the crop needs and
     resamples once (crops.py: the same law, pixels near the others); "full" decodes all and does what torchvision's
     transforms do, as the papers' recipes say. Evaluation, prediction and statistics always decode in full.
-    `workers` "auto", and `ahead`, the batches that each has in hand or ready, are settled by measurement when the run
-    starts (workers.py); they change no batch.
+    `workers` "auto", and `prefetch_factor`, the batches that each has in hand or ready, are settled by
+    measurement when the run starts (workers.py); they change no batch.
     """
 
     source: str = "digits"
@@ -56,7 +56,7 @@ class DataConfig(Record):
     on_bad_image: Literal["stop", "skip"] = "stop"
     decode: Decode = "scaled"
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = 0  # processes that decode files
-    ahead: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    prefetch_factor: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
 
     @field_validator("channels", mode="before")
     @classmethod

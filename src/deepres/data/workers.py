@@ -16,13 +16,13 @@ MARGIN = 1.25
 MOST_UNMEASURED = 8
 SAMPLE_SECONDS = 0.5
 
-AHEAD = 2
+PREFETCH_FACTOR = 2
 """Batches ahead of each worker where nothing is measured: one in hand, one to go on with."""
 
 STALLS = 0.01
 """Of the steps so many may wait for a worker that is behind."""
 
-MOST_AHEAD = 16
+MOST_PREFETCHED = 16
 MEMORY_SHARE = 0.1  # of the free memory: a step may be planned to take most of the rest
 SHM_SHARE = 0.5  # of the free shared memory, through which workers send their batches
 
@@ -33,7 +33,7 @@ class Crew(NamedTuple):
     """Worker processes, and the batches that each has in hand or ready at most."""
 
     workers: int
-    ahead: int
+    prefetch_factor: int
 
 
 class Load(NamedTuple):
@@ -68,20 +68,20 @@ def choose_workers(load: float, step: float, cores: int, *, on_gpu: bool, fittin
     return Workers(number, f"{said})")
 
 
-def choose_ahead(load: Load, images: int, step: float, workers: int, room: int) -> tuple[int, str]:
+def choose_prefetch_factor(load: Load, images: int, step: float, workers: int, room: int) -> tuple[int, str]:
     """`depth` for batches of `images` images, as far as the batches of all workers fit into `room` bytes; and why.
 
     `step`: images/s that training takes. The spread of a batch is sqrt(images) that of an image: they are shuffled.
     """
     mean, spread, due = images * load.seconds, images**0.5 * load.spread, workers * images / step
     wanted, fitting = depth(mean, spread, due), batches_fitting(load, images, room)
-    ahead = max(1, min(wanted, fitting // workers))
-    said = f"each {counted(ahead)} (a batch takes {mean:.2g} s ± {spread:.1g} in a worker, one is due every {due:.2g}"
-    if ahead < wanted:
+    factor = max(1, min(wanted, fitting // workers))
+    said = f"each {counted(factor)} (a batch takes {mean:.2g} s ± {spread:.1g} in a worker, one is due every {due:.2g}"
+    if factor < wanted:
         said += f"; {wanted} would be better, memory has room for {fitting} of all workers"
     if fitting < workers:
         said += f": use {f'--workers {fitting}' if fitting else 'a smaller --batch-size'}"
-    return ahead, f"{said})"
+    return factor, f"{said})"
 
 
 def batches_fitting(load: Load, images: int, room: int) -> int:
@@ -89,13 +89,13 @@ def batches_fitting(load: Load, images: int, room: int) -> int:
     return room // max(1, images * load.bytes)
 
 
-def counted(ahead: int) -> str:
+def counted(batches: int) -> str:
     """`3 batches ahead`."""
-    return f"{ahead} batch{'' if ahead == 1 else 'es'} ahead"
+    return f"{batches} batch{'' if batches == 1 else 'es'} ahead"
 
 
 def depth(mean: float, spread: float, due: float) -> int:
-    """1 + ceil(ln(1 / STALLS) spread^2 / (2 due (due - mean))), at most MOST_AHEAD; AHEAD where due <= mean.
+    """1 + ceil(ln(1 / STALLS) spread^2 / (2 due (due - mean))), up to MOST_PREFETCHED; PREFETCH_FACTOR if due <= mean.
 
     A worker prepares a batch in `mean` +- `spread` seconds and has to give one every `due` seconds. How far it lags,
     V' = max(0, V + X - due), has P(V > v) <= exp(-2 (due - mean) v / spread^2) (Lundberg's bound, for normal X, as sums
@@ -103,8 +103,8 @@ def depth(mean: float, spread: float, due: float) -> int:
     depth is the smallest for which the bound is at most STALLS. Workers that cannot keep up are late at any depth.
     """
     if due <= mean:
-        return AHEAD
-    return min(MOST_AHEAD, 1 + ceil(log(1 / STALLS) * spread**2 / (2 * due * (due - mean))))
+        return PREFETCH_FACTOR
+    return min(MOST_PREFETCHED, 1 + ceil(log(1 / STALLS) * spread**2 / (2 * due * (due - mean))))
 
 
 def room_for_batches(available: int) -> int:

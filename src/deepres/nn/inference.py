@@ -154,7 +154,7 @@ def for_inference(
         require_float32(device)
     missing = cannot_compile(device)
     if compiled == "yes" and missing:
-        raise InputError(f"compiled=yes: {missing}; install one (gcc), or leave compiling out")
+        raise InputError(f"compiled=yes: {missing}; leave compiling out, or bring what is missing")
     compiles = compiled == "yes" or (compiled == "auto" and not missing and compiling_pays(images, seconds_per_image))
     if compiles:
         options = {"triton.cudagraphs": True} if device.type == "cuda" else None

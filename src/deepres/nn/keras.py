@@ -70,6 +70,8 @@ def read_keras(path: Path) -> Stored:
     keep = "stem.conv.bias" if description.name == "resnet50_caffe" else ""
     for name in [name for name in tensors if re.search(r"conv\d?\.bias$", name) and name != keep]:
         norm = re.sub(r"conv(\d?)\.bias$", r"norm\1.running_mean", name)
+        if norm not in tensors:
+            raise InputError(f"{where}: {name} without its norm's {norm}; fetch the whole file again")
         tensors[norm] = tensors[norm] - tensors.pop(name)
     for name in [name for name in tensors if name.endswith(".running_mean")]:
         tensors[name.replace("running_mean", "num_batches_tracked")] = torch.zeros((), dtype=torch.int64)

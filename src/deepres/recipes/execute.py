@@ -42,7 +42,7 @@ ORIGIN = "data.json"
 FAST = "fast.json"
 HOLES = 3  # bytes that a heap full of holes takes for each one in use, where layers are computed twice
 MAY_CHANGE = ("epochs", "iterations", "schedule", "patience", "save_every_seconds", "memory", "fast")
-DATA_MAY_CHANGE = ("source", "root", "workers", "ahead", "on_bad_image")
+DATA_MAY_CHANGE = ("source", "root", "workers", "prefetch_factor", "on_bad_image")
 
 Event = Step | Epoch | str
 """What the caller is shown as it happens: steps, epochs, and lines of text."""

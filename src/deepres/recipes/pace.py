@@ -9,7 +9,7 @@ import torch
 from deepres.data.workers import (
     Crew,
     batches_fitting,
-    choose_ahead,
+    choose_prefetch_factor,
     choose_workers,
     counted,
     num_cores,
@@ -33,12 +33,12 @@ class Settled(NamedTuple):
 
 
 def settle_workers(setting: Setting, network: ResidualNetwork) -> Settled | None:
-    """The workers of a run whose `data.workers` or `data.ahead` is "auto"; what is given stays as it is.
+    """The workers of a run whose `data.workers` or `data.prefetch_factor` is "auto"; what is given stays as it is.
 
     None where both are given, where no worker is wanted, or where images lie in memory.
     """
     data, config, world = setting.run.data, setting.run.train, setting.world
-    if data.workers == 0 or "auto" not in (data.workers, data.ahead):
+    if data.workers == 0 or "auto" not in (data.workers, data.prefetch_factor):
         return None
     loader = setting.loader()
     if loader.resident:
@@ -53,11 +53,11 @@ def settle_workers(setting: Setting, network: ResidualNetwork) -> Settled | None
         workers, said = choose_workers(1 / load.seconds, step, cores, on_gpu=on_gpu, fitting=fitting)
     else:
         workers, said = data.workers, f"workers: {data.workers} as given"
-    if data.ahead == "auto":
-        ahead, why = choose_ahead(load, images, step, workers, room)
+    if data.prefetch_factor == "auto":
+        factor, why = choose_prefetch_factor(load, images, step, workers, room)
     else:
-        ahead, why = data.ahead, f"each {counted(data.ahead)} as given"
-    return Settled(Crew(workers, ahead), f"{said}, {why}")
+        factor, why = data.prefetch_factor, f"each {counted(data.prefetch_factor)} as given"
+    return Settled(Crew(workers, factor), f"{said}, {why}")
 
 
 def step_rate(network: ResidualNetwork, precision: Precision, batch_size: int, seconds: float = STEP_SECONDS) -> float:

@@ -12,7 +12,7 @@ from deepres.data.loader import TrainLoader
 from deepres.data.sample import Images
 from deepres.data.sources import Source
 from deepres.data.statistics import Statistics
-from deepres.data.workers import AHEAD, Crew, resolved
+from deepres.data.workers import PREFETCH_FACTOR, Crew, resolved
 from deepres.evaluate.run import Evaluation
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.synced import synced
@@ -58,7 +58,7 @@ class Setting:
             batch_size=run.train.batch_size,
             seed=run.seed,
             workers=self._crew.workers,
-            ahead=self._crew.ahead,
+            prefetch_factor=self._crew.prefetch_factor,
             on_bad_image=run.data.on_bad_image,
             decode=run.data.decode,
             device=self.precision.device,
@@ -89,7 +89,7 @@ class Setting:
         if self.workers is not None:
             return self.workers
         data = self.run.data
-        return Crew(resolved(data.workers), AHEAD if data.ahead == "auto" else data.ahead)
+        return Crew(resolved(data.workers), PREFETCH_FACTOR if data.prefetch_factor == "auto" else data.prefetch_factor)
 
 
 def norms_together(setting: Setting, network: ResidualNetwork) -> AbstractContextManager[None]:

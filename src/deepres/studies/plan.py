@@ -43,7 +43,7 @@ class Job:
     def name(self) -> str:
         """`resnet20_cifar-cifar10-1f0c83d2-seed0`: the digits stand for all that decides the weights but the seed."""
         fields = self.run.replace(seed=0).model_dump(mode="json", exclude_defaults=True)
-        for name in ("source", "root", "download", "workers", "ahead"):
+        for name in ("source", "root", "download", "workers", "prefetch_factor"):
             fields["data"].pop(name, None)
         for name in ("memory", "fast", "save_every_seconds"):
             fields["train"].pop(name, None)
