@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets
 from torchvision import transforms as v1
 
+from deepres.base.heap import keep_freed_memory
 from deepres.data.batchwise import normalise
 from deepres.data.crops import Cutter
 from deepres.data.decode import header_of
@@ -43,7 +44,6 @@ from deepres.data.samplewise import Decode
 from deepres.data.sources import DataConfig, find
 from deepres.data.statistics import imagenet_statistics
 from deepres.data.transforms import Augmentation, Preparation
-from deepres.train.fast import keep_freed_memory
 
 LONG_SIDE, SIZE, BATCH = 500, 224, 50
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from deepres.base.heap import keep_freed_memory
 from deepres.nn.create import create_model
 from deepres.spec.cost import cost
-from deepres.train.fast import keep_freed_memory
 from deepres.train.optimise import Sgd, SgdConfig
 from deepres.train.precision import choose
 

@@ -1,7 +1,5 @@
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -122,28 +120,6 @@ def test_timing_leaves_the_random_state_and_the_network_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(net.stem.get_parameter("conv.weight"), before)
     assert net.stem.get_parameter("conv.weight").grad is None
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap")
-def test_the_heap_keeps_or_returns_freed_memory_as_told() -> None:
-    program = (
-        "import sys, torch\n"
-        "from deepres.train import fast\n"
-        "torch.set_num_threads(1)\n"
-        "assert getattr(fast, sys.argv[1])()\n"
-        "def resident(): return int(open('/proc/self/statm').read().split()[1]) * 4096\n"
-        "a = [torch.ones(2**19) for _ in range(100)]\n"
-        "del a[:]\n"
-        "held = resident()\n"
-        "a = [torch.ones(2**19) for _ in range(100)]\n"
-        "print(resident() - held)\n"
-    )
-    grown = {
-        name: int(subprocess.check_output([sys.executable, "-c", program, name], text=True))
-        for name in ("keep_freed_memory", "return_freed_memory")
-    }
-    assert grown["keep_freed_memory"] < 60 * 2**20 < 180 * 2**20 < grown["return_freed_memory"]
 
 
 @pytest.mark.slow

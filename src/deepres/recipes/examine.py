@@ -21,6 +21,7 @@ from deepres.analyze.attribution import class_number
 from deepres.base import records
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import make_folder, write_atomic
+from deepres.base.heap import keep_freed_memory
 from deepres.data.draws import generator
 from deepres.data.sample import Images
 from deepres.data.sources import DataConfig
@@ -92,6 +93,7 @@ def examine(
     subject = Subject(asked.predictor, images, settings, asked.provenance, folder, key, _config(Path(weights), asked))
     _check(subject)
     make_folder(folder)
+    keep_freed_memory()
     sections: dict[str, list[str]] = {}
     for kind in kinds or tuple(ANALYSES):
         before = _before(folder, kind, _key(of, settings, kind))

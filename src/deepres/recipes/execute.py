@@ -14,6 +14,7 @@ from torch import nn
 from deepres.base import records
 from deepres.base.errors import InputError, shared
 from deepres.base.files import make_folder, write_atomic
+from deepres.base.heap import keep_freed_memory, return_freed_memory
 from deepres.data.sample import FileImages
 from deepres.data.sources import Source, open_source, write_split
 from deepres.data.splits import PARTS, Origin
@@ -30,7 +31,7 @@ from deepres.recipes.setting import Setting, norms_together
 from deepres.serve.preprocessing import STATISTICS, prepared_for
 from deepres.spec.chain import Plan
 from deepres.train.checkpoint import load_newest, save_best, save_state
-from deepres.train.fast import Fast, keep_freed_memory, return_freed_memory, settle
+from deepres.train.fast import Fast, settle
 from deepres.train.journal import Journal
 from deepres.train.loop import Epoch, Judgement, Step, train
 from deepres.train.losses import cross_entropy

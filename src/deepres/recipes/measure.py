@@ -11,6 +11,7 @@ from torch import nn
 from deepres.base import records
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import digest
+from deepres.base.heap import keep_freed_memory
 from deepres.data.loader import evaluation_batches
 from deepres.data.sample import ArrayImages, FileImages, Images, StoredImages
 from deepres.data.sources import DataConfig, open_source
@@ -116,6 +117,7 @@ def measure(
         InputError: no images to measure on, no such split, class names that the network does not know, anything that
             weights or images refuse.
     """
+    keep_freed_memory()
     asked = world.agreed(lambda: asked_for(weights, data, model, variant, mean, std, split, device, command))
     evaluation = judge(
         asked.precision.place(asked.predictor.network),

@@ -1,8 +1,6 @@
 """How a step is carried out as fast as this machine can: compiled or as it is, measured once and remembered."""
 
 import copy
-import ctypes
-import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -141,33 +139,6 @@ def decide(measured: Measured, steps: int, mode: Mode, long_enough: float) -> Fa
     if (measured.plain - measured.compiled) * steps < measured.compiling:
         return Fast(reason=f"compiling takes {_duration(measured.compiling)}, more than it would save")
     return Fast(compiled=mode, reason=f"a step takes {share:.2f} of a plain one's time")
-
-
-def keep_freed_memory() -> bool:
-    """Have glibc keep freed memory instead of giving it back: maps are taken and freed at every step.
-
-    Returning them costs a page fault for every 4 KiB of them, a tenth of a ResNet-20 step on a CPU. Where the C library
-    has no such switch nothing is done, and False is returned.
-    """
-    return _heap(mmap_threshold=2**25, trim_threshold=2**31 - 1)
-
-
-def return_freed_memory() -> bool:
-    """Have glibc give back every freed tensor from a megabyte on: nothing is lost to holes, and steps are slower.
-
-    Of very deep networks the heap's holes have been measured to take 2.8 times the bytes in use (evidence/memory_*).
-    """
-    return _heap(mmap_threshold=2**20, trim_threshold=2**20)
-
-
-def _heap(mmap_threshold: int, trim_threshold: int) -> bool:
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
-    return bool(mallopt(-3, mmap_threshold)) and bool(mallopt(-1, trim_threshold))  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
 
 
 def _timed(network: ResidualNetwork, precision: Precision, loss: Timed, mode: Mode | None) -> tuple[float, float]:
