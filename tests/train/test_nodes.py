@@ -1,9 +1,14 @@
 """Two machines, played by two launchers with folders of their own: the same weights, and one of them writes and speaks."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from time import monotonic, sleep
 from typing import NamedTuple
 
 import pytest
@@ -54,13 +59,17 @@ def copied(original: Path, folder: Path) -> Path:
     return folder
 
 
-def launched(*machines: Path, processes: int = 1) -> list[Ended]:
-    """What becomes of `deepres train` on these machines, the first of which has rank 0."""
+def free_port() -> int:
     with socket.socket() as opened:
         opened.bind(("127.0.0.1", 0))
-        port = opened.getsockname()[1]
+        port: int = opened.getsockname()[1]
+    return port
+
+
+def launched(*machines: Path, processes: int = 1) -> list[Ended]:
+    """What becomes of `deepres train` on these machines, the first of which has rank 0."""
     where = ["--nnodes", str(len(machines)), "--nproc-per-node", str(processes)]
-    where += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+    where += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
     launchers = [
         subprocess.Popen(
             [*TORCHRUN, *where, "--node-rank", str(rank), *TRAIN],
@@ -118,3 +127,54 @@ def test_a_machine_without_the_images_or_with_others_stops_all_in_one_line_and_n
         assert "deepres: " not in theirs.errors
         assert not (first / "run").exists()
         assert not (second / "run").exists()
+
+
+def family(process: int) -> Iterator[int]:
+    """The process and all that it has started, and they."""
+    yield process
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    for child in chain.from_iterable(path.read_text().split() for path in lists):
+        yield from family(int(child))
+
+
+def lose(launcher: "subprocess.Popen[str]") -> None:
+    """End it and its processes at once, as when a machine is switched off."""
+    for process in reversed(list(family(launcher.pid))):
+        os.kill(process, signal.SIGKILL)
+    launcher.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes in /proc")
+def test_a_lost_machine_comes_back_and_the_run_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
+    one = machine(tmp_path / "one")
+    first, second = (copied(one, tmp_path / name) for name in ("first", "second"))
+    train = [*TRAIN, "--set", "train.iterations=60", "--set", "train.save_every_seconds=0.1"]
+    subprocess.run([*TORCHRUN, "--nproc-per-node", "2", *train], cwd=one, check=True, capture_output=True)
+    where = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "a"]
+    where += ["--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--max-restarts", "2"]
+    run = tmp_path / "shared" / "run"
+    environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    said = (tmp_path / "said").open("w+")
+
+    def start(folder: Path) -> "subprocess.Popen[str]":
+        words = [*TORCHRUN, *where, *train, "--output", str(run)]
+        return subprocess.Popen(words, cwd=folder, env=environment, stdout=said, stderr=said, text=True)
+
+    staying, lost = start(first), start(second)
+    back = None
+    try:
+        until = monotonic() + 120
+        while not {path.name for path in run.glob("state/step-*")} - {"step-000000000"} and monotonic() < until:
+            sleep(0.05)
+        lose(lost)
+        assert staying.poll() is None
+        back = start(second)
+        assert (staying.wait(200), back.wait(200)) == (0, 0), (tmp_path / "said").read_text()
+    finally:
+        for launcher in filter(None, (staying, lost, back)):
+            if launcher.poll() is None:
+                lose(launcher)
+        said.close()
+    assert "from step" in (tmp_path / "said").read_text()
+    assert digest(run / WEIGHTS) == digest(one / "run" / WEIGHTS)
