@@ -62,16 +62,26 @@ def measure(
 
 
 def rows(contenders: Sequence[Contender], seconds: Mapping[str, Sequence[float]], base: str) -> list[dict[str, Any]]:
-    """A row a contender: images/s (median, lowest, highest, quartiles), and how many times as fast as `base`."""
+    """A row a contender: images/s (median, lowest, highest, quartiles), and how many times as fast as `base`.
+
+    `against` has the same ratio, its median, for every other contender.
+    """
+    per_image = {one.name: [second / one.images for second in seconds[one.name]] for one in contenders}
+
+    def ratios(own: str, other: str) -> list[float]:
+        return [theirs / ours for theirs, ours in zip(per_image[other], per_image[own], strict=True)]
+
     found = []
     for contender in contenders:
-        own = seconds[contender.name]
-        row: dict[str, Any] = {"contender": contender.name, "n": len(own)}
-        row["images_per_second"] = spread([contender.images / second for second in own])
-        images = {other.name: other.images for other in contenders}
-        per_image = [second / contender.images for second in own]
-        theirs = [second / images[base] for second in seconds[base]]
-        row["times_as_fast"] = spread([their / mine for their, mine in zip(theirs, per_image, strict=True)])
+        name = contender.name
+        row: dict[str, Any] = {"contender": name, "n": len(seconds[name])}
+        row["images_per_second"] = spread([1 / second for second in per_image[name]])
+        row["times_as_fast"] = spread(ratios(name, base))
+        row["against"] = {
+            other.name: float(f"{median(ratios(name, other.name)):.4g}")
+            for other in contenders
+            if other is not contender
+        }
         if contender.ready_seconds:
             row["ready_seconds"] = round(contender.ready_seconds, 1)
         found.append(row)

@@ -35,6 +35,8 @@ def test_ratios_are_formed_within_a_round_and_per_image() -> None:
     assert base["images_per_second"] == {"median": 1.0, "min": 0.5, "max": 2.0}
     assert base["times_as_fast"] == {"median": 1.0, "min": 1.0, "max": 1.0}
     assert other["times_as_fast"] == {"median": 4.0, "min": 2.0, "max": 8.0}  # not 4 / 1 and the like: round by round
+    assert base["against"] == {"other": 0.25}
+    assert other["against"] == {"base": 4.0}
     assert other["ready_seconds"] == 1.3
     assert other["n"] == 3
 
