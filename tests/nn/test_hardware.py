@@ -35,7 +35,7 @@ def test_a_machine_without_a_compiler_says_which_one_is_missing(monkeypatch: pyt
 def test_inference_compiles_only_where_the_machine_can() -> None:
     network = create_model("resnet20_cifar")
     assert not for_inference(network, CPU, images=10**9, seconds_per_image=1.0).compiled
-    with pytest.raises(InputError, match=r"compiled=yes: no C\+\+ compiler on this machine; leave compiling out"):
+    with pytest.raises(InputError, match=r"compiling asked for: no C\+\+ compiler on this machine; leave it out"):
         for_inference(network, CPU, compiled="yes")
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.nn.inference import Fold, compiling_pays, folded, folds, for_inference
+from deepres.nn.inference import Fold, border_distance, compiling_pays, folded, folds, for_inference
 from deepres.spec.algebra import Parallel, Sequence, at
 from deepres.spec.atoms import Activation, Conv, Dropout, GlobalAveragePool, Identity, Linear, Norm
 from deepres.spec.catalogue import entry, network
@@ -172,12 +172,55 @@ def test_logits_are_float32_and_near_the_plain_ones(precision: str, dtype: torch
     tolerance = 1e-5 if dtype is torch.float32 else 0.03
     assert (given - wanted).abs().max() <= tolerance * wanted.abs().max()
     assert torch.equal(answer(images), given)
-    assert str(answer) == f"{precision}, channels last, norms folded, not compiled, on cpu"
+    assert str(answer).replace(", close calls in float32", "") == (
+        f"{precision}, channels last, norms folded, not compiled, on cpu"
+    )
+    assert ("close calls" in str(answer)) == (precision == "bfloat16")
 
 
 def test_a_network_without_classifier_gives_features() -> None:
     net = create_model("resnet20_cifar", num_classes=0)
     assert for_inference(net, "cpu", precision="float32")(torch.randn(2, 3, 32, 32)).shape == (2, 64)
+
+
+def test_moved_by_the_distance_two_classes_are_equally_likely() -> None:
+    fc = nn.Linear(16, 5).double()
+    features = torch.randn(7, 16, dtype=torch.float64)
+    logits = fc(features)
+    order = logits.argsort(1, descending=True)
+    towards = fc.weight[order[:, 1]] - fc.weight[order[:, 0]]
+    rms = features.norm(dim=1) / 4
+    step = border_distance(features, logits, fc.weight) * rms
+    there = fc(features + step[:, None] * towards / towards.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(there.gather(1, order[:, :1]), there.gather(1, order[:, 1:2]))
+    torch.testing.assert_close(border_distance(3 * features, 3 * logits, fc.weight), step / rms)  # of no unit
+
+
+def test_close_calls_and_they_alone_are_float32_answers() -> None:
+    net = _lived_in("resnet20_cifar").float()
+    images = torch.randn(64, 3, 32, 32)
+    images[32:] = 4 * images[32:] + 2
+    with torch.no_grad():
+        net.head.fc.bias -= net(images[:32]).mean(0)  # all classes are equally likely in the first half
+    answer = for_inference(net, "cpu", precision="bfloat16")
+    plain = for_inference(net, "cpu", precision="bfloat16", close_calls=False)
+    assert plain.exact is None
+    given, quick = answer(images), plain(images)
+    with torch.no_grad():
+        exact = folded(net)(images)
+    again = (given != quick).any(1)
+    assert again.any()
+    assert not again[32:].any()
+    assert (given[again] - exact[again]).abs().max() <= 1e-5 * exact.abs().max()
+    assert (quick.argmax(1) != exact.argmax(1)).any()
+    assert torch.equal(given.argmax(1), exact.argmax(1))
+
+
+@pytest.mark.parametrize("classes", [0, 1])
+def test_without_two_classes_no_call_is_close(classes: int) -> None:
+    answer = for_inference(create_model("resnet20_cifar", num_classes=classes), "cpu", precision="bfloat16")
+    assert answer.exact is None
+    assert answer(torch.randn(2, 3, 32, 32)).shape == (2, classes or 64)
 
 
 def test_compiling_pays_once_it_gains_more_than_it_costs() -> None:
