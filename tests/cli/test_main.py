@@ -14,7 +14,7 @@ FLAGS = {
     "--variant",
     "analyze": "--class --device --draws --images --json --layer --mean --model --output --seed --std --variant",
     "compare": "--force --json --pairs --report --vote",
-    "predict": "--cam --class --device --json --mean --model --std --top-k --variant",
+    "predict": "--cam --class --device --fast --json --mean --model --std --top-k --variant",
     "models": "--json",
     "describe": "--batch-size --json --svg",
     "data check": "--json --set --workers",

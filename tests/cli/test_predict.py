@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from torchvision.transforms.functional import pil_to_tensor
 
 from deepres.cli.main import run
+from deepres.cli.predict import FEW
 from deepres.nn.create import create_model
 
 
@@ -31,3 +32,32 @@ def test_bare_weights_are_asked_with_the_mean_and_std_that_are_said(
             assert guess["probability"] == pytest.approx(float(wanted[int(guess["name"].split()[1])]), abs=1e-5)
     assert run([*words, "--mean", "1,2"]) == 2
     assert "a mean of 2; say with --mean and --std" in capsys.readouterr().err
+
+
+def test_many_images_are_answered_faster_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file(create_model("resnet20_cifar", seed=1).state_dict(), tmp_path / "bare.safetensors")
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(FEW):
+        Image.effect_noise((32, 32), 20 + 10 * number).convert("RGB").save(folder / f"{number:02}.png")
+    asked = ["predict", str(tmp_path / "bare.safetensors"), "--model", "resnet20_cifar", "--json"]
+    asked += ["--variant", "resnet20_cifar", "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"]
+
+    def answers(*words: str) -> tuple[dict[str, list[dict[str, object]]], str]:
+        assert run([*asked, *words]) == 0
+        said, aside = capsys.readouterr()
+        return {found["image"]: found["guesses"] for found in map(json.loads, said.splitlines())}, aside
+
+    fast, told = answers(str(folder))
+    plain, silent = answers(str(folder), "--fast", "off")
+    one, alone = answers(str(folder / "03.png"))
+    assert silent == alone == ""
+    assert "norms folded" in told
+    assert "--fast off for plain float32" in told
+    assert fast.keys() == plain.keys()
+    assert len(fast) == FEW
+    assert fast != plain
+    assert one.items() <= plain.items()
+    for image, guesses in fast.items():
+        assert guesses[0]["name"] == plain[image][0]["name"]
+        assert guesses[0]["probability"] == pytest.approx(plain[image][0]["probability"], abs=0.05)

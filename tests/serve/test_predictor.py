@@ -77,3 +77,40 @@ def test_a_hurried_predictor_answers_the_same_but_for_rounding(run: Path, images
     torch.testing.assert_close(rounded, plain, rtol=0, atol=0.05)
     assert not torch.equal(rounded, plain)
     assert torch.equal(predictor.probabilities(prepared), plain)
+
+
+def test_a_hurried_predictor_answers_in_batches_and_in_order(run: Path, images: ArrayImages) -> None:
+    predictor = Predictor.load(run, CPU)
+    paths = [run / f"{number}.png" for number in range(20)]
+    for number, path in enumerate(paths):
+        to_pil_image(images.pixels[number % 6].roll(number, 2)).save(path)
+    paths[3].write_bytes(b"")
+    plain = list(predictor.answers(paths))
+    fast = predictor.hurried(20, precision="float32", compiled="no")
+    assert fast.fast is not None
+    sizes: list[int] = []
+    fast.fast._forward.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    found = list(fast.answers(paths))
+    assert sizes == [15, 4]
+    assert [answer.image for answer in found] == [str(path) for path in paths]
+    assert [answer.problem for answer in found] == [answer.problem for answer in plain]
+    assert found[3].problem is not None
+    for given, wanted in zip(found, plain, strict=True):
+        assert [guess.name for guess in given.guesses] == [guess.name for guess in wanted.guesses]
+        for one, other in zip(given.guesses, wanted.guesses, strict=True):
+            assert one.probability == pytest.approx(other.probability, abs=1e-5)
+
+
+def test_images_of_different_sizes_are_answered_apart(tmp_path: Path, images: ArrayImages) -> None:
+    whole = Preparation()
+    save_network(tmp_path, create_model("resnet20_cifar", num_classes=3), CLASSES, whole.model_dump(mode="json"))
+    measure_statistics(images, whole).save(tmp_path / "statistics.safetensors")
+    predictor = Predictor.load(tmp_path, CPU)
+    paths = []
+    for number, width in enumerate((30, 24, 30)):
+        paths.append(tmp_path / f"{number}.png")
+        to_pil_image(images.pixels[number, :, :, :width]).save(paths[-1])
+    fast = predictor.hurried(3, precision="float32", compiled="no")
+    for given, wanted in zip(fast.answers(paths), predictor.answers(paths), strict=True):
+        assert given.guesses[0].probability == pytest.approx(wanted.guesses[0].probability, abs=1e-5)
+        assert given.guesses[0].name == wanted.guesses[0].name
