@@ -2,8 +2,9 @@
 
 Contenders: onnxruntime (float32, its default optimisations), torchvision's network in eager float32 and compiled,
 ours as built, folded (bfloat16 where the processor has it) and folded and compiled. All have the same weights, and
-the same threads. With `--source SOURCE` and `--weights W` the share of its test images on which the fast networks
-answer as the plain float32 network does is measured too: noise or random weights would say nothing.
+the same threads. Without more they answer noise, with random weights, and close calls are not answered again: all
+would be. With `--weights` and `--source` (one or several) the images are those of the first source, and the share of
+each source's test images on which the fast networks answer as the plain float32 network does is measured too.
 """
 
 import argparse
@@ -20,49 +21,57 @@ from deepres.data.loader import evaluation_batches
 from deepres.data.sources import DataConfig, open_source
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.nn.inference import for_inference
+from deepres.nn.inference import Compiled, InferencePrecision, for_inference
 from deepres.serve.predictor import Predictor
 
 CPU = torch.device("cpu")
 BASE = "onnxruntime float32"
 
 
-def contenders(network: ResidualNetwork, images: Tensor, *, tiny: bool) -> list[Contender]:
-    """Every way to answer these images, ready and called once."""
-    ways = {
-        "ours, eager float32": lambda: network.eval(),
-        "ours, folded": lambda: for_inference(network, CPU, compiled="no"),
-    }
+def contenders(network: ResidualNetwork, batches: list[Tensor], *, tiny: bool, close_calls: bool) -> list[Contender]:
+    """Every way to answer these batches, all of one size, ready and called once."""
+
+    def hurried(precision: InferencePrecision, compiled: Compiled) -> Any:
+        return for_inference(network, CPU, precision=precision, compiled=compiled, close_calls=close_calls)
+
+    ways = {"ours, eager float32": lambda: network.eval(), "ours, folded": lambda: hurried("auto", "no")}
     if not tiny:
-        ways["ours, folded float32, compiled"] = lambda: for_inference(
-            network, CPU, precision="float32", compiled="yes"
-        )
-        ways["ours, folded, compiled"] = lambda: for_inference(network, CPU, compiled="yes")
-        ways["torchvision, eager float32"] = torchvision_twin
-        ways["torchvision, compiled float32"] = lambda: torch.compile(torchvision_twin())
+        ways["ours, folded float32, compiled"] = lambda: hurried("float32", "yes")
+        ways["ours, folded, compiled"] = lambda: hurried("auto", "yes")
+        if network.description.name in ("resnet50", "resnet50_caffe"):
+            first = network.description.name == "resnet50_caffe"
+            ways["torchvision, eager float32"] = lambda: torchvision_twin(first)
+            ways["torchvision, compiled float32"] = lambda: torch.compile(torchvision_twin(first))
     found = []
-    session = onnx_session(network, images)
+    num_images = sum(map(len, batches))
+    session = onnx_session(network, batches[0])
     if session is not None:
-        found.append(Contender(BASE, lambda: session(images), len(images)))
+        found.append(Contender(BASE, _answering(session, batches), num_images))
     for name, make in ways.items():
 
         def ready(make: Any = make) -> Any:
             answer = make()
             with torch.inference_mode():
-                answer(images)
+                answer(batches[0])
             return answer
 
         answer, seconds = protocol.timed(ready)
-        found.append(Contender(name, _without_gradients(answer, images), len(images), seconds))
+        found.append(Contender(name, _answering(answer, batches), num_images, seconds))
     return found
 
 
-def torchvision_twin() -> nn.Module:
-    """torchvision's ResNet-50, whose weights cost the same whatever their values."""
+def torchvision_twin(stride_first: bool) -> nn.Module:
+    """torchvision's ResNet-50, whose weights cost the same whatever their values.
+
+    `stride_first` as the paper's authors have it: units that halve the map do so in their first convolution.
+    """
     from torchvision.models import resnet50
 
-    twin: nn.Module = resnet50()
-    return twin.eval()
+    twin = resnet50()
+    for stage in (twin.layer2, twin.layer3, twin.layer4) if stride_first else ():
+        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    fixed: nn.Module = twin.eval()
+    return fixed
 
 
 def onnx_session(network: ResidualNetwork, images: Tensor) -> Any:
@@ -83,27 +92,31 @@ def onnx_session(network: ResidualNetwork, images: Tensor) -> Any:
     return lambda batch: session.run(None, {given: batch.numpy()})[0]
 
 
-def agreement(weights: str, model: str | None, source: str, batch_size: int, *, tiny: bool) -> dict[str, Any]:
-    """The share of the test images (without a split: of all) to which the fast networks answer as the plain one."""
-    predictor = Predictor.load(weights, CPU, model=model)
+def images_of(predictor: Predictor, source: str, batch_size: int) -> list[Tensor]:
+    """The test images of a source, without a split all of them, as the network wants them."""
     parts = open_source(DataConfig(source=source, val_fraction=0, test_fraction=0)).parts()
     images = parts.get("test", parts["train"])
-    plans = ["no"] if tiny else ["no", "yes"]
-    fast = [for_inference(predictor.network, CPU, compiled=compiled) for compiled in plans]
-    plain: list[Tensor] = []
-    given: list[list[Tensor]] = [[] for _ in fast]
-    for batch in evaluation_batches(images, predictor.preparation, predictor.statistics, batch_size=batch_size):
-        with torch.inference_mode():
-            plain.append(predictor.network(batch.images))
-        for answers, answer in zip(given, fast, strict=True):
-            answers.append(answer(batch.images))
-    wanted = torch.cat(plain)
-    rows: dict[str, Any] = {"images": len(wanted), "source": Path(source).name}
-    for answer, answers in zip(fast, given, strict=True):
-        logits = torch.cat(answers)
+    loaded = evaluation_batches(images, predictor.preparation, predictor.statistics, batch_size=batch_size)
+    return [batch.images for batch in loaded]
+
+
+def agreement(network: ResidualNetwork, batches: list[Tensor], *, tiny: bool) -> dict[str, Any]:
+    """The share of images that the fast networks answer as the plain one does, and that they answer twice."""
+    with torch.inference_mode():
+        wanted = torch.cat([network(batch) for batch in batches])
+    rows: dict[str, Any] = {"images": len(wanted)}
+    plans: list[Compiled] = ["no"] if tiny else ["no", "yes"]
+    for compiled in plans:
+        answer = for_inference(network, CPU, compiled=compiled)
+        twice: list[int] = []
+        if answer.exact is not None:
+            answer.exact.register_forward_hook(lambda _, given, __, twice=twice: twice.append(len(given[0])))
+        logits = torch.cat([answer(batch) for batch in batches])
         rows[str(answer)] = {
             "same_first_class": float((logits.argmax(1) == wanted.argmax(1)).double().mean()),
+            "num_different": int((logits.argmax(1) != wanted.argmax(1)).sum()),
             "largest_difference_of_probability": float((logits.softmax(1) - wanted.softmax(1)).abs().max()),
+            "answered_twice": sum(twice) / len(wanted),
         }
     return rows
 
@@ -118,33 +131,44 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--weights", help="a run, a file or a name, for --source")
-    parser.add_argument("--source", help="images as for deepres train: do the fast networks answer as the plain one?")
+    parser.add_argument("--source", nargs="*", default=[], help="images as for deepres train; speed is of the first")
+    parser.add_argument("--mean", type=float, nargs="*", help="what bare weights were trained with, as for predict")
+    parser.add_argument("--std", type=float, nargs="*")
     parser.add_argument("--tiny", action="store_true", help="compile nothing: does the program work?")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    sources: dict[str, list[Tensor]] = {}
     network = create_model(given.model)
+    if given.weights:
+        scaling = {name: tuple(getattr(given, name)) for name in ("mean", "std") if getattr(given, name)}
+        predictor = Predictor.load(given.weights, CPU, model=given.model, **scaling)
+        network = predictor.network
+        sources = {source: images_of(predictor, source, 16) for source in given.source}
     what = f"images/s of inference at {given.size} px" if given.batch_sizes else "the fast networks' first class"
     facts = protocol.claim(f"{given.model}: {what}", CPU, given.rounds, clock=given.clock, rows={})
     for batch_size in given.batch_sizes:
-        images = torch.randn(batch_size, network.description.input[0], given.size, given.size)
-        found = contenders(network, images, tiny=given.tiny)
-        calls = max(1, 8 // batch_size)
-        seconds = protocol.measure(found, given.rounds, calls=calls, clock=given.clock)
+        channels, *_ = network.description.input
+        noise = torch.randn(max(8, batch_size), channels, given.size, given.size)
+        images = torch.cat(next(iter(sources.values()), [noise]))
+        batches = [part for part in images.split(batch_size) if len(part) == batch_size]
+        found = contenders(network, batches, tiny=given.tiny, close_calls=bool(sources))
+        seconds = protocol.measure(found, given.rounds, clock=given.clock)
         rows = protocol.rows(found, seconds, base=found[0].name)
         facts["rows"][f"batch {batch_size}"] = rows
         print(protocol.table(f"batch {batch_size}, times as fast as {found[0].name}", rows), flush=True)
-    if given.source and given.weights:
-        facts["agreement"] = agreement(
-            given.weights, given.model, given.source, (given.batch_sizes or [16])[-1], tiny=given.tiny
+    for source, parts in sources.items():
+        facts.setdefault("agreement", []).append(
+            {"source": Path(source).name, **agreement(network, parts, tiny=given.tiny)}
         )
     protocol.write(facts, given.output)
 
 
-def _without_gradients(answer: Any, images: Tensor) -> Any:
-    def call() -> object:
+def _answering(answer: Any, batches: list[Tensor]) -> Any:
+    def call() -> None:
         with torch.inference_mode():
-            return answer(images)
+            for batch in batches:
+                answer(batch)
 
     return call
 
