@@ -1,11 +1,12 @@
 import errno
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from deepres.base.errors import InputError
-from deepres.base.files import explained, folder_atomic, make_folder, read_text, write_atomic
+from deepres.base.files import digest, explained, folder_atomic, make_folder, read_text, write_atomic
 
 
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,3 +42,13 @@ def test_an_unwritable_place_names_itself(tmp_path: Path) -> None:
 def test_a_missing_file_names_what_was_wanted(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="wanted a readable run description; No such file"):
         read_text(tmp_path / "run.json", "run description")
+
+
+def test_the_digest_of_a_folder_is_of_the_names_and_bytes_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    (tmp_path / "deeper").mkdir()
+    first = digest(tmp_path)
+    (tmp_path / "deeper" / "b").write_bytes(b"2")
+    assert digest(tmp_path) == first == sha256(f"a {sha256(b'1').hexdigest()}\n".encode()).hexdigest()
+    (tmp_path / "a").rename(tmp_path / "c")
+    assert digest(tmp_path) != first

@@ -62,7 +62,10 @@ def cache_folder() -> Path:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of the file's bytes, in hexadecimal."""
+    """SHA-256 of the file in hexadecimal; of a folder, of one line `NAME DIGEST` for each file directly in it."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        return sha256("".join(f"{file.name} {digest(file)}\n" for file in files).encode()).hexdigest()
     with explained(path), path.open("rb") as file:
         state = sha256()
         while block := file.read(1 << 20):

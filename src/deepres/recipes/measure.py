@@ -22,6 +22,7 @@ from deepres.evaluate.protocols import protocol_named, require_fitting
 from deepres.evaluate.provenance import hardware, versions
 from deepres.evaluate.run import Evaluation, evaluate
 from deepres.nn.build import ResidualNetwork
+from deepres.nn.keras import TOPOLOGY
 from deepres.nn.weights import WEIGHTS
 from deepres.recipes.run import RUN, Run
 from deepres.serve.predictor import Predictor
@@ -176,13 +177,14 @@ def asked_for(
     unnamed = predictor.unnamed and len(predictor.classes) == len(parts[chosen].classes)
     images = parts[chosen] if unnamed else _relabelled(parts[chosen], predictor.classes, config.source)
     precision = choose("auto" if run is None else run.train.precision, device)
-    file = path / WEIGHTS if path.is_dir() else path
+    lying = path.parent if path.name == TOPOLOGY else path  # of a TensorFlow.js model the weights lie beside it
+    file = path / WEIGHTS if (path / WEIGHTS).is_file() else lying
     provenance: dict[str, JsonValue] = {
         "command": command,
         "run": str(weights),
         "model": predictor.network.description.name,
         "source": config.source,
-        "weights_sha256": digest(file) if file.is_file() else None,
+        "weights_sha256": digest(file) if file.exists() else None,
         "precision": str(precision),
         "versions": dict(versions()),
         "hardware": hardware(device),
