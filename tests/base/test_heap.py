@@ -3,24 +3,40 @@ import sys
 
 import pytest
 
+PROGRAM = """
+import sys, resource, torch
+from deepres.base import heap
+torch.set_num_threads(1)
+assert eval(f"heap.{sys.argv[1]}")
+count, size = int(sys.argv[2]), int(sys.argv[3])
+for turn in range(5):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    held = [torch.ones(size // 4) for _ in range(count)]
+    del held[:]
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
 
-@pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap")
-def test_the_heap_keeps_or_returns_freed_memory_as_told() -> None:
-    program = (
-        "import sys, torch\n"
-        "from deepres.base import heap\n"
-        "torch.set_num_threads(1)\n"
-        "assert getattr(heap, sys.argv[1])()\n"
-        "def resident(): return int(open('/proc/self/statm').read().split()[1]) * 4096\n"
-        "a = [torch.ones(2**19) for _ in range(100)]\n"
-        "del a[:]\n"
-        "held = resident()\n"
-        "a = [torch.ones(2**19) for _ in range(100)]\n"
-        "print(resident() - held)\n"
-    )
-    grown = {
-        name: int(subprocess.check_output([sys.executable, "-c", program, name], text=True))
-        for name in ("keep_freed_memory", "return_freed_memory")
-    }
-    assert grown["keep_freed_memory"] < 60 * 2**20 < 180 * 2**20 < grown["return_freed_memory"]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's heap"),
+]
+
+
+def faults(policy: str, count: int, size: int) -> float:
+    """Page faults a page of so many tensors of so many bytes, taken a fifth time."""
+    found = subprocess.check_output([sys.executable, "-c", PROGRAM, policy, str(count), str(size)], text=True)
+    return int(found) / (count * size / 4096)
+
+
+def test_tensors_of_2_mib_are_kept_or_returned_as_told() -> None:
+    assert faults("keep_freed_memory()", 100, 2**21) < 0.1
+    assert faults("return_freed_memory()", 100, 2**21) > 0.9
+
+
+def test_tensors_of_100_mib_are_kept_where_it_is_asked_for() -> None:
+    assert faults("keep_freed_memory()", 2, 100 * 2**20) > 0.9
+    assert faults("keep_freed_memory(of_any_size=True)", 2, 100 * 2**20) < 0.1
+
+
+def test_the_last_word_counts() -> None:
+    assert faults("keep_freed_memory(of_any_size=True) and heap.return_freed_memory()", 2, 100 * 2**20) > 0.9

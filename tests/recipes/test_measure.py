@@ -7,12 +7,17 @@ import pytest
 import torch
 
 from deepres.base.errors import InputError
+from deepres.data.sample import ArrayImages
 from deepres.data.sources import DataConfig, open_source
+from deepres.data.statistics import imagenet_statistics
+from deepres.data.transforms import Preparation
 from deepres.evaluate.run import Result
+from deepres.nn.create import create_model
 from deepres.recipes.catalogue import recipe
 from deepres.recipes.execute import start
-from deepres.recipes.measure import measure
+from deepres.recipes.measure import BATCH, PIXELS, batch_size, judge, measure
 from deepres.recipes.run import facts_of, smoke
+from deepres.train.precision import choose
 
 CPU = torch.device("cpu")
 
@@ -60,3 +65,31 @@ def test_a_run_folder_holds_all_that_it_promises(run: Path) -> None:
     wanted = "run.json model.safetensors config.json statistics.safetensors data.json history.jsonl test.json "
     wanted += "predictions.npz summary.json report.html state events samples"
     assert set(wanted.split()) <= {path.name for path in run.iterdir()}
+
+
+def test_a_cpu_answers_fewer_of_larger_images_at_once() -> None:
+    assert [batch_size(side, CPU) for side in (32, 64, 224, 2048)] == [BATCH, BATCH, 20, 1]
+    assert batch_size(224, torch.device("cuda")) == BATCH
+
+
+@pytest.mark.parametrize(
+    ("protocol", "most"),
+    [("center", PIXELS // 400**2), ("center:600", PIXELS // 600**2), ("ten-crop", PIXELS // 400**2)],
+)
+def test_batches_are_as_large_as_the_pictures_that_are_shown_allow(protocol: str, most: int) -> None:
+    network = create_model("resnet20_cifar", num_classes=2).eval()
+    images = ArrayImages(torch.zeros(9, 3, 700, 650, dtype=torch.uint8), torch.arange(9) % 2, ("a", "b"), "zeros")
+    preparation = Preparation(fit="crop", resize=420, crop=400)
+    sizes: list[int] = []
+    network.stem.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    judge(
+        network,
+        images,
+        preparation,
+        imagenet_statistics(),
+        data=DataConfig(source="zeros", workers=0),
+        precision=choose("float32", CPU),
+        split="test",
+        protocol=protocol,
+    )
+    assert max(sizes) == most

@@ -14,6 +14,7 @@ from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
 from deepres.data.loader import evaluation_batches
 from deepres.data.sample import ArrayImages, FileImages, Images, StoredImages
+from deepres.data.showing import Showing
 from deepres.data.sources import DataConfig, open_source
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
@@ -30,6 +31,11 @@ from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Precision, choose
 
 BATCH = 250
+"""Images answered together, at most."""
+
+PIXELS = 2**20
+"""Pixels of one batch on a CPU, at most; ours: larger batches take more memory and no less time, see
+`evidence/evaluation_batches.json`."""
 
 
 def judge(
@@ -64,7 +70,7 @@ def judge(
         images,
         preparation,
         statistics,
-        batch_size=BATCH,
+        batch_size=batch_size(_side(images, preparation, shown.showing), precision.device),
         workers=resolved(data.workers),
         device=precision.device,
         on_bad_image=data.on_bad_image,
@@ -118,7 +124,7 @@ def measure(
         InputError: no images to measure on, no such split, class names that the network does not know, anything that
             weights or images refuse.
     """
-    keep_freed_memory()
+    keep_freed_memory(of_any_size=True)
     asked = world.agreed(lambda: asked_for(weights, data, model, variant, mean, std, split, device, command))
     evaluation = judge(
         asked.precision.place(asked.predictor.network),
@@ -135,6 +141,19 @@ def measure(
         world=world,
     )
     return evaluation, asked.images
+
+
+def batch_size(side: int, device: torch.device) -> int:
+    """How many images of side x side pixels are answered together: `BATCH`, on a CPU at most `PIXELS` pixels."""
+    return max(1, min(BATCH, PIXELS // side**2)) if device.type == "cpu" else BATCH
+
+
+def _side(images: Images, preparation: Preparation, showing: Showing | None) -> int:
+    """The largest side that the network gets to see, in pixels; of files that are kept as they are 32 is assumed."""
+    if showing is not None:
+        return showing.crop or max(showing.sides)
+    own = max(images.pixels.shape[-2:]) if isinstance(images, ArrayImages) else 32
+    return preparation.size or own
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class Predictor:
         (`nn/inference.py`); with `precision` "float32" nothing but the last digits moves. "auto" times a plain answer
         to say whether compiling pays.
         """
-        keep_freed_memory()
+        keep_freed_memory(of_any_size=True)
         channels, side, _ = self.network.description.input
         one = torch.zeros(1, channels, side, side)
         self.probabilities(one)
