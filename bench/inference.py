@@ -21,7 +21,7 @@ from deepres.data.loader import evaluation_batches
 from deepres.data.sources import DataConfig, open_source
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.nn.inference import Compiled, InferencePrecision, for_inference
+from deepres.nn.inference import CLOSE, Compiled, InferencePrecision, for_inference
 from deepres.serve.predictor import Predictor
 
 CPU = torch.device("cpu")
@@ -101,22 +101,29 @@ def images_of(predictor: Predictor, source: str, batch_size: int) -> list[Tensor
 
 
 def agreement(network: ResidualNetwork, batches: list[Tensor], *, tiny: bool) -> dict[str, Any]:
-    """The share of images that the fast networks answer as the plain one does, and that they answer twice."""
+    """The share of images that the fast networks answer as the plain one does, and that they answer twice.
+
+    `moved` is how far rounding moves features towards the border between the two likeliest classes or away from it,
+    in units of their root mean square, as `CLOSE` is.
+    """
     with torch.inference_mode():
         wanted = torch.cat([network(batch) for batch in batches])
     rows: dict[str, Any] = {"images": len(wanted)}
     plans: list[Compiled] = ["no"] if tiny else ["no", "yes"]
     for compiled in plans:
         answer = for_inference(network, CPU, compiled=compiled)
-        twice: list[int] = []
-        if answer.exact is not None:
-            answer.exact.register_forward_hook(lambda _, given, __, twice=twice: twice.append(len(given[0])))
+        with torch.inference_mode():
+            quick, distance = (torch.cat(part) for part in zip(*map(answer.quickly, batches), strict=True))
         logits = torch.cat([answer(batch) for batch in batches])
+        values, classes = quick.topk(2, dim=1)
+        margin, exact = values[:, 0] - values[:, 1], wanted.gather(1, classes)
+        moved = (1 - (exact[:, 0] - exact[:, 1]) / margin) * distance
         rows[str(answer)] = {
-            "same_first_class": float((logits.argmax(1) == wanted.argmax(1)).double().mean()),
             "num_different": int((logits.argmax(1) != wanted.argmax(1)).sum()),
+            "num_different_without_second_answer": int((quick.argmax(1) != wanted.argmax(1)).sum()),
+            "answered_twice": float((distance < CLOSE).double().mean()),
             "largest_difference_of_probability": float((logits.softmax(1) - wanted.softmax(1)).abs().max()),
-            "answered_twice": sum(twice) / len(wanted),
+            "moved": {"root_mean_square": float(moved.square().mean().sqrt()), "largest": float(moved.abs().max())},
         }
     return rows
 

@@ -108,15 +108,17 @@ class Inference:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        images = images.to(self.device)
-        logits, distance = self._quickly(images)
+        logits, distance = self.quickly(images)
         if self.exact is not None:
             close = distance < CLOSE
             if close.any():
-                logits[close] = self.exact(images[close].contiguous(memory_format=torch.channels_last))
+                again = images[close.to(images.device)].to(self.device)
+                logits[close] = self.exact(again.contiguous(memory_format=torch.channels_last))
         return logits
 
-    def _quickly(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def quickly(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits of no second answer, and each image's `border_distance`."""
+        images = images.to(self.device)
         if not self.compiled:
             return self._answer(images)
         size = self._sizes[0] if self._sizes else len(images)
