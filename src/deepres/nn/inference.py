@@ -29,8 +29,8 @@ SPEED_UP = 1.2
 
 CLOSE = 0.1
 """A call is close where features moved by so much of their root mean square may turn it; ours. Rounding to bfloat16
-moves them towards a border by 0.02 (ResNet-20 and ResNet-44 of CIFAR) to 0.037 (ResNet-50) in the root mean square;
-see `evidence/inference_agreement_resnet50.json`."""
+moves them towards a border or away from it by 0.02 (ResNet-20 and ResNet-44 of CIFAR) to 0.045 (ResNet-50) in the root
+mean square; see `evidence/inference_agreement_resnet50.json`."""
 
 Compiled = Literal["auto", "yes", "no"]
 InferencePrecision = Literal["auto", "float32", "bfloat16"]
