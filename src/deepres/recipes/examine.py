@@ -93,7 +93,7 @@ def examine(
     subject = Subject(asked.predictor, images, settings, asked.provenance, folder, key, _config(Path(weights), asked))
     _check(subject)
     make_folder(folder)
-    keep_freed_memory(of_any_size=True)
+    keep_freed_memory()
     sections: dict[str, list[str]] = {}
     for kind in kinds or tuple(ANALYSES):
         before = _before(folder, kind, _key(of, settings, kind))
