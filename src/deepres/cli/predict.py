@@ -81,7 +81,8 @@ def command(
             if shown is not None:
                 click.echo(f"  {shown[0]}: {shown[1]}")
     if problems:
-        raise InputError(f"{problems} of {len(paths)} images could not be read; the others are answered above")
+        others = "; the others are answered above" if problems < len(paths) else "; see above"
+        raise InputError(f"{problems} of {len(paths)} images could not be read{others}")
 
 
 def _show(
