@@ -85,4 +85,4 @@ def _classes_of(stored: Stored, description: Network) -> int:
     if stored.description is not None:
         return stored.description.num_classes
     head = to_ours(stored.tensors, description, stored.where).tensors.get("head.fc.bias")
-    return description.num_classes if head is None else len(head)
+    return len(head) if head is not None and head.dim() == 1 else description.num_classes

@@ -22,6 +22,7 @@ from deepres.nn.foreign import known_as, names_in, to_foreign, to_ours
 from deepres.nn.init import initialise
 from deepres.nn.keras import TOPOLOGY, is_keras, read_keras
 from deepres.nn.layouts import CONFIG, Preprocessing, Stored, preprocessing_config, said_by
+from deepres.nn.sound import require_sound
 from deepres.spec.network import Network
 
 WEIGHTS = "model.safetensors"
@@ -132,14 +133,16 @@ def load_state(network: nn.Module, tensors: Mapping[str, Tensor], where: str) ->
 
     Raises:
         InputError: the numbers of classes differ; or tensors are missing, unexpected or of another shape: a line, and a
-            table of the first of them.
+            table of the first of them; or values that no trained network has (`sound.require_sound`).
     """
     wanted = network.state_dict()
     given = {name: tensor for name, tensor in tensors.items() if name in wanted or not name.endswith("batches_tracked")}
     names = [*wanted, *(name for name in given if name not in wanted)]
     shapes = {name: (_shape(wanted.get(name)), _shape(given.get(name))) for name in names}
     faults = {name: pair for name, pair in shapes.items() if pair[0] != pair[1]}
-    if faults and all(name.startswith("head.") and "-" not in pair for name, pair in faults.items()):
+    if faults and all(
+        name.startswith("head.") and "-" not in pair and given[name].dim() for name, pair in faults.items()
+    ):
         have, want = (len(t[next(iter(faults))]) for t in (given, wanted))
         raise InputError(
             f"{where}: these weights know {have} classes, the network has {want}; build it with num_classes={have}, "
@@ -147,6 +150,7 @@ def load_state(network: nn.Module, tensors: Mapping[str, Tensor], where: str) ->
         )
     if faults:
         raise _misfit(where, faults)
+    require_sound(given, wanted, where)
     if any(tensor.is_meta for tensor in wanted.values()):
         initialise(network, seed=0)
     network.load_state_dict(given)
