@@ -197,10 +197,12 @@ def test_weights_that_do_not_fit_or_would_run_code(refused: Refused, tmp_path: P
     )
     bare = ("train", "digits", "--output", tmp_path / "a", "--weights", tmp_path / "seven.safetensors")
     refused(*bare, match="does not say of which network of the catalogue it is; name it with --model")
-    named = (*bare, "--model", "resnet20_cifar")
+    named = (*bare, "--model", "resnet20_cifar", "--preprocessing", "0.5")
     refused(*named, match="these tensors fit resnet20_cifar, plain20_cifar alike .* such as --variant resnet20_cifar")
     refused(
-        *named,
+        *bare,
+        "--model",
+        "resnet20_cifar",
         "--variant",
         "resnet20_cifar",
         "--recipe",

@@ -8,13 +8,13 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 
 # every flag that a person can type; a new one is a decision, not an accident
 FLAGS = {
-    "train": "--batch-size --device --dry-run --epochs --fast --lr --memory --model --on-bad-image --output --recipe --resume --seed --set "
-    "--smoke --variant --weights --workers",
-    "eval": "--calibrate --device --json --mean --model --on-bad-image --predictions --protocol --report --select --split --std "
+    "train": "--batch-size --device --dry-run --epochs --fast --lr --mean --memory --model --on-bad-image --output --preprocessing --recipe "
+    "--resume --seed --set --smoke --std --variant --weights --workers",
+    "eval": "--calibrate --device --json --mean --model --on-bad-image --predictions --preprocessing --protocol --report --select --split --std "
     "--variant",
-    "analyze": "--class --device --draws --images --json --layer --mean --model --output --seed --std --variant",
+    "analyze": "--class --device --draws --images --json --layer --mean --model --output --preprocessing --seed --std --variant",
     "compare": "--force --json --pairs --report --vote",
-    "predict": "--cam --class --device --fast --json --mean --model --std --top-k --variant",
+    "predict": "--cam --class --device --fast --json --mean --model --preprocessing --std --top-k --variant",
     "models": "--json",
     "describe": "--batch-size --json --svg",
     "data check": "--json --set --workers",

@@ -61,6 +61,8 @@ def command(
     if label is not None and cam is None:
         raise InputError(f"--class {label} without --cam: it chooses the map; add --cam DIR")
     predictor = Predictor.load(run, find_device(device), model=model, variant=variant, mean=mean, std=std)
+    if predictor.said:
+        click.echo(f"preprocessing: {predictor.said}", err=True)
     if label is not None:
         class_number(label, predictor.network.num_classes, predictor.classes)
     paths = _files(images)

@@ -12,6 +12,7 @@ from deepres.cli import flags
 if TYPE_CHECKING:
     import torch
 
+    from deepres.base.normalisation import Values
     from deepres.recipes.conclude import Finished
     from deepres.recipes.run import Run
     from deepres.train.parallel import World
@@ -33,6 +34,7 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 @click.option("--model", metavar="NET", help="A name from `deepres models`; by default the recipe's.")
 @click.option("--weights", metavar="W", help="Weights to begin with: a run, a file, or a name (resnet50.a1_in1k).")
 @click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
+@flags.normalisation
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images.")
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step.")
 @click.option("--lr", "rate", type=float, help="Learning rate at its height.")
@@ -67,6 +69,8 @@ def command(
     model: str | None,
     weights: str | None,
     variant: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
     epochs: int | None,
     batch_size: int | None,
     rate: float | None,
@@ -103,7 +107,14 @@ def command(
     with joined(device) as world:
         if resume is not None:
             _refuse_with_resume(
-                {"SOURCE": source, "--recipe": recipe, "--model": model, "--weights": weights, "--output": output}
+                {
+                    "SOURCE": source,
+                    "--recipe": recipe,
+                    "--model": model,
+                    "--weights": weights,
+                    "--mean": mean,
+                    "--output": output,
+                }
             )
             length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
             _resume(Path(resume) if resume else None, [*assignments, *length, *edits], world)
@@ -115,7 +126,9 @@ def command(
         if output is not None and world.restarts and world.by_first(lambda: _holds_run(output)):
             _resume(output, [], world)
             return
-        begin = None if weights is None else (weights, variant)
+        if mean is not None and weights is None:
+            raise shared(InputError("--preprocessing, --mean and --std: they are of trained weights; add --weights W"))
+        begin = None if weights is None else (weights, variant, mean, std)
         plan = (source or "digits", recipe, model, begin, epochs, [*assignments, *edits], smoke)
         run = world.by_first(lambda: _planned(*plan))
         if dry_run:
@@ -150,7 +163,7 @@ def _planned(
     source: str,
     recipe: str | None,
     model: str | None,
-    begin: tuple[str, str | None] | None,
+    begin: "tuple[str, str | None, Values | None, Values | None] | None",
     epochs: int | None,
     assignments: list[str],
     smoke: bool,
@@ -164,8 +177,10 @@ def _planned(
 
     about_data = [assignment.removeprefix("data.") for assignment in assignments if assignment.startswith("data.")]
     facts = facts_of(open_source(edit(DataConfig(source=source), about_data)))
-    if begin is not None:
-        facts = replace(facts, beginning=beginning(begin[0], model, begin[1]))
+    if begin is not None and recipe not in (None, "finetune") and begin[2] is not None:
+        raise InputError(f"--mean and --std with --recipe {recipe}: it measures its own images; leave them out")
+    if begin is not None and recipe in (None, "finetune"):
+        facts = replace(facts, beginning=beginning(begin[0], model, *begin[1:]))
     run = catalogue.recipe(recipe, facts, model)
     run = run.replace(data=run.data.replace(source=source))
     if epochs is not None:

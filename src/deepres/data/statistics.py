@@ -72,12 +72,26 @@ class Statistics:
 
     @classmethod
     def load(cls, path: Path) -> "Statistics":
-        """Read what `save` wrote; InputError where it is no such file."""
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: no such file, or values that no images have: not finite, or of pixels outside [0, 1].
+        """
         try:
             tensors = load(path.read_bytes())
         except (OSError, SafetensorError) as cause:
             raise InputError(f"{path}: wanted the statistics of the training images; {cause}") from cause
-        return cls.from_tensors(tensors, str(path))
+        found = cls.from_tensors(tensors, str(path))
+        for name, tensor in tensors.items():
+            if name != "count" and not (tensor.is_floating_point() and bool(torch.isfinite(tensor).all())):
+                raise InputError(f"{path}: {name} is no finite number everywhere; bring a whole file of statistics")
+        means = [found.mean] if found.mean_image is None else [found.mean, found.mean_image]
+        if found.mean.shape != found.std.shape or found.mean.dim() != 1 or any(_outside(each) for each in means):
+            raise InputError(
+                f"{path}: mean {found.mean.tolist()}, std {found.std.tolist()}; wanted those of pixels from 0 to 1, "
+                "one for each channel; values as of 0 to 255 are to be divided by 255"
+            )
+        return found
 
 
 def imagenet_statistics() -> Statistics:
@@ -162,6 +176,11 @@ def _principal_axes(covariance: Tensor) -> tuple[Tensor, Tensor]:
     eigenvalues, eigenvectors = eigenvalues.flip(0).clamp(min=0), eigenvectors.flip(1)
     largest = eigenvectors.gather(0, eigenvectors.abs().argmax(0, keepdim=True))
     return eigenvalues, eigenvectors * largest.sign()
+
+
+def _outside(mean: Tensor) -> bool:
+    """Whether it is no mean of pixels in [0, 1]."""
+    return bool(((mean < 0) | (mean > 1)).any())
 
 
 def _size(image: Tensor) -> str:

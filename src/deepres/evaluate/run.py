@@ -216,6 +216,8 @@ def summary(result: Result) -> str:
     ]
     if result.shown and result.protocol != "center":
         lines.append(f"shown: {result.shown}")
+    if result.provenance.get("preprocessing"):
+        lines.append(f"preprocessing: {result.provenance['preprocessing']}")
     if result.tempered is not None:
         lines.append(str(result.tempered))
     bad = [c for c in result.per_class if c.num_right < c.num_images]

@@ -7,6 +7,7 @@ brought: the error says which file, and where it belongs.
 import re
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -16,7 +17,8 @@ import torch
 from torchvision import models
 
 from deepres.base.errors import InputError, unknown
-from deepres.base.files import cache_folder
+from deepres.base.files import cache_folder, digest
+from deepres.base.normalisation import NAMED
 from deepres.nn.foreign import TIMM
 from deepres.nn.keras import SUFFIXES, TOPOLOGY
 from deepres.nn.layouts import CONFIG, Preprocessing, Stored
@@ -24,6 +26,11 @@ from deepres.nn.weights import WEIGHTS, read_stored, read_tensors
 from deepres.spec import catalogue
 from deepres.spec.network import Network
 
+_PUBLISHED = {
+    "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8": "resnet20_cifar",
+    "014dd6541728a1c700b1642ab640e211dc6eb8ed507d70697458dc8f8a0ae2e4": "resnet44_cifar",
+}
+"""SHA-256 of the files of pytorch_resnet_cifar10 that were measured here -> their network."""
 _HUB = ("hf-hub:", "hf_hub:")
 _FILES = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".pth.tar", ".pt.tar", TOPOLOGY, *SUFFIXES)
 
@@ -39,7 +46,8 @@ def find_weights(weights: str | Path, model: str | None = None) -> Stored:
     """
     path, name = Path(weights), str(weights)
     if path.exists():
-        return read_stored(path)
+        stored = read_stored(path)
+        return recognised(stored) if path.is_file() and stored.preprocessing is None else stored
     brought = brought_folder(name.removeprefix(_HUB[0]).removeprefix(_HUB[1]))
     if brought.is_dir():
         return read_stored(brought)
@@ -53,6 +61,25 @@ def find_weights(weights: str | Path, model: str | None = None) -> Stored:
         f"weights {name}: no such file or folder, and no name of weights; wanted a path, timm's such as "
         "resnet50.a1_in1k, torchvision's such as IMAGENET1K_V2, or hf-hub:organisation/name"
     )
+
+
+def recognised(stored: Stored) -> Stored:
+    """A file of torchvision's or pytorch_resnet_cifar10's, known by its digest, with its network and normalisation.
+
+    Its classes stay unnamed, as those of any bare file.
+    """
+    found = digest(Path(stored.where))
+    described, preprocessing = stored.description, None
+    if found in _PUBLISHED:
+        name = _PUBLISHED[found]
+        mean, std = NAMED["imagenet"]  # its training script has ImageNet's numbers on CIFAR
+        preprocessing = Preprocessing(crop=32, resize=32, mean=mean, std=std)
+        described = catalogue.network(name)
+    for model in _torchvision_models():
+        for chosen in models.get_model_weights(model):
+            if found.startswith(chosen.url.rpartition("-")[2].partition(".")[0]):
+                described, preprocessing = catalogue.network(model), _shown(chosen)
+    return replace(stored, description=described, preprocessing=preprocessing)
 
 
 def is_weights(text: str) -> bool:
@@ -137,20 +164,19 @@ def _torchvisions(name: str, model: str | None) -> Stored:
             return Path(file)
 
         _fetched(fetch, name, f"{chosen.url} belongs to {file}")
-    shown = chosen.transforms()
     description: Network = catalogue.network(model)
-    return Stored(
-        f"{model} {tag}",
-        read_tensors(file),
-        description,
-        tuple(chosen.meta["categories"]),
-        preprocessing=Preprocessing(
-            crop=shown.crop_size[0],
-            resize=shown.resize_size[0],
-            mean=tuple(shown.mean),
-            std=tuple(shown.std),
-            interpolation=shown.interpolation.value,
-        ),
+    categories = tuple(chosen.meta["categories"])
+    return Stored(f"{model} {tag}", read_tensors(file), description, categories, preprocessing=_shown(chosen))
+
+
+def _shown(chosen: models.WeightsEnum) -> Preprocessing:
+    shown = chosen.transforms()
+    return Preprocessing(
+        crop=shown.crop_size[0],
+        resize=shown.resize_size[0],
+        mean=tuple(shown.mean),
+        std=tuple(shown.std),
+        interpolation=shown.interpolation.value,
     )
 
 

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+from pydantic import model_validator
 from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.files import read_text
+from deepres.base.normalisation import Values, require_possible
 from deepres.base.records import Record
 from deepres.base.records import build as build_record
 from deepres.nn.foreign import TIMM
@@ -23,15 +25,22 @@ CONFIG = "config.json"
 class Preprocessing(Record):
     """Short side to `resize`, the central square of `crop` px, then (x / 255 - mean) / std: the field's way.
 
-    With `fit` "squash" the image is resized to the square as it is; with "pad" it stands in it between bars.
+    With `fit` "squash" the image is resized to the square as it is; with "pad" it stands in it between bars; with None
+    it stays as it is. `note` is what else the weights say that a reader of numbers must know.
     """
 
     crop: int
     resize: int
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    mean: Values
+    std: Values
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    fit: Literal["crop", "squash", "pad"] = "crop"
+    fit: Literal["crop", "squash", "pad"] | None = "crop"
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        require_possible(self.mean, self.std, "mean and std")
+        return self
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ def preprocessing_config(prepared: Preprocessing, description: Network, classes:
         "input_size": [description.input[0], prepared.crop, prepared.crop],
         "fixed_input_size": False,
         "crop_pct": share,
-        "crop_mode": {"crop": "center", "squash": "squash", "pad": "border"}[prepared.fit],
+        "crop_mode": {"squash": "squash", "pad": "border"}.get(prepared.fit or "", "center"),
         "interpolation": prepared.interpolation,
         "mean": list(prepared.mean),
         "std": list(prepared.std),

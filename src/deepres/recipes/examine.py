@@ -88,7 +88,11 @@ def examine(
     images = _some(asked.images, settings)
     folder = output or (Path(weights) / "analysis" if Path(weights).is_dir() else Path("analysis"))
     of = [asked.provenance[name] for name in ("model", "source")]
-    of += [asked.provenance["weights_sha256"] or weights, asked.split]
+    of += [
+        asked.provenance["weights_sha256"] or weights,
+        asked.split,
+        *([said] if (said := asked.predictor.said) else []),
+    ]
     key = _key(of, settings, "")
     subject = Subject(asked.predictor, images, settings, asked.provenance, folder, key, _config(Path(weights), asked))
     _check(subject)
@@ -113,7 +117,8 @@ def examine(
         raise InputError(f"{weights}: no analysis fits this network; name one to learn why: {', '.join(ANALYSES)}")
     left_out = {kind: lines[0] for kind, lines in sections.items() if lines[0].startswith("left out: ")}
     _page(subject, f"{subject.network.description.name} taken apart", of, left_out)
-    return folder, sections
+    told = {"preprocessing": [asked.predictor.said]} if asked.predictor.said else {}
+    return folder, {**told, **sections}
 
 
 def _check(subject: Subject) -> None:

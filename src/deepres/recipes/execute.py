@@ -132,7 +132,8 @@ def _opened(run: Run, world: World) -> Source:
 
 def _set_up(run: Run, source: Source, folder: Path, state: State) -> Statistics:
     if run.statistics == "weights" and run.weights is not None:
-        _, statistics = prepared_for(find_weights(run.weights, run.model.name), run.model.network())
+        begun = find_weights(run.weights, run.model.name)
+        statistics = prepared_for(begun, run.model.network(), run.weights_mean, run.weights_std).statistics
     else:
         statistics = measure_statistics(
             source.train, run.preparation, seed=run.seed, on_bad_image=run.data.on_bad_image

@@ -45,6 +45,8 @@ def finetune(facts: Facts, model: str | None = None) -> Run:  # noqa: ARG001 - t
         preparation=begin.preparation,
         weights=begin.weights,
         variant=begin.variant,
+        weights_mean=begin.mean,
+        weights_std=begin.std,
         new_head=begin.classes != facts.classes,
         statistics="weights",
         train=TrainConfig(
@@ -59,8 +61,16 @@ def finetune(facts: Facts, model: str | None = None) -> Run:  # noqa: ARG001 - t
     )
 
 
-def beginning(weights: str, model: str | None = None, variant: str | None = None) -> Beginning:
+def beginning(
+    weights: str,
+    model: str | None = None,
+    variant: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Beginning:
     """What the recipe must know of the weights of that path or name; `model` says of which network bare ones are.
+
+    `mean` and `std` are those of the images that bare ones were trained on.
 
     Raises:
         InputError: no such weights, or a network that is neither named nor said by them.
@@ -79,8 +89,8 @@ def beginning(weights: str, model: str | None = None, variant: str | None = None
     else:
         head = to_ours(stored.tensors, config.network()).tensors.get("head.fc.bias")
         config = config if head is None else config.replace(num_classes=len(head))
-    preparation, _ = prepared_for(stored, config.network())
-    return Beginning(weights, variant, config, stored.classes, preparation)
+    preparation = prepared_for(stored, config.network(), mean, std).preparation
+    return Beginning(weights, variant, config, stored.classes, preparation, mean, std)
 
 
 def _config_of(weights: str) -> Config | None:

@@ -205,6 +205,7 @@ def asked_for(
         "source": config.source,
         "weights_sha256": digest(file) if file.exists() else None,
         "precision": str(precision),
+        **({"preprocessing": predictor.said} if predictor.said else {}),
         "versions": dict(versions()),
         "hardware": hardware(device),
     }

@@ -20,8 +20,8 @@ class Run(Record):
 
     `weights` is a path or a name to begin with (None: He initialisation), `variant` what they were trained as where
     they do not say and several fit, `new_head` leaves their classifier behind. `statistics` are those of the training
-    images, or those that came with the weights. `select` says which epoch's weights are kept: the "best" on held-out
-    images, or the "last".
+    images, or those that came with the weights: `weights_mean` and `weights_std` where these do not say. `select` says
+    which epoch's weights are kept: the "best" on held-out images, or the "last".
     """
 
     recipe: str
@@ -32,6 +32,8 @@ class Run(Record):
     train: TrainConfig
     weights: str | None = None
     variant: str | None = None
+    weights_mean: tuple[float, ...] | None = None
+    weights_std: tuple[float, ...] | None = None
     new_head: bool = False
     statistics: Literal["images", "weights"] = "images"
     select: Literal["best", "last"] = "best"
@@ -62,13 +64,18 @@ class Facts:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a recipe wants to know of trained weights: how to find them, of what network, what they want of images."""
+    """What a recipe wants to know of trained weights: how to find them, of what network, what they want of images.
+
+    `mean` and `std` are what the user says of weights that do not say it.
+    """
 
     weights: str
     variant: str | None
     model: Config
     classes: tuple[str, ...]
     preparation: Preparation
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
 
 def facts_of(source: Source, sample: int = 101) -> Facts:

@@ -120,6 +120,11 @@ def _as_one(members: Sequence[Member], command: str, selection: Selection | None
         "weights_sha256": None,
         "members": each,
     }
+    told = dict.fromkeys(
+        str(each.provenance["preprocessing"]) for each in results if "preprocessing" in each.provenance
+    )
+    if told:
+        provenance["preprocessing"] = " | ".join(told)
     if selection is not None:
         provenance["selection"] = str(selection)
     return together(members, provenance)

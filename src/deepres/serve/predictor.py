@@ -52,7 +52,10 @@ class Answer(Record):
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network with its class names (`unnamed`: numbers only) and what it wants done to an image."""
+    """A network with its class names (`unnamed`: numbers only) and what it wants done to an image.
+
+    `said` has what of that decides the answers and is not the run's own (`preprocessing.Prepared`).
+    """
 
     network: ResidualNetwork
     classes: tuple[str, ...]
@@ -61,6 +64,7 @@ class Predictor:
     device: torch.device
     unnamed: bool = False
     fast: Inference | None = None
+    said: str = ""
 
     @classmethod
     def load(
@@ -76,22 +80,24 @@ class Predictor:
         """Of a run folder, which needs nothing else, or of weights made elsewhere, by path or name.
 
         `model` names the network where the weights do not, `variant` what bare ones were trained as, `mean` and `std`
-        what images were normalised with, on a scale of 0 to 1. Classes without names are called `class 0`, ….
+        what images were normalised with, on a scale of 0 to 1, where the weights do not say. Classes without names are
+        called `class 0`, ….
 
         Raises:
-            InputError: a file is missing or broken, the network unknown, weights of another variant.
+            InputError: a file is missing or broken, the network or what images were normalised with unknown, weights of
+                another variant.
         """
         stored = find_weights(weights, model)
         if model is None and stored.description is None:
             raise InputError(f"{stored.where}: does not say which network it is of; name it with --model")
         network = create_model(model or stored.description or "", weights=stored, variant=variant).eval()
-        preparation, statistics = prepared_for(stored, network.description, mean, std)
+        preparation, statistics, said = prepared_for(stored, network.description, mean, std)
         classes = stored.classes or tuple(f"class {number}" for number in range(network.num_classes))
         if network.num_classes != len(classes):
             raise InputError(
                 f"{stored.where}: {network.num_classes} logits for {len(classes)} class names; train it again"
             )
-        return cls(network.to(device), classes, preparation, statistics, device, not stored.classes)
+        return cls(network.to(device), classes, preparation, statistics, device, not stored.classes, said=said)
 
     def hurried(
         self, images: int, *, precision: InferencePrecision = "auto", compiled: Compiled = "auto"

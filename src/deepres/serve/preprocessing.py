@@ -1,10 +1,12 @@
 """What weights want done to an image: from what they say of it, in deepres' words or the field's, and back."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from deepres.base.errors import InputError
+from deepres.base.normalisation import CHOICES, Values, per_channel, require_possible, told
 from deepres.base.records import build
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
@@ -12,42 +14,67 @@ from deepres.nn.layouts import Preprocessing, Stored
 from deepres.spec.network import Network
 
 STATISTICS = "statistics.safetensors"
+SMALL = 96
+"""Up to this size in pixels the whole short side is shown to bare weights, beyond it 224 / 256 of it."""
+
+
+class Prepared(NamedTuple):
+    """Preparation and statistics, and in `said` what of them decides the answers; empty for a run's own."""
+
+    preparation: Preparation
+    statistics: Statistics
+    said: str = ""
 
 
 def prepared_for(
     stored: Stored,
     description: Network,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-) -> tuple[Preparation, Statistics]:
-    """Preparation and statistics of these weights: the run's own, the library's, else those of ImageNet's networks.
+    mean: Values | None = None,
+    std: Values | None = None,
+) -> Prepared:
+    """What these weights want of an image: as the run that made them did it, or as they say, or as the user says.
 
-    Weights that say nothing get the mean and std that torchvision's and timm's networks have, and the network's own
-    input size, cut from a short side of 256 / 224 of it (small inputs, up to 96 px, from the whole short side). `mean`
-    and `std` are what the user says instead.
+    `mean` and `std`, of pixels in [0, 1], are what the user says; weights that say nothing are not used without. Their
+    images are then assumed to be RGB of the network's own input size, cut from a short side of 256 / 224 of it (small
+    inputs, up to `SMALL` px, from the whole short side) and resized bilinearly, which `said` says.
 
     Raises:
-        InputError: statistics that do not go with the run's preparation; grey images and no mean given.
+        InputError: nothing known and nothing said; a mean for a run, which has its own; values that no images have;
+            statistics that do not go with the run's preparation.
     """
+    require_possible(mean, std, "--mean, --std")
     folder = Path(stored.where)
     if stored.preparation and (folder / STATISTICS).is_file():
-        return build(Preparation, dict(stored.preparation), str(folder)), Statistics.load(folder / STATISTICS)
+        if mean is not None:
+            raise InputError(f"{folder}: a run has its own mean and std; leave --preprocessing, --mean and --std out")
+        preparation = build(Preparation, dict(stored.preparation), str(folder))
+        statistics = Statistics.load(folder / STATISTICS)
+        _require_together(preparation, statistics, folder / STATISTICS)
+        return Prepared(preparation, statistics)
     channels, side, _ = description.input
-    wanted = stored.preprocessing or Preprocessing(crop=side, resize=side if side <= 96 else side * 256 // 224)
-    wanted = wanted.replace(mean=mean or wanted.mean, std=std or wanted.std)
-    if not len(wanted.mean) == len(wanted.std) == channels:
+    wanted = stored.preprocessing
+    if mean is not None and std is not None:
+        mean, std = per_channel(mean, std, channels, stored.where)
+        said = f"{told(mean, std)}, as asked for"
+        if wanted is not None and (wanted.mean, wanted.std) != (mean, std):
+            said += f" in place of the weights' own {told(wanted.mean, wanted.std)}"
+    elif wanted is not None:
+        mean, std = per_channel(wanted.mean, wanted.std, channels, stored.where)
+        said = f"{told(mean, std)}, as the weights say"
+    else:
         raise InputError(
-            f"{stored.where}: images of {channels} channels, a mean of {len(wanted.mean)}; say with --mean and --std "
-            "what was subtracted and divided by, on a scale of 0 to 1"
+            f"{stored.where}: does not say how its images were normalised, which decides every answer; say it with "
+            f"{CHOICES}"
         )
-    preparation = Preparation(
-        channels=channels,
-        fit=wanted.fit,
-        resize=wanted.resize,
-        crop=wanted.crop,
-        interpolation=wanted.interpolation,
-    )
-    return preparation, statistics_of(wanted)
+    if wanted is None:
+        wanted = Preprocessing(crop=side, resize=side if side <= SMALL else side * 256 // 224, mean=mean, std=std)
+        colours = "RGB" if channels == 3 else "grey"
+        said += f"; assumed, as the weights do not say: {colours}, {side} px of short side {wanted.resize}, bilinear"
+    wanted = wanted.replace(mean=mean, std=std)
+    fitted = {} if wanted.fit is None else {"resize": wanted.resize, "crop": wanted.crop}
+    facts = {"channels": channels, "fit": wanted.fit, "interpolation": wanted.interpolation, **fitted}
+    said += f"; {wanted.note}" if wanted.note else ""
+    return Prepared(build(Preparation, facts, stored.where), statistics_of(wanted), said)
 
 
 def statistics_of(preprocessing: Preprocessing) -> Statistics:
@@ -76,3 +103,16 @@ def preprocessing_of(preparation: Preparation, statistics: Statistics, descripti
         interpolation=preparation.interpolation,
         fit=preparation.fit or "crop",
     )
+
+
+def _require_together(preparation: Preparation, statistics: Statistics, path: Path) -> None:
+    """A run's statistics have its channels, and a std to divide by where it divides."""
+    if len(statistics.mean) != preparation.channels:
+        raise InputError(
+            f"{path}: of {len(statistics.mean)} channels, the run prepares {preparation.channels}; "
+            "bring the file that was written with the run"
+        )
+    if preparation.normalise == "per_channel":
+        require_possible(statistics.mean.tolist(), statistics.std.tolist(), str(path))
+    if preparation.normalise == "per_pixel" and statistics.mean_image is None:
+        raise InputError(f"{path}: no mean image, which the run subtracts; bring the file that was written with it")
