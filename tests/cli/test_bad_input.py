@@ -135,8 +135,8 @@ def test_a_table_with_a_missing_file_or_column(refused: Refused, tmp_path: Path)
     table = tmp_path / "t.csv"
     table.write_text("path,label\ncat/0.jpg,cat\ncat/nine.jpg,dog\n")
     refused("train", table, match=r"t\.csv.*cat/nine\.jpg")
-    table.write_text("file,label\ncat/0.jpg,cat\n")
-    refused("train", table, match=r"path.*file")
+    table.write_text("what,label\ncat/0.jpg,cat\n")
+    refused("train", table, match=r"paths.*what, label")
 
 
 def test_a_rate_that_makes_the_loss_infinite_keeps_the_last_good_state(refused: Refused, tmp_path: Path) -> None:

@@ -141,11 +141,11 @@ def test_missing_path_gets_the_nearest(pets: Path) -> None:
 
 
 def test_another_kind_of_file(tmp_path: Path) -> None:
-    (tmp_path / "set.zip").touch()
+    (tmp_path / "set.foo").touch()
     with pytest.raises(
-        InputError, match=r"set\.zip: a file of suffix '\.zip'; wanted a folder, a \.csv, a \.npz or a \.tar"
+        InputError, match=r"set\.foo: a file of suffix '\.foo'; wanted a folder of class folders, a \.csv of paths and"
     ):
-        open_source(DataConfig(source=str(tmp_path / "set.zip")))
+        open_source(DataConfig(source=str(tmp_path / "set.foo")))
 
 
 def test_one_class_and_one_image_are_refused(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """`deepres data check|split|pack SOURCE`: look at images before training on them, and make them fast to read."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from deepres.data.sources import DataConfig
 
 
 @click.group("data")
@@ -13,17 +17,16 @@ def command() -> None:
 @command.command("check")
 @click.argument("source")
 @click.option("--workers", "-j", default=0, type=click.IntRange(0), help="Processes that read the files.")
-@click.option("--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Such as label_column=species, for a .csv.")
+@click.option("--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Such as columns=path:file,label:species.")
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
 def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bool) -> None:
     """Count classes, sizes, broken files, and duplicates within and between the splits of SOURCE."""
-    from deepres.base.records import edit
     from deepres.cli.progress import Count
     from deepres.data.prepare import check, table
-    from deepres.data.sources import DataConfig, open_source
+    from deepres.data.sources import open_source
 
     with Count("images") as count:
-        report = check(open_source(edit(DataConfig(source=source), edits)), workers, count)
+        report = check(open_source(_config(source, edits)), workers, count)
     click.echo(report.to_json() if as_json else table(report))
 
 
@@ -33,10 +36,9 @@ def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bo
 @click.option("--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Such as test_fraction=0.2, split_seed=3.")
 def split_command(source: str, output: Path, edits: tuple[str, ...]) -> None:
     """Write the split of SOURCE as a CSV (path, label, split) that can be trained on, edited and kept."""
-    from deepres.base.records import edit
-    from deepres.data.sources import DataConfig, open_source, write_split
+    from deepres.data.sources import open_source, write_split
 
-    opened = open_source(edit(DataConfig(source=source), edits))
+    opened = open_source(_config(source, edits))
     write_split(opened, output)
     counts = ", ".join(f"{len(images):,} {part}" for part, images in opened.parts().items())
     click.echo(f"{output}: {counts}, {len(opened.classes)} classes; train on it with: deepres train {output}")
@@ -61,12 +63,11 @@ def pack_command(
     raw    about 3 bytes a pixel (288 px: 320 kB an image): nothing is left to decode
     jpeg   a tenth of that (--quality), decoded at each use
     """
-    from deepres.base.records import edit
     from deepres.cli.progress import Count
     from deepres.data.pack import pack
-    from deepres.data.sources import DataConfig, find
+    from deepres.data.sources import find
 
-    config = edit(DataConfig(source=source), edits)
+    config = _config(source, edits)
     with Count("images") as count:
         done = pack(
             find(config),
@@ -82,3 +83,11 @@ def pack_command(
         click.echo(f"left out: {name}: {reason}", err=True)
     megabytes = sum(done.header.files.values()) / 1e6
     click.echo(f"{out}: {done.images:,} images, {megabytes:,.1f} MB; train on it with: deepres train {out}")
+
+
+def _config(source: str, edits: tuple[str, ...]) -> "DataConfig":
+    """`columns=…` and `data.columns=…` are the same here: messages advise what `train` understands."""
+    from deepres.base.records import edit
+    from deepres.data.sources import DataConfig
+
+    return edit(DataConfig(source=source), [assignment.removeprefix("data.") for assignment in edits])

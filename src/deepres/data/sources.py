@@ -4,7 +4,7 @@
 | --------------------------------------- | --------------------------------------------------------------------- |
 | digits, fashion-mnist, cifar10, cifar100 | sets known by name (named.py); a folder so called is given as ./digits |
 | a folder                                | class folders, with train/ val/ test/ or without; ImageNet (folders.py) |
-| a .csv                                  | paths and labels, with a column of splits or without (tables.py)      |
+| a .csv, a list (.tsv, .txt, .lst)       | paths and labels, with a column of splits or without (tables.py)      |
 | a .npz, a folder with one pair of them  | arrays (arrays.py)                                                    |
 | a packed folder                         | what `deepres data pack` made of another source (packed.py)           |
 | a .tar, shard-{0000..0009}.tar, a folder of them | web shards (shards.py)                                       |
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,6 +30,7 @@ from deepres.data.sample import Images
 from deepres.data.samplewise import Decode
 from deepres.data.shards import are_shards, read_shards
 from deepres.data.splits import Found, Origin, Part, arrange
+from deepres.data.tables import SUFFIXES as LISTS
 from deepres.data.tables import read_table, write_table
 
 
@@ -50,13 +51,22 @@ class DataConfig(Record):
     val_fraction: float = Field(0.1, ge=0, lt=1)  # of the set that it is cut from; 0: no val
     test_fraction: float = Field(0.15, ge=0, lt=1)
     split_seed: int = 0
-    path_column: str = "path"
-    label_column: str = "label"
-    split_column: str | None = None  # None: "split", where the table has it
+    columns: str | None = None  # of a table: path:COLUMN,label:COLUMN[,split:COLUMN]; None: by their names
     on_bad_image: Literal["stop", "skip"] = "stop"
     decode: Decode = "scaled"
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = 0  # processes that decode files
     prefetch_factor: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _columns_of_old(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Runs of before had a field for each column."""
+        old = {role: fields.get(f"{role}_column") for role in ("path", "label", "split")}
+        if not any(f"{role}_column" in fields for role in old):
+            return fields
+        fields = {name: value for name, value in fields.items() if not name.endswith("_column")}
+        said = ",".join(f"{role}:{column}" for role, column in old.items() if column not in (None, role))
+        return {**fields, "columns": said or None}
 
     @field_validator("channels", mode="before")
     @classmethod
@@ -130,10 +140,55 @@ def find(config: DataConfig) -> Found:
         return read_npz(pair, config.channels) if pair else read_folder(path, config.channels or 3)
     if path.suffix.lower() == ".npz":
         return read_npz(path, config.channels)
-    if path.suffix.lower() == ".csv":
-        columns = (config.path_column, config.label_column, config.split_column)
-        return read_table(path, *columns, channels=config.channels or 3)
-    raise InputError(f"{path}: a file of suffix '{path.suffix}'; wanted a folder, a .csv, a .npz or a .tar")
+    if path.suffix.lower() in LISTS:
+        return read_table(path, config.columns, config.channels or 3)
+    raise _other(path)
+
+
+def _other(path: Path) -> InputError:
+    """A file that is no source, and what to do with it."""
+    name = path.name.lower()
+    remedy = next((remedy for ends, remedy in _OTHERS.items() if name.endswith(ends)), None)
+    remedy = remedy or next((remedy for start, remedy in _CALLED.items() if name.startswith(start)), None)
+    wanted = "wanted a folder of class folders, a .csv of paths and labels, a .npz, or a .tar"
+    return InputError(f"{path}: a file of suffix '{path.suffix}'; {remedy or wanted}")
+
+
+_TO_CSV = "write paths and labels as a .csv (path,label)"
+_TO_NPZ = "numpy.savez('set.npz', x=…, y=…), x (N, H, W, C) uint8"
+_IDX = f"an idx file; for Fashion-MNIST give the name fashion-mnist, else write {_TO_NPZ}"
+_CIFAR = (
+    "CIFAR's own files are pickles, opened only where they are the published ones; "
+    "give the name cifar10 (or cifar100) with --set data.root=FOLDER"
+)
+_OTHERS: dict[tuple[str, ...], str] = {
+    (".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml"): f"of annotations, one class an image is wanted: {_TO_CSV}",
+    (".parquet", ".arrow", ".feather", ".xlsx", ".xls", ".ods", ".sqlite", ".db"): _TO_CSV,
+    (".csv.gz", ".csv.zip", ".tsv.gz", ".csv.bz2", ".csv.xz", ".txt.gz"): "unpack it, and give what it holds",
+    (".npy",): f"pixels and labels belong into one file: {_TO_NPZ}",
+    (".mat", ".h5", ".hdf5", ".pt", ".pth"): f"read its arrays, and write {_TO_NPZ}",
+    (".pkl", ".pickle", ".p"): f"a pickle can run code and is never opened; write {_TO_NPZ}",
+    ("-ubyte", "-ubyte.gz", ".idx", ".idx.gz"): _IDX,
+    (
+        ".tfrecord",
+        ".tfrecords",
+        ".rec",
+        ".lmdb",
+        ".beton",
+    ): "write its images as files, one folder a class, or web shards",
+    (".rar", ".7z", ".iso"): "unpack it, and give the folder",
+    (
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+    ): "one picture; give the folder of class folders",
+}
+_CALLED = {"data_batch": _CIFAR, "test_batch": _CIFAR}
 
 
 def _absent(source: str, path: Path) -> InputError:

@@ -24,6 +24,7 @@ import torch
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
+from deepres.data.labels import alike
 from deepres.data.sample import ArrayImages, FileImages, Images, StoredImages
 
 Part = Literal["train", "val", "test"]
@@ -107,7 +108,7 @@ def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tu
         test_fraction=fractions.get("test"),
         split_seed=seed,
         ignored=found.ignored,
-        notes=found.notes,
+        notes=(*found.notes, *alike(found.classes)),
     )
 
 
@@ -121,13 +122,18 @@ def cut(
 ) -> dict[Part, list[int]]:
     """Indices of train and of each part in `fractions`: of a class of n images round(fraction * n), at least one each.
 
+    Images of one name are one image that is drawn several times: all go to train, or one to another part.
+
     Raises:
         InputError: a class has fewer images than there are parts; it is named, with its count.
     """
-    order = sorted(range(len(labels)), key=lambda i: (derive(seed, "split", names[i]), names[i]))
+    again: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        again.setdefault(name, []).append(index)
+    order = sorted(again, key=lambda name: (derive(seed, "split", name), name))
     members: list[list[int]] = [[] for _ in classes]
-    for index in order:
-        members[labels[index]].append(index)
+    for name in order:
+        members[labels[again[name][0]]].append(again[name][0])
     chosen: dict[Part, list[int]] = {"train": [], **{part: [] for part in fractions}}
     for name, of_class in zip(classes, members, strict=True):
         if len(of_class) <= len(fractions):
@@ -141,7 +147,7 @@ def cut(
             number = min(max(1, round(fraction * len(of_class))), len(of_class) - start - still)
             chosen[part] += of_class[start : start + number]
             start, still = start + number, still - 1
-        chosen["train"] += of_class[start:]
+        chosen["train"] += [index for first in of_class[start:] for index in again[names[first]]]
     return {part: sorted(indices) for part, indices in chosen.items()}
 
 

@@ -1,67 +1,75 @@
-"""Tables of images: a CSV of paths and labels, with a column of splits or without; and a split written as one.
+"""Tables of images: paths and labels, with a column of splits or without; and a split written as one.
 
     path,label,split
     cats/1.jpg,cat,train
 
-Paths are relative to the CSV. Comma, semicolon or tab separate, whichever the first line has most of. Classes are the
-sorted labels (by value where all are whole numbers), or in the order of a column `label_index` where there is one.
+A CSV, or a list `path label` as Caffe's, ImageNet's and MXNet's, read by rows.py; columns.py says which column is what,
+places.py where the files lie, labels.py what labels mean. Classes are the sorted labels (by value where all are whole
+numbers), or in the order of a column `label_index` where there is one.
 """
 
 import csv
 import io
 import os
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from deepres.base.errors import InputError
-from deepres.base.files import read_text, write_atomic
+from deepres.base.files import write_atomic
+from deepres.data.columns import INDEX, Columns, Role, asked_for, columns_of, is_header
 from deepres.data.folders import SPLITS
+from deepres.data.labels import cleaned, in_order
+from deepres.data.places import Folders, files_of
+from deepres.data.rows import Cells, is_picture, read_rows
 from deepres.data.sample import FileImages, Images
 from deepres.data.splits import Found, Part
 
-_INDEX = "label_index"
+SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
 
 
-def read_table(path: Path, path_column: str, label_column: str, split_column: str | None, channels: int = 3) -> Found:
-    """The images listed in the CSV `path`; `split_column` None: the column "split", where there is one.
+def read_table(path: Path, columns: str | None = None, channels: int = 3) -> Found:
+    """The images listed in `path`; `columns` says which hold what, where their names do not (columns.py).
+
+    A row may stand several times in the training part: its image is then drawn as often.
 
     Raises:
-        InputError: an unknown column, no rows, an empty cell, a split of another name, a missing or repeated file.
+        InputError: an unknown column, no rows, an empty cell, a split of another name, a missing file; a file with two
+            labels, in two parts, or twice in a part that is measured.
     """
-    rows, columns = _rows(path)
-    for column, field in ((path_column, "path_column"), (label_column, "label_column"), (split_column, "split_column")):
-        if column is not None and column not in columns:
-            near = get_close_matches(column, columns, n=len(columns), cutoff=0)
-            raise InputError(f"{path}: no column '{column}', there are {', '.join(near)}; set data.{field}")
-    split_column = split_column or ("split" if "split" in columns else None)
-    seen: dict[Path, int] = {}
-    listed: dict[Part, list[tuple[Path, str]]] = {}
-    numbers: dict[str, str] = {}
-    for line, row in rows:
-        file = Path(os.path.normpath(path.parent / _cell(path, line, row, path_column)))
-        if file in seen:
-            raise InputError(
-                f"{path}: line {line}: '{row[path_column]}' stands already in line {seen[file]}; remove one"
-            )
-        seen[file] = line
-        label = _cell(path, line, row, label_column)
-        if _INDEX in columns and numbers.setdefault(label, row[_INDEX]) != row[_INDEX]:
-            raise InputError(f"{path}: line {line}: '{label}' has two numbers, {numbers[label]} and {row[_INDEX]}")
-        part = _part(path, line, _cell(path, line, row, split_column)) if split_column else "train"
-        listed.setdefault(part, []).append((file, label))
-    _require_files(path, seen)
-    classes = _classes(path, {label for images in listed.values() for _, label in images}, numbers)
+    asked = asked_for(columns, str(path))
+    table = read_rows(path, is_header)
+    first = table.cells[0][1]
+    header = tuple(first) if _has_header(path, first, asked) else None
+    rows = table.cells if header is None else table.cells[1:]
+    if not rows:
+        raise InputError(f"{path}: no rows; wanted a first line with column names and one line an image")
+    of = columns_of(path, header, rows, asked)
+    _require_width(path, rows, len(of.header), table.separator)
+    files, where = files_of(path, [(line, _cell(path, line, cells, of, of.path)) for line, cells in rows])
+    lines = [line for line, _ in rows]
+    named: tuple[str, ...] = ()
+    if of.label is None:
+        hot = np.array([[float(cells[at]) for at in of.one_hot] for _, cells in rows]).argmax(axis=1)
+        labels = [of.header[of.one_hot[place]] for place in hot.tolist()]
+    else:
+        given = [_cell(path, line, cells, of, of.label) for line, cells in rows]
+        labels, named = cleaned(given, lambda i: f"{path}: line {lines[i]}")
+    parts = [_part(path, line, _cell(path, line, cells, of, of.split)) for line, cells in rows] if of.split else None
+    listed, repeated = _listed(path, lines, files, labels, parts)
+    numbers = _numbers(path, rows, labels, of)
+    classes = tuple(of.header[at] for at in of.one_hot) if of.one_hot else _classes(path, set(labels), numbers)
     index = {name: label for label, name in enumerate(classes)}
-    parts: dict[Part, Images] = {
+    found: dict[Part, Images] = {
         part: FileImages(
             tuple(file for file, _ in images), torch.tensor([index[label] for _, label in images]), classes, channels
         )
         for part, images in listed.items()
     }
-    return Found(path.stem, "table", classes, parts, channels)
+    notes = (*table.notes, *of.notes, *where, *named, *repeated, *_beside(path, parts))
+    return Found(path.stem, "table", classes, found, channels, notes=notes)
 
 
 def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
@@ -71,10 +79,10 @@ def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
         InputError: the images lie in memory, and have no paths.
     """
     classes = next(iter(parts.values())).classes
-    numbered = classes != _in_order(set(classes))
+    numbered = classes != in_order(set(classes))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "split"] + [_INDEX] * numbered)
+    writer.writerow(["path", "label", "split"] + [INDEX] * numbered)
     for part, images in parts.items():
         if not isinstance(images, FileImages):
             raise InputError(
@@ -86,23 +94,28 @@ def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
     write_atomic(path, text.getvalue())
 
 
-def _rows(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
-    text = read_text(path, "table of images").removeprefix("\ufeff")
-    first = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), restval="")
-    try:
-        rows = [(reader.line_num, row) for row in reader]
-    except csv.Error as cause:
-        raise InputError(f"{path}: line {reader.line_num}: {cause}; wanted a table separated by commas") from cause
-    if not rows:
-        raise InputError(f"{path}: no rows; wanted a first line with column names and one line an image")
-    return rows, list(reader.fieldnames or ())
+def _has_header(path: Path, first: Sequence[str], asked: Mapping[Role, str]) -> bool:
+    """Whether the first row names columns: it names none of the table's files, nor is a picture among its cells."""
+    if any(map(is_picture, first)):
+        return False
+    if is_header(first) or (asked and set(asked.values()) <= set(first)):
+        return True
+    return not any(Folders().find(str(path.parent), cell) for cell in first if cell)
 
 
-def _cell(path: Path, line: int, row: dict[str, str], column: str) -> str:
-    value = row[column].strip()
+def _require_width(path: Path, rows: Sequence[Cells], width: int, separator: str) -> None:
+    for line, cells in rows:
+        if len(cells) > width and any(cells[width:]):
+            raise InputError(
+                f"{path}: line {line}: {len(cells)} cells, wanted {width}; put quotes around a cell that "
+                f"holds {separator}"
+            )
+
+
+def _cell(path: Path, line: int, cells: Sequence[str], columns: Columns, at: int) -> str:
+    value = cells[at] if at < len(cells) else ""
     if not value:
-        raise InputError(f"{path}: line {line}: '{column}' is empty; fill it in or remove the line")
+        raise InputError(f"{path}: line {line}: '{columns.header[at]}' is empty; fill it in or remove the line")
     return value
 
 
@@ -112,22 +125,53 @@ def _part(path: Path, line: int, name: str) -> Part:
     return SPLITS[name.lower()]
 
 
-def _require_files(path: Path, files: Mapping[Path, int]) -> None:
-    missing = [(line, file) for file, line in files.items() if not file.is_file()]
-    if missing:
-        line, file = missing[0]
-        count = f" ({len(missing)} of {len(files)} files are missing)" if len(missing) > 1 else ""
-        raise InputError(f"{path}: line {line}: no file {file}{count}; paths are relative to the table")
+def _listed(
+    path: Path, lines: Sequence[int], files: Sequence[Path], labels: Sequence[str], parts: Sequence[Part] | None
+) -> tuple[dict[Part, list[tuple[Path, str]]], tuple[str, ...]]:
+    """The images of each part, and a note where some stand there several times."""
+    seen: dict[Path, int] = {}
+    listed: dict[Part, list[tuple[Path, str]]] = {}
+    again = 0
+    for row, (line, file, label) in enumerate(zip(lines, files, labels, strict=True)):
+        part = parts[row] if parts else "train"
+        before = seen.setdefault(file, row)
+        if before != row:
+            where = f"{path}: line {line}: '{file.name}'"
+            there = f"line {lines[before]}"
+            if labels[before] != label:
+                raise InputError(f"{where} is '{label}' here and '{labels[before]}' in {there}; keep one label")
+            if parts and parts[before] != part:
+                raise InputError(f"{where} is in {part} here and in {parts[before]} in {there}; keep it in one part")
+            if part != "train":
+                raise InputError(f"{where} stands already in {there}, and {part} measures each once; remove one")
+            again += 1
+        listed.setdefault(part, []).append((file, label))
+    notes = (f"{path.name}: {again} rows repeat an image: training draws it as often",) if again else ()
+    return listed, notes
 
 
-def _in_order(labels: set[str]) -> tuple[str, ...]:
-    whole = all(label.isascii() and label.isdigit() for label in labels)
-    return tuple(sorted(labels, key=lambda label: (int(label) if whole else 0, label)))
+def _numbers(path: Path, rows: Sequence[Cells], labels: Sequence[str], columns: Columns) -> dict[str, str]:
+    numbers: dict[str, str] = {}
+    for (line, cells), label in zip(rows, labels, strict=True):
+        if columns.index is not None:
+            given = _cell(path, line, cells, columns, columns.index)
+            if numbers.setdefault(label, given) != given:
+                raise InputError(f"{path}: line {line}: '{label}' has two numbers, {numbers[label]} and {given}")
+    return numbers
+
+
+def _beside(path: Path, parts: Sequence[Part] | None) -> tuple[str, ...]:
+    """A note of lists beside `train.csv` that are called by the other parts."""
+    if parts is not None or SPLITS.get(path.stem.lower()) is None:
+        return ()
+    others = [name for name in SPLITS if name != path.stem.lower() and path.with_name(name + path.suffix).is_file()]
+    remedy = "is not used; for one set, join them with a column split"
+    return tuple(f"{name}{path.suffix} beside {path.name} {remedy}" for name in others)
 
 
 def _classes(path: Path, labels: set[str], numbers: Mapping[str, str]) -> tuple[str, ...]:
     if not numbers:
-        return _in_order(labels)
+        return in_order(labels)
     if sorted(numbers.values()) != sorted(str(n) for n in range(len(labels))):
-        raise InputError(f"{path}: column '{_INDEX}': wanted every number from 0 to {len(labels) - 1} once a class")
+        raise InputError(f"{path}: column '{INDEX}': wanted every number from 0 to {len(labels) - 1} once a class")
     return tuple(sorted(labels, key=lambda label: int(numbers[label])))

@@ -180,6 +180,8 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Callable[[Event
     if state.progress.finished and state.progress.step < total and not tired:  # the run has been extended
         state.progress = state.progress.replace(finished=False)
     tell(setting.opening(state.progress.step, total))
+    for note in setting.source.origin.notes:
+        tell(f"images: {note}")
     if plan.segments:
         tell(f"saving memory: {plan}")
     if not state.progress.finished:

@@ -1,0 +1,76 @@
+"""Labels as others write them -> classes in order: numbers written as 3.0, empty ones, rows of zeros and one 1."""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepres.base.errors import InputError
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+_NOTHING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "nat", "-", "?"})
+
+
+def cleaned(labels: Sequence[str], where: Callable[[int], str]) -> tuple[list[str], tuple[str, ...]]:
+    """The labels as classes are called, and notes: whole numbers lose their fraction (3.0 -> 3), words stay.
+
+    `where(i)` says where label i stands. A word such as `None` among words is a class, and a note says so.
+
+    Raises:
+        InputError: `NaN`; a word for nothing among numbers; numbers that are no whole ones.
+    """
+    values = list(dict.fromkeys(labels))
+    nothing = [value for value in values if value.casefold() in _NOTHING]
+    numbers = [value for value in values if _NUMBER.fullmatch(value)]
+    missing = [value for value in nothing if value.casefold() == "nan" or len(numbers) + len(nothing) == len(values)]
+    if missing and (numbers or any(value.casefold() == "nan" for value in missing)):
+        first = next(i for i, label in enumerate(labels) if label in missing)
+        count = sum(label in missing for label in labels)
+        more = f" ({count} such labels)" if count > 1 else ""
+        raise InputError(
+            f"{where(first)}: label '{labels[first]}' says that there is none{more}; fill it in or remove it"
+        )
+    notes = tuple(f"'{value}' is taken as the name of a class" for value in nothing)
+    if numbers != values or all(value.lstrip("+-").isdigit() for value in values):
+        negative = [value for value in numbers if value.startswith("-")]
+        notes += tuple(f"label '{value}' is taken as a class of its own" for value in negative[:1])
+        return list(labels), notes
+    whole: dict[str, str] = {}
+    for value in values:
+        if not float(value).is_integer():
+            at = where(labels.index(value))
+            raise InputError(f"{at}: label '{value}' is no whole number; wanted classes: whole numbers, or names")
+        whole[value] = str(int(float(value)))
+    return [whole[label] for label in labels], notes
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """The different labels, sorted; by value where all are whole numbers."""
+    different = set(labels)
+    whole = all(re.fullmatch(r"-?\d+", label, re.ASCII) for label in different)
+    return tuple(sorted(different, key=lambda label: (int(label) if whole else 0, label)))
+
+
+def alike(classes: Iterable[str]) -> tuple[str, ...]:
+    """A note for classes whose names differ in nothing but case, blanks, hyphens, leading zeros or encoding."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        plain = re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
+        groups[str(int(plain)) if plain.isascii() and plain.isdigit() else plain].append(name)
+    same = [group for group in groups.values() if len(group) > 1]
+    some = "; ".join(" and ".join(f"'{name}'" for name in group) for group in same[:5])
+    more = f" and {len(same) - 5} more" if len(same) > 5 else ""
+    return (f"classes with nearly one name are kept apart: {some}{more}",) if same else ()
+
+
+def one_hot(rows: NDArray[np.generic]) -> NDArray[np.int64] | None:
+    """(N, K) of zeros and one 1 a row -> the place of the 1, int64 (N,); None where some row is not so."""
+    if rows.ndim != 2 or rows.shape[1] < 2 or rows.dtype.kind not in "biuf":
+        return None
+    if not np.isin(rows, (0, 1)).all() or not (rows.sum(axis=1) == 1).all():
+        return None
+    places: NDArray[np.int64] = rows.argmax(axis=1).astype(np.int64)
+    return places
