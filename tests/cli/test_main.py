@@ -9,7 +9,7 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 # every flag that a person can type; a new one is a decision, not an accident
 FLAGS = {
     "train": "--batch-size --device --dry-run --epochs --fast --lr --mean --memory --model --on-bad-image --output --preprocessing --recipe "
-    "--resume --seed --set --smoke --std --variant --weights --workers",
+    "--resume --seed --set --smoke --std --variant --verbose --weights --workers",
     "eval": "--calibrate --device --json --mean --model --on-bad-image --predictions --preprocessing --protocol --report --select --split --std "
     "--variant",
     "analyze": "--class --device --draws --images --json --layer --mean --model --output --preprocessing --seed --std --variant",

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from deepres.cli import flags
+from deepres.cli.watch import Watch, watched
 
 
 @click.command("analyze")
@@ -18,6 +19,7 @@ from deepres.cli import flags
 @flags.weights
 @click.option("--json", "as_json", is_flag=True, help="What was found as JSON.")
 @flags.device
+@watched
 def command(
     words: tuple[str, ...],
     images: int | None,
@@ -32,6 +34,7 @@ def command(
     std: tuple[float, ...] | None,
     as_json: bool,
     device: str | None,
+    watch: Watch,
 ) -> None:
     """Take RUN apart: units left out, paths by length, shifts …; without an ANALYSIS all that the network allows.
 
@@ -40,11 +43,10 @@ def command(
     """
     import json
     import sys
-    from contextlib import ExitStack
     from difflib import get_close_matches
 
     from deepres.base.errors import InputError, unknown
-    from deepres.cli.progress import Count
+    from deepres.base.telling import Doing
     from deepres.data.sources import DataConfig
     from deepres.recipes.analyses import Settings
     from deepres.recipes.examine import ANALYSES, examine
@@ -61,29 +63,20 @@ def command(
         )
     wanted = {"images": images, "draws": draws, "seed": seed, "label": label, "layer": layer}
     settings = Settings.model_validate({name: value for name, value in wanted.items() if value is not None})
-    with ExitStack() as stack:
-        shown: dict[str, Count] = {}
-
-        def tell(kind: str, done: int, total: int) -> None:
-            if kind not in shown:
-                stack.close()
-                shown[kind] = stack.enter_context(Count(kind))
-            shown[kind](done, total)
-
-        folder, found = examine(
-            others[0],
-            DataConfig(source=others[1]) if len(others) == 2 else None,
-            tuple(kinds),
-            output,
-            settings,
-            model=model,
-            variant=variant,
-            mean=mean,
-            std=std,
-            device=find_device(device),
-            command=" ".join(["deepres", *sys.argv[1:]]),
-            tell=tell,
-        )
+    folder, found = examine(
+        others[0],
+        DataConfig(source=others[1]) if len(others) == 2 else None,
+        tuple(kinds),
+        output,
+        settings,
+        model=model,
+        variant=variant,
+        mean=mean,
+        std=std,
+        device=find_device(device),
+        command=" ".join(["deepres", *sys.argv[1:]]),
+        tell=lambda kind, done, total: watch(Doing(kind, done, total)),
+    )
     if as_json:
         click.echo(json.dumps({"folder": str(folder), "found": found}, indent=1))
         return

@@ -3,6 +3,7 @@
 import click
 
 from deepres.cli import flags
+from deepres.cli.watch import Watch, watched
 
 
 @click.command("bench")
@@ -12,12 +13,24 @@ from deepres.cli import flags
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step; by default the run's.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="To measure for.")
 @click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
+@watched
 def command(
-    target: str, source: str | None, device: str | None, batch_size: int | None, seconds: float, as_json: bool
+    target: str,
+    source: str | None,
+    device: str | None,
+    batch_size: int | None,
+    seconds: float,
+    as_json: bool,
+    watch: Watch,
 ) -> None:
     """Measure training steps, inference and the reading of images with RUN's network or MODEL, and say what limits."""
+    from deepres.base.telling import Doing
     from deepres.recipes.bench import bench, table
     from deepres.train.precision import find_device
+
+    def tell(what: str) -> None:
+        watch.say(f"measuring {what} …")
+        watch(Doing(f"measuring {what}"))
 
     found = bench(
         target,
@@ -25,6 +38,6 @@ def command(
         device=find_device(device),
         batch_size=batch_size,
         seconds=seconds,
-        tell=lambda what: click.echo(f"measuring {what} …", err=True),
+        tell=tell,
     )
     click.echo(found.to_json() if as_json else table(found), nl=not as_json)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import click
 
+from deepres.base.telling import Doing
+from deepres.cli.watch import Watch, watched
+
 PAIRS_IN_WORDS = 3
 
 
@@ -15,7 +18,10 @@ PAIRS_IN_WORDS = 3
 @click.option("--vote", is_flag=True, help="Put the majority vote of all beside them.")
 @click.option("--report", type=click.Path(path_type=Path), help="Also write a one-file HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
-def command(runs: tuple[Path, ...], force: bool, every: bool, vote: bool, report: Path | None, as_json: bool) -> None:
+@watched
+def command(
+    runs: tuple[Path, ...], force: bool, every: bool, vote: bool, report: Path | None, as_json: bool, watch: Watch
+) -> None:
     """Compare RUNS on the images that all were tested on: errors with intervals, seeds, McNemar's paired test.
 
     A run is a run's folder, or a .npz that `deepres eval --predictions` wrote. Of more than three each is compared with
@@ -28,6 +34,7 @@ def command(runs: tuple[Path, ...], force: bool, every: bool, vote: bool, report
 
     if len(runs) < 2:
         raise InputError(f"compare {runs[0]}: one run alone; name at least two")
+    watch(Doing("comparing"))
     answers = named_apart([load_answers(run) for run in runs], [str(run) for run in runs])
     seeds = [each for each in by_model(answers) if len(each.errors) > 1]
     if vote:

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deepres.base.telling import Doing
+from deepres.cli.watch import Watch, watched
+
 if TYPE_CHECKING:
     from deepres.data.sources import DataConfig
 
@@ -19,14 +22,13 @@ def command() -> None:
 @click.option("--workers", "-j", default=0, type=click.IntRange(0), help="Processes that read the files.")
 @click.option("--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Such as columns=path:file,label:species.")
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
-def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bool) -> None:
+@watched
+def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bool, watch: Watch) -> None:
     """Count classes, sizes, broken files, and duplicates within and between the splits of SOURCE."""
-    from deepres.cli.progress import Count
     from deepres.data.prepare import check, table
     from deepres.data.sources import open_source
 
-    with Count("images") as count:
-        report = check(open_source(_config(source, edits)), workers, count)
+    report = check(open_source(_config(source, edits)), workers, watch.counting("images"))
     click.echo(report.to_json() if as_json else table(report))
 
 
@@ -34,10 +36,12 @@ def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bo
 @click.argument("source")
 @click.option("--output", type=click.Path(path_type=Path), default="split.csv", show_default=True, help="The CSV.")
 @click.option("--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Such as test_fraction=0.2, split_seed=3.")
-def split_command(source: str, output: Path, edits: tuple[str, ...]) -> None:
+@watched
+def split_command(source: str, output: Path, edits: tuple[str, ...], watch: Watch) -> None:
     """Write the split of SOURCE as a CSV (path, label, split) that can be trained on, edited and kept."""
     from deepres.data.sources import open_source, write_split
 
+    watch(Doing(f"listing the images of {source}"))
     opened = open_source(_config(source, edits))
     write_split(opened, output)
     counts = ", ".join(f"{len(images):,} {part}" for part, images in opened.parts().items())
@@ -54,8 +58,9 @@ def split_command(source: str, output: Path, edits: tuple[str, ...]) -> None:
 @click.option("--quality", default=90, show_default=True, type=click.IntRange(1, 100), help="Of JPEG.")
 @click.option("--workers", "-j", default=0, type=click.IntRange(0), help="Threads that read the files.")
 @click.option("--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Such as on_bad_image=skip.")
+@watched
 def pack_command(
-    source: str, out: Path, kept: str, size: int, quality: int, workers: int, edits: tuple[str, ...]
+    source: str, out: Path, kept: str, size: int, quality: int, workers: int, edits: tuple[str, ...], watch: Watch
 ) -> None:
     """Write the images of SOURCE, made small, into few large files in the new folder OUT: a source that reads fast.
 
@@ -63,24 +68,22 @@ def pack_command(
     raw    about 3 bytes a pixel (288 px: 320 kB an image): nothing is left to decode
     jpeg   a tenth of that (--quality), decoded at each use
     """
-    from deepres.cli.progress import Count
     from deepres.data.pack import pack
     from deepres.data.sources import find
 
     config = _config(source, edits)
-    with Count("images") as count:
-        done = pack(
-            find(config),
-            out,
-            kept="raw" if kept == "raw" else "jpeg",
-            short_side=size,
-            quality=quality,
-            workers=workers,
-            on_bad_image=config.on_bad_image,
-            on_progress=count,
-        )
+    done = pack(
+        find(config),
+        out,
+        kept="raw" if kept == "raw" else "jpeg",
+        short_side=size,
+        quality=quality,
+        workers=workers,
+        on_bad_image=config.on_bad_image,
+        on_progress=watch.counting("images"),
+    )
     for name, reason in done.skipped.items():
-        click.echo(f"left out: {name}: {reason}", err=True)
+        watch.say(f"left out: {name}: {reason}")
     megabytes = sum(done.header.files.values()) / 1e6
     click.echo(f"{out}: {done.images:,} images, {megabytes:,.1f} MB; train on it with: deepres train {out}")
 

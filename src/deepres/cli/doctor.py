@@ -6,12 +6,15 @@ from pathlib import Path
 import click
 
 from deepres.base.errors import RunError
+from deepres.base.telling import Doing
+from deepres.cli.watch import Watch, watched
 
 
 @click.command("doctor")
 @click.option("--verify-resume", is_flag=True, help="Train, kill, resume and compare every bit of the weights.")
 @click.option("--source", default="digits", show_default=True, help="Images for --verify-resume.")
-def command(verify_resume: bool, source: str) -> None:
+@watched
+def command(verify_resume: bool, source: str, watch: Watch) -> None:
     """Show versions, device, precision and threads; with --verify-resume prove that resuming is exact."""
     import torch
 
@@ -27,8 +30,13 @@ def command(verify_resume: bool, source: str) -> None:
     click.echo(f"{'GPUs':12}{torch.cuda.device_count()}")
     if not verify_resume:
         return
+
+    def tell(line: str) -> None:
+        watch.say(line)
+        watch(Doing(line))
+
     with tempfile.TemporaryDirectory() as folder:
-        verdict = verify(Path(folder), source, lambda line: click.echo(line, err=True))
+        verdict = verify(Path(folder), source, tell)
     click.echo(f"{'through':12}{verdict.uninterrupted}")
     click.echo(f"{'resumed':12}{verdict.resumed}  (killed after step {verdict.killed_after_step})")
     if not verdict.equal:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from deepres.cli import flags
+from deepres.cli.watch import Watch, watched
 
 
 @click.command("eval")
@@ -25,6 +26,7 @@ from deepres.cli import flags
 @click.option("--predictions", type=click.Path(path_type=Path), help="Also write the answer to each image (.npz).")
 @click.option("--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does.")
 @flags.device
+@watched
 def command(
     runs: tuple[str, ...],
     model: str | None,
@@ -40,6 +42,7 @@ def command(
     predictions: Path | None,
     on_bad_image: str | None,
     device: str | None,
+    watch: Watch,
 ) -> None:
     """Measure RUN on its own test images, or on those of SOURCE: error with interval, classes, confusion.
 
@@ -49,7 +52,6 @@ def command(
     import sys
 
     from deepres.base.errors import InputError
-    from deepres.cli.progress import Count
     from deepres.data.sources import DataConfig
     from deepres.evaluate.report import write_report
     from deepres.evaluate.run import percent, save_predictions, summary
@@ -63,7 +65,7 @@ def command(
     data = None
     if source is not None:
         data = DataConfig(source=source, on_bad_image="skip" if on_bad_image == "skip" else "stop")
-    with joined(device) as world, Count("images", world.first) as count:
+    with joined(device) as world:
         measured = measure_together(
             weights,
             data,
@@ -78,7 +80,7 @@ def command(
             protocol=protocol,
             device=world.device,
             command=" ".join(["deepres", *sys.argv[1:]]),
-            on_progress=count,
+            on_progress=watch.counting("images"),
             world=world,
         )
     if not world.first:

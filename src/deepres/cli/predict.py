@@ -10,7 +10,9 @@ import click
 
 from deepres.base.errors import InputError
 from deepres.base.files import make_folder, write_atomic
+from deepres.base.telling import Doing
 from deepres.cli import flags
+from deepres.cli.watch import Watch, watched
 
 FEW = 16
 """Fewer images than this are answered before a network is made ready to answer faster."""
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Fold norms, bfloat16 where the hardware has it, close calls again in float32; max: compiled in any case.",
 )
+@watched
 def command(
     run: str,
     images: tuple[Path, ...],
@@ -48,6 +51,7 @@ def command(
     as_json: bool,
     device: str | None,
     fast: str,
+    watch: Watch,
 ) -> None:
     """Name what is on the IMAGES (files, or folders of files), with nothing but the folder RUN, or named weights.
 
@@ -66,6 +70,7 @@ def command(
     if label is not None:
         class_number(label, predictor.network.num_classes, predictor.classes)
     paths = _files(images)
+    watch(Doing("images", 0, len(paths)))
     if cam is not None:
         make_folder(cam)
     if fast == "max" or (fast == "auto" and len(paths) >= FEW):

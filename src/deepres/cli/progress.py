@@ -1,50 +1,42 @@
-"""How a run shows itself: a live line on a terminal, a plain line an epoch elsewhere; always on stderr."""
+"""How training shows itself: the steps in the live line, and what is said of epochs and of the whole."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from time import monotonic
-from types import TracebackType
-from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
+from deepres.base.telling import Detail, Doing
+from deepres.base.wording import counted, duration
+from deepres.cli.watch import Watch
 from deepres.recipes.execute import Event
 from deepres.train.loop import Epoch, Step
 
 RECENT = 0.05  # weight of the newest step in the figures on the live line
-PLAIN_SECONDS = 60  # how often an epoch in progress is reported where there is no terminal
+PACED = (5.0, 3)  # seconds and steps after which the pace is known well enough to say how long it will take
 
 
 class Display:
-    """Called with each event of a run."""
+    """Called with each event of a run; details are shown where `verbose`."""
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._live = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
-        self._task: TaskID | None = None
+    def __init__(self, watch: Watch, verbose: bool = False, clock: Callable[[], float] = monotonic) -> None:
+        self._watch, self._verbose, self._clock = watch, verbose, clock
         self._loss = self._error = self._speed = self._waited = 0.0
         self._seen = 0
-        self._said = monotonic()
+        self._began: tuple[float, int] | None = None
+        self._paced = False
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Step):
-            self._step(event)
-        elif isinstance(event, Epoch):
-            self._console.print(_line(event), soft_wrap=True)
-            self._said = monotonic()
-        else:
-            self._console.print(event, soft_wrap=True, markup=False)
+        match event:
+            case Step():
+                self._step(event)
+            case Epoch():
+                self._watch.say(line(event))
+            case Doing():
+                self._watch(event)
+            case Detail():
+                if self._verbose:
+                    self._watch.say(event.text)
+            case _:
+                self._watch.say(event)
 
     def _step(self, step: Step) -> None:
         weight = max(RECENT, 1 / (self._seen + 1))
@@ -54,29 +46,34 @@ class Display:
         self._error += weight * (error - self._error)
         self._speed += weight * (step.images / step.seconds - self._speed)
         self._waited += weight * (waited - self._waited)
-        if self._console.is_terminal:
-            if self._task is None:
-                self._task = self._live.add_task("training", total=step.total, figures="")
-            self._live.update(self._task, completed=step.step, figures=self._figures())
-        elif monotonic() - self._said > PLAIN_SECONDS:
-            self._console.print(f"step {step.step:>8,}  {self._figures()}", soft_wrap=True)
-            self._said = monotonic()
+        self._watch(Doing("training", step.step, step.total), self._figures())
+        self._pace(step)
 
-    def _figures(self) -> str:
+    def _pace(self, step: Step) -> None:
+        """How long it will take, said once: after the first steps, of which the very first (it compiles) counts not."""
+        if self._began is None:
+            self._began = (self._clock(), step.step)
+            return
+        began, first = self._began
+        spent, steps = self._clock() - began, step.step - first
+        if not self._paced and spent >= PACED[0] and steps >= PACED[1] and step.step < step.total:
+            self._paced = True
+            left = duration(spent * (step.total - step.step) / steps)
+            self._watch.say(
+                f"about {left} to go: {counted(step.total - step.step, 'step')}, {self._speed:,.0f} images/s"
+            )
+
+    def _figures(self) -> tuple[str, ...]:
         return (
-            f"loss {self._loss:.3f}  error {100 * self._error:5.2f} %  {self._speed:,.0f} images/s  "
-            f"waiting for data {100 * self._waited:.0f} %"
+            f"loss {self._loss:.3f}",
+            f"error {100 * self._error:.2f} %",
+            f"{self._speed:,.0f} images/s",
+            f"waiting for data {100 * self._waited:.0f} %",
         )
 
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        self._live.stop()
-
-
-def _line(epoch: Epoch) -> str:
+def line(epoch: Epoch) -> str:
+    """What an epoch came to."""
     tally = epoch.tally
     loss, error, speed = tally.loss / tally.seen, tally.wrong / tally.seen, tally.seen / tally.seconds
     val = ""
@@ -90,57 +87,22 @@ def _line(epoch: Epoch) -> str:
     )
 
 
-@contextmanager
-def display(shown: bool) -> Iterator[Callable[[Event], None]]:
-    """A `Display`, or one that shows nothing: of several processes the first speaks for all."""
-    if not shown:
-        yield lambda _: None
-        return
-    with Display() as live:
-        yield live
-
-
-@contextmanager
-def showing(alone: bool) -> Iterator[Callable[[str, Event], None]]:
+def showing(watch: Watch, alone: bool) -> Callable[[str, Event], None]:
     """For runs one after another a `Display` of each; for several at once `told`, which works from any process."""
     if not alone:
-        yield told
-        return
-    with ExitStack() as stack:
-        shown: dict[str, Display] = {}
+        return told
+    shown: dict[str, Display] = {}
 
-        def show(name: str, event: Event) -> None:
-            if name not in shown:
-                stack.close()
-                shown[name] = stack.enter_context(Display())
-            shown[name](event)
+    def show(name: str, event: Event) -> None:
+        if name not in shown:
+            shown.clear()
+            shown[name] = Display(watch)
+        shown[name](event)
 
-        yield show
+    return show
 
 
 def told(name: str, event: Event) -> None:
-    """A line on stderr that begins with the run's name: an epoch's, or what is said; steps are passed over."""
-    if not isinstance(event, Step):
-        print(f"{name}: {_line(event) if isinstance(event, Epoch) else event}", file=sys.stderr, flush=True)
-
-
-class Count:
-    """`done of total` on a terminal, nothing elsewhere."""
-
-    def __init__(self, what: str, shown: bool = True) -> None:
-        console = Console(stderr=True)
-        columns = (TextColumn(what), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn())
-        self._live = Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal))
-        self._task: TaskID | None = None
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._task is None:
-            self._task = self._live.add_task("", total=total)
-        self._live.update(self._task, completed=done)
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        self._live.stop()
+    """A line on stderr that begins with the run's name: an epoch's, or what is said; all else is passed over."""
+    if isinstance(event, Epoch | str):
+        print(f"{name}: {line(event) if isinstance(event, Epoch) else event}", file=sys.stderr, flush=True)

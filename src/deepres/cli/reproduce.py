@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepres.cli import flags
+from deepres.cli.watch import Watch, watched
 
 if TYPE_CHECKING:
     from deepres.studies.plan import Scale
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print the runs that are to be trained, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="The outcome, or the list, as JSON.")
 @flags.device
+@watched
 def command(
     study: str | None,
     listed: bool,
@@ -52,12 +54,15 @@ def command(
     dry_run: bool,
     as_json: bool,
     device: str | None,
+    watch: Watch,
 ) -> None:
     """Train what STUDY (resnet/table6, resnet/fig6 …) was made of, and compare with the printed figures.
 
     Runs that have ended are kept, begun ones go on; studies share runs. short keeps the claim, not the figures.
     """
     from deepres.base.errors import InputError
+    from deepres.base.telling import Doing
+    from deepres.base.wording import counted
     from deepres.studies.reproduce import conclude, planned, train_all
     from deepres.studies.study import study_named
     from deepres.train.precision import find_device
@@ -79,18 +84,20 @@ def command(
 
         left = len(unfinished(plan.jobs, plan.home))
         if left:
-            click.echo(_price(plan, device), err=True)
+            watch.say(_price(plan, device))
         for name, reason in plan.absent.items():
-            click.echo(f"left out: {name}: {reason}", err=True)
-        with showing(alone=on == "here" and len(places(at_once, where)) == 1) as tell:
-            for number, job in enumerate(train_all(plan, where, tell, on=on, count=at_once), 1):  # type: ignore[arg-type]
-                click.echo(f"{number} of {left} runs: {job.name} has ended", err=True)
+            watch.say(f"left out: {name}: {reason}")
+        tell = showing(watch, alone=on == "here" and len(places(at_once, where)) == 1)
+        watch(Doing("runs", 0, left))
+        for number, job in enumerate(train_all(plan, where, tell, on=on, count=at_once), 1):  # type: ignore[arg-type]
+            watch.say(f"{number} of {counted(left, 'run')}: {job.name} has ended")
+            watch(Doing("runs", number, left))
     elif not any(job.folder(output).is_dir() for job in plan.jobs) and plan.jobs:
         raise InputError(f"--report-only: no run of {study} at {scale} scale below {output}")
-    from deepres.cli.progress import Count
-
-    with Count("images") as count:
-        found, page = conclude(plan, where, command=_command(), told=lambda _, done, total: count(done, total))
+    watch(Doing("measuring what was trained"))
+    found, page = conclude(
+        plan, where, command=_command(), told=lambda what, done, total: watch(Doing(what, done, total))
+    )
     if as_json:
         click.echo(found.to_json(), nl=False)
     else:

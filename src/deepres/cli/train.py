@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from deepres.base.errors import InputError, shared
+from deepres.base.telling import Doing
 from deepres.cli import flags
+from deepres.cli.watch import Watch, watched
 
 if TYPE_CHECKING:
     import torch
 
     from deepres.base.normalisation import Values
     from deepres.recipes.conclude import Finished
+    from deepres.recipes.execute import Tell
     from deepres.recipes.run import Run
     from deepres.train.parallel import World
 
@@ -63,6 +66,8 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 @click.option("--set", "edits", multiple=True, metavar="A.B=C", help="Any field of the run, such as train.clip_norm=1.")
 @click.option("--smoke", is_flag=True, help="20 small steps only: does it work?")
 @click.option("--dry-run", is_flag=True, help="Print the whole run as JSON and stop.")
+@click.option("--verbose", "-v", is_flag=True, help="Say also how: workers, compiling, precision (RUN/log.txt has it).")
+@watched
 def command(
     source: str | None,
     recipe: str | None,
@@ -85,13 +90,17 @@ def command(
     edits: tuple[str, ...],
     smoke: bool,
     dry_run: bool,
+    verbose: bool,
+    watch: Watch,
 ) -> None:
     """Train on SOURCE: digits, fashion-mnist, cifar10, cifar100, a folder of class folders, a .csv or a .npz.
 
     The run folder holds the weights, class names, preparation, history, the report, and the states to resume from.
     """
+    from deepres.cli.progress import Display
     from deepres.train.parallel import joined
 
+    tell = Display(watch, verbose)
     flags: list[tuple[str, object | None]] = [
         ("train.batch_size", batch_size),
         ("train.schedule.rate", rate),
@@ -117,14 +126,14 @@ def command(
                 }
             )
             length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
-            _resume(Path(resume) if resume else None, [*assignments, *length, *edits], world)
+            _resume(Path(resume) if resume else None, [*assignments, *length, *edits], world, tell)
             return
         if output is None and world.may_restart:
             raise shared(
                 InputError("torchrun --max-restarts: a run that starts again has to be found; add --output DIR")
             )
         if output is not None and world.restarts and world.by_first(lambda: _holds_run(output)):
-            _resume(output, [], world)
+            _resume(output, [], world, tell)
             return
         if mean is not None and weights is None:
             raise shared(InputError("--preprocessing, --mean and --std: they are of trained weights; add --weights W"))
@@ -134,27 +143,24 @@ def command(
         if dry_run:
             click.echo(run.to_json() if world.first else "", nl=False)
             return
-        _start(run, output, world)
+        tell(_suited(run, recipe, model))
+        _start(run, output, world, tell)
 
 
-def _start(run: "Run", output: Path | None, world: "World") -> None:
-    from deepres.cli.progress import display
+def _start(run: "Run", output: Path | None, world: "World", tell: "Tell") -> None:
     from deepres.recipes import execute
 
     folder = world.by_first(lambda: output or _free(Path("runs"), run.data.source))
-    with display(world.first) as tell:
-        done = execute.start(run, folder, device=world.device, tell=tell, world=world)
+    done = execute.start(run, folder, device=world.device, tell=tell, world=world)
     if world.first:
         _say_where(done, world.device)
 
 
-def _resume(folder: Path | None, edits: list[str], world: "World") -> None:
-    from deepres.cli.progress import display
+def _resume(folder: Path | None, edits: list[str], world: "World", tell: "Tell") -> None:
     from deepres.recipes import execute
 
     found = world.by_first(lambda: folder or _newest(Path("runs")))
-    with display(world.first) as tell:
-        done = execute.resume(found, edits, device=world.device, tell=tell, world=world)
+    done = execute.resume(found, edits, device=world.device, tell=tell, world=world)
     if world.first:
         _say_where(done, world.device)
 
@@ -189,6 +195,14 @@ def _planned(
     run = run.fitted(facts)
     run.model.network()  # what does not fit together is refused before anything is done
     return cut_down(run) if smoke else run
+
+
+def _suited(run: "Run", recipe: str | None, model: str | None) -> "str | Doing":
+    """What was chosen for the images, because nothing else was asked for."""
+    chosen = [f"recipe {run.recipe}"] if recipe is None else []
+    chosen += [f"network {run.model.name}"] if model is None and run.weights is None else []
+    others = [flag for flag, given in (("--recipe", recipe), ("--model", model)) if given is None][: len(chosen)]
+    return f"chosen to suit: {', '.join(chosen)} (others: {', '.join(others)})" if chosen else Doing("starting")
 
 
 def _refuse_with_resume(given: dict[str, object | None]) -> None:

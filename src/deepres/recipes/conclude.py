@@ -1,16 +1,17 @@
 """The end of a run: the weights are chosen, the test images are measured once, and all of it is written down."""
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from pydantic import JsonValue
 from torchvision.transforms.v2.functional import to_pil_image
 
 from deepres.base import records
 from deepres.base.files import digest, write_atomic
+from deepres.base.telling import Detail, Doing, telling
 from deepres.data.sample import Batch, FileImages, Images
 from deepres.evaluate.provenance import hardware, versions
 from deepres.evaluate.report import write_report
@@ -18,6 +19,7 @@ from deepres.evaluate.run import Evaluation, Result, save_predictions
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.freeze import average_statistics
 from deepres.nn.weights import WEIGHTS, save_network
+from deepres.recipes.logbook import command
 from deepres.recipes.setting import Setting, norms_together
 from deepres.serve.preprocessing import preprocessing_of
 from deepres.spec.cost import cost
@@ -38,7 +40,7 @@ class Finished:
     samples: tuple[Path, ...]
 
 
-def conclude(setting: Setting, state: State, tell: Callable[[str], None]) -> Finished:
+def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Finished:
     """Choose the weights, measure them on the test images (else on the held-out ones), and write it all down."""
     run, folder, source, world = setting.run, setting.folder, setting.source, setting.world
     network, best = state.judged, state.progress.best
@@ -48,11 +50,12 @@ def conclude(setting: Setting, state: State, tell: Callable[[str], None]) -> Fin
         world.by_first(lambda: load_best(network, folder / "state", chosen.step))
         world.replicate(state_tensors(network))
     if run.train.average_statistics:
+        tell(Doing("averaging norm statistics"))
         batches = _together(setting.loader().batches(0, run.train.average_statistics), world)
         with setting.precision.autocast(), norms_together(setting, network):
             count = average_statistics(network, (setting.precision.images(batch.images) for batch in batches))
         world.mean([buffer for buffer in network.buffers() if buffer.is_floating_point()])
-        tell(f"norm statistics averaged over {count} training batches")
+        tell(Detail(f"norm statistics averaged over {count} training batches"))
     prepared = preprocessing_of(run.preparation, setting.statistics, network.description)
     form = run.preparation.model_dump(mode="json")
     world.by_first(lambda: save_network(folder, network, source.classes, form, prepared))
@@ -60,7 +63,9 @@ def conclude(setting: Setting, state: State, tell: Callable[[str], None]) -> Fin
     split, images = next(
         ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)
     )
-    evaluation = None if images is None else setting.judge(network, images, split, facts)
+    showing = telling(tell, "test images" if split == "test" else "held-out images")
+    evaluation = None if images is None else setting.judge(network, images, split, facts, showing)
+    tell(Doing("writing the report"))
     finished = world.by_first(lambda: _written(setting, evaluation, images, facts))
     for name, reason in setting.skipped.items():
         tell(f"skipped: {name}: {reason}")
@@ -112,7 +117,7 @@ def _shown(setting: Setting) -> dict[str, JsonValue]:
 
 def _provenance(setting: Setting, progress: Progress, chosen: int | None) -> dict[str, JsonValue]:
     return {
-        "command": " ".join(["deepres", *sys.argv[1:]]),
+        "command": command(),
         "recipe": setting.run.recipe,
         "model": setting.run.model.name,
         "source": setting.source.name,

@@ -15,6 +15,7 @@ from deepres.base import records
 from deepres.base.errors import InputError, shared
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.heap import keep_freed_memory, return_freed_memory
+from deepres.base.telling import Detail, Doing, telling
 from deepres.data.sample import FileImages
 from deepres.data.sources import Source, open_source, write_split
 from deepres.data.splits import PARTS, Origin
@@ -25,6 +26,8 @@ from deepres.nn.hub import find_weights
 from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.recipes.conclude import Finished, conclude
 from deepres.recipes.holding import StoppedError, asked_to_stop, held
+from deepres.recipes.logbook import begin_part, logged
+from deepres.recipes.opening import opening
 from deepres.recipes.pace import settle_workers
 from deepres.recipes.run import RUN, Run, facts_of
 from deepres.recipes.setting import Setting, norms_together
@@ -45,13 +48,13 @@ HOLES = 3  # bytes that a heap full of holes takes for each one in use, where la
 MAY_CHANGE = ("epochs", "iterations", "schedule", "patience", "save_every_seconds", "memory", "fast")
 DATA_MAY_CHANGE = ("source", "root", "workers", "prefetch_factor", "on_bad_image")
 
-Event = Step | Epoch | str
-"""What the caller is shown as it happens: steps, epochs, and lines of text."""
+Event = Step | Epoch | Doing | Detail | str
+"""What the caller is shown as it happens: steps, epochs, what is being done, and lines of text."""
+
+Tell = Callable[[Event], None]
 
 
-def start(
-    run: Run, folder: Path, *, device: torch.device, tell: Callable[[Event], None], world: World = ALONE
-) -> Finished:
+def start(run: Run, folder: Path, *, device: torch.device, tell: Tell, world: World = ALONE) -> Finished:
     """Train from the first step in a new folder, which process 0 of `world` alone reads and writes.
 
     Raises:
@@ -60,6 +63,7 @@ def start(
     """
     world.by_first(lambda: _require_no_run(folder))
     world.share(run.train.batch_size, run.train.parts(world.size))
+    tell(Doing(f"listing the images of {run.data.source}"))
     source = _opened(run, world)
     run = world.by_first(lambda: run.fitted(facts_of(source)))
     plan = world.by_first(lambda: _plan(run, device, world))
@@ -69,6 +73,7 @@ def start(
     world.by_first(lambda: make_folder(folder))
     with held(folder, world):
         try:
+            tell(Doing("mean and spread of the training images"))
             statistics = world.by_first(lambda: _set_up(run, source, folder, first))
         except BaseException:
             if new and world.first:
@@ -83,7 +88,7 @@ def resume(
     edits: Sequence[str] = (),
     *,
     device: torch.device,
-    tell: Callable[[Event], None],
+    tell: Tell,
     world: World = ALONE,
 ) -> Finished:
     """Go on from the newest whole state; `edits` such as `train.epochs=60` extend a run that has finished.
@@ -94,6 +99,7 @@ def resume(
     """
     before, run = world.by_first(lambda: _edited(folder, edits))
     world.share(run.train.batch_size, run.train.parts(world.size))
+    tell(Doing(f"listing the images of {run.data.source}"))
     source = _opened(run, world)
     world.by_first(lambda: _require_same_images(source, folder))
     plan = world.by_first(lambda: _plan(run, device, world))
@@ -171,7 +177,7 @@ def _new_state(run: Run, device: torch.device, *, begin: bool) -> State:
     return State(placed, run.train.sgd, averaged=run.train.ema_decay is not None, layer_decay=run.train.layer_decay)
 
 
-def _carry_out(setting: Setting, state: State, plan: Plan, tell: Callable[[Event], None]) -> Finished:
+def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell) -> Finished:
     config, world = setting.run.train, setting.world
     world.require_same("precision", f"{setting.precision.dtype}")
     _replicate(state, world)
@@ -179,17 +185,20 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Callable[[Event
     tired = config.patience is not None and state.progress.stale >= config.patience
     if state.progress.finished and state.progress.step < total and not tired:  # the run has been extended
         state.progress = state.progress.replace(finished=False)
-    tell(setting.opening(state.progress.step, total))
-    for note in setting.source.origin.notes:
-        tell(f"images: {note}")
+    if world.first:
+        tell = logged(setting.folder, tell)
+        begin_part(setting.folder, state.progress.step, setting.precision.device)
+    for line in opening(setting, state.progress.step, total):
+        tell(line)
     if plan.segments:
-        tell(f"saving memory: {plan}")
+        tell(Detail(f"saving memory: {plan}"))
     if not state.progress.finished:
         network = state.network
         assert isinstance(network, ResidualNetwork)
+        tell(Doing("measuring how many workers pay"))
         settled = world.by_first(lambda: settle_workers(setting, network))
         if settled is not None:
-            tell(settled.sentence)
+            tell(Detail(settled.sentence))
             setting = replace(setting, workers=settled.crew)
         _train(setting, state, plan, tell)
     return conclude(setting, state, tell)
@@ -204,21 +213,23 @@ def _replicate(state: State, world: World) -> None:
         world.replicate(state_tensors(state.average))
 
 
-def _train(setting: Setting, state: State, plan: Plan, tell: Callable[[Event], None]) -> None:
+def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
     config, states, val = setting.run.train, setting.folder / "state", setting.source.val
     world = setting.world
     loader = world.agreed(setting.loader)
 
     def evaluate_val(network: nn.Module) -> Judgement:
         assert val is not None
-        result = setting.judge(network, val, "val").result
+        result = setting.judge(network, val, "val", on_progress=telling(tell, "held-out images")).result
         return Judgement(result.error, result.cross_entropy)
 
     assert isinstance(state.network, ResidualNetwork)
     if config.fast != "off" and not plan.segments:
         keep_freed_memory()
+    tell(Doing("measuring whether compiling pays"))
     fast = world.by_first(lambda: _settled(setting, state, plan))
-    tell(str(fast))
+    tell(Detail(str(fast)))
+    tell(Doing("compiling the first steps" if fast.compiled else "training"))
     events = train(
         state,
         config,

@@ -1,6 +1,6 @@
 """What all parts of a run share while it is carried out: plan, images, statistics, precision, the folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,18 +35,6 @@ class Setting:
     workers: Crew | None = None
     world: World = ALONE
 
-    def opening(self, step: int, total: int) -> str:
-        """One line on what is about to happen."""
-        run, source = self.run, self.source
-        parts = ", ".join(f"{len(images):,} {part}" for part, images in source.parts().items())
-        size = "x".join(map(str, run.model.input))
-        each = f" on {self.world.size} processes" if self.world.size > 1 else ""
-        begin = f"from step {step:,} of" if step else "for"
-        return (
-            f"{run.recipe}: {run.model.name} on {source.name} ({parts}; {len(source.classes)} classes), {size}, "
-            f"{begin} {total:,} steps of {run.train.batch_size}{each}, {self.precision}"
-        )
-
     def loader(self) -> TrainLoader:
         """The training batches."""
         run = self.run
@@ -68,7 +56,12 @@ class Setting:
         )
 
     def judge(
-        self, network: nn.Module, images: Images, split: str, provenance: Mapping[str, JsonValue] | None = None
+        self,
+        network: nn.Module,
+        images: Images,
+        split: str,
+        provenance: Mapping[str, JsonValue] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> Evaluation:
         """The network on one part of the images."""
         return judge(
@@ -81,6 +74,7 @@ class Setting:
             split=split,
             skipped=self.skipped,
             provenance=provenance,
+            on_progress=on_progress,
             world=self.world,
         )
 

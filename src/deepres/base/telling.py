@@ -1,0 +1,26 @@
+"""What work says of itself while it goes on: what is being done and how far it is; details for those who ask."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Doing:
+    """`what` is being done now: `done` of `total` of it, 0 of 0 where it cannot be counted."""
+
+    what: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A line on how something is done, not what: shown with --verbose, and kept in the run's log."""
+
+    text: str
+
+
+def telling(tell: Callable[[Any], None], what: str) -> Callable[[int, int], None]:
+    """`on_progress(done, total)` that tells of `what`."""
+    return lambda done, total: tell(Doing(what, done, total))

@@ -1,0 +1,16 @@
+"""Words for numbers: a count with its noun, a duration."""
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 image`, `3,000 images`, `2 classes`; `plural` where the noun does not just take an s."""
+    several = plural or f"{noun}{'es' if noun.endswith(('s', 'x', 'sh', 'tch')) else 's'}"
+    return f"{number:,} {noun if number == 1 else several}"
+
+
+def duration(seconds: float) -> str:
+    """`8 s`, `12 min`, `3.5 h`, `12 days`, `3.0 years`."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48), ("days", 86400, 600)):
+        if seconds < size * limit:
+            value = seconds / size
+            return f"{value:.1f} {unit}" if unit in ("h", "days") and value < 10 else f"{value:.0f} {unit}"
+    return f"{seconds / 86400 / 365:.1f} years"

@@ -1,0 +1,57 @@
+"""The first lines of a run, for the person who started it: what is trained on what, for how long, what was assumed."""
+
+from deepres.base.telling import Detail
+from deepres.base.wording import counted
+from deepres.data.sources import Source
+from deepres.recipes.setting import Setting
+from deepres.spec.cost import cost
+
+NAMED = 4
+"""As many classes are named."""
+
+_FOR = {"train": "to train on", "val": "to choose the epoch", "test": "for the test"}
+
+
+def opening(setting: Setting, step: int, total: int) -> list[str | Detail]:
+    """Images and classes, network and length, what was assumed, where the report will be; then details."""
+    run, source, train = setting.run, setting.source, setting.run.train
+    size = " x ".join(map(str, run.model.input[1:]))
+    parameters = counted(cost(run.model.network()).parameters, "parameter")
+    length = counted(train.epochs, "epoch") + f", {counted(total, 'step')}" if train.epochs else counted(total, "step")
+    begin = f", from {run.weights}" if run.weights else ""
+    lines = [
+        _images(source),
+        f"{run.model.name}: {parameters}, sees {size} px{begin}",
+        f"{length} of {train.batch_size} images, by recipe {run.recipe}",
+        *_assumed(setting),
+    ]
+    if step:
+        lines.append(f"goes on after step {step:,} of {total:,}")
+    lines.append(f"report, when it is done: {setting.folder / 'report.html'}")
+    each = f", {setting.world.size} processes" if setting.world.size > 1 else ""
+    return [*lines, Detail(f"{setting.precision}{each}")]
+
+
+def _images(source: Source) -> str:
+    """`pets: 1,800 images to train on, 200 to choose the epoch, 200 for the test; 10 classes: cat, dog, …`."""
+    parts = [f"{len(images):,} {_FOR[part]}" for part, images in source.parts().items()]
+    parts[0] = parts[0].replace(" to", " image to" if len(source.train) == 1 else " images to", 1)
+    more = ", …" if len(source.classes) > NAMED else ""
+    named = ", ".join(source.classes[:NAMED]) + more
+    return f"{source.name}: {', '.join(parts)}; {counted(len(source.classes), 'class')}: {named}"
+
+
+def _assumed(setting: Setting) -> list[str]:
+    """How parts came to be that the source does not have, and what of it is not used."""
+    origin = setting.source.origin
+    shares = {"val": origin.val_fraction, "test": origin.test_fraction}
+    given = [f"{100 * share:.3g} % for {part}" for part, share in shares.items() if share]
+    assumed, noted = [], list(origin.notes)
+    if given:
+        assumed.append(f"of the training images {' and '.join(given)} put aside (data.split_seed {origin.split_seed})")
+    if origin.test is not None and origin.test.how.startswith("given as val"):
+        assumed.append("val, the only part beside train, is the test and chooses no epoch")
+    if origin.ignored:
+        noted.append(f"{counted(origin.ignored, 'file')} left aside, no image by the name")
+    said = {"assumed": assumed, "images": noted}
+    return [f"{kind}: {'; '.join(lines)}" for kind, lines in said.items() if lines]
