@@ -29,12 +29,21 @@ _NORMALISATION = {
     "--std R,G,B": "What they were divided by.",
 }
 
+
+def edited(model: str, edits: tuple[str, ...]) -> str:
+    """The catalogue's spelling of a network with `--set model.…` edits, `resnet20_cifar+shortcut=B`."""
+    for assignment in edits:
+        if not assignment.startswith("model."):
+            raise InputError(f"--set {assignment}: here only the network is described; wanted model.NAME=VALUE")
+    return "+".join([model, *(assignment.removeprefix("model.") for assignment in edits)])
+
+
 device = click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
 
 
 def weights(command: Command) -> Command:
-    """--model, --variant, --preprocessing, --mean and --std: what is to be said of weights that do not say it."""
-    command = normalisation(command)
+    """--model, --set, --variant, --preprocessing, --mean, --std: what is to be said of weights that do not say it."""
+    command = _edits(normalisation(command))
     for spelling, text in reversed(_NETWORK.items()):
         command = click.option(spelling.split()[0], metavar=spelling.split()[1], help=text)(command)
     return command
@@ -57,3 +66,20 @@ def normalisation(command: Command) -> Command:
         told = click.option(spelling.split()[0], metavar=spelling.split()[1], callback=_numbers, help=text)(told)
     help = "Mean and std of a name, if the weights do not say (inception and 0.5: both 0.5; none: pixels 0 to 1)."
     return cast(Command, click.option("--preprocessing", type=click.Choice(list(NAMED)), help=help)(told))
+
+
+def _edits(command: Command) -> Command:
+    """--set model.A=B, which becomes part of the name of the network that the command gets."""
+
+    @wraps(command)
+    def with_edits(*arguments: Any, edits: tuple[str, ...], **named: Any) -> Any:
+        model = named["model"]
+        if edits and model is None:
+            raise InputError(f"--set {edits[0]}: of which network? name it with --model")
+        if edits:
+            named["model"] = edited(model, edits)
+            named["variant"] = named["model"] if named["variant"] == model else named["variant"]
+        return command(*arguments, **named)
+
+    help = "A field of the network, such as model.shortcut=B."
+    return cast(Command, click.option("--set", "edits", multiple=True, metavar="model.A=B", help=help)(with_edits))

@@ -88,12 +88,13 @@ class _Modules:
         given = site.given[0]
         match atom:
             case atoms.Conv():
-                return nn.Conv2d(
+                kind = layers.SameConv2d if atom.padding == "same" else nn.Conv2d
+                return kind(
                     given,
                     atom.channels,
                     atom.kernel,
                     stride=atom.stride,
-                    padding=atom.padding,
+                    padding=0 if atom.padding == "same" else atom.padding,
                     dilation=atom.dilation,
                     groups=atom.groups,
                     bias=atom.bias,

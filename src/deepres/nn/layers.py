@@ -54,6 +54,21 @@ class Parallel(nn.Module):
                 return reduce(add, given.values())
 
 
+class SameConv2d(nn.Conv2d):
+    """TensorFlow's padding "same": H' = ceil(H / stride), of an odd number of zeros one more behind than before."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', ceil(H / stride), ceil(W / stride))."""
+        pads: list[int] = []
+        for place in (1, 0):
+            side, stride = x.shape[2 + place], self.stride[place]
+            total = (
+                ((side + stride - 1) // stride - 1) * stride + self.dilation[place] * (self.kernel_size[place] - 1) + 1
+            )
+            pads += [(total - side) // 2, total - side - (total - side) // 2]
+        return super().forward(F.pad(x, pads))
+
+
 class ColumnMean(nn.Module):
     """The mean of columns that stand one behind the other; in training of those that drop-path keeps.
 

@@ -33,6 +33,7 @@ class Identity(Record):
 class Conv(Record):
     """y = w * x (+ b): cross-correlation, `channels` filters of kernel x kernel, zero padding on every side.
 
+    Padding "same" is TensorFlow's: zeros so that H' = ceil(H / stride), of an odd number one more behind than before.
     `bias_init` is what the initialisation gives every b (a gate's first opening).
     """
 
@@ -40,7 +41,7 @@ class Conv(Record):
     channels: Count
     kernel: Count
     stride: Count = 1
-    padding: Padding = 0
+    padding: Padding | Literal["same"] = 0
     dilation: Count = 1
     groups: Count = 1
     bias: bool = False
@@ -48,16 +49,18 @@ class Conv(Record):
 
     @model_validator(mode="after")
     def _begins_somewhere(self) -> "Conv":
+        if self.padding == "same" and self.dilation * (self.kernel - 1) + 1 < self.stride:
+            raise ValueError(f"padding 'same' of kernel {self.kernel}, stride {self.stride}: nothing is padded; say 0")
         return _with_bias(self)
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (channels, H', W'), H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1."""
         channels, *size = _map(given, "a convolution")
         if channels % self.groups or self.channels % self.groups:
-            raise ShapeError(
-                f"{self.groups} groups divide {channels} input and {self.channels} output channels unevenly; "
-                "choose groups that divide both"
-            )
+            told = f"{self.groups} groups divide {channels} input and {self.channels} output channels unevenly"
+            raise ShapeError(f"{told}; choose groups that divide both")
+        if self.padding == "same":
+            return (self.channels, *(-(-side // self.stride) for side in size))
         window = self.dilation * (self.kernel - 1) + 1
         return (self.channels, *(_slide(side, window, self.stride, self.padding, given) for side in size))
 

@@ -1,26 +1,36 @@
 """Name -> every published configuration: the papers' networks and the field's, looked up by name or pattern."""
 
 import re
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from deepres.base.errors import InputError, unknown
-from deepres.spec import entries_others, entries_resnet
+from deepres.base.records import edit
+from deepres.spec import entries_field, entries_others, entries_resnet
 from deepres.spec.entry import Entry
 from deepres.spec.network import Network, with_classes, with_input
 
-CATALOGUE: dict[str, Entry] = {entry.config.name: entry for entry in (*entries_resnet.ENTRIES, *entries_others.ENTRIES)}
+CATALOGUE: dict[str, Entry] = {
+    entry.config.name: entry for entry in (*entries_resnet.ENTRIES, *entries_others.ENTRIES, *entries_field.ENTRIES)
+}
+EDIT = "+"
+"""`resnet20_cifar+shortcut=B` is the entry with a field edited, as `--set model.shortcut=B` does."""
 
 
 def entry(name: str) -> Entry:
-    """The catalogue's entry.
+    """The catalogue's entry; with edits behind its name where some are named (`EDIT`).
 
     Raises:
-        InputError: no such name; the nearest are offered.
+        InputError: no such name; the nearest are offered. An edit that does not fit.
     """
+    if EDIT in name:
+        plain, *edits = name.split(EDIT)
+        found = entry(plain)
+        return replace(found, config=edit(found.config, edits), published="", note="edited")
     if name not in CATALOGUE:
-        depth = re.fullmatch(r"(plain|resnet|preresnet)(\d+)_cifar", name)
+        depth = re.fullmatch(r"(plain|resnet|preresnet)(\d+)_cifar(_b)?", name)
         if depth is not None:
-            raise _no_such_depth(name, depth[1], int(depth[2]))
+            raise _no_such_depth(name, depth[1], int(depth[2]), depth[3] or "")
         raise unknown("model", name, CATALOGUE)
     return CATALOGUE[name]
 
@@ -44,11 +54,14 @@ def network(name: str, num_classes: int | None = None, input: tuple[int, int, in
     return found if input is None else with_input(found, input)
 
 
-def _no_such_depth(name: str, kind: str, depth: int) -> InputError:
+def _no_such_depth(name: str, kind: str, depth: int, suffix: str) -> InputError:
     units, rest = divmod(depth - 2, 6)
     if rest or units < 1:
-        return InputError(f"model '{name}': {depth} layers are not 6n + 2 with n of 1 or more; wanted 20, 32, 44, 56 …")
-    base = f"{kind}{110 if kind == 'preresnet' else 20}_cifar"
+        wide = f"{kind}{depth}_cifar64"
+        other = f"; {wide} is ImageNet's behind a 3x3" if wide in CATALOGUE else ""
+        wanted = "wanted 20, 32, 44, 56 …"
+        return InputError(f"model '{name}': {depth} layers are not 6n + 2 with n of 1 or more; {wanted}{other}")
+    base = f"{kind}{110 if kind == 'preresnet' else 20}_cifar{suffix}"
     return InputError(
         f"model '{name}': not in the catalogue; take {base} with --set model.depths={units},{units},{units}"
     )

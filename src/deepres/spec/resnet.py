@@ -27,6 +27,7 @@ class ResNetConfig(Record):
     `depths` and `widths` have one entry a stage: how many units, and how many channels its 3x3 layers have. Each
     stage after the first begins by halving the map.
 
+    `final`: norm and activation behind the last unit, where activations come first.
     `stem`: "imagenet" 7x7 and max pool, "cifar" 3x3, "deep" three 3x3 and max pool (ResNet-C), "rs" three 3x3 and a
     strided 3x3. `stem_norm`: False leaves norm and activation after the last of them to the first unit. `stem_bias`,
     `pool_ceil`: the released Caffe networks' conv1 bias, and max pool without padding, partial windows kept.
@@ -43,6 +44,7 @@ class ResNetConfig(Record):
     stem_width: Count = 64
     stem_norm: bool = True
     stem_bias: bool = False
+    final: bool = True
     pool_ceil: bool = False
     unit: Literal["single", "basic", "bottleneck"] = "basic"
     depths: tuple[Count, ...]
@@ -82,7 +84,7 @@ class ResNetConfig(Record):
             stride = 1 if number == 1 else 2
             body[f"stage{number}"], channels = _stage(self, channels, width, depth, stride, done)
             done += depth
-        after = self.style.before()
+        after = self.style.before() if self.final else None
         if after is not None:
             body["final"] = after
         head: dict[str, Node] = {"pool": GlobalAveragePool()}
@@ -99,7 +101,7 @@ def _stem(config: ResNetConfig) -> Sequence:
     parts: dict[str, Node] = {}
 
     def layer(number: str, conv: Conv, bare: bool = False) -> None:
-        parts[f"conv{number}"] = conv
+        parts[f"conv{number}"] = style.of(conv)
         if not bare:
             parts.update({f"norm{number}": style.norm_atom(), f"act{number}": style.act_atom()})
 
@@ -136,7 +138,8 @@ def _stage(config: ResNetConfig, given: int, width: int, depth: int, stride: int
         if kind not in made:
             changes = given != channels or step != 1
             by_stem = very_first and config.stem_norm and style.pre_activated
-            shared = style.before() if style.pre_activated and (changes or very_first) and not by_stem else None
+            behind = {"paper": changes or very_first, "changing": changes, "none": False}[style.activated]
+            shared = style.before() if style.pre_activated and behind and not by_stem else None
             made[kind] = residual(
                 branch(
                     _convs(config, width, channels, step),

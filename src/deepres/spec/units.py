@@ -33,8 +33,8 @@ _PRE = ("relu_pre", "pre")
 
 
 @cache  # equal atoms are one object: large networks are made and read in half the time
-def _norm(method: Literal["batch", "group", "frozen"], groups: int) -> Norm:
-    return Norm(method=method, groups=groups)
+def _norm(method: Literal["batch", "group", "frozen"], groups: int, eps: float) -> Norm:
+    return Norm(method=method, groups=groups, eps=eps)
 
 
 @cache
@@ -60,20 +60,28 @@ class Mixing(Record):
 class Style(Record):
     """What all units of a network share.
 
-    `norm`, `norm_groups`, `activation`: of every norm and activation. `stride_on`: the layer of a bottleneck that
+    `norm`, `norm_groups`, `eps`, `activation`: of every norm and activation. `bias`: every convolution has one.
+    `padding` of a 3x3 that subsamples: "same" is TensorFlow's (`Conv`). `stride_on`: the layer of a bottleneck that
     subsamples, the first 1x1 as in the 2015 paper, or the 3x3 ("v1.5"). `projection`: a strided 1x1 convolution, or an
-    average pool before a 1x1 of stride 1 (ResNet-D). `se_ratio`: hidden units of squeeze-and-excitation per channel,
-    to the nearest multiple of `se_multiple`, at least that: 8 as the field has it, 1 as its paper (they differ for 64
-    channels only).
-    `blur`: size of the filter before subsampling. `dropout`: before the last convolution of the branch.
+    average pool before a 1x1 of stride 1 (ResNet-D); `projection_norm`: a norm behind it, where activations come last.
+    `activated`: the pre-activated units whose shortcut leaves behind their first activation: those that change the
+    shape and the network's first ("paper": He et al. 2016, appendix), the former alone ("changing"), or none.
+    `se_ratio`: hidden units of squeeze-and-excitation per channel, to the nearest multiple of `se_multiple`, at least
+    that: 8 as the field has it, 1 as its paper (they differ for 64 channels only). `blur`: size of the filter before
+    subsampling. `dropout`: before the last convolution of the branch.
     """
 
     order: Order = "original"
     norm: Literal["batch", "group", "frozen"] = "batch"
     norm_groups: Annotated[int, Field(ge=1)] = 32
+    eps: Annotated[float, Field(gt=0)] = 1e-5
+    bias: bool = False
+    padding: Literal["symmetric", "same"] = "symmetric"
     activation: Literal["relu", "silu", "gelu", "elu", "leaky_relu"] = "relu"
     stride_on: Literal["1x1", "3x3"] = "3x3"
     projection: Literal["conv", "pool"] = "conv"
+    projection_norm: bool = True
+    activated: Literal["paper", "changing", "none"] = "paper"
     mixing: Mixing = Mixing()
     se_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
     se_multiple: Annotated[int, Field(ge=1)] = 8
@@ -87,7 +95,13 @@ class Style(Record):
 
     def norm_atom(self) -> Norm:
         """A norm of this network."""
-        return _norm(self.norm, self.norm_groups)
+        return _norm(self.norm, self.norm_groups, self.eps)
+
+    def of(self, conv: Conv) -> Conv:
+        """The convolution as this network has it: with a bias, padded as TensorFlow does."""
+        if self.padding == "same" and conv.stride > 1 and conv.kernel > 1:
+            conv = conv.replace(padding="same")
+        return conv.replace(bias=True) if self.bias else conv
 
     def act_atom(self) -> Activation:
         """An activation of this network."""
@@ -136,7 +150,7 @@ def branch(convs: list[Conv], style: Style, *, activated: bool, drop_path: DropP
     """
     parts: dict[str, Node] = {}
     for number, conv in enumerate(convs, start=1):
-        first, last = number == 1, number == len(convs)
+        first, last, conv = number == 1, number == len(convs), style.of(conv)
         if style.pre_activated and not (first and activated):
             parts |= {f"norm{number}": style.norm_atom()} if style.order == "pre" else {}
             parts[f"act{number}"] = style.act_atom()
@@ -195,8 +209,10 @@ def _path(option: Shortcut, given: int, channels: int, stride: int, style: Style
         parts["pool"] = AvgPool(kernel=stride, stride=stride, ceil=True)
     elif style.blur is not None and stride != 1:
         parts["blur"] = Blur(kernel=style.blur, stride=stride)
-    parts["conv"] = conv1x1(channels, 1 if parts else stride)
-    if not style.pre_activated:  # He et al. 2016, appendix: pre-activated projections have no norm after them
+    parts["conv"] = style.of(conv1x1(channels, 1 if parts else stride))
+    if (
+        style.projection_norm and not style.pre_activated
+    ):  # He et al. 2016, appendix: pre-activated projections have no norm after them
         parts["norm"] = style.norm_atom()
     return Sequence(parts=parts)
 

@@ -1,0 +1,122 @@
+"""The field's networks through the contract; what others print of them; names with edits."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from deepres.base.errors import InputError
+from deepres.nn.create import create_model
+from deepres.nn.layers import SameConv2d
+from deepres.spec.algebra import at
+from deepres.spec.atoms import Conv
+from deepres.spec.catalogue import entry, network
+from deepres.spec.cost import cost
+from deepres.spec.entries_field import ENTRIES
+from deepres.spec.network import Network, feature_shapes
+from deepres.spec.resnet import ResNetConfig
+
+# learnable parameters as their repositories print them (chenyaofo, pytorchcv: 272,474; kuangliu's ResNet18: 11,173,962;
+# weiaicunzai's with 100 classes: 11.22M); the others: 2 (16 x 32 + 64 + 32 x 64 + 128) more than option A, or by torch
+EXPECTED = {
+    "resnet20_cifar_b": 272_474,
+    "resnet32_cifar_b": 464_154 + 2_752,
+    "resnet44_cifar_b": 658_586 + 2_752,
+    "resnet56_cifar_b": 853_018 + 2_752,
+    "resnet110_cifar_b": 1_727_962 + 2_752,
+    "resnet1202_cifar_b": 19_421_274 + 2_752,
+    "resnet18_cifar64": 11_173_962,
+    "resnet34_cifar64": 21_282_122,
+    "resnet50_cifar64": 23_520_842,
+    "resnet101_cifar64": 42_512_970,
+    "resnet152_cifar64": 58_156_618,
+    "resnet8_tiny": 78_666 - 2 * (3 * 16 + 2 * 32 + 2 * 64),
+}
+NAMES = [found.config.name for found in ENTRIES]
+
+
+def test_the_contract_covers_the_entries() -> None:
+    assert set(EXPECTED) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_counts_equal_what_others_print(name: str, agrees_with_its_modules: Callable[[Network], None]) -> None:
+    description = network(name)
+    assert cost(description).parameters == EXPECTED[name]
+    assert description.name == entry(name).config.name == name
+    assert description.input == (3, 32, 32)
+    last = list(feature_shapes(description).values())[-1]
+    assert last[1] == (4 if "cifar64" in name else 8)
+    if "1202" not in name:
+        agrees_with_its_modules(description)
+
+
+def test_a_name_may_be_followed_by_edits() -> None:
+    edited = network("resnet20_cifar+shortcut=B+depths=9,9,9")
+    assert edited.body == network("resnet56_cifar_b").body
+    assert network("resnet8_tiny+style.bias=false+num_classes=7").num_classes == 7
+    for name, said in {
+        "resnet20_cifar+shortcut=D": "shortcut",
+        "resnet20_cifar+short=B": "did you mean shortcut",
+        "resnet2o_cifar+shortcut=B": "did you mean .*resnet20_cifar",
+        "resnet20_cifar+": r"--set : wanted name=value",
+    }.items():
+        with pytest.raises(InputError, match=said):
+            network(name)
+
+
+def test_depths_of_option_b_are_answered_too() -> None:
+    with pytest.raises(InputError, match=r"take resnet20_cifar_b with --set model\.depths=4,4,4"):
+        network("resnet26_cifar_b")
+    with pytest.raises(InputError, match="resnet18_cifar64 is ImageNet's behind a 3x3"):
+        network("resnet18_cifar")
+
+
+@pytest.mark.parametrize("side", [7, 8, 9, 15, 16])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"), [(3, 2, 1), (3, 1, 1), (2, 2, 1), (5, 3, 1), (3, 2, 2), (4, 1, 1)]
+)
+def test_same_padding_is_tensorflows(side: int, kernel: int, stride: int, dilation: int) -> None:
+    conv = SameConv2d(2, 3, kernel, stride=stride, dilation=dilation)
+    x, window = torch.randn(1, 2, side, side + 3), dilation * (kernel - 1) + 1
+    padded = x
+    for place, length in ((0, side + 3), (1, side)):
+        out = -(-length // stride)
+        total = max(0, (out - 1) * stride + window - length)
+        before = [0, 0, 0, 0]
+        before[2 * place], before[2 * place + 1] = total // 2, total - total // 2
+        padded = F.pad(padded, before)
+    wanted = F.conv2d(padded, conv.weight, conv.bias, stride, dilation=dilation)
+    got = conv(x)
+    assert torch.equal(got, wanted)
+    assert got.shape[1:] == Conv(channels=3, kernel=kernel, stride=stride, dilation=dilation, padding="same").output(
+        (2, side, side + 3)
+    )
+    assert torch.equal(torch.fx.symbolic_trace(torch.nn.Sequential(conv))(x), wanted)
+
+
+def test_same_padding_that_pads_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing is padded; say 0"):
+        Conv(channels=3, kernel=1, stride=2, padding="same")
+
+
+def test_where_shortcuts_of_activated_units_leave_is_a_choice() -> None:
+    torch.manual_seed(0)
+    x, answers = torch.randn(2, 3, 32, 32), []
+    first = None
+    for where in ("paper", "changing", "none"):
+        net = create_model(f"preresnet110_cifar+depths=1,1,1+shortcut=B+style.activated={where}").eval()
+        values = list(net.state_dict().values())
+        if first is None:
+            first = [torch.rand_like(v) if v.is_floating_point() else v for v in values]
+        net.load_state_dict(dict(zip(net.state_dict(), first, strict=True)))
+        answers.append(net(x))
+    assert not torch.equal(answers[0], answers[1])
+    assert not torch.equal(answers[1], answers[2])
+    assert "final" not in dict(
+        ResNetConfig(name="x", depths=(1,), widths=(8,), final=False, stem_norm=False, style={"order": "pre"})
+        .network()
+        .body
+    )  # type: ignore[arg-type]
+    assert at(network("resnet8_tiny").tree, "stage2.unit1.branch.conv1").padding == "same"  # type: ignore[union-attr]
