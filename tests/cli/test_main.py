@@ -10,11 +10,11 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 FLAGS = {
     "train": "--batch-size --device --dry-run --epochs --fast --lr --mean --memory --model --on-bad-image --output --preprocessing --recipe "
     "--resume --seed --set --smoke --std --variant --verbose --weights --workers",
-    "eval": "--calibrate --device --json --mean --model --on-bad-image --predictions --preprocessing --protocol --report --select --split --std "
+    "eval": "--calibrate --device --json --mean --model --on-bad-image --predictions --preprocessing --protocol --report --select --set --split --std "
     "--variant",
-    "analyze": "--class --device --draws --images --json --layer --mean --model --output --preprocessing --seed --std --variant",
+    "analyze": "--class --device --draws --images --json --layer --mean --model --output --preprocessing --seed --set --std --variant",
     "compare": "--force --json --pairs --report --vote",
-    "predict": "--cam --class --device --fast --json --mean --model --preprocessing --std --top-k --variant",
+    "predict": "--cam --class --device --fast --json --mean --model --preprocessing --set --std --top-k --variant",
     "models": "--json",
     "describe": "--batch-size --json --svg",
     "data check": "--json --set --workers",
