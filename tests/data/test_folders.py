@@ -28,7 +28,7 @@ def listed(images: object) -> list[tuple[str, int]]:
 
 def test_class_folders_equal_torchvisions(tmp_path: Path) -> None:
     fill(tmp_path, "class2/b.png", "class10/a.JPEG", "class10/deep/er/c.webp", "Class3/d.bmp")
-    found = read_folder(tmp_path)
+    found = read_folder(tmp_path, depth=1)  # deep/er/ may be a class of its own: torchvision does not ask
     reference = ImageFolder(str(tmp_path))
     images = found.parts["train"]
     assert isinstance(images, FileImages)
@@ -57,7 +57,8 @@ def test_parts_by_name(tmp_path: Path, val: str) -> None:
         "val": [(f"{val}.png", 0), (f"{val}.png", 1)],
         "test": [("test.png", 0), ("test.png", 1)],
     }
-    assert found.notes == ("old/ stands beside train/: it is not used",)
+    spelled = () if val == "val" else (f"{val}/ is taken as val",)
+    assert found.notes == (*spelled, f"old/ stands beside train/, {val}/, test/: it is not used")
 
 
 def test_imagenet_as_kaggle_gives_it(tmp_path: Path) -> None:
@@ -108,11 +109,10 @@ def test_tiny_imagenet(tmp_path: Path) -> None:
     [
         ([], r"no images; wanted one folder a class, such as .*/cat/1\.jpg"),
         (["1.png", "2.png"], "2 images outside class folders; wanted one folder a class"),
-        (["val/a/1.png", "test/a/1.png"], r"test/ and val/ but no train/; wanted .*/train/CLASS/IMAGE"),
         (["train/a/1.png", "val/a/1.png", "valid/a/1.png"], "both val/ and valid/ mean val; remove one"),
         (
             ["train/a/1.png", "train/b/1.png", "test/b/1.png", "test/c/1.png"],
-            r"train/ and test/ have different classes \(only in train/: a; only in test/: c\); make them the same",
+            "test/ has classes that train/ has not: c; rename or remove them",
         ),
         (["train/a/1.png", "train/b/1.png", "val/1.png"], "val: no class folders and no labels; wanted .*as in train/"),
     ],
@@ -125,8 +125,8 @@ def test_wrong_layouts_are_refused_in_one_line(tmp_path: Path, names: list[str],
 
 def test_other_files_are_named_where_no_image_is(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "1.heic").touch()
-    with pytest.raises(InputError, match=r"no images \(1 other files: \.heic\); wanted one folder a class"):
+    (tmp_path / "a" / "1.mp4").touch()
+    with pytest.raises(InputError, match=r"no images \(1 other files: \.mp4\); wanted one folder a class"):
         read_folder(tmp_path)
 
 

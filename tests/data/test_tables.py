@@ -100,7 +100,7 @@ def test_images_in_memory_cannot_be_listed(tmp_path: Path) -> None:
             "path,label\n1.png,a\n2.png,b\n./1.png,b\n",
             r"line 4: '1\.png' is 'b' here and 'a' in line 2; keep one label",
         ),
-        ("path,label,split\n1.png,a,dev\n", "line 2: split 'dev'; wanted one of train, val, validation, valid, test"),
+        ("path,label,split\n1.png,a,new\n", "line 2: split 'new'; wanted one of train, val, test"),
         ("path,label,split\n1.png,a,\n", "line 2: 'split' is empty"),
         ("path,label,label_index\n1.png,a,0\n2.png,a,1\n", "line 3: 'a' has two numbers, 0 and 1"),
         ("path,label,label_index\n1.png,a,0\n2.png,b,2\n", "wanted every number from 0 to 1 once a class"),

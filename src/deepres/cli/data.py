@@ -20,7 +20,13 @@ def command() -> None:
 @command.command("check")
 @click.argument("source")
 @click.option("--workers", "-j", default=0, type=click.IntRange(0), help="Processes that read the files.")
-@click.option("--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Such as columns=path:file,label:species.")
+@click.option(
+    "--set",
+    "edits",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Such as data.depth=leaf, columns=path:file,label:kind.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
 @watched
 def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bool, watch: Watch) -> None:

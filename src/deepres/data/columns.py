@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 
 from deepres.base.errors import InputError
-from deepres.data.folders import SPLITS
 from deepres.data.labels import one_hot
 from deepres.data.rows import Cells, is_picture
+from deepres.data.split_names import part_named
 
 Role = Literal["path", "label", "split"]
 INDEX = "label_index"
@@ -166,7 +166,7 @@ class _Finder:
         return [at for at, name in enumerate(self.names) if plain(name) in _KNOWN[role]]
 
     def _are_splits(self, at: int) -> bool:
-        return all(_at(cells, at).lower() in SPLITS for _, cells in self.rows)
+        return all(part_named(_at(cells, at)) for _, cells in self.rows)
 
     def _one_hot(self, left: list[int]) -> object:
         try:

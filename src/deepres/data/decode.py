@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -17,19 +19,15 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from deepres.base.errors import InputError
+from deepres.data.formats import RAW, what_is_wrong
 
 MAX_PIXELS = 2**27
 """A picture with more pixels (11,585 x 11,585; 384 MiB of RGB) is refused from its header."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "HEIF")
 """What is read, by content and not by suffix; formats that start another program (EPS) are not among them."""
 
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib"}
-    | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k"}
-)
-"""Suffixes, in lower case, that make a file of a folder an image."""
-
+_SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706  # tags of TIFF
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _BAD_FILE = (
     OSError,  # truncated data, among much else
@@ -178,7 +176,8 @@ def _file(path: Path) -> Iterator[IO[bytes]]:
     try:
         file = path.open("rb")
     except OSError as cause:
-        raise BadImageError(f"{path}: cannot be opened ({cause.strerror}); wanted an image file") from cause
+        reason = "a link to nothing" if path.is_symlink() and not path.exists() else cause.strerror
+        raise BadImageError(f"{path}: cannot be opened ({reason}); wanted an image file") from cause
     with file:
         yield file
 
@@ -189,6 +188,8 @@ def opened(file: IO[bytes], name: str) -> Iterator[Image.Image]:
     with _quiet:
         try:
             with Image.open(file, formats=_readable()) as image:
+                if image.format == "TIFF" and _is_preview(image, name):
+                    raise BadImageError(f"{name}: {what_is_wrong(b'II*', 'x.dng', ())}")
                 width, height = image.size
                 if width * height > MAX_PIXELS:
                     raise BadImageError(_too_large(name, f"{width} x {height} px"))
@@ -204,21 +205,26 @@ def opened(file: IO[bytes], name: str) -> Iterator[Image.Image]:
             raise BadImageError(f"{name}: damaged or cut short ({reason}); replace or remove the file") from cause
 
 
+def _is_preview(image: Image.Image, name: str) -> bool:
+    """Whether a TIFF is a camera's raw file, of which only a small preview could be read."""
+    tags = getattr(image, "tag_v2", {})
+    return Path(name).suffix.lower() in RAW or _DNG_VERSION in tags or (_SUB_IFDS in tags and tags.get(_SUBFILE) == 1)
+
+
 def _too_large(name: str, size: str) -> str:
     return f"{name}: {size}, wanted at most {MAX_PIXELS:,} pixels; save it smaller or remove the file"
 
 
 def _no_image(file: IO[bytes], name: str) -> str:
     file.seek(0)
-    start = file.read(12)
-    if not start:
-        return f"{name}: empty (0 bytes); replace or remove the file"
-    return f"{name}: not an image that can be read (it begins with {start!r}); wanted one of {', '.join(_readable())}"
+    return f"{name}: {what_is_wrong(file.read(256), name, _readable())}"
 
 
 @cache
 def _readable() -> tuple[str, ...]:
     Image.init()
+    if find_spec("pillow_heif") is not None:
+        import_module("pillow_heif").register_heif_opener()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepres.base.errors import InputError
-from deepres.data.decode import SUFFIXES
+from deepres.data.formats import SUFFIXES
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),

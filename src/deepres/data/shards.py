@@ -26,9 +26,10 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.base.files import read_text
 from deepres.data.crops import Cutter
-from deepres.data.decode import SUFFIXES, Header, decode_bytes, header_of
-from deepres.data.folders import SPLITS
+from deepres.data.decode import Header, decode_bytes, header_of
+from deepres.data.formats import SUFFIXES
 from deepres.data.sample import Images, StoredImages
+from deepres.data.split_names import part_named
 from deepres.data.splits import Found, Part
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -150,7 +151,7 @@ def _expanded(pattern: str) -> Iterator[str]:
 def _tars(folder: Path) -> list[Path]:
     """The tar files in a folder, and in its folders train, val and test."""
     try:
-        inside = [entry for entry in sorted(folder.iterdir()) if entry.name.lower() in SPLITS and entry.is_dir()]
+        inside = [entry for entry in sorted(folder.iterdir()) if part_named(entry.name) and entry.is_dir()]
     except OSError:  # whoever lists it next says so
         return []
     return [file for place in (folder, *inside) for file in sorted(place.glob("*.tar"))]
@@ -164,7 +165,7 @@ def _root(source: str, files: tuple[Path, ...]) -> Path:
 def _part(file: Path, root: Path) -> Part:
     inner = () if file.parent == root else (file.parent.name,)
     words = [*inner, *re.split(r"[-_.]", file.stem)]
-    return next((SPLITS[word.lower()] for word in words if word.lower() in SPLITS), "train")
+    return next((part for word in words if (part := part_named(word))), "train")
 
 
 def _members(number: int, file: Path) -> Iterator[_Member]:

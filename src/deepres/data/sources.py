@@ -26,6 +26,7 @@ from deepres.data.arrays import pair_in, read_npz
 from deepres.data.folders import read_folder
 from deepres.data.named import NAMES, read_named
 from deepres.data.packed import is_packed, read_packed
+from deepres.data.part_folders import Splits
 from deepres.data.sample import Images
 from deepres.data.samplewise import Decode
 from deepres.data.shards import are_shards, read_shards
@@ -51,6 +52,8 @@ class DataConfig(Record):
     val_fraction: float = Field(0.1, ge=0, lt=1)  # of the set that it is cut from; 0: no val
     test_fraction: float = Field(0.15, ge=0, lt=1)
     split_seed: int = 0
+    depth: Annotated[int, Field(ge=1)] | Literal["leaf"] | None = None  # of class folders; None: there is but one way
+    splits: Splits = "auto"  # folders called train, …: "folders" parts in any case, "none" classes
     columns: str | None = None  # of a table: path:COLUMN,label:COLUMN[,split:COLUMN]; None: by their names
     on_bad_image: Literal["stop", "skip"] = "stop"
     decode: Decode = "scaled"
@@ -137,7 +140,9 @@ def find(config: DataConfig) -> Found:
         return read_packed(path, config.channels)
     if path.is_dir():
         pair = pair_in(path)
-        return read_npz(pair, config.channels) if pair else read_folder(path, config.channels or 3)
+        if pair:
+            return read_npz(pair, config.channels)
+        return read_folder(path, config.channels or 3, config.depth, config.splits)
     if path.suffix.lower() == ".npz":
         return read_npz(path, config.channels)
     if path.suffix.lower() in LISTS:

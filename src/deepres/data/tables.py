@@ -20,12 +20,12 @@ import torch
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.data.columns import INDEX, Columns, Role, asked_for, columns_of, is_header
-from deepres.data.folders import SPLITS
 from deepres.data.labels import cleaned, in_order
 from deepres.data.places import Folders, files_of
 from deepres.data.rows import Cells, is_picture, read_rows
 from deepres.data.sample import FileImages, Images
-from deepres.data.splits import Found, Part
+from deepres.data.split_names import part_named
+from deepres.data.splits import PARTS, Found, Part
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
 
@@ -120,9 +120,10 @@ def _cell(path: Path, line: int, cells: Sequence[str], columns: Columns, at: int
 
 
 def _part(path: Path, line: int, name: str) -> Part:
-    if name.lower() not in SPLITS:
-        raise InputError(f"{path}: line {line}: split '{name}'; wanted one of {', '.join(SPLITS)}")
-    return SPLITS[name.lower()]
+    part = part_named(name)
+    if part is None:
+        raise InputError(f"{path}: line {line}: split '{name}'; wanted one of {', '.join(PARTS)}")
+    return part
 
 
 def _listed(
@@ -162,11 +163,13 @@ def _numbers(path: Path, rows: Sequence[Cells], labels: Sequence[str], columns: 
 
 def _beside(path: Path, parts: Sequence[Part] | None) -> tuple[str, ...]:
     """A note of lists beside `train.csv` that are called by the other parts."""
-    if parts is not None or SPLITS.get(path.stem.lower()) is None:
+    own = part_named(path.stem)
+    if parts is not None or own is None:
         return ()
-    others = [name for name in SPLITS if name != path.stem.lower() and path.with_name(name + path.suffix).is_file()]
+    lists = sorted(file for file in path.parent.glob(f"*{path.suffix}") if file.is_file())
+    others = [file.name for file in lists if part_named(file.stem) not in (None, own)]
     remedy = "is not used; for one set, join them with a column split"
-    return tuple(f"{name}{path.suffix} beside {path.name} {remedy}" for name in others)
+    return tuple(f"{name} beside {path.name} {remedy}" for name in others)
 
 
 def _classes(path: Path, labels: set[str], numbers: Mapping[str, str]) -> tuple[str, ...]:

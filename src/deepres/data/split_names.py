@@ -1,0 +1,48 @@
+"""Folder and column names -> train, val or test, as the field spells them: `Training`, `val_images`, `TEST set`."""
+
+import re
+import unicodedata
+
+from deepres.data.splits import Part
+
+_WORDS: dict[Part, str] = {
+    "train": r"train(?:ing|s|val)?|trn",
+    "val": r"val(?:id(?:ation|ate)?|s)?|validations|dev(?:elopment|el)?|eval(?:uation)?",
+    "test": r"test(?:ing|s)?|tst|holdouts?|heldout",
+}
+_ABOUT = (
+    r"(?:images?|imgs?|pictures?|pics?|photos?|data(?:sets?)?|sets?|splits?|folders?|dirs?|files?|samples?|examples?"
+    r"|crops?|frames?|subsets?|partitions?|parts?|jpe?gs?|pngs?|(?:19|20)\d\d)"
+)
+_WHOLE = {part: re.compile(rf"{_ABOUT}*(?:{word}){_ABOUT}*") for part, word in _WORDS.items()}
+_TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_FOLD = re.compile(r"(?:k?folds?|splits?|cv|crossval|partition)\d+")
+
+
+def part_named(name: str) -> Part | None:
+    """Which part a name means, whatever its case, plural and separators, and what it says beside (images, data, set).
+
+    `train2017` is one, `train1` and `train_cropped` are not: what is beside the word has to say nothing.
+    """
+    word = _plain(name)
+    return next((part for part, pattern in _WHOLE.items() if pattern.fullmatch(word)), None)
+
+
+def part_within(name: str) -> tuple[Part, str] | None:
+    """The part of which one word of `name` speaks, and what else it says: `seg_train` (train, "seg"), `trainA`."""
+    words = _TOKEN.findall(name)
+    for place, word in enumerate(words):
+        part = part_named(word)
+        if part is not None:
+            rest = [_plain(other) for other in words[:place] + words[place + 1 :]]
+            return part, " ".join(other for other in rest if not re.fullmatch(_ABOUT, other))
+    return None
+
+
+def is_fold(name: str) -> bool:
+    """Whether the name is one of several parts of equal rank: `fold1`, `split_0`."""
+    return _FOLD.fullmatch(_plain(name)) is not None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFC", name).casefold())
