@@ -61,7 +61,7 @@ def _as_expected(name: str | Path) -> None:
     assert stored.classes == ("x", "y", "z")
     assert stored.preprocessing is not None
     assert stored.preprocessing.model_dump() == {
-        "crop": 224, "resize": 235, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.25), "interpolation": "bicubic", "fit": "crop", "note": "",
+        "crop": 224, "resize": 235, "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.25), "interpolation": "bicubic", "fit": "crop", "margins": "rounded", "note": "",
     }  # fmt: skip
     assert load(name)(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
 

@@ -6,7 +6,8 @@ import torch
 
 from deepres.base.errors import InputError
 from deepres.nn.create import create_model, load
-from deepres.nn.layouts import Preprocessing, said_by
+from deepres.nn.folders import said_by
+from deepres.nn.layouts import Preprocessing
 from deepres.nn.weights import read_stored, save_network
 
 PREPARED = Preprocessing(crop=96, resize=110, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), interpolation="bicubic")
@@ -81,7 +82,11 @@ def test_a_folder_of_transformers_says_which_variant_it_is(in_bottleneck: bool, 
     stored = said_by(tmp_path)
     assert stored.description is not None
     assert (stored.description.name, stored.classes) == (wanted, ("ant", "bee"))
-    assert stored.preprocessing == PREPARED.replace(resize=109)
+    assert stored.preprocessing is not None
+    told = stored.preprocessing.replace(mean=PREPARED.mean, std=PREPARED.std)
+    assert told == PREPARED.replace(resize=109, margins="floored")
+    assert stored.preprocessing.mean == pytest.approx(PREPARED.mean)
+    assert stored.preprocessing.std == pytest.approx(PREPARED.std)
     x = torch.randn(2, 3, 65, 65)
     with torch.inference_mode():
         torch.testing.assert_close(load(tmp_path)(x), theirs(x).logits, rtol=0, atol=1e-4)
@@ -93,7 +98,7 @@ def test_a_folder_of_transformers_says_which_variant_it_is(in_bottleneck: bool, 
         ({"architecture": "vit_base_patch16_224"}, r"timm's vit_base_patch16_224 is no network of this family"),
         (
             {"architecture": "resnet50", "model_args": {"output_stride": 8}},
-            r"timm's resnet50 with output_stride, which",
+            r"config\.json model_args: output_stride 8, wanted 32",
         ),
         ({"architectures": ["ViTForImageClassification"]}, r"ViTForImageClassification.* is no network of this family"),
         (
@@ -103,7 +108,7 @@ def test_a_folder_of_transformers_says_which_variant_it_is(in_bottleneck: bool, 
                 "layer_type": "basic",
                 "id2label": {},
             },
-            r"a transformers ResNet of depths \(1, 1\), which the catalogue does not have",
+            r"depths \(1, 1\) and widths \(256, 512, 1024, 2048\): wanted one of each for every stage",
         ),
         ({"some": "thing"}, r"config\.json: not a description that deepres, timm or transformers wrote"),
     ],

@@ -48,9 +48,11 @@ def fit(image: Tensor, preparation: Preparation, name: str = "image") -> Tensor:
         return image
     if preparation.fit == "crop":
         assert preparation.resize is not None
-        cropped: Tensor = functional.center_crop(
-            resize_short_side(image, preparation.resize, preparation, name), [size]
-        )
+        resized = resize_short_side(image, preparation.resize, preparation, name)
+        if preparation.margins == "floored":
+            top, left = ((side - size) // 2 for side in resized.shape[-2:])
+            return resized[..., top : top + size, left : left + size]
+        cropped: Tensor = functional.center_crop(resized, [size])
         return cropped
     if preparation.fit == "squash":
         return _resize(image, [size, size], preparation)

@@ -20,6 +20,8 @@ class Preparation(Record):
     given up; "pad" = long side to `crop`, grey bars (128), whole image kept; None = as they are (all of one size).
     `resize` is read by "crop" only, neither by None. `normalise`, on values in [0, 1]: "per_pixel" subtracts the mean
     of the training images and divides by nothing (He et al. 2015, 4.2); "per_channel" is (x - mean) / std; "none" is x.
+    `margins`: before the central crop lies half of what is outside of it, rounded as torchvision does, to the even
+    number, or floored as transformers does.
     """
 
     channels: int = 3
@@ -29,6 +31,7 @@ class Preparation(Record):
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     antialias: bool = True
     normalise: Literal["per_pixel", "per_channel", "none"] = "per_channel"
+    margins: Literal["rounded", "floored"] = "rounded"
 
     @property
     def size(self) -> int | None:

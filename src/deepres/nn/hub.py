@@ -7,6 +7,7 @@ brought: the error says which file, and where it belongs.
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
@@ -19,6 +20,8 @@ from torchvision import models
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import cache_folder, digest
 from deepres.base.normalisation import NAMED
+from deepres.nn.folder_transformers import PREPROCESSORS
+from deepres.nn.folders import FILES
 from deepres.nn.foreign import TIMM
 from deepres.nn.keras import SUFFIXES, TOPOLOGY
 from deepres.nn.layouts import CONFIG, Preprocessing, Stored
@@ -113,19 +116,30 @@ def _is_torchvisions(name: str) -> bool:
 def _from_hub(repository: str, brought: Path) -> Path:
     try:
         from huggingface_hub import constants, hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
     except ImportError as cause:
         raise InputError(
             f"{repository}: fetching needs huggingface_hub; pip install huggingface_hub, "
             f"or put {CONFIG} and {WEIGHTS} into {brought}"
         ) from cause
 
-    def fetch() -> Path:
+    def found(file: str) -> Path:
         try:
-            hf_hub_download(repository, WEIGHTS, local_files_only=True)
+            return Path(str(hf_hub_download(repository, file, local_files_only=True)))
         except OSError:
             _require_host(constants.ENDPOINT)
-            hf_hub_download(repository, WEIGHTS)
-        return Path(str(hf_hub_download(repository, CONFIG))).parent
+            return Path(str(hf_hub_download(repository, file)))
+
+    def fetch() -> Path:
+        try:
+            found(WEIGHTS)
+        except EntryNotFoundError:
+            found(FILES[1])  # of repositories that have no safetensors
+        config = found(CONFIG)
+        for file in PREPROCESSORS if '"architectures"' in config.read_text() else ():  # a repository of transformers
+            with suppress(OSError, EntryNotFoundError):  # without either the weights are asked for it, as bare ones
+                found(file)
+        return config.parent
 
     where = f"https://huggingface.co/{repository}"
     return _fetched(fetch, repository, f"{CONFIG} and {WEIGHTS} of {where} belong into {brought}")

@@ -18,14 +18,15 @@ from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.base.records import parse
 from deepres.nn.build import ResidualNetwork, build
+from deepres.nn.folders import FILES, said_by, tensors_beside
 from deepres.nn.foreign import known_as, names_in, to_foreign, to_ours
 from deepres.nn.init import initialise
 from deepres.nn.keras import TOPOLOGY, is_keras, read_keras
-from deepres.nn.layouts import CONFIG, Preprocessing, Stored, preprocessing_config, said_by
+from deepres.nn.layouts import CONFIG, Preprocessing, Stored, preprocessing_config
 from deepres.nn.sound import require_sound
 from deepres.spec.network import Network
 
-WEIGHTS = "model.safetensors"
+WEIGHTS = FILES[0]
 ROWS = 12  # of the table of tensors that do not fit
 
 
@@ -93,7 +94,7 @@ def read_stored(path: Path) -> Stored:
     if path.is_dir():
         if not (path / CONFIG).is_file():
             raise InputError(f"{path}: no {CONFIG} in it; is this a run folder? give one, or a file of weights")
-        return replace(said_by(path), tensors=read_tensors(path / WEIGHTS))
+        return replace(said_by(path), tensors=tensors_beside(path, read_tensors))
     return Stored(str(path), read_tensors(path), _description_in(path))
 
 

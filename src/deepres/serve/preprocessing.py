@@ -1,7 +1,7 @@
 """What weights want done to an image: from what they say of it, in deepres' words or the field's, and back."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -71,8 +71,9 @@ def prepared_for(
         colours = "RGB" if channels == 3 else "grey"
         said += f"; assumed, as the weights do not say: {colours}, {side} px of short side {wanted.resize}, bilinear"
     wanted = wanted.replace(mean=mean, std=std)
-    fitted = {} if wanted.fit is None else {"resize": wanted.resize, "crop": wanted.crop}
-    facts = {"channels": channels, "fit": wanted.fit, "interpolation": wanted.interpolation, **fitted}
+    facts: dict[str, Any] = {"channels": channels, **wanted.model_dump(include={"fit", "interpolation", "margins"})}
+    if wanted.fit is not None:
+        facts |= {"resize": wanted.resize, "crop": wanted.crop}
     said += f"; {wanted.note}" if wanted.note else ""
     return Prepared(build(Preparation, facts, stored.where), statistics_of(wanted), said)
 

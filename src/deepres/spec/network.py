@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record
 from deepres.spec.algebra import Node, Parallel, Parts, Sequence, children, dotted, shape, substitute
-from deepres.spec.atoms import Linear, Shape
+from deepres.spec.atoms import Activation, Linear, Shape
 
 Size = Annotated[tuple[int, int, int], Field(description="channels, height, width")]
 
@@ -76,6 +76,17 @@ def with_input(network: Network, size: Size) -> Network:
     return network.replace(input=size)
 
 
+def with_activation(network: Network, function: str, *, inside_units: bool = True) -> Network:
+    """The same network with `function` where it has ReLU; the gates of squeeze-and-excitation keep theirs.
+
+    Without `inside_units` branches keep their ReLU, and what stands in the stem and after the additions changes.
+    """
+    if function == "relu":
+        return network
+    body = tuple((name, _activated(node, function, inside_units)) for name, node in network.body)
+    return network.replace(body=body, head=_activated(network.head, function, inside_units))
+
+
 def unit_names(network: Network) -> tuple[str, ...]:
     """The dotted names of all residual units (and plain pairs), from the input on."""
     return tuple(_parallels(network.tree, ""))
@@ -97,6 +108,21 @@ def without(network: Network, name: str) -> Network:
             f"{network.name}: a network cannot be without its head; use num_classes=0 for the features alone"
         )
     return network.replace(body=tuple(body), head=head)
+
+
+def _activated(node: Node, function: str, inside_units: bool) -> Node:
+    def inner(parts: Parts) -> Parts:
+        return tuple((name, _activated(part, function, inside_units)) for name, part in parts)
+
+    match node:
+        case Activation(function="relu"):
+            return node.replace(function=function)
+        case Sequence():
+            return node.replace(parts=inner(node.parts))
+        case Parallel() if node.join != "multiply":
+            around = {side: _activated(getattr(node, side), function, inside_units) for side in ("pre", "act")}
+            return node.replace(parts=inner(node.parts) if inside_units else node.parts, **around)
+    return node
 
 
 def _parallels(node: Node, name: str) -> list[str]:

@@ -1,0 +1,75 @@
+"""A folder of weights: which tool wrote it, and the tensors that lie in it under one of the usual names."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from deepres.base.errors import InputError
+from deepres.base.files import read_text
+from deepres.nn.folder_timm import timm_folder
+from deepres.nn.folder_transformers import require_known, transformers_folder
+from deepres.nn.layouts import CONFIG, Stored, our_folder
+
+FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
+"""In this order, as timm and transformers take them; where a folder has two, they are two forms of one network."""
+INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+
+
+def said_by(folder: Path) -> Stored:
+    """What the `config.json` of a folder says of the weights beside it, which are not read yet.
+
+    Raises:
+        InputError: no such file, or it describes no network that is known here, or has a field that is not.
+    """
+    path = folder / CONFIG
+    try:
+        config = json.loads(read_text(path, "model description; is this a run folder?"))
+        if "deepres" in config:
+            return our_folder(config, path, str(folder))
+        if "architecture" in config:
+            return timm_folder(config, folder)
+        require_known(config["architectures"], str(path))
+        return transformers_folder(config, folder)
+    except InputError:
+        raise
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, IndexError) as cause:
+        raise InputError(
+            f"{path}: not a description that deepres, timm or transformers wrote ({cause!r}); give a run folder, "
+            "or the weights alone with the network's name"
+        ) from cause
+
+
+def tensors_beside(folder: Path, read: Callable[[Path], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+    """The tensors in the folder, of one file or of those that an index names; `read` reads one file.
+
+    Raises:
+        InputError: no file of a usual name; an index that names files or tensors which are not there.
+    """
+    for name in FILES:
+        if (folder / name).is_file():
+            return read(folder / name)
+    for name in INDICES:
+        if (folder / name).is_file():
+            return _indexed(folder / name, read)
+    lying = sorted(path.name for path in folder.glob("*") if path.suffix in (".safetensors", ".bin", ".pt", ".pth"))
+    there = f"; there is {', '.join(lying[:5])}: give that file, and the network with --model" if lying else ""
+    raise InputError(f"{folder}: no weights in it, wanted {', '.join(FILES)} or an index of several files{there}")
+
+
+def _indexed(path: Path, read: Callable[[Path], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    try:
+        places = {str(name): str(file) for name, file in json.loads(path.read_text())["weight_map"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        raise InputError(f"{path}: no index of tensors ({cause!r}); fetch it again") from cause
+    tensors: dict[str, Tensor] = {}
+    for file in dict.fromkeys(places.values()):
+        if Path(file).name != file:
+            raise InputError(f"{path}: names {file}, which does not lie beside it; wanted the names of files alone")
+        found = read(path.parent / file)
+        tensors.update({name: tensor for name, tensor in found.items() if places.get(name) == file})
+    missing = [name for name in places if name not in tensors]
+    if missing:
+        raise InputError(f"{path}: {missing[0]} is not in {places[missing[0]]}; fetch the files again")
+    return tensors
