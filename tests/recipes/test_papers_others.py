@@ -35,7 +35,7 @@ def test_densenet_on_cifar() -> None:
         0,
     )
     assert _optimiser(run) == (64, 1e-4, True, "all")
-    assert _rates(run, [0, 149.9, 150, 225], 300) == pytest.approx([0.1, 0.1, 0.01, 0.001])
+    assert _rates(run, [0, 148.9, 149, 224], 300) == pytest.approx([0.1, 0.1, 0.01, 0.001])  # from epoch 150, 225
     assert (run.augmentation.crop, run.augmentation.pad, run.augmentation.pad_fill) == ("pad", 4, "zero")
     assert (run.augmentation.flip, run.preparation.normalise) == (0.5, "per_channel")
 
@@ -53,16 +53,24 @@ def test_stochastic_depth() -> None:
     run = _run("stochastic_depth")
     assert (run.train.epochs, run.select, run.data.val_fraction) == (500, "best", 0.1)
     assert _optimiser(run) == (128, 1e-4, True, "all")
-    assert _rates(run, [0, 250, 375], 500) == pytest.approx([0.1, 0.01, 0.001])
+    assert _rates(run, [0, 248.9, 249, 374], 500) == pytest.approx([0.1, 0.1, 0.01, 0.001])  # from epoch 250, 375
+    assert run.train.schedule.low_rate is None
     assert run.model.drop_path == 0.5  # type: ignore[union-attr]
     assert run.preparation.normalise == "per_pixel"
+
+
+def test_stochastic_depth_of_1202_layers_begins_with_a_low_rate() -> None:
+    for model, low in (("resnet1202_stochastic_cifar", 0.01), ("resnet1202_cifar", 0.01), ("resnet110_cifar", None)):
+        schedule = RECIPES["stochastic_depth"](CIFAR, model).train.schedule
+        assert schedule.low_rate == low
+        assert schedule.low_steps == (3516 if low else None)  # ten epochs of 45,000 images
 
 
 def test_wide_networks() -> None:
     run = _run("wide")
     assert (run.model.name, run.train.epochs, run.select) == ("wrn28_10_cifar", 200, "last")
     assert _optimiser(run) == (128, 5e-4, True, "all")
-    assert _rates(run, [0, 59.9, 60.1, 120.1, 160.1], 200) == pytest.approx([0.1, 0.1, 0.02, 0.004, 0.0008])
+    assert _rates(run, [0, 58.9, 59.1, 119.1, 159.1], 200) == pytest.approx([0.1, 0.1, 0.02, 0.004, 0.0008])
     assert (run.augmentation.crop, run.augmentation.pad_fill, run.augmentation.pad) == ("pad", "reflect", 4)
 
 

@@ -67,7 +67,16 @@ def test_what_cannot_be_run_says_why_and_asks_for_no_runs(study: Study, where: s
     else:
         study = study.replace(rows=tuple(row.replace(lacking="needs a test server") for row in study.rows))
     found = cells(study, "full")
-    assert {cell.lacking for cell in found} == {"needs a test server"}
+    assert {cell.lacking for cell in found if cell.column.name != "size"} == {"needs a test server"}
+    assert {cell.lacking for cell in found if cell.column.name == "size"} == {""}, "a description needs no run"
+    assert not distinct(found)
+
+
+def test_of_others_work_the_description_is_read_and_nothing_is_trained(study: Study) -> None:
+    printed = {"test": Printed(value=9), "size": Printed(value=0.27)}
+    rows = tuple(row.replace(quoted=row.network is not None, printed=printed) for row in study.rows)
+    found = cells(study.replace(rows=rows), "full")
+    assert {(cell.row.label, cell.column.name) for cell in found} == {("plain-20", "size"), ("ResNet-20", "size")}
     assert not distinct(found)
 
 

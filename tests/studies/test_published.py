@@ -14,12 +14,7 @@ from deepres.spec.cost import cost
 from deepres.spec.resnet import ResNetConfig
 from deepres.studies.plan import DATASETS, cells, network_of, run_of
 from deepres.studies.study import Study, papers, studies
-
-OTHERWISE = {
-    "ResNet-1001 pre-act": "the paper counts 10.2 million without the norms",
-    "ResNet-1001 pre-act, batch 64": "the paper counts 10.2 million without the norms",
-    "ResNet-1001 original": "the paper counts 10.2 million without the norms",
-}
+from deepres.studies.verdict import described
 
 
 @pytest.fixture(params=sorted(studies()))
@@ -32,8 +27,9 @@ def test_there_is_every_table_and_figure_that_is_promised() -> None:
     wanted = {f"resnet/table{n}" for n in range(1, 15)} | {f"resnet/fig{n}" for n in (1, 3, 4, 6, 7)}
     wanted |= {f"identity/table{n}" for n in range(1, 6)} | {f"identity/fig{n}" for n in (1, 3, 6)}
     wanted |= {"densenet/table2", "densenet/table3", "densenet/fig3", "densenet/fig4", "densenet/fig5"}
-    wanted |= {"veit/fig3", "veit/fig5a", "veit/fig5b", "veit/fig6", "veit/fig8", "veit/effective"}
-    wanted |= {"highway/cifar", "stochastic_depth/table1", "wrn/cifar"}
+    wanted |= {"veit/fig3", "veit/fig4", "veit/fig5a", "veit/fig5b", "veit/fig6", "veit/fig7", "veit/fig8"}
+    wanted |= {"veit/paths", "veit/effective", "highway/cifar", "highway/accuracy", "highway/lesion"}
+    wanted |= {"stochastic_depth/table1", "wrn/cifar", "wrn/table4", "wrn/table6", "wrn/table7", "wrn/table8"}
     assert wanted <= names, wanted - names
     assert [paper.name for paper in papers()] == [
         "highway", "resnet", "identity", "stochastic_depth", "wrn", "veit", "densenet",
@@ -48,21 +44,17 @@ def test_a_study_says_where_it_comes_from_and_what_it_takes(study: Study) -> Non
     measured = any(cell.jobs for cell in cells(study, "full"))
     assert not measured or study.recipe in RECIPES
     assert study.lacking or study.claims or study.shows != "table" or not measured or len(study.rows) <= 2
-    if measured and any(row.printed for row in study.rows):
+    trained = {cell.column.name for cell in cells(study, "full") if cell.jobs}
+    if any(row.trained and trained & row.printed.keys() for row in study.rows):
         assert "olerance" in study.note, "why this tolerance"
 
 
-def test_its_networks_build_and_have_the_printed_size(study: Study) -> None:
-    if study.lacking:
-        pytest.skip("none of it is run")
+def test_its_networks_build_and_where_their_size_is_not_as_printed_it_says_why(study: Study) -> None:
+    for one in described(study):
+        assert one.verdict != "not reproduced" or one.reason, (one.row, one.column, one.values)
     for row in study.rows:
-        if row.network is None:
-            continue
-        counted = cost(network_of(study, row, study.columns[0])).parameters / 1e6
-        if row.parameters is not None and row.label not in OTHERWISE:
-            digits = len(f"{row.parameters:g}".partition(".")[2])
-            classes = 0.0 if (study.columns[0].dataset or study.dataset) != "cifar100" else 0.02
-            assert abs(counted - row.parameters) <= 0.5001 * 10**-digits + classes * counted, (row.label, counted)
+        if row.network is not None:
+            assert cost(network_of(study, row, study.columns[0])).parameters > 0
 
 
 def test_claims_compare_what_can_be_measured(study: Study) -> None:
@@ -84,7 +76,6 @@ def test_printed_claims_hold_in_the_paper_itself(study: Study) -> None:
 
 GROUPS = {
     ("v1.t1.flops",): ("resnet/table1", "macs"),
-    ("v1.text.flops",): ("resnet/fig3", "macs"),
     ("v1.t2",): ("resnet/table2", "top1"),
     ("v1.t3.top-1",): ("resnet/table3", "top1"),
     ("v1.t3.top-5",): ("resnet/table3", "top5"),
@@ -175,14 +166,20 @@ def _row(name: str, label: str, column: str) -> float:
 
 def test_every_figure_of_the_wide_networks_is_the_references(shared: Path) -> None:
     facts = json.loads((shared / "reference" / "facts_family.json").read_text())["facts"]
-    labels = {"WRN-28-10-dropout": "WRN-28-10, dropout 0.3", "WRN-40-10-dropout": "WRN-40-10, dropout"}
+    labels = {"WRN-28-10-dropout": "WRN-28-10, dropout 0.3", "WRN-40-10-dropout": "WRN-40-10, dropout 0.3"}
     wide = [fact for fact in facts if fact["paper"].startswith("WRN") and "error" in fact["metric"]]
-    wide = [fact for fact in wide if fact["dataset"].startswith("CIFAR") and "ZCA" not in str(fact)]
-    assert len(wide) >= 14
+    assert len(wide) >= 24
     for fact in wide:
-        column = {"CIFAR-10": "c10", "CIFAR-100": "c100"}[fact["dataset"]]
         label = labels.get(fact["model"], fact["model"])
-        assert _row("wrn/cifar", label, column) == float(fact["value"]), fact
+        if fact["dataset"] == "ImageNet val":
+            first_page = " (the repository's first page)" if fact["table"] == "README" else ""
+            column = "top1" if "top-1" in fact["metric"] else "top5"
+            assert _row("wrn/table8", label + first_page, column) == float(fact["value"]), fact
+        elif fact["dataset"] == "SVHN":
+            assert _row("wrn/table6", "WRN-16-8, dropout", "svhn") == float(fact["value"])
+        else:
+            column = {"CIFAR-10": "c10", "CIFAR-100": "c100"}[fact["dataset"]]
+            assert _row("wrn/cifar", label, column) == float(fact["value"]), fact
 
 
 def test_the_figures_of_stochastic_depth_and_of_effective_paths_are_the_references(shared: Path) -> None:
@@ -238,7 +235,7 @@ def test_the_best_figure_of_the_second_paper_is_its_torch_codes(name: str, label
     study = studies()[name]
     train = run_of(study, study.row(label), study.columns[-1]).train
     assert (train.epochs, train.batch_size, train.accumulate, train.sgd.decay) == (200, 64, 2, "all")
-    assert (train.schedule.drops, train.schedule.low_rate) == ((0.405, 0.61), None)
+    assert (train.schedule.drops, train.schedule.low_rate) == ((0.4, 0.605), None)
 
 
 def test_the_readme_counts_them() -> None:

@@ -44,7 +44,7 @@ def test_a_study_is_trained_compared_and_drawn_and_the_second_time_only_drawn(
     assert "2 of 2 runs" in first.err
     assert "ResNet-20" in first.out
     assert "9.00" in first.out
-    assert " 0.27" in first.out
+    assert " 0.2697" in first.out
     assert "test/table1 (short: 0.00469 % of the steps; order and sign only)" in first.out
     folder = tmp_path / "reports" / "test-table1-short"
     facts = json.loads((folder / "report.json").read_text())
@@ -71,7 +71,7 @@ def test_the_list_says_what_each_study_costs_and_how_it_stands(
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split()[:3] == ["test/table1", "4", "256,000"]
     assert "needs no run" in lines[2]
-    assert "not run: detection is not built yet" in lines[4]
+    assert "not trained: detection is not built yet" in lines[4]
     assert _run("--list", "--json", "--output", tmp_path, "--device", "cpu") == 0
     facts = json.loads(capsys.readouterr().out)["studies"]
     assert [one["runs_full"] for one in facts] == [4, 0, 8, 0]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command("reproduce")
 @click.argument("study", required=False)
 @click.option("--list", "listed", is_flag=True, help="All studies: what they cost, what this machine would need.")
+@click.option("--descriptions", is_flag=True, help="Printed figures that need no images or training, beside ours.")
 @click.option("--scale", type=click.Choice(["full", "short"]), default="full", show_default=True, help="Which length.")
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True), help="Part of the steps at short scale (0.05).")
 @click.option("--set", "edits", multiple=True, metavar="A.B=C", help="Change the short runs besides, as in train.")
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 def command(
     study: str | None,
     listed: bool,
+    descriptions: bool,
     scale: "Scale",
     share: float | None,
     edits: tuple[str, ...],
@@ -67,6 +69,9 @@ def command(
     from deepres.studies.study import study_named
     from deepres.train.precision import find_device
 
+    if descriptions:
+        _show_descriptions(None if study is None else study_named(study), as_json)
+        return
     if listed or study is None:
         if study is not None:
             study_named(study)
@@ -161,6 +166,32 @@ def _show_runs(plan: "Plan", device: str | None) -> None:
     click.echo(columns(lines, "<>>><"))
 
 
+def _show_descriptions(study: "Study | None", as_json: bool) -> None:
+    from deepres.base.errors import InputError
+    from deepres.cli.table import columns
+    from deepres.studies.overview import descriptions
+    from deepres.studies.report import MARKS
+
+    found = descriptions(None if study is None else [study])
+    if study is not None and not found:
+        raise InputError(f"{study.name}: a description gives none of its figures; deepres reproduce --descriptions")
+    if as_json:
+        click.echo(json.dumps({"figures": [one.model_dump() for one in found]}, indent=1, ensure_ascii=False))
+        return
+    lines = [("study", "row", "what", "printed", "ours", "")]
+    for one in found:
+        lines.append((one.study, one.row, one.column, one.printed, one.ours, MARKS[one.verdict]))
+    click.echo(columns(lines, "<<<>><") + "\n")
+    for one in found:
+        if one.reason:
+            click.echo(f"✗ {one.study}, {one.row}, {one.column}: {one.reason}")
+    right = sum(one.verdict == "reproduced" for one in found)
+    click.echo(
+        f"{len(found)} printed figures from descriptions alone: {right} reproduced, {len(found) - right} not "
+        "(✓: ours, rounded as far as the printed figure, is that figure)"
+    )
+
+
 def _show_list(study: str | None, output: Path, device: str | None, as_json: bool) -> None:
     from deepres.cli.table import columns
     from deepres.studies.overview import overview
@@ -180,13 +211,16 @@ def _show_list(study: str | None, output: Path, device: str | None, as_json: boo
         ]
         click.echo(json.dumps({"hardware": rate.hardware, "studies": facts}, indent=1))
         return
-    lines = [("study", "runs", "steps", "full", "short", "stands", "what it is")]
+    lines = [("study", "read", "runs", "steps", "full", "short", "runs stand", "what it is")]
     for row in rows:
         steps = f"{row.steps_full:,}" if row.runs_full else ""
         full, short = (spoken(rate.seconds(macs)) if macs else "" for macs in (row.macs_full, row.macs_short))
-        lines.append((row.study, str(row.runs_full or ""), steps, full, short, row.stands, row.title))
-    click.echo(columns(lines, "<>>>><<"))
+        read = f"{row.reproduced} of {row.read}" if row.read else ""
+        lines.append((row.study, read, str(row.runs_full or ""), steps, full, short, row.stands, row.title))
+    click.echo(columns(lines, "<>>>>><<"))
     click.echo(
+        "\nread: printed figures that descriptions alone give, those that are as printed first (all: deepres reproduce "
+        "--descriptions)"
         f"\nfull and short: time on {rate.hardware}, at its rate of {rate.macs_per_second:.2g} multiply-adds a second "
         f"({rate.network}); one run at a time. Runs that studies share are counted in each."
     )
@@ -194,7 +228,7 @@ def _show_list(study: str | None, output: Path, device: str | None, as_json: boo
 
 def _show_outcome(plan: "Plan", found: object) -> None:
     from deepres.cli.table import columns
-    from deepres.studies.report import share, table, with_printed
+    from deepres.studies.report import differing, share, table, with_printed
     from deepres.studies.verdict import Outcome
 
     assert isinstance(found, Outcome)
@@ -207,6 +241,8 @@ def _show_outcome(plan: "Plan", found: object) -> None:
     for line in table(study, found):
         lines.append((line.label, *line.texts(printed)))
     click.echo(columns(lines, "<" + ">" * len(heads)))
+    for row, title, reason in differing(study, found):
+        click.echo(f"✗ {row}, {title}: {reason}")
     for held in found.claims:
         click.echo(str(held))
     short = f" (short: {share(study)} of the steps; order and sign only)" if found.scale == "short" else ""

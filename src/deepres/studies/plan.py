@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import sha256
 from math import ceil
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Literal
 from deepres.base import records
 from deepres.recipes.catalogue import recipe
 from deepres.recipes.run import Facts, Run
-from deepres.spec.catalogue import network
+from deepres.spec.catalogue import entry
 from deepres.spec.cost import cost
+from deepres.spec.entry import Config
 from deepres.spec.network import Network
-from deepres.studies.study import Column, Row, Study
+from deepres.studies.readings import is_read, reading
+from deepres.studies.study import Column, Measure, Row, Study
 
 Scale = Literal["full", "short"]
 """full: the paper's recipe to the letter. short: a share of its steps, 5,000 of 50,000 training images held out."""
@@ -68,7 +70,7 @@ class Job:
     @property
     def macs(self) -> float:
         """Multiply-adds of the whole training: three forward passes' worth for every image of every step."""
-        return 3.0 * cost(self.run.model.network()).macs * self.run.train.batch_size * self.steps
+        return 3.0 * cost(_built(self.run.model)).macs * self.run.train.batch_size * self.steps
 
 
 @dataclass(frozen=True)
@@ -82,17 +84,18 @@ class Cell:
 
 
 def cells(study: Study, scale: Scale, seeds: int | None = None, data: Mapping[str, str] | None = None) -> list[Cell]:
-    """All figures of the study but those that the paper quotes from others; `data` says where sets lie.
+    """All figures of the study but what others have trained; `data` says where sets lie.
 
     Of a table those that it prints, of a figure those of all its columns.
     """
     found = []
     for row in study.rows_at(scale):
         for column in study.columns:
-            blank = study.shows == "table" and row.printed and column.name not in row.printed
-            if row.network is None or blank:
+            read = is_read(column)
+            blank = (study.shows == "table" or row.quoted) and row.printed and column.name not in row.printed
+            if row.network is None or blank or (row.quoted and not read):
                 continue
-            lacking = row.lacking or study.lacking or _unmeasurable(column)
+            lacking = "" if read else row.lacking or study.lacking or _unmeasurable(column)
             trained = column.measure in TRAINED and not lacking
             jobs = tuple(_jobs(study, row, column, scale, seeds, data or {})) if trained else ()
             found.append(Cell(row, column, jobs, lacking))
@@ -111,11 +114,32 @@ def run_of(study: Study, row: Row, column: Column) -> Run:
 
 
 def network_of(study: Study, row: Row, column: Column) -> Network:
-    """The description of a cell's network: that of its run, or the catalogue's where nothing is trained."""
-    if row.recipe or study.recipe:
-        return run_of(study, row, column).model.network()
+    """The description of a cell's network: that of its run, or where nothing is trained the catalogue's, edited."""
+    return _built(_config_of(study, row, column))
+
+
+def reading_of(study: Study, cell: Cell) -> float:
+    """What the description of a cell's network gives for its column, counted as the printed figure is."""
+    printed = cell.row.printed.get(cell.column.name)
+    measure = (printed.measure if printed else None) or cell.column.measure
+    return _reading(_config_of(study, cell.row, cell.column), cell.column, measure)
+
+
+def _config_of(study: Study, row: Row, column: Column) -> Config:
+    if row.trained and (row.recipe or study.recipe):
+        return run_of(study, row, column).model
     assert row.network is not None
-    return network(row.network)
+    return records.edit(entry(row.network).config, [edit.removeprefix("model.") for edit in row.edits])
+
+
+@cache
+def _built(config: Config) -> Network:
+    return config.network()
+
+
+@cache
+def _reading(config: Config, column: Column, measure: Measure) -> float:
+    return reading(_built(config), column, measure)
 
 
 def _jobs(

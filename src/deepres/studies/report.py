@@ -19,20 +19,13 @@ from deepres.studies import figures
 from deepres.studies.carry_out import SUMMARY
 from deepres.studies.figures import Curve
 from deepres.studies.plan import Cell, Job, Scale
+from deepres.studies.readings import decimals, is_read
 from deepres.studies.responses import response_stds
 from deepres.studies.study import Column, Printed, Study, study_named
 from deepres.studies.verdict import Found, Outcome
 from deepres.train.journal import read_history
 
-UNITS = {
-    "error": "%",
-    "top5_error": "%",
-    "train_error": "%",
-    "response": "",
-    "parameters": "million",
-    "multiply_adds": "1e9",
-    "other": "",
-}
+UNITS = {"error": "%", "top5_error": "%", "train_error": "%"}
 SHOWN_BY = {
     "deletion": "lesion_each",
     "random_deletion": "lesion_random",
@@ -77,6 +70,10 @@ def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path
         share=share(study),
         verdict=found.verdict,
         columns=study.columns,
+        trained=any(not is_read(column) for column in study.columns),
+        read=[column.title for column in study.columns if is_read(column)],
+        differing=differing(study, found),
+        missing=list(dict.fromkeys(one.reason for one in found.found if one.verdict == "not run" and one.reason)),
         lines=table(study, found),
         printed=with_printed(study, found.scale),
         claims=[(str(held), held.claim.says, held.holds) for held in found.claims],
@@ -105,10 +102,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class Line:
-    """A row as it is shown; no network: the work of others, which the paper quotes."""
+    """A row as it is shown; `quoted`: the work of others, which the paper quotes."""
 
     label: str
-    network: str
+    quoted: bool
     note: str
     cells: tuple[Shown, ...]
 
@@ -138,13 +135,24 @@ def table(study: Study, found: Outcome) -> list[Line]:
             if one is not None:
                 known = Shown(text, ours_text(one, column), one.verdict, one.reason)
             cells.append(known)
-        lines.append(Line(row.label, row.network or "", row.note, tuple(cells)))
+        lines.append(Line(row.label, not row.trained, row.note, tuple(cells)))
     return lines
+
+
+def differing(study: Study, found: Outcome) -> list[tuple[str, str, str]]:
+    """Row, column and reason of each figure that is another than the printed one, where the study knows why."""
+    return [
+        (one.row, study.column(one.column).title, one.reason)
+        for one in found.found
+        if one.verdict == "not reproduced" and one.reason
+    ]
 
 
 def printed_text(printed: Printed, column: Column) -> str:
     """`6.43 (6.61 ± 0.16)`, `> 20`, as the paper has it."""
     sign = {"above": "> ", "below": "< ", None: ""}[printed.bound]
+    if column.measure in ("parameters", "multiply_adds"):
+        return f"{sign}{printed.value:.{decimals(printed.value)}f}"
     text = f"{sign}{_number(printed.value, column)}"
     if printed.mean is not None:
         spread = "" if printed.std is None else f" ± {_number(printed.std, column)}"
@@ -179,6 +187,7 @@ def markdown(study: Study, found: Outcome, plots: Sequence[str]) -> str:
     out += [found.verdict, "", "| | " + " | ".join(heads) + " |", "| --- |" + " ---: |" * len(heads)]
     for line in table(study, found):
         out.append(f"| {line.label} | " + " | ".join(line.texts(printed)) + " |")
+    out += ["", *(f"- ✗ {row}, {column}: {reason}" for row, column, reason in differing(study, found))]
     out += ["", *(f"- {held}" for held in found.claims)]
     out += ["", *(f"![{name}]({name}.png)" for name in plots), "", study.note]
     return "\n".join(out).rstrip() + "\n"
@@ -203,8 +212,8 @@ def drawings(study: Study, found: Outcome, cells: Sequence[Cell], home: Path) ->
                 for row in study.rows
                 if column.name in row.printed and (one := found.at(row.label, column.name)) is not None and one.values
             ]
-            if rows and column.measure not in ("parameters", "multiply_adds"):
-                drawn[f"figures_{len(drawn) + 1}"] = figures.dots(rows, column.title, UNITS[column.measure])
+            if rows and not is_read(column):
+                drawn[f"figures_{len(drawn) + 1}"] = figures.dots(rows, column.title, UNITS.get(column.measure, ""))
     return drawn
 
 
@@ -240,7 +249,10 @@ def _title(study: Study, found: Outcome) -> str:
 
 
 def _number(value: float, column: Column) -> str:
-    return f"{value:.3g}" if column.measure in ("parameters", "multiply_adds", "response") else f"{value:.2f}"
+    """As a table shows it; what is read from descriptions with one digit more than is printed at most."""
+    if is_read(column):
+        return f"{value:.4g}"
+    return f"{value:.3g}" if column.measure == "response" else f"{value:.2f}"
 
 
 def _jobs(cells: Sequence[Cell]) -> list[Job]:
@@ -281,7 +293,8 @@ def _sizes(study: Study, found: Outcome) -> tuple[dict[str, tuple[float, float]]
     ours, printed = {}, {}
     for row in study.rows:
         one = None if size is None else found.at(row.label, size.name)
-        width = one.quoted if one is not None and one.quoted is not None else row.parameters
+        stated = None if size is None else row.printed.get(size.name)
+        width = one.quoted if one is not None else None if stated is None else stated.value
         measured = found.at(row.label, error.name)
         if width is None:
             continue

@@ -15,6 +15,7 @@ from deepres.recipes.examine import examine
 from deepres.recipes.measure import measure
 from deepres.studies.carry_out import DIVERGED, Tell, at_once, in_turn, on_ray, places, status, unfinished
 from deepres.studies.plan import Cell, Job, Scale, cells, distinct
+from deepres.studies.readings import is_read
 from deepres.studies.report import write_report
 from deepres.studies.responses import mean_response
 from deepres.studies.study import Shows, Study, studies
@@ -67,11 +68,13 @@ def planned(
     """The study's runs; `data` says where sets lie that are not found by their names.
 
     Raises:
-        InputError: nothing of it can be run here; none of its sets is there; `data` names one that it does not use.
+        InputError: nothing of it can be run or read here; none of its sets is there; `data` names one that it does
+            not use, or where none is.
     """
-    if study.lacking:
-        raise InputError(f"{study.name}: cannot be run: {study.lacking}; deepres reproduce --list shows those that can")
     found = tuple(cells(study, scale, seeds, data))
+    read = any(is_read(cell.column) and cell.column.name in cell.row.printed for cell in found)
+    if study.lacking and not read:
+        raise InputError(f"{study.name}: cannot be run: {study.lacking}; deepres reproduce --list shows those that can")
     needed = {job.dataset for cell in found for job in cell.jobs}
     for name in data or {}:
         if name not in needed:
@@ -79,9 +82,10 @@ def planned(
                 f"--data {name}: {study.name} does not use it; it uses {', '.join(sorted(needed)) or 'none'}"
             )
     absent = absences({job.dataset: job for job in distinct(found)}, data or {})
-    if needed and absent.keys() == needed:
+    named = [reason for name, reason in absent.items() if name in (data or {})]
+    if named or (needed and absent.keys() == needed and not read):
         others = f"studies without images: {', '.join(without_images())}"
-        raise InputError(f"{study.name}: {'; '.join(absent.values())} ({others})")
+        raise InputError(f"{study.name}: {'; '.join(named or absent.values())} ({others})")
     return Plan(study, scale, seeds, home, found, absent)
 
 
@@ -90,7 +94,7 @@ def without_images() -> list[str]:
     return [
         name
         for name, study in studies().items()
-        if not study.lacking and all(column.measure in ("parameters", "multiply_adds") for column in study.columns)
+        if all(is_read(column) for column in study.columns) and any(row.network for row in study.rows)
     ]
 
 

@@ -9,12 +9,36 @@ from pydantic import Field, model_validator
 from deepres.base.errors import unknown
 from deepres.base.records import Record, parse
 
-Measure = Literal["error", "top5_error", "train_error", "response", "parameters", "multiply_adds", "other"]
+Measure = Literal[
+    "error",
+    "top5_error",
+    "train_error",
+    "response",
+    "parameters",
+    "multiply_adds",
+    "layers",
+    "convolutions",
+    "units",
+    "pixels",
+    "channels",
+    "path_mean",
+    "path_layers",
+    "path_share",
+    "paths_log2",
+    "paths_left",
+    "other",
+]
 """error, top5_error: of the test images, %.
 
 train_error: of the training images as they were augmented, over the last pass through them, %. response: standard
-deviation of the layers' responses, mean over the 3x3 layers (He et al. 2015, Fig. 7). parameters (millions) and
-multiply_adds (1e9) are read from the description; `other` cannot be measured here.
+deviation of the layers' responses, mean over the 3x3 layers (He et al. 2015, Fig. 7). `other` cannot be measured here.
+
+The rest is read from the description, without images or training. parameters: millions. multiply_adds: 1e9. layers:
+convolutions and linear layers along the longest way. convolutions: all, those of shortcuts too. units: residual units.
+pixels, channels: the side and the channels of the map. path_mean, path_share, path_layers: of the paths through the
+units (Veit et al. 2016), their mean length in units, the share with `lengths` units from the first to the second, %,
+and the layers of a path through `lengths` units (none named: the mean over all). paths_log2: base-2 logarithm of how
+many there are without `left_out` units. paths_left: the share that is left without one unit.
 """
 
 Shows = Literal[
@@ -28,7 +52,8 @@ class Printed(Record):
 
     `value` is what stands there: of one run, or the "best", "median" or "mean" of `runs`; `mean` and `std` stand beside
     it where the paper has them ("6.43 (6.61 ± 0.16)"). `bound` says that the paper names no value but a limit:
-    "above" ("fail": > 20 %) or "below" ("< 0.1 %").
+    "above" ("fail": > 20 %) or "below" ("< 0.1 %"). `measure` says that this figure is counted otherwise than its
+    column. `note` says what a reader must know of it: where ours is another, why.
     """
 
     value: float
@@ -37,11 +62,16 @@ class Printed(Record):
     runs: Annotated[int, Field(ge=1)] = 1
     quoted: Literal["single", "best", "median", "mean"] = "single"
     bound: Literal["above", "below"] | None = None
+    measure: Measure | None = None
     note: str = ""
 
 
 class Column(Record):
-    """What is measured in a column: `dataset` and `edits` (as `--set` takes them) override the study's own."""
+    """What is measured in a column: `dataset` and `edits` (as `--set` takes them) override the study's own.
+
+    `parts` are those of the network that are read, by their dotted names (none: all); `lengths` and `left_out` say
+    which paths. A figure that is read counts as reproduced where ours, rounded as far as the printed one, is that.
+    """
 
     name: str
     measure: Measure
@@ -49,14 +79,18 @@ class Column(Record):
     dataset: str | None = None
     protocol: str | None = None
     edits: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    lengths: tuple[int, ...] = ()
+    left_out: Annotated[int, Field(ge=0)] = 0
     tolerance: Annotated[float, Field(ge=0)] | None = None
 
 
 class Row(Record):
-    """A line of the table: a network of the catalogue under a recipe; none where the paper quotes the work of others.
+    """A line of the table: a network of the catalogue under a recipe.
 
-    `parameters` is how many the paper gives it, in millions as printed (0.27). `lacking` says why this line cannot be
-    run although others can; `panel` is the part of a figure that its curve is drawn in.
+    `quoted`: the paper quotes the work of others; what is trained is left to them, a network's description is read.
+    `lacking` says why this line cannot be run although others can; `panel` is the part of a figure that its curve is
+    drawn in.
     """
 
     label: str
@@ -65,10 +99,15 @@ class Row(Record):
     edits: tuple[str, ...] = ()
     seeds: Annotated[int, Field(ge=1)] | None = None
     printed: dict[str, Printed] = Field(default_factory=dict)
-    parameters: float | None = None
+    quoted: bool = False
     panel: str = ""
     note: str = ""
     lacking: str = ""
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is to be run: it has a network, and is not the work of others."""
+        return self.network is not None and not self.quoted
 
 
 class Claim(Record):
@@ -87,11 +126,12 @@ class Study(Record):
     dataset    cifar10, cifar100, svhn, imagenet, voc, coco; what the runs are trained and measured on
     recipe     a name from `deepres.recipes.catalogue`; "" where nothing is trained
     seeds      runs of each cell at full scale, as many as the paper had
-    tolerance  of the columns that set none: a difference up to this counts as reproduced, in the column's unit
+    tolerance  of the columns that are trained and set none: a difference up to this counts as reproduced, in the
+               column's unit
     short      the share of the steps that is trained at short scale
     short_edits  what short scale changes besides, so that the claim shows in fewer steps
     short_rows the rows that short scale trains and compares; none named: all
-    lacking    why none of it can be run here: "" where it can
+    lacking    why none of it can be trained here: "" where it can
     """
 
     name: str
@@ -139,7 +179,7 @@ class Study(Record):
         """The rows that are trained at "full" or "short" scale, with those that are only quoted."""
         if scale == "full" or not self.short_rows:
             return self.rows
-        return tuple(row for row in self.rows if row.network is None or row.label in self.short_rows)
+        return tuple(row for row in self.rows if not row.trained or row.label in self.short_rows)
 
     def claims_at(self, scale: str) -> tuple[Claim, ...]:
         """The claims about these rows."""

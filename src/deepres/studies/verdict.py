@@ -10,14 +10,15 @@ from typing import Literal
 from deepres.base import records
 from deepres.base.records import Record
 from deepres.evaluate.run import Result
-from deepres.spec.cost import cost
 from deepres.studies.carry_out import DIVERGED, status
-from deepres.studies.plan import Cell, Job, Scale, cells, network_of
+from deepres.studies.plan import Cell, Job, Scale, cells, reading_of
+from deepres.studies.readings import is_read, rounds_to
 from deepres.studies.study import Claim, Column, Printed, Study
 from deepres.train.journal import read_history
 
 Verdict = Literal["reproduced", "within the spread", "not reproduced", "not run", "shown"]
-"""reproduced: as near to the printed figure as the study's tolerance.
+"""reproduced: as near to the printed figure as the study's tolerance; of what is read from a description, the printed
+figure itself, once ours is rounded as far.
 
 within the spread: not as near, but within two standard deviations of the difference: that of the seeds and of the
 printed figure, or, of one seed, the sampling error of the test images. shown: the paper prints no figure, or the scale
@@ -93,7 +94,9 @@ class Outcome(Record):
         figures = f"{len(self.found)} figures: {', '.join(told)}" if told else ""
         known = [held for held in self.claims if held.holds is not None]
         claims = f"{sum(bool(held.holds) for held in known)} of {len(self.claims)} claims hold" if self.claims else ""
-        if self.claims and len(known) < len(self.claims):
+        if self.claims and not known:
+            claims = f"none of {len(self.claims)} claims known yet"
+        elif len(known) < len(self.claims):
             claims += f", {len(self.claims) - len(known)} not known yet"
         return "; ".join(part for part in (figures, claims) if part)
 
@@ -113,13 +116,11 @@ def outcome(
     """The study as its runs below `home` stand; nothing is trained. `absent` maps sets that are missing to reasons."""
     found = []
     for cell in cells(study, scale, seeds):
-        dataset = cell.column.dataset or study.dataset
-        one = (
-            _read(study, cell)
-            if cell.column.measure in _READ
-            else _measured(study, cell, home, responses, absent or {})
-        )
-        found.append(_judged(one, study, cell, scale, dataset))
+        if is_read(cell.column):
+            found.append(_read(study, cell))
+        else:
+            one = _measured(study, cell, home, responses, absent or {})
+            found.append(_judged(one, study, cell, scale, cell.column.dataset or study.dataset))
     figures = {(one.row, one.column): _comparable(one) for one in found}
     titles = {column.name: column.title for column in study.columns}
     held = [
@@ -132,6 +133,11 @@ def outcome(
         for claim in study.claims_at(scale)
     ]
     return Outcome(study=study.name, scale=scale, found=tuple(found), claims=tuple(held))
+
+
+def described(study: Study) -> list[Found]:
+    """The study's figures that its descriptions give, each with its verdict: no images, no training."""
+    return [_read(study, cell) for cell in cells(study, "full", seeds=1) if is_read(cell.column)]
 
 
 def quoted(values: Sequence[float], printed: Printed | None) -> float:
@@ -154,13 +160,18 @@ def judge(values: Sequence[float], printed: Printed, tolerance: float, spread: f
     return "within the spread" if nearest <= 2 * spread else "not reproduced"
 
 
-_READ = {"parameters": 1e6, "multiply_adds": 1e9}
-
-
 def _read(study: Study, cell: Cell) -> Found:
-    found = cost(network_of(study, cell.row, cell.column))
-    value = found.parameters if cell.column.measure == "parameters" else found.macs
-    return _empty(cell, values=(value / _READ[cell.column.measure],), wanted=1)
+    """Of a figure that a description gives; where it is another than the printed one, `reason` is the study's note."""
+    printed = cell.row.printed.get(cell.column.name)
+    value = reading_of(study, cell)
+    found = _empty(cell, values=(value,), quoted=value, wanted=1)
+    if printed is None:
+        return found.replace(verdict="shown")
+    if printed.bound is not None or cell.column.tolerance is not None:
+        verdict = judge((value,), printed, cell.column.tolerance or 0.0, 0.0)
+    else:
+        verdict = "reproduced" if rounds_to(value, printed.value) else "not reproduced"
+    return found.replace(verdict=verdict, reason=printed.note if verdict == "not reproduced" else "")
 
 
 def _measured(study: Study, cell: Cell, home: Path, responses: Analysis | None, absent: Mapping[str, str]) -> Found:
@@ -232,16 +243,14 @@ def _judged(found: Found, study: Study, cell: Cell, scale: Scale, dataset: str) 
     values = found.values
     std = stdev(values) if len(values) > 1 else None
     told = found.replace(quoted=quoted(values, printed), std=std)
-    if printed is None or (scale == "short" and cell.column.measure not in _READ):
+    if printed is None or scale == "short":
         return told.replace(verdict="shown")
     tolerance = study.tolerance if cell.column.tolerance is None else cell.column.tolerance
-    return told.replace(verdict=judge(values, printed, tolerance, _spread(values, printed, cell, dataset)))
+    return told.replace(verdict=judge(values, printed, tolerance, _spread(values, printed, dataset)))
 
 
-def _spread(values: Sequence[float], printed: Printed, cell: Cell, dataset: str) -> float:
-    """Of the difference between a figure of ours and the printed one, in points; 0 where a figure is exact."""
-    if cell.column.measure in _READ:
-        return 0.0
+def _spread(values: Sequence[float], printed: Printed, dataset: str) -> float:
+    """Of the difference between a figure of ours and the printed one, in points."""
     if len(values) > 1:
         return sqrt(stdev(values) ** 2 + (printed.std or 0.0) ** 2)
     share = mean(values) / 100

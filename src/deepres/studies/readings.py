@@ -1,0 +1,162 @@
+"""What a description alone gives for a column: size, cost, depth, maps, paths; no images, no training."""
+
+from collections.abc import Callable, Iterable
+from math import log2
+
+from deepres.base.errors import InputError
+from deepres.spec.algebra import Parallel, Site, fold
+from deepres.spec.atoms import Atom, Conv, Linear
+from deepres.spec.chain import Link, chain
+from deepres.spec.cost import cost
+from deepres.spec.network import Network, unit_names, without
+from deepres.spec.paths import path_lengths
+from deepres.studies.study import Column, Measure
+
+
+def is_read(column: Column) -> bool:
+    """Whether the column is read from descriptions."""
+    return column.measure in READINGS
+
+
+def reading(network: Network, column: Column, measure: Measure) -> float:
+    """The figure of a network in the column's unit, counted as `measure` says, of the column's `parts` if any."""
+    return READINGS[measure](network, column)
+
+
+def decimals(value: float) -> int:
+    """How many decimals a printed figure has: 2 of 0.27, 1 of 7.0 and of 7."""
+    return len(repr(float(value)).partition(".")[2])
+
+
+def rounds_to(value: float, printed: float) -> bool:
+    """Whether a figure, rounded as far as the printed one is, is the printed one."""
+    return abs(value - printed) <= 0.5 * 10.0 ** -decimals(printed) + 1e-9
+
+
+def _parameters(network: Network, _: Column) -> float:
+    return cost(network).parameters / 1e6
+
+
+def _multiply_adds(network: Network, _: Column) -> float:
+    return cost(network).macs / 1e9
+
+
+def _layers(network: Network, column: Column) -> float:
+    return sum(fold(link.node, link.given, _Longest()) for link in _links(network, column))
+
+
+def _convolutions(network: Network, column: Column) -> float:
+    return sum(fold(link.node, link.given, _Convolutions()) for link in _links(network, column))
+
+
+def _units(network: Network, column: Column) -> float:
+    return len(_unit_names(network, column))
+
+
+def _pixels(network: Network, column: Column) -> float:
+    return list(_links(network, column))[-1].gives[-1]
+
+
+def _channels(network: Network, column: Column) -> float:
+    return list(_links(network, column))[-1].gives[0]
+
+
+def _path_mean(network: Network, _: Column) -> float:
+    return _mean(path_lengths(network))
+
+
+def _path_layers(network: Network, column: Column) -> float:
+    if not column.lengths:
+        return _mean(path_lengths(network, "layers"))
+    units = unit_names(network)
+    inside = sum(fold(link.node, link.given, _Longest()) for link in chain(network) if link.name in units)
+    return column.lengths[0] * inside / len(units)
+
+
+def _path_share(network: Network, column: Column) -> float:
+    counts = path_lengths(network)
+    first, last = column.lengths
+    return 100 * sum(count for length, count in counts.items() if first <= length <= last) / sum(counts.values())
+
+
+def _paths_log2(network: Network, column: Column) -> float:
+    for name in unit_names(network)[-column.left_out :] if column.left_out else ():
+        network = without(network, f"{name}.branch")
+    return log2(_number_of_paths(network))
+
+
+def _paths_left(network: Network, _: Column) -> float:
+    """The largest share over the units; without units every layer is on the one path, and none is left."""
+    left = [_paths_without(network, name) for name in unit_names(network)]
+    return max(left, default=0) / _number_of_paths(network)
+
+
+def _paths_without(network: Network, unit: str) -> int:
+    """How many paths are left without the unit's branch; none where it has no other way."""
+    try:
+        return _number_of_paths(without(network, f"{unit}.branch"))
+    except InputError:
+        return 0
+
+
+def _number_of_paths(network: Network) -> int:
+    return sum(path_lengths(network).values())
+
+
+READINGS: dict[Measure, Callable[[Network, Column], float]] = {
+    "parameters": _parameters,
+    "multiply_adds": _multiply_adds,
+    "layers": _layers,
+    "convolutions": _convolutions,
+    "units": _units,
+    "pixels": _pixels,
+    "channels": _channels,
+    "path_mean": _path_mean,
+    "path_layers": _path_layers,
+    "path_share": _path_share,
+    "paths_log2": _paths_log2,
+    "paths_left": _paths_left,
+}
+"""Measure -> its reading."""
+
+
+def _links(network: Network, column: Column) -> Iterable[Link]:
+    return (link for link in chain(network) if not column.parts or _within(link.name, column.parts))
+
+
+def _unit_names(network: Network, column: Column) -> list[str]:
+    return [name for name in unit_names(network) if not column.parts or _within(name, column.parts)]
+
+
+def _within(name: str, parts: tuple[str, ...]) -> bool:
+    return any(name == part or name.startswith(f"{part}.") for part in parts)
+
+
+def _mean(counts: dict[int, int]) -> float:
+    return sum(length * count for length, count in counts.items()) / sum(counts.values())
+
+
+class _Longest:
+    """Convolutions and linear layers on the longest way; what a gate does is no layer of it."""
+
+    def atom(self, site: Site, atom: Atom) -> int:
+        return int(isinstance(atom, Conv | Linear))
+
+    def sequence(self, site: Site, parts: dict[str, int]) -> int:
+        return sum(parts.values())
+
+    def parallel(self, site: Site, node: Parallel, pre: int, parts: dict[str, int], act: int) -> int:
+        return pre + max(count for name, count in parts.items() if name != "gate") + act
+
+
+class _Convolutions:
+    """All convolutions, those of shortcuts too."""
+
+    def atom(self, site: Site, atom: Atom) -> int:
+        return int(isinstance(atom, Conv))
+
+    def sequence(self, site: Site, parts: dict[str, int]) -> int:
+        return sum(parts.values())
+
+    def parallel(self, site: Site, node: Parallel, pre: int, parts: dict[str, int], act: int) -> int:
+        return pre + sum(parts.values()) + act
