@@ -21,7 +21,7 @@ FLAGS = {
     "data pack": "--format --quality --set --size --workers",
     "data split": "--output --set",
     "bench": "--batch-size --data --device --json --seconds",
-    "reproduce": "--at-once --data --device --dry-run --json --list --on --only --output --report-only --scale --seeds --set --share",
+    "reproduce": "--at-once --data --descriptions --device --dry-run --json --list --on --only --output --report-only --scale --seeds --set --share",
     "doctor": "--source --verify-resume",
 }
 
