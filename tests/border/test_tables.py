@@ -120,6 +120,7 @@ REFUSED: list[tuple[str, str, bytes | str, str]] = [
     ("NaN", "t.csv", "path,label\n1.png,cat\n2.png,NaN\n", "line 3: label 'NaN' says that there is none; fill it in"),
     ("None among numbers", "t.csv", "path,label\n1.png,0\n2.png,None\n3.png,None\n", r"label 'None' says that there is none \(2 such"),
     ("fractions", "t.csv", "path,label\n1.png,1.0\n2.png,0.5\n", r"line 3: label '0\.5' is no whole number; wanted classes"),
+    ("no class as -1", "t.csv", "path,label\n1.png,1\n2.png,-1\n", r"line 3: label '-1', wanted 0 or more; remove images without"),
     ("two labels of a file", "t.csv", "path,label\n1.png,cat\n2.png,dog\n./1.png,dog\n", r"line 4: '1\.png' is 'dog' here and 'cat' in line 2; keep one"),
     ("a file in two parts", "t.csv", "path,label,split\n1.png,cat,train\n2.png,dog,train\n1.png,cat,test\n", r"line 4: '1\.png' is in test here and in train in line 2"),
     ("twice in test", "t.csv", "path,label,split\n1.png,cat,train\n2.png,dog,train\n3.png,cat,test\n3.png,cat,test\n", "test measures each once; remove one"),

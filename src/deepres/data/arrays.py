@@ -2,10 +2,15 @@
 
 Accepted: one file with x and y (or x_train and y_train), and where it has them x_val, y_val, x_test, y_test; or files
 NAME_train.npz, NAME_test.npz (and NAME_val.npz) side by side, given by the first one or by a folder with one such pair.
-Without `classes`, they are called 0, 1, … up to the largest label. Nothing is unpickled.
+Other names that the field uses for the same are known (`train_images`, `X_test`, `labels`, `class_names`), and what
+they held is said; y may be (N, 1), one-hot, or names. Without `classes`, classes are called as the labels that there
+are: 0, 1, …. Nothing is unpickled.
 """
 
+import re
 import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +19,37 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepres.base.errors import InputError
+from deepres.data.folders import SPLITS
+from deepres.data.labels import cleaned, in_order, one_hot
+from deepres.data.pixels import to_uint8
 from deepres.data.sample import ArrayImages, Images
 from deepres.data.splits import PARTS, Found, Part
 
-Arrays = dict[str, NDArray[np.generic]]
+_PIXELS = frozenset({"x", "image", "images", "data", "img", "imgs", "pixels", "features"})
+_LABELS = frozenset({"y", "label", "labels", "target", "targets", "cls", "class"})
+_NAMES = frozenset({"classes", "classnames", "labelnames", "targetnames", "categories", "names"})
+
+
+@dataclass(frozen=True)
+class _Content:
+    """The arrays of one file by what they are; those that are nothing known are not read."""
+
+    path: Path
+    pixels: dict[Part | None, str]  # part (None: the file's own) -> the array's name
+    labels: dict[Part | None, str]
+    arrays: dict[str, NDArray[np.generic]]
+    classes: tuple[str, ...] | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """One part: pixels (N, C, H, W), and its labels as numbers or as names."""
+
+    path: Path
+    pixels: Tensor
+    labels: NDArray[np.int64] | list[str]
+    notes: tuple[str, ...]
 
 
 def pair_in(folder: Path) -> Path | None:
@@ -37,25 +69,26 @@ def read_npz(path: Path, channels: int | None = None) -> Found:
     files: dict[Part, Path] = {"train": path}
     if path.stem.endswith("_train"):
         files |= {part: _sibling(path, part) for part in PARTS if _sibling(path, part).is_file()}
-    loaded = {part: _load(file) for part, file in files.items()}
-    given = {part: _classes(files[part], arrays) for part, arrays in loaded.items()}
-    for part, classes in given.items():
-        if classes != given["train"]:
-            raise InputError(f"{files[part]}: 'classes' differs from that of {path.name}; make them the same")
+    contents = {part: _content(file) for part, file in files.items()}
+    names = contents["train"].classes
+    for content in contents.values():
+        if content.classes != names:
+            raise InputError(f"{content.path}: 'classes' differs from that of {path.name}; make them the same")
     if len(files) == 1:
-        arrays = loaded["train"]
-        files = {part: path for part in PARTS if part == "train" or f"x_{part}" in arrays}
-        pairs = {part: _pair(path, arrays, part, required=part != "train") for part in files}
-    else:
-        pairs = {part: _pair(files[part], arrays, part, required=False) for part, arrays in loaded.items()}
-    count = 1 + max(int(y.max()) for _, y in pairs.values())
-    classes = given["train"] or tuple(str(number) for number in range(count))
+        whole = contents["train"]
+        there = [part for part in PARTS if part == "train" or part in whole.pixels or part in whole.labels]
+        contents = dict.fromkeys(there, whole)
+    found = {part: _labelled(content, part, len(files) > 1) for part, content in contents.items()}
+    classes, labels = _classes(found, names)
     name = path.stem.removesuffix("_train")
-    parts: dict[Part, Images] = {}
-    for part, (x, y) in pairs.items():
-        _require_range(files[part], y, classes)
-        parts[part] = ArrayImages(with_channels(x, channels), y, classes, f"{name}/{part}")
-    return Found(name, "arrays", classes, parts, parts["train"].image(0).shape[0])
+    parts: dict[Part, Images] = {
+        part: ArrayImages(with_channels(one.pixels, channels), labels[part], classes, f"{name}/{part}")
+        for part, one in found.items()
+    }
+    notes = dict.fromkeys(note for content in contents.values() for note in content.notes)
+    notes |= dict.fromkeys(f"{one.path.name}: {note}" for one in found.values() for note in one.notes)
+    own = parts["train"].image(0).shape[0]
+    return Found(name, "arrays", classes, parts, own, notes=(*notes, *_unlike(classes, names)))
 
 
 def with_channels(pixels: Tensor, channels: int | None) -> Tensor:
@@ -75,45 +108,128 @@ def _sibling(path: Path, part: str) -> Path:
     return path.with_name(f"{path.stem.rpartition('_')[0]}_{part}.npz")
 
 
-def _load(path: Path) -> Arrays:
+def _content(path: Path) -> _Content:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as cause:  # TypeError: an .npy inside
-        reason = str(cause).splitlines()[0]
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            pixels, labels, names, rest = _roles(path, stored.files)
+            wanted = [*pixels.values(), *labels.values(), *names]
+            arrays = {name: stored[name] for name in wanted}
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as cause:
+        if isinstance(cause, InputError):
+            raise
+        reason = str(cause).splitlines()[0]  # TypeError, AttributeError: an .npy inside
         raise InputError(f"{path}: wanted an .npz of plain arrays, {reason}; save it with numpy.savez") from cause
+    classes = _class_names(path, names[0], arrays[names[0]]) if names else None
+    notes = (f"{path.name}: arrays not used: {', '.join(rest[:5])}",) if rest else ()
+    return _Content(path, pixels, labels, arrays, classes, notes)
 
 
-def _classes(path: Path, arrays: Arrays) -> tuple[str, ...] | None:
-    if "classes" not in arrays:
-        return None
-    names = arrays["classes"]
+def _roles(
+    path: Path, names: Iterable[str]
+) -> tuple[dict[Part | None, str], dict[Part | None, str], list[str], list[str]]:
+    """Which array is what, by its name: pixels and labels of each part, class names, others."""
+    pixels: dict[Part | None, str] = {}
+    labels: dict[Part | None, str] = {}
+    classes: list[str] = []
+    others: list[str] = []
+    for name in names:
+        words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+", name)]
+        part = next((SPLITS[word] for word in words if word in SPLITS), None)
+        rest = "".join(word for word in words if word not in SPLITS)
+        of = pixels if rest in _PIXELS else labels if rest in _LABELS else None
+        if rest in _NAMES and part is None:
+            classes.append(name)
+        elif of is None:
+            others.append(name)
+        elif part in of:
+            raise InputError(f"{path}: both '{of[part]}' and '{name}' may hold the same; leave one out")
+        else:
+            of[part] = name
+    if len(classes) > 1:
+        raise InputError(f"{path}: both '{classes[0]}' and '{classes[1]}' may name the classes; leave one out")
+    if not pixels:
+        there = ", ".join(sorted(names)) or "none"
+        raise InputError(f"{path}: no array 'x_train', there are {there}; wanted x and y (numpy.savez(…, x=…, y=…))")
+    return pixels, labels, classes, others
+
+
+def _class_names(path: Path, name: str, names: NDArray[np.generic]) -> tuple[str, ...]:
+    if names.dtype.kind == "S":
+        names = np.char.decode(names.astype(np.bytes_), "utf-8")
     if names.ndim != 1 or names.dtype.kind != "U" or len(set(names.tolist())) != len(names):
-        raise InputError(f"{path}: 'classes' is {names.dtype} {names.shape}, wanted a list of different names (str)")
+        raise InputError(f"{path}: '{name}' is {names.dtype} {names.shape}, wanted a list of different names (str)")
     return tuple(str(name) for name in names)
 
 
-def _pair(path: Path, arrays: Arrays, part: Part, required: bool) -> tuple[Tensor, Tensor]:
-    """Pixels (N, C, H, W) and labels of one part; the plain names x and y count where `required` is off."""
-    x_name, y_name = f"x_{part}", f"y_{part}"
-    if not required and "x" in arrays:
-        x_name, y_name = "x", "y"
-    for name in (x_name, y_name):
-        if name not in arrays:
-            raise InputError(f"{path}: no array '{name}', there are {', '.join(sorted(arrays))}; wanted x and y")
-    x, y = arrays[x_name], arrays[y_name]
-    if x.dtype != np.uint8 or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3)) or 0 in x.shape:
-        raise InputError(f"{path}: '{x_name}' is {x.dtype} {x.shape}, wanted uint8 (N, H, W) or (N, H, W, 1 or 3)")
-    if y.dtype.kind not in "iu" or y.shape != (len(x),):
-        raise InputError(f"{path}: '{y_name}' is {y.dtype} {y.shape}, wanted whole numbers ({len(x)},), one an image")
-    pixels = torch.from_numpy(np.ascontiguousarray(x))
-    pixels = pixels.unsqueeze(1) if x.ndim == 3 else pixels.permute(0, 3, 1, 2)
-    return pixels, torch.from_numpy(y.astype(np.int64))
+def _labelled(content: _Content, part: Part, paired: bool) -> _Labelled:
+    """One part of a file; the plain names x and y count for train, and for any part in a file of its own."""
+    own = None if (paired or part == "train") and None in content.pixels else part
+    for kind, named in (("x", content.pixels), ("y", content.labels)):
+        if own not in named:
+            given = ", ".join(sorted(content.arrays))
+            missing = kind if own is None else f"{kind}_{own}"
+            raise InputError(f"{content.path}: no array '{missing}', there are {given}; wanted x and y")
+    x, y = (named[own] for named in (content.pixels, content.labels))
+    pixels, said = to_uint8(content.arrays[x], x, str(content.path))
+    labels, told = _numbers(content.path, y, content.arrays[y], len(pixels))
+    return _Labelled(content.path, pixels, labels, (*said, *told))
+
+
+def _numbers(
+    path: Path, name: str, y: NDArray[np.generic], count: int
+) -> tuple[NDArray[np.int64] | list[str], tuple[str, ...]]:
+    """Labels (N,), (N, 1) or one-hot (N, classes), of whole numbers or names."""
+    given = f"{path}: '{name}' is {y.dtype} {y.shape}"
+    if y.shape == (count, 1):
+        y = y[:, 0]
+    if y.ndim == 2 and len(y) == count:
+        places = one_hot(y)
+        if places is None:
+            raise InputError(f"{given}, several labels an image; wanted whole numbers ({count},), one an image")
+        return places, (f"'{name}': rows of zeros and one 1 taken as classes 0 to {y.shape[1] - 1}",)
+    if y.shape != (count,) or y.dtype.kind not in "biufUS":
+        raise InputError(f"{given}, wanted whole numbers ({count},), one an image")
+    if y.dtype.kind in "US":
+        texts = [str(text) for text in (np.char.decode(y.astype(np.bytes_), "utf-8") if y.dtype.kind == "S" else y)]
+        return cleaned(texts, lambda i: f"{path}: '{name}'[{i}]")
+    if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.rint(y)).all()):
+        raise InputError(f"{given} with fractions, wanted whole numbers ({count},), one an image")
+    whole = y.astype(np.int64)
+    if len(whole) and whole.min() < 0:
+        raise InputError(
+            f"{given} from {whole.min()} to {whole.max()}, wanted 0 or more; remove images without a class"
+        )
+    return whole, ()
+
+
+def _classes(found: dict[Part, _Labelled], names: tuple[str, ...] | None) -> tuple[tuple[str, ...], dict[Part, Tensor]]:
+    """The classes, and each part's labels as their numbers."""
+    if names is not None and all(not isinstance(one.labels, list) for one in found.values()):
+        for one in found.values():
+            _require_range(one.path, torch.as_tensor(one.labels), names)
+        return names, {part: torch.as_tensor(one.labels) for part, one in found.items()}
+    texts = {part: [str(label) for label in one.labels] for part, one in found.items()}
+    classes = names or in_order(label for labels in texts.values() for label in labels)
+    index = {name: number for number, name in enumerate(classes)}
+    for part, labels in texts.items():
+        strange = next((label for label in labels if label not in index), None)
+        if strange is not None:
+            raise InputError(f"{found[part].path}: label '{strange}' is not among the names of classes; add it there")
+    return classes, {part: torch.tensor([index[label] for label in labels]) for part, labels in texts.items()}
+
+
+def _unlike(classes: tuple[str, ...], names: tuple[str, ...] | None) -> tuple[str, ...]:
+    """A note where the numbers that classes are called by are not their places."""
+    whole = all(re.fullmatch(r"-?\d+", name) for name in classes)
+    if names is not None or not whole or classes == tuple(str(number) for number in range(len(classes))):
+        return ()
+    return (f"labels are {len(classes)} numbers from {classes[0]} to {classes[-1]}: classes are called by them",)
 
 
 def _require_range(path: Path, labels: Tensor, classes: tuple[str, ...]) -> None:
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= len(classes):
+    if high >= len(classes):
+        from_1 = "; subtract 1 where they begin at 1" if low == 1 and high == len(classes) else ""
         raise InputError(
-            f"{path}: labels from {low} to {high}, wanted 0 to {len(classes) - 1} ({len(classes)} classes)"
+            f"{path}: labels from {low} to {high}, wanted 0 to {len(classes) - 1} ({len(classes)} classes){from_1}"
         )

@@ -20,7 +20,7 @@ def cleaned(labels: Sequence[str], where: Callable[[int], str]) -> tuple[list[st
     `where(i)` says where label i stands. A word such as `None` among words is a class, and a note says so.
 
     Raises:
-        InputError: `NaN`; a word for nothing among numbers; numbers that are no whole ones.
+        InputError: `NaN`; a word for nothing among numbers; numbers below 0, or no whole ones.
     """
     values = list(dict.fromkeys(labels))
     nothing = [value for value in values if value.casefold() in _NOTHING]
@@ -34,9 +34,12 @@ def cleaned(labels: Sequence[str], where: Callable[[int], str]) -> tuple[list[st
             f"{where(first)}: label '{labels[first]}' says that there is none{more}; fill it in or remove it"
         )
     notes = tuple(f"'{value}' is taken as the name of a class" for value in nothing)
-    if numbers != values or all(value.lstrip("+-").isdigit() for value in values):
-        negative = [value for value in numbers if value.startswith("-")]
-        notes += tuple(f"label '{value}' is taken as a class of its own" for value in negative[:1])
+    if numbers != values:
+        return list(labels), notes
+    if negative := [value for value in values if value.startswith("-") and float(value)]:
+        at = where(labels.index(negative[0]))
+        raise InputError(f"{at}: label '{negative[0]}', wanted 0 or more; remove images without a class, or use names")
+    if all(value.isdigit() for value in values):
         return list(labels), notes
     whole: dict[str, str] = {}
     for value in values:
@@ -50,7 +53,7 @@ def cleaned(labels: Sequence[str], where: Callable[[int], str]) -> tuple[list[st
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:
     """The different labels, sorted; by value where all are whole numbers."""
     different = set(labels)
-    whole = all(re.fullmatch(r"-?\d+", label, re.ASCII) for label in different)
+    whole = all(label.isascii() and label.isdigit() for label in different)
     return tuple(sorted(different, key=lambda label: (int(label) if whole else 0, label)))
 
 
