@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepres.base.errors import InputError
-from deepres.data.folders import SPLITS
-from deepres.data.labels import cleaned, in_order, one_hot
+from deepres.data.labels import cleaned, in_order, numbered, one_hot
 from deepres.data.pixels import to_uint8
 from deepres.data.sample import ArrayImages, Images
+from deepres.data.split_names import part_named
 from deepres.data.splits import PARTS, Found, Part
 
 _PIXELS = frozenset({"x", "image", "images", "data", "img", "imgs", "pixels", "features"})
@@ -88,7 +88,7 @@ def read_npz(path: Path, channels: int | None = None) -> Found:
     notes = dict.fromkeys(note for content in contents.values() for note in content.notes)
     notes |= dict.fromkeys(f"{one.path.name}: {note}" for one in found.values() for note in one.notes)
     own = parts["train"].image(0).shape[0]
-    return Found(name, "arrays", classes, parts, own, notes=(*notes, *_unlike(classes, names)))
+    return Found(name, "arrays", classes, parts, own, notes=(*notes, *(() if names else numbered(classes))))
 
 
 def with_channels(pixels: Tensor, channels: int | None) -> Tensor:
@@ -134,8 +134,8 @@ def _roles(
     others: list[str] = []
     for name in names:
         words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+", name)]
-        part = next((SPLITS[word] for word in words if word in SPLITS), None)
-        rest = "".join(word for word in words if word not in SPLITS)
+        part = next((part for word in words if (part := part_named(word))), None)
+        rest = "".join(word for word in words if not part_named(word))
         of = pixels if rest in _PIXELS else labels if rest in _LABELS else None
         if rest in _NAMES and part is None:
             classes.append(name)
@@ -216,14 +216,6 @@ def _classes(found: dict[Part, _Labelled], names: tuple[str, ...] | None) -> tup
         if strange is not None:
             raise InputError(f"{found[part].path}: label '{strange}' is not among the names of classes; add it there")
     return classes, {part: torch.tensor([index[label] for label in labels]) for part, labels in texts.items()}
-
-
-def _unlike(classes: tuple[str, ...], names: tuple[str, ...] | None) -> tuple[str, ...]:
-    """A note where the numbers that classes are called by are not their places."""
-    whole = all(re.fullmatch(r"-?\d+", name) for name in classes)
-    if names is not None or not whole or classes == tuple(str(number) for number in range(len(classes))):
-        return ()
-    return (f"labels are {len(classes)} numbers from {classes[0]} to {classes[-1]}: classes are called by them",)
 
 
 def _require_range(path: Path, labels: Tensor, classes: tuple[str, ...]) -> None:

@@ -69,6 +69,14 @@ def alike(classes: Iterable[str]) -> tuple[str, ...]:
     return (f"classes with nearly one name are kept apart: {some}{more}",) if same else ()
 
 
+def numbered(classes: Sequence[str]) -> tuple[str, ...]:
+    """A note for classes called by numbers that are not their places: 1, 2, 3, or 0, 7, 14."""
+    whole = all(name.isascii() and name.isdigit() for name in classes)
+    if not whole or list(map(int, classes)) == list(range(len(classes))):
+        return ()
+    return (f"labels are {len(classes)} numbers from {classes[0]} to {classes[-1]}: classes are called by them",)
+
+
 def one_hot(rows: NDArray[np.generic]) -> NDArray[np.int64] | None:
     """(N, K) of zeros and one 1 a row -> the place of the 1, int64 (N,); None where some row is not so."""
     if rows.ndim != 2 or rows.shape[1] < 2 or rows.dtype.kind not in "biuf":

@@ -1,0 +1,110 @@
+"""A plain .tar: which files it holds and where their bytes lie; nothing is unpacked, nothing outside of it is read.
+
+Of a name that stands several times the last member counts, as tar says (`tar rf` corrects by appending).
+"""
+
+import os
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepres.base.errors import InputError
+
+_END = bytes(1024)
+_BLOCK = 1 << 20
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "zstd"}
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tar.lz4")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A file within another one: what it is called, where it begins, its length in bytes."""
+
+    name: str
+    offset: int
+    length: int
+
+
+def files_in(file: Path) -> tuple[dict[str, Placed], int]:
+    """The files in a tar by name, in the order of their first mention, and how many were replaced by later ones.
+
+    A hard link is the member that it names.
+
+    Raises:
+        InputError: no tar, compressed, cut short, or two put together; a symbolic link, a file with holes, a name that
+            leads out of it.
+    """
+    _require_plain(file)
+    found: dict[str, Placed] = {}
+    replaced = 0
+    try:
+        with tarfile.open(file, "r:") as tar:
+            for member in tar:
+                if member.isdir():
+                    continue
+                name = inner_name(member.name, str(file))
+                if member.issym():
+                    raise InputError(f"{file}: {name} is a link to {member.linkname}; write the tar with tar -h")
+                if member.issparse():
+                    raise InputError(f"{file}: {name} is kept with holes (sparse); write the tar without tar -S")
+                if member.islnk():
+                    aim = inner_name(member.linkname, str(file))
+                    if aim not in found:
+                        raise InputError(f"{file}: {name} is a link to {aim}, which is not in it; write the tar anew")
+                    placed = Placed(name, found[aim].offset, found[aim].length)
+                elif member.isfile():
+                    placed = Placed(name, member.offset_data, member.size)
+                else:
+                    continue
+                replaced += name in found
+                found[name] = placed
+            end = tar.offset
+    except tarfile.TarError as cause:
+        raise InputError(f"{file}: no whole tar file ({cause}); copy it anew") from cause
+    _require_nothing_behind(file, end)
+    return found, replaced
+
+
+def inner_name(name: str, where: str) -> str:
+    """`./cat/1.jpg` -> `cat/1.jpg`; backslashes separate folders as on Windows.
+
+    Raises:
+        InputError: the name leads out of the archive.
+    """
+    parts = name.replace("\\", "/").split("/")
+    if name.startswith(("/", "\\")) or ".." in parts or parts[0].endswith(":"):
+        raise InputError(f"{where}: {name} leads out of it; write the archive with names relative to its folder")
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def read_at(descriptor: int, placed: Placed) -> bytes:
+    """The bytes of a file within an open one."""
+    return os.pread(descriptor, placed.length, placed.offset)
+
+
+def _require_plain(file: Path) -> None:
+    """Every tar ends with two blocks of zeros; one that was cut between two members would only seem smaller."""
+    try:
+        with file.open("rb") as tar:
+            start = tar.read(8)
+            tar.seek(max(0, file.stat().st_size - len(_END)))
+            end = tar.read()
+    except OSError as cause:
+        raise InputError(f"{file}: cannot be read ({cause.strerror}); wanted a .tar") from cause
+    kind = next((kind for magic, kind in _COMPRESSED.items() if start.startswith(magic)), None)
+    if kind:
+        raise InputError(
+            f"{file}: compressed ({kind}), so its members cannot be read one by one; unpack it to a plain .tar"
+        )
+    if end != _END:
+        raise InputError(f"{file}: cut short (a tar ends with {len(_END)} bytes of zeros); copy or write it anew")
+
+
+def _require_nothing_behind(file: Path, end: int) -> None:
+    with file.open("rb") as tar:
+        tar.seek(end)
+        while block := tar.read(_BLOCK):
+            if block.count(0) != len(block):
+                raise InputError(
+                    f"{file}: more stands behind its end, as if two tars were put together; join them with tar -A"
+                )
