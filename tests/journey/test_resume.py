@@ -106,7 +106,7 @@ def test_a_finished_run_can_be_extended_and_a_damaged_state_is_passed_over(
     newest = sorted(folder.glob("state/step-*"))[-1] / "weights.safetensors"
     newest.write_bytes(newest.read_bytes()[:1000])
     done = _deepres("train", "--resume", str(folder), "--epochs", "4")
-    assert "passed over a damaged state" in done.stderr
+    assert "passed over a state that cannot be used" in done.stderr
     assert "weights.safetensors is not what was written" in done.stderr
     assert [json.loads(line)["epoch"] for line in (folder / "history.jsonl").read_text().splitlines()] == [1, 2, 3, 4]
     assert json.loads((folder / "run.json").read_text())["train"]["epochs"] == 4

@@ -155,9 +155,9 @@ def test_the_low_rate_is_held_for_so_many_steps_where_they_are_given() -> None:
     assert [event.rate for event in _train(state, config) if isinstance(event, Step)] == [0.01] * 25 + [0.1] * 5
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_rate_and_remedy() -> None:
+def test_a_loss_that_is_not_finite_stops_with_step_and_rate() -> None:
     config = _config(schedule=ScheduleConfig(kind="constant", rate=1e30))
-    with pytest.raises(InputError, match=r"step \d+: the loss is (nan|inf) at learning rate 1e\+30 .* try a lower"):
+    with pytest.raises(InputError, match=r"step \d+: the loss is (nan|inf) at learning rate 1e\+30"):
         _train(State(_network(), config.sgd, averaged=False), config)
 
 

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from torchvision.transforms.v2.functional import to_pil_image
 
 from deepres.base import records
+from deepres.base.errors import shared
 from deepres.base.files import digest, write_atomic
 from deepres.base.telling import Detail, Doing, telling
 from deepres.data.sample import Batch, FileImages, Images
@@ -24,6 +25,7 @@ from deepres.recipes.setting import Setting, norms_together
 from deepres.serve.preprocessing import preprocessing_of
 from deepres.spec.cost import cost
 from deepres.train.checkpoint import load_best
+from deepres.train.health import DivergedError, fault
 from deepres.train.journal import read_history
 from deepres.train.parallel import World, state_tensors
 from deepres.train.state import Progress, State
@@ -56,6 +58,8 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
             count = average_statistics(network, (setting.precision.images(batch.images) for batch in batches))
         world.mean([buffer for buffer in network.buffers() if buffer.is_floating_point()])
         tell(Detail(f"norm statistics averaged over {count} training batches"))
+    if (wrong := fault(network.state_dict())) is not None:
+        raise shared(DivergedError(f"the run's weights: {wrong}; {folder / WEIGHTS} is not written"))
     prepared = preprocessing_of(run.preparation, setting.statistics, network.description)
     form = run.preparation.model_dump(mode="json")
     world.by_first(lambda: save_network(folder, network, source.classes, form, prepared))
@@ -116,15 +120,17 @@ def _shown(setting: Setting) -> dict[str, JsonValue]:
 
 
 def _provenance(setting: Setting, progress: Progress, chosen: int | None) -> dict[str, JsonValue]:
+    run = setting.run
     return {
         "command": command(),
-        "recipe": setting.run.recipe,
-        "model": setting.run.model.name,
+        "recipe": run.recipe,
+        "model": run.model.name,
         "source": setting.source.name,
-        "seed": setting.run.seed,
+        "seed": run.seed,
         "steps": progress.step,
         "epochs": progress.epoch,
         "chosen_epoch": chosen,
+        "ended_by": "train.patience" if progress.step < run.train.steps(len(setting.source.train)) else "length",
         "selected_by": "the last step" if chosen is None else "held-out images",
         "weights_sha256": digest(setting.folder / WEIGHTS),
         "precision": str(setting.precision),

@@ -18,7 +18,6 @@ from deepres.base.heap import keep_freed_memory, return_freed_memory
 from deepres.base.telling import Detail, Doing, telling
 from deepres.data.sample import FileImages
 from deepres.data.sources import Source, open_source, write_split
-from deepres.data.splits import PARTS, Origin
 from deepres.data.statistics import Statistics, measure_statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
@@ -29,24 +28,24 @@ from deepres.recipes.holding import StoppedError, asked_to_stop, held
 from deepres.recipes.logbook import begin_part, logged
 from deepres.recipes.opening import opening
 from deepres.recipes.pace import settle_workers
+from deepres.recipes.rescue import rescued
+from deepres.recipes.resuming import ORIGIN, by_patience, edited, new_rates, require_same_images
 from deepres.recipes.run import RUN, Run, facts_of
 from deepres.recipes.setting import Setting, norms_together
 from deepres.serve.preprocessing import STATISTICS, prepared_for
 from deepres.spec.chain import Plan
+from deepres.spec.norms import fewest_images, require_normalisable
 from deepres.train.checkpoint import load_newest, save_best, save_state
 from deepres.train.fast import Fast, settle
 from deepres.train.journal import Journal
 from deepres.train.loop import Epoch, Judgement, Step, train
 from deepres.train.losses import cross_entropy
-from deepres.train.parallel import ALONE, World, state_tensors
+from deepres.train.parallel import ALONE, World
 from deepres.train.precision import choose
-from deepres.train.state import State
+from deepres.train.state import State, replicate
 
-ORIGIN = "data.json"
 FAST = "fast.json"
 HOLES = 3  # bytes that a heap full of holes takes for each one in use, where layers are computed twice
-MAY_CHANGE = ("epochs", "iterations", "schedule", "patience", "save_every_seconds", "memory", "fast")
-DATA_MAY_CHANGE = ("source", "root", "workers", "prefetch_factor", "on_bad_image")
 
 Event = Step | Epoch | Doing | Detail | str
 """What the caller is shown as it happens: steps, epochs, what is being done, and lines of text."""
@@ -97,29 +96,23 @@ def resume(
         InputError: no run there, no whole state, or the images are not those that the run began with.
         StoppedError: a signal asked for it.
     """
-    before, run = world.by_first(lambda: _edited(folder, edits))
+    before, run = world.by_first(lambda: edited(folder, edits))
     world.share(run.train.batch_size, run.train.parts(world.size))
     tell(Doing(f"listing the images of {run.data.source}"))
     source = _opened(run, world)
-    world.by_first(lambda: _require_same_images(source, folder))
+    world.by_first(lambda: require_same_images(source, folder))
     plan = world.by_first(lambda: _plan(run, device, world))
     with held(folder, world):
         statistics = world.by_first(lambda: Statistics.load(folder / STATISTICS))
         setting = Setting(run, source, folder, statistics, choose(run.train.precision, device), world=world)
         state = world.agreed(lambda: _new_state(run, device, begin=False))
         for line in world.by_first(lambda: load_newest(state, folder / "state")):
-            tell(f"passed over a damaged state: {line}")
+            tell(f"passed over a state that cannot be used: {line}")
+        if (rates := new_rates(before, run, state.progress, len(source.train))) is not None:
+            tell(rates)
         if run != before:
             world.by_first(lambda: run.save(folder / RUN))
         return _carry_out(setting, state, plan, tell)
-
-
-def _edited(folder: Path, edits: Sequence[str]) -> tuple[Run, Run]:
-    """The run as it is written down, and as it is to go on."""
-    before = records.load(Run, folder / RUN, "run description; is this a run folder?")
-    run = records.edit(before, edits)
-    _require_same_plan(before, run)
-    return before, run
 
 
 def _require_no_run(folder: Path) -> None:
@@ -154,9 +147,11 @@ def _set_up(run: Run, source: Source, folder: Path, state: State) -> Statistics:
 
 
 def _plan(run: Run, device: torch.device, world: World) -> Plan:
-    """Which layers a step computes twice; a step that does not fit is refused."""
+    """Which layers a step computes twice; a step that does not fit, or that a norm cannot take, is refused."""
     config = run.train
     parts = config.parts(world.size)
+    share = config.batch_size if config.sync_norm else world.share(config.batch_size, parts)
+    require_normalisable(run.model.network(), share, config.frozen, parts)
     return require_fits(
         run.model.network(),
         world.share(config.batch_size, parts),
@@ -180,7 +175,7 @@ def _new_state(run: Run, device: torch.device, *, begin: bool) -> State:
 def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell) -> Finished:
     config, world = setting.run.train, setting.world
     world.require_same("precision", f"{setting.precision.dtype}")
-    _replicate(state, world)
+    replicate(state, world)
     total = config.steps(len(setting.source.train))
     tired = config.patience is not None and state.progress.stale >= config.patience
     if state.progress.finished and state.progress.step < total and not tired:  # the run has been extended
@@ -192,6 +187,9 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell) -> Finish
         tell(line)
     if plan.segments:
         tell(Detail(f"saving memory: {plan}"))
+    if tired and state.progress.step < total:
+        more = state.progress.stale + 5
+        tell(f"{by_patience(setting.run, state.progress)}; to go on: --set train.patience={more}, or =none")
     if not state.progress.finished:
         network = state.network
         assert isinstance(network, ResidualNetwork)
@@ -201,16 +199,9 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell) -> Finish
             tell(Detail(settled.sentence))
             setting = replace(setting, workers=settled.crew)
         _train(setting, state, plan, tell)
+        if state.progress.step < total:
+            tell(by_patience(setting.run, state.progress))
     return conclude(setting, state, tell)
-
-
-def _replicate(state: State, world: World) -> None:
-    """The state of process 0, in all processes."""
-    state.progress = world.by_first(lambda: state.progress)
-    world.replicate(state_tensors(state.network))
-    world.replicate(state.optimiser.state_dict())
-    if state.average is not None:
-        world.replicate(state_tensors(state.average))
 
 
 def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
@@ -240,6 +231,7 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
         precision=setting.precision,
         seed=setting.run.seed,
         forward=fast.forward(state.network),
+        fewest_images=fewest_images(state.network.description, config.frozen),
         world=world,
     )
     saved = monotonic()
@@ -252,6 +244,7 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
         save_state(state, states)
 
     with ExitStack() as stack:
+        stack.enter_context(rescued(setting, state, plan))
         if world.first:
             journal = stack.enter_context(Journal(setting.folder, state.progress.step))
         asked = stack.enter_context(asked_to_stop())
@@ -293,26 +286,3 @@ def _settled(setting: Setting, state: State, plan: Plan) -> Fast:
     fast = settle(config.fast, network, setting.precision, share, left, parts)
     fast.save(path)
     return fast
-
-
-def _require_same_plan(before: Run, run: Run) -> None:
-    """Only what decides how long, how fast and from where may change; anything else would be another run."""
-    kept = before.replace(
-        train=before.train.replace(**{name: getattr(run.train, name) for name in MAY_CHANGE}),
-        data=before.data.replace(**{name: getattr(run.data, name) for name in DATA_MAY_CHANGE}),
-    )
-    if kept != run:
-        may = ", ".join([f"train.{name}" for name in MAY_CHANGE] + [f"data.{name}" for name in DATA_MAY_CHANGE])
-        raise InputError(
-            f"--resume: a run keeps what it began with; only {may} may change; start "
-            "a new run for another plan, with --weights to begin where this one ended"
-        )
-
-
-def _require_same_images(source: Source, folder: Path) -> None:
-    then, now = records.load(Origin, folder / ORIGIN, "record of the images"), source.origin
-    if any(getattr(then, part) != getattr(now, part) for part in PARTS):
-        raise InputError(
-            f"{source.name}: the images are not those that the run in {folder} began with; "
-            "bring those back, or start a new run"
-        )

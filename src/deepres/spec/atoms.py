@@ -82,9 +82,11 @@ class Norm(Record):
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> the same; for "group" `groups` divides C."""
-        channels = _map(given, "a norm")[0]
+        channels, height, width = _map(given, "a norm")
         if self.method == "group" and channels % self.groups:
             raise ShapeError(f"{self.groups} groups do not divide {channels} channels; choose norm_groups that do")
+        if self.method == "group" and channels * height * width == self.groups:
+            raise ShapeError(f"each of {self.groups} groups holds one value of {given}; choose fewer norm_groups")
         return given
 
 

@@ -19,7 +19,7 @@ from deepres.recipes import execute
 from deepres.recipes.execute import Event
 from deepres.recipes.run import RUN, Run
 from deepres.studies.plan import Job
-from deepres.train.loop import DivergedError
+from deepres.train.health import DivergedError
 
 SUMMARY = "summary.json"
 DIVERGED = "diverged.json"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from deepres.base.errors import InputError
 from deepres.base.files import digest, explained, folder_atomic, write_atomic
 from deepres.base.records import Record
+from deepres.train.health import DivergedError, fault
 from deepres.train.state import Progress, State
 
 KEPT = 2  # the newest state, and the one before it in case the newest is damaged
@@ -29,6 +30,7 @@ def save_state(state: State, folder: Path) -> Path:
 
     Raises:
         InputError: the place cannot be written or is full; what was there before is untouched.
+        DivergedError: a tensor is not finite or beyond all sizes; nothing is written.
     """
     target = folder / f"step-{state.progress.step:09d}"
     tensors: dict[str, Mapping[str, Tensor]] = {
@@ -37,6 +39,8 @@ def save_state(state: State, folder: Path) -> Path:
     }
     if state.average is not None:
         tensors["average.safetensors"] = state.average.state_dict()
+    for name, named in tensors.items():
+        _require_sound(named, f"the state after step {state.progress.step}", name)
     files = {}
     with folder_atomic(target) as new:
         for name, named in tensors.items():
@@ -51,7 +55,12 @@ def save_state(state: State, folder: Path) -> Path:
 
 
 def save_best(network: nn.Module, folder: Path, step: int) -> None:
-    """Write the weights of the best epoch so far; the states that follow refer to them."""
+    """Write the weights of the best epoch so far; the states that follow refer to them.
+
+    Raises:
+        DivergedError: a tensor is not finite or beyond all sizes; nothing is written.
+    """
+    _require_sound(network.state_dict(), f"the weights after step {step}", "the best epoch's")
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / _best_name(step), _bytes(network.state_dict()))
 
@@ -61,11 +70,25 @@ def load_best(network: nn.Module, folder: Path, step: int) -> None:
     network.load_state_dict(load((folder / _best_name(step)).read_bytes()))
 
 
+def drop_newest(folder: Path) -> bool:
+    """Drop the newest state, from which the run was lost; the last one that there is, and one that ended a run, stay.
+
+    Returns:
+        Whether it was dropped.
+    """
+    states = sorted(folder.glob("step-*"))
+    if len(states) < 2 or _ended(states[-1]):
+        return False
+    with explained(folder):
+        shutil.rmtree(states[-1])
+    return True
+
+
 def load_newest(state: State, folder: Path) -> list[str]:
     """Put the newest whole state under `folder` into `state`.
 
     Returns:
-        One line for each newer state that is damaged and was passed over.
+        One line for each newer state that is damaged or holds what no network can live with, and was passed over.
 
     Raises:
         InputError: there is no whole state; the message says what is wrong with each.
@@ -77,10 +100,15 @@ def load_newest(state: State, folder: Path) -> list[str]:
         except _DamagedError as cause:
             damaged.append(f"{path}: {cause}")
             continue
-        state.network.load_state_dict(load((path / "weights.safetensors").read_bytes()))
-        state.optimiser.load_state_dict(load((path / "optimiser.safetensors").read_bytes()))
+        named = {name: load((path / name).read_bytes()) for name in manifest.files if not name.startswith("../")}
+        unsound = next((f"{name}: {what}" for name in named if (what := fault(named[name]))), None)
+        if unsound is not None:
+            damaged.append(f"{path}: {unsound}")
+            continue
+        state.network.load_state_dict(named["weights.safetensors"])
+        state.optimiser.load_state_dict(named["optimiser.safetensors"])
         if state.average is not None:
-            state.average.load_state_dict(load((path / "average.safetensors").read_bytes()))
+            state.average.load_state_dict(named["average.safetensors"])
         state.progress = manifest.progress
         return damaged
     told = "; ".join(damaged) or "no state was saved there"
@@ -118,6 +146,19 @@ def _drop_old(folder: Path) -> None:
         for path in folder.glob("best-*.safetensors"):
             if path.name not in needed:
                 path.unlink()
+
+
+def _require_sound(tensors: Mapping[str, Tensor], what: str, file: str) -> None:
+    wrong = fault(tensors)
+    if wrong is not None:
+        raise DivergedError(f"{what}: {wrong} ({file.removesuffix('.safetensors')})")
+
+
+def _ended(path: Path) -> bool:
+    try:
+        return _verified(path).progress.finished
+    except _DamagedError:
+        return False
 
 
 def _best_name(step: int) -> str:

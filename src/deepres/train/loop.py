@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 from time import perf_counter
 from typing import Annotated, Protocol
 
@@ -19,18 +19,15 @@ from deepres.nn.freeze import freeze
 from deepres.nn.memory import MemoryChoice
 from deepres.train.exchange import Exchange
 from deepres.train.fast import FastChoice
+from deepres.train.health import DivergedError, fault, lost
 from deepres.train.losses import Forward, Loss, wrong
 from deepres.train.optimise import SgdConfig, average_weights
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Choice, Precision
 from deepres.train.schedules import Schedule, ScheduleConfig
-from deepres.train.state import Best, State, Tally
+from deepres.train.state import Best, Progress, State, Tally
 
 Positive = Annotated[int, Field(ge=1)]
-
-
-class DivergedError(InputError):
-    """The loss is not a finite number any more: the rate was too high for this network."""
 
 
 class TrainConfig(Record):
@@ -144,11 +141,13 @@ def train(
     precision: Precision,
     seed: int,
     forward: Forward | None = None,
+    fewest_images: int = 1,
     world: World = ALONE,
 ) -> Iterator[Step | Epoch]:
     """Train from `state` to the end, yielding after each step and each epoch; stopping between two is always safe.
 
     `forward` is what a training step calls in place of the network (compiled, wrapped); evaluation gets the network.
+    `fewest_images` go through it together at least (`spec/norms.py`): where images could not be read, in fewer parts.
 
     All that happens from step t on is a function of the state after t steps: a state saved there and resumed gives
     the weights of the uninterrupted run.
@@ -157,30 +156,32 @@ def train(
     the seconds. Other draws than those of batches (dropout and the like) are each process' own.
 
     Raises:
-        DivergedError: the loss is not finite; this state is spoilt, the newest one saved is good.
+        DivergedError: the loss or the weights are lost (`train/health.py`); at an epoch's end those after the step too,
+            which no later loss may show.
     """
     total, schedule = config.steps(num_images), config.schedule.schedule()
     drawn = batches.batches(state.progress.step, total)
     parts = config.parts(world.size)
     exchange = Exchange(world, state.network, config.batch_size, parts, own_norms=not config.sync_norm)
     own = ("rank", world.rank) if world.rank else ()
-    upcoming = world.agreed(lambda: _next(drawn, parts, world))
+    fewest = 1 if config.sync_norm and world.size > 1 else fewest_images
+    upcoming = world.agreed(lambda: _next(drawn, parts, fewest, world))
     for step in range(state.progress.step, total):
         began, waited_before = perf_counter(), batches.waited_seconds
         if step in (state.progress.step, ceil(config.head_first * total)):
             freeze(state.network, _frozen(state.network, config, step / total))
         batch = upcoming
         assert batch is not None
-        rate = _rate(config, schedule, state, step, total)
+        rate = rate_at(config.schedule, schedule, state.progress, step, total)
         torch.manual_seed(derive(seed, "step", step, *own))  # dropout and the like
         called = state.network if forward is None else forward  # a compiled module has no truth value
-        mean_loss, mistakes = _gradient(called, batch, loss, parts, precision, exchange)
+        mean_loss, mistakes = _gradient(called, batch, loss, min(parts, len(batch) // fewest), precision, exchange)
         # before the loss is asked for, so that a GPU works meanwhile
-        upcoming = world.agreed(lambda: _next(drawn, parts, world))
+        upcoming = world.agreed(lambda: _next(drawn, parts, fewest, world))
         mean_loss, mistakes, seen = exchange.figures(mean_loss, mistakes, len(batch))
-        if not mean_loss.isfinite():
+        if lost(float(mean_loss)):
             state.optimiser.zero_grad()
-            raise shared(DivergedError(_not_finite(float(mean_loss), step, rate, state)))
+            raise shared(DivergedError(_lost(float(mean_loss), step, rate, state)))
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(state.network.parameters(), config.clip_norm)
         state.optimiser.step(rate)
@@ -192,28 +193,37 @@ def train(
         _count(state, done, config)
         yield done
         if (step + 1) * config.batch_size // num_images > step * config.batch_size // num_images or step + 1 == total:
+            _require_alive(state, _first_part(batch, parts, fewest), loss, precision, rate, world)
             yield _end_epoch(state, config, evaluate, rate, last=step + 1 == total)
             if state.progress.finished:
                 drawn.close()  # type: ignore[attr-defined]
                 return
 
 
-def _rate(config: TrainConfig, schedule: Schedule, state: State, step: int, total: int) -> float:
-    """The schedule's, or the low one that is held at first: for some steps, or until the training error has fallen."""
-    chosen = config.schedule
-    low = state.progress.low if chosen.low_steps is None else step < chosen.low_steps
-    return chosen.low_rate if chosen.low_rate is not None and low else schedule(step / total)
+def held_low(chosen: ScheduleConfig, progress: Progress, step: int) -> bool:
+    """Whether the low rate of the beginning still holds: for some steps, or until the training error has fallen."""
+    return chosen.low_rate is not None and (progress.low if chosen.low_steps is None else step < chosen.low_steps)
 
 
-def _next(drawn: Iterator[Batch], parts: int, world: World) -> Batch | None:
-    """The next batch; the norms of several processes count on as many parts of it in each."""
+def rate_at(chosen: ScheduleConfig, schedule: Schedule, progress: Progress, step: int, total: int) -> float:
+    """The schedule's rate at step `step` of `total`, or the low one that is held at first."""
+    if chosen.low_rate is not None and held_low(chosen, progress, step):
+        return chosen.low_rate
+    return schedule(step / total)
+
+
+def _next(drawn: Iterator[Batch], parts: int, fewest: int, world: World) -> Batch | None:
+    """The next batch; one process makes fewer parts of a short one, the norms of several count on as many in each."""
     batch = next(drawn, None)
-    if batch is not None and world.size > 1 and len(batch) < parts:
-        raise InputError(
-            f"process {world.rank}: {len(batch)} readable images in its share of a step, {parts} parts to make of "
-            "them; mend the images, or set train.accumulate=1"
-        )
-    return batch
+    parts = parts if world.size > 1 else 1
+    if batch is None or len(batch) >= parts * fewest:
+        return batch
+    each = f", {parts} parts to make of them" if parts > 1 else ""
+    alone = f", and its norms want {fewest} at once" if fewest > 1 else ""
+    raise InputError(
+        f"process {world.rank}: {len(batch)} readable in its share of a step{each}{alone}; mend the images, or set "
+        + ("train.accumulate=1" if parts > 1 else "a larger train.batch_size")
+    )
 
 
 def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[str, ...]:
@@ -224,7 +234,7 @@ def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[s
 def _gradient(
     network: Forward, batch: Batch, loss: Loss, parts: int, precision: Precision, exchange: Exchange
 ) -> tuple[Tensor, Tensor]:
-    parts, whole = min(parts, len(batch)), exchange.planned(len(batch))
+    whole = exchange.planned(len(batch))
     mean_loss, mistakes = torch.zeros((), device=batch.images.device), torch.zeros((), device=batch.images.device)
     for number, places in enumerate(torch.arange(len(batch), device=batch.images.device).tensor_split(parts), start=1):
         part = batch if parts == 1 else Batch(batch.images[places], batch.labels[places], batch.indices[places.cpu()])
@@ -262,7 +272,11 @@ def _end_epoch(
 ) -> Epoch:
     before = state.progress
     val = None if evaluate is None else evaluate(state.judged)
-    better = val is not None and (before.best is None or (val.error, val.loss) < (before.best.error, before.best.loss))
+    better = (
+        val is not None
+        and isfinite(val.loss)
+        and (before.best is None or (val.error, val.loss) < (before.best.error, before.best.loss))
+    )
     epoch = before.epoch + 1
     best = before.best
     if val is not None and better:
@@ -273,11 +287,27 @@ def _end_epoch(
     return Epoch(epoch, before.step, before.tally, rate, val, better)
 
 
-def _not_finite(value: float, step: int, rate: float, state: State) -> str:
+def _require_alive(state: State, part: Batch, loss: Loss, precision: Precision, rate: float, world: World) -> None:
+    """The weights at the end of an epoch, which no later loss may show, answer images of its last step."""
+    wrong_with = fault(state.judged.state_dict())
+    if wrong_with is None:
+        before = {name: buffer.clone() for name, buffer in state.network.named_buffers()}
+        with torch.no_grad(), precision.autocast():
+            value = float(loss(state.network, Batch(precision.images(part.images), part.labels, part.indices))[0])
+            for name, buffer in state.network.named_buffers():
+                buffer.copy_(before[name])
+        wrong_with = f"the loss is {value:.3g}" if lost(value) else None
+    told = next((words for words in world.gathered(lambda: wrong_with) if words is not None), None)
+    if told is not None:
+        raise shared(DivergedError(f"after step {state.progress.step}: {told} at learning rate {rate:g}"))
+
+
+def _first_part(batch: Batch, parts: int, fewest: int) -> Batch:
+    few = slice(max(fewest, len(batch) // parts))
+    return Batch(batch.images[few], batch.labels[few], batch.indices[few])
+
+
+def _lost(value: float, step: int, rate: float, state: State) -> str:
     tally = state.progress.tally
-    lately = f"{tally.loss / tally.seen:.3g}" if tally.seen else "none yet"
-    return (
-        f"step {step + 1}: the loss is {value} at learning rate {rate:g} (mean loss of the epoch before it: {lately}); "
-        "the newest saved state is kept; try a lower train.schedule.rate, a warm-up (train.schedule.warm_up=0.05) "
-        "or train.clip_norm=1"
-    )
+    lately = f"; mean loss of the epoch before it: {tally.loss / tally.seen:.3g}" if tally.seen else ""
+    return f"step {step + 1}: the loss is {value:.3g} at learning rate {rate:g}{lately}"

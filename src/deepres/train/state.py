@@ -7,6 +7,7 @@ from torch import nn
 
 from deepres.base.records import Record
 from deepres.train.optimise import Sgd, SgdConfig
+from deepres.train.parallel import World, state_tensors
 
 
 class Tally(Record):
@@ -63,3 +64,12 @@ class State:
     def judged(self) -> nn.Module:
         """The network that is evaluated, selected and saved: the average where there is one; the two never mix."""
         return self.network if self.average is None else self.average
+
+
+def replicate(state: State, world: World) -> None:
+    """The state of process 0, in all processes."""
+    state.progress = world.by_first(lambda: state.progress)
+    world.replicate(state_tensors(state.network))
+    world.replicate(state.optimiser.state_dict())
+    if state.average is not None:
+        world.replicate(state_tensors(state.average))
