@@ -83,7 +83,7 @@ def test_frozen_parts_are_left_out() -> None:
 
 
 def test_a_group_of_one_value_is_refused() -> None:
-    with pytest.raises(ShapeError, match=r"each of 32 groups holds one value of \(32, 1, 1\); choose fewer"):
+    with pytest.raises(ShapeError, match=r"32 groups of \(32, 1, 1\) hold one value each; choose other"):
         Norm(method="group", groups=32).output((32, 1, 1))
     assert Norm(method="group", groups=16).output((32, 1, 1)) == (32, 1, 1)
 
@@ -119,7 +119,9 @@ def _steps(lengths: list[int], accumulate: int) -> list[Step]:
     module = (
         create_model("resnet18", num_classes=2, input_size=32) if False else create_model("resnet18", num_classes=2)
     )
-    config = record(TrainConfig, {"iterations": len(lengths), "batch_size": 4, "accumulate": accumulate}, "train")
+    schedule = {"kind": "constant", "rate": 1e-6}
+    fields = {"iterations": len(lengths), "batch_size": 4, "accumulate": accumulate, "schedule": schedule}
+    config = record(TrainConfig, fields, "train")
     events = train(
         State(module, SgdConfig(), averaged=False),
         config,

@@ -145,7 +145,10 @@ def test_a_rate_that_makes_the_loss_infinite_keeps_the_last_good_state(refused: 
         "train", "digits", "--smoke", "--lr", "1e30", "--set", "train.schedule.warm_up=0", "--output", folder,
         match=r"step \d+: the loss is (nan|inf) at learning rate",
     )  # fmt: skip
-    assert "the newest saved state is kept" in said
+    assert (
+        f"go on from the state after step 0 at a lower rate, which was tried for some steps: deepres train --resume {folder}"
+        in said
+    )
     assert list(folder.glob("state/step-*/weights.safetensors"))
     assert not (folder / "model.safetensors").exists()
 

@@ -83,10 +83,9 @@ class Norm(Record):
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> the same; for "group" `groups` divides C."""
         channels, height, width = _map(given, "a norm")
-        if self.method == "group" and channels % self.groups:
-            raise ShapeError(f"{self.groups} groups do not divide {channels} channels; choose norm_groups that do")
-        if self.method == "group" and channels * height * width == self.groups:
-            raise ShapeError(f"each of {self.groups} groups holds one value of {given}; choose fewer norm_groups")
+        if self.method == "group" and (channels % self.groups or channels * height * width == self.groups):
+            why = "do not divide it" if channels % self.groups else "hold one value each"
+            raise ShapeError(f"{self.groups} groups of {given} {why}; choose other norm_groups")
         return given
 
 
