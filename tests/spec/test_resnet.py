@@ -180,5 +180,7 @@ def test_an_option_a_shortcut_to_fewer_channels_is_refused_with_its_name() -> No
 
 def test_groups_that_do_not_divide_are_refused_with_their_name() -> None:
     style = Style(norm="group", norm_groups=3)
-    with pytest.raises(InputError, match=r"x: stem\.norm: 3 groups of \(4, 16, 16\) do not divide it; choose other norm_groups"):
+    with pytest.raises(
+        InputError, match=r"x: stem\.norm: 3 groups of \(4, 16, 16\) do not divide it; choose other norm_groups"
+    ):
         _config(style=style).network()
