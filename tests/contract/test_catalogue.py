@@ -43,6 +43,7 @@ EXPECTED = {
     "resnet101_caffe": (44_549_160, 7_570_194_432),
     "resnet152_caffe": (60_192_808, 11_282_415_616),
     "resnet200": (64_673_832, None),
+    "resnet200_v1": (64_673_832, None),
     "resnet164_cifar": (1_704_154, None),
     "resnet1001_cifar": (10_328_602, None),
     "preresnet164_cifar": (1_703_258, None),

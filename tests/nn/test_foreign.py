@@ -160,7 +160,8 @@ def test_libraries_that_have_no_such_network_are_refused() -> None:
 def test_what_timm_calls_a_network_is_told_by_its_structure() -> None:
     assert known_as(create_model("resnet50d").description) == "resnet50d"
     assert known_as(create_model("resnet50", num_classes=2, in_chans=1).description) == "resnet50"
-    assert known_as(create_model("resnet200").description) is None
+    assert known_as(create_model("resnet200").description) == "resnet200"
+    assert known_as(create_model("resnet200_v1").description) is None
     config = entry("resnet50").config
     assert isinstance(config, ResNetConfig)
     assert known_as(config.replace(style=config.style.replace(stride_on="1x1")).network()) is None

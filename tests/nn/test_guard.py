@@ -9,7 +9,7 @@ from torchvision import models
 from deepres.base.errors import InputError
 from deepres.nn.create import create_model, load
 from deepres.nn.foreign import to_foreign
-from deepres.nn.guard import library_variant, lookalikes
+from deepres.nn.guard import lookalikes
 from deepres.nn.weights import save_network
 from deepres.spec.catalogue import entry, network
 from deepres.spec.resnet import ResNetConfig
@@ -22,20 +22,24 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_librarys_names_mean_its_own_variant(bare: Path) -> None:
-    assert create_model("resnet50", weights=bare).num_classes == 4
+def test_a_librarys_names_do_not_say_which_of_its_networks_it_is(bare: Path) -> None:
     refusal = (
-        r"theirs\.pth: timm means resnet50 by these names, not this resnet50_v1: stage2\.unit1\.branch\.conv1\.stride "
-        r"is 1 there, 2 here; build resnet50, or say --variant resnet50_v1"
+        r"theirs\.pth: these tensors fit resnet50, resnet50_v1, resnet50_blur4, timm's resnetaa50, timm's resnetblur50 "
+        r"alike and the file does not say which it is; say so with --variant \(in Python variant=\), such as --variant r"
     )
-    with pytest.raises(InputError, match=refusal):
-        create_model("resnet50_v1", weights=bare)
-    with pytest.raises(InputError, match=r"means resnet50 by these names, not this resnet50_blur4"):
-        create_model("resnet50_blur4", weights=bare)
+    with pytest.raises(InputError, match=refusal) as caught:
+        create_model("resnet50", weights=bare)
+    assert "\n" not in str(caught.value)
+    for name in ("resnet50_v1", "resnet50_blur4"):
+        with pytest.raises(InputError, match=rf"these tensors fit {name}, resnet50, .*say so with --variant"):
+            create_model(name, weights=bare)
 
 
 def test_the_user_may_say_which_variant_bare_weights_are(bare: Path) -> None:
+    assert create_model("resnet50", weights=bare, variant="resnet50").num_classes == 4
     assert create_model("resnet50_v1", weights=bare, variant="resnet50_v1").num_classes == 4
+    with pytest.raises(InputError, match=r"timm's resnetaa50 is not described here, and no network that is answers as"):
+        create_model("resnet50", weights=bare, variant="resnetaa50")
     with pytest.raises(InputError, match=r"weights of resnet50_v1, not of this resnet50: stage2"):
         create_model("resnet50", weights=bare, variant="resnet50_v1")
 
@@ -102,10 +106,9 @@ def test_lookalikes_are_those_of_the_catalogue_that_compute_something_else() -> 
     assert set(lookalikes(network("resnet50"))) == {"resnet50_v1", "resnet50_blur4"}
     assert lookalikes(network("resnet34")) == ("resnet34_blur4",)  # resnet34_b is resnet34
     assert lookalikes(network("densenet121")) == ()
-    assert library_variant(network("resnet50c"), "timm") == "resnet50c"
-    assert library_variant(network("resnet50d"), "timm") == "resnet50d"
-    assert library_variant(network("resnet20_cifar"), "pytorch_resnet_cifar10") == "resnet20_cifar"
-    assert library_variant(network("resnet20_cifar"), "timm") is None
+    assert "resnet50d" in lookalikes(network("resnet50c"))
+    assert lookalikes(network("resnet50c"), "timm") == ()  # timm names their shortcuts apart
+    assert lookalikes(network("resnet20_cifar"), "pytorch_resnet_cifar10") == ()
 
 
 def test_a_plain_network_never_takes_a_residual_ones_weights(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ CONVENTIONS: dict[str, dict[str, Table]] = {
 """Library -> kind of network -> table; of a VGG the number in the name counts all layers and is computed."""
 
 TIMM: dict[str, str] = {
-    **{f"resnet{d}": f"resnet{d}" for d in (18, 34, 50, 101, 152)},
+    **{f"resnet{d}": f"resnet{d}" for d in (18, 34, 50, 101, 152, 200)},
     **{f"seresnet{d}": f"seresnet{d}" for d in (18, 34, 50, 101, 152)},
     **{f"resnet{d}c": f"resnet{d}c" for d in (50, 101, 152)},
     **{f"resnet{d}d": f"resnet{d}d" for d in (18, 34, 50, 101, 152, 200)},
@@ -111,8 +111,8 @@ TIMM: dict[str, str] = {
     **{name: name for name in ("resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d")},
     **{name: name for name in ("wide_resnet50_2", "wide_resnet101_2")},
 }
-"""Our name -> the name under which timm has the very same network. Its `resnet200` has other strides than the paper's,
-its `resnetblur50` another pool than the paper's and no filter in the shortcut."""
+"""Our name -> the name under which timm has the very same network. Its `resnetblur50` has another pool than the paper's
+and no filter in the shortcut."""
 
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.bottom_up.")
 
@@ -232,13 +232,17 @@ def _covers(convention: str, description: Network) -> bool:
 
 def _renamed(module: str, table: Table) -> str | None:
     for ours, theirs in table:
-        pattern = re.sub(r"\\\{(\w)\\\}", r"(?P<\1>\\d+)", re.escape(ours))
-        found = re.fullmatch(pattern, module)
+        found = _pattern(ours).fullmatch(module)
         if found:
             numbers = {name: int(value) for name, value in found.groupdict().items()}
             fields = {**numbers, **{f"{n}0": v - 1 for n, v in numbers.items()}, "s2": numbers.get("s", 0) + 1}
             return theirs.format(**fields)
     return None
+
+
+@lru_cache(maxsize=256)
+def _pattern(ours: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{(\w)\\\}", r"(?P<\1>\\d+)", re.escape(ours)))
 
 
 def _vgg_names(description: Network) -> dict[str, str]:

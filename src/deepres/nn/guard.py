@@ -2,23 +2,30 @@
 
 A ResNet-50's weights with the stride in the 3x3 ("v1.5") load into one with the stride in the 1x1, into one with
 blurred pooling; a plain network's load into a residual one with option A. So the description travels with all weights
-that deepres writes, and a difference is refused. Weights that do not say are taken where only one network of the
-catalogue has their tensors, where their names are a library's that has just one of these networks, or where the user
-says which.
+that deepres writes, and a difference is refused. Weights that do not say are taken where only one network, of the
+catalogue and of the libraries whose names they have, has their tensors, or where the user says which.
 """
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib.resources import files
+
+from torch import Tensor
 
 from deepres.base.errors import InputError
-from deepres.nn.foreign import CIFAR10, TIMM, kind_of
+from deepres.nn.build import build
+from deepres.nn.foreign import TIMM, conventions_for, kind_of, to_foreign
 from deepres.nn.layouts import Stored
 from deepres.spec import catalogue
 from deepres.spec.densenet import DenseNetConfig
 from deepres.spec.difference import difference, same_tensors
-from deepres.spec.network import Network, unit_names
+from deepres.spec.network import Network, unit_names, with_classes
 from deepres.spec.resnet import ResNetConfig
 
-_AS_TIMM = ("timm", "torchvision", "transformers", "mmpretrain")
+LIBRARIES = "namesakes.json"
+"""Signature of tensors -> the libraries' residual networks that have them, written by `evidence/namesakes.py`."""
 
 
 def require_variant(wanted: Network, stored: Stored, convention: str, variant: str | None = None) -> None:
@@ -32,7 +39,7 @@ def require_variant(wanted: Network, stored: Stored, convention: str, variant: s
     """
     said = stored.description
     if variant is not None:
-        claimed = catalogue.network(variant)
+        claimed = _claimed(variant, stored.where)
         if said is not None:
             _require_same(said, claimed, f"{stored.where}: the weights say {said.name}, not {variant}")
         said = claimed
@@ -40,37 +47,59 @@ def require_variant(wanted: Network, stored: Stored, convention: str, variant: s
         remedy = "leave the edits of the description out" if said.name == wanted.name else f"build {said.name}"
         _require_same(said, wanted, f"{stored.where}: weights of {said.name}, not of this {wanted.name}", remedy)
         return
-    alike = lookalikes(wanted)
-    if not alike:
-        return
-    known = library_variant(wanted, convention)
-    if known is None:
-        fits = ", ".join([wanted.name, *alike])
+    alike = [*lookalikes(wanted, convention), *namesakes(wanted, convention)]
+    if alike:
         raise InputError(
-            f"{stored.where}: these tensors fit {fits} alike and the file does not say which it is; "
-            f"say so with --variant (in Python variant=), such as --variant {wanted.name}"
+            f"{stored.where}: these tensors fit {', '.join([wanted.name, *alike])} alike and the file does not say "
+            f"which it is; say so with --variant (in Python variant=), such as --variant {wanted.name}"
         )
-    _require_same(
-        catalogue.network(known),
-        wanted,
-        f"{stored.where}: {convention} means {known} by these names, not this {wanted.name}",
-        f"build {known}, or say --variant {wanted.name} (in Python variant=) if they were trained as that",
+
+
+def lookalikes(wanted: Network, convention: str = "deepres") -> tuple[str, ...]:
+    """The catalogue's networks that have the same tensors, under names of that library, and compute something else."""
+    others = ((name, catalogue.network(name)) for name in _fitting(wanted))
+    return tuple(
+        name
+        for name, other in others
+        if difference(other, wanted) is not None and (convention == "deepres" or kind_of(other) == kind_of(wanted))
     )
 
 
-def lookalikes(wanted: Network) -> tuple[str, ...]:
-    """The catalogue's networks that have the same tensors and compute something else."""
-    return tuple(name for name in _fitting(wanted) if difference(catalogue.network(name), wanted) is not None)
+def namesakes(wanted: Network, convention: str) -> tuple[str, ...]:
+    """The libraries' networks with `wanted`'s tensors, of these names, that no description here is known to equal.
+
+    Such as `timm's resnetaa50` for resnet50: its downsampling is smoothed.
+    """
+    whole = with_classes(wanted, 1000).replace(input=(3, *wanted.input[1:]))
+    if convention not in conventions_for(whole):
+        return ()
+    shared = _libraries().get(signature(to_foreign(build(whole).state_dict(), whole, convention)), [])
+    known = {"timm": set(TIMM.values()), "torchvision": set(catalogue.CATALOGUE)}
+    pairs = [name.split() for name in shared]
+    return tuple(f"{library}'s {name}" for library, name in pairs if name not in known[library])
 
 
-def library_variant(wanted: Network, convention: str) -> str | None:
-    """The one network with `wanted`'s tensors that a library has under these names; None where it has none."""
-    if convention == CIFAR10:
-        known = [name for name in catalogue.names("resnet*_cifar") if name.removeprefix("resnet")[:-6].isdigit()]
-    else:
-        known = list(TIMM) if convention in _AS_TIMM else []
-    kind = kind_of(wanted)
-    return next((n for n in _fitting(wanted) if n in known and kind_of(catalogue.network(n)) == kind), None)
+def signature(tensors: Mapping[str, Tensor]) -> str:
+    """Twelve hexadecimal digits of the names and shapes of all weights: what a state dict shows of its network."""
+    shapes = sorted((name, *t.shape) for name, t in tensors.items() if not name.endswith("num_batches_tracked"))
+    return hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:12]
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> dict[str, list[str]]:
+    text = files("deepres.nn").joinpath(LIBRARIES).read_text(encoding="utf-8")
+    found: dict[str, list[str]] = json.loads(text)["networks"]
+    return found
+
+
+def _claimed(variant: str, where: str) -> Network:
+    theirs = [name for names in _libraries().values() for name in names if name.split()[1] == variant]
+    if theirs and variant not in catalogue.CATALOGUE:
+        raise InputError(
+            f"{where}: {theirs[0].split()[0]}'s {variant} is not described here, and no network that is answers as it "
+            "does; use it there"
+        )
+    return catalogue.network(variant)
 
 
 def _fitting(wanted: Network) -> Iterator[str]:

@@ -31,7 +31,8 @@ def entry(name: str) -> Entry:
         depth = re.fullmatch(r"(plain|resnet|preresnet)(\d+)_cifar(_b)?", name)
         if depth is not None:
             raise _no_such_depth(name, depth[1], int(depth[2]), depth[3] or "")
-        raise unknown("model", name, CATALOGUE)
+        small = [other for other in (f"{name}_cifar", f"{name}_cifar_b") if other in CATALOGUE]
+        raise unknown("model", name, small or CATALOGUE)
     return CATALOGUE[name]
 
 

@@ -100,7 +100,14 @@ def _he_2016() -> list[Entry]:
         Entry(resnet_cifar("preresnet110_cifar", 18, shortcut="A", **_pre()), HE_2016, "Tables 2, 3"),
         Entry(resnet_cifar("resnet110_single_cifar", 36, **one_layer), HE_2016, "Table 3, 1-layer skip, original unit"),
         Entry(resnet_cifar("preresnet110_single_cifar", 36, **one_layer, **_pre()), HE_2016, "Table 3, 1-layer skip"),
-        Entry(resnet_imagenet("resnet200", 200, style={"stride_on": "1x1"}), HE_2016, "Table 5, original unit"),
+        Entry(
+            resnet_imagenet("resnet200", 200),
+            HE_2016,
+            "Table 5",
+            "",
+            "stride in the 3x3 (v1.5), as timm has it; the paper's own is resnet200_v1",
+        ),
+        Entry(resnet_imagenet("resnet200_v1", 200, style={"stride_on": "1x1"}), HE_2016, "Table 5, original unit"),
     ]
     for d in (18, 34, 50, 101, 152, 200):
         pre: dict[str, Any] = {"style": {"order": "pre", "stride_on": "1x1"}}

@@ -1,0 +1,127 @@
+"""Bare weights of one network never answer as another's, of ours or of any that timm and torchvision have."""
+
+import importlib.util
+import json
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from deepres.base.errors import InputError
+from deepres.nn.build import build
+from deepres.nn.foreign import TIMM, conventions_for, to_foreign, to_ours
+from deepres.nn.guard import LIBRARIES, namesakes, require_variant, signature
+from deepres.nn.layouts import Stored
+from deepres.spec import catalogue
+from deepres.spec.difference import difference
+
+TABLE: dict[str, list[str]] = json.loads(files("deepres.nn").joinpath(LIBRARIES).read_text())["networks"]
+EVIDENCE = Path(__file__).parents[2] / "evidence"
+
+
+def _program(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EVIDENCE / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _bare(name: str, convention: str) -> Stored:
+    """Weights, without values, as that library saves them."""
+    description = catalogue.network(name)
+    return Stored("bare.pth", to_foreign(build(description).state_dict(), description, convention))
+
+
+def _taken(name: str, stored: Stored, variant: str | None = None) -> bool:
+    description = catalogue.network(name)
+    try:
+        require_variant(description, stored, to_ours(stored.tensors, description).convention, variant)
+    except InputError as refusal:
+        if "say so with --variant" in str(refusal):
+            return False
+        raise
+    return True
+
+
+@pytest.mark.parametrize(
+    ("name", "convention", "theirs"),
+    [
+        ("resnet18", "timm", ["timm's resnetblur18"]),
+        ("resnet50", "timm", ["timm's resnetaa50", "timm's resnetblur50"]),
+        ("resnet34d", "timm", ["timm's resnetaa34d"]),
+        ("resnet50d", "timm", ["timm's resnetaa50d", "timm's resnetblur50d"]),
+        ("resnet101d", "timm", ["timm's resnetaa101d", "timm's resnetblur101d"]),
+        ("resnet101", "timm", []),
+        ("resnet101", "transformers", []),
+        ("resnet50", "mmpretrain", []),
+        ("resnet50", "detectron2", []),
+        ("resnet200", "timm", []),
+        ("wide_resnet50_2", "torchvision", None),
+        ("resnext50_32x4d", "timm", None),
+        ("seresnet50", "timm", None),
+        ("resnet50c", "timm", None),
+        ("resnetv2_50", "timm", None),
+        ("densenet121", "torchvision", None),
+        ("resnet20_cifar", "pytorch_resnet_cifar10", None),
+    ],
+)
+def test_tensors_of_several_networks_ask_which(name: str, convention: str, theirs: list[str] | None) -> None:
+    stored = _bare(name, convention)
+    assert _taken(name, stored) == (theirs is None)
+    assert _taken(name, stored, variant=name)
+    assert list(namesakes(catalogue.network(name), convention)) == (theirs or [])
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet101", "resnet152", "resnet200"])
+def test_a_name_of_the_field_means_the_fields_network(name: str) -> None:
+    assert TIMM[name] == name
+    found = difference(catalogue.network(name), catalogue.network(f"{name}_v1"))
+    assert found is not None
+    assert found.name.endswith("conv1.stride")
+
+
+@pytest.mark.parametrize("variant", ["resnetaa50", "resnetblur50", "skresnet50"])
+def test_a_variant_that_is_not_described_here_is_refused_by_name(variant: str) -> None:
+    with pytest.raises(InputError, match=rf"bare\.pth: timm's {variant} is not described here"):
+        require_variant(catalogue.network("resnet50"), _bare("resnet50", "timm"), "timm", variant)
+
+
+@pytest.mark.slow
+def test_no_network_of_the_libraries_loads_into_another_of_ours() -> None:
+    """What is taken without a word is compared by logits in tests/parity; a signature is all that loading sees."""
+    taken = set()
+    for name in catalogue.names():
+        description = catalogue.network(name)
+        if description.num_classes != 1000:
+            continue
+        for convention in {"timm", "torchvision"} & set(conventions_for(description)):
+            stored = _bare(name, convention)
+            shared = TABLE.get(signature(stored.tensors), [])
+            if shared and _taken(name, stored):
+                taken |= {(*other.split(), name) for other in shared}
+    pairs = {(library, TIMM[name] if library == "timm" else name, name) for library, name in _program("parity").PAIRS}
+    assert len(taken) > 20
+    assert taken <= pairs
+
+
+@pytest.mark.slow
+def test_the_table_of_the_libraries_is_what_they_have() -> None:
+    pytest.importorskip("timm")
+    program = _program("namesakes")
+    small = (
+        "timm resnet",
+        "timm seresne",
+        "timm ecaresne",
+        "timm densenet",
+        "timm vgg",
+        "timm skresnet",
+        "torchvision",
+    )
+    here = [name for names in TABLE.values() for name in names if name.startswith(small)]
+    assert set(here) <= set(program.networks())
+    assert program.table(here) == {
+        key: kept for key, names in TABLE.items() if (kept := [name for name in names if name in here])
+    }
