@@ -11,7 +11,7 @@ import pytest
 from deepres.cli import main
 from deepres.studies.overview import Described, descriptions, overview
 from deepres.studies.plan import cells, network_of, run_of
-from deepres.studies.readings import decimals, rounds_to
+from deepres.studies.readings import decimals, is_read, rounds_to
 from deepres.studies.study import Measure, Study, studies
 
 ROOT = Path(__file__).parents[2]
@@ -376,7 +376,9 @@ def test_table6_has_verdicts_without_images_and_says_what_waits_for_them(
     page = (tmp_path / "reports" / "resnet-table6-full" / "report.html").read_text()
     assert "no run" not in page.replace("not run", "")
     assert "Not run: cifar10 is not here" in page
-    assert "read from the descriptions" in page
+    assert "Read from the descriptions, without a run: layers, parameters (million)." in page
+    assert "26 of 26 have not begun." in page
+    assert "0 of 64,000" not in page
 
 
 def test_of_a_study_that_cannot_be_trained_the_descriptions_are_read(
@@ -385,7 +387,7 @@ def test_of_a_study_that_cannot_be_trained_the_descriptions_are_read(
     assert _run("wrn/table4", "--output", tmp_path, "--device", "cpu") == 0
     told = capsys.readouterr().out
     assert "39 figures: 19 reproduced, 1 not reproduced, 19 not run" in told
-    assert "✗ WRN-40-1, convolutions: without widening the first stage needs no projection" in told
+    assert "✗ WRN-40-1: convolutions: without widening the first stage needs no projection" in told
     assert _run("resnet/table9", "--output", tmp_path, "--device", "cpu") == 2
     assert "cannot be run: detection is not built yet" in capsys.readouterr().err
 
@@ -413,6 +415,13 @@ def test_the_overview_counts_what_is_read_and_does_not_call_it_not_run(tmp_path:
     assert (lines["resnet/table6"].read, lines["resnet/table6"].reproduced) == (12, 12)
     for line in lines.values():
         assert not (line.read and line.stands.startswith("not run")), line
+
+
+def test_a_study_that_is_read_says_when_a_figure_counts_as_reproduced() -> None:
+    for study in studies().values():
+        if any(is_read(column) for column in study.columns):
+            assert "rounded as far as the printed one" in study.note, study.name
+            assert all(column.tolerance is None for column in study.columns if is_read(column)), study.name
 
 
 def test_a_figure_of_others_asks_for_no_run() -> None:

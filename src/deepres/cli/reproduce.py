@@ -182,9 +182,9 @@ def _show_descriptions(study: "Study | None", as_json: bool) -> None:
     for one in found:
         lines.append((one.study, one.row, one.column, one.printed, one.ours, MARKS[one.verdict]))
     click.echo(columns(lines, "<<<>><") + "\n")
-    for one in found:
-        if one.reason:
-            click.echo(f"✗ {one.study}, {one.row}, {one.column}: {one.reason}")
+    for reason in dict.fromkeys(one.reason for one in found if one.reason):
+        places = dict.fromkeys(f"{one.study}, {one.row}" for one in found if one.reason == reason)
+        click.echo(f"✗ {'; '.join(places)}: {reason}")
     right = sum(one.verdict == "reproduced" for one in found)
     click.echo(
         f"{len(found)} printed figures from descriptions alone: {right} reproduced, {len(found) - right} not "
@@ -241,8 +241,8 @@ def _show_outcome(plan: "Plan", found: object) -> None:
     for line in table(study, found):
         lines.append((line.label, *line.texts(printed)))
     click.echo(columns(lines, "<" + ">" * len(heads)))
-    for row, title, reason in differing(study, found):
-        click.echo(f"✗ {row}, {title}: {reason}")
+    for said in differing(study, found):
+        click.echo(f"✗ {said}")
     for held in found.claims:
         click.echo(str(held))
     short = f" (short: {share(study)} of the steps; order and sign only)" if found.scale == "short" else ""

@@ -50,12 +50,14 @@ def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path
         write_atomic(folder / f"{name}.png", png(figure))
         write_atomic(folder / f"{name}.svg", svg(figure))
     existing = existing_plots(study, cells, home)
+    runs = [_facts(job, home) for job in _jobs(cells)]
+    begun = [run for run in runs if run["done"] or run["error"] is not None]
     facts = {
         "study": json.loads(study.to_json()),
         "outcome": json.loads(found.to_json()),
         "verdict": found.verdict,
         "command": command,
-        "runs": [_facts(job, home) for job in _jobs(cells)],
+        "runs": runs,
     }
     write_atomic(folder / "report.json", records.json_text(facts))
     write_atomic(folder / "report.md", markdown(study, found, list(drawn)))
@@ -78,7 +80,8 @@ def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path
         printed=with_printed(study, found.scale),
         claims=[(str(held), held.claim.says, held.holds) for held in found.claims],
         svgs=[Markup(svg(figure)) for figure in drawn.values()] + [Markup(text) for text in existing],
-        runs=facts["runs"],
+        runs=begun,
+        waiting=len(runs) - len(begun),
         command=command,
     )
     write_atomic(folder / "report.html", page)
@@ -139,13 +142,13 @@ def table(study: Study, found: Outcome) -> list[Line]:
     return lines
 
 
-def differing(study: Study, found: Outcome) -> list[tuple[str, str, str]]:
-    """Row, column and reason of each figure that is another than the printed one, where the study knows why."""
-    return [
-        (one.row, study.column(one.column).title, one.reason)
-        for one in found.found
-        if one.verdict == "not reproduced" and one.reason
-    ]
+def differing(study: Study, found: Outcome) -> list[str]:
+    """What is known of figures that are others than the printed ones: rows, column and reason, each reason once."""
+    wrong = [one for one in found.found if one.verdict == "not reproduced" and one.reason]
+    rows: dict[tuple[str, str], list[str]] = {}
+    for one in wrong:
+        rows.setdefault((study.column(one.column).title, one.reason), []).append(one.row)
+    return [f"{'; '.join(labels)}: {title}: {reason}" for (title, reason), labels in rows.items()]
 
 
 def printed_text(printed: Printed, column: Column) -> str:
@@ -187,7 +190,7 @@ def markdown(study: Study, found: Outcome, plots: Sequence[str]) -> str:
     out += [found.verdict, "", "| | " + " | ".join(heads) + " |", "| --- |" + " ---: |" * len(heads)]
     for line in table(study, found):
         out.append(f"| {line.label} | " + " | ".join(line.texts(printed)) + " |")
-    out += ["", *(f"- ✗ {row}, {column}: {reason}" for row, column, reason in differing(study, found))]
+    out += ["", *(f"- ✗ {said}" for said in differing(study, found))]
     out += ["", *(f"- {held}" for held in found.claims)]
     out += ["", *(f"![{name}]({name}.png)" for name in plots), "", study.note]
     return "\n".join(out).rstrip() + "\n"
