@@ -88,7 +88,7 @@ def _classes(root: Fields, cfg: Fields, count: int) -> tuple[str, ...]:
     if not labels:
         return ()
     names = {int(k): str(v) for k, v in (labels.items() if isinstance(labels, dict) else enumerate(labels))}
-    if set(names) != set(range(count)):
+    if set(names) != set(range(count)) and not (count == 1 and set(names) == {0, 1}):  # one logit, two classes
         raise fields.refusal(name, f"{len(names)} names; wanted one for each of the {count} logits, 0 to {count - 1}")
     return tuple(names[number] for number in range(count))
 

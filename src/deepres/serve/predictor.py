@@ -20,10 +20,12 @@ from deepres.data.samplewise import fit
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
 from deepres.data.workers import num_cores
+from deepres.nn.binary import two_logits
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.hub import find_weights
 from deepres.nn.inference import Compiled, Inference, InferencePrecision, for_inference
+from deepres.nn.layouts import Stored
 from deepres.serve.preprocessing import prepared_for
 
 BATCH = 16
@@ -81,7 +83,8 @@ class Predictor:
 
         `model` names the network where the weights do not, `variant` what bare ones were trained as, `mean` and `std`
         what images were normalised with, on a scale of 0 to 1, where the weights do not say. Classes without names are
-        called `class 0`, ….
+        called `class 0`, …. One logit is of two classes, its sigmoid the probability of the second: of those that the
+        weights name; `not X` and `X`, where they name X alone; `0` and `1`, where none.
 
         Raises:
             InputError: a file is missing or broken, the network or what images were normalised with unknown, weights of
@@ -93,6 +96,12 @@ class Predictor:
         network = create_model(model or stored.description or "", weights=stored, variant=variant).eval()
         preparation, statistics, said = prepared_for(stored, network.description, mean, std)
         classes = stored.classes or tuple(f"class {number}" for number in range(network.num_classes))
+        if network.num_classes == 0:
+            raise InputError(f"{stored.where}: no classifier in it, so no answers; train one: deepres train … --weights")
+        if network.num_classes == 1:
+            classes = _two_classes(stored)
+            network = two_logits(network)
+            said = "; ".join([*([said] if said else []), f"one logit: its sigmoid is the probability of {classes[1]!r}"])
         if network.num_classes != len(classes):
             raise InputError(
                 f"{stored.where}: {network.num_classes} logits for {len(classes)} class names; train it again"
@@ -202,3 +211,9 @@ class Predictor:
         likeliest = row.topk(min(top_k, len(self.classes)))
         found = zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True)
         return tuple(Guess(name=self.classes[index], probability=value) for value, index in found)
+
+
+def _two_classes(stored: Stored) -> tuple[str, ...]:
+    """The names that go with one logit: the one that it speaks for comes last."""
+    named = stored.classes
+    return (f"not {named[0]}", named[0]) if len(named) == 1 else named or ("0", "1")
