@@ -93,6 +93,27 @@ def test_transformers_networks_give_its_logits(edits: dict[str, Any], tmp_path: 
     assert said.preprocessing is None
 
 
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("resnet18", {"layer_type": "basic", "depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512]}),
+        ("resnet34", {"layer_type": "basic", "depths": [3, 4, 6, 3], "hidden_sizes": [64, 128, 256, 512]}),
+        ("resnet50", {}),
+        ("resnet101", {"depths": [3, 4, 23, 3]}),
+        ("resnet152", {"depths": [3, 8, 36, 3]}),
+        ("resnet50_v1", {"downsample_in_bottleneck": True}),
+        ("resnet152_v1", {"downsample_in_bottleneck": True, "depths": [3, 8, 36, 3]}),
+    ],
+)
+def test_transformers_published_networks_are_those_of_the_catalogue(
+    name: str, facts: dict[str, Any], tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.ResNetConfig(**facts, num_labels=1000, architectures=["ResNetForImageClassification"])
+    config.save_pretrained(tmp_path)
+    assert said_by(tmp_path).description == network(name)
+
+
 CONFIG: dict[str, Any] = {
     "architectures": ["ResNetForImageClassification"],
     "model_type": "resnet",
@@ -333,11 +354,13 @@ def test_every_network_that_timm_writes_is_the_same_here(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timm = pytest.importorskip("timm")
+    from timm.models._hub import save_config_for_hf
+
     if name in WHOLE:
         same_logits(tmp_path, written_by_timm(name, tmp_path, safe=name != "resnet18"), 32)
     else:
         with torch.device("meta"):
-            timm.models.save_config_for_hf(timm.create_model(name, num_classes=3), tmp_path / "config.json")
+            save_config_for_hf(timm.create_model(name, num_classes=3), tmp_path / "config.json")
     stored = said_by(tmp_path)
     assert stored.description is not None
     ours = next(ours for ours, theirs in TIMM.items() if theirs == name)

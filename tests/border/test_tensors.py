@@ -13,6 +13,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.cli.main import run
+from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.layouts import Preprocessing
 from deepres.nn.weights import save_network
@@ -121,17 +122,25 @@ def test_every_verb_refuses_them_alike(name: str, tmp_path: Path, capsys: pytest
     assert "Traceback" not in answers[0]
 
 
+def one_logit() -> ResidualNetwork:
+    """A network that is not too sure of noise."""
+    net = create_model("resnet20_cifar", num_classes=1, seed=4).eval()
+    net.get_parameter("head.fc.weight").data.mul_(0.1)
+    return net
+
+
 @pytest.fixture(scope="module")
 def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights of one logit, bare and in a folder that names one class or two; a set of two classes."""
     folder = tmp_path_factory.mktemp("single")
-    net = create_model("resnet20_cifar", num_classes=1, seed=4)
+    net = one_logit()
     save_file(net.state_dict(), folder / "bare.safetensors")
     prepared = Preprocessing(crop=32, resize=32, mean=(0.5,) * 3, std=(0.5,) * 3)
     for name, classes in {"one": ("cat",), "two": ("dog", "cat"), "three": ("a", "b", "c")}.items():
         (folder / name).mkdir()
         save_network(folder / name, net, classes, {}, prepared)
-    save_file(create_model("resnet20_cifar", num_classes=0, seed=4).state_dict(), folder / "none.safetensors")
+    (folder / "none").mkdir()
+    save_network(folder / "none", create_model("resnet20_cifar", num_classes=0, seed=4), (), {}, prepared)
     draw = np.random.default_rng(0)
     x, y = draw.integers(0, 255, (12, 32, 32, 3), dtype=np.uint8), np.arange(12) % 2
     np.savez(folder / "set.npz", x=x, y=y, classes=np.array(["dog", "cat"]))
@@ -153,8 +162,8 @@ def test_one_logit_is_of_two_classes(
     said = capsys.readouterr()
     assert f"one logit: its sigmoid is the probability of '{classes[1]}'" in said.err
     guesses = {guess["name"]: guess["probability"] for guess in json.loads(said.out)["guesses"]}
-    net = create_model("resnet20_cifar", num_classes=1, seed=4).eval()
-    pixels = torch.from_numpy(np.asarray(Image.open(single / "a.png"))).permute(2, 0, 1)[None] / 255
+    net = one_logit()
+    pixels = torch.from_numpy(np.array(Image.open(single / "a.png"))).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
         sure = float(net((pixels - 0.5) / 0.5).sigmoid())
     assert 0.001 < sure < 0.999
@@ -167,7 +176,7 @@ def test_one_logit_is_measured_joined_and_taken_apart(
     from deepres.serve.predictor import Predictor
 
     data = np.load(single / "set.npz")
-    net = create_model("resnet20_cifar", num_classes=1, seed=4).eval()
+    net = one_logit()
     pixels = torch.from_numpy(data["x"]).permute(0, 3, 1, 2) / 255
     with torch.inference_mode():
         wrong = int(((net((pixels - 0.5) / 0.5)[:, 0] > 0).long() != torch.from_numpy(data["y"])).sum())
@@ -182,7 +191,16 @@ def test_one_logit_is_measured_joined_and_taken_apart(
     both = ["eval", str(single / "two"), str(tmp_path / "twin"), str(single / "set.npz"), "--device", "cpu"]
     assert run(both) == 0
     assert told in capsys.readouterr().out
-    few = ["analyze", "lesion", str(single / "two"), str(single / "set.npz"), "--images", "4", "--output", str(tmp_path)]
+    few = [
+        "analyze",
+        "lesion",
+        str(single / "two"),
+        str(single / "set.npz"),
+        "--images",
+        "4",
+        "--output",
+        str(tmp_path),
+    ]
     assert run([*few, "--device", "cpu"]) == 0
     predictor = Predictor.load(single / "two", torch.device("cpu"))
     dog, cat = (predictor.maps(pixels[:1], torch.tensor([[label]])) for label in (0, 1))
@@ -194,6 +212,6 @@ def test_names_that_fit_no_logit_and_no_classifier_are_refused(
 ) -> None:
     assert run(["predict", str(single / "three"), str(single / "a.png")]) == 2
     assert "2 logits for 3 class names" in capsys.readouterr().err
-    assert run(["predict", str(single / "none.safetensors"), str(single / "a.png"), *BARE]) == 2
+    assert run(["predict", str(single / "none"), str(single / "a.png")]) == 2
     said = capsys.readouterr().err
     assert "no classifier in it, so no answers" in said

@@ -8,7 +8,7 @@ from deepres.spec.network import with_classes
 
 
 def two_logits(network: ResidualNetwork) -> ResidualNetwork:
-    """The network whose logits are -x / 2 and x / 2, x the one logit of `network`: softmax gives 1 - s and s = sigmoid(x).
+    """The network with logits -x / 2 and x / 2, x the one of `network`: softmax gives 1 - s and s = sigmoid(x).
 
     Halves, so that a map of what speaks for one class is the other's with its sign turned.
     """

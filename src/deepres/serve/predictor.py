@@ -97,11 +97,15 @@ class Predictor:
         preparation, statistics, said = prepared_for(stored, network.description, mean, std)
         classes = stored.classes or tuple(f"class {number}" for number in range(network.num_classes))
         if network.num_classes == 0:
-            raise InputError(f"{stored.where}: no classifier in it, so no answers; train one: deepres train … --weights")
+            raise InputError(
+                f"{stored.where}: no classifier in it, so no answers; train one: deepres train … --weights"
+            )
         if network.num_classes == 1:
             classes = _two_classes(stored)
             network = two_logits(network)
-            said = "; ".join([*([said] if said else []), f"one logit: its sigmoid is the probability of {classes[1]!r}"])
+            said = "; ".join(
+                [*([said] if said else []), f"one logit: its sigmoid is the probability of {classes[1]!r}"]
+            )
         if network.num_classes != len(classes):
             raise InputError(
                 f"{stored.where}: {network.num_classes} logits for {len(classes)} class names; train it again"
