@@ -10,9 +10,10 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 FLAGS = {
     "train": "--batch-size --device --dry-run --epochs --fast --lr --mean --memory --model --on-bad-image --output --preprocessing --recipe "
     "--resume --seed --set --smoke --std --variant --verbose --weights --workers",
-    "eval": "--calibrate --device --json --mean --model --on-bad-image --predictions --preprocessing --protocol --report --select --set --split --std "
-    "--variant",
-    "analyze": "--class --device --draws --images --json --layer --mean --model --output --preprocessing --seed --set --std --variant",
+    "eval": "--calibrate --device --force --json --mean --model --on-bad-image --precision --predictions --preprocessing --protocol --report "
+    "--select --set --split --std --variant",
+    "analyze": "--class --device --draws --force --images --json --layer --mean --model --on-bad-image --output --preprocessing --seed --set "
+    "--std --variant",
     "compare": "--force --json --pairs --report --vote",
     "predict": "--cam --class --device --fast --json --mean --model --preprocessing --set --std --top-k --variant",
     "models": "--json",

@@ -150,7 +150,7 @@ def test_the_global_generator_is_neither_read_nor_moved(files: FileImages) -> No
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_bad_image_stops_with_its_name_in_one_line(files: FileImages, workers: int) -> None:
     spoil(files, 7)
-    with pytest.raises(BadImageError, match=r"07\.png.*--set data\.on_bad_image=skip leaves such images out") as caught:
+    with pytest.raises(BadImageError, match=r"07\.png.*--on-bad-image skip leaves such images out") as caught:
         list(loader(files, *SMALL, workers=workers).batches(0, 6))
     assert "\n" not in str(caught.value)
     assert not multiprocessing.active_children()
@@ -294,7 +294,7 @@ def test_decoding_is_about_crops_of_the_images_own_size_only(files: FileImages) 
 def test_a_bad_image_is_named_or_left_out_by_scaled_decoding_too(files: FileImages) -> None:
     spoil(files, 7)
     augmentation = Augmentation(crop="random_resized")
-    with pytest.raises(BadImageError, match=r"07\.png.*--set data\.on_bad_image=skip leaves such images out"):
+    with pytest.raises(BadImageError, match=r"07\.png.*--on-bad-image skip leaves such images out"):
         list(loader(files, augmentation, FIT, decode="scaled").batches(0, 6))
     skipping = loader(files, augmentation, FIT, decode="scaled", on_bad_image="skip")
     assert 7 not in torch.cat([batch.indices for batch in skipping.batches(0, 6)])

@@ -77,7 +77,7 @@ def test_the_temperature_is_that_of_the_runs_own_held_out_images(runs: list[str]
     names = np.array([str(digit) for digit in range(10)])
     np.savez(tmp_path / "other.npz", x=x, y=source.train.labels[:60].numpy(), classes=names)
     data = DataConfig(source=str(tmp_path / "other.npz"))
-    other = measure_together(runs[:1], data, calibrate=True, **HOW).evaluation.result  # type: ignore[arg-type]
+    other = measure_together(runs[:1], data, calibrate=True, force=True, **HOW).evaluation.result  # type: ignore[arg-type]
     assert own.tempered is not None
     assert other.tempered is not None
     assert own.tempered.temperature == other.tempered.temperature

@@ -18,6 +18,8 @@ from deepres.cli.watch import Watch, watched
 @click.option("--output", type=click.Path(path_type=Path), help="A folder for page, plots and numbers (RUN/analysis).")
 @flags.weights
 @click.option("--json", "as_json", is_flag=True, help="What was found as JSON.")
+@flags.on_bad_image
+@flags.force
 @flags.device
 @watched
 def command(
@@ -33,6 +35,8 @@ def command(
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
     as_json: bool,
+    on_bad_image: str | None,
+    force: bool,
     device: str | None,
     watch: Watch,
 ) -> None:
@@ -73,6 +77,8 @@ def command(
         variant=variant,
         mean=mean,
         std=std,
+        on_bad_image=None if on_bad_image is None else "skip" if on_bad_image == "skip" else "stop",
+        force=force,
         device=find_device(device),
         command=" ".join(["deepres", *sys.argv[1:]]),
         tell=lambda kind, done, total: watch(Doing(kind, done, total)),

@@ -24,7 +24,15 @@ from deepres.cli.watch import Watch, watched
 @click.option("--json", "as_json", is_flag=True, help="The whole result as JSON on stdout.")
 @click.option("--report", type=click.Path(path_type=Path), help="Also write a one-file HTML report.")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Also write the answer to each image (.npz).")
-@click.option("--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does.")
+@flags.on_bad_image
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "auto"]),
+    default="float32",
+    show_default=True,
+    help="Of convolutions and products; auto: what the hardware is built for.",
+)
+@flags.force
 @flags.device
 @watched
 def command(
@@ -41,13 +49,16 @@ def command(
     report: Path | None,
     predictions: Path | None,
     on_bad_image: str | None,
+    precision: str,
+    force: bool,
     device: str | None,
     watch: Watch,
 ) -> None:
     """Measure RUN on its own test images, or on those of SOURCE: error with interval, classes, confusion.
 
-    Instead of a run: weights made elsewhere, by path or name (resnet50.a1_in1k, IMAGENET1K_V2 with --model). Several
-    are measured as one ensemble, their probabilities averaged.
+    A SOURCE with images that RUN was trained on is refused, but for its own, however spelled. Instead of a run: weights
+    made elsewhere, by path or name (resnet50.a1_in1k, IMAGENET1K_V2 with --model). Several are measured as one
+    ensemble, their probabilities averaged.
     """
     import sys
 
@@ -62,9 +73,7 @@ def command(
     weights, source = apart(runs)
     if select is not None and len(weights) == 1:
         raise InputError(f"--select {select}: one run alone, {weights[0]}; name several to choose from")
-    data = None
-    if source is not None:
-        data = DataConfig(source=source, on_bad_image="skip" if on_bad_image == "skip" else "stop")
+    data = None if source is None else DataConfig(source=source)
     with joined(device) as world:
         measured = measure_together(
             weights,
@@ -78,6 +87,9 @@ def command(
             calibrate=calibrate,
             keep_scores=predictions is not None,
             protocol=protocol,
+            precision=precision,
+            on_bad_image=on_bad_image,
+            force=force,
             device=world.device,
             command=" ".join(["deepres", *sys.argv[1:]]),
             on_progress=watch.counting("images"),

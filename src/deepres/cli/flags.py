@@ -38,6 +38,10 @@ def edited(model: str, edits: tuple[str, ...]) -> str:
     return "+".join([model, *(assignment.removeprefix("model.") for assignment in edits)])
 
 
+on_bad_image = click.option(
+    "--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does (as the run, or stop)."
+)
+force = click.option("--force", is_flag=True, help="Measure also images that RUN was trained on; the result says so.")
 device = click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
 
 

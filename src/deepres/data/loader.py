@@ -261,7 +261,7 @@ class _Reader(Dataset[Answer]):
                     raise InputError(_sizes_differ(name, pictures[0], other, done[0][0]))
             except BadImageError as error:
                 if self._on_bad_image == "stop":
-                    message = f"{error} (--set data.on_bad_image=skip leaves such images out)"
+                    message = f"{error} (--on-bad-image skip leaves such images out)"
                     return Answer([], [], BadImageError, message)
                 bad.append((index, str(error).removeprefix(f"{name}: ")))
             except InputError as error:

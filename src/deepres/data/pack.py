@@ -14,6 +14,7 @@ from PIL import Image
 from deepres.base.errors import InputError
 from deepres.base.files import folder_atomic
 from deepres.data.decode import BadImageError, header_of, read_bytes
+from deepres.data.digests import digests, kind_of
 from deepres.data.fetching import by_threads
 from deepres.data.packed import HEADER, INDEX, VERSION, Index, Kept, PackHeader
 from deepres.data.sample import ArrayImages, FileImages, Images
@@ -46,11 +47,14 @@ class _Columns:
 
     rows: list[tuple[int, ...]] = field(default_factory=list)
     names: list[bytes] = field(default_factory=list)
+    origins: list[int] = field(default_factory=list)
 
     def content(self) -> bytes:
         table = np.array(self.rows, dtype=np.int64).reshape(-1, 8).T
         columns: dict[str, Any] = dict(zip(Index.COLUMNS, table, strict=False))
         columns["name_ends"] = np.cumsum([len(name) for name in self.names], dtype=np.int64)
+        if self.origins:
+            columns[Index.ORIGIN] = np.array(self.origins, dtype=np.uint64)
         file = BytesIO()
         np.savez(file, **columns, names=np.frombuffer(b"".join(self.names), np.uint8))
         return file.getvalue()
@@ -80,6 +84,8 @@ def pack(
     if any(isinstance(images, ArrayImages) for images in found.parts.values()):
         raise InputError(f"{found.name}: its images are arrays, and read fast as they are; wanted image files")
     total, skipped, columns = sum(map(len, found.parts.values())), dict[str, str](), _Columns()
+    known = all(kind_of(images) == "bytes" for images in found.parts.values())
+    origins = {part: digests(images) for part, images in found.parts.items()} if known else {}
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     with folder_atomic(out) as folder:
         with _Files(folder) as files:
@@ -91,6 +97,7 @@ def pack(
                     size = (picture.height, picture.width)
                     columns.rows.append((*place, zlib.crc32(picture.content), *size, label, PARTS.index(part)))
                     columns.names.append(name.encode("utf-8", "surrogateescape"))
+                    columns.origins += [int(origins[part][index])] if part in origins else []
                 elif on_bad_image == "stop":
                     raise BadImageError(f"{picture} (--set on_bad_image=skip leaves such images out)")
                 else:

@@ -1,7 +1,8 @@
 """A packed folder: all pictures of a source, made small, in a few large files with an index; it is a source itself.
 
     OUT/pack.json            Header: version, classes, how pictures are kept, bytes of each file, digest of the index
-    OUT/index.npz            for each record: file, offset, length, CRC-32, height, width, label, part, name
+    OUT/index.npz            for each record: file, offset, length, CRC-32, height, width, label, part, name, and the
+                             digest of the file that it was made of (digests.py), where that is known
     OUT/records-00000.bin    records one after another, at most FILE_BYTES each
 
 A record is a JPEG, or raw uint8 (H, W, C). Names and parts are those of the source before a split is cut, so that the
@@ -27,7 +28,8 @@ from deepres.base.files import read_text
 from deepres.base.records import Record, parse
 from deepres.data.crops import Cutter
 from deepres.data.decode import BadImageError, Header, decode_bytes, header_of
-from deepres.data.sample import Images, StoredImages
+from deepres.data.digests import of_bytes
+from deepres.data.sample import Digested, Images, StoredImages
 from deepres.data.samplewise import with_channels
 from deepres.data.splits import PARTS, Found, Part
 
@@ -56,6 +58,7 @@ class PackHeader(Record):
 class Index:
     """The columns of the index, one entry a record; `names` is UTF-8, record i at `name_ends[i - 1]:name_ends[i]`."""
 
+    ORIGIN = "origin"
     COLUMNS = ("file_number", "offset", "length", "crc", "height", "width", "label", "part", "name_ends", "names")
 
     def __init__(self, columns: dict[str, NDArray[Any]]) -> None:
@@ -63,6 +66,11 @@ class Index:
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
+
+    @property
+    def has_origins(self) -> bool:
+        """Whether the digests of the files that the records were made of are known."""
+        return self.ORIGIN in self.columns
 
     def name(self, number: int) -> str:
         """What record `number` was called in its source."""
@@ -77,6 +85,7 @@ class Pack:
     def __init__(self, folder: Path, header: PackHeader, index: Index) -> None:
         self.address = str(folder)
         self.fingerprint = header.index_sha256
+        self.digested: Digested = "bytes" if index.has_origins or header.kept == "jpeg" else "pixels"
         self._folder = folder
         self._header = header
         self._index = index
@@ -102,6 +111,11 @@ class Pack:
             return header_of(bytes(self._content(number)), self._name(number))
         grey = ("grey",) if self._header.channels == 1 else ()
         return Header(int(self._index["width"][number]), int(self._index["height"][number]), "raw", grey)
+
+    def digest(self, number: int) -> int:
+        if self._index.has_origins:
+            return int(self._index[Index.ORIGIN][number])
+        return of_bytes(self._content(number))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_maps": {}}
@@ -168,7 +182,8 @@ def open_pack(folder: Path) -> tuple[PackHeader, Index]:
     if sha256(content).hexdigest() != header.index_sha256:
         raise InputError(f"{folder / INDEX}: not the index that was packed; copy it anew, or pack the source again")
     with np.load(BytesIO(content), allow_pickle=False) as columns:
-        return header, Index({name: columns[name] for name in Index.COLUMNS})
+        known = [name for name in (*Index.COLUMNS, Index.ORIGIN) if name in columns.files]
+        return header, Index({name: columns[name] for name in known})
 
 
 def _version(path: Path) -> object:

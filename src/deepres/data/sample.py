@@ -6,7 +6,7 @@ Layout of tensors: N images, C channels, H rows, W columns.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -100,10 +100,15 @@ class FileImages:
         return len(self.paths)
 
 
+Digested = Literal["bytes", "pixels"]
+"""What the digest of a picture is of (digests.py)."""
+
+
 class Store(Protocol):
     """Many pictures in few files, by number; `key` is what a picture was called where it came from.
 
     A store may be sent to another process. `fingerprint` changes with what the pictures hold, as far as that is known.
+    `digest` is of the bytes of the picture's file (digests.py); where these are lost, `digested` is "pixels".
     """
 
     @property
@@ -111,6 +116,11 @@ class Store(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+
+    @property
+    def digested(self) -> Digested: ...
+
+    def digest(self, number: int) -> int: ...
 
     def key(self, number: int) -> str: ...
 

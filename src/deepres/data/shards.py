@@ -25,9 +25,10 @@ from deepres.base.errors import InputError
 from deepres.base.files import read_text
 from deepres.data.crops import Cutter
 from deepres.data.decode import Header, decode_bytes, header_of
+from deepres.data.digests import of_bytes
 from deepres.data.labels import cleaned, in_order, numbered
 from deepres.data.pairs import labelled_pictures
-from deepres.data.sample import Images, StoredImages
+from deepres.data.sample import Digested, Images, StoredImages
 from deepres.data.split_names import part_named
 from deepres.data.splits import Found, Part
 from deepres.data.tars import COMPRESSED, Placed, read_at
@@ -41,6 +42,7 @@ class Shards:
     def __init__(self, address: str, files: tuple[Path, ...], members: tuple[tuple[int, Placed], ...]) -> None:
         self.address = address
         self.fingerprint = ""
+        self.digested: Digested = "bytes"
         self._files = files
         self._members = members
         self._open: dict[int, int] = {}
@@ -57,6 +59,9 @@ class Shards:
 
     def header(self, number: int) -> Header:
         return header_of(self._content(number), self._name(number))
+
+    def digest(self, number: int) -> int:
+        return of_bytes(self._content(number))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": {}}

@@ -30,7 +30,7 @@ from deepres.data.part_folders import Splits
 from deepres.data.sample import Images
 from deepres.data.samplewise import Decode
 from deepres.data.shards import are_shards, read_shards
-from deepres.data.splits import Found, Origin, Part, arrange
+from deepres.data.splits import PARTS, Found, Origin, Part, arrange
 from deepres.data.tables import SUFFIXES as LISTS
 from deepres.data.tables import read_table, write_table
 
@@ -115,6 +115,16 @@ def open_source(config: DataConfig) -> Source:
     return Source(
         found.name, found.classes, found.channels, parts["train"], parts.get("val"), parts.get("test"), origin
     )
+
+
+def open_parts(config: DataConfig) -> dict[Part, Images]:
+    """The parts of `config.source` as they are given, none cut: to be measured on, so none has to be for training.
+
+    Raises:
+        InputError: as `open_source`, of a source; nothing is asked of its parts.
+    """
+    parts = find(config).parts
+    return {part: parts[part] for part in PARTS if part in parts}
 
 
 def write_split(source: Source, path: Path) -> None:

@@ -59,6 +59,8 @@ def together(members: Sequence[Member], provenance: dict[str, JsonValue]) -> Eva
         "skipped": results[0].skipped,
         "seconds": fsum(result.seconds for result in results),
         "provenance": provenance,
+        "precision": ", ".join(dict.fromkeys(result.precision for result in results)),
+        "notes": tuple(dict.fromkeys(note for result in results for note in result.notes)),
     }
     return concluded(measures.predictions(), first.images, facts)
 

@@ -68,6 +68,8 @@ class Result(Scores):
     provenance: dict[str, JsonValue]
     covered: tuple[Coverage, ...] = ()  # error against coverage
     tempered: Tempered | None = None  # the same answers at a temperature found on other images
+    precision: str = ""  # of convolutions and matrix products: float32, bfloat16; "" where older versions did not say
+    notes: tuple[str, ...] = ()  # what has to be known beside the error: images that were trained on …
 
     def to_json(self) -> str:
         """Indented JSON with one line a row of the confusion matrix."""
@@ -98,8 +100,10 @@ def evaluate(
     shown: str = "",
     keep_scores: bool = False,
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    computed_in: str = "float32",
     skipped: Mapping[str, str] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    notes: tuple[str, ...] = (),
     on_progress: Callable[[int, int], None] | None = None,
     gathered: Callable[[Callable[[], Answers]], list[Answers]] = alone,
 ) -> Evaluation:
@@ -107,7 +111,7 @@ def evaluate(
 
     `batches` lie on the network's device, in any order, and hold every picture that the protocol wants of an image;
     `shown` is the protocol in words. `keep_scores` keeps the log-probabilities of all classes. `precision` makes the
-    context of each forward pass.
+    context of each forward pass, which computes in `computed_in`.
     `skipped` maps the names of unreadable images to reasons; it may fill up while `batches` is read.
     `provenance` holds JSON values only (lists, no tuples). `on_progress(done, total)` is called after each batch.
     `gathered(work)` is what `work` gives in each of several processes, whose `batches` together hold every image once.
@@ -143,7 +147,8 @@ def evaluate(
     )
     _all_seen(predictions, images, left_out, split)
     facts = {"split": split, "protocol": str(protocol), "shown": shown, "skipped": left_out, "seconds": seconds}
-    return concluded(predictions, images, {**facts, "provenance": dict(provenance or {})})
+    facts |= {"provenance": dict(provenance or {}), "precision": computed_in, "notes": notes}
+    return concluded(predictions, images, facts)
 
 
 def concluded(predictions: Predictions, images: Images, facts: Mapping[str, Any]) -> Evaluation:
@@ -212,8 +217,10 @@ def summary(result: Result) -> str:
         f"{result.split} error {percent(result.error)} (95 % interval {interval_text(result)}), "
         f"{result.num_wrong:,} of {result.num_images:,} images wrong{top5}",
         f"cross-entropy {result.cross_entropy:.4f}, calibration error {percent(result.calibration_error)}, "
-        f"protocol {result.protocol}, {result.images_per_second:,.0f} images/s",
+        f"protocol {result.protocol}, {result.precision or 'precision not told'}, "
+        f"{result.images_per_second:,.0f} images/s",
     ]
+    lines += [f"note: {note}" for note in result.notes]
     if result.shown and result.protocol != "center":
         lines.append(f"shown: {result.shown}")
     if result.provenance.get("preprocessing"):

@@ -21,6 +21,7 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.freeze import average_statistics
 from deepres.nn.weights import WEIGHTS, save_network
 from deepres.recipes.logbook import command
+from deepres.recipes.seen import began_with, overlap
 from deepres.recipes.setting import Setting, norms_together
 from deepres.serve.preprocessing import preprocessing_of
 from deepres.spec.cost import cost
@@ -28,6 +29,7 @@ from deepres.train.checkpoint import load_best
 from deepres.train.health import DivergedError, fault
 from deepres.train.journal import read_history
 from deepres.train.parallel import World, state_tensors
+from deepres.train.precision import choose
 from deepres.train.state import Progress, State
 
 SAMPLES = 6
@@ -68,7 +70,12 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
         ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)
     )
     showing = telling(tell, "test images" if split == "test" else "held-out images")
-    evaluation = None if images is None else setting.judge(network, images, split, facts, showing)
+    evaluation = None
+    if images is not None:
+        notes = world.by_first(lambda: _notes(setting, images))
+        reported = choose("float32", setting.precision.device)
+        of_test = {**facts, "precision": str(reported), "trained_in": str(setting.precision)}
+        evaluation = setting.judge(network, images, split, of_test, showing, reported, notes)
     tell(Doing("writing the report"))
     finished = world.by_first(lambda: _written(setting, evaluation, images, facts))
     for name, reason in setting.skipped.items():
@@ -96,6 +103,14 @@ def _written(
         title=f"{run.model.name} on {setting.source.name}",
     )
     return Finished(folder, result, () if images is None else _samples(images, folder))
+
+
+def _notes(setting: Setting, images: Images) -> tuple[str, ...]:
+    """What the weights that the run began with had seen of the images to be measured."""
+    if not began_with(setting.folder):
+        return ()
+    found = overlap(setting.folder, setting.run, images)
+    return (f"{setting.source.name}: {found}",) if found.before else ()
 
 
 def _together(batches: Iterator[Batch], world: World) -> Iterator[Batch]:
@@ -149,6 +164,7 @@ def _headline(result: Result | None) -> dict[str, JsonValue]:
         "num_wrong": result.num_wrong,
         "error": result.error,
         "error_interval_95": [result.error_low, result.error_high],
+        "measured_in": result.precision,
     }
 
 

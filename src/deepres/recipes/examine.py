@@ -22,7 +22,9 @@ from deepres.base import records
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.heap import keep_freed_memory
+from deepres.data.decode import BadImageError
 from deepres.data.draws import generator
+from deepres.data.loader import OnBadImage
 from deepres.data.sample import Images
 from deepres.data.sources import DataConfig
 from deepres.evaluate.page import render
@@ -69,6 +71,8 @@ def examine(
     variant: str | None = None,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    on_bad_image: OnBadImage | None = None,
+    force: bool = False,
     device: torch.device,
     command: str,
     tell: Tell,
@@ -84,8 +88,10 @@ def examine(
             raise unknown("analysis", kind, ANALYSES)
     if kinds and "cam" not in kinds and (settings.label is not None or settings.layer is not None):
         raise InputError(f"--class, --layer with {', '.join(kinds)}: they are of the maps alone; add cam")
-    asked = asked_for(weights, data, model, variant, mean, std, None, device, command)
-    images = _some(asked.images, settings)
+    asked = asked_for(
+        weights, data, model, variant, mean, std, None, device, command, on_bad_image=on_bad_image, force=force
+    )
+    images, left = _some(asked.images, settings, asked.data.on_bad_image)
     folder = output or (Path(weights) / "analysis" if Path(weights).is_dir() else Path("analysis"))
     of = [asked.provenance[name] for name in ("model", "source")]
     of += [
@@ -118,7 +124,8 @@ def examine(
     left_out = {kind: lines[0] for kind, lines in sections.items() if lines[0].startswith("left out: ")}
     _page(subject, f"{subject.network.description.name} taken apart", of, left_out)
     told = {"preprocessing": [asked.predictor.said]} if asked.predictor.said else {}
-    return folder, {**told, **sections}
+    notes = [*asked.notes, *([f"{left} unreadable images were passed over"] if left else [])]
+    return folder, {**told, **({"note": notes} if notes else {}), **sections}
 
 
 def _check(subject: Subject) -> None:
@@ -139,9 +146,25 @@ def _config(weights: Path, asked: Asked) -> Config | None:
     return None if known is None else known.config
 
 
-def _some(images: Images, settings: Settings) -> Images:
-    order = torch.randperm(len(images), generator=generator(settings.seed, "examined"))
-    return images.select(order[: settings.images].tolist())
+def _some(images: Images, settings: Settings, on_bad_image: OnBadImage) -> tuple[Images, int]:
+    """The images that are looked at, drawn by the seed; under "skip" those that can be read, and how many could not."""
+    order = torch.randperm(len(images), generator=generator(settings.seed, "examined")).tolist()
+    if on_bad_image == "stop":
+        return images.select(order[: settings.images]), 0
+    readable: list[int] = []
+    for tried, index in enumerate(order):  # noqa: B007
+        if len(readable) == settings.images:
+            break
+        try:
+            images.image(index)
+        except BadImageError:
+            continue
+        readable.append(index)
+    else:
+        tried = len(order)
+    if not readable:
+        raise InputError(f"none of {len(images)} images can be read; mend or replace them")
+    return images.select(readable), tried - len(readable)
 
 
 def _write(subject: Subject, section: Section, of: list[JsonValue]) -> None:

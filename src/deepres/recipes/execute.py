@@ -31,6 +31,7 @@ from deepres.recipes.pace import settle_workers
 from deepres.recipes.rescue import rescued
 from deepres.recipes.resuming import ORIGIN, by_patience, edited, new_rates, require_same_images
 from deepres.recipes.run import RUN, Run, facts_of
+from deepres.recipes.seen import SPLIT, write_digests
 from deepres.recipes.setting import Setting, norms_together
 from deepres.serve.preprocessing import STATISTICS, prepared_for
 from deepres.spec.chain import Plan
@@ -139,8 +140,9 @@ def _set_up(run: Run, source: Source, folder: Path, state: State) -> Statistics:
         )
     statistics.save(folder / STATISTICS)
     write_atomic(folder / ORIGIN, source.origin.to_json())
+    write_digests(folder, source, run.weights)
     if isinstance(source.train, FileImages):
-        write_split(source, folder / "split.csv")
+        write_split(source, folder / SPLIT)
     save_state(state, folder / "state")
     run.save(folder / RUN)
     return statistics

@@ -12,10 +12,11 @@ from deepres.base import records
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
-from deepres.data.loader import evaluation_batches
+from deepres.data.loader import OnBadImage, evaluation_batches
 from deepres.data.sample import ArrayImages, FileImages, Images, StoredImages
 from deepres.data.showing import Showing
-from deepres.data.sources import DataConfig, open_source
+from deepres.data.sources import DataConfig, open_parts, open_source
+from deepres.data.splits import Part
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
 from deepres.data.workers import resolved
@@ -26,9 +27,10 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.keras import TOPOLOGY
 from deepres.nn.weights import WEIGHTS
 from deepres.recipes.run import RUN, Run
+from deepres.recipes.seen import SPLIT, began_with, overlap, run_of, same_source, unchanged
 from deepres.serve.predictor import Predictor
 from deepres.train.parallel import ALONE, World
-from deepres.train.precision import Precision, choose
+from deepres.train.precision import Choice, Precision, choose
 
 BATCH = 250
 """Images answered together, at most."""
@@ -51,12 +53,14 @@ def judge(
     keep_scores: bool = False,
     skipped: dict[str, str] | None = None,
     provenance: Mapping[str, JsonValue] | None = None,
+    notes: tuple[str, ...] = (),
     on_progress: Callable[[int, int], None] | None = None,
     world: World = ALONE,
 ) -> Evaluation:
     """`network`, which lies on the precision's device, on every one of `images`, read as `data` says.
 
-    `protocol` is a spelling of `evaluate/protocols.py`; `keep_scores` keeps the log-probabilities of all classes.
+    `protocol` is a spelling of `evaluate/protocols.py`; `notes` go into the result; `keep_scores` keeps the
+    log-probabilities of all classes.
     Each process of `world` takes some of the batches; all get the result, bitwise that of one process.
 
     Raises:
@@ -90,8 +94,10 @@ def judge(
             shown=shown.sentence(preparation),
             keep_scores=keep_scores,
             precision=precision.autocast,
+            computed_in=precision.name,
             skipped=skipped,
             provenance=provenance,
+            notes=notes,
             on_progress=count,
             gathered=world.gathered,
         )
@@ -108,6 +114,9 @@ def measure(
     std: tuple[float, ...] | None = None,
     split: str | None = None,
     protocol: str = "center",
+    precision: Choice = "float32",
+    on_bad_image: OnBadImage | None = None,
+    force: bool = False,
     keep_scores: bool = False,
     device: torch.device,
     command: str,
@@ -116,16 +125,33 @@ def measure(
 ) -> tuple[Evaluation, Images]:
     """The evaluation of a run's weights, or of others (`Predictor.load`), and the images that it was made on.
 
-    Without `data` these are the run's own; of another source that has no split all images are taken. Labels are
-    matched by the *name* of the class: the order of classes may differ. Weights without names of classes are taken to
-    have those of the source, in its order.
+    Without `data`, or where that is the run's source under whatever spelling, these are the run's own; of another
+    source that has no split all images are taken. Labels are matched by the *name* of the class: the order of classes
+    may differ. Weights without names of classes are taken to have those of the source, in its order.
+    `on_bad_image` None: as `data`, or the run, says. Images that the run has seen are refused (seen.py), under `force`
+    measured, and the result's notes say so.
 
     Raises:
-        InputError: no images to measure on, no such split, class names that the network does not know, anything that
-            weights or images refuse.
+        InputError: no images to measure on, no such split, class names that the network does not know, images that the
+            run has seen, anything that weights or images refuse.
     """
     keep_freed_memory(of_any_size=True)
-    asked = world.agreed(lambda: asked_for(weights, data, model, variant, mean, std, split, device, command))
+    asked = world.agreed(
+        lambda: asked_for(
+            weights,
+            data,
+            model,
+            variant,
+            mean,
+            std,
+            split,
+            device,
+            command,
+            precision=precision,
+            on_bad_image=on_bad_image,
+            force=force,
+        )
+    )
     evaluation = judge(
         asked.precision.place(asked.predictor.network),
         asked.images,
@@ -137,6 +163,7 @@ def measure(
         protocol=protocol,
         keep_scores=keep_scores,
         provenance=asked.provenance,
+        notes=asked.notes,
         on_progress=on_progress,
         world=world,
     )
@@ -146,6 +173,14 @@ def measure(
 def batch_size(side: int, device: torch.device) -> int:
     """How many images of side x side pixels are answered together: `BATCH`, on a CPU at most `PIXELS` pixels."""
     return max(1, min(BATCH, PIXELS // side**2)) if device.type == "cpu" else BATCH
+
+
+def weights_file(weights: Path | str) -> Path | None:
+    """The file or folder that holds the weights; None for weights that are named, not placed."""
+    path = Path(weights)
+    lying = path.parent if path.name == TOPOLOGY else path  # of a TensorFlow.js model the weights lie beside it
+    file = path / WEIGHTS if (path / WEIGHTS).is_file() else lying
+    return file if file.exists() else None
 
 
 def _side(images: Images, preparation: Preparation, showing: Showing | None) -> int:
@@ -166,6 +201,7 @@ class Asked:
     split: str
     precision: Precision
     provenance: dict[str, JsonValue]
+    notes: tuple[str, ...] = ()
 
 
 def asked_for(
@@ -178,39 +214,93 @@ def asked_for(
     split: str | None,
     device: torch.device,
     command: str,
+    *,
+    precision: Choice = "float32",
+    on_bad_image: OnBadImage | None = None,
+    force: bool = False,
 ) -> Asked:
     """The weights and the images that a call of `measure` speaks of; errors as there."""
-    path = Path(weights)
-    run = records.load(Run, path / RUN, "run description") if (path / RUN).is_file() else None
+    folder = run_of(weights)
+    run = None if folder is None else records.load(Run, folder / RUN, "run description")
     predictor = Predictor.load(weights, device, model=model, variant=variant, mean=mean, std=std)
-    if run is not None and (data is None or data.source == run.data.source):
-        own, config = True, run.data
-    elif data is not None:
-        own, config = False, data.replace(val_fraction=0, test_fraction=0)
-    else:
-        raise InputError(f"{weights}: weights without images of their own; name a SOURCE to measure them on")
-    parts = {str(part): images for part, images in open_source(config).parts().items()}
-    chosen = split or next(part for part in ("test", "val", "train") if part in parts)
-    if chosen not in parts:
-        raise unknown("split", chosen, parts)
-    unnamed = predictor.unnamed and len(predictor.classes) == len(parts[chosen].classes)
-    images = parts[chosen] if unnamed else _relabelled(parts[chosen], predictor.classes, config.source)
-    precision = choose("auto" if run is None else run.train.precision, device)
-    lying = path.parent if path.name == TOPOLOGY else path  # of a TensorFlow.js model the weights lie beside it
-    file = path / WEIGHTS if (path / WEIGHTS).is_file() else lying
+    chosen = _chosen(folder, run, weights, data, split, on_bad_image, force)
+    config, found = chosen.data, chosen.images
+    unnamed = predictor.unnamed and len(predictor.classes) == len(found.classes)
+    images = found if unnamed else _relabelled(found, predictor.classes, config.source)
+    precise = choose(precision, device)
+    file = weights_file(weights)
     provenance: dict[str, JsonValue] = {
         "command": command,
         "run": str(weights),
         "model": predictor.network.description.name,
         "source": config.source,
-        "weights_sha256": digest(file) if file.exists() else None,
-        "precision": str(precision),
+        "weights_sha256": None if file is None else digest(file),
+        "precision": str(precise),
         **({"preprocessing": predictor.said} if predictor.said else {}),
         "versions": dict(versions()),
         "hardware": hardware(device),
     }
-    shown = chosen if own or len(parts) > 1 else "all images"
-    return Asked(predictor, images, config, shown, precision, provenance)
+    if chosen.notes:
+        provenance["note"] = "; ".join(chosen.notes)
+    return Asked(predictor, images, config, chosen.split, precise, provenance, chosen.notes)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The images to be measured on, how they are read, what they are called, and what is to be said of them."""
+
+    images: Images
+    data: DataConfig
+    split: str
+    notes: tuple[str, ...] = ()
+
+
+def _chosen(
+    folder: Path | None,
+    run: Run | None,
+    weights: Path | str,
+    data: DataConfig | None,
+    split: str | None,
+    on_bad_image: OnBadImage | None,
+    force: bool,
+) -> _Chosen:
+    """The run's own images, or those of `data`; what the run has seen of them is refused, or said."""
+    own = run is not None and folder == Path(weights) and (data is None or same_source(data.source, run.data.source))
+    if data is None and not own:
+        raise InputError(f"{weights}: weights without images of their own; name a SOURCE to measure them on")
+    config = run.data if own and run is not None else data
+    assert config is not None
+    if data is not None and run is not None:
+        config = config.replace(channels=config.channels or run.data.channels)
+        on_bad_image = on_bad_image or ("skip" if data.on_bad_image == "skip" else None)
+    config = config.replace(on_bad_image=on_bad_image or config.on_bad_image)
+    source = open_source(config) if own else None
+    parts = open_parts(config) if source is None else source.parts()
+    part = _part(split, parts)
+    chosen = _Chosen(parts[part], config, part if own or len(parts) > 1 or part != "train" else "all images")
+    if run is None or folder is None:
+        return chosen
+    changed = source is not None and not unchanged(folder, part, chosen.images, source.origin)
+    notes = [f"the images of {config.source} are no longer those that the run began with"] if changed else []
+    foreign = not own or (changed and split != "train")
+    if foreign or began_with(folder):
+        found = overlap(folder, run, chosen.images)
+        if foreign and not force and (found or (changed and found.unknown)):
+            remedy = f"measure {folder} on its own test images"
+            if own:
+                listed = folder / SPLIT
+                remedy = "bring back those that it began with"
+                remedy += f", or measure on those that {listed} lists" if listed.is_file() else ""
+            raise InputError(f"{config.source}: {found}, so the error would flatter; {remedy}, or insist with --force")
+        notes += [f"{config.source}: {found}"] if found or found.unknown else []
+    return replace(chosen, notes=tuple(notes))
+
+
+def _part(split: str | None, parts: Mapping[Part, Images]) -> Part:
+    found = next((part for part in ((split,) if split else ("test", "val", "train")) if part in parts), None)
+    if found is None:
+        raise unknown("split", split or "test", parts)
+    return next(part for part in parts if part == found)
 
 
 def _relabelled(images: Images, classes: tuple[str, ...], source: str) -> Images:

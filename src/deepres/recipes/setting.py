@@ -62,19 +62,25 @@ class Setting:
         split: str,
         provenance: Mapping[str, JsonValue] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        precision: Precision | None = None,
+        notes: tuple[str, ...] = (),
     ) -> Evaluation:
-        """The network on one part of the images."""
+        """The network on one part of the images.
+
+        `precision` None is that of training, good enough to choose an epoch; what is reported is measured in float32.
+        """
         return judge(
             network,
             images,
             self.run.preparation,
             self.statistics,
             data=self.run.data.replace(workers=self._crew.workers),
-            precision=self.precision,
+            precision=precision or self.precision,
             split=split,
             skipped=self.skipped,
             provenance=provenance,
             on_progress=on_progress,
+            notes=notes,
             world=self.world,
         )
 

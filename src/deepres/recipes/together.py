@@ -10,12 +10,13 @@ from pydantic import JsonValue
 
 from deepres.base import records
 from deepres.base.errors import InputError
+from deepres.base.files import digest
 from deepres.data.sample import Images
-from deepres.data.sources import DataConfig, open_source
+from deepres.data.sources import DataConfig, open_parts, open_source
 from deepres.evaluate.calibration import tempered
 from deepres.evaluate.ensemble import Member, Selection, select, together
 from deepres.evaluate.run import Evaluation, percent
-from deepres.recipes.measure import measure
+from deepres.recipes.measure import measure, weights_file
 from deepres.recipes.run import RUN, Run
 from deepres.train.parallel import ALONE, World
 
@@ -62,9 +63,7 @@ def measure_together(
             if part is not None and part == measured:
                 raise InputError(f"{flag}: the images of {part} are what is measured; name another --split")
 
-    twice = [each for each, count in Counter(weights).items() if count > 1]
-    if twice:
-        raise InputError(f"{twice[0]}: named twice; name each member of an ensemble once")
+    world.by_first(lambda: _require_different(weights))
     require_apart(split)
     own = _held_out(weights, data, world) if calibrate else None
     names, tried, selection = tuple(weights), list[Member](), None
@@ -86,6 +85,18 @@ def measure_together(
     return Measured(evaluation, members[0].images, tuple(members), selection)
 
 
+def _require_different(weights: Sequence[str]) -> None:
+    """Each once, under whatever name: the same weights twice would be counted twice."""
+    named: dict[str, str] = {}
+    for each in weights:
+        file = weights_file(each)
+        key = each if file is None else digest(file)
+        if key in named:
+            what = f"{each}: " if named[key] == each else f"{named[key]} and {each}: the same weights, "
+            raise InputError(f"{what}named twice; name each member of an ensemble once")
+        named[key] = each
+
+
 def _held_out(weights: Sequence[str], data: DataConfig | None, world: World) -> DataConfig | None:
     """Where the images of a temperature come from: `data`, or None for the runs' own."""
     plans = {each: Path(each) / RUN for each in weights}
@@ -94,10 +105,10 @@ def _held_out(weights: Sequence[str], data: DataConfig | None, world: World) -> 
         if each in runs:
             config, remedy = runs[each].data, "train it with --set data.val_fraction=0.1"
         elif data is not None:
-            config, remedy = data.replace(val_fraction=0, test_fraction=0), "name a SOURCE with train, val and test"
+            config, remedy = data, "name a SOURCE with train, val and test"
         else:
             continue  # measuring refuses weights without images
-        parts = world.agreed(open_source(config).parts)
+        parts = world.agreed(lambda: open_source(config).parts() if each in runs else open_parts(config))  # noqa: B023
         if "val" not in parts:
             raise InputError(f"--calibrate: {each} has no held-out images to find a temperature on; {remedy}")
     return None if len(runs) == len(weights) else data

@@ -36,9 +36,14 @@ class Precision:
         """A batch in the layout."""
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
 
+    @property
+    def name(self) -> str:
+        """`float32` or `bfloat16`."""
+        return str(self.dtype).removeprefix("torch.")
+
     def __str__(self) -> str:
         layout = "channels last" if self.channels_last else "channels first"
-        return f"{str(self.dtype).removeprefix('torch.')}, {layout}, on {self.device}"
+        return f"{self.name}, {layout}, on {self.device}"
 
 
 def choose(choice: Choice, device: torch.device) -> Precision:

@@ -1,0 +1,76 @@
+"""Which images two sets have in common: 64 bits of what each picture holds, wherever it lies and whatever it is called.
+
+*bytes*: of a file, or of a file within a shard; *pixels*: of an array, its size and its levels, one channel where all
+three are equal. A pack keeps the digests of the pictures that it was made of. 0 stands for what cannot be read, and is
+equal to nothing. Two different pictures share a digest once in 2^64 pairs.
+"""
+
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepres.data.decode import BadImageError, read_bytes
+from deepres.data.fetching import by_threads
+from deepres.data.sample import ArrayImages, Digested, FileImages, Images, StoredImages
+from deepres.data.workers import num_cores
+
+Digests = NDArray[np.uint64]
+
+UNREAD = 0
+_TOGETHER = 64  # images that one thread digests in one go
+
+
+def kind_of(images: Images) -> Digested:
+    """What is digested where nothing is asked for: bytes where the pictures are, or were, files."""
+    if isinstance(images, StoredImages):
+        return images.store.digested
+    return "pixels" if isinstance(images, ArrayImages) else "bytes"
+
+
+def digests(images: Images, kind: Digested | None = None) -> Digests:
+    """(N,) of the images, in their order; files are read, and for "pixels" decoded, by as many threads as cores.
+
+    `kind` None: `kind_of` them. Bytes of arrays there are none.
+    """
+    kind = kind or kind_of(images)
+    assert kind == "pixels" or kind_of(images) == "bytes"
+
+    def some(start: int) -> list[int]:
+        return [_digest(images, index, kind) for index in range(start, min(start + _TOGETHER, len(images)))]
+
+    tasks = ((start,) for start in range(0, len(images), _TOGETHER))
+    found: Iterator[list[int]] = by_threads(some, tasks, num_cores(), ahead=4)
+    return np.fromiter((one for each in found for one in each), np.uint64, len(images))
+
+
+def in_common(one: Digests, others: Digests) -> int:
+    """How many of `one` stand among `others`."""
+    return int((np.isin(one, others) & (one != UNREAD)).sum())
+
+
+def of_bytes(content: Any) -> int:
+    """The digest of a file's content; of an empty one `UNREAD`."""
+    return int.from_bytes(sha256(content).digest()[:8], "big") if len(content) else UNREAD
+
+
+def of_pixels(pixels: Tensor) -> int:
+    """The digest of uint8 (C, H, W)."""
+    if len(pixels) == 3 and bool((pixels[0] == pixels[1]).all() and (pixels[1] == pixels[2]).all()):
+        pixels = pixels[:1]
+    return of_bytes(repr(tuple(pixels.shape)).encode() + pixels.contiguous().numpy().tobytes())
+
+
+def _digest(images: Images, index: int, kind: Digested) -> int:
+    try:
+        if kind == "pixels":
+            return of_pixels(images.image(index))
+        if isinstance(images, StoredImages):
+            return images.store.digest(int(images.numbers[index]))
+        assert isinstance(images, FileImages)
+        return of_bytes(read_bytes(images.paths[index]))
+    except (BadImageError, OSError):
+        return UNREAD

@@ -1,0 +1,187 @@
+"""Which images a run has seen, by what they hold: written down when it starts, asked before anything is measured.
+
+    RUN/digests.npz   bytes.train, bytes.val, bytes.test (or pixels.…): 64 bits an image (data/digests.py)
+                      bytes.before, pixels.before: what the run was trained on that its first weights come from
+
+An image of the run's own test part is never counted as seen, also where its like stands in train. Runs of older
+versions have no such file: the digests are then taken from the images, as long as these are still those of `data.json`.
+"""
+
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from deepres.base import records
+from deepres.base.errors import InputError
+from deepres.base.files import write_atomic
+from deepres.data.decode import BadImageError
+from deepres.data.digests import UNREAD, Digests, digests, kind_of
+from deepres.data.named import NAMES
+from deepres.data.sample import ArrayImages, Digested, FileImages, Images, StoredImages
+from deepres.data.sources import Source, open_source
+from deepres.data.splits import PARTS, Origin
+from deepres.recipes.resuming import ORIGIN
+from deepres.recipes.run import RUN, Run
+
+DIGESTS = "digests.npz"
+SPLIT = "split.csv"
+WHAT = "record of the images"
+
+Seen = Mapping[str, Digests]
+"""`bytes.train` …, `pixels.before`: digests by what they are of and by the part."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many of `images` the run was trained on, chose its epoch by, and began with weights that were trained on.
+
+    `unknown` says why that cannot be known, where it cannot.
+    """
+
+    images: int
+    trained: int = 0
+    chosen: int = 0
+    before: int = 0
+    unknown: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.trained or self.chosen or self.before)
+
+    def __str__(self) -> str:
+        """`412 of 600 images were trained on, 30 more chose its epoch`; or that it is not known, and why."""
+        if self.unknown is not None and not self:
+            return f"which images the run was trained on is not known ({self.unknown})"
+        told = {
+            "were trained on": self.trained,
+            "chose its epoch": self.chosen,
+            "were trained on by the run that it began with": self.before,
+        }
+        return ", ".join(
+            f"{count:,}{f' of {self.images:,} images' if not place else ' more'} {what}"
+            for place, (what, count) in enumerate((what, count) for what, count in told.items() if count)
+        )
+
+
+def write_digests(folder: Path, source: Source, weights: str | None) -> None:
+    """Write down what `source` holds; `weights` are those that the run begins with."""
+    kind = kind_of(source.train)
+    seen = {f"{kind}.{part}": digests(images) for part, images in source.parts().items()}
+    beginning = None if weights is None else run_of(weights)
+    for name, known in {} if beginning is None else _recorded(beginning).items():
+        kind_before, _, part = name.partition(".")
+        if part != "test":
+            earlier = seen.get(f"{kind_before}.before", np.empty(0, np.uint64))
+            seen[f"{kind_before}.before"] = np.union1d(earlier, known)
+    content = BytesIO()
+    np.savez(content, **seen)  # type: ignore[arg-type]
+    write_atomic(folder / DIGESTS, content.getvalue())
+
+
+def run_of(weights: Path | str) -> Path | None:
+    """The folder of the run that these weights are of, itself or one that they lie in; None for others."""
+    path = Path(weights)
+    if not path.exists():
+        return None
+    return next((folder for folder in (path, *path.resolve().parents[:3]) if (folder / RUN).is_file()), None)
+
+
+def same_source(one: str, other: str) -> bool:
+    """Whether both spell one set known by name, or one place: `photos`, `photos/`, `./photos`, a link to it."""
+    if one in NAMES or other in NAMES:
+        return one == other
+    paths = [Path(source).expanduser() for source in (one, other)]
+    if all(path.exists() for path in paths):
+        return paths[0].samefile(paths[1])
+    return len({os.path.realpath(path) for path in paths}) == 1
+
+
+def unchanged(folder: Path, part: str, images: Images, origin: Origin) -> bool:
+    """Whether these are the images that the run's `part` held when it started.
+
+    `origin` is that of the source as it lies there now: a run of an older version has its names and labels alone.
+    """
+    recorded = _recorded(folder)
+    if recorded:
+        then = recorded.get(f"{kind_of(images)}.{part}")
+        return then is not None and np.array_equal(np.sort(then), np.sort(digests(images)))
+    return not (folder / ORIGIN).is_file() or _same(records.load(Origin, folder / ORIGIN, WHAT), origin)
+
+
+def began_with(folder: Path) -> bool:
+    """Whether the run's first weights were trained on images that are written down."""
+    return any(name.endswith(".before") for name in _recorded(folder))
+
+
+def overlap(folder: Path, run: Run, images: Images) -> Overlap:
+    """How many of `images` the run in `folder` has seen, each counted once."""
+    seen, unknown = dict(_recorded(folder)), None
+    kind = kind_of(images)
+    if not seen or (kind == "pixels" and "pixels.train" not in seen):
+        try:
+            seen |= _as_they_lie(folder, run, images, kind if seen else None)
+        except InputError as cause:
+            unknown = cause.message
+    found = {part: np.zeros(len(images), bool) for part in (*PARTS, "before")}
+    kinds: tuple[Digested, ...] = ("bytes", "pixels") if kind == "bytes" else ("pixels",)
+    for each in kinds:
+        if not any(name.startswith(each) for name in seen):
+            continue
+        own = digests(images, each)
+        for part in found:
+            found[part] |= np.isin(own, seen.get(f"{each}.{part}", np.empty(0, np.uint64))) & (own != UNREAD)
+    trained = found["train"] & ~found["test"]
+    chosen = found["val"] & ~found["test"] & ~trained
+    before = found["before"] & ~trained & ~chosen
+    return Overlap(len(images), int(trained.sum()), int(chosen.sum()), int(before.sum()), unknown)
+
+
+def _recorded(folder: Path) -> dict[str, Digests]:
+    path = folder / DIGESTS
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as columns:
+            return {name: columns[name] for name in columns.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as cause:
+        raise InputError(f"{path}: damaged ({cause}); copy the run anew, or remove this file") from cause
+
+
+def _as_they_lie(folder: Path, run: Run, images: Images, kind: Digested | None) -> dict[str, Digests]:
+    """The digests of the run's own images, taken now; where that is their pixels, of those of a size with `images`.
+
+    Raises:
+        InputError: they cannot be read, or are not those that the run began with.
+    """
+    source = open_source(run.data)
+    if (folder / ORIGIN).is_file() and not _same(records.load(Origin, folder / ORIGIN, WHAT), source.origin):
+        raise InputError(f"the images of {run.data.source} are no longer those that the run began with")
+    found: dict[str, Digests] = {}
+    for part, own in source.parts().items():
+        if kind == "pixels" and isinstance(images, ArrayImages):
+            own = _of_size(own, tuple(images.pixels.shape[2:]))
+        each = kind or kind_of(own)
+        found[f"{each}.{part}"] = digests(own, each)
+    return found
+
+
+def _of_size(images: Images, size: tuple[int, ...]) -> Images:
+    if not isinstance(images, FileImages | StoredImages):
+        return images
+
+    def fits(index: int) -> bool:
+        try:
+            seen = images.header(index)
+        except BadImageError:
+            return False
+        return (seen.height, seen.width) == size
+
+    return images.select([index for index in range(len(images)) if fits(index)])
+
+
+def _same(then: Origin, now: Origin) -> bool:
+    return all(getattr(then, part) == getattr(now, part) for part in PARTS)
