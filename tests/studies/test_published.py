@@ -29,7 +29,15 @@ def test_there_is_every_table_and_figure_that_is_promised() -> None:
     wanted |= {"densenet/table2", "densenet/table3", "densenet/fig3", "densenet/fig4", "densenet/fig5"}
     wanted |= {"veit/fig3", "veit/fig4", "veit/fig5a", "veit/fig5b", "veit/fig6", "veit/fig7", "veit/fig8"}
     wanted |= {"veit/paths", "veit/effective", "highway/cifar", "highway/accuracy", "highway/lesion"}
-    wanted |= {"stochastic_depth/table1", "wrn/cifar", "wrn/table4", "wrn/table6", "wrn/table7", "wrn/table8"}
+    wanted |= {
+        "stochastic_depth/table1",
+        "stochastic_depth/quoted",
+        "wrn/cifar",
+        "wrn/table4",
+        "wrn/table6",
+        "wrn/table7",
+        "wrn/table8",
+    }
     assert wanted <= names, wanted - names
     assert [paper.name for paper in papers()] == [
         "highway", "resnet", "identity", "stochastic_depth", "wrn", "veit", "densenet",
@@ -202,9 +210,16 @@ def test_the_figures_of_stochastic_depth_and_of_effective_paths_are_the_referenc
     for (model, dataset, bare), value in quoted.items():
         if model in rows:
             column = "svhn" if dataset == "SVHN" else COLUMNS[dataset, bare]
-            assert _row("stochastic_depth/table1", rows[model], column) == value, (model, column)
+            assert _row("stochastic_depth/quoted", rows[model], column) == value, (model, column)
             found += 1
     assert found == 11
+    own = {fact["model"]: float(fact["value"]) for fact in errors if fact["paper"].startswith("Stochastic Depth")}
+    labels = {
+        "ResNet-110 p_L=0.5 linear decay": ("ResNet-110, stochastic depth", "c10+"),
+        "ResNet-110 constant depth": ("ResNet-110, constant depth", "c10+"),
+        "ResNet-152 (N=25) p_L=0.5": ("ResNet-152 (N = 25), stochastic depth", "svhn"),
+    }
+    assert {model: _row("stochastic_depth/table1", *place) for model, place in labels.items()} == own
 
 
 def test_the_edits_of_both_tables_of_identity_mappings_are_the_variants() -> None:
