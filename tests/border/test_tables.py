@@ -269,7 +269,7 @@ def test_lists_beside_it_are_told(place: Path) -> None:
     (place / "train.txt").write_text("1.png 0\n2.png 1\n")
     (place / "val.txt").write_text("3.png 1\n")
     assert (
-        "val.txt beside train.txt is not used; for one set, join them with a column split"
+        "val.txt beside train.txt is not used; put both in one table with a column split"
         in opened(place / "train.txt").origin.notes
     )
 

@@ -143,7 +143,7 @@ def test_missing_path_gets_the_nearest(pets: Path) -> None:
 def test_another_kind_of_file(tmp_path: Path) -> None:
     (tmp_path / "set.foo").touch()
     with pytest.raises(
-        InputError, match=r"set\.foo: a file of suffix '\.foo'; wanted a folder of class folders, a \.csv of paths and"
+        InputError, match=r"set\.foo: a file of suffix '\.foo'; wanted a folder of class folders, a \.zip or \.tar"
     ):
         open_source(DataConfig(source=str(tmp_path / "set.foo")))
 

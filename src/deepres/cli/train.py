@@ -93,7 +93,7 @@ def command(
     verbose: bool,
     watch: Watch,
 ) -> None:
-    """Train on SOURCE: digits, fashion-mnist, cifar10, cifar100, a folder of class folders, a .csv or a .npz.
+    """Train on SOURCE: digits, fashion-mnist, cifar10, cifar100, a folder or .zip of class folders, a .csv or a .npz.
 
     The run folder holds the weights, class names, preparation, history, the report, and the states to resume from.
     """

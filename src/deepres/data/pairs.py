@@ -34,7 +34,8 @@ def labelled_pictures(file: Path) -> tuple[list[tuple[Placed, str]], tuple[str, 
     Raises:
         InputError: no tar; a picture without a label or with two that differ; two pictures with one name.
     """
-    files, replaced = files_in(file)
+    tar = files_in(file)
+    files = tar.files
     pictures = _pictures(files)
     names = _names(files, pictures)
     found: list[tuple[Placed, str]] = []
@@ -43,22 +44,30 @@ def labelled_pictures(file: Path) -> tuple[list[tuple[Placed, str]], tuple[str, 
     try:
         for picture, labels in _paired(file, pictures, names):
             if labels:
-                told = [(label, _told(f"{file}: {label}", read_at(descriptor, files[label]))) for label in labels]
+                where = {label: f"{file}: {label}" for label in labels}
+                told = [(label, _told(at, read_at(descriptor, files[label], at))) for label, at in where.items()]
                 found.append((files[picture], _agreed(file, picture, told)))
             left_out += not labels
     finally:
         os.close(descriptor)
-    said = {f"{replaced} members replaced by later ones of their name": replaced}
+    said = {f"{tar.replaced} members replaced by later ones of their name": tar.replaced}
     said[f"{left_out} further pictures of samples are left out"] = left_out
     return found, tuple(f"{file.name}: {note}" for note, count in said.items() if count)
 
 
-def holds_labels(files: Mapping[str, Placed]) -> bool:
-    """Whether some picture's label file stands beside it: a shard, not class folders."""
+def holds_labels(file: Path, files: Mapping[str, Placed]) -> bool:
+    """Whether the tar is a shard: some picture has a .cls, or a .json that holds a label, beside it."""
     names = _names(files, _pictures(files))
-    return any(
-        label.lower().endswith(".cls") for labels in (*names.labels.values(), *names.loose.values()) for label in labels
-    ) or any(stem in names.labels for pictures in names.groups.values() for stem in map(_stem, pictures))
+    labels = [label for group in (*names.labels.values(), *names.loose.values()) for label in group]
+    if any(label.lower().endswith(".cls") for label in labels):
+        return True
+    stems = {_stem(picture) for group in names.groups.values() for picture in group}
+    first = next((label for stem in names.labels if stem in stems for label in names.labels[stem]), None)
+    if first is None:
+        return False
+    with file.open("rb") as content:
+        where = f"{file}: {first}"
+        return bool(_told(where, read_at(content.fileno(), files[first], where)))
 
 
 def _pictures(files: Mapping[str, Placed]) -> list[str]:

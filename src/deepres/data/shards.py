@@ -37,18 +37,27 @@ _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 
 
 class Shards:
-    """The pictures of some tar files, by number; each process opens the files for itself."""
+    """The pictures of some tar files, by number; each process opens the files for itself.
 
-    def __init__(self, address: str, files: tuple[Path, ...], members: tuple[tuple[int, Placed], ...]) -> None:
+    A picture is called `shard-0000.tar/000001.jpg`, below `address`; with `below`, of one file, as it is called below
+    that folder of its.
+    """
+
+    def __init__(
+        self, address: str, files: tuple[Path, ...], members: tuple[tuple[int, Placed], ...], below: str | None = None
+    ) -> None:
         self.address = address
         self.fingerprint = ""
         self.digested: Digested = "bytes"
         self._files = files
         self._members = members
+        self._below = below
         self._open: dict[int, int] = {}
 
     def key(self, number: int) -> str:
         shard, member = self._members[number]
+        if self._below is not None:
+            return member.name[len(self._below) :]
         return f"{self._files[shard].name}/{member.name}"
 
     def image(self, number: int, channels: int) -> Tensor:
@@ -77,7 +86,7 @@ class Shards:
         shard, member = self._members[number]
         if shard not in self._open:
             self._open[shard] = os.open(self._files[shard], os.O_RDONLY)
-        return read_at(self._open[shard], member)
+        return read_at(self._open[shard], member, self._name(number))
 
 
 def are_shards(source: str) -> bool:

@@ -6,6 +6,7 @@
 | a folder                                | class folders, with train/ val/ test/ or without; ImageNet (folders.py) |
 | a .csv, a list (.tsv, .txt, .lst)       | paths and labels, with a column of splits or without (tables.py)      |
 | a .npz, a folder with one pair of them  | arrays (arrays.py)                                                    |
+| a .zip or .tar of class folders         | as a folder of them, read where they lie (archives.py)                |
 | a packed folder                         | what `deepres data pack` made of another source (packed.py)           |
 | a .tar, shard-{0000..0009}.tar, a folder of them | web shards (shards.py)                                       |
 
@@ -22,6 +23,7 @@ from pydantic import Field, field_validator, model_validator
 
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record
+from deepres.data.archives import is_archive, read_archive
 from deepres.data.arrays import pair_in, read_npz
 from deepres.data.folders import read_folder
 from deepres.data.named import NAMES, read_named
@@ -142,6 +144,8 @@ def find(config: DataConfig) -> Found:
     if config.source in NAMES:
         return read_named(config.source, Path(config.root or ".").expanduser(), config.download, config.channels)
     path = Path(config.source).expanduser()
+    if is_archive(path):
+        return read_archive(path, config.channels or 3, config.depth, config.splits)
     if are_shards(config.source):
         return read_shards(config.source, config.channels or 3)
     if not path.exists():
@@ -165,7 +169,7 @@ def _other(path: Path) -> InputError:
     name = path.name.lower()
     remedy = next((remedy for ends, remedy in _OTHERS.items() if name.endswith(ends)), None)
     remedy = remedy or next((remedy for start, remedy in _CALLED.items() if name.startswith(start)), None)
-    wanted = "wanted a folder of class folders, a .csv of paths and labels, a .npz, or a .tar"
+    wanted = "wanted a folder of class folders, a .zip or .tar of them, a .csv of paths and labels, or a .npz"
     return InputError(f"{path}: a file of suffix '{path.suffix}'; {remedy or wanted}")
 
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from pathlib import Path
 
 from deepres.data.splits import Part
 
@@ -37,6 +38,17 @@ def part_within(name: str) -> tuple[Part, str] | None:
             rest = [_plain(other) for other in words[:place] + words[place + 1 :]]
             return part, " ".join(other for other in rest if not re.fullmatch(_ABOUT, other))
     return None
+
+
+def others_beside(path: Path) -> tuple[str, ...]:
+    """A note of each file beside `train.csv` that is called by another part: `test.csv`."""
+    own = part_named(path.stem)
+    if own is None:
+        return ()
+    files = sorted(file for file in path.parent.glob(f"*{path.suffix}") if file.is_file())
+    others = [file.name for file in files if part_named(file.stem) not in (None, own)]
+    remedy = "in one table with a column split" if path.suffix != ".zip" else "in one folder as train/ and test/"
+    return tuple(f"{name} beside {path.name} is not used; put both {remedy}" for name in others)
 
 
 def is_fold(name: str) -> bool:

@@ -29,6 +29,7 @@ from deepres.data.sample import ArrayImages, FileImages, Images, StoredImages
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+_FOLDERS = ("folder", "archive")  # what there is to say of their names is said where they are read
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Found:
     """What a reader found: `parts` has some of train, val, test; `train` alone is a set without a split."""
 
     name: str
-    kind: Literal["named", "folder", "table", "arrays", "packed", "shards"]
+    kind: Literal["named", "folder", "table", "arrays", "packed", "shards", "archive"]
     classes: tuple[str, ...]
     parts: Mapping[Part, Images]
     channels: int
@@ -58,7 +59,7 @@ class PartFacts(Record):
 class Origin(Record):
     """Where the images come from; with the same files, the same fractions and seed give the same digests."""
 
-    kind: Literal["named", "folder", "table", "arrays", "packed", "shards"]
+    kind: Literal["named", "folder", "table", "arrays", "packed", "shards", "archive"]
     source: str
     train: PartFacts
     val: PartFacts | None
@@ -108,7 +109,7 @@ def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tu
         test_fraction=fractions.get("test"),
         split_seed=seed,
         ignored=found.ignored,
-        notes=(*found.notes, *alike(found.classes)),
+        notes=(*found.notes, *(() if found.kind in _FOLDERS else alike(found.classes))),
     )
 
 

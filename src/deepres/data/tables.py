@@ -24,7 +24,7 @@ from deepres.data.labels import cleaned, in_order
 from deepres.data.places import Folders, files_of
 from deepres.data.rows import Cells, is_picture, read_rows
 from deepres.data.sample import FileImages, Images
-from deepres.data.split_names import part_named
+from deepres.data.split_names import others_beside, part_named
 from deepres.data.splits import PARTS, Found, Part
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
@@ -68,7 +68,7 @@ def read_table(path: Path, columns: str | None = None, channels: int = 3) -> Fou
         )
         for part, images in listed.items()
     }
-    notes = (*table.notes, *of.notes, *where, *named, *repeated, *_beside(path, parts))
+    notes = (*table.notes, *of.notes, *where, *named, *repeated, *(() if parts else others_beside(path)))
     return Found(path.stem, "table", classes, found, channels, notes=notes)
 
 
@@ -159,17 +159,6 @@ def _numbers(path: Path, rows: Sequence[Cells], labels: Sequence[str], columns: 
             if numbers.setdefault(label, given) != given:
                 raise InputError(f"{path}: line {line}: '{label}' has two numbers, {numbers[label]} and {given}")
     return numbers
-
-
-def _beside(path: Path, parts: Sequence[Part] | None) -> tuple[str, ...]:
-    """A note of lists beside `train.csv` that are called by the other parts."""
-    own = part_named(path.stem)
-    if parts is not None or own is None:
-        return ()
-    lists = sorted(file for file in path.parent.glob(f"*{path.suffix}") if file.is_file())
-    others = [file.name for file in lists if part_named(file.stem) not in (None, own)]
-    remedy = "is not used; for one set, join them with a column split"
-    return tuple(f"{name} beside {path.name} {remedy}" for name in others)
 
 
 def _classes(path: Path, labels: set[str], numbers: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,14 +1,16 @@
-"""A plain .tar: which files it holds and where their bytes lie; nothing is unpacked, nothing outside of it is read.
+"""A plain .tar: which files it holds and where their bytes lie; how such a file within another one is read.
 
 Of a name that stands several times the last member counts, as tar says (`tar rf` corrects by appending).
 """
 
 import os
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepres.base.errors import InputError
+from deepres.data.decode import BadImageError
 
 _END = bytes(1024)
 _BLOCK = 1 << 20
@@ -18,17 +20,29 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz",
 
 @dataclass(frozen=True)
 class Placed:
-    """A file within another one: what it is called, where it begins, its length in bytes."""
+    """A file within another one: what it is called, where it begins, its length there in bytes.
+
+    `unpacked`, of one that is deflated, is its own length; `crc` its checksum, where that is known.
+    """
 
     name: str
     offset: int
     length: int
+    unpacked: int | None = None
+    crc: int | None = None
 
 
-def files_in(file: Path) -> tuple[dict[str, Placed], int]:
-    """The files in a tar by name, in the order of their first mention, and how many were replaced by later ones.
+@dataclass(frozen=True)
+class Tar:
+    """The files in a tar by name, in the order of their first mention; how many were replaced by later ones."""
 
-    A hard link is the member that it names.
+    files: dict[str, Placed]
+    folders: tuple[str, ...]
+    replaced: int
+
+
+def files_in(file: Path) -> Tar:
+    """What a tar holds; a hard link is the member that it names.
 
     Raises:
         InputError: no tar, compressed, cut short, or two put together; a symbolic link, a file with holes, a name that
@@ -36,13 +50,15 @@ def files_in(file: Path) -> tuple[dict[str, Placed], int]:
     """
     _require_plain(file)
     found: dict[str, Placed] = {}
+    folders: list[str] = []
     replaced = 0
     try:
         with tarfile.open(file, "r:") as tar:
             for member in tar:
-                if member.isdir():
-                    continue
                 name = inner_name(member.name, str(file))
+                if member.isdir():
+                    folders.append(name)
+                    continue
                 if member.issym():
                     raise InputError(f"{file}: {name} is a link to {member.linkname}; write the tar with tar -h")
                 if member.issparse():
@@ -62,7 +78,7 @@ def files_in(file: Path) -> tuple[dict[str, Placed], int]:
     except tarfile.TarError as cause:
         raise InputError(f"{file}: no whole tar file ({cause}); copy it anew") from cause
     _require_nothing_behind(file, end)
-    return found, replaced
+    return Tar(found, tuple(folders), replaced)
 
 
 def inner_name(name: str, where: str) -> str:
@@ -77,9 +93,22 @@ def inner_name(name: str, where: str) -> str:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
-def read_at(descriptor: int, placed: Placed) -> bytes:
-    """The bytes of a file within an open one."""
-    return os.pread(descriptor, placed.length, placed.offset)
+def read_at(descriptor: int, placed: Placed, where: str) -> bytes:
+    """The bytes of a file within an open one, unpacked to no more than it says.
+
+    Raises:
+        BadImageError: they are damaged; `where` names it.
+    """
+    content = os.pread(descriptor, placed.length, placed.offset)
+    try:
+        if placed.unpacked is not None:
+            content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, placed.unpacked + 1)
+    except zlib.error as cause:
+        raise BadImageError(f"{where}: damaged ({cause}); write the archive anew") from cause
+    whole = placed.length if placed.unpacked is None else placed.unpacked
+    if len(content) != whole or (placed.crc is not None and zlib.crc32(content) != placed.crc):
+        raise BadImageError(f"{where}: damaged (another length or checksum); write the archive anew")
+    return content
 
 
 def _require_plain(file: Path) -> None:
