@@ -15,7 +15,7 @@ FLAGS = {
     "analyze": "--class --device --draws --force --images --json --layer --mean --model --on-bad-image --output --preprocessing --seed --set "
     "--std --variant",
     "compare": "--force --json --pairs --report --vote",
-    "predict": "--cam --class --device --fast --json --mean --model --preprocessing --set --std --top-k --variant",
+    "predict": "--cam --class --csv --device --every --fast --json --mean --model --preprocessing --set --std --top-k --variant",
     "models": "--json",
     "describe": "--batch-size --json --svg",
     "data check": "--json --set --workers",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import to_pil_image
+from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 from deepres.data.loader import evaluation_batches
 from deepres.data.sample import ArrayImages, FileImages
@@ -155,8 +155,8 @@ def test_the_predictor(same: Same, images: ArrayImages, run: Path) -> None:
         fast = predictor.hurried(3, precision="float32", compiled="no")
         found: list[object] = [*predictor.answers(paths), *fast.answers(paths)]
         for label in (None, "c"):
-            name, shown = predictor.overlay(paths[0], label)
-            found += [name, shown.tolist()]
+            name, shown = predictor.shown(paths[0], label)
+            found += [name, pil_to_tensor(shown).tolist()]
         x = predictor.prepare(images.pixels[0])[None]
         return [*found, predictor.maps(x, torch.tensor([[1]]), "stage2").tolist()]
 

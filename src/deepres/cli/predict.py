@@ -1,14 +1,17 @@
 """`deepres predict RUN IMAGE…`: what is on these pictures."""
 
+import csv
 import json
-from io import BytesIO
-from itertools import count
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from deepres.base.errors import InputError
+from deepres.base.errors import InputError, RunError
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.telling import Doing
 from deepres.cli import flags
@@ -18,14 +21,17 @@ FEW = 16
 """Fewer images than this are answered before a network is made ready to answer faster."""
 
 if TYPE_CHECKING:
+    from deepres.serve.pictures import Picture
     from deepres.serve.predictor import Answer, Predictor
 
 
 @click.command("predict")
 @click.argument("run", metavar="RUN|WEIGHTS")
-@click.argument("images", nargs=-1, type=click.Path(path_type=Path), required=True)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @flags.weights
 @click.option("--top-k", default=5, show_default=True, type=click.IntRange(1), help="Classes named for each image.")
+@click.option("--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="Also write the answers there.")
+@click.option("--every", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Of a video, a frame (1).")
 @click.option("--cam", type=click.Path(path_type=Path), metavar="DIR", help="Write where each answer comes from there.")
 @click.option("--class", "label", metavar="NAME", help="Show where this class comes from instead (with --cam).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line and image.")
@@ -40,12 +46,14 @@ if TYPE_CHECKING:
 @watched
 def command(
     run: str,
-    images: tuple[Path, ...],
+    images: tuple[str, ...],
     model: str | None,
     variant: str | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
     top_k: int,
+    table: Path | None,
+    every: float | None,
     cam: Path | None,
     label: str | None,
     as_json: bool,
@@ -53,69 +61,108 @@ def command(
     fast: str,
     watch: Watch,
 ) -> None:
-    """Name what is on the IMAGES (files, or folders of files), with nothing but the folder RUN, or named weights.
+    """Name what is on each IMAGE, with nothing but the folder RUN, or named weights.
 
-    An unreadable image is reported and the others are answered; the exit code is then 2. Many images are answered
-    faster and rounded differently, which is said; with --fast off every answer is the plain float32 network's.
+    An IMAGE is a file, a folder with all below it, a quoted pattern ('photos/**/*.jpg'), an address (https://…), a
+    video, or - for the bytes of an image from a pipe.
+
+    What cannot be read is reported and the others are answered; the exit code is then 1, and 2 where nothing could be.
+    Many images are answered faster and rounded differently, which is said; with --fast off every answer is the plain
+    float32 network's.
     """
     from deepres.analyze.attribution import class_number
+    from deepres.serve.pictures import Asked
     from deepres.serve.predictor import Predictor
     from deepres.train.precision import find_device
 
     if label is not None and cam is None:
         raise InputError(f"--class {label} without --cam: it chooses the map; add --cam DIR")
+    watch(Doing("loading the network"))
     predictor = Predictor.load(run, find_device(device), model=model, variant=variant, mean=mean, std=std)
     if predictor.said:
         click.echo(f"preprocessing: {predictor.said}", err=True)
     if label is not None:
         class_number(label, predictor.network.num_classes, predictor.classes)
-    paths = _files(images)
-    watch(Doing("images", 0, len(paths)))
-    if cam is not None:
-        make_folder(cam)
-    if fast == "max" or (fast == "auto" and len(paths) >= FEW):
-        predictor = predictor.hurried(len(paths), compiled="yes" if fast == "max" else "auto")
+    asked = Asked(images, every or 1.0, _piped)
+    if every is not None and not asked.videos:
+        raise InputError(f"--every {every:g}: no video is among the images; leave it out")
+    for video in asked.videos if every is None else ():
+        click.echo(f"{video}: a frame every second; others: --every SECONDS", err=True)
+    for folder in {folder for folder in (cam, table and table.parent) if folder is not None}:
+        make_folder(folder)
+    many = len(asked) + FEW * len(asked.videos)
+    if fast == "max" or (fast == "auto" and many >= FEW):
+        watch(Doing("making the network fast"))
+        predictor = predictor.hurried(many, compiled="yes" if fast == "max" else "auto")
         click.echo(f"{predictor.network.description.name}: {predictor.fast}; --fast off for plain float32", err=True)
-    taken: set[Path] = set()
-    problems = 0
-    for answer in predictor.answers(paths, top_k):
-        problems += answer.problem is not None
-        shown = None if cam is None or answer.problem is not None else _show(predictor, answer, cam, label, taken)
+    drawn: deque[Picture] = deque()
+    answers: list[Answer] = []
+    problems: list[str | None] = []
+    for number, answer in enumerate(predictor.answers(_kept(asked, drawn), top_k), 1):
+        picture = drawn.popleft()
+        watch(Doing("images", number, 0 if asked.videos else len(asked)))
+        problems.append(answer.problem)
+        if table is not None:
+            answers.append(answer)
+        shown = None if cam is None or answer.problem is not None else _show(predictor, picture, cam, label)
         if as_json:
             click.echo(json.dumps({**answer.model_dump(mode="json"), **({"map": shown[1]} if shown else {})}))
-        else:
-            click.echo(answer.line(), err=answer.problem is not None)
+        elif answer.problem is None:
+            click.echo(answer.line())
             if shown is not None:
                 click.echo(f"  {shown[0]}: {shown[1]}")
-    if problems:
-        others = "; the others are answered above" if problems < len(paths) else "; see above"
-        raise InputError(f"{problems} of {len(paths)} images could not be read{others}")
+        elif len(asked) > 1 or asked.videos:
+            click.echo(answer.problem, err=True)
+    if table is not None:
+        write_atomic(table, _table(answers, min(top_k, len(predictor.classes))))
+    _conclude(problems)
 
 
-def _show(
-    predictor: "Predictor", answer: "Answer", folder: Path, label: str | None, taken: set[Path]
-) -> tuple[str, str]:
-    """The class and the file of its map; images of equal names get a number."""
-    from PIL import Image
+def _conclude(problems: list[str | None]) -> None:
+    """Refuse where nothing could be answered; fail where something could not."""
+    bad = [problem for problem in problems if problem is not None]
+    if len(bad) == len(problems):
+        raise InputError(bad[0] if len(bad) == 1 else f"none of the {len(bad):,} images could be read; see above")
+    if bad:
+        raise RunError(f"{len(bad):,} of {len(problems):,} images could not be read; the others are answered above")
 
-    name, overlay = predictor.overlay(Path(answer.image), label)
-    stem = Path(answer.image).stem
-    names = (folder / f"{stem}{f'-{number}' if number else ''}_cam.png" for number in count())
-    path = next(path for path in names if path not in taken)
-    taken.add(path)
-    file = BytesIO()
-    Image.fromarray(overlay.permute(1, 2, 0).numpy()).save(file, "PNG")
-    write_atomic(path, file.getvalue())
+
+def _kept(pictures: "Iterable[Picture]", drawn: "deque[Picture]") -> "Iterator[Picture]":
+    """The pictures as they are asked for; each stays in `drawn` until its answer comes."""
+    for picture in pictures:
+        drawn.append(picture)
+        yield picture
+
+
+def _piped() -> bytes:
+    from deepres.serve.addresses import MOST_BYTES
+
+    if sys.stdin.isatty():
+        raise InputError("-: nothing is piped in; wanted the bytes of an image, as in: deepres predict RUN - < cat.jpg")
+    return sys.stdin.buffer.read(MOST_BYTES + 1)
+
+
+def _show(predictor: "Predictor", picture: "Picture", folder: Path, label: str | None) -> tuple[str, str]:
+    """The class and the file of its map."""
+    from deepres.serve.maps import file_name, png
+
+    name, drawing = predictor.shown(picture, label)
+    path = folder / file_name(picture)
+    write_atomic(path, png(drawing))
     return name, str(path)
 
 
-def _files(images: tuple[Path, ...]) -> list[Path]:
-    from deepres.data.folders import images_under
+def _table(answers: "list[Answer]", top_k: int) -> str:
+    """One row an image: its name, the likeliest class with its probability, the next ones, what was wrong."""
+    from deepres.evaluate.run import printable
 
-    paths: list[Path] = []
-    for image in images:
-        found = images_under(image) if image.is_dir() else [image]
-        if not found:
-            raise InputError(f"{image}: no images in this folder; name image files")
-        paths += found
-    return paths
+    text = StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    places = ["", *(f"_{place}" for place in range(2, top_k + 1))]
+    rows.writerow(["image", *(head + place for place in places for head in ("class", "probability")), "problem"])
+    for answer in answers:
+        cells = [cell for guess in answer.guesses for cell in (guess.name, f"{guess.probability:.6f}")]
+        cells += [""] * (2 * top_k - len(cells))
+        problem = (answer.problem or "").removeprefix(f"{answer.image}: ")
+        rows.writerow([printable(cell) for cell in (answer.image, *cells, problem)])
+    return text.getvalue()

@@ -58,7 +58,7 @@ _REMEDIES = {
     "iCloud": "a placeholder, the photo itself lies in iCloud; download it there",
     "zip archive": "a zip archive, no picture; unpack it",
     "gzip archive": "packed with gzip; unpack it",
-    "video": "a video, no picture; save its frames as pictures",
+    "video": "a video, no picture; give it a video's suffix for predict, or save its frames as pictures",
 }
 
 

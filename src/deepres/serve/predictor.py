@@ -1,12 +1,14 @@
 """A run folder, or weights by name -> answers: image files in, class names with probabilities out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from deepres.analyze import attribution
@@ -14,9 +16,8 @@ from deepres.analyze.asking import require_size
 from deepres.base.errors import InputError
 from deepres.base.heap import keep_freed_memory
 from deepres.base.records import Record
-from deepres.data.decode import BadImageError, decode
+from deepres.data.decode import BadImageError
 from deepres.data.loader import prepare_one
-from deepres.data.samplewise import fit
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
 from deepres.data.workers import num_cores
@@ -26,6 +27,8 @@ from deepres.nn.create import create_model
 from deepres.nn.hub import find_weights
 from deepres.nn.inference import Compiled, Inference, InferencePrecision, for_inference
 from deepres.nn.layouts import Stored
+from deepres.serve.maps import beside
+from deepres.serve.pictures import Picture, of_file
 from deepres.serve.preprocessing import prepared_for
 
 BATCH = 16
@@ -158,46 +161,49 @@ class Predictor:
             return attribution.attribution_maps(self.network, images, targets)[:, 0]
         return attribution.upsampled(attribution.grad_cam(self.network, images, targets, layer=layer), size)[:, 0]
 
-    def overlay(self, path: Path, label: str | None = None) -> tuple[str, Tensor]:
-        """The class of highest probability, or `label` (a name or number), and its map on the image: uint8 (3, H, W).
+    def shown(self, picture: Picture | Path, label: str | None = None) -> tuple[str, Image]:
+        """The class of highest probability, or `label` (a name or number), and its map beside the picture (maps.py).
 
         Raises:
             InputError: no such class; the nearest are offered. BadImageError is one.
         """
-        image = decode(path, self.preparation.channels)
+        picture = of_file(picture) if isinstance(picture, Path) else picture
+        image = picture.pixels(self.preparation.channels)
         images = self.prepare(image)[None].to(self.device)
         targets = attribution.top_classes(self.network, images)
         if label is not None:
             number = attribution.class_number(label, self.network.num_classes, self.classes)
             targets = torch.full_like(targets, number)
         name = self.classes[int(targets[0, 0])]
-        return name, attribution.overlay(fit(image, self.preparation), self.maps(images, targets)[0])
+        chance = float(self.probabilities(images)[0, targets[0, 0]])
+        title = f"{picture.name}: {name} {100 * chance:.1f} %"
+        return name, beside(image, self.maps(images, targets)[0], self.preparation, title)
 
-    def answers(self, paths: Sequence[Path], top_k: int = 5) -> Iterator[Answer]:
-        """One answer for each path, in order, as it is ready; of an unreadable image the answer is the problem.
+    def answers(self, pictures: Iterable[Path | Picture], top_k: int = 5) -> Iterator[Answer]:
+        """One answer for each picture, in order, as it is ready; of an unreadable one the answer is the problem.
 
         A hurried predictor reads and answers `BATCH` images together, any other one by one.
         """
         size = 1 if self.fast is None else BATCH
         with ThreadPoolExecutor(min(size, num_cores())) as readers:
-            for start in range(0, len(paths), size):
-                part = paths[start : start + size]
+            asked = (of_file(one) if isinstance(one, Path) else one for one in pictures)
+            while part := list(islice(asked, size)):
                 read = list(readers.map(self._read, part))
                 rows = self._rows(read)
-                for number, (path, image) in enumerate(zip(part, read, strict=True)):
+                for number, (picture, image) in enumerate(zip(part, read, strict=True)):
                     problem = image if isinstance(image, str) else None
                     guesses = self._guesses(rows[number], top_k) if number in rows else ()
-                    yield Answer(image=str(path), guesses=guesses, problem=problem)
+                    yield Answer(image=picture.name, guesses=guesses, problem=problem)
 
-    def _read(self, path: Path) -> Tensor | str:
+    def _read(self, picture: Picture) -> Tensor | str:
         """The image as the network wants it, or why there is none."""
         try:
-            image = self.prepare(decode(path, self.preparation.channels))
+            image = self.prepare(picture.pixels(self.preparation.channels))
             require_size(self.network.description, *image.shape)
         except BadImageError as cause:
             return str(cause)
         except InputError as cause:
-            return f"{path}: {cause.message}"
+            return f"{picture.name}: {cause.message}"
         return image
 
     def _rows(self, read: Sequence[Tensor | str]) -> dict[int, Tensor]:
