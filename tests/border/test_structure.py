@@ -6,7 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
+from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.nn.create import create_model
 
@@ -63,3 +67,299 @@ def test_what_describes_no_network_is_refused(
 ) -> None:
     torch.save({"conv.weight": torch.ones(1)}, tmp_path / "a.pth")
     assert said in _refused(capsys, "eval", tmp_path / "a.pth", images, *flags)
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels)
+
+
+def _conv(given: int, channels: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(given, channels, kernel, stride, kernel // 2, bias=False)
+
+
+WIDTHS = [(4, 4, 1), (4, 8, 2), (8, 16, 2)]
+
+
+class Kuangliu(nn.Module):
+    """conv1, bn1, layer1.0.shortcut.0, linear."""
+
+    class Unit(nn.Module):
+        def __init__(self, given: int, channels: int, stride: int) -> None:
+            super().__init__()
+            self.conv1, self.bn1 = _conv(given, channels, 3, stride), _norm(channels)
+            self.conv2, self.bn2 = _conv(channels, channels), _norm(channels)
+            self.shortcut = nn.Sequential()
+            if stride != 1 or given != channels:
+                self.shortcut = nn.Sequential(_conv(given, channels, 1, stride), _norm(channels))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))) + self.shortcut(x))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv(3, 4), _norm(4)
+        for number, (given, channels, stride) in enumerate(WIDTHS, start=1):
+            units = [self.Unit(given, channels, stride), self.Unit(channels, channels, 1)]
+            setattr(self, f"layer{number}", nn.Sequential(*units))
+        self.linear = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        for number in (1, 2, 3):
+            x = getattr(self, f"layer{number}")(x)
+        return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+class Weiaicunzai(nn.Module):
+    """conv1.0, conv2_x.0.residual_function.0, conv2_x.0.shortcut.0, fc."""
+
+    class Unit(nn.Module):
+        def __init__(self, given: int, channels: int, stride: int) -> None:
+            super().__init__()
+            self.residual_function = nn.Sequential(
+                *(_conv(given, channels, 3, stride), _norm(channels), nn.ReLU()),
+                *(_conv(channels, channels), _norm(channels)),
+            )
+            self.shortcut = nn.Sequential()
+            if stride != 1 or given != channels:
+                self.shortcut = nn.Sequential(_conv(given, channels, 1, stride), _norm(channels))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(self.residual_function(x) + self.shortcut(x))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Sequential(_conv(3, 4), _norm(4), nn.ReLU())
+        for number, (given, channels, stride) in enumerate(WIDTHS, start=2):
+            units = [self.Unit(given, channels, stride), self.Unit(channels, channels, 1)]
+            setattr(self, f"conv{number}_x", nn.Sequential(*units))
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        for number in (2, 3, 4):
+            x = getattr(self, f"conv{number}_x")(x)
+        return self.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+class Pytorchcv(nn.Module):
+    """features.init_block.conv, features.stage1.unit1.body.conv1.bn, features.stage2.unit1.identity_conv.conv, output."""
+
+    class Block(nn.Module):
+        def __init__(self, given: int, channels: int, kernel: int, stride: int) -> None:
+            super().__init__()
+            self.conv, self.bn = _conv(given, channels, kernel, stride), _norm(channels)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.bn(self.conv(x))
+
+    class Unit(nn.Module):
+        def __init__(self, given: int, channels: int, stride: int) -> None:
+            super().__init__()
+            self.body = nn.Module()
+            self.body.conv1 = Pytorchcv.Block(given, channels, 3, stride)
+            self.body.conv2 = Pytorchcv.Block(channels, channels, 3, 1)
+            if stride != 1 or given != channels:
+                self.identity_conv = Pytorchcv.Block(given, channels, 1, stride)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.body.conv2(F.relu(self.body.conv1(x)))
+            return F.relu(y + (self.identity_conv(x) if hasattr(self, "identity_conv") else x))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential()
+        self.features.add_module("init_block", self.Block(3, 4, 3, 1))
+        for number, (given, channels, stride) in enumerate(WIDTHS, start=1):
+            stage = nn.Sequential()
+            stage.add_module("unit1", self.Unit(given, channels, stride))
+            stage.add_module("unit2", self.Unit(channels, channels, 1))
+            self.features.add_module(f"stage{number}", stage)
+        self.output = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, *stages = self.features.children()
+        x = F.relu(first(x))
+        for stage in stages:
+            x = stage(x)
+        return self.output(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+class Hysts(nn.Module):
+    """conv, bn, stage_1.0.conv_1, the shortcut first, all convolutions before all norms; the classifier before all."""
+
+    class Unit(nn.Module):
+        def __init__(self, given: int, channels: int, stride: int) -> None:
+            super().__init__()
+            self.changes = stride != 1 or given != channels
+            if self.changes:
+                self.skip_conv, self.skip_bn = _conv(given, channels, 1, stride), _norm(channels)
+            self.conv_1, self.conv_2 = _conv(given, channels, 3, stride), _conv(channels, channels)
+            self.bn_1, self.bn_2 = _norm(channels), _norm(channels)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.bn_2(self.conv_2(F.relu(self.bn_1(self.conv_1(x)))))
+            return F.relu(y + (self.skip_bn(self.skip_conv(x)) if self.changes else x))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(16, 10)
+        self.conv, self.bn = _conv(3, 4), _norm(4)
+        for number, (given, channels, stride) in enumerate(WIDTHS, start=1):
+            units = [self.Unit(given, channels, stride), self.Unit(channels, channels, 1)]
+            setattr(self, f"stage_{number}", nn.ModuleList(units))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn(self.conv(x)))
+        for number in (1, 2, 3):
+            for unit in getattr(self, f"stage_{number}"):
+                x = unit(x)
+        return self.classifier(x.mean((2, 3)))
+
+
+class Flat(nn.Module):
+    """blocks.0 … blocks.N, one list of layers without units; option A with zeros on both sides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [_conv(3, 4), _norm(4)]
+        for given, channels, stride in WIDTHS:
+            for enters, step in ((given, stride), (channels, 1)):
+                layers += [
+                    _conv(enters, channels, 3, step),
+                    _norm(channels),
+                    _conv(channels, channels),
+                    _norm(channels),
+                ]
+        self.blocks = nn.ModuleList(layers)
+        self.out = nn.Conv2d(16, 10, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        layers = list(self.blocks)
+        x = F.relu(layers[1](layers[0](x)))
+        for place in range(2, len(layers), 4):
+            a, b, c, d = layers[place : place + 4]
+            new = a.out_channels - x.shape[1]
+            short = F.pad(x[:, :, :: a.stride[0], :: a.stride[0]], (0, 0, 0, 0, new // 2, new // 2))
+            x = F.relu(d(c(F.relu(b(a(x))))) + short)
+        return self.out(F.adaptive_avg_pool2d(x, 1)).flatten(1)
+
+
+class Bearpaw(nn.Module):
+    """Activated first: layer1.0.bn1 before layer1.0.conv1; a shortcut leaves before the norm; res_layers; bn behind all."""
+
+    raw = True
+
+    class Unit(nn.Module):
+        def __init__(self, given: int, channels: int, stride: int, raw: bool) -> None:
+            super().__init__()
+            self.bn1, self.conv1 = _norm(given), _conv(given, channels, 3, stride)
+            self.bn2, self.conv2 = _norm(channels), _conv(channels, channels)
+            self.raw = raw
+            if stride != 1 or given != channels:
+                self.downsample = nn.Sequential(_conv(given, channels, 1, stride))
+
+        def forward(self, x: Tensor) -> Tensor:
+            first = F.relu(self.bn1(x))
+            short = self.downsample(x if self.raw else first) if hasattr(self, "downsample") else x
+            return self.conv2(F.relu(self.bn2(self.conv1(first)))) + short
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = _conv(3, 4)
+        stages = []
+        for given, channels, stride in WIDTHS:
+            stages += [self.Unit(given, channels, stride, self.raw), self.Unit(channels, channels, 1, self.raw)]
+        self.res_layers = nn.ModuleList(stages)
+        self.last_bn = _norm(16)
+        self.fc = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        for unit in self.res_layers:
+            x = unit(x)
+        return self.fc(F.relu(self.last_bn(x)).mean((2, 3)))
+
+
+class PreKuangliu(Bearpaw):
+    """As kuangliu and pytorchcv: projections leave behind the activation, identities before it."""
+
+    raw = False
+
+
+class Bottlenecks(nn.Module):
+    """Bottlenecks whose shortcut is registered first, with a bias nowhere; layers.0.a, .b, .c."""
+
+    class Unit(nn.Module):
+        def __init__(self, given: int, width: int, stride: int) -> None:
+            super().__init__()
+            channels = 4 * width
+            self.proj = None
+            if stride != 1 or given != channels:
+                self.proj = nn.Sequential(_conv(given, channels, 1, stride), _norm(channels))
+            self.a = nn.Sequential(_conv(given, width, 1), _norm(width))
+            self.b = nn.Sequential(_conv(width, width, 3, stride), _norm(width))
+            self.c = nn.Sequential(_conv(width, channels, 1), _norm(channels))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.c(F.relu(self.b(F.relu(self.a(x)))))
+            return F.relu(y + (x if self.proj is None else self.proj(x)))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin = nn.Sequential(_conv(3, 4), _norm(4), nn.ReLU())
+        units, given = [], 4
+        for _, width, stride in WIDTHS:
+            units += [self.Unit(given, width, stride), self.Unit(4 * width, width, 1)]
+            given = 4 * width
+        self.layers = nn.Sequential(*units)
+        self.end = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(self.layers(self.begin(x)).mean((2, 3)))
+
+
+SMALL = "+depths=2,2,2+widths=4,8,16+stem_width=4"
+B, PRE = f"resnet20_cifar_b{SMALL}", f"preresnet110_cifar{SMALL}+shortcut=B"
+STYLES: dict[type[nn.Module], str] = {
+    Kuangliu: B,
+    Weiaicunzai: B,
+    Pytorchcv: B,
+    Hysts: B,
+    Flat: f"resnet20_cifar{SMALL}+style.zeros=around",
+    Bearpaw: f"{PRE}+style.activated=none",
+    PreKuangliu: f"{PRE}+style.activated=changing",
+    Bottlenecks: f"resnet164_cifar{SMALL}",
+}
+
+
+def _trained(style: type[nn.Module]) -> nn.Module:
+    """With norms that are not the identity: an exchange of two shows in the logits."""
+    torch.manual_seed(0)
+    net = style().eval()
+    for part in net.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.normal_(part.bias, std=0.3)
+            nn.init.normal_(part.running_mean, std=0.3)
+            nn.init.uniform_(part.running_var, 0.5, 1.5)
+    return net
+
+
+@pytest.mark.parametrize("form", ["torch", "safetensors"])
+@pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)
+def test_networks_of_other_names_give_their_own_logits(tmp_path: Path, style: type[nn.Module], form: str) -> None:
+    net, path, x = _trained(style), tmp_path / "theirs.pth", torch.randn(3, 3, 32, 32)
+    if form == "torch":
+        torch.save({"net": {f"module.{name}": tensor for name, tensor in net.state_dict().items()}}, path)
+    elif form == "safetensors":
+        path = path.with_suffix(".safetensors")
+        save_file(net.state_dict(), path)
+    else:
+        torch.save(net, path)
+    with pytest.raises(InputError, match=rf"say --variant {re.escape(STYLES[style])}") as caught:
+        create_model(STYLES[style], weights=path)
+    assert len(caught.value.table) > 5
+    with torch.no_grad():
+        ours = create_model(STYLES[style], weights=path, variant=STYLES[style]).eval()(x)
+        assert torch.allclose(ours, net(x), atol=1e-5), (ours - net(x)).abs().max()

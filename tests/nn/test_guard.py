@@ -116,5 +116,8 @@ def test_a_plain_network_never_takes_a_residual_ones_weights(tmp_path: Path) -> 
     net = create_model("resnet20_cifar")
     torch.save(to_foreign(net.state_dict(), net.description, "pytorch_resnet_cifar10"), path)
     assert create_model("resnet20_cifar", weights=path).num_classes == 10
-    with pytest.raises(InputError, match=re.escape("is no tensor of plain20_cifar in the names of deepres")):
+    with pytest.raises(
+        InputError,
+        match=re.escape("layers are plain20_cifar's (and resnet20_cifar have the same); look through the table"),
+    ):
         create_model("plain20_cifar", weights=path)

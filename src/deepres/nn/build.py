@@ -117,7 +117,7 @@ class _Modules:
             case atoms.ColumnMean():
                 return layers.ColumnMean(atom.columns, atom.local_drop, atom.global_share)
             case atoms.PadChannels():
-                return layers.PadChannels(atom.channels - given, atom.stride)
+                return layers.PadChannels(atom.channels - given, atom.stride, around=atom.zeros == "around")
             case atoms.MaskChannels():
                 return layers.MaskChannels(atom.kept)
             case atoms.Scale():

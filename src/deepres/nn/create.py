@@ -4,11 +4,15 @@ from pathlib import Path
 
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, build
-from deepres.nn.foreign import to_ours
+from deepres.nn.fitting import fitting
+from deepres.nn.foreign import Translated, to_ours
 from deepres.nn.guard import require_variant
 from deepres.nn.hub import find_weights
 from deepres.nn.init import initialise
 from deepres.nn.layouts import Stored
+from deepres.nn.pickles import ModuleTensors
+from deepres.nn.structure import match
+from deepres.nn.unnamed import classes_in
 from deepres.nn.weights import load_state
 from deepres.spec.catalogue import network as catalogue_network
 from deepres.spec.network import Network, with_classes
@@ -49,24 +53,78 @@ def create_model(
     network = build(description)
     initialise(network, seed)
     if stored is not None:
-        load_weights(network, stored, variant=variant, new_head=new_head or description.num_classes == 0)
+        new_head = new_head or description.num_classes == 0
+        called = model if isinstance(model, str) else None
+        load_weights(network, stored, variant=variant, new_head=new_head, called=called)
     return network
 
 
 def load_weights(
-    network: ResidualNetwork, stored: Stored, *, variant: str | None = None, new_head: bool = False
+    network: ResidualNetwork,
+    stored: Stored,
+    *,
+    variant: str | None = None,
+    new_head: bool = False,
+    called: str | None = None,
 ) -> None:
-    """Put weights of any known origin into the network, all or none, after the guard has passed them.
+    """Put weights of any origin into the network, all or none, after the guard has passed them.
+
+    Names of no known library are matched by structure (`nn/structure.py`), which `variant` confirms; `called` is the
+    network's name as the user has it, edits included.
 
     Raises:
-        InputError: another variant's weights, names of no known library, tensors that do not fit.
+        InputError: another variant's weights, layers that do not fit or whose match is not confirmed.
     """
-    tensors, convention = to_ours(stored.tensors, network.description, stored.where)
+    tensors, convention = translated(stored, network.description, variant, called, new_head=new_head)
     require_variant(network.description, stored, convention, variant)
     if new_head:
         kept = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("head.fc.")}
         tensors = {**{name: t for name, t in tensors.items() if not name.startswith("head.fc.")}, **kept}
     load_state(network, tensors, stored.where)
+
+
+def translated(
+    stored: Stored, description: Network, variant: str | None, called: str | None, *, new_head: bool
+) -> Translated:
+    """The tensors under our names: by a library's names, else by structure once `variant` says that it is right.
+
+    Raises:
+        InputError: not confirmed: the first lines of the match, and what to say; or no match, and where it ends.
+    """
+    found, named = _by_name(stored, description, new_head=new_head)
+    module = stored.tensors.module if isinstance(stored.tensors, ModuleTensors) else ""
+    doubt = f"tensors of a pickled {module}, whose code is not run" if module else ""
+    if found is not None and named == 1 and (variant is not None or not doubt):
+        return found
+    called = called or description.name
+    if new_head:
+        description = with_classes(description, classes_in(stored.tensors) or 0)
+    try:
+        matched = match(stored.tensors, description, stored.where)
+    except InputError:
+        if found is not None and named > 0.5 and not doubt:
+            return found  # the names that are missing say more than shapes
+        raise
+    if variant is None:
+        others = ", ".join(name for name in fitting(stored.tensors) if name != description.name)
+        alike = f" (and {others} have the same)" if others else ""
+        raise InputError(
+            f"{stored.where}: {doubt or 'names of no known library'}; by shapes and order its layers are "
+            f"{called}'s{alike}; "
+            f"look through the table and, if it is right, say --variant {called} (in Python variant=)",
+            table=matched.table(),
+        )
+    return Translated(matched.tensors, "structure")
+
+
+def _by_name(stored: Stored, description: Network, *, new_head: bool) -> tuple[Translated | None, float]:
+    """By a library's names, and the share of ours that are found so; None where no name is known."""
+    try:
+        found = to_ours(stored.tensors, description, stored.where)
+    except InputError:
+        return None, 0.0
+    wanted = [name for name in build(description).state_dict() if not (new_head and name.startswith("head."))]
+    return found, sum(name in found.tensors for name in wanted) / len(wanted)
 
 
 def load(weights: str | Path) -> ResidualNetwork:
@@ -84,5 +142,8 @@ def load(weights: str | Path) -> ResidualNetwork:
 def _classes_of(stored: Stored, description: Network) -> int:
     if stored.description is not None:
         return stored.description.num_classes
-    head = to_ours(stored.tensors, description, stored.where).tensors.get("head.fc.bias")
+    named, _ = _by_name(stored, description, new_head=True)
+    head = None if named is None else named.tensors.get("head.fc.bias")
+    if head is None:
+        return classes_in(stored.tensors) or description.num_classes
     return len(head) if head is not None and head.dim() == 1 else description.num_classes

@@ -289,7 +289,8 @@ def _permuted(tensors: dict[str, Tensor], description: Network, *, to_theirs: bo
             given, order = shape[0], torch.arange(shape[0])
             continue
         before, new = order, shape[0] - given
-        if isinstance(at(description.tree, f"{stage}.unit1.shortcut"), PadChannels):
+        pad = at(description.tree, f"{stage}.unit1.shortcut")
+        if isinstance(pad, PadChannels) and pad.zeros == "behind":
             left = torch.arange(new // 2)
             right = torch.arange(shape[0] - (new - new // 2), shape[0])
             order = torch.cat([before + new // 2, left, right])

@@ -109,16 +109,19 @@ def draw_columns(joins: Sequence[ColumnMean]) -> None:
 
 
 class PadChannels(nn.Module):
-    """Every `stride`-th pixel, and zeros behind the real channels (He et al. 2015, option A)."""
+    """Every `stride`-th pixel, and zeros behind the real channels, or `around` them (He et al. 2015, option A)."""
 
-    def __init__(self, new_channels: int, stride: int) -> None:
+    def __init__(self, new_channels: int, stride: int, *, around: bool = False) -> None:
         super().__init__()
         self.new_channels = new_channels
+        self.before = new_channels // 2 if around else 0
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C + new_channels, ceil(H / stride), ceil(W / stride))."""
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
+        return F.pad(
+            x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.new_channels - self.before)
+        )
 
 
 class MaskChannels(nn.Module):

@@ -63,14 +63,21 @@ def read_pickled(path: Path) -> Any:
         raise InputError(f"{path}: not a whole torch checkpoint ({told[:120]}); copy or save it again") from cause
 
 
-def module_tensors(found: object) -> dict[str, Tensor] | None:
+class ModuleTensors(dict[str, Tensor]):
+    """A pickled module's tensors; `module` is its class, which says what it computes and is never run."""
+
+    module: str
+
+
+def module_tensors(found: object) -> ModuleTensors | None:
     """Parameters and buffers of a pickled module (`torch.save(model)`, TorchScript) by dotted names, in its order.
 
     None where `found` is no pickled module. Buffers that a state_dict leaves out are left out.
     """
     if not isinstance(found, Thing) or not isinstance(found.state, Mapping):
         return None
-    tensors = dict(_of_module(found, "", ()))
+    tensors = ModuleTensors(_of_module(found, "", ()))
+    tensors.module = found.name
     return tensors or None
 
 

@@ -197,13 +197,14 @@ class ColumnMean(Record):
 class PadChannels(Record):
     """Option A of He et al. 2015, section 3.3: every `stride`-th pixel, and zeros for the channels that are new.
 
-    The zeros stand behind the real channels, as in the re-implementation by Gross & Wilber 2016; other
-    places differ by a permutation of channels only.
+    The zeros stand behind the real channels, as in the re-implementation by Gross & Wilber 2016, or half of them before
+    ("around"), as others have it: a permutation of channels.
     """
 
     kind: Literal["pad_channels"] = "pad_channels"
     channels: Count
     stride: Count = 1
+    zeros: Literal["behind", "around"] = "behind"
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (channels, ceil(H / stride), ceil(W / stride)), channels >= C."""

@@ -64,6 +64,7 @@ class Style(Record):
     `padding` of a 3x3 that subsamples: "same" is TensorFlow's (`Conv`). `stride_on`: the layer of a bottleneck that
     subsamples, the first 1x1 as in the 2015 paper, or the 3x3 ("v1.5"). `projection`: a strided 1x1 convolution, or an
     average pool before a 1x1 of stride 1 (ResNet-D); `projection_norm`: a norm behind it, where activations come last.
+    `zeros`: where option A's stand (`PadChannels`).
     `activated`: the pre-activated units whose shortcut leaves behind their first activation: those that change the
     shape and the network's first ("paper": He et al. 2016, appendix), the former alone ("changing"), or none.
     `se_ratio`: hidden units of squeeze-and-excitation per channel, to the nearest multiple of `se_multiple`, at least
@@ -81,6 +82,7 @@ class Style(Record):
     stride_on: Literal["1x1", "3x3"] = "3x3"
     projection: Literal["conv", "pool"] = "conv"
     projection_norm: bool = True
+    zeros: Literal["behind", "around"] = "behind"
     activated: Literal["paper", "changing", "none"] = "paper"
     mixing: Mixing = Mixing()
     se_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -203,7 +205,7 @@ def shortcut(option: Shortcut, given: int, channels: int, stride: int, style: St
 def _path(option: Shortcut, given: int, channels: int, stride: int, style: Style) -> Node:
     changes = given != channels or stride != 1
     if option == "A" or not (changes or option == "C"):
-        return PadChannels(channels=channels, stride=stride) if changes else Identity()
+        return PadChannels(channels=channels, stride=stride, zeros=style.zeros) if changes else Identity()
     parts: dict[str, Node] = {}
     if style.projection == "pool" and stride != 1:
         parts["pool"] = AvgPool(kernel=stride, stride=stride, ceil=True)

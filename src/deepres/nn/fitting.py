@@ -1,0 +1,69 @@
+"""Which of the catalogue's networks the layers of a file fit, whatever their names."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor
+
+from deepres.base.errors import InputError
+from deepres.nn.structure import layers_of, match
+from deepres.nn.unnamed import Layer, classes_in, layers_in
+from deepres.spec import catalogue
+from deepres.spec.network import Network, with_classes, with_input
+
+
+def fitting(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The catalogue's names of all networks that the layers fit, by `structure.match`; several fit alike.
+
+    Numbers of classes and of input channels are taken from the file.
+
+    Raises:
+        InputError: a tensor that belongs to no layer.
+    """
+    given, _ = layers_in(tensors)
+    wanted = _facts(given)
+    return [
+        name
+        for name, network in _candidates(given, classes_in(tensors))
+        if _facts(layers_of(network)) == wanted and _fits(tensors, network)
+    ]
+
+
+def as_given(network: Network, tensors: Mapping[str, Tensor]) -> Network:
+    """The network with the file's number of classes and of input channels."""
+    given, _ = layers_in(tensors)
+    return _shaped(network, classes_in(tensors), _channels(given))
+
+
+def _candidates(given: list[Layer], classes: int | None) -> Iterator[tuple[str, Network]]:
+    """Those with as many layers, told by their depths before a description is written out."""
+    weighted = sum(layer.kind == "weighted" for layer in given)
+    for name, entry in catalogue.CATALOGUE.items():
+        depths = getattr(entry.config, "depths", None)
+        if depths is None or sum(depths) <= weighted <= 8 * sum(depths) + 8:
+            yield name, _shaped(entry.config.network(), classes, _channels(given))
+
+
+def _facts(layers: list[Layer]) -> Counter[tuple[str, tuple[int, ...], tuple[str, ...]]]:
+    return Counter((layer.kind, layer.shape, layer.leaves) for layer in layers)
+
+
+def _channels(given: list[Layer]) -> int | None:
+    first = next((layer for layer in given if layer.kind == "weighted" and layer.shape[2] > 1), None)
+    return None if first is None else min(layer.shape[1] for layer in given if layer.shape[2:] == first.shape[2:])
+
+
+def _shaped(network: Network, classes: int | None, channels: int | None) -> Network:
+    if classes is not None and network.num_classes != classes:
+        network = with_classes(network, classes)
+    if channels in (1, 2, 3, 4) and network.input[0] != channels:
+        network = with_input(network, (channels, *network.input[1:]))
+    return network
+
+
+def _fits(tensors: Mapping[str, Tensor], network: Network) -> bool:
+    try:
+        match(tensors, network)
+    except InputError:
+        return False
+    return True
