@@ -197,8 +197,7 @@ class ColumnMean(Record):
 class PadChannels(Record):
     """Option A of He et al. 2015, section 3.3: every `stride`-th pixel, and zeros for the channels that are new.
 
-    The zeros stand behind the real channels, as in the re-implementation by Gross & Wilber 2016, or half of them before
-    ("around"), as others have it: a permutation of channels.
+    They stand behind the real channels (Gross & Wilber 2016), or half of them before ("around"): a permutation.
     """
 
     kind: Literal["pad_channels"] = "pad_channels"
