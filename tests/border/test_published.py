@@ -415,6 +415,10 @@ def test_one_command_shows_them_all(capsys: pytest.CaptureFixture[str], found: l
     assert f"{len(found)} printed figures from descriptions alone: {right} reproduced, {len(found) - right} not" in told
     assert _run("resnet/table6", "--descriptions", "--json") == 0
     assert len(json.loads(capsys.readouterr().out)["figures"]) == 12
+    assert _run("resnet/table6", "--descriptions", "--only", "ResNet-20") == 0
+    assert "2 printed figures from descriptions alone: 2 reproduced, 0 not" in capsys.readouterr().out
+    assert _run("--descriptions", "--only", "ResNet-20") == 2
+    assert "--only ResNet-20: of which study?" in capsys.readouterr().err
     assert _run("resnet/fig1", "--descriptions") == 2
     assert "a description gives none of its figures" in capsys.readouterr().err
 

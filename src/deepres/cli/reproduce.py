@@ -70,7 +70,9 @@ def command(
     from deepres.train.precision import find_device
 
     if descriptions:
-        _show_descriptions(None if study is None else study_named(study), as_json)
+        if only and study is None:
+            raise InputError(f"--only {only[0]}: of which study? deepres reproduce STUDY --descriptions --only ROW")
+        _show_descriptions(None if study is None else _chosen(study, "short", None, (), only), as_json)
         return
     if listed or study is None:
         if study is not None:
