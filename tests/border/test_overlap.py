@@ -1,66 +1,20 @@
 """Images that a run was trained on are never counted as test images without a word, wherever they lie."""
 
 import hashlib
-import io
 import json
 import os
 import re
 import shutil
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from noise_sets import CLASSES, draw, packed, pixels_of, shard_of, table, trained
 
 from deepres.cli.main import run
-from deepres.data.sources import DataConfig, find, open_source
-from deepres.data.tables import write_table
+from deepres.data.sources import DataConfig, open_source
 from deepres.recipes.seen import same_source
-
-CLASSES = ("ant", "bee", "fly")
-SIDE, EACH = 20, 20  # 60 images: 9 of them test, 6 val, 45 train
-
-
-def draw(folder: Path, seed: int = 0, each: int = EACH) -> Path:
-    """Class folders of noise, whose labels nobody can learn."""
-    noise = np.random.default_rng(seed)
-    for name in CLASSES:
-        (folder / name).mkdir(parents=True)
-        for number in range(each):
-            picture = noise.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-            Image.fromarray(picture).save(folder / name / f"{number:03}.png")
-    return folder
-
-
-def pixels_of(photos: Path, file: Path) -> Path:
-    parts = find(DataConfig(source=str(photos))).parts["train"]
-    x = np.stack([parts.image(i).permute(1, 2, 0).numpy() for i in range(len(parts))])
-    np.savez(file, x=x, y=parts.labels.numpy(), classes=np.array(CLASSES))
-    return file
-
-
-def shard_of(photos: Path, file: Path) -> Path:
-    with tarfile.open(file, "w") as tar:
-        for number, path in enumerate(sorted(photos.glob("*/*.png"))):
-            for suffix, content in ((".png", path.read_bytes()), (".cls", path.parent.name.encode())):
-                member = tarfile.TarInfo(f"{number:04}{suffix}")
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-    return file
-
-
-def packed(photos: Path, out: Path, *arguments: str) -> Path:
-    assert run(["data", "pack", str(photos), str(out), *arguments]) == 0
-    return out
-
-
-def trained(source: Path, folder: Path, *arguments: str) -> Path:
-    plan = ["train", str(source), "--recipe", "small", "-b", "16", "--device", "cpu", "--output", str(folder)]
-    short = ["train.epochs=none", "train.iterations=2", "train.average_statistics=0", "train.fast=off"]
-    assert run([*plan, *(part for edit in short for part in ("--set", edit)), *arguments]) == 0
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +90,20 @@ def test_a_part_is_measured_by_name_also_that_of_training(capsys: pytest.Capture
         assert (found["split"], found["num_images"], found["notes"]) == (split, count, [])
 
 
+def test_a_run_finds_its_images_from_another_working_folder(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(tmp_path / "photos", seed=4)  # others of the same spelling
+    monkeypatch.chdir(tmp_path)
+    for source in ([], [home / "photos"]):
+        found = result_of(capsys, home / "run", *source)
+        assert (found["split"], found["num_images"], found["notes"]) == ("test", 9, [])
+    others = result_of(capsys, home / "run", "photos")
+    assert (others["split"], others["num_images"], others["notes"]) == ("all images", 60, [])
+    twin = pixels_of(home / "photos", tmp_path / "pixels.npz")
+    assert re.search(ALL, refusal_of(capsys, "eval", home / "run", twin))
+
+
 def test_a_set_known_by_name_is_no_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     draw(tmp_path / "digits", each=1)
@@ -155,11 +123,6 @@ def renamed(photos: Path, place: Path) -> Path:
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, to)
     return place
-
-
-def table(photos: Path, file: Path) -> Path:
-    write_table(file, {"test": find(DataConfig(source=str(photos))).parts["train"]}, "photos")
-    return file
 
 
 def two_classes(photos: Path, place: Path) -> Path:

@@ -125,5 +125,7 @@ def test_one_class_and_no_train_are_refused() -> None:
     one = Found("set", "folder", ("a",), {"train": FileImages((Path("/a.png"),), torch.tensor([0]), ("a",))}, 3)
     with pytest.raises(InputError, match=r"set: one class only \('a'\), wanted at least two"):
         arrange(one, "set", 0, 0, 0)
-    with pytest.raises(InputError, match="set: no images to train on, only test; name that part train"):
+    with pytest.raises(
+        InputError, match="set: no images to train on, only test, which can be measured on; name the source that"
+    ):
         arrange(found(test=files(NAMES, LABELS)), "set", 0, 0, 0)

@@ -233,7 +233,7 @@ def test_summary_names_error_interval_classes_and_pairs() -> None:
     images = digits(360, 6)
     logits[[0, 6, 12, 7]] = torch.tensor([0.0, 0, 9, 0, 0, 0])
     text = summary(evaluate(Answers(logits), batches(images), images, split="test").result).splitlines()
-    assert text[0] == ("test error 1.11 % (95 % interval 0.4 to 2.8 %), 4 of 360 images wrong; top-5 error 0.00 %")
+    assert text[0] == ("test error 1.11 % (95 % interval 0.4 to 2.8 %), 4 of 360 images wrong")
     assert text[1].startswith("cross-entropy 0.1")
     assert "protocol center" in text[1]
     assert text[2] == "worst classes: class 0 (3 of 60 wrong), class 1 (1 of 60 wrong)"

@@ -1,7 +1,8 @@
 """Images in NumPy's .npz: `x` (N, H, W) or (N, H, W, C) uint8 with C = 1 or 3, `y` (N,) whole numbers, `classes` names.
 
 Accepted: one file with x and y (or x_train and y_train), and where it has them x_val, y_val, x_test, y_test; or files
-NAME_train.npz, NAME_test.npz (and NAME_val.npz) side by side, given by the first one or by a folder with one such pair.
+NAME_train.npz, NAME_test.npz (and NAME_val.npz) side by side, given by the first one or by a folder with one such pair;
+given by NAME_test.npz it is that part alone.
 Other names that the field uses for the same are known (`train_images`, `X_test`, `labels`, `class_names`), and what
 they held is said; y may be (N, 1), one-hot, or names. Without `classes`, classes are called as the labels that there
 are: 0, 1, …. Nothing is unpickled.
@@ -62,33 +63,33 @@ def read_npz(path: Path, channels: int | None = None) -> Found:
     """The arrays of `path` and of its siblings; `channels` None keeps what they have.
 
     Raises:
-        InputError: not an npz, no x or y, a wrong type or shape, a label outside the classes, a test file alone.
+        InputError: not an npz, no x or y, a wrong type or shape, a label outside the classes.
     """
-    if path.stem.endswith("_test") and _sibling(path, "train").is_file():
-        raise InputError(f"{path}: the test part of a pair; give {_sibling(path, 'train')}")
-    files: dict[Part, Path] = {"train": path}
-    if path.stem.endswith("_train"):
-        files |= {part: _sibling(path, part) for part in PARTS if _sibling(path, part).is_file()}
-    contents = {part: _content(file) for part, file in files.items()}
-    names = contents["train"].classes
+    own = _content(path)
+    of_name = part_named(path.stem.rpartition("_")[2]) if "_" in path.stem and None in own.pixels else None
+    contents: dict[Part, _Content] = {of_name or "train": own}
+    if of_name == "train":
+        others = {part: _sibling(path, part) for part in PARTS if part != "train"}
+        contents |= {part: _content(file) for part, file in others.items() if file.is_file()}
+    names = own.classes
     for content in contents.values():
         if content.classes != names:
             raise InputError(f"{content.path}: 'classes' differs from that of {path.name}; make them the same")
-    if len(files) == 1:
-        whole = contents["train"]
-        there = [part for part in PARTS if part == "train" or part in whole.pixels or part in whole.labels]
-        contents = dict.fromkeys(there, whole)
-    found = {part: _labelled(content, part, len(files) > 1) for part, content in contents.items()}
+    paired = of_name is not None
+    if not paired:
+        told = {part or "train" for part in (*own.pixels, *own.labels)}
+        contents = {part: own for part in PARTS if part in told}
+    found = {part: _labelled(content, part, paired) for part, content in contents.items()}
     classes, labels = _classes(found, names)
-    name = path.stem.removesuffix("_train")
+    name = path.stem.rpartition("_")[0] if paired else path.stem
     parts: dict[Part, Images] = {
         part: ArrayImages(with_channels(one.pixels, channels), labels[part], classes, f"{name}/{part}")
         for part, one in found.items()
     }
     notes = dict.fromkeys(note for content in contents.values() for note in content.notes)
     notes |= dict.fromkeys(f"{one.path.name}: {note}" for one in found.values() for note in one.notes)
-    own = parts["train"].image(0).shape[0]
-    return Found(name, "arrays", classes, parts, own, notes=(*notes, *(() if names else numbered(classes))))
+    given = next(iter(parts.values())).image(0).shape[0]
+    return Found(name, "arrays", classes, parts, given, notes=(*notes, *(() if names else numbered(classes))))
 
 
 def with_channels(pixels: Tensor, channels: int | None) -> Tensor:

@@ -79,7 +79,10 @@ def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tu
     """
     parts, how = dict(found.parts), dict.fromkeys(found.parts, "as given")
     if "train" not in parts:
-        raise InputError(f"{source}: no images to train on, only {' and '.join(parts)}; name that part train")
+        raise InputError(
+            f"{source}: no images to train on, only {' and '.join(parts)}, which can be measured on; name the source "
+            "that holds train too, or call that part so"
+        )
     _require_classes(found, source)
     if "val" in parts and "test" not in parts:
         parts["test"], how["test"] = parts.pop("val"), "given as val; it is reported, so it chooses no epoch"

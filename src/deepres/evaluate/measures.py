@@ -17,6 +17,10 @@ from deepres.base.records import Record
 
 CALIBRATION_BINS = 15
 CONFUSED_PAIRS = 20
+FEW_IMAGES = 5
+"""Of a class of fewer images one alone moves the error by more than 20 points."""
+TOP5_CLASSES = 11
+"""With fewer classes five guesses name half of them or more, so that blind ones are right as often as not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,11 @@ class ClassScore(Record):
     precision: float | None
     recall: float | None
     f1: float | None
+
+    @property
+    def error_low(self) -> float:
+        """What its error is at least: the lower end of Wilson's 95 % interval; one image wrong of one tells little."""
+        return interval(self.num_images - self.num_right, self.num_images)[0] if self.num_images else 0.0
 
 
 class ConfusedPair(Record):
@@ -96,6 +105,15 @@ class Scores(Record):
     confusion: tuple[tuple[int, ...], ...]  # (C, C), a row per true class
     confused: tuple[ConfusedPair, ...]  # the 20 most frequent confusions
     calibration: tuple[CalibrationBin, ...]
+
+    @property
+    def telling_top5(self) -> float | None:
+        """The top-5 error where it says something: of `TOP5_CLASSES` classes or more."""
+        return self.top5_error if len(self.classes) >= TOP5_CLASSES else None
+
+    def worst_first(self) -> list[ClassScore]:
+        """The classes by what their error is at least, those of fewer than `FEW_IMAGES` images after the others."""
+        return sorted(self.per_class, key=lambda one: (one.num_images < FEW_IMAGES, -one.error_low, -one.num_images))
 
 
 class Measures:

@@ -17,7 +17,6 @@ from deepres.base.files import write_atomic
 from deepres.data.decode import BadImageError
 from deepres.data.sample import Images
 from deepres.evaluate.figures import History, confusion_picture, curve, rejection, reliability, shades, thumbnail
-from deepres.evaluate.measures import ClassScore
 from deepres.evaluate.page import render
 from deepres.evaluate.run import Result, WrongImage, interval_text, percent, printable
 
@@ -84,7 +83,7 @@ def write_report(
         chosen_epoch=chosen_epoch,
         table=_table(result) if result and len(result.classes) <= MOST_CLASSES_WITH_NUMBERS else None,
         picture=_picture(result) if result else None,
-        classes=_by_error(result) if result else (),
+        classes=result.worst_first() if result else (),
         largest=max((1 - c.recall for c in result.per_class if c.recall is not None), default=0) or 1 if result else 1,
         at_once=MOST_CLASSES_AT_ONCE,
         reliability=Markup(reliability(result, result.tempered)) if result else "",
@@ -103,7 +102,7 @@ def table(results: Mapping[str, Result]) -> str:
         "|---|---|---|---:|---:|---:|---:|",
     ]
     for name, one in results.items():
-        top5 = "–" if one.top5_error is None else percent(one.top5_error)
+        top5 = "–" if one.telling_top5 is None else percent(one.telling_top5)
         name = " ".join(name.replace("|", "\\|").split())
         rows.append(
             f"| {name} | {one.split} | {one.protocol} | {one.num_images} | {percent(one.error)} "
@@ -146,10 +145,6 @@ def _table(result: Result) -> list[tuple[str, list[Cell]]]:
 def _picture(result: Result) -> str | None:
     in_range = MOST_CLASSES_WITH_NUMBERS < len(result.classes) <= MOST_CLASSES_IN_PICTURE
     return confusion_picture(result.confusion) if in_range else None
-
-
-def _by_error(result: Result) -> list[ClassScore]:
-    return sorted(result.per_class, key=lambda c: (c.num_images == 0, c.num_right / max(c.num_images, 1)))
 
 
 def _thumbnails(result: Result, images: Images) -> list[Thumbnail]:

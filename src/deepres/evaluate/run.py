@@ -212,7 +212,7 @@ def interval_text(scores: Scores) -> str:
 
 def summary(result: Result) -> str:
     """A few lines for the terminal: the error with its interval, the worst classes, the most confused pairs."""
-    top5 = "" if result.top5_error is None else f"; top-5 error {percent(result.top5_error)}"
+    top5 = "" if result.telling_top5 is None else f"; top-5 error {percent(result.telling_top5)}"
     lines = [
         f"{result.split} error {percent(result.error)} (95 % interval {interval_text(result)}), "
         f"{result.num_wrong:,} of {result.num_images:,} images wrong{top5}",
@@ -227,9 +227,8 @@ def summary(result: Result) -> str:
         lines.append(f"preprocessing: {result.provenance['preprocessing']}")
     if result.tempered is not None:
         lines.append(str(result.tempered))
-    bad = [c for c in result.per_class if c.num_right < c.num_images]
+    bad = [c for c in result.worst_first() if c.num_right < c.num_images]
     if bad:
-        bad.sort(key=lambda c: c.num_right / c.num_images)
         worst = (f"{c.name} ({c.num_images - c.num_right} of {c.num_images} wrong)" for c in bad[:3])
         lines.append("worst classes: " + ", ".join(worst))
         pairs = (f"{p.truth} taken for {p.predicted} ({p.num_images}×)" for p in result.confused[:3])

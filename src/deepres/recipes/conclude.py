@@ -87,6 +87,7 @@ def _written(
     setting: Setting, evaluation: Evaluation | None, images: Images | None, facts: dict[str, JsonValue]
 ) -> Finished:
     run, folder, result = setting.run, setting.folder, None
+    setting.keep_skipped()
     if evaluation is not None and images is not None:
         result = evaluation.result
         split = result.split

@@ -32,7 +32,7 @@ from deepres.recipes.rescue import rescued
 from deepres.recipes.resuming import ORIGIN, by_patience, edited, new_rates, require_same_images
 from deepres.recipes.run import RUN, Run, facts_of
 from deepres.recipes.seen import SPLIT, write_digests
-from deepres.recipes.setting import Setting, norms_together
+from deepres.recipes.setting import Setting, norms_together, skipped_before
 from deepres.serve.preprocessing import STATISTICS, prepared_for
 from deepres.spec.chain import Plan
 from deepres.spec.norms import fewest_images, require_normalisable
@@ -105,7 +105,8 @@ def resume(
     plan = world.by_first(lambda: _plan(run, device, world))
     with held(folder, world):
         statistics = world.by_first(lambda: Statistics.load(folder / STATISTICS))
-        setting = Setting(run, source, folder, statistics, choose(run.train.precision, device), world=world)
+        precision, skipped = choose(run.train.precision, device), world.by_first(lambda: skipped_before(folder))
+        setting = Setting(run, source, folder, statistics, precision, skipped, world=world)
         state = world.agreed(lambda: _new_state(run, device, begin=False))
         for line in world.by_first(lambda: load_newest(state, folder / "state")):
             tell(f"passed over a state that cannot be used: {line}")
@@ -140,7 +141,7 @@ def _set_up(run: Run, source: Source, folder: Path, state: State) -> Statistics:
         )
     statistics.save(folder / STATISTICS)
     write_atomic(folder / ORIGIN, source.origin.to_json())
-    write_digests(folder, source, run.weights)
+    write_digests(folder, run, source)
     if isinstance(source.train, FileImages):
         write_split(source, folder / SPLIT)
     save_state(state, folder / "state")
@@ -243,6 +244,7 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
             if event.best:
                 save_best(state.judged, states, event.step)
             journal.write(event)
+        setting.keep_skipped()
         save_state(state, states)
 
     with ExitStack() as stack:
@@ -256,14 +258,14 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
             due = world.first and monotonic() - saved > config.save_every_seconds
             signalled, save = world.highest(asked[0] if asked else 0, int(due or isinstance(event, Epoch)))
             if save or signalled:
+                for skipped in world.gathered(lambda: loader.skipped):
+                    setting.skipped.update(skipped)
                 world.by_first(lambda: written(event))  # noqa: B023
                 saved = monotonic()
             tell(event)
             if signalled and not state.progress.finished:
                 message = f"stopped after step {state.progress.step:,}, state saved; continue with: "
                 raise shared(StoppedError(f"{message}deepres train --resume {setting.folder}", signalled))
-    for skipped in world.gathered(lambda: loader.skipped):
-        setting.skipped.update(skipped)
 
 
 def _settled(setting: Setting, state: State, plan: Plan) -> Fast:

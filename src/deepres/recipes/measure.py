@@ -27,7 +27,7 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.keras import TOPOLOGY
 from deepres.nn.weights import WEIGHTS
 from deepres.recipes.run import RUN, Run
-from deepres.recipes.seen import SPLIT, began_with, overlap, run_of, same_source, unchanged
+from deepres.recipes.seen import SPLIT, began_with, overlap, own_data, run_of, same_source, unchanged
 from deepres.serve.predictor import Predictor
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Choice, Precision, choose
@@ -265,11 +265,11 @@ def _chosen(
     force: bool,
 ) -> _Chosen:
     """The run's own images, or those of `data`; what the run has seen of them is refused, or said."""
-    own = run is not None and folder == Path(weights) and (data is None or same_source(data.source, run.data.source))
-    if data is None and not own:
+    of_run = None if run is None or folder != Path(weights) else own_data(folder, run)
+    own = of_run is not None and (data is None or same_source(data.source, of_run.source))
+    config = of_run if own else data
+    if config is None:
         raise InputError(f"{weights}: weights without images of their own; name a SOURCE to measure them on")
-    config = run.data if own and run is not None else data
-    assert config is not None
     if data is not None and run is not None:
         config = config.replace(channels=config.channels or run.data.channels)
         on_bad_image = on_bad_image or ("skip" if data.on_bad_image == "skip" else None)

@@ -2,6 +2,7 @@
 
     RUN/digests.npz   bytes.train, bytes.val, bytes.test (or pixels.…): 64 bits an image (data/digests.py)
                       bytes.before, pixels.before: what the run was trained on that its first weights come from
+                      place: the source as it was spelled, and where that lay
 
 An image of the run's own test part is never counted as seen, also where its like stands in train. Runs of older
 versions have no such file: the digests are then taken from the images, as long as these are still those of `data.json`.
@@ -13,8 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepres.base import records
 from deepres.base.errors import InputError
@@ -23,7 +26,7 @@ from deepres.data.decode import BadImageError
 from deepres.data.digests import UNREAD, Digests, digests, kind_of
 from deepres.data.named import NAMES
 from deepres.data.sample import ArrayImages, Digested, FileImages, Images, StoredImages
-from deepres.data.sources import Source, open_source
+from deepres.data.sources import DataConfig, Source, open_source
 from deepres.data.splits import PARTS, Origin
 from deepres.recipes.resuming import ORIGIN
 from deepres.recipes.run import RUN, Run
@@ -67,8 +70,9 @@ class Overlap:
         )
 
 
-def write_digests(folder: Path, source: Source, weights: str | None) -> None:
-    """Write down what `source` holds; `weights` are those that the run begins with."""
+def write_digests(folder: Path, run: Run, source: Source) -> None:
+    """Write down what `source` holds, which `run` is to be trained on."""
+    weights, place = run.weights, Path(run.data.source).expanduser().resolve()
     kind = kind_of(source.train)
     seen = {f"{kind}.{part}": digests(images) for part, images in source.parts().items()}
     beginning = None if weights is None else run_of(weights)
@@ -78,8 +82,15 @@ def write_digests(folder: Path, source: Source, weights: str | None) -> None:
             earlier = seen.get(f"{kind_before}.before", np.empty(0, np.uint64))
             seen[f"{kind_before}.before"] = np.union1d(earlier, known)
     content = BytesIO()
-    np.savez(content, **seen)  # type: ignore[arg-type]
+    np.savez(content, **seen, place=np.array([run.data.source, str(place)]))  # type: ignore[arg-type]
     write_atomic(folder / DIGESTS, content.getvalue())
+
+
+def own_data(folder: Path, run: Run) -> DataConfig:
+    """The run's own images, also from another working folder, where the path that it was given leads elsewhere."""
+    spelled, place = _place(folder)
+    elsewhere = spelled == run.data.source and Path(place).exists() and not same_source(spelled, place)
+    return run.data.replace(source=place) if elsewhere and spelled not in NAMES else run.data
 
 
 def run_of(weights: Path | str) -> Path | None:
@@ -140,7 +151,16 @@ def overlap(folder: Path, run: Run, images: Images) -> Overlap:
     return Overlap(len(images), int(trained.sum()), int(chosen.sum()), int(before.sum()), unknown)
 
 
+def _place(folder: Path) -> tuple[str, str]:
+    spelled, place = (str(one) for one in _columns(folder).get("place", ("", "")))
+    return spelled, place
+
+
 def _recorded(folder: Path) -> dict[str, Digests]:
+    return {name: column for name, column in _columns(folder).items() if name != "place"}
+
+
+def _columns(folder: Path) -> dict[str, NDArray[Any]]:
     path = folder / DIGESTS
     if not path.is_file():
         return {}
@@ -157,7 +177,7 @@ def _as_they_lie(folder: Path, run: Run, images: Images, kind: Digested | None) 
     Raises:
         InputError: they cannot be read, or are not those that the run began with.
     """
-    source = open_source(run.data)
+    source = open_source(own_data(folder, run))
     if (folder / ORIGIN).is_file() and not _same(records.load(Origin, folder / ORIGIN, WHAT), source.origin):
         raise InputError(f"the images of {run.data.source} are no longer those that the run began with")
     found: dict[str, Digests] = {}

@@ -1,5 +1,6 @@
 """What all parts of a run share while it is carried out: plan, images, statistics, precision, the folder."""
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -8,6 +9,8 @@ from pathlib import Path
 from pydantic import JsonValue
 from torch import nn
 
+from deepres.base.errors import InputError
+from deepres.base.files import write_atomic
 from deepres.data.loader import TrainLoader
 from deepres.data.sample import Images
 from deepres.data.sources import Source
@@ -21,10 +24,15 @@ from deepres.recipes.run import Run
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Precision
 
+SKIPPED = "skipped.json"
+
 
 @dataclass(frozen=True)
 class Setting:
-    """`skipped` (name -> reason) fills up with the images that cannot be read; `workers` once they are settled."""
+    """`skipped` (name -> reason) fills up with the images that cannot be read, those before a resume included.
+
+    `workers` is there once they are settled.
+    """
 
     run: Run
     source: Source
@@ -69,7 +77,7 @@ class Setting:
 
         `precision` None is that of training, good enough to choose an epoch; what is reported is measured in float32.
         """
-        return judge(
+        evaluation = judge(
             network,
             images,
             self.run.preparation,
@@ -77,12 +85,18 @@ class Setting:
             data=self.run.data.replace(workers=self._crew.workers),
             precision=precision or self.precision,
             split=split,
-            skipped=self.skipped,
             provenance=provenance,
             on_progress=on_progress,
             notes=notes,
             world=self.world,
         )
+        self.skipped.update({image.name: image.reason for image in evaluation.result.skipped})
+        return evaluation
+
+    def keep_skipped(self) -> None:
+        """Write down what has been skipped so far, so that a resumed run counts it too."""
+        if self.skipped:
+            write_atomic(self.folder / SKIPPED, json.dumps(self.skipped, indent=1) + "\n")
 
     @property
     def _crew(self) -> Crew:
@@ -90,6 +104,15 @@ class Setting:
             return self.workers
         data = self.run.data
         return Crew(resolved(data.workers), PREFETCH_FACTOR if data.prefetch_factor == "auto" else data.prefetch_factor)
+
+
+def skipped_before(folder: Path) -> dict[str, str]:
+    """What a run had skipped when it was stopped."""
+    path = folder / SKIPPED
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except ValueError as cause:
+        raise InputError(f"{path}: no list of skipped images ({cause}); remove it") from cause
 
 
 def norms_together(setting: Setting, network: ResidualNetwork) -> AbstractContextManager[None]:

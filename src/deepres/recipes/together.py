@@ -18,6 +18,7 @@ from deepres.evaluate.ensemble import Member, Selection, select, together
 from deepres.evaluate.run import Evaluation, percent
 from deepres.recipes.measure import measure, weights_file
 from deepres.recipes.run import RUN, Run
+from deepres.recipes.seen import own_data
 from deepres.train.parallel import ALONE, World
 
 
@@ -103,7 +104,7 @@ def _held_out(weights: Sequence[str], data: DataConfig | None, world: World) -> 
     runs = {each: records.load(Run, plan, "run description") for each, plan in plans.items() if plan.is_file()}
     for each in weights:
         if each in runs:
-            config, remedy = runs[each].data, "train it with --set data.val_fraction=0.1"
+            config, remedy = own_data(Path(each), runs[each]), "train it with --set data.val_fraction=0.1"
         elif data is not None:
             config, remedy = data, "name a SOURCE with train, val and test"
         else:
