@@ -115,6 +115,7 @@ PRINTED: dict[tuple[str, str], dict[str, list[float | None]]] = {
         "DenseNet-201": [20, 22.58],
         "ResNet-101": [40, None],
     },
+    ("densenet/released", "layers, top1"): {"DenseNet-161": [161, 22.2], "DenseNet-169": [None, 23.6]},
     ("densenet/wide", "parameters, c10+, c100+"): {
         "Wide-DenseNet-BC L=40 k=36": [1.5, 4.58, 22.3],
         "Wide-DenseNet-BC L=40 k=60": [4.3, 4.01, 19.99],
@@ -201,11 +202,15 @@ def test_what_is_printed_of_paths_and_of_gates_is_the_references(shared: Path) -
     assert f"{paths['short'].value:.0f}-{paths['long'].value:.0f}" == veit["effective path length (layers)"]
     assert f"2^{paths['left10'].value:.0f}" == veit["paths left after deleting 10 modules"]
     assert studies()["veit/fig6"].rows[0].printed["effective"].value == veit["effective paths as % of all paths"]
-    wide = _facts(shared, "DenseNet", "repo README")
-    for fact in wide:
+    released = {row.label: row.printed["top1"].value for row in studies()["densenet/released"].rows}
+    for fact in _facts(shared, "DenseNet", "repo README"):
+        name = fact["model"].partition(" k")[0]
+        if fact["dataset"] == "ImageNet val" and name in released:
+            assert released.pop(name) == fact["value"], fact
         if fact["metric"] == "test error %":
             column = {"CIFAR-10": "c10+", "CIFAR-100": "c100+"}[fact["dataset"]]
             assert studies()["densenet/wide"].row(fact["model"]).printed[column].value == fact["value"]
+    assert not released
 
 
 RECIPES = [
