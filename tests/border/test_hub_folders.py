@@ -482,6 +482,27 @@ def test_what_timm_would_do_otherwise_is_refused_by_name(edits: dict[str, Any], 
     assert "\n" not in caught.value.message
 
 
+def test_what_transformers_wraps_of_timm_is_timms(tmp_path: Path) -> None:
+    wrapper = {
+        "architectures": ["TimmWrapperForImageClassification"],
+        "model_type": "timm_wrapper",
+        "do_pooling": True,
+        "initializer_range": 0.02,
+        "label_names": ["LABEL_0", "LABEL_1"],
+        "model_args": None,
+        "dtype": "float32",
+        "transformers_version": "5.23.0",
+    }
+    (tmp_path / "config.json").write_text(json.dumps({**TIMMS, **wrapper}))
+    stored = said_by(tmp_path)
+    assert stored.description == network("resnet18", num_classes=2, input=(3, 48, 48))
+    assert stored.classes == ()
+    for field, value in {"do_pooling": False, "problem_type": "multi_label_classification"}.items():
+        (tmp_path / "config.json").write_text(json.dumps({**TIMMS, **wrapper, field: value}))
+        with pytest.raises(InputError, match=f"{field} .*, wanted"):
+            said_by(tmp_path)
+
+
 def test_a_file_of_timms_first_versions_has_all_fields_in_one(tmp_path: Path) -> None:
     config = {"architecture": "resnet18", "num_features": 512, "num_classes": 2, "labels": ["ant", "bee"], **CFG}
     (tmp_path / "config.json").write_text(json.dumps(config))

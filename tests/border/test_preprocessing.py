@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,12 +104,12 @@ def test_impossible_values_are_refused_with_the_remedy(name: str, home: Path, re
         (None, (1.0, 1.0, 1.0), "a std without a mean"),
         ((0.5, 0.5, 0.5), None, "a mean without a std"),
         ((), (), "one mean and one std for each channel"),
+        ("half", "half", "mean 'half': wanted numbers"),
+        (0.5, (1.0, 1.0, 1.0), "one mean and one std for each channel"),
         (None, None, "does not say how its images were normalised"),
     ],
 )
-def test_python_refuses_them_too(
-    mean: tuple[float, ...] | None, std: tuple[float, ...] | None, wanted: str, home: Path
-) -> None:
+def test_python_refuses_them_too(mean: Any, std: Any, wanted: str, home: Path) -> None:
     with pytest.raises(InputError, match=wanted):
         Predictor.load(
             home / "bare.safetensors", CPU, model="resnet20_cifar", variant="resnet20_cifar", mean=mean, std=std
@@ -136,6 +137,20 @@ def test_a_named_choice_is_used_and_said_beside_the_number(
     picture = torch.arange(3 * 32 * 32, dtype=torch.uint8).view(3, 32, 32)
     wanted = (picture / 255 - mean[:, None, None]) / std[:, None, None]
     torch.testing.assert_close(predictor.prepare(picture), wanted, rtol=0, atol=1e-6)
+
+
+def test_python_takes_numbers_in_any_form(home: Path) -> None:
+    for mean, std in ((0.5, 0.25), ([0.5] * 3, np.full(3, 0.25)), (torch.full((3,), 0.5), (0.25,) * 3)):
+        told: Any = {"mean": mean, "std": std}
+        predictor = Predictor.load(
+            home / "bare.safetensors", CPU, model="resnet20_cifar", variant="resnet20_cifar", **told
+        )
+        assert predictor.statistics.std.tolist() == [0.25] * 3
+
+
+def test_a_file_of_a_run_is_told_where_it_is_said(tuned: Path, home: Path, refused: Callable[..., str]) -> None:
+    said = refused("predict", tuned / "model.safetensors", home / "a.png")
+    assert f"or give the folder {tuned}, which says it" in said
 
 
 def test_a_single_value_holds_for_grey_images_and_three_do_not(tmp_path: Path) -> None:
@@ -248,4 +263,7 @@ def test_the_published_cifar_files_are_known_wherever_they_lie(shared: Path, tmp
     (tmp_path / "other.pt").write_bytes(file.read_bytes())
     predictor = Predictor.load(tmp_path / "other.pt", CPU)
     assert predictor.network.description.name == "resnet20_cifar"
-    assert predictor.said == "mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225 (imagenet), as the weights say"
+    assert (
+        predictor.said
+        == "mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225 (imagenet), as the weights say; known by the file's digest"
+    )

@@ -21,6 +21,20 @@ TensorFlow's [-1, 1] under both of its names, and pixels as they are. One value 
 CHOICES = f"--preprocessing {'|'.join(NAMED)}, or --mean and --std (in Python mean= and std=)"
 
 
+def as_values(given: object, where: str) -> Values | None:
+    """What is given as numbers, for callers of Python: a number, or numbers in any sequence; None stays None.
+
+    Raises:
+        InputError: no numbers.
+    """
+    if given is None:
+        return None
+    try:
+        return (float(given),) if isinstance(given, int | float) else tuple(float(each) for each in given)  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as cause:
+        raise InputError(f"{where} {given!r}: wanted numbers such as 0.485, 0.456, 0.406") from cause
+
+
 def require_possible(mean: Sequence[float] | None, std: Sequence[float] | None, where: str) -> None:
     """Refuse a mean and std that no images in [0, 1] have; `where` says who gave them.
 

@@ -69,7 +69,9 @@ def normalisation(command: Command) -> Command:
     for spelling, text in reversed(_NORMALISATION.items()):
         told = click.option(spelling.split()[0], metavar=spelling.split()[1], callback=_numbers, help=text)(told)
     help = "Mean and std of a name, if the weights do not say (inception and 0.5: both 0.5; none: pixels 0 to 1)."
-    return cast(Command, click.option("--preprocessing", type=click.Choice(list(NAMED)), help=help)(told))
+    return cast(
+        Command, click.option("--preprocessing", type=click.Choice(list(NAMED), case_sensitive=False), help=help)(told)
+    )
 
 
 def _edits(command: Command) -> Command:

@@ -10,7 +10,7 @@ from deepres.base.normalisation import NAMED
 from deepres.base.records import build
 from deepres.nn.fields import Fields
 from deepres.nn.foreign import TIMM
-from deepres.nn.layouts import CONFIG, Preprocessing, Stored
+from deepres.nn.layouts import CONFIG, Preprocessing, Stored, real_names
 from deepres.spec import catalogue
 from deepres.spec.network import with_activation, with_classes, with_input
 
@@ -21,6 +21,7 @@ _HARMLESS = {
     **dict.fromkeys(("num_features", "classifier", "first_conv", "pool_size", "test_pool_size"), _FOLLOWS),
     **dict.fromkeys(("min_input_size", "fixed_input_size"), "the input has the size that input_size says"),
     **dict.fromkeys(("label_descriptions", "license", "description", "origin_url", "paper_name", "paper_ids"), _ABOUT),
+    **dict.fromkeys(("initializer_range", "transformers_version", "dtype", "torch_dtype"), _ABOUT),
     **dict.fromkeys(("notes", "tags", "library_name", "pipeline_tag", "tag", "version"), _ABOUT),
     **dict.fromkeys(("url", "file", "hf_hub_id", "hf_hub_filename", "source"), "where the weights came from"),
 }
@@ -33,11 +34,20 @@ _ACTIVATIONS = {
     **{name: name for name in ("relu", "silu", "gelu", "elu", "leaky_relu", "tanh", "sigmoid")},
     "swish": "silu",
 }
+_WRAPPED = {
+    "architectures": ["TimmWrapperForImageClassification"],
+    "model_type": "timm_wrapper",
+    "do_pooling": True,
+    "problem_type": "single_label_classification",
+}
+"""Fields of transformers' wrapper and the values under which it is timm's network."""
 _MEANS = ("avg", "fast", "fastavg")
 
 
 def timm_folder(config: Mapping[str, Any], folder: Path) -> Stored:
     """What a config.json says, as timm reads it: `model_args` before the rest, old files without `pretrained_cfg` too.
+
+    transformers' wrapper of timm's networks writes the same file, with fields of its own.
 
     Raises:
         InputError: a network that is not in the catalogue; a field that is neither used nor known to decide no answer.
@@ -54,6 +64,8 @@ def timm_folder(config: Mapping[str, Any], folder: Path) -> Stored:
     size = _size(cfg, arguments)
     cfg.get("architecture")
     count = _count(root, cfg, arguments)
+    for field, wanted in _WRAPPED.items():
+        root.one_of(field, [wanted], wanted)
     root.one_of("global_pool", _MEANS, "avg")
     arguments.one_of("global_pool", _MEANS, "avg")
     arguments.one_of("output_stride", [32], 32)
@@ -90,7 +102,7 @@ def _classes(root: Fields, cfg: Fields, count: int) -> tuple[str, ...]:
     names = {int(k): str(v) for k, v in (labels.items() if isinstance(labels, dict) else enumerate(labels))}
     if set(names) != set(range(count)) and not (count == 1 and set(names) == {0, 1}):  # one logit, two classes
         raise fields.refusal(name, f"{len(names)} names; wanted one for each of the {count} logits, 0 to {count - 1}")
-    return tuple(names[number] for number in range(count))
+    return real_names(tuple(names[number] for number in range(len(names))))
 
 
 def _preprocessing(cfg: Fields, side: int, where: str) -> Preprocessing:

@@ -11,7 +11,7 @@ from deepres.base.files import read_text
 from deepres.base.normalisation import Values
 from deepres.base.records import build
 from deepres.nn.fields import Fields
-from deepres.nn.layouts import CONFIG, Preprocessing, Stored
+from deepres.nn.layouts import CONFIG, Preprocessing, Stored, real_names
 from deepres.spec import catalogue
 from deepres.spec.network import Network, with_activation, with_classes, with_input
 from deepres.spec.resnet import ResNetConfig
@@ -113,14 +113,13 @@ def _network(fields: Fields, size: tuple[int, int, int], classes: int, where: st
 
 
 def _classes(labels: Mapping[str, str] | None, count: int, fields: Fields) -> tuple[str, ...]:
-    """The names in the logits' order; () where they are the library's placeholders LABEL_0, …."""
+    """The names in the logits' order."""
     if labels is None:
         return ()
     names = {int(number): str(label) for number, label in labels.items()}
     if set(names) != set(range(count)):
         raise fields.refusal("id2label", f"wanted one name for each of the {count} logits, 0 to {count - 1}")
-    classes = tuple(names[number] for number in range(count))
-    return () if all(re.fullmatch(r"LABEL_\d+", name) for name in classes) else classes
+    return real_names(tuple(names[number] for number in range(count)))
 
 
 def _preprocessing(folder: Path, channels: int) -> Preprocessing | None:

@@ -82,7 +82,11 @@ def recognised(stored: Stored) -> Stored:
         for chosen in models.get_model_weights(model):
             if found.startswith(chosen.url.rpartition("-")[2].partition(".")[0]):
                 described, preprocessing = catalogue.network(model), _shown(chosen)
-    return replace(stored, description=described, preprocessing=preprocessing)
+    if preprocessing is None:
+        return stored
+    return replace(
+        stored, description=described, preprocessing=preprocessing.replace(note="known by the file's digest")
+    )
 
 
 def is_weights(text: str) -> bool:

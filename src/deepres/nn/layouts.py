@@ -1,5 +1,6 @@
 """What weights say about themselves, and how deepres writes it: preprocessing in the field's words, our config.json."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
@@ -54,6 +55,11 @@ class Stored:
     classes: tuple[str, ...] = ()
     preparation: Mapping[str, Any] | None = None
     preprocessing: Preprocessing | None = None
+
+
+def real_names(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The names; () where they are transformers' placeholders LABEL_0, LABEL_1, …."""
+    return () if all(re.fullmatch(r"LABEL_\d+", name) for name in classes) else classes
 
 
 def preprocessing_config(prepared: Preprocessing, description: Network, classes: tuple[str, ...]) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import torch
 
 from deepres.base.errors import InputError
-from deepres.base.normalisation import CHOICES, Values, per_channel, require_possible, told
+from deepres.base.normalisation import CHOICES, Values, as_values, per_channel, require_possible, told
 from deepres.base.records import build
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
-from deepres.nn.layouts import Preprocessing, Stored
+from deepres.nn.layouts import CONFIG, Preprocessing, Stored
 from deepres.spec.network import Network
 
 STATISTICS = "statistics.safetensors"
@@ -42,6 +42,7 @@ def prepared_for(
         InputError: nothing known and nothing said; a mean for a run, which has its own; values that no images have;
             statistics that do not go with the run's preparation.
     """
+    mean, std = as_values(mean, "mean"), as_values(std, "std")
     require_possible(mean, std, "--mean, --std")
     folder = Path(stored.where)
     if stored.preparation and (folder / STATISTICS).is_file():
@@ -62,9 +63,10 @@ def prepared_for(
         mean, std = per_channel(wanted.mean, wanted.std, channels, stored.where)
         said = f"{told(mean, std)}, as the weights say"
     else:
+        beside = f", or give the folder {folder.parent}, which says it" if (folder.parent / CONFIG).is_file() else ""
         raise InputError(
             f"{stored.where}: does not say how its images were normalised, which decides every answer; say it with "
-            f"{CHOICES}"
+            f"{CHOICES}{beside}"
         )
     if wanted is None:
         wanted = Preprocessing(crop=side, resize=side if side <= SMALL else side * 256 // 224, mean=mean, std=std)
