@@ -194,6 +194,9 @@ SHOWN: list[dict[str, Any]] = [
     {**VIT, "resample": 3, "do_rescale": True, "do_normalize": False},
     BIT,
     {**BIT, "crop_size": 56},
+    {**BIT, "image_processor_type": "CLIPImageProcessor"},
+    {**CONVNEXT, "do_normalize": None, "image_mean": None},
+    {**CONVNEXT, "do_center_crop": None, "crop_size": None, "do_pad": None, "do_convert_rgb": None},
     {**BIT, "image_processor_type": "BitImageProcessorFast", "resample": 2},
 ]
 
@@ -229,6 +232,11 @@ def test_transformers_preprocessors_give_its_pixels(facts: dict[str, Any], tmp_p
         ({**BIT, "crop_size": {"height": 64, "width": 64}}, "crop_size .*, beside a short side of 56"),
         ({**BIT, "crop_size": {"height": 40, "width": 48}}, "crop_size .*, wanted a square"),
         ({**BIT, "do_center_crop": False}, "do_center_crop false, beside a short side of 56"),
+        ({**VIT, "image_mean": None}, "image_mean null, wanted a value"),
+        ({**CONVNEXT, "crop_pct": None}, "crop_pct null, wanted a value"),
+        ({**CONVNEXT, "resample": None}, "resample null, wanted 2 or 3"),
+        ({**CONVNEXT, "size": None}, "size null, wanted"),
+        ({**BIT, "do_center_crop": None}, "do_center_crop null, beside a short side of 56"),
         ({**VIT, "do_pad": True}, "do_pad true, wanted false"),
         ({**VIT, "rescale_offset": True}, "rescale_offset true, which is not known here"),
         (
@@ -447,6 +455,9 @@ def test_timms_configuration_gives_its_pixels(
     ("edits", "named"),
     [
         ({"model_args.global_pool": "avgmax"}, "model_args: global_pool 'avgmax', wanted 'avg'"),
+        ({"model_args.global_pool": None}, "model_args: global_pool null, wanted 'avg'"),
+        ({"model_args.act_layer": None}, "model_args: act_layer null, wanted"),
+        ({"model_args.in_chans": None}, "model_args: in_chans null, wanted a value"),
         ({"global_pool": "max"}, "config.json: global_pool 'max', wanted"),
         ({"model_args.output_stride": 8}, "model_args: output_stride 8, wanted 32"),
         ({"model_args.act_layer": "hard_swish"}, "model_args: act_layer 'hard_swish', wanted"),

@@ -22,6 +22,9 @@ from deepres.nn.weights import save_network
 VAR, CONV, FC = "stage1.unit1.branch.norm1.running_var", "stem.conv.weight", "head.fc.weight"
 
 
+BARE = ["--model", "resnet20_cifar", "--variant", "resnet20_cifar", "--preprocessing", "0.5"]
+
+
 def tensors() -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in create_model("resnet20_cifar", seed=1).state_dict().items()}
 
@@ -93,6 +96,23 @@ def test_other_precisions_are_converted_and_right(dtype: torch.dtype, tmp_path: 
         assert torch.equal(loaded[name], tensor.to(loaded[name].dtype)), name
 
 
+def test_finite_weights_whose_answers_are_not_are_no_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = tensors()
+    given[CONV].fill_(1e30)
+    given[FC].fill_(1e30)
+    save_file(given, tmp_path / "w.safetensors")
+    draw = np.random.default_rng(0)
+    x = draw.integers(0, 255, (10, 32, 32, 3), dtype=np.uint8)
+    Image.fromarray(x[0]).save(tmp_path / "a.png")
+    np.savez(tmp_path / "set.npz", x=x, y=np.arange(10), classes=np.array(list("abcdefghij")))
+    for verb, images in {"predict": "a.png", "eval": "set.npz"}.items():
+        words = [verb, str(tmp_path / "w.safetensors"), str(tmp_path / images), *BARE, "--device", "cpu"]
+        assert run(words) == 1
+        said = capsys.readouterr()
+        assert "not finite" in said.err
+        assert "%" not in said.out
+
+
 @pytest.mark.parametrize("name", ["NaN", "negative variance", "integers", "no classes"])
 def test_every_verb_refuses_them_alike(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change = BROKEN[name][0]
@@ -147,9 +167,6 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "set.npz", x=x, y=y, classes=np.array(["dog", "cat"]))
     Image.fromarray(x[0]).save(folder / "a.png")
     return folder
-
-
-BARE = ["--model", "resnet20_cifar", "--variant", "resnet20_cifar", "--preprocessing", "0.5"]
 
 
 @pytest.mark.parametrize(

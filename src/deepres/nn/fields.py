@@ -7,13 +7,16 @@ from deepres.base.errors import InputError
 
 
 class Fields:
-    """A mapping that knows which of its fields were asked for; null means that a field is not there.
+    """A mapping that knows which of its fields were asked for.
 
-    `harmless` has the names that decide no answer, each with the reason.
+    `harmless` has the names that decide no answer, each with the reason. null means that a field is not there, or with
+    `nulls`, for tools to which it is not the default, is a value; of a field that nothing asks for it says nothing.
     """
 
-    def __init__(self, facts: Mapping[str, Any], where: str, harmless: Mapping[str, str]) -> None:
-        self._facts = {name: value for name, value in facts.items() if value is not None}
+    def __init__(
+        self, facts: Mapping[str, Any], where: str, harmless: Mapping[str, str], *, nulls: bool = False
+    ) -> None:
+        self._facts = {name: value for name, value in facts.items() if nulls or value is not None}
         self._where = where
         self._left = set(self._facts) - set(harmless)
 
@@ -21,6 +24,13 @@ class Fields:
         """The value, `default` where there is none; the field counts as used."""
         self._left.discard(name)
         return self._facts.get(name, default)
+
+    def need(self, name: str, default: Any) -> Any:
+        """The value, refused by name where it is null."""
+        value = self.get(name, default)
+        if value is None:
+            raise self.refusal(name, "wanted a value")
+        return value
 
     def one_of(self, name: str, known: Iterable[Any], default: Any) -> Any:
         """The value, refused by name where it is none of `known`."""
@@ -36,7 +46,7 @@ class Fields:
     def finish(self) -> None:
         """Refuse the first field that nothing asked for."""
         for name in self._facts:
-            if name in self._left:
+            if name in self._left and self._facts[name] is not None:
                 raise self.refusal(name, "which is not known here; take it out of the file if it decides no answer")
 
 

@@ -56,7 +56,7 @@ def timm_folder(config: Mapping[str, Any], folder: Path) -> Stored:
     root = Fields(config, where, _HARMLESS)
     inner = root.get("pretrained_cfg")
     cfg = root if inner is None else Fields(inner, f"{where} pretrained_cfg", _HARMLESS)
-    arguments = Fields(root.get("model_args", {}), f"{where} model_args", _HARMLESS_ARGUMENTS)
+    arguments = Fields(root.get("model_args", {}), f"{where} model_args", _HARMLESS_ARGUMENTS, nulls=True)
     architecture = str(root.get("architecture")).partition(".")[0]
     name = next((ours for ours, theirs in TIMM.items() if theirs == architecture), None)
     if name is None:
@@ -82,7 +82,7 @@ def _size(cfg: Fields, arguments: Fields) -> tuple[int, int, int]:
     channels, height, width = (int(side) for side in cfg.get("input_size", (3, 224, 224)))
     if height != width:
         raise cfg.refusal("input_size", "wanted a square")
-    return int(arguments.get("in_chans", channels)), height, width
+    return int(arguments.need("in_chans", channels)), height, width
 
 
 def _count(root: Fields, cfg: Fields, arguments: Fields) -> int:

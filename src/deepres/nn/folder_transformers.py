@@ -52,9 +52,10 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "ConvNext": {"size": {"shortest_edge": 384}, "resample": 3, "mean": _HALF, "std": _HALF, "square": False},
     "ViT": {"size": {"height": 224, "width": 224}, "resample": 2, "mean": _HALF, "std": _HALF, "square": True},
     "Bit": {"size": {"shortest_edge": 224}, "resample": 3, "mean": _CLIP[0], "std": _CLIP[1], "square": False},
+    "CLIP": {"size": {"shortest_edge": 224}, "resample": 3, "mean": _CLIP[0], "std": _CLIP[1], "square": False},
 }
 """What each image processor takes where its file does not say; `square`: a size that is one number is of both sides."""
-_CUTS = "Bit"  # the one that cuts the centre out unless told not to
+_CUT = ("Bit", "CLIP")  # those that cut the centre out unless told not to
 _SQUASHED_FROM = 384  # px: from here on a ConvNextImageProcessor gives the aspect up and cuts nothing
 
 
@@ -135,24 +136,24 @@ def preprocessing_said(facts: Mapping[str, Any], channels: int, where: str) -> P
     """What an image processor does to an image, in our words.
 
     x * rescale_factor, less the mean, by the std is (x / 255 - mean / k) / (std / k) with k = 255 rescale_factor; what
-    is switched off has the factor 1, the mean 0, the std 1.
+    is switched off, or null, has the factor 1, the mean 0, the std 1.
 
     Raises:
         InputError: a processor or a field that is not known here, sizes that give no square picture.
     """
-    fields = Fields(facts, where, _HARMLESS_IN_PREPROCESSOR)
+    fields = Fields(facts, where, _HARMLESS_IN_PREPROCESSOR, nulls=True)
     kind = _kind(fields)
     default = _DEFAULTS[kind]
-    fields.one_of("do_pad", [False], False)
-    fields.one_of("do_flip_channel_order", [False], False)
+    for never in ("do_pad", "do_flip_channel_order"):
+        fields.one_of(never, [False, None], False)
     resample = fields.one_of("resample", [2, 3], default["resample"])
     shape = _shape(fields, kind, default)
-    scale = round(255 * float(fields.get("rescale_factor", 1 / 255)), 12)
-    if not fields.one_of("do_rescale", [True, False], True):
-        scale = 255.0
-    mean, std = _each(fields.get("image_mean", default["mean"])), _each(fields.get("image_std", default["std"]))
-    if not fields.one_of("do_normalize", [True, False], True):
-        mean, std = (0.0,) * channels, (1.0,) * channels
+    scale = round(255 * float(fields.need("rescale_factor", 1 / 255)), 12) if _done(fields, "do_rescale") else 255.0
+    mean, std = (0.0,) * channels, (1.0,) * channels
+    if _done(fields, "do_normalize"):
+        mean, std = (_each(fields.need(f"image_{name}", default[name])) for name in ("mean", "std"))
+    for unused in ("rescale_factor", "image_mean", "image_std"):
+        fields.get(unused)
     fields.finish()
     wanted = {
         **shape,
@@ -177,16 +178,16 @@ def _kind(fields: Fields) -> str:
 
 def _shape(fields: Fields, kind: str, default: Mapping[str, Any]) -> dict[str, Any]:
     """`fit`, `resize`, `crop` of a square picture."""
-    square = fields.get("default_to_square", default["square"])
+    square = bool(fields.get("default_to_square", default["square"]))
     size = _sides(fields, "size", default["size"], square)
-    cut = fields.one_of("do_center_crop", [True, False], kind == _CUTS)
-    crop = _sides(fields, "crop_size", {"height": 224, "width": 224} if kind == _CUTS else None, True)
-    share = float(fields.get("crop_pct", 224 / 256))
+    cut = _done(fields, "do_center_crop", kind in _CUT)
+    crop = _sides(fields, "crop_size", {"height": 224, "width": 224} if kind in _CUT else None, True)
+    share = float(fields.need("crop_pct", 224 / 256))
     edge, sides = size.get("shortest_edge"), (size.get("height"), size.get("width"))
     cropped = crop.get("height") if cut else None
     if cut and (cropped is None or crop.get("width") != cropped):
         raise fields.refusal("crop_size", "wanted a square, {'height': 224, 'width': 224}")
-    if not fields.one_of("do_resize", [True, False], True):
+    if not _done(fields, "do_resize"):
         if cut:
             raise fields.refusal("do_resize", "with do_center_crop: small pictures would get black bars, not done here")
         return {"fit": None, "resize": edge or sides[0], "crop": edge or sides[0]}
@@ -226,6 +227,10 @@ def _sides(fields: Fields, name: str, default: Mapping[str, int] | None, square:
     if set(given) not in ({"shortest_edge"}, {"height", "width"}):
         raise fields.refusal(name, "wanted {'shortest_edge': 224}, or a square {'height': 224, 'width': 224}")
     return given
+
+
+def _done(fields: Fields, name: str, default: bool = True) -> bool:
+    return bool(fields.one_of(name, [True, False, None], default))
 
 
 def _each(values: float | list[float]) -> Values:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deepres.analyze import attribution
 from deepres.analyze.asking import require_size
-from deepres.base.errors import InputError
+from deepres.base.errors import InputError, RunError
 from deepres.base.heap import keep_freed_memory
 from deepres.base.records import Record
 from deepres.data.decode import BadImageError
@@ -147,9 +147,19 @@ class Predictor:
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Prepared images (N, C, H, W) -> (N, classes), rows that sum to 1."""
+        """Prepared images (N, C, H, W) -> (N, classes), rows that sum to 1.
+
+        Raises:
+            RunError: a logit is not finite.
+        """
         logits: Tensor = self.network(images.to(self.device)) if self.fast is None else self.fast(images)
-        return logits.softmax(1).cpu()
+        answers = logits.softmax(1).cpu()
+        if not bool(answers.isfinite().all()):
+            raise RunError(
+                f"{self.network.description.name}: answers that are not finite; the weights are broken, or images were "
+                "normalised otherwise than they were trained on"
+            )
+        return answers
 
     def maps(self, images: Tensor, targets: Tensor, layer: str | None = None) -> Tensor:
         """Where prepared images (N, C, H, W) speak for their class, `targets` int64 (N, 1): (N, H, W), not rectified.
