@@ -18,6 +18,8 @@ FLAGS = {
     "predict": "--cam --class --csv --device --every --fast --json --mean --model --preprocessing --set --std --top-k --variant",
     "models": "--json",
     "describe": "--batch-size --json --svg",
+    "weights convert": "--classes --mean --model --preprocessing --set --std --variant",
+    "weights inspect": "--all --json",
     "data check": "--json --set --workers",
     "data pack": "--format --quality --set --size --workers",
     "data split": "--output --set",

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.nn.structure import layers_of, match
-from deepres.nn.unnamed import Layer, classes_in, layers_in
+from deepres.nn.unnamed import Layer, classes_in, layers_in, stem_of
 from deepres.spec import catalogue
 from deepres.spec.network import Network, with_classes, with_input
+
+Facts = Counter[tuple[str, tuple[int, ...], tuple[str, ...]]]
 
 
 def fitting(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -44,13 +46,13 @@ def _candidates(given: list[Layer], classes: int | None) -> Iterator[tuple[str, 
             yield name, _shaped(entry.config.network(), classes, _channels(given))
 
 
-def _facts(layers: list[Layer]) -> Counter[tuple[str, tuple[int, ...], tuple[str, ...]]]:
+def _facts(layers: list[Layer]) -> Facts:
     return Counter((layer.kind, layer.shape, layer.leaves) for layer in layers)
 
 
 def _channels(given: list[Layer]) -> int | None:
-    first = next((layer for layer in given if layer.kind == "weighted" and layer.shape[2] > 1), None)
-    return None if first is None else min(layer.shape[1] for layer in given if layer.shape[2:] == first.shape[2:])
+    stem = stem_of(given)
+    return None if stem is None else stem.shape[1]
 
 
 def _shaped(network: Network, classes: int | None, channels: int | None) -> Network:
@@ -67,3 +69,18 @@ def _fits(tensors: Mapping[str, Tensor], network: Network) -> bool:
     except InputError:
         return False
     return True
+
+
+def nearest(tensors: Mapping[str, Tensor]) -> Network:
+    """The catalogue's network that shares most layers, by kind and shape, with a file that none fits."""
+    given, _ = layers_in(tensors)
+    facts = _facts(given)
+    found = (network for _, network in _candidates(given, classes_in(tensors)))
+    return max(
+        found, key=lambda network: _shared(facts, _facts(layers_of(network))), default=catalogue.network("resnet18")
+    )
+
+
+def _shared(one: Facts, other: Facts) -> int:
+    """Layers in common, less those that either has alone."""
+    return 2 * (one & other).total() - (one | other).total()

@@ -9,7 +9,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from deepres.base.seeds import derive
 from deepres.nn.build import ResidualNetwork
-from deepres.nn.layers import Blur, binomial
+from deepres.nn.layers import Blur, SameConv2d, binomial
 from deepres.spec.algebra import at
 from deepres.spec.atoms import Conv, Linear
 
@@ -37,8 +37,8 @@ def binomial_filter(tensor: Tensor, draw: Generator) -> None:  # noqa: ARG001
 Rule = Callable[[Tensor, Generator], None]
 
 RULES: dict[tuple[type[nn.Module], str], Rule] = {
-    (nn.Conv2d, "weight"): he_normal,
-    (nn.Conv2d, "bias"): zeros,
+    **dict.fromkeys([(nn.Conv2d, "weight"), (SameConv2d, "weight")], he_normal),
+    **dict.fromkeys([(nn.Conv2d, "bias"), (SameConv2d, "bias")], zeros),
     (nn.Linear, "weight"): he_normal,
     (nn.Linear, "bias"): zeros,
     (nn.BatchNorm2d, "weight"): ones,

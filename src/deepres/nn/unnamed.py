@@ -60,6 +60,13 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.findall(r"\d+|[^\d./]+", name)]
 
 
+def stem_of(layers: list[Layer]) -> Layer | None:
+    """The convolution that sees the image: the only one of at most four channels, else the first above 1x1."""
+    wide = [layer for layer in layers if layer.kind == "weighted" and layer.shape[2:] > (1, 1)]
+    few = [layer for layer in wide if layer.shape[1] <= 4]
+    return few[0] if len(few) == 1 else next(iter(wide), None)
+
+
 def classes_in(tensors: Mapping[str, Tensor]) -> int | None:
     """The rows of the one classifier; None where there is none, or several."""
     found = [t for name, t in tensors.items() if t.dim() == 2 and name.endswith(("weight", "kernel"))]

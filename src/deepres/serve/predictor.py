@@ -94,8 +94,10 @@ class Predictor:
                 another variant.
         """
         stored = find_weights(weights, model)
+        model = variant if stored.description is None and model is None else model
         if model is None and stored.description is None:
-            raise InputError(f"{stored.where}: does not say which network it is of; name it with --model")
+            told = f"see deepres weights inspect {stored.where}, then name it with --model"
+            raise InputError(f"{stored.where}: does not say which network it is of; {told}")
         network = create_model(model or stored.description or "", weights=stored, variant=variant).eval()
         preparation, statistics, said = prepared_for(stored, network.description, mean, std)
         classes = stored.classes or tuple(f"class {number}" for number in range(network.num_classes))

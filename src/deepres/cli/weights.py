@@ -1,0 +1,92 @@
+"""`deepres weights inspect|convert`: what a file of weights is, and a folder of ours made of it."""
+
+from pathlib import Path
+
+import click
+
+from deepres.base.errors import InputError
+from deepres.cli import flags
+
+
+@click.group("weights")
+def command() -> None:
+    """Look at weights made elsewhere, or write them as a folder that every verb takes."""
+
+
+@command.command("inspect")
+@click.argument("file", metavar="FILE|WEIGHTS")
+@click.option("--all", "whole", is_flag=True, help="Every layer of the table.")
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+def inspect_command(file: str, whole: bool, as_json: bool) -> None:
+    """Say what FILE holds: format, layers, classes, which networks fit, and which layer is taken for which."""
+    from deepres.nn.inspection import inspect
+    from deepres.nn.structure import ROWS
+
+    found = inspect(file)
+    if as_json:
+        click.echo(found.to_json())
+        return
+    click.echo("\n".join(found.lines(None if whole else ROWS)))
+    click.echo("")
+    if found.says is not None:
+        click.echo(f"next: deepres eval {file} SOURCE")
+        return
+    if len(found.networks) > 1:
+        click.echo(f"its layers do not say which of {', '.join(found.networks)} they were trained as: say it as NAME")
+    if found.networks:
+        name = found.networks[0] if len(found.networks) == 1 else "NAME"
+        click.echo(f"next: deepres eval {file} SOURCE --variant {name} --preprocessing …")
+
+
+@command.command("convert")
+@click.argument("file", metavar="FILE|WEIGHTS")
+@click.argument("out", type=click.Path(path_type=Path))
+@flags.weights
+@click.option("--classes", type=click.Path(path_type=Path), metavar="TXT", help="Names of the classes, one a line.")
+def convert_command(
+    file: str,
+    out: Path,
+    model: str | None,
+    variant: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    classes: Path | None,
+) -> None:
+    """Write FILE as the folder OUT, with its network, classes and preparation: eval, predict and analyze take it.
+
+    Only weights whose network is known, or named by --model and confirmed by --variant.
+    """
+    from deepres.base.files import make_folder
+    from deepres.nn.create import create_model
+    from deepres.nn.hub import find_weights
+    from deepres.nn.weights import save_network
+    from deepres.serve.preprocessing import STATISTICS, prepared_for, preprocessing_of
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: is there already; name a folder that is not")
+    model = model or variant
+    stored = find_weights(file, model)
+    if model is None and stored.description is None:
+        raise InputError(f"{file}: does not say which network it is of; see deepres weights inspect, then --model")
+    network = create_model(model or stored.description or "", weights=stored, variant=variant).eval()
+    preparation, statistics, said = prepared_for(stored, network.description, mean, std)
+    names = _names(classes, max(2, network.num_classes)) if classes else stored.classes
+    told = preprocessing_of(preparation, statistics, network.description)
+    make_folder(out)
+    save_network(out, network, names, preparation.model_dump(mode="json"), told)
+    statistics.save(out / STATISTICS)
+    count = f"{network.num_classes} classes" + ("" if names else " without names (--classes)")
+    click.echo(f"{out}: {network.description.name}, {count}; {said or 'prepared as its run'}")
+    click.echo(f"next: deepres eval {out} SOURCE, deepres predict {out} IMAGE…")
+
+
+def _names(path: Path, wanted: int) -> tuple[str, ...]:
+    from deepres.base.files import read_text
+
+    names = tuple(line.strip() for line in read_text(path, "list of class names").splitlines() if line.strip())
+    if len(names) != wanted:
+        raise InputError(f"{path}: {len(names)} names, the network knows {wanted} classes; wanted one name a line")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}: {twice!r} stands there twice; two classes need two names")
+    return names
