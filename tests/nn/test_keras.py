@@ -134,10 +134,11 @@ def test_a_bias_that_the_released_network_has_not_goes_into_the_mean(tmp_path: P
 
 def test_bad_files_are_one_line(tmp_path: Path) -> None:
     kernel = {"conv1/kernel": np.zeros((7, 7, 3, 64), np.float32)}
-    with pytest.raises(InputError, match="0 units of a ResNet; wanted Keras's ResNet50"):
-        read_keras(_write_js(tmp_path / "a", kernel))
+    unit = {"res2a_branch2a/kernel": np.zeros((1, 1, 64, 64), np.float32)}
+    with pytest.raises(InputError, match="1 units of a ResNet; wanted Keras's ResNet50"):
+        read_keras(_write_js(tmp_path / "a", kernel | unit))
     with pytest.raises(InputError, match="block_1_expand/kernel is no layer of Keras's ResNet50"):
-        read_keras(_write_js(tmp_path / "b", {"block_1_expand/kernel": np.zeros(3, np.float32)}))
+        read_keras(_write_js(tmp_path / "b", unit | {"block_1_expand/kernel": np.zeros(3, np.float32)}))
     cut = _write_js(tmp_path / "c", kernel)
     (cut.parent / "group1-shard3of3.bin").write_bytes(b"")
     with pytest.raises(InputError, match="not a whole TensorFlow"):
@@ -159,5 +160,6 @@ def test_bad_files_are_one_line(tmp_path: Path) -> None:
         read_keras(_write_js(tmp_path / "d", kernel | units))
     with h5py.File(tmp_path / "y.h5", "w") as file:
         file["conv1_conv/conv1_conv/bias:0"] = np.zeros(64, np.float32)
+        file["res2a_branch2a/res2a_branch2a/bias:0"] = np.zeros(64, np.float32)
     with pytest.raises(InputError, match="no conv1 in it"):
         read_keras(tmp_path / "y.h5")

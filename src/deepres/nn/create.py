@@ -9,6 +9,7 @@ from deepres.nn.foreign import Translated, to_ours
 from deepres.nn.guard import require_variant
 from deepres.nn.hub import find_weights
 from deepres.nn.init import initialise
+from deepres.nn.keras_small import KerasTensors, require_as_said
 from deepres.nn.layouts import Stored
 from deepres.nn.pickles import ModuleTensors
 from deepres.nn.structure import match
@@ -105,6 +106,8 @@ def translated(
         if found is not None and named > 0.5 and not doubt:
             return found  # the names that are missing say more than shapes
         raise
+    if isinstance(stored.tensors, KerasTensors):
+        require_as_said(matched.rows, stored.tensors, description, stored.where)
     if variant is None:
         others = ", ".join(name for name in fitting(stored.tensors) if name != description.name)
         alike = f" (and {others} have the same)" if others else ""

@@ -154,6 +154,8 @@ def _form(path: Path) -> str:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             inside = archive.namelist()
+        if "model.weights.h5" in inside:
+            return "a Keras archive"
         if any(name.endswith("data.pkl") for name in inside):
             scripted = any("/code/" in name for name in inside)
             return "a TorchScript archive" if scripted else "a torch checkpoint"

@@ -1,7 +1,9 @@
 """Weights of Keras's first ResNets, which the 2015 authors released and Keras converted: files, names, layouts."""
 
+import io
 import json
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from torchvision import models
 
 from deepres.base.errors import InputError
 from deepres.base.files import read_text
+from deepres.nn.keras_small import Found, by_place, read_small
 from deepres.nn.layouts import Preprocessing, Stored
 from deepres.spec import catalogue
 from deepres.spec.network import Network, unit_names, with_classes
 
-SUFFIXES = (".h5", ".hdf5")
+SUFFIXES = (".h5", ".hdf5", ".keras")
 TOPOLOGY = "model.json"
 DEPTHS = (50, 101, 152)
 AUTHORS = Preprocessing(
@@ -47,6 +50,8 @@ def is_keras(path: Path) -> bool:
 def read_keras(path: Path) -> Stored:
     """ResNet-50, -101 or -152 of Keras's applications as `resnet50_caffe` …: what the weights were trained as.
 
+    Any other network's layers are read as they are (`keras_small.py`).
+
     Kernels (h, w, in, out) become (out, in, h, w), BGR becomes RGB; a bias in front of a norm is taken off its running
     mean where the released network has none: norm(x + b; mean) = norm(x; mean - b). Keras itself computes something
     slightly different from the release: it pads the first pool on both sides, and early versions add 0.001 to
@@ -56,7 +61,10 @@ def read_keras(path: Path) -> Stored:
         InputError: a broken file; not one of these three networks; HDF5, and h5py is not installed.
     """
     where = str(path)
-    found = _hdf5(path) if path.suffix in SUFFIXES else _tensorflow_js(path)
+    every, config = _content(path)
+    found = list(every)
+    if not any(_named(layer) for layer, _, _ in found if layer not in _WHOLE):
+        return read_small(where, found, config)
     tensors = {}
     for layer, leaf, values in found:
         name = _named(layer)
@@ -77,6 +85,24 @@ def read_keras(path: Path) -> Stored:
         tensors[name.replace("running_mean", "num_batches_tracked")] = torch.zeros((), dtype=torch.int64)
     classes = models.ResNet50_Weights.IMAGENET1K_V1.meta["categories"] if description.num_classes == 1000 else ()
     return Stored(where, tensors, description, tuple(classes), preprocessing=AUTHORS)
+
+
+def _content(path: Path) -> tuple[Iterator[Found], Any]:
+    """The tensors, and the configuration of the model where the file has it."""
+    if path.suffix == ".keras":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                content, config = io.BytesIO(archive.read("model.weights.h5")), json.loads(archive.read("config.json"))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as cause:
+            raise InputError(f"{path}: not a whole Keras archive ({cause}); save the model again") from cause
+        return _hdf5(path, content)[0], config
+    if path.suffix in SUFFIXES:
+        return _hdf5(path, path)
+    try:
+        config = json.loads(read_text(path, "TensorFlow.js layers model")).get("modelTopology", {}).get("model_config")
+    except (ValueError, AttributeError):
+        config = None  # told below
+    return _tensorflow_js(path), config
 
 
 def _named(layer: str) -> str | None:
@@ -113,7 +139,7 @@ def _description(tensors: Mapping[str, Tensor], where: str) -> Network:
     raise InputError(f"{where}: {len(units)} units of a ResNet; wanted Keras's ResNet50, ResNet101 or ResNet152")
 
 
-def _tensorflow_js(path: Path) -> Iterator[tuple[str, str, Any]]:
+def _tensorflow_js(path: Path) -> Iterator[Found]:
     """Layer, kind and values: model.json lists names, shapes and the files that hold them one after the other."""
     try:
         groups = json.loads(read_text(path, "TensorFlow.js layers model"))["weightsManifest"]
@@ -131,26 +157,41 @@ def _tensorflow_js(path: Path) -> Iterator[tuple[str, str, Any]]:
         raise InputError(f"{path}: not a whole TensorFlow.js layers model ({cause}); fetch it again") from cause
 
 
-def _hdf5(path: Path) -> Iterator[tuple[str, str, Any]]:
-    """Layer, kind and values: the data sets `conv1/conv1/kernel:0`, or `conv1/conv1_W_1:0` of the first files."""
+def _hdf5(path: Path, opened: Path | io.BytesIO) -> tuple[Iterator[Found], Any]:
+    """Data sets `conv1/conv1/kernel:0`, `conv1/conv1_W_1:0` of the first files, `layers/conv2d/vars/0` of Keras 3."""
     try:
         import h5py
     except ImportError as cause:
         raise InputError(f"{path}: reading HDF5 needs h5py; pip install 'deepres[keras]'") from cause
     found: list[tuple[str, Any]] = []
+    called: dict[str, str] = {}
 
-    def keep(name: str, item: object) -> None:
+    def keep(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
             found.append((name, item[()]))
+        elif "name" in item.attrs:
+            called[name] = str(item.attrs["name"])
 
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(opened, "r") as file:
             file.visititems(keep)
-    except (OSError, KeyError, RuntimeError) as cause:
+            config = file.attrs.get("model_config")
+        return _from_hdf5(found, called), None if config is None else json.loads(config)
+    except (OSError, KeyError, RuntimeError, ValueError) as cause:
         raise InputError(f"{path}: not a whole HDF5 file ({cause}); fetch it again") from cause
+
+
+def _from_hdf5(found: list[tuple[str, Any]], called: Mapping[str, str]) -> Iterator[Found]:
+    numbered: dict[str, list[Any]] = {}
     for name, values in found:
+        place = re.fullmatch(r"((?:layers|_layer_checkpoint_dependencies)/[^/]+/vars)/\d+", name)
+        if place:
+            numbered.setdefault(place[1], []).append(values)
+            continue
         layer, _, last = name.partition(":")[0].removeprefix("model_weights/").rpartition("/")
         layer = layer.split("/")[0]
         leaf = re.sub(r"_\d+$", "", last.removeprefix(f"{layer}_"))
-        if layer != "optimizer_weights":
+        if layer not in ("optimizer_weights", "optimizer") and "seed_generator" not in name:
             yield layer, leaf, values
+    for name, every in numbered.items():
+        yield from by_place(called.get(name, name.split("/")[1]), every)
