@@ -30,12 +30,17 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
 @watched
 def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bool, watch: Watch) -> None:
-    """Count classes, sizes, broken files, and duplicates within and between the splits of SOURCE."""
+    """Count classes, sizes, broken files, and duplicates within and between the splits of SOURCE.
+
+    The exit code is 1 where a file is broken.
+    """
     from deepres.data.prepare import check, table
     from deepres.data.sources import open_source
 
     report = check(open_source(_config(source, edits)), workers, watch.counting("images"))
     click.echo(report.to_json() if as_json else table(report))
+    if report.broken:
+        raise click.exceptions.Exit(1)
 
 
 @command.command("split")

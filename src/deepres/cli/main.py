@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line and return the exit code; a refusal is one line on stderr."""
     try:
-        deepres.main(args=arguments, prog_name="deepres", standalone_mode=False)
+        ended = deepres.main(args=arguments, prog_name="deepres", standalone_mode=False)
     except DeepresError as refusal:
         if refusal.shared and not _says():
             return refusal.exit_code
@@ -87,7 +87,7 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return 0
+    return ended if isinstance(ended, int) else 0
 
 
 def _says() -> bool:

@@ -91,11 +91,13 @@ class Cutter:
     interpolation: Interpolation
     seed: int
 
-    def of_file(self, content: bytes | bytearray, name: str, place: int, channels: int = 3) -> Tensor:
-        """Of a picture file's content, upright, in 1 or 3 channels; errors as in `decode`."""
+    def of_file(
+        self, content: bytes | bytearray, name: str, place: int, channels: int = 3, levels: float | None = None
+    ) -> Tensor:
+        """Of a picture file's content, upright, in 1 or 3 channels; `levels` and errors as in `decode`."""
         with opened(BytesIO(content), name) as image:
             if image.format not in ("JPEG", "MPO"):  # a PNG may say behind its pixels which way is up
-                whole = finished(image, name, channels)
+                whole = finished(image, name, channels, levels)
                 return self._of_picture(whole, self._draw(*whole.size, place))
             cut = self._draw(*upright_size(image), place)
             scale = next((s for s in SCALES if min(cut.width, cut.height) >= s * self.size), 1)

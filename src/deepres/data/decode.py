@@ -1,9 +1,9 @@
-"""Bytes -> RGB or grey uint8: orientation, greyscale, CMYK, 16 bits, palettes, transparency; a bad file is named."""
+"""Bytes -> RGB or grey uint8: orientation, greyscale, CMYK, palettes, transparency; a bad file is named."""
 
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from deepres.base.errors import InputError
+from deepres.data.deep import bits_of, colours_of, has_deep_colours, to_8_bits, values_of
 from deepres.data.formats import RAW, what_is_wrong
 
 MAX_PIXELS = 2**27
@@ -28,6 +29,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000
 """What is read, by content and not by suffix; formats that start another program (EPS) are not among them."""
 
 _SUBFILE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706  # tags of TIFF
+_RANGE = (
+    "32 bits a pixel, their range unknown; train with the value that is white, --set data.levels=1, or with "
+    "data.levels=set, the greatest there is"
+)
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _BAD_FILE = (
     OSError,  # truncated data, among much else
@@ -53,7 +58,7 @@ class BadImageError(InputError):
 class Header(NamedTuple):
     """What a picture is, before its pixels are read: upright `width` and `height`, and what decoding will have to do.
 
-    `traits` holds some of: grey, cmyk, 16-bit, palette, transparent, animated, rotated.
+    `traits` holds some of: grey, cmyk, 16-bit, 32-bit, palette, transparent, animated, rotated.
     """
 
     width: int
@@ -62,11 +67,13 @@ class Header(NamedTuple):
     traits: tuple[str, ...]
 
 
-def decode(path: Path, channels: int = 3, at_least: int | None = None) -> Tensor:
+def decode(path: Path, channels: int = 3, at_least: int | None = None, levels: float | None = None) -> Tensor:
     """The picture in `path`, uint8 (channels, H, W), upright; `channels` is 3 (RGB) or 1 (luma, ITU-R 601).
 
-    Transparent parts show white; 16 bits of grey are scaled to 8; CMYK is converted without a colour profile; of an
-    animation the first frame is taken. An EXIF block that cannot be read counts as none, as it does in viewers.
+    Transparent parts show white; more than 8 bits are scaled so that `levels`, and what is above, becomes 255. Without
+    it 65,535 does, where there are 16; pictures of 32, whose range is not known, are refused. CMYK is converted without
+    a colour profile; of an animation the first frame is taken. An EXIF block that cannot be read counts as none, as it
+    does in viewers.
     With `at_least`, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, never with a short side below
     `at_least` px: faster, and not the same pixels as a full decoding followed by a resize.
 
@@ -74,12 +81,14 @@ def decode(path: Path, channels: int = 3, at_least: int | None = None) -> Tensor
         BadImageError: the file is missing, empty, truncated, damaged, no image, or has more than MAX_PIXELS.
     """
     with _file(path) as file:
-        return _decode(file, str(path), channels, at_least)
+        return _decode(file, str(path), channels, at_least, levels)
 
 
-def decode_bytes(data: bytes, name: str, channels: int = 3, at_least: int | None = None) -> Tensor:
+def decode_bytes(
+    data: bytes, name: str, channels: int = 3, at_least: int | None = None, levels: float | None = None
+) -> Tensor:
     """As `decode`, for a file's content; `name` stands in the errors."""
-    return _decode(BytesIO(data), name, channels, at_least)
+    return _decode(BytesIO(data), name, channels, at_least, levels)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -89,6 +98,45 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     with _file(path) as file, opened(file, str(path)) as image:
         return upright_size(image)
+
+
+@contextmanager
+def opened_file(path: Path) -> Iterator[tuple[IO[bytes], Image.Image]]:
+    """The file, and the picture of which its header alone has been read; errors as in `decode`."""
+    with _file(path) as file, opened(file, str(path)) as image:
+        yield file, image
+
+
+def require_levels(image: Image.Image, name: str, levels: float | None) -> None:
+    """Refuse an opened picture of which it is not known which value is white."""
+    if levels is None and bits_of(image) == 32:
+        raise BadImageError(f"{name}: {_RANGE}")
+
+
+def greatest(paths: Sequence[Path], where: str) -> float:
+    """The greatest value that the pictures of more than 8 bits hold, those that cannot be read passed over.
+
+    Raises:
+        InputError: none of them has more than 8 bits.
+    """
+    found = [value for value in map(greatest_of, paths) if value]
+    if not found:
+        raise InputError(f"{where}: no picture of more than 8 bits, so data.levels=set means nothing; leave it out")
+    return max(found)
+
+
+def greatest_of(path: Path) -> float | None:
+    """The greatest value of a picture of more than 8 bits; None: it has 8, or cannot be read."""
+    try:
+        with _file(path) as file, opened(file, str(path)) as image:
+            if bits_of(image) == 8:
+                return None
+            values = colours_of(image) if has_deep_colours(image) else values_of(image)
+            if values is None:
+                return float(np.asarray(image).max()) * 256 + 255
+            return float(np.nan_to_num(values).max())
+    except BadImageError:
+        return None
 
 
 def read_bytes(path: Path) -> bytes:
@@ -108,9 +156,10 @@ def header_of(content: bytes, name: str) -> Header:
         turn = orientation(image)
         width, height = upright_size(image)
         traits = {
-            "grey": image.mode in ("1", "L", "LA", "La", "I", "F") or _is_16_bit(image),
+            "grey": image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;"),
             "cmyk": image.mode == "CMYK",
-            "16-bit": _is_16_bit(image),
+            "16-bit": bits_of(image) == 16,
+            "32-bit": bits_of(image) == 32,
             "palette": image.mode in ("P", "PA"),
             "transparent": image.has_transparency_data,
             "animated": bool(getattr(image, "is_animated", False)) and image.format != "MPO",
@@ -119,21 +168,22 @@ def header_of(content: bytes, name: str) -> Header:
         return Header(width, height, image.format or "", tuple(name for name, holds in traits.items() if holds))
 
 
-def _decode(file: IO[bytes], name: str, channels: int, at_least: int | None) -> Tensor:
+def _decode(file: IO[bytes], name: str, channels: int, at_least: int | None, levels: float | None) -> Tensor:
     assert channels in (1, 3)
     assert at_least is None or at_least > 0
     with opened(file, name) as image:
         if at_least is not None:
             image.draft(image.mode, (at_least, at_least))
-        pixels = np.array(finished(image, name, channels))
+        pixels = np.array(finished(image, name, channels, levels))
     return torch.from_numpy(np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1)))
 
 
-def finished(image: Image.Image, name: str, channels: int) -> Image.Image:
+def finished(image: Image.Image, name: str, channels: int, levels: float | None = None) -> Image.Image:
     """An opened picture with its pixels read, upright, of 8 bits, in mode RGB (3 channels) or L (1)."""
-    image.load()
-    upright = ImageOps.exif_transpose(image) if orientation(image, all_read=True) != 1 else image
-    return _eight_bits(upright, image, name).convert("RGB" if channels == 3 else "L")
+    image = _eight_bits(image, name, levels)
+    if orientation(image, all_read=True) != 1:
+        image = ImageOps.exif_transpose(image)
+    return _on_white(image).convert("RGB" if channels == 3 else "L")
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
@@ -142,23 +192,35 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if orientation(image) in _ON_ITS_SIDE else (width, height)
 
 
-def _eight_bits(image: Image.Image, source: Image.Image, name: str) -> Image.Image:
-    if _is_16_bit(source):
-        values = np.asarray(image).astype(np.int64)
-        grey = (values * 255 + 32767) // 65535
-        return Image.fromarray(np.where(values == source.info.get("transparency"), 255, grey).astype(np.uint8))
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        raise BadImageError(f"{name}: pixels of 32 bits (mode {image.mode}), their range unknown; save it with 8 bits")
+def _eight_bits(image: Image.Image, name: str, levels: float | None) -> Image.Image:
+    """The picture with its pixels read, those of more than 8 bits made 8."""
+    bits = bits_of(image)
+    if bits == 8 or (levels is None and has_deep_colours(image)):  # Pillow takes the upper 8 bits of 16
+        image.load()
+        return image
+    require_levels(image, name, levels)
+    values = colours_of(image) if has_deep_colours(image) else values_of(image)
+    turn = orientation(image, all_read=True)
+    if values is None:
+        raise BadImageError(
+            f"{name}: colours of 16 bits, of which {image.format} gives the upper 8; save it with 8 bits"
+        )
+    if not np.isfinite(values).all():
+        raise BadImageError(f"{name}: holds values that are no numbers; mend or remove it")
+    grey = to_8_bits(values, levels or 65535)
+    clear = image.info.get("transparency")
+    shrunk = Image.fromarray(np.where(values == clear, 255, grey).astype(np.uint8) if values.ndim == 2 else grey)
+    shrunk.getexif()[ExifTags.Base.Orientation] = turn
+    return shrunk
+
+
+def _on_white(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(layer, mask=layer.getchannel("A"))
         return white
     return image.convert("RGB") if image.mode == "P" else image
-
-
-def _is_16_bit(image: Image.Image) -> bool:
-    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
 def orientation(image: Image.Image, all_read: bool = False) -> int:

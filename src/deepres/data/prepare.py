@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepres.base.records import Record
-from deepres.data.decode import BadImageError
+from deepres.data.decode import BadImageError, greatest_of
 from deepres.data.fetching import by_threads
 from deepres.data.sample import FileImages, Images, StoredImages
 from deepres.data.sources import Source
@@ -58,6 +58,7 @@ class Broken(Record):
     """A file that cannot be read."""
 
     part: str
+    class_name: str
     path: str
     reason: str
 
@@ -86,6 +87,7 @@ class CheckReport(Record):
     exact: tuple[Duplicates, ...]
     num_near: int  # pairs that lie in two parts
     near: tuple[Duplicates, ...]
+    greatest: float | None  # value of pictures of more than 8 bits; None: there are none, or data.levels is set
     imbalance: float  # images of the greatest class of train over those of the smallest
     notes: tuple[str, ...]
 
@@ -100,6 +102,7 @@ class _Seen:
     traits: tuple[str, ...]
     digest: bytes
     thumbnail: bytes
+    greatest: float | None
 
 
 def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], None] | None = None) -> CheckReport:
@@ -133,6 +136,7 @@ def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], No
         exact=tuple(sorted(exact, key=lambda g: (len(set(g.parts)) == 1, not g.conflicting, g.paths))[:MAX_LISTED]),
         num_near=len(near),
         near=tuple(near[:MAX_LISTED]),
+        greatest=max((image.greatest for image in seen if image.greatest is not None), default=None),
         imbalance=max(counts[0]) / min(counts[0]),
         notes=source.origin.notes,
     )
@@ -157,12 +161,15 @@ def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
         pixels = images.image(index).permute(1, 2, 0).numpy()
     except BadImageError as error:
         path = images.name(index)
-        return Broken(part=part, path=path, reason=str(error).removeprefix(f"{path}: "))
+        name = images.classes[int(images.labels[index])]
+        return Broken(part=part, class_name=name, path=path, reason=str(error).removeprefix(f"{path}: "))
     height, width, channels = pixels.shape
     picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0]).convert("L")
     thumbnail = picture.resize((9, 8), Image.Resampling.BOX).tobytes()
     digest = blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
-    return _Seen(part, index, (width, height), traits, digest, thumbnail)
+    deep = isinstance(images, FileImages) and images.levels is None and "16-bit" in traits
+    greatest = greatest_of(images.paths[index]) if deep and isinstance(images, FileImages) else None
+    return _Seen(part, index, (width, height), traits, digest, thumbnail, greatest)
 
 
 def _part(part: Part, seen: list[_Seen], per_class: list[int]) -> PartReport:
@@ -251,19 +258,22 @@ def _classes_table(report: CheckReport) -> list[str]:
     first = report.parts[0].per_class
     order = sorted(range(len(first)), key=lambda label: (-first[label], label))
     shown = order if len(order) <= 20 else [*order[:8], *order[-8:]]
-    width = min(28, max(5, *(len(report.classes[label]) for label in shown)))
+    width = min(40, max(5, *(len(report.classes[label]) for label in shown)))
     lines = [f"{'class':<{width}}" + "".join(f"{part.part:>9}" for part in report.parts)]
     for place, label in enumerate(shown):
         if len(shown) < len(order) and place == 8:
             lines.append(f"… {len(order) - len(shown)} classes in between …")
         counts = "".join(f"{part.per_class[label]:>9,}" for part in report.parts)
         bar = "#" * max(1, round(40 * first[label] / first[order[0]]))
-        lines.append(f"{report.classes[label][:width]:<{width}}{counts}  {bar}")
+        name = report.classes[label]  # of a path the end tells most
+        lines.append(f"{name if len(name) <= width else '…' + name[1 - width :]:<{width}}{counts}  {bar}")
     return lines
 
 
 def _findings(report: CheckReport) -> list[str]:
-    lines = [f"broken     {len(report.broken):>6,}"]
+    of_class = Counter(broken.class_name for broken in report.broken).most_common()
+    classes = ", ".join(f"{count} of {name}" for name, count in of_class[:_SHOWN]) + ", …" * (len(of_class) > _SHOWN)
+    lines = [f"broken     {len(report.broken):>6,}" + (f"  ({classes})" if classes else "")]
     lines += [f"             {broken.path}: {broken.reason}" for broken in report.broken[:_SHOWN]]
     lines.append(
         f"duplicates {report.num_exact:>6,} groups of equal pixels; {report.num_leaks:,} across parts, "
@@ -286,8 +296,11 @@ def _pair_line(group: Duplicates) -> str:
 
 def _advice(report: CheckReport) -> list[str]:
     sides = [span.middle for part in report.parts for span in (part.width, part.height) if span]
+    greatest = report.greatest or 65535
     advice = {
-        "repair or remove the broken files, or set data.on_bad_image=skip": bool(report.broken),
+        f"pictures of 16 bits hold values up to {greatest:,.0f} of 65,535, {greatest / 257 + 1:.0f} of 256 levels "
+        f"remain: --set data.levels={2 ** int(greatest).bit_length() - 1}, or data.levels=set": greatest < 2**15,
+        "repair or remove the broken files, or leave them out: --on-bad-image skip": bool(report.broken),
         "images lie in several parts: the test error will flatter; keep each in one part": report.num_leaks > 0,
         "nearly equal images lie in several parts: look at them, and keep each pair in one part": report.num_near > 0,
         "equal images have different labels: look at them, one label is wrong": report.num_conflicts > 0,

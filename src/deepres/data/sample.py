@@ -4,7 +4,7 @@ Layout of tensors: N images, C channels, H rows, W columns.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -69,19 +69,20 @@ class ArrayImages:
 
 @dataclass(frozen=True, eq=False)
 class FileImages:
-    """Images that are decoded when asked for; `channels` is 3 (RGB) or 1 (grey)."""
+    """Images that are decoded when asked for; `channels` is 3 (RGB) or 1 (grey), `levels` white, as in `decode`."""
 
     paths: tuple[Path, ...]
     labels: Tensor
     classes: tuple[str, ...]
     channels: int = 3
+    levels: float | None = None
 
     def image(self, index: int) -> Tensor:
-        return decode(self.paths[index], self.channels)
+        return decode(self.paths[index], self.channels, levels=self.levels)
 
     def cut(self, index: int, cutter: Cutter, place: int) -> Tensor:
         """What training sees of it at `place`, uint8 (C, H, W)."""
-        return cutter.of_file(read_bytes(self.paths[index]), self.name(index), place, self.channels)
+        return cutter.of_file(read_bytes(self.paths[index]), self.name(index), place, self.channels, self.levels)
 
     def header(self, index: int) -> Header:
         """Its size and kind."""
@@ -92,9 +93,7 @@ class FileImages:
 
     def select(self, indices: Sequence[int]) -> "FileImages":
         paths = tuple(self.paths[i] for i in indices)
-        return FileImages(
-            paths, self.labels[torch.as_tensor(list(indices), dtype=torch.int64)], self.classes, self.channels
-        )
+        return replace(self, paths=paths, labels=self.labels[torch.as_tensor(list(indices), dtype=torch.int64)])
 
     def __len__(self) -> int:
         return len(self.paths)

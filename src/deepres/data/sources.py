@@ -14,7 +14,7 @@ How parts come to be that a source does not have: splits.py.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -25,11 +25,12 @@ from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record
 from deepres.data.archives import is_archive, read_archive
 from deepres.data.arrays import pair_in, read_npz
+from deepres.data.decode import greatest
 from deepres.data.folders import read_folder
 from deepres.data.named import NAMES, read_named
 from deepres.data.packed import is_packed, read_packed
 from deepres.data.part_folders import Splits
-from deepres.data.sample import Images
+from deepres.data.sample import FileImages, Images
 from deepres.data.samplewise import Decode
 from deepres.data.shards import are_shards, read_shards
 from deepres.data.splits import PARTS, Found, Origin, Part, arrange
@@ -44,7 +45,7 @@ class DataConfig(Record):
     resamples once (crops.py: the same law, pixels near the others); "full" decodes all and does what torchvision's
     transforms do, as the papers' recipes say. Evaluation, prediction and statistics always decode in full.
     `workers` "auto", and `prefetch_factor`, the batches that each has in hand or ready, are settled by
-    measurement when the run starts (workers.py); they change no batch.
+    measurement when the run starts (workers.py); they change no batch. `levels` "set" becomes the number that it means.
     """
 
     source: str = "digits"
@@ -57,6 +58,7 @@ class DataConfig(Record):
     depth: Annotated[int, Field(ge=1)] | Literal["leaf"] | None = None  # of class folders; None: there is but one way
     splits: Splits = "auto"  # folders called train, …: "folders" parts in any case, "none" classes
     columns: str | None = None  # of a table: path:COLUMN,label:COLUMN[,split:COLUMN]; None: by their names
+    levels: Annotated[float, Field(gt=0)] | Literal["set"] | None = None  # white, of more than 8 bits (decode.py)
     on_bad_image: Literal["stop", "skip"] = "stop"
     decode: Decode = "scaled"
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = 0  # processes that decode files
@@ -140,7 +142,22 @@ def write_split(source: Source, path: Path) -> None:
 
 
 def find(config: DataConfig) -> Found:
-    """What `config.source` holds, before any part is cut from another; errors of the readers."""
+    """What `config.source` holds, before any part is cut from another; errors of the readers.
+
+    Levels "set" are the greatest value of all images that are for training.
+    """
+    found = _found(config)
+    if config.levels is None:
+        return found
+    if not all(isinstance(images, FileImages) for images in found.parts.values()):
+        raise InputError(f"{config.source}: data.levels is for files of images; leave it out, or unpack them")
+    files = {part: images for part, images in found.parts.items() if isinstance(images, FileImages)}
+    train = files.get("train", next(iter(files.values())))
+    levels = greatest(train.paths, config.source) if config.levels == "set" else config.levels
+    return replace(found, parts={part: replace(images, levels=levels) for part, images in files.items()})
+
+
+def _found(config: DataConfig) -> Found:
     if config.source in NAMES:
         return read_named(config.source, Path(config.root or ".").expanduser(), config.download, config.channels)
     path = Path(config.source).expanduser()

@@ -22,9 +22,11 @@ class Preparation(Record):
     of the training images and divides by nothing (He et al. 2015, 4.2); "per_channel" is (x - mean) / std; "none" is x.
     `margins`: before the central crop lies half of what is outside of it, rounded as torchvision does, to the even
     number, or floored as transformers does.
+    `levels` is the value of pictures of more than 8 bits that is white (decode.py).
     """
 
     channels: int = 3
+    levels: float | None = Field(default=None, gt=0)
     fit: Literal["crop", "squash", "pad"] | None = None
     resize: int | None = Field(default=None, ge=1, le=4096)
     crop: int | None = Field(default=None, ge=1, le=4096)

@@ -16,6 +16,7 @@ from deepres.base.errors import InputError, shared
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.heap import keep_freed_memory, return_freed_memory
 from deepres.base.telling import Detail, Doing, telling
+from deepres.data.readable import require_readable
 from deepres.data.sample import FileImages
 from deepres.data.sources import Source, open_source, write_split
 from deepres.data.statistics import Statistics, measure_statistics
@@ -64,7 +65,7 @@ def start(run: Run, folder: Path, *, device: torch.device, tell: Tell, world: Wo
     world.by_first(lambda: _require_no_run(folder))
     world.share(run.train.batch_size, run.train.parts(world.size))
     tell(Doing(f"listing the images of {run.data.source}"))
-    source = _opened(run, world)
+    source = _opened(run, world, tell)
     run = world.by_first(lambda: run.fitted(facts_of(source)))
     plan = world.by_first(lambda: _plan(run, device, world))
     # what is wrong with it is refused before anything is written
@@ -100,7 +101,7 @@ def resume(
     before, run = world.by_first(lambda: edited(folder, edits))
     world.share(run.train.batch_size, run.train.parts(world.size))
     tell(Doing(f"listing the images of {run.data.source}"))
-    source = _opened(run, world)
+    source = _opened(run, world, tell)
     world.by_first(lambda: require_same_images(source, folder))
     plan = world.by_first(lambda: _plan(run, device, world))
     with held(folder, world):
@@ -124,8 +125,12 @@ def _require_no_run(folder: Path) -> None:
         )
 
 
-def _opened(run: Run, world: World) -> Source:
+def _opened(run: Run, world: World, tell: Tell) -> Source:
+    """The images, those that cannot be read refused, or told of."""
     source = world.in_turn(lambda: open_source(run.data))
+    tell(Doing("opening every image file"))
+    for line in world.by_first(lambda: require_readable(source.parts(), run.data.on_bad_image)):
+        tell(line)
     facts = source.origin.replace(source="").to_json()
     world.require_same("images", f"digest {sha256(facts.encode()).hexdigest()[:12]}")
     return source

@@ -52,6 +52,6 @@ def _assumed(setting: Setting) -> list[str]:
     if origin.test is not None and origin.test.how.startswith("given as val"):
         assumed.append("val, the only part beside train, is the test and chooses no epoch")
     if origin.ignored:
-        noted.append(f"{counted(origin.ignored, 'file')} left aside, no image by the name")
+        noted.append(f"{counted(origin.ignored, 'file')} left aside, no image")
     said = {"assumed": assumed, "images": noted}
     return [f"{kind}: {'; '.join(lines)}" for kind, lines in said.items() if lines]

@@ -40,10 +40,11 @@ class Run(Record):
     seed: int = 0
 
     def fitted(self, facts: "Facts") -> "Run":
-        """The same run for the classes, channels and size of these images; a size that the recipe sets stays."""
+        """The same run for classes, channels, size and levels of these images; a size that the recipe sets stays."""
         side = self.preparation.size or facts.side
         model = self.model.replace(num_classes=facts.num_classes, input=(self.preparation.channels, side, side))
-        return self.replace(model=model)
+        data, preparation = self.data.replace(levels=facts.levels), self.preparation.replace(levels=facts.levels)
+        return self.replace(model=model, data=data, preparation=preparation)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Facts:
     side: int
     classes: tuple[str, ...] = ()
     beginning: "Beginning | None" = None
+    levels: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def facts_of(source: Source, sample: int = 101) -> Facts:
         assert isinstance(images, FileImages | StoredImages)
         every = max(1, len(images) // sample)
         side = int(median(_short_sides(images, range(0, len(images), every)) or [224]))
-    return Facts(source.name, len(source.classes), len(images), source.channels, side, source.classes)
+    levels = images.levels if isinstance(images, FileImages) else None
+    return Facts(source.name, len(source.classes), len(images), source.channels, side, source.classes, levels=levels)
 
 
 def smoke(run: Run) -> Run:

@@ -36,13 +36,13 @@ class Picture:
         """What `load` gives; BadImageError, InputError."""
         return self._load()
 
-    def pixels(self, channels: int) -> Tensor:
-        """Upright, uint8 (channels, H, W); BadImageError with the name where there are none."""
+    def pixels(self, channels: int, levels: float | None = None) -> Tensor:
+        """Upright, uint8 (channels, H, W), `levels` as in `decode`; BadImageError with the name where there are none."""
         match self.content:
             case Path() as path:
-                return decode(path, channels)
+                return decode(path, channels, levels=levels)
             case bytes() as data:
-                return decode_bytes(data, self.name, channels)
+                return decode_bytes(data, self.name, channels, levels=levels)
             case pixels:
                 return with_channels(pixels, channels, self.name)
 

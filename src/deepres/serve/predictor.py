@@ -180,7 +180,7 @@ class Predictor:
             InputError: no such class; the nearest are offered. BadImageError is one.
         """
         picture = of_file(picture) if isinstance(picture, Path) else picture
-        image = picture.pixels(self.preparation.channels)
+        image = picture.pixels(self.preparation.channels, self.preparation.levels)
         images = self.prepare(image)[None].to(self.device)
         targets = attribution.top_classes(self.network, images)
         if label is not None:
@@ -210,7 +210,7 @@ class Predictor:
     def _read(self, picture: Picture) -> Tensor | str:
         """The image as the network wants it, or why there is none."""
         try:
-            image = self.prepare(picture.pixels(self.preparation.channels))
+            image = self.prepare(picture.pixels(self.preparation.channels, self.preparation.levels))
             require_size(self.network.description, *image.shape)
         except BadImageError as cause:
             return str(cause)
