@@ -37,7 +37,7 @@ class Picture:
         return self._load()
 
     def pixels(self, channels: int, levels: float | None = None) -> Tensor:
-        """Upright, uint8 (channels, H, W), `levels` as in `decode`; BadImageError with the name where there are none."""
+        """Upright, uint8 (channels, H, W), `levels` as in `decode`; BadImageError names it where there are none."""
         match self.content:
             case Path() as path:
                 return decode(path, channels, levels=levels)
