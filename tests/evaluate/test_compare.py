@@ -11,7 +11,6 @@ from deepres.evaluate.answers import Answers, load_answers, named_apart, voted
 from deepres.evaluate.compare import (
     against_best,
     all_pairs,
-    by_model,
     holm,
     paired,
     small,
@@ -19,6 +18,7 @@ from deepres.evaluate.compare import (
     table_of_pairs,
 )
 from deepres.evaluate.comparison import write_comparison
+from deepres.evaluate.pooling import Seeds
 
 
 def _answers(name: str, right: "np.ndarray[tuple[int], np.dtype[np.bool_]]", **facts: str) -> Answers:
@@ -69,10 +69,8 @@ def test_other_images_and_other_protocols_are_refused() -> None:
     assert paired(FIRST, ten, force=True).num_images == 500
 
 
-def test_seeds_are_told_as_the_papers_quote_them() -> None:
+def test_the_table_puts_the_best_first() -> None:
     runs = [_answers(str(wrong), np.arange(100) >= wrong) for wrong in (8, 5, 7)]
-    (seeds,) = by_model(runs)
-    assert str(seeds) == "resnet20_cifar: 6.67 ± 1.53 % over 3 runs, median 7.00 %, best 5.00 %"
     assert [line.split()[0] for line in table(runs).splitlines()] == ["run", "5", "7", "8"]
 
 
@@ -202,8 +200,9 @@ def test_folders_of_one_name_are_told_apart_by_their_paths() -> None:
 def test_the_page_shows_all_and_repeats_to_the_byte(tmp_path: Path) -> None:
     odd = _answers("<b>odd</b>", DRAW.random(500) < 0.5)
     answers = [FIRST, SECOND, odd]
+    seeds = [Seeds(model="resnet20_cifar", runs=("first", "second"), seeds=(0, 1), errors=(0.1, 0.2))]
     for name in ("a.html", "b.html"):
-        write_comparison(tmp_path / name, answers, all_pairs(answers), by_model(answers))
+        write_comparison(tmp_path / name, answers, all_pairs(answers), seeds, ["odd: <i>note</i>"])
     page = (tmp_path / "a.html").read_text()
     assert page == (tmp_path / "b.html").read_text()
     assert "<b>odd" not in page
@@ -212,6 +211,7 @@ def test_the_page_shows_all_and_repeats_to_the_byte(tmp_path: Path) -> None:
     assert "Each against the best, second" in page
     assert page.count("<svg ") == 1
     assert "resnet20_cifar: " in page
+    assert "odd: &lt;i&gt;note" in page
     assert "http" not in page.replace("http://www.w3.org", "")
 
 

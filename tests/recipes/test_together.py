@@ -27,6 +27,11 @@ def plan(source: str = "digits", **data: object) -> Run:
     return made.replace(data=config, train=made.train.replace(precision="float32"))
 
 
+@pytest.fixture(autouse=True)
+def _temperatures_of_hardly_trained_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepres.evaluate.calibration.AT_BOUND", 0.0)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     home = tmp_path_factory.mktemp("runs")

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,30 +26,33 @@ def command(
     """Compare RUNS on the images that all were tested on: errors with intervals, seeds, McNemar's paired test.
 
     A run is a run's folder, or a .npz that `deepres eval --predictions` wrote. Of more than three each is compared with
-    the best; p-values are corrected for all pairs (Holm).
+    the best; p-values are corrected for all pairs (Holm). Runs that differ in the seed alone are told together too.
     """
     from deepres.base.errors import InputError
     from deepres.evaluate.answers import load_answers, named_apart, voted
-    from deepres.evaluate.compare import against_best, all_pairs, by_model, table, table_of_pairs
+    from deepres.evaluate.compare import against_best, all_pairs, table, table_of_pairs
     from deepres.evaluate.comparison import write_comparison
+    from deepres.evaluate.pooling import apart, measured_with, pooled, require_different
 
     if len(runs) < 2:
         raise InputError(f"compare {runs[0]}: one run alone; name at least two")
     watch(Doing("comparing"))
     answers = named_apart([load_answers(run) for run in runs], [str(run) for run in runs])
-    seeds = [each for each in by_model(answers) if len(each.errors) > 1]
+    require_different(answers)
+    seeds, notes = pooled(answers), [*measured_with(answers), *apart(answers)]
     if vote:
         answers = [*answers, voted(answers)]
     pairs = all_pairs(answers, force=force)
     if report is not None:
-        write_comparison(report, answers, pairs, seeds)
+        write_comparison(report, answers, pairs, seeds, notes)
     if as_json:
-        facts = {"pairs": [pair.model_dump() for pair in pairs], "seeds": [each.model_dump() for each in seeds]}
+        facts: dict[str, list[Any]] = {"pairs": [pair.model_dump() for pair in pairs], "notes": notes}
+        facts["seeds"] = [each.model_dump() for each in seeds]
         click.echo(json.dumps(facts, indent=1))
     else:
         click.echo(table(answers))
-        for each in seeds:
-            click.echo(str(each))
+        for line in (*seeds, *(f"note: {note}" for note in notes)):
+            click.echo(str(line))
         if len(pairs) <= PAIRS_IN_WORDS:
             for pair in pairs:
                 click.echo(pair.verdict())

@@ -64,8 +64,10 @@ def command(
 
     from deepres.base.errors import InputError
     from deepres.data.sources import DataConfig
+    from deepres.evaluate.plans import plan_of
     from deepres.evaluate.report import write_report
     from deepres.evaluate.run import percent, save_predictions, summary
+    from deepres.recipes.seen import run_of
     from deepres.recipes.together import measure_together
     from deepres.train.journal import read_history
     from deepres.train.parallel import joined
@@ -99,7 +101,8 @@ def command(
         return
     result = measured.evaluation.result
     if predictions is not None:
-        save_predictions(predictions, measured.evaluation, measured.images)
+        alone = run_of(weights[0]) if len(measured.members) == 1 and len(weights) == 1 else None
+        save_predictions(predictions, measured.evaluation, measured.images, None if alone is None else plan_of(alone))
     if report is not None:
         history = read_history(Path(weights[0])) if len(weights) == 1 else ()
         name = f"{result.provenance['model']} on {result.provenance['source']}"

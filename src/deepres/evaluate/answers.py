@@ -1,6 +1,7 @@
 """What networks answered to the same images, read from run folders and files of predictions; their majority vote."""
 
 import json
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.evaluate.ensemble import vote
+from deepres.evaluate.plans import Plan, plan_of
 from deepres.evaluate.run import Result
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
@@ -24,6 +27,7 @@ class Answers:
     """What one network answered: `right` by image, in the order of `images`, under a protocol on a set of images.
 
     `truth` and `predicted`, where they are known, are the names' places among the classes: a vote needs them.
+    `precision`, `weights` (their digest) and `plan` are known of what this version measured; `notes` are the result's.
     """
 
     name: str
@@ -34,6 +38,10 @@ class Answers:
     source: str
     truth: Integers | None = None
     predicted: Integers | None = None
+    precision: str = ""
+    weights: str | None = None
+    plan: Plan | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def error(self) -> float:
@@ -63,9 +71,11 @@ def named_apart(answers: Sequence[Answers], paths: Sequence[str]) -> list[Answer
     Raises:
         InputError: one of them is named twice.
     """
-    twice = [path for path, count in Counter(paths).items() if count > 1]
+    count_of = Counter(os.path.realpath(path) for path in paths)
+    twice = [path for path in paths if count_of[os.path.realpath(path)] > 1]
     if twice:
-        raise InputError(f"compare {twice[0]}: named twice; name each run once")
+        also = f", also as {twice[1]}" if twice[1] != twice[0] else ""
+        raise InputError(f"compare {twice[0]}: named twice{also}; name each run once")
     count = Counter(one.name for one in answers)
     return [replace(one, name=path) if count[one.name] > 1 else one for one, path in zip(answers, paths, strict=True)]
 
@@ -114,7 +124,19 @@ def _of_file(path: Path) -> Answers:
     where = f"{about.get('source') or '?'}, {about.get('split', '?')}"
     model, protocol = str(about.get("model") or "?"), str(about.get("protocol", "center"))
     known = (truth[order].astype(np.int64), predicted[order].astype(np.int64))
-    return Answers(path.stem, model, tuple(name[order].tolist()), right, protocol, where, *known)
+    return Answers(
+        path.stem,
+        model,
+        tuple(name[order].tolist()),
+        right,
+        protocol,
+        where,
+        *known,
+        precision=str(about.get("precision") or ""),
+        weights=about.get("weights_sha256"),
+        plan=None if about.get("plan") is None else records.build(Plan, about["plan"], f"{path}: plan"),
+        notes=tuple(about.get("notes") or ()),
+    )
 
 
 def _of_run(folder: Path) -> Answers:
@@ -134,4 +156,17 @@ def _of_run(folder: Path) -> Answers:
     facts = result.provenance
     where = f"{facts.get('source', '?')}, {result.split}"
     model, images = str(facts.get("model", "?")), tuple(names.tolist())
-    return Answers(folder.name, model, images, rank == 0, result.protocol, where, *known)
+    weights = facts.get("weights_sha256")
+    return Answers(
+        folder.resolve().name,
+        model,
+        images,
+        rank == 0,
+        result.protocol,
+        where,
+        *known,
+        precision=result.precision or str(facts.get("precision", "")).partition(",")[0],
+        weights=weights if isinstance(weights, str) else None,
+        plan=plan_of(folder),
+        notes=result.notes,
+    )

@@ -1,8 +1,7 @@
-"""Which of several networks is better on the same images: intervals, paired tests, seeds; protocols are never mixed."""
+"""Which of several networks is better on the same images: intervals, paired tests; protocols are never mixed."""
 
 from collections.abc import Sequence
 from itertools import combinations
-from statistics import mean, median, stdev
 from typing import Any
 
 import numpy as np
@@ -52,20 +51,6 @@ class Paired(Record):
         return f"{better} is better than {worse} by {100 * abs(self.difference):.2f} points ({told})"
 
 
-class Seeds(Record):
-    """Errors of the same network under several seeds, as the papers quote them: mean ± std, median, best."""
-
-    model: str
-    errors: tuple[float, ...]
-
-    def __str__(self) -> str:
-        spread = f" ± {100 * stdev(self.errors):.2f}" if len(self.errors) > 1 else ""
-        return (
-            f"{self.model}: {100 * mean(self.errors):.2f}{spread} % over {len(self.errors)} runs, "
-            f"median {percent(median(self.errors))}, best {percent(min(self.errors))}"
-        )
-
-
 def paired(first: Answers, second: Answers, *, seed: int = 0, force: bool = False) -> Paired:
     """The two on the same images; `force` compares also what two protocols measured.
 
@@ -75,7 +60,8 @@ def paired(first: Answers, second: Answers, *, seed: int = 0, force: bool = Fals
     if first.images != second.images:
         raise InputError(
             f"{first.name} was measured on {len(first.images):,} images ({first.source}), {second.name} on "
-            f"{len(second.images):,} others ({second.source}); measure both on the same: deepres eval RUN SOURCE"
+            f"{len(second.images):,} others ({second.source}); measure both on images that neither was trained on "
+            "(deepres eval RUN SOURCE --predictions FILE), or train both with one data.split_seed"
         )
     if first.protocol != second.protocol and not force:
         raise InputError(
@@ -135,14 +121,6 @@ def _turned(pair: Paired) -> Paired:
     turned = {"first": pair.second, "second": pair.first, "difference": -pair.difference}
     counts = {"only_first": pair.only_second, "only_second": pair.only_first, "low": -pair.high, "high": -pair.low}
     return pair.replace(**turned, **counts)
-
-
-def by_model(answers: Sequence[Answers]) -> tuple[Seeds, ...]:
-    """The errors of each network's runs together, networks in the order in which they come."""
-    errors: dict[str, list[float]] = {}
-    for one in answers:
-        errors.setdefault(one.model, []).append(one.error)
-    return tuple(Seeds(model=model, errors=tuple(each)) for model, each in errors.items())
 
 
 def table(answers: Sequence[Answers]) -> str:

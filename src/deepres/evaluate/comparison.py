@@ -7,10 +7,11 @@ from markupsafe import Markup
 
 from deepres.base.files import write_atomic
 from deepres.evaluate.answers import Answers
-from deepres.evaluate.compare import LEVEL, Paired, Seeds, against_best, small
+from deepres.evaluate.compare import LEVEL, Paired, against_best, small
 from deepres.evaluate.figures import intervals
 from deepres.evaluate.measures import interval
 from deepres.evaluate.page import render
+from deepres.evaluate.pooling import Seeds
 from deepres.evaluate.run import percent, printable
 
 
@@ -19,8 +20,9 @@ def write_comparison(
     answers: Sequence[Answers],
     pairs: Sequence[Paired],
     seeds: Sequence[Seeds] = (),
+    notes: Sequence[str] = (),
 ) -> None:
-    """Write one self-contained HTML file; the same input gives the same bytes.
+    """Write one self-contained HTML file; the same input gives the same bytes. `notes` stand above the errors.
 
     Raises:
         InputError: the place cannot be written.
@@ -39,6 +41,7 @@ def write_comparison(
         sources=tuple(dict.fromkeys(one.source for one in answers)),
         plot=Markup(intervals([(one.name, one.error, low, high) for one, low, high in rows])),
         seeds=[str(each) for each in seeds],
+        notes=notes,
         best=rows[0][0].name,
         versus=against_best(answers, pairs),
         verdicts=[pair.verdict() for pair in pairs] if len(pairs) <= 3 else [],

@@ -22,6 +22,7 @@ from deepres.base.records import Record
 from deepres.data.sample import Batch, Images
 from deepres.evaluate.calibration import Tempered
 from deepres.evaluate.measures import Coverage, Measures, Predictions, Scores, coverage, score
+from deepres.evaluate.plans import Plan
 from deepres.evaluate.protocols import CENTER, Gathering, Protocol, answer
 
 WORST_IMAGES = 24
@@ -176,10 +177,11 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def save_predictions(path: Path, evaluation: Evaluation, images: Images) -> None:
+def save_predictions(path: Path, evaluation: Evaluation, images: Images, plan: Plan | None = None) -> None:
     """Write the answers as `.npz`: index, name, truth, predicted, rank, probability, probability_of_truth, loss.
 
-    With kept scores also `scores`, float32 (N, C). `about` is JSON: model, source, split, protocol, classes.
+    With kept scores also `scores`, float32 (N, C). `about` is JSON: model, source, weights_sha256, split,
+    protocol, classes, precision, notes, and the `plan` of the run, where it is one.
     """
     predictions, result = evaluation.predictions, evaluation.result
     columns = {name: column.numpy() for name, column in vars(predictions).items() if column is not None}
@@ -187,8 +189,10 @@ def save_predictions(path: Path, evaluation: Evaluation, images: Images) -> None
     if predictions.scores is not None:
         columns["scores"] = columns["scores"].astype(np.float32)
     columns["name"] = np.array([printable(images.name(i)) for i in predictions.indices.tolist()])
-    about = {name: result.provenance.get(name) for name in ("model", "source")}
+    about = {name: result.provenance.get(name) for name in ("model", "source", "weights_sha256")}
     about |= {"split": result.split, "protocol": result.protocol, "classes": list(result.classes)}
+    about |= {"precision": result.precision, "notes": list(result.notes)}
+    about |= {} if plan is None else {"plan": plan.model_dump(mode="json")}
     content = io.BytesIO()
     np.savez_compressed(content, about=np.array(json.dumps(about)), **columns)
     write_atomic(path, content.getvalue())

@@ -14,6 +14,7 @@ from deepres.base.errors import shared
 from deepres.base.files import digest, write_atomic
 from deepres.base.telling import Detail, Doing, telling
 from deepres.data.sample import Batch, FileImages, Images
+from deepres.evaluate.plans import plan_of
 from deepres.evaluate.provenance import hardware, versions
 from deepres.evaluate.report import write_report
 from deepres.evaluate.run import Evaluation, Result, save_predictions
@@ -92,7 +93,7 @@ def _written(
         result = evaluation.result
         split = result.split
         result.save(folder / f"{split}.json")
-        save_predictions(folder / "predictions.npz", evaluation, images)
+        save_predictions(folder / "predictions.npz", evaluation, images, plan_of(folder))
     write_atomic(folder / "summary.json", records.json_text({**facts, **_headline(result), "skipped": setting.skipped}))
     write_report(
         folder / "report.html",

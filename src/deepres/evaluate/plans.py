@@ -1,0 +1,71 @@
+"""What decided a run's weights, from the files of its folder, as one flat list of facts: equal lists, equal runs."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from deepres.base.errors import InputError
+from deepres.base.files import read_text
+from deepres.base.records import Record
+
+_RUN, _ORIGIN = "run.json", "data.json"
+_OF_PLACE_OR_MACHINE = (
+    "data.source",
+    "data.root",
+    "data.download",
+    "data.workers",
+    "data.prefetch_factor",
+    "train.save_every_seconds",
+    "train.memory",
+    "train.fast",
+)
+"""What two runs may have apart and still be the same run: where images lie (what they are, `data.json` says), and how
+fast it went."""
+
+
+class Plan(Record):
+    """All that decided a run's weights but its seed: `facts` by dotted name, those of `images` by part."""
+
+    seed: int
+    facts: dict[str, JsonValue]
+
+    def differences(self, other: "Plan") -> tuple[str, ...]:
+        """The names of the facts in which the two differ, in order."""
+        names = sorted({*self.facts, *other.facts})
+        return tuple(name for name in names if self.facts.get(name) != other.facts.get(name))
+
+
+def plan_of(folder: Path) -> Plan | None:
+    """The plan of the run in `folder`; None where there is none.
+
+    Raises:
+        InputError: its description cannot be read.
+    """
+    if not (folder / _RUN).is_file():
+        return None
+    facts = dict(_flat(_json(folder / _RUN)))
+    seed = facts.pop("seed", 0)
+    if (folder / _ORIGIN).is_file():
+        origin = _json(folder / _ORIGIN)
+        parts = {part: origin.get(part) for part in ("train", "val", "test")}
+        facts |= {f"images.{part}": of["digest"] for part, of in parts.items() if isinstance(of, Mapping)}
+        for name in _OF_PLACE_OR_MACHINE:
+            facts.pop(name, None)
+    return Plan(seed=seed if isinstance(seed, int) else 0, facts=facts)
+
+
+def _json(path: Path) -> dict[str, JsonValue]:
+    try:
+        return dict(json.loads(read_text(path, "description of a run")))
+    except (ValueError, TypeError) as cause:
+        raise InputError(f"{path}: not JSON ({cause}); is the file whole?") from cause
+
+
+def _flat(tree: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
