@@ -8,14 +8,14 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 
 # every flag that a person can type; a new one is a decision, not an accident
 FLAGS = {
-    "train": "--batch-size --device --dry-run --epochs --fast --lr --mean --memory --model --on-bad-image --output --preprocessing --recipe "
+    "train": "--batch-size --device --dry-run --epochs --fast --ignore --lr --mean --memory --model --on-bad-image --output --preprocessing --recipe "
     "--resume --seed --set --smoke --std --variant --verbose --weights --workers",
-    "eval": "--calibrate --device --force --json --mean --model --on-bad-image --precision --predictions --preprocessing --protocol --report "
+    "eval": "--calibrate --device --force --ignore --json --mean --model --on-bad-image --precision --predictions --preprocessing --protocol --report "
     "--select --set --split --std --variant",
-    "analyze": "--class --device --draws --force --images --json --layer --mean --model --on-bad-image --output --preprocessing --seed --set "
+    "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --preprocessing --seed --set "
     "--std --variant",
     "compare": "--force --json --pairs --report --vote",
-    "predict": "--cam --class --csv --device --every --fast --json --mean --model --preprocessing --set --std --top-k --variant",
+    "predict": "--cam --class --csv --device --every --fast --ignore --json --mean --model --preprocessing --set --std --top-k --variant",
     "models": "--json",
     "describe": "--batch-size --json --svg",
     "weights convert": "--classes --mean --model --preprocessing --set --std --variant",

@@ -55,11 +55,13 @@ class Trap:
         return (print, ("the trap ran",))
 
 
-def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pickle_that_would_call_something_is_read_without_calling_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.save({"state_dict": Trap()}, tmp_path / "trap.pt")
     (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Trap()))
     for name in ("trap.pt", "plain.pkl"):
-        with pytest.raises(InputError, match=f"{name}: refused.*a pickle can run code"):
+        with pytest.raises(InputError, match=f"{name}: no dictionary of tensors in it"):
             read_tensors(tmp_path / name)
     assert "the trap ran" not in capsys.readouterr().out
 

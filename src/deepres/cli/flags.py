@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
@@ -46,11 +47,45 @@ device = click.option("--device", help="cpu, cuda or cuda:N; by default the best
 
 
 def weights(command: Command) -> Command:
-    """--model, --set, --variant, --preprocessing, --mean, --std: what is to be said of weights that do not say it."""
-    command = _edits(normalisation(command))
+    """What is to be said of weights that do not say it: --model, --set, --variant, --ignore, --preprocessing, …."""
+    command = _edits(ignored(normalisation(command)))
     for spelling, text in reversed(_NETWORK.items()):
         command = click.option(spelling.split()[0], metavar=spelling.split()[1], help=text)(command)
     return command
+
+
+def ignored(command: Command) -> Command:
+    """--ignore, which becomes part of the name of the weights that the command gets (`nn/checkpoints.py`)."""
+
+    @wraps(command)
+    def with_ignored(*arguments: Any, ignore: tuple[str, ...], **named: Any) -> Any:
+        if ignore:
+            key = next(name for name in ("weights", "runs", "run", "words") if name in named)
+            given = named[key]
+            if given is None:
+                raise InputError(f"--ignore {ignore[0]}: of which weights? name them with --weights")
+            named[key] = _without(given, ignore) if isinstance(given, str) else _without_each(given, ignore)
+        return command(*arguments, **named)
+
+    help = "Tensors in the file that are none of the network's: names or patterns such as 'criterion.*'."
+    return cast(Command, click.option("--ignore", multiple=True, metavar="PATTERN", help=help)(with_ignored))
+
+
+def _without(weights: str, patterns: tuple[str, ...]) -> str:
+    from deepres.nn.checkpoints import ignoring
+
+    return ignoring(weights, patterns)
+
+
+def _without_each(words: tuple[str, ...], patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """The same words, files of weights among them without the tensors of these names."""
+    from deepres.nn.checkpoints import asked_of
+    from deepres.nn.hub import is_weights
+
+    files = [word for word in words if Path(asked_of(word)[0]).is_file() and (is_weights(word) or word == words[0])]
+    if not files:
+        raise InputError(f"--ignore {patterns[0]}: of which weights? tensors are left out of a file of weights")
+    return tuple(_without(word, patterns) if word in files else word for word in words)
 
 
 def normalisation(command: Command) -> Command:

@@ -35,8 +35,13 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     "imagenet_2016, effective_paths, stochastic_depth, wide, densenet_cifar, densenet_imagenet; by default what suits.",
 )
 @click.option("--model", metavar="NET", help="A name from `deepres models`; by default the recipe's.")
-@click.option("--weights", metavar="W", help="Weights to begin with: a run, a file, or a name (resnet50.a1_in1k).")
+@click.option(
+    "--weights",
+    metavar="W",
+    help="Weights to begin with: a run, a file, FILE::KEY of several sets, or a name (resnet50.a1_in1k).",
+)
 @click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
+@flags.ignored
 @flags.normalisation
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images.")
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step.")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, build
+from deepres.nn.checkpoints import UnknownNamesError, ignoring, require_no_others
 from deepres.nn.fitting import fitting
 from deepres.nn.foreign import Translated, to_ours
 from deepres.nn.guard import require_variant
@@ -27,6 +28,7 @@ def create_model(
     weights: str | Path | Stored | None = None,
     variant: str | None = None,
     new_head: bool = False,
+    ignore: tuple[str, ...] = (),
     seed: int = 0,
 ) -> ResidualNetwork:
     """The network of that name or description, initialised as He et al. 2015, or with trained weights.
@@ -36,15 +38,18 @@ def create_model(
         num_classes: number of logits; 0 gives pooled features; None what the paper has, or the weights.
         in_chans: channels of the images; None what the paper has (3).
         weights: a file, a folder, or a name: timm's (`resnet50.a1_in1k`), torchvision's (`IMAGENET1K_V2`), `hf-hub:…`.
+            `FILE::KEY` is one of several sets in a file, such as `last.pth::state_dict_ema`.
         variant: the network that bare weights were trained as, where their names fit several (`nn/guard.py`).
         new_head: leave the weights of the classifier behind; it is initialised, for classes of your own.
+        ignore: names or patterns of tensors in the file that are none of the network's.
         seed: of the initialisation.
 
     Raises:
         InputError: an unknown name (the nearest are offered), weights that do not fit or are another variant's.
     """
     description = catalogue_network(model) if isinstance(model, str) else model
-    stored = weights if isinstance(weights, Stored) or weights is None else find_weights(weights, description.name)
+    named = weights if isinstance(weights, Stored) or weights is None else ignoring(str(weights), ignore)
+    stored = find_weights(named, description.name) if isinstance(named, str) else named
     if num_classes is None and isinstance(model, str) and stored is not None and not new_head:
         num_classes = _classes_of(stored, description)
     if num_classes is not None:
@@ -76,7 +81,11 @@ def load_weights(
     Raises:
         InputError: another variant's weights, layers that do not fit or whose match is not confirmed.
     """
-    tensors, convention = translated(stored, network.description, variant, called, new_head=new_head)
+    found = translated(stored, network.description, variant, called, new_head=new_head)
+    tensors, convention = found.tensors, found.convention
+    if all(name in tensors for name in network.state_dict() if not name.startswith("head.fc.")):
+        others = {name: tensors[name] for name in found.others}
+        require_no_others(others, set(stored.tensors) - set(others), stored.where)
     require_variant(network.description, stored, convention, variant)
     if new_head:
         kept = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("head.fc.")}
@@ -122,9 +131,10 @@ def translated(
 
 def _by_name(stored: Stored, description: Network, *, new_head: bool) -> tuple[Translated | None, float]:
     """By a library's names, and the share of ours that are found so; None where no name is known."""
+    named = description if description.num_classes else with_classes(description, 1)
     try:
-        found = to_ours(stored.tensors, description, stored.where)
-    except InputError:
+        found = to_ours(stored.tensors, named, stored.where)
+    except UnknownNamesError:
         return None, 0.0
     wanted = [name for name in build(description).state_dict() if not (new_head and name.startswith("head."))]
     return found, sum(name in found.tensors for name in wanted) / len(wanted)

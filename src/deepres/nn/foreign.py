@@ -10,6 +10,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError, unknown
 from deepres.nn.build import build
+from deepres.nn.checkpoints import UnknownNamesError, by_names, stripped
 from deepres.spec import catalogue
 from deepres.spec.algebra import Parallel, at, children
 from deepres.spec.atoms import AvgPool, PadChannels
@@ -114,14 +115,17 @@ TIMM: dict[str, str] = {
 """Our name -> the name under which timm has the very same network. Its `resnetblur50` has another pool than the paper's
 and no filter in the shortcut."""
 
-_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.bottom_up.")
-
 
 class Translated(NamedTuple):
-    """Tensors under our names, and the library whose names they had ("deepres": ours)."""
+    """Tensors under our names, the library whose names they had ("deepres": ours), and the prefix that fell away.
+
+    `others` are the tensors that the network does not have, under the names that they had.
+    """
 
     tensors: dict[str, Tensor]
     convention: str
+    prefix: str = ""
+    others: tuple[str, ...] = ()
 
 
 def known_as(description: Network) -> str | None:
@@ -133,24 +137,27 @@ def known_as(description: Network) -> str | None:
 def to_ours(tensors: Mapping[str, Tensor], description: Network, where: str = "weights") -> Translated:
     """The tensors under the description's names, by the library whose names they match best; ours are passed on.
 
-    Prefixes of wrappers (`module.`, `_orig_mod.`, …) fall away; the number of batches seen is 0 where not given.
+    The prefix of a wrapper (`module.`, `model._orig_mod.`, any other) falls away; the number of batches seen is 0 where
+    not given.
     pytorch_resnet_cifar10's option A puts zeros on both sides of the real channels: its channels are permuted, the
     function stays. Names do not tell a stride in the 1x1 from one in the 3x3: that is what `weights.guard` is for.
 
     Raises:
-        InputError: no name is known; the message has the first one and the libraries tried.
+        UnknownNamesError: no name is known; the message has the first one and the libraries tried.
+        InputError: two sets of weights.
     """
-    given = {_bare(name): tensor for name, tensor in tensors.items()}
     libraries = (*conventions_for(description), "deepres")
     tables = {convention: names_in(convention, description) for convention in libraries}
-    best = max(tables, key=lambda convention: sum(theirs in given for theirs in tables[convention].values()))
-    ours_of = {theirs: ours for ours, theirs in tables[best].items()}
-    if not any(name in ours_of for name in given):
-        raise InputError(
-            f"{where}: {next(iter(given), 'nothing')} is no tensor of {description.name} in the names of "
+    best, prefix, count = by_names(tensors, {name: table.values() for name, table in tables.items()}, where)
+    if not count:
+        raise UnknownNamesError(
+            f"{where}: {next(iter(tensors), 'nothing')} is no tensor of {description.name} in the names of "
             f"{', '.join(sorted(tables))}; choose the network that these weights belong to"
         )
+    ours_of = {theirs: ours for ours, theirs in tables[best].items()}
+    given = stripped(tensors, prefix, where)
     ours = {ours_of.get(name, name): tensor for name, tensor in given.items()}
+    others = tuple(name for name in given if name not in ours_of and not name.endswith("num_batches_tracked"))
     for name in _tensor_names(description):
         if name.endswith(".num_batches_tracked") and name.replace("num_batches_tracked", "running_mean") in ours:
             ours.setdefault(name, torch.zeros((), dtype=torch.int64))
@@ -159,7 +166,7 @@ def to_ours(tensors: Mapping[str, Tensor], description: Network, where: str = "w
         ours["head.fc.weight"] = fc.flatten(1)
     if best == CIFAR10:
         ours = _permuted(ours, description, to_theirs=False)
-    return Translated(ours, best)
+    return Translated(ours, best, prefix, others)
 
 
 def to_foreign(tensors: Mapping[str, Tensor], description: Network, convention: str = "timm") -> dict[str, Tensor]:
@@ -270,12 +277,6 @@ def _tensor_names(description: Network) -> tuple[str, ...]:
     return tuple(build(description).state_dict())
 
 
-def _bare(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
-
-
 def _permuted(tensors: dict[str, Tensor], description: Network, *, to_theirs: bool) -> dict[str, Tensor]:
     """Channels of each stage's maps in our order, the real ones first, then those that were zero; or back."""
     given, order = None, torch.arange(0)
@@ -294,7 +295,7 @@ def _permuted(tensors: dict[str, Tensor], description: Network, *, to_theirs: bo
             left = torch.arange(new // 2)
             right = torch.arange(shape[0] - (new - new // 2), shape[0])
             order = torch.cat([before + new // 2, left, right])
-        for name in [name for name in tensors if name.startswith(f"{stage}.")]:
+        for name in [name for name in _tensor_names(description) if name.startswith(f"{stage}.") and name in tensors]:
             _, unit, _, layer, _ = name.split(".")
             entering = before if unit == "unit1" else order
             if layer == "conv1":
@@ -302,5 +303,6 @@ def _permuted(tensors: dict[str, Tensor], description: Network, *, to_theirs: bo
             elif layer in ("conv2", "norm2") and tensors[name].dim():
                 tensors[name] = tensors[name][turned(order)]
         given = shape[0]
-    tensors["head.fc.weight"] = tensors["head.fc.weight"][:, turned(order)]
+    if "head.fc.weight" in tensors:
+        tensors["head.fc.weight"] = tensors["head.fc.weight"][:, turned(order)]
     return tensors

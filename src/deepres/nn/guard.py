@@ -26,6 +26,8 @@ from deepres.spec.resnet import ResNetConfig
 
 LIBRARIES = "namesakes.json"
 """Signature of tensors -> the libraries' residual networks that have them, written by `evidence/namesakes.py`."""
+_KNOWN = {"timm": set(TIMM.values()), "torchvision": set(catalogue.CATALOGUE)}
+"""Library -> its networks that are described here, under its names."""
 
 
 def require_variant(wanted: Network, stored: Stored, convention: str, variant: str | None = None) -> None:
@@ -70,13 +72,14 @@ def namesakes(wanted: Network, convention: str) -> tuple[str, ...]:
 
     Such as `timm's resnetaa50` for resnet50: its downsampling is smoothed.
     """
+    if convention not in _KNOWN:
+        return ()
     whole = with_classes(wanted, 1000).replace(input=(3, *wanted.input[1:]))
     if convention not in conventions_for(whole):
         return ()
     shared = _libraries().get(signature(to_foreign(build(whole).state_dict(), whole, convention)), [])
-    known = {"timm": set(TIMM.values()), "torchvision": set(catalogue.CATALOGUE)}
     pairs = [name.split() for name in shared]
-    return tuple(f"{library}'s {name}" for library, name in pairs if name not in known[library])
+    return tuple(f"{library}'s {name}" for library, name in pairs if name not in _KNOWN[library])
 
 
 def signature(tensors: Mapping[str, Tensor]) -> str:
@@ -108,8 +111,13 @@ def _fitting(wanted: Network) -> Iterator[str]:
         config = entry.config
         if isinstance(config, ResNetConfig | DenseNetConfig) and sum(config.depths) != units:
             continue  # told apart without writing the description out
-        if same_tensors(config.network(), wanted):
+        if same_tensors(_described(name), wanted):
             yield name
+
+
+@lru_cache(maxsize=64)
+def _described(name: str) -> Network:
+    return catalogue.network(name)
 
 
 def _require_same(there: Network, here: Network, refusal: str, remedy: str = "leave --variant out") -> None:

@@ -20,6 +20,7 @@ from torchvision import models
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import cache_folder, digest
 from deepres.base.normalisation import NAMED
+from deepres.nn.checkpoints import ALL, asked_of
 from deepres.nn.folder_transformers import PREPROCESSORS
 from deepres.nn.folders import FILES
 from deepres.nn.foreign import TIMM
@@ -41,16 +42,20 @@ _FILES = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".pth.tar", ".p
 def find_weights(weights: str | Path, model: str | None = None) -> Stored:
     """The weights of that path or name, with what is known of them; `model` tells a bare `IMAGENET1K_V2` of which.
 
-    A path that exists is taken as one. Names: `resnet50.a1_in1k` (timm), `IMAGENET1K_V2` or
-    `ResNet50_Weights.IMAGENET1K_V2` (torchvision), `hf-hub:organisation/name`.
+    A path that exists is taken as one; `FILE::KEY` is one of several sets in it, `FILE::-PATTERN` the file without some
+    tensors. Names: `resnet50.a1_in1k` (timm), `IMAGENET1K_V2` or `ResNet50_Weights.IMAGENET1K_V2` (torchvision),
+    `hf-hub:organisation/name`.
 
     Raises:
         InputError: neither a path nor a name; or it cannot be fetched: the line says what to bring and where to.
     """
-    path, name = Path(weights), str(weights)
+    name, choice = (str(weights), ALL) if Path(weights).exists() else asked_of(str(weights))
+    path = Path(name)
     if path.exists():
-        stored = read_stored(path)
+        stored = read_stored(path, choice)
         return recognised(stored) if path.is_file() and stored.preprocessing is None else stored
+    if choice != ALL:
+        raise InputError(f"weights {weights}: {name} is no file; sets are chosen, and tensors left out, in a file")
     brought = brought_folder(name.removeprefix(_HUB[0]).removeprefix(_HUB[1]))
     if brought.is_dir():
         return read_stored(brought)
@@ -91,6 +96,7 @@ def recognised(stored: Stored) -> Stored:
 
 def is_weights(text: str) -> bool:
     """Whether an argument that may be weights or images is weights: by what lies there, else by its name."""
+    text = text if Path(text).exists() else asked_of(text)[0]
     path = Path(text)
     if path.is_dir():
         return any((path / name).is_file() for name in (CONFIG, WEIGHTS, TOPOLOGY))

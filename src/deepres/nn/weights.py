@@ -1,13 +1,13 @@
 """Weights in and out: safetensors beside a `config.json` in timm's hub layout; nothing is ever unpickled."""
 
 import json
-import pickle
-import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import torch
 from safetensors.torch import load_file, save
@@ -18,15 +18,27 @@ from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.base.records import parse
 from deepres.nn.build import ResidualNetwork, build
+from deepres.nn.checkpoints import ALL, Choice, chosen
 from deepres.nn.folders import FILES, said_by, tensors_beside
 from deepres.nn.foreign import known_as, names_in, to_foreign, to_ours
 from deepres.nn.init import initialise
 from deepres.nn.keras import TOPOLOGY, is_keras, read_keras
 from deepres.nn.layouts import CONFIG, Preprocessing, Stored, preprocessing_config
+from deepres.nn.pickles import read_pickled
 from deepres.nn.sound import require_sound
 from deepres.spec.network import Network
 
 WEIGHTS = FILES[0]
+_NO_WEIGHTS = {
+    b"": "an empty file; copy it again",
+    b"\x1f\x8b": "compressed by gzip; unpack it and give what is inside",
+    b"BZh": "compressed by bzip2; unpack it and give what is inside",
+    b"\xfd7zXZ": "compressed by xz; unpack it and give what is inside",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself; fetch it with git lfs pull",
+    b"<": "a page of the web, not weights; download the file itself",
+    b"\x89HDF": "HDF5; Keras's are read if they are called .h5",
+}
+"""How files begin that are no weights as they are, and what to do."""
 ROWS = 12  # of the table of tensors that do not fit
 
 
@@ -81,52 +93,63 @@ def load_network(folder: Path) -> tuple[ResidualNetwork, tuple[str, ...], dict[s
     return network.eval(), stored.classes, dict(stored.preparation)
 
 
-def read_stored(path: Path) -> Stored:
+def read_stored(path: Path, choice: Choice = ALL) -> Stored:
     """The weights in a file, or in a folder with what its `config.json` (or Keras's `model.json`) says.
+
+    `choice` says which of several sets a file's are, and what in it is left out.
 
     Raises:
         InputError: nothing there, or nothing that can be read as weights.
     """
-    if is_keras(path):
-        return read_keras(path)
-    if is_keras(path / TOPOLOGY):
-        return read_keras(path / TOPOLOGY)
+    keras = next((file for file in (path, path / TOPOLOGY) if is_keras(file)), None)
+    if choice != ALL and (keras or path.is_dir()):
+        raise InputError(f"{path}: its tensors are known, none of them is chosen or left out; wanted {path} alone")
+    if keras:
+        return read_keras(keras)
     if path.is_dir():
         if not (path / CONFIG).is_file():
             raise InputError(f"{path}: no {CONFIG} in it; is this a run folder? give one, or a file of weights")
         return replace(said_by(path), tensors=tensors_beside(path, read_tensors))
-    return Stored(str(path), read_tensors(path), _description_in(path))
+    return Stored(str(path), read_tensors(path, choice), _description_in(path))
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Named tensors of a safetensors file, or of a torch checkpoint read with `weights_only`.
+def read_tensors(path: Path, choice: Choice = ALL) -> dict[str, Tensor]:
+    """Named tensors of a safetensors file, a torch checkpoint or an .npz, by what it holds, whatever it is called.
 
-    Of a checkpoint's dictionaries the weights are found under the usual keys.
+    Nothing in a checkpoint is run (`pickles.read_pickled`). Of several sets of weights in it `choice` says which.
 
     Raises:
-        InputError: the file is absent, truncated, not a weight file, or a pickle that would run code.
+        InputError: the file is absent, truncated, no weight file, or has several sets of weights.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a model.safetensors, a torch checkpoint or a run folder")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (safetensors.SafetensorError, OSError, ValueError) as cause:
-            raise InputError(f"{path}: not a whole safetensors file ({cause}); copy or save it again") from cause
+    with path.open("rb") as file:
+        begin = file.read(64)
+    other = next(
+        (told for magic, told in _NO_WEIGHTS.items() if begin.startswith(magic) and (magic or not begin)), None
+    )
+    if other is not None:
+        raise InputError(f"{path}: {other}")
+    if path.suffix == ".safetensors" or begin[8:9] == b"{":
+        return chosen(_safetensors(path), choice, str(path))
+    if zipfile.is_zipfile(path) and all(name.endswith(".npy") for name in zipfile.ZipFile(path).namelist()):
+        return chosen(_npz(path), choice, str(path))
+    return chosen(read_pickled(path), choice, str(path))
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch comments on old pickle protocols; what it cannot read is refused
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as cause:
-        raise InputError(
-            f"{path}: refused, it is no plain checkpoint of tensors (a pickle can run code when read); "
-            "save its state_dict as .safetensors"
-        ) from cause
-    except (RuntimeError, OSError, EOFError, ValueError) as cause:
-        raise InputError(
-            f"{path}: not a whole torch checkpoint ({str(cause).splitlines()[0]}); copy it again"
-        ) from cause
-    return _state_dict(found, path)
+        return load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as cause:
+        raise InputError(f"{path}: not a whole safetensors file ({cause}); copy or save it again") from cause
+
+
+def _npz(path: Path) -> dict[str, Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: torch.from_numpy(file[name]) for name in file.files if file[name].dtype.kind in "fiub"}
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as cause:
+        raise InputError(f"{path}: not a whole .npz of arrays ({cause}); save it again") from cause
 
 
 def load_state(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -206,18 +229,9 @@ def _timm_cfg(preprocessing: Preprocessing, description: Network, classes: tuple
 
 
 def _description_in(path: Path) -> Network | None:
-    if path.suffix != ".safetensors":
-        return None
+    with path.open("rb") as opened:
+        if path.suffix != ".safetensors" and opened.read(9)[8:] != b"{":
+            return None
     with safetensors.safe_open(path, framework="pt") as file:
         text = (file.metadata() or {}).get("deepres")
     return None if text is None else parse(Network, text, str(path))
-
-
-def _state_dict(found: object, path: Path) -> dict[str, Tensor]:
-    for key in ("state_dict_ema", "state_dict", "model_ema", "model", "net", "ema"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-            break
-    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise InputError(f"{path}: no dictionary of tensors in it; save the network's state_dict")
-    return {str(name): tensor for name, tensor in found.items()}

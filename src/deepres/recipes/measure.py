@@ -24,6 +24,7 @@ from deepres.evaluate.protocols import protocol_named, require_fitting
 from deepres.evaluate.provenance import hardware, versions
 from deepres.evaluate.run import Evaluation, evaluate
 from deepres.nn.build import ResidualNetwork
+from deepres.nn.checkpoints import asked_of
 from deepres.nn.keras import TOPOLOGY
 from deepres.nn.weights import WEIGHTS
 from deepres.recipes.run import RUN, Run
@@ -177,7 +178,7 @@ def batch_size(side: int, device: torch.device) -> int:
 
 def weights_file(weights: Path | str) -> Path | None:
     """The file or folder that holds the weights; None for weights that are named, not placed."""
-    path = Path(weights)
+    path = Path(asked_of(str(weights))[0])
     lying = path.parent if path.name == TOPOLOGY else path  # of a TensorFlow.js model the weights lie beside it
     file = path / WEIGHTS if (path / WEIGHTS).is_file() else lying
     return file if file.exists() else None

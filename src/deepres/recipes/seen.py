@@ -28,6 +28,7 @@ from deepres.data.named import NAMES
 from deepres.data.sample import ArrayImages, Digested, FileImages, Images, StoredImages
 from deepres.data.sources import DataConfig, Source, open_source
 from deepres.data.splits import PARTS, Origin
+from deepres.nn.checkpoints import asked_of
 from deepres.recipes.resuming import ORIGIN
 from deepres.recipes.run import RUN, Run
 
@@ -95,7 +96,7 @@ def own_data(folder: Path, run: Run) -> DataConfig:
 
 def run_of(weights: Path | str) -> Path | None:
     """The folder of the run that these weights are of, itself or one that they lie in; None for others."""
-    path = Path(weights)
+    path = Path(asked_of(str(weights))[0])
     if not path.exists():
         return None
     return next((folder for folder in (path, *path.resolve().parents[:3]) if (folder / RUN).is_file()), None)
