@@ -18,7 +18,7 @@ FLAGS = {
     "predict": "--cam --class --csv --device --every --fast --ignore --json --mean --model --preprocessing --set --std --top-k --variant",
     "models": "--json",
     "describe": "--batch-size --json --svg",
-    "weights convert": "--classes --mean --model --preprocessing --set --std --variant",
+    "weights convert": "--classes --ignore --mean --model --preprocessing --set --std --variant",
     "weights inspect": "--all --json",
     "data check": "--json --set --workers",
     "data pack": "--format --quality --set --size --workers",

@@ -60,7 +60,7 @@ def ignored(command: Command) -> Command:
     @wraps(command)
     def with_ignored(*arguments: Any, ignore: tuple[str, ...], **named: Any) -> Any:
         if ignore:
-            key = next(name for name in ("weights", "runs", "run", "words") if name in named)
+            key = next(name for name in ("weights", "runs", "run", "words", "file") if name in named)
             given = named[key]
             if given is None:
                 raise InputError(f"--ignore {ignore[0]}: of which weights? name them with --weights")

@@ -197,7 +197,13 @@ def _planned(
     if epochs is not None:
         run = run.replace(train=run.train.replace(epochs=epochs, iterations=None))
     run = edit(run, assignments)
+    asked = run.model.input if any(assignment.startswith("model.input=") for assignment in assignments) else None
+    if asked is not None:
+        run = edit(run, [f"preparation.channels={asked[0]}"])
     run = run.fitted(facts)
+    if asked not in (None, run.model.input):
+        given, seen = (",".join(map(str, size)) for size in (asked, run.model.input))
+        raise InputError(f"--set model.input={given}: this run's images come as {seen}; their size is preparation.crop")
     run.model.network()  # what does not fit together is refused before anything is done
     return cut_down(run) if smoke else run
 

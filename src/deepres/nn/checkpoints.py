@@ -21,6 +21,7 @@ from deepres.nn.pickles import ModuleTensors, module_tensors
 SEPARATOR = "::"
 """`last.pth::state_dict_ema` is that set of the file; `last.pth::-criterion.*` the file without those tensors."""
 _DEPTH = 6  # dictionaries within dictionaries
+_PLACES = 8  # of a list
 _TRAINING = ("optim", "opt", "scheduler", "lr_scheduler", "scaler", "amp_scaler", "amp")
 SHOWN = 4
 
@@ -120,7 +121,7 @@ def by_names(names: Iterable[str], tables: Mapping[str, Iterable[str]], where: s
         if len(whole) > 1:
             raise InputError(
                 f"{where}: {len(whole)} sets of weights, {_listed(fit.prefix + '…' for fit in whole)}; say which is "
-                f"meant, such as FILE{SEPARATOR}{best.prefix.rstrip('.') or whole[1].prefix.rstrip('.')}"
+                f"meant, such as {where}{SEPARATOR}{best.prefix.rstrip('.') or whole[1].prefix.rstrip('.')}"
             )
     return best
 
@@ -137,7 +138,7 @@ def stripped(tensors: Mapping[str, Tensor], prefix: str, where: str) -> dict[str
         if bare in found:
             raise InputError(
                 f"{where}: {prefix}{bare} and {bare} are two tensors for one; say which set is meant, such as "
-                f"FILE{SEPARATOR}{prefix.rstrip('.')}, or leave one out with --ignore {bare}"
+                f"{where}{SEPARATOR}{prefix.rstrip('.')}, or leave one out with --ignore {bare}"
             )
         found[bare] = tensor
     return found
@@ -178,7 +179,9 @@ def _sets(value: Any, key: str, depth: int) -> Iterator[tuple[str, dict[str, Ten
 
 
 def _entries(value: Any) -> dict[str, Any]:
-    """What lies in a dictionary, or in an object of an unknown class, under a text as its key."""
+    """What lies in a dictionary, a list or an object of an unknown class, under a text as its key, or its place."""
+    if isinstance(value, list | tuple):
+        return {str(place): item for place, item in enumerate(value[:_PLACES])}
     if isinstance(value, Thing):
         pairs = [pair for pair in value.items if isinstance(pair, tuple) and len(pair) == 2]
         kept = value.state if isinstance(value.state, Mapping) else {}
@@ -203,7 +206,7 @@ def _named(sets: Mapping[str, Mapping[str, Tensor]], key: str, where: str) -> tu
         raise InputError(f"{where}: no {key} in it; it has {_told(sets)}; wanted FILE{SEPARATOR}KEY")
     raise InputError(
         f"{where}: {len(sets)} sets of weights, {_told(sets)}; say which is meant, such as "
-        f"FILE{SEPARATOR}{max(sets, key=lambda name: (len(sets[name]), bool(name)))}"
+        f"{where}{SEPARATOR}{max(sets, key=lambda name: (len(sets[name]), bool(name)))}"
     )
 
 

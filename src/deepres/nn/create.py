@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from deepres.base.errors import InputError
+from deepres.nn import channels
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.checkpoints import UnknownNamesError, ignoring, require_no_others
 from deepres.nn.fitting import fitting
@@ -16,6 +17,7 @@ from deepres.nn.pickles import ModuleTensors
 from deepres.nn.structure import match
 from deepres.nn.unnamed import classes_in
 from deepres.nn.weights import load_state
+from deepres.spec.catalogue import EDIT
 from deepres.spec.catalogue import network as catalogue_network
 from deepres.spec.network import Network, with_classes
 
@@ -36,7 +38,8 @@ def create_model(
     Args:
         model: a name (`deepres.list_models()`) or a description.
         num_classes: number of logits; 0 gives pooled features; None what the paper has, or the weights.
-        in_chans: channels of the images; None what the paper has (3).
+        in_chans: channels of the images; None what the weights have, else the paper (3). Of weights of RGB images the
+            first kernels are summed for 1 channel, repeated and scaled for others, as timm does (`nn/channels.py`).
         weights: a file, a folder, or a name: timm's (`resnet50.a1_in1k`), torchvision's (`IMAGENET1K_V2`), `hf-hub:…`.
             `FILE::KEY` is one of several sets in a file, such as `last.pth::state_dict_ema`.
         variant: the network that bare weights were trained as, where their names fit several (`nn/guard.py`).
@@ -54,6 +57,8 @@ def create_model(
         num_classes = _classes_of(stored, description)
     if num_classes is not None:
         description = with_classes(description, num_classes)
+    if in_chans is None and isinstance(model, str) and stored is not None and f"{EDIT}input=" not in model:
+        in_chans = _channels_of(stored, description)
     if in_chans is not None:
         description = description.replace(input=(in_chans, *description.input[1:]))
     network = build(description)
@@ -90,7 +95,14 @@ def load_weights(
     if new_head:
         kept = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("head.fc.")}
         tensors = {**{name: t for name, t in tensors.items() if not name.startswith("head.fc.")}, **kept}
-    load_state(network, tensors, stored.where)
+    load_state(network, channels.adapted(tensors, network.description, stored.where), stored.where)
+
+
+def adaptation(stored: Stored, description: Network) -> str:
+    """What is done to these weights for the description's number of channels, for a person to read; else empty."""
+    named, _ = _by_name(stored, description, new_head=True)
+    adapts = named is not None and channels.is_adapted(named.tensors, description)
+    return channels.told(description.input[0]) if adapts else ""
 
 
 def translated(
@@ -160,3 +172,10 @@ def _classes_of(stored: Stored, description: Network) -> int:
     if head is None:
         return classes_in(stored.tensors) or description.num_classes
     return len(head) if head is not None and head.dim() == 1 else description.num_classes
+
+
+def _channels_of(stored: Stored, description: Network) -> int | None:
+    if stored.description is not None:
+        return stored.description.input[0]
+    named, _ = _by_name(stored, description, new_head=True)
+    return None if named is None else channels.channels_of(named.tensors, description)

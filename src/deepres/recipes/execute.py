@@ -21,7 +21,8 @@ from deepres.data.sample import FileImages
 from deepres.data.sources import Source, open_source, write_split
 from deepres.data.statistics import Statistics, measure_statistics
 from deepres.nn.build import ResidualNetwork
-from deepres.nn.create import create_model
+from deepres.nn.channels import RGB
+from deepres.nn.create import adaptation, create_model
 from deepres.nn.hub import find_weights
 from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.recipes.conclude import Finished, conclude
@@ -80,7 +81,9 @@ def start(run: Run, folder: Path, *, device: torch.device, tell: Tell, world: Wo
             if new and world.first:
                 shutil.rmtree(folder)
             raise
-        setting = Setting(run, source, folder, statistics, choose(run.train.precision, device), world=world)
+        begun = world.by_first(lambda: _begun(run))
+        precision = choose(run.train.precision, device)
+        setting = Setting(run, source, folder, statistics, precision, world=world, begun=begun)
         return _carry_out(setting, first, plan, tell)
 
 
@@ -134,6 +137,14 @@ def _opened(run: Run, world: World, tell: Tell) -> Source:
     facts = source.origin.replace(source="").to_json()
     world.require_same("images", f"digest {sha256(facts.encode()).hexdigest()[:12]}")
     return source
+
+
+def _begun(run: Run) -> str:
+    """What was done to the weights that the run begins with, so that they take its images."""
+    description = run.model.network()
+    if run.weights is None or description.input[0] == RGB:
+        return ""
+    return adaptation(find_weights(run.weights, run.model.name), description)
 
 
 def _set_up(run: Run, source: Source, folder: Path, state: State) -> Statistics:

@@ -6,6 +6,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import load as load_record
 from deepres.data.sources import DataConfig
 from deepres.data.transforms import Augmentation
+from deepres.nn.channels import channels_of
 from deepres.nn.foreign import to_ours
 from deepres.nn.hub import find_weights
 from deepres.recipes.run import RUN, Beginning, Facts, Run
@@ -87,8 +88,10 @@ def beginning(
     if description is not None:
         config = config.replace(num_classes=description.num_classes, input=description.input)
     else:
-        head = to_ours(stored.tensors, config.network()).tensors.get("head.fc.bias")
+        named = to_ours(stored.tensors, config.network()).tensors
+        head, channels = named.get("head.fc.bias"), channels_of(named, config.network())
         config = config if head is None else config.replace(num_classes=len(head))
+        config = config.replace(input=(channels or config.input[0], *config.input[1:]))
     preparation = prepared_for(stored, config.network(), mean, std).preparation
     return Beginning(weights, variant, config, stored.classes, preparation, mean, std)
 

@@ -23,6 +23,7 @@ def opening(setting: Setting, step: int, total: int) -> list[str | Detail]:
         _images(source),
         f"{run.model.name}: {parameters}, sees {size} px{begin}",
         f"{length} of {train.batch_size} images, by recipe {run.recipe}",
+        *([setting.begun] if setting.begun else []),
         *_assumed(setting),
     ]
     if step:

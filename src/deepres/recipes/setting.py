@@ -31,7 +31,7 @@ SKIPPED = "skipped.json"
 class Setting:
     """`skipped` (name -> reason) fills up with the images that cannot be read, those before a resume included.
 
-    `workers` is there once they are settled.
+    `workers` is there once they are settled; `begun` is what was done to the weights that the run begins with.
     """
 
     run: Run
@@ -42,6 +42,7 @@ class Setting:
     skipped: dict[str, str] = field(default_factory=dict)
     workers: Crew | None = None
     world: World = ALONE
+    begun: str = ""
 
     def loader(self) -> TrainLoader:
         """The training batches."""

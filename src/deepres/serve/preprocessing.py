@@ -1,5 +1,6 @@
 """What weights want done to an image: from what they say of it, in deepres' words or the field's, and back."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,8 @@ from deepres.base.normalisation import CHOICES, Values, as_values, per_channel, 
 from deepres.base.records import build
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
+from deepres.nn.channels import RGB, adapted_values
+from deepres.nn.create import adaptation
 from deepres.nn.layouts import CONFIG, Preprocessing, Stored
 from deepres.spec.network import Network
 
@@ -44,16 +47,22 @@ def prepared_for(
     """
     mean, std = as_values(mean, "mean"), as_values(std, "std")
     require_possible(mean, std, "--mean, --std")
-    folder = Path(stored.where)
+    folder, channels = Path(stored.where), description.input[0]
+    note = "" if channels == RGB else adaptation(stored, description)
     if stored.preparation and (folder / STATISTICS).is_file():
         if mean is not None:
             raise InputError(f"{folder}: a run has its own mean and std; leave --preprocessing, --mean and --std out")
         preparation = build(Preparation, dict(stored.preparation), str(folder))
         statistics = Statistics.load(folder / STATISTICS)
         _require_together(preparation, statistics, folder / STATISTICS)
+        if note:
+            return Prepared(preparation.replace(channels=channels), _adapted(statistics, channels), note)
         return Prepared(preparation, statistics)
-    channels, side, _ = description.input
-    wanted = stored.preprocessing
+    side, wanted = description.input[1], stored.preprocessing
+    if note:
+        mean, std = (values and adapted_values(values, channels) for values in (mean, std))
+        own = {} if wanted is None else {"mean": wanted.mean, "std": wanted.std}
+        wanted = wanted and wanted.replace(**{name: adapted_values(values, channels) for name, values in own.items()})
     if mean is not None and std is not None:
         mean, std = per_channel(mean, std, channels, stored.where)
         said = f"{told(mean, std)}, as asked for"
@@ -76,7 +85,7 @@ def prepared_for(
     facts: dict[str, Any] = {"channels": channels, **wanted.model_dump(include={"fit", "interpolation", "margins"})}
     if wanted.fit is not None:
         facts |= {"resize": wanted.resize, "crop": wanted.crop}
-    said += f"; {wanted.note}" if wanted.note else ""
+    said += "".join(f"; {each}" for each in (wanted.note, note) if each)
     return Prepared(build(Preparation, facts, stored.where), statistics_of(wanted), said)
 
 
@@ -105,6 +114,22 @@ def preprocessing_of(preparation: Preparation, statistics: Statistics, descripti
         std=tuple(statistics.std.tolist()) if preparation.normalise == "per_channel" else ones,
         interpolation=preparation.interpolation,
         fit=preparation.fit or "crop",
+    )
+
+
+def _adapted(statistics: Statistics, channels: int) -> Statistics:
+    """Those of RGB images for other channels; colours have no axes then."""
+    mean, std = (adapted_values(tuple(values.tolist()), channels) for values in (statistics.mean, statistics.std))
+    image = statistics.mean_image
+    if image is not None:
+        image = image.mean(0, keepdim=True) if channels == 1 else image[torch.arange(channels) % RGB]
+    return replace(
+        statistics,
+        mean=torch.tensor(mean),
+        std=torch.tensor(std),
+        eigenvalues=torch.zeros(channels),
+        eigenvectors=torch.eye(channels),
+        mean_image=image,
     )
 
 
