@@ -140,6 +140,9 @@ class Backend:
     def _is_in_bad_fork(self) -> bool:
         return False
 
+    def manual_seed(self, seed: int) -> None:
+        self.generator.manual_seed(seed)
+
     def manual_seed_all(self, seed: int) -> None:
         self.generator.manual_seed(seed)
 

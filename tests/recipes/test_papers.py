@@ -93,7 +93,7 @@ def test_every_unit_comes_up_equally_often() -> None:
     torch.manual_seed(1)
     often = torch.zeros(54)
     for _ in range(2000):
-        draw_branches(paths)
+        draw_branches(paths, torch.zeros(1))
         often += torch.stack([path.kept for path in paths if path.kept is not None])
     assert torch.equal(often.sum(), torch.tensor(2000.0 * 23))
     assert ((often / 2000 - 23 / 54).abs() < 5 * (23 * 31 / 54**2 / 2000) ** 0.5).all()

@@ -146,7 +146,7 @@ def test_a_copy_draws_for_itself() -> None:
     assert {id(join) for join in other.joins} == {id(m) for m in other.modules() if isinstance(m, ColumnMean)}
     for _ in range(5):
         assert _live(other, x) in _by_column(other, 3)
-    assert all(join.whole is None for join in net.joins)
+    assert all(join.shared is None for join in net.joins)
 
 
 def test_the_papers_regularised_network_drops_more_in_each_block() -> None:

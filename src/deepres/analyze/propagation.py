@@ -239,6 +239,8 @@ def _seed(device: torch.device, number: int) -> None:
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(number)
+    elif device.type not in ("cpu", "meta"):
+        torch.get_device_module(device).manual_seed(number)
 
 
 def _squares(

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +27,9 @@ class ResidualNetwork(nn.Module):
         for name, part in body.items():
             self.add_module(name, part)
         self.head = head
-        self.joins = tuple(part for part in self.modules() if isinstance(part, layers.ColumnMean))
-        self.counted = tuple(part for part in self.modules() if isinstance(part, layers.CountDropPath))
+        kinds = {name: type(part) for name, part in self.named_modules()}
+        self._joins = tuple(name for name, kind in kinds.items() if kind is layers.ColumnMean)
+        self._counted = tuple(name for name, kind in kinds.items() if kind is layers.CountDropPath)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, classes), or pooled features (N, F) where there are no classes."""
@@ -35,9 +37,10 @@ class ResidualNetwork(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the last map (N, F, h, w)."""
-        self.draw()
+        self.draw(x)
         for name in self.body_names:
             x = self.get_submodule(name)(x)
+        self.forget()
         return x
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
@@ -52,16 +55,34 @@ class ResidualNetwork(nn.Module):
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """(N, C, H, W) -> the map that leaves each part of the body, by name, from the stem on."""
-        self.draw()
+        self.draw(x)
         maps = {}
         for name in self.body_names:
             x = maps[name] = self.get_submodule(name)(x)
+        self.forget()
         return maps
 
-    def draw(self) -> None:
-        """What is drawn once for a batch and the whole network: columns and branches that this pass leaves out."""
-        layers.draw_columns(self.joins)
-        layers.draw_branches(self.counted)
+    def draw(self, x: Tensor) -> None:
+        """What is drawn once for a batch and the whole network: columns and branches that the pass of `x` leaves out.
+
+        It holds until `forget`.
+        """
+        layers.draw_columns(self.joins, x)
+        layers.draw_branches(self.counted, x)
+
+    def forget(self) -> None:
+        """The pass that was drawn for is over."""
+        layers.forget_draws(self.joins, self.counted)
+
+    @property
+    def joins(self) -> tuple[layers.ColumnMean, ...]:
+        """Where columns meet; looked up by name, for a replica's parts are its own."""
+        return tuple(cast("layers.ColumnMean", self.get_submodule(name)) for name in self._joins)
+
+    @property
+    def counted(self) -> tuple[layers.CountDropPath, ...]:
+        """The branches of which each pass has a fixed number."""
+        return tuple(cast("layers.CountDropPath", self.get_submodule(name)) for name in self._counted)
 
     @property
     def num_features(self) -> int:

@@ -1,4 +1,7 @@
-"""The few layers that torch lacks: parts side by side with a join, mean of columns, option A, blur, drop-path."""
+"""The few layers that torch lacks: parts side by side with a join, mean of columns, option A, blur, drop-path.
+
+What is drawn at random is drawn by operations on tensors of the pass, on its device, from torch's own generator.
+"""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -72,8 +75,9 @@ class SameConv2d(nn.Conv2d):
 class ColumnMean(nn.Module):
     """The mean of columns that stand one behind the other; in training of those that drop-path keeps.
 
-    `whole` is the column that alone is kept in this forward pass, counted from the deepest (0); None where each join
-    draws for itself. `draw_columns` sets it.
+    `shared` is what the whole network draws for a pass (`draw_columns`): uniform numbers (2,), by which all joins keep
+    one column alone or each draws for itself; None: each does. Draws are operations on tensors within the pass, so
+    that a traced, compiled or copied network draws anew each time, as this one does.
     """
 
     def __init__(self, columns: int, local_drop: float, global_share: float) -> None:
@@ -81,31 +85,38 @@ class ColumnMean(nn.Module):
         self.columns = columns
         self.local_drop = local_drop
         self.global_share = global_share
-        self.whole: int | None = None
+        self.most = columns
+        self.shared: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, columns C, H, W) -> (N, C, H, W)."""
-        given = x.chunk(self.columns, dim=1)
-        kept = [given[place] for place in self._kept()] if self.training else given
-        return reduce(add, kept) / len(kept)
+        chunks = x.chunk(self.columns, dim=1)
+        given = [chunks[place] for place in range(self.columns)]
+        shared = self.shared if self.global_share else None
+        if not self.training or (shared is None and not self.local_drop):
+            return reduce(add, given) / self.columns
+        kept = self._kept(x, shared)
+        weights = (kept / kept.sum()).to(x.dtype)
+        return reduce(add, [weights[place] * given[place] for place in range(self.columns)])
 
-    def _kept(self) -> Sequence[int]:
-        if self.whole is not None:
-            return (self.columns - 1 - self.whole,) if self.whole < self.columns else range(self.columns)
-        if not self.local_drop:
-            return range(self.columns)
-        draws = torch.rand(self.columns, device="cpu").tolist()
-        kept = [place for place, draw in enumerate(draws) if draw >= self.local_drop]
-        return kept or (max(range(self.columns), key=draws.__getitem__),)
+    def _kept(self, x: Tensor, shared: Tensor | None) -> Tensor:
+        """1 for each column that this pass keeps, 0 for the others: float32 (columns,)."""
+        draws = x.new_empty((self.columns,), dtype=torch.float32).uniform_()
+        local = ((draws >= self.local_drop) | (draws == draws.max())).float()
+        if shared is None:
+            return local
+        whole = (shared[1] * self.most).floor().clamp(max=self.most - 1)  # counted from the deepest column
+        place = self.columns - x.new_ones((self.columns,), dtype=torch.float32).cumsum(0)
+        alone = ((place == whole) | (whole >= self.columns)).float()
+        return torch.where(shared[0] < self.global_share, alone, local)
 
 
-def draw_columns(joins: Sequence[ColumnMean]) -> None:
-    """One draw for all joins of a network: does this batch keep a single column, and which (each equally likely)."""
+def draw_columns(joins: Sequence[ColumnMean], x: Tensor) -> None:
+    """One draw for all joins of a network: does this pass of `x` keep a single column, and which (equally likely)."""
     if any(join.training and join.global_share for join in joins):
-        coin, place = torch.rand(2, device="cpu").tolist()
-        whole = int(place * max(join.columns for join in joins))
+        shared = x.new_empty((2,), dtype=torch.float32).uniform_()
         for join in joins:
-            join.whole = whole if coin < join.global_share else None
+            join.most, join.shared = max(other.columns for other in joins), shared
 
 
 class PadChannels(nn.Module):
@@ -183,11 +194,14 @@ class BatchDropPath(nn.Module):
         """(N, ...) -> the same."""
         if not self.training:
             return (1 - self.rate) * x
-        return x * (torch.rand((), device="cpu") >= self.rate).to(x.device, x.dtype)
+        return x * (x.new_empty((), dtype=torch.float32).uniform_() >= self.rate).to(x.dtype)
 
 
 class CountDropPath(nn.Module):
-    """In training x or 0 as `draw_branches` has drawn for this batch (`kept`, 1 or 0); in evaluation (1 - rate) x."""
+    """In training x or 0 as `draw_branches` has drawn for this pass (`kept`, 1 or 0); in evaluation (1 - rate) x.
+
+    A branch that no network draws for draws for itself, one coin for the batch.
+    """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -198,18 +212,28 @@ class CountDropPath(nn.Module):
         """(N, ...) -> the same."""
         if not self.training:
             return (1 - self.rate) * x
-        assert self.kept is not None, "draw_branches comes first"
-        return x * self.kept.to(x.device, x.dtype)
+        kept = self.kept
+        if kept is None:
+            kept = (x.new_empty((), dtype=torch.float32).uniform_() >= self.rate).float()
+        return x * kept.to(x.dtype)
 
 
-def draw_branches(paths: Sequence[CountDropPath]) -> None:
-    """Which branches this batch has: exactly round((1 - rate) n) of the n, uniformly without replacement."""
+def draw_branches(paths: Sequence[CountDropPath], x: Tensor) -> None:
+    """Which branches this pass of `x` has: exactly round((1 - rate) n) of the n, uniformly without replacement."""
     if any(path.training for path in paths):
         active = round((1 - paths[0].rate) * len(paths))
-        kept = torch.zeros(len(paths), device="cpu")
-        kept[torch.randperm(len(paths), device="cpu")[:active]] = 1
-        for path, one in zip(paths, kept.unbind(), strict=True):
-            path.kept = one
+        order = x.new_empty((len(paths),), dtype=torch.float32).uniform_().argsort()
+        kept = x.new_zeros((len(paths),), dtype=torch.float32).scatter(0, order[:active], 1.0)
+        for place, path in enumerate(paths):
+            path.kept = kept[place]
+
+
+def forget_draws(joins: Sequence[ColumnMean], paths: Sequence[CountDropPath]) -> None:
+    """What was drawn for a pass is of no other pass."""
+    for join in joins:
+        join.shared = None
+    for path in paths:
+        path.kept = None
 
 
 class SampleDropPath(nn.Module):
@@ -220,8 +244,8 @@ class SampleDropPath(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, ...) -> the same."""
+        """(N, C, H, W) -> the same."""
         if not self.training or not self.rate:
             return x
-        coins = torch.rand(len(x), device=x.device) >= self.rate
-        return x * (coins.to(x.dtype) / (1 - self.rate)).view(-1, *[1] * (x.dim() - 1))
+        coins = x.new_empty((x.shape[0], 1, 1, 1), dtype=torch.float32).uniform_() >= self.rate
+        return x * (coins.to(x.dtype) / (1 - self.rate))

@@ -49,7 +49,7 @@ def apply(network: ResidualNetwork, plan: Plan) -> Iterator[None]:
     def forward(x: Tensor) -> Tensor:
         if not (network.training and torch.is_grad_enabled()):
             return plain(x)
-        network.draw()
+        network.draw(x)  # holds in the backward pass too, where layers run again
         return _through(runs, x)
 
     network.forward = forward  # type: ignore[method-assign]
@@ -57,6 +57,7 @@ def apply(network: ResidualNetwork, plan: Plan) -> Iterator[None]:
         yield
     finally:
         del network.forward
+        network.forget()
 
 
 def require_fits(

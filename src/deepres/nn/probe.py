@@ -77,8 +77,11 @@ def left_as_found(network: nn.Module) -> Iterator[None]:
     """
     modes = [(module, module.training) for module in network.modules()]
     flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in network.parameters()]
-    devices = sorted({parameter.device.index or 0 for parameter, _, _ in flags if parameter.is_cuda})
-    with torch.random.fork_rng(devices=devices):
+    devices = {parameter.device for parameter, _, _ in flags if parameter.device.type not in ("cpu", "meta")}
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        for device in devices:  # each has a generator of its own
+            stack.enter_context(torch.random.fork_rng(devices=[device.index or 0], device_type=device.type))
         try:
             yield
         finally:
