@@ -1,18 +1,26 @@
 """Calls from Python: a network traced, copied, replicated or compiled draws as it does itself; arguments are checked."""
 
 import copy
+import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.fx import symbolic_trace
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from deepres.nn.build import ResidualNetwork
+import deepres
+from deepres.base.errors import InputError
+from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.create import create_model
+from deepres.spec.catalogue import names
+from deepres.spec.catalogue import network as network_named
 from deepres.spec.fractal import FractalConfig
+from deepres.spec.network import feature_shapes, with_classes
 from deepres.spec.resnet import ResNetConfig
 
 Call = Callable[[Tensor], Tensor]
@@ -121,3 +129,83 @@ def test_draws_follow_their_law_when_traced() -> None:
         for name, is_there in given.items():
             branches[name].append(is_there)
     assert all(70 < sum(there) < 130 for there in branches.values())
+
+
+WHOLE: tuple[Any, ...] = ("3", "", 2.5, 3.0, -1, True, float("nan"), float("inf"), 2**40, [3], torch.tensor(2.5), b"3")
+WORDS: tuple[Any, ...] = (3, 2.5, True, "", "  ", b"resnet18_cifar", ["resnet20_cifar"], {"model": 1}, object())
+WRONG: dict[tuple[str, str], tuple[Any, ...]] = {
+    ("create_model", "model"): (*WORDS, None, "no such network", nn.Identity()),
+    ("create_model", "num_classes"): WHOLE,
+    ("create_model", "in_chans"): (*WHOLE, 0, 2**20),
+    ("create_model", "seed"): ("3", 2.5, -1, True, float("nan"), None, [3]),
+    ("create_model", "new_head"): ("yes", 1, 0, None, 2.5, []),
+    ("create_model", "weights"): (3, 2.5, True, False, "", " ", {"fc.weight": 1}, ["a"], b"a", "no/such/file"),
+    ("create_model", "variant"): (*WORDS, "no such network"),
+    ("create_model", "ignore"): (3, None, True, "criterion.weight", [""], [3], {"a": 1}),
+    ("load", "weights"): (3, None, True, "", {"a": 1}, b"a", "no/such/file", nn.Identity()),
+    ("list_models", "pattern"): (3, None, True, "", b"*", ["*"], "nothing*", "["),
+    ("describe", "name"): (*WORDS, None, "no such network"),
+    ("describe", "batch_size"): (*WHOLE, 0),
+}
+GIVEN: dict[str, dict[str, Any]] = {
+    "create_model": {"model": "resnet20_cifar"},
+    "load": {},
+    "list_models": {},
+    "describe": {"name": "resnet20_cifar"},
+}
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "value"),
+    [(function, argument, value) for (function, argument), values in WRONG.items() for value in values],
+)
+def test_a_wrong_argument_is_one_line(
+    function: str, argument: str, value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        getattr(deepres, function)(**{**GIVEN[function], argument: value})
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) > 20
+
+
+def test_the_table_has_every_argument_of_every_public_function() -> None:
+    public = [name for name in deepres.__all__ if callable(getattr(deepres, name))]
+    arguments = {
+        (name, argument) for name in public for argument in inspect.signature(getattr(deepres, name)).parameters
+    }
+    assert arguments == set(WRONG)
+
+
+def test_numbers_of_numpy_and_none_are_taken() -> None:
+    network = deepres.create_model("resnet20_cifar", num_classes=np.int64(3), in_chans=np.uint8(1), seed=np.int32(2))
+    assert network(torch.zeros(1, 1, 32, 32)).shape == (1, 3)
+    assert deepres.create_model("resnet20_cifar", num_classes=None, in_chans=None, variant=None).num_classes == 10
+    assert deepres.describe("resnet20_cifar", batch_size=np.int64(3)).batch_size == 3
+
+
+FAMILIES = ("resnet18", "preresnet110_cifar", "vgg15_cifar", "vgg16_bn", "densenet121", "highway19_cifar")
+
+
+def _has_its_features(name: str) -> None:
+    description = network_named(name)
+    built = build(description)
+    last = feature_shapes(description)[description.body[-1][0]]
+    pooled = built.forward_head(torch.empty(2, *last, device="meta"), pre_logits=True)
+    assert pooled.shape == (2, built.num_features), name
+    assert with_classes(description, 0).num_features == built.num_features, name
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_num_features_are_those_before_the_classifier(name: str) -> None:
+    _has_its_features(name)
+
+
+def test_vggs_features_are_those_of_its_last_hidden_layer() -> None:
+    assert build(network_named("vgg16_bn")).num_features == 4096
+
+
+@pytest.mark.slow
+def test_num_features_are_those_before_the_classifier_in_every_network() -> None:
+    for name in names():
+        _has_its_features(name)

@@ -86,7 +86,7 @@ class ResidualNetwork(nn.Module):
 
     @property
     def num_features(self) -> int:
-        """Channels of the last map."""
+        """Features that enter the classifier: those of `forward_head(…, pre_logits=True)`."""
         return self.description.num_features
 
     @property

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from deepres.base.arguments import flag, whole, word, words
 from deepres.base.errors import InputError
 from deepres.nn import channels
 from deepres.nn.build import ResidualNetwork, build
@@ -20,6 +21,11 @@ from deepres.nn.weights import load_state
 from deepres.spec.catalogue import EDIT
 from deepres.spec.catalogue import network as catalogue_network
 from deepres.spec.network import Network, with_classes
+
+_MODEL = "a name (deepres.list_models() has them) or a description"
+_VARIANT = "the name of a network"
+_WEIGHTS = "a file, a folder, or a name such as resnet50.a1_in1k"
+_CHANNELS = 2**16
 
 
 def create_model(
@@ -50,7 +56,15 @@ def create_model(
     Raises:
         InputError: an unknown name (the nearest are offered), weights that do not fit or are another variant's.
     """
-    description = catalogue_network(model) if isinstance(model, str) else model
+    description = model if isinstance(model, Network) else catalogue_network(word(model, "model", _MODEL))
+    in_chans = None if in_chans is None else whole(in_chans, "in_chans", 1, _CHANNELS)
+    num_classes = None if num_classes is None else whole(num_classes, "num_classes", 0)
+    seed, new_head = whole(seed, "seed", 0, 2**64 - 1), flag(new_head, "new_head")
+    ignore = words(ignore, "ignore", "a list of names or patterns of tensors")
+    if variant is not None:
+        catalogue_network(word(variant, "variant", _VARIANT))
+    if not isinstance(weights, Path | Stored | None):
+        weights = word(weights, "weights", _WEIGHTS)
     named = weights if isinstance(weights, Stored) or weights is None else ignoring(str(weights), ignore)
     stored = find_weights(named, description.name) if isinstance(named, str) else named
     if num_classes is None and isinstance(model, str) and stored is not None and not new_head:
@@ -158,7 +172,7 @@ def load(weights: str | Path) -> ResidualNetwork:
     Raises:
         InputError: weights that do not say which network they are of.
     """
-    stored = find_weights(weights)
+    stored = find_weights(weights if isinstance(weights, Path) else word(weights, "weights", _WEIGHTS))
     if stored.description is None:
         raise InputError(f"{stored.where}: does not say which network it is of; use create_model(NAME, weights=…)")
     return create_model(stored.description, weights=stored).eval()

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from deepres.base.arguments import word
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import edit
 from deepres.spec import entries_field, entries_others, entries_resnet
@@ -42,6 +43,7 @@ def names(pattern: str = "*") -> list[str]:
     Raises:
         InputError: none matches; the nearest names are offered.
     """
+    pattern = word(pattern, "pattern", "a name or a pattern such as resnet*")
     found = [name for name in CATALOGUE if fnmatchcase(name, pattern)]
     if not found:
         raise unknown("model", pattern, CATALOGUE)

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from deepres.base.arguments import whole, word
 from deepres.base.records import Record
 from deepres.spec.catalogue import entry
 from deepres.spec.cost import Cost, Field, cost, receptive_field
@@ -51,11 +52,11 @@ def describe(name: str, batch_size: int | None = None) -> Description:
     """The description of a catalogue entry; `batch_size` is by default the paper's for one GPU or run.
 
     Raises:
-        InputError: no such name; the nearest are offered.
+        InputError: no such name; the nearest are offered. No whole number of images.
     """
-    found = entry(name)
+    found = entry(word(name, "name", "the name of a network (deepres.list_models() has them)"))
     network = found.config.network()
-    batch = batch_size or (128 if network.input[1] <= 32 else 32)
+    batch = (128 if network.input[1] <= 32 else 32) if batch_size is None else whole(batch_size, "batch_size", 1)
     return Description(
         network=network,
         paper=found.paper,

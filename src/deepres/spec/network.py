@@ -4,10 +4,14 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from deepres.base.arguments import whole
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record
 from deepres.spec.algebra import Node, Parallel, Parts, Sequence, children, dotted, shape, substitute
 from deepres.spec.atoms import Activation, Linear, Shape
+
+CLASSIFIER = "fc"
+"""What the last part of a head is called, where it is a classifier."""
 
 Size = Annotated[tuple[int, int, int], Field(description="channels, height, width")]
 
@@ -35,8 +39,10 @@ class Network(Record):
 
     @property
     def num_features(self) -> int:
-        """Channels that enter the head."""
-        return feature_shapes(self)[self.body[-1][0]][0]
+        """Features that enter the classifier, or that leave the head where there is none."""
+        last = feature_shapes(self)[self.body[-1][0]]
+        before = tuple((name, node) for name, node in children(self.head) if name != CLASSIFIER)
+        return shape(Sequence(parts=before), last)[0] if before else last[0]
 
     @property
     def num_classes(self) -> int:
@@ -57,17 +63,16 @@ def with_classes(network: Network, num_classes: int) -> Network:
     """The same network for another number of classes; 0 leaves the pooled features.
 
     Raises:
-        InputError: a negative number, or a head that does not end in a classifier.
+        InputError: no whole number of 0 or more, or a head that does not end in a classifier.
     """
-    if num_classes < 0:
-        raise InputError(f"{network.name}: {num_classes} classes; wanted 0 (features only) or more")
+    num_classes = whole(num_classes, "num_classes", 0)
     if not isinstance(network.head, Sequence):
         raise InputError(
             f"{network.name}: the head is a {network.head.kind}; wanted a sequence that ends in a classifier"
         )
     parts: list[tuple[str, Node]] = [(name, node) for name, node in network.head.parts if not isinstance(node, Linear)]
     if num_classes:
-        parts.append(("fc", Linear(features=num_classes)))
+        parts.append((CLASSIFIER, Linear(features=num_classes)))
     return network.replace(head=Sequence(parts=tuple(parts)))
 
 
