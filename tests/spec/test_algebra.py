@@ -99,7 +99,7 @@ def test_a_misspelt_part_offers_the_nearest() -> None:
 
 
 def test_a_negative_number_of_classes_is_refused() -> None:
-    with pytest.raises(InputError, match="resnet18: -1 classes; wanted 0"):
+    with pytest.raises(InputError, match="num_classes: given -1; wanted a whole number, 0 or more"):
         with_classes(network("resnet18"), -1)
 
 
