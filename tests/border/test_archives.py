@@ -123,7 +123,7 @@ REFUSED: list[tuple[str, dict[str, bytes], str]] = [
     ("a Windows drive", PETS | {"C:\\cat\\1.png": b"x"}, "leads out of it"),
     ("no class folders", {"1.png": b"x", "2.png": b"x"}, "images outside class folders; wanted one folder a class|no label"),
     ("no pictures", {"a.txt": b"x"}, "no images|no pictures"),
-    ("archives within", {"train.zip": b"x"}, r"no images \(1 other files: \.zip\)|no pictures"),
+    ("archives within", {"train.zip": b"x"}, r"no images \(1 other file: \.zip\)|no pictures"),
     ("a table", {"images/1.png": b"x", "train.csv": b"x"}, r"it holds train\.csv too: to use that, unpack the archive"),
     ("one class", {n: c for n, c in PETS.items() if n < "d"}, "one class only"),
     ("a class of test alone", {"train/a/1.png": b"x", "train/b/1.png": b"x", "test/c/1.png": b"x"}, "classes that train/ has not: c"),
@@ -189,7 +189,7 @@ def test_a_tar_with_one_name_twice_counts_the_last(tmp_path: Path) -> None:
         tar.addfile(info, io.BytesIO(picture(251)))
     source = opened(path, val_fraction=0, test_fraction=0)
     assert source.train.image(1)[0, 0, 0] == 251
-    assert any("1 members replaced" in note for note in source.origin.notes)
+    assert any("1 member replaced" in note for note in source.origin.notes)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def seen(source: Source) -> dict[int, str]:
 ONE: Members = [("1.png", 10), ("1.cls", "0"), ("2.png", 20), ("2.cls", "1")]
 READ: list[tuple[str, Members, dict[int, str], str | None]] = [
     ("plain", ONE, {10: "0", 20: "1"}, None),
-    ("label corrected by appending", [*ONE, ("1.cls", "1"), ("3.png", 30), ("3.cls", "0")], {10: "1", 20: "1", 30: "0"}, "1 members replaced by later ones of their name"),
+    ("label corrected by appending", [*ONE, ("1.cls", "1"), ("3.png", 30), ("3.cls", "0")], {10: "1", 20: "1", 30: "0"}, "1 member replaced by later ones of their name"),
     ("picture and label corrected", [*ONE, ("1.png", 40), ("1.cls", "1"), ("3.png", 30), ("3.cls", "0")], {40: "1", 20: "1", 30: "0"}, "2 members replaced"),
     ("the label before the picture", [("1.cls", "0"), ("1.png", 10), ("2.cls", "1"), ("2.png", 20)], {10: "0", 20: "1"}, None),
     ("dots in names", [("shot.19.png", 10), ("shot.19.cls", "0"), ("shot.20.png", 20), ("shot.20.cls", "1")], {10: "0", 20: "1"}, None),

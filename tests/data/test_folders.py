@@ -126,7 +126,7 @@ def test_wrong_layouts_are_refused_in_one_line(tmp_path: Path, names: list[str],
 def test_other_files_are_named_where_no_image_is(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.mp4").touch()
-    with pytest.raises(InputError, match=r"no images \(1 other files: \.mp4\); wanted one folder a class"):
+    with pytest.raises(InputError, match=r"no images \(1 other file: \.mp4\); wanted one folder a class"):
         read_folder(tmp_path)
 
 

@@ -129,7 +129,7 @@ def test_what_is_shown(tmp_path: Path) -> None:
         f"{result.num_wrong} of 60 images wrong; protocol center",
         "Waiting for data took 25.0 % of the time.",
         "drops 0.5, 0.75",
-        "ema – amp no",
+        "amp no",
         "versions.torch 2.11",
         f"The {len(result.worst)} worst images",
     ):

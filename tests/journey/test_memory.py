@@ -24,7 +24,7 @@ def test_a_step_that_cannot_fit_is_refused_before_anything_is_written(
     edits = ["--model", "resnet20_cifar", "--batch-size", "10000000"]
     assert run(["train", "digits", *edits, "--memory", "fast", "--output", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
-    assert "resnet20_cifar: 10000000 images at a time take about" in said
+    assert "resnet20_cifar: 10,000,000 images at a time take about" in said
     assert "GiB with --memory fast, " in said
     assert "--batch-size " in said
     assert not (tmp_path / "run").exists()

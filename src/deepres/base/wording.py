@@ -1,10 +1,20 @@
-"""Words for numbers: a count with its noun, a duration."""
+"""Words that many messages share: a count with its noun, a duration, a difference, what was wrong with what."""
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """`1 image`, `3,000 images`, `2 classes`; `plural` where the noun does not just take an s."""
     several = plural or f"{noun}{'es' if noun.endswith(('s', 'x', 'sh', 'tch')) else 's'}"
     return f"{number:,} {noun if number == 1 else several}"
+
+
+def blamed(name: str, reason: str) -> str:
+    """`cat.jpg: empty`, whether the reason names it already or not."""
+    return reason if reason.startswith(f"{name}: ") else f"{name}: {reason}"
+
+
+def signed(number: float) -> str:
+    """`+1.25`, `-0.40`, and `+0.00` for whatever rounds to it."""
+    return f"{round(number, 2) + 0.0:+.2f}"
 
 
 def duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepres.base.telling import Doing
+from deepres.base.wording import blamed, counted
 from deepres.cli.watch import Watch, watched
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def split_command(source: str, output: Path, edits: tuple[str, ...], watch: Watc
     opened = open_source(_config(source, edits))
     write_split(opened, output)
     counts = ", ".join(f"{len(images):,} {part}" for part, images in opened.parts().items())
-    click.echo(f"{output}: {counts}, {len(opened.classes)} classes; train on it with: deepres train {output}")
+    click.echo(f"{output}: {counts}, {counted(len(opened.classes), 'class')}; train on it with: deepres train {output}")
 
 
 @command.command("pack")
@@ -94,9 +95,9 @@ def pack_command(
         on_progress=watch.counting("images"),
     )
     for name, reason in done.skipped.items():
-        watch.say(f"left out: {name}: {reason}")
+        watch.say(f"left out: {blamed(name, reason)}")
     megabytes = sum(done.header.files.values()) / 1e6
-    click.echo(f"{out}: {done.images:,} images, {megabytes:,.1f} MB; train on it with: deepres train {out}")
+    click.echo(f"{out}: {counted(done.images, 'image')}, {megabytes:,.1f} MB; train on it with: deepres train {out}")
 
 
 def _config(source: str, edits: tuple[str, ...]) -> "DataConfig":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deepres.base.wording import counted, duration
 from deepres.cli import flags
 from deepres.cli.watch import Watch, watched
 
@@ -64,7 +65,6 @@ def command(
     """
     from deepres.base.errors import InputError
     from deepres.base.telling import Doing
-    from deepres.base.wording import counted
     from deepres.studies.reproduce import conclude, planned, train_all
     from deepres.studies.study import study_named
     from deepres.train.precision import find_device
@@ -127,13 +127,14 @@ def _chosen(name: str, scale: str, share: float | None, edits: tuple[str, ...], 
 
 def _price(plan: "Plan", device: str | None) -> str:
     from deepres.studies.carry_out import unfinished
-    from deepres.studies.speed import speed, spoken
+    from deepres.studies.speed import speed
     from deepres.train.precision import find_device
 
     jobs = unfinished(plan.jobs, plan.home)
-    time = spoken(speed(find_device(device)).seconds(sum(job.macs for job in jobs)))
+    time = duration(speed(find_device(device)).seconds(sum(job.macs for job in jobs)))
     steps = sum(job.steps for job in jobs)
-    return f"{plan.study.name}, {plan.scale}: {len(jobs)} runs to go, {steps:,} steps, about {time} on this machine"
+    work = f"{counted(len(jobs), 'run')} to go, {counted(steps, 'step')}"
+    return f"{plan.study.name}, {plan.scale}: {work}, about {time} on this machine"
 
 
 def _command() -> str:
@@ -157,13 +158,13 @@ def _places(data: tuple[str, ...], own: str) -> dict[str, str]:
 def _show_runs(plan: "Plan", device: str | None) -> None:
     from deepres.cli.table import columns
     from deepres.studies.carry_out import status
-    from deepres.studies.speed import speed, spoken
+    from deepres.studies.speed import speed
     from deepres.train.precision import find_device
 
     rate = speed(find_device(device))
     lines = [("run", "steps", "multiply-adds", "time here", "")]
     for job in plan.jobs:
-        time = spoken(rate.seconds(job.macs))
+        time = duration(rate.seconds(job.macs))
         lines.append((job.name, f"{job.steps:,}", f"{job.macs:.2g}", time, status(job, plan.home)))
     click.echo(columns(lines, "<>>><"))
 
@@ -197,7 +198,7 @@ def _show_descriptions(study: "Study | None", as_json: bool) -> None:
 def _show_list(study: str | None, output: Path, device: str | None, as_json: bool) -> None:
     from deepres.cli.table import columns
     from deepres.studies.overview import overview
-    from deepres.studies.speed import speed, spoken
+    from deepres.studies.speed import speed
     from deepres.train.precision import find_device
 
     rate = speed(find_device(device))
@@ -216,7 +217,7 @@ def _show_list(study: str | None, output: Path, device: str | None, as_json: boo
     lines = [("study", "read", "runs", "steps", "full", "short", "runs stand", "what it is")]
     for row in rows:
         steps = f"{row.steps_full:,}" if row.runs_full else ""
-        full, short = (spoken(rate.seconds(macs)) if macs else "" for macs in (row.macs_full, row.macs_short))
+        full, short = (duration(rate.seconds(macs)) if macs else "" for macs in (row.macs_full, row.macs_short))
         read = f"{row.reproduced} of {row.read}" if row.read else ""
         lines.append((row.study, read, str(row.runs_full or ""), steps, full, short, row.stands, row.title))
     click.echo(columns(lines, "<>>>>><<"))

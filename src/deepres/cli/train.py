@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from deepres.base.normalisation import Values
     from deepres.recipes.conclude import Finished
-    from deepres.recipes.execute import Tell
+    from deepres.recipes.execute import Event, Tell
     from deepres.recipes.run import Run
     from deepres.train.parallel import World
 
@@ -148,8 +148,7 @@ def command(
         if dry_run:
             click.echo(run.to_json() if world.first else "", nl=False)
             return
-        tell(_suited(run, recipe, model))
-        _start(run, output, world, tell)
+        _start(run, output, world, _announced(tell, _suited(run, recipe, model)))
 
 
 def _start(run: "Run", output: Path | None, world: "World", tell: "Tell") -> None:
@@ -206,6 +205,18 @@ def _planned(
         raise InputError(f"--set model.input={given}: this run's images come as {seen}; their size is preparation.crop")
     run.model.network()  # what does not fit together is refused before anything is done
     return cut_down(run) if smoke else run
+
+
+def _announced(tell: "Tell", line: "str | Doing") -> "Tell":
+    """`tell`, with `line` before the first that is said: a run that is refused says nothing else."""
+    waiting = [line]
+
+    def told(event: "Event") -> None:
+        if isinstance(event, str) and waiting:
+            tell(waiting.pop())
+        tell(event)
+
+    return told
 
 
 def _suited(run: "Run", recipe: str | None, model: str | None) -> "str | Doing":

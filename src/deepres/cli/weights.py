@@ -5,7 +5,9 @@ from pathlib import Path
 import click
 
 from deepres.base.errors import InputError
+from deepres.base.telling import Doing
 from deepres.cli import flags
+from deepres.cli.watch import Watch, watched
 
 
 @click.group("weights")
@@ -17,11 +19,13 @@ def command() -> None:
 @click.argument("file", metavar="FILE|WEIGHTS")
 @click.option("--all", "whole", is_flag=True, help="Every layer of the table.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
-def inspect_command(file: str, whole: bool, as_json: bool) -> None:
+@watched
+def inspect_command(file: str, whole: bool, as_json: bool, watch: Watch) -> None:
     """Say what FILE holds: format, layers, classes, which networks fit, and which layer is taken for which."""
     from deepres.nn.inspection import inspect
     from deepres.nn.structure import ROWS
 
+    watch(Doing(f"reading {file}"))
     found = inspect(file)
     if as_json:
         click.echo(found.to_json())
@@ -43,6 +47,7 @@ def inspect_command(file: str, whole: bool, as_json: bool) -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 @flags.weights
 @click.option("--classes", type=click.Path(path_type=Path), metavar="TXT", help="Names of the classes, one a line.")
+@watched
 def convert_command(
     file: str,
     out: Path,
@@ -51,6 +56,7 @@ def convert_command(
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
     classes: Path | None,
+    watch: Watch,
 ) -> None:
     """Write FILE as the folder OUT, with its network, classes and preparation: eval, predict and analyze take it.
 
@@ -65,6 +71,7 @@ def convert_command(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is there already; name a folder that is not")
     model = model or variant
+    watch(Doing(f"reading {file}"))
     stored = find_weights(file, model)
     if model is None and stored.description is None:
         raise InputError(f"{file}: does not say which network it is of; see deepres weights inspect, then --model")

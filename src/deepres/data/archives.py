@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from deepres.base.errors import InputError
+from deepres.base.wording import counted
 from deepres.data.formats import SUFFIXES
 from deepres.data.layout import Depth, arranged
 from deepres.data.pairs import holds_labels
@@ -87,7 +88,11 @@ def _opened(path: Path) -> _Archive:
     if path.suffix.lower() == ".zip":
         return _Archive(*files_in_zip(path))
     tar = files_in(path)
-    notes = (f"{path.name}: {tar.replaced} members replaced by later ones of their name",) if tar.replaced else ()
+    notes = (
+        (f"{path.name}: {counted(tar.replaced, 'member')} replaced by later ones of their name",)
+        if tar.replaced
+        else ()
+    )
     return _Archive(tar.files, tar.folders, notes)
 
 

@@ -17,6 +17,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from deepres.base.errors import InputError
+from deepres.base.wording import counted
 from deepres.data.part_folders import Splits, parted
 from deepres.data.split_names import part_named
 from deepres.data.splits import Part
@@ -109,9 +110,9 @@ def _require_class_folders(folder: Folder, where: str, splits: Splits, empty_is_
     loose = len(folder.pictures)
     if not folder.holds or (folder.is_flat and (splits != "none" or not folder.full)):
         suffixes = [PurePosixPath(path).suffix.lower() for path in folder.every_other()]
-        kinds = f" ({len(suffixes)} other files: {', '.join(sorted(set(suffixes))[:5])})" if suffixes else ""
+        kinds = f" ({counted(len(suffixes), 'other file')}: {', '.join(sorted(set(suffixes))[:5])})" if suffixes else ""
         loose = sum(1 for _ in folder.every_picture())
-        given = f"{loose} images outside class folders" if loose else "no images"
+        given = f"{counted(loose, 'image')} outside class folders" if loose else "no images"
         raise InputError(
             f"{folder.at(where)}: {given}{kinds}; wanted one folder a class, such as {folder.at(where)}/cat/1.jpg"
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deepres.base.errors import InputError
+from deepres.base.wording import counted
 from deepres.data.batchwise import BatchStage, normalise
 from deepres.data.decode import BadImageError
 from deepres.data.fetching import Answer, Task, Tasks, fetched, grouped, named, note
@@ -220,7 +221,7 @@ def evaluation_batches(
                 yield batch(group.pixels, torch.tensor(task[0])[group.kept])
     if len(images) and not num_read and world == 1:
         which = named([images.name(index) for index in range(len(images))])
-        raise InputError(f"none of {len(images)} images can be read ({which}); mend or replace them")
+        raise InputError(f"none of {counted(len(images), 'image')} can be read ({which}); mend or replace them")
 
 
 def prepare_one(image: Tensor, preparation: Preparation, statistics: Statistics) -> Tensor:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from deepres.base.errors import InputError
 from deepres.base.files import folder_atomic
+from deepres.base.wording import counted
 from deepres.data.decode import BadImageError, header_of, read_bytes
 from deepres.data.digests import digests, kind_of
 from deepres.data.fetching import by_threads
@@ -105,7 +106,7 @@ def pack(
                 if on_progress is not None:
                     on_progress(done, total)
         if not columns.rows:
-            raise InputError(f"{found.name}: none of {total} images can be read; mend or replace them")
+            raise InputError(f"{found.name}: none of {counted(total, 'image')} can be read; mend or replace them")
         index_content = columns.content()
         header = PackHeader(
             version=VERSION,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepres.base.errors import InputError
+from deepres.base.wording import counted
 from deepres.data.formats import SUFFIXES
 from deepres.data.tars import Placed, files_in, read_at
 
@@ -50,8 +51,8 @@ def labelled_pictures(file: Path) -> tuple[list[tuple[Placed, str]], tuple[str, 
             left_out += not labels
     finally:
         os.close(descriptor)
-    said = {f"{tar.replaced} members replaced by later ones of their name": tar.replaced}
-    said[f"{left_out} further pictures of samples are left out"] = left_out
+    said = {f"{counted(tar.replaced, 'member')} replaced by later ones of their name": tar.replaced}
+    said[f"{counted(left_out, 'further picture of samples is', 'further pictures of samples are')} left out"] = left_out
     return found, tuple(f"{file.name}: {note}" for note, count in said.items() if count)
 
 

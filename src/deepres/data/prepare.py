@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepres.base.records import Record
+from deepres.base.wording import counted
 from deepres.data.decode import BadImageError, greatest_of
 from deepres.data.fetching import by_threads
 from deepres.data.sample import FileImages, Images, StoredImages
@@ -240,7 +241,11 @@ def _duplicates(source: Source, group: list[_Seen], bits: int = 0) -> Duplicates
 
 
 def _parts_table(report: CheckReport) -> list[str]:
-    lines = [f"{report.source}: {len(report.classes)} classes, {sum(p.images for p in report.parts):,} images", ""]
+    images = counted(sum(part.images for part in report.parts), "image")
+    lines = [
+        f"{report.source}: {counted(len(report.classes), 'class')}, {images}",
+        "",
+    ]
     for part in report.parts:
         size = "nothing could be read"
         if part.width and part.height:
@@ -262,7 +267,7 @@ def _classes_table(report: CheckReport) -> list[str]:
     lines = [f"{'class':<{width}}" + "".join(f"{part.part:>9}" for part in report.parts)]
     for place, label in enumerate(shown):
         if len(shown) < len(order) and place == 8:
-            lines.append(f"… {len(order) - len(shown)} classes in between …")
+            lines.append(f"… {counted(len(order) - len(shown), 'class')} in between …")
         counts = "".join(f"{part.per_class[label]:>9,}" for part in report.parts)
         bar = "#" * max(1, round(40 * first[label] / first[order[0]]))
         name = report.classes[label]  # of a path the end tells most
@@ -304,7 +309,7 @@ def _advice(report: CheckReport) -> list[str]:
         "images lie in several parts: the test error will flatter; keep each in one part": report.num_leaks > 0,
         "nearly equal images lie in several parts: look at them, and keep each pair in one part": report.num_near > 0,
         "equal images have different labels: look at them, one label is wrong": report.num_conflicts > 0,
-        f"the greatest class has {report.imbalance:.1f} times the images of the smallest: read the error per class": (
+        f"the greatest class has {report.imbalance:.3g} times the images of the smallest: read the error per class": (
             report.imbalance >= 3
         ),
         "half of the images are below 64 px: choose a network for small images": bool(sides) and min(sides) < 64,

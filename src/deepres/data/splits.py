@@ -24,6 +24,7 @@ import torch
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
+from deepres.base.wording import counted
 from deepres.data.labels import alike
 from deepres.data.sample import ArrayImages, FileImages, Images, StoredImages
 
@@ -143,7 +144,8 @@ def cut(
         if len(of_class) <= len(fractions):
             remedy = " or ".join(f"data.{part}_fraction=0" for part in fractions)
             raise InputError(
-                f"{where}: class '{name}' has {_images(len(of_class))}, wanted at least {len(fractions) + 1} to cut "
+                f"{where}: class '{name}' has {counted(len(of_class), 'image')}, "
+                f"wanted at least {len(fractions) + 1} to cut "
                 f"{' and '.join(fractions)} from; add images, or set {remedy}"
             )
         start, still = 0, len(fractions)
@@ -201,7 +203,3 @@ def _digest(images: Images, names: Sequence[str]) -> str:
         for name, label in zip(names, images.labels.tolist(), strict=True):
             state.update(f"\n{name}\t{label}".encode())
     return state.hexdigest()
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"

@@ -19,6 +19,7 @@ import torch
 
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
+from deepres.base.wording import counted
 from deepres.data.columns import INDEX, Columns, Role, asked_for, columns_of, is_header
 from deepres.data.labels import cleaned, in_order
 from deepres.data.places import Folders, files_of
@@ -147,7 +148,11 @@ def _listed(
                 raise InputError(f"{where} stands already in {there}, and {part} measures each once; remove one")
             again += 1
         listed.setdefault(part, []).append((file, label))
-    notes = (f"{path.name}: {again} rows repeat an image: training draws it as often",) if again else ()
+    notes = (
+        (f"{path.name}: {counted(again, 'row repeats', 'rows repeat')} an image: training draws it as often",)
+        if again
+        else ()
+    )
     return listed, notes
 
 

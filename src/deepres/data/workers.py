@@ -10,6 +10,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
+from deepres.base.wording import counted
+
 MARGIN = 1.25
 """Loading should be able to give so many times what the steps take: pictures differ in size."""
 
@@ -60,11 +62,11 @@ def choose_workers(load: float, step: float, cores: int, *, on_gpu: bool, fittin
     wanted = ceil(MARGIN * step / load)
     most = max(1, cores if on_gpu else cores - 1)
     number = min(max(1, wanted), most, most if fitting is None else max(1, fitting))
-    said = f"workers: {number} (one gives {_shown(load)} images/s, steps take {_shown(step)}, {cores} cores"
+    said = f"workers: {number} (one gives {_shown(load)} images/s, steps take {_shown(step)}, {counted(cores, 'core')}"
     if wanted > most:
         said += f"; {wanted} would keep up: pack the images with deepres data pack"
     if number < min(wanted, most):
-        said += f"; memory has room for {fitting} batches: use a smaller --batch-size"
+        said += f"; memory has room for {counted(fitting or 0, 'batch')}: use a smaller --batch-size"
     return Workers(number, f"{said})")
 
 
@@ -76,7 +78,10 @@ def choose_prefetch_factor(load: Load, images: int, step: float, workers: int, r
     mean, spread, due = images * load.seconds, images**0.5 * load.spread, workers * images / step
     wanted, fitting = depth(mean, spread, due), batches_fitting(load, images, room)
     factor = max(1, min(wanted, fitting // workers))
-    said = f"each {counted(factor)} (a batch takes {mean:.2g} s ± {spread:.1g} in a worker, one is due every {due:.2g}"
+    said = (
+        f"each {counted(factor, 'batch')} ahead "
+        f"(a batch takes {mean:.2g} s ± {spread:.1g} in a worker, one is due every {due:.2g}"
+    )
     if factor < wanted:
         said += f"; {wanted} would be better, memory has room for {fitting} of all workers"
     if fitting < workers:
@@ -87,11 +92,6 @@ def choose_prefetch_factor(load: Load, images: int, step: float, workers: int, r
 def batches_fitting(load: Load, images: int, room: int) -> int:
     """How many batches of `images` images lie in `room` bytes."""
     return room // max(1, images * load.bytes)
-
-
-def counted(batches: int) -> str:
-    """`3 batches ahead`."""
-    return f"{batches} batch{'' if batches == 1 else 'es'} ahead"
 
 
 def depth(mean: float, spread: float, due: float) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record
+from deepres.base.wording import counted
 from deepres.evaluate.measures import CalibrationBin, Coverage, Predictions, calibration_bins, coverage, expected_error
 
 LOWEST, HIGHEST = 0.01, 100.0
@@ -42,7 +43,8 @@ class Tempered(Record):
         sure = f" (95 % interval {self.temperature_low:.2f} to {self.temperature_high:.2f})" if known else ""
         errors = f"{100 * self.calibration_error_before:.2f} % to {100 * self.calibration_error:.2f} %"
         return (
-            f"temperature {self.temperature:.3f}{sure}, found on {self.found_on_images:,} images of {self.found_on}: "
+            f"temperature {self.temperature:.3f}{sure}, "
+            f"found on {counted(self.found_on_images, 'image')} of {self.found_on}: "
             f"calibration error {errors}, cross-entropy {self.cross_entropy_before:.4f} to {self.cross_entropy:.4f}"
         )
 

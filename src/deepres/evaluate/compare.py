@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
+from deepres.base.wording import signed
 from deepres.evaluate.answers import Answers
 from deepres.evaluate.measures import interval
 from deepres.evaluate.run import percent
@@ -47,7 +48,9 @@ class Paired(Record):
         if self.num_pairs > 1:
             told += f", {small(self.p_corrected)} corrected for {self.num_pairs} pairs"
         if self.p_corrected >= LEVEL:
-            return f"{self.first} and {self.second}: no difference shown ({100 * self.difference:+.2f} points, {told})"
+            return (
+                f"{self.first} and {self.second}: no difference shown ({signed(100 * self.difference)} points, {told})"
+            )
         return f"{better} is better than {worse} by {100 * abs(self.difference):.2f} points ({told})"
 
 
@@ -137,10 +140,10 @@ def table_of_pairs(pairs: Sequence[Paired]) -> str:
     """One line for each: how much more error the first has than the second, how sure that is, and the verdict."""
     lines = [("run", "against", "points", "95 % interval", "McNemar p", "corrected", "")]
     for pair in pairs:
-        told = f"{100 * pair.low:+.2f} to {100 * pair.high:+.2f}"
+        told = f"{signed(100 * pair.low)} to {signed(100 * pair.high)}"
         sure = "no difference shown" if pair.p_corrected >= LEVEL else "worse" if pair.difference > 0 else "better"
         p_values = (small(pair.p_value), small(pair.p_corrected))
-        lines.append((pair.first, pair.second, f"{100 * pair.difference:+.2f}", told, *p_values, sure))
+        lines.append((pair.first, pair.second, signed(100 * pair.difference), told, *p_values, sure))
     if len({pair.second for pair in pairs}) == 1:
         return _columns([(line[0], *line[2:]) for line in lines], "<>>>><")
     return _columns(lines, "<<>>>><")

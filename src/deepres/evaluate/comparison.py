@@ -6,6 +6,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from deepres.base.files import write_atomic
+from deepres.base.wording import signed
 from deepres.evaluate.answers import Answers
 from deepres.evaluate.compare import LEVEL, Paired, against_best, small
 from deepres.evaluate.figures import intervals
@@ -34,7 +35,7 @@ def write_comparison(
     page = render(
         "deepres.evaluate",
         "comparison.html.jinja",
-        {"percent": percent, "small": small},
+        {"percent": percent, "small": small, "signed": signed},
         title=f"{len(answers)} networks compared",
         rows=rows,
         num_images=len(answers[0].images),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record
+from deepres.base.wording import counted
 from deepres.data.sample import Images
 from deepres.evaluate.measures import Measures, Predictions
 from deepres.evaluate.run import Evaluation, concluded, percent, printable
@@ -37,7 +38,7 @@ class Selection(Record):
         """`chosen on 500 images of val: a (4.00 %), b (3.20 %); left out: c`."""
         taken = ", ".join(f"{name} ({percent(error)})" for name, error in zip(self.chosen, self.errors, strict=True))
         rest = f"; left out: {', '.join(self.left_out)}" if self.left_out else ""
-        return f"chosen on {self.num_images:,} images of {self.split}: {taken}{rest}"
+        return f"chosen on {counted(self.num_images, 'image')} of {self.split}: {taken}{rest}"
 
 
 def together(members: Sequence[Member], provenance: dict[str, JsonValue]) -> Evaluation:
@@ -132,12 +133,12 @@ def _aligned(members: Sequence[Member]) -> list[Tensor]:
 
 
 def _classes(names: tuple[str, ...]) -> str:
-    return f"{len(names)} classes ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
+    return f"{counted(len(names), 'class')} ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
 
 
 def _set(member: Member) -> str:
     result = member.evaluation.result
-    return f"{result.num_images:,} images ({result.split} of {result.provenance.get('source', '?')})"
+    return f"{counted(result.num_images, 'image')} ({result.split} of {result.provenance.get('source', '?')})"
 
 
 def _names(member: Member) -> list[str]:

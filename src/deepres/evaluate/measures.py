@@ -14,6 +14,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError, RunError
 from deepres.base.records import Record
+from deepres.base.wording import counted
 
 CALIBRATION_BINS = 15
 CONFUSED_PAIRS = 20
@@ -242,7 +243,8 @@ def _answers(logits: Tensor, labels: Tensor, indices: Tensor, keep_scores: bool)
     if not finite.all():
         named = ", ".join(str(int(i)) for i in indices[~finite][:3])
         raise RunError(
-            f"evaluation: the logits of {int((~finite).sum())} of {len(z)} images are not finite (image {named}); "
+            f"evaluation: the logits of {int((~finite).sum())} of {counted(len(z), 'image')} "
+            f"are not finite (image {named}); "
             "the weights are damaged, or training diverged: lower the learning rate"
         )
     log_p = z.log_softmax(dim=1)

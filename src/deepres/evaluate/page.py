@@ -6,6 +6,8 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from deepres.base.wording import counted
+
 FRAME = "page.html.jinja"
 
 
@@ -23,5 +25,5 @@ def render(package: str, template: str, filters: Mapping[str, Callable[..., Any]
         lstrip_blocks=True,
         loader=FunctionLoader(source),
     )
-    environment.filters.update(filters)
+    environment.filters.update({"counted": counted, **filters})
     return environment.get_template(template).render(facts)

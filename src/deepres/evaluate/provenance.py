@@ -7,6 +7,7 @@ import torch
 import torchvision
 
 import deepres
+from deepres.base.wording import counted
 
 
 def versions() -> dict[str, str]:
@@ -24,8 +25,7 @@ def hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    count = f"{threads} thread{'s' * (threads > 1)}"
-    return f"{count} of {_processor()} with {torch.backends.cpu.get_cpu_capability()}"
+    return f"{counted(threads, 'thread')} of {_processor()} with {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _processor() -> str:

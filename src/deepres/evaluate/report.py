@@ -166,7 +166,7 @@ def _thumbnails(result: Result, images: Images) -> list[Thumbnail]:
 
 
 def _facts(run: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], list[tuple[str, list[tuple[str, Any]]]]]:
-    single = [(name, value) for name, value in run.items() if not isinstance(value, Mapping)]
+    single = [(name, value) for name, value in run.items() if _tells(value) and not isinstance(value, Mapping)]
     nested = [(name, _flat(value)) for name, value in run.items() if isinstance(value, Mapping)]
     return single, nested
 
@@ -174,8 +174,16 @@ def _facts(run: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], list[tuple[st
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for name, value in tree.items():
-        rows.extend(_flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(prefix + name, value)])
+        if isinstance(value, Mapping):
+            rows.extend(_flat(value, f"{prefix}{name}."))
+        elif value is not None:
+            rows.append((prefix + name, value))
     return rows
+
+
+def _tells(value: object) -> bool:
+    """Whether a fact says something: none, no and nothing are left out."""
+    return value is not None and value is not False and value != "" and value != []
 
 
 def _value(value: object) -> str:

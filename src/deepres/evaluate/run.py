@@ -19,6 +19,7 @@ from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.base.records import Record
+from deepres.base.wording import blamed, counted
 from deepres.data.sample import Batch, Images
 from deepres.evaluate.calibration import Tempered
 from deepres.evaluate.measures import Coverage, Measures, Predictions, Scores, coverage, score
@@ -219,7 +220,7 @@ def summary(result: Result) -> str:
     top5 = "" if result.telling_top5 is None else f"; top-5 error {percent(result.telling_top5)}"
     lines = [
         f"{result.split} error {percent(result.error)} (95 % interval {interval_text(result)}), "
-        f"{result.num_wrong:,} of {result.num_images:,} images wrong{top5}",
+        f"{result.num_wrong:,} of {counted(result.num_images, 'image')} wrong{top5}",
         f"cross-entropy {result.cross_entropy:.4f}, calibration error {percent(result.calibration_error)}, "
         f"protocol {result.protocol}, {result.precision or 'precision not told'}, "
         f"{result.images_per_second:,.0f} images/s",
@@ -239,7 +240,9 @@ def summary(result: Result) -> str:
         lines.append("most confused: " + ", ".join(pairs))
     if result.skipped:
         first = result.skipped[0]
-        lines.append(f"skipped: {len(result.skipped)} unreadable images, first {first.name}: {first.reason}")
+        lines.append(
+            f"skipped: {counted(len(result.skipped), 'unreadable image')}, first {blamed(first.name, first.reason)}"
+        )
     return "\n".join(lines)
 
 
@@ -273,6 +276,7 @@ def _all_seen(predictions: Predictions, images: Images, skipped: tuple[SkippedIm
     missing = [i for i in range(len(images)) if i not in seen and printable(images.name(i)) not in named]
     if missing:
         raise InputError(
-            f"{split}: {len(missing)} of {len(images)} images were never shown (first {images.name(missing[0])}); "
+            f"{split}: {len(missing)} of {counted(len(images), 'image')} were never shown "
+            f"(first {images.name(missing[0])}); "
             "wanted each once, or its name among the skipped"
         )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from deepres.base.errors import InputError
+from deepres.base.wording import counted
 from deepres.nn import layers
 from deepres.nn.build import ResidualNetwork
 from deepres.spec.chain import Plan, Step, steps
@@ -92,7 +93,8 @@ def require_fits(
     if largest:
         remedies.append(f"--batch-size {largest * accumulate}")
     raise InputError(
-        f"{network.name}: {batch} images at a time take about {_size(plan.peak_bytes)} with --memory "
+        f"{network.name}: {counted(batch, 'image')} at a time {'takes' if batch == 1 else 'take'} about "
+        f"{_size(plan.peak_bytes)} with --memory "
         f"{choice}, {_size(available)} are free; "
         + (f"use {' or '.join(remedies)}" if remedies else "choose a smaller network, or a machine with more memory")
     )

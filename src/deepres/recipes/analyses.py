@@ -14,6 +14,7 @@ from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.base.records import Record
+from deepres.base.wording import counted
 from deepres.data.loader import evaluation_batches
 from deepres.data.sample import Batch, Images
 from deepres.evaluate.run import percent
@@ -208,7 +209,8 @@ def paths_by_length(subject: Subject, told: Told) -> Section:
         "straight line on this axis (b), so that most of the whole gradient comes along paths of 5 to 17 units (c): "
         "short ones train it (Veit et al. 2016, Fig. 6). How it is in this one:",
         [
-            f"{found.num_units} units, 2^{found.num_units} paths; each unit on a path makes its gradient {rate:.2f} "
+            f"{counted(found.num_units, 'unit')}, 2^{found.num_units} paths; "
+            f"each unit on a path makes its gradient {rate:.2f} "
             f"times as large, fitted over all lengths",
             f"95 % of the gradient comes along paths of {effective.shortest} to {effective.longest} units, "
             f"which are {100 * effective.paths_share:.3g} % of all paths",

@@ -5,6 +5,7 @@ import torch
 from deepres.analyze import attribution, equivariance, faithfulness, figures, localisation
 from deepres.base.errors import InputError
 from deepres.base.records import Record
+from deepres.base.wording import counted
 from deepres.data.samplewise import fit
 from deepres.recipes.analyses import Section, Subject, Told
 
@@ -58,11 +59,11 @@ def where_it_looks(subject: Subject, told: Told) -> Section:
         "away in its order lower the probability faster than in a random order, and brought in its order raise it "
         "faster.",
         [
-            f"{what[method]} {whose}, {len(labels)} images",
+            f"{what[method]} {whose}, {counted(len(labels), 'image')}",
             f"taking pixels away in the map's order leaves {measured.deletion.area:.2f} of the probability on average "
             f"({measured.random_deletion.area:.2f} in a random order), bringing them in that order "
             f"{measured.insertion.area:.2f} ({measured.random_insertion.area:.2f}): areas under the curves, 0 to 1, "
-            f"of the class answered on {measured.num_images} images",
+            f"of the class answered on {counted(measured.num_images, 'image')}",
         ],
         {
             "faithfulness": measured,
@@ -95,7 +96,7 @@ def shifted_and_resized(subject: Subject, told: Told) -> Section:
         "model.style.blur=4, and set the two pages side by side: an untrained twin would say nothing of it.",
         [
             f"two shifts of an image by up to {shifts.max_shift_px} px, what leaves on one side entering on the other, "
-            f"have the same first class in {100 * shifts.consistency:.1f} % of {shifts.num_pairs} pairs",
+            f"have the same first class in {100 * shifts.consistency:.1f} % of {counted(shifts.num_pairs, 'pair')}",
         ],
         {"shifts": shifts},
     )

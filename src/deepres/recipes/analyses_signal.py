@@ -4,6 +4,7 @@ import torch
 from torch.nn import functional
 
 from deepres.analyze import figures, propagation, responses
+from deepres.base.wording import counted
 from deepres.data.sample import Batch
 from deepres.nn.build import build
 from deepres.nn.init import initialise
@@ -34,9 +35,9 @@ def responses_of_layers(subject: Subject, told: Told) -> Section:
         "norm there, as it is). Layers of residual networks answer weakly, deeper ones more so: each unit changes "
         "little (He et al. 2015, Fig. 7). Untrained, a norm gives 1 to all, by the statistics of the batch.",
         [
-            f"{len(sizes)} layers; standard deviation {sizes[len(sizes) // 2]:.2f} in the middle, "
+            f"{counted(len(sizes), 'layer')}; standard deviation {sizes[len(sizes) // 2]:.2f} in the middle, "
             f"{sizes[0]:.2f} to {sizes[-1]:.2f}",
-            f"{found.num_dead} channels never answer above zero on these {found.num_images:,} images",
+            f"never above zero on {counted(found.num_images, 'image')}: {counted(found.num_dead, 'channel')}",
         ],
         {"responses": found, "untrained": start},
         {"layers": figures.responses(stds)},

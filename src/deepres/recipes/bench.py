@@ -13,6 +13,7 @@ from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.heap import keep_freed_memory
 from deepres.base.records import Record
+from deepres.base.wording import counted
 from deepres.data.loader import TrainLoader
 from deepres.data.sample import Batch, FileImages
 from deepres.data.sources import DataConfig, Source, open_source
@@ -125,7 +126,11 @@ def table(found: Bench) -> str:
         f"{'inference':24}{shown(rates.answer_batch):>10} images/s  batch {rates.batch_size}",
     ]
     if rates.load is not None:
-        how = "images lie on the device" if rates.resident else f"one process; this run has {rates.workers} workers"
+        how = (
+            "images lie on the device"
+            if rates.resident
+            else f"one process; this run has {counted(rates.workers, 'worker')}"
+        )
         lines.append(f"{'images, augmented':24}{shown(rates.load):>10} images/s  {how}")
     if rates.read is not None and rates.read_bytes is not None:
         lines.append(f"{'files from disk':24}{shown(rates.read):>10} images/s  {rates.read_bytes / 1e6:,.0f} MB/s")

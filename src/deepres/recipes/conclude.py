@@ -13,6 +13,7 @@ from deepres.base import records
 from deepres.base.errors import shared
 from deepres.base.files import digest, write_atomic
 from deepres.base.telling import Detail, Doing, telling
+from deepres.base.wording import blamed, counted, duration
 from deepres.data.sample import Batch, FileImages, Images
 from deepres.evaluate.plans import plan_of
 from deepres.evaluate.provenance import hardware, versions
@@ -21,7 +22,7 @@ from deepres.evaluate.run import Evaluation, Result, save_predictions
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.freeze import average_statistics
 from deepres.nn.weights import WEIGHTS, save_network
-from deepres.recipes.logbook import command
+from deepres.recipes.logbook import command, parts
 from deepres.recipes.seen import began_with, overlap
 from deepres.recipes.setting import Setting, norms_together
 from deepres.serve.preprocessing import preprocessing_of
@@ -60,7 +61,7 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
         with setting.precision.autocast(), norms_together(setting, network):
             count = average_statistics(network, (setting.precision.images(batch.images) for batch in batches))
         world.mean([buffer for buffer in network.buffers() if buffer.is_floating_point()])
-        tell(Detail(f"norm statistics averaged over {count} training batches"))
+        tell(Detail(f"norm statistics averaged over {counted(count, 'training batch')}"))
     if (wrong := fault(network.state_dict())) is not None:
         raise shared(DivergedError(f"the run's weights: {wrong}; {folder / WEIGHTS} is not written"))
     prepared = preprocessing_of(run.preparation, setting.statistics, network.description)
@@ -80,7 +81,7 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
     tell(Doing("writing the report"))
     finished = world.by_first(lambda: _written(setting, evaluation, images, facts))
     for name, reason in setting.skipped.items():
-        tell(f"skipped: {name}: {reason}")
+        tell(f"skipped: {blamed(name, reason)}")
     return finished
 
 
@@ -123,17 +124,32 @@ def _together(batches: Iterator[Batch], world: World) -> Iterator[Batch]:
 
 def _shown(setting: Setting) -> dict[str, JsonValue]:
     """What the report says was trained, the most telling facts first, the whole run folded below."""
-    run, parts = setting.run, setting.source.parts()
-    length = f"{run.train.epochs} epochs" if run.train.epochs else f"{run.train.iterations:,} iterations"
+    run, given = setting.run, setting.source.parts()
+    length = counted(run.train.epochs, "epoch") if run.train.epochs else counted(run.train.iterations or 0, "step")
     return {
         "network": run.model.name,
         "parameters": f"{cost(run.model.network()).parameters:,}",
-        "images": f"{setting.source.name}: " + ", ".join(f"{len(images):,} {part}" for part, images in parts.items()),
+        "images": f"{setting.source.name}: " + ", ".join(f"{len(images):,} {part}" for part, images in given.items()),
         "input": " x ".join(map(str, run.model.input)),
-        "length": f"{length}, {run.train.batch_size} images a step",
+        "length": f"{length}, {counted(run.train.batch_size, 'image')} a step",
         "rate": f"{run.train.schedule.kind}, {run.train.schedule.rate:g}",
+        **_carried_out(setting),
         **run.model_dump(mode="json"),
     }
+
+
+def _carried_out(setting: Setting) -> dict[str, JsonValue]:
+    """The commands from the first start on, the time of all steps, on what and with what the last part was done."""
+    went = parts(setting.folder)
+    seconds = sum(row["seconds"] for row in read_history(setting.folder))
+    facts: dict[str, JsonValue] = {
+        "training time": f"{duration(seconds)} in steps" + (f", over {len(went)} parts" if len(went) > 1 else ""),
+        "hardware": hardware(setting.precision.device),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+    }
+    for number, part in enumerate(went):
+        facts["command" if number == 0 else f"continued after step {part['step']:,}"] = part["command"]
+    return facts
 
 
 def _provenance(setting: Setting, progress: Progress, chosen: int | None) -> dict[str, JsonValue]:
@@ -144,6 +160,8 @@ def _provenance(setting: Setting, progress: Progress, chosen: int | None) -> dic
         "model": run.model.name,
         "source": setting.source.name,
         "seed": run.seed,
+        "commands": [part["command"] for part in parts(setting.folder)],
+        "training_seconds": sum(row["seconds"] for row in read_history(setting.folder)),
         "steps": progress.step,
         "epochs": progress.epoch,
         "chosen_epoch": chosen,

@@ -22,6 +22,7 @@ from deepres.base import records
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.heap import keep_freed_memory
+from deepres.base.wording import counted
 from deepres.data.decode import BadImageError
 from deepres.data.draws import generator
 from deepres.data.loader import OnBadImage
@@ -163,7 +164,7 @@ def _some(images: Images, settings: Settings, on_bad_image: OnBadImage) -> tuple
     else:
         tried = len(order)
     if not readable:
-        raise InputError(f"none of {len(images)} images can be read; mend or replace them")
+        raise InputError(f"none of {counted(len(images), 'image')} can be read; mend or replace them")
     return images.select(readable), tried - len(readable)
 
 

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import torch
 
+from deepres.base.wording import counted
 from deepres.data.workers import (
     Crew,
     batches_fitting,
     choose_prefetch_factor,
     choose_workers,
-    counted,
     num_cores,
     room_for_batches,
 )
@@ -56,7 +56,7 @@ def settle_workers(setting: Setting, network: ResidualNetwork) -> Settled | None
     if data.prefetch_factor == "auto":
         factor, why = choose_prefetch_factor(load, images, step, workers, room)
     else:
-        factor, why = data.prefetch_factor, f"each {counted(data.prefetch_factor)} as given"
+        factor, why = data.prefetch_factor, f"each {counted(data.prefetch_factor, 'batch')} ahead as given"
     return Settled(Crew(workers, factor), f"{said}, {why}")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from deepres.base import records
 from deepres.base.errors import InputError
+from deepres.base.wording import counted
 from deepres.data.sources import Source
 from deepres.data.splits import PARTS, Origin
 from deepres.recipes.run import RUN, Run
@@ -74,5 +75,5 @@ def by_patience(run: Run, progress: Progress) -> str:
     best = "" if progress.best is None else f", the best was epoch {progress.best.epoch}"
     return (
         f"stopped by train.patience={run.train.patience} after epoch {progress.epoch}: "
-        f"{progress.stale} epochs without a better held-out error{best}"
+        f"{counted(progress.stale, 'epoch')} without a better held-out error{best}"
     )

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from deepres.base.errors import InputError
+from deepres.base.wording import counted
 from deepres.spec.algebra import Parallel, Site, fold
 from deepres.spec.atoms import Atom, Norm, elements
 from deepres.spec.network import Network
@@ -34,7 +35,7 @@ def require_normalisable(network: Network, images: int, frozen: Collection[str] 
     held = f"in {parts} parts, one image in the smallest" if parts > 1 else "at a time"
     wanted = f"train.batch_size={2 * parts} or more" + (", or a smaller train.accumulate" if parts > 1 else "")
     raise InputError(
-        f"{network.name}: a step of {images} {'image' if images == 1 else 'images'} {held}, and the norm {name} "
+        f"{network.name}: a step of {counted(images, 'image')} {held}, and the norm {name} "
         f"sees one value of each channel, which has no variance; set {wanted}, or give the network larger images"
     )
 

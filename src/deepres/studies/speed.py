@@ -46,12 +46,3 @@ def speed(device: torch.device) -> Speed:
     path.parent.mkdir(parents=True, exist_ok=True)
     found.save(path)
     return found
-
-
-def spoken(seconds: float) -> str:
-    """`40 min`, `3.5 h`, `12 days`, `3 years`."""
-    for unit, size, limit in (("min", 60, 90), ("h", 3600, 48), ("days", 86400, 600)):
-        if seconds < size * limit:
-            value = seconds / size
-            return f"{value:.0f} {unit}" if value >= 10 or unit == "min" else f"{value:.1f} {unit}"
-    return f"{seconds / 86400 / 365:.1f} years"

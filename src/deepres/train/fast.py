@@ -14,6 +14,7 @@ from torch.nn import functional
 from deepres.base.errors import InputError
 from deepres.base.files import cache_folder, write_atomic
 from deepres.base.records import Record, load
+from deepres.base.wording import duration
 from deepres.evaluate.provenance import hardware
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.hardware import cannot_compile
@@ -132,12 +133,12 @@ def decide(measured: Measured, steps: int, mode: Mode, long_enough: float) -> Fa
     if measured.failed is not None:
         return Fast(reason=f"compiling failed ({measured.failed})")
     if measured.compiled is None or whole < long_enough:
-        return Fast(reason=f"about {_duration(whole)} in all, too short for compiling to pay")
+        return Fast(reason=f"about {duration(whole)} in all, too short for compiling to pay")
     share = measured.compiled / measured.plain
     if share > WORTH:
         return Fast(reason=f"a compiled step takes {share:.2f} of a plain one's time")
     if (measured.plain - measured.compiled) * steps < measured.compiling:
-        return Fast(reason=f"compiling takes {_duration(measured.compiling)}, more than it would save")
+        return Fast(reason=f"compiling takes {duration(measured.compiling)}, more than it would save")
     return Fast(compiled=mode, reason=f"a step takes {share:.2f} of a plain one's time")
 
 
@@ -170,7 +171,3 @@ def _remember(place: Path, measured: Measured) -> Measured:
     except (OSError, InputError):  # it will be measured again
         pass
     return measured
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
