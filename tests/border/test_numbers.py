@@ -11,9 +11,11 @@ import pytest
 import torch
 from noise_sets import draw, packed, pixels_of, shard_of, table, trained
 
+from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.data.sources import DataConfig, open_source
 from deepres.evaluate.measures import Measures, Scores
+from deepres.train.precision import choose
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,26 @@ def test_text_and_page_say_the_precision(
     said = said_of(capsys, "eval", home / "run", "--precision", choice, "--report", tmp_path / "page.html")
     assert f"protocol center, {name}, " in said
     assert f"protocol center, {name}</div>" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("word", ["fp32", "float16", "", None])
+def test_another_word_for_a_precision_is_refused_from_python_too(word: object) -> None:
+    with pytest.raises(InputError, match=r"precision '.*': unknown; .*float32"):
+        choose(word, torch.device("cpu"))  # type: ignore[arg-type]
+
+
+def test_other_images_are_read_as_the_runs_own(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new, deep = draw(tmp_path / "new", seed=8, each=4), tmp_path / "deep"
+    for path in new.glob("*/*.png"):
+        place = deep / path.parent.name / ("inner" if int(path.stem) % 2 else "outer") / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+    assert "data.depth" in said_of(capsys, "eval", home / "run", deep, code=2)
+    folder = Path(shutil.copytree(home / "run", tmp_path / "run"))
+    plan = json.loads((folder / "run.json").read_text())
+    plan["data"]["depth"] = 1
+    (folder / "run.json").write_text(json.dumps(plan))
+    assert result_of(capsys, folder, deep)["num_images"] == 12
 
 
 def test_without_a_word_nothing_is_bfloat16_where_the_hardware_has_it(

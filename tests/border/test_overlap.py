@@ -187,7 +187,7 @@ def test_what_the_run_has_seen_is_refused_in_whatever_form(
 @pytest.mark.parametrize(
     "words",
     [
-        ("eval", "run/model.safetensors", "COPY", "--model", "resnet20_cifar"),
+        ("eval", "run/model.safetensors", "COPY", "--model", "resnet20_cifar", "--preprocessing", "0.5"),
         ("eval", "run", "COPY", "--split", "train"),
         ("eval", "run", "twin", "COPY"),
         ("eval", "run", "COPY", "--calibrate"),

@@ -36,6 +36,9 @@ from deepres.train.precision import Choice, Precision, choose
 BATCH = 250
 """Images answered together, at most."""
 
+READ_AS_THE_RUN = ("channels", "depth", "splits", "columns", "levels")
+"""How other images are read where that is not said: as the run's own were."""
+
 PIXELS = 2**20
 """Pixels of one batch on a CPU, at most; ours: larger batches take more memory and no less time, see
 `evidence/evaluation_batches.json`."""
@@ -272,7 +275,8 @@ def _chosen(
     if config is None:
         raise InputError(f"{weights}: weights without images of their own; name a SOURCE to measure them on")
     if data is not None and run is not None:
-        config = config.replace(channels=config.channels or run.data.channels)
+        read_as = {name: getattr(run.data, name) for name in READ_AS_THE_RUN if name not in data.model_fields_set}
+        config = config.replace(**read_as)
         on_bad_image = on_bad_image or ("skip" if data.on_bad_image == "skip" else None)
     config = config.replace(on_bad_image=on_bad_image or config.on_bad_image)
     source = open_source(config) if own else None

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from deepres.base.errors import InputError
+from deepres.base.errors import InputError, unknown
 from deepres.nn.hardware import multiplies_bfloat16, require_float32
 
 Choice = Literal["auto", "float32", "bfloat16"]
@@ -50,9 +50,14 @@ def choose(choice: Choice, device: torch.device) -> Precision:
     """bfloat16 where the processor multiplies it in hardware, float32 elsewhere; channels last always.
 
     Channels last is the layout that the convolutions of cuDNN and oneDNN are written for.
+
+    Raises:
+        InputError: another word than these three.
     """
-    wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(choice)
-    dtype = wanted or (torch.bfloat16 if multiplies_bfloat16(device) else torch.float32)
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": None}
+    if choice not in known:
+        raise unknown("precision", str(choice), known)
+    dtype = known[choice] or (torch.bfloat16 if multiplies_bfloat16(device) else torch.float32)
     if dtype is torch.float32:
         require_float32(device)
     return Precision(device, dtype, True)
