@@ -302,6 +302,23 @@ def test_what_is_no_file_of_weights_says_what_it_is(tmp_path: Path, content: byt
     assert "\n" not in str(caught.value)
 
 
+def test_many_patterns_are_no_long_path(tmp_path: Path) -> None:
+    more = {f"{'a' * 40}{number}.w": torch.ones(1) for number in range(9)}
+    torch.save({**A, **more}, tmp_path / "more.pth")
+    _require_loads(tmp_path / "more.pth", ignore=tuple(more))
+
+
+def test_a_broken_archive_is_no_traceback(tmp_path: Path) -> None:
+    torch.save(A, tmp_path / "a.pth")
+    whole = bytearray((tmp_path / "a.pth").read_bytes())
+    for place in range(len(whole) - 400, len(whole) - 22, 7):  # the list of what is in it
+        whole[place] ^= 0xFF
+    (tmp_path / "a.pth").write_bytes(whole)
+    with pytest.raises(InputError, match=r"a\.pth: ") as caught:
+        find_weights(tmp_path / "a.pth")
+    assert "\n" not in str(caught.value)
+
+
 def test_a_key_of_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"weights resnet50\.a1_in1k::ema: resnet50\.a1_in1k is no file"):
         find_weights("resnet50.a1_in1k::ema")

@@ -2,21 +2,27 @@
 
 import importlib.util
 import json
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from deepres.base.errors import InputError
 from deepres.nn.build import build
+from deepres.nn.create import create_model
 from deepres.nn.foreign import TIMM, conventions_for, to_foreign, to_ours
 from deepres.nn.guard import LIBRARIES, namesakes, require_variant, signature
+from deepres.nn.inspection import inspect
 from deepres.nn.layouts import Stored
 from deepres.spec import catalogue
 from deepres.spec.difference import difference
 
-TABLE: dict[str, list[str]] = json.loads(files("deepres.nn").joinpath(LIBRARIES).read_text())["networks"]
+FILE = files("deepres.nn").joinpath(LIBRARIES)
+TABLE: dict[str, list[str]] = json.loads(FILE.read_text())["networks"]
 EVIDENCE = Path(__file__).parents[2] / "evidence"
 
 
@@ -89,6 +95,22 @@ def test_a_variant_that_is_not_described_here_is_refused_by_name(variant: str) -
         require_variant(catalogue.network("resnet50"), _bare("resnet50", "timm"), "timm", variant)
 
 
+def test_an_edited_network_is_called_by_its_edits(tmp_path: Path) -> None:
+    save_file(dict(create_model("resnet18", num_classes=2).state_dict()), tmp_path / "bare.safetensors")
+    with pytest.raises(
+        InputError, match=r"fit resnet18\+style\.blur=3, resnet18, .* --variant resnet18\+style\.blur=3$"
+    ):
+        create_model("resnet18+style.blur=3", weights=tmp_path / "bare.safetensors")
+    found = inspect(tmp_path / "bare.safetensors")
+    assert found.networks == ("resnet18", "resnet18_blur4")
+    torch.save(
+        to_foreign(create_model("resnet18").state_dict(), catalogue.network("resnet18")), tmp_path / "theirs.pth"
+    )
+    found = inspect(tmp_path / "theirs.pth")
+    assert found.elsewhere == ("timm's resnetblur18",)
+    assert "resnet18, resnet18_blur4, timm's resnetblur18" in "\n".join(found.lines())
+
+
 @pytest.mark.slow
 def test_no_network_of_the_libraries_loads_into_another_of_ours() -> None:
     """What is taken without a word is compared by logits in tests/parity; a signature is all that loading sees."""
@@ -120,6 +142,8 @@ def test_the_table_of_the_libraries_is_what_they_have() -> None:
         "timm skresnet",
         "torchvision",
     )
+    if json.loads(FILE.read_text())["libraries"]["timm"] == version("timm"):
+        assert {name for names in TABLE.values() for name in names} == set(program.networks())
     here = [name for names in TABLE.values() for name in names if name.startswith(small)]
     assert set(here) <= set(program.networks())
     assert program.table(here) == {

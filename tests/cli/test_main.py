@@ -19,7 +19,7 @@ FLAGS = {
     "models": "--json",
     "describe": "--batch-size --json --svg",
     "weights convert": "--classes --ignore --mean --model --preprocessing --set --std --variant",
-    "weights inspect": "--all --json",
+    "weights inspect": "--all --ignore --json",
     "data check": "--json --set --workers",
     "data pack": "--format --quality --set --size --workers",
     "data split": "--output --set",

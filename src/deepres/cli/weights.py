@@ -17,6 +17,7 @@ def command() -> None:
 
 @command.command("inspect")
 @click.argument("file", metavar="FILE|WEIGHTS")
+@flags.ignored
 @click.option("--all", "whole", is_flag=True, help="Every layer of the table.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 @watched

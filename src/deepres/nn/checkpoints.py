@@ -8,6 +8,7 @@ A prefix is what stands before the names of a whole network; two of them are two
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -38,17 +39,24 @@ ALL = Choice()
 
 
 def asked_of(weights: str) -> tuple[str, Choice]:
-    """`FILE::KEY::-PATTERN` -> the file, and the choice in it.
+    """`FILE::KEY::-PATTERN` -> the file, and the choice in it; a path that exists is a file's whole name.
 
     Raises:
         InputError: two keys.
     """
-    name, *asked = weights.split(SEPARATOR)
+    name, *asked = [weights] if _exists(weights) else weights.split(SEPARATOR)
     ignore = tuple(part[1:] for part in asked if part.startswith("-"))
     keys = [part for part in asked if part and not part.startswith("-")]
     if len(keys) > 1:
         raise InputError(f"weights {weights}: two keys, {keys[0]} and {keys[1]}; wanted FILE{SEPARATOR}KEY")
     return name, Choice(keys[0] if keys else "", ignore)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # longer than a name can be
+        return False
 
 
 def ignoring(weights: str, patterns: Iterable[str]) -> str:

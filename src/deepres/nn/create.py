@@ -7,9 +7,9 @@ from deepres.base.errors import InputError
 from deepres.nn import channels
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.checkpoints import UnknownNamesError, ignoring, require_no_others
-from deepres.nn.fitting import fitting
+from deepres.nn.fitting import as_given, fitting
 from deepres.nn.foreign import Translated, to_ours
-from deepres.nn.guard import require_variant
+from deepres.nn.guard import described, require_variant
 from deepres.nn.hub import find_weights
 from deepres.nn.init import initialise
 from deepres.nn.keras_small import KerasTensors, require_as_said
@@ -62,17 +62,17 @@ def create_model(
     seed, new_head = whole(seed, "seed", 0, 2**64 - 1), flag(new_head, "new_head")
     ignore = words(ignore, "ignore", "a list of names or patterns of tensors")
     if variant is not None:
-        catalogue_network(word(variant, "variant", _VARIANT))
+        described(word(variant, "variant", _VARIANT), f"variant {variant}")
     if not isinstance(weights, Path | Stored | None):
         weights = word(weights, "weights", _WEIGHTS)
     named = weights if isinstance(weights, Stored) or weights is None else ignoring(str(weights), ignore)
     stored = find_weights(named, description.name) if isinstance(named, str) else named
     if num_classes is None and isinstance(model, str) and stored is not None and not new_head:
-        num_classes = _classes_of(stored, description)
+        num_classes = classes_of(stored, description)
     if num_classes is not None:
         description = with_classes(description, num_classes)
     if in_chans is None and isinstance(model, str) and stored is not None and f"{EDIT}input=" not in model:
-        in_chans = _channels_of(stored, description)
+        in_chans = channels_of(stored, description)
     if in_chans is not None:
         description = description.replace(input=(in_chans, *description.input[1:]))
     network = build(description)
@@ -105,7 +105,7 @@ def load_weights(
     if all(name in tensors for name in network.state_dict() if not name.startswith("head.fc.")):
         others = {name: tensors[name] for name in found.others}
         require_no_others(others, set(stored.tensors) - set(others), stored.where)
-    require_variant(network.description, stored, convention, variant)
+    require_variant(network.description, stored, convention, variant, called)
     if new_head:
         kept = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("head.fc.")}
         tensors = {**{name: t for name, t in tensors.items() if not name.startswith("head.fc.")}, **kept}
@@ -178,7 +178,8 @@ def load(weights: str | Path) -> ResidualNetwork:
     return create_model(stored.description, weights=stored).eval()
 
 
-def _classes_of(stored: Stored, description: Network) -> int:
+def classes_of(stored: Stored, description: Network) -> int:
+    """How many classes these weights of the described network know; as many as it where they do not show."""
     if stored.description is not None:
         return stored.description.num_classes
     named, _ = _by_name(stored, description, new_head=True)
@@ -188,8 +189,11 @@ def _classes_of(stored: Stored, description: Network) -> int:
     return len(head) if head is not None and head.dim() == 1 else description.num_classes
 
 
-def _channels_of(stored: Stored, description: Network) -> int | None:
+def channels_of(stored: Stored, description: Network) -> int:
+    """Of how many channels the images of these weights are; as many as the description's where they do not show."""
     if stored.description is not None:
         return stored.description.input[0]
-    named, _ = _by_name(stored, description, new_head=True)
-    return None if named is None else channels.channels_of(named.tensors, description)
+    named, share = _by_name(stored, description, new_head=True)
+    if named is None or share < 0.5:
+        return as_given(description, stored.tensors).input[0]
+    return channels.channels_of(named.tensors, description) or description.input[0]

@@ -30,18 +30,21 @@ _KNOWN = {"timm": set(TIMM.values()), "torchvision": set(catalogue.CATALOGUE)}
 """Library -> its networks that are described here, under its names."""
 
 
-def require_variant(wanted: Network, stored: Stored, convention: str, variant: str | None = None) -> None:
+def require_variant(
+    wanted: Network, stored: Stored, convention: str, variant: str | None = None, called: str | None = None
+) -> None:
     """Refuse weights that were trained as another network than `wanted`, or that do not say as which.
 
     `convention` is whose names the tensors have, `variant` the catalogue's name of the network that the user says they
-    are of. What acts in training only, the number of classes and the input's size may differ.
+    are of, `called` what `wanted` is called with its edits. What acts in training only, the number of classes and the
+    input's size may differ.
 
     Raises:
         InputError: one line with the first differing layer and both values, or with the networks that they fit.
     """
     said = stored.description
     if variant is not None:
-        claimed = _claimed(variant, stored.where)
+        claimed = described(variant, stored.where)
         if said is not None:
             _require_same(said, claimed, f"{stored.where}: the weights say {said.name}, not {variant}")
         said = claimed
@@ -51,9 +54,10 @@ def require_variant(wanted: Network, stored: Stored, convention: str, variant: s
         return
     alike = [*lookalikes(wanted, convention), *namesakes(wanted, convention)]
     if alike:
+        own = called or wanted.name
         raise InputError(
-            f"{stored.where}: these tensors fit {', '.join([wanted.name, *alike])} alike and the file does not say "
-            f"which it is; say so with --variant (in Python variant=), such as --variant {wanted.name}"
+            f"{stored.where}: these tensors fit {', '.join([own, *alike])} alike and the file does not say "
+            f"which it is; say so with --variant (in Python variant=), such as --variant {own}"
         )
 
 
@@ -95,7 +99,12 @@ def _libraries() -> dict[str, list[str]]:
     return found
 
 
-def _claimed(variant: str, where: str) -> Network:
+def described(variant: str, where: str) -> Network:
+    """The catalogue's network of that name.
+
+    Raises:
+        InputError: a library's network that is not described here; no such name.
+    """
     theirs = [name for names in _libraries().values() for name in names if name.split()[1] == variant]
     if theirs and variant not in catalogue.CATALOGUE:
         raise InputError(
@@ -111,12 +120,12 @@ def _fitting(wanted: Network) -> Iterator[str]:
         config = entry.config
         if isinstance(config, ResNetConfig | DenseNetConfig) and sum(config.depths) != units:
             continue  # told apart without writing the description out
-        if same_tensors(_described(name), wanted):
+        if same_tensors(_written_out(name), wanted):
             yield name
 
 
 @lru_cache(maxsize=64)
-def _described(name: str) -> Network:
+def _written_out(name: str) -> Network:
     return catalogue.network(name)
 
 

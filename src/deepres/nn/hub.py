@@ -49,7 +49,7 @@ def find_weights(weights: str | Path, model: str | None = None) -> Stored:
     Raises:
         InputError: neither a path nor a name; or it cannot be fetched: the line says what to bring and where to.
     """
-    name, choice = (str(weights), ALL) if Path(weights).exists() else asked_of(str(weights))
+    name, choice = asked_of(str(weights))
     path = Path(name)
     if path.exists():
         stored = read_stored(path, choice)
@@ -96,7 +96,7 @@ def recognised(stored: Stored) -> Stored:
 
 def is_weights(text: str) -> bool:
     """Whether an argument that may be weights or images is weights: by what lies there, else by its name."""
-    text = text if Path(text).exists() else asked_of(text)[0]
+    text, _ = asked_of(text)
     path = Path(text)
     if path.is_dir():
         return any((path / name).is_file() for name in (CONFIG, WEIGHTS, TOPOLOGY))

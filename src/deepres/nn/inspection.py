@@ -12,6 +12,8 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.nn.fitting import as_given, fitting, nearest
+from deepres.nn.foreign import to_ours
+from deepres.nn.guard import namesakes
 from deepres.nn.hub import find_weights
 from deepres.nn.layouts import Stored
 from deepres.nn.pickles import ModuleTensors
@@ -38,7 +40,10 @@ class Values(Record):
 
 
 class Inspected(Record):
-    """What was found; `networks` are all that fit, `problem` is why none does, `table` layer, layer in file, shape."""
+    """What was found, with `table` of layer, layer in the file, shape.
+
+    `networks` are all of the catalogue that fit, `elsewhere` libraries' that do, `problem` is why none does.
+    """
 
     where: str
     form: str
@@ -53,13 +58,14 @@ class Inspected(Record):
     stem: str
     stages: tuple[str, ...]
     networks: tuple[str, ...]
+    elsewhere: tuple[str, ...]
     problem: str
     table: tuple[tuple[str, str, str], ...]
     values: Values
 
     def lines(self, most: int | None = ROWS) -> list[str]:
         """The whole for a person, the table's first `most` layers."""
-        fits = ", ".join(self.networks) or f"none of the catalogue: {self.problem}"
+        fits = ", ".join([*self.networks, *self.elsewhere]) or f"none of the catalogue: {self.problem}"
         facts = {
             "file": f"{self.where}, {self.form}",
             "says": self.says or "nothing of its network",
@@ -109,10 +115,22 @@ def inspect(weights: str | Path) -> Inspected:
         stem="" if stem is None else f"{stem.name}: {stem.shape[2]}x{stem.shape[3]}, {stem.shape[0]} channels",
         stages=_stages(layers),
         networks=tuple(networks),
+        elsewhere=_elsewhere(stored, networks),
         problem=problem,
         table=() if found is None else tuple((r.ours, r.theirs, "x".join(map(str, r.shape))) for r in found.rows),
         values=_values(tensors),
     )
+
+
+def _elsewhere(stored: Stored, networks: list[str]) -> tuple[str, ...]:
+    """The libraries' networks that have these tensors and are not described here."""
+    if not networks or stored.description is not None:
+        return ()
+    network = as_given(catalogue.network(networks[0]), stored.tensors)
+    try:
+        return namesakes(network, to_ours(stored.tensors, network).convention)
+    except InputError:  # names of no library
+        return ()
 
 
 def _networks(stored: Stored) -> tuple[list[str], Match | None, str, list[Layer]]:

@@ -123,8 +123,13 @@ def read_tensors(path: Path, choice: Choice = ALL) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a model.safetensors, a torch checkpoint or a run folder")
-    with path.open("rb") as file:
-        begin = file.read(64)
+    try:
+        with path.open("rb") as file:
+            begin = file.read(64)
+    except OSError as cause:
+        raise InputError(
+            f"{path}: cannot be read ({cause.strerror}); mend its permissions, or copy it again"
+        ) from cause
     other = next(
         (told for magic, told in _NO_WEIGHTS.items() if begin.startswith(magic) and (magic or not begin)), None
     )
@@ -132,9 +137,17 @@ def read_tensors(path: Path, choice: Choice = ALL) -> dict[str, Tensor]:
         raise InputError(f"{path}: {other}")
     if path.suffix == ".safetensors" or begin[8:9] == b"{":
         return chosen(_safetensors(path), choice, str(path))
-    if zipfile.is_zipfile(path) and all(name.endswith(".npy") for name in zipfile.ZipFile(path).namelist()):
+    if _is_npz(path):
         return chosen(_npz(path), choice, str(path))
     return chosen(read_pickled(path), choice, str(path))
+
+
+def _is_npz(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return all(name.endswith(".npy") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

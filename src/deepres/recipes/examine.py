@@ -29,6 +29,7 @@ from deepres.data.loader import OnBadImage
 from deepres.data.sample import Images
 from deepres.data.sources import DataConfig
 from deepres.evaluate.page import render
+from deepres.nn.checkpoints import asked_of
 from deepres.nn.probe import part
 from deepres.recipes.analyses import (
     Section,
@@ -93,7 +94,8 @@ def examine(
         weights, data, model, variant, mean, std, None, device, command, on_bad_image=on_bad_image, force=force
     )
     images, left = _some(asked.images, settings, asked.data.on_bad_image)
-    folder = output or (Path(weights) / "analysis" if Path(weights).is_dir() else Path("analysis"))
+    place = Path(asked_of(str(weights))[0])
+    folder = output or (place / "analysis" if place.is_dir() else Path("analysis"))
     of = [asked.provenance[name] for name in ("model", "source")]
     of += [
         asked.provenance["weights_sha256"] or weights,
@@ -101,7 +103,7 @@ def examine(
         *([said] if (said := asked.predictor.said) else []),
     ]
     key = _key(of, settings, "")
-    subject = Subject(asked.predictor, images, settings, asked.provenance, folder, key, _config(Path(weights), asked))
+    subject = Subject(asked.predictor, images, settings, asked.provenance, folder, key, _config(place, asked))
     _check(subject)
     make_folder(folder)
     keep_freed_memory()

@@ -6,8 +6,8 @@ from deepres.base.errors import InputError
 from deepres.base.records import load as load_record
 from deepres.data.sources import DataConfig
 from deepres.data.transforms import Augmentation
-from deepres.nn.channels import channels_of
-from deepres.nn.foreign import to_ours
+from deepres.nn.checkpoints import asked_of
+from deepres.nn.create import channels_of, classes_of
 from deepres.nn.hub import find_weights
 from deepres.recipes.run import RUN, Beginning, Facts, Run
 from deepres.serve.preprocessing import prepared_for
@@ -88,15 +88,14 @@ def beginning(
     if description is not None:
         config = config.replace(num_classes=description.num_classes, input=description.input)
     else:
-        named = to_ours(stored.tensors, config.network()).tensors
-        head, channels = named.get("head.fc.bias"), channels_of(named, config.network())
-        config = config if head is None else config.replace(num_classes=len(head))
-        config = config.replace(input=(channels or config.input[0], *config.input[1:]))
+        network = config.network()
+        size = (channels_of(stored, network), *config.input[1:])
+        config = config.replace(num_classes=classes_of(stored, network), input=size)
     preparation = prepared_for(stored, config.network(), mean, std).preparation
     return Beginning(weights, variant, config, stored.classes, preparation, mean, std)
 
 
 def _config_of(weights: str) -> Config | None:
     """The network of a run, with all that `--set model.…` made of it."""
-    path = Path(weights) / RUN
+    path = Path(asked_of(weights)[0]) / RUN
     return load_record(Run, path, "run description").model if path.is_file() else None
