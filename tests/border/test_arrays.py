@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.data.sample import ArrayImages
 from deepres.data.sources import DataConfig, Source, open_source
+from deepres.nn.create import create_model
 
 X = np.random.default_rng(0).integers(0, 256, (6, 8, 7, 3), dtype=np.uint8)
 Y = np.array([0, 1, 2, 0, 1, 2])
@@ -83,6 +85,10 @@ def test_all_parts_of_medmnist_are_read(tmp_path: Path) -> None:
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("no names", {"arr_0": X, "arr_1": Y}, r"no array 'x_train', there are arr_0, arr_1; wanted x and y \(numpy\.savez"),
     ("two of one meaning", {"x": X, "images": X, "y": Y}, "both 'x' and 'images' may hold the same; leave one out"),
+    ("two for training", {"x": X, "y": Y, "x_train": X, "y_train": Y}, "both 'x' and 'x_train' may be for training; leave one"),
+    ("CIFAR-100's labels", {"data": X, "fine_labels": Y, "coarse_labels": Y}, "no array 'y', there are coarse_labels, data, fine_l"),
+    ("an empty name", {"x": X, "y": np.array(["", "b", "b", "", "b", "b"])}, r"'y'\[0\]: the label is empty; fill it in"),
+    ("large numbers", {"x": X, "y": Y.astype(np.uint64) + 2**63}, "from 9223372036854775808 to .*, wanted 0 or more"),
     ("two lists of names", {"x": X, "y": Y, "classes": NAMES, "class_names": NAMES}, "both 'classes' and 'class_names' may"),
     ("flattened", {"x": X.reshape(6, -1), "y": Y}, r"'x' is uint8 \(6, 168\), flattened; wanted uint8 .*: reshape it"),
     ("channels first or last", {"x": X[:, :3, :, :1], "y": Y}, "channels first or last"),
@@ -131,3 +137,19 @@ def test_the_command_line_says_what_was_taken(tmp_path: Path, capsys: pytest.Cap
     shown = capsys.readouterr().out
     for note in ("channels first", "taken as parts of 255", "classes are called by them"):
         assert note in shown
+
+
+def test_weights_without_names_of_classes_go_by_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = create_model("resnet20_cifar")
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+    images = np.random.default_rng(1).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    labels = np.arange(40) % 2 * 7  # classes 0 and 7 of ten
+    asked = ["--model", "resnet20_cifar", "--variant", "resnet20_cifar", "--preprocessing", "0.5", "--device", "cpu"]
+    np.savez(tmp_path / "some.npz", x=images.transpose(0, 3, 1, 2), y=labels)
+    assert run(["eval", str(tmp_path / "w.pt"), str(tmp_path / "some.npz"), *asked]) == 0
+    shown = capsys.readouterr()
+    assert "channels first" in shown.out + shown.err
+    with torch.no_grad():
+        x = torch.from_numpy(images.transpose(0, 3, 1, 2)).float() / 127.5 - 1
+        wrong = (network.eval()(x).argmax(1) != torch.from_numpy(labels)).float().mean()
+    assert f"{100 * wrong:.2f} %" in shown.out

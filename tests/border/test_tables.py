@@ -85,6 +85,7 @@ READ: list[tuple[str, str, bytes | str, dict[str, str], str | None]] = [
     ("03 and 3", "t.csv", "path,label\n1.png,03\n2.png,3\n", {"1.png": "03", "2.png": "3"}, "nearly one name"),
     ("another Unicode form", "t.csv", "path,label\n1.png,cat\nsub/e\u0301te\u0301.png,dog\n", {"1.png": "cat", "sub/été.png": "dog"}, None),
     ("old Macs' line ends", "t.csv", "path,label\r1.png,cat\r2.png,dog\r", TWO, None),
+    ("blanks that do not show", "t.csv", "path,label\n1.png,cat\u200b\n2.png,\u00a0dog\n", TWO, None),
     ("trailing commas", "t.csv", "path,label\n1.png,cat,\n2.png,dog,\n", TWO, None),
 ]  # fmt: skip
 
@@ -127,6 +128,7 @@ REFUSED: list[tuple[str, str, bytes | str, str]] = [
     ("a split's number", "t.csv", "path,label,split\n1.png,cat,0\n", "line 2: split '0'; wanted one of train"),
     ("too many cells", "t.csv", "path,label\n1.png,cat, big\n2.png,dog\n", r"line 2: 3 cells, wanted 2; put quotes around a cell that holds ','"),
     ("a name of two files", "t.csv", "id,label\n1,cat\nsub/4,dog\n", r"line 3: 'sub/4' may be 4\.jpg and 4\.png; write it with its suffix"),
+    ("an open quote", "t.csv", 'path,label\n"1.png,cat\n2.png,dog\n', "line 3: a cell goes over several lines; is a quote not closed"),
     ("binary", "t.csv", b"PK\x03\x04\0\0\0\0\0\0\x14\0\x06\0\0", "holds bytes of zero, so it is no text"),
     ("no known encoding", "t.csv", b"path,label\n1.png,\x81\xff\n", "neither UTF-8 nor cp1252 .*; save it as UTF-8"),
     ("a header alone", "t.csv", "path,label\n", "no rows; wanted a first line with column names"),
@@ -176,6 +178,12 @@ def test_columns_that_cannot_be_are_refused(place: Path, columns: str, message: 
     (place / "t.csv").write_text("path,label\n1.png,cat\n2.png,dog\n")
     with pytest.raises(InputError, match=message):
         opened(place / "t.csv", f"columns={columns}")
+
+
+def test_a_first_line_that_may_be_names_is_told(place: Path) -> None:
+    (place / "t.csv").write_text("A,B\n1.png,cat\n2.png,dog\n")
+    notes = opened(place / "t.csv", "columns=path:1,label:2").origin.notes
+    assert "t.csv: its first line (A, B) is taken as names of columns" in notes
 
 
 def test_all_missing_files_are_counted_and_ten_named(place: Path) -> None:

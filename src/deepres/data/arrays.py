@@ -28,6 +28,7 @@ from deepres.data.splits import PARTS, Found, Part
 
 _PIXELS = frozenset({"x", "image", "images", "data", "img", "imgs", "pixels", "features"})
 _LABELS = frozenset({"y", "label", "labels", "target", "targets", "cls", "class"})
+_MOST = 2**31
 _NAMES = frozenset({"classes", "classnames", "labelnames", "targetnames", "categories", "names"})
 
 
@@ -40,7 +41,7 @@ class _Content:
     labels: dict[Part | None, str]
     arrays: dict[str, NDArray[np.generic]]
     classes: tuple[str, ...] | None
-    notes: tuple[str, ...]
+    unused: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def read_npz(path: Path, channels: int | None = None) -> Found:
         part: ArrayImages(with_channels(one.pixels, channels), labels[part], classes, f"{name}/{part}")
         for part, one in found.items()
     }
-    notes = dict.fromkeys(note for content in contents.values() for note in content.notes)
+    unused = {content.path.name: content.unused for content in contents.values() if content.unused}
+    notes = dict.fromkeys(f"{name}: arrays not used: {', '.join(rest[:5])}" for name, rest in unused.items())
     notes |= dict.fromkeys(f"{one.path.name}: {note}" for one in found.values() for note in one.notes)
     given = next(iter(parts.values())).image(0).shape[0]
     return Found(name, "arrays", classes, parts, given, notes=(*notes, *(() if names else numbered(classes))))
@@ -121,8 +123,7 @@ def _content(path: Path) -> _Content:
         reason = str(cause).splitlines()[0]  # TypeError, AttributeError: an .npy inside
         raise InputError(f"{path}: wanted an .npz of plain arrays, {reason}; save it with numpy.savez") from cause
     classes = _class_names(path, names[0], arrays[names[0]]) if names else None
-    notes = (f"{path.name}: arrays not used: {', '.join(rest[:5])}",) if rest else ()
-    return _Content(path, pixels, labels, arrays, classes, notes)
+    return _Content(path, pixels, labels, arrays, classes, tuple(rest))
 
 
 def _roles(
@@ -146,6 +147,8 @@ def _roles(
             raise InputError(f"{path}: both '{of[part]}' and '{name}' may hold the same; leave one out")
         else:
             of[part] = name
+    if None in pixels and "train" in pixels:
+        raise InputError(f"{path}: both '{pixels[None]}' and '{pixels['train']}' may be for training; leave one out")
     if len(classes) > 1:
         raise InputError(f"{path}: both '{classes[0]}' and '{classes[1]}' may name the classes; leave one out")
     if not pixels:
@@ -167,7 +170,7 @@ def _labelled(content: _Content, part: Part, paired: bool) -> _Labelled:
     own = None if (paired or part == "train") and None in content.pixels else part
     for kind, named in (("x", content.pixels), ("y", content.labels)):
         if own not in named:
-            given = ", ".join(sorted(content.arrays))
+            given = ", ".join(sorted([*content.arrays, *content.unused]))
             missing = kind if own is None else f"{kind}_{own}"
             raise InputError(f"{content.path}: no array '{missing}', there are {given}; wanted x and y")
     x, y = (named[own] for named in (content.pixels, content.labels))
@@ -195,12 +198,10 @@ def _numbers(
         return cleaned(texts, lambda i: f"{path}: '{name}'[{i}]")
     if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.rint(y)).all()):
         raise InputError(f"{given} with fractions, wanted whole numbers ({count},), one an image")
-    whole = y.astype(np.int64)
-    if len(whole) and whole.min() < 0:
-        raise InputError(
-            f"{given} from {whole.min()} to {whole.max()}, wanted 0 or more; remove images without a class"
-        )
-    return whole, ()
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high > _MOST:
+        raise InputError(f"{given} from {low} to {high}, wanted 0 or more; remove images without a class")
+    return y.astype(np.int64), ()
 
 
 def _classes(found: dict[Part, _Labelled], names: tuple[str, ...] | None) -> tuple[tuple[str, ...], dict[Part, Tensor]]:

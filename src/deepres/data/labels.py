@@ -20,9 +20,11 @@ def cleaned(labels: Sequence[str], where: Callable[[int], str]) -> tuple[list[st
     `where(i)` says where label i stands. A word such as `None` among words is a class, and a note says so.
 
     Raises:
-        InputError: `NaN`; a word for nothing among numbers; numbers below 0, or no whole ones.
+        InputError: an empty one; `NaN`; a word for nothing among numbers; numbers below 0, or no whole ones.
     """
     values = list(dict.fromkeys(labels))
+    if "" in values:
+        raise InputError(f"{where(labels.index(''))}: the label is empty; fill it in or remove the image")
     nothing = [value for value in values if value.casefold() in _NOTHING]
     numbers = [value for value in values if _NUMBER.fullmatch(value)]
     missing = [value for value in nothing if value.casefold() == "nan" or len(numbers) + len(nothing) == len(values)]

@@ -24,6 +24,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SEPARATORS = (",", "\t", ";", "|")
+_NOTHING = " \t\r\n\v\f\u00a0\u200b\ufeff"  # at the ends of cells
 _SAMPLE = 200  # rows by which the separator is told
 _PATH_FIRST = re.compile(
     rf"(.+?(?:{'|'.join(re.escape(suffix) for suffix in sorted(SUFFIXES, key=len, reverse=True))}))\s+(\S.*)", re.I
@@ -57,6 +58,9 @@ def read_rows(path: Path, is_header: Callable[[Sequence[str]], bool]) -> Rows:
     cells, comments = _without_comments(path, list(_parsed(path, text, separator)), is_header)
     if not cells:
         raise InputError(f"{path}: no rows; wanted a first line with column names and one line an image")
+    broken = next((number for number, row in cells if any("\n" in cell for cell in row)), None)
+    if broken is not None:
+        raise InputError(f"{path}: line {broken}: a cell goes over several lines; is a quote not closed?")
     if comments:
         notes += (f"{path.name}: {comments} lines that begin with # are passed over",)
     return Rows(cells, _WORD[separator], notes)
@@ -126,12 +130,12 @@ def _sampled(path: Path, sample: str, separator: str) -> list[list[str]]:
 def _parsed(path: Path, text: str, separator: str) -> Iterator[Cells]:
     if separator == " ":
         for number, line in enumerate(text.splitlines(), start=1):
-            yield number, _words(line.strip())
+            yield number, _words(line.strip(_NOTHING))
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     try:
         for cells in reader:
-            yield reader.line_num, [cell.strip() for cell in cells]
+            yield reader.line_num, [cell.strip(_NOTHING) for cell in cells]
     except csv.Error as cause:
         raise InputError(f"{path}: line {reader.line_num}: {cause}; wanted a table separated by commas") from cause
 

@@ -121,14 +121,14 @@ def open_source(config: DataConfig) -> Source:
     )
 
 
-def open_parts(config: DataConfig) -> dict[Part, Images]:
-    """The parts of `config.source` as they are given, none cut: to be measured on, so none has to be for training.
+def open_parts(config: DataConfig) -> Found:
+    """`config.source` with its parts as they are given, none cut: to be measured on, so none has to be for training.
 
     Raises:
         InputError: as `open_source`, of a source; nothing is asked of its parts.
     """
-    parts = find(config).parts
-    return {part: parts[part] for part in PARTS if part in parts}
+    found = find(config)
+    return replace(found, parts={part: found.parts[part] for part in PARTS if part in found.parts})
 
 
 def write_split(source: Source, path: Path) -> None:

@@ -44,6 +44,10 @@ def read_table(path: Path, columns: str | None = None, channels: int = 3) -> Fou
     table = read_rows(path, is_header)
     first = table.cells[0][1]
     header = tuple(first) if _has_header(path, first, asked) else None
+    surely = header is None or is_header(first) or set(asked.values()) <= set(first)
+    named: tuple[str, ...] = ()
+    if not surely:
+        named = (f"{path.name}: its first line ({', '.join(first[:5])}) is taken as names of columns",)
     rows = table.cells if header is None else table.cells[1:]
     if not rows:
         raise InputError(f"{path}: no rows; wanted a first line with column names and one line an image")
@@ -51,13 +55,13 @@ def read_table(path: Path, columns: str | None = None, channels: int = 3) -> Fou
     _require_width(path, rows, len(of.header), table.separator)
     files, where = files_of(path, [(line, _cell(path, line, cells, of, of.path)) for line, cells in rows])
     lines = [line for line, _ in rows]
-    named: tuple[str, ...] = ()
     if of.label is None:
         hot = np.array([[float(cells[at]) for at in of.one_hot] for _, cells in rows]).argmax(axis=1)
         labels = [of.header[of.one_hot[place]] for place in hot.tolist()]
     else:
         given = [_cell(path, line, cells, of, of.label) for line, cells in rows]
-        labels, named = cleaned(given, lambda i: f"{path}: line {lines[i]}")
+        labels, told = cleaned(given, lambda i: f"{path}: line {lines[i]}")
+        named += told
     parts = [_part(path, line, _cell(path, line, cells, of, of.split)) for line, cells in rows] if of.split else None
     listed, repeated = _listed(path, lines, files, labels, parts)
     numbers = _numbers(path, rows, labels, of)

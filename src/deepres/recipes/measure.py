@@ -230,7 +230,8 @@ def asked_for(
     chosen = _chosen(folder, run, weights, data, split, on_bad_image, force)
     config, found = chosen.data, chosen.images
     unnamed = predictor.unnamed and len(predictor.classes) == len(found.classes)
-    images = found if unnamed else _relabelled(found, predictor.classes, config.source)
+    known = tuple(map(str, range(len(predictor.classes)))) if predictor.unnamed else predictor.classes
+    images = found if unnamed else _relabelled(found, known, config.source)
     precise = choose(precision, device)
     file = weights_file(weights)
     provenance: dict[str, JsonValue] = {
@@ -280,13 +281,17 @@ def _chosen(
         on_bad_image = on_bad_image or ("skip" if data.on_bad_image == "skip" else None)
     config = config.replace(on_bad_image=on_bad_image or config.on_bad_image)
     source = open_source(config) if own else None
-    parts = open_parts(config) if source is None else source.parts()
+    given = open_parts(config) if source is None else None
+    parts = source.parts() if source is not None else given.parts if given is not None else {}
     part = _part(split, parts)
-    chosen = _Chosen(parts[part], config, part if own or len(parts) > 1 or part != "train" else "all images")
+    notes = [] if given is None else [*given.notes]
+    chosen = _Chosen(
+        parts[part], config, part if own or len(parts) > 1 or part != "train" else "all images", tuple(notes)
+    )
     if run is None or folder is None:
         return chosen
     changed = source is not None and not unchanged(folder, part, chosen.images, source.origin)
-    notes = [f"the images of {config.source} are no longer those that the run began with"] if changed else []
+    notes += [f"the images of {config.source} are no longer those that the run began with"] if changed else []
     foreign = not own or (changed and split != "train")
     if foreign or began_with(folder):
         found = overlap(folder, run, chosen.images)

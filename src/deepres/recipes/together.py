@@ -109,7 +109,7 @@ def _held_out(weights: Sequence[str], data: DataConfig | None, world: World) -> 
             config, remedy = data, "name a SOURCE with train, val and test"
         else:
             continue  # measuring refuses weights without images
-        parts = world.agreed(lambda: open_source(config).parts() if each in runs else open_parts(config))  # noqa: B023
+        parts = world.agreed(lambda: open_source(config).parts() if each in runs else open_parts(config).parts)  # noqa: B023
         if "val" not in parts:
             raise InputError(f"--calibrate: {each} has no held-out images to find a temperature on; {remedy}")
     return None if len(runs) == len(weights) else data
