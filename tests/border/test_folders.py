@@ -1,12 +1,15 @@
 """Folders of pictures as other people have them: what is taken as what, or the question in one line."""
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from deepres.base.errors import InputError
+from deepres.cli.main import run
 from deepres.data.folders import read_folder
 from deepres.data.layout import Layout, arranged
 from deepres.data.split_names import part_named
@@ -56,6 +59,10 @@ PARTS = {
     "images below": (tuple(f"{p}/{c}/images/1.jpg" for p in ("train", "test") for c in "ab"), "train - test"),
     "a wrapper": (two("photos/train", "photos/test"), "photos/train - photos/test"),
     "Intel's": (two("seg_train/seg_train", "seg_test/seg_test"), "seg_train/seg_train - seg_test/seg_test"),
+    "each part twice": (
+        two("training_set/training_set", "test_set/test_set"),
+        "training_set/training_set - test_set/test_set",
+    ),
     "one prefix": (two("flowers-train", "flowers-val"), "flowers-train flowers-val"),
     "numbered alike": (two("train1", "test1"), "train1 - test1"),
     "something beside": ((*two("train", "test"), "examples/1.jpg", "old/cat/2.jpg"), "train - test"),
@@ -310,3 +317,45 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "dog").mkdir(mode=0)
     with pytest.raises(InputError, match=r"dog: cannot be listed \(Permission denied\)"):
         read_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data", "check", "{nested}"], r"--set data\.depth=1 \(2 classes such as"),
+        (["train", "{nested}", "--smoke"], r"--set data\.depth=1"),
+        (["eval", "{run}", "{nested}", "--set", "data.depht=1"], "'depht': unknown; did you mean depth"),
+        (
+            ["eval", "{run}", "--set", "data.depth=1"],
+            r"--set data\.depth=1: a run reads its own images as it did; name a",
+        ),
+    ],
+)
+def test_the_command_line_asks_and_takes_the_answer(
+    tmp_path: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a/x/1.jpg", "a/y/1.jpg", "b/x/1.jpg"):
+        picture(tmp_path / "nested" / name)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    assert run([word.format(nested=tmp_path / "nested", run=tmp_path / "run") for word in words]) == 2
+    assert re.search(said, capsys.readouterr().err)
+
+
+@pytest.mark.slow
+def test_nested_classes_from_training_to_another_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a/x", "a/y", "b"):
+        for number in range(8):
+            place = tmp_path / "set" / name / f"{number}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((16, 16), 20 + number).convert("RGB").save(place)
+            other = tmp_path / "other" / name / f"{number}.png"
+            other.parent.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((16, 16), 50 + number).convert("RGB").save(other)
+    source, home = str(tmp_path / "set"), str(tmp_path / "run")
+    assert run(["train", source, "--smoke", "--set", "data.depth=leaf", "--output", home]) == 0
+    assert "3 classes: a/x, a/y, b" in capsys.readouterr().err
+    assert run(["eval", home, str(tmp_path / "other")]) == 0
+    assert "of 24 images" in capsys.readouterr().out
+    assert run(["eval", home, str(tmp_path / "other"), "--set", "data.depth=1"]) == 2
+    assert "the network does not know the classes a" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from deepres.cli.watch import Watch, watched
 @click.option("--class", "label", metavar="NAME", help="Whose maps cam shows; by default the class answered.")
 @click.option("--layer", metavar="PART", help="The part whose maps cam weighs, by Grad-CAM: stage2.unit1 …")
 @click.option("--output", type=click.Path(path_type=Path), help="A folder for page, plots and numbers (RUN/analysis).")
+@flags.reading
 @flags.weights
 @click.option("--json", "as_json", is_flag=True, help="What was found as JSON.")
 @flags.on_bad_image
@@ -38,6 +39,7 @@ def command(
     on_bad_image: str | None,
     force: bool,
     device: str | None,
+    reading: tuple[str, ...],
     watch: Watch,
 ) -> None:
     """Take RUN apart: units left out, paths by length, shifts …; without an ANALYSIS all that the network allows.
@@ -51,7 +53,6 @@ def command(
 
     from deepres.base.errors import InputError, unknown
     from deepres.base.telling import Doing
-    from deepres.data.sources import DataConfig
     from deepres.nn.checkpoints import asked_of
     from deepres.recipes.analyses import Settings
     from deepres.recipes.examine import ANALYSES, examine
@@ -70,7 +71,7 @@ def command(
     settings = Settings.model_validate({name: value for name, value in wanted.items() if value is not None})
     folder, found = examine(
         others[0],
-        DataConfig(source=others[1]) if len(others) == 2 else None,
+        flags.source(others[1] if len(others) == 2 else None, reading),
         tuple(kinds),
         output,
         settings,

@@ -10,6 +10,7 @@ from deepres.cli.watch import Watch, watched
 
 @click.command("eval")
 @click.argument("runs", metavar="RUN|WEIGHTS... [SOURCE]", nargs=-1, required=True)
+@flags.reading
 @flags.weights
 @click.option("--split", help="train, val or test; by default test, of a source without a split all images.")
 @click.option(
@@ -52,6 +53,7 @@ def command(
     precision: str,
     force: bool,
     device: str | None,
+    reading: tuple[str, ...],
     watch: Watch,
 ) -> None:
     """Measure RUN on its own test images, or on those of SOURCE: error with interval, classes, confusion.
@@ -63,7 +65,6 @@ def command(
     import sys
 
     from deepres.base.errors import InputError
-    from deepres.data.sources import DataConfig
     from deepres.evaluate.plans import plan_of
     from deepres.evaluate.report import write_report
     from deepres.evaluate.run import percent, save_predictions, summary
@@ -75,7 +76,7 @@ def command(
     weights, source = apart(runs)
     if select is not None and len(weights) == 1:
         raise InputError(f"--select {select}: one run alone, {weights[0]}; name several to choose from")
-    data = None if source is None else DataConfig(source=source)
+    data = flags.source(source, reading)
     with joined(device) as world:
         measured = measure_together(
             weights,

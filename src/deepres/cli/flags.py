@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from deepres.base.errors import InputError
 from deepres.base.normalisation import NAMED, require_possible
+
+if TYPE_CHECKING:
+    from deepres.data.sources import DataConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -37,6 +40,32 @@ def edited(model: str, edits: tuple[str, ...]) -> str:
         if not assignment.startswith("model."):
             raise InputError(f"--set {assignment}: here only the network is described; wanted model.NAME=VALUE")
     return "+".join([model, *(assignment.removeprefix("model.") for assignment in edits)])
+
+
+def reading(command: Command) -> Command:
+    """--set data.A=B, how SOURCE is read, apart from --set model.A=B; above `weights`, the command gets `reading`."""
+
+    @wraps(command)
+    def with_reading(*arguments: Any, edits: tuple[str, ...], **named: Any) -> Any:
+        data = tuple(edit.removeprefix("data.") for edit in edits if edit.startswith("data."))
+        rest = tuple(edit for edit in edits if not edit.startswith("data."))
+        return command(*arguments, edits=rest, reading=data, **named)
+
+    return cast(Command, with_reading)
+
+
+def source(address: str | None, reading: tuple[str, ...]) -> "DataConfig | None":
+    """The SOURCE at `address`, read as `reading` says; None: a run's own images."""
+    from deepres.base.records import edit
+    from deepres.data.sources import DataConfig
+
+    if address is None and reading:
+        raise InputError(f"--set data.{reading[0]}: a run reads its own images as it did; name a SOURCE to be read so")
+    if address is None:
+        return None
+    edited = edit(DataConfig(source=address), reading)
+    named = {assignment.partition("=")[0].strip() for assignment in reading}
+    return DataConfig(source=address, **{name: getattr(edited, name) for name in named})  # the rest is left unsaid
 
 
 on_bad_image = click.option(
@@ -122,5 +151,5 @@ def _edits(command: Command) -> Command:
             named["variant"] = named["model"] if named["variant"] == model else named["variant"]
         return command(*arguments, **named)
 
-    help = "A field of the network, such as model.shortcut=B."
+    help = "A field of the network, such as model.shortcut=B, or (eval, analyze) of SOURCE: data.depth=leaf."
     return cast(Command, click.option("--set", "edits", multiple=True, metavar="model.A=B", help=help)(with_edits))

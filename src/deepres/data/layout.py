@@ -69,7 +69,7 @@ def arranged(
     parts, said = parted(root, where, splits)
     notes = [f"{root.path}/ alone holds pictures: taken is what lies in it"] * (root is not top) + [*said]
     parts = parts or {"train": root}
-    inner = {part: _unwrapped(folder, depth, splits) for part, folder in parts.items()}
+    inner = {part: _unwrapped(folder, depth, splits, part) for part, folder in parts.items()}
     notes += [
         f"{parts[part].path}/: the class folders lie in {folder.path}/"
         for part, folder in inner.items()
@@ -95,10 +95,12 @@ def arranged(
     return Layout(classes, listings, ignored, (*notes, *lacking, *spelled))
 
 
-def _unwrapped(folder: Folder, depth: Depth | None, splits: Splits) -> Folder:
-    """The folder below which, gone through folders that alone hold pictures, there are several, or a part."""
+def _unwrapped(folder: Folder, depth: Depth | None, splits: Splits, part: Part | None = None) -> Folder:
+    """The folder below which, gone through folders that alone hold pictures, there are several, or another part."""
     inner = folder
-    while not inner.pictures and len(inner.full) == 1 and not (splits != "none" and part_named(inner.full[0].name)):
+    while not inner.pictures and len(inner.full) == 1:
+        if splits != "none" and part_named(inner.full[0].name) not in (None, part):
+            break
         if depth not in (None, 1) and not is_neutral(inner.full[0].name):
             break  # names are paths, and this folder begins them
         inner = inner.full[0]

@@ -147,7 +147,7 @@ def find(config: DataConfig) -> Found:
     Levels "set" are the greatest value of all images that are for training.
     """
     found = _found(config)
-    if config.levels is None:
+    if config.levels is None or found.kind in ("named", "arrays", "packed"):  # these hold 8 bits
         return found
     if not all(isinstance(images, FileImages) for images in found.parts.values()):
         raise InputError(f"{config.source}: data.levels is for files of images; leave it out, or unpack them")

@@ -1,6 +1,6 @@
 """The end of a run: the weights are chosen, the test images are measured once, and all of it is written down."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -105,7 +105,7 @@ def _written(
         chosen_epoch=chosen if isinstance(chosen := facts["chosen_epoch"], int) else None,
         title=f"{run.model.name} on {setting.source.name}",
     )
-    return Finished(folder, result, () if images is None else _samples(images, folder))
+    return Finished(folder, result, () if images is None else _samples(images, folder, setting.skipped))
 
 
 def _notes(setting: Setting, images: Images) -> tuple[str, ...]:
@@ -188,10 +188,14 @@ def _headline(result: Result | None) -> dict[str, JsonValue]:
     }
 
 
-def _samples(images: Images, folder: Path) -> tuple[Path, ...]:
+def _samples(images: Images, folder: Path, skipped: Mapping[str, str]) -> tuple[Path, ...]:
     """One image of each of the first classes, as files: those of a set in memory are written to `samples/`."""
     labels = images.labels.tolist()
-    firsts = [labels.index(label) for label in sorted(set(labels))[:SAMPLES]]
+    first: dict[int, int] = {}
+    for index, label in enumerate(labels):
+        if label not in first and images.name(index) not in skipped:
+            first[label] = index
+    firsts = [first[label] for label in sorted(first)[:SAMPLES]]
     if isinstance(images, FileImages):
         return tuple(images.paths[index] for index in firsts)
     place = folder / "samples"

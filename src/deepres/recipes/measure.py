@@ -13,6 +13,7 @@ from deepres.base.errors import InputError, unknown
 from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
 from deepres.data.loader import OnBadImage, evaluation_batches
+from deepres.data.readable import require_readable
 from deepres.data.sample import ArrayImages, FileImages, Images, StoredImages
 from deepres.data.showing import Showing
 from deepres.data.sources import DataConfig, open_parts, open_source
@@ -229,6 +230,8 @@ def asked_for(
     predictor = Predictor.load(weights, device, model=model, variant=variant, mean=mean, std=std)
     chosen = _chosen(folder, run, weights, data, split, on_bad_image, force)
     config, found = chosen.data, chosen.images
+    if config.on_bad_image == "stop":
+        require_readable({"test": found}, "stop")
     unnamed = predictor.unnamed and len(predictor.classes) == len(found.classes)
     known = tuple(map(str, range(len(predictor.classes)))) if predictor.unnamed else predictor.classes
     images = found if unnamed else _relabelled(found, known, config.source)
