@@ -234,6 +234,11 @@ def test_transformers_preprocessors_give_its_pixels(facts: dict[str, Any], tmp_p
         ({**BIT, "do_center_crop": False}, "do_center_crop false, beside a short side of 56"),
         ({**VIT, "image_mean": None}, "image_mean null, wanted a value"),
         ({**CONVNEXT, "crop_pct": None}, "crop_pct null, wanted a value"),
+        ({**CONVNEXT, "crop_pct": 0}, "not what an image processor writes .ZeroDivisionError"),
+        ({**CONVNEXT, "rescale_factor": 0}, "not what an image processor writes .ZeroDivisionError"),
+        ({**CONVNEXT, "crop_pct": 2.0}, "cannot cut 48 from a short side of 24"),
+        ({**CONVNEXT, "size": {"shortest_edge": 383}, "crop_pct": 0.01}, "less than or equal to 4096"),
+        ({**CONVNEXT, "image_mean": "half"}, "not what an image processor writes"),
         ({**CONVNEXT, "resample": None}, "resample null, wanted 2 or 3"),
         ({**CONVNEXT, "size": None}, "size null, wanted"),
         ({**BIT, "do_center_crop": None}, "do_center_crop null, beside a short side of 56"),
@@ -268,6 +273,13 @@ def test_a_nested_preprocessor_is_read_and_without_one_images_are_asked_for(tmp_
         Predictor.load(tmp_path, CPU)
     (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": VIT, "processor_class": "X"}))
     assert Predictor.load(tmp_path, CPU).preparation.fit == "squash"
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(BIT))  # as the library, the nested one counts
+    assert Predictor.load(tmp_path, CPU).preparation.fit == "squash"
+    (tmp_path / "processor_config.json").write_text(json.dumps({"processor_class": "X"}))
+    assert Predictor.load(tmp_path, CPU).preparation.fit == "crop"
+    (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.raises(InputError, match="does not say how its images were normalised"):
+        Predictor.load(tmp_path, CPU)
 
 
 # the files of a folder
@@ -483,6 +495,11 @@ def test_timms_configuration_gives_its_pixels(
         ({"reparam": True}, "config.json: reparam true, which is not known here"),
         ({"architecture": "vit_tiny_patch16_224"}, "timm's vit_tiny_patch16_224 is no network of this family"),
         ({"model_args": [1]}, "config.json: not a description"),
+        ({"pretrained_cfg.crop_pct": float("nan")}, "config.json: not a description"),
+        ({"pretrained_cfg.crop_pct": -1}, "resize: input should be greater than or equal to 1"),
+        ({"pretrained_cfg.input_size": [3, 48]}, "config.json: not a description"),
+        ({"pretrained_cfg.input_size": [3, 0, 0]}, "config.json"),
+        ({"num_classes": -2}, "-2 classes"),
     ],
     ids=str,
 )

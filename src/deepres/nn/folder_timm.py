@@ -86,9 +86,10 @@ def _size(cfg: Fields, arguments: Fields) -> tuple[int, int, int]:
 
 
 def _count(root: Fields, cfg: Fields, arguments: Fields) -> int:
-    count = root.get("num_classes", cfg.get("num_classes", 1000))
-    cfg.get("num_classes")
-    if arguments.get("num_classes", count) != count:
+    """Of the root, whose number the arguments have to have; else of the arguments; else of `pretrained_cfg`."""
+    of_cfg, argued = cfg.get("num_classes", 1000), arguments.get("num_classes")
+    count = root.get("num_classes", of_cfg if argued is None else argued)
+    if argued not in (None, count):
         raise arguments.refusal("num_classes", f"and {count} beside it; which of the two is it? mend the file")
     return int(count)
 

@@ -17,7 +17,8 @@ from deepres.spec.network import Network, with_activation, with_classes, with_in
 from deepres.spec.resnet import ResNetConfig
 
 ARCHITECTURE = "ResNetForImageClassification"
-PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
+PREPROCESSORS = ("processor_config.json", "preprocessor_config.json")
+"""The newer first, which counts where it has an image processor."""
 
 _ACTIVATIONS = {
     **{name: name for name in ("relu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid")},
@@ -124,12 +125,21 @@ def _classes(labels: Mapping[str, str] | None, count: int, fields: Fields) -> tu
 
 
 def _preprocessing(folder: Path, channels: int) -> Preprocessing | None:
-    path = next((folder / name for name in PREPROCESSORS if (folder / name).is_file()), None)
-    if path is None:
-        return None
-    facts = json.loads(read_text(path, "description of what is done to images"))
-    facts = facts.get("image_processor", facts)
-    return preprocessing_said(facts, channels, str(path))
+    """Of the nested file of newer versions where it has an image processor, else of the older one."""
+    for name in PREPROCESSORS:
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            facts = json.loads(read_text(path, "description of what is done to images"))
+            facts = facts.get("image_processor") if name == PREPROCESSORS[0] else facts
+            if facts is not None:
+                return preprocessing_said(facts, channels, str(path))
+        except InputError:
+            raise
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as cause:
+            raise InputError(f"{path}: not what an image processor writes ({cause!r}); save it again") from cause
+    return None
 
 
 def preprocessing_said(facts: Mapping[str, Any], channels: int, where: str) -> Preprocessing:

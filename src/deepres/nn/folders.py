@@ -32,9 +32,19 @@ def said_by(folder: Path) -> Stored:
             return timm_folder(config, folder)
         require_known(config["architectures"], str(path))
         return transformers_folder(config, folder)
-    except InputError:
-        raise
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, IndexError) as cause:
+    except InputError as cause:
+        if str(folder) in cause.message:
+            raise
+        raise InputError(f"{path}: {cause.message}") from cause
+    except (
+        json.JSONDecodeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        ArithmeticError,
+    ) as cause:
         raise InputError(
             f"{path}: not a description that deepres, timm or transformers wrote ({cause!r}); give a run folder, "
             "or the weights alone with the network's name"

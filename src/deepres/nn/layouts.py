@@ -7,7 +7,7 @@ from math import floor
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from deepres.base.normalisation import Values, require_possible
@@ -26,8 +26,8 @@ class Preprocessing(Record):
     timm) or floored (transformers). `note` is what else the weights say that a reader of numbers must know.
     """
 
-    crop: int
-    resize: int
+    crop: int = Field(ge=1, le=4096)
+    resize: int = Field(ge=1, le=4096)
     mean: Values
     std: Values
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
@@ -38,6 +38,8 @@ class Preprocessing(Record):
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         require_possible(self.mean, self.std, "mean and std")
+        if self.fit == "crop" and self.resize < self.crop:
+            raise ValueError(f"cannot cut {self.crop} from a short side of {self.resize}; a crop's share is at most 1")
         return self
 
 

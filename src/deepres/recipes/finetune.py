@@ -82,6 +82,10 @@ def beginning(
         config = next((e.config for n, e in CATALOGUE.items() if n == stored.description.name), None)
         if config is not None and difference(config.network(), stored.description) is not None:
             config = None
+    if config is None and model is None and stored.description is not None:
+        raise InputError(
+            f"{weights}: {stored.description.name} as it is described there is no network of the catalogue, and no other can be trained on; see deepres models"
+        )
     if config is None:
         raise InputError(f"{weights}: does not say of which network of the catalogue it is; name it with --model")
     description = stored.description
