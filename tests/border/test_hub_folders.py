@@ -282,6 +282,15 @@ def test_a_nested_preprocessor_is_read_and_without_one_images_are_asked_for(tmp_
         Predictor.load(tmp_path, CPU)
 
 
+def test_a_network_of_no_entry_of_the_catalogue_is_not_trained_on(tmp_path: Path) -> None:
+    from deepres.recipes.finetune import beginning
+
+    pytest.importorskip("transformers")
+    resnet_of_transformers(tmp_path, {"hidden_act": "gelu"})
+    with pytest.raises(InputError, match=r"its network \(resnet_of_transformers, .*\) is none of the catalogue"):
+        beginning(str(tmp_path))
+
+
 # the files of a folder
 
 

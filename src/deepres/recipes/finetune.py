@@ -84,7 +84,8 @@ def beginning(
             config = None
     if config is None and model is None and stored.description is not None:
         raise InputError(
-            f"{weights}: {stored.description.name} as it is described there is no network of the catalogue, and no other can be trained on; see deepres models"
+            f"{weights}: its network ({stored.description.name}, as it is described there) is none of the catalogue, "
+            "and only those are trained on; take weights of one of `deepres models`"
         )
     if config is None:
         raise InputError(f"{weights}: does not say of which network of the catalogue it is; name it with --model")
