@@ -543,8 +543,7 @@ def test_what_transformers_wraps_of_timm_is_timms(tmp_path: Path) -> None:
 def test_a_file_of_timms_first_versions_has_all_fields_in_one(tmp_path: Path) -> None:
     config = {"architecture": "resnet18", "num_features": 512, "num_classes": 2, "labels": ["ant", "bee"], **CFG}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
-    stored = find_weights(tmp_path)
+    stored = said_by(tmp_path)
     assert stored.classes == ("ant", "bee")
     assert stored.preprocessing is not None
     assert (stored.preprocessing.mean, stored.preprocessing.resize) == ((0.5, 0.4, 0.3), 54)
