@@ -53,7 +53,7 @@ def find_weights(weights: str | Path, model: str | None = None) -> Stored:
     path = Path(name)
     if path.exists():
         stored = read_stored(path, choice)
-        return recognised(stored) if path.is_file() and stored.preprocessing is None else stored
+        return recognised(stored, path) if path.is_file() and stored.preprocessing is None else stored
     if choice != ALL:
         raise InputError(f"weights {weights}: {name} is no file; sets are chosen, and tensors left out, in a file")
     brought = brought_folder(name.removeprefix(_HUB[0]).removeprefix(_HUB[1]))
@@ -71,12 +71,12 @@ def find_weights(weights: str | Path, model: str | None = None) -> Stored:
     )
 
 
-def recognised(stored: Stored) -> Stored:
+def recognised(stored: Stored, path: Path) -> Stored:
     """A file of torchvision's or pytorch_resnet_cifar10's, known by its digest, with its network and normalisation.
 
     Its classes stay unnamed, as those of any bare file.
     """
-    found = digest(Path(stored.where))
+    found = digest(path)
     described, preprocessing = stored.description, None
     if found in _PUBLISHED:
         name = _PUBLISHED[found]
