@@ -15,8 +15,9 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 import deepres
 from deepres.base.errors import InputError
-from deepres.nn.build import ResidualNetwork, build
+from deepres.nn.build import ResidualNetwork, _Modules, build
 from deepres.nn.create import create_model
+from deepres.spec.algebra import fold
 from deepres.spec.catalogue import names
 from deepres.spec.catalogue import network as network_named
 from deepres.spec.fractal import FractalConfig
@@ -68,7 +69,6 @@ WAYS: dict[str, Callable[[ResidualNetwork], Call]] = {
     "a copy": copy.deepcopy,
     "a replica": _replica,
     "a copy of the traced one": lambda network: copy.deepcopy(symbolic_trace(network)),
-    "compiled in one graph": lambda network: torch.compile(network, backend="eager", fullgraph=True),
 }
 
 
@@ -79,13 +79,19 @@ def _passes(call: Call, count: int = 12) -> list[Tensor]:
         return [call(x) for _ in range(count)]
 
 
-_SLOW = "compiled in one graph"
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["one coin an image", "so many branches a batch", "columns in both ways"])
+def test_a_network_compiled_in_one_graph_draws_anew_and_as_itself(name: str) -> None:
+    torch.compiler.reset()
+    network = NETWORKS[name]().train()
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    for one, other in zip(_passes(network), _passes(compiled), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("way", [pytest.param(way, marks=[pytest.mark.slow] * (way == _SLOW)) for way in WAYS])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_pass_draws_anew_and_as_the_network_itself(name: str, way: str) -> None:
-    torch.compiler.reset()
     network = NETWORKS[name]().train()
     own = _passes(network)
     given = _passes(WAYS[way](network))
@@ -205,7 +211,13 @@ def test_vggs_features_are_those_of_its_last_hidden_layer() -> None:
     assert build(network_named("vgg16_bn")).num_features == 4096
 
 
-@pytest.mark.slow
 def test_num_features_are_those_before_the_classifier_in_every_network() -> None:
     for name in names():
-        _has_its_features(name)
+        description = network_named(name)
+        last = feature_shapes(description)[description.body[-1][0]]
+        with torch.device("meta"):
+            head = fold(description.head, last, _Modules())
+            features = torch.empty(2, *last)
+            for part, module in head.named_children():
+                features = module(features) if part != "fc" else features
+        assert features.shape == (2, description.num_features), name
