@@ -104,7 +104,7 @@ def test_two_machines_train_the_weights_of_one_and_the_first_alone_writes_and_sp
     assert digest(first / "run" / WEIGHTS) == digest(one / "run" / WEIGHTS)
     assert everything(first / "run") - {"events"} >= {"run.json", "summary.json", "report.html"}
     assert everything(second) == before
-    assert ours.errors.count("for 6 steps of 8 on 2 processes") == 1
+    assert ours.errors.count("6 steps of 8 images on 2 processes") == 1
     assert ours.out.count("report: ") == 1
     assert theirs.out == ""
     assert "steps" not in theirs.errors
@@ -176,5 +176,5 @@ def test_a_lost_machine_comes_back_and_the_run_ends_as_if_nothing_had_been(tmp_p
             if launcher.poll() is None:
                 lose(launcher)
         said.close()
-    assert "from step" in (tmp_path / "said").read_text()
+    assert "goes on after step" in (tmp_path / "said").read_text()
     assert digest(run / WEIGHTS) == digest(one / "run" / WEIGHTS)

@@ -18,19 +18,19 @@ def opening(setting: Setting, step: int, total: int) -> list[str | Detail]:
     size = " x ".join(map(str, run.model.input[1:]))
     parameters = counted(cost(run.model.network()).parameters, "parameter")
     length = counted(train.epochs, "epoch") + f", {counted(total, 'step')}" if train.epochs else counted(total, "step")
+    each = f" on {setting.world.size} processes" if setting.world.size > 1 else ""
     begin = f", from {run.weights}" if run.weights else ""
     lines = [
         _images(source),
         f"{run.model.name}: {parameters}, sees {size} px{begin}",
-        f"{length} of {train.batch_size} images, by recipe {run.recipe}",
+        f"{length} of {train.batch_size} images{each}, by recipe {run.recipe}",
         *([setting.begun] if setting.begun else []),
         *_assumed(setting),
     ]
     if step:
         lines.append(f"goes on after step {step:,} of {total:,}")
     lines.append(f"report, when it is done: {setting.folder / 'report.html'}")
-    each = f", {setting.world.size} processes" if setting.world.size > 1 else ""
-    return [*lines, Detail(f"{setting.precision}{each}")]
+    return [*lines, Detail(str(setting.precision))]
 
 
 def _images(source: Source) -> str:
