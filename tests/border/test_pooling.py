@@ -99,7 +99,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     photos = draw(home / "photos")
     trained(photos, home / "a")
-    trained(f"{photos}/", home / "b", "--seed", "1", "--workers", "1")
+    (home / "link").symlink_to("photos")
+    trained(home / "link", home / "b", "--seed", "1", "--workers", "1")
     trained(photos, home / "longer", "--seed", "2", "--set", "train.iterations=3")
     return home
 
@@ -123,6 +124,9 @@ def test_compare_pools_runs_and_files_that_carry_the_facts(
     assert reason in page.read_text()
     files = [tmp_path / f"{name}.npz" for name in ("a", "b")]
     for name, file in zip(("a", "b"), files, strict=True):
+        plan = json.loads((home / name / "run.json").read_text())
+        plan["data"]["source"] = str(home / "photos")
+        (home / name / "run.json").write_text(json.dumps(plan))
         said_of(capsys, "eval", home / name, "--predictions", file, "--device", "cpu")
     found = json.loads(said_of(capsys, "compare", *files, "--json"))
     assert [seeds["seeds"] for seeds in found["seeds"]] == [[0, 1]]

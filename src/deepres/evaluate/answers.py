@@ -28,6 +28,7 @@ class Answers:
 
     `truth` and `predicted`, where they are known, are the names' places among the classes: a vote needs them.
     `precision`, `weights` (their digest) and `plan` are known of what this version measured; `notes` are the result's.
+    `numbered` are the images of a run's own part by their places in it, whatever path leads there.
     """
 
     name: str
@@ -42,6 +43,11 @@ class Answers:
     weights: str | None = None
     plan: Plan | None = None
     notes: tuple[str, ...] = ()
+    numbered: tuple[str, ...] | None = None
+
+    def same_images(self, other: "Answers") -> bool:
+        """Whether both answered the same: by the names of the images, or as the same part of the same set."""
+        return self.images == other.images or (self.numbered is not None and self.numbered == other.numbered)
 
     @property
     def error(self) -> float:
@@ -91,7 +97,7 @@ def voted(answers: Sequence[Answers]) -> Answers:
     for one in members:
         if one.predicted is None or one.truth is None or first.truth is None:
             raise InputError(f"{one.name}: its predicted classes are not known; measure it again")
-        if one.images != first.images or not np.array_equal(one.truth, first.truth):
+        if not one.same_images(first) or not np.array_equal(one.truth, first.truth):
             raise InputError(
                 f"{one.name} and {first.name}: other images, or other numbers for the classes; measure both on the same"
             )
@@ -147,7 +153,7 @@ def _of_run(folder: Path) -> Answers:
     result = Result.load(found)
     with np.load(path, allow_pickle=False) as columns:
         order = np.argsort(columns["index"])
-        names, rank = columns["name"][order], columns["rank"][order]
+        names, rank, numbers = columns["name"][order], columns["rank"][order], columns["index"][order]
         known = (columns["truth"][order], columns["predicted"][order])
     if len(names) != result.num_images:
         raise InputError(
@@ -156,7 +162,8 @@ def _of_run(folder: Path) -> Answers:
     facts = result.provenance
     where = f"{facts.get('source', '?')}, {result.split}"
     model, images = str(facts.get("model", "?")), tuple(names.tolist())
-    weights = facts.get("weights_sha256")
+    weights, plan = facts.get("weights_sha256"), plan_of(folder)
+    part = None if plan is None else plan.facts.get(f"images.{result.split}")
     return Answers(
         folder.resolve().name,
         model,
@@ -167,6 +174,7 @@ def _of_run(folder: Path) -> Answers:
         *known,
         precision=result.precision or str(facts.get("precision", "")).partition(",")[0],
         weights=weights if isinstance(weights, str) else None,
-        plan=plan_of(folder),
+        plan=plan,
         notes=result.notes,
+        numbered=None if part is None else tuple(f"{part} {number}" for number in numbers.tolist()),
     )

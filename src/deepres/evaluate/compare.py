@@ -60,7 +60,7 @@ def paired(first: Answers, second: Answers, *, seed: int = 0, force: bool = Fals
     Raises:
         InputError: other images, or another protocol.
     """
-    if first.images != second.images:
+    if not first.same_images(second):
         raise InputError(
             f"{first.name} was measured on {len(first.images):,} images ({first.source}), {second.name} on "
             f"{len(second.images):,} others ({second.source}); measure both on images that neither was trained on "
