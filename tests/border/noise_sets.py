@@ -16,13 +16,13 @@ SIDE, EACH = 20, 20  # 60 images: 9 of them test, 6 val, 45 train
 
 
 def draw(folder: Path, seed: int = 0, each: int = EACH) -> Path:
-    """Class folders of noise, whose labels nobody can learn."""
+    """Class folders of smooth noise, whose labels nobody can learn."""
     noise = np.random.default_rng(seed)
     for name in CLASSES:
         (folder / name).mkdir(parents=True)
         for number in range(each):
-            picture = noise.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-            Image.fromarray(picture).save(folder / name / f"{number:03}.png")
+            coarse = Image.fromarray(noise.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+            coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / name / f"{number:03}.png")
     return folder
 
 

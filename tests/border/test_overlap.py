@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from noise_sets import CLASSES, draw, packed, pixels_of, shard_of, table, trained
+from PIL import Image
 
 from deepres.cli.main import run
 from deepres.data.sources import DataConfig, open_source
@@ -151,6 +152,15 @@ def links(photos: Path, place: Path) -> Path:
     return place
 
 
+def resized(photos: Path, place: Path, suffix: str = ".png") -> Path:
+    for path in photos.glob("*/*.png"):
+        (place / path.parent.name).mkdir(parents=True, exist_ok=True)
+        picture = Image.open(path)
+        picture = picture.resize((40, 40), Image.Resampling.BOX) if suffix == ".png" else picture
+        picture.save((place / path.parent.name / path.name).with_suffix(suffix))
+    return place
+
+
 ALL = r"45 of 60 images were trained on, 6 more chose its epoch"
 FORMS: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "copy": (copy, ALL),
@@ -165,10 +175,12 @@ FORMS: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
     "packed smaller": (lambda photos, out: packed(photos, out, "--size", "16"), ALL),
     "packed as JPEG": (lambda photos, out: packed(photos, out, "--format", "jpeg"), ALL),
     "arrays.npz": (pixels_of, ALL),
+    "resized": (resized, ALL + r" \(51 of them in another size or encoding\)"),
+    "as BMP": (lambda photos, place: resized(photos, place, ".bmp"), ALL + r" \(51 of them in another"),
 }
 
 
-QUICK = ("copy", "table.csv", "half of them new", "packed smaller", "arrays.npz")
+QUICK = ("copy", "table.csv", "half of them new", "packed smaller", "arrays.npz", "resized")
 
 
 @pytest.mark.parametrize(

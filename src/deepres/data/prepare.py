@@ -14,20 +14,16 @@ from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from deepres.base.records import Record
 from deepres.base.wording import counted
+from deepres.data.alike import GREY_LEVELS, HASH_BITS, PLAIN, thumbnail
 from deepres.data.decode import BadImageError, greatest_of
 from deepres.data.fetching import by_threads
 from deepres.data.sample import FileImages, Images, StoredImages
 from deepres.data.sources import Source
 from deepres.data.splits import Part
 
-HASH_BITS = 8
-GREY_LEVELS = 8.0
-PLAIN = 16
-"""A picture whose thumbnail spans fewer grey levels is too plain to be compared."""
 MAX_LISTED = 200
 """A report lists at most so many duplicates of each kind; it counts all."""
 
@@ -159,18 +155,17 @@ def _look_at_all(parts: Mapping[Part, Images], workers: int) -> Iterator[_Seen |
 def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
     try:
         traits = images.header(index).traits if isinstance(images, FileImages | StoredImages) else ()
-        pixels = images.image(index).permute(1, 2, 0).numpy()
+        image = images.image(index)
     except BadImageError as error:
         path = images.name(index)
         name = images.classes[int(images.labels[index])]
         return Broken(part=part, class_name=name, path=path, reason=str(error).removeprefix(f"{path}: "))
-    height, width, channels = pixels.shape
-    picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0]).convert("L")
-    thumbnail = picture.resize((9, 8), Image.Resampling.BOX).tobytes()
+    pixels = image.permute(1, 2, 0).numpy()
+    height, width, _ = pixels.shape
     digest = blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
     deep = isinstance(images, FileImages) and images.levels is None and "16-bit" in traits
     greatest = greatest_of(images.paths[index]) if deep and isinstance(images, FileImages) else None
-    return _Seen(part, index, (width, height), traits, digest, thumbnail, greatest)
+    return _Seen(part, index, (width, height), traits, digest, thumbnail(image), greatest)
 
 
 def _part(part: Part, seen: list[_Seen], per_class: list[int]) -> PartReport:

@@ -4,6 +4,7 @@
                       bytes.before, pixels.before: what the run was trained on that its first weights come from
                       place: the source as it was spelled, and where that lay
 
+A picture in another size or encoding is known where class and file name are those of one of the run's (data/alike.py).
 An image of the run's own test part is never counted as seen, also where its like stands in train. Runs of older
 versions have no such file: the digests are then taken from the images, as long as these are still those of `data.json`.
 """
@@ -13,7 +14,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,15 @@ from numpy.typing import NDArray
 from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
+from deepres.data.alike import same_picture
 from deepres.data.decode import BadImageError
 from deepres.data.digests import UNREAD, Digests, digests, kind_of
+from deepres.data.fetching import by_threads
 from deepres.data.named import NAMES
 from deepres.data.sample import ArrayImages, Digested, FileImages, Images, StoredImages
 from deepres.data.sources import DataConfig, Source, open_source
 from deepres.data.splits import PARTS, Origin
+from deepres.data.workers import num_cores
 from deepres.nn.checkpoints import asked_of
 from deepres.recipes.resuming import ORIGIN
 from deepres.recipes.run import RUN, Run
@@ -44,7 +48,7 @@ Seen = Mapping[str, Digests]
 class Overlap:
     """How many of `images` the run was trained on, chose its epoch by, and began with weights that were trained on.
 
-    `unknown` says why that cannot be known, where it cannot.
+    `alike` of them are there in another size or encoding; `unknown` says why nothing can be known, where it cannot.
     """
 
     images: int
@@ -52,6 +56,7 @@ class Overlap:
     chosen: int = 0
     before: int = 0
     unknown: str | None = None
+    alike: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.trained or self.chosen or self.before)
@@ -65,10 +70,11 @@ class Overlap:
             "chose its epoch": self.chosen,
             "were trained on by the run that it began with": self.before,
         }
-        return ", ".join(
+        said = ", ".join(
             f"{count:,}{f' of {self.images:,} images' if not place else ' more'} {what}"
             for place, (what, count) in enumerate((what, count) for what, count in told.items() if count)
         )
+        return said + (f" ({self.alike:,} of them in another size or encoding)" if self.alike else "")
 
 
 def write_digests(folder: Path, run: Run, source: Source) -> None:
@@ -146,10 +152,46 @@ def overlap(folder: Path, run: Run, images: Images) -> Overlap:
         own = digests(images, each)
         for part in found:
             found[part] |= np.isin(own, seen.get(f"{each}.{part}", np.empty(0, np.uint64))) & (own != UNREAD)
+    again = _of_their_names(folder, run, images, ~np.logical_or.reduce([*found.values()]))
+    for part in ("train", "val"):
+        found[part] |= again[part]
     trained = found["train"] & ~found["test"]
     chosen = found["val"] & ~found["test"] & ~trained
     before = found["before"] & ~trained & ~chosen
-    return Overlap(len(images), int(trained.sum()), int(chosen.sum()), int(before.sum()), unknown)
+    alike = int((again["train"] | again["val"]).sum())
+    return Overlap(len(images), int(trained.sum()), int(chosen.sum()), int(before.sum()), unknown, alike)
+
+
+def _of_their_names(folder: Path, run: Run, images: Images, asked: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    """Which of those `asked` are, in another size or encoding, what the run knows under their class and file name.
+
+    Only as long as the run's own images can be read; of arrays, whose names say nothing, none.
+    """
+    found = {part: np.zeros(len(images), bool) for part in ("train", "val")}
+    try:
+        parts = {} if isinstance(images, ArrayImages) or not asked.any() else open_source(own_data(folder, run)).parts()
+    except InputError:
+        return found
+    for part, own in parts.items():
+        if part not in found or isinstance(own, ArrayImages):
+            continue
+        places = {_class_and_stem(own, place): place for place in range(len(own))}
+        pairs = [(own, places.get(_class_and_stem(images, int(i)), -1), images, int(i)) for i in np.flatnonzero(asked)]
+        known = [pair for pair in pairs if pair[1] >= 0]
+        same = list(by_threads(_alike, known, num_cores(), ahead=8))
+        found[part][[pair[3] for pair, is_same in zip(known, same, strict=True) if is_same]] = True
+    return found
+
+
+def _class_and_stem(images: Images, index: int) -> tuple[str, str]:
+    return images.classes[int(images.labels[index])], PurePath(images.name(index)).stem
+
+
+def _alike(own: Images, place: int, images: Images, index: int) -> bool:
+    try:
+        return same_picture(own.image(place), images.image(index))
+    except BadImageError:
+        return False
 
 
 def _place(folder: Path) -> tuple[str, str]:
