@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.nn.create import create_model
+from deepres.nn.hub import find_weights
+from deepres.recipes.finetune import beginning
 
 
 def _refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -346,7 +348,7 @@ def _trained(style: type[nn.Module]) -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize("form", ["torch", "safetensors"])
+@pytest.mark.parametrize("form", ["torch", "safetensors", "module"])
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)
 def test_networks_of_other_names_give_their_own_logits(tmp_path: Path, style: type[nn.Module], form: str) -> None:
     net, path, x = _trained(style), tmp_path / "theirs.pth", torch.randn(3, 3, 32, 32)
@@ -363,3 +365,127 @@ def test_networks_of_other_names_give_their_own_logits(tmp_path: Path, style: ty
     with torch.no_grad():
         ours = create_model(STYLES[style], weights=path, variant=STYLES[style]).eval()(x)
         assert torch.allclose(ours, net(x), atol=1e-5), (ours - net(x)).abs().max()
+
+
+@pytest.mark.parametrize("flags", [(B, B), (None, B)])
+def test_training_begins_with_them(tmp_path: Path, flags: tuple[str | None, str]) -> None:
+    torch.save(_trained(Weiaicunzai).state_dict(), tmp_path / "theirs.pth")
+    found = beginning(str(tmp_path / "theirs.pth"), *flags, (0.5,), (0.5,))
+    assert found.model.network().num_classes == 10
+    assert found.variant == B
+
+
+def _kept(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return tensors
+
+
+def _swapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The last norm of every branch before the first, as a file that was put together by hand may have it."""
+    turned = {"function.1.": "function.4.", "function.4.": "function.1."}
+    names = [re.sub(r"function\.[14]\.", lambda found: turned[found[0]], name) for name in tensors]
+    return {name: tensors[name] for name in names}
+
+
+def _nameless(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`first` and `second` for the two norms of a unit: sorted, it is chance that they come in this order."""
+    words = {"function.0": "conv_in", "function.3": "conv_out", "function.1": "norm_in", "function.4": "norm_out"}
+    found = {}
+    for name, tensor in tensors.items():
+        for theirs, word in words.items():
+            name = name.replace(f"residual_{theirs}", word)
+        found[name] = tensor
+    return dict(sorted(found.items()))
+
+
+@pytest.mark.parametrize(
+    ("style", "change", "model", "said"),
+    [
+        (Weiaicunzai, _nameless, B, "conv_in and conv2_x.0.conv_out have one shape.*the file is sorted by name"),
+        (Weiaicunzai, _swapped, B, "have one shape.*their names say the other order"),
+        (Weiaicunzai, lambda t: dict(list(t.items())[:-2]), B, "15 convolutions and classifiers; wanted 16"),
+        (
+            Weiaicunzai,
+            lambda t: {**t, "extra.conv.weight": torch.ones(4, 4, 3, 3)},
+            B,
+            "17 convolutions and classifiers, wanted 16; number 16, extra.conv",
+        ),
+        (Weiaicunzai, lambda t: {n: v for n, v in t.items() if "1.bias" not in n}, B, "has .*; wanted bias and"),
+        (Weiaicunzai, _kept, f"{B}+stem_width=8", "conv1.0, is 4x3x3x3; wanted 8x3x3x3"),
+        (Bearpaw, _kept, B, "res_layers.0.conv1.weight and conv1.weight are two tensors for one"),
+        (Kuangliu, lambda t: dict(list(t.items())[:-2]), B, "14 missing, 10 unexpected"),  # by names, most are known
+        (Weiaicunzai, _kept, f"preresnet110_cifar{SMALL}+shortcut=B", "norms"),
+        (Weiaicunzai, _kept, f"{B}+style.bias=true", "has weight; wanted bias and weight"),
+        (Weiaicunzai, lambda t: {**t, "loss.pos": torch.ones(3)}, B, "loss.pos is no weight, bias or statistic"),
+    ],
+)
+def test_what_fits_no_way_or_several_is_refused(
+    tmp_path: Path, style: type[nn.Module], change: object, model: str, said: str
+) -> None:
+    torch.save(change(dict(_trained(style).state_dict())), tmp_path / "theirs.pth")  # type: ignore[operator]
+    with pytest.raises(InputError, match=said) as caught:
+        create_model(model, weights=tmp_path / "theirs.pth", variant=model, num_classes=10)
+    assert "\n" not in caught.value.message
+
+
+def test_a_network_that_activates_first_is_not_taken_for_one_that_does_not(tmp_path: Path) -> None:
+    net = create_model(f"preresnet110_cifar{SMALL}")  # as many norms, of the same channels in the same order
+    theirs = {f"x.{name.replace('pre.norm', 'n1').replace('norm', 'n')}": t for name, t in net.state_dict().items()}
+    torch.save(theirs, tmp_path / "a.pth")
+    with pytest.raises(
+        InputError, match="does not fit resnet20_cifar by structure: its layers are grouped otherwise than"
+    ):
+        create_model(f"resnet20_cifar{SMALL}", weights=tmp_path / "a.pth", variant=f"resnet20_cifar{SMALL}")
+
+
+def test_the_command_shows_the_table_and_what_to_say(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(_trained(Pytorchcv).state_dict(), tmp_path / "theirs.pth")
+    flags = ("--model", "resnet20_cifar_b", *(f for e in SMALL.split("+")[1:] for f in ("--set", f"model.{e}")))
+    half = ("--preprocessing", "0.5", "--device", "cpu")
+    said = _refused(capsys, "eval", tmp_path / "theirs.pth", images, *flags, *half)
+    first, head, *rows = said.splitlines()
+    assert first.endswith(f"and, if it is right, say --variant {B} (in Python variant=)")
+    assert head.split() == ["ours", "in", "the", "file", "shape"]
+    assert rows[0].split() == ["stem.conv", "features.init_block.conv", "4x3x3x3"]
+    assert rows[-1].strip() == "… and 19 more layers"
+    assert run(["eval", str(tmp_path / "theirs.pth"), str(images), "--variant", B, *half]) == 0
+
+
+def test_a_plain_network_and_a_residual_one_are_both_named(tmp_path: Path) -> None:
+    net = create_model("resnet20_cifar")
+    torch.save(
+        {f"x.{name}".replace("norm", "n"): tensor for name, tensor in net.state_dict().items()}, tmp_path / "a.pth"
+    )
+    with pytest.raises(InputError, match=r"resnet20_cifar's \(and plain20_cifar have the same\); look"):
+        create_model("resnet20_cifar", weights=tmp_path / "a.pth")
+
+
+def test_the_distiller_network_is_known(shared: Path) -> None:
+    path = shared / "data" / "weights" / "distiller" / "checkpoint_trained_dense.pth.tar"
+    found = find_weights(path)
+    assert found.description is not None
+    assert found.description.name == "resnet20_cifar_b"
+    assert found.preprocessing is not None
+    assert found.preprocessing.mean == found.preprocessing.std == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("chosen", ["", "::model", "::model.inner", "::-head.extra"])
+def test_a_pickled_module_of_known_names_has_to_be_confirmed_too(tmp_path: Path, chosen: str) -> None:
+    net = create_model(B)
+    whole = nn.Module()
+    whole.inner = nn.Module()
+    parts = dict(net.named_children())
+    for name, part in parts.items():
+        whole.inner.add_module(name, part)
+    if chosen.endswith("extra"):
+        whole.inner.head.register_buffer("extra", torch.ones(1))
+        chosen = "::-inner.head.extra"
+    torch.save({"model": whole}, tmp_path / "a.pt")
+    path = f"{tmp_path / 'a.pt'}{chosen}"
+    with pytest.raises(
+        InputError, match=r"tensors of a pickled torch\.nn\.modules\.module\.Module, whose code is not run"
+    ):
+        create_model(B, weights=path)
+    ours = create_model(B, weights=path, variant=B).state_dict()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in net.state_dict().items() if "extra" not in name)

@@ -121,7 +121,7 @@ def test_what_is_converted_is_measured_and_predicted_as_a_run(
         (("--variant", "resnet20_cifar_b"), "does not say how its images were normalised"),
         (
             ("--variant", "resnet20_cifar", "--preprocessing", "0.5"),
-            "does not fit resnet20_cifar by structure: number 10",
+            "does not fit resnet20_cifar by structure: 22 convol",
         ),
         (
             ("--variant", "resnet20_cifar_b", "--preprocessing", "0.5", "--classes", "NAMES"),

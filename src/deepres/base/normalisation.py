@@ -14,9 +14,10 @@ NAMED: dict[str, tuple[Values, Values]] = {
     "inception": ((0.5,), (0.5,)),
     "0.5": ((0.5,), (0.5,)),
     "none": ((0.0,), (1.0,)),
+    "0-255": ((0.0,), (1 / 255,)),
 }
 """Mean and std by name: torchvision's and timm's for ImageNet, those of all pixels of CIFAR's training images,
-TensorFlow's [-1, 1] under both of its names, and pixels as they are. One value is for every channel."""
+TensorFlow's [-1, 1] under both of its names, pixels in [0, 1], and as they are. One value is for every channel."""
 
 CHOICES = f"--preprocessing {'|'.join(NAMED)}, or --mean and --std (in Python mean= and std=)"
 

@@ -132,7 +132,7 @@ def normalisation(command: Command) -> Command:
     told: Any = with_values
     for spelling, text in reversed(_NORMALISATION.items()):
         told = click.option(spelling.split()[0], metavar=spelling.split()[1], callback=_numbers, help=text)(told)
-    help = "Mean and std of a name, if the weights do not say (inception and 0.5: both 0.5; none: pixels 0 to 1)."
+    help = "Mean and std by name, if the weights do not say (0.5, inception: both 0.5; none: 0 to 1; 0-255: as stored)."
     return cast(
         Command, click.option("--preprocessing", type=click.Choice(list(NAMED), case_sensitive=False), help=help)(told)
     )

@@ -1,6 +1,7 @@
 """Name (and weights) -> a network ready to use: the door for people who write Python."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from deepres.base.arguments import flag, whole, word, words
 from deepres.base.errors import InputError
@@ -114,7 +115,7 @@ def load_weights(
 
 def adaptation(stored: Stored, description: Network) -> str:
     """What is done to these weights for the description's number of channels, for a person to read; else empty."""
-    named, _ = _by_name(stored, description, new_head=True)
+    named = _by_name(stored, description, new_head=True).found
     adapts = named is not None and channels.is_adapted(named.tensors, description)
     return channels.told(description.input[0]) if adapts else ""
 
@@ -127,19 +128,19 @@ def translated(
     Raises:
         InputError: not confirmed: the first lines of the match, and what to say; or no match, and where it ends.
     """
-    found, named = _by_name(stored, description, new_head=new_head)
+    found, named, refusal = _by_name(stored, description, new_head=new_head)
     module = stored.tensors.module if isinstance(stored.tensors, ModuleTensors) else ""
     doubt = f"tensors of a pickled {module}, whose code is not run" if module else ""
     if found is not None and named == 1 and (variant is not None or not doubt):
         return found
     called = called or description.name
-    if new_head:
-        description = with_classes(description, classes_in(stored.tensors) or 0)
     try:
-        matched = match(stored.tensors, description, stored.where)
+        matched = match(stored.tensors, as_given(description, stored.tensors), stored.where)
     except InputError:
         if found is not None and named > 0.5 and not doubt:
             return found  # the names that are missing say more than shapes
+        if refusal is not None:
+            raise refusal from None
         raise
     if isinstance(stored.tensors, KerasTensors):
         require_as_said(matched.rows, stored.tensors, description, stored.where)
@@ -147,23 +148,31 @@ def translated(
         others = ", ".join(name for name in fitting(stored.tensors) if name != description.name)
         alike = f" (and {others} have the same)" if others else ""
         raise InputError(
-            f"{stored.where}: {doubt or 'names of no known library'}; by shapes and order its layers are "
-            f"{called}'s{alike}; "
-            f"look through the table and, if it is right, say --variant {called} (in Python variant=)",
+            f"{stored.where}: {doubt or 'names of no known library'}; by shapes and order its layers are {called}'s"
+            f"{alike}; look through the table and, if it is right, say --variant {called} (in Python variant=)",
             table=matched.table(),
         )
     return Translated(matched.tensors, "structure")
 
 
-def _by_name(stored: Stored, description: Network, *, new_head: bool) -> tuple[Translated | None, float]:
-    """By a library's names, and the share of ours that are found so; None where no name is known."""
+class _Named(NamedTuple):
+    """By a library's names: the tensors, the share of ours that are found so, and why they are not taken so."""
+
+    found: Translated | None
+    share: float
+    refusal: InputError | None = None
+
+
+def _by_name(stored: Stored, description: Network, *, new_head: bool) -> _Named:
     named = description if description.num_classes else with_classes(description, 1)
     try:
         found = to_ours(stored.tensors, named, stored.where)
     except UnknownNamesError:
-        return None, 0.0
+        return _Named(None, 0.0)
+    except InputError as refusal:  # two sets of weights, by names: unless all of them are one network of other names
+        return _Named(None, 0.0, refusal)
     wanted = [name for name in build(description).state_dict() if not (new_head and name.startswith("head."))]
-    return found, sum(name in found.tensors for name in wanted) / len(wanted)
+    return _Named(found, sum(name in found.tensors for name in wanted) / len(wanted))
 
 
 def load(weights: str | Path) -> ResidualNetwork:
@@ -182,7 +191,7 @@ def classes_of(stored: Stored, description: Network) -> int:
     """How many classes these weights of the described network know; as many as it where they do not show."""
     if stored.description is not None:
         return stored.description.num_classes
-    named, _ = _by_name(stored, description, new_head=True)
+    named = _by_name(stored, description, new_head=True).found
     head = None if named is None else named.tensors.get("head.fc.bias")
     if head is None:
         return classes_in(stored.tensors) or description.num_classes
@@ -193,7 +202,7 @@ def channels_of(stored: Stored, description: Network) -> int:
     """Of how many channels the images of these weights are; as many as the description's where they do not show."""
     if stored.description is not None:
         return stored.description.input[0]
-    named, share = _by_name(stored, description, new_head=True)
+    named, share, _ = _by_name(stored, description, new_head=True)
     if named is None or share < 0.5:
         return as_given(description, stored.tensors).input[0]
     return channels.channels_of(named.tensors, description) or description.input[0]

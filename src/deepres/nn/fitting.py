@@ -33,8 +33,15 @@ def fitting(tensors: Mapping[str, Tensor]) -> list[str]:
 
 def as_given(network: Network, tensors: Mapping[str, Tensor]) -> Network:
     """The network with the file's number of classes and of input channels."""
-    given, _ = layers_in(tensors)
-    return _shaped(network, classes_in(tensors), _channels(given))
+    return _shaped(network, classes_in(tensors), channels_in(tensors))
+
+
+def channels_in(tensors: Mapping[str, Tensor]) -> int | None:
+    """The channels that the file's first convolution sees; None where there is none, or it is no such file."""
+    try:
+        return _channels(layers_in(tensors)[0])
+    except InputError:
+        return None
 
 
 def _candidates(given: list[Layer], classes: int | None) -> Iterator[tuple[str, Network]]:

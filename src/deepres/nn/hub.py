@@ -19,7 +19,7 @@ from torchvision import models
 
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import cache_folder, digest
-from deepres.base.normalisation import NAMED
+from deepres.base.normalisation import NAMED, per_channel
 from deepres.nn.checkpoints import ALL, asked_of
 from deepres.nn.folder_transformers import PREPROCESSORS
 from deepres.nn.folders import FILES
@@ -31,10 +31,12 @@ from deepres.spec import catalogue
 from deepres.spec.network import Network
 
 _PUBLISHED = {
-    "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8": "resnet20_cifar",
-    "014dd6541728a1c700b1642ab640e211dc6eb8ed507d70697458dc8f8a0ae2e4": "resnet44_cifar",
+    "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8": ("resnet20_cifar", "imagenet"),
+    "014dd6541728a1c700b1642ab640e211dc6eb8ed507d70697458dc8f8a0ae2e4": ("resnet44_cifar", "imagenet"),
+    "0102ab60a739c2c207ed1926c69fdc0a0b95210e5a68335001baecc496509c86": ("resnet20_cifar_b", "0.5"),
 }
-"""SHA-256 of the files of pytorch_resnet_cifar10 that were measured here -> their network."""
+"""SHA-256 of files that were measured here -> their network, and what its training script normalised by: that of
+pytorch_resnet_cifar10 has ImageNet's numbers on CIFAR, distiller's has 0.5."""
 _HUB = ("hf-hub:", "hf_hub:")
 _FILES = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".pth.tar", ".pt.tar", TOPOLOGY, *SUFFIXES)
 
@@ -72,17 +74,17 @@ def find_weights(weights: str | Path, model: str | None = None) -> Stored:
 
 
 def recognised(stored: Stored, path: Path) -> Stored:
-    """A file of torchvision's or pytorch_resnet_cifar10's, known by its digest, with its network and normalisation.
+    """A file of torchvision's, pytorch_resnet_cifar10's or distiller's, known by its digest, with what it is.
 
     Its classes stay unnamed, as those of any bare file.
     """
     found = digest(path)
     described, preprocessing = stored.description, None
     if found in _PUBLISHED:
-        name = _PUBLISHED[found]
-        mean, std = NAMED["imagenet"]  # its training script has ImageNet's numbers on CIFAR
-        preprocessing = Preprocessing(crop=32, resize=32, mean=mean, std=std)
+        name, images = _PUBLISHED[found]
         described = catalogue.network(name)
+        mean, std = per_channel(*NAMED[images], described.input[0], stored.where)
+        preprocessing = Preprocessing(crop=32, resize=32, mean=mean, std=std)
     for model in _torchvision_models():
         for chosen in models.get_model_weights(model):
             if found.startswith(chosen.url.rpartition("-")[2].partition(".")[0]):

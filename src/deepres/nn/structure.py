@@ -143,7 +143,10 @@ def _paired(ours: list[Layer], theirs: list[Layer]) -> tuple[list[tuple[Layer, L
         for number, (a, b) in enumerate(zip(mine, yours, strict=False), start=1):
             if a.shape != b.shape:
                 want, have = ("x".join(map(str, layer.shape)) for layer in (a, b))
-                return [], f"number {number} of its {word}, {b.name}, is {have}; wanted {want} ({a.name})"
+                count = f"number {number} of its {word}"
+                if len(mine) != len(yours):
+                    count = f"{len(yours)} {word}, wanted {len(mine)}; number {number}"
+                return [], f"{count}, {b.name}, is {have}; wanted {want} ({a.name})"
             if a.leaves != b.leaves:
                 want, have = (" and ".join(layer.leaves) for layer in (a, b))
                 return [], f"{b.name} has {have}; wanted {want} ({a.name})"

@@ -77,6 +77,7 @@ def beginning(
         InputError: no such weights, or a network that is neither named nor said by them.
     """
     stored = find_weights(weights, model)
+    model = variant if model is None and stored.description is None else model
     config = entry(model).config if model is not None else _config_of(weights)
     if config is None and stored.description is not None:
         config = next((e.config for n, e in CATALOGUE.items() if n == stored.description.name), None)
