@@ -59,7 +59,7 @@ def test_bare_weights_are_asked_for_their_normalisation(
     }[verb]
     said = refused(verb, *words, *NET)
     assert "bare.safetensors: does not say how its images were normalised, which decides every answer" in said
-    assert "--preprocessing imagenet|cifar10|cifar100|inception|0.5|none, or --mean and --std" in said
+    assert "--preprocessing imagenet|cifar10|cifar100|inception|0.5|none|0-255, or --mean and --std" in said
 
 
 VALUES: dict[str, tuple[list[str], str]] = {
