@@ -59,7 +59,7 @@ def test_option_b_has_a_name_and_every_verb_can_describe_it(
     ("flags", "said"),
     [
         (("--set", "model.shortcut=B"), "--set model.shortcut=B: of which network? name it with --model"),
-        (("--model", "resnet20_cifar", "--set", "data.x=1"), "wanted model.NAME=VALUE"),
+        (("--model", "resnet20_cifar", "--set", "train.x=1"), "wanted model."),
         (("--model", "resnet20_cifar", "--set", "model.shortcat=B"), "did you mean shortcut"),
         (("--model", "resnet20_cifar", "--set", "model.shortcut=Z"), "shortcut"),
     ],
