@@ -67,6 +67,15 @@ def test_a_file_of_other_names_is_told_by_its_layers(
         assert ("say it as NAME" in text) == (len(wanted) > 1)
 
 
+def test_the_last_of_several_linear_layers_is_the_classifier(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = {"a.weight": torch.ones(8, 3, 3, 3), "b.weight": torch.ones(6, 8), "c.weight": torch.ones(4, 6)}
+    for name, given, wanted in (("kept", tensors, None), ("turned", dict(reversed(tensors.items())), 6)):
+        torch.save(given, tmp_path / f"{name}.pth")  # the first is sorted by name, as if the order was lost
+        assert json.loads(_say(capsys, "weights", "inspect", tmp_path / f"{name}.pth", "--json"))["classes"] == wanted
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

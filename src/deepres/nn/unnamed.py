@@ -68,9 +68,10 @@ def stem_of(layers: list[Layer]) -> Layer | None:
 
 
 def classes_in(tensors: Mapping[str, Tensor]) -> int | None:
-    """The rows of the one classifier; None where there is none, or several."""
+    """The rows of the only classifier, or of the last in a file that keeps the order; None where neither is there."""
     found = [t for name, t in tensors.items() if t.dim() == 2 and name.endswith(("weight", "kernel"))]
-    return len(found[0]) if len(found) == 1 else None
+    ordered = list(tensors) != sorted(tensors)
+    return len(found[-1]) if len(found) == 1 or (found and ordered) else None
 
 
 def split(name: str, where: str) -> tuple[str, str]:
