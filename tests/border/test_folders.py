@@ -324,7 +324,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     [
         (["data", "check", "{nested}"], r"--set data\.depth=1 \(2 classes such as"),
         (["train", "{nested}", "--smoke"], r"--set data\.depth=1"),
-        (["eval", "{run}", "{nested}", "--set", "data.depht=1"], "'depht': unknown; did you mean depth"),
+        (["eval", "{run}", "{nested}", "--set", "data.depht=1"], "'data.depht': unknown; did you mean data.depth"),
         (
             ["eval", "{run}", "--set", "data.depth=1"],
             r"--set data\.depth=1: a run reads its own images as it did; name a",

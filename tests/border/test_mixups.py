@@ -95,6 +95,7 @@ def test_a_variant_that_is_not_described_here_is_refused_by_name(variant: str) -
         require_variant(catalogue.network("resnet50"), _bare("resnet50", "timm"), "timm", variant)
 
 
+@pytest.mark.slow
 def test_an_edited_network_is_called_by_its_edits(tmp_path: Path) -> None:
     save_file(dict(create_model("resnet18", num_classes=2).state_dict()), tmp_path / "bare.safetensors")
     with pytest.raises(

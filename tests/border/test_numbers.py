@@ -176,6 +176,7 @@ def damage(photos: Path, *parts: str) -> list[Path]:
     return found
 
 
+@pytest.mark.slow
 def test_the_runs_own_bad_images_are_left_out_where_that_is_asked(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,13 +188,14 @@ def test_the_runs_own_bad_images_are_left_out_where_that_is_asked(
     (bad,) = damage(photos, "test")
     for source in ([], [f"{photos}/"]):
         said = said_of(capsys, "eval", folder, *source, code=2)
-        assert re.search(rf"{bad.name}: .*\(--on-bad-image skip leaves such images out\)$", said)
+        assert re.search(r"1 of 9 images cannot be read \(\w+ 1 of \d\); .* --on-bad-image skip", said)
+        assert f"{bad.name}: damaged or cut short" in said
         found = result_of(capsys, folder, *source, "--on-bad-image", "skip")
         assert found["num_images"] == 8
         assert [image["name"] for image in found["skipped"]] == [str(bad)]  # type: ignore[attr-defined]
     few = ["analyze", "lesion", folder, "--output", tmp_path / "analysis"]
-    assert "--on-bad-image skip leaves" in said_of(capsys, *few, code=2)
-    assert "1 unreadable images were passed over" in said_of(capsys, *few, "--on-bad-image", "skip")
+    assert "--on-bad-image skip" in said_of(capsys, *few, code=2)
+    assert "1 unreadable image left out" in said_of(capsys, *few, "--on-bad-image", "skip")
 
 
 @pytest.mark.slow

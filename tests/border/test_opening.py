@@ -33,6 +33,7 @@ def _opening(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
 TINY = ("--batch-size", "8", "--set", "model.depths=1,1,1", "--set", "model.widths=16,16,16", "--set", "data.workers=0")
 
 
+@pytest.mark.slow
 def test_the_first_lines_say_what_for_how_long_and_where(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = _opening(capsys, "photos", "--epochs", "2", "--output", "out", *TINY)
     text = "\n".join(lines)
@@ -60,6 +61,7 @@ def test_what_was_chosen_by_hand_is_not_called_assumed(photos: Path, capsys: pyt
     assert "1 epoch, 5 steps of 8 images, by recipe small" in lines
 
 
+@pytest.mark.slow
 def test_the_rest_is_said_on_request_and_always_kept(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = "\n".join(_opening(capsys, "photos", "--epochs", "1", "--output", "out", *TINY, "--verbose"))
     assert re.search(r"float(16|32).* on cpu", asked)

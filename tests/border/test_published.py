@@ -428,6 +428,7 @@ def test_one_command_shows_them_all(capsys: pytest.CaptureFixture[str], found: l
     assert "a description gives none of its figures" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_overview_counts_what_is_read_and_does_not_call_it_not_run(tmp_path: Path) -> None:
     lines = {line.study: line for line in overview(tmp_path)}
     assert (lines["resnet/table6"].read, lines["resnet/table6"].reproduced) == (12, 12)

@@ -188,6 +188,7 @@ def test_one_logit_is_of_two_classes(
     assert guesses == pytest.approx({classes[0]: 1 - sure, classes[1]: sure}, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_one_logit_is_measured_joined_and_taken_apart(
     single: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -145,6 +145,7 @@ def test_every_verb_that_may_take_long_is_watched() -> None:
     assert unwatched == QUICK
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_does_in_every_phase(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -262,11 +263,13 @@ def test_a_real_terminal_of_eighty_columns_shows_percent_and_time() -> None:
     assert written.endswith("\r\x1b[K")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_a_terminal_that_wants_plain_text_gets_no_control_characters(environment: dict[str, str]) -> None:
     assert re.sub("\r\n", "", _in_terminal(80, **environment)) == "cat.jpg: cat 93.1 %epoch 1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", [{}, {"FORCE_COLOR": "1"}, {"CI": "true", "TERM": "xterm"}])
 def test_what_is_piped_has_no_control_characters(environment: dict[str, str]) -> None:
     done = subprocess.run(

@@ -35,6 +35,7 @@ def test_a_librarys_names_do_not_say_which_of_its_networks_it_is(bare: Path) -> 
             create_model(name, weights=bare)
 
 
+@pytest.mark.slow
 def test_the_user_may_say_which_variant_bare_weights_are(bare: Path) -> None:
     assert create_model("resnet50", weights=bare, variant="resnet50").num_classes == 4
     assert create_model("resnet50_v1", weights=bare, variant="resnet50_v1").num_classes == 4

@@ -66,10 +66,11 @@ def json_text(facts: object) -> str:
     return json.dumps(facts, indent=2) + "\n"
 
 
-def edit(record: R, assignments: Iterable[str]) -> R:
+def edit(record: R, assignments: Iterable[str], within: str = "") -> R:
     """The record after each `dotted.field=value`, the value read by the field's type.
 
-    `none` empties an optional field; a tuple is written `1,2,3`. All are made first and checked together.
+    `within` (`data.`) is where the record stands in what a person edits. `none` empties an optional field; a tuple is
+    written `1,2,3`. All are made first and checked together.
 
     Raises:
         InputError: no `=`, an unknown field (the nearest are offered), a value of the wrong kind.
@@ -78,8 +79,8 @@ def edit(record: R, assignments: Iterable[str]) -> R:
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise InputError(f"--set {assignment}: wanted name=value, such as train.epochs=3")
-        _place(changed, record, name.strip().split("."), text.strip(), name.strip())
+            raise InputError(f"--set {within}{assignment}: wanted name=value, such as train.epochs=3")
+        _place(changed, record, name.strip().split("."), text.strip(), within + name.strip())
     return build(type(record), _with(record, changed), "--set") if changed else record
 
 

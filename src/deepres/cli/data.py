@@ -105,4 +105,4 @@ def _config(source: str, edits: tuple[str, ...]) -> "DataConfig":
     from deepres.base.records import edit
     from deepres.data.sources import DataConfig
 
-    return edit(DataConfig(source=source), [assignment.removeprefix("data.") for assignment in edits])
+    return edit(DataConfig(source=source), [assignment.removeprefix("data.") for assignment in edits], "data.")

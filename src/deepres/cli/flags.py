@@ -63,7 +63,7 @@ def source(address: str | None, reading: tuple[str, ...]) -> "DataConfig | None"
         raise InputError(f"--set data.{reading[0]}: a run reads its own images as it did; name a SOURCE to be read so")
     if address is None:
         return None
-    edited = edit(DataConfig(source=address), reading)
+    edited = edit(DataConfig(source=address), reading, "data.")
     named = {assignment.partition("=")[0].strip() for assignment in reading}
     return DataConfig(source=address, **{name: getattr(edited, name) for name in named})  # the rest is left unsaid
 

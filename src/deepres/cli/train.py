@@ -186,7 +186,7 @@ def _planned(
     from deepres.recipes.run import smoke as cut_down
 
     about_data = [assignment.removeprefix("data.") for assignment in assignments if assignment.startswith("data.")]
-    facts = facts_of(open_source(edit(DataConfig(source=source), about_data)))
+    facts = facts_of(open_source(edit(DataConfig(source=source), about_data, "data.")))
     if begin is not None and recipe not in (None, "finetune") and begin[2] is not None:
         raise InputError(f"--mean and --std with --recipe {recipe}: it measures its own images; leave them out")
     if begin is not None and recipe in (None, "finetune"):

@@ -127,7 +127,7 @@ def examine(
     left_out = {kind: lines[0] for kind, lines in sections.items() if lines[0].startswith("left out: ")}
     _page(subject, f"{subject.network.description.name} taken apart", of, left_out)
     told = {"preprocessing": [asked.predictor.said]} if asked.predictor.said else {}
-    notes = [*asked.notes, *([f"{left} unreadable images were passed over"] if left else [])]
+    notes = [*asked.notes, *([f"{counted(left, 'unreadable image')} left out"] if left else [])]
     return folder, {**told, **({"note": notes} if notes else {}), **sections}
 
 
