@@ -89,7 +89,7 @@ def test_the_network_is_the_runs_own_with_its_edits(three: str, tmp_path: Path) 
     assert isinstance(model, ResNetConfig)
     assert model.style.order == "bn_after_add"
     (tmp_path / "edited" / "run.json").unlink()
-    with pytest.raises(InputError, match="does not say of which network of the catalogue it is"):
+    with pytest.raises(InputError, match="is none of the catalogue, and only those are trained on"):
         beginning(str(tmp_path / "edited"))
 
 

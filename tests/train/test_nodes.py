@@ -137,6 +137,16 @@ def family(process: int) -> Iterator[int]:
         yield from family(int(child))
 
 
+def answers(port: int) -> None:
+    """Wait until somebody listens there."""
+    until = monotonic() + 120
+    while monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        sleep(0.05)
+
+
 def lose(launcher: "subprocess.Popen[str]") -> None:
     """End it and its processes at once, as when a machine is switched off."""
     for process in reversed(list(family(launcher.pid))):
@@ -152,7 +162,8 @@ def test_a_lost_machine_comes_back_and_the_run_ends_as_if_nothing_had_been(tmp_p
     train = [*TRAIN, "--set", "train.iterations=60", "--set", "train.save_every_seconds=0.1"]
     subprocess.run([*TORCHRUN, "--nproc-per-node", "2", *train], cwd=one, check=True, capture_output=True)
     where = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "a"]
-    where += ["--rdzv-endpoint", f"127.0.0.1:{free_port()}", "--max-restarts", "2"]
+    port = free_port()
+    where += ["--rdzv-endpoint", f"127.0.0.1:{port}", "--max-restarts", "2"]
     run = tmp_path / "shared" / "run"
     environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     said = (tmp_path / "said").open("w+")
@@ -161,8 +172,9 @@ def test_a_lost_machine_comes_back_and_the_run_ends_as_if_nothing_had_been(tmp_p
         words = [*TORCHRUN, *where, *train, "--output", str(run)]
         return subprocess.Popen(words, cwd=folder, env=environment, stdout=said, stderr=said, text=True)
 
-    staying, lost = start(first), start(second)
-    back = None
+    staying = start(first)
+    answers(port)  # so that the machines meet at the one that stays
+    lost, back = start(second), None
     try:
         until = monotonic() + 120
         while not {path.name for path in run.glob("state/step-*")} - {"step-000000000"} and monotonic() < until:
