@@ -305,6 +305,8 @@ def test_a_run_of_an_older_version_is_asked_by_its_images_as_they_lie(
     twin = copy(photos, tmp_path / "twin")
     if gone:
         shutil.rmtree(photos)
+        assert result_of(capsys, folder, twin)["notes"] == []  # all of them, moved
+        next(twin.rglob("*.png")).unlink()  # others
         (note,) = result_of(capsys, folder, twin)["notes"]  # type: ignore[misc]
         assert re.search(r"which images the run was trained on is not known \(.*photos: this path does not exist", note)
     else:
@@ -363,3 +365,34 @@ def test_what_the_first_weights_had_seen_is_said(
     earlier = {Path("run", row.split(",")[0]).resolve() for row in table if not row.endswith("test")}
     own = [row for row in (tuned / "split.csv").read_text().splitlines()[1:] if row.endswith("test")]
     assert note.split()[1] == str(sum((tuned / row.split(",")[0]).resolve() in earlier for row in own))
+
+
+@pytest.mark.slow
+def test_images_that_moved_are_asked_for_and_found_from_anywhere(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(home / "run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    (home / "photos").rename(home / "moved")
+    try:
+        moved = (
+            "photos: the images of the run in run are no longer there; say where they are now: deepres eval run SOURCE"
+        )
+        assert moved in refusal_of(capsys, "eval", "run")
+        assert "or deepres train --resume run --set data.source=SOURCE" in refusal_of(
+            capsys, "train", "--resume", "run"
+        )
+        assert result_of(capsys, "run", home / "moved")["num_images"] == 9  # as advised: its test part
+        monkeypatch.chdir(home)
+        steps = json.loads(Path("run/run.json").read_text())["train"]
+        more = ["--set", f"train.epochs={steps['epochs'] + 1}"] if steps["epochs"] else []
+        more = more or ["--set", f"train.iterations={steps['iterations'] + 1}"]
+        monkeypatch.chdir(tmp_path)
+        where = ["--set", f"data.source={home / 'moved'}"]
+        assert run(["train", "--resume", "run", *more, *where, "--device", "cpu"]) == 0
+    finally:
+        (home / "moved").rename(home / "photos")
+    shutil.rmtree("run")
+    shutil.copytree(home / "run", "run")
+    assert run(["train", "--resume", "run", *more, "--device", "cpu"]) == 0  # photos is a path of the folder before
+    assert json.loads(Path("run/run.json").read_text())["data"]["source"] == "photos"

@@ -33,7 +33,7 @@ from deepres.data.sources import DataConfig, Source, open_source
 from deepres.data.splits import PARTS, Origin
 from deepres.data.workers import num_cores
 from deepres.nn.checkpoints import asked_of
-from deepres.recipes.resuming import ORIGIN
+from deepres.recipes.resuming import ORIGIN, require_same_images
 from deepres.recipes.run import RUN, Run
 
 DIGESTS = "digests.npz"
@@ -98,6 +98,31 @@ def own_data(folder: Path, run: Run) -> DataConfig:
     spelled, place = _place(folder)
     elsewhere = spelled == run.data.source and Path(place).exists() and not same_source(spelled, place)
     return run.data.replace(source=place) if elsewhere and spelled not in NAMES else run.data
+
+
+def require_own(folder: Path, data: DataConfig) -> None:
+    """Refuse where the images of the run in `folder` no longer lie where it had them."""
+    if _gone(data):
+        raise InputError(
+            f"{data.source}: the images of the run in {folder} are no longer there; say where they are now: "
+            f"deepres eval {folder} SOURCE, or deepres train --resume {folder} --set data.source=SOURCE"
+        )
+
+
+def lie_now(folder: Path, data: DataConfig, source: str) -> bool:
+    """Whether the run's own images are gone from where it had them, and at `source`: all of them, each in its part."""
+    if not _gone(data):
+        return False
+    try:
+        require_same_images(open_source(data.replace(source=source)), folder)
+    except InputError:
+        return False
+    return True
+
+
+def _gone(data: DataConfig) -> bool:
+    is_path = data.source not in NAMES and not set(data.source) & set("{:*")
+    return is_path and not Path(data.source).expanduser().exists()
 
 
 def run_of(weights: Path | str) -> Path | None:
