@@ -57,6 +57,7 @@ READ: list[tuple[str, str, bytes | str, dict[str, str], str | None]] = [
     ("no header", "t.csv", "1.png,cat\n2.png,dog\n", TWO, "columns: path from '1', label from '2'"),
     ("no header, label first", "t.csv", "cat,1.png\ndog,2.png\n", TWO, "path from '2', label from '1'"),
     ("no header, splits", "t.csv", "1.png,cat,train\n2.png,dog,train\n3.png,cat,test\n", THREE, "split from '3'"),
+    ("fastai's is_valid", "t.csv", "path,label,is_valid\n1.png,cat,False\n2.png,dog,False\n3.png,cat,True\n", THREE, "split from 'is_valid'"),
     ("Caffe's list", "train.txt", "1.png 0\nsub/4.jpg 1\nmy cat.png 1\n", {"1.png": "0", "sub/4.jpg": "1", "my cat.png": "1"}, None),
     ("a list, label first", "t.txt", "0 1.png\n1 my cat.png\n", {"1.png": "0", "my cat.png": "1"}, None),
     ("a list, quotes", "t.txt", '"my cat.png" 1\n"1.png" 0\n', {"1.png": "0", "my cat.png": "1"}, None),
@@ -116,6 +117,8 @@ REFUSED: list[tuple[str, str, bytes | str, str]] = [
     ("Windows' drive", "t.csv", "path,label\nC:\\data\\1.png,cat\n", r"'C:\\data\\1\.png' is a place on a Windows machine"),
     ("a share", "t.csv", "path,label\n\\\\nas\\1.png,cat\n", "is a place on a Windows machine"),
     ("a missing file", "t.csv", "path,label\n1.png,cat\n7.png,dog\n", r"line 3: no file .*7\.png; paths are relative to the table"),
+    ("another machine", "t.csv", "path,label\n/kaggle/1.png,cat\n2.png,dog\n", r"no file /kaggle/1\.png; as on the machine where the table was written\?"),
+    ("two columns of parts", "t.csv", "path,label,is_valid,is_test\n1.png,cat,0,1\n2.png,dog,0,0\n", "which column holds the splits.* there are is_valid, is_test; say"),
     ("another case", "t.csv", "path,label\n1.png,cat\n2.PNG,dog\n", r"line 3: no file .*2\.PNG; there is 2\.png, in other letters"),
     ("an empty label", "t.csv", "path,label\n1.png,cat\n2.png,\n", "line 3: 'label' is empty; fill it in or remove the line"),
     ("NaN", "t.csv", "path,label\n1.png,cat\n2.png,NaN\n", "line 3: label 'NaN' says that there is none; fill it in"),
@@ -178,6 +181,24 @@ def test_columns_that_cannot_be_are_refused(place: Path, columns: str, message: 
     (place / "t.csv").write_text("path,label\n1.png,cat\n2.png,dog\n")
     with pytest.raises(InputError, match=message):
         opened(place / "t.csv", f"columns={columns}")
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "parts"),
+    [
+        ("is_valid", ("False", "False", "True"), {"train": 2, "test": 1}),  # the one part beside train is reported
+        ("isTest", ("0", "0", "1"), {"train": 2, "test": 1}),
+        ("is_training_image", ("1", "1", "0"), {"train": 2, "test": 1}),
+        ("is_validation", ("no", "no", "yes"), {"train": 2, "test": 1}),
+        ("is_valid", ("good", "good", "bad"), {"train": 3}),
+    ],
+)
+def test_a_column_that_asks_for_a_part_is_the_split(
+    place: Path, column: str, cells: tuple[str, ...], parts: dict[str, int]
+) -> None:
+    rows = zip(("1.png,cat", "2.png,dog", "3.png,cat"), cells, strict=True)
+    (place / "t.csv").write_text(f"path,label,{column}\n" + "".join(f"{row},{cell}\n" for row, cell in rows))
+    assert {part: len(images) for part, images in opened(place / "t.csv").parts().items()} == parts
 
 
 def test_a_first_line_that_may_be_names_is_told(place: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from deepres.base.errors import InputError
 from deepres.data.labels import one_hot
 from deepres.data.rows import Cells, is_picture
-from deepres.data.split_names import part_named
+from deepres.data.split_names import part_asked, part_told
 
 Role = Literal["path", "label", "split"]
 INDEX = "label_index"
@@ -140,7 +140,8 @@ class _Finder:
     def split(self) -> int | None:
         if "split" in self.given:
             return self.given["split"]
-        found = [at for at in self._by_name("split") if self.names[at] == "split" or self._are_splits(at)]
+        known = self._by_name("split") + [at for at, name in enumerate(self.names) if self.named and part_asked(name)]
+        found = [at for at in known if self.names[at] == "split" or self._are_splits(at)]
         if not self.named:
             found = [at for at in range(len(self.names)) if self._are_splits(at)]
         return self._only("split", "the splits", found) if found else None
@@ -166,7 +167,7 @@ class _Finder:
         return [at for at, name in enumerate(self.names) if plain(name) in _KNOWN[role]]
 
     def _are_splits(self, at: int) -> bool:
-        return all(part_named(_at(cells, at)) for _, cells in self.rows)
+        return all(part_told(self.names[at], _at(cells, at)) for _, cells in self.rows)
 
     def _one_hot(self, left: list[int]) -> object:
         try:

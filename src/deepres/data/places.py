@@ -124,7 +124,11 @@ def _missing(table: Path, folders: Folders, own: str, missing: list[tuple[int, s
     line, name = missing[0]
     whole = Path(os.path.normpath(Path(own) / name))
     near = folders.otherwise(own, name)
-    hint = f"there is {near}, in other letters" if near else "paths are relative to the table"
+    hint = "paths are relative to the table"
+    if near:
+        hint = f"there is {near}, in other letters"
+    elif Path(name).is_absolute():
+        hint = "as on the machine where the table was written? write paths relative to the table"
     if len(missing) == 1:
         return InputError(f"{table}: line {line}: no file {whole}; {hint}")
     more = [f"… and {len(missing) - _SHOWN} more"] if len(missing) > _SHOWN else []

@@ -17,6 +17,7 @@ _ABOUT = (
 )
 _WHOLE = {part: re.compile(rf"{_ABOUT}*(?:{word}){_ABOUT}*") for part, word in _WORDS.items()}
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SAID = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _FOLD = re.compile(r"(?:k?folds?|splits?|cv|crossval|partition)\d+")
 
 
@@ -27,6 +28,20 @@ def part_named(name: str) -> Part | None:
     """
     word = _plain(name)
     return next((part for part, pattern in _WHOLE.items() if pattern.fullmatch(word)), None)
+
+
+def part_asked(column: str) -> Part | None:
+    """The part that a column of yes and no asks for: `is_valid` val, `isTest` test."""
+    word = _plain(column)
+    return part_named(word[2:]) if word.startswith("is") else None
+
+
+def part_told(column: str, cell: str) -> Part | None:
+    """Which part a cell means in a column of that name: `valid` in any, True in `is_valid`; the rest is train's."""
+    asked, said = part_asked(column), _SAID.get(cell.casefold())
+    if asked is None or said is None:
+        return part_named(cell)
+    return asked if said else "test" if asked == "train" else "train"
 
 
 def part_within(name: str) -> tuple[Part, str] | None:

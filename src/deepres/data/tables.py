@@ -25,7 +25,7 @@ from deepres.data.labels import cleaned, in_order
 from deepres.data.places import Folders, files_of
 from deepres.data.rows import Cells, is_picture, read_rows
 from deepres.data.sample import FileImages, Images
-from deepres.data.split_names import others_beside, part_named
+from deepres.data.split_names import others_beside, part_told
 from deepres.data.splits import PARTS, Found, Part
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
@@ -62,7 +62,9 @@ def read_table(path: Path, columns: str | None = None, channels: int = 3) -> Fou
         given = [_cell(path, line, cells, of, of.label) for line, cells in rows]
         labels, told = cleaned(given, lambda i: f"{path}: line {lines[i]}")
         named += told
-    parts = [_part(path, line, _cell(path, line, cells, of, of.split)) for line, cells in rows] if of.split else None
+    parts = None
+    if of.split is not None:
+        parts = [_part(path, line, of.header[of.split], _cell(path, line, cells, of, of.split)) for line, cells in rows]
     listed, repeated = _listed(path, lines, files, labels, parts)
     numbers = _numbers(path, rows, labels, of)
     classes = tuple(of.header[at] for at in of.one_hot) if of.one_hot else _classes(path, set(labels), numbers)
@@ -124,8 +126,8 @@ def _cell(path: Path, line: int, cells: Sequence[str], columns: Columns, at: int
     return value
 
 
-def _part(path: Path, line: int, name: str) -> Part:
-    part = part_named(name)
+def _part(path: Path, line: int, column: str, name: str) -> Part:
+    part = part_told(column, name)
     if part is None:
         raise InputError(f"{path}: line {line}: split '{name}'; wanted one of {', '.join(PARTS)}")
     return part
