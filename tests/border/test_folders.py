@@ -12,6 +12,7 @@ from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.data.folders import read_folder
 from deepres.data.layout import Layout, arranged
+from deepres.data.sources import DataConfig, open_source
 from deepres.data.split_names import part_named
 from deepres.data.splits import Part
 
@@ -285,6 +286,22 @@ def test_an_empty_part_is_told() -> None:
     assert taken(*two("train", "test"), folders=["val"]).notes == ("val/ holds no images: it is not used",)
 
 
+NO_TEXT = {
+    "a folder as Windows zips it": ("caf\udce9/1.jpg", r"photos: 'caf\\xe9/1\.jpg': a name that is no UTF-8, .*convmv -f cp1252"),
+    "a picture so": ("cat/\udc82\udca0.jpg", r"'cat/\\x82\\xa0\.jpg': a name that is no UTF-8"),
+    "a folder of two lines": ("new\nline/1.jpg", r"'new\\nline/1\.jpg': a name with a line break; rename it"),
+    "a picture so, of Unicode": ("cat/a\u2028b.jpg", r"'cat/a\\u2028b\.jpg': a name with a line break"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "said"), NO_TEXT.values(), ids=NO_TEXT)
+def test_names_that_cannot_be_written_down_are_refused(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        taken("dog/1.jpg", name)
+    assert str(caught.value).isprintable()
+    assert taken("dog/a\tb.jpg", "cat/\u200b\u00a0é.jpg").classes == ("cat", "dog")
+
+
 def picture(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"\xff\xd8\xff")
@@ -309,6 +326,47 @@ def test_linked_folders_are_followed(tmp_path: Path) -> None:
     picture(tmp_path / "set" / "dog" / "1.jpg")
     (tmp_path / "set" / "cat").symlink_to(tmp_path / "store")
     assert read_folder(tmp_path / "set").classes == ("cat", "dog")
+
+
+BESIDE = {
+    "Kaggle's": (("train/1.jpg", "test/2.jpg"), ("test.csv", "train.csv"), "train.csv"),
+    "HF's": (("train/1.jpg",), ("train/metadata.csv",), "train/metadata.csv"),
+    "flat": (("1.jpg",), ("labels.tsv", "a.csv"), "labels.tsv"),
+    "a zip alone": ((), ("readme.txt", "pets.zip"), "pets.zip"),
+    "zips of parts": ((), ("test.zip", "train.zip"), "train.zip"),
+    "arrays beside a list": ((), ("notes.txt", "set.npz", "more.npz"), "more.npz"),
+    "deep within": (("1.jpg",), ("a/b/c.csv",), None),
+    "a zip beside pictures": (("1.jpg",), ("pets.zip",), None),
+}
+
+
+@pytest.mark.parametrize(("pictures", "others", "given"), BESIDE.values(), ids=BESIDE)
+def test_a_folder_that_is_refused_names_what_lies_in_it(
+    tmp_path: Path, pictures: tuple[str, ...], others: tuple[str, ...], given: str | None
+) -> None:
+    for name in (*pictures, *others):
+        picture(tmp_path / name)
+    for name in others:
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=r"outside class folders|no images") as caught:
+        read_folder(tmp_path)
+    assert str(caught.value).endswith(f"holds, give {tmp_path / given}") if given else "give" not in str(caught.value)
+
+
+def test_files_without_suffix_are_told(tmp_path: Path) -> None:
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"no images \(1 other file: no suffix\)"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("verb", [["train"], ["data", "check"], ["data", "split"]])
+def test_sources_that_are_nothing_or_no_text_are_refused(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*verb, ""]) == 2
+    assert "source '': empty (a variable that is not set?)" in capsys.readouterr().err
+    assert run([*verb, "caf\udce9"]) == 2
+    assert r"'caf\xe9': this is no UTF-8, and could not be written down; rename it" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"source 'caf\\xe9': a name that is no UTF-8"):
+        open_source(DataConfig(source="caf\udce9"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read all")

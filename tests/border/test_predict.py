@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -434,3 +436,13 @@ def test_the_map_stands_beside_the_photo_at_its_own_size_with_scale_and_answer(h
 def test_a_picture_from_a_file_is_read_where_it_lies(here: Path) -> None:
     assert torch.equal(of_file(here / "photos" / "x.png").pixels(3), decode(here / "photos" / "x.png"))
     assert of_file(here / "photos" / "x.png").pixels(1).shape[0] == 1
+
+
+@pytest.mark.slow
+def test_a_name_that_the_terminal_cannot_show_ends_nothing(network: Path, tmp_path: Path) -> None:
+    _picture(tmp_path / "photos" / "caf\udce9.png")
+    words = [sys.executable, "-m", "deepres", "predict", str(network), str(tmp_path / "photos")]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(words, env=strict, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert r"caf\udce9.png: " in done.stdout

@@ -24,3 +24,14 @@ def duration(seconds: float) -> str:
             value = seconds / size
             return f"{value:.1f} {unit}" if unit in ("h", "days") and value < 10 else f"{value:.0f} {unit}"
     return f"{seconds / 86400 / 365:.1f} years"
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written down; a disk gives bytes that are no UTF-8 as halves of a pair (surrogates)."""
+    return name.isprintable() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def quoted(name: str) -> str:
+    """The name in quotes, in one line, what is no UTF-8 as bytes: 'caf\\xe9', 'a\\nb'."""
+    shown = "".join(rf"\x{ord(each) - 0xDC00:02x}" if "\udc80" <= each <= "\udcff" else each for each in name)
+    return "'" + "".join(each if each == " " or each.isprintable() else ascii(each)[1:-1] for each in shown) + "'"

@@ -4,11 +4,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 import click
 
 from deepres import __version__
-from deepres.base.errors import DeepresError, unknown
+from deepres.base.errors import DeepresError, InputError, unknown
+from deepres.base.wording import is_text, quoted
 
 VERBS = {
     "train": "train a network on images, or continue a run",
@@ -61,12 +63,16 @@ def deepres() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 the run failed, 2 the input was wrong, 128 + n stopped by signal n."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends no verb
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return the exit code; a refusal is one line on stderr."""
     try:
+        _require_text(arguments)
         ended = deepres.main(args=arguments, prog_name="deepres", standalone_mode=False)
     except DeepresError as refusal:
         if refusal.shared and not _says():
@@ -88,6 +94,13 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return ended if isinstance(ended, int) else 0
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    """Refuse paths that no record can hold; predict records none."""
+    strange = [each for each in arguments if not is_text(each)]
+    if strange and arguments[0] != "predict":
+        raise InputError(f"{quoted(strange[0])}: this is no UTF-8, and could not be written down; rename it")
 
 
 def _says() -> bool:

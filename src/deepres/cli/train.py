@@ -143,7 +143,7 @@ def command(
         if mean is not None and weights is None:
             raise shared(InputError("--preprocessing, --mean and --std: they are of trained weights; add --weights W"))
         begin = None if weights is None else (weights, variant, mean, std)
-        plan = (source or "digits", recipe, model, begin, epochs, [*assignments, *edits], smoke)
+        plan = ("digits" if source is None else source, recipe, model, begin, epochs, [*assignments, *edits], smoke)
         run = world.by_first(lambda: _planned(*plan))
         if dry_run:
             click.echo(run.to_json() if world.first else "", nl=False)

@@ -20,7 +20,7 @@ from deepres.base.files import read_text
 from deepres.data.layout import Depth, Layout, arranged
 from deepres.data.part_folders import Splits
 from deepres.data.sample import FileImages, Images
-from deepres.data.scan import scanned
+from deepres.data.scan import Scan, scanned
 from deepres.data.splits import Found, Part
 
 
@@ -31,7 +31,12 @@ def read_folder(root: Path, channels: int = 3, depth: Depth | None = None, split
         InputError: what `arranged` refuses, a val/ without labels, labels of classes that train/ has not.
     """
     scan = scanned(root)
-    layout = arranged(scan.pictures, str(root), others=scan.others, folders=scan.folders, depth=depth, splits=splits)
+    try:
+        layout = arranged(
+            scan.pictures, str(root), others=scan.others, folders=scan.folders, depth=depth, splits=splits
+        )
+    except InputError as refusal:
+        raise InputError(f"{refusal.message}{_instead(root, scan)}", refusal.table) from refusal
     notes = [*layout.notes, *scan.notes]
     classes = _titles(root, layout.classes)
     parts: dict[Part, Images] = {}
@@ -49,6 +54,14 @@ def read_folder(root: Path, channels: int = 3, depth: Depth | None = None, split
 def images_under(folder: Path) -> list[Path]:
     """The image files in a folder and in those below it, in the order of their names."""
     return [folder / path for path in scanned(folder).pictures]
+
+
+def _instead(root: Path, scan: Scan) -> str:
+    """What to give in place of a folder that is refused: a table in it; an archive in it where there are no pictures."""
+    kinds = (".csv", ".tsv") if scan.pictures else (".csv", ".tsv", ".zip", ".tar", ".npz")
+    near = [name for name in scan.others if name.lower().endswith(kinds) and name.count("/") < 2]
+    near.sort(key=lambda name: ("train" not in name.lower(), "label" not in name.lower(), name.count("/"), name))
+    return f"; or, to use what {near[0]} in it holds, give {root / near[0]}" if near else ""
 
 
 def _labels(root: Path, folder: Path, images: tuple[Path, ...], layout: Layout) -> tuple[int, ...]:

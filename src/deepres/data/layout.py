@@ -111,7 +111,7 @@ def _require_class_folders(folder: Folder, where: str, splits: Splits, empty_is_
     """What there is to say of a part whose folders are classes."""
     loose = len(folder.pictures)
     if not folder.holds or (folder.is_flat and (splits != "none" or not folder.full)):
-        suffixes = [PurePosixPath(path).suffix.lower() for path in folder.every_other()]
+        suffixes = [PurePosixPath(path).suffix.lower() or "no suffix" for path in folder.every_other()]
         kinds = f" ({counted(len(suffixes), 'other file')}: {', '.join(sorted(set(suffixes))[:5])})" if suffixes else ""
         loose = sum(1 for _ in folder.every_picture())
         given = f"{counted(loose, 'image')} outside class folders" if loose else "no images"

@@ -23,6 +23,7 @@ from pydantic import Field, field_validator, model_validator
 
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record
+from deepres.base.wording import is_text, quoted
 from deepres.data.archives import is_archive, read_archive
 from deepres.data.arrays import pair_in, read_npz
 from deepres.data.decode import greatest
@@ -36,6 +37,7 @@ from deepres.data.shards import are_shards, read_shards
 from deepres.data.splits import PARTS, Found, Origin, Part, arrange
 from deepres.data.tables import SUFFIXES as LISTS
 from deepres.data.tables import read_table, write_table
+from deepres.data.tree import NO_TEXT
 
 
 class DataConfig(Record):
@@ -160,6 +162,10 @@ def find(config: DataConfig) -> Found:
 def _found(config: DataConfig) -> Found:
     if config.source in NAMES:
         return read_named(config.source, Path(config.root or ".").expanduser(), config.download, config.channels)
+    if not config.source.strip():
+        raise InputError("source '': empty (a variable that is not set?); name a folder of images, or . for here")
+    if not is_text(config.source):
+        raise InputError(f"source {quoted(config.source)}: {NO_TEXT}")
     path = Path(config.source).expanduser()
     if is_archive(path):
         return read_archive(path, config.channels or 3, config.depth, config.splits)

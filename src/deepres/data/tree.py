@@ -1,11 +1,14 @@
 """Names of files as a tree of folders, from a disk or an archive: what hides is left out, names of one spelling."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 
 from deepres.base.errors import InputError
+from deepres.base.wording import is_text, quoted
 
 _PROGRAMS = frozenset(
     {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "#recycle", "#snapshot"}
@@ -16,6 +19,12 @@ _PROGRAMS = frozenset(
 _NEUTRAL = frozenset(
     {"image", "images", "img", "imgs", "pictures", "pics", "photos", "jpegimages", "jpg", "jpeg", "png"}
 )
+
+NO_TEXT = (
+    "a name that is no UTF-8, as a zip of another system leaves it; rename it, or all below a folder: "
+    "convmv -f cp1252 -t utf8 -r --notest FOLDER (cp1252: what the names were written in)"
+)
+_BREAKS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
 
 
 @dataclass
@@ -96,8 +105,10 @@ def grown(
     """The top folder of files given by relative names, and notes on names that are nearly alike.
 
     Raises:
-        InputError: two folders whose names read alike.
+        InputError: two folders whose names read alike; names that no table and no record can hold.
     """
+    pictures, folders = list(pictures), list(folders)
+    _require_text(chain(pictures, folders), where)
     top = Folder("", "")
     made: dict[str, Folder | None] = {"": top}
 
@@ -120,6 +131,18 @@ def grown(
             folder.others.append(path)
     notes = [note for folder in list(top.every_folder()) for note in _spelled(folder, where)]
     return top, tuple(notes)
+
+
+def _require_text(names: Iterable[str], where: str) -> None:
+    """Refuse names that are no UTF-8 (a zip of another system, unpacked) or go over several lines."""
+    odd = [name for name in names if not name.isprintable()]
+    for found, what in (
+        ([name for name in odd if not is_text(name)], NO_TEXT),
+        ([name for name in odd if _BREAKS.search(name)], "a name with a line break; rename it"),
+    ):
+        if found:
+            more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+            raise InputError(f"{where}: {quoted(found[0])}{more}: {what}")
 
 
 def _spelled(folder: Folder, where: str) -> Iterator[str]:
