@@ -34,7 +34,6 @@ from deepres.recipes.seen import (
     began_with,
     lie_now,
     overlap,
-    own_data,
     require_own,
     run_of,
     same_source,
@@ -283,7 +282,7 @@ def _chosen(
     force: bool,
 ) -> _Chosen:
     """The run's own images, or those of `data`; what the run has seen of them is refused, or said."""
-    of_run = None if run is None or folder != Path(weights) else own_data(folder, run)
+    of_run = None if run is None or folder != Path(weights) else own_now(folder, run, data.source if data else None)
     own = of_run is not None and (data is None or same_source(data.source, of_run.source))
     if (
         of_run is not None
