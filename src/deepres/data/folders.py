@@ -57,7 +57,7 @@ def images_under(folder: Path) -> list[Path]:
 
 
 def _instead(root: Path, scan: Scan) -> str:
-    """What to give in place of a folder that is refused: a table in it; an archive in it where there are no pictures."""
+    """What to give in place of a folder that is refused: a table in it; of one without pictures, an archive in it."""
     kinds = (".csv", ".tsv") if scan.pictures else (".csv", ".tsv", ".zip", ".tar", ".npz")
     near = [name for name in scan.others if name.lower().endswith(kinds) and name.count("/") < 2]
     near.sort(key=lambda name: ("train" not in name.lower(), "label" not in name.lower(), name.count("/"), name))

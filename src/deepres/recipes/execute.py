@@ -33,7 +33,7 @@ from deepres.recipes.pace import settle_workers
 from deepres.recipes.rescue import rescued
 from deepres.recipes.resuming import ORIGIN, by_patience, edited, new_rates, require_same_images
 from deepres.recipes.run import RUN, Run, facts_of
-from deepres.recipes.seen import SPLIT, own_data, require_own, write_digests
+from deepres.recipes.seen import SPLIT, own_now, write_digests
 from deepres.recipes.setting import Setting, norms_together, skipped_before
 from deepres.serve.preprocessing import STATISTICS, prepared_for
 from deepres.spec.chain import Plan
@@ -104,8 +104,7 @@ def resume(
     before, run = world.by_first(lambda: edited(folder, edits))
     world.share(run.train.batch_size, run.train.parts(world.size))
     tell(Doing(f"listing the images of {run.data.source}"))
-    own = world.by_first(lambda: own_data(folder, run))
-    world.by_first(lambda: require_own(folder, own))
+    own = world.by_first(lambda: own_now(folder, run))
     source = _opened(run.replace(data=own), world, tell)
     world.by_first(lambda: require_same_images(source, folder))
     plan = world.by_first(lambda: _plan(run, device, world))

@@ -29,16 +29,7 @@ from deepres.nn.checkpoints import asked_of
 from deepres.nn.keras import TOPOLOGY
 from deepres.nn.weights import WEIGHTS
 from deepres.recipes.run import RUN, Run
-from deepres.recipes.seen import (
-    SPLIT,
-    began_with,
-    lie_now,
-    overlap,
-    require_own,
-    run_of,
-    same_source,
-    unchanged,
-)
+from deepres.recipes.seen import SPLIT, began_with, overlap, own_now, run_of, same_source, unchanged
 from deepres.serve.predictor import Predictor
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Choice, Precision, choose
@@ -284,14 +275,6 @@ def _chosen(
     """The run's own images, or those of `data`; what the run has seen of them is refused, or said."""
     of_run = None if run is None or folder != Path(weights) else own_now(folder, run, data.source if data else None)
     own = of_run is not None and (data is None or same_source(data.source, of_run.source))
-    if (
-        of_run is not None
-        and folder is not None
-        and data is not None
-        and not own
-        and lie_now(folder, of_run, data.source)
-    ):
-        of_run, own = of_run.replace(source=data.source), True
     config = of_run if own else data
     if config is None:
         raise InputError(f"{weights}: weights without images of their own; name a SOURCE to measure them on")
@@ -300,8 +283,6 @@ def _chosen(
         config = config.replace(**read_as)
         on_bad_image = on_bad_image or ("skip" if data.on_bad_image == "skip" else None)
     config = config.replace(on_bad_image=on_bad_image or config.on_bad_image)
-    if own and folder is not None and data is None:
-        require_own(folder, config)
     source = open_source(config) if own else None
     given = open_parts(config) if source is None else None
     parts = source.parts() if source is not None else given.parts if given is not None else {}

@@ -100,24 +100,26 @@ def own_data(folder: Path, run: Run) -> DataConfig:
     return run.data.replace(source=place) if elsewhere and spelled not in NAMES else run.data
 
 
-def require_own(folder: Path, data: DataConfig) -> None:
-    """Refuse where the images of the run in `folder` no longer lie where it had them."""
-    if _gone(data):
+def own_now(folder: Path, run: Run, source: str | None = None) -> DataConfig:
+    """The run's own images; where they are gone from there and all of them are at `source`, each in its part, those.
+
+    Raises:
+        InputError: they are gone, and no `source` is given.
+    """
+    data = own_data(folder, run)
+    if not _gone(data):
+        return data
+    if source is None:
         raise InputError(
             f"{data.source}: the images of the run in {folder} are no longer there; say where they are now: "
             f"deepres eval {folder} SOURCE, or deepres train --resume {folder} --set data.source=SOURCE"
         )
-
-
-def lie_now(folder: Path, data: DataConfig, source: str) -> bool:
-    """Whether the run's own images are gone from where it had them, and at `source`: all of them, each in its part."""
-    if not _gone(data):
-        return False
+    moved = data.replace(source=source)
     try:
-        require_same_images(open_source(data.replace(source=source)), folder)
-    except InputError:
-        return False
-    return True
+        require_same_images(open_source(moved), folder)
+    except InputError:  # others: they are measured, or refused, as any images are
+        return data
+    return moved
 
 
 def _gone(data: DataConfig) -> bool:
