@@ -130,11 +130,25 @@ def test_an_extension_that_is_lost_in_its_last_step_leaves_the_model_as_it_was(
     assert not (finished / "state" / "step-000000009").exists()
 
 
+LOW = "--set train.schedule.low_rate=1e5"
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("rate", ["1000", "1e30"])
-def test_what_is_advised_after_a_loss_works(tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str) -> None:
+@pytest.mark.parametrize(
+    ("rate", "besides"),
+    [
+        ("1000", ""),
+        ("1e30", ""),
+        # the rate behind the low one, met after the steps that are tried, is lowered too
+        ("1e6", f"{LOW} --set train.schedule.low_steps=12"),
+        ("1e6", f"{LOW} --set train.schedule.low_until_error=0.5"),
+    ],
+)
+def test_what_is_advised_after_a_loss_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str, besides: str
+) -> None:
     folder = tmp_path / "run"
-    length = ["--set", "train.iterations=20"]
+    length = ["--set", "train.iterations=20", *besides.split()]
     assert run(["train", "digits", *SHORT, *length, "--lr", rate, "--output", str(folder)]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     advised = re.search(r"which was tried for some steps: deepres (.*)$", said)

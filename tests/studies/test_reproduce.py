@@ -71,7 +71,9 @@ def test_the_list_says_what_each_study_costs_and_how_it_stands(
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split()[:3] == ["test/table1", "4", "256,000"]
     assert "needs no run" in lines[2]
-    assert "not trained: detection is not built yet" in lines[4]
+    study = lines[4].split()[0]
+    assert "not trained " in lines[4]
+    assert f"{study}: not trained: detection is not built yet" in lines, "a reason widens no column"
     assert _run("--list", "--json", "--output", tmp_path, "--device", "cpu") == 0
     facts = json.loads(capsys.readouterr().out)["studies"]
     assert [one["runs_full"] for one in facts] == [4, 0, 8, 0]

@@ -219,8 +219,11 @@ def _show_list(study: str | None, output: Path, device: str | None, as_json: boo
         steps = f"{row.steps_full:,}" if row.runs_full else ""
         full, short = (duration(rate.seconds(macs)) if macs else "" for macs in (row.macs_full, row.macs_short))
         read = f"{row.reproduced} of {row.read}" if row.read else ""
-        lines.append((row.study, read, str(row.runs_full or ""), steps, full, short, row.stands, row.title))
-    click.echo(columns(lines, "<>>>>><<"))
+        stands = row.stands.partition(": ")[0]
+        lines.append((row.study, read, str(row.runs_full or ""), steps, full, short, stands, row.title))
+    click.echo(columns(lines, "<>>>>><<") + "\n")
+    for why in dict.fromkeys(row.stands for row in rows if ": " in row.stands):  # too long for a column
+        click.echo(f"{', '.join(row.study for row in rows if row.stands == why)}: {why}")
     click.echo(
         "\nread: printed figures that descriptions alone give, those that are as printed first (all: deepres reproduce "
         "--descriptions)"

@@ -58,11 +58,13 @@ def _advice(setting: Setting, state: State, plan: Plan) -> str:
 
 def _remedies(config: TrainConfig, state: State) -> Iterator[dict[str, float]]:
     chosen = config.schedule
-    low = chosen.low_rate is not None and held_low(chosen, state.progress, state.progress.step)
-    name, rate = ("low_rate", chosen.low_rate or 0.0) if low else ("rate", chosen.rate)
-    yield {f"schedule.{name}": _lower(rate)}
+    lower = {"schedule.rate": _lower(chosen.rate)}
+    if chosen.low_rate is not None and held_low(chosen, state.progress, state.progress.step):
+        # what follows the low rate is mostly higher, and would be met beyond the steps that are tried
+        lower = {"schedule.low_rate": _lower(chosen.low_rate)} | lower
+    yield lower
     if config.clip_norm is None:
-        yield {f"schedule.{name}": _lower(rate), "clip_norm": 1.0}
+        yield lower | {"clip_norm": 1.0}
 
 
 def _lower(rate: float) -> float:
