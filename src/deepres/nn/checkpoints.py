@@ -44,7 +44,7 @@ def asked_of(weights: str) -> tuple[str, Choice]:
     Raises:
         InputError: two keys.
     """
-    name, *asked = [weights] if _exists(weights) else weights.split(SEPARATOR)
+    name, *asked = [weights] if exists(weights) else weights.split(SEPARATOR)
     ignore = tuple(part[1:] for part in asked if part.startswith("-"))
     keys = [part for part in asked if part and not part.startswith("-")]
     if len(keys) > 1:
@@ -52,10 +52,11 @@ def asked_of(weights: str) -> tuple[str, Choice]:
     return name, Choice(keys[0] if keys else "", ignore)
 
 
-def _exists(path: str) -> bool:
+def exists(path: str) -> bool:
+    """Whether there is something at that path; what cannot be a path is not there."""
     try:
         return Path(path).exists()
-    except OSError:  # longer than a name can be
+    except (OSError, ValueError):  # longer than a name can be
         return False
 
 
@@ -171,6 +172,25 @@ def require_no_others(others: Mapping[str, Tensor], own: Iterable[str], where: s
     raise InputError(f"{where}: tensors that the network does not have: {_few(others)}; {remedy}")
 
 
+def require_classifier(
+    tensors: Mapping[str, Tensor], others: Mapping[str, Tensor], own: Iterable[str], where: str
+) -> None:
+    """Refuse weights of features alone, or with another head than one linear layer: no network here answers as they do.
+
+    Raises:
+        InputError: no classifier's weight under our name; the remedy leaves `others` out.
+    """
+    if "head.fc.weight" in tensors:
+        return
+    ignored = " ".join(f"--ignore '{pattern}'" for pattern in _patterns(others, set(own)))
+    leaving = f", and leave them out with {ignored}" if others else ""
+    raise InputError(
+        f"{where}: no classifier of the network's (one linear layer) in it"
+        f"{f', but {_few(others)}, which is not described here' if others else ''}; train a new one on these features "
+        f"(deepres train, or new_head=True in Python), or take the features (num_classes=0 in Python){leaving}"
+    )
+
+
 def _sets(value: Any, key: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
     module = module_tensors(value)
     if module is not None:
@@ -247,17 +267,14 @@ def _patterns(others: Iterable[str], own: set[str]) -> list[str]:
     left, found = list(others), list[str]()
     if len(left) <= SHOWN:
         return left
-    wide = {pattern for name in left if "." in name for pattern in (f"{_first(name)}.*", f"*.{_last(name)}")}
+    dots = ((name, place) for name in left for place, sign in enumerate(name) if sign == ".")
+    wide = {pattern for name, dot in dots for pattern in (f"{name[:dot]}.*", f"*.{_last(name)}")}
     kept = [pattern for pattern in sorted(wide) if not any(fnmatchcase(name, pattern) for name in own)]
     while left:
         pattern = max([*kept, left[0]], key=lambda pattern: sum(fnmatchcase(name, pattern) for name in left))
         found.append(pattern)
         left = [name for name in left if not fnmatchcase(name, pattern)]
     return found[:SHOWN]
-
-
-def _first(name: str) -> str:
-    return name.partition(".")[0]
 
 
 def _last(name: str) -> str:

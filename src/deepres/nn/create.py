@@ -7,9 +7,9 @@ from deepres.base.arguments import flag, whole, word, words
 from deepres.base.errors import InputError
 from deepres.nn import channels
 from deepres.nn.build import ResidualNetwork, build
-from deepres.nn.checkpoints import UnknownNamesError, ignoring, require_no_others
+from deepres.nn.checkpoints import UnknownNamesError, ignoring, require_classifier, require_no_others
 from deepres.nn.fitting import as_given, fitting
-from deepres.nn.foreign import Translated, to_ours
+from deepres.nn.foreign import Translated, UnknownOrderError, to_ours
 from deepres.nn.guard import described, require_variant
 from deepres.nn.hub import find_weights
 from deepres.nn.init import initialise
@@ -104,7 +104,9 @@ def load_weights(
     found = translated(stored, network.description, variant, called, new_head=new_head)
     tensors, convention = found.tensors, found.convention
     if all(name in tensors for name in network.state_dict() if not name.startswith("head.fc.")):
-        others = {name: tensors[name] for name in found.others}
+        others = {name: stored.tensors[name] for name in found.others}
+        if not new_head and network.description.num_classes:
+            require_classifier(tensors, others, set(stored.tensors) - set(others), stored.where)
         require_no_others(others, set(stored.tensors) - set(others), stored.where)
     require_variant(network.description, stored, convention, variant, called)
     if new_head:
@@ -133,6 +135,8 @@ def translated(
     doubt = f"tensors of a pickled {module}, whose code is not run" if module else ""
     if found is not None and named == 1 and (variant is not None or not doubt):
         return found
+    if isinstance(refusal, UnknownOrderError):
+        raise refusal
     called = called or description.name
     try:
         matched = match(stored.tensors, as_given(description, stored.tensors), stored.where)

@@ -14,6 +14,8 @@ from deepres.nn.layouts import CONFIG, Stored, our_folder
 
 FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 """In this order, as timm and transformers take them; where a folder has two, they are two forms of one network."""
+_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".th")
+_OF_TRAINING = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "trainer_state")
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
@@ -63,9 +65,26 @@ def tensors_beside(folder: Path, read: Callable[[Path], Mapping[str, Tensor]]) -
     for name in INDICES:
         if (folder / name).is_file():
             return _indexed(folder / name, read)
-    lying = sorted(path.name for path in folder.glob("*") if path.suffix in (".safetensors", ".bin", ".pt", ".pth"))
-    there = f"; there is {', '.join(lying[:5])}: give that file, and the network with --model" if lying else ""
-    raise InputError(f"{folder}: no weights in it, wanted {', '.join(FILES)} or an index of several files{there}")
+    raise InputError(
+        f"{folder}: no weights in it, wanted {', '.join(FILES)} or an index of several files{_lying(folder)}"
+    )
+
+
+def undescribed(folder: Path) -> InputError:
+    """The refusal of a folder without a `config.json`; what lies in it is named with the way to give it."""
+    if (folder / ".metadata").is_file() and any(folder.glob("*.distcp")):
+        return InputError(
+            f"{folder}: shards of torch.distributed.checkpoint; make one file of them with python -m "
+            f"torch.distributed.checkpoint.format_utils dcp_to_torch {folder} weights.pth, and give that"
+        )
+    return InputError(
+        f"{folder}: no {CONFIG} in it; is this a run folder? give one, or a file of weights{_lying(folder)}"
+    )
+
+
+def _lying(folder: Path) -> str:
+    lying = sorted(path.name for path in folder.glob("*") if path.suffix in _ENDINGS and path.stem not in _OF_TRAINING)
+    return f"; there is {', '.join(lying[:5])}: give that file, and the network with --model" if lying else ""
 
 
 def _indexed(path: Path, read: Callable[[Path], Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -116,6 +116,10 @@ TIMM: dict[str, str] = {
 and no filter in the shortcut."""
 
 
+class UnknownOrderError(InputError):
+    """Names that two libraries have, whose channels are in different orders."""
+
+
 class Translated(NamedTuple):
     """Tensors under our names, the library whose names they had ("deepres": ours), and the prefix that fell away.
 
@@ -154,10 +158,23 @@ def to_ours(tensors: Mapping[str, Tensor], description: Network, where: str = "w
             f"{where}: {next(iter(tensors), 'nothing')} is no tensor of {description.name} in the names of "
             f"{', '.join(sorted(tables))}; choose the network that these weights belong to"
         )
+    if (
+        best != CIFAR10
+        and CIFAR10 in tables
+        and by_names(tensors, {CIFAR10: tables[CIFAR10].values()}, where)[2] == count
+    ):
+        raise UnknownOrderError(
+            f"{where}: without its classifier this {description.name} may have either order of channels, zeros behind "
+            f"the real ones or on both sides (as {CIFAR10}); bring the weights with the classifier's (fc or linear)"
+        )
     ours_of = {theirs: ours for ours, theirs in tables[best].items()}
     given = stripped(tensors, prefix, where)
     ours = {ours_of.get(name, name): tensor for name, tensor in given.items()}
-    others = tuple(name for name in given if name not in ours_of and not name.endswith("num_batches_tracked"))
+    others = tuple(
+        name
+        for name in tensors
+        if name.removeprefix(prefix) not in ours_of and not name.endswith("num_batches_tracked")
+    )
     for name in _tensor_names(description):
         if name.endswith(".num_batches_tracked") and name.replace("num_batches_tracked", "running_mean") in ours:
             ours.setdefault(name, torch.zeros((), dtype=torch.int64))

@@ -20,7 +20,7 @@ from torchvision import models
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import cache_folder, digest
 from deepres.base.normalisation import NAMED, per_channel
-from deepres.nn.checkpoints import ALL, asked_of
+from deepres.nn.checkpoints import ALL, asked_of, exists
 from deepres.nn.folder_transformers import PREPROCESSORS
 from deepres.nn.folders import FILES
 from deepres.nn.foreign import TIMM
@@ -53,13 +53,13 @@ def find_weights(weights: str | Path, model: str | None = None) -> Stored:
     """
     name, choice = asked_of(str(weights))
     path = Path(name)
-    if path.exists():
+    if exists(name):
         stored = read_stored(path, choice)
         return recognised(stored, path) if path.is_file() and stored.preprocessing is None else stored
     if choice != ALL:
         raise InputError(f"weights {weights}: {name} is no file; sets are chosen, and tensors left out, in a file")
     brought = brought_folder(name.removeprefix(_HUB[0]).removeprefix(_HUB[1]))
-    if brought.is_dir():
+    if exists(str(brought)) and brought.is_dir():
         return read_stored(brought)
     if name.startswith(_HUB):
         return read_stored(_from_hub(name.split(":", 1)[1], brought))

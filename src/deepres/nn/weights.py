@@ -19,7 +19,7 @@ from deepres.base.files import write_atomic
 from deepres.base.records import parse
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.checkpoints import ALL, Choice, chosen
-from deepres.nn.folders import FILES, said_by, tensors_beside
+from deepres.nn.folders import FILES, said_by, tensors_beside, undescribed
 from deepres.nn.foreign import known_as, names_in, to_foreign, to_ours
 from deepres.nn.init import initialise
 from deepres.nn.keras import TOPOLOGY, is_keras, read_keras
@@ -29,6 +29,7 @@ from deepres.nn.sound import require_sound
 from deepres.spec.network import Network
 
 WEIGHTS = FILES[0]
+_PARAMETRIZED = ("parametrized", "torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')")
 _NO_WEIGHTS = {
     b"": "an empty file; copy it again",
     b"\x1f\x8b": "compressed by gzip; unpack it and give what is inside",
@@ -39,6 +40,14 @@ _NO_WEIGHTS = {
     b"\x89HDF": "HDF5; Keras's are read if they are called .h5",
 }
 """How files begin that are no weights as they are, and what to do."""
+_PARTS = {
+    "weight_mask": ("pruned", "torch.nn.utils.prune.remove(layer, 'weight')"),
+    "parametrizations.weight.original": _PARAMETRIZED,
+    "parametrizations.weight.original0": _PARAMETRIZED,
+    "weight_g": ("weight-normalised", "torch.nn.utils.remove_weight_norm(layer)"),
+    "weight_u": ("spectrally normalised", "torch.nn.utils.remove_spectral_norm(layer)"),
+}
+"""How torch calls a part of a weight -> what makes it so, and what puts the parts together."""
 ROWS = 12  # of the table of tensors that do not fit
 
 
@@ -108,7 +117,7 @@ def read_stored(path: Path, choice: Choice = ALL) -> Stored:
         return read_keras(keras)
     if path.is_dir():
         if not (path / CONFIG).is_file():
-            raise InputError(f"{path}: no {CONFIG} in it; is this a run folder? give one, or a file of weights")
+            raise undescribed(path)
         return replace(said_by(path), tensors=tensors_beside(path, read_tensors))
     return Stored(str(path), read_tensors(path, choice), _description_in(path))
 
@@ -186,11 +195,23 @@ def load_state(network: nn.Module, tensors: Mapping[str, Tensor], where: str) ->
             "or with new_head=True for classes of your own"
         )
     if faults:
+        _require_whole(faults, where)
         raise _misfit(where, faults)
     require_sound(given, wanted, where)
     if any(tensor.is_meta for tensor in wanted.values()):
         initialise(network, seed=0)
     network.load_state_dict(given)
+
+
+def _require_whole(faults: Mapping[str, tuple[str, str]], where: str) -> None:
+    """Refuse weights that are computed from parts of them, by what torch calls the parts."""
+    for part in faults:
+        for ending, (kind, remedy) in _PARTS.items():
+            if part.endswith(ending):
+                raise InputError(
+                    f"{where}: {part} is a part of a weight, not the weight: the layers are {kind}; "
+                    f"make them whole before saving, with {remedy} of each layer"
+                )
 
 
 def _misfit(where: str, faults: Mapping[str, tuple[str, str]]) -> InputError:
