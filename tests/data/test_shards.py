@@ -124,7 +124,7 @@ def test_a_store_can_be_sent_to_another_process(shards: Path) -> None:
     "source", ["https://host/shard-{0000..0009}.tar", "pipe:curl -s host/shard.tar", "s3://a/b.tar"]
 )
 def test_streams_are_refused_with_a_remedy(source: str) -> None:
-    with pytest.raises(InputError, match=r"a stream is read in its own order only; download the shards and name their"):
+    with pytest.raises(InputError, match=r"an address or a stream; download it, and name the file or folder"):
         opened(source)
 
 

@@ -23,10 +23,14 @@ def to_uint8(x: NDArray[np.generic], name: str, where: str) -> tuple[Tensor, tup
     """
     given = f"{where}: '{name}' is {x.dtype} {x.shape}"
     wanted = "wanted uint8 (N, H, W) or (N, H, W, 1 or 3)"
+    if not x.size:
+        raise InputError(f"{given}: there are no images in it; add some, or leave it out")
+    if x.ndim == 4 and x.shape[3] == 4:
+        raise InputError(f"{given}, with transparency; {wanted}: save {name}[..., :3]")
     if x.ndim == 2:
         raise InputError(f"{given}, flattened; {wanted}: reshape it")
     last, first = x.ndim == 4 and x.shape[3] in _CHANNELS, x.ndim == 4 and x.shape[1] in _CHANNELS
-    if x.ndim not in (3, 4) or not x.size or (x.ndim == 4 and not (last or first)):
+    if x.ndim not in (3, 4) or (x.ndim == 4 and not (last or first)):
         raise InputError(f"{given}, {wanted}")
     if last and first and x.shape[1] != x.shape[3]:
         raise InputError(f"{given}: channels first or last? {wanted}")

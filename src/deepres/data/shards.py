@@ -136,7 +136,7 @@ def read_shards(source: str, channels: int = 3) -> Found:
 
 def _files(source: str) -> tuple[Path, ...]:
     if _is_stream(source):
-        raise InputError(f"{source}: a stream is read in its own order only; download the shards and name their folder")
+        raise InputError(f"{source}: an address or a stream; download it, and name the file or folder on this machine")
     path = Path(source).expanduser()
     files: list[Path] = []
     for file in _tars(path) if path.is_dir() else (Path(name).expanduser() for name in _expanded(source)):
