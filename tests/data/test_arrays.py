@@ -87,7 +87,7 @@ def test_luma_equals_pillows_and_grey_is_repeated() -> None:
             r"'x' is float64 \(6, 4, 5, 3\) from .* to .*, whose scale cannot be known; wanted uint8",
         ),
         ({"x": X[..., :2], "y": Y}, r"'x' is uint8 \(6, 4, 5, 2\), wanted"),
-        ({"x": X[:0], "y": Y[:0]}, r"'x' is uint8 \(0, 4, 5, 3\), wanted"),
+        ({"x": X[:0], "y": Y[:0]}, r"'x' is uint8 \(0, 4, 5, 3\): there are no images in it"),
         ({"x": X, "y": Y[:3]}, r"'y' is int64 \(3,\), wanted whole numbers \(6,\), one an image"),
         ({"x": X, "y": Y / 2}, r"'y' is float64 \(6,\) with fractions, wanted whole numbers"),
         ({"x": X, "y": Y - 1}, r"'y' is int64 \(6,\) from -1 to 1, wanted 0 or more; remove"),
