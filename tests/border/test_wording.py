@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deepres.base.errors import InputError
+from deepres.base.files import explained
 from deepres.base.wording import blamed, counted, signed
 from deepres.cli.main import run
 from deepres.data.decode import BadImageError, decode
@@ -154,3 +156,10 @@ def test_a_report_of_nothing_but_no_has_no_empty_rows(tmp_path: Path) -> None:
     for absent in ("weights", "new_head", "variant", "frozen", "clip"):
         assert absent not in text
     assert "train (1)" in text
+
+
+@pytest.mark.parametrize("code", [2, 13, 28, 30])  # no such place, no right, no room, read only
+def test_a_place_that_cannot_be_written_advises_no_option_that_the_command_may_lack(code: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="choose another place") as told, explained(tmp_path):
+        raise OSError(code, "as the system says")
+    assert "--" not in told.value.message  # it is --report here, --csv, --cam or --predictions there

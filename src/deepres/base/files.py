@@ -105,11 +105,9 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as cause:
         if cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(
-                f"{path}: the disk is full; free some space, or choose another place with --output"
-            ) from cause
+            raise InputError(f"{path}: the disk is full; free some space, or choose another place") from cause
         raise InputError(
-            f"{path}: cannot be used ({_reason(cause)}); choose another place with --output, or mend its permissions"
+            f"{path}: cannot be used ({_reason(cause)}); choose another place, or mend its permissions"
         ) from cause
 
 
