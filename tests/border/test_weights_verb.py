@@ -85,6 +85,7 @@ def test_the_last_of_several_linear_layers_is_the_classifier(
         (lambda t: {**t, "criterion.weight": torch.ones(3, 3, 3)}, "criterion (weight) is no convolution"),
         (lambda t: {**t, "ema.decay": torch.ones(())}, "ema.decay is no weight"),
         (lambda t: dict(list(t.items())[:-4]), "none of the catalogue"),
+        (lambda t: {**t, "criterion.weight": torch.ones(3)}, "with --ignore NAME"),
         (
             lambda t: {**t, "net.stem.c.bias": torch.ones(16)},
             "net.stem.c has bias and weight; wanted weight (stem.conv)",

@@ -65,7 +65,9 @@ class Inspected(Record):
 
     def lines(self, most: int | None = ROWS) -> list[str]:
         """The whole for a person, the table's first `most` layers."""
-        fits = ", ".join([*self.networks, *self.elsewhere]) or f"none of the catalogue: {self.problem}"
+        fits = ", ".join([*self.networks, *self.elsewhere]) or (
+            f"none of the catalogue: {self.problem}; leave out what is none of a network's with --ignore NAME"
+        )
         facts = {
             "file": f"{self.where}, {self.form}",
             "says": self.says or "nothing of its network",
