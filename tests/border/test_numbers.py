@@ -15,6 +15,7 @@ from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.data.sources import DataConfig, open_source
 from deepres.evaluate.measures import Measures, Scores
+from deepres.evaluate.run import Result, summary
 from deepres.train.precision import choose
 
 
@@ -215,3 +216,23 @@ def test_what_was_skipped_stays_counted_when_a_run_goes_on(tmp_path: Path, capsy
     assert counted() == first
     said_of(capsys, "train", "--resume", folder, "--set", "train.iterations=3")
     assert counted() == first
+
+
+GUESSED = [  # of each class the number wrong and of images; what the error is no better than
+    ({"a": (4, 4), "b": (0, 6)}, "b (40.00 % wrong)"),
+    ({"a": (3, 4), "b": (0, 6)}, None),
+    ({"a": (3, 4), "b": (1, 6)}, "b (40.00 % wrong)"),
+    ({"a": (4, 4), "b": (6, 6)}, "b (40.00 % wrong)"),
+    ({"a": (0, 4), "b": (0, 6)}, None),
+    ({"a": (4, 4), "b": (0, 0)}, None),  # images of one class alone
+]
+
+
+@pytest.mark.parametrize(("counts", "said"), GUESSED)
+def test_an_error_no_better_than_one_answer_is_called_that(
+    counts: dict[str, tuple[int, int]], said: str | None
+) -> None:
+    facts = {"split": "test", "protocol": "center", "worst": (), "skipped": (), "seconds": 1, "images_per_second": 1}
+    result = Result(**scored(counts).model_dump(), **facts, provenance={})
+    told = [line for line in summary(result).splitlines() if "no better than always" in line]
+    assert told == ([] if said is None else [f"note: no better than always answering {said}"])

@@ -225,6 +225,10 @@ def summary(result: Result) -> str:
         f"protocol {result.protocol}, {result.precision or 'precision not told'}, "
         f"{result.images_per_second:,.0f} images/s",
     ]
+    most = max(result.per_class, key=lambda each: each.num_images)
+    others = result.num_images - most.num_images
+    if others and result.num_wrong >= others:
+        lines.append(f"note: no better than always answering {most.name} ({percent(others / result.num_images)} wrong)")
     lines += [f"note: {note}" for note in result.notes]
     if result.shown and result.protocol != "center":
         lines.append(f"shown: {result.shown}")
