@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -23,14 +22,6 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     said = capsys.readouterr().err
     assert "Traceback" not in said
     return said
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    draw = np.random.default_rng(0)
-    x, y = draw.integers(0, 255, (10, 32, 32, 3), dtype=np.uint8), np.arange(10)
-    np.savez(tmp_path / "images.npz", x=x, y=y, classes=np.array(list("abcdefghij")))
-    return tmp_path / "images.npz"
 
 
 @pytest.mark.parametrize(

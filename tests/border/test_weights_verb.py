@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -11,14 +10,6 @@ from torch import Tensor
 
 from deepres.cli.main import run
 from deepres.nn.create import create_model, load
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    draw = np.random.default_rng(0)
-    x, y = draw.integers(0, 255, (10, 32, 32, 3), dtype=np.uint8), np.arange(10)
-    np.savez(tmp_path / "images.npz", x=x, y=y, classes=np.array(list("abcdefghij")))
-    return tmp_path / "images.npz"
 
 
 def _say(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> str:
