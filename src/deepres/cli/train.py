@@ -1,8 +1,9 @@
 """`deepres train [SOURCE]`: from images to a run folder."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     from deepres.recipes.execute import Event, Tell
     from deepres.recipes.run import Run
     from deepres.train.parallel import World
+
+FIELDS = {
+    "batch_size": "train.batch_size",
+    "rate": "train.schedule.rate",
+    "memory": "train.memory",
+    "fast": "train.fast",
+    "seed": "seed",
+    "weights": "weights",
+    "variant": "variant",
+    "workers": "data.workers",
+    "on_bad_image": "data.on_bad_image",
+}
+"""Flags that set a field of the run."""
 
 
 def _workers(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
@@ -102,22 +116,12 @@ def command(
 
     The run folder holds the weights, class names, preparation, history, the report, and the states to resume from.
     """
+    given = dict(locals())
     from deepres.cli.progress import Display
     from deepres.train.parallel import joined
 
     tell = Display(watch, verbose)
-    flags: list[tuple[str, object | None]] = [
-        ("train.batch_size", batch_size),
-        ("train.schedule.rate", rate),
-        ("train.memory", memory),
-        ("train.fast", fast),
-        ("seed", seed),
-        ("weights", weights),
-        ("variant", variant),
-        ("data.workers", workers),
-        ("data.on_bad_image", on_bad_image),
-    ]
-    assignments = [f"{name}={value}" for name, value in flags if value is not None]
+    assignments = settings(given)
     with joined(device) as world:
         if resume is not None:
             _refuse_with_resume(
@@ -140,15 +144,26 @@ def command(
         if output is not None and world.restarts and world.by_first(lambda: _holds_run(output)):
             _resume(output, [], world, tell)
             return
-        if mean is not None and weights is None:
-            raise shared(InputError("--preprocessing, --mean and --std: they are of trained weights; add --weights W"))
-        begin = None if weights is None else (weights, variant, mean, std)
-        plan = ("digits" if source is None else source, recipe, model, begin, epochs, [*assignments, *edits], smoke)
-        run = world.by_first(lambda: _planned(*plan))
+        run = world.by_first(lambda: planned(given))
         if dry_run:
             click.echo(run.to_json() if world.first else "", nl=False)
             return
         _start(run, output, world, _announced(tell, _suited(run, recipe, model)))
+
+
+def settings(given: Mapping[str, Any]) -> list[str]:
+    """What the flags that are names of a run's fields set, as `--set` spells it; `given` are values by flag."""
+    return [f"{field}={given[flag]}" for flag, field in FIELDS.items() if given[flag] is not None]
+
+
+def planned(given: Mapping[str, Any]) -> "Run":
+    """The run that these flags ask for, by flag: what `deepres train` carries out and `deepres data show` shows."""
+    source, weights = "digits" if given["source"] is None else given["source"], given["weights"]
+    if given["mean"] is not None and weights is None:
+        raise InputError("--preprocessing, --mean and --std: they are of trained weights; add --weights W")
+    begin = None if weights is None else (weights, given["variant"], given["mean"], given["std"])
+    edits = [*settings(given), *given["edits"]]
+    return _planned(source, given["recipe"], given["model"], begin, given["epochs"], edits, given["smoke"])
 
 
 def _start(run: "Run", output: Path | None, world: "World", tell: "Tell") -> None:
