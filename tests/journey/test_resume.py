@@ -91,6 +91,9 @@ def test_a_stopped_run_resumes_exactly(
         [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
         for run in (folder, uninterrupted)
     )
+    summaries = [json.loads((run / "summary.json").read_text()) for run in (folder, uninterrupted)]
+    chosen = [(one["chosen_epoch"], one["choice"], one["error"]) for one in summaries]
+    assert chosen[0] == chosen[1]
     measured = ("images_per_second", "seconds", "data_wait_fraction")
     assert [{k: v for k, v in row.items() if k not in measured} for row in ours] == [
         {k: v for k, v in row.items() if k not in measured} for row in theirs

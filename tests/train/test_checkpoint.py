@@ -88,6 +88,24 @@ def test_best_weights_stay_while_a_state_refers_to_them(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("best-*")] == ["best-000000004.safetensors"]
 
 
+def test_the_best_and_the_kept_epoch_stay_both(tmp_path: Path) -> None:
+    state = _state(0, 1)
+    for step, best, kept in ((1, 1, 1), (2, 1, 2), (3, 1, 3), (4, 1, 4)):
+        if step in (best, kept):
+            save_best(nn.Linear(3, 2), tmp_path, step)
+        epochs = {
+            "best": Best(epoch=best, step=best, error=0.1, loss=1),
+            "kept": Best(epoch=kept, step=kept, error=0.1, loss=1),
+        }
+        state.progress = state.progress.replace(step=step, **epochs)
+        save_state(state, tmp_path)
+    files = {int(path.stem.removeprefix("best-")) for path in tmp_path.glob("best-*")}
+    assert files == {1, 3, 4}  # the newest two states, and all that they refer to
+    loaded = _state(9, 0)
+    assert load_newest(loaded, tmp_path) == []
+    assert loaded.progress == state.progress
+
+
 def test_a_missing_best_makes_the_state_damaged(tmp_path: Path) -> None:
     save_state(_state(1, 1), tmp_path)
     save_best(nn.Linear(3, 2), tmp_path, step=2)

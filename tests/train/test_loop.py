@@ -137,6 +137,55 @@ def test_of_two_epochs_the_lower_error_is_better_whatever_the_loss_and_the_lower
     assert [event.best for event in events if isinstance(event, Epoch)] == [True, True, True, False]
 
 
+def test_the_kept_epoch_is_the_last_that_cannot_be_told_from_the_best_whatever_a_resume_does() -> None:
+    config = _config(iterations=None, epochs=6)
+    errors, images = [0.6, 0.1, 0.2, 0.5, 0.22, 0.9], 50  # 5 of 50: up to 21 %
+
+    def epochs(state: State, steps: int | None) -> list[Epoch]:
+        judged = (Judgement(error, 1.0, images) for error in errors[state.progress.epoch :])
+        events = train(
+            state,
+            config,
+            Fixed(),
+            cross_entropy(),
+            lambda network: next(judged),
+            num_images=NUM_IMAGES,
+            precision=FLOAT32,
+            seed=0,
+        )
+        return [e for e in events if isinstance(e, Epoch) or (e.step == steps and events.close())]  # type: ignore[attr-defined, func-returns-value]
+
+    whole = State(_network(), config.sgd, averaged=False)
+    assert [event.kept for event in epochs(whole, None)] == [True, True, True, False, False, False]
+    kept = whole.progress.kept
+    assert kept is not None
+    assert (kept.epoch, kept.error, kept.images) == (3, 0.2, 50)
+    parts = State(_network(), config.sgd, averaged=False)
+    seen = [*epochs(parts, 9), *epochs(parts, None)]
+    assert [event.epoch for event in seen] == [1, 2, 3, 4, 5, 6]
+    assert parts.progress.kept == kept
+
+
+def test_an_epoch_whose_loss_is_lost_is_never_kept() -> None:
+    config = _config(iterations=None, epochs=3)
+    judged = iter([Judgement(0.3, 0.5, 10), Judgement(0.3, float("nan"), 10), Judgement(0.0, float("inf"), 10)])
+    state = State(_network(), config.sgd, averaged=False)
+    for _ in train(
+        state,
+        config,
+        Fixed(),
+        cross_entropy(),
+        lambda network: next(judged),
+        num_images=NUM_IMAGES,
+        precision=FLOAT32,
+        seed=0,
+    ):
+        pass
+    assert state.progress.kept == state.progress.best
+    assert state.progress.best is not None
+    assert state.progress.best.epoch == 1
+
+
 def test_the_low_rate_is_held_until_the_training_error_falls() -> None:
     schedule = ScheduleConfig(kind="constant", rate=0.1, low_rate=0.01, low_until_error=0.9)
     config = _config(schedule=schedule, iterations=30)

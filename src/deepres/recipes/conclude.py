@@ -32,7 +32,8 @@ from deepres.train.health import DivergedError, fault
 from deepres.train.journal import read_history
 from deepres.train.parallel import World, state_tensors
 from deepres.train.precision import choose
-from deepres.train.state import Progress, State
+from deepres.train.selection import chosen, told
+from deepres.train.state import Best, Progress, State
 
 SAMPLES = 6
 
@@ -49,12 +50,13 @@ class Finished:
 def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Finished:
     """Choose the weights, measure them on the test images (else on the held-out ones), and write it all down."""
     run, folder, source, world = setting.run, setting.folder, setting.source, setting.world
-    network, best = state.judged, state.progress.best
+    network, progress = state.judged, state.progress
     assert isinstance(network, ResidualNetwork)
-    chosen = best if run.select == "best" else None
-    if chosen is not None:
-        world.by_first(lambda: load_best(network, folder / "state", chosen.step))
+    if (epoch := chosen(run.select, progress.best, progress.kept)) is not None:
+        world.by_first(lambda: load_best(network, folder / "state", epoch.step))
         world.replicate(state_tensors(network))
+    if choice := world.by_first(lambda: told(run.select, progress.best, progress.kept, read_history(folder))):
+        tell(choice)
     if run.train.average_statistics:
         tell(Doing("averaging norm statistics"))
         batches = _together(setting.loader().batches(0, run.train.average_statistics), world)
@@ -67,7 +69,7 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
     prepared = preprocessing_of(run.preparation, setting.statistics, network.description)
     form = run.preparation.model_dump(mode="json")
     world.by_first(lambda: save_network(folder, network, source.classes, form, prepared))
-    facts = world.by_first(lambda: _provenance(setting, state.progress, None if chosen is None else chosen.epoch))
+    facts = world.by_first(lambda: _provenance(setting, progress, epoch, choice))
     split, images = next(
         ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)
     )
@@ -101,8 +103,8 @@ def _written(
         result=result,
         history=read_history(folder),
         images=images,
-        run=_shown(setting),
-        chosen_epoch=chosen if isinstance(chosen := facts["chosen_epoch"], int) else None,
+        run=_shown(setting, facts),
+        chosen_epoch=number if isinstance(number := facts["chosen_epoch"], int) else None,
         title=f"{run.model.name} on {setting.source.name}",
     )
     return Finished(folder, result, () if images is None else _samples(images, folder, setting.skipped))
@@ -122,7 +124,7 @@ def _together(batches: Iterator[Batch], world: World) -> Iterator[Batch]:
         yield batch
 
 
-def _shown(setting: Setting) -> dict[str, JsonValue]:
+def _shown(setting: Setting, facts: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """What the report says was trained, the most telling facts first, the whole run folded below."""
     run, given = setting.run, setting.source.parts()
     length = counted(run.train.epochs, "epoch") if run.train.epochs else counted(run.train.iterations or 0, "step")
@@ -133,6 +135,7 @@ def _shown(setting: Setting) -> dict[str, JsonValue]:
         "input": " x ".join(map(str, run.model.input)),
         "length": f"{length}, {counted(run.train.batch_size, 'image')} a step",
         "rate": f"{run.train.schedule.kind}, {run.train.schedule.rate:g}",
+        "weights of": facts.get("choice"),
         **_carried_out(setting),
         **run.model_dump(mode="json"),
     }
@@ -152,7 +155,7 @@ def _carried_out(setting: Setting) -> dict[str, JsonValue]:
     return facts
 
 
-def _provenance(setting: Setting, progress: Progress, chosen: int | None) -> dict[str, JsonValue]:
+def _provenance(setting: Setting, progress: Progress, epoch: Best | None, choice: str) -> dict[str, JsonValue]:
     run = setting.run
     return {
         "command": command(),
@@ -164,9 +167,10 @@ def _provenance(setting: Setting, progress: Progress, chosen: int | None) -> dic
         "training_seconds": sum(row["seconds"] for row in read_history(setting.folder)),
         "steps": progress.step,
         "epochs": progress.epoch,
-        "chosen_epoch": chosen,
+        "chosen_epoch": None if epoch is None else epoch.epoch,
         "ended_by": "train.patience" if progress.step < run.train.steps(len(setting.source.train)) else "length",
-        "selected_by": "the last step" if chosen is None else "held-out images",
+        "selected_by": "the last step" if epoch is None else "held-out images",
+        **({"choice": choice} if choice else {}),
         "weights_sha256": digest(setting.folder / WEIGHTS),
         "precision": str(setting.precision),
         "processes": setting.world.size,

@@ -232,7 +232,7 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
     def evaluate_val(network: nn.Module) -> Judgement:
         assert val is not None
         result = setting.judge(network, val, "val", on_progress=telling(tell, "held-out images")).result
-        return Judgement(result.error, result.cross_entropy)
+        return Judgement(result.error, result.cross_entropy, result.num_images)
 
     assert isinstance(state.network, ResidualNetwork)
     if config.fast != "off" and not plan.segments:
@@ -258,7 +258,7 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
 
     def written(event: Step | Epoch) -> None:
         if isinstance(event, Epoch):
-            if event.best:
+            if event.best or event.kept:
                 save_best(state.judged, states, event.step)
             journal.write(event)
         setting.keep_skipped()

@@ -11,6 +11,7 @@ from deepres.data.sources import DataConfig, Source
 from deepres.data.transforms import Augmentation, Preparation
 from deepres.spec.entry import Config
 from deepres.train.loop import TrainConfig
+from deepres.train.selection import Select
 
 RUN = "run.json"
 
@@ -21,7 +22,8 @@ class Run(Record):
     `weights` is a path or a name to begin with (None: He initialisation), `variant` what they were trained as where
     they do not say and several fit, `new_head` leaves their classifier behind. `statistics` are those of the training
     images, or those that came with the weights: `weights_mean` and `weights_std` where these do not say. `select` says
-    which epoch's weights are kept: the "best" on held-out images, or the "last".
+    which epoch's weights are kept: the "best" on held-out images, the "last", or ("auto") the last of those that the
+    held-out images cannot tell from the best.
     """
 
     recipe: str
@@ -36,7 +38,7 @@ class Run(Record):
     weights_std: tuple[float, ...] | None = None
     new_head: bool = False
     statistics: Literal["images", "weights"] = "images"
-    select: Literal["best", "last"] = "best"
+    select: Select = "auto"
     seed: int = 0
 
     def fitted(self, facts: "Facts") -> "Run":

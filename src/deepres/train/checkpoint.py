@@ -26,7 +26,7 @@ class Manifest(Record):
 
 
 def save_state(state: State, folder: Path) -> Path:
-    """Write `folder/step-N/`, then drop all but the newest two states and the best weights they refer to.
+    """Write `folder/step-N/`, then drop all but the newest two states and the weights of epochs that they refer to.
 
     Raises:
         InputError: the place cannot be written or is full; what was there before is untouched.
@@ -46,16 +46,17 @@ def save_state(state: State, folder: Path) -> Path:
         for name, named in tensors.items():
             (new / name).write_bytes(_bytes(named))
             files[name] = digest(new / name)
-        if state.progress.best is not None:
-            name = _best_name(state.progress.best.step)
-            files[f"../{name}"] = digest(folder / name)
+        for epoch in (state.progress.best, state.progress.kept):
+            if epoch is not None:
+                name = _best_name(epoch.step)
+                files[f"../{name}"] = digest(folder / name)
         (new / "state.json").write_text(Manifest(progress=state.progress, files=files).to_json())
     _drop_old(folder)
     return target
 
 
 def save_best(network: nn.Module, folder: Path, step: int) -> None:
-    """Write the weights of the best epoch so far; the states that follow refer to them.
+    """Write the weights of an epoch that may be chosen; the states that follow refer to them.
 
     Raises:
         DivergedError: a tensor is not finite or beyond all sizes; nothing is written.
@@ -66,7 +67,7 @@ def save_best(network: nn.Module, folder: Path, step: int) -> None:
 
 
 def load_best(network: nn.Module, folder: Path, step: int) -> None:
-    """Put the weights of the best epoch into the network."""
+    """Put the weights of the epoch that ended with `step` into the network."""
     network.load_state_dict(load((folder / _best_name(step)).read_bytes()))
 
 

@@ -25,6 +25,7 @@ from deepres.train.optimise import SgdConfig, average_weights
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Choice, Precision
 from deepres.train.schedules import Schedule, ScheduleConfig
+from deepres.train.selection import alike
 from deepres.train.state import Best, Progress, State, Tally
 
 Positive = Annotated[int, Field(ge=1)]
@@ -112,14 +113,16 @@ class Epoch:
     rate: float
     val: "Judgement | None"
     best: bool
+    kept: bool = False  # it cannot be told from the best
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What evaluation on held-out images says: error as a fraction, mean cross-entropy."""
+    """What evaluation on held-out images says: error as a fraction, mean cross-entropy, of how many images."""
 
     error: float
     loss: float
+    images: int = 0  # 0: not known
 
 
 class Batches(Protocol):
@@ -278,13 +281,17 @@ def _end_epoch(
         and (before.best is None or (val.error, val.loss) < (before.best.error, before.best.loss))
     )
     epoch = before.epoch + 1
-    best = before.best
-    if val is not None and better:
-        best = Best(epoch=epoch, step=before.step, error=val.error, loss=val.loss)
+    best, kept = before.best, before.kept
+    if val is not None and isfinite(val.loss):
+        this = Best(epoch=epoch, step=before.step, error=val.error, loss=val.loss, images=val.images)
+        best = this if better or best is None else best
+        kept = this if alike(best, val.error) else kept
     stale = 0 if better else before.stale + 1
     tired = config.patience is not None and val is not None and stale >= config.patience
-    state.progress = before.replace(epoch=epoch, best=best, stale=stale, finished=last or tired, tally=Tally())
-    return Epoch(epoch, before.step, before.tally, rate, val, better)
+    state.progress = before.replace(
+        epoch=epoch, best=best, kept=kept, stale=stale, finished=last or tired, tally=Tally()
+    )
+    return Epoch(epoch, before.step, before.tally, rate, val, better, kept is not before.kept)
 
 
 def _require_alive(state: State, part: Batch, loss: Loss, precision: Precision, rate: float, world: World) -> None:

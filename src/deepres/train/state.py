@@ -21,19 +21,21 @@ class Tally(Record):
 
 
 class Best(Record):
-    """The epoch with the lowest error on the held-out images: its step, error and loss."""
+    """An epoch as its held-out images judge it: its step, error and loss, on how many `images` (0: not known)."""
 
     epoch: int
     step: int
     error: float
     loss: float
+    images: int = 0
 
 
 class Progress(Record):
     """The numbers of the state; random draws need none, since each is seeded by its step.
 
     `recent_error` is the training error of the last steps (weight 0.02 for the newest), `low` whether the rate is
-    still held low because of it; `stale` counts epochs since `best`.
+    still held low because of it; `best` is the epoch of the lowest held-out error, `kept` the last that cannot be told
+    from it (`train/selection.py`); `stale` counts epochs since `best`.
     """
 
     step: int = 0
@@ -41,6 +43,7 @@ class Progress(Record):
     low: bool = True
     recent_error: float = 1.0
     best: Best | None = None
+    kept: Best | None = None
     stale: int = 0
     finished: bool = False
     tally: Tally = Field(default_factory=Tally)
