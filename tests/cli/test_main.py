@@ -22,6 +22,8 @@ FLAGS = {
     "weights inspect": "--all --ignore --json",
     "data check": "--json --set --workers",
     "data pack": "--format --quality --set --size --workers",
+    "data show": "--batch-size --batches --epochs --ignore --lr --mean --model --on-bad-image --output --preprocessing --recipe --seed --set --smoke "
+    "--std --variant --weights",
     "data split": "--output --set",
     "bench": "--batch-size --data --device --json --seconds",
     "reproduce": "--at-once --data --descriptions --device --dry-run --json --list --on --only --output --report-only --scale --seeds --set --share",

@@ -1,4 +1,4 @@
-"""`deepres data check|split|pack SOURCE`: look at images before training on them, and make them fast to read."""
+"""`deepres data check|show|split|pack SOURCE`: look at images before training on them, and make them fast to read."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ import click
 
 from deepres.base.telling import Doing
 from deepres.base.wording import blamed, counted
+from deepres.cli import show
 from deepres.cli.watch import Watch, watched
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 @click.group("data")
 def command() -> None:
-    """Check images, write down how they are split, or pack them into few large files."""
+    """Check images, show them as training sees them, write down how they are split, or pack them into few files."""
+
+
+command.add_command(show.command)
 
 
 @command.command("check")

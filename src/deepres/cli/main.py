@@ -22,7 +22,7 @@ VERBS = {
     "models": "list the networks, with their paper and cost",
     "describe": "show one network: layers, cost, receptive field, memory",
     "weights": "what a file of weights is, and a folder of ours made of it",
-    "data": "check images, or write down how they are split",
+    "data": "check images, show them as training sees them, write down how they are split",
     "bench": "how fast this machine trains and answers with a network, and what limits it",
     "doctor": "what this machine has; --verify-resume proves that resuming is exact",
 }

@@ -153,7 +153,7 @@ def command(
 
 def settings(given: Mapping[str, Any]) -> list[str]:
     """What the flags that are names of a run's fields set, as `--set` spells it; `given` are values by flag."""
-    return [f"{field}={given[flag]}" for flag, field in FIELDS.items() if given[flag] is not None]
+    return [f"{field}={given[flag]}" for flag, field in FIELDS.items() if given.get(flag) is not None]
 
 
 def planned(given: Mapping[str, Any]) -> "Run":

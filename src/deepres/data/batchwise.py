@@ -29,6 +29,16 @@ def normalise(pixels: Tensor, preparation: Preparation, statistics: Statistics) 
     return _normalised(_scaled(pixels), preparation, statistics)
 
 
+def as_seen(x: Tensor, preparation: Preparation, statistics: Statistics) -> Tensor:
+    """float32 (..., C, H, W) -> uint8: `normalise` undone, as far as black and white allow."""
+    if preparation.normalise == "per_channel":
+        x = x * statistics.std[:, None, None] + statistics.mean[:, None, None]
+    elif preparation.normalise == "per_pixel":
+        assert statistics.mean_image is not None
+        x = x + statistics.mean_image
+    return (x * 255).round_().clamp_(0, 255).to(torch.uint8)
+
+
 class BatchStage:
     """uint8 (N, C, H, W) of the network's size -> float32, normalised and augmented, for a step of the run."""
 

@@ -106,6 +106,10 @@ class TrainLoader:
 
         return load_of(read, len(pairs))
 
+    def drawn(self, step: int) -> Tensor:
+        """Which images step `step` draws, int64 (batch_size,), those of other processes among them."""
+        return self._draw(step)[0]
+
     def batches(self, start: int, stop: int) -> Generator[Batch, None, None]:
         """The batches of steps `start` … `stop` - 1 of the run; each call with workers starts them anew."""
         asked = perf_counter()

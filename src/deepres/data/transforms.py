@@ -110,6 +110,34 @@ class Augmentation(Record):
         return self.sees_own_size or self.auto != "none" or self.jitter > 0
 
 
+def in_words(augmentation: Augmentation) -> str:
+    """`random parts of 25 to 100 % of the image, mirrored in 50 %`: what training does to an image, in this order."""
+    crops = {
+        "none": "",
+        "pad": f"shifted by up to {augmentation.pad} px",
+        "short_side": "short side {} to {} px, a random part of it".format(*augmentation.scale),
+        "random_resized": f"random parts of {_percent(*augmentation.area)} of the image",
+    }
+    autos = {
+        "none": "",
+        "trivial": "TrivialAugmentWide",
+        "rand": "RandAugment",
+        "auto": "AutoAugment",
+        "augmix": "AugMix",
+    }
+    told = {
+        crops[augmentation.crop]: True,
+        f"mirrored in {_percent(augmentation.flip)}": augmentation.flip,
+        f"brightness, contrast and saturation changed by up to {_percent(augmentation.jitter)}": augmentation.jitter,
+        autos[augmentation.auto]: True,
+        f"colours moved along their axes (std {augmentation.colour_pca:g})": augmentation.colour_pca,
+        f"a box erased in {_percent(augmentation.erase)}": augmentation.erase,
+        f"mixup {augmentation.mixup:g}": augmentation.mixup,
+        f"cutmix {augmentation.cutmix:g}": augmentation.cutmix,
+    }
+    return ", ".join(words for words, holds in told.items() if words and holds) or "nothing is done to an image"
+
+
 def check_together(augmentation: Augmentation, preparation: Preparation) -> None:
     """Refuse an augmentation that cannot give what the preparation promises the network.
 
@@ -185,3 +213,7 @@ def small(size: int, channels: int = 3) -> tuple[Augmentation, Preparation]:
         Augmentation(crop="pad", pad=max(1, size // 8)),
         Preparation(channels=channels, fit="crop", resize=size, crop=size),
     )
+
+
+def _percent(*shares: float) -> str:
+    return " to ".join(f"{100 * share:.3g}" for share in shares) + " %"

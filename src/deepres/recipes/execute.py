@@ -19,7 +19,7 @@ from deepres.base.telling import Detail, Doing, telling
 from deepres.data.readable import require_readable
 from deepres.data.sample import FileImages
 from deepres.data.sources import Source, open_source, write_split
-from deepres.data.statistics import Statistics, measure_statistics
+from deepres.data.statistics import Statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.channels import RGB
 from deepres.nn.create import adaptation, create_model
@@ -34,8 +34,8 @@ from deepres.recipes.rescue import rescued
 from deepres.recipes.resuming import ORIGIN, by_patience, edited, new_rates, require_same_images
 from deepres.recipes.run import RUN, Run, facts_of
 from deepres.recipes.seen import SPLIT, own_now, write_digests
-from deepres.recipes.setting import Setting, norms_together, skipped_before
-from deepres.serve.preprocessing import STATISTICS, prepared_for
+from deepres.recipes.setting import Setting, norms_together, skipped_before, statistics_of
+from deepres.serve.preprocessing import STATISTICS
 from deepres.spec.chain import Plan
 from deepres.spec.norms import fewest_images, require_normalisable
 from deepres.train.checkpoint import load_newest, save_best, save_state
@@ -149,13 +149,7 @@ def _begun(run: Run) -> str:
 
 
 def _set_up(run: Run, source: Source, folder: Path, state: State) -> Statistics:
-    if run.statistics == "weights" and run.weights is not None:
-        begun = find_weights(run.weights, run.model.name)
-        statistics = prepared_for(begun, run.model.network(), run.weights_mean, run.weights_std).statistics
-    else:
-        statistics = measure_statistics(
-            source.train, run.preparation, seed=run.seed, on_bad_image=run.data.on_bad_image
-        )
+    statistics = statistics_of(run, source)
     statistics.save(folder / STATISTICS)
     write_atomic(folder / ORIGIN, source.origin.to_json())
     write_digests(folder, run, source)

@@ -14,13 +14,15 @@ from deepres.base.files import write_atomic
 from deepres.data.loader import TrainLoader
 from deepres.data.sample import Images
 from deepres.data.sources import Source
-from deepres.data.statistics import Statistics
+from deepres.data.statistics import Statistics, measure_statistics
 from deepres.data.workers import PREFETCH_FACTOR, Crew, resolved
 from deepres.evaluate.run import Evaluation
 from deepres.nn.build import ResidualNetwork
+from deepres.nn.hub import find_weights
 from deepres.nn.synced import synced
 from deepres.recipes.measure import judge
 from deepres.recipes.run import Run
+from deepres.serve.preprocessing import prepared_for
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Precision
 
@@ -105,6 +107,14 @@ class Setting:
             return self.workers
         data = self.run.data
         return Crew(resolved(data.workers), PREFETCH_FACTOR if data.prefetch_factor == "auto" else data.prefetch_factor)
+
+
+def statistics_of(run: Run, source: Source) -> Statistics:
+    """Those by which the run's images are normalised: of its training images, or what came with its weights."""
+    if run.statistics == "weights" and run.weights is not None:
+        begun = find_weights(run.weights, run.model.name)
+        return prepared_for(begun, run.model.network(), run.weights_mean, run.weights_std).statistics
+    return measure_statistics(source.train, run.preparation, seed=run.seed, on_bad_image=run.data.on_bad_image)
 
 
 def skipped_before(folder: Path) -> dict[str, str]:

@@ -1,0 +1,71 @@
+"""`deepres data show SOURCE|RUN`: a sheet of the images as training sees them; its flags are those of train."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deepres.base.errors import InputError
+from deepres.base.telling import Doing
+from deepres.base.wording import blamed, counted
+from deepres.cli import flags, train
+from deepres.cli.watch import Watch, watched
+
+NOT_OF_IMAGES = ("output", "resume", "device", "memory", "fast", "workers", "dry_run", "verbose")
+"""Flags of `deepres train` that change no image."""
+
+
+@click.command("show")
+@click.option(
+    "--batches", default=1, show_default=True, type=click.IntRange(1), help="So many batches, from the first."
+)
+@click.option(
+    "--output",
+    default="sheet.html",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The page (.html) or the picture (.png).",
+)
+@flags.ignored
+@flags.normalisation
+@watched
+def command(batches: int, output: Path, watch: Watch, **given: Any) -> None:
+    """Write a sheet of the first batches of SOURCE, as `deepres train` with the same flags feeds them to the network.
+
+    Beside them the same images as evaluation sees them, and a few images each time that they are drawn. SOURCE may be
+    the folder of a run: then it is what that run saw.
+    """
+    from deepres.recipes.run import RUN
+    from deepres.recipes.sheet import drawn, planned_setting, setting_of
+    from deepres.recipes.sheet_page import balance_of, facts_of, require_suffix, write_sheet
+
+    require_suffix(output)
+    source = given["source"] or "digits"
+    watch(Doing(f"listing the images of {source}"))
+    if (Path(source) / RUN).is_file():
+        _refuse_with_run(source, given)
+        setting = setting_of(Path(source))
+    else:
+        setting = planned_setting(train.planned(given))
+    watch(Doing("drawing batches"))
+    sheet = drawn(setting, batches)
+    watch(Doing("writing the sheet"))
+    write_sheet(output, sheet, f"{setting.source.name} as training sees it")
+    for name, fact in facts_of(sheet).items():
+        click.echo(f"{name}: {fact}")
+    click.echo(f"in {counted(len(sheet.batches), 'batch')}: {balance_of(sheet)}")
+    for name, reason in sheet.skipped.items():
+        watch.say(f"left out: {blamed(name, reason)}")
+    click.echo(f"sheet: {output}")
+
+
+def _refuse_with_run(folder: str, given: dict[str, Any]) -> None:
+    for option in command.params:
+        value = given.get(str(option.name))
+        if isinstance(option, click.Option) and value is not None and value is not False and value != ():
+            said = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            raise InputError(f"{option.opts[0]} {said} with the run {folder}: it is shown as it was; leave it out")
+
+
+_OF_TRAIN = [one for one in train.command.params if one.name not in NOT_OF_IMAGES]
+command.params = [*_OF_TRAIN, *(one for one in command.params if one.name in ("batches", "output"))]
