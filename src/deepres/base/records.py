@@ -93,6 +93,8 @@ def _place(changed: dict[str, Any], record: Record, path: list[str], text: str, 
         changed[first] = _value(text, fields[first].annotation)
         return
     inner = getattr(record, first)
+    if inner is None:
+        raise InputError(f"--set {where}: there is no {first} here, so no {rest[0]} of it can be set")
     if not isinstance(inner, Record):
         raise InputError(f"--set {where}: '{first}' is one value ({inner!r}), not a record; write --set {first}=value")
     _place(changed.setdefault(first, {}), inner, rest, text, where)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deepres.recipes.conclude import Finished
     from deepres.recipes.execute import Event, Tell
     from deepres.recipes.run import Run
+    from deepres.train.distil import TeacherConfig
     from deepres.train.parallel import World
 
 FIELDS = {
@@ -53,6 +54,12 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     "--weights",
     metavar="W",
     help="Weights to begin with: a run, a file, FILE::KEY of several sets, or a name (resnet50.a1_in1k).",
+)
+@click.option(
+    "--teacher",
+    multiple=True,
+    metavar="RUN|W",
+    help="Learn its answers too (several: their mean); --set teacher.temperature=4 --set teacher.weight=0.9.",
 )
 @click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
 @flags.ignored
@@ -92,6 +99,7 @@ def command(
     recipe: str | None,
     model: str | None,
     weights: str | None,
+    teacher: tuple[str, ...],
     variant: str | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
@@ -130,6 +138,7 @@ def command(
                     "--recipe": recipe,
                     "--model": model,
                     "--weights": weights,
+                    "--teacher": " ".join(teacher) or None,
                     "--mean": mean,
                     "--output": output,
                 }
@@ -158,12 +167,19 @@ def settings(given: Mapping[str, Any]) -> list[str]:
 
 def planned(given: Mapping[str, Any]) -> "Run":
     """The run that these flags ask for, by flag: what `deepres train` carries out and `deepres data show` shows."""
+    from deepres.train.distil import TeacherConfig
+
     source, weights = "digits" if given["source"] is None else given["source"], given["weights"]
-    if given["mean"] is not None and weights is None:
+    said: dict[str, Any] = {name: given[name] for name in ("variant", "mean", "std")}
+    teacher = None
+    if given.get("teacher"):  # what is said of bare weights is of those that the run begins with, else of the teacher's
+        teacher = TeacherConfig(weights=given["teacher"], **({} if weights else said))
+        given = given if weights else {**given, "variant": None}
+    elif given["mean"] is not None and weights is None:
         raise InputError("--preprocessing, --mean and --std: they are of trained weights; add --weights W")
-    begin = None if weights is None else (weights, given["variant"], given["mean"], given["std"])
+    begin = None if weights is None else (weights, *said.values())
     edits = [*settings(given), *given["edits"]]
-    return _planned(source, given["recipe"], given["model"], begin, given["epochs"], edits, given["smoke"])
+    return _planned(source, given["recipe"], given["model"], begin, teacher, given["epochs"], edits, given["smoke"])
 
 
 def _start(run: "Run", output: Path | None, world: "World", tell: "Tell") -> None:
@@ -189,6 +205,7 @@ def _planned(
     recipe: str | None,
     model: str | None,
     begin: "tuple[str, str | None, Values | None, Values | None] | None",
+    teacher: "TeacherConfig | None",
     epochs: int | None,
     assignments: list[str],
     smoke: bool,
@@ -199,6 +216,7 @@ def _planned(
     from deepres.recipes.finetune import beginning
     from deepres.recipes.run import facts_of
     from deepres.recipes.run import smoke as cut_down
+    from deepres.recipes.teacher import find_teachers
 
     about_data = [assignment.removeprefix("data.") for assignment in assignments if assignment.startswith("data.")]
     facts = facts_of(open_source(edit(DataConfig(source=source), about_data, "data.")))
@@ -207,7 +225,7 @@ def _planned(
     if begin is not None and recipe in (None, "finetune"):
         facts = replace(facts, beginning=beginning(begin[0], model, *begin[1:]))
     run = catalogue.recipe(recipe, facts, model)
-    run = run.replace(data=run.data.replace(source=source))
+    run = run.replace(data=run.data.replace(source=source), teacher=teacher)
     if epochs is not None:
         run = run.replace(train=run.train.replace(epochs=epochs, iterations=None))
     run = edit(run, assignments)
@@ -219,6 +237,8 @@ def _planned(
         given, seen = (",".join(map(str, size)) for size in (asked, run.model.input))
         raise InputError(f"--set model.input={given}: this run's images come as {seen}; their size is preparation.crop")
     run.model.network()  # what does not fit together is refused before anything is done
+    found = find_teachers(run, facts.classes)
+    run = run if found is None else run.replace(teacher=found.config)
     return cut_down(run) if smoke else run
 
 

@@ -4,6 +4,7 @@ Draws come from CPU generators, one for each purpose and step, for the whole bat
 nothing for the others. N images, C channels, H rows, W columns.
 """
 
+from dataclasses import replace
 from math import log
 
 import torch
@@ -18,6 +19,7 @@ from deepres.data.transforms import Augmentation, Preparation
 ERASED_AREA = (0.02, 0.33)  # share of the image, and aspect: Zhong et al. 2020, as in torchvision
 ERASED_RATIO = (0.3, 3.3)
 ERASE_TRIALS = 10
+LUMA = (0.299, 0.587, 0.114)  # of ITU-R 601
 
 
 def normalise(pixels: Tensor, preparation: Preparation, statistics: Statistics) -> Tensor:
@@ -26,7 +28,27 @@ def normalise(pixels: Tensor, preparation: Preparation, statistics: Statistics) 
     Raises:
         InputError: statistics of another number of channels, or a mean image of another size.
     """
-    return _normalised(_scaled(pixels), preparation, statistics)
+    return normalised(_scaled(pixels), preparation, statistics)
+
+
+def normalised(x: Tensor, preparation: Preparation, statistics: Statistics) -> Tensor:
+    """Values in [0, 1], overwritten by what `Preparation.normalise` makes of them; errors as `normalise`."""
+    if preparation.normalise == "none":
+        return x
+    if x.shape[-3] != len(statistics.mean):
+        raise InputError(
+            f"images of {x.shape[-3]} channels, statistics of {len(statistics.mean)}; set preparation.channels"
+        )
+    if preparation.normalise == "per_channel":
+        return x.sub_(statistics.mean[:, None, None]).div_(statistics.std[:, None, None])
+    image = statistics.mean_image
+    if image is None or image.shape != x.shape[-3:]:
+        given = "none" if image is None else f"{image.shape[-1]} x {image.shape[-2]}"
+        raise InputError(
+            f"preparation.normalise per_pixel: images of {x.shape[-1]} x {x.shape[-2]} px, mean image {given}; "
+            f"give images of its size, or measure the statistics anew"
+        )
+    return x.sub_(image)
 
 
 def as_seen(x: Tensor, preparation: Preparation, statistics: Statistics) -> Tensor:
@@ -64,7 +86,7 @@ class BatchStage:
         if augmentation.colour_pca:
             alphas = self._normal("colour", step)[kept] * augmentation.colour_pca
             x = add_colour(x, alphas.to(x.device), self._statistics)
-        x = _normalised(x, self._preparation, self._statistics)
+        x = normalised(x, self._preparation, self._statistics)
         if augmentation.crop == "pad":
             shifts = self._integers("shift", step, 2 * augmentation.pad + 1)[kept].to(x.device)
             x = shift(x, shifts, augmentation.pad, augmentation.pad_fill)
@@ -88,6 +110,39 @@ class BatchStage:
     def _boxes(self, step: int, height: int, width: int) -> Tensor:
         boxes = erased_boxes(self._uniform("erase", step, ERASE_TRIALS, 4), height, width)
         return boxes * (self._uniform("erased", step, 1) < self._augmentation.erase)
+
+
+class PixelStage:
+    """What `BatchStage` makes, by the same draws, in [0, 1]: what it fills with 0 has the mean colour here."""
+
+    def __init__(
+        self,
+        augmentation: Augmentation,
+        preparation: Preparation,
+        statistics: Statistics,
+        *,
+        seed: int,
+        batch_size: int,
+    ) -> None:
+        plain = preparation.normalise == "none"
+        mean = torch.zeros_like(statistics.mean) if plain else statistics.mean
+        centred = replace(statistics, mean=mean, std=torch.ones_like(mean), mean_image=None)
+        preparation = preparation.replace(normalise="per_channel")
+        self._stage = BatchStage(augmentation, preparation, centred, seed=seed, batch_size=batch_size)
+        self._mean = mean[:, None, None]
+
+    def __call__(self, pixels: Tensor, step: int, kept: Tensor) -> Tensor:
+        """As `BatchStage`."""
+        return self._stage(pixels, step, kept).add_(self._mean)
+
+
+def in_channels(x: Tensor, channels: int) -> Tensor:
+    """`samplewise.with_channels` for values in [0, 1], (..., C, H, W), unrounded."""
+    if x.shape[-3] == channels:
+        return x
+    if channels == 3:
+        return x.expand(*x.shape[:-3], 3, *x.shape[-2:])
+    return (x * x.new_tensor(LUMA)[:, None, None]).sum(-3, keepdim=True)
 
 
 def add_colour(x: Tensor, alphas: Tensor, statistics: Statistics) -> Tensor:
@@ -147,22 +202,3 @@ def erase(x: Tensor, boxes: Tensor) -> Tensor:
 def _scaled(pixels: Tensor) -> Tensor:
     assert pixels.dtype == torch.uint8
     return pixels.to(torch.float32).div_(255)
-
-
-def _normalised(x: Tensor, preparation: Preparation, statistics: Statistics) -> Tensor:
-    if preparation.normalise == "none":
-        return x
-    if x.shape[-3] != len(statistics.mean):
-        raise InputError(
-            f"images of {x.shape[-3]} channels, statistics of {len(statistics.mean)}; set preparation.channels"
-        )
-    if preparation.normalise == "per_channel":
-        return x.sub_(statistics.mean[:, None, None]).div_(statistics.std[:, None, None])
-    image = statistics.mean_image
-    if image is None or image.shape != x.shape[-3:]:
-        given = "none" if image is None else f"{image.shape[-1]} x {image.shape[-2]}"
-        raise InputError(
-            f"preparation.normalise per_pixel: images of {x.shape[-1]} x {x.shape[-2]} px, mean image {given}; "
-            f"give images of its size, or measure the statistics anew"
-        )
-    return x.sub_(image)

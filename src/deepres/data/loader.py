@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from deepres.base.errors import InputError
 from deepres.base.wording import counted
-from deepres.data.batchwise import BatchStage, normalise
+from deepres.data.batchwise import BatchStage, PixelStage, normalise
 from deepres.data.decode import BadImageError
 from deepres.data.fetching import Answer, Task, Tasks, fetched, grouped, named, note
 from deepres.data.mixing import mix
@@ -41,6 +41,8 @@ class TrainLoader:
     never replaced, and noted in `skipped`. Files are decoded as `decode` says (samplewise.py); images in memory always
     whole.
 
+    `with_pixels`: batches hold the images as they are before normalisation too (`Batch.pixels`).
+
     Process `rank` of `world` gets its contiguous share of each batch of `batch_size`, bitwise as it would be within it.
 
     Raises:
@@ -64,6 +66,7 @@ class TrainLoader:
         num_classes: int | None = None,
         rank: int = 0,
         world: int = 1,
+        with_pixels: bool = False,
     ) -> None:
         check_together(augmentation, preparation)
         if not len(images):
@@ -87,6 +90,9 @@ class TrainLoader:
         self._labels = images.labels.to(self._device)
         on_device = statistics.to(self._device)
         self._batch_stage = BatchStage(augmentation, preparation, on_device, seed=seed, batch_size=batch_size)
+        self._pixel_stage = (
+            PixelStage(augmentation, preparation, on_device, seed=seed, batch_size=batch_size) if with_pixels else None
+        )
         self._resident = None if augmentation.is_per_sample else _resident(images, preparation, self._device)
         self._read = _Reader(images, SampleStage(augmentation, preparation, seed, decode), on_bad_image)
 
@@ -123,13 +129,19 @@ class TrainLoader:
 
     def _finished(self, pixels: Tensor, kept: Tensor, step: int) -> Batch:
         indices = self._draw(step)[0][kept]  # `kept` are places within the whole batch
-        images, labels = self._batch_stage(pixels, step, kept), self._labels[indices.to(self._device)]
-        alphas = self._augmentation
-        if alphas.mixup or alphas.cutmix:
-            images, labels = mix(
-                images, labels, self._num_classes, mixup=alphas.mixup, cutmix=alphas.cutmix, seed=self._seed, step=step
-            )
-        return Batch(images, labels, indices) if self._alone else Batch(images[1:], labels[1:], indices[1:])
+        images, labels = self._mixed(self._batch_stage(pixels, step, kept), indices, step)
+        stage = self._pixel_stage
+        plain = None if stage is None else self._mixed(stage(pixels, step, kept), indices, step)[0]
+        batch = Batch(images, labels, indices, plain)
+        return batch if self._alone else batch.at(slice(1, None))
+
+    def _mixed(self, images: Tensor, indices: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        labels, alphas = self._labels[indices.to(self._device)], self._augmentation
+        if not (alphas.mixup or alphas.cutmix):
+            return images, labels
+        return mix(
+            images, labels, self._num_classes, mixup=alphas.mixup, cutmix=alphas.cutmix, seed=self._seed, step=step
+        )
 
     def _preceded(self, pixels: Tensor, kept: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """With the nearest readable image before this process' share, where that is wanted and could not be read."""

@@ -170,12 +170,20 @@ class StoredImages:
 class Batch:
     """`images` float32 (N, C, H, W) normalised; `labels` int64 (N,), or float32 (N, classes) once mixed.
 
-    `indices` int64 (N,) are the images' places in their set.
+    `indices` int64 (N,) are the images' places in their set. `pixels`, where they are asked for, are the same images,
+    augmented alike, in [0, 1]: what a network of another preparation (a teacher) is to be shown.
     """
 
     images: Tensor
     labels: Tensor
     indices: Tensor
+    pixels: Tensor | None = None
+
+    def at(self, places: Tensor | slice) -> "Batch":
+        """The images at these places of the batch."""
+        where = places.cpu() if isinstance(places, Tensor) else places
+        pixels = None if self.pixels is None else self.pixels[places]
+        return Batch(self.images[places], self.labels[places], self.indices[where], pixels)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -17,6 +17,7 @@ _OF_PLACE_OR_MACHINE = (
     "data.download",
     "data.workers",
     "data.prefetch_factor",
+    "teacher.weights",
     "train.save_every_seconds",
     "train.memory",
     "train.fast",

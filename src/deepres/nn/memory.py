@@ -70,13 +70,16 @@ def require_fits(
     accumulate: int = 1,
     value_bytes: int = 4,
     averaged: bool = False,
+    beside: int = 0,
 ) -> Plan:
     """The plan of `choice` for steps of `batch_size` images, `accumulate` parts one by one, in `available` bytes.
+
+    `beside` of these bytes are another network's, which a step asks too (a teacher).
 
     Raises:
         InputError: it does not fit; the message has the estimate, what there is, and what would fit.
     """
-    room, batch = int(available / MARGIN), -(-batch_size // accumulate)
+    room, batch = int(available / MARGIN) - beside, -(-batch_size // accumulate)
     plain = step_memory(network, batch, value_bytes, averaged=averaged).total
     fast = Plan(peak_bytes=plain, plain_bytes=plain)
     if choice == "fast" or (choice == "auto" and plain <= room):
@@ -95,7 +98,7 @@ def require_fits(
     raise InputError(
         f"{network.name}: {counted(batch, 'image')} at a time {'takes' if batch == 1 else 'take'} about "
         f"{_size(plan.peak_bytes)} with --memory "
-        f"{choice}, {_size(available)} are free; "
+        f"{choice}{f', the teacher {_size(beside)}' if beside else ''}, {_size(available)} are free; "
         + (f"use {' or '.join(remedies)}" if remedies else "choose a smaller network, or a machine with more memory")
     )
 

@@ -111,11 +111,12 @@ def _written(
 
 
 def _notes(setting: Setting, images: Images) -> tuple[str, ...]:
-    """What the weights that the run began with had seen of the images to be measured."""
+    """What the weights that the run began with, and its teachers, had seen of the images to be measured."""
+    notes = () if setting.teachers is None else setting.teachers.known.notes
     if not began_with(setting.folder):
-        return ()
+        return notes
     found = overlap(setting.folder, setting.run, images)
-    return (f"{setting.source.name}: {found}",) if found.before else ()
+    return (f"{setting.source.name}: {found}", *notes) if found.before else notes
 
 
 def _together(batches: Iterator[Batch], world: World) -> Iterator[Batch]:
@@ -136,6 +137,7 @@ def _shown(setting: Setting, facts: Mapping[str, JsonValue]) -> dict[str, JsonVa
         "length": f"{length}, {counted(run.train.batch_size, 'image')} a step",
         "rate": f"{run.train.schedule.kind}, {run.train.schedule.rate:g}",
         "weights of": facts.get("choice"),
+        **({} if setting.teachers is None else setting.teachers.shown()),
         **_carried_out(setting),
         **run.model_dump(mode="json"),
     }
@@ -160,6 +162,7 @@ def _provenance(setting: Setting, progress: Progress, epoch: Best | None, choice
     return {
         "command": command(),
         "recipe": run.recipe,
+        **({} if setting.teachers is None else {"teacher": setting.teachers.facts()}),
         "model": run.model.name,
         "source": setting.source.name,
         "seed": run.seed,

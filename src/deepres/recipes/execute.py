@@ -27,6 +27,7 @@ from deepres.nn.hub import find_weights
 from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.recipes.conclude import Finished, conclude
 from deepres.recipes.holding import StoppedError, asked_to_stop, held
+from deepres.recipes.introduce import introduced
 from deepres.recipes.logbook import begin_part, logged
 from deepres.recipes.opening import opening
 from deepres.recipes.pace import settle_workers
@@ -35,6 +36,7 @@ from deepres.recipes.resuming import ORIGIN, by_patience, edited, new_rates, req
 from deepres.recipes.run import RUN, Run, facts_of
 from deepres.recipes.seen import SPLIT, own_now, write_digests
 from deepres.recipes.setting import Setting, norms_together, skipped_before, statistics_of
+from deepres.recipes.teacher import Found, find_teachers
 from deepres.serve.preprocessing import STATISTICS
 from deepres.spec.chain import Plan
 from deepres.spec.norms import fewest_images, require_normalisable
@@ -42,7 +44,6 @@ from deepres.train.checkpoint import load_newest, save_best, save_state
 from deepres.train.fast import Fast, settle
 from deepres.train.journal import Journal
 from deepres.train.loop import Epoch, Judgement, Step, train
-from deepres.train.losses import cross_entropy
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import choose
 from deepres.train.state import State, replicate
@@ -68,7 +69,9 @@ def start(run: Run, folder: Path, *, device: torch.device, tell: Tell, world: Wo
     tell(Doing(f"listing the images of {run.data.source}"))
     source = _opened(run, world, tell)
     run = world.by_first(lambda: run.fitted(facts_of(source)))
-    plan = world.by_first(lambda: _plan(run, device, world))
+    found = find_teachers(run, source.classes, world)
+    run = run if found is None else run.replace(teacher=found.config)
+    plan = world.by_first(lambda: _plan(run, device, world, found))
     # what is wrong with it is refused before anything is written
     first = world.agreed(lambda: _new_state(run, device, begin=world.first))
     new = world.by_first(lambda: not folder.exists())
@@ -83,7 +86,8 @@ def start(run: Run, folder: Path, *, device: torch.device, tell: Tell, world: Wo
             raise
         begun = world.by_first(lambda: _begun(run))
         precision = choose(run.train.precision, device)
-        setting = Setting(run, source, folder, statistics, precision, world=world, begun=begun)
+        teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
+        setting = Setting(run, source, folder, statistics, precision, world=world, begun=begun, teachers=teachers)
         return _carry_out(setting, first, plan, tell)
 
 
@@ -107,11 +111,14 @@ def resume(
     own = world.by_first(lambda: own_now(folder, run))
     source = _opened(run.replace(data=own), world, tell)
     world.by_first(lambda: require_same_images(source, folder))
-    plan = world.by_first(lambda: _plan(run, device, world))
+    found = find_teachers(run, source.classes, world)
+    run = run if found is None else run.replace(teacher=found.config)
+    plan = world.by_first(lambda: _plan(run, device, world, found))
     with held(folder, world):
         statistics = world.by_first(lambda: Statistics.load(folder / STATISTICS))
         precision, skipped = choose(run.train.precision, device), world.by_first(lambda: skipped_before(folder))
-        setting = Setting(run, source, folder, statistics, precision, skipped, world=world)
+        teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
+        setting = Setting(run, source, folder, statistics, precision, skipped, world=world, teachers=teachers)
         state = world.agreed(lambda: _new_state(run, device, begin=False))
         for line in world.by_first(lambda: load_newest(state, folder / "state")):
             tell(f"passed over a state that cannot be used: {line}")
@@ -160,20 +167,22 @@ def _set_up(run: Run, source: Source, folder: Path, state: State) -> Statistics:
     return statistics
 
 
-def _plan(run: Run, device: torch.device, world: World) -> Plan:
+def _plan(run: Run, device: torch.device, world: World, found: Found | None) -> Plan:
     """Which layers a step computes twice; a step that does not fit, or that a norm cannot take, is refused."""
     config = run.train
     parts = config.parts(world.size)
     share = config.batch_size if config.sync_norm else world.share(config.batch_size, parts)
     require_normalisable(run.model.network(), share, config.frozen, parts)
+    images, value_bytes = world.share(config.batch_size, parts), choose(config.precision, device).dtype.itemsize
     return require_fits(
         run.model.network(),
-        world.share(config.batch_size, parts),
+        images,
         available_bytes(device) // (world.local_size if device.type == "cpu" else 1),
         config.memory,
         accumulate=parts,
-        value_bytes=choose(config.precision, device).dtype.itemsize,
+        value_bytes=value_bytes,
         averaged=config.ema_decay is not None,
+        beside=0 if found is None else found.memory(-(-images // parts), value_bytes),
     )
 
 
@@ -197,6 +206,9 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell) -> Finish
     if world.first:
         tell = logged(setting.folder, tell)
         begin_part(setting.folder, state.progress.step, setting.precision.device)
+    network = state.network
+    assert isinstance(network, ResidualNetwork)
+    setting = replace(setting, teachers=introduced(setting, network, tell))
     for line in opening(setting, state.progress.step, total):
         tell(line)
     if plan.segments:
@@ -205,8 +217,6 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell) -> Finish
         more = state.progress.stale + 5
         tell(f"{by_patience(setting.run, state.progress)}; to go on: --set train.patience={more}, or =none")
     if not state.progress.finished:
-        network = state.network
-        assert isinstance(network, ResidualNetwork)
         tell(Doing("measuring how many workers pay"))
         settled = world.by_first(lambda: settle_workers(setting, network))
         if settled is not None:
@@ -239,7 +249,7 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
         state,
         config,
         loader,
-        cross_entropy(config.label_smoothing),
+        setting.loss(),
         None if val is None else evaluate_val,
         num_images=len(setting.source.train),
         precision=setting.precision,

@@ -25,6 +25,7 @@ def opening(setting: Setting, step: int, total: int) -> list[str | Detail]:
         f"{run.model.name}: {parameters}, sees {size} px{begin}",
         f"{length} of {train.batch_size} images{each}, by recipe {run.recipe}",
         *([setting.begun] if setting.begun else []),
+        *(setting.teachers.lines() if setting.teachers is not None else []),
         *_assumed(setting),
     ]
     if step:

@@ -13,7 +13,6 @@ from deepres.spec.norms import fewest_images
 from deepres.train.checkpoint import drop_newest, load_newest
 from deepres.train.health import DivergedError
 from deepres.train.loop import Step, TrainConfig, held_low, train
-from deepres.train.losses import cross_entropy
 from deepres.train.state import State, replicate
 
 TRIED = 10  # steps, in memory alone
@@ -88,7 +87,7 @@ def _works(setting: Setting, state: State, plan: Plan, edits: dict[str, float]) 
                 state,
                 changed,
                 setting.loader(),
-                cross_entropy(config.label_smoothing),
+                setting.loss(),
                 None,
                 num_images=len(setting.source.train),
                 precision=setting.precision,
@@ -102,4 +101,5 @@ def _works(setting: Setting, state: State, plan: Plan, edits: dict[str, float]) 
                         break
     except DivergedError:
         return False
-    return loss <= TIMES_CHANCE * log(max(2, len(setting.source.classes)))
+    scale = 1.0 if setting.run.teacher is None else setting.run.teacher.largest
+    return loss <= TIMES_CHANCE * scale * log(max(2, len(setting.source.classes)))

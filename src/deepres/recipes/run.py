@@ -10,6 +10,7 @@ from deepres.data.sample import ArrayImages, FileImages, StoredImages
 from deepres.data.sources import DataConfig, Source
 from deepres.data.transforms import Augmentation, Preparation
 from deepres.spec.entry import Config
+from deepres.train.distil import TeacherConfig
 from deepres.train.loop import TrainConfig
 from deepres.train.selection import Select
 
@@ -23,7 +24,7 @@ class Run(Record):
     they do not say and several fit, `new_head` leaves their classifier behind. `statistics` are those of the training
     images, or those that came with the weights: `weights_mean` and `weights_std` where these do not say. `select` says
     which epoch's weights are kept: the "best" on held-out images, the "last", or ("auto") the last of those that the
-    held-out images cannot tell from the best.
+    held-out images cannot tell from the best. `teacher` is whose answers are learnt beside the labels.
     """
 
     recipe: str
@@ -39,6 +40,7 @@ class Run(Record):
     new_head: bool = False
     statistics: Literal["images", "weights"] = "images"
     select: Select = "auto"
+    teacher: TeacherConfig | None = None
     seed: int = 0
 
     def fitted(self, facts: "Facts") -> "Run":

@@ -22,7 +22,9 @@ from deepres.nn.hub import find_weights
 from deepres.nn.synced import synced
 from deepres.recipes.measure import judge
 from deepres.recipes.run import Run
+from deepres.recipes.teacher import Teachers, taught
 from deepres.serve.preprocessing import prepared_for
+from deepres.train.losses import Loss, cross_entropy
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Precision
 
@@ -33,7 +35,8 @@ SKIPPED = "skipped.json"
 class Setting:
     """`skipped` (name -> reason) fills up with the images that cannot be read, those before a resume included.
 
-    `workers` is there once they are settled; `begun` is what was done to the weights that the run begins with.
+    `workers` is there once they are settled; `begun` is what was done to the weights that the run begins with;
+    `teachers` are those whose answers are learnt.
     """
 
     run: Run
@@ -45,6 +48,11 @@ class Setting:
     workers: Crew | None = None
     world: World = ALONE
     begun: str = ""
+    teachers: Teachers | None = None
+
+    def loss(self) -> Loss:
+        """What training minimises."""
+        return taught(cross_entropy(self.run.train.label_smoothing), self.teachers)
 
     def loader(self) -> TrainLoader:
         """The training batches."""
@@ -64,6 +72,7 @@ class Setting:
             num_classes=len(self.source.classes),
             rank=self.world.rank,
             world=self.world.size,
+            with_pixels=self.teachers is not None and self.teachers.want_pixels,
         )
 
     def judge(

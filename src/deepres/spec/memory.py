@@ -48,6 +48,20 @@ def step_memory(
     return StepMemory(weights, parameters, parameters, saved, peak - saved)
 
 
+def answer_memory(network: Network, batch_size: int, value_bytes: int = 4) -> int:
+    """Bytes of the weights and of the maps at the largest moment of a forward pass that keeps nothing for later."""
+    whole = cost(network)
+    tape = record(network, steps(network, None), batch_size, value_bytes)
+    last = {number: place for place, op in enumerate(tape.ops) for number in op.given}
+    live = {0: tape.sizes[0]}
+    peak = tape.sizes[0]
+    for place, op in enumerate(tape.ops):
+        live[op.gives] = tape.sizes[op.gives]
+        peak = max(peak, sum(live.values()))
+        live = {number: size for number, size in live.items() if not number or last.get(number, 0) > place}
+    return value_bytes * (whole.parameters + whole.buffers) + peak
+
+
 def play(tape: Tape) -> tuple[int, int]:
     """Bytes of maps and gradients at the end of the forward pass, and at the largest moment of the step."""
     player = _Player(tape)

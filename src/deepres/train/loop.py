@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, isfinite
 from time import perf_counter
 from typing import Annotated, Protocol
@@ -240,8 +240,8 @@ def _gradient(
     whole = exchange.planned(len(batch))
     mean_loss, mistakes = torch.zeros((), device=batch.images.device), torch.zeros((), device=batch.images.device)
     for number, places in enumerate(torch.arange(len(batch), device=batch.images.device).tensor_split(parts), start=1):
-        part = batch if parts == 1 else Batch(batch.images[places], batch.labels[places], batch.indices[places.cpu()])
-        part = Batch(precision.images(part.images), part.labels, part.indices)
+        part = batch if parts == 1 else batch.at(places)
+        part = replace(part, images=precision.images(part.images))
         with precision.autocast():
             value, logits = loss(network, part)
         share = value * (len(part) / whole)
@@ -300,7 +300,7 @@ def _require_alive(state: State, part: Batch, loss: Loss, precision: Precision, 
     if wrong_with is None:
         before = {name: buffer.clone() for name, buffer in state.network.named_buffers()}
         with torch.no_grad(), precision.autocast():
-            value = float(loss(state.network, Batch(precision.images(part.images), part.labels, part.indices))[0])
+            value = float(loss(state.network, replace(part, images=precision.images(part.images)))[0])
             for name, buffer in state.network.named_buffers():
                 buffer.copy_(before[name])
         wrong_with = f"the loss is {value:.3g}" if lost(value) else None
@@ -310,8 +310,7 @@ def _require_alive(state: State, part: Batch, loss: Loss, precision: Precision, 
 
 
 def _first_part(batch: Batch, parts: int, fewest: int) -> Batch:
-    few = slice(max(fewest, len(batch) // parts))
-    return Batch(batch.images[few], batch.labels[few], batch.indices[few])
+    return batch.at(slice(max(fewest, len(batch) // parts)))
 
 
 def _lost(value: float, step: int, rate: float, state: State) -> str:
