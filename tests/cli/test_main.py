@@ -88,7 +88,7 @@ def test_the_alias_is_the_command() -> None:
     ("arguments", "message"),
     [
         (["trian"], r"command 'trian': unknown; did you mean train\?"),
-        (["train", "--epoch", "3"], "No such option '--epoch'. Did you mean '--epochs'"),
+        (["train", "--epoch", "3"], "No such option '--epoch'. .*--epochs"),
         (
             ["train", "--epochs", "0"],
             "Invalid value for '--epochs': 0 is not in the range x>=1; see deepres train --help",
