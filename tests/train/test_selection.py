@@ -70,12 +70,12 @@ def test_it_says_how_sure_the_choice_is() -> None:
         "error 4.0 % (95 % interval 1.1 to 13.5 %); its own is 6.0 %"
     )
     assert told("best", best, kept, rows) == (
-        "epoch 3 of 8 is kept, the best of 50 held-out images: error 4.0 % (95 % interval 1.1 to 13.5 %), "
-        "within which 5 epochs lie"
+        "epoch 3 of 8 is kept, the best on 50 held-out images: error 4.0 % (95 % interval 1.1 to 13.5 %), "
+        "within which 5 of 8 epochs lie"
     )
     best, kept, rows = epochs([300, 20, 400], 500)
     assert told("auto", best, kept, rows) == (
-        "epoch 2 of 3 is kept, the best of 500 held-out images: error 4.0 % (95 % interval 2.6 to 6.1 %), "
+        "epoch 2 of 3 is kept, the best on 500 held-out images: error 4.0 % (95 % interval 2.6 to 6.1 %), "
         "which no other epoch reaches"
     )
 

@@ -46,8 +46,10 @@ def told(select: Select, best: Best | None, kept: Best | None, history: Sequence
     figures = f"error {100 * best.error:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
     which = f"epoch {epoch.epoch} of {len(history)} is kept"
     if number < 2:
-        return f"{which}, the best of {images}: {figures}, which no other epoch reaches"
-    if select == "best":
-        return f"{which}, the best of {images}: {figures}, within which {number} epochs lie"
-    own = "" if epoch == best else f"; its own is {100 * epoch.error:.1f} %"
-    return f"{which}, the last of {number} that {images} cannot tell from the best, epoch {best.epoch}: {figures}{own}"
+        return f"{which}, the best on {images}: {figures}, which no other epoch reaches"
+    if epoch == best:
+        return f"{which}, the best on {images}: {figures}, within which {number} of {len(history)} epochs lie"
+    return (
+        f"{which}, the last of {number} that {images} cannot tell from the best, epoch {best.epoch}: {figures}; "
+        f"its own is {100 * epoch.error:.1f} %"
+    )
