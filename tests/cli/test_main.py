@@ -15,7 +15,7 @@ FLAGS = {
     "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --preprocessing --seed --set "
     "--std --variant",
     "compare": "--force --json --pairs --report --vote",
-    "predict": "--cam --class --csv --device --every --fast --ignore --json --mean --model --preprocessing --set --std --top-k --variant",
+    "predict": "--cam --class --csv --device --every --fast --ignore --json --mean --model --preprocessing --set --std --top-k --uncalibrated --variant",
     "models": "--json",
     "describe": "--batch-size --json --svg",
     "weights convert": "--classes --ignore --mean --model --preprocessing --set --std --variant",

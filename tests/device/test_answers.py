@@ -13,7 +13,7 @@ from deepres.data.loader import evaluation_batches
 from deepres.data.sample import ArrayImages, FileImages
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
-from deepres.evaluate.calibration import tempered
+from deepres.evaluate.calibration import temperature_of, tempered
 from deepres.evaluate.ensemble import Member, select, together
 from deepres.evaluate.protocols import protocol_named
 from deepres.evaluate.run import Evaluation, evaluate, save_predictions
@@ -121,7 +121,7 @@ def test_ensembles_temperatures_and_written_answers(
         ]
         whole = together(members, {})
         save_predictions(tmp_path / f"{device.type}.npz", whole, images)
-        warm = tempered(whole.predictions, members[0].evaluation.predictions, "val")
+        warm = tempered(whole.predictions, temperature_of(members[0].evaluation.predictions, "val"))
         return select(members), warm, _facts(whole)
 
     same(asked)

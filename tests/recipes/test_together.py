@@ -1,6 +1,8 @@
 """Several runs as one: members, choice on held-out images, a temperature, and what is refused."""
 
+import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from deepres.recipes.execute import start
 from deepres.recipes.measure import measure
 from deepres.recipes.run import Run, facts_of, smoke
 from deepres.recipes.together import measure_together
+from deepres.serve.predictor import Predictor
 
 pytestmark = pytest.mark.slow
 
@@ -27,9 +30,11 @@ def plan(source: str = "digits", **data: object) -> Run:
     return made.replace(data=config, train=made.train.replace(precision="float32"))
 
 
-@pytest.fixture(autouse=True)
-def _temperatures_of_hardly_trained_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepres.evaluate.calibration.AT_BOUND", 0.0)
+@pytest.fixture(autouse=True, scope="module")
+def _temperatures_of_hardly_trained_networks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deepres.evaluate.calibration.AT_BOUND", 0.0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +92,65 @@ def test_the_temperature_is_that_of_the_runs_own_held_out_images(runs: list[str]
     assert other.tempered is not None
     assert own.tempered.temperature == other.tempered.temperature
     assert (own.num_images, other.num_images) == (269, 60)
+
+
+def test_what_a_run_knows_is_measured_unasked_and_is_what_predict_uses(runs: list[str], tmp_path: Path) -> None:
+    unasked = measure_together(runs[:1], **HOW).evaluation  # type: ignore[arg-type]
+    asked = measure_together(runs[:1], calibrate=True, **HOW).evaluation  # type: ignore[arg-type]
+    known = Predictor.load(runs[0], HOW["device"]).temperature  # type: ignore[arg-type]
+    at_the_end = Result.load(Path(runs[0]) / "test.json")
+    assert known is not None
+    assert unasked.result.tempered == asked.result.tempered == at_the_end.tempered
+    assert unasked.result.tempered is not None
+    assert (unasked.result.tempered.temperature, unasked.result.tempered.found_on_images) == (known.value, 179)
+    assert unasked.predictions.scores is None  # kept where they are asked for alone
+    summary = json.loads((Path(runs[0]) / "summary.json").read_text())
+    assert summary["temperature"] == known.value
+    assert summary["probabilities"] == f"probabilities at {known}"
+    assert f"Probabilities at {known}"[1:] in (Path(runs[0]) / "report.html").read_text()
+    for others in ({"split": "val"}, {"protocol": "flip"}):
+        assert measure_together(runs[:1], **others, **HOW).evaluation.result.tempered is None  # type: ignore[arg-type]
+    assert measure_together(runs, **HOW).evaluation.result.tempered is None  # type: ignore[arg-type]
+
+
+def test_a_run_of_an_older_version_is_measured_as_ever(runs: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    shutil.copytree(runs[0], folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["deepres"]["calibration"]
+    (folder / "config.json").write_text(json.dumps(config))
+    old, new = (measure_together([str(one)], **HOW).evaluation.result for one in (folder, runs[0]))  # type: ignore[arg-type]
+    assert old.tempered is None
+    assert (old.num_wrong, old.cross_entropy) == (new.num_wrong, new.cross_entropy)
+    assert Predictor.load(folder, HOW["device"]).temperature is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"val_fraction": 0}, "no images were held out"),
+        ({"val_fraction": 0.006}, "10 held-out images are too few to tell one, wanted at least 20"),
+        ({"test_fraction": 0, "val_fraction": 0.2}, ""),  # measured on the held-out images, where it was found
+    ],
+)
+def test_without_a_temperature_it_is_said_why(
+    data: dict[str, float], said: str, runs: list[str], tmp_path: Path
+) -> None:
+    lines: list[object] = []
+    beginning = plan(**data).replace(weights=runs[0])  # which knows a temperature
+    done = start(beginning, tmp_path / "run", device=HOW["device"], tell=lines.append)  # type: ignore[arg-type]
+    told = [line for line in lines if isinstance(line, str) and line.startswith("probabilities ")]
+    known = Predictor.load(done.folder, HOW["device"]).temperature  # type: ignore[arg-type]
+    assert done.result is not None
+    assert done.result.tempered is None
+    if said:
+        assert told == [f"probabilities are left as the network gives them: {said}"]
+        assert known is None
+    else:
+        assert told == [f"probabilities at {known}"]
+        assert known is not None
+        assert known.images == done.result.num_images != 179
+    assert json.loads((done.folder / "summary.json").read_text())["probabilities"] == told[0]
 
 
 def test_what_is_held_out_is_never_what_is_measured(runs: list[str]) -> None:

@@ -1,5 +1,7 @@
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torchvision.transforms.v2.functional import to_pil_image
@@ -114,3 +116,45 @@ def test_images_of_different_sizes_are_answered_apart(tmp_path: Path, images: Ar
     for given, wanted in zip(fast.answers(paths), predictor.answers(paths), strict=True):
         assert given.guesses[0].probability == pytest.approx(wanted.guesses[0].probability, abs=1e-5)
         assert given.guesses[0].name == wanted.guesses[0].name
+
+
+def _calibrated(run: Path, value: object) -> Path:
+    """The run as if it had found that temperature."""
+    config = json.loads((run / "config.json").read_text())
+    config["deepres"]["calibration"] = {"value": value, "low": 0.1, "high": 9.0, "found_on": "val", "images": 60}
+    (run / "config.json").write_text(json.dumps(config))
+    return run
+
+
+@pytest.mark.parametrize("temperature", [0.2, 0.43, 1.0, 3.0])
+@pytest.mark.parametrize("fast", [False, True])
+def test_probabilities_are_at_the_runs_temperature(
+    run: Path, images: ArrayImages, temperature: float, fast: bool
+) -> None:
+    plain = Predictor.load(run, CPU)
+    warm = Predictor.load(_calibrated(run, temperature), CPU)
+    left_out = Predictor.load(run, CPU, calibrated=False)
+    assert plain.temperature is None
+    assert left_out.temperature is None
+    assert str(warm.temperature).startswith(f"temperature {temperature:.2f} (95 % interval 0.10 to 9.00), found on 60")
+    shown = torch.stack([plain.prepare(images.image(index)) for index in range(6)])
+    if fast:
+        plain, warm = (each.hurried(6, precision="float32", compiled="no") for each in (plain, warm))
+    with torch.inference_mode():
+        z = plain.network(shown).double().numpy() / temperature
+    by_hand = np.exp(z - z.max(1, keepdims=True))
+    by_hand /= by_hand.sum(1, keepdims=True)
+    found, before = warm.probabilities(shown), plain.probabilities(shown)
+    np.testing.assert_allclose(found.numpy(), by_hand, rtol=0, atol=1e-5)
+    assert torch.equal(found.argsort(1), before.argsort(1))
+    if temperature == 1:
+        assert torch.equal(found, before)
+    if not fast:
+        assert torch.equal(left_out.probabilities(shown), before)
+
+
+@pytest.mark.parametrize("value", [0, -1, "warm", float("nan"), None])
+def test_a_temperature_that_is_none_is_refused_in_one_line(run: Path, value: object) -> None:
+    with pytest.raises(InputError, match=r"calibration.*value") as caught:
+        Predictor.load(_calibrated(run, value), CPU)
+    assert "\n" not in str(caught.value)

@@ -21,7 +21,12 @@ from deepres.cli.watch import Watch, watched
     "ten-crop:224/256, center:320, multi-scale:224,256.",
 )
 @click.option("--select", metavar="SPLIT", help="Of several runs take those that help, chosen on this held-out split.")
-@click.option("--calibrate", is_flag=True, help="Find a temperature on the run's held-out images.")
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Find a temperature anew, on the held-out images: of an ensemble, "
+    "under this protocol, of a run that knows none.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The whole result as JSON on stdout.")
 @click.option("--report", type=click.Path(path_type=Path), help="Also write a one-file HTML report.")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Also write the answer to each image (.npz).")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--cam", type=click.Path(path_type=Path), metavar="DIR", help="Write where each answer comes from there.")
 @click.option("--class", "label", metavar="NAME", help="Show where this class comes from instead (with --cam).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line and image.")
+@click.option("--uncalibrated", is_flag=True, help="Leave out the temperature that the run found.")
 @flags.device
 @click.option(
     "--fast",
@@ -57,6 +58,7 @@ def command(
     cam: Path | None,
     label: str | None,
     as_json: bool,
+    uncalibrated: bool,
     device: str | None,
     fast: str,
     watch: Watch,
@@ -78,9 +80,13 @@ def command(
     if label is not None and cam is None:
         raise InputError(f"--class {label} without --cam: it chooses the map; add --cam DIR")
     watch(Doing("loading the network"))
-    predictor = Predictor.load(run, find_device(device), model=model, variant=variant, mean=mean, std=std)
+    predictor = Predictor.load(
+        run, find_device(device), model=model, variant=variant, mean=mean, std=std, calibrated=not uncalibrated
+    )
     if predictor.said:
         click.echo(f"preprocessing: {predictor.said}", err=True)
+    if predictor.temperature is not None:
+        click.echo(f"probabilities at {predictor.temperature}; --uncalibrated leaves it out", err=True)
     if label is not None:
         class_number(label, predictor.network.num_classes, predictor.classes)
     asked = Asked(images, every or 1.0, _piped)

@@ -1,7 +1,7 @@
 """The end of a run: the weights are chosen, the test images are measured once, and all of it is written down."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from deepres.evaluate.run import Evaluation, Result, save_predictions
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.freeze import average_statistics
 from deepres.nn.weights import WEIGHTS, save_network
+from deepres.recipes.calibrating import calibrate
 from deepres.recipes.logbook import command, parts
+from deepres.recipes.measure import calibrated
 from deepres.recipes.seen import began_with, overlap
 from deepres.recipes.setting import Setting, norms_together
 from deepres.serve.preprocessing import preprocessing_of
@@ -68,8 +70,11 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
         raise shared(DivergedError(f"the run's weights: {wrong}; {folder / WEIGHTS} is not written"))
     prepared = preprocessing_of(run.preparation, setting.statistics, network.description)
     form = run.preparation.model_dump(mode="json")
-    world.by_first(lambda: save_network(folder, network, source.classes, form, prepared))
+    calibration = calibrate(setting, network, tell)
+    known = None if calibration.temperature is None else calibration.temperature.model_dump(mode="json")
+    world.by_first(lambda: save_network(folder, network, source.classes, form, prepared, known))
     facts = world.by_first(lambda: _provenance(setting, progress, epoch, choice))
+    facts |= {"temperature": known and known["value"], "probabilities": calibration.said}
     split, images = next(
         ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)
     )
@@ -79,7 +84,15 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
         notes = world.by_first(lambda: _notes(setting, images))
         reported = choose("float32", setting.precision.device)
         of_test = {**facts, "precision": str(reported), "trained_in": str(setting.precision)}
-        evaluation = setting.judge(network, images, split, of_test, showing, reported, notes)
+        if images is source.val and calibration.held_out is not None:  # these answers are known
+            answers = calibration.held_out
+            result = answers.result.replace(provenance=of_test, notes=notes)
+            evaluation = calibrated(replace(answers, result=result), None, keep_scores=False)
+        else:
+            evaluation = setting.judge(network, images, split, of_test, showing, reported, notes, keep_scores=True)
+            evaluation = calibrated(evaluation, calibration.temperature, keep_scores=False)
+    if evaluation is None or evaluation.result.tempered is None:
+        tell(calibration.said)
     tell(Doing("writing the report"))
     finished = world.by_first(lambda: _written(setting, evaluation, images, facts))
     for name, reason in setting.skipped.items():
@@ -136,7 +149,8 @@ def _shown(setting: Setting, facts: Mapping[str, JsonValue]) -> dict[str, JsonVa
         "input": " x ".join(map(str, run.model.input)),
         "length": f"{length}, {counted(run.train.batch_size, 'image')} a step",
         "rate": f"{run.train.schedule.kind}, {run.train.schedule.rate:g}",
-        "weights of": facts.get("choice"),
+        "epoch": facts.get("choice"),
+        "probabilities": facts["probabilities"],
         **({} if setting.teachers is None else setting.teachers.shown()),
         **_carried_out(setting),
         **run.model_dump(mode="json"),

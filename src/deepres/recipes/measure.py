@@ -21,7 +21,8 @@ from deepres.data.splits import Part
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
 from deepres.data.workers import resolved
-from deepres.evaluate.protocols import protocol_named, require_fitting
+from deepres.evaluate.calibration import Temperature, tempered
+from deepres.evaluate.protocols import CENTER, protocol_named, require_fitting
 from deepres.evaluate.provenance import hardware, versions
 from deepres.evaluate.run import Evaluation, evaluate
 from deepres.nn.build import ResidualNetwork
@@ -133,6 +134,7 @@ def measure(
     Without `data`, or where that is the run's source under whatever spelling, these are the run's own; of another
     source that has no split all images are taken. Labels are matched by the *name* of the class: the order of classes
     may differ. Weights without names of classes are taken to have those of the source, in its order.
+    A run's own temperature is measured too, but on the images that it was found on, and shown as it was found alone.
     `on_bad_image` None: as `data`, or the run, says. Images that the run has seen are refused (seen.py), under `force`
     measured, and the result's notes say so.
 
@@ -157,6 +159,7 @@ def measure(
             force=force,
         )
     )
+    temperature = asked.temperature if protocol == str(CENTER) else None
     evaluation = judge(
         asked.precision.place(asked.predictor.network),
         asked.images,
@@ -166,13 +169,21 @@ def measure(
         precision=asked.precision,
         split=asked.split,
         protocol=protocol,
-        keep_scores=keep_scores,
+        keep_scores=keep_scores or temperature is not None,
         provenance=asked.provenance,
         notes=asked.notes,
         on_progress=on_progress,
         world=world,
     )
-    return evaluation, asked.images
+    return calibrated(evaluation, temperature, keep_scores), asked.images
+
+
+def calibrated(evaluation: Evaluation, temperature: Temperature | None, keep_scores: bool) -> Evaluation:
+    """The evaluation with what a temperature makes of it, and its scores only where they are wanted."""
+    predictions, result = evaluation.predictions, evaluation.result
+    if temperature is not None:
+        result = result.replace(tempered=tempered(predictions, temperature))
+    return Evaluation(result, predictions if keep_scores else replace(predictions, scores=None))
 
 
 def batch_size(side: int, device: torch.device) -> int:
@@ -207,6 +218,7 @@ class Asked:
     precision: Precision
     provenance: dict[str, JsonValue]
     notes: tuple[str, ...] = ()
+    temperature: Temperature | None = None
 
 
 def asked_for(
@@ -250,17 +262,23 @@ def asked_for(
     }
     if chosen.notes:
         provenance["note"] = "; ".join(chosen.notes)
-    return Asked(predictor, images, config, chosen.split, precise, provenance, chosen.notes)
+    found_there = predictor.temperature is not None and chosen.own and chosen.split == predictor.temperature.found_on
+    temperature = None if found_there else predictor.temperature
+    return Asked(predictor, images, config, chosen.split, precise, provenance, chosen.notes, temperature)
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The images to be measured on, how they are read, what they are called, and what is to be said of them."""
+    """The images to be measured on, how they are read, what they are called, and what is to be said of them.
+
+    `own`: they are the run's.
+    """
 
     images: Images
     data: DataConfig
     split: str
     notes: tuple[str, ...] = ()
+    own: bool = False
 
 
 def _chosen(
@@ -289,7 +307,7 @@ def _chosen(
     part = _part(split, parts)
     notes = [] if given is None else [*given.notes]
     chosen = _Chosen(
-        parts[part], config, part if own or len(parts) > 1 or part != "train" else "all images", tuple(notes)
+        parts[part], config, part if own or len(parts) > 1 or part != "train" else "all images", tuple(notes), own
     )
     if run is None or folder is None:
         return chosen

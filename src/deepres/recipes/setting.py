@@ -84,6 +84,7 @@ class Setting:
         on_progress: Callable[[int, int], None] | None = None,
         precision: Precision | None = None,
         notes: tuple[str, ...] = (),
+        keep_scores: bool = False,
     ) -> Evaluation:
         """The network on one part of the images.
 
@@ -100,6 +101,7 @@ class Setting:
             provenance=provenance,
             on_progress=on_progress,
             notes=notes,
+            keep_scores=keep_scores,
             world=self.world,
         )
         self.skipped.update({image.name: image.reason for image in evaluation.result.skipped})

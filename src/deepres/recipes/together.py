@@ -13,7 +13,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import digest
 from deepres.data.sample import Images
 from deepres.data.sources import DataConfig, open_parts, open_source
-from deepres.evaluate.calibration import tempered
+from deepres.evaluate.calibration import temperature_of, tempered
 from deepres.evaluate.ensemble import Member, Selection, select, together
 from deepres.evaluate.run import Evaluation, percent
 from deepres.recipes.measure import measure, weights_file
@@ -47,7 +47,8 @@ def measure_together(
     """The weights as one: probabilities averaged per image. `options` are those of `measure`.
 
     `choose_on` names the split on which members are chosen (`ensemble.select`); `calibrate` finds a temperature on the
-    runs' own held-out images (those that chose their epochs), or on the val part of `data` for weights of no run.
+    runs' own held-out images (those that chose their epochs), or on the val part of `data` for weights of no run;
+    without it one run alone is measured with the temperature that it knows (`measure`).
 
     Raises:
         InputError: what is held out is also measured, or there is none; members that do not go together.
@@ -81,7 +82,8 @@ def measure_together(
     require_apart(members[0].evaluation.result.split)
     evaluation = world.agreed(lambda: _as_one(members, command, selection))
     if sure is not None:
-        found = world.agreed(lambda: tempered(evaluation.predictions, sure.predictions, sure.result.split))
+        temperature = world.agreed(lambda: temperature_of(sure.predictions, sure.result.split))
+        found = tempered(evaluation.predictions, temperature)
         evaluation = replace(evaluation, result=evaluation.result.replace(tempered=found))
     return Measured(evaluation, members[0].images, tuple(members), selection)
 

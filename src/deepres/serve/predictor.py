@@ -15,12 +15,13 @@ from deepres.analyze import attribution
 from deepres.analyze.asking import require_size
 from deepres.base.errors import InputError, RunError
 from deepres.base.heap import keep_freed_memory
-from deepres.base.records import Record
+from deepres.base.records import Record, build
 from deepres.data.decode import BadImageError
 from deepres.data.loader import prepare_one
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
 from deepres.data.workers import num_cores
+from deepres.evaluate.calibration import Temperature
 from deepres.nn.binary import two_logits
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
@@ -59,7 +60,8 @@ class Answer(Record):
 class Predictor:
     """A network with its class names (`unnamed`: numbers only) and what it wants done to an image.
 
-    `said` has what of that decides the answers and is not the run's own (`preprocessing.Prepared`).
+    `said` has what of that decides the answers and is not the run's own (`preprocessing.Prepared`). Probabilities are
+    softmax(logits / T) at the run's own `temperature`, where it found one.
     """
 
     network: ResidualNetwork
@@ -70,6 +72,7 @@ class Predictor:
     unnamed: bool = False
     fast: Inference | None = None
     said: str = ""
+    temperature: Temperature | None = None
 
     @classmethod
     def load(
@@ -81,13 +84,15 @@ class Predictor:
         variant: str | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
+        calibrated: bool = True,
     ) -> "Predictor":
         """Of a run folder, which needs nothing else, or of weights made elsewhere, by path or name.
 
         `model` names the network where the weights do not, `variant` what bare ones were trained as, `mean` and `std`
         what images were normalised with, on a scale of 0 to 1, where the weights do not say. Classes without names are
         called `class 0`, …. One logit is of two classes, its sigmoid the probability of the second: of those that the
-        weights name; `not X` and `X`, where they name X alone; `0` and `1`, where none.
+        weights name; `not X` and `X`, where they name X alone; `0` and `1`, where none. Not `calibrated`: at
+        temperature 1, whatever the run found.
 
         Raises:
             InputError: a file is missing or broken, the network or what images were normalised with unknown, weights of
@@ -115,7 +120,18 @@ class Predictor:
             raise InputError(
                 f"{stored.where}: {network.num_classes} logits for {len(classes)} class names; train it again"
             )
-        return cls(network.to(device), classes, preparation, statistics, device, not stored.classes, said=said)
+        known = stored.calibration if calibrated else None
+        temperature = None if known is None else build(Temperature, dict(known), f"{stored.where} calibration")
+        return cls(
+            network.to(device),
+            classes,
+            preparation,
+            statistics,
+            device,
+            unnamed=not stored.classes,
+            said=said,
+            temperature=temperature,
+        )
 
     def hurried(
         self, images: int, *, precision: InferencePrecision = "auto", compiled: Compiled = "auto"
@@ -149,13 +165,13 @@ class Predictor:
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Prepared images (N, C, H, W) -> (N, classes), rows that sum to 1.
+        """softmax(logits / T): prepared images (N, C, H, W) -> (N, classes), rows that sum to 1.
 
         Raises:
             RunError: a logit is not finite.
         """
         logits: Tensor = self.network(images.to(self.device)) if self.fast is None else self.fast(images)
-        answers = logits.softmax(1).cpu()
+        answers = (logits if self.temperature is None else logits / self.temperature.value).softmax(1).cpu()
         if not bool(answers.isfinite().all()):
             raise RunError(
                 f"{self.network.description.name}: answers that are not finite; the weights are broken, or images were "
