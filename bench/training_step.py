@@ -26,8 +26,8 @@ import protocol
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from plain_networks import network, plain_resnet
 from protocol import Contender
-from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 from torchvision.datasets import ImageFolder
@@ -42,36 +42,6 @@ from deepres.train.loop import Step
 CPU = torch.device("cpu")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CASES = {"cifar": ("resnet20_cifar", "cifar_2015", 128, 32), "photos": ("resnet50", "imagenet_modern", 16, 224)}
-
-
-class PlainUnit(nn.Module):
-    """y = relu(x + branch(x)) with option A, as people write it by hand."""
-
-    def __init__(self, given: int, channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(given, channels, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(channels)
-        self.stride, self.new = stride, channels - given
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, channels, H / stride, W / stride)."""
-        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
-        if self.new:
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new))
-        return F.relu(x + y)
-
-
-def plain_resnet(depth: int = 20, classes: int = 10) -> nn.Module:
-    """A CIFAR ResNet of 6n + 2 layers in plain torch."""
-    units, given = (depth - 2) // 6, 16
-    parts: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
-    for channels in (16, 32, 64):
-        for number in range(units):
-            parts.append(PlainUnit(given, channels, 2 if number == 0 and channels > 16 else 1))
-            given = channels
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
 
 
 class Pictures(Dataset[Any]):
@@ -90,16 +60,6 @@ class Pictures(Dataset[Any]):
         return len(self.labels)
 
 
-def network_of(case: str, classes: int) -> nn.Module:
-    """The case's network in plain torch or torchvision."""
-    if case == "cifar":
-        return plain_resnet(classes=classes)
-    from torchvision.models import resnet50
-
-    twin: nn.Module = resnet50(num_classes=classes)
-    return twin
-
-
 def default_steps(case: str, images: Any, batch_size: int, workers: int, classes: int) -> Iterator[None]:
     """The loop of a tutorial: one training step each time it is asked."""
     crop = [T.RandomCrop(32, padding=4)] if case == "cifar" else [T.RandomResizedCrop(224)]
@@ -107,7 +67,7 @@ def default_steps(case: str, images: Any, batch_size: int, workers: int, classes
     loader = DataLoader(
         images, batch_size, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
     )
-    net = network_of(case, classes)
+    net = network(CASES[case][0], classes)
     optimiser = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
     while True:
         for pixels, labels in loader:

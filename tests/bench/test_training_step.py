@@ -1,6 +1,7 @@
 import pytest
 import torch
-from training_step import Watch, _Enough, plain_resnet
+from plain_networks import plain_resnet
+from training_step import Watch, _Enough
 
 from deepres.spec.catalogue import network
 from deepres.spec.cost import cost
