@@ -11,7 +11,7 @@ FLAGS = {
     "train": "--batch-size --device --dry-run --epochs --fast --ignore --lr --mean --memory --model --on-bad-image --output --preprocessing --recipe "
     "--resume --seed --set --smoke --std --teacher --variant --verbose --weights --workers",
     "eval": "--calibrate --device --force --ignore --json --mean --model --on-bad-image --precision --predictions --preprocessing --protocol --report "
-    "--select --set --split --std --variant",
+    "--select --set --split --std --variant --worst",
     "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --preprocessing --seed --set "
     "--std --variant",
     "compare": "--force --json --pairs --report --vote",

@@ -209,3 +209,15 @@ def test_table_is_markdown_with_a_row_for_each_result() -> None:
     assert lines[2].endswith("| – |")
     assert f"| {100 * ten.error:.2f} % |" in lines[3]
     assert len(lines) == 4
+
+
+@pytest.mark.parametrize("steps", [(), (10,), (10, 25)])
+def test_curves_mark_the_chosen_epoch_and_where_a_run_was_taken_up(steps: tuple[int, ...], tmp_path: Path) -> None:
+    history = [{**row, "step": 5 * row["epoch"]} for row in HISTORY]
+    text = written(tmp_path, result=None, history=history, chosen_epoch=7, continued=steps)
+    assert text.count("<svg ") == 3
+    assert text.count(">chosen: epoch 7<") == 2
+    assert text.count(">continued<") == (2 if steps else 0)
+    below = text[text.index('<div class="below">') :]
+    assert "Learning rate" in below[: below.index("</svg>")]
+    assert "the dotted line and the ring mark the chosen epoch, 7" in text

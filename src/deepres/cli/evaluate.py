@@ -29,6 +29,7 @@ from deepres.cli.watch import Watch, watched
 )
 @click.option("--json", "as_json", is_flag=True, help="The whole result as JSON on stdout.")
 @click.option("--report", type=click.Path(path_type=Path), help="Also write a one-file HTML report.")
+@click.option("--worst", type=click.Path(path_type=Path), help="Also list the wrong images, and the least sure (.csv).")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Also write the answer to each image (.npz).")
 @flags.on_bad_image
 @click.option(
@@ -53,6 +54,7 @@ def command(
     calibrate: bool,
     as_json: bool,
     report: Path | None,
+    worst: Path | None,
     predictions: Path | None,
     on_bad_image: str | None,
     precision: str,
@@ -70,12 +72,14 @@ def command(
     import sys
 
     from deepres.base.errors import InputError
+    from deepres.base.files import write_atomic
     from deepres.evaluate.plans import plan_of
     from deepres.evaluate.report import write_report
     from deepres.evaluate.run import percent, save_predictions, summary
+    from deepres.evaluate.worst import worst_list
+    from deepres.recipes.conclude import training_of
     from deepres.recipes.seen import run_of
     from deepres.recipes.together import measure_together
-    from deepres.train.journal import read_history
     from deepres.train.parallel import joined
 
     weights, source = apart(runs)
@@ -109,11 +113,15 @@ def command(
     if predictions is not None:
         alone = run_of(weights[0]) if len(measured.members) == 1 and len(weights) == 1 else None
         save_predictions(predictions, measured.evaluation, measured.images, None if alone is None else plan_of(alone))
+    listed = worst_list(measured.evaluation, measured.images) if worst is not None or report is not None else ""
+    if worst is not None:
+        write_atomic(worst, listed)
     if report is not None:
-        history = read_history(Path(weights[0])) if len(weights) == 1 else ()
+        training = training_of(Path(weights[0])) if len(weights) == 1 else {}
         name = f"{result.provenance['model']} on {result.provenance['source']}"
         facts = dict(result.provenance)
-        write_report(report, result=result, history=history, images=measured.images, run=facts, title=name)
+        shown = {"images": measured.images, "worst": listed, "run": facts, "title": name, **training}
+        write_report(report, result=result, **shown)
     if as_json:
         click.echo(result.to_json())
     else:
@@ -122,8 +130,9 @@ def command(
         click.echo(summary(result))
         for member in measured.members if len(measured.members) > 1 else ():
             click.echo(f"member {member.name}: {percent(member.evaluation.result.error)}")
-    if report is not None:
-        click.echo(f"report: {report}", err=as_json)
+    for what, path in (("worst", worst), ("report", report)):
+        if path is not None:
+            click.echo(f"{what}: {path}", err=as_json)
 
 
 def apart(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:

@@ -1,16 +1,15 @@
 """`deepres predict RUN IMAGE…`: what is on these pictures."""
 
-import csv
 import json
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from deepres.base.cells import csv_of
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.telling import Doing
@@ -160,15 +159,11 @@ def _show(predictor: "Predictor", picture: "Picture", folder: Path, label: str |
 
 def _table(answers: "list[Answer]", top_k: int) -> str:
     """One row an image: its name, the likeliest class with its probability, the next ones, what was wrong."""
-    from deepres.evaluate.run import printable
-
-    text = StringIO()
-    rows = csv.writer(text, lineterminator="\n")
     places = ["", *(f"_{place}" for place in range(2, top_k + 1))]
-    rows.writerow(["image", *(head + place for place in places for head in ("class", "probability")), "problem"])
+    rows = [["image", *(head + place for place in places for head in ("class", "probability")), "problem"]]
     for answer in answers:
         cells = [cell for guess in answer.guesses for cell in (guess.name, f"{guess.probability:.6f}")]
         cells += [""] * (2 * top_k - len(cells))
         problem = (answer.problem or "").removeprefix(f"{answer.image}: ")
-        rows.writerow([printable(cell) for cell in (answer.image, *cells, problem)])
-    return text.getvalue()
+        rows.append([answer.image, *cells, problem])
+    return csv_of(rows)

@@ -300,5 +300,7 @@ def _say_where(done: "Finished", device: "torch.device") -> None:
         click.echo("a few images that it was not trained on:")
         for answer in Predictor.load(done.folder, device).answers(done.samples, top_k=1):
             click.echo(f"  {answer.line()}")
+    if done.result is not None and done.result.num_wrong:
+        click.echo(f"wrong:  {done.folder / 'worst.csv'} lists them")
     click.echo(f"report: {done.folder / 'report.html'}")
     click.echo(f"next:   deepres predict {done.folder} IMAGE…")

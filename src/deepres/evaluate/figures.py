@@ -33,20 +33,28 @@ History = Sequence[Mapping[str, Any]]
 
 
 def curve(
-    history: History, columns: Mapping[str, str], title: str, *, chosen_epoch: int | None = None, kind: str = "plain"
+    history: History,
+    columns: Mapping[str, str],
+    title: str,
+    *,
+    chosen_epoch: int | None = None,
+    kind: str = "plain",
+    continued: Sequence[float] = (),
+    size: tuple[float, float] = (4.4, 2.9),
 ) -> str | None:
     """SVG of history columns against the epoch, or None where they hold no number.
 
     `columns` maps a column to its legend; of two the first is drawn dashed in the colour of training, the second solid
     in that of validation. `kind`: "percent" (fractions, drawn from 0; the first tenth of the epochs may leave the
-    frame), "log" (at most five decades; linear below one), "plain". The chosen epoch is a vertical line.
+    frame), "log" (at most five decades; linear below one), "plain". The chosen epoch is a vertical line, and a ring on
+    the last of the lines that has it; `continued` are epochs, or parts of them, after which the run was taken up again.
     """
     assert kind in ("percent", "log", "plain")
     lines = {legend: _points(history, column, 100 if kind == "percent" else 1) for column, legend in columns.items()}
     values = [y for points in lines.values() for _, y in points]
     if not values:
         return None
-    figure, axes = _axes(title)
+    figure, axes = _axes(title, width=size[0], height=size[1])
     styles = ((TRAIN, "--", "s"), (VALIDATION, "-", "o")) if len(columns) > 1 else ((INK, "-", "o"),)
     for (legend, points), (colour, line, marker) in zip(lines.items(), styles, strict=False):
         if points:
@@ -61,8 +69,12 @@ def curve(
     elif kind == "percent":
         settled = [y for points in lines.values() for _, y in points[len(points) // 10 :]]
         axes.set_ylim(0, min(100.0, 1.1 * max(settled)) or 1.0)
+    for number, epoch in enumerate(continued):
+        axes.axvline(epoch, color=MUTED, linewidth=0.7, alpha=0.6, label=None if number else "continued")
     if chosen_epoch is not None:
         axes.axvline(chosen_epoch, color=MUTED, linewidth=1, linestyle=":", label=f"chosen: epoch {chosen_epoch}")
+        at = [dict(points)[chosen_epoch] for points in lines.values() if chosen_epoch in dict(points)][-1:]
+        axes.plot([chosen_epoch] * len(at), at, "o", color=INK, fillstyle="none", markersize=8, zorder=3, clip_on=False)
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     if len(axes.get_legend_handles_labels()[0]) > 1:

@@ -3,6 +3,7 @@
 The same input gives the same bytes. All text is escaped; figures take their colours from the page.
 """
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -19,6 +20,7 @@ from deepres.data.sample import Images
 from deepres.evaluate.figures import History, confusion_picture, curve, rejection, reliability, shades, thumbnail
 from deepres.evaluate.page import render
 from deepres.evaluate.run import Result, WrongImage, interval_text, percent, printable
+from deepres.evaluate.worst import FILE as WORST
 
 MOST_CLASSES_WITH_NUMBERS = 20
 MOST_CLASSES_IN_PICTURE = 200
@@ -54,12 +56,15 @@ def write_report(
     images: Images | None = None,
     run: Mapping[str, Any] | None = None,
     chosen_epoch: int | None = None,
+    continued: Sequence[int] = (),
+    worst: str = "",
     title: str = "deepres report",
 ) -> None:
     """Write one self-contained HTML file: headline, training, errors, classes, worst images, provenance.
 
     `images` is the set that `result` was measured on (None: no thumbnails). `run` is shown as a table, its nested
-    mappings folded away below. What is None or empty leaves its part of the page out.
+    mappings folded away below. `continued` are the steps after which the run was taken up again; `worst` is the list of
+    worst.py, which the page holds to be saved. What is None or empty leaves its part of the page out.
 
     Raises:
         InputError: `images` is another set than the one that was measured; the place cannot be written.
@@ -75,7 +80,7 @@ def write_report(
         scale=_scale(result) if result else None,
         facts=facts,
         groups=groups,
-        curves=_curves(history, chosen_epoch),
+        curves=_curves(history, chosen_epoch, continued),
         history=history,
         columns=_columns(history),
         last=history[-1] if history else None,
@@ -89,6 +94,8 @@ def write_report(
         reliability=Markup(reliability(result, result.tempered)) if result else "",
         rejection=Markup(rejection(result.covered, result.tempered)) if result and result.covered else "",
         halfway=result.covered[(len(result.covered) - 1) * 3 // 4] if result and result.covered else None,
+        worst="data:text/csv;charset=utf-8;base64," + b64encode(worst.encode()).decode() if worst else "",
+        worst_name=WORST,
         thumbnails=_thumbnails(result, images) if result and images is not None else (),
         provenance=_flat(result.provenance) if result else (),
     )
@@ -122,16 +129,22 @@ def _scale(result: Result) -> dict[str, Any]:
     }
 
 
-def _curves(history: History, chosen_epoch: int | None) -> list[Markup]:
+def _curves(history: History, chosen_epoch: int | None, continued: Sequence[int]) -> list[Markup]:
+    """Error and loss side by side, the rate below them."""
     both = {"train": "training", "val": "validation"}
+    marks: dict[str, Any] = {"chosen_epoch": chosen_epoch, "continued": _epochs(history, continued)}
     drawn = (
-        curve(
-            history, {f"{k}_error": v for k, v in both.items()}, "Error (%)", chosen_epoch=chosen_epoch, kind="percent"
-        ),
-        curve(history, {f"{k}_loss": v for k, v in both.items()}, "Loss", chosen_epoch=chosen_epoch, kind="log"),
-        curve(history, {"rate": "learning rate"}, "Learning rate", kind="log"),
+        curve(history, {f"{k}_error": v for k, v in both.items()}, "Error (%)", kind="percent", **marks),
+        curve(history, {f"{k}_loss": v for k, v in both.items()}, "Loss", kind="log", **marks),
+        curve(history, {"rate": "learning rate"}, "Learning rate", kind="log", size=(9.2, 1.5)),
     )
     return [Markup(svg) for svg in drawn if svg is not None]
+
+
+def _epochs(history: History, steps: Sequence[int]) -> list[float]:
+    """The places of steps on the axis of epochs."""
+    each = next((row["step"] / row["epoch"] for row in history if row.get("step") and row.get("epoch")), None)
+    return [] if each is None else [step / each for step in steps]
 
 
 def _table(result: Result) -> list[tuple[str, list[Cell]]]:

@@ -1,5 +1,6 @@
 """The end of a run: the weights are chosen, the test images are measured once, and all of it is written down."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -10,7 +11,7 @@ from pydantic import JsonValue
 from torchvision.transforms.v2.functional import to_pil_image
 
 from deepres.base import records
-from deepres.base.errors import shared
+from deepres.base.errors import InputError, shared
 from deepres.base.files import digest, write_atomic
 from deepres.base.telling import Detail, Doing, telling
 from deepres.base.wording import blamed, counted, duration
@@ -19,6 +20,8 @@ from deepres.evaluate.plans import plan_of
 from deepres.evaluate.provenance import hardware, versions
 from deepres.evaluate.report import write_report
 from deepres.evaluate.run import Evaluation, Result, save_predictions
+from deepres.evaluate.worst import FILE as WORST
+from deepres.evaluate.worst import worst_list
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.freeze import average_statistics
 from deepres.nn.weights import WEIGHTS, save_network
@@ -38,6 +41,7 @@ from deepres.train.selection import chosen, told
 from deepres.train.state import Best, Progress, State
 
 SAMPLES = 6
+SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -103,24 +107,46 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
 def _written(
     setting: Setting, evaluation: Evaluation | None, images: Images | None, facts: dict[str, JsonValue]
 ) -> Finished:
-    run, folder, result = setting.run, setting.folder, None
+    run, folder, result, worst = setting.run, setting.folder, None, ""
     setting.keep_skipped()
     if evaluation is not None and images is not None:
         result = evaluation.result
         split = result.split
         result.save(folder / f"{split}.json")
         save_predictions(folder / "predictions.npz", evaluation, images, plan_of(folder))
-    write_atomic(folder / "summary.json", records.json_text({**facts, **_headline(result), "skipped": setting.skipped}))
+        worst = worst_list(evaluation, images)
+        write_atomic(folder / WORST, worst)
+    write_atomic(folder / SUMMARY, records.json_text({**facts, **_headline(result), "skipped": setting.skipped}))
     write_report(
         folder / "report.html",
         result=result,
-        history=read_history(folder),
         images=images,
+        worst=worst,
         run=_shown(setting, facts),
-        chosen_epoch=number if isinstance(number := facts["chosen_epoch"], int) else None,
+        **training_of(folder),
         title=f"{run.model.name} on {setting.source.name}",
     )
     return Finished(folder, result, () if images is None else _samples(images, folder, setting.skipped))
+
+
+def training_of(folder: Path) -> dict[str, Any]:
+    """What `write_report` shows of how the run in `folder` was trained: epochs, the chosen one, where it resumed."""
+    path = folder / SUMMARY
+    try:
+        chosen = json.loads(path.read_text(encoding="utf-8")).get("chosen_epoch") if path.is_file() else None
+    except ValueError as cause:
+        raise InputError(f"{path}: no summary of a run ({cause}); remove it") from cause
+    continued = [part["step"] for part in parts(folder)[1:] if part["step"]]
+    return {"history": read_history(folder), "chosen_epoch": chosen, "continued": continued}
+
+
+def report_so_far(setting: Setting, step: int) -> None:
+    """The report of a run that was stopped after `step`: its curves, and what is trained."""
+    title = f"{setting.run.model.name} on {setting.source.name}"
+    training = {**training_of(setting.folder), "chosen_epoch": None}
+    total = setting.run.train.steps(len(setting.source.train))
+    shown = {"stopped": f"after step {step:,} of {total:,}", **_shown(setting, {})}
+    write_report(setting.folder / "report.html", result=None, run=shown, title=title, **training)
 
 
 def _notes(setting: Setting, images: Images) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from deepres.nn.channels import RGB
 from deepres.nn.create import adaptation, create_model
 from deepres.nn.hub import find_weights
 from deepres.nn.memory import apply, available_bytes, require_fits
-from deepres.recipes.conclude import Finished, conclude
+from deepres.recipes.conclude import Finished, conclude, report_so_far
 from deepres.recipes.holding import StoppedError, asked_to_stop, held
 from deepres.recipes.introduce import introduced
 from deepres.recipes.logbook import begin_part, logged
@@ -285,6 +285,7 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
                 saved = monotonic()
             tell(event)
             if signalled and not state.progress.finished:
+                world.by_first(lambda: report_so_far(setting, state.progress.step))
                 message = f"stopped after step {state.progress.step:,}, state saved; continue with: "
                 raise shared(StoppedError(f"{message}deepres train --resume {setting.folder}", signalled))
 
