@@ -50,7 +50,9 @@ def test_all_wrong_ones_come_first_then_the_least_sure(count: int) -> None:
     assert wrong[0]["image"] == evaluation.result.worst[0].name
     place = int(wrong[0]["image"].removesuffix(".jpg"))
     assert wrong[0]["truth"] == "abc"[place % 3]
-    assert float(wrong[0]["probability_of_truth"]) == pytest.approx(evaluation.result.worst[0].probability_of_truth, abs=1e-6)
+    assert float(wrong[0]["probability_of_truth"]) == pytest.approx(
+        evaluation.result.worst[0].probability_of_truth, abs=1e-6
+    )
 
 
 NAMES = {
@@ -113,4 +115,7 @@ def test_a_run_and_eval_write_the_same_list(tmp_path: Path, capsys: pytest.Captu
     assert f"worst: {tmp_path / 'list.csv'}" in capsys.readouterr().out
     assert (tmp_path / "list.csv").read_text() == (output / "worst.csv").read_text()
     assert 'download="worst.csv"' in (output / "report.html").read_text()
-    assert "chosen: epoch" in (tmp_path / "page.html").read_text() or '"chosen_epoch": null' in (output / "summary.json").read_text()
+    assert (
+        "chosen: epoch" in (tmp_path / "page.html").read_text()
+        or '"chosen_epoch": null' in (output / "summary.json").read_text()
+    )
