@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 MARKS = re.compile(r"(<!-- measured: [^\n]*-->\n).*?(<!-- /measured -->)", re.DOTALL)
 FAST_MARKS = re.compile(r"(<!-- fast: [^\n]*-->\n).*?(<!-- /fast -->)", re.DOTALL)
+PHOTO_MARKS = re.compile(r"(<!-- photos: [^\n]*-->\n).*?(<!-- /photos -->)", re.DOTALL)
 OURS = ("deepres train", "ours, folded, compiled", "files scaled", "packed raw")
 PEERS = ("default loop", "timm", "torchvision", "onnxruntime")
 
@@ -60,12 +61,58 @@ def _ratios(path: Path, facts: dict[str, Any], group: str, ours: dict[str, Any],
     return f"| {what} | {speed:,.4g} | {told} | [{path.name}](evidence/{path.name}) |"
 
 
+def photos(path: Path = HERE / "photos.json") -> str:
+    """One row a case: error, its spread and the minutes of every contender; what was wanted; the picture.
+
+    Nothing where the bench of photos has not been run.
+    """
+    if not path.is_file():
+        return ""
+    facts = json.loads(path.read_text())
+    names, cases = facts["contenders"], facts["cases"]
+    lines = [
+        f"| {facts['n']} seeds each; {facts['hardware']} | {' | '.join(names.values())} | times as fast as |",
+        "| --- |" + " --- |" * (len(names) + 1),
+    ]
+    for case in cases.values():
+        rows = case["rows"]
+        lowest = min(row["test_error"]["mean"] for row in rows.values())
+        cells = [_cell(rows[name], lowest) if name in rows else "" for name in names]
+        fast = (case["verdict"] or {}).get("times_as_fast", {})
+        ratios = "; ".join(f"{names[name]} {ratio['median']:.2f}" for name, ratio in fast.items())
+        what = f"{case['photos']} ({case['images']['train']:,} photos), {case['told']}"
+        what += f", {case['size']} px, {case['epochs']} epochs"
+        lines.append(f"| {what} | {' | '.join(cells)} | {ratios} |")
+    verdicts = [case["verdict"] for case in cases.values() if case["verdict"]]
+    met = {name: [one[name] for one in verdicts if one[name] is not None] for name in WANTED}
+    told = "; ".join(f"{words}: {sum(met[name])} of {len(met[name])}" for name, words in WANTED.items())
+    picture = "![Test error against minutes, by case and contender](docs/figures/photos.png)"
+    source = f"Test error ± its spread over seeds, minutes of the whole command; [{path.name}](evidence/{path.name})."
+    return "\n".join([*lines, "", f"{source} {told}.", "", picture]) + "\n"
+
+
+WANTED = {
+    "error_at_most_the_best": "Mean error at most that of the best of the others, within its spread",
+    "spread_no_larger": "spread no larger than that one's",
+    "fast_enough": "2.5 times as fast as torchvision's loop",
+}
+
+
+def _cell(row: dict[str, Any], lowest: float) -> str:
+    error = row["test_error"]
+    spread = "" if error["std"] is None else f" ± {100 * error['std']:.1f}"
+    told = f"{100 * error['mean']:.1f}{spread} %"
+    told = f"**{told}**" if error["mean"] == lowest else told
+    return f"{told}, {row['wall_seconds']['mean'] / 60:.1f} min"
+
+
 def written() -> str:
     """The README with the tables as the evidence has them."""
-    text = MARKS.sub(lambda found: found[1] + table() + found[2], README.read_text())
+    text = PHOTO_MARKS.sub(lambda found: found[1] + photos() + found[2], README.read_text())
+    text = MARKS.sub(lambda found: found[1] + table() + found[2], text)
     return FAST_MARKS.sub(lambda found: found[1] + speeds() + found[2], text)
 
 
 if __name__ == "__main__":
     README.write_text(written())
-    print(table(), speeds())
+    print(table(), photos(), speeds())
