@@ -179,10 +179,12 @@ def prepare(task: Task, folder: Path, workers: int) -> tuple[dict[str, Any], str
     source = str(task.photos / PLACES[task.case.photos]) if task.is_nested else str(listed)
     run = _planned(source, task.flags())
     preparation, name = run["preparation"], run["model"]["name"]
+    tested = [row for row in rows if row[2] == "test"]
     facts: dict[str, Any] = {
         "list": str(listed.resolve()),
         "classes": sorted({row[1] for row in rows}),
         "images": dict(Counter(row[2] for row in rows)),
+        "tested": None if task.given is None else " ".join(f"{label}/{Path(path).name}" for path, label, _ in tested),
         "network": name,
         "size": preparation["crop"],
         "resize": preparation["resize"],

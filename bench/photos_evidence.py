@@ -15,7 +15,7 @@ CONTENDERS = {"ours": "deepres train", "plain": "torchvision", "timm": "timm", "
 SPEED = 2.5
 """How many times as fast as the plain loop ours is wanted, by wall clock of the whole command."""
 BEGUN = {"resnet50_caffe": "from the authors' ResNet-50", "resnet44_cifar": "from a ResNet-44 of CIFAR-10"}
-COMMON = ("photos", "beginning", "network", "size", "epochs", "batch_size", "images", "num_classes")
+COMMON = ("photos", "beginning", "network", "size", "epochs", "batch_size", "images", "tested", "num_classes")
 
 
 def write(folder: Path, output: Path) -> None:
@@ -45,7 +45,8 @@ def collected(folder: Path) -> dict[str, Any]:
         "claim": "one's own photos: deepres train by default beside what other libraries' documentation does",
         "note": "Same images to train on, to hold out and to test on, same network, weights, input size, epochs and "
         "batch size. Wall clock is that of the whole command, in turn with the others. The test images are measured "
-        "once, at the end, in float32, by their centre crop. Spreads are standard deviations over seeds.",
+        "once, at the end, in float32, by their centre crop. Spreads are standard deviations over seeds. "
+        "`tested` names the test images where a list of one's own was given.",
         "command": "python bench/photos.py run --photos photos --folder runs/photos --seeds "
         + " ".join(str(seed) for seed in seeds),
         "hardware": machines[0],

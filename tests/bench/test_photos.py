@@ -83,7 +83,16 @@ def test_splits_are_the_sets_own_or_drawn_once_by_class(tmp_path: Path, monkeypa
 
 
 def _result(contender: str, seed: int, error: float, seconds: float, **more: Any) -> dict[str, Any]:
-    case = {"photos": "p", "beginning": None, "network": "n", "size": 32, "epochs": 1, "batch_size": 8, "images": {}}
+    case = {
+        "photos": "p",
+        "beginning": None,
+        "network": "n",
+        "size": 32,
+        "epochs": 1,
+        "batch_size": 8,
+        "images": {},
+        "tested": None,
+    }
     own = dict.fromkeys(("cross_entropy", "calibration_error", "training_seconds"), 1.0)
     about = {"hardware": "h", "versions": {contender: "1"}, "threads": 1, "commit": "c", "when": "now", "command": "x"}
     found = {"case": "c", "contender": contender, "seed": seed, "test_error": error, "wall_seconds": seconds}
