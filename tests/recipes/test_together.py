@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from deepres.base.errors import InputError
+from deepres.cli.main import run as command_line
 from deepres.data.sources import DataConfig, open_source
 from deepres.evaluate.run import Result
+from deepres.nn.weights import read_stored
 from deepres.recipes.catalogue import recipe
 from deepres.recipes.execute import start
 from deepres.recipes.measure import measure
@@ -111,6 +113,21 @@ def test_what_a_run_knows_is_measured_unasked_and_is_what_predict_uses(runs: lis
     for others in ({"split": "val"}, {"protocol": "flip"}):
         assert measure_together(runs[:1], **others, **HOW).evaluation.result.tempered is None  # type: ignore[arg-type]
     assert measure_together(runs, **HOW).evaluation.result.tempered is None  # type: ignore[arg-type]
+
+
+def test_converted_weights_keep_it_and_bare_ones_do_not(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = torch.device("cpu")
+    assert command_line(["weights", "convert", runs[0], str(tmp_path / "out")]) == 0
+    known = Predictor.load(runs[0], device).temperature
+    assert Predictor.load(tmp_path / "out", device).temperature == known
+    assert read_stored(Path(runs[0]) / "model.safetensors").calibration is None
+    picture = next(Path(runs[0]).glob("samples/*.png"))
+    for words, said in (((), True), (("--uncalibrated",), False)):
+        capsys.readouterr()
+        assert command_line(["predict", runs[0], str(picture), *words]) == 0
+        assert (f"probabilities at {known}; --uncalibrated leaves it out" in capsys.readouterr().err) == said
 
 
 def test_a_run_of_an_older_version_is_measured_as_ever(runs: list[str], tmp_path: Path) -> None:

@@ -57,14 +57,13 @@ def save_network(
     classes: tuple[str, ...],
     preparation: Mapping[str, Any],
     preprocessing: Preprocessing | None = None,
-    calibration: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `model.safetensors` and `config.json`: all that building, naming and preparing an image needs.
 
     A network that timm has (`foreign.TIMM`) is written under timm's names, so that
     `timm.create_model("local-dir:FOLDER", pretrained=True)` is this network; any other under ours. The description
-    stands in both files. `preparation` and `calibration` are kept as they are under the key `deepres`, which timm
-    leaves alone; `preprocessing` is what timm is told of the former.
+    stands in both files. `preparation` is kept as it is under the key `deepres`, which timm leaves alone;
+    `preprocessing` is what timm is told of it.
     """
     description = network.description
     theirs = known_as(description)
@@ -84,9 +83,15 @@ def save_network(
             "tensor_names": "deepres" if theirs is None else "timm",
             "network": description.model_dump(mode="json"),
             "preparation": dict(preparation),
-            **({} if calibration is None else {"calibration": dict(calibration)}),
         },
     }
+    write_atomic(folder / CONFIG, json.dumps(config, indent=1) + "\n")
+
+
+def save_calibration(folder: Path, calibration: Mapping[str, Any]) -> None:
+    """Keep with the weights that `save_network` wrote what was found of their probabilities; timm leaves it alone."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config["deepres"]["calibration"] = dict(calibration)
     write_atomic(folder / CONFIG, json.dumps(config, indent=1) + "\n")
 
 

@@ -24,7 +24,7 @@ from deepres.evaluate.worst import FILE as WORST
 from deepres.evaluate.worst import worst_list
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.freeze import average_statistics
-from deepres.nn.weights import WEIGHTS, save_network
+from deepres.nn.weights import WEIGHTS, save_calibration, save_network
 from deepres.recipes.calibrating import calibrate
 from deepres.recipes.logbook import command, parts
 from deepres.recipes.measure import calibrated
@@ -74,11 +74,12 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
         raise shared(DivergedError(f"the run's weights: {wrong}; {folder / WEIGHTS} is not written"))
     prepared = preprocessing_of(run.preparation, setting.statistics, network.description)
     form = run.preparation.model_dump(mode="json")
+    world.by_first(lambda: save_network(folder, network, source.classes, form, prepared))
     calibration = calibrate(setting, network, tell)
-    known = None if calibration.temperature is None else calibration.temperature.model_dump(mode="json")
-    world.by_first(lambda: save_network(folder, network, source.classes, form, prepared, known))
+    if (temperature := calibration.temperature) is not None:
+        world.by_first(lambda: save_calibration(folder, temperature.model_dump(mode="json")))
     facts = world.by_first(lambda: _provenance(setting, progress, epoch, choice))
-    facts |= {"temperature": known and known["value"], "probabilities": calibration.said}
+    facts |= {"temperature": None if temperature is None else temperature.value, "probabilities": calibration.said}
     split, images = next(
         ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)
     )
@@ -93,8 +94,9 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
             result = answers.result.replace(provenance=of_test, notes=notes)
             evaluation = calibrated(replace(answers, result=result), None, keep_scores=False)
         else:
-            evaluation = setting.judge(network, images, split, of_test, showing, reported, notes, keep_scores=True)
-            evaluation = calibrated(evaluation, calibration.temperature, keep_scores=False)
+            known = temperature is not None
+            evaluation = setting.judge(network, images, split, of_test, showing, reported, notes, keep_scores=known)
+            evaluation = calibrated(evaluation, temperature, keep_scores=False)
     if evaluation is None or evaluation.result.tempered is None:
         tell(calibration.said)
     tell(Doing("writing the report"))
