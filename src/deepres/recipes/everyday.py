@@ -10,7 +10,7 @@ from deepres.train.schedules import ScheduleConfig
 
 
 def small(facts: Facts, model: str | None = None) -> Run:
-    """Images of at most 40 px: small shifts, no mirror, 30 epochs with a cosine, the best epoch on held-out images.
+    """Images of at most 40 px: small shifts, no mirror, 30 epochs with a cosine, an epoch by held-out images.
 
     Command   deepres train digits
     Hardware  two cores, under two minutes
@@ -36,7 +36,7 @@ def small(facts: Facts, model: str | None = None) -> Run:
 
 
 def photos(facts: Facts, model: str | None = None) -> Run:
-    """A folder of photographs, from scratch: random crops, mirror, light jitter, a cosine, the best epoch is kept.
+    """A folder of photographs, from scratch: random crops, mirror, light jitter, a cosine, an epoch by held-out images.
 
     Command   deepres train path/to/photos
     Hardware  two cores: some minutes for some thousand small pictures; a GPU for large ones
