@@ -1,0 +1,120 @@
+"""What a teacher brings: the same small network from scratch with and without one, on part of CIFAR-10 and on photos.
+
+`python bench/distillation.py SHARED --work DIR --output evidence/distillation.json`, SHARED the folder of real images
+and weights (`data/`). Runs that stand in DIR are not done again. Each is what `deepres train` does by default at the
+length given here; the error is that of the test images, which choose nothing.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+
+SEEDS = (0, 1, 2)
+SMALL = ("--model", "resnet20_cifar", "--set", "model.depths=1,1,1", "--set", "train.fast=off")  # a ResNet-8
+PLAIN = ("--set", "train.label_smoothing=0", "--set", "train.head_first=0", "--set", "train.layer_decay=1")
+
+
+def cifar(shared: Path, work: Path, images: int, tested: int) -> Path:
+    """The first `images` of CIFAR-10's training images in an order drawn by 0, and of its test images `tested`."""
+    path = work / "cifar.npz"
+    if not path.exists():
+        unpack = shared / "data" / "unpack_cifar10.py"
+        subprocess.run([sys.executable, str(unpack), str(work)], check=True, stdout=subprocess.DEVNULL)
+        columns: dict[str, Any] = {}
+        for part, count in (("train", images), ("test", tested)):
+            with np.load(work / f"cifar10_{part}.npz") as whole:
+                some = np.random.default_rng(0).permutation(len(whole["y"]))[:count]
+                columns |= {f"x_{part}": whole["x"][some], f"y_{part}": whole["y"][some], "classes": whole["classes"]}
+        np.savez(path, **columns)
+    return path
+
+
+def run(folder: Path, *arguments: str) -> dict[str, Any]:
+    """The summary of the run in `folder`, which is done unless it stands there."""
+    if not (folder / "summary.json").exists():
+        command = [sys.executable, "-m", "deepres", "train", *arguments, "--device", "cpu", "--output", str(folder)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return dict(json.loads((folder / "summary.json").read_text()))
+
+
+def error_of(weights: str, source: Path) -> float:
+    """Of a teacher on the same test images, alone."""
+    command = [sys.executable, "-m", "deepres", "eval", weights, str(source), "--split", "test", "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(json.loads(done.stdout)["error"])
+
+
+def row(
+    name: str, work: Path, source: Path, teacher: str, variants: dict[str, list[str]], *plan: str
+) -> dict[str, Any]:
+    """Each variant of the student under each seed, and the differences from the first one."""
+    found: dict[str, Any] = {"set": name, "teacher_test_error": error_of(teacher, source)}
+    for kind, more in variants.items():
+        runs = [
+            run(work / f"{name}-{kind}-{seed}", str(source), *SMALL, *plan, *more, "--seed", str(seed))
+            for seed in SEEDS
+        ]
+        errors = [summary["error"] for summary in runs]
+        curves = [(work / f"{name}-{kind}-{seed}" / "history.jsonl").read_text().splitlines() for seed in SEEDS]
+        found[kind] = {
+            "test_error": {"mean": mean(errors), "std": stdev(errors), "each": errors},
+            "held_out_error": [min(json.loads(line)["val_error"] for line in lines) for lines in curves],
+            "training_seconds": [summary["training_seconds"] for summary in runs],
+        }
+        if "teacher" in runs[0]:
+            told = runs[0]["teacher"]
+            found[kind] |= {name: told[name] for name in ("models", "temperature", "weight", "error", "part", "share")}
+    found["plan"] = " ".join([*SMALL, *plan])
+    found["num_test_images"] = runs[0]["num_images"]
+    found |= {name: runs[0][name] for name in ("hardware", "precision", "versions", "recipe")}
+    return found
+
+
+def main() -> None:
+    """Read the command line, do what is missing, write the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("shared", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=2500)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--variants", nargs="+", default=["alone", "taught"], help="alone, taught, 'taught, half'")
+    given = parser.parse_args()
+    work, data = given.work.absolute(), given.shared.absolute() / "data"
+    work.mkdir(parents=True, exist_ok=True)
+    weights = str(data / "weights" / "pytorch_resnet_cifar10" / "resnet44-014dd654.th")
+    epochs = ("--epochs", str(given.epochs))
+
+    def asked(teacher: str) -> dict[str, list[str]]:
+        half = ["--teacher", teacher, "--set", "teacher.weight=0.5"]
+        known = {"alone": [], "taught": ["--teacher", teacher], "taught, half": half}
+        return {name: known[name] for name in given.variants}
+
+    source = cifar(given.shared.absolute(), work, given.images, 2000)
+    rows = [row("cifar", work, source, weights, asked(weights), *epochs)]
+    photos, size = data / "photos" / "signs-10" / "Dataset", ("preparation.crop=48", "preparation.resize=48")
+    sized = [part for edit in size for part in ("--set", edit)]
+    teacher = work / "signs-teacher"
+    run(teacher, str(photos), "--weights", weights, "--lr", "0.01", "--epochs", "6", *PLAIN, *sized)
+    rows.append(row("signs", work, photos, str(teacher), asked(str(teacher)), "--recipe", "photos", *epochs, *sized))
+    facts = {
+        "claim": f"A ResNet-8 from scratch with and without a teacher: {given.images:,} images of CIFAR-10 (teacher: "
+        "pytorch_resnet_cifar10's ResNet-44, which was trained on all of them), and signs-10 at 48 px (teacher: the "
+        "same network fine-tuned on its training part)",
+        "command": "python bench/distillation.py ../shared --work DIR --output evidence/distillation.json",
+        "seeds": list(SEEDS),
+        "n": len(SEEDS),
+        **{name: rows[0].pop(name) for name in ("hardware", "precision", "versions")},
+        "rows": [{name: value for name, value in one.items() if name not in ("hardware", "versions")} for one in rows],
+    }
+    given.output.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
