@@ -279,6 +279,23 @@ def test_a_teacher_that_was_trained_on_test_images_is_told_of(
     assert any("of the test images: " in note for note in json.loads((folder / "test.json").read_text())["notes"])
 
 
+@pytest.mark.slow
+def test_what_a_teacher_was_trained_on_is_no_test_of_who_learnt_of_it(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with np.load(home / "own.npz") as own:
+        np.savez(tmp_path / "half.npz", x=own["x"][:30], y=own["y"][:30], classes=own["classes"])
+        np.savez(tmp_path / "rest.npz", x=own["x"][30:], y=own["y"][30:], classes=own["classes"])
+    folder = train(tmp_path / "half.npz", tmp_path / "run", "--teacher", str(home / "plain"))
+    asked = ["eval", str(folder), str(tmp_path / "rest.npz"), "--device", "cpu", "--json"]
+    capsys.readouterr()
+    assert deepres(asked) == 2
+    said = capsys.readouterr().err
+    assert "of 30 images were trained on by its teacher, so the error would flatter" in said, said
+    assert deepres([*asked, "--force"]) == 0
+    assert "were trained on by its teacher" in json.loads(capsys.readouterr().out)["notes"][0]
+
+
 def test_what_process_0_sends_the_others_answers_alike(home: Path, tmp_path: Path) -> None:
     from deepres.data.sources import DataConfig, open_source
     from deepres.recipes.run import Run

@@ -156,7 +156,7 @@ def _notes(setting: Setting, images: Images) -> tuple[str, ...]:
     notes = () if setting.teachers is None else setting.teachers.known.notes
     if not began_with(setting.folder):
         return notes
-    found = overlap(setting.folder, setting.run, images)
+    found = replace(overlap(setting.folder, setting.run, images), taught=0)  # that is among `notes`
     return (f"{setting.source.name}: {found}", *notes) if found.before else notes
 
 

@@ -45,6 +45,7 @@ def settle_workers(setting: Setting, network: ResidualNetwork) -> Settled | None
         return None
     on_gpu = setting.precision.device.type == "cuda"
     step = step_rate(network, setting.precision, min(config.batch_size // config.accumulate, MOST_IMAGES))
+    step *= 1 - (0.0 if setting.teachers is None else setting.teachers.known.share)
     load = loader.load()
     images = config.batch_size // world.size
     room = room_for_batches(available_bytes(torch.device("cpu"))) // world.local_size

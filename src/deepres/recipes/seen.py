@@ -2,6 +2,7 @@
 
     RUN/digests.npz   bytes.train, bytes.val, bytes.test (or pixels.…): 64 bits an image (data/digests.py)
                       bytes.before, pixels.before: what the run was trained on that its first weights come from
+                      bytes.taught, pixels.taught: what the runs were trained on that are its teachers
                       place: the source as it was spelled, and where that lay
 
 A picture in another size or encoding is known where class and file name are those of one of the run's (data/alike.py).
@@ -46,7 +47,8 @@ Seen = Mapping[str, Digests]
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many of `images` the run was trained on, chose its epoch by, and began with weights that were trained on.
+    """How many of `images` the run was trained on, chose its epoch by, began with weights that were trained on, or
+    was taught by one that was.
 
     `alike` of them are there in another size or encoding; `unknown` says why nothing can be known, where it cannot.
     """
@@ -57,9 +59,10 @@ class Overlap:
     before: int = 0
     unknown: str | None = None
     alike: int = 0
+    taught: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.trained or self.chosen or self.before)
+        return bool(self.trained or self.chosen or self.before or self.taught)
 
     def __str__(self) -> str:
         """`412 of 600 images were trained on, 30 more chose its epoch`; or that it is not known, and why."""
@@ -69,6 +72,7 @@ class Overlap:
             "were trained on": self.trained,
             "chose its epoch": self.chosen,
             "were trained on by the run that it began with": self.before,
+            "were trained on by its teacher": self.taught,
         }
         said = ", ".join(
             f"{count:,}{f' of {self.images:,} images' if not place else ' more'} {what}"
@@ -79,15 +83,18 @@ class Overlap:
 
 def write_digests(folder: Path, run: Run, source: Source) -> None:
     """Write down what `source` holds, which `run` is to be trained on."""
-    weights, place = run.weights, Path(run.data.source).expanduser().resolve()
+    place = Path(run.data.source).expanduser().resolve()
     kind = kind_of(source.train)
     seen = {f"{kind}.{part}": digests(images) for part, images in source.parts().items()}
-    beginning = None if weights is None else run_of(weights)
-    for name, known in {} if beginning is None else _recorded(beginning).items():
-        kind_before, _, part = name.partition(".")
-        if part != "test":
-            earlier = seen.get(f"{kind_before}.before", np.empty(0, np.uint64))
-            seen[f"{kind_before}.before"] = np.union1d(earlier, known)
+    taught_by = () if run.teacher is None else run.teacher.weights
+    others = [("before", weights) for weights in (run.weights,) if weights] + [("taught", name) for name in taught_by]
+    for role, weights in others:
+        folder_of = run_of(weights)
+        for name, known in {} if folder_of is None else _recorded(folder_of).items():
+            kind_before, _, part = name.partition(".")
+            if part != "test":
+                earlier = seen.get(f"{kind_before}.{role}", np.empty(0, np.uint64))
+                seen[f"{kind_before}.{role}"] = np.union1d(earlier, known)
     content = BytesIO()
     np.savez(content, **seen, place=np.array([run.data.source, str(place)]))  # type: ignore[arg-type]
     write_atomic(folder / DIGESTS, content.getvalue())
@@ -158,8 +165,8 @@ def unchanged(folder: Path, part: str, images: Images, origin: Origin) -> bool:
 
 
 def began_with(folder: Path) -> bool:
-    """Whether the run's first weights were trained on images that are written down."""
-    return any(name.endswith(".before") for name in _recorded(folder))
+    """Whether the run's first weights, or its teachers, were trained on images that are written down."""
+    return any(name.endswith((".before", ".taught")) for name in _recorded(folder))
 
 
 def overlap(folder: Path, run: Run, images: Images) -> Overlap:
@@ -171,7 +178,7 @@ def overlap(folder: Path, run: Run, images: Images) -> Overlap:
             seen |= _as_they_lie(folder, run, images, kind if seen else None)
         except InputError as cause:
             unknown = cause.message
-    found = {part: np.zeros(len(images), bool) for part in (*PARTS, "before")}
+    found = {part: np.zeros(len(images), bool) for part in (*PARTS, "before", "taught")}
     kinds: tuple[Digested, ...] = ("bytes", "pixels") if kind == "bytes" else ("pixels",)
     for each in kinds:
         if not any(name.startswith(each) for name in seen):
@@ -185,8 +192,11 @@ def overlap(folder: Path, run: Run, images: Images) -> Overlap:
     trained = found["train"] & ~found["test"]
     chosen = found["val"] & ~found["test"] & ~trained
     before = found["before"] & ~trained & ~chosen
+    taught = found["taught"] & ~trained & ~chosen & ~before
     alike = int((again["train"] | again["val"]).sum())
-    return Overlap(len(images), int(trained.sum()), int(chosen.sum()), int(before.sum()), unknown, alike)
+    return Overlap(
+        len(images), int(trained.sum()), int(chosen.sum()), int(before.sum()), unknown, alike, int(taught.sum())
+    )
 
 
 def _of_their_names(folder: Path, run: Run, images: Images, asked: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
