@@ -7,8 +7,9 @@
 
 Cases: `photos_cases.py`; contenders: `photos_peers.py`. Every run is a process of its own, timed from its start to its
 end; seeds are the outer loop and contenders the inner one, so that what else the machine does falls on all alike. A
-result is a JSON file in the folder and is not made again; another size or length needs another folder. `--fastai
-PYTHON` is an interpreter that has fastai, where this one has not (it then needs torch, torchvision and no deepres).
+result is a JSON file in the folder and is not made again; another size or length needs another folder. A run that
+fails does not stop the others. Code that changes under a long bench is mixed in: give it a worktree of its own.
+`--fastai PYTHON` is an interpreter that has fastai, where this one has not; it needs torch and torchvision beside it.
 """
 
 import argparse
@@ -36,6 +37,10 @@ from deepres.evaluate.provenance import hardware, versions
 
 HERE = Path(__file__).parent
 PACKAGES = "import importlib.metadata as m; print(m.version('torch'), m.version('{0}'))"
+
+
+class Failed(Exception):  # noqa: N818  # one run; the others go on
+    """A process that did not end well."""
 
 
 class Turn(NamedTuple):
@@ -75,12 +80,18 @@ def run(given: argparse.Namespace) -> None:
     minutes = sum(_estimate(turn, given.folder) for turn in left)
     print(f"{len(left)} runs left, about {minutes:.0f} minutes on two threads", flush=True)
     prepared: dict[str, tuple[dict[str, Any], str]] = {}
+    failures: list[str] = []
     for turn in () if given.dry_run else left:
         name = turn.task.name
         if name not in prepared:
             prepared[name] = prepare(turn.task, given.folder / "prepared", given.threads)
         facts, source = prepared[name]
-        result = _carried_out(turn, facts, source, given, told[turn.contender])
+        try:
+            result = _carried_out(turn, facts, source, given, told[turn.contender])
+        except Failed as failed:
+            failures.append(f"{failed}")
+            print(failures[-1], flush=True)
+            continue
         path = turn.result(given.folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_suffix(".part").write_text(json.dumps(result, indent=1) + "\n")
@@ -89,6 +100,10 @@ def run(given: argparse.Namespace) -> None:
             f"{name} {turn.contender} seed {turn.seed}: test error {100 * result['test_error']:.2f} %, "
             f"{result['wall_seconds']:.0f} s",
             flush=True,
+        )
+    if failures:
+        raise InputError(
+            f"{len(failures)} of {len(left)} runs failed, the first: {failures[0]}; run again to repeat them"
         )
 
 
@@ -135,7 +150,7 @@ def _carried_out(
     wall = perf_counter() - began
     if process.returncode:
         last = (log.read_text().strip().splitlines() or ["it said nothing"])[-1]
-        raise InputError(f"{turn.task.name}, {turn.contender}, seed {turn.seed}: failed ({last}); all of it in {log}")
+        raise Failed(f"{turn.task.name} {turn.contender} seed {turn.seed}: failed ({last}); all of it in {log}")
     found = _of_ours(own) if turn.contender == "ours" else _of_peer(own, facts["classes"])
     for heavy in (*own.glob("*.safetensors"), *own.glob("state"), *own.glob("events"), *own.glob("report.html")):
         shutil.rmtree(heavy) if heavy.is_dir() else heavy.unlink()

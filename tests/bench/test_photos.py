@@ -178,6 +178,26 @@ def test_what_is_missing_is_said_in_one_line(
     assert said.count("\n") == 1
 
 
+def test_a_run_that_fails_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def carried_out(turn: photos.Turn, *_: object) -> dict[str, Any]:
+        if turn.seed == 0:
+            raise photos.Failed(f"{turn.task.name} seed 0: failed (why)")
+        return _result("plain", turn.seed, 0.125, 1.0)
+
+    monkeypatch.setattr(photos, "prepare", lambda *_: ({}, ""))
+    monkeypatch.setattr(photos, "_carried_out", carried_out)
+    words = ["run", "--photos", tmp_path, "--folder", tmp_path / "out", "--cases", "signs-scratch", "--threads", 1]
+    with pytest.raises(SystemExit):
+        _call(monkeypatch, *words, "--contenders", "plain", "--seeds", 0, 1)
+    said = capsys.readouterr()
+    told = ["signs-scratch seed 0: failed (why)", "signs-scratch plain seed 1: test error 12.50 %, 1 s"]
+    assert said.out.splitlines()[1:] == told
+    assert "1 of 2 runs failed, the first: signs-scratch seed 0: failed (why); run again" in said.err
+    assert [path.name for path in (tmp_path / "out" / "results").iterdir()] == ["signs-scratch.plain.1.json"]
+
+
 @pytest.mark.slow
 def test_all_contenders_that_are_here_run_in_turn_and_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
