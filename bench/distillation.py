@@ -36,9 +36,11 @@ def cifar(shared: Path, work: Path, images: int, tested: int) -> Path:
 
 
 def run(folder: Path, *arguments: str) -> dict[str, Any]:
-    """The summary of the run in `folder`, which is done unless it stands there."""
+    """The summary of the run in `folder`, which is begun, or gone on with, unless it stands there."""
     if not (folder / "summary.json").exists():
-        command = [sys.executable, "-m", "deepres", "train", *arguments, "--device", "cpu", "--output", str(folder)]
+        begun = (folder / "run.json").exists()
+        plan = ["--resume", str(folder)] if begun else [*arguments, "--output", str(folder)]
+        command = [sys.executable, "-m", "deepres", "train", *plan, "--device", "cpu"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return dict(json.loads((folder / "summary.json").read_text()))
 
@@ -98,14 +100,14 @@ def main() -> None:
 
     source = cifar(given.shared.absolute(), work, given.images, 2000)
     rows = [row("cifar", work, source, weights, asked(weights), *epochs)]
-    photos, size = data / "photos" / "signs-10" / "Dataset", ("preparation.crop=48", "preparation.resize=48")
+    photos, size = data / "photos" / "signs-10" / "Dataset", ("preparation.crop=32", "preparation.resize=32")
     sized = [part for edit in size for part in ("--set", edit)]
     teacher = work / "signs-teacher"
-    run(teacher, str(photos), "--weights", weights, "--lr", "0.01", "--epochs", "6", *PLAIN, *sized)
+    run(teacher, str(photos), "--weights", weights, "--lr", "0.01", "--epochs", "6", *PLAIN)
     rows.append(row("signs", work, photos, str(teacher), asked(str(teacher)), "--recipe", "photos", *epochs, *sized))
     facts = {
         "claim": f"A ResNet-8 from scratch with and without a teacher: {given.images:,} images of CIFAR-10 (teacher: "
-        "pytorch_resnet_cifar10's ResNet-44, which was trained on all of them), and signs-10 at 48 px (teacher: the "
+        "pytorch_resnet_cifar10's ResNet-44, which was trained on all of them), and signs-10 at 32 px (teacher: the "
         "same network fine-tuned on its training part)",
         "command": "python bench/distillation.py ../shared --work DIR --output evidence/distillation.json",
         "seeds": list(SEEDS),

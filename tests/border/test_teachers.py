@@ -53,6 +53,11 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         r"teacher named: does not know 1 class of the images \(fly; it knows ant, bee, wasp\); train it on them first: "
         "deepres train SOURCE --weights named",
     ),
+    "twice": (
+        ("three.safetensors", *BARE, "--teacher", "./three.safetensors"),
+        r"teacher \./three.safetensors: the same as three.safetensors, whose answers would count twice; name it once",
+    ),
+    "none": (("three.safetensors", *BARE, "--set", "teacher.weights="), "--set teacher.weights: tuple should have at"),
     "too small": (
         ("three.safetensors", *BARE, "--set", "teacher.size=0"),
         "--set teacher.size: input should be greater than or equal to 1, given '0'",

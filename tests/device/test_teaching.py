@@ -12,7 +12,7 @@ from deepres.data.statistics import Statistics
 from deepres.data.transforms import Augmentation, Preparation
 from deepres.nn.create import create_model
 from deepres.nn.inference import for_inference
-from deepres.recipes.teacher import Teacher, Teachers
+from deepres.recipes.teaching import Teacher, Teachers
 from deepres.spec.catalogue import entry
 from deepres.train.distil import TeacherConfig, distilled
 from deepres.train.loop import Step, TrainConfig, train

@@ -19,7 +19,7 @@ from deepres.data.statistics import measure_statistics
 from deepres.data.transforms import Augmentation, Preparation
 from deepres.nn.create import create_model
 from deepres.nn.inference import for_inference
-from deepres.recipes.teacher import Teacher, Teachers
+from deepres.recipes.teaching import Teacher, Teachers
 from deepres.spec.resnet import ResNetConfig
 from deepres.train.distil import TeacherConfig
 from deepres.train.precision import choose

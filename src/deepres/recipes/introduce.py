@@ -16,7 +16,7 @@ from deepres.recipes.pace import step_rate
 from deepres.recipes.run import RUN, Run
 from deepres.recipes.seen import overlap, run_of
 from deepres.recipes.setting import Setting
-from deepres.recipes.teacher import Known, Teachers
+from deepres.recipes.teaching import Known, Teachers
 
 KNOWN = "teacher.json"
 MOST_IMAGES = 32  # of a timed answer

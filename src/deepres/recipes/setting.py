@@ -22,7 +22,7 @@ from deepres.nn.hub import find_weights
 from deepres.nn.synced import synced
 from deepres.recipes.measure import judge
 from deepres.recipes.run import Run
-from deepres.recipes.teacher import Teachers, taught
+from deepres.recipes.teaching import Teachers, taught
 from deepres.serve.preprocessing import prepared_for
 from deepres.train.losses import Loss, cross_entropy
 from deepres.train.parallel import ALONE, World

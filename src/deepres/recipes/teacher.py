@@ -1,151 +1,35 @@
-"""Who teaches a run: weights of any origin, made to answer what the student is shown, for the student's classes.
-
-The student's images, augmented as they are, are shown to the teacher too: the very batch where both normalise alike,
-else the same view in [0, 1] (`Batch.pixels`), as grey or RGB as the teacher wants it, resized (bilinear, antialiased)
-to the short side that it wants, then normalised by its own mean and std. What is mixed or erased is so for both.
-"""
+"""Who teaches a run: weights of any origin, read, recognised, and made ready for the student's classes and views."""
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from deepres.analyze.asking import require_size
 from deepres.base.errors import InputError
 from deepres.base.normalisation import CHOICES
-from deepres.base.records import Record
 from deepres.base.wording import counted
-from deepres.data.batchwise import in_channels, normalised
-from deepres.data.sample import Batch
 from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
 from deepres.nn.checkpoints import asked_of, exists
-from deepres.nn.inference import Inference, for_inference
+from deepres.nn.inference import for_inference
 from deepres.recipes.run import Run
 from deepres.recipes.seen import run_of
+from deepres.recipes.teaching import Teacher, Teachers
 from deepres.serve.predictor import Predictor
+from deepres.spec.cost import cost
 from deepres.spec.memory import answer_memory
 from deepres.spec.network import Network
-from deepres.train.distil import TeacherConfig, distilled
-from deepres.train.losses import Loss
+from deepres.train.distil import TeacherConfig
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Precision
 
 NAMED = 10
 """As many classes without names are listed, in the order that is assumed."""
-
-
-class Known(Record):
-    """What a run finds out of its teachers when it begins (`introduce.py`).
-
-    `error` is theirs together on so many `images` of that `part`, as the student is shown them; `share` that of a
-    step's time which their answers take; `notes` say what they have seen of images to be measured, `doubt` that they
-    hardly know these.
-    """
-
-    error: float = 0.0
-    images: int = 0
-    part: Literal["held-out", "training"] = "held-out"
-    share: float = 0.0
-    notes: tuple[str, ...] = ()
-    doubt: str = ""
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """One teacher: `columns` int64 (classes,) are the places of the student's classes among its own (None: the same).
-
-    `alike` says that it wants images normalised as the student does, at `side` px.
-    """
-
-    weights: str
-    network: Inference
-    columns: Tensor | None
-    preparation: Preparation
-    statistics: Statistics
-    side: int
-    alike: bool
-    said: tuple[str, ...]
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Images normalised as it wants them (N, C, H, W) -> logits of the student's classes, float32 (N, classes)."""
-        short = min(images.shape[-2:])
-        if short != self.side:
-            size = [max(1, round(length * self.side / short)) for length in images.shape[-2:]]
-            images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        found, _ = self.network.quickly(images)
-        return found if self.columns is None else found[:, self.columns]
-
-    def of_pixels(self, pixels: Tensor) -> Tensor:
-        """Pixels in [0, 1] (N, C, H, W), which stay as they are -> as it wants them."""
-        own = in_channels(pixels, self.preparation.channels).clone()
-        return normalised(own, self.preparation, self.statistics.at_size(*own.shape[-2:]))
-
-
-class Teachers(nn.Module):
-    """Pixels in [0, 1] (N, C, H, W) -> log of the mean of the teachers' probabilities, (N, classes)."""
-
-    def __init__(self, config: TeacherConfig, members: Sequence[Teacher], known: Known | None = None) -> None:
-        super().__init__()
-        self.config, self.members, self.known = config, tuple(members), known or Known()
-
-    def known_as(self, known: Known) -> "Teachers":
-        """The same, with what is known of them."""
-        return Teachers(self.config, self.members, known)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self._mean(lambda one: one.of_pixels(pixels), 1.0)
-
-    def answers(self, batch: Batch, temperature: float) -> Tensor:
-        """Mean over the teachers of softmax(logits / temperature): (N, classes) float32."""
-
-        def shown(one: Teacher) -> Tensor:
-            if one.alike:
-                return batch.images
-            assert batch.pixels is not None
-            return one.of_pixels(batch.pixels)
-
-        return self._mean(shown, temperature).exp()
-
-    @property
-    def want_pixels(self) -> bool:
-        """Whether a batch has to hold its pixels, because a teacher normalises otherwise than the student."""
-        return bool(self.config.weight) and not all(one.alike for one in self.members)
-
-    @torch.no_grad()
-    def _mean(self, shown: Callable[[Teacher], Tensor], temperature: float) -> Tensor:
-        with torch.autocast(self.members[0].network.device.type, enabled=False):
-            each = [F.log_softmax(one.logits(shown(one).float()) / temperature, dim=1) for one in self.members]
-        return each[0] if len(each) == 1 else torch.stack(each).logsumexp(0) - torch.tensor(float(len(each))).log()
-
-    def lines(self) -> list[str]:
-        """What is said of them before a run begins."""
-        who = "teacher" if len(self.members) == 1 else "teachers, whose probabilities are averaged"
-        by, loss = self.shown().values()
-        doubt = [self.known.doubt] if self.known.doubt else []
-        return [f"{who}: {by}", f"loss: {loss}", *doubt, *self.known.notes]
-
-    def shown(self) -> dict[str, str]:
-        """Who they are, and what is learnt of them: what the report has of it."""
-        known = self.known
-        said = f"error {100 * known.error:.1f} % on {known.images:,} {known.part} images, as the student is shown them"
-        errs = [said] if known.images else []
-        each = [
-            f"{one.network.network.description.name} from {'; '.join([one.weights, *one.said])}" for one in self.members
-        ]
-        asked = f"its answers take {100 * known.share:.0f} % of a step" if known.share else "it is not asked"
-        return {"taught by": "; ".join([*each, *errs]), "loss": f"{self.config.formula} ({asked})"}
-
-    def facts(self) -> dict[str, Any]:
-        """What the summary of a run says of them."""
-        names = [one.network.network.description.name for one in self.members]
-        return {**self.config.model_dump(mode="json"), "models": names, **self.known.model_dump(mode="json")}
 
 
 @dataclass(frozen=True)
@@ -156,9 +40,10 @@ class Found:
     predictors: tuple[Predictor, ...]
 
     def memory(self, batch_size: int, value_bytes: int) -> int:
-        """Bytes that they take beside a step of `batch_size` images at once."""
-        asked = self.predictors if self.config.weight else ()
-        return sum(answer_memory(_as_shown(one, self.config), batch_size, value_bytes) for one in asked)
+        """Bytes that they take beside a step of `batch_size` images at once, the weights as they were read included."""
+        networks = [_as_shown(one, self.config) for one in self.predictors if self.config.weight]
+        read = sum(4 * cost(network).parameters for network in networks)
+        return read + sum(answer_memory(network, batch_size, value_bytes) for network in networks)
 
     def ready(self, run: Run, classes: tuple[str, ...], statistics: Statistics, precision: Precision) -> Teachers:
         """Ready to answer in the precision of training, norms folded, for a run whose images have these statistics."""
@@ -176,13 +61,6 @@ def find_teachers(run: Run, classes: tuple[str, ...], world: World = ALONE) -> F
     return None if run.teacher is None else world.by_first(lambda: _found(run, classes))
 
 
-def taught(hard: Loss, teachers: Teachers | None) -> Loss:
-    """The loss of a run: `hard` where nobody teaches."""
-    if teachers is None:
-        return hard
-    return distilled(hard, teachers.answers, teachers.config.temperature, teachers.config.weight)
-
-
 def placed(weights: str) -> str:
     """The same weights by a path that holds in any working folder; names stay names."""
     name, _ = asked_of(weights)
@@ -197,6 +75,10 @@ def _found(run: Run, classes: tuple[str, ...]) -> Found:
         _columns(weights, predictor, classes)
         _side(weights, predictor, run)
     digests = tuple(_digest(predictor) for predictor in predictors)
+    for place, now in enumerate(digests):
+        if now in digests[:place]:
+            first, again = config.weights[digests.index(now)], config.weights[place]
+            raise InputError(f"teacher {again}: the same as {first}, whose answers would count twice; name it once")
     if config.digests and len(digests) != len(config.digests):
         raise InputError(
             f"teacher.weights: {counted(len(digests), 'teacher')} where the run has {len(config.digests)}; name as many"

@@ -24,7 +24,7 @@ class Journal:
         self._events = SummaryWriter(str(folder / "events"), purge_step=step + 1)
 
     def write(self, epoch: Epoch) -> dict[str, Any]:
-        """Append the epoch's row, flushed to the disk; errors are fractions, losses mean cross-entropies."""
+        """Append the epoch's row, flushed to the disk; errors are fractions, losses means: of val, cross-entropies."""
         tally = epoch.tally
         row = {
             "epoch": epoch.epoch,
