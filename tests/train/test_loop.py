@@ -108,6 +108,7 @@ def test_epochs_end_where_the_stream_has_passed_over_the_images() -> None:
     # 40 images in batches of 16: after ceil(40/16), ceil(80/16), ceil(120/16) steps
     assert [event.step for event in seen if isinstance(event, Epoch)] == [3, 5, 8]
     assert [event.tally.seen for event in seen if isinstance(event, Epoch)] == [48, 32, 48]
+    assert [event.step for event in seen if isinstance(event, Step) and event.ends_epoch] == [3, 5, 8]
 
 
 def test_the_best_epoch_is_the_one_of_lowest_held_out_error_and_patience_ends_the_run() -> None:

@@ -248,7 +248,7 @@ class TestTwoProcesses:
                 8 * 3 / 12
             )  # a loss of 3 on the images of process 0, 0 on the others
 
-    @pytest.mark.parametrize("case", ["accumulated", "accumulated 4", "synced"])
+    @pytest.mark.parametrize("case", ["accumulated", "accumulated 4", "synced", "from nothing", "from nothing, synced"])
     def test_training_is_that_of_one_process(self, found: Any, case: str) -> None:
         one, two = found
         for kind in ("weights", "average"):

@@ -59,7 +59,7 @@ def network() -> nn.Module:
     return create_model(config.network(), seed=0)
 
 
-def trained(world: World, steps: int = 6, **fields: Any) -> dict[str, Any]:
+def trained(world: World, steps: int = 6, from_nothing: bool = False, **fields: Any) -> dict[str, Any]:
     schedule = ScheduleConfig(kind="constant", rate=0.02)
     config = TrainConfig(iterations=steps, batch_size=16, schedule=schedule, **fields)
     state = State(network(), config.sgd, averaged=config.ema_decay is not None)
@@ -72,6 +72,7 @@ def trained(world: World, steps: int = 6, **fields: Any) -> dict[str, Any]:
         num_images=60,
         precision=FLOAT,
         seed=0,
+        from_nothing=from_nothing,
         world=world,
     )
     together = config.sync_norm and world.size > 1
@@ -177,6 +178,8 @@ def main(folder: Path) -> None:
             "accumulated": trained(world, accumulate=2 if alone else 1, clip_norm=1.0, ema_decay=0.9),
             "accumulated 4": trained(world, accumulate=4),
             "synced": trained(world, sync_norm=True),
+            "from nothing": trained(world, accumulate=4, from_nothing=True, ema_decay=0.9),
+            "from nothing, synced": trained(world, sync_norm=True, from_nothing=True),
             "evaluation": evaluation(world),
             "not finite": not_finite(world),
         }

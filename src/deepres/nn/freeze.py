@@ -1,6 +1,6 @@
 """What trains and what stays: frozen parts; norm statistics as true averages (the practice of He et al. 2015)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import chain
 
 import torch
@@ -24,11 +24,12 @@ def freeze(network: nn.Module, parts: Iterable[str]) -> None:
 
 
 @torch.no_grad()
-def average_statistics(network: nn.Module, batches: Iterable[Tensor]) -> int:
+def average_statistics(network: nn.Module, batches: Iterable[Tensor], frozen: Collection[str] = ()) -> int:
     """Replace each norm's running mean and variance by their plain averages over `batches` (N, C, H, W).
 
     A running statistic weighs the newest batches most, and holds values from before the last steps; the average gives
-    each batch the same weight under the final parameters. Parameters and training modes stay as they are.
+    each batch the same weight under the final parameters. Parameters and training modes stay as they are, so do counts
+    of batches, and the statistics of the parts in `frozen`.
 
     Returns:
         The number of batches averaged.
@@ -36,8 +37,12 @@ def average_statistics(network: nn.Module, batches: Iterable[Tensor]) -> int:
     Raises:
         ValueError: there were none.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
+    norms = [
+        module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.BatchNorm2d) and name.partition(".")[0] not in frozen
+    ]
+    kept = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms if norm.num_batches_tracked is not None]
     modes = [(module, module.training) for module in network.modules()]
     iterator = iter(batches)
     first = next(iterator, None)
@@ -54,8 +59,10 @@ def average_statistics(network: nn.Module, batches: Iterable[Tensor]) -> int:
             network(images)
             count += 1
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, (momentum, seen) in zip(norms, kept, strict=True):
             norm.momentum = momentum
+            assert norm.num_batches_tracked is not None
+            norm.num_batches_tracked.copy_(seen)
         for module, training in modes:
             module.training = training
     return count

@@ -67,7 +67,8 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
         tell(Doing("averaging norm statistics"))
         batches = _together(setting.loader().batches(0, run.train.average_statistics), world)
         with setting.precision.autocast(), norms_together(setting, network):
-            count = average_statistics(network, (setting.precision.images(batch.images) for batch in batches))
+            shown = (setting.precision.images(batch.images) for batch in batches)
+            count = average_statistics(network, shown, run.train.frozen)
         world.mean([buffer for buffer in network.buffers() if buffer.is_floating_point()])
         tell(Detail(f"norm statistics averaged over {counted(count, 'training batch')}"))
     if (wrong := fault(network.state_dict())) is not None:

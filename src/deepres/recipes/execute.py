@@ -256,6 +256,7 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
         seed=setting.run.seed,
         forward=fast.forward(state.network),
         fewest_images=fewest_images(state.network.description, config.frozen),
+        from_nothing=setting.run.weights is None,
         world=world,
     )
     saved = monotonic()
@@ -276,6 +277,9 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
         stack.enter_context(apply(state.network, plan))
         stack.enter_context(norms_together(setting, state.network))
         for event in events:
+            if isinstance(event, Step) and event.ends_epoch:
+                tell(event)
+                continue
             due = world.first and monotonic() - saved > config.save_every_seconds
             signalled, save = world.highest(asked[0] if asked else 0, int(due or isinstance(event, Epoch)))
             if save or signalled:

@@ -26,6 +26,7 @@ from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Choice, Precision
 from deepres.train.schedules import Schedule, ScheduleConfig
 from deepres.train.selection import alike
+from deepres.train.settling import Settling
 from deepres.train.state import Best, Progress, State, Tally
 
 Positive = Annotated[int, Field(ge=1)]
@@ -101,6 +102,7 @@ class Step:
     rate: float
     waited_seconds: float
     seconds: float
+    ends_epoch: bool = False  # its event comes next, and a state saved before that would lack it
 
 
 @dataclass(frozen=True)
@@ -145,12 +147,14 @@ def train(
     seed: int,
     forward: Forward | None = None,
     fewest_images: int = 1,
+    from_nothing: bool = False,
     world: World = ALONE,
 ) -> Iterator[Step | Epoch]:
     """Train from `state` to the end, yielding after each step and each epoch; stopping between two is always safe.
 
     `forward` is what a training step calls in place of the network (compiled, wrapped); evaluation gets the network.
     `fewest_images` go through it together at least (`spec/norms.py`): where images could not be read, in fewer parts.
+    `from_nothing`: no trained norm statistics are there to be kept, the first ones are averages (`train/settling.py`).
 
     All that happens from step t on is a function of the state after t steps: a state saved there and resumed gives
     the weights of the uninterrupted run.
@@ -163,11 +167,16 @@ def train(
             which no later loss may show.
     """
     total, schedule = config.steps(num_images), config.schedule.schedule()
-    drawn = batches.batches(state.progress.step, total)
+    settling = Settling(state.network, config.batch_size, num_images, total if from_nothing else None)
+    drawn = batches.batches(settling.first(state.progress.step), total)
     parts = config.parts(world.size)
     exchange = Exchange(world, state.network, config.batch_size, parts, own_norms=not config.sync_norm)
     own = ("rank", world.rank) if world.rank else ()
     fewest = 1 if config.sync_norm and world.size > 1 else fewest_images
+    for step in range(settling.first(state.progress.step), state.progress.step):  # passed before the run was resumed
+        passed = world.agreed(lambda: _next(drawn, parts, fewest, world))
+        assert passed is not None
+        settling.see(passed, _cut(passed, parts, fewest), step)
     upcoming = world.agreed(lambda: _next(drawn, parts, fewest, world))
     for step in range(state.progress.step, total):
         began, waited_before = perf_counter(), batches.waited_seconds
@@ -175,10 +184,11 @@ def train(
             freeze(state.network, _frozen(state.network, config, step / total))
         batch = upcoming
         assert batch is not None
+        settling.see(batch, _cut(batch, parts, fewest), step)
         rate = rate_at(config.schedule, schedule, state.progress, step, total)
         torch.manual_seed(derive(seed, "step", step, *own))  # dropout and the like
         called = state.network if forward is None else forward  # a compiled module has no truth value
-        mean_loss, mistakes = _gradient(called, batch, loss, min(parts, len(batch) // fewest), precision, exchange)
+        mean_loss, mistakes = _gradient(called, batch, loss, _cut(batch, parts, fewest), precision, exchange)
         # before the loss is asked for, so that a GPU works meanwhile
         upcoming = world.agreed(lambda: _next(drawn, parts, fewest, world))
         mean_loss, mistakes, seen = exchange.figures(mean_loss, mistakes, len(batch))
@@ -192,11 +202,15 @@ def train(
         if state.average is not None and config.ema_decay is not None:
             average_weights(state.average, state.network, config.ema_decay, step)
         waited = batches.waited_seconds - waited_before
-        done = Step(step + 1, total, float(mean_loss), int(mistakes), seen, rate, waited, perf_counter() - began)
+        seconds = perf_counter() - began
+        ends = (step + 1) * config.batch_size // num_images > step * config.batch_size // num_images
+        ends = ends or step + 1 == total
+        done = Step(step + 1, total, float(mean_loss), int(mistakes), seen, rate, waited, seconds, ends)
         _count(state, done, config)
         yield done
-        if (step + 1) * config.batch_size // num_images > step * config.batch_size // num_images or step + 1 == total:
+        if ends:
             _require_alive(state, _first_part(batch, parts, fewest), loss, precision, rate, world)
+            settling.settle(state.judged, _frozen(state.network, config, step / total), precision, step + 1, world)
             yield _end_epoch(state, config, evaluate, rate, last=step + 1 == total)
             if state.progress.finished:
                 drawn.close()  # type: ignore[attr-defined]
@@ -227,6 +241,11 @@ def _next(drawn: Iterator[Batch], parts: int, fewest: int, world: World) -> Batc
         f"process {world.rank}: {len(batch)} readable in its share of a step{each}{alone}; mend the images, or set "
         + ("train.accumulate=1" if parts > 1 else "a larger train.batch_size")
     )
+
+
+def _cut(batch: Batch, parts: int, fewest: int) -> int:
+    """The parts that a batch is computed in."""
+    return min(parts, len(batch) // fewest)
 
 
 def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[str, ...]:
