@@ -90,7 +90,7 @@ def main() -> None:
     given = parser.parse_args()
     work, data = given.work.absolute(), given.shared.absolute() / "data"
     work.mkdir(parents=True, exist_ok=True)
-    weights = str(data / "weights" / "pytorch_resnet_cifar10" / "resnet44-014dd654.th")
+    weights = str(data / "weights" / "pytorch_resnet_cifar10" / "resnet20-12fca82f.th")
     epochs = ("--epochs", str(given.epochs))
 
     def asked(teacher: str) -> dict[str, list[str]]:
@@ -107,7 +107,7 @@ def main() -> None:
     rows.append(row("signs", work, photos, str(teacher), asked(str(teacher)), "--recipe", "photos", *epochs, *sized))
     facts = {
         "claim": f"A ResNet-8 from scratch with and without a teacher: {given.images:,} images of CIFAR-10 (teacher: "
-        "pytorch_resnet_cifar10's ResNet-44, which was trained on all of them), and signs-10 at 32 px (teacher: the "
+        "pytorch_resnet_cifar10's ResNet-20, which was trained on all of them), and signs-10 at 32 px (teacher: the "
         "same network fine-tuned on its training part)",
         "command": "python bench/distillation.py ../shared --work DIR --output evidence/distillation.json",
         "seeds": list(SEEDS),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from deepres.cli.main import run
@@ -26,6 +27,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(three.state_dict(), str(home / "three.safetensors"))
     (home / "named").mkdir()
     save_network(home / "named", three, ("ant", "bee", "wasp"), {}, None)
+    strangers = {"criterion.weight": torch.ones(2), "criterion.bias": torch.ones(2)}
+    save_file({**three.state_dict(), **strangers}, str(home / "more.safetensors"))
     (home / "text.pt").write_text("no weights")
     return home
 
@@ -46,7 +49,15 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "mean in 0 to 255": (
         ("three.safetensors", *BARE[:2], "--set", "teacher.mean=124,116,104", "--set", "teacher.std=58,57,57"),
-        "are of pixels from 0 to 255, wanted 0 to 1",
+        "are of pixels from 0 to 255, wanted 0 to 1; divide by 255: --set teacher.mean=0.4863,.* --set teacher.std=0.22",
+    ),
+    "torchvision's of which network": (
+        ("IMAGENET1K_V2",),
+        "teacher weights IMAGENET1K_V2: of which network[?] such as ResNet50_Weights.IMAGENET1K_V2",
+    ),
+    "what is no network's": (
+        ("more.safetensors", *BARE),
+        "teacher more.safetensors.*leave them out with --ignore 'criterion.*'",
     ),
     "other classes": (
         ("named", "--preprocessing", "imagenet"),
@@ -128,6 +139,17 @@ def test_what_is_said_of_bare_weights_is_the_teachers_unless_the_run_begins_with
     assert (found["variant"], found["weights_mean"]) == ("resnet20_cifar", [0.485, 0.456, 0.406])
     assert found["teacher"]["mean"] == [0.5, 0.5, 0.5]
     assert found["teacher"]["digests"] != alone["teacher"]["digests"]  # of all that decides the answers
+
+
+def test_tensors_are_left_out_of_a_teachers_file(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    plan = ["train", "own.npz", "--device", "cpu", "--dry-run", "--teacher", "more.safetensors", *BARE]
+    capsys.readouterr()
+    assert run([*plan, "--ignore", "criterion.*"]) == 0
+    written = json.loads(capsys.readouterr().out)["teacher"]["weights"]
+    assert written == [f"{home / 'more.safetensors'}::-criterion.*"]
 
 
 def test_what_a_teacher_takes_counts_in_what_a_step_takes() -> None:

@@ -205,6 +205,7 @@ def test_who_teaches_is_said_and_kept(
     said = capsys.readouterr().err
     for each in (*words, "loss: 0.1 x cross-entropy + 0.9 x 2² x divergence from the teacher at temperature 2 (its"):
         assert each in said, said
+    assert ("with its own mean and std" in said) == (name != "own")  # who normalises alike gets the very batch
     written = json.loads((folder / "run.json").read_text())["teacher"]
     assert written["weights"] == [str(home / one) for one in names]
     assert (written["temperature"], len(written["digests"])) == (2.0, len(names))

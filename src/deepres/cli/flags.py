@@ -89,8 +89,10 @@ def ignored(command: Command) -> Command:
     @wraps(command)
     def with_ignored(*arguments: Any, ignore: tuple[str, ...], **named: Any) -> Any:
         if ignore:
-            key = next(name for name in ("weights", "runs", "run", "words", "file") if name in named)
+            key: str = next(name for name in ("weights", "runs", "run", "words", "file") if name in named)
             given = named[key]
+            if given is None and named.get("teacher"):
+                key, given = "teacher", named["teacher"]
             if given is None:
                 raise InputError(f"--ignore {ignore[0]}: of which weights? name them with --weights")
             named[key] = _without(given, ignore) if isinstance(given, str) else _without_each(given, ignore)

@@ -59,7 +59,8 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     "--teacher",
     multiple=True,
     metavar="RUN|W",
-    help="Learn its answers too (several: their mean); --set teacher.temperature=4 --set teacher.weight=0.9.",
+    help="Learn its answers too (of several, their mean); --set teacher.temperature=4, teacher.weight=0.9; of bare "
+    "weights --variant and --mean, or beside --weights teacher.variant=NET, ….",
 )
 @click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
 @flags.ignored

@@ -28,6 +28,8 @@ from deepres.train.distil import TeacherConfig
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Precision
 
+_IMAGENET = "ImageNet: 0.485,0.456,0.406 and 0.229,0.224,0.225"
+
 NAMED = 10
 """As many classes without names are listed, in the order that is assumed."""
 
@@ -111,14 +113,22 @@ def _loaded(weights: str, config: TeacherConfig) -> Predictor:
         raise InputError(_of_teacher(cause.message), cause.table) from cause
 
 
+_ADVICE = (
+    (re.escape(CHOICES), f"--set teacher.mean=R,G,B --set teacher.std=R,G,B (of {_IMAGENET})"),
+    (r"leave --preprocessing, --mean and --std out", "leave teacher.mean and teacher.std out"),
+    (r"name it \(--model, such as resnet50\)", "such as ResNet50_Weights.IMAGENET1K_V2"),
+    (r" ?\(in Python variant=\)", ""),
+    (r"--(mean|std) (?=\d)", r"--set teacher.\1="),
+    (r"--variant (?=\w)(?!out)", "--set teacher.variant="),
+    (r"with --model", "with --set teacher.variant=NET"),
+    (r"--(variant|mean|std)\b", r"teacher.\1"),
+)
+"""What is advised of weights that a run begins with -> what it is of a teacher."""
+
+
 def _of_teacher(message: str) -> str:
-    """The refusal with advice that holds for a teacher, whose facts are set by `teacher.…`."""
-    pair = "--set teacher.mean=R,G,B --set teacher.std=R,G,B (of ImageNet: 0.485,0.456,0.406 and 0.229,0.224,0.225)"
-    message = message.replace(CHOICES, pair).replace(" (in Python variant=)", "").replace("(in Python variant=)", "")
-    message = message.replace("leave --variant out", "leave teacher.variant out")
-    message = message.replace("leave --preprocessing, --mean and --std out", "leave teacher.mean and teacher.std out")
-    message = re.sub(r"--variant (?=\w)", "--set teacher.variant=", message)
-    message = message.replace("with --model", "with --set teacher.variant=NET").replace("--variant", "teacher.variant")
+    for pattern, words in _ADVICE:
+        message = re.sub(pattern, words, message)
     return f"teacher {message}"
 
 
