@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from math import ceil, isfinite
+from math import isfinite
 from time import perf_counter
 from typing import Annotated, Protocol
 
@@ -157,7 +157,8 @@ def train(
     `from_nothing`: no trained norm statistics are there to be kept, the first ones are averages (`train/settling.py`).
 
     All that happens from step t on is a function of the state after t steps: a state saved there and resumed gives
-    the weights of the uninterrupted run.
+    the weights of the uninterrupted run. The caller may bend `state.progress` after a step, to a length that is not
+    beyond that with which this began: the run ends there, its schedule with it.
 
     Each process of `world` trains on its share of every batch; state and events are the same in all of them, but for
     the seconds. Other draws than those of batches (dropout and the like) are each process' own.
@@ -166,9 +167,9 @@ def train(
         DivergedError: the loss or the weights are lost (`train/health.py`); at an epoch's end those after the step too,
             which no later loss may show.
     """
-    total, schedule = config.steps(num_images), config.schedule.schedule()
-    settling = Settling(state.network, config.batch_size, num_images, total if from_nothing else None)
-    drawn = batches.batches(settling.first(state.progress.step), total)
+    planned, schedule = config.steps(num_images), config.schedule.schedule()
+    settling = Settling(state.network, config.batch_size, num_images, planned if from_nothing else None)
+    drawn = batches.batches(settling.first(state.progress.step), state.progress.length(planned))
     parts = config.parts(world.size)
     exchange = Exchange(world, state.network, config.batch_size, parts, own_norms=not config.sync_norm)
     own = ("rank", world.rank) if world.rank else ()
@@ -178,14 +179,15 @@ def train(
         assert passed is not None
         settling.see(passed, _cut(passed, parts, fewest), step)
     upcoming = world.agreed(lambda: _next(drawn, parts, fewest, world))
-    for step in range(state.progress.step, total):
+    frozen: tuple[str, ...] | None = None
+    while (step := state.progress.step) < state.progress.length(planned):
         began, waited_before = perf_counter(), batches.waited_seconds
-        if step in (state.progress.step, ceil(config.head_first * total)):
-            freeze(state.network, _frozen(state.network, config, step / total))
+        if frozen != (still := _frozen(state.network, config, state.progress.at(step, planned))):
+            freeze(state.network, frozen := still)
         batch = upcoming
         assert batch is not None
         settling.see(batch, _cut(batch, parts, fewest), step)
-        rate = rate_at(config.schedule, schedule, state.progress, step, total)
+        rate = rate_at(config.schedule, schedule, state.progress, step, planned)
         torch.manual_seed(derive(seed, "step", step, *own))  # dropout and the like
         called = state.network if forward is None else forward  # a compiled module has no truth value
         mean_loss, mistakes = _gradient(called, batch, loss, _cut(batch, parts, fewest), precision, exchange)
@@ -203,15 +205,17 @@ def train(
             average_weights(state.average, state.network, config.ema_decay, step)
         waited = batches.waited_seconds - waited_before
         seconds = perf_counter() - began
+        total = state.progress.length(planned)
         ends = (step + 1) * config.batch_size // num_images > step * config.batch_size // num_images
         ends = ends or step + 1 == total
         done = Step(step + 1, total, float(mean_loss), int(mistakes), seen, rate, waited, seconds, ends)
         _count(state, done, config)
         yield done
-        if ends:
+        last = step + 1 == state.progress.length(planned)
+        if ends or last:
             _require_alive(state, _first_part(batch, parts, fewest), loss, precision, rate, world)
-            settling.settle(state.judged, _frozen(state.network, config, step / total), precision, step + 1, world)
-            yield _end_epoch(state, config, evaluate, rate, last=step + 1 == total)
+            settling.settle(state.judged, frozen, precision, step + 1, world)
+            yield _end_epoch(state, config, evaluate, rate, last=last)
             if state.progress.finished:
                 drawn.close()  # type: ignore[attr-defined]
                 return
@@ -222,11 +226,11 @@ def held_low(chosen: ScheduleConfig, progress: Progress, step: int) -> bool:
     return chosen.low_rate is not None and (progress.low if chosen.low_steps is None else step < chosen.low_steps)
 
 
-def rate_at(chosen: ScheduleConfig, schedule: Schedule, progress: Progress, step: int, total: int) -> float:
-    """The schedule's rate at step `step` of `total`, or the low one that is held at first."""
+def rate_at(chosen: ScheduleConfig, schedule: Schedule, progress: Progress, step: int, planned: int) -> float:
+    """The schedule's rate at step `step` of `planned`, or the low one that is held at first."""
     if chosen.low_rate is not None and held_low(chosen, progress, step):
         return chosen.low_rate
-    return schedule(step / total)
+    return schedule(progress.at(step, planned))
 
 
 def _next(drawn: Iterator[Batch], parts: int, fewest: int, world: World) -> Batch | None:

@@ -41,6 +41,22 @@ def linear_warm_up(schedule: Schedule, until: float) -> Schedule:
     )
 
 
+class Bend(Record):
+    """A run of another length than was planned: from `step` on progress runs evenly from `progress` to 1 at `total`.
+
+    So a schedule that falls still falls to its end. `why` says what bent it.
+    """
+
+    step: int
+    progress: float
+    total: int
+    why: str
+
+    def at(self, step: int) -> float:
+        """The progress at `step`, from `self.step` on."""
+        return self.progress + (1 - self.progress) * (step - self.step) / max(1, self.total - self.step)
+
+
 class ScheduleConfig(Record):
     """The rate over the run: `rate` at its height; `drops` and `factor` for "steps", `end` for "cosine".
 

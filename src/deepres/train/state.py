@@ -8,6 +8,7 @@ from torch import nn
 from deepres.base.records import Record
 from deepres.train.optimise import Sgd, SgdConfig
 from deepres.train.parallel import World, state_tensors
+from deepres.train.schedules import Bend
 
 
 class Tally(Record):
@@ -35,7 +36,8 @@ class Progress(Record):
 
     `recent_error` is the training error of the last steps (weight 0.02 for the newest), `low` whether the rate is
     still held low because of it; `best` is the epoch of the lowest held-out error, `kept` the last that cannot be told
-    from it (`train/selection.py`); `stale` counts epochs since `best`.
+    from it (`train/selection.py`); `stale` counts epochs since `best`; `bend` is there once the run's length was
+    changed on the way.
     """
 
     step: int = 0
@@ -47,6 +49,20 @@ class Progress(Record):
     stale: int = 0
     finished: bool = False
     tally: Tally = Field(default_factory=Tally)
+    bend: Bend | None = None
+
+    def length(self, planned: int) -> int:
+        """Steps of the whole run, of which so many were planned."""
+        return planned if self.bend is None else self.bend.total
+
+    def at(self, step: int, planned: int) -> float:
+        """Where schedules stand at `step`: the share of the run that is done, in [0, 1)."""
+        return step / planned if self.bend is None else self.bend.at(step)
+
+    def bent(self, total: int, planned: int, why: str) -> "Progress":
+        """The same, to end after `total` steps in all; at least after those that are done."""
+        begin = self.at(self.step, planned)
+        return self.replace(bend=Bend(step=self.step, progress=begin, total=max(total, self.step), why=why))
 
 
 class State:
