@@ -1,3 +1,4 @@
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from copy import deepcopy
@@ -308,3 +309,31 @@ def test_a_compiled_network_which_has_no_truth_value_is_called() -> None:
         )
     )
     assert forward.calls == 2
+
+
+def test_a_bent_run_ends_where_it_is_bent_to_and_its_rate_falls_all_the_way() -> None:
+    config = _config(iterations=20, schedule=ScheduleConfig(kind="cosine", rate=0.1), head_first=0.25)
+    state = State(_network(), config.sgd, averaged=False)
+    events = train(state, config, Fixed(), cross_entropy(), None, num_images=NUM_IMAGES, precision=FLOAT32, seed=0)
+    seen = []
+    for event in events:
+        seen.append(event)
+        if isinstance(event, Step) and event.step in (8, 10):
+            state.progress = state.progress.bent({8: 16, 10: 14}[event.step], 20, "a test")
+    steps = [event for event in seen if isinstance(event, Step)]
+    assert [step.total for step in steps] == [20] * 8 + [16] * 2 + [14] * 4
+    shares = [step / 20 for step in range(8)]
+    shares += [0.4, 0.4 + 0.6 / 8]  # from 8 of 20 on 8 steps are left, of which 2 are made
+    shares += [0.55 + 0.45 * step / 4 for step in range(4)]
+    assert [step.rate for step in steps] == pytest.approx([0.05 * (1 + math.cos(math.pi * at)) for at in shares])
+    assert (state.progress.finished, state.progress.step, seen[-1].step) == (True, 14, 14)
+
+
+def test_a_run_bent_to_where_it_is_ends_there_with_its_epoch() -> None:
+    state = State(_network(), SgdConfig(), averaged=False)
+    config = _config(iterations=20)
+    for event in train(state, config, Fixed(), cross_entropy(), None, num_images=NUM_IMAGES, precision=FLOAT32, seed=0):
+        if isinstance(event, Step) and event.step == 7:
+            state.progress = state.progress.bent(3, 20, "a test")
+    assert isinstance(event, Epoch)
+    assert (event.step, state.progress.finished, state.progress.length(20)) == (7, True, 7)

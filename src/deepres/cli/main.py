@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from pathlib import Path
+from time import monotonic
 
 import click
 
@@ -66,14 +68,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends no verb
-    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments), _age()))
 
 
-def run(arguments: list[str]) -> int:
-    """Run the command line and return the exit code; a refusal is one line on stderr."""
+def run(arguments: list[str], age: float = 0.0) -> int:
+    """Run the command line and return the exit code; a refusal is one line on stderr.
+
+    `age` in seconds is what of the command's time has gone already.
+    """
+    began = monotonic() - age
     try:
         _require_text(arguments)
-        ended = deepres.main(args=arguments, prog_name="deepres", standalone_mode=False)
+        ended = deepres.main(args=arguments, prog_name="deepres", standalone_mode=False, obj=began)
     except DeepresError as refusal:
         if refusal.shared and not _says():
             return refusal.exit_code
@@ -94,6 +100,15 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return ended if isinstance(ended, int) else 0
+
+
+def _age() -> float:
+    """Seconds since this process began; 0 where the system does not tell."""
+    try:
+        began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, float(Path("/proc/uptime").read_text().split()[0]) - began)
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _require_text(arguments: Sequence[str]) -> None:

@@ -10,12 +10,14 @@ import click
 from deepres.base.errors import InputError, shared
 from deepres.base.telling import Doing
 from deepres.cli import flags
+from deepres.cli.minutes import deadline_of, minutes_flag, say_time, sized
 from deepres.cli.watch import Watch, watched
 
 if TYPE_CHECKING:
     import torch
 
     from deepres.base.normalisation import Values
+    from deepres.recipes.budget import Deadline
     from deepres.recipes.conclude import Finished
     from deepres.recipes.execute import Event, Tell
     from deepres.recipes.run import Run
@@ -66,6 +68,7 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 @flags.ignored
 @flags.normalisation
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images.")
+@minutes_flag
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step.")
 @click.option("--lr", "rate", type=float, help="Learning rate at its height.")
 @click.option("--seed", type=click.IntRange(0), help="Of initialisation, order and augmentation (0).")
@@ -105,6 +108,7 @@ def command(
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
     epochs: int | None,
+    minutes: float | None,
     batch_size: int | None,
     rate: float | None,
     seed: int | None,
@@ -131,6 +135,7 @@ def command(
 
     tell = Display(watch, verbose)
     assignments = settings(given)
+    deadline = deadline_of(minutes, {"--smoke": smoke, "--dry-run": dry_run})
     with joined(device) as world:
         if resume is not None:
             _refuse_with_resume(
@@ -145,20 +150,20 @@ def command(
                 }
             )
             length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
-            _resume(Path(resume) if resume else None, [*assignments, *length, *edits], world, tell)
+            _resume(Path(resume) if resume else None, [*assignments, *length, *edits], world, tell, deadline)
             return
         if output is None and world.may_restart:
             raise shared(
                 InputError("torchrun --max-restarts: a run that starts again has to be found; add --output DIR")
             )
         if output is not None and world.restarts and world.by_first(lambda: _holds_run(output)):
-            _resume(output, [], world, tell)
+            _resume(output, [], world, tell, deadline)
             return
         run = world.by_first(lambda: planned(given))
         if dry_run:
             click.echo(run.to_json() if world.first else "", nl=False)
             return
-        _start(run, output, world, _announced(tell, _suited(run, recipe, model)))
+        _start(run, output, world, _announced(tell, _suited(run, recipe, model)), deadline, any_size=not sized(edits))
 
 
 def settings(given: Mapping[str, Any]) -> list[str]:
@@ -183,22 +188,26 @@ def planned(given: Mapping[str, Any]) -> "Run":
     return _planned(source, given["recipe"], given["model"], begin, teacher, given["epochs"], edits, given["smoke"])
 
 
-def _start(run: "Run", output: Path | None, world: "World", tell: "Tell") -> None:
+def _start(
+    run: "Run", output: Path | None, world: "World", tell: "Tell", deadline: "Deadline | None", *, any_size: bool
+) -> None:
     from deepres.recipes import execute
 
     folder = world.by_first(lambda: output or _free(Path("runs"), run.data.source))
-    done = execute.start(run, folder, device=world.device, tell=tell, world=world)
+    done = execute.start(run, folder, device=world.device, tell=tell, world=world, deadline=deadline, any_size=any_size)
     if world.first:
         _say_where(done, world.device)
+        say_time(deadline)
 
 
-def _resume(folder: Path | None, edits: list[str], world: "World", tell: "Tell") -> None:
+def _resume(folder: Path | None, edits: list[str], world: "World", tell: "Tell", deadline: "Deadline | None") -> None:
     from deepres.recipes import execute
 
     found = world.by_first(lambda: folder or _newest(Path("runs")))
-    done = execute.resume(found, edits, device=world.device, tell=tell, world=world)
+    done = execute.resume(found, edits, device=world.device, tell=tell, world=world, deadline=deadline)
     if world.first:
         _say_where(done, world.device)
+        say_time(deadline)
 
 
 def _planned(

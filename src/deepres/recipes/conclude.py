@@ -214,7 +214,7 @@ def _provenance(setting: Setting, progress: Progress, epoch: Best | None, choice
         "steps": progress.step,
         "epochs": progress.epoch,
         "chosen_epoch": None if epoch is None else epoch.epoch,
-        "ended_by": "train.patience" if progress.step < run.train.steps(len(setting.source.train)) else "length",
+        "ended_by": _ended_by(progress, run.train.steps(len(setting.source.train))),
         "selected_by": "the last step" if epoch is None else "held-out images",
         **({"choice": choice} if choice else {}),
         "weights_sha256": digest(setting.folder / WEIGHTS),
@@ -223,6 +223,12 @@ def _provenance(setting: Setting, progress: Progress, epoch: Best | None, choice
         "versions": dict(versions()),
         "hardware": hardware(setting.precision.device),
     }
+
+
+def _ended_by(progress: Progress, planned: int) -> str:
+    if progress.step < progress.length(planned):
+        return "train.patience"
+    return "length" if progress.bend is None else progress.bend.why
 
 
 def _headline(result: Result | None) -> dict[str, JsonValue]:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
@@ -11,10 +12,9 @@ from time import monotonic
 import torch
 from torch import nn
 
-from deepres.base import records
 from deepres.base.errors import InputError, shared
 from deepres.base.files import make_folder, write_atomic
-from deepres.base.heap import keep_freed_memory, return_freed_memory
+from deepres.base.heap import keep_freed_memory
 from deepres.base.telling import Detail, Doing, telling
 from deepres.data.readable import require_readable
 from deepres.data.sample import FileImages
@@ -25,12 +25,13 @@ from deepres.nn.channels import RGB
 from deepres.nn.create import adaptation, create_model
 from deepres.nn.hub import find_weights
 from deepres.nn.memory import apply, available_bytes, require_fits
+from deepres.recipes.budget import Budget, Deadline, fitted
 from deepres.recipes.conclude import Finished, conclude, report_so_far
 from deepres.recipes.holding import StoppedError, asked_to_stop, held
 from deepres.recipes.introduce import introduced
 from deepres.recipes.logbook import begin_part, logged
 from deepres.recipes.opening import opening
-from deepres.recipes.pace import settle_workers
+from deepres.recipes.pace import pace_of, settle_steps, settle_workers
 from deepres.recipes.rescue import rescued
 from deepres.recipes.resuming import ORIGIN, by_patience, edited, new_rates, require_same_images
 from deepres.recipes.run import RUN, Run, facts_of
@@ -41,15 +42,11 @@ from deepres.serve.preprocessing import STATISTICS
 from deepres.spec.chain import Plan
 from deepres.spec.norms import fewest_images, require_normalisable
 from deepres.train.checkpoint import load_newest, save_best, save_state
-from deepres.train.fast import Fast, settle
 from deepres.train.journal import Journal
 from deepres.train.loop import Epoch, Judgement, Step, train
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import choose
 from deepres.train.state import State, replicate
-
-FAST = "fast.json"
-HOLES = 3  # bytes that a heap full of holes takes for each one in use, where layers are computed twice
 
 Event = Step | Epoch | Doing | Detail | str
 """What the caller is shown as it happens: steps, epochs, what is being done, and lines of text."""
@@ -57,8 +54,19 @@ Event = Step | Epoch | Doing | Detail | str
 Tell = Callable[[Event], None]
 
 
-def start(run: Run, folder: Path, *, device: torch.device, tell: Tell, world: World = ALONE) -> Finished:
+def start(
+    run: Run,
+    folder: Path,
+    *,
+    device: torch.device,
+    tell: Tell,
+    world: World = ALONE,
+    deadline: Deadline | None = None,
+    any_size: bool = True,
+) -> Finished:
     """Train from the first step in a new folder, which process 0 of `world` alone reads and writes.
+
+    With `deadline` the run is made to fit (`budget.py`): shorter, or with `any_size` also on smaller images.
 
     Raises:
         InputError: the folder already holds a run, or cannot be written; anything that images or training refuse.
@@ -70,7 +78,13 @@ def start(run: Run, folder: Path, *, device: torch.device, tell: Tell, world: Wo
     source = _opened(run, world, tell)
     run = world.by_first(lambda: run.fitted(facts_of(source)))
     found = find_teachers(run, source.classes, world)
-    run = run if found is None else run.replace(teacher=found.config)
+    run, budget = (run if found is None else run.replace(teacher=found.config)), None
+    if deadline is not None:
+        tell(Doing("measuring what fits into the time"))
+        taught = 0 if found is None else found.macs
+        measure = partial(pace_of, source=source, device=device, world=world, taught=taught)
+        budget = fitted(run, source, deadline, measure, world, any_size and found is None)
+        run = budget.run
     plan = world.by_first(lambda: _plan(run, device, world, found))
     # what is wrong with it is refused before anything is written
     first = world.agreed(lambda: _new_state(run, device, begin=world.first))
@@ -88,7 +102,7 @@ def start(run: Run, folder: Path, *, device: torch.device, tell: Tell, world: Wo
         precision = choose(run.train.precision, device)
         teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
         setting = Setting(run, source, folder, statistics, precision, world=world, begun=begun, teachers=teachers)
-        return _carry_out(setting, first, plan, tell)
+        return _carry_out(setting, first, plan, tell, budget)
 
 
 def resume(
@@ -98,8 +112,11 @@ def resume(
     device: torch.device,
     tell: Tell,
     world: World = ALONE,
+    deadline: Deadline | None = None,
 ) -> Finished:
     """Go on from the newest whole state; `edits` such as `train.epochs=60` extend a run that has finished.
+
+    With `deadline` the steps that are left are cut where they would not end in time.
 
     Raises:
         InputError: no run there, no whole state, or the images are not those that the run began with.
@@ -122,11 +139,17 @@ def resume(
         state = world.agreed(lambda: _new_state(run, device, begin=False))
         for line in world.by_first(lambda: load_newest(state, folder / "state")):
             tell(f"passed over a state that cannot be used: {line}")
+        if any(edit.startswith(("train.epochs=", "train.iterations=")) for edit in edits):
+            state.progress = state.progress.replace(bend=None)  # the length is given anew
         if (rates := new_rates(before, run, state.progress, len(source.train))) is not None:
             tell(rates)
         if run != before:
             world.by_first(lambda: run.save(folder / RUN))
-        return _carry_out(setting, state, plan, tell)
+        budget = None
+        if deadline is not None:
+            tell(Doing("measuring what fits into the time"))
+            budget = Budget(run, source, deadline, pace_of(run, source=source, device=device, world=world))
+        return _carry_out(setting, state, plan, tell, budget)
 
 
 def _require_no_run(folder: Path) -> None:
@@ -195,11 +218,11 @@ def _new_state(run: Run, device: torch.device, *, begin: bool) -> State:
     return State(placed, run.train.sgd, averaged=run.train.ema_decay is not None, layer_decay=run.train.layer_decay)
 
 
-def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell) -> Finished:
+def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budget | None = None) -> Finished:
     config, world = setting.run.train, setting.world
     world.require_same("precision", f"{setting.precision.dtype}")
     replicate(state, world)
-    total = config.steps(len(setting.source.train))
+    total = state.progress.length(config.steps(len(setting.source.train)))
     tired = config.patience is not None and state.progress.stale >= config.patience
     if state.progress.finished and state.progress.step < total and not tired:  # the run has been extended
         state.progress = state.progress.replace(finished=False)
@@ -209,6 +232,8 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell) -> Finish
     network = state.network
     assert isinstance(network, ResidualNetwork)
     setting = replace(setting, teachers=introduced(setting, network, tell))
+    for words in budget.sentences if budget is not None else ():
+        tell(words)
     for line in opening(setting, state.progress.step, total):
         tell(line)
     if plan.segments:
@@ -222,13 +247,13 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell) -> Finish
         if settled is not None:
             tell(Detail(settled.sentence))
             setting = replace(setting, workers=settled.crew)
-        _train(setting, state, plan, tell)
-        if state.progress.step < total:
+        _train(setting, state, plan, tell, budget)
+        if state.progress.step < state.progress.length(total):
             tell(by_patience(setting.run, state.progress))
     return conclude(setting, state, tell)
 
 
-def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
+def _train(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budget | None) -> None:
     config, states, val = setting.run.train, setting.folder / "state", setting.source.val
     world = setting.world
     loader = world.agreed(setting.loader)
@@ -242,7 +267,8 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
     if config.fast != "off" and not plan.segments:
         keep_freed_memory()
     tell(Doing("measuring whether compiling pays"))
-    fast = world.by_first(lambda: _settled(setting, state, plan))
+    in_haste = budget is not None and budget.too_short_to_compile(setting.precision.device.type)
+    fast = world.by_first(lambda: settle_steps(setting, state, plan, in_haste=in_haste))
     tell(Detail(str(fast)))
     tell(Doing("compiling the first steps" if fast.compiled else "training"))
     events = train(
@@ -281,8 +307,14 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
                 tell(event)
                 continue
             due = world.first and monotonic() - saved > config.save_every_seconds
-            signalled, save = world.highest(asked[0] if asked else 0, int(due or isinstance(event, Epoch)))
-            if save or signalled:
+            cut = budget.cut(event, state.progress) if world.first and budget is not None else None
+            signalled, save, total = world.highest(
+                asked[0] if asked else 0, int(due or isinstance(event, Epoch)), cut or 0
+            )
+            if total and budget is not None:
+                tell(budget.said(event, total))
+                state.progress = budget.bent(state.progress, total)
+            if save or signalled or total:
                 for skipped in world.gathered(lambda: loader.skipped):
                     setting.skipped.update(skipped)
                 world.by_first(lambda: written(event))  # noqa: B023
@@ -292,27 +324,3 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell) -> None:
                 world.by_first(lambda: report_so_far(setting, state.progress.step))
                 message = f"stopped after step {state.progress.step:,}, state saved; continue with: "
                 raise shared(StoppedError(f"{message}deepres train --resume {setting.folder}", signalled))
-
-
-def _settled(setting: Setting, state: State, plan: Plan) -> Fast:
-    """How steps are carried out: as the run began, where it is resumed; layers computed twice are never compiled."""
-    config, path, world = setting.run.train, setting.folder / FAST, setting.world
-    if config.sync_norm and world.size > 1:
-        return Fast(choice=config.fast, reason="norms exchange statistics within a step")
-    if plan.segments:
-        holes = HOLES * plan.peak_bytes > available_bytes(setting.precision.device)
-        if holes and setting.precision.device.type == "cpu" and return_freed_memory():
-            return Fast(choice=config.fast, reason="layers are computed twice, and freed memory is returned at once")
-        return Fast(choice=config.fast, reason="layers are computed twice")
-    if path.is_file():
-        before = records.load(Fast, path, "record of how steps are carried out")
-        if before.choice == config.fast:
-            return before
-    network = state.network
-    assert isinstance(network, ResidualNetwork)
-    parts = config.parts(world.size)
-    left = (config.steps(len(setting.source.train)) - state.progress.step) * parts
-    share = world.share(config.batch_size, parts) // parts
-    fast = settle(config.fast, network, setting.precision, share, left, parts)
-    fast.save(path)
-    return fast

@@ -41,6 +41,11 @@ class Found:
     config: TeacherConfig
     predictors: tuple[Predictor, ...]
 
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of their answers to one image."""
+        return sum(cost(_as_shown(one, self.config)).macs for one in self.predictors) if self.config.weight else 0
+
     def memory(self, batch_size: int, value_bytes: int) -> int:
         """Bytes that they take beside a step of `batch_size` images at once, the weights as they were read included."""
         networks = [_as_shown(one, self.config) for one in self.predictors if self.config.weight]
