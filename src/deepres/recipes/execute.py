@@ -303,9 +303,6 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budge
         stack.enter_context(apply(state.network, plan))
         stack.enter_context(norms_together(setting, state.network))
         for event in events:
-            if isinstance(event, Step) and event.ends_epoch:
-                tell(event)
-                continue
             due = world.first and monotonic() - saved > config.save_every_seconds
             cut = budget.cut(event, state.progress) if world.first and budget is not None else None
             signalled, save, total = world.highest(
@@ -314,13 +311,14 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budge
             if total and budget is not None:
                 tell(budget.said(event, total))
                 state.progress = budget.bent(state.progress, total)
-            if save or signalled or total:
+            ends = isinstance(event, Step) and (event.ends_epoch or total == event.step)  # its epoch comes next
+            if (save or signalled or total) and not ends:
                 for skipped in world.gathered(lambda: loader.skipped):
                     setting.skipped.update(skipped)
                 world.by_first(lambda: written(event))  # noqa: B023
                 saved = monotonic()
             tell(event)
-            if signalled and not state.progress.finished:
+            if signalled and not ends and not state.progress.finished:
                 world.by_first(lambda: report_so_far(setting, state.progress.step))
                 message = f"stopped after step {state.progress.step:,}, state saved; continue with: "
                 raise shared(StoppedError(f"{message}deepres train --resume {setting.folder}", signalled))
