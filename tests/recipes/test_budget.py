@@ -228,7 +228,7 @@ def test_a_cut_run_ends_its_schedule_says_why_and_resumes_to_the_bit(numbers: Pa
     assert clock.now <= 300.0
     clock = Clock()
     with pytest.raises(_StopError):
-        begun(run, part, deadline(clock), Pace(1.0, 0.0), clock=clock, step=30.0, stop=bend.step)
+        begun(run, part, deadline(clock), Pace(1.0, 0.0), clock=clock, step=30.0, stop=bend.step + 1)
     assert bent(part) == bend
     assert bend.step < bend.total < 13
     resume(part, device=CPU, tell=lambda event: None)
