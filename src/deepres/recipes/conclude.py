@@ -179,7 +179,7 @@ def _shown(setting: Setting, facts: Mapping[str, JsonValue]) -> dict[str, JsonVa
         "length": f"{length}, {counted(run.train.batch_size, 'image')} a step",
         "rate": f"{run.train.schedule.kind}, {run.train.schedule.rate:g}",
         "epoch": facts.get("choice"),
-        "probabilities": facts["probabilities"],
+        "probabilities": facts.get("probabilities"),
         **({} if setting.teachers is None else setting.teachers.shown()),
         **_carried_out(setting),
         **run.model_dump(mode="json"),
