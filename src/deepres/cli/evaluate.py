@@ -70,15 +70,17 @@ def command(
     ensemble, their probabilities averaged.
     """
     import sys
+    from dataclasses import replace
 
     from deepres.base.errors import InputError
     from deepres.base.files import write_atomic
+    from deepres.evaluate.doubled import told_of_doubles
     from deepres.evaluate.plans import plan_of
     from deepres.evaluate.report import write_report
     from deepres.evaluate.run import percent, save_predictions, summary
     from deepres.evaluate.worst import worst_list
     from deepres.recipes.conclude import training_of
-    from deepres.recipes.seen import run_of
+    from deepres.recipes.seen import doubles_in, run_of
     from deepres.recipes.together import measure_together
     from deepres.train.parallel import joined
 
@@ -109,6 +111,9 @@ def command(
         )
     if not world.first:
         return
+    if source is None and len(weights) == 1 and (folder := run_of(weights[0])) is not None:
+        told = told_of_doubles(measured.evaluation, measured.images, doubles_in(folder))
+        measured = replace(measured, evaluation=told)
     result = measured.evaluation.result
     if predictions is not None:
         alone = run_of(weights[0]) if len(measured.members) == 1 and len(weights) == 1 else None

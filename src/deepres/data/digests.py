@@ -7,6 +7,7 @@ equal to nothing. Two different pictures share a digest once in 2^64 pairs.
 
 from collections.abc import Iterator
 from hashlib import sha256
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepres.data.decode import BadImageError, read_bytes
+from deepres.data.alike import LEAST_SIDE, NOTHING, SIDE, Thumbnails, thumbnail, thumbnails
+from deepres.data.decode import BadImageError, decode_bytes, read_bytes
 from deepres.data.fetching import by_threads
 from deepres.data.sample import ArrayImages, Digested, FileImages, Images, StoredImages
 from deepres.data.workers import num_cores
@@ -22,6 +24,8 @@ from deepres.data.workers import num_cores
 Digests = NDArray[np.uint64]
 
 UNREAD = 0
+SECONDS = 60.0
+"""After so long no more pictures are decoded for `looked_at`; those that were are spread evenly over the set."""
 _TOGETHER = 64  # images that one thread digests in one go
 _AT_ONCE = 1024  # arrays whose channels are compared in one go
 
@@ -50,6 +54,31 @@ def digests(images: Images, kind: Digested | None = None) -> Digests:
     tasks = ((start,) for start in range(0, len(images), _TOGETHER))
     found: Iterator[list[int]] = by_threads(some, tasks, num_cores(), ahead=4)
     return np.fromiter((one for each in found for one in each), np.uint64, len(images))
+
+
+def looked_at(images: Images, seconds: float = SECONDS) -> tuple[Digests, Thumbnails]:
+    """Digests and thumbnails (alike.py) of the images, each file read once; none of what comes after `seconds`.
+
+    JPEG is decoded no larger than a thumbnail wants it.
+    """
+    began, kind = monotonic(), kind_of(images)
+    if isinstance(images, ArrayImages):
+        little = min(images.pixels.shape[-2:]) < LEAST_SIDE
+        found = [NOTHING if little or monotonic() - began > seconds else thumbnail(one) for one in images.pixels]
+        return digests(images), thumbnails(found)
+
+    def some(start: int) -> list[tuple[int, bytes]]:
+        late = monotonic() - began > seconds
+        return [
+            (_digest(images, index, kind), NOTHING) if late else _looked_at(images, index, kind)
+            for index in range(start, len(images), tasks)
+        ]
+
+    tasks = max(1, -(-len(images) // _TOGETHER))
+    each: list[tuple[int, bytes]] = [(UNREAD, NOTHING)] * len(images)
+    for start, answers in enumerate(by_threads(some, ((start,) for start in range(tasks)), num_cores(), ahead=4)):
+        each[start::tasks] = answers
+    return np.fromiter((one for one, _ in each), np.uint64, len(images)), thumbnails([one for _, one in each])
 
 
 def in_common(one: Digests, others: Digests) -> int:
@@ -87,3 +116,21 @@ def _digest(images: Images, index: int, kind: Digested) -> int:
         return of_bytes(read_bytes(images.paths[index]))
     except (BadImageError, OSError):
         return UNREAD
+
+
+def _looked_at(images: Images, index: int, kind: Digested) -> tuple[int, bytes]:
+    """Digest and thumbnail of one picture that is no array."""
+    if not isinstance(images, FileImages):
+        try:
+            return _digest(images, index, kind), thumbnail(images.image(index))
+        except BadImageError:
+            return _digest(images, index, kind), NOTHING
+    try:
+        content = read_bytes(images.paths[index])
+        found = of_bytes(content)
+    except (BadImageError, OSError):
+        return UNREAD, NOTHING
+    try:
+        return found, thumbnail(decode_bytes(content, images.name(index), 1, 2 * SIDE, images.levels))
+    except BadImageError:
+        return found, NOTHING

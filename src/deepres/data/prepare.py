@@ -1,8 +1,8 @@
 """Look at every image before training: sizes, kinds, broken files, duplicates within and between parts, balance.
 
 Two images are exact duplicates when their decoded pixels are equal, and near duplicates when they lie in different
-parts, their difference hashes (64 bits) differ in at most HASH_BITS, and their 9 x 8 thumbnails in at most GREY_LEVELS
-on average: the same picture scaled or encoded anew, not one cropped or turned. Thresholds: ours.
+parts and are the same picture by alike.py: scaled, encoded anew, brighter, or with a narrow edge cut off. Of each image
+the nearest in another part is told.
 """
 
 from collections import Counter, defaultdict
@@ -13,11 +13,10 @@ from itertools import combinations
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepres.base.records import Record
 from deepres.base.wording import counted
-from deepres.data.alike import GREY_LEVELS, HASH_BITS, PLAIN, thumbnail
+from deepres.data.alike import DISTANCE, nearest, thumbnail, thumbnails
 from deepres.data.decode import BadImageError, greatest_of
 from deepres.data.fetching import by_threads
 from deepres.data.sample import FileImages, Images, StoredImages
@@ -27,7 +26,6 @@ from deepres.data.splits import Part
 MAX_LISTED = 200
 """A report lists at most so many duplicates of each kind; it counts all."""
 
-_BLOCK = 2**22  # pairs of hashes compared at once
 _SHOWN = 5  # lines of each kind in the printed table
 
 
@@ -67,7 +65,7 @@ class Duplicates(Record):
     parts: tuple[str, ...]
     classes: tuple[str, ...]
     conflicting: bool  # their classes differ
-    bits: int = 0  # by which their hashes differ
+    distance: float = 0.0  # as in alike.py
 
 
 class CheckReport(Record):
@@ -105,7 +103,7 @@ class _Seen:
 def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], None] | None = None) -> CheckReport:
     """Decode every image of `source` once, with `workers` threads (0: none), and report; `on_progress(done, total)`.
 
-    Near duplicates cost one comparison a pair of images in different parts: 5e8, some seconds, for 50,000 + 10,000.
+    Near duplicates cost one comparison a pair of images in different parts: 5e8, half a minute, for 50,000 + 10,000.
     """
     parts = source.parts()
     total = sum(len(images) for images in parts.values())
@@ -119,7 +117,7 @@ def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], No
         if on_progress is not None:
             on_progress(done, total)
     exact = _exact(source, seen)
-    near = sorted(_near(source, seen), key=lambda pair: (pair.bits, pair.paths))
+    near = sorted(_near(source, seen), key=lambda pair: (not pair.conflicting, pair.distance, pair.paths))
     counts = [images.labels.bincount(minlength=len(source.classes)).tolist() for images in parts.values()]
     return CheckReport(
         source=source.origin.source,
@@ -197,33 +195,15 @@ def _near(source: Source, seen: list[_Seen]) -> list[Duplicates]:
     pairs = []
     for one, other in combinations(source.parts(), 2):
         left, right = ([image for image in seen if image.part == part] for part in (one, other))
-        pairs += [_duplicates(source, [left[i], right[j]], bits) for i, j, bits in _near_pairs(left, right)]
+        index, distance = nearest(*(thumbnails([image.thumbnail for image in each]) for each in (left, right)))
+        for place in np.flatnonzero(index >= 0).tolist():
+            pair = [left[index[place]], right[place]]
+            if pair[0].digest != pair[1].digest:
+                pairs.append(_duplicates(source, pair, round(float(distance[place]), 4)))
     return pairs
 
 
-def _near_pairs(left: list[_Seen], right: list[_Seen]) -> Iterator[tuple[int, int, int]]:
-    if not left or not right:
-        return
-    (left_hash, left_thumb, left_plain), (right_hash, right_thumb, right_plain) = _hashes(left), _hashes(right)
-    rows = max(1, _BLOCK // len(right))
-    for start in range(0, len(left), rows):
-        bits = np.bitwise_count(left_hash[start : start + rows, None] ^ right_hash[None])
-        for i, j in np.argwhere(bits <= HASH_BITS).tolist():
-            apart = np.abs(left_thumb[start + i] - right_thumb[j]).mean()
-            plain = left_plain[start + i] or right_plain[j]
-            if apart <= GREY_LEVELS and not plain and left[start + i].digest != right[j].digest:
-                yield start + i, j, int(bits[i, j])
-
-
-def _hashes(seen: list[_Seen]) -> tuple[NDArray[np.uint64], NDArray[np.int16], NDArray[np.bool_]]:
-    """Difference hash (is a pixel brighter than its left neighbour?), thumbnail, whether it is too plain to tell."""
-    thumbnails = np.frombuffer(b"".join(image.thumbnail for image in seen), np.uint8).reshape(-1, 8, 9).astype(np.int16)
-    bits = np.packbits((thumbnails[:, :, 1:] > thumbnails[:, :, :-1]).reshape(-1, 64), axis=1)
-    plain = np.ptp(thumbnails.reshape(-1, 72), axis=1) < PLAIN
-    return bits.view(np.uint64)[:, 0], thumbnails, plain
-
-
-def _duplicates(source: Source, group: list[_Seen], bits: int = 0) -> Duplicates:
+def _duplicates(source: Source, group: list[_Seen], distance: float = 0.0) -> Duplicates:
     parts = source.parts()
     classes = tuple(source.classes[int(parts[image.part].labels[image.index])] for image in group)
     return Duplicates(
@@ -231,7 +211,7 @@ def _duplicates(source: Source, group: list[_Seen], bits: int = 0) -> Duplicates
         parts=tuple(image.part for image in group),
         classes=classes,
         conflicting=len(set(classes)) > 1,
-        bits=bits,
+        distance=distance,
     )
 
 
@@ -280,8 +260,8 @@ def _findings(report: CheckReport) -> list[str]:
         f"{report.num_conflicts:,} with different labels"
     )
     lines += [_pair_line(group) for group in report.exact[:_SHOWN]]
-    limits = f"{HASH_BITS} bits of 64, {GREY_LEVELS:g} grey levels"
-    lines.append(f"alike      {report.num_near:>6,} pairs across parts (within {limits})")
+    pairs = "pair" if report.num_near == 1 else "pairs"
+    lines.append(f"alike      {report.num_near:>6,} {pairs} across parts (distance at most {DISTANCE:g})")
     lines += [_pair_line(pair) for pair in report.near[:_SHOWN]]
     lines.append(f"ignored    {report.ignored:>6,} files that are no images")
     return lines + [f"note       {note}" for note in report.notes]

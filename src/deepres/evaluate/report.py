@@ -16,7 +16,10 @@ from markupsafe import Markup
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.data.decode import BadImageError
+from deepres.data.doubles import Doubles
 from deepres.data.sample import Images
+from deepres.data.splits import Part
+from deepres.evaluate.doubled import pairs_shown
 from deepres.evaluate.figures import History, confusion_picture, curve, rejection, reliability, shades, thumbnail
 from deepres.evaluate.page import render
 from deepres.evaluate.run import Result, WrongImage, interval_text, percent, printable
@@ -58,13 +61,16 @@ def write_report(
     chosen_epoch: int | None = None,
     continued: Sequence[int] = (),
     worst: str = "",
+    doubles: Doubles | None = None,
+    parts: Mapping[Part, Images] | None = None,
     title: str = "deepres report",
 ) -> None:
     """Write one self-contained HTML file: headline, training, errors, classes, worst images, provenance.
 
     `images` is the set that `result` was measured on (None: no thumbnails). `run` is shown as a table, its nested
     mappings folded away below. `continued` are the steps after which the run was taken up again; `worst` is the list of
-    worst.py, which the page holds to be saved. What is None or empty leaves its part of the page out.
+    worst.py, which the page holds to be saved; `doubles` are pictures that stand in two of `parts`. What is None or
+    empty leaves its part of the page out.
 
     Raises:
         InputError: `images` is another set than the one that was measured; the place cannot be written.
@@ -96,6 +102,9 @@ def write_report(
         halfway=result.covered[(len(result.covered) - 1) * 3 // 4] if result and result.covered else None,
         worst="data:text/csv;charset=utf-8;base64," + b64encode(worst.encode()).decode() if worst else "",
         worst_name=WORST,
+        doubles=doubles,
+        doubled=doubles.sentence({part: len(images) for part, images in (parts or {}).items()}) if doubles else "",
+        pairs=pairs_shown(doubles, parts or {}) if doubles else (),
         thumbnails=_thumbnails(result, images) if result and images is not None else (),
         provenance=_flat(result.provenance) if result else (),
     )

@@ -16,6 +16,7 @@ from deepres.base.files import digest, write_atomic
 from deepres.base.telling import Detail, Doing, telling
 from deepres.base.wording import blamed, counted, duration
 from deepres.data.sample import Batch, FileImages, Images
+from deepres.evaluate.doubled import told_of_doubles
 from deepres.evaluate.plans import plan_of
 from deepres.evaluate.provenance import hardware, versions
 from deepres.evaluate.report import write_report
@@ -28,7 +29,7 @@ from deepres.nn.weights import WEIGHTS, save_calibration, save_network
 from deepres.recipes.calibrating import calibrate
 from deepres.recipes.logbook import command, parts
 from deepres.recipes.measure import calibrated
-from deepres.recipes.seen import began_with, overlap
+from deepres.recipes.seen import began_with, doubles_in, overlap
 from deepres.recipes.setting import Setting, norms_together
 from deepres.serve.preprocessing import preprocessing_of
 from deepres.spec.cost import cost
@@ -113,6 +114,7 @@ def _written(
     run, folder, result, worst = setting.run, setting.folder, None, ""
     setting.keep_skipped()
     if evaluation is not None and images is not None:
+        evaluation = told_of_doubles(evaluation, images, doubles_in(folder))
         result = evaluation.result
         split = result.split
         result.save(folder / f"{split}.json")
@@ -125,6 +127,8 @@ def _written(
         result=result,
         images=images,
         worst=worst,
+        doubles=doubles_in(folder),
+        parts=setting.source.parts(),
         run=_shown(setting, facts),
         **training_of(folder),
         title=f"{run.model.name} on {setting.source.name}",

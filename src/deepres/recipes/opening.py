@@ -3,6 +3,7 @@
 from deepres.base.telling import Detail
 from deepres.base.wording import counted
 from deepres.data.sources import Source
+from deepres.recipes.seen import doubles_in
 from deepres.recipes.setting import Setting
 from deepres.spec.cost import cost
 
@@ -27,11 +28,21 @@ def opening(setting: Setting, step: int, total: int) -> list[str | Detail]:
         *([setting.begun] if setting.begun else []),
         *(setting.teachers.lines() if setting.teachers is not None else []),
         *_assumed(setting),
+        *_doubled(setting),
     ]
     if step:
         lines.append(f"goes on after step {step:,} of {total:,}")
     lines.append(f"report, when it is done: {setting.folder / 'report.html'}")
     return [*lines, Detail(str(setting.precision))]
+
+
+def _doubled(setting: Setting) -> list[str]:
+    """Pictures that are trained on and measured."""
+    found = doubles_in(setting.folder)
+    said = (
+        "" if found is None else found.sentence({part: len(images) for part, images in setting.source.parts().items()})
+    )
+    return [f"note: {said}; the report shows them"] if said else []
 
 
 def _images(source: Source) -> str:

@@ -26,7 +26,9 @@ from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.data.alike import same_picture
 from deepres.data.decode import BadImageError
-from deepres.data.digests import UNREAD, Digests, digests, kind_of
+from deepres.data.digests import UNREAD, Digests, digests, kind_of, looked_at
+from deepres.data.doubles import FILE as DOUBLES
+from deepres.data.doubles import Doubles, doubles
 from deepres.data.fetching import by_threads
 from deepres.data.named import NAMES
 from deepres.data.sample import ArrayImages, Digested, FileImages, Images, StoredImages
@@ -82,10 +84,12 @@ class Overlap:
 
 
 def write_digests(folder: Path, run: Run, source: Source) -> None:
-    """Write down what `source` holds, which `run` is to be trained on."""
+    """Write down what `source` holds, which `run` is to be trained on, and which pictures stand in two of its parts."""
     place = Path(run.data.source).expanduser().resolve()
     kind = kind_of(source.train)
-    seen = {f"{kind}.{part}": digests(images) for part, images in source.parts().items()}
+    looked = {part: looked_at(images) for part, images in source.parts().items()}
+    write_atomic(folder / DOUBLES, doubles(source.parts(), looked).to_json())
+    seen = {f"{kind}.{part}": found for part, (found, _) in looked.items()}
     taught_by = () if run.teacher is None else run.teacher.weights
     others = [("before", weights) for weights in (run.weights,) if weights] + [("taught", name) for name in taught_by]
     for role, weights in others:
@@ -98,6 +102,12 @@ def write_digests(folder: Path, run: Run, source: Source) -> None:
     content = BytesIO()
     np.savez(content, **seen, place=np.array([run.data.source, str(place)]))  # type: ignore[arg-type]
     write_atomic(folder / DIGESTS, content.getvalue())
+
+
+def doubles_in(folder: Path) -> Doubles | None:
+    """Which pictures stood in two parts when the run in `folder` started; None: an older version did not look."""
+    path = folder / DOUBLES
+    return records.load(Doubles, path, "record of pictures in two parts") if path.is_file() else None
 
 
 def own_data(folder: Path, run: Run) -> DataConfig:

@@ -1,0 +1,99 @@
+"""Pictures that stand in two parts of a source: the same file, or the same picture by alike.py.
+
+Of each image of val and test the nearest of train is taken; of test, where train has none, the nearest of val.
+"""
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepres.base.records import Record
+from deepres.base.wording import counted
+from deepres.data.alike import Thumbnails, nearest
+from deepres.data.digests import UNREAD, Digests
+from deepres.data.sample import Images
+from deepres.data.splits import Part
+
+FILE = "doubles.json"
+
+
+class Place(Record):
+    """An image: its part, its place there, its name and class."""
+
+    part: Part
+    index: int
+    name: str
+    class_name: str
+
+
+class Double(Record):
+    """`one` is the earlier part's, mostly train's; `distance` as in alike.py; `equal`: files, or pixels, bit by bit."""
+
+    one: Place
+    other: Place
+    distance: float
+    equal: bool
+
+    @property
+    def conflicting(self) -> bool:
+        """Whether their classes differ."""
+        return self.one.class_name != self.other.class_name
+
+
+class Doubles(Record):
+    """All pairs, those of different classes first, then by distance; how many of how many images were compared."""
+
+    pairs: tuple[Double, ...] = ()
+    num_compared: int
+    num_images: int
+
+    def places(self, part: str) -> list[int]:
+        """Which images of `part` stand in an earlier part too."""
+        return [pair.other.index for pair in self.pairs if pair.other.part == part]
+
+    def sentence(self, sizes: Mapping[Part, int]) -> str:
+        """`12 of 576 images of test stand in train too, the same picture or nearly`; "" where none does."""
+        told = []
+        for part, size in sizes.items():
+            ones = {pair.one.part for pair in self.pairs if pair.other.part == part}
+            if ones:
+                where = " and ".join(sorted(ones))
+                verb = "stands" if len(self.places(part)) == 1 else "stand"
+                told.append(f"{len(self.places(part)):,} of {counted(size, 'image')} of {part} {verb} in {where} too")
+        return f"{'; '.join(told)}: the same picture, or nearly" if told else ""
+
+
+def doubles(parts: Mapping[Part, Images], seen: Mapping[Part, tuple[Digests, Thumbnails]]) -> Doubles:
+    """The pairs among the parts' images; `seen` are their digests and thumbnails (digests.py, alike.py)."""
+    found: dict[tuple[Part, int], Double] = {}
+    for one, other in combinations(parts, 2):
+        index, distance, equal = _nearest(seen[one], seen[other])
+        for place in np.flatnonzero(index >= 0).tolist():
+            if (other, place) not in found:
+                pair = (_place(parts, one, int(index[place])), _place(parts, other, place))
+                apart = round(float(distance[place]), 4)
+                found[other, place] = Double(one=pair[0], other=pair[1], distance=apart, equal=bool(equal[place]))
+    pairs = sorted(
+        found.values(), key=lambda pair: (not pair.conflicting, not pair.equal, pair.distance, pair.other.name)
+    )
+    compared = sum(int(thumbnails.any(axis=(1, 2)).sum()) for _, thumbnails in seen.values())
+    return Doubles(pairs=tuple(pairs), num_compared=compared, num_images=sum(map(len, parts.values())))
+
+
+def _nearest(
+    one: tuple[Digests, Thumbnails], other: tuple[Digests, Thumbnails]
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
+    """Of each of `other` the nearest of `one`, its distance, whether both are equal."""
+    index, distance = nearest(one[1], other[1])
+    values, first = np.unique(one[0], return_index=True)
+    at = np.searchsorted(values, other[0]).clip(max=max(0, len(values) - 1))
+    equal = (values[at] == other[0]) & (other[0] != UNREAD) if len(values) else np.zeros(len(other[0]), bool)
+    index[equal], distance[equal] = first[at[equal]], 0
+    return index, distance, equal
+
+
+def _place(parts: Mapping[Part, Images], part: Part, index: int) -> Place:
+    images = parts[part]
+    return Place(part=part, index=index, name=images.name(index), class_name=images.classes[int(images.labels[index])])
