@@ -41,7 +41,7 @@ Row = tuple[str, str, str]
 class Case:
     """One comparison. `weights` names the network of the weights, None from scratch; `size` None is the weights' own.
 
-    `minutes` are those of ours, plain, timm, fastai on two threads of an AMD EPYC or a Xeon, for `--dry-run` alone.
+    `minutes` are those of ours, plain, timm, fastai on two threads of a Xeon with AVX512, for `--dry-run` alone.
     """
 
     photos: str
@@ -52,14 +52,14 @@ class Case:
 
 
 CASES: dict[str, Case] = {
-    "grocery-resnet50": Case("grocery-24", 3, "resnet50_caffe"),
-    "grocery-resnet50-112": Case("grocery-24", 3, "resnet50_caffe", 112),
-    "signs-resnet50-112": Case("signs-10", 3, "resnet50_caffe", 112),
-    "grocery-cifar": Case("grocery-24", 5, "resnet44_cifar"),
-    "signs-cifar": Case("signs-10", 5, "resnet44_cifar"),
-    "tiny-cifar": Case("tiny-imagenet-10", 5, "resnet44_cifar"),
-    "signs-scratch": Case("signs-10", 60),
-    "tiny-scratch": Case("tiny-imagenet-10", 60),
+    "grocery-resnet50": Case("grocery-24", 3, "resnet50_caffe", minutes=(3.5, 7.5, 3, 7)),
+    "grocery-resnet50-112": Case("grocery-24", 3, "resnet50_caffe", 112, (1.2, 2, 1, 1.9)),
+    "signs-resnet50-112": Case("signs-10", 3, "resnet50_caffe", 112, (0.9, 1.4, 0.7, 1.3)),
+    "grocery-cifar": Case("grocery-24", 5, "resnet44_cifar", minutes=(0.6, 0.8, 0.6, 0.9)),
+    "signs-cifar": Case("signs-10", 5, "resnet44_cifar", minutes=(0.4, 0.5, 0.3, 0.5)),
+    "tiny-cifar": Case("tiny-imagenet-10", 5, "resnet44_cifar", minutes=(0.6, 0.8, 0.5, 0.9)),
+    "signs-scratch": Case("signs-10", 60, minutes=(4.5, 10, 4.5, 11)),
+    "tiny-scratch": Case("tiny-imagenet-10", 60, minutes=(4, 10, 7, 12)),
 }
 PLACES = {"grocery-24": "grocery-24", "signs-10": "signs-10/Dataset", "tiny-imagenet-10": "tiny-imagenet-10"}
 SHARES = {"test": 0.3, "val": 0.1}
