@@ -230,7 +230,8 @@ def rows_of(path: Path, draws: int) -> list[dict[str, Any]]:
             for kind, value in (
                 ("none", 1.0),
                 ("maximum likelihood", plain_temperature(last[held], labels[held])),
-                ("with half an error (deepres)", known.value),
+                ("with half an error", known.value),
+                ("the same, left out where its interval holds 1", 1.0 if known.low <= 1 <= known.high else known.value),
             ):
                 after = at_temperature(test, value)
                 wrong = expected_error(calibration_bins(after))
