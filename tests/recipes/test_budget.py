@@ -44,6 +44,11 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(autouse=True)
+def _an_end_of_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepres.recipes.budget.END_SECONDS", 5.0)
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Source:
     """Two classes of 40 photographs of 240 px; 10 % are held out, 10 % for the test, says the source."""

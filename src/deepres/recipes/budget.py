@@ -36,7 +36,7 @@ LEAST_WINDOW = 10.0  # in seconds
 PATIENCE = 0.25  # so much too late, at the beginning, may still be made up; towards the end nothing
 SETTLING = 0.25  # of what is left passes until the next cut
 MOST_SLOWER = 4.0
-END_SECONDS = 5.0  # of an idle machine: weights, report, a few answers
+END_SECONDS = 3.0  # of an idle machine: weights, report, a few answers
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.freeze import average_statistics
 from deepres.nn.weights import WEIGHTS, save_calibration, save_network
 from deepres.recipes.calibrating import calibrate
+from deepres.recipes.length import told_length
 from deepres.recipes.logbook import command, parts
 from deepres.recipes.measure import calibrated
 from deepres.recipes.seen import began_with, doubles_in, overlap
@@ -64,6 +65,8 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
         world.replicate(state_tensors(network))
     if choice := world.by_first(lambda: told(run.select, progress.best, progress.kept, read_history(folder))):
         tell(choice)
+    if longer := world.by_first(lambda: told_length(run, progress.best, read_history(folder))):
+        tell(longer)
     if run.train.average_statistics:
         tell(Doing("averaging norm statistics"))
         batches = _together(setting.loader().batches(0, run.train.average_statistics), world)
