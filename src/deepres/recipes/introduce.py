@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from deepres.base import records
+from deepres.base.errors import InputError
 from deepres.base.telling import telling
 from deepres.data.sample import Batch, Images
 from deepres.nn.build import ResidualNetwork
@@ -101,7 +102,11 @@ def _seen(teachers: Sequence[str], parts: Mapping[Any, Images]) -> list[str]:
         folder = run_of(weights)
         if folder is None:
             continue
-        run = records.load(Run, folder / RUN, "run description")
+        try:
+            run = records.load(Run, folder / RUN, "run description")
+        except InputError as cause:  # it answers all the same
+            notes.append(f"teacher {weights}: which images it was trained on is not known ({cause.message})")
+            continue
         for part, images in parts.items():
             found = overlap(folder, run, images)
             found = found if part == "test" else replace(found, chosen=0)  # the same images may choose both epochs
