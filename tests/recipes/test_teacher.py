@@ -25,6 +25,7 @@ from deepres.train.distil import TeacherConfig
 from deepres.train.precision import choose
 
 CPU = torch.device("cpu")
+FLOAT = choose("float32", CPU)
 CLASSES = ("ant", "bee", "fly")
 TINY = ("model.depths=1,1,1", "model.widths=4,6,8", "model.stem_width=4")
 PLAN = ("train.epochs=none", "train.iterations=4", "train.average_statistics=0", "train.fast=off")
@@ -278,6 +279,30 @@ def test_a_teacher_that_was_trained_on_test_images_is_told_of(
     assert "were trained on" in said
     assert "so the error may flatter" in said
     assert any("of the test images: " in note for note in json.loads((folder / "test.json").read_text())["notes"])
+
+
+@pytest.mark.parametrize(("taught", "mixup", "doubted"), [(0.38, 0.0, True), (0.2, 0.0, False), (0.38, 0.4, False)])
+def test_a_teacher_that_does_not_know_such_crops_is_doubted(
+    taught: float, mixup: float, doubted: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from deepres.recipes import introduce
+    from deepres.recipes.setting import Setting
+
+    monkeypatch.setattr(introduce, "_error", lambda *given: 0.09)
+    monkeypatch.setattr(introduce, "_error_on_views", lambda *given: (taught, 128))
+    monkeypatch.setattr(introduce, "_share", lambda *given: 0.25)
+    source: Any = type("Source", (), {"val": IMAGES, "train": IMAGES, "classes": IMAGES.classes, "parts": dict})()
+    run: Any = type("Run", (), {"augmentation": Augmentation(mixup=mixup)})
+    one = Teachers(TeacherConfig(weights=("x",)), [teacher()])
+    setting = Setting(run, source, tmp_path, measure_statistics(IMAGES, PREPARATION), FLOAT, teachers=one)
+    found = introduce.introduced(setting, create_model("resnet20_cifar"), lambda event: None)
+    assert found is not None
+    assert (
+        f"error 9.0 % on 60 held-out images, as the student is shown them, {100 * taught:.1f} % on 128 views"
+        in (found.lines()[0])
+    )
+    assert ("the teacher hardly knows images that are augmented so: take one" in found.lines()[-1]) == doubted
+    assert introduce.introduced(setting, create_model("resnet20_cifar"), print).known == found.known  # kept
 
 
 @pytest.mark.slow
