@@ -113,6 +113,25 @@ def test_splitting_shuffling_and_merging_change_no_bit(
     assert parts[0].result(names(classes)) == whole
 
 
+@pytest.mark.parametrize("counts", [(30, 3), (5, 50, 1, 20), (10, 10, 10), (7, 0, 3)])
+def test_the_balanced_error_is_scikit_learns(counts: tuple[int, ...]) -> None:
+    from sklearn.metrics import balanced_accuracy_score
+
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    logits, _, indices = some(len(labels), len(counts), seed=3)
+    logits[:, counts.index(0) if 0 in counts else 0] -= 9 * (0 in counts)
+    scores = measured(logits, labels, indices)
+    assert scores.balanced_error == pytest.approx(1 - balanced_accuracy_score(labels, logits.argmax(1)), abs=1e-12)
+    assert (scores.telling_balanced is None) == (counts == (10, 10, 10))
+    assert Scores.model_validate_json(scores.to_json()) == scores
+
+
+def test_results_of_before_get_their_balanced_error() -> None:
+    scores = measured(*some(50, 4, seed=1))
+    old = {name: value for name, value in scores.model_dump().items() if name != "balanced_error"}
+    assert Scores.model_validate(old).balanced_error == scores.balanced_error
+
+
 def test_top5_of_fewer_than_five_classes_is_none() -> None:
     assert measured(*some(10, 4, seed=0)).top5_error is None
     assert measured(*some(10, 5, seed=0)).top5_error == 0

@@ -26,6 +26,40 @@ def test_a_mixture_that_is_one_class_is_that_class() -> None:
     torch.testing.assert_close(plain, mixed)
 
 
+WEIGHTS = torch.tensor([0.25, 0.5, 1.0, 4.0])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_weights_of_classes_are_those_of_the_formula_averaged_over_images(smoothing: float, mixed: bool) -> None:
+    labels = torch.tensor([0, 1, 2, 3, 0, 3])
+    q = nn.functional.one_hot(labels, 4).float()
+    if mixed:
+        q = 0.7 * q + 0.3 * q.roll(1, 0)
+    batch = _batch(q if mixed else labels)
+    loss, logits = cross_entropy(smoothing, WEIGHTS)(nn.Identity(), batch)
+    smooth = (1 - smoothing) * q + smoothing / 4
+    torch.testing.assert_close(loss, -(WEIGHTS * smooth * logits.log_softmax(1)).sum(1).mean())
+    if not mixed:  # torch's own mean divides by the weights of the batch instead
+        torchs = nn.CrossEntropyLoss(WEIGHTS, label_smoothing=smoothing)(logits, labels)
+        torch.testing.assert_close(loss, torchs * WEIGHTS[labels].mean())
+
+
+def test_parts_of_a_weighted_batch_average_to_the_whole() -> None:
+    loss = cross_entropy(0.1, WEIGHTS)
+    whole = _batch(torch.tensor([0, 0, 0, 3, 2, 3]))
+    parts = [Batch(whole.images[i], whole.labels[i], whole.indices[i]) for i in (slice(0, 4), slice(4, 6))]
+    mean = sum(loss(nn.Identity(), part)[0] * len(part) / 6 for part in parts)
+    torch.testing.assert_close(mean, loss(nn.Identity(), whole)[0])
+
+
+def test_weights_of_one_change_nothing() -> None:
+    batch = _batch(torch.tensor([0, 1, 2, 3, 0, 1]))
+    plain, _ = cross_entropy(0.1)(nn.Identity(), batch)
+    weighted, _ = cross_entropy(0.1, torch.ones(4))(nn.Identity(), batch)
+    torch.testing.assert_close(plain, weighted)
+
+
 def test_mistakes_are_counted_against_the_main_class() -> None:
     logits = torch.tensor([[2.0, 1.0], [1.0, 2.0], [3.0, 0.0]])
     assert wrong(logits, torch.tensor([0, 0, 0])) == 1

@@ -151,10 +151,11 @@ def _batches(images: Any, augmentation: Augmentation, world: int, **fields: Any)
         Augmentation(mixup=0.4, cutmix=1.0),
     ],
 )
-def test_the_shares_of_all_processes_are_bitwise_the_batch_of_one(augmentation: Augmentation) -> None:
-    whole = _batches(_images(), augmentation, 1)
+@pytest.mark.parametrize("even", [False, True])
+def test_the_shares_of_all_processes_are_bitwise_the_batch_of_one(augmentation: Augmentation, even: bool) -> None:
+    whole = _batches(_images(), augmentation, 1, even=even)
     for world in (2, 3, 12):
-        for mine, theirs in zip(_batches(_images(), augmentation, world), whole, strict=True):
+        for mine, theirs in zip(_batches(_images(), augmentation, world, even=even), whole, strict=True):
             assert torch.equal(mine.images, theirs.images)
             assert torch.equal(mine.labels, theirs.labels)
             assert torch.equal(mine.indices, theirs.indices)
@@ -248,7 +249,9 @@ class TestTwoProcesses:
                 8 * 3 / 12
             )  # a loss of 3 on the images of process 0, 0 on the others
 
-    @pytest.mark.parametrize("case", ["accumulated", "accumulated 4", "synced", "from nothing", "from nothing, synced"])
+    @pytest.mark.parametrize(
+        "case", ["accumulated", "accumulated 4", "weighted", "synced", "from nothing", "from nothing, synced"]
+    )
     def test_training_is_that_of_one_process(self, found: Any, case: str) -> None:
         one, two = found
         for kind in ("weights", "average"):

@@ -59,7 +59,9 @@ def network() -> nn.Module:
     return create_model(config.network(), seed=0)
 
 
-def trained(world: World, steps: int = 6, from_nothing: bool = False, **fields: Any) -> dict[str, Any]:
+def trained(
+    world: World, steps: int = 6, from_nothing: bool = False, weights: Tensor | None = None, **fields: Any
+) -> dict[str, Any]:
     schedule = ScheduleConfig(kind="constant", rate=0.02)
     config = TrainConfig(iterations=steps, batch_size=16, schedule=schedule, **fields)
     state = State(network(), config.sgd, averaged=config.ema_decay is not None)
@@ -67,7 +69,7 @@ def trained(world: World, steps: int = 6, from_nothing: bool = False, **fields: 
         state,
         config,
         loader(world, 16),
-        cross_entropy(),
+        cross_entropy(0.1 if weights is not None else 0.0, weights),
         None,
         num_images=60,
         precision=FLOAT,
@@ -177,6 +179,7 @@ def main(folder: Path) -> None:
             "whole norm": whole_norm(world),
             "accumulated": trained(world, accumulate=2 if alone else 1, clip_norm=1.0, ema_decay=0.9),
             "accumulated 4": trained(world, accumulate=4),
+            "weighted": trained(world, weights=torch.tensor([0.2, 0.5, 1.0, 2.3]), accumulate=2 if alone else 1),
             "synced": trained(world, sync_norm=True),
             "from nothing": trained(world, accumulate=4, from_nothing=True, ema_decay=0.9),
             "from nothing, synced": trained(world, sync_norm=True, from_nothing=True),

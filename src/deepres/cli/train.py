@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FIELDS = {
     "batch_size": "train.batch_size",
     "rate": "train.schedule.rate",
+    "balance": "train.balance",
     "memory": "train.memory",
     "fast": "train.fast",
     "seed": "seed",
@@ -71,6 +72,11 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 @minutes_flag
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step.")
 @click.option("--lr", "rate", type=float, help="Learning rate at its height.")
+@click.option(
+    "--balance",
+    type=click.Choice(["none", "loss", "sampler"]),
+    help="Classes weigh alike, by weights in the loss or by drawing the images of each equally often (none).",
+)
 @click.option("--seed", type=click.IntRange(0), help="Of initialisation, order and augmentation (0).")
 @click.option("--workers", "-j", metavar="N|auto", callback=_workers, help="Processes that decode; auto: measured.")
 @click.option("--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does (stop).")
@@ -111,6 +117,7 @@ def command(
     minutes: float | None,
     batch_size: int | None,
     rate: float | None,
+    balance: str | None,
     seed: int | None,
     workers: str | None,
     on_bad_image: str | None,

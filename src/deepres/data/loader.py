@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from deepres.base.errors import InputError
 from deepres.base.wording import counted
+from deepres.data.balance import EvenDraws
 from deepres.data.batchwise import BatchStage, PixelStage, normalise
 from deepres.data.decode import BadImageError
 from deepres.data.fetching import Answer, Task, Tasks, fetched, grouped, named, note
@@ -42,6 +43,7 @@ class TrainLoader:
     whole.
 
     `with_pixels`: batches hold the images as they are before normalisation too (`Batch.pixels`).
+    With `even` every class is drawn equally often (balance.py).
 
     Process `rank` of `world` gets its contiguous share of each batch of `batch_size`, bitwise as it would be within it.
 
@@ -67,6 +69,7 @@ class TrainLoader:
         rank: int = 0,
         world: int = 1,
         with_pixels: bool = False,
+        even: bool = False,
     ) -> None:
         check_together(augmentation, preparation)
         if not len(images):
@@ -88,6 +91,7 @@ class TrainLoader:
         self._device = torch.device(device)
         self._num_classes = len(images.classes) if num_classes is None else num_classes
         self._labels = images.labels.to(self._device)
+        self._even = EvenDraws(images.labels, self._num_classes) if even else None
         on_device = statistics.to(self._device)
         self._batch_stage = BatchStage(augmentation, preparation, on_device, seed=seed, batch_size=batch_size)
         self._pixel_stage = (
@@ -156,6 +160,8 @@ class TrainLoader:
         raise AssertionError("the share's own images can be read")
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor]:
+        if self._even is not None:
+            return self._even.batch_at(step, self._batch_size, self._seed)
         return batch_at(step, self._batch_size, len(self._images), self._seed)
 
     def _draw_own(self, step: int) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ import numpy as np
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.alike import DISTANCE, nearest, thumbnail, thumbnails
+from deepres.data.balance import imbalance, unequal
 from deepres.data.decode import BadImageError, greatest_of
 from deepres.data.fetching import by_threads
 from deepres.data.sample import FileImages, Images, StoredImages
@@ -132,7 +133,7 @@ def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], No
         num_near=len(near),
         near=tuple(near[:MAX_LISTED]),
         greatest=max((image.greatest for image in seen if image.greatest is not None), default=None),
-        imbalance=max(counts[0]) / min(counts[0]),
+        imbalance=imbalance(counts[0]),
         notes=source.origin.notes,
     )
 
@@ -284,9 +285,8 @@ def _advice(report: CheckReport) -> list[str]:
         "images lie in several parts: the test error will flatter; keep each in one part": report.num_leaks > 0,
         "nearly equal images lie in several parts: look at them, and keep each pair in one part": report.num_near > 0,
         "equal images have different labels: look at them, one label is wrong": report.num_conflicts > 0,
-        f"the greatest class has {report.imbalance:.3g} times the images of the smallest: read the error per class": (
-            report.imbalance >= 3
-        ),
+        f"{unequal(report.parts[0].per_class)}: read the error per class; train --balance loss or sampler weighs them "
+        "alike": unequal(report.parts[0].per_class) is not None,
         "half of the images are below 64 px: choose a network for small images": bool(sides) and min(sides) < 64,
     }
     lines = [f"advice     {line}" for line, holds in advice.items() if holds]

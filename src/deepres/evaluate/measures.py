@@ -9,12 +9,14 @@ from dataclasses import dataclass, fields
 from math import fsum
 
 import torch
+from pydantic import Field
 from scipy.stats import binomtest
 from torch import Tensor
 
 from deepres.base.errors import InputError, RunError
 from deepres.base.records import Record
 from deepres.base.wording import counted
+from deepres.data.balance import UNEQUAL, imbalance
 
 CALIBRATION_BINS = 15
 CONFUSED_PAIRS = 20
@@ -106,6 +108,14 @@ class Scores(Record):
     confusion: tuple[tuple[int, ...], ...]  # (C, C), a row per true class
     confused: tuple[ConfusedPair, ...]  # the 20 most frequent confusions
     calibration: tuple[CalibrationBin, ...]
+    balanced_error: float = Field(default_factory=lambda scores: _balanced(scores["per_class"]))
+    """1 - mean recall over the classes that have images (scikit-learn: 1 - balanced_accuracy_score)."""
+
+    @property
+    def telling_balanced(self) -> float | None:
+        """The balanced error where it says something: of classes that have images in unequal numbers."""
+        counts = tuple(one.num_images for one in self.per_class)
+        return self.balanced_error if imbalance(counts) >= UNEQUAL else None
 
     @property
     def telling_top5(self) -> float | None:
@@ -278,6 +288,11 @@ def _per_class(confusion: Tensor, classes: Sequence[str]) -> tuple[ClassScore, .
         )
         for name, (images, predicted, right) in zip(classes, counts, strict=True)
     )
+
+
+def _balanced(per_class: Sequence[ClassScore]) -> float:
+    wrong = [(one.num_images - one.num_right) / one.num_images for one in per_class if one.num_images]
+    return fsum(wrong) / len(wrong)
 
 
 def _confused(confusion: Tensor, classes: Sequence[str]) -> tuple[ConfusedPair, ...]:

@@ -218,9 +218,11 @@ def interval_text(scores: Scores) -> str:
 def summary(result: Result) -> str:
     """A few lines for the terminal: the error with its interval, the worst classes, the most confused pairs."""
     top5 = "" if result.telling_top5 is None else f"; top-5 error {percent(result.telling_top5)}"
+    each = result.telling_balanced
+    balanced = "" if each is None else f"; balanced error {percent(each)} (mean over classes)"
     lines = [
         f"{result.split} error {percent(result.error)} (95 % interval {interval_text(result)}), "
-        f"{result.num_wrong:,} of {counted(result.num_images, 'image')} wrong{top5}",
+        f"{result.num_wrong:,} of {counted(result.num_images, 'image')} wrong{balanced}{top5}",
         f"cross-entropy {result.cross_entropy:.4f}, calibration error {percent(result.calibration_error)}, "
         f"protocol {result.protocol}, {result.precision or 'precision not told'}, "
         f"{result.images_per_second:,.0f} images/s",

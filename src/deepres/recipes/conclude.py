@@ -246,6 +246,7 @@ def _headline(result: Result | None) -> dict[str, JsonValue]:
         "num_images": result.num_images,
         "num_wrong": result.num_wrong,
         "error": result.error,
+        "balanced_error": result.balanced_error,
         "error_interval_95": [result.error_low, result.error_high],
         "measured_in": result.precision,
     }

@@ -46,6 +46,7 @@ from deepres.train.journal import Journal
 from deepres.train.loop import Epoch, Judgement, Step, train
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import choose
+from deepres.train.selection import held_out
 from deepres.train.state import State, replicate
 
 Event = Step | Epoch | Doing | Detail | str
@@ -261,7 +262,7 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budge
     def evaluate_val(network: nn.Module) -> Judgement:
         assert val is not None
         result = setting.judge(network, val, "val", on_progress=telling(tell, "held-out images")).result
-        return Judgement(result.error, result.cross_entropy, result.num_images)
+        return Judgement(*held_out(result, config.balance))
 
     assert isinstance(state.network, ResidualNetwork)
     if config.fast != "off" and not plan.segments:

@@ -2,6 +2,7 @@
 
 from deepres.base.telling import Detail
 from deepres.base.wording import counted
+from deepres.data.balance import class_weights, effective, sizes, unequal
 from deepres.data.sources import Source
 from deepres.recipes.seen import doubles_in
 from deepres.recipes.setting import Setting
@@ -27,6 +28,7 @@ def opening(setting: Setting, step: int, total: int) -> list[str | Detail]:
         f"{length} of {train.batch_size} images{each}, by recipe {run.recipe}",
         *([setting.begun] if setting.begun else []),
         *(setting.teachers.lines() if setting.teachers is not None else []),
+        *_balance(setting),
         *_assumed(setting),
         *_doubled(setting),
     ]
@@ -52,6 +54,25 @@ def _images(source: Source) -> str:
     more = ", …" if len(source.classes) > NAMED else ""
     named = ", ".join(source.classes[:NAMED]) + more
     return f"{source.name}: {', '.join(parts)}; {counted(len(source.classes), 'class')}: {named}"
+
+
+def _balance(setting: Setting) -> list[str]:
+    """How unequal the classes are, and what is done about it."""
+    source, balance = setting.source, setting.run.train.balance
+    counts = sizes(source.train.labels, len(source.classes))
+    said = unequal(counts)
+    if balance == "none":
+        return [f"{said}: --balance loss or sampler weighs them alike"] if said else []
+    weights = class_weights(counts)
+    how = {
+        "loss": f"weights of {float(weights.min()):.3g} to {float(weights.max()):.3g} in the loss (train.balance=loss)",
+        "sampler": "images of each class drawn equally often (train.balance=sampler)",
+    }
+    chosen = ""
+    if source.val is not None:
+        images = effective(sizes(source.val.labels, len(source.classes)))
+        chosen = f"; the held-out error is the mean over classes, as sure as of {counted(images, 'image')}"
+    return [f"{said or 'classes of like size'}: {how[balance]}{chosen}"]
 
 
 def _assumed(setting: Setting) -> list[str]:

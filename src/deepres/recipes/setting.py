@@ -11,6 +11,7 @@ from torch import nn
 
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
+from deepres.data.balance import class_weights, sizes
 from deepres.data.loader import TrainLoader
 from deepres.data.sample import Images
 from deepres.data.sources import Source
@@ -52,7 +53,9 @@ class Setting:
 
     def loss(self) -> Loss:
         """What training minimises."""
-        return taught(cross_entropy(self.run.train.label_smoothing), self.teachers)
+        train, counts = self.run.train, sizes(self.source.train.labels, len(self.source.classes))
+        weights = class_weights(counts) if train.balance == "loss" else None
+        return taught(cross_entropy(train.label_smoothing, weights), self.teachers)
 
     def loader(self) -> TrainLoader:
         """The training batches."""
@@ -73,6 +76,7 @@ class Setting:
             rank=self.world.rank,
             world=self.world.size,
             with_pixels=self.teachers is not None and self.teachers.want_pixels,
+            even=run.train.balance == "sampler",
         )
 
     def judge(

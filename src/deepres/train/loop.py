@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from deepres.base.errors import InputError, shared
 from deepres.base.records import Record
 from deepres.base.seeds import derive
+from deepres.data.balance import Balance
 from deepres.data.sample import Batch
 from deepres.nn.freeze import freeze
 from deepres.nn.memory import MemoryChoice
@@ -40,7 +41,8 @@ class TrainConfig(Record):
     `patience` stops after so many epochs without a better held-out error. `average_statistics` is the number of
     training batches over which norm statistics are recomputed at the end (0: running statistics are kept). `memory`
     says whether layers are computed twice so that a step fits (`nn/memory.py`); the weights are bitwise the same.
-    `fast` says whether steps are compiled (`train/fast.py`), which rounds a little differently.
+    `fast` says whether steps are compiled (`train/fast.py`), which rounds a little differently. `balance` makes classes
+    of unequal size weigh alike: by weights in the loss, or by how often their images are drawn (`data/balance.py`).
 
     Several processes share the images of a step evenly, and also its parts (each has one at least), so that a run is
     the same on any number of processes that divides `accumulate`. With `sync_norm` each of the parts is spread over all
@@ -58,6 +60,7 @@ class TrainConfig(Record):
     sgd: SgdConfig = SgdConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    balance: Balance = "none"
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     patience: Positive | None = None

@@ -14,15 +14,22 @@ Loss = Callable[[Forward, Batch], tuple[Tensor, Tensor]]
 """loss(network, batch) -> (mean loss, logits)."""
 
 
-def cross_entropy(label_smoothing: float = 0.0) -> Loss:
+def cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = None) -> Loss:
     """-sum_k q_k log p_k, p = softmax(logits), q = (1 - s) label + s / classes (Szegedy et al. 2016, section 7).
 
     Computed in float32 whatever the network's precision; labels are class numbers or, once mixed, distributions.
+    With `weights` (C,) of the classes -sum_k w_k q_k log p_k, in both cases averaged over the images. That is torch's
+    loss of each image, but not its mean of class numbers, which divides by the weights that a batch happens to hold: a
+    step would then depend on how it is cut into parts or dealt out to processes.
     """
 
     def loss(network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
         logits = network(batch.images).float()
-        return F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing), logits
+        if weights is None:
+            return F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing), logits
+        w = weights.to(logits.device)
+        total = F.cross_entropy(logits, batch.labels, w, label_smoothing=label_smoothing, reduction="sum")
+        return total / len(batch), logits
 
     return loss
 

@@ -9,11 +9,22 @@ from math import isfinite
 from typing import Any, Literal
 
 from deepres.base.wording import counted
-from deepres.evaluate.measures import interval
+from deepres.data.balance import Balance, effective
+from deepres.evaluate.measures import Scores, interval
 from deepres.train.state import Best
 
 Select = Literal["auto", "best", "last"]
 """The last epoch that cannot be told from the best; the best on held-out images; the last, whatever these say."""
+
+
+def held_out(scores: Scores, balance: Balance) -> tuple[float, float, int]:
+    """The error and the loss that choose the epoch, and of how many images the error is as sure.
+
+    Where classes are made to weigh alike the error is the mean over them (`data/balance.py`).
+    """
+    if balance == "none":
+        return scores.error, scores.cross_entropy, scores.num_images
+    return scores.balanced_error, scores.cross_entropy, effective([one.num_images for one in scores.per_class])
 
 
 def interval_of(epoch: Best) -> tuple[float, float]:
