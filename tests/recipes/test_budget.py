@@ -262,6 +262,7 @@ def test_minutes_of_a_resumed_run_are_that_commands(numbers: Path, tmp_path: Pat
         patch.setattr(execute, "pace_of", lambda run, **_: Pace(0.01, 0.0))
         patch.setattr(execute, "train", timed(clock, 2.0))
         resume(folder, device=CPU, tell=told.append, deadline=Deadline(0.5, 1000.0, clock))
+    assert "0.5 min: what is left is cut where it would not end in time (measured 100 images/s)" in told
     steps = [event for event in told if isinstance(event, Step)]
     assert 2 < steps[-1].step < 20
     assert clock.now <= 1030.0

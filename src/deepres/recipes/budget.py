@@ -36,7 +36,7 @@ LEAST_WINDOW = 10.0  # in seconds
 PATIENCE = 0.25  # so much too late, at the beginning, may still be made up; towards the end nothing
 SETTLING = 0.25  # of what is left passes until the next cut
 MOST_SLOWER = 4.0
-END_SECONDS = 3.0  # of an idle machine: weights, report, a few answers
+END_SECONDS = 4.0  # of an idle machine: weights, report, a few answers, the end of the process
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,12 @@ def fitted(
         if units >= _worthwhile(run) or (last and units):
             return _planned(run, candidate, source, own, pace, first, units)
     raise shared(InputError(_too_short(candidate, source, deadline, pace, run)))
+
+
+def going_on(run: Run, source: Source, deadline: Deadline, pace: Pace) -> Budget:
+    """The budget of a run that is resumed: it keeps its steps as long as they end in time."""
+    line = f"{deadline}: what is left is cut where it would not end in time (measured {_rate(1 / pace.trained)})"
+    return Budget(run, source, deadline, pace, (line,))
 
 
 def _planned(run: Run, chosen: Run, source: Source, deadline: Deadline, pace: Pace, first: Pace, units: int) -> Budget:

@@ -25,7 +25,7 @@ from deepres.nn.channels import RGB
 from deepres.nn.create import adaptation, create_model
 from deepres.nn.hub import find_weights
 from deepres.nn.memory import apply, available_bytes, require_fits
-from deepres.recipes.budget import Budget, Deadline, fitted
+from deepres.recipes.budget import Budget, Deadline, fitted, going_on
 from deepres.recipes.conclude import Finished, conclude, report_so_far
 from deepres.recipes.holding import StoppedError, asked_to_stop, held
 from deepres.recipes.introduce import introduced
@@ -149,7 +149,7 @@ def resume(
         budget = None
         if deadline is not None:
             tell(Doing("measuring what fits into the time"))
-            budget = Budget(run, source, deadline, pace_of(run, source=source, device=device, world=world))
+            budget = going_on(run, source, deadline, pace_of(run, source=source, device=device, world=world))
         return _carry_out(setting, state, plan, tell, budget)
 
 
