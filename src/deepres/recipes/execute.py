@@ -27,6 +27,7 @@ from deepres.nn.hub import find_weights
 from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.recipes.budget import Budget, Deadline, fitted, going_on
 from deepres.recipes.conclude import Finished, conclude, report_so_far
+from deepres.recipes.head import begin_head
 from deepres.recipes.holding import StoppedError, asked_to_stop, held
 from deepres.recipes.introduce import introduced
 from deepres.recipes.logbook import begin_part, logged
@@ -94,7 +95,9 @@ def start(
     with held(folder, world):
         try:
             tell(Doing("mean and spread of the training images"))
-            statistics = world.by_first(lambda: _set_up(run, source, folder, first))
+            begun_as = (run, source, folder, first, device)
+            run, statistics = world.by_first(lambda: _set_up(*begun_as, tell))
+            first = _with_rates(first.network, run)
         except BaseException:
             if new and world.first:
                 shutil.rmtree(folder)
@@ -179,8 +182,15 @@ def _begun(run: Run) -> str:
     return adaptation(find_weights(run.weights, run.model.name), description)
 
 
-def _set_up(run: Run, source: Source, folder: Path, state: State) -> Statistics:
+def _set_up(
+    run: Run, source: Source, folder: Path, state: State, device: torch.device, tell: Tell
+) -> tuple[Run, Statistics]:
     statistics = statistics_of(run, source)
+    if run.train.fit_head:
+        tell(Doing("fitting the new head"))
+        precision = choose(run.train.precision, device)
+        run = begin_head(Setting(run, source, folder, statistics, precision), state.network)
+        state = _with_rates(state.network, run)
     statistics.save(folder / STATISTICS)
     write_atomic(folder / ORIGIN, source.origin.to_json())
     write_digests(folder, run, source)
@@ -188,7 +198,13 @@ def _set_up(run: Run, source: Source, folder: Path, state: State) -> Statistics:
         write_split(source, folder / SPLIT)
     save_state(state, folder / "state")
     run.save(folder / RUN)
-    return statistics
+    return run, statistics
+
+
+def _with_rates(network: nn.Module, run: Run) -> State:
+    """The state before the first step."""
+    config = run.train
+    return State(network, config.sgd, config.ema_decay is not None, config.layer_decay, config.head_pace)
 
 
 def _plan(run: Run, device: torch.device, world: World, found: Found | None) -> Plan:
@@ -216,7 +232,7 @@ def _new_state(run: Run, device: torch.device, *, begin: bool) -> State:
         run.model.network(), weights=weights, variant=run.variant, new_head=run.new_head, seed=run.seed
     )
     placed = choose(run.train.precision, device).place(network)
-    return State(placed, run.train.sgd, averaged=run.train.ema_decay is not None, layer_decay=run.train.layer_decay)
+    return _with_rates(placed, run)
 
 
 def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budget | None = None) -> Finished:

@@ -27,6 +27,7 @@ def opening(setting: Setting, step: int, total: int) -> list[str | Detail]:
         f"{run.model.name}: {parameters}, sees {size} px{begin}",
         f"{length} of {train.batch_size} images{each}, by recipe {run.recipe}",
         *([setting.begun] if setting.begun else []),
+        *(_head(train.head_pace) if train.fit_head and not step else []),
         *(setting.teachers.lines() if setting.teachers is not None else []),
         *_balance(setting),
         *_assumed(setting),
@@ -36,6 +37,12 @@ def opening(setting: Setting, step: int, total: int) -> list[str | Detail]:
         lines.append(f"goes on after step {step:,} of {total:,}")
     lines.append(f"report, when it is done: {setting.folder / 'report.html'}")
     return [*lines, Detail(str(setting.precision))]
+
+
+def _head(pace: float) -> list[str]:
+    """How a new head began."""
+    learns = f"; from there it learns {pace:g} times as fast as the rest" if pace != 1 else ""
+    return [f"the new head begins fitted to the features of the training images{learns}"]
 
 
 def _doubled(setting: Setting) -> list[str]:

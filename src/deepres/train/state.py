@@ -68,13 +68,17 @@ class Progress(Record):
 class State:
     """Network, optimiser, average of the weights (or None), and `progress`.
 
-    With `layer_decay` each part of the network learns that many times as fast as the part after it, the head at 1.
+    With `layer_decay` each part of the network learns that many times as fast as the part after it, the last, its head,
+    at `head_pace`.
     """
 
-    def __init__(self, network: nn.Module, sgd: SgdConfig, averaged: bool, layer_decay: float = 1.0) -> None:
+    def __init__(
+        self, network: nn.Module, sgd: SgdConfig, averaged: bool, layer_decay: float = 1.0, head_pace: float = 1.0
+    ) -> None:
         self.network = network
         parts = [name for name, _ in network.named_children()]
         factors = {name: layer_decay**distance for distance, name in enumerate(reversed(parts))}
+        factors.update(dict.fromkeys(parts[-1:], head_pace))
         self.optimiser = Sgd(network.named_parameters(), sgd, factors)
         self.average = deepcopy(network).requires_grad_(False) if averaged else None
         self.progress = Progress()
