@@ -24,7 +24,8 @@ def finetune(facts: Facts, model: str | None = None) -> Run:  # noqa: ARG001 - t
 
     The new head is no noise that the first steps must undo: norm statistics are averaged over the training images, and
     the head begins as the logistic regression of the features that follow (`recipes/head.py`), at the cost of a third
-    of an epoch. Then everything learns by SGD, at 0.005 and along a cosine; the head slower where features are long.
+    of an epoch. Then everything learns by SGD along a cosine from 0.005, or 0.02 in networks for images of at most
+    40 px; the head slower where features are long.
     Images are prepared as the weights want it. Classes that the weights know keep their head.
 
     Tried and thrown out (`docs/log.md`): a head of noise that learns alone for a fifth of the run, label smoothing,
@@ -40,9 +41,9 @@ def finetune(facts: Facts, model: str | None = None) -> Run:  # noqa: ARG001 - t
         raise InputError("recipe finetune: begins with trained weights; give them: --weights RUN, a file, or a name")
     side = begin.preparation.size or begin.model.input[1]
     if side <= 40:
-        augmentation = Augmentation(crop="pad", pad=max(1, side // 8), flip=0.5)
+        augmentation, rate = Augmentation(crop="pad", pad=max(1, side // 8), flip=0.5), 0.02
     else:
-        augmentation = Augmentation(crop="random_resized", area=(0.35, 1.0), flip=0.5)
+        augmentation, rate = Augmentation(crop="random_resized", area=(0.35, 1.0), flip=0.5), 0.005
     return Run(
         recipe="finetune",
         data=DataConfig(source=facts.source, workers="auto"),
@@ -59,7 +60,7 @@ def finetune(facts: Facts, model: str | None = None) -> Run:  # noqa: ARG001 - t
             epochs=15,
             batch_size=32,
             sgd=SgdConfig(momentum=0.9, weight_decay=1e-4, nesterov=True),
-            schedule=ScheduleConfig(kind="cosine", rate=0.005),
+            schedule=ScheduleConfig(kind="cosine", rate=rate),
             fit_head=begin.classes != facts.classes,
         ),
     )
