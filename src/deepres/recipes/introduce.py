@@ -30,7 +30,7 @@ TRAINING_IMAGES = 500  # at least, that say how good a teacher is where nothing 
 VIEWS = 128  # as many of the student's views are asked about
 MUCH = 0.15
 """A teacher is doubted that errs on the student's views twice as often as on the images, and by so much more; ours. One
-that had never seen such crops (wrong on 11 % of the images, on 38 % of the crops) made its student worse, see
+that had never seen such crops (wrong on 9 % of the images, on 38 % of the crops) made its student worse, see
 `evidence/distillation.json`."""
 
 REMEDY = "take one that was trained on such views, or augment less (augmentation.area, jitter, auto, erase)"
