@@ -8,7 +8,7 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 
 # every flag that a person can type; a new one is a decision, not an accident
 FLAGS = {
-    "train": "--balance --batch-size --device --dry-run --epochs --fast --ignore --lr --mean --memory --minutes --model --on-bad-image --output --preprocessing --recipe "
+    "train": "--balance --batch-size --device --dry-run --epochs --fast --folds --ignore --lr --mean --memory --minutes --model --on-bad-image --output --preprocessing --recipe "
     "--resume --seed --set --smoke --std --teacher --variant --verbose --weights --workers",
     "eval": "--calibrate --device --force --ignore --json --mean --model --on-bad-image --precision --predictions --preprocessing --protocol --report "
     "--select --set --split --std --variant --worst",

@@ -67,7 +67,8 @@ def command(
 
     A SOURCE with images that RUN was trained on is refused, but for its own, however spelled. Instead of a run: weights
     made elsewhere, by path or name (resnet50.a1_in1k, IMAGENET1K_V2 with --model). Several are measured as one
-    ensemble, their probabilities averaged.
+    ensemble, their probabilities averaged; so are the folds of a run, but on its own images, where it has no official
+    test part: there each image is answered by the network that has not seen it.
     """
     import sys
     from dataclasses import replace
@@ -79,17 +80,18 @@ def command(
     from deepres.evaluate.report import write_report
     from deepres.evaluate.run import percent, save_predictions, summary
     from deepres.evaluate.worst import worst_list
+    from deepres.nn.folds import holds_folds
     from deepres.recipes.conclude import training_of
+    from deepres.recipes.folds import measure_any
     from deepres.recipes.seen import doubles_in, run_of
-    from deepres.recipes.together import measure_together
     from deepres.train.parallel import joined
 
     weights, source = apart(runs)
-    if select is not None and len(weights) == 1:
+    if select is not None and len(weights) == 1 and not holds_folds(weights[0]):
         raise InputError(f"--select {select}: one run alone, {weights[0]}; name several to choose from")
     data = flags.source(source, reading)
     with joined(device) as world:
-        measured = measure_together(
+        measured = measure_any(
             weights,
             data,
             model=model,
@@ -142,8 +144,9 @@ def command(
 
 def apart(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
     """The weights, and the SOURCE, which is the last of several arguments unless that is weights itself."""
+    from deepres.nn.folds import holds_folds
     from deepres.nn.hub import is_weights
 
-    if len(arguments) > 1 and not is_weights(arguments[-1]):
+    if len(arguments) > 1 and not is_weights(arguments[-1]) and not holds_folds(arguments[-1]):
         return arguments[:-1], arguments[-1]
     return arguments, None

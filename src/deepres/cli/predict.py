@@ -72,6 +72,7 @@ def command(
     float32 network's.
     """
     from deepres.analyze.attribution import class_number
+    from deepres.nn.folds import holds_folds
     from deepres.serve.pictures import Asked
     from deepres.serve.predictor import Predictor
     from deepres.train.precision import find_device
@@ -79,9 +80,14 @@ def command(
     if label is not None and cam is None:
         raise InputError(f"--class {label} without --cam: it chooses the map; add --cam DIR")
     watch(Doing("loading the network"))
-    predictor = Predictor.load(
-        run, find_device(device), model=model, variant=variant, mean=mean, std=std, calibrated=not uncalibrated
-    )
+    if holds_folds(run):
+        _refuse_with_folds(run, {"--cam": cam, "--model": model, "--variant": variant, "--mean": mean, "--std": std})
+        predictor = Predictor.load_folds(run, find_device(device))
+        click.echo(f"{run}: the mean of the probabilities of {len(predictor.members)} networks, one a fold", err=True)
+    else:
+        predictor = Predictor.load(
+            run, find_device(device), model=model, variant=variant, mean=mean, std=std, calibrated=not uncalibrated
+        )
     if predictor.said:
         click.echo(f"preprocessing: {predictor.said}", err=True)
     if predictor.temperature is not None:
@@ -121,6 +127,12 @@ def command(
     if table is not None:
         write_atomic(table, _table(answers, min(top_k, len(predictor.classes))))
     _conclude(problems)
+
+
+def _refuse_with_folds(run: str, given: dict[str, object | None]) -> None:
+    for flag, value in given.items():
+        if value is not None:
+            raise InputError(f"{flag} with {run}: it is of one network, and these are several; name {run}/fold-1")
 
 
 def _conclude(problems: list[str | None]) -> None:

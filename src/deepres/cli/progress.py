@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 
 from deepres.base.telling import Detail, Doing
@@ -15,10 +16,12 @@ PACED = (5.0, 3)  # seconds and steps after which the pace is known well enough 
 
 
 class Display:
-    """Called with each event of a run; details are shown where `verbose`."""
+    """Called with each event of a run; details are shown where `verbose`, `part` says of which of several runs."""
 
-    def __init__(self, watch: Watch, verbose: bool = False, clock: Callable[[], float] = monotonic) -> None:
-        self._watch, self._verbose, self._clock = watch, verbose, clock
+    def __init__(
+        self, watch: Watch, verbose: bool = False, clock: Callable[[], float] = monotonic, part: str = ""
+    ) -> None:
+        self._watch, self._verbose, self._clock, self._part = watch, verbose, clock, f"{part}: " if part else ""
         self._loss = self._error = self._speed = self._waited = 0.0
         self._seen = 0
         self._began: tuple[float, int] | None = None
@@ -31,7 +34,7 @@ class Display:
             case Epoch():
                 self._watch.say(line(event))
             case Doing():
-                self._watch(event)
+                self._watch(replace(event, what=f"{self._part}{event.what}"))
             case Detail():
                 if self._verbose:
                     self._watch.say(event.text)
@@ -46,7 +49,7 @@ class Display:
         self._error += weight * (error - self._error)
         self._speed += weight * (step.images / step.seconds - self._speed)
         self._waited += weight * (waited - self._waited)
-        self._watch(Doing("training", step.step, step.total), self._figures())
+        self._watch(Doing(f"{self._part}training", step.step, step.total), self._figures())
         self._pace(step)
 
     def _pace(self, step: Step) -> None:

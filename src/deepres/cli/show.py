@@ -11,8 +11,20 @@ from deepres.base.wording import blamed, counted
 from deepres.cli import flags, train
 from deepres.cli.watch import Watch, watched
 
-NOT_OF_IMAGES = ("teacher", "minutes", "output", "resume", "device", "memory", "fast", "workers", "dry_run", "verbose")
-"""Flags of `deepres train` that change no image."""
+NOT_OF_IMAGES = (
+    "teacher",
+    "folds",
+    "minutes",
+    "output",
+    "resume",
+    "device",
+    "memory",
+    "fast",
+    "workers",
+    "dry_run",
+    "verbose",
+)
+"""Flags of `deepres train` that change no image, or stand for several runs."""
 
 
 @click.command("show")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ import click
 from deepres.base.errors import InputError, shared
 from deepres.base.telling import Doing
 from deepres.cli import flags
+from deepres.cli.folds import refuse_minutes, resume_folds, settings_of_folds, start_folds
 from deepres.cli.minutes import deadline_of, minutes_flag, say_time, sized
 from deepres.cli.watch import Watch, watched
+from deepres.nn.folds import holds_folds
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +80,7 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     type=click.Choice(["none", "loss", "sampler"]),
     help="Classes weigh alike, by weights in the loss or by drawing the images of each equally often (none).",
 )
+@click.option("--folds", type=int, metavar="K", help="Train K times, each tested on its own K-th; one ensemble of all.")
 @click.option("--seed", type=click.IntRange(0), help="Of initialisation, order and augmentation (0).")
 @click.option("--workers", "-j", metavar="N|auto", callback=_workers, help="Processes that decode; auto: measured.")
 @click.option("--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does (stop).")
@@ -118,6 +122,7 @@ def command(
     batch_size: int | None,
     rate: float | None,
     balance: str | None,
+    folds: int | None,
     seed: int | None,
     workers: str | None,
     on_bad_image: str | None,
@@ -142,7 +147,8 @@ def command(
 
     tell = Display(watch, verbose)
     assignments = settings(given)
-    deadline = deadline_of(minutes, {"--smoke": smoke, "--dry-run": dry_run})
+    deadline = deadline_of(minutes, {"--smoke": smoke, "--dry-run": dry_run, "--folds": folds is not None})
+    display = partial(Display, watch, verbose)
     with joined(device) as world:
         if resume is not None:
             _refuse_with_resume(
@@ -153,22 +159,35 @@ def command(
                     "--weights": weights,
                     "--teacher": " ".join(teacher) or None,
                     "--mean": mean,
+                    "--folds": folds,
                     "--output": output,
                 }
             )
             length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
-            _resume(Path(resume) if resume else None, [*assignments, *length, *edits], world, tell, deadline)
+            found = world.by_first(lambda: Path(resume) if resume else _newest(Path("runs")))
+            if holds_folds(found):
+                refuse_minutes(found, minutes)
+                resume_folds(found, [*assignments, *length, *edits], world, display)
+                return
+            _resume(found, [*assignments, *length, *edits], world, tell, deadline)
             return
         if output is None and world.may_restart:
             raise shared(
                 InputError("torchrun --max-restarts: a run that starts again has to be found; add --output DIR")
             )
         if output is not None and world.restarts and world.by_first(lambda: _holds_run(output)):
+            if holds_folds(output):
+                resume_folds(output, [], world, display)
+                return
             _resume(output, [], world, tell, deadline)
             return
         run = world.by_first(lambda: planned(given))
         if dry_run:
             click.echo(run.to_json() if world.first else "", nl=False)
+            return
+        if folds is not None:
+            folder = world.by_first(lambda: output or _free(Path("runs"), run.data.source))
+            start_folds(run, folder, world, display, _suited(run, recipe, model))
             return
         _start(run, output, world, _announced(tell, _suited(run, recipe, model)), deadline, any_size=not sized(edits))
 
@@ -191,7 +210,7 @@ def planned(given: Mapping[str, Any]) -> "Run":
     elif given["mean"] is not None and weights is None:
         raise InputError("--preprocessing, --mean and --std: they are of trained weights; add --weights W")
     begin = None if weights is None else (weights, *said.values())
-    edits = [*settings(given), *given["edits"]]
+    edits = [*settings(given), *settings_of_folds(given.get("folds")), *given["edits"]]
     return _planned(source, given["recipe"], given["model"], begin, teacher, given["epochs"], edits, given["smoke"])
 
 
@@ -207,11 +226,10 @@ def _start(
         say_time(deadline)
 
 
-def _resume(folder: Path | None, edits: list[str], world: "World", tell: "Tell", deadline: "Deadline | None") -> None:
+def _resume(folder: Path, edits: list[str], world: "World", tell: "Tell", deadline: "Deadline | None") -> None:
     from deepres.recipes import execute
 
-    found = world.by_first(lambda: folder or _newest(Path("runs")))
-    done = execute.resume(found, edits, device=world.device, tell=tell, world=world, deadline=deadline)
+    done = execute.resume(folder, edits, device=world.device, tell=tell, world=world, deadline=deadline)
     if world.first:
         _say_where(done, world.device)
         say_time(deadline)
@@ -289,14 +307,16 @@ def _refuse_with_resume(given: dict[str, object | None]) -> None:
 def _holds_run(folder: Path) -> bool:
     from deepres.recipes.run import RUN
 
-    return (folder / RUN).exists()
+    return (folder / RUN).exists() or holds_folds(folder)
 
 
 def _newest(runs: Path) -> Path:
-    found = [path.parent for path in runs.glob("*/run.json")]
+    found = [path.parent for name in ("run.json", "folds.json") for path in runs.glob(f"*/{name}")]
     if not found:
         raise InputError(f"--resume: no run under {runs}/; name its folder: --resume DIR")
-    return max(found, key=lambda folder: max(path.stat().st_mtime for path in (folder, *folder.glob("state/step-*"))))
+    return max(
+        found, key=lambda folder: max(path.stat().st_mtime for path in (folder, *folder.glob("**/state/step-*")))
+    )
 
 
 def _free(runs: Path, source: str) -> Path:

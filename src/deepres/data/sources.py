@@ -10,7 +10,7 @@
 | a packed folder                         | what `deepres data pack` made of another source (packed.py)           |
 | a .tar, shard-{0000..0009}.tar, a folder of them | web shards (shards.py)                                       |
 
-How parts come to be that a source does not have: splits.py.
+How parts come to be that a source does not have: splits.py; folds of one: folding.py.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,7 @@ from deepres.data.archives import is_archive, read_archive
 from deepres.data.arrays import pair_in, read_npz
 from deepres.data.decode import greatest
 from deepres.data.folders import read_folder
+from deepres.data.folding import fold_of
 from deepres.data.named import NAMES, read_named
 from deepres.data.packed import is_packed, read_packed
 from deepres.data.part_folders import Splits
@@ -57,6 +58,8 @@ class DataConfig(Record):
     val_fraction: float = Field(0.1, ge=0, lt=1)  # of the set that it is cut from; 0: no val
     test_fraction: float = Field(0.15, ge=0, lt=1)
     split_seed: int = 0
+    folds: Annotated[int, Field(ge=2)] | None = None  # the test part is fold `fold` of so many (folding.py)
+    fold: Annotated[int, Field(ge=1)] | None = None
     depth: Annotated[int, Field(ge=1)] | Literal["leaf"] | None = None  # of class folders; None: there is but one way
     splits: Splits = "auto"  # folders called train, …: "folders" parts in any case, "none" classes
     columns: str | None = None  # of a table: path:COLUMN,label:COLUMN[,split:COLUMN]; None: by their names
@@ -89,6 +92,10 @@ class DataConfig(Record):
                 f"val_fraction {self.val_fraction:g} + test_fraction {self.test_fraction:g} leave nothing to train on; "
                 "wanted a sum below 1"
             )
+        if (self.folds is None) != (self.fold is None):
+            raise ValueError(f"folds {self.folds} and fold {self.fold}: wanted both, such as 5 and 1, or neither")
+        if self.folds is not None and self.fold is not None and self.fold > self.folds:
+            raise ValueError(f"fold {self.fold}: there are {self.folds} folds, 1 to {self.folds}")
         return self
 
 
@@ -117,6 +124,8 @@ def open_source(config: DataConfig) -> Source:
         InputError: an unknown name, a missing path, or anything that the readers and the split refuse.
     """
     found = find(config)
+    if config.folds is not None and config.fold is not None:
+        found = fold_of(found, config.folds, config.fold, config.split_seed, config.source)
     parts, origin = arrange(found, config.source, config.val_fraction, config.test_fraction, config.split_seed)
     return Source(
         found.name, found.classes, found.channels, parts["train"], parts.get("val"), parts.get("test"), origin

@@ -51,6 +51,15 @@ class Thumbnail:
     problem: str
 
 
+@dataclass(frozen=True)
+class FoldRow:
+    """One fold's test result, or that of all as one, and the epoch that was chosen."""
+
+    name: str
+    result: Result
+    epoch: int | None
+
+
 def write_report(
     path: Path,
     *,
@@ -63,14 +72,15 @@ def write_report(
     worst: str = "",
     doubles: Doubles | None = None,
     parts: Mapping[Part, Images] | None = None,
+    folds: Sequence[FoldRow] = (),
     title: str = "deepres report",
 ) -> None:
     """Write one self-contained HTML file: headline, training, errors, classes, worst images, provenance.
 
     `images` is the set that `result` was measured on (None: no thumbnails). `run` is shown as a table, its nested
     mappings folded away below. `continued` are the steps after which the run was taken up again; `worst` is the list of
-    worst.py, which the page holds to be saved; `doubles` are pictures that stand in two of `parts`. What is None or
-    empty leaves its part of the page out.
+    worst.py, which the page holds to be saved; `doubles` are pictures that stand in two of `parts`; `folds` are a
+    table of the folds that were pooled. What is None or empty leaves its part of the page out.
 
     Raises:
         InputError: `images` is another set than the one that was measured; the place cannot be written.
@@ -103,6 +113,7 @@ def write_report(
         worst="data:text/csv;charset=utf-8;base64," + b64encode(worst.encode()).decode() if worst else "",
         worst_name=WORST,
         doubles=doubles,
+        folds=[(row, interval_text(row.result)) for row in folds],
         doubled=doubles.sentence({part: len(images) for part, images in (parts or {}).items()}) if doubles else "",
         pairs=pairs_shown(doubles, parts or {}) if doubles else (),
         thumbnails=_thumbnails(result, images) if result and images is not None else (),

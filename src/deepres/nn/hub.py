@@ -23,6 +23,7 @@ from deepres.base.normalisation import NAMED, per_channel
 from deepres.nn.checkpoints import ALL, asked_of, exists
 from deepres.nn.folder_transformers import PREPROCESSORS
 from deepres.nn.folders import FILES
+from deepres.nn.folds import require_one
 from deepres.nn.foreign import TIMM
 from deepres.nn.keras import SUFFIXES, TOPOLOGY
 from deepres.nn.layouts import CONFIG, Preprocessing, Stored
@@ -54,6 +55,7 @@ def find_weights(weights: str | Path, model: str | None = None) -> Stored:
     name, choice = asked_of(str(weights))
     path = Path(name)
     if exists(name):
+        require_one(path)
         stored = read_stored(path, choice)
         return recognised(stored, path) if path.is_file() and stored.preprocessing is None else stored
     if choice != ALL:

@@ -23,6 +23,7 @@ from deepres.data.statistics import Statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.channels import RGB
 from deepres.nn.create import adaptation, create_model
+from deepres.nn.folds import holds_folds
 from deepres.nn.hub import find_weights
 from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.recipes.budget import Budget, Deadline, fitted, going_on
@@ -157,7 +158,7 @@ def resume(
 
 
 def _require_no_run(folder: Path) -> None:
-    if (folder / RUN).exists():
+    if (folder / RUN).exists() or holds_folds(folder):
         raise InputError(
             f"{folder}: holds a run already; continue it with --resume {folder}, or choose another --output"
         )

@@ -30,7 +30,7 @@ from deepres.nn.checkpoints import asked_of
 from deepres.nn.keras import TOPOLOGY
 from deepres.nn.weights import WEIGHTS
 from deepres.recipes.run import RUN, Run
-from deepres.recipes.seen import SPLIT, began_with, overlap, own_now, run_of, same_source, unchanged
+from deepres.recipes.seen import SPLIT, asks_for_own, began_with, overlap, own_now, run_of, unchanged
 from deepres.serve.predictor import Predictor
 from deepres.train.parallel import ALONE, World
 from deepres.train.precision import Choice, Precision, choose
@@ -292,7 +292,7 @@ def _chosen(
 ) -> _Chosen:
     """The run's own images, or those of `data`; what the run has seen of them is refused, or said."""
     of_run = None if run is None or folder != Path(weights) else own_now(folder, run, data.source if data else None)
-    own = of_run is not None and (data is None or same_source(data.source, of_run.source))
+    own = of_run is not None and (data is None or asks_for_own(data, of_run))
     config = of_run if own else data
     if config is None:
         raise InputError(f"{weights}: weights without images of their own; name a SOURCE to measure them on")

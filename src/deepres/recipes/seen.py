@@ -162,6 +162,11 @@ def same_source(one: str, other: str) -> bool:
     return len({os.path.realpath(path) for path in paths}) == 1
 
 
+def asks_for_own(data: DataConfig, own: DataConfig) -> bool:
+    """Whether `data` is a run's own source, and not the test images that its folds leave apart (`folds` said: none)."""
+    return same_source(data.source, own.source) and ("folds" not in data.model_fields_set or data.folds == own.folds)
+
+
 def unchanged(folder: Path, part: str, images: Images, origin: Origin) -> bool:
     """Whether these are the images that the run's `part` held when it started.
 

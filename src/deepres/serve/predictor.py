@@ -25,6 +25,7 @@ from deepres.evaluate.calibration import Temperature
 from deepres.nn.binary import two_logits
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
+from deepres.nn.folds import fold_folders
 from deepres.nn.hub import find_weights
 from deepres.nn.inference import Compiled, Inference, InferencePrecision, for_inference
 from deepres.nn.layouts import Stored
@@ -73,6 +74,25 @@ class Predictor:
     fast: Inference | None = None
     said: str = ""
     temperature: Temperature | None = None
+    others: tuple["Predictor", ...] = ()
+
+    @property
+    def members(self) -> tuple["Predictor", ...]:
+        """The networks whose probabilities are averaged: this one, and `others`, each with its own statistics."""
+        return (replace(self, others=()), *self.others)
+
+    @classmethod
+    def load_folds(cls, folder: Path | str, device: torch.device) -> "Predictor":
+        """The networks of all folds of a run as one: the mean of their probabilities, each at temperature 1.
+
+        Raises:
+            InputError: a fold is not trained yet, or broken.
+        """
+        first, *others = (cls.load(each, device, calibrated=False) for each in fold_folders(folder))
+        for one in others:
+            if one.classes != first.classes or one.preparation != first.preparation:
+                raise InputError(f"{folder}: its folds know other classes, or want other images; train it anew")
+        return replace(first, others=tuple(others))
 
     @classmethod
     def load(
@@ -157,7 +177,8 @@ class Predictor:
             images=images,
             seconds_per_image=seconds,
         )
-        return replace(self, fast=fast)
+        others = tuple(one.hurried(images, precision=precision, compiled=compiled) for one in self.others)
+        return replace(self, fast=fast, others=others)
 
     def prepare(self, image: Tensor) -> Tensor:
         """A uint8 image (C, H, W) as the network wants it, float32."""
@@ -224,10 +245,11 @@ class Predictor:
                     yield Answer(image=picture.name, guesses=guesses, problem=problem)
 
     def _read(self, picture: Picture) -> Tensor | str:
-        """The image as the network wants it, or why there is none."""
+        """The image as each of the members wants it (M, C, H, W), or why there is none."""
         try:
-            image = self.prepare(picture.pixels(self.preparation.channels, self.preparation.levels))
-            require_size(self.network.description, *image.shape)
+            pixels = picture.pixels(self.preparation.channels, self.preparation.levels)
+            image = torch.stack([member.prepare(pixels) for member in self.members])
+            require_size(self.network.description, *image.shape[1:])
         except BadImageError as cause:
             return str(cause)
         except InputError as cause:
@@ -242,7 +264,9 @@ class Predictor:
                 alike.setdefault(image.shape, {})[number] = image
         rows: dict[int, Tensor] = {}
         for images in alike.values():
-            rows.update(zip(images, self.probabilities(torch.stack([*images.values()])), strict=True))
+            of_members = zip(self.members, torch.stack([*images.values()]).unbind(1), strict=True)
+            answers = torch.stack([member.probabilities(own) for member, own in of_members])
+            rows.update(zip(images, answers.mean(0), strict=True))
         return rows
 
     def _guesses(self, row: Tensor, top_k: int) -> tuple[Guess, ...]:

@@ -1,0 +1,69 @@
+"""`--folds K`: what the flag sets, and how the folds of a run are begun, taken up and told of."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deepres.base.errors import InputError, shared
+
+if TYPE_CHECKING:
+    from deepres.base.telling import Doing
+    from deepres.recipes.execute import Tell
+    from deepres.recipes.folds import Finished
+    from deepres.train.parallel import World
+
+
+def settings_of_folds(folds: int | None) -> list[str]:
+    """The fields that the flag sets, as `--set` spells them; the plan is that of the first fold.
+
+    Raises:
+        InputError: fewer than two folds.
+    """
+    if folds is None:
+        return []
+    if folds < 2:
+        raise InputError(f"--folds {folds}: one fold alone leaves nothing to train on; wanted 2 or more, such as 5")
+    return [f"data.folds={folds}", "data.fold=1"]
+
+
+def refuse_minutes(folder: Path, minutes: float | None) -> None:
+    """Folds have all the same length."""
+    if minutes is not None:
+        raise shared(InputError(f"--minutes {minutes:g} with the folds in {folder}: all have one length; leave it out"))
+
+
+def start_folds(run: Any, folder: Path, world: "World", display: "Callable[..., Tell]", suited: "str | Doing") -> None:
+    """Train all folds and say what came out; `suited` is said before."""
+    from deepres.recipes import folds
+
+    display()(suited)
+    done = folds.start(run, folder, device=world.device, told=lambda part: display(part=part), world=world)
+    if world.first:
+        _say(done)
+
+
+def resume_folds(folder: Path, edits: Sequence[str], world: "World", display: "Callable[..., Tell]") -> None:
+    """Go on where the folds were cut, and say what came out."""
+    from deepres.recipes import folds
+
+    told = lambda part: display(part=part)  # noqa: E731
+    done = folds.resume(folder, edits, device=world.device, told=told, world=world)
+    if world.first:
+        _say(done)
+
+
+def _say(done: "Finished") -> None:
+    from deepres.evaluate.run import percent, summary
+
+    for fold, error in enumerate(done.errors, 1):
+        click.echo(f"fold {fold}: error {percent(error)}")
+    click.echo(summary(done.result))
+    if done.ensemble is not None:
+        click.echo(f"all {len(done.errors)} as one, on the test images, which no fold has seen:")
+        click.echo(summary(done.ensemble))
+    if done.result.num_wrong:
+        click.echo(f"wrong:  {done.folder / 'worst.csv'} lists them")
+    click.echo(f"report: {done.folder / 'report.html'}")
+    click.echo(f"next:   deepres predict {done.folder} IMAGE…   (the mean of all {len(done.errors)})")
