@@ -70,8 +70,9 @@ def photos(path: Path = HERE / "photos.json") -> str:
         return ""
     facts = json.loads(path.read_text())
     names, cases = facts["contenders"], facts["cases"]
+    seeds = f"{facts['n']} seeds each" if facts["n"] > 1 else "one seed each"
     lines = [
-        f"| {facts['n']} seeds each; {facts['hardware']} | {' | '.join(names.values())} | times as fast as |",
+        f"| {seeds}; {facts['hardware']} | {' | '.join(names.values())} | times as fast as |",
         "| --- |" + " --- |" * (len(names) + 1),
     ]
     for case in cases.values():
