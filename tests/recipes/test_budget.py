@@ -109,7 +109,7 @@ def test_as_much_as_fits_is_planned_and_said(
 
 
 def test_what_goes_on_before_training_and_after_it_counts(photos: Source) -> None:
-    run, clock = planned(photos), Clock()
+    run, clock = planned(photos, epochs=60, batch_size=64), Clock()
     assert fitted(run, photos, Deadline(1, 0.0, clock), at(10, before=10)).run.train.epochs == 19
     clock.now = 30.0
     slower = lambda run: Pace(1 / 10, 1 / 10, 5.0, burden=2.0)  # noqa: E731
