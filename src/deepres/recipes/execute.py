@@ -190,7 +190,9 @@ def _set_up(
     if run.train.fit_head:
         tell(Doing("fitting the new head"))
         precision = choose(run.train.precision, device)
-        run = begin_head(Setting(run, source, folder, statistics, precision), state.network)
+        run = begin_head(
+            Setting(run, source, folder, statistics, precision), state.network, telling(tell, "fitting the new head")
+        )
         state = _with_rates(state.network, run)
     statistics.save(folder / STATISTICS)
     write_atomic(folder / ORIGIN, source.origin.to_json())

@@ -22,7 +22,7 @@ from deepres.train.schedules import ScheduleConfig
 def finetune(facts: Facts, model: str | None = None) -> Run:  # noqa: ARG001 - the weights say which
     """One's own images on trained weights: a head fitted to their features, then all parts at one low rate.
 
-    The new head is no noise that the first steps must undo: norm statistics are averaged over the training images, and
+    The new head is no noise that the first steps must undo: norm statistics are averaged over 256 of these images, and
     the head begins as the logistic regression of the features that follow (`recipes/head.py`), at the cost of a third
     of an epoch. Then everything learns by SGD along a cosine from 0.005, or 0.02 in networks for images of at most
     40 px; the head slower where features are long.

@@ -1,5 +1,7 @@
 """A new head on trained weights: fitted to what they make of the training images, before anything learns."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -14,8 +16,8 @@ from deepres.recipes.run import Run
 from deepres.recipes.setting import Setting
 from deepres.train.classifier import Classifier, fit_classifier
 
-BATCHES = 30
-"""Of training images, at most, over which norm statistics are averaged."""
+BATCHES = 8
+"""Of training images, at most, over which norm statistics are averaged: 30 are no better (`docs/log.md`)."""
 IMAGES = 20_000
 """As many, evenly over the set, are fitted to at most."""
 LENGTH = 30.0
@@ -23,7 +25,7 @@ LENGTH = 30.0
 authors' ResNet-50): the head learns LENGTH / |features|^2 times as fast as the rest, where that is slower."""
 
 
-def begin_head(setting: Setting, network: nn.Module) -> Run:
+def begin_head(setting: Setting, network: nn.Module, on_progress: Callable[[int, int], None]) -> Run:
     """`network`, on trained weights, is given norm statistics of these images and the classifier of its features.
 
     Statistics are plain averages over batches as training sees them, frozen parts apart; the features are those of the
@@ -45,14 +47,14 @@ def begin_head(setting: Setting, network: nn.Module) -> Run:
             batches = setting.loader().batches(0, steps)
             shown = (setting.precision.images(batch.images) for batch in batches)
             average_statistics(network, shown, run.train.frozen)
-        fitted = _fitted(setting, network)
+        fitted = _fitted(setting, network, on_progress)
         fc.weight.copy_(fitted.weight)
         fc.bias.copy_(fitted.bias)
     pace = min(1.0, float(f"{LENGTH / max(fitted.square_length, 1e-9):.2g}"))
     return run.replace(train=run.train.replace(head_pace=pace))
 
 
-def _fitted(setting: Setting, network: ResidualNetwork) -> Classifier:
+def _fitted(setting: Setting, network: ResidualNetwork, on_progress: Callable[[int, int], None]) -> Classifier:
     run, images, device = setting.run, setting.source.train, setting.precision.device
     if len(images) > IMAGES:
         images = images.select([place * len(images) // IMAGES for place in range(IMAGES)])
@@ -73,4 +75,5 @@ def _fitted(setting: Setting, network: ResidualNetwork) -> Classifier:
             last = network.forward_features(setting.precision.images(batch.images))
             features.append(network.forward_head(last, pre_logits=True).float().cpu())
             labels.append(batch.labels.cpu())
+            on_progress(sum(map(len, labels)), len(images))
     return fit_classifier(torch.cat(features), torch.cat(labels), len(images.classes))
