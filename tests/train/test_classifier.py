@@ -5,6 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from deepres.data.balance import class_weights, sizes
 from deepres.train.classifier import PENALTIES, fit_classifier
 
 
@@ -25,6 +26,23 @@ def test_it_is_the_logistic_regression_of_scaled_features() -> None:
     ours = (x.double() @ found.weight.T + found.bias).log_softmax(1)
     assert (ours - theirs).abs().max() < 0.02
     assert found.square_length == pytest.approx(float(x.square().sum(1).mean()), rel=1e-6)
+
+
+def test_with_weights_of_classes_it_is_the_balanced_one() -> None:
+    labels = torch.repeat_interleave(torch.arange(3), torch.tensor([60, 20, 5]))
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 3, generator=draw)[labels] + torch.randn(85, 3, generator=draw)
+    found = fit_classifier(x, labels, 3, class_weights(sizes(labels, 3)))
+    z = x.double() - x.double().mean(0)
+    z = z / z.square().sum(1).mean().sqrt()
+    strength = 1 / (found.penalty * len(z))
+    reference = LogisticRegression(C=strength, tol=1e-10, max_iter=10_000, class_weight="balanced").fit(z, labels)
+    theirs = torch.from_numpy(reference.predict_proba(z))
+    ours = (x.double() @ found.weight.T + found.bias).softmax(1)
+    plain = fit_classifier(x, labels, 3)
+    unweighted = (x.double() @ plain.weight.T + plain.bias).softmax(1)
+    assert (unweighted - theirs).abs().max() > 0.02
+    assert (ours - theirs).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 1e4])

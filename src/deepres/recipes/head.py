@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from deepres.base.errors import InputError
+from deepres.data.balance import class_weights, sizes
 from deepres.data.loader import evaluation_batches
 from deepres.data.workers import resolved
 from deepres.nn.build import ResidualNetwork
@@ -76,4 +77,6 @@ def _fitted(setting: Setting, network: ResidualNetwork, on_progress: Callable[[i
             features.append(network.forward_head(last, pre_logits=True).float().cpu())
             labels.append(batch.labels.cpu())
             on_progress(sum(map(len, labels)), len(images))
-    return fit_classifier(torch.cat(features), torch.cat(labels), len(images.classes))
+    truth, classes = torch.cat(labels), len(images.classes)
+    weights = None if run.train.balance == "none" else class_weights(sizes(truth, classes))
+    return fit_classifier(torch.cat(features), truth, classes, weights)

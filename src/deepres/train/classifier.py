@@ -25,8 +25,10 @@ class Classifier:
     square_length: float
 
 
-def fit_classifier(features: Tensor, labels: Tensor, num_classes: int) -> Classifier:
+def fit_classifier(features: Tensor, labels: Tensor, num_classes: int, weights: Tensor | None = None) -> Classifier:
     """The W, b of the least mean of -log softmax(W z + b)[label] + penalty / 2 |W|^2, for features (N, F).
+
+    With `weights` (classes,) an image counts as much as that of its class (`data/balance.py`).
 
     z are the features centred and scaled to a mean square length of 1, so that a penalty means the same for every
     network; W and b are then put back for the features as they are. The penalty is the one of `PENALTIES` under which
@@ -37,17 +39,20 @@ def fit_classifier(features: Tensor, labels: Tensor, num_classes: int) -> Classi
     mean = x.mean(0)
     scale = (x - mean).square().sum(1).mean().sqrt().clamp_min(1e-12)
     z = (x - mean) / scale
+    count = torch.ones(num_classes) if weights is None else weights
+    counts = count.double()[labels]
     held = _every_fifth(labels)
     best, least = PENALTIES[0], float("inf")
     flat = torch.zeros(num_classes * (z.shape[1] + 1), dtype=torch.float64)
     if bool(held.any()):
         for penalty in PENALTIES:
-            flat = _minimum(z[~held], labels[~held], num_classes, penalty, flat)
+            flat = _minimum(z[~held], labels[~held], num_classes, penalty, flat, counts[~held])
             weight, bias = _parts(flat, num_classes)
-            loss = float(F.cross_entropy(z[held] @ weight.T + bias, labels[held]))
+            losses = F.cross_entropy(z[held] @ weight.T + bias, labels[held], reduction="none")
+            loss = float((losses * counts[held]).sum() / counts[held].sum())
             if loss < least:
                 best, least = penalty, loss
-    weight, bias = _parts(_minimum(z, labels, num_classes, best, flat), num_classes)
+    weight, bias = _parts(_minimum(z, labels, num_classes, best, flat, counts), num_classes)
     weight = weight / scale
     return Classifier(weight, bias - weight @ mean, best, float(x.square().sum(1).mean()))
 
@@ -64,14 +69,15 @@ def _parts(flat: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     return both[:, :-1], both[:, -1]
 
 
-def _minimum(z: Tensor, labels: Tensor, num_classes: int, penalty: float, start: Tensor) -> Tensor:
+def _minimum(z: Tensor, labels: Tensor, num_classes: int, penalty: float, start: Tensor, counts: Tensor) -> Tensor:
     truth = F.one_hot(labels, num_classes).double()
+    share = (counts / counts.sum())[:, None]
 
     def loss_and_gradient(flat: Tensor) -> tuple[Tensor, Tensor]:
         weight, bias = _parts(flat, num_classes)
         log_p = (z @ weight.T + bias).log_softmax(1)
-        too_much = (log_p.exp() - truth) / len(z)
-        loss = -(truth * log_p).sum() / len(z) + penalty / 2 * weight.square().sum()
+        too_much = (log_p.exp() - truth) * share
+        loss = -(truth * log_p * share).sum() + penalty / 2 * weight.square().sum()
         return loss, torch.cat([too_much.T @ z + penalty * weight, too_much.sum(0)[:, None]], 1).flatten()
 
     return _lbfgs(loss_and_gradient, start)
