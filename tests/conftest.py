@@ -2,9 +2,12 @@
 
 import gc
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.disable()  # importing makes objects that stay; to look for garbage among them costs more than it finds
@@ -15,6 +18,22 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture
+def class_folders(tmp_path: Path) -> Callable[..., Path]:
+    """`class_folders("pets", {"cat": 12, "dog": 3}, (40, 40))`: a folder for each class, of as many pictures of noise."""
+
+    def made(name: str, counts: Mapping[str, int], size: tuple[int, int], suffix: str = ".png") -> Path:
+        draw = np.random.default_rng(0)
+        for label, count in counts.items():
+            (tmp_path / name / label).mkdir(parents=True)
+            for number in range(count):
+                picture = Image.fromarray(draw.integers(0, 256, (*size, 3), dtype=np.uint8))
+                picture.save(tmp_path / name / label / f"{number}{suffix}")
+        return tmp_path / name
+
+    return made
 
 
 def pytest_unconfigure() -> None:

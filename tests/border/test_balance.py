@@ -1,11 +1,10 @@
 """Classes of unequal size, as a user meets them: what is said of them, what --balance does, what it refuses."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from deepres.cli.main import run
 
@@ -14,15 +13,9 @@ TINY += ("--set", "data.workers=0", "--fast", "off", "--device", "cpu", "--epoch
 
 
 @pytest.fixture
-def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def photos(class_folders: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    draw = np.random.default_rng(0)
-    for name, count in (("cat", 60), ("dog", 6)):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(count):
-            picture = Image.fromarray(draw.integers(0, 255, (16, 16, 3), dtype=np.uint8))
-            picture.save(tmp_path / "photos" / name / f"{number}.png")
-    return tmp_path / "photos"
+    return class_folders("photos", {"cat": 60, "dog": 6}, (16, 16))
 
 
 @pytest.mark.parametrize(

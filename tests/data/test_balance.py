@@ -1,5 +1,6 @@
 """Draws in which classes come equally often, and weights that make them weigh alike."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from deepres.data.balance import EvenDraws, class_weights, effective, sizes, unequal
 from deepres.data.loader import TrainLoader
@@ -101,14 +101,8 @@ def test_how_sure_a_mean_over_classes_is(counts: tuple[int, ...], images: int) -
 
 
 @pytest.fixture
-def pets(tmp_path: Path) -> Path:
-    drawn = np.random.default_rng(0)
-    for name, count in (("cat", 12), ("dog", 3)):
-        (tmp_path / "pets" / name).mkdir(parents=True)
-        for number in range(count):
-            picture = Image.fromarray(drawn.integers(0, 256, (40, 40, 3), dtype=np.uint8))
-            picture.save(tmp_path / "pets" / name / f"{number}.png")
-    return tmp_path / "pets"
+def pets(class_folders: Callable[..., Path]) -> Path:
+    return class_folders("pets", {"cat": 12, "dog": 3}, (40, 40))
 
 
 def test_no_number_of_workers_no_beginning_and_no_packing_changes_a_batch(pets: Path) -> None:

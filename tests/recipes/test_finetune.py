@@ -13,7 +13,7 @@ from deepres.base.records import edit
 from deepres.data.loader import evaluation_batches
 from deepres.data.sources import DataConfig, open_source
 from deepres.data.statistics import Statistics
-from deepres.nn.create import load
+from deepres.nn.create import create_model, load
 from deepres.nn.weights import read_stored
 from deepres.recipes.catalogue import recipe
 from deepres.recipes.execute import resume, start
@@ -21,6 +21,8 @@ from deepres.recipes.finetune import beginning, finetune
 from deepres.recipes.run import Facts, Run, facts_of, smoke
 from deepres.spec.resnet import ResNetConfig
 from deepres.train.classifier import fit_classifier
+from deepres.train.optimise import SgdConfig
+from deepres.train.state import State
 
 CPU = torch.device("cpu")
 
@@ -114,6 +116,7 @@ def test_a_new_head_begins_fitted_and_a_resumed_run_keeps_its_pace(digits: Path,
     start(plan, tmp_path / "whole", device=CPU, tell=lambda event: said.append(str(event)))
     assert any("the new head begins fitted to the features of the training images" in line for line in said)
     begun = records.load(Run, tmp_path / "whole" / "run.json", "run").train
+    assert begun.head_pace is not None
     assert 0 < begun.head_pace < 1
     start(edit(plan, ["train.iterations=3"]), tmp_path / "cut", device=CPU, tell=lambda event: None)
     resume(tmp_path / "cut", ["train.iterations=6"], device=CPU, tell=lambda event: None)
@@ -137,3 +140,24 @@ def test_the_fitted_head_is_the_classifier_of_the_features(digits: Path, three: 
     theirs = fitted.weight @ features.T.double()
     # one step moved the norm statistics by a tenth, and features were those of this machine's training precision
     assert torch.nn.functional.cosine_similarity(ours.flatten(), theirs.flatten(), 0) > 0.8
+
+
+def test_a_pace_that_was_given_stays_and_a_head_without_weights_is_refused(
+    digits: Path, three: str, tmp_path: Path
+) -> None:
+    facts = replace(facts_of(open_source(DataConfig(source=three))), beginning=beginning(str(digits)))
+    plan = smoke(recipe(None, facts, None)).fitted(facts)
+    plan = edit(plan, [f"data.source={three}", "train.head_pace=0.5", "train.iterations=1"])
+    start(plan, tmp_path / "run", device=CPU, tell=lambda event: None)
+    assert records.load(Run, tmp_path / "run" / "run.json", "run").train.head_pace == 0.5
+    scratch = edit(plan, ["weights=none", "new_head=false", "statistics=images"])
+    with pytest.raises(InputError, match=r"train\.fit_head: features tell nothing without trained weights"):
+        start(scratch, tmp_path / "scratch", device=CPU, tell=lambda event: None)
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_the_heads_pace_multiplies_its_rate_alone() -> None:
+    state = State(create_model("resnet20_cifar"), SgdConfig(), averaged=False, layer_decay=0.5, head_pace=0.125)
+    pairs = zip(state.optimiser.names, state.optimiser.factors, strict=True)
+    factors = {name.partition(".")[0]: factor for name, factor in pairs}
+    assert factors == {"stem": 0.0625, "stage1": 0.125, "stage2": 0.25, "stage3": 0.5, "head": 0.125}

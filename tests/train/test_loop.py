@@ -1,6 +1,6 @@
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 
 import pytest
@@ -48,15 +48,15 @@ def _config(**fields: object) -> TrainConfig:
 
 
 def _train(
-    state: State, config: TrainConfig, val: list[float] | None = None, steps: int | None = None
+    state: State, config: TrainConfig, val: Sequence[float | Judgement] | None = None, steps: int | None = None
 ) -> list[Step | Epoch]:
-    errors = iter(val or [])
+    judged = iter([one if isinstance(one, Judgement) else Judgement(one, 1.0) for one in val or []])
     events = train(
         state,
         config,
         Fixed(),
         cross_entropy(),
-        None if val is None else lambda network: Judgement(next(errors), 1.0),
+        None if val is None else lambda network: next(judged),
         num_images=NUM_IMAGES,
         precision=FLOAT32,
         seed=0,
@@ -125,17 +125,8 @@ def test_the_best_epoch_is_the_one_of_lowest_held_out_error_and_patience_ends_th
 def test_of_two_epochs_the_lower_error_is_better_whatever_the_loss_and_the_lower_loss_among_equals() -> None:
     config = _config(iterations=None, epochs=4)
     state = State(_network(), config.sgd, averaged=False)
-    judged = iter([Judgement(0.3, 0.5), Judgement(0.2, 0.9), Judgement(0.2, 0.8), Judgement(0.2, 0.8)])
-    events = train(
-        state,
-        config,
-        Fixed(),
-        cross_entropy(),
-        lambda network: next(judged),
-        num_images=NUM_IMAGES,
-        precision=FLOAT32,
-        seed=0,
-    )
+    judged = [Judgement(0.3, 0.5), Judgement(0.2, 0.9), Judgement(0.2, 0.8), Judgement(0.2, 0.8)]
+    events = _train(state, config, judged)
     assert [event.best for event in events if isinstance(event, Epoch)] == [True, True, True, False]
 
 
@@ -144,18 +135,8 @@ def test_the_kept_epoch_is_the_last_that_cannot_be_told_from_the_best_whatever_a
     errors, images = [0.6, 0.1, 0.2, 0.5, 0.22, 0.9], 50  # 5 of 50: up to 21 %
 
     def epochs(state: State, steps: int | None) -> list[Epoch]:
-        judged = (Judgement(error, 1.0, images) for error in errors[state.progress.epoch :])
-        events = train(
-            state,
-            config,
-            Fixed(),
-            cross_entropy(),
-            lambda network: next(judged),
-            num_images=NUM_IMAGES,
-            precision=FLOAT32,
-            seed=0,
-        )
-        return [e for e in events if isinstance(e, Epoch) or (e.step == steps and events.close())]  # type: ignore[attr-defined, func-returns-value]
+        judged = [Judgement(error, 1.0, images) for error in errors[state.progress.epoch :]]
+        return [event for event in _train(state, config, judged, steps) if isinstance(event, Epoch)]
 
     whole = State(_network(), config.sgd, averaged=False)
     assert [event.kept for event in epochs(whole, None)] == [True, True, True, False, False, False]
@@ -170,19 +151,9 @@ def test_the_kept_epoch_is_the_last_that_cannot_be_told_from_the_best_whatever_a
 
 def test_an_epoch_whose_loss_is_lost_is_never_kept() -> None:
     config = _config(iterations=None, epochs=3)
-    judged = iter([Judgement(0.3, 0.5, 10), Judgement(0.3, float("nan"), 10), Judgement(0.0, float("inf"), 10)])
+    judged = [Judgement(0.3, 0.5, 10), Judgement(0.3, float("nan"), 10), Judgement(0.0, float("inf"), 10)]
     state = State(_network(), config.sgd, averaged=False)
-    for _ in train(
-        state,
-        config,
-        Fixed(),
-        cross_entropy(),
-        lambda network: next(judged),
-        num_images=NUM_IMAGES,
-        precision=FLOAT32,
-        seed=0,
-    ):
-        pass
+    _train(state, config, judged)
     assert state.progress.kept == state.progress.best
     assert state.progress.best is not None
     assert state.progress.best.epoch == 1

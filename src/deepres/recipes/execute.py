@@ -207,7 +207,7 @@ def _set_up(
 def _with_rates(network: nn.Module, run: Run) -> State:
     """The state before the first step."""
     config = run.train
-    return State(network, config.sgd, config.ema_decay is not None, config.layer_decay, config.head_pace)
+    return State(network, config.sgd, config.ema_decay is not None, config.layer_decay, config.head_pace or 1.0)
 
 
 def _plan(run: Run, device: torch.device, world: World, found: Found | None) -> Plan:

@@ -30,13 +30,16 @@ def begin_head(setting: Setting, network: nn.Module, on_progress: Callable[[int,
     """`network`, on trained weights, is given norm statistics of these images and the classifier of its features.
 
     Statistics are plain averages over batches as training sees them, frozen parts apart; the features are those of the
-    training images as evaluation sees them. The run that is returned says how fast the head learns from there.
+    training images as evaluation sees them. The run that is returned says how fast the head learns from there, where
+    it did not say so before.
 
     Raises:
-        InputError: a network whose head is no linear layer on pooled features.
+        InputError: a run without trained weights, a network whose head is no linear layer on pooled features.
     """
     run = setting.run
     assert isinstance(network, ResidualNetwork)
+    if run.weights is None:
+        raise InputError("train.fit_head: features tell nothing without trained weights; add --weights, or leave it")
     fc = dict(network.head.named_children()).get("fc")
     if not isinstance(fc, nn.Linear):
         raise InputError(
@@ -51,8 +54,8 @@ def begin_head(setting: Setting, network: nn.Module, on_progress: Callable[[int,
         fitted = _fitted(setting, network, on_progress)
         fc.weight.copy_(fitted.weight)
         fc.bias.copy_(fitted.bias)
-    pace = min(1.0, float(f"{LENGTH / max(fitted.square_length, 1e-9):.2g}"))
-    return run.replace(train=run.train.replace(head_pace=pace))
+    measured = min(1.0, float(f"{LENGTH / max(fitted.square_length, 1e-9):.2g}"))
+    return run.replace(train=run.train.replace(head_pace=run.train.head_pace or measured))
 
 
 def _fitted(setting: Setting, network: ResidualNetwork, on_progress: Callable[[int, int], None]) -> Classifier:

@@ -39,9 +39,9 @@ def opening(setting: Setting, step: int, total: int) -> list[str | Detail]:
     return [*lines, Detail(str(setting.precision))]
 
 
-def _head(pace: float) -> list[str]:
+def _head(pace: float | None) -> list[str]:
     """How a new head began."""
-    learns = f"; from there it learns {pace:g} times as fast as the rest" if pace != 1 else ""
+    learns = f"; from there it learns {pace:g} times as fast as the rest" if pace not in (None, 1) else ""
     return [f"the new head begins fitted to the features of the training images{learns}"]
 
 

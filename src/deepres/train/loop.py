@@ -50,8 +50,8 @@ class TrainConfig(Record):
 
     For weights that were trained before: `head_first` is the fraction of the run in which the head alone learns,
     `frozen` names parts that never do (norm statistics of what is frozen stay too); with `layer_decay` each part learns
-    that many times as fast as the part after it, the head `head_pace` times as fast as that says. With `fit_head` the
-    new head begins as the classifier that fits the features (`recipes/head.py`), which also sets `head_pace`.
+    that many times as fast as the part after it, the head at `head_pace` (None: 1). With `fit_head` the new head
+    begins as the classifier that fits the features, whose length then tells a `head_pace` of None (`recipes/head.py`).
     """
 
     epochs: Positive | None = None
@@ -72,7 +72,7 @@ class TrainConfig(Record):
     average_statistics: Annotated[int, Field(ge=0)] = 0
     head_first: Annotated[float, Field(ge=0, lt=1)] = 0.0
     fit_head: bool = False
-    head_pace: Annotated[float, Field(gt=0)] = 1.0
+    head_pace: Annotated[float, Field(gt=0)] | None = None
     frozen: tuple[str, ...] = ()
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     save_every_seconds: Annotated[float, Field(gt=0)] = 60.0
