@@ -35,6 +35,26 @@ def test_every_fold_has_as_many_of_each_class_and_as_many_in_all(counts: list[in
     assert again == fold
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3)), min_size=4, max_size=12), folds=st.integers(2, 4)
+)
+def test_equal_pictures_stay_together_and_no_class_is_further_apart_than_the_largest_of_them(
+    sizes: list[tuple[int, int]], folds: int
+) -> None:
+    groups: list[list[int]] = []
+    labels: list[int] = []
+    for label, size in sizes:
+        groups.append(list(range(len(labels), len(labels) + size)))
+        labels += [label] * size
+    fold = assigned(groups, labels, [f"{index:02}.png" for index in range(len(labels))], folds, 0)
+    assert all(len({fold[index] for index in group}) == 1 for group in groups)
+    table = Counter(zip(labels, fold, strict=True))
+    for label in set(labels):
+        often = [table[label, number] for number in range(1, folds + 1)]
+        assert max(often) - min(often) <= max(map(len, groups))
+
+
 @pytest.fixture
 def pets(class_folders: Callable[..., Path]) -> Path:
     return class_folders("pets", {"cat": 11, "dog": 6}, (9, 8), ".bmp")  # files of one size, so that all are read
