@@ -28,8 +28,9 @@ def finetune(facts: Facts, model: str | None = None) -> Run:  # noqa: ARG001 - t
     40 px; the head slower where features are long.
     Images are prepared as the weights want it. Classes that the weights know keep their head.
 
-    Measured in `evidence/recipe_choices.json`. Tried and thrown out (`docs/log.md`): a head of noise that learns alone for a fifth of the run, label smoothing,
-    slower early parts, a warm-up, norm statistics that stand still, other rates.
+    Measured in `evidence/recipe_choices.json`. Tried and thrown out (`docs/log.md`): a head of noise that learns alone
+    for a fifth of the run, label smoothing, slower early parts, a warm-up, norm statistics that stand still, other
+    rates.
 
     Command   deepres train path/to/photos --weights resnet50.a1_in1k
     Hardware  two cores: minutes for small networks and some thousand pictures; a GPU for resnet50
