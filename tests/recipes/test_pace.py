@@ -68,6 +68,7 @@ def test_auto_is_settled_from_what_is_measured_and_said(setting: Setting) -> Non
         Crew(4, 4),
         "workers: 4 (one gives 100 images/s, steps take 300, 8 cores), "
         "each 4 batches ahead (a batch takes 0.16 s ± 0.1 in a worker, one is due every 0.21)",
+        300.0,
     )
     loader = replace(setting, workers=found.crew).loader()
     assert (loader._workers, loader._prefetch_factor) == (4, 4)
@@ -83,6 +84,7 @@ def test_the_processes_of_a_machine_share_its_cores_and_memory_and_each_makes_it
         Crew(3, 5),
         "workers: 3 (one gives 100 images/s, steps take 200, 4 cores), "
         "each 5 batches ahead (a batch takes 0.08 s ± 0.08 in a worker, one is due every 0.12)",
+        200.0,
     )
     monkeypatch.setattr(pace, "room_for_batches", lambda _: 2 * 5 * 8 * 10**6)
     found = settle_workers(two, network())

@@ -134,3 +134,10 @@ def test_a_compiled_step_has_the_plain_steps_gradients_but_for_rounding() -> Non
         net.zero_grad()
     for plain, compiled in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, compiled, rtol=1e-6, atol=1e-9)
+
+
+def test_a_run_that_is_short_by_steps_timed_before_is_not_timed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "_timed", lambda *_: pytest.fail("timed again"))
+    found = settle("auto", create_model("resnet20_cifar"), choose("float32", CPU), 128, 100_000, about=0.002)
+    assert found.compiled is None
+    assert "too short for compiling to pay" in found.reason

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from time import monotonic
 
 import torch
 from torch import nn
@@ -37,6 +36,7 @@ from deepres.recipes.pace import pace_of, settle_steps, settle_workers
 from deepres.recipes.rescue import rescued
 from deepres.recipes.resuming import ORIGIN, by_patience, edited, new_rates, require_same_images
 from deepres.recipes.run import RUN, Run, facts_of
+from deepres.recipes.saving import Saving
 from deepres.recipes.seen import SPLIT, own_now, write_digests
 from deepres.recipes.setting import Setting, norms_together, skipped_before, statistics_of
 from deepres.recipes.teacher import Found, find_teachers
@@ -263,17 +263,19 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell, budget: B
         tell(f"{by_patience(setting.run, state.progress)}; to go on: --set train.patience={more}, or =none")
     if not state.progress.finished:
         tell(Doing("measuring how many workers pay"))
-        settled = world.by_first(lambda: settle_workers(setting, network))
+        rate, settled = None, world.by_first(lambda: settle_workers(setting, network))
         if settled is not None:
             tell(Detail(settled.sentence))
-            setting = replace(setting, workers=settled.crew)
-        _train(setting, state, plan, tell, budget)
+            setting, rate = replace(setting, workers=settled.crew), settled.step_rate
+        _train(setting, state, plan, tell, budget, rate)
         if state.progress.step < state.progress.length(total):
             tell(by_patience(setting.run, state.progress))
     return conclude(setting, state, tell)
 
 
-def _train(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budget | None) -> None:
+def _train(
+    setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budget | None, step_rate: float | None
+) -> None:
     config, states, val = setting.run.train, setting.folder / "state", setting.source.val
     world = setting.world
     loader = world.agreed(setting.loader)
@@ -288,7 +290,7 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budge
         keep_freed_memory()
     tell(Doing("measuring whether compiling pays"))
     in_haste = budget is not None and budget.too_short_to_compile(setting.precision.device.type)
-    fast = world.by_first(lambda: settle_steps(setting, state, plan, in_haste=in_haste))
+    fast = world.by_first(lambda: settle_steps(setting, state, plan, in_haste=in_haste, step_rate=step_rate))
     tell(Detail(str(fast)))
     tell(Doing("compiling the first steps" if fast.compiled else "training"))
     events = train(
@@ -305,15 +307,17 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budge
         from_nothing=setting.run.weights is None,
         world=world,
     )
-    saved = monotonic()
+    saving = Saving(config.save_every_seconds)
 
-    def written(event: Step | Epoch) -> None:
+    def written(event: Step | Epoch, whole: bool) -> None:
         if isinstance(event, Epoch):
             if event.best or event.kept:
                 save_best(state.judged, states, event.step)
             journal.write(event)
         setting.keep_skipped()
-        save_state(state, states)
+        if whole:
+            with saving.timed():
+                save_state(state, states)
 
     with ExitStack() as stack:
         stack.enter_context(rescued(setting, state, plan))
@@ -323,20 +327,18 @@ def _train(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budge
         stack.enter_context(apply(state.network, plan))
         stack.enter_context(norms_together(setting, state.network))
         for event in events:
-            due = world.first and monotonic() - saved > config.save_every_seconds
+            due = world.first and saving.due(event, finished=state.progress.finished)
             cut = budget.cut(event, state.progress) if world.first and budget is not None else None
-            signalled, save, total = world.highest(
-                asked[0] if asked else 0, int(due or isinstance(event, Epoch)), cut or 0
-            )
+            signalled, save, total = world.highest(asked[0] if asked else 0, int(due), cut or 0)
             if total and budget is not None:
                 tell(budget.said(event, total))
                 state.progress = budget.bent(state.progress, total)
             ends = isinstance(event, Step) and (event.ends_epoch or total == event.step)  # its epoch comes next
-            if (save or signalled or total) and not ends:
+            whole = bool(save or signalled or total)
+            if (whole or isinstance(event, Epoch)) and not ends:
                 for skipped in world.gathered(lambda: loader.skipped):
                     setting.skipped.update(skipped)
-                world.by_first(lambda: written(event))  # noqa: B023
-                saved = monotonic()
+                world.by_first(lambda: written(event, whole))  # noqa: B023
             tell(event)
             if signalled and not ends and not state.progress.finished:
                 world.by_first(lambda: report_so_far(setting, state.progress.step))

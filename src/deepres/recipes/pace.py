@@ -39,7 +39,7 @@ FAST = "fast.json"
 HOLES = 3  # bytes that a heap full of holes takes for each one in use, where layers are computed twice
 
 MOST_IMAGES = 32  # of a timed step
-STEP_SECONDS = 2.0
+STEP_SECONDS = 1.0
 MOST_READ = 2000  # images from which statistics are measured
 MOST_MACS = 2e11  # of a timed pass on a CPU, a second or two there
 MOST_BURDEN = 8.0
@@ -62,10 +62,11 @@ class Pace(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """How many workers, how many batches ahead; and the line that says why."""
+    """How many workers, how many batches ahead; the line that says why; images/s of the steps timed for it."""
 
     crew: Crew
     sentence: str
+    step_rate: float
 
 
 def settle_workers(setting: Setting, network: ResidualNetwork) -> Settled | None:
@@ -80,8 +81,8 @@ def settle_workers(setting: Setting, network: ResidualNetwork) -> Settled | None
     if loader.resident:
         return None
     on_gpu = setting.precision.device.type == "cuda"
-    step = step_rate(network, setting.precision, min(config.batch_size // config.accumulate, MOST_IMAGES))
-    step *= 1 - (0.0 if setting.teachers is None else setting.teachers.known.share)
+    rate = step_rate(network, setting.precision, min(config.batch_size // config.accumulate, MOST_IMAGES))
+    step = rate * (1 - (0.0 if setting.teachers is None else setting.teachers.known.share))
     load = loader.load()
     images = config.batch_size // world.size
     room = room_for_batches(available_bytes(torch.device("cpu"))) // world.local_size
@@ -94,13 +95,14 @@ def settle_workers(setting: Setting, network: ResidualNetwork) -> Settled | None
         factor, why = choose_prefetch_factor(load, images, step, workers, room)
     else:
         factor, why = data.prefetch_factor, f"each {counted(data.prefetch_factor, 'batch')} ahead as given"
-    return Settled(Crew(workers, factor), f"{said}, {why}")
+    return Settled(Crew(workers, factor), f"{said}, {why}", rate)
 
 
-def settle_steps(setting: Setting, state: State, plan: Plan, *, in_haste: bool) -> Fast:
+def settle_steps(setting: Setting, state: State, plan: Plan, *, in_haste: bool, step_rate: float | None = None) -> Fast:
     """How steps are carried out: as the run began, where it is resumed; layers computed twice are never compiled.
 
-    With `in_haste` nothing is measured: there is not the time in which it could pay.
+    With `in_haste` nothing is measured: there is not the time in which it could pay. `step_rate` in images/s, where it
+    has been timed, tells a run that is short.
     """
     config, path, world = setting.run.train, setting.folder / FAST, setting.world
     if config.sync_norm and world.size > 1:
@@ -122,7 +124,8 @@ def settle_steps(setting: Setting, state: State, plan: Plan, *, in_haste: bool) 
     if in_haste and config.fast == "auto":
         fast = Fast(reason="too little time to find out whether compiling pays")
     else:
-        fast = settle(config.fast, network, setting.precision, share, left, parts)
+        about = None if step_rate is None else share / step_rate
+        fast = settle(config.fast, network, setting.precision, share, left, parts, about)
     fast.save(path)
     return fast
 

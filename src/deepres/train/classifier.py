@@ -33,12 +33,15 @@ def fit_classifier(features: Tensor, labels: Tensor, num_classes: int, weights: 
     z are the features centred and scaled to a mean square length of 1, so that a penalty means the same for every
     network; W and b are then put back for the features as they are. The penalty is the one of `PENALTIES` under which
     every fifth image of each class, left out for it, has the least cross-entropy; the strongest where no class has so
-    many. By L-BFGS in float64: the same on every run.
+    many. By L-BFGS in float64: the same on every run. Where images are
+    fewer than features, in the space that the images span, in which the minimum lies.
     """
     x = features.double()
     mean = x.mean(0)
     scale = (x - mean).square().sum(1).mean().sqrt().clamp_min(1e-12)
     z = (x - mean) / scale
+    basis = torch.linalg.qr(z.T).Q if len(z) < z.shape[1] else None
+    z = z if basis is None else z @ basis
     count = torch.ones(num_classes) if weights is None else weights
     counts = count.double()[labels]
     held = _every_fifth(labels)
@@ -53,7 +56,7 @@ def fit_classifier(features: Tensor, labels: Tensor, num_classes: int, weights: 
             if loss < least:
                 best, least = penalty, loss
     weight, bias = _parts(_minimum(z, labels, num_classes, best, flat, counts), num_classes)
-    weight = weight / scale
+    weight = (weight if basis is None else weight @ basis.T) / scale
     return Classifier(weight, bias - weight @ mean, best, float(x.square().sum(1).mean()))
 
 

@@ -74,12 +74,20 @@ class Fast(Record):
 
 
 def settle(
-    choice: FastChoice, network: ResidualNetwork, precision: Precision, batch_size: int, steps: int, parts: int = 1
+    choice: FastChoice,
+    network: ResidualNetwork,
+    precision: Precision,
+    batch_size: int,
+    steps: int,
+    parts: int = 1,
+    about: float | None = None,
 ) -> Fast:
     """How `steps` steps should be carried out, each of a forward and backward pass of `batch_size` images.
 
     Where gradients of several `parts` add up, a GPU gets no CUDA graphs: PyTorch gives the gradients of one pass' graph
     back when the next begins (its issue 169545).
+
+    `about` are the seconds of a step, roughly, where they are known: a run that is far too short by them is not timed.
 
     What is measured is measured on a copy, so the network stays as it is, and is remembered for this machine, torch,
     network, precision and size of batch below `cache_folder()`.
@@ -96,6 +104,8 @@ def settle(
     macs = 3 * cost(network.description).macs * batch_size
     if macs * steps / _SLOWEST[kind] < LONG_ENOUGH[kind] / 10:
         return Fast(reason="a short run")
+    if about is not None and about * steps < LONG_ENOUGH[kind] / 2:
+        return decide(Measured(plain=about), steps, mode, LONG_ENOUGH[kind])
     place = _place(network, precision, mode, batch_size)
     description = network.description
     loss = noise_loss(description.input, batch_size, description.num_classes, precision)
