@@ -10,21 +10,21 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 FLAGS = {
     "train": "--balance --batch-size --device --dry-run --epochs --fast --folds --ignore --lr --mean --memory --minutes --model --on-bad-image --output --preprocessing --recipe "
     "--resume --seed --set --smoke --std --teacher --variant --verbose --weights --workers",
-    "eval": "--calibrate --device --force --ignore --json --mean --model --on-bad-image --precision --predictions --preprocessing --protocol --report "
+    "eval": "--calibrate --device --force --ignore --json --mean --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
     "--select --set --split --std --variant --worst",
-    "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --preprocessing --seed --set "
+    "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --overwrite --preprocessing --seed --set "
     "--std --variant",
-    "compare": "--force --json --pairs --report --vote",
-    "predict": "--cam --class --csv --device --every --fast --ignore --json --mean --model --preprocessing --set --std --top-k --uncalibrated --variant",
+    "compare": "--force --json --overwrite --pairs --report --vote",
+    "predict": "--cam --class --csv --device --every --fast --ignore --json --mean --model --overwrite --preprocessing --set --std --top-k --uncalibrated --variant",
     "models": "--json",
-    "describe": "--batch-size --json --svg",
+    "describe": "--batch-size --json --overwrite --svg",
     "weights convert": "--classes --ignore --mean --model --preprocessing --set --std --variant",
     "weights inspect": "--all --ignore --json",
     "data check": "--json --set --workers",
     "data pack": "--format --quality --set --size --workers",
-    "data show": "--balance --batch-size --batches --epochs --ignore --lr --mean --model --on-bad-image --output --preprocessing --recipe --seed --set --smoke "
+    "data show": "--balance --batch-size --batches --epochs --ignore --lr --mean --model --on-bad-image --output --overwrite --preprocessing --recipe --seed --set --smoke "
     "--std --variant --weights",
-    "data split": "--output --set",
+    "data split": "--output --overwrite --set",
     "bench": "--batch-size --data --device --json --seconds",
     "reproduce": "--at-once --data --descriptions --device --dry-run --json --list --on --only --output --report-only --scale --seeds --set --share",
     "doctor": "--source --verify-resume",

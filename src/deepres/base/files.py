@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -14,12 +15,15 @@ from deepres.base.errors import InputError
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write `path` so that a reader, or a crash at any moment, sees the old file or the new one, never a part.
 
+    A link stays, and what it leads to is written; a device, a pipe or a folder is never replaced.
+
     Raises:
-        InputError: the place cannot be written, or the disk is full.
+        InputError: the place cannot be written or holds what is no regular file, or the disk is full.
     """
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     with explained(path):
+        path = _regular_place(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             with temporary.open("wb") as file:
                 file.write(data)
@@ -109,6 +113,17 @@ def explained(path: Path) -> Iterator[None]:
         raise InputError(
             f"{path}: cannot be used ({_reason(cause)}); choose another place, or mend its permissions"
         ) from cause
+
+
+def _regular_place(path: Path) -> Path:
+    """Where a file of this name is written, links followed: a regular file's place, or a free one."""
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        regular = True
+    if not regular:
+        raise InputError(f"{path}: no regular file but a folder, a device or a pipe; choose another name")
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _reason(cause: Exception) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from deepres.cli import flags
+from deepres.cli import flags, outputs
 from deepres.cli.watch import Watch, watched
 
 
@@ -16,6 +16,7 @@ from deepres.cli.watch import Watch, watched
 @click.option("--class", "label", metavar="NAME", help="Whose maps cam shows; by default the class answered.")
 @click.option("--layer", metavar="PART", help="The part whose maps cam weighs, by Grad-CAM: stage2.unit1 …")
 @click.option("--output", type=click.Path(path_type=Path), help="A folder for page, plots and numbers (RUN/analysis).")
+@flags.overwrite
 @flags.reading
 @flags.weights
 @click.option("--json", "as_json", is_flag=True, help="What was found as JSON.")
@@ -31,6 +32,7 @@ def command(
     label: str | None,
     layer: str | None,
     output: Path | None,
+    overwrite: bool,
     model: str | None,
     variant: str | None,
     mean: tuple[float, ...] | None,
@@ -67,6 +69,9 @@ def command(
         raise InputError(
             f"analyze {' '.join(words)}: wanted analyses ({', '.join(ANALYSES)}), one run or weights, a source if any"
         )
+    outputs.require_free_folder("--output", output, others)
+    page = None if output is None or not output.is_dir() else output / "report.html"
+    outputs.require_free({"--output": (page, outputs.PAGE)}, others, overwrite=overwrite)
     wanted = {"images": images, "draws": draws, "seed": seed, "label": label, "layer": layer}
     settings = Settings.model_validate({name: value for name, value in wanted.items() if value is not None})
     folder, found = examine(

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from deepres.base.telling import Doing
+from deepres.cli import flags, outputs
 from deepres.cli.watch import Watch, watched
 
 PAIRS_IN_WORDS = 3
@@ -18,10 +19,18 @@ PAIRS_IN_WORDS = 3
 @click.option("--pairs", "every", is_flag=True, help="Show every pair, not only each against the best.")
 @click.option("--vote", is_flag=True, help="Put the majority vote of all beside them.")
 @click.option("--report", type=click.Path(path_type=Path), help="Also write a one-file HTML report.")
+@flags.overwrite
 @click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
 @watched
 def command(
-    runs: tuple[Path, ...], force: bool, every: bool, vote: bool, report: Path | None, as_json: bool, watch: Watch
+    runs: tuple[Path, ...],
+    force: bool,
+    every: bool,
+    vote: bool,
+    report: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    watch: Watch,
 ) -> None:
     """Compare RUNS on the images that all were tested on: errors with intervals, seeds, McNemar's paired test.
 
@@ -36,6 +45,7 @@ def command(
 
     if len(runs) < 2:
         raise InputError(f"compare {runs[0]}: one run alone; name at least two")
+    outputs.require_free({"--report": (report, outputs.PAGE)}, runs, overwrite=overwrite)
     watch(Doing("comparing"))
     answers = named_apart([load_answers(run) for run in runs], [str(run) for run in runs])
     require_different(answers)

@@ -7,7 +7,7 @@ import click
 
 from deepres.base.telling import Doing
 from deepres.base.wording import blamed, counted
-from deepres.cli import show
+from deepres.cli import flags, outputs, show
 from deepres.cli.watch import Watch, watched
 
 if TYPE_CHECKING:
@@ -52,13 +52,19 @@ def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bo
 @click.argument("source")
 @click.option("--output", type=click.Path(path_type=Path), default="split.csv", show_default=True, help="The CSV.")
 @click.option("--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Such as test_fraction=0.2, split_seed=3.")
+@flags.overwrite
 @watched
-def split_command(source: str, output: Path, edits: tuple[str, ...], watch: Watch) -> None:
+def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: bool, watch: Watch) -> None:
     """Write the split of SOURCE as a CSV (path, label, split) that can be trained on, edited and kept."""
+    from deepres.data.sample import FileImages
     from deepres.data.sources import open_source, write_split
 
+    outputs.require_free({"--output": (output, outputs.SPLIT)}, [source], overwrite=overwrite)
     watch(Doing(f"listing the images of {source}"))
     opened = open_source(_config(source, edits))
+    for images in opened.parts().values():
+        if isinstance(images, FileImages):
+            outputs.require_not_among("--output", output, images.paths)
     write_split(opened, output)
     counts = ", ".join(f"{len(images):,} {part}" for part, images in opened.parts().items())
     click.echo(f"{output}: {counts}, {counted(len(opened.classes), 'class')}; train on it with: deepres train {output}")
@@ -87,6 +93,7 @@ def pack_command(
     from deepres.data.pack import pack
     from deepres.data.sources import find
 
+    outputs.require_free_folder("OUT", out, ())
     config = _config(source, edits)
     done = pack(
         find(config),

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from deepres.base.files import write_atomic
+from deepres.cli import flags, outputs
 from deepres.spec.describe import describe
 from deepres.spec.picture import svg
 
@@ -14,8 +15,10 @@ from deepres.spec.picture import svg
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="For the memory of a training step.")
 @click.option("--json", "as_json", is_flag=True, help="The whole description and its cost as JSON.")
 @click.option("--svg", "drawing", type=click.Path(path_type=Path), help="Also write a drawing to this file.")
-def command(net: str, batch_size: int | None, as_json: bool, drawing: Path | None) -> None:
+@flags.overwrite
+def command(net: str, batch_size: int | None, as_json: bool, drawing: Path | None, overwrite: bool) -> None:
     """Show NET: layers, parameters, multiply-adds, receptive field, memory of a training step."""
+    outputs.require_free({"--svg": (drawing, outputs.DRAWING)}, (), overwrite=overwrite)
     description = describe(net, batch_size)
     if drawing is not None:
         write_atomic(drawing, svg(description.network))

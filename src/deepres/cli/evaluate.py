@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from deepres.cli import flags
+from deepres.cli import flags, outputs
 from deepres.cli.watch import Watch, watched
 
 
@@ -31,6 +31,7 @@ from deepres.cli.watch import Watch, watched
 @click.option("--report", type=click.Path(path_type=Path), help="Also write a one-file HTML report.")
 @click.option("--worst", type=click.Path(path_type=Path), help="Also list the wrong images, and the least sure (.csv).")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Also write the answer to each image (.npz).")
+@flags.overwrite
 @flags.on_bad_image
 @click.option(
     "--precision",
@@ -56,6 +57,7 @@ def command(
     report: Path | None,
     worst: Path | None,
     predictions: Path | None,
+    overwrite: bool,
     on_bad_image: str | None,
     precision: str,
     force: bool,
@@ -75,6 +77,7 @@ def command(
 
     from deepres.base.errors import InputError
     from deepres.base.files import write_atomic
+    from deepres.data.sample import FileImages
     from deepres.evaluate.doubled import told_of_doubles
     from deepres.evaluate.plans import plan_of
     from deepres.evaluate.report import write_report
@@ -90,7 +93,13 @@ def command(
     if select is not None and len(weights) == 1 and not holds_folds(weights[0]):
         raise InputError(f"--select {select}: one run alone, {weights[0]}; name several to choose from")
     data = flags.source(source, reading)
+    written = {
+        "--report": (report, outputs.PAGE),
+        "--worst": (worst, outputs.WORST),
+        "--predictions": (predictions, outputs.ANSWERS),
+    }
     with joined(device) as world:
+        world.by_first(lambda: outputs.require_free(written, runs, overwrite=overwrite))
         measured = measure_any(
             weights,
             data,
@@ -113,6 +122,9 @@ def command(
         )
     if not world.first:
         return
+    if isinstance(measured.images, FileImages):
+        for flag, (path, _) in written.items():
+            outputs.require_not_among(flag, path, measured.images.paths)
     if source is None and len(weights) == 1 and (folder := run_of(weights[0])) is not None:
         told = told_of_doubles(measured.evaluation, measured.images, doubles_in(folder))
         measured = replace(measured, evaluation=told)

@@ -71,6 +71,9 @@ def source(address: str | None, reading: tuple[str, ...]) -> "DataConfig | None"
 on_bad_image = click.option(
     "--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does (as the run, or stop)."
 )
+overwrite = click.option(
+    "--overwrite", is_flag=True, help="Replace also a file that is no output of this kind; never an input, nor a run's."
+)
 force = click.option("--force", is_flag=True, help="Measure also images that RUN was trained on; the result says so.")
 device = click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
 

@@ -13,7 +13,7 @@ from deepres.base.cells import csv_of
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.telling import Doing
-from deepres.cli import flags
+from deepres.cli import flags, outputs
 from deepres.cli.watch import Watch, watched
 
 FEW = 16
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--every", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Of a video, a frame (1).")
 @click.option("--cam", type=click.Path(path_type=Path), metavar="DIR", help="Write where each answer comes from there.")
 @click.option("--class", "label", metavar="NAME", help="Show where this class comes from instead (with --cam).")
+@flags.overwrite
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line and image.")
 @click.option("--uncalibrated", is_flag=True, help="Leave out the temperature that the run found.")
 @flags.device
@@ -56,6 +57,7 @@ def command(
     every: float | None,
     cam: Path | None,
     label: str | None,
+    overwrite: bool,
     as_json: bool,
     uncalibrated: bool,
     device: str | None,
@@ -73,7 +75,7 @@ def command(
     """
     from deepres.analyze.attribution import class_number
     from deepres.nn.folds import holds_folds
-    from deepres.serve.pictures import Asked
+    from deepres.serve.pictures import Asked, Picture
     from deepres.serve.predictor import Predictor
     from deepres.train.precision import find_device
 
@@ -99,8 +101,11 @@ def command(
         raise InputError(f"--every {every:g}: no video is among the images; leave it out")
     for video in asked.videos if every is None else ():
         click.echo(f"{video}: a frame every second; others: --every SECONDS", err=True)
+    outputs.require_free_folder("--cam", cam, ())
     for folder in {folder for folder in (cam, table and table.parent) if folder is not None}:
         make_folder(folder)
+    read = [run, *(one.name if isinstance(one, Picture) else one for one in asked.listed)]
+    outputs.require_free({"--csv": (table, outputs.TABLE)}, read, overwrite=overwrite)
     many = len(asked) + FEW * len(asked.videos)
     if fast == "max" or (fast == "auto" and many >= FEW):
         watch(Doing("making the network fast"))
@@ -115,7 +120,7 @@ def command(
         problems.append(answer.problem)
         if table is not None:
             answers.append(answer)
-        shown = None if cam is None or answer.problem is not None else _show(predictor, picture, cam, label)
+        shown = None if cam is None or answer.problem is not None else _show(predictor, picture, cam, label, overwrite)
         if as_json:
             click.echo(json.dumps({**answer.model_dump(mode="json"), **({"map": shown[1]} if shown else {})}))
         elif answer.problem is None:
@@ -159,12 +164,15 @@ def _piped() -> bytes:
     return sys.stdin.buffer.read(MOST_BYTES + 1)
 
 
-def _show(predictor: "Predictor", picture: "Picture", folder: Path, label: str | None) -> tuple[str, str]:
+def _show(
+    predictor: "Predictor", picture: "Picture", folder: Path, label: str | None, overwrite: bool
+) -> tuple[str, str]:
     """The class and the file of its map."""
     from deepres.serve.maps import file_name, png
 
     name, drawing = predictor.shown(picture, label)
     path = folder / file_name(picture)
+    outputs.require_free({"--cam": (path, outputs.PICTURE)}, [picture.name], overwrite=overwrite)
     write_atomic(path, png(drawing))
     return name, str(path)
 

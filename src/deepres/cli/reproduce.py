@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deepres.base.wording import counted, duration
-from deepres.cli import flags
+from deepres.cli import flags, outputs
 from deepres.cli.watch import Watch, watched
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def command(
         return
     chosen = _chosen(study, scale, share, edits, only)
     plan = planned(chosen, scale, output, seeds=seeds, data=_places(data, chosen.dataset))
+    outputs.require_free_folder("--output", output, [place.partition("=")[2] or place for place in data])
     where = find_device(device)
     if dry_run:
         _show_runs(plan, device)

@@ -8,7 +8,7 @@ import click
 from deepres.base.errors import InputError
 from deepres.base.telling import Doing
 from deepres.base.wording import blamed, counted
-from deepres.cli import flags, train
+from deepres.cli import flags, outputs, train
 from deepres.cli.watch import Watch, watched
 
 NOT_OF_IMAGES = (
@@ -38,10 +38,11 @@ NOT_OF_IMAGES = (
     type=click.Path(path_type=Path),
     help="The page (.html) or the picture (.png).",
 )
+@flags.overwrite
 @flags.ignored
 @flags.normalisation
 @watched
-def command(batches: int, output: Path, watch: Watch, **given: Any) -> None:
+def command(batches: int, output: Path, overwrite: bool, watch: Watch, **given: Any) -> None:
     """Write a sheet of the first batches of SOURCE, as `deepres train` with the same flags feeds them to the network.
 
     Beside them the same images as evaluation sees them, and a few images each time that they are drawn. SOURCE may be
@@ -53,6 +54,9 @@ def command(batches: int, output: Path, watch: Watch, **given: Any) -> None:
 
     require_suffix(output)
     source = given["source"] or "digits"
+    kind = outputs.PICTURE if output.suffix.lower() == ".png" else outputs.PAGE
+    read = [source, *([given["weights"]] if given["weights"] else [])]
+    outputs.require_free({"--output": (output, kind)}, read, overwrite=overwrite)
     watch(Doing(f"listing the images of {source}"))
     if (Path(source) / RUN).is_file():
         _refuse_with_run(source, given)
@@ -80,4 +84,4 @@ def _refuse_with_run(folder: str, given: dict[str, Any]) -> None:
 
 
 _OF_TRAIN = [one for one in train.command.params if one.name not in NOT_OF_IMAGES]
-command.params = [*_OF_TRAIN, *(one for one in command.params if one.name in ("batches", "output"))]
+command.params = [*_OF_TRAIN, *(one for one in command.params if one.name in ("batches", "output", "overwrite"))]

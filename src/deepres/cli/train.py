@@ -10,7 +10,7 @@ import click
 
 from deepres.base.errors import InputError, shared
 from deepres.base.telling import Doing
-from deepres.cli import flags
+from deepres.cli import flags, outputs
 from deepres.cli.folds import refuse_minutes, resume_folds, settings_of_folds, start_folds
 from deepres.cli.minutes import deadline_of, minutes_flag, say_time, sized
 from deepres.cli.watch import Watch, watched
@@ -181,6 +181,8 @@ def command(
                 return
             _resume(output, [], world, tell, deadline)
             return
+        read = [word for word in (source, weights, *teacher) if word is not None]
+        world.by_first(lambda: outputs.require_free_for_run(output, read))
         run = world.by_first(lambda: planned(given))
         if dry_run:
             click.echo(run.to_json() if world.first else "", nl=False)

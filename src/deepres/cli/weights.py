@@ -6,7 +6,7 @@ import click
 
 from deepres.base.errors import InputError
 from deepres.base.telling import Doing
-from deepres.cli import flags
+from deepres.cli import flags, outputs
 from deepres.cli.watch import Watch, watched
 
 
@@ -71,6 +71,7 @@ def convert_command(
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is there already; name a folder that is not")
+    outputs.require_free_folder("OUT", out, ())
     model = model or variant
     watch(Doing(f"reading {file}"))
     stored = find_weights(file, model)

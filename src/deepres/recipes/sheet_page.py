@@ -13,7 +13,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.base.wording import counted
 from deepres.data.transforms import in_words
-from deepres.evaluate.page import render
+from deepres.evaluate.page import made_here, render
 from deepres.evaluate.protocols import protocol_named
 from deepres.evaluate.run import printable
 from deepres.recipes.sheet import DRAWS, Sheet, Tile
@@ -43,7 +43,7 @@ def write_sheet(path: Path, sheet: Sheet, title: str) -> None:
     require_suffix(path)
     if path.suffix.lower() == ".png":
         content = BytesIO()
-        _picture(sheet, title).save(content, "PNG")
+        _picture(sheet, title).save(content, "PNG", pnginfo=made_here())
         write_atomic(path, content.getvalue())
     else:
         write_atomic(path, printable(_page(sheet, title)))

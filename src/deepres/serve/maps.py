@@ -12,6 +12,7 @@ from torch import Tensor
 
 from deepres.analyze.attribution import overlay
 from deepres.data.transforms import Preparation
+from deepres.evaluate.page import made_here
 from deepres.serve.pictures import Picture
 
 GAP = 8
@@ -87,7 +88,7 @@ def _laid_out(plain: Image.Image, mapped: Image.Image, largest: float, answer: s
 def png(picture: Image.Image) -> bytes:
     """The picture as a file."""
     content = BytesIO()
-    picture.save(content, "PNG", compress_level=3)
+    picture.save(content, "PNG", compress_level=3, pnginfo=made_here())
     return content.getvalue()
 
 
