@@ -91,5 +91,10 @@ def _lbfgs(loss_and_gradient: Callable[[Tensor], tuple[Tensor, Tensor]], start: 
         loss, gradient = loss_and_gradient(torch.as_tensor(flat))
         return float(loss), gradient.numpy()
 
-    found = minimize(of_numpy, start.numpy(), jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # products this small wait for each other's threads far longer than they take
+    try:
+        found = minimize(of_numpy, start.numpy(), jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS})
+    finally:
+        torch.set_num_threads(threads)
     return torch.as_tensor(found.x)
