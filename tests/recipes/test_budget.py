@@ -27,7 +27,7 @@ from deepres.recipes.catalogue import recipe
 from deepres.recipes.execute import Event, resume, start
 from deepres.recipes.pace import Pace, pace_of
 from deepres.recipes.run import Run, facts_of
-from deepres.train.checkpoint import Manifest
+from deepres.train.checkpoint import Contents
 from deepres.train.journal import read_history
 from deepres.train.loop import Epoch, Judgement, Step, train
 from deepres.train.parallel import ALONE
@@ -248,7 +248,7 @@ def test_a_cut_run_ends_its_schedule_says_why_and_resumes_to_the_bit(numbers: Pa
 
 
 def bent(folder: Path) -> Bend:
-    bend = load(Manifest, sorted((folder / "state").glob("step-*"))[-1] / "state.json", "state").progress.bend
+    bend = load(Contents, sorted((folder / "state").glob("step-*"))[-1] / "state.json", "state").progress.bend
     assert bend is not None
     return bend
 

@@ -1,15 +1,20 @@
 """Files that are whole or absent: written under a temporary name, flushed to the disk, renamed."""
 
 import errno
+import glob
 import os
+import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 from deepres.base.errors import InputError
+
+_OWNER = re.compile(r"\..+\.([1-9]\d{0,9})\.part", re.DOTALL)
+"""The number of the process that writes a part."""
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -23,7 +28,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     data = content.encode() if isinstance(content, str) else content
     with explained(path):
         path = _regular_place(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        temporary = part_of(path)
         try:
             with temporary.open("wb") as file:
                 file.write(data)
@@ -41,22 +46,59 @@ def folder_atomic(path: Path) -> Iterator[Path]:
 
     An existing `path` is replaced.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = part_of(path)
     with explained(path):
+        _clear(path.parent.glob(f".{glob.escape(path.name)}.*.part"))
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
             yield temporary
             for file in temporary.iterdir():
-                _flush(file)
-            _flush(temporary)
+                flush(file)
+            flush(temporary)
             if path.exists():
                 shutil.rmtree(path)
             temporary.replace(path)
-            _flush(path.parent)
+            flush(path.parent)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+def part_of(path: Path) -> Path:
+    """Where this process writes what is to become `path`: beside it, hidden, `.NAME.PID.part`."""
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def clear_parts(*folders: Path) -> None:
+    """Remove what processes that are no more left half written directly in these folders, which nobody else writes."""
+    for folder in folders:
+        with explained(folder):
+            _clear(folder.glob(".*.part"))
+
+
+def _clear(parts: Iterable[Path]) -> None:
+    for path in parts:
+        owner = _OWNER.fullmatch(path.name)
+        if owner is None or _lives(int(owner[1])):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _lives(process: int) -> bool:
+    """Whether another process of that number is there; this one has begun nothing yet that it could leave."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def cache_folder() -> Path:
@@ -97,7 +139,7 @@ def make_folder(path: Path) -> None:
     """
     with explained(path):
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe.{os.getpid()}"
+        probe = part_of(path / "probe")
         probe.write_bytes(b"")
         probe.unlink()
 
@@ -130,7 +172,8 @@ def _reason(cause: Exception) -> str:
     return (cause.strerror or str(cause)) if isinstance(cause, OSError) else str(cause)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have the system put the file, or the folder's list of names, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -2,11 +2,11 @@
 
 import json
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import read_text, write_atomic
@@ -64,6 +64,15 @@ def load(kind: type[R], path: Path, what: str) -> R:
 def json_text(facts: object) -> str:
     """Indented JSON of plain values, with a last newline."""
     return json.dumps(facts, indent=2) + "\n"
+
+
+def flat(tree: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
+    """The facts of nested objects, each under its dotted name."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def edit(record: R, assignments: Iterable[str], within: str = "") -> R:

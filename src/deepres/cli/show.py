@@ -48,7 +48,7 @@ def command(batches: int, output: Path, overwrite: bool, watch: Watch, **given: 
     Beside them the same images as evaluation sees them, and a few images each time that they are drawn. SOURCE may be
     the folder of a run: then it is what that run saw.
     """
-    from deepres.recipes.run import RUN
+    from deepres.base.manifest import RUN
     from deepres.recipes.sheet import drawn, planned_setting, setting_of
     from deepres.recipes.sheet_page import balance_of, facts_of, require_suffix, write_sheet
 

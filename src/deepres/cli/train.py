@@ -13,6 +13,7 @@ from deepres.base.telling import Doing
 from deepres.cli import flags, outputs
 from deepres.cli.folds import refuse_minutes, resume_folds, settings_of_folds, start_folds
 from deepres.cli.minutes import deadline_of, minutes_flag, say_time, sized
+from deepres.cli.places import holds_any, newest, output_of
 from deepres.cli.watch import Watch, watched
 from deepres.nn.folds import holds_folds
 
@@ -164,7 +165,7 @@ def command(
                 }
             )
             length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
-            found = world.by_first(lambda: Path(resume) if resume else _newest(Path("runs")))
+            found = world.by_first(lambda: Path(resume) if resume else newest(Path("runs")))
             if holds_folds(found):
                 refuse_minutes(found, minutes)
                 resume_folds(found, [*assignments, *length, *edits], world, display)
@@ -175,7 +176,7 @@ def command(
             raise shared(
                 InputError("torchrun --max-restarts: a run that starts again has to be found; add --output DIR")
             )
-        if output is not None and world.restarts and world.by_first(lambda: _holds_run(output)):
+        if output is not None and world.restarts and world.by_first(lambda: holds_any(output)):
             if holds_folds(output):
                 resume_folds(output, [], world, display)
                 return
@@ -188,8 +189,8 @@ def command(
             click.echo(run.to_json() if world.first else "", nl=False)
             return
         if folds is not None:
-            folder = world.by_first(lambda: output or _free(Path("runs"), run.data.source))
-            start_folds(run, folder, world, display, _suited(run, recipe, model))
+            with output_of(output, run, world) as folder:
+                start_folds(run, folder, world, display, _suited(run, recipe, model))
             return
         _start(run, output, world, _announced(tell, _suited(run, recipe, model)), deadline, any_size=not sized(edits))
 
@@ -221,8 +222,10 @@ def _start(
 ) -> None:
     from deepres.recipes import execute
 
-    folder = world.by_first(lambda: output or _free(Path("runs"), run.data.source))
-    done = execute.start(run, folder, device=world.device, tell=tell, world=world, deadline=deadline, any_size=any_size)
+    with output_of(output, run, world) as folder:
+        done = execute.start(
+            run, folder, device=world.device, tell=tell, world=world, deadline=deadline, any_size=any_size
+        )
     if world.first:
         _say_where(done, world.device)
         say_time(deadline)
@@ -304,29 +307,6 @@ def _refuse_with_resume(given: dict[str, object | None]) -> None:
         if value is not None:
             message = f"{name} {value} with --resume: a run keeps what it began with; leave {name} out"
             raise shared(InputError(message))
-
-
-def _holds_run(folder: Path) -> bool:
-    from deepres.recipes.run import RUN
-
-    return (folder / RUN).exists() or holds_folds(folder)
-
-
-def _newest(runs: Path) -> Path:
-    found = [path.parent for name in ("run.json", "folds.json") for path in runs.glob(f"*/{name}")]
-    if not found:
-        raise InputError(f"--resume: no run under {runs}/; name its folder: --resume DIR")
-    return max(
-        found, key=lambda folder: max(path.stat().st_mtime for path in (folder, *folder.glob("**/state/step-*")))
-    )
-
-
-def _free(runs: Path, source: str) -> Path:
-    stem = Path(source).stem or "run"
-    number = 1
-    while (runs / f"{stem}-{number}").exists():
-        number += 1
-    return runs / f"{stem}-{number}"
 
 
 def _say_where(done: "Finished", device: "torch.device") -> None:

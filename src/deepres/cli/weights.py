@@ -66,7 +66,7 @@ def convert_command(
     from deepres.base.files import make_folder
     from deepres.nn.create import create_model
     from deepres.nn.hub import find_weights
-    from deepres.nn.weights import save_calibration, save_network
+    from deepres.nn.weights import save_network
     from deepres.serve.preprocessing import STATISTICS, prepared_for, preprocessing_of
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -82,9 +82,7 @@ def convert_command(
     names = _names(classes, max(2, network.num_classes)) if classes else stored.classes
     told = preprocessing_of(preparation, statistics, network.description)
     make_folder(out)
-    save_network(out, network, names, preparation.model_dump(mode="json"), told)
-    if stored.calibration is not None:
-        save_calibration(out, stored.calibration)
+    save_network(out, network, names, preparation.model_dump(mode="json"), told, stored.calibration)
     statistics.save(out / STATISTICS)
     count = f"{network.num_classes} classes" + ("" if names else " without names (--classes)")
     click.echo(f"{out}: {network.description.name}, {count}; {said or 'prepared as its run'}")

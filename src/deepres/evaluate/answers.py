@@ -14,6 +14,7 @@ import torch
 
 from deepres.base import records
 from deepres.base.errors import InputError
+from deepres.base.manifest import require_own
 from deepres.evaluate.ensemble import vote
 from deepres.evaluate.plans import Plan, plan_of
 from deepres.evaluate.run import Result
@@ -146,6 +147,8 @@ def _of_file(path: Path) -> Answers:
 
 
 def _of_run(folder: Path) -> Answers:
+    for name in ("test.json", "val.json"):
+        require_own(folder, name, "predictions.npz")
     found = next((folder / f"{split}.json" for split in ("test", "val") if (folder / f"{split}.json").is_file()), None)
     path = folder / "predictions.npz"
     if found is None or not path.is_file():

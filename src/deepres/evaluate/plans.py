@@ -1,16 +1,17 @@
 """What decided a run's weights, from the files of its folder, as one flat list of facts: equal lists, equal runs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from deepres.base.errors import InputError
 from deepres.base.files import read_text
-from deepres.base.records import Record
+from deepres.base.manifest import RUN, require_own
+from deepres.base.records import Record, flat
 
-_RUN, _ORIGIN = "run.json", "data.json"
+_ORIGIN = "data.json"
 _OF_PLACE_OR_MACHINE = (
     "data.source",
     "data.root",
@@ -42,11 +43,13 @@ def plan_of(folder: Path) -> Plan | None:
     """The plan of the run in `folder`; None where there is none.
 
     Raises:
-        InputError: its description cannot be read.
+        InputError: its description cannot be read, or is not the run's.
     """
-    if not (folder / _RUN).is_file():
+    require_own(folder, RUN)
+    require_own(folder, _ORIGIN)
+    if not (folder / RUN).is_file():
         return None
-    facts = dict(_flat(_json(folder / _RUN)))
+    facts = dict(flat(_json(folder / RUN)))
     seed = facts.pop("seed", 0)
     if (folder / _ORIGIN).is_file():
         origin = _json(folder / _ORIGIN)
@@ -62,11 +65,3 @@ def _json(path: Path) -> dict[str, JsonValue]:
         return dict(json.loads(read_text(path, "description of a run")))
     except (ValueError, TypeError) as cause:
         raise InputError(f"{path}: not JSON ({cause}); is the file whole?") from cause
-
-
-def _flat(tree: Mapping[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

@@ -1,10 +1,12 @@
 """A folder that holds the folds of a run, `fold-1` … `fold-K`, each with weights of its own: which they are."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 from deepres.base.errors import InputError
 from deepres.base.files import read_text
+from deepres.base.manifest import MANIFEST, RUN, name_of, require_own
 
 FOLDS = "folds.json"
 """Says of a folder that it holds folds: `folds` of them, those `done`, and the plan."""
@@ -27,6 +29,7 @@ def fold_folders(folder: Path | str) -> tuple[Path, ...]:
         InputError: some are not, or the record is damaged.
     """
     path = Path(folder) / FOLDS
+    require_own(Path(folder), FOLDS)
     try:
         facts = json.loads(read_text(path, "record of folds"))
         folds, done = int(facts["folds"]), {int(fold) for fold in facts["done"]}
@@ -36,7 +39,27 @@ def fold_folders(folder: Path | str) -> tuple[Path, ...]:
         raise InputError(
             f"{folder}: {len(done)} of {folds} folds are trained; go on with deepres train --resume {folder}"
         )
+    for fold in range(1, folds + 1):
+        require_own_fold(Path(folder), fold)
     return tuple(fold_folder(Path(folder), fold) for fold in range(1, folds + 1))
+
+
+def fold_name(folder: Path, fold: int) -> str | None:
+    """What the run of a fold is called in its manifest; None where that of the folds is not there."""
+    name = name_of(folder)
+    return sha256(f"{name} fold {fold}".encode()).hexdigest()[: len(name)] if name else None
+
+
+def require_own_fold(folder: Path, fold: int) -> None:
+    """Refuse a fold that is another run's.
+
+    Raises:
+        InputError: it is; the line names its manifest.
+    """
+    own = fold_folder(folder, fold)
+    found, wanted = name_of(own), fold_name(folder, fold)
+    if wanted is not None and found != wanted and (found or (own / RUN).is_file()):
+        raise InputError(f"{own / MANIFEST}: not of fold {fold} of the run in {folder}; bring that fold back")
 
 
 def require_one(folder: Path | str) -> None:

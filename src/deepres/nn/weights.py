@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import deepres
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
+from deepres.base.manifest import require_own, require_vouched
 from deepres.base.records import parse
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.checkpoints import ALL, Choice, chosen
@@ -57,13 +58,14 @@ def save_network(
     classes: tuple[str, ...],
     preparation: Mapping[str, Any],
     preprocessing: Preprocessing | None = None,
+    calibration: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `model.safetensors` and `config.json`: all that building, naming and preparing an image needs.
 
     A network that timm has (`foreign.TIMM`) is written under timm's names, so that
     `timm.create_model("local-dir:FOLDER", pretrained=True)` is this network; any other under ours. The description
     stands in both files. `preparation` is kept as it is under the key `deepres`, which timm leaves alone;
-    `preprocessing` is what timm is told of it.
+    `preprocessing` is what timm is told of it, `calibration` what was found of the probabilities.
     """
     description = network.description
     theirs = known_as(description)
@@ -83,15 +85,9 @@ def save_network(
             "tensor_names": "deepres" if theirs is None else "timm",
             "network": description.model_dump(mode="json"),
             "preparation": dict(preparation),
+            **({} if calibration is None else {"calibration": dict(calibration)}),
         },
     }
-    write_atomic(folder / CONFIG, json.dumps(config, indent=1) + "\n")
-
-
-def save_calibration(folder: Path, calibration: Mapping[str, Any]) -> None:
-    """Keep with the weights that `save_network` wrote what was found of their probabilities; timm leaves it alone."""
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    config["deepres"]["calibration"] = dict(calibration)
     write_atomic(folder / CONFIG, json.dumps(config, indent=1) + "\n")
 
 
@@ -124,8 +120,11 @@ def read_stored(path: Path, choice: Choice = ALL) -> Stored:
         return read_keras(keras)
     if path.is_dir():
         if not (path / CONFIG).is_file():
+            require_own(path, CONFIG)
             raise undescribed(path)
+        require_own(path, CONFIG, WEIGHTS)
         return replace(said_by(path), tensors=tensors_beside(path, read_tensors))
+    require_vouched(path)
     return Stored(str(path), read_tensors(path, choice), _description_in(path))
 
 

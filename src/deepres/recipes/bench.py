@@ -9,15 +9,15 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.heap import keep_freed_memory
+from deepres.base.manifest import RUN
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.loader import TrainLoader
 from deepres.data.sample import Batch, FileImages
 from deepres.data.sources import DataConfig, Source, open_source
-from deepres.data.statistics import Statistics, measure_statistics
+from deepres.data.statistics import measure_statistics
 from deepres.data.workers import choose_workers, num_cores, resolved
 from deepres.evaluate.provenance import hardware, versions
 from deepres.nn.build import ResidualNetwork
@@ -26,8 +26,8 @@ from deepres.nn.inference import for_inference
 from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.recipes import catalogue
 from deepres.recipes.limits import Rates, Verdict, shown, verdict
-from deepres.recipes.run import RUN, Run, facts_of
-from deepres.serve.preprocessing import STATISTICS
+from deepres.recipes.run import Run, facts_of, load_run
+from deepres.serve.preprocessing import STATISTICS, run_statistics
 from deepres.spec.catalogue import network as catalogue_network
 from deepres.spec.network import Network
 from deepres.train.fast import settle
@@ -143,7 +143,7 @@ def _run_of(target: str, source: str | None) -> tuple[Run | None, Path | None]:
     """The run in the folder, or the one that suits the named network and the source; None without images."""
     folder = Path(target)
     if (folder / RUN).is_file():
-        run = records.load(Run, folder / RUN, "run description")
+        run = load_run(folder)
         data = run.data if source is None else run.data.replace(source=source)
         return run.replace(data=data), folder
     if folder.is_dir():
@@ -236,9 +236,8 @@ def _with_input(
 ) -> Rates:
     """The rates with those of the run's own images, as one process makes batches of them."""
     source: Source = open_source(run.data)
-    known = None if folder is None else folder / STATISTICS
-    if known is not None and known.is_file():
-        statistics = Statistics.load(known)
+    if folder is not None and (folder / STATISTICS).is_file():
+        statistics = run_statistics(folder)
     else:
         statistics = measure_statistics(source.train, run.preparation, limit=100, on_bad_image="skip")
     size = min(batch_size, len(source.train))

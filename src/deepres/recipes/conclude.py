@@ -13,6 +13,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 from deepres.base import records
 from deepres.base.errors import InputError, shared
 from deepres.base.files import digest, write_atomic
+from deepres.base.manifest import require_own, writing
 from deepres.base.telling import Detail, Doing, telling
 from deepres.base.wording import blamed, counted, duration
 from deepres.data.sample import Batch, FileImages, Images
@@ -25,7 +26,7 @@ from deepres.evaluate.worst import FILE as WORST
 from deepres.evaluate.worst import worst_list
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.freeze import average_statistics
-from deepres.nn.weights import WEIGHTS, save_calibration, save_network
+from deepres.nn.weights import WEIGHTS, save_network
 from deepres.recipes.calibrating import calibrate
 from deepres.recipes.length import told_length
 from deepres.recipes.logbook import command, parts
@@ -44,6 +45,9 @@ from deepres.train.state import Best, Progress, State
 
 SAMPLES = 6
 SUMMARY = "summary.json"
+PREDICTIONS = "predictions.npz"
+RESULTS = ("test.json", "val.json", PREDICTIONS, WORST)
+"""What was measured of the weights."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
     network, progress = state.judged, state.progress
     assert isinstance(network, ResidualNetwork)
     if (epoch := chosen(run.select, progress.best, progress.kept)) is not None:
-        world.by_first(lambda: load_best(network, folder / "state", epoch.step))
+        world.by_first(lambda: load_best(network, folder / "state", epoch.step, progress.step))
         world.replicate(state_tensors(network))
     if choice := world.by_first(lambda: told(run.select, progress.best, progress.kept, read_history(folder))):
         tell(choice)
@@ -79,10 +83,16 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
         raise shared(DivergedError(f"the run's weights: {wrong}; {folder / WEIGHTS} is not written"))
     prepared = preprocessing_of(run.preparation, setting.statistics, network.description)
     form = run.preparation.model_dump(mode="json")
-    world.by_first(lambda: save_network(folder, network, source.classes, form, prepared))
     calibration = calibrate(setting, network, tell)
-    if (temperature := calibration.temperature) is not None:
-        world.by_first(lambda: save_calibration(folder, temperature.model_dump(mode="json")))
+    temperature = calibration.temperature
+    known_of_it = None if temperature is None else temperature.model_dump(mode="json")
+
+    def kept() -> None:
+        setting.hold.require_here()
+        with writing(folder, outdates={WEIGHTS: (*RESULTS, SUMMARY)}) as new:
+            save_network(new, network, source.classes, form, prepared, known_of_it)
+
+    world.by_first(kept)
     facts = world.by_first(lambda: _provenance(setting, progress, epoch, choice))
     facts |= {"temperature": None if temperature is None else temperature.value, "probabilities": calibration.said}
     split, images = next(
@@ -119,12 +129,14 @@ def _written(
     if evaluation is not None and images is not None:
         evaluation = told_of_doubles(evaluation, images, doubles_in(folder))
         result = evaluation.result
-        split = result.split
-        result.save(folder / f"{split}.json")
-        save_predictions(folder / "predictions.npz", evaluation, images, plan_of(folder))
         worst = worst_list(evaluation, images)
-        write_atomic(folder / WORST, worst)
-    write_atomic(folder / SUMMARY, records.json_text({**facts, **_headline(result), "skipped": setting.skipped}))
+    setting.hold.require_here()
+    with writing(folder) as new:
+        if evaluation is not None and images is not None and result is not None:
+            result.save(new / f"{result.split}.json")
+            save_predictions(new / PREDICTIONS, evaluation, images, plan_of(folder))
+            write_atomic(new / WORST, worst)
+        write_atomic(new / SUMMARY, records.json_text({**facts, **_headline(result), "skipped": setting.skipped}))
     write_report(
         folder / "report.html",
         result=result,
@@ -142,6 +154,7 @@ def _written(
 def training_of(folder: Path) -> dict[str, Any]:
     """What `write_report` shows of how the run in `folder` was trained: epochs, the chosen one, where it resumed."""
     path = folder / SUMMARY
+    require_own(folder, SUMMARY)
     try:
         chosen = json.loads(path.read_text(encoding="utf-8")).get("chosen_epoch") if path.is_file() else None
     except ValueError as cause:

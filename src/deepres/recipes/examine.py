@@ -18,10 +18,10 @@ from pydantic import JsonValue
 from deepres.analyze import figures
 from deepres.analyze.asking import require_size
 from deepres.analyze.attribution import class_number
-from deepres.base import records
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.heap import keep_freed_memory
+from deepres.base.manifest import RUN
 from deepres.base.wording import counted
 from deepres.data.decode import BadImageError
 from deepres.data.draws import generator
@@ -43,7 +43,7 @@ from deepres.recipes.analyses import (
 from deepres.recipes.analyses_images import shifted_and_resized, where_it_looks
 from deepres.recipes.analyses_signal import responses_of_layers, signal_and_gradient
 from deepres.recipes.measure import Asked, asked_for
-from deepres.recipes.run import RUN, Run
+from deepres.recipes.run import load_run
 from deepres.spec.catalogue import CATALOGUE
 from deepres.spec.entry import Config
 
@@ -144,7 +144,7 @@ def _check(subject: Subject) -> None:
 def _config(weights: Path, asked: Asked) -> Config | None:
     """The network's row of a paper's table: that of the run, else of the catalogue under the network's name."""
     if (weights / RUN).is_file():
-        return records.load(Run, weights / RUN, "run description").model
+        return load_run(weights).model
     known = CATALOGUE.get(asked.predictor.network.description.name)
     return None if known is None else known.config
 

@@ -1,6 +1,5 @@
 """Carrying a run out: start or resume, train, keep states; stopping at any moment loses nothing that was saved."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,36 +10,39 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deepres.base.errors import InputError, shared
-from deepres.base.files import make_folder, write_atomic
+from deepres.base.errors import shared
+from deepres.base.files import make_folder
 from deepres.base.heap import keep_freed_memory
 from deepres.base.telling import Detail, Doing, telling
 from deepres.data.readable import require_readable
-from deepres.data.sample import FileImages
-from deepres.data.sources import Source, open_source, write_split
-from deepres.data.statistics import Statistics
+from deepres.data.sources import Source, open_source
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.channels import RGB
 from deepres.nn.create import adaptation, create_model
-from deepres.nn.folds import holds_folds
 from deepres.nn.hub import find_weights
 from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.recipes.budget import Budget, Deadline, fitted, going_on
 from deepres.recipes.conclude import Finished, conclude, report_so_far
-from deepres.recipes.head import begin_head
+from deepres.recipes.founding import as_begun, require_no_run, rewrite, set_up, with_rates
 from deepres.recipes.holding import StoppedError, asked_to_stop, held
 from deepres.recipes.introduce import introduced
 from deepres.recipes.logbook import begin_part, logged
 from deepres.recipes.opening import opening
 from deepres.recipes.pace import pace_of, settle_steps, settle_workers
 from deepres.recipes.rescue import rescued
+<<<<<<< HEAD
 from deepres.recipes.resuming import ORIGIN, by_patience, edited, new_rates, require_same_images
 from deepres.recipes.run import RUN, Run, facts_of
 from deepres.recipes.saving import Saving
 from deepres.recipes.seen import SPLIT, own_now, write_digests
 from deepres.recipes.setting import Setting, norms_together, skipped_before, statistics_of
+=======
+from deepres.recipes.resuming import by_patience, edited, new_rates, require_same_images
+from deepres.recipes.run import Run, facts_of
+from deepres.recipes.seen import own_now
+from deepres.recipes.setting import Setting, norms_together, skipped_before
+>>>>>>> 3a278db (A run's files are bound to one another by a manifest; what does not belong is refused by name)
 from deepres.recipes.teacher import Found, find_teachers
-from deepres.serve.preprocessing import STATISTICS
 from deepres.spec.chain import Plan
 from deepres.spec.norms import fewest_images, require_normalisable
 from deepres.train.checkpoint import load_newest, save_best, save_state
@@ -66,16 +68,18 @@ def start(
     world: World = ALONE,
     deadline: Deadline | None = None,
     any_size: bool = True,
+    name: str | None = None,
 ) -> Finished:
     """Train from the first step in a new folder, which process 0 of `world` alone reads and writes.
 
     With `deadline` the run is made to fit (`budget.py`): shorter, or with `any_size` also on smaller images.
+    `name` is what the run is called in its manifest; by default it is drawn.
 
     Raises:
         InputError: the folder already holds a run, or cannot be written; anything that images or training refuse.
         StoppedError: a signal asked for it.
     """
-    world.by_first(lambda: _require_no_run(folder))
+    world.by_first(lambda: require_no_run(folder))
     world.share(run.train.batch_size, run.train.parts(world.size))
     tell(Doing(f"listing the images of {run.data.source}"))
     source = _opened(run, world, tell)
@@ -91,22 +95,33 @@ def start(
     plan = world.by_first(lambda: _plan(run, device, world, found))
     # what is wrong with it is refused before anything is written
     first = world.agreed(lambda: _new_state(run, device, begin=world.first))
-    new = world.by_first(lambda: not folder.exists())
+    new = world.by_first(lambda: not folder.exists() or not any(folder.iterdir()))
     world.by_first(lambda: make_folder(folder))
-    with held(folder, world):
+    with held(folder, world) as hold:
+        world.by_first(lambda: require_no_run(folder))  # another start may have been faster
         try:
             tell(Doing("mean and spread of the training images"))
-            begun_as = (run, source, folder, first, device)
-            run, statistics = world.by_first(lambda: _set_up(*begun_as, tell))
-            first = _with_rates(first.network, run)
+            begun_as = (run, source, folder, first, device, name)
+            run, statistics = world.by_first(lambda: set_up(*begun_as, tell))
+            first = with_rates(first.network, run)
         except BaseException:
-            if new and world.first:
-                shutil.rmtree(folder)
+            if new:
+                hold.remove()
             raise
         begun = world.by_first(lambda: _begun(run))
         precision = choose(run.train.precision, device)
         teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
-        setting = Setting(run, source, folder, statistics, precision, world=world, begun=begun, teachers=teachers)
+        setting = Setting(
+            run,
+            source,
+            folder,
+            statistics,
+            precision,
+            world=world,
+            begun=begun,
+            teachers=teachers,
+            hold=hold,
+        )
         return _carry_out(setting, first, plan, tell, budget)
 
 
@@ -136,11 +151,13 @@ def resume(
     found = find_teachers(run, source.classes, world)
     run = run if found is None else run.replace(teacher=found.config)
     plan = world.by_first(lambda: _plan(run, device, world, found))
-    with held(folder, world):
-        statistics = world.by_first(lambda: Statistics.load(folder / STATISTICS))
+    with held(folder, world) as hold:
+        statistics = world.by_first(lambda: as_begun(folder, tell))
         precision, skipped = choose(run.train.precision, device), world.by_first(lambda: skipped_before(folder))
         teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
-        setting = Setting(run, source, folder, statistics, precision, skipped, world=world, teachers=teachers)
+        setting = Setting(
+            run, source, folder, statistics, precision, skipped, world=world, teachers=teachers, hold=hold
+        )
         state = world.agreed(lambda: _new_state(run, device, begin=False))
         for line in world.by_first(lambda: load_newest(state, folder / "state")):
             tell(f"passed over a state that cannot be used: {line}")
@@ -149,19 +166,12 @@ def resume(
         if (rates := new_rates(before, run, state.progress, len(source.train))) is not None:
             tell(rates)
         if run != before:
-            world.by_first(lambda: run.save(folder / RUN))
+            world.by_first(lambda: rewrite(run, folder))
         budget = None
         if deadline is not None:
             tell(Doing("measuring what fits into the time"))
             budget = going_on(run, source, deadline, pace_of(run, source=source, device=device, world=world))
         return _carry_out(setting, state, plan, tell, budget)
-
-
-def _require_no_run(folder: Path) -> None:
-    if (folder / RUN).exists() or holds_folds(folder):
-        raise InputError(
-            f"{folder}: holds a run already; continue it with --resume {folder}, or choose another --output"
-        )
 
 
 def _opened(run: Run, world: World, tell: Tell) -> Source:
@@ -181,33 +191,6 @@ def _begun(run: Run) -> str:
     if run.weights is None or description.input[0] == RGB:
         return ""
     return adaptation(find_weights(run.weights, run.model.name), description)
-
-
-def _set_up(
-    run: Run, source: Source, folder: Path, state: State, device: torch.device, tell: Tell
-) -> tuple[Run, Statistics]:
-    statistics = statistics_of(run, source)
-    if run.train.fit_head:
-        tell(Doing("fitting the new head"))
-        precision = choose(run.train.precision, device)
-        run = begin_head(
-            Setting(run, source, folder, statistics, precision), state.network, telling(tell, "fitting the new head")
-        )
-        state = _with_rates(state.network, run)
-    statistics.save(folder / STATISTICS)
-    write_atomic(folder / ORIGIN, source.origin.to_json())
-    write_digests(folder, run, source)
-    if isinstance(source.train, FileImages):
-        write_split(source, folder / SPLIT)
-    save_state(state, folder / "state")
-    run.save(folder / RUN)
-    return run, statistics
-
-
-def _with_rates(network: nn.Module, run: Run) -> State:
-    """The state before the first step."""
-    config = run.train
-    return State(network, config.sgd, config.ema_decay is not None, config.layer_decay, config.head_pace or 1.0)
 
 
 def _plan(run: Run, device: torch.device, world: World, found: Found | None) -> Plan:
@@ -235,7 +218,7 @@ def _new_state(run: Run, device: torch.device, *, begin: bool) -> State:
         run.model.network(), weights=weights, variant=run.variant, new_head=run.new_head, seed=run.seed
     )
     placed = choose(run.train.precision, device).place(network)
-    return _with_rates(placed, run)
+    return with_rates(placed, run)
 
 
 def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budget | None = None) -> Finished:
@@ -309,7 +292,12 @@ def _train(
     )
     saving = Saving(config.save_every_seconds)
 
+<<<<<<< HEAD
     def written(event: Step | Epoch, whole: bool) -> None:
+=======
+    def written(event: Step | Epoch) -> None:
+        setting.hold.require_here()
+>>>>>>> 3a278db (A run's files are bound to one another by a manifest; what does not belong is refused by name)
         if isinstance(event, Epoch):
             if event.best or event.kept:
                 save_best(state.judged, states, event.step)

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from deepres.base.errors import InputError
-from deepres.base.records import load as load_record
+from deepres.base.manifest import holds_run
 from deepres.data.sources import DataConfig
 from deepres.data.transforms import Augmentation
 from deepres.nn.checkpoints import asked_of
 from deepres.nn.create import channels_of, classes_of
 from deepres.nn.hub import find_weights
-from deepres.recipes.run import RUN, Beginning, Facts, Run
+from deepres.recipes.run import Beginning, Facts, Run, load_run
 from deepres.serve.preprocessing import prepared_for
 from deepres.spec.catalogue import CATALOGUE, entry
 from deepres.spec.difference import difference
@@ -108,5 +108,5 @@ def beginning(
 
 def _config_of(weights: str) -> Config | None:
     """The network of a run, with all that `--set model.…` made of it."""
-    path = Path(asked_of(weights)[0]) / RUN
-    return load_record(Run, path, "run description").model if path.is_file() else None
+    folder = Path(asked_of(weights)[0])
+    return load_run(folder).model if holds_run(folder) else None

@@ -20,8 +20,8 @@ from pydantic import JsonValue
 
 from deepres.base import records
 from deepres.base.errors import InputError, shared
-from deepres.base.files import make_folder, write_atomic
-from deepres.base.records import Record
+from deepres.base.files import write_atomic
+from deepres.base.manifest import RUN, require_own, writing
 from deepres.base.telling import Doing
 from deepres.data.folding import Folded, folded
 from deepres.data.sources import DataConfig, find
@@ -31,15 +31,15 @@ from deepres.evaluate.report import FoldRow, write_report
 from deepres.evaluate.run import Evaluation, Result, concluded, percent, save_predictions
 from deepres.evaluate.worst import FILE as WORST
 from deepres.evaluate.worst import worst_list
-from deepres.nn.folds import FOLDS, fold_folder, fold_folders, holds_folds
+from deepres.nn.folds import fold_folder, fold_folders, fold_name, holds_folds, require_own_fold
 from deepres.recipes import execute
-from deepres.recipes.conclude import SUMMARY, training_of
+from deepres.recipes.conclude import PREDICTIONS, SUMMARY, training_of
 from deepres.recipes.execute import Tell
+from deepres.recipes.fold_plan import Folds, begin_folds, plan_in, require_none, require_same_plan, save_plan
 from deepres.recipes.holding import StoppedError, held
 from deepres.recipes.logbook import command
 from deepres.recipes.measure import measure
-from deepres.recipes.resuming import DATA_MAY_CHANGE
-from deepres.recipes.run import RUN, Run
+from deepres.recipes.run import Run
 from deepres.recipes.seen import asks_for_own, own_data
 from deepres.recipes.together import Measured, measure_together
 from deepres.train.parallel import ALONE, World
@@ -47,15 +47,6 @@ from deepres.train.parallel import ALONE, World
 POOLED = "test.json"
 ENSEMBLE = "ensemble.json"
 SPLIT = "cross-validated"
-MAY_CHANGE = (*(f"data.{name}" for name in DATA_MAY_CHANGE), "train.memory", "train.fast", "train.save_every_seconds")
-
-
-class Folds(Record):
-    """The plan of a run in folds: `run` is that of the first, the others differ in `data.fold`; `done` are trained."""
-
-    folds: int
-    run: Run
-    done: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,8 +70,8 @@ def start(
     """
     assert run.data.folds is not None
     plan = Folds(folds=run.data.folds, run=run.replace(data=run.data.replace(fold=1)))
-    world.by_first(lambda: _require_none(folder))
-    world.by_first(lambda: _begin(plan, folder))
+    world.by_first(lambda: require_none(folder))
+    world.by_first(lambda: begin_folds(plan, folder))
     return _carry_out(plan, folder, (), device, told, world)
 
 
@@ -92,8 +83,8 @@ def resume(
     Raises:
         InputError: an edit that would make another run, or anything that images or training refuse.
     """
-    plan = world.by_first(lambda: records.load(Folds, folder / FOLDS, "record of folds"))
-    world.by_first(lambda: _require_same_plan(folder, edits))
+    plan = world.by_first(lambda: plan_in(folder))
+    world.by_first(lambda: require_same_plan(folder, edits))
     run = records.edit(plan.run, edits)
     return _carry_out(plan.replace(run=run), folder, edits, device, told, world)
 
@@ -131,7 +122,7 @@ def measure_any(
 
 
 def _asks_for_own(folder: Path, data: DataConfig | None) -> bool:
-    plan = records.load(Folds, folder / FOLDS, "record of folds")
+    plan = plan_in(folder)
     return data is None or asks_for_own(data, own_data(fold_folder(folder, 1), plan.run))
 
 
@@ -139,7 +130,7 @@ def _measure_own(
     folder: Path, *, split: str | None, world: World, command: str, keep_scores: bool = False, **options: Any
 ) -> Measured:
     folders = fold_folders(folder)
-    plan = records.load(Folds, folder / FOLDS, "record of folds")
+    plan = plan_in(folder)
     parts = world.by_first(lambda: _parts(plan, folder))
     if split not in (None, "test"):
         raise InputError(f"{folder}: --split {split}: each fold has its own; name {fold_folder(folder, 1)}")
@@ -213,13 +204,13 @@ def _carry_out(
     plan: Folds, folder: Path, edits: Sequence[str], device: torch.device, told: Callable[[str], Tell], world: World
 ) -> Finished:
     with held(folder, world):
-        world.by_first(lambda: plan.save(folder / FOLDS))
+        world.by_first(lambda: save_plan(plan, folder))
         for fold in range(1, plan.folds + 1):
             if fold in plan.done:
                 continue
             _train(plan, folder, fold, edits, device, told(f"fold {fold} of {plan.folds}"), world)
             plan = plan.replace(done=(*plan.done, fold))
-            world.by_first(lambda: plan.save(folder / FOLDS))  # noqa: B023
+            world.by_first(lambda: save_plan(plan, folder))  # noqa: B023
         tell = told(f"all {plan.folds} folds")
         if not world.by_first(lambda: (folder / SUMMARY).is_file()):
             _conclude(plan, folder, tell, device, world)
@@ -232,12 +223,14 @@ def _train(
     own = fold_folder(folder, fold)
     tell(f"fold {fold} of {plan.folds}: {own}")
     try:
+        world.by_first(lambda: require_own_fold(folder, fold))
         if world.by_first(lambda: (own / RUN).is_file()):
             execute.resume(own, edits, device=device, tell=tell, world=world)
         else:
             world.by_first(lambda: shutil.rmtree(own, ignore_errors=True))  # it was cut while it was set up
             run = plan.run.replace(data=plan.run.data.replace(fold=fold))
-            execute.start(run, own, device=device, tell=tell, world=world)
+            name = world.by_first(lambda: fold_name(folder, fold))
+            execute.start(run, own, device=device, tell=tell, world=world, name=name)
     except StoppedError as stopped:
         message = stopped.message.replace(f"--resume {own}", f"--resume {folder}")
         raise shared(StoppedError(f"fold {fold} of {plan.folds}: {message}", stopped.exit_code - 128)) from stopped
@@ -258,14 +251,8 @@ def _write(plan: Folds, folder: Path, parts: Folded, ensemble: Measured | None) 
     evaluations = [_of_fold(fold_folder(folder, fold)) for fold in range(1, plan.folds + 1)]
     evaluation = pooled(evaluations, parts, command(), folder)
     result, run = evaluation.result, plan.run
-    together = None
-    if ensemble is not None:
-        together = ensemble.evaluation.result
-        together.save(folder / ENSEMBLE)
-    result.save(folder / POOLED)
-    save_predictions(folder / "predictions.npz", evaluation, parts.whole)
+    together = None if ensemble is None else ensemble.evaluation.result
     worst = worst_list(evaluation, parts.whole)
-    write_atomic(folder / WORST, worst)
     rows = [
         FoldRow(f"fold-{fold}", each.result, training_of(fold_folder(folder, fold))["chosen_epoch"])
         for fold, each in enumerate(evaluations, 1)
@@ -293,10 +280,18 @@ def _write(plan: Folds, folder: Path, parts: Folded, ensemble: Measured | None) 
         "error_interval_95": [result.error_low, result.error_high],
         "ensemble_error": None if together is None else together.error,
     }
-    write_atomic(folder / SUMMARY, records.json_text(facts))
+    with writing(folder) as new:
+        if together is not None:
+            together.save(new / ENSEMBLE)
+        result.save(new / POOLED)
+        save_predictions(new / PREDICTIONS, evaluation, parts.whole)
+        write_atomic(new / WORST, worst)
+        write_atomic(new / SUMMARY, records.json_text(facts))
 
 
 def _found(plan: Folds, folder: Path) -> Finished:
+    require_own(folder, POOLED)
+    require_own(folder, ENSEMBLE)
     tests = [Result.load(fold_folder(folder, fold) / POOLED) for fold in range(1, plan.folds + 1)]
     ensemble = Result.load(folder / ENSEMBLE) if (folder / ENSEMBLE).is_file() else None
     return Finished(folder, Result.load(folder / POOLED), tuple(each.error for each in tests), ensemble)
@@ -304,7 +299,8 @@ def _found(plan: Folds, folder: Path) -> Finished:
 
 def _of_fold(folder: Path) -> Evaluation:
     """A fold's own test result and the answers behind it, as its run wrote them."""
-    with np.load(folder / "predictions.npz", allow_pickle=False) as columns:
+    require_own(folder, POOLED, PREDICTIONS)
+    with np.load(folder / PREDICTIONS, allow_pickle=False) as columns:
         kept = ("truth", "predicted", "rank", "probability", "probability_of_truth", "loss")
         found = {name: torch.from_numpy(columns[name]) for name in kept}
         indices = torch.from_numpy(columns["index"])
@@ -322,24 +318,3 @@ def _on_official(plan: Folds, folder: Path, parts: Folded, command: str, world: 
     split = "test" if "test" in parts.apart else "val"
     named = [str(each) for each in fold_folders(folder)]
     return measure_together(named, whole, split=split, command=command, world=world, **{"force": True, **options})
-
-
-def _begin(plan: Folds, folder: Path) -> None:
-    make_folder(folder)
-    plan.save(folder / FOLDS)
-
-
-def _require_none(folder: Path) -> None:
-    if (folder / RUN).exists() or (folder / FOLDS).exists():
-        raise InputError(
-            f"{folder}: holds a run already; continue it with --resume {folder}, or choose another --output"
-        )
-
-
-def _require_same_plan(folder: Path, edits: Sequence[str]) -> None:
-    for edit in edits:
-        if edit.partition("=")[0].strip() not in MAY_CHANGE:
-            raise InputError(
-                f"--resume {folder}: {edit}: folds keep what they began with, all of them the same; only "
-                f"{', '.join(MAY_CHANGE)} may change"
-            )

@@ -16,7 +16,7 @@ from deepres.data.workers import PREFETCH_FACTOR, Crew
 from deepres.nn.build import ResidualNetwork
 from deepres.recipes.measure import judge
 from deepres.recipes.pace import step_rate
-from deepres.recipes.run import RUN, Run
+from deepres.recipes.run import load_run
 from deepres.recipes.seen import overlap, run_of
 from deepres.recipes.setting import Setting
 from deepres.recipes.teaching import Known, Teachers
@@ -138,7 +138,7 @@ def _seen(teachers: Sequence[str], parts: Mapping[Any, Images]) -> list[str]:
         if folder is None:
             continue
         try:
-            run = records.load(Run, folder / RUN, "run description")
+            run = load_run(folder)
         except InputError as cause:  # it answers all the same
             notes.append(f"teacher {weights}: which images it was trained on is not known ({cause.message})")
             continue

@@ -8,7 +8,6 @@ import torch
 from pydantic import JsonValue
 from torch import nn
 
-from deepres.base import records
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
@@ -29,7 +28,7 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.checkpoints import asked_of
 from deepres.nn.keras import TOPOLOGY
 from deepres.nn.weights import WEIGHTS
-from deepres.recipes.run import RUN, Run
+from deepres.recipes.run import Run, load_run
 from deepres.recipes.seen import SPLIT, asks_for_own, began_with, overlap, own_now, run_of, unchanged
 from deepres.serve.predictor import Predictor
 from deepres.train.parallel import ALONE, World
@@ -238,7 +237,7 @@ def asked_for(
 ) -> Asked:
     """The weights and the images that a call of `measure` speaks of; errors as there."""
     folder = run_of(weights)
-    run = None if folder is None else records.load(Run, folder / RUN, "run description")
+    run = None if folder is None else load_run(folder)
     predictor = Predictor.load(weights, device, model=model, variant=variant, mean=mean, std=std)
     chosen = _chosen(folder, run, weights, data, split, on_bad_image, force)
     config, found = chosen.data, chosen.images

@@ -9,6 +9,7 @@ import torch
 
 from deepres.base import records
 from deepres.base.heap import return_freed_memory
+from deepres.base.manifest import require_own, writing
 from deepres.base.wording import counted
 from deepres.data.sample import ArrayImages
 from deepres.data.samplewise import SampleStage
@@ -112,6 +113,7 @@ def settle_steps(setting: Setting, state: State, plan: Plan, *, in_haste: bool, 
         if holes and setting.precision.device.type == "cpu" and return_freed_memory():
             return Fast(choice=config.fast, reason="layers are computed twice, and freed memory is returned at once")
         return Fast(choice=config.fast, reason="layers are computed twice")
+    require_own(setting.folder, FAST)
     if path.is_file():
         before = records.load(Fast, path, "record of how steps are carried out")
         if before.choice == config.fast:
@@ -124,9 +126,15 @@ def settle_steps(setting: Setting, state: State, plan: Plan, *, in_haste: bool, 
     if in_haste and config.fast == "auto":
         fast = Fast(reason="too little time to find out whether compiling pays")
     else:
+<<<<<<< HEAD
         about = None if step_rate is None else share / step_rate
         fast = settle(config.fast, network, setting.precision, share, left, parts, about)
     fast.save(path)
+=======
+        fast = settle(config.fast, network, setting.precision, share, left, parts)
+    with writing(setting.folder) as new:
+        fast.save(new / FAST)
+>>>>>>> 3a278db (A run's files are bound to one another by a manifest; what does not belong is refused by name)
     return fast
 
 

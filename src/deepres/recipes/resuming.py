@@ -5,10 +5,11 @@ from pathlib import Path
 
 from deepres.base import records
 from deepres.base.errors import InputError
+from deepres.base.manifest import require_own
 from deepres.base.wording import counted
 from deepres.data.sources import Source
 from deepres.data.splits import PARTS, Origin
-from deepres.recipes.run import RUN, Run
+from deepres.recipes.run import Run, load_run
 from deepres.train.loop import rate_at
 from deepres.train.state import Progress
 
@@ -23,7 +24,7 @@ def edited(folder: Path, edits: Sequence[str]) -> tuple[Run, Run]:
     Raises:
         InputError: no run there, an unknown field, or an edit that would make it another run.
     """
-    before = records.load(Run, folder / RUN, "run description; is this a run folder?")
+    before = load_run(folder)
     run = records.edit(before, edits)
     _require_same_plan(before, run)
     return before, run
@@ -48,6 +49,7 @@ def _require_same_plan(before: Run, run: Run) -> None:
 
 def require_same_images(source: Source, folder: Path) -> None:
     """Refuse images that are not those that the run in `folder` began with."""
+    require_own(folder, ORIGIN)
     then, now = records.load(Origin, folder / ORIGIN, "record of the images"), source.origin
     if any(getattr(then, part) != getattr(now, part) for part in PARTS):
         raise InputError(

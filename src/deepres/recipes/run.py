@@ -1,10 +1,12 @@
 """A whole run as one value: images, network, what is done to them, how long; it is `run.json`, edited by `--set`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from deepres.base.records import Record
+from deepres.base.manifest import RUN, require_own
+from deepres.base.records import Record, load
 from deepres.data.decode import image_size
 from deepres.data.sample import ArrayImages, FileImages, StoredImages
 from deepres.data.sources import DataConfig, Source
@@ -13,8 +15,6 @@ from deepres.spec.entry import Config
 from deepres.train.distil import TeacherConfig
 from deepres.train.loop import TrainConfig
 from deepres.train.selection import Select
-
-RUN = "run.json"
 
 
 class Run(Record):
@@ -49,6 +49,16 @@ class Run(Record):
         model = self.model.replace(num_classes=facts.num_classes, input=(self.preparation.channels, side, side))
         data, preparation = self.data.replace(levels=facts.levels), self.preparation.replace(levels=facts.levels)
         return self.replace(model=model, data=data, preparation=preparation)
+
+
+def load_run(folder: Path) -> Run:
+    """The run in the folder, as it wrote itself down.
+
+    Raises:
+        InputError: no run there, or its description is damaged, changed by hand, or another run's.
+    """
+    require_own(folder, RUN)
+    return load(Run, folder / RUN, "run description; is this a run folder?")
 
 
 @dataclass(frozen=True)

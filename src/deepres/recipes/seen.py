@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
+from deepres.base.manifest import holds_run, require_own
 from deepres.data.alike import same_picture
 from deepres.data.decode import BadImageError
 from deepres.data.digests import UNREAD, Digests, digests, kind_of, looked_at
@@ -37,7 +38,7 @@ from deepres.data.splits import PARTS, Origin
 from deepres.data.workers import num_cores
 from deepres.nn.checkpoints import asked_of
 from deepres.recipes.resuming import ORIGIN, require_same_images
-from deepres.recipes.run import RUN, Run
+from deepres.recipes.run import Run
 
 DIGESTS = "digests.npz"
 SPLIT = "split.csv"
@@ -107,6 +108,7 @@ def write_digests(folder: Path, run: Run, source: Source) -> None:
 def doubles_in(folder: Path) -> Doubles | None:
     """Which pictures stood in two parts when the run in `folder` started; None: an older version did not look."""
     path = folder / DOUBLES
+    require_own(folder, DOUBLES)
     return records.load(Doubles, path, "record of pictures in two parts") if path.is_file() else None
 
 
@@ -149,7 +151,7 @@ def run_of(weights: Path | str) -> Path | None:
     path = Path(asked_of(str(weights))[0])
     if not path.exists():
         return None
-    return next((folder for folder in (path, *path.resolve().parents[:3]) if (folder / RUN).is_file()), None)
+    return next((folder for folder in (path, *path.resolve().parents[:3]) if holds_run(folder)), None)
 
 
 def same_source(one: str, other: str) -> bool:
@@ -176,7 +178,8 @@ def unchanged(folder: Path, part: str, images: Images, origin: Origin) -> bool:
     if recorded:
         then = recorded.get(f"{kind_of(images)}.{part}")
         return then is not None and np.array_equal(np.sort(then), np.sort(digests(images)))
-    return not (folder / ORIGIN).is_file() or _same(records.load(Origin, folder / ORIGIN, WHAT), origin)
+    began = _origin(folder)
+    return began is None or _same(began, origin)
 
 
 def began_with(folder: Path) -> bool:
@@ -257,6 +260,7 @@ def _recorded(folder: Path) -> dict[str, Digests]:
 
 def _columns(folder: Path) -> dict[str, NDArray[Any]]:
     path = folder / DIGESTS
+    require_own(folder, DIGESTS)
     if not path.is_file():
         return {}
     try:
@@ -273,7 +277,8 @@ def _as_they_lie(folder: Path, run: Run, images: Images, kind: Digested | None) 
         InputError: they cannot be read, or are not those that the run began with.
     """
     source = open_source(own_data(folder, run))
-    if (folder / ORIGIN).is_file() and not _same(records.load(Origin, folder / ORIGIN, WHAT), source.origin):
+    began = _origin(folder)
+    if began is not None and not _same(began, source.origin):
         raise InputError(f"the images of {run.data.source} are no longer those that the run began with")
     found: dict[str, Digests] = {}
     for part, own in source.parts().items():
@@ -296,6 +301,11 @@ def _of_size(images: Images, size: tuple[int, ...]) -> Images:
         return (seen.height, seen.width) == size
 
     return images.select([index for index in range(len(images)) if fits(index)])
+
+
+def _origin(folder: Path) -> Origin | None:
+    require_own(folder, ORIGIN)
+    return records.load(Origin, folder / ORIGIN, WHAT) if (folder / ORIGIN).is_file() else None
 
 
 def _same(then: Origin, now: Origin) -> bool:

@@ -11,6 +11,7 @@ from torch import nn
 
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
+from deepres.base.manifest import require_own, writing
 from deepres.data.balance import class_weights, sizes
 from deepres.data.loader import TrainLoader
 from deepres.data.sample import Images
@@ -21,6 +22,7 @@ from deepres.evaluate.run import Evaluation
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.hub import find_weights
 from deepres.nn.synced import synced
+from deepres.recipes.holding import Hold
 from deepres.recipes.measure import judge
 from deepres.recipes.run import Run
 from deepres.recipes.teaching import Teachers, taught
@@ -37,7 +39,8 @@ class Setting:
     """`skipped` (name -> reason) fills up with the images that cannot be read, those before a resume included.
 
     `workers` is there once they are settled; `begun` is what was done to the weights that the run begins with;
-    `teachers` are those whose answers are learnt.
+    `teachers` are those whose answers are learnt; `hold` is asked before
+    the folder is written to.
     """
 
     run: Run
@@ -50,6 +53,7 @@ class Setting:
     world: World = ALONE
     begun: str = ""
     teachers: Teachers | None = None
+    hold: Hold = field(default_factory=Hold)
 
     def loss(self) -> Loss:
         """What training minimises."""
@@ -113,8 +117,11 @@ class Setting:
 
     def keep_skipped(self) -> None:
         """Write down what has been skipped so far, so that a resumed run counts it too."""
-        if self.skipped:
-            write_atomic(self.folder / SKIPPED, json.dumps(self.skipped, indent=1) + "\n")
+        text = json.dumps(self.skipped, indent=1) + "\n"
+        path = self.folder / SKIPPED
+        if self.skipped and not (path.is_file() and path.read_text(encoding="utf-8") == text):
+            with writing(self.folder) as new:
+                write_atomic(new / SKIPPED, text)
 
     @property
     def _crew(self) -> Crew:
@@ -135,6 +142,7 @@ def statistics_of(run: Run, source: Source) -> Statistics:
 def skipped_before(folder: Path) -> dict[str, str]:
     """What a run had skipped when it was stopped."""
     path = folder / SKIPPED
+    require_own(folder, SKIPPED)
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
     except ValueError as cause:

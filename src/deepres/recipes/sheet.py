@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.data.batchwise import as_seen
 from deepres.data.decode import BadImageError
@@ -23,10 +22,10 @@ from deepres.data.statistics import Statistics
 from deepres.data.transforms import Preparation
 from deepres.data.workers import PREFETCH_FACTOR, Crew
 from deepres.recipes.resuming import require_same_images
-from deepres.recipes.run import RUN, Run, facts_of
+from deepres.recipes.run import Run, facts_of, load_run
 from deepres.recipes.seen import own_now
 from deepres.recipes.setting import Setting, statistics_of
-from deepres.serve.preprocessing import STATISTICS
+from deepres.serve.preprocessing import run_statistics
 from deepres.train.parallel import World
 from deepres.train.precision import choose
 
@@ -95,10 +94,10 @@ def setting_of(folder: Path) -> Setting:
     Raises:
         InputError: no run there; its images are gone, or are not those that it began with.
     """
-    run = records.load(Run, folder / RUN, "run description")
+    run = load_run(folder)
     source = open_source(own_now(folder, run))
     require_same_images(source, folder)
-    return _setting(run, source, folder, Statistics.load(folder / STATISTICS))
+    return _setting(run, source, folder, run_statistics(folder))
 
 
 def drawn(setting: Setting, batches: int = 1) -> Sheet:

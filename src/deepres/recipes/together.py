@@ -8,16 +8,16 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.files import digest
+from deepres.base.manifest import holds_run
 from deepres.data.sample import Images
 from deepres.data.sources import DataConfig, open_parts, open_source
 from deepres.evaluate.calibration import temperature_of, tempered
 from deepres.evaluate.ensemble import Member, Selection, select, together
 from deepres.evaluate.run import Evaluation, percent
 from deepres.recipes.measure import measure, weights_file
-from deepres.recipes.run import RUN, Run
+from deepres.recipes.run import load_run
 from deepres.recipes.seen import own_data
 from deepres.train.parallel import ALONE, World
 
@@ -102,8 +102,7 @@ def _require_different(weights: Sequence[str]) -> None:
 
 def _held_out(weights: Sequence[str], data: DataConfig | None, world: World) -> DataConfig | None:
     """Where the images of a temperature come from: `data`, or None for the runs' own."""
-    plans = {each: Path(each) / RUN for each in weights}
-    runs = {each: records.load(Run, plan, "run description") for each, plan in plans.items() if plan.is_file()}
+    runs = {each: load_run(Path(each)) for each in weights if holds_run(Path(each))}
     for each in weights:
         if each in runs:
             config, remedy = own_data(Path(each), runs[each]), "train it with --set data.val_fraction=0.1"

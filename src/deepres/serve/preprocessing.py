@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from deepres.base.errors import InputError
+from deepres.base.manifest import require_own
 from deepres.base.normalisation import CHOICES, Values, as_values, per_channel, require_possible, told
 from deepres.base.records import build
 from deepres.data.statistics import Statistics
@@ -49,11 +50,13 @@ def prepared_for(
     require_possible(mean, std, "--mean, --std")
     folder, channels = Path(stored.where), description.input[0]
     note = "" if channels == RGB else adaptation(stored, description)
+    if stored.preparation:
+        require_own(folder, STATISTICS)  # also that it is there
     if stored.preparation and (folder / STATISTICS).is_file():
         if mean is not None:
             raise InputError(f"{folder}: a run has its own mean and std; leave --preprocessing, --mean and --std out")
         preparation = build(Preparation, dict(stored.preparation), str(folder))
-        statistics = Statistics.load(folder / STATISTICS)
+        statistics = run_statistics(folder)
         _require_together(preparation, statistics, folder / STATISTICS)
         if note:
             return Prepared(preparation.replace(channels=channels), _adapted(statistics, channels), note)
@@ -87,6 +90,16 @@ def prepared_for(
         facts |= {"resize": wanted.resize, "crop": wanted.crop}
     said += "".join(f"; {each}" for each in (wanted.note, note) if each)
     return Prepared(build(Preparation, facts, stored.where), statistics_of(wanted), said)
+
+
+def run_statistics(folder: Path) -> Statistics:
+    """Those that the run in the folder normalises by.
+
+    Raises:
+        InputError: they are missing, damaged, or another run's.
+    """
+    require_own(folder, STATISTICS)
+    return Statistics.load(folder / STATISTICS)
 
 
 def statistics_of(preprocessing: Preprocessing) -> Statistics:

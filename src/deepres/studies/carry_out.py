@@ -12,12 +12,12 @@ from typing import Any, Literal
 
 import torch
 
-from deepres.base import records
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import write_atomic
+from deepres.base.manifest import RUN
 from deepres.recipes import execute
 from deepres.recipes.execute import Event
-from deepres.recipes.run import RUN, Run
+from deepres.recipes.run import Run, load_run
 from deepres.studies.plan import Job
 from deepres.train.health import DivergedError
 
@@ -57,8 +57,7 @@ def carry_out(job: Job, home: Path, device: torch.device, tell: Tell) -> None:
         return
     try:
         if now == "begun":
-            _same_images_elsewhere(folder, job.run)
-            execute.resume(folder, device=device, tell=lambda event: tell(job.name, event))
+            execute.resume(folder, _elsewhere(folder, job.run), device=device, tell=lambda event: tell(job.name, event))
         else:
             execute.start(job.run, folder, device=device, tell=lambda event: tell(job.name, event))
     except DivergedError as cause:
@@ -129,12 +128,15 @@ def places(count: int | None, device: torch.device) -> list[Place]:
     return [Place(str(device), threads) for _ in range(number)]
 
 
-def _same_images_elsewhere(folder: Path, run: Run) -> None:
+def _elsewhere(folder: Path, run: Run) -> list[str]:
     """A run goes on where it began, also when its images have been moved: their digests are compared anyway."""
-    before = records.load(Run, folder / RUN, "run description")
-    if before.data.source != run.data.source or before.data.root != run.data.root:
-        moved = before.data.replace(source=run.data.source, root=run.data.root)
-        before.replace(data=moved).save(folder / RUN)
+    before = load_run(folder).data
+    moved = {name: getattr(run.data, name) for name in ("source", "root")}
+    return [
+        f"data.{name}={'none' if place is None else place}"
+        for name, place in moved.items()
+        if place != getattr(before, name)
+    ]
 
 
 def _ended(waiting: dict["Future[None]", Job], pool: ProcessPoolExecutor) -> Iterator[Job]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from deepres.analyze.figures import png, svg
 from deepres.base import records
 from deepres.base.files import make_folder, write_atomic
+from deepres.base.manifest import require_vouched
 from deepres.evaluate.page import render
 from deepres.evaluate.run import Result
 from deepres.spec.cost import cost
@@ -280,6 +281,7 @@ def _curves(cells: Sequence[Cell], home: Path) -> list[Curve]:
         train = [(row["step"] / 1e3, 100 * row["train_error"]) for row in history]
         held = [(row["step"] / 1e3, 100 * row["val_error"]) for row in history if row["val_error"] is not None]
         path = job.folder(home) / "test.json"
+        require_vouched(path)
         test = 100 * records.load(Result, path, "evaluation result").error if path.is_file() else None
         found.append(Curve(label, cell.row.panel, train, held, test))
     return found
@@ -311,6 +313,7 @@ def _sizes(study: Study, found: Outcome) -> tuple[dict[str, tuple[float, float]]
 def _facts(job: Job, home: Path) -> dict[str, object]:
     """What was trained: network, recipe, steps, and where it ended the error, time and hardware."""
     path = job.folder(home) / SUMMARY
+    require_vouched(path)
     summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     history = read_history(job.folder(home))
     return {

@@ -8,6 +8,7 @@ from statistics import mean, median, stdev
 from typing import Literal
 
 from deepres.base import records
+from deepres.base.manifest import require_vouched
 from deepres.base.records import Record
 from deepres.evaluate.run import Result
 from deepres.studies.carry_out import DIVERGED, status
@@ -210,6 +211,7 @@ def _value(study: Study, column: Column, job: Job, home: Path, responses: Analys
     path = folder / result_name(protocol)
     if not path.is_file():
         return None
+    require_vouched(path)
     result = records.load(Result, path, "evaluation result")
     value = result.error if column.measure == "error" else result.top5_error
     return None if value is None else 100 * value

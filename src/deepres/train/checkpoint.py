@@ -1,32 +1,39 @@
 """States on disk: each a folder that is whole or absent, verified by digests; the newest whole one resumes the run."""
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from deepres.base.errors import InputError
 from deepres.base.files import digest, explained, folder_atomic, write_atomic
-from deepres.base.records import Record
+from deepres.base.manifest import RUN, name_of, read_sealed, sealed
+from deepres.base.records import Record, build
 from deepres.train.health import DivergedError, fault
 from deepres.train.state import Progress, State
 
+STATE = "state.json"
 KEPT = 2  # the newest state, and the one before it in case the newest is damaged
 
 
-class Manifest(Record):
-    """`state.json`: the numbers of the state and the SHA-256 of every file that belongs to it."""
+class Contents(Record):
+    """`state.json`: the numbers of the state, the SHA-256 of every file that belongs to it, and of which run it is.
+
+    States of older versions, and of runs without a manifest, do not name their run.
+    """
 
     progress: Progress
     files: dict[str, str]
+    run: str = ""
 
 
 def save_state(state: State, folder: Path) -> Path:
     """Write `folder/step-N/`, then drop all but the newest two states and the weights of epochs that they refer to.
+
+    It bears the name of the run in whose folder `folder` lies (base/manifest.py).
 
     Raises:
         InputError: the place cannot be written or is full; what was there before is untouched.
@@ -41,7 +48,8 @@ def save_state(state: State, folder: Path) -> Path:
         tensors["average.safetensors"] = state.average.state_dict()
     for name, named in tensors.items():
         _require_sound(named, f"the state after step {state.progress.step}", name)
-    files = {}
+    files, run, step = {}, name_of(folder.parent), state.progress.step
+    vouched = _vouched(folder, step)
     with folder_atomic(target) as new:
         for name, named in tensors.items():
             (new / name).write_bytes(_bytes(named))
@@ -49,9 +57,11 @@ def save_state(state: State, folder: Path) -> Path:
         for epoch in (state.progress.best, state.progress.kept):
             if epoch is not None:
                 name = _best_name(epoch.step)
-                files[f"../{name}"] = digest(folder / name)
-        (new / "state.json").write_text(Manifest(progress=state.progress, files=files).to_json())
-    _drop_old(folder)
+                before = None if epoch.step == step else vouched.get(f"../{name}")
+                files[f"../{name}"] = before or digest(folder / name)
+        contents = Contents(progress=state.progress, files=files, run=run)
+        (new / STATE).write_text(sealed(contents.model_dump(mode="json")), encoding="utf-8")
+    _drop_old(folder, run)
     return target
 
 
@@ -66,9 +76,16 @@ def save_best(network: nn.Module, folder: Path, step: int) -> None:
     write_atomic(folder / _best_name(step), _bytes(network.state_dict()))
 
 
-def load_best(network: nn.Module, folder: Path, step: int) -> None:
-    """Put the weights of the epoch that ended with `step` into the network."""
-    network.load_state_dict(load((folder / _best_name(step)).read_bytes()))
+def load_best(network: nn.Module, folder: Path, step: int, through: int | None = None) -> None:
+    """Put the weights of the epoch that ended with `step` into the network.
+
+    Raises:
+        InputError: they are not those that the state after step `through` refers to, by default the newest.
+    """
+    path, vouched = folder / _best_name(step), _vouched(folder, through)
+    if not path.is_file() or vouched.get(f"../{path.name}", digest(path)) != digest(path):
+        raise InputError(f"{path}: not what was written (missing, truncated or changed); bring it back, or train anew")
+    network.load_state_dict(load(path.read_bytes()))
 
 
 def drop_newest(folder: Path) -> bool:
@@ -77,7 +94,7 @@ def drop_newest(folder: Path) -> bool:
     Returns:
         Whether it was dropped.
     """
-    states = sorted(folder.glob("step-*"))
+    states = _own_states(folder, name_of(folder.parent))
     if len(states) < 2 or _ended(states[-1]):
         return False
     with explained(folder):
@@ -89,28 +106,30 @@ def load_newest(state: State, folder: Path) -> list[str]:
     """Put the newest whole state under `folder` into `state`.
 
     Returns:
-        One line for each newer state that is damaged or holds what no network can live with, and was passed over.
+        One line for each newer state that is damaged, another run's, or holds what no network can live with, and was
+        passed over.
 
     Raises:
         InputError: there is no whole state; the message says what is wrong with each.
     """
     damaged: list[str] = []
+    run = name_of(folder.parent)
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
-            manifest = _verified(path)
+            contents = _verified(path, run)
+            named = {name: load((path / name).read_bytes()) for name in contents.files if not name.startswith("../")}
+            _require_fitting(state, named)
         except _DamagedError as cause:
             damaged.append(f"{path}: {cause}")
             continue
-        named = {name: load((path / name).read_bytes()) for name in manifest.files if not name.startswith("../")}
-        unsound = next((f"{name}: {what}" for name in named if (what := fault(named[name]))), None)
-        if unsound is not None:
-            damaged.append(f"{path}: {unsound}")
+        except (OSError, SafetensorError) as cause:
+            damaged.append(f"{path}: cannot be read ({cause})")
             continue
         state.network.load_state_dict(named["weights.safetensors"])
         state.optimiser.load_state_dict(named["optimiser.safetensors"])
         if state.average is not None:
             state.average.load_state_dict(named["average.safetensors"])
-        state.progress = manifest.progress
+        state.progress = contents.progress
         return damaged
     told = "; ".join(damaged) or "no state was saved there"
     raise InputError(f"{folder}: nothing to resume from ({told}); start the run anew without --resume")
@@ -120,26 +139,75 @@ class _DamagedError(Exception):
     pass
 
 
-def _verified(path: Path) -> Manifest:
+def _verified(path: Path, run: str = "") -> Contents:
+    """What a state says of itself, once its files are what it says, and it is of `run` where that has a name."""
     try:
-        manifest = Manifest.model_validate(json.loads((path / "state.json").read_text()))
-    except (OSError, ValueError, ValidationError) as cause:
-        raise _DamagedError(f"its state.json cannot be read ({str(cause).splitlines()[0]})") from cause
-    for name, expected in manifest.files.items():
+        facts, whole = read_sealed(path / STATE)
+        contents = build(Contents, facts, STATE)
+    except InputError as cause:
+        raise _DamagedError(
+            f"its {STATE} cannot be read ({cause.message.removeprefix(f'{path / STATE}: ')})"
+        ) from cause
+    if run and contents.run != run:
+        raise _DamagedError(f"its {STATE} is of another run")
+    if not whole and (contents.run or run):
+        raise _DamagedError(f"its {STATE} is not what was written (damaged or changed)")
+    for name, expected in contents.files.items():
         if not (path / name).is_file():
             raise _DamagedError(f"{Path(name).name} is missing")
         if digest(path / name) != expected:
             raise _DamagedError(f"{Path(name).name} is not what was written (truncated or changed)")
-    return manifest
+    return contents
 
 
-def _drop_old(folder: Path) -> None:
-    states = sorted(folder.glob("step-*"))
+def _require_fitting(state: State, named: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """The state's tensors are those of the run's network, and such as one can live with."""
+    wanted: dict[str, Mapping[str, Tensor]] = {
+        "weights.safetensors": state.network.state_dict(),
+        "optimiser.safetensors": state.optimiser.state_dict(),
+        **({} if state.average is None else {"average.safetensors": state.average.state_dict()}),
+    }
+    for name, tensors in wanted.items():
+        given = named.get(name, {})
+        shapes = [{each: tuple(tensor.shape) for each, tensor in of.items()} for of in (tensors, given)]
+        if shapes[0] != shapes[1]:
+            raise _DamagedError(f"{name}: of another network than {RUN} describes")
+        if (what := fault(given)) is not None:
+            raise _DamagedError(f"{name}: {what}")
+
+
+def _vouched(folder: Path, through: int | None) -> dict[str, str]:
+    """What the newest state, of those up to step `through`, says of its files: an epoch's weights are read once."""
+    for path in reversed(_own_states(folder, name_of(folder.parent))):
+        try:
+            contents = build(Contents, read_sealed(path / STATE)[0], STATE)
+        except InputError:
+            continue
+        if through is None or contents.progress.step <= through:
+            return contents.files
+    return {}
+
+
+def _own_states(folder: Path, run: str) -> list[Path]:
+    """The states in order, without those of which it can be told that they are of another run."""
+    found = []
+    for path in sorted(folder.glob("step-*")):
+        try:
+            foreign = bool(run) and read_sealed(path / STATE)[0].get("run") != run
+        except InputError:
+            foreign = False
+        if not foreign:
+            found.append(path)
+    return found
+
+
+def _drop_old(folder: Path, run: str) -> None:
+    states = _own_states(folder, run)
     needed = set()
     for path in states[-KEPT:]:
         try:
-            needed |= {Path(name).name for name in json.loads((path / "state.json").read_text())["files"]}
-        except (OSError, ValueError, KeyError):
+            needed |= {Path(name).name for name in build(Contents, read_sealed(path / STATE)[0], STATE).files}
+        except InputError:
             return  # a damaged state: drop nothing
     with explained(folder):
         for path in states[:-KEPT]:
