@@ -79,6 +79,7 @@ def test_other_images_are_read_as_the_runs_own(home: Path, tmp_path: Path, capsy
     plan = json.loads((folder / "run.json").read_text())
     plan["data"]["depth"] = 1
     (folder / "run.json").write_text(json.dumps(plan))
+    (folder / "manifest.json").unlink()  # without it the folder is taken as it is
     assert result_of(capsys, folder, deep)["num_images"] == 12
 
 
@@ -186,6 +187,7 @@ def test_the_runs_own_bad_images_are_left_out_where_that_is_asked(
     plan = json.loads((folder / "run.json").read_text())
     plan["data"]["source"] = str(photos)
     (folder / "run.json").write_text(json.dumps(plan))
+    (folder / "manifest.json").unlink()  # without it the folder is taken as it is
     (bad,) = damage(photos, "test")
     for source in ([], [f"{photos}/"]):
         said = said_of(capsys, "eval", folder, *source, code=2)

@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 
 from deepres.base.errors import InputError
-from deepres.base.records import load
+from deepres.base.manifest import read_sealed
+from deepres.base.records import build, load
 from deepres.base.telling import Detail
 from deepres.cli.main import run as command
 from deepres.data.sources import DataConfig, Source, open_source
@@ -248,7 +249,9 @@ def test_a_cut_run_ends_its_schedule_says_why_and_resumes_to_the_bit(numbers: Pa
 
 
 def bent(folder: Path) -> Bend:
-    bend = load(Contents, sorted((folder / "state").glob("step-*"))[-1] / "state.json", "state").progress.bend
+    facts, whole = read_sealed(sorted((folder / "state").glob("step-*"))[-1] / "state.json")
+    bend = build(Contents, facts, "state").progress.bend
+    assert whole
     assert bend is not None
     return bend
 

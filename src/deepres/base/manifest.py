@@ -11,6 +11,7 @@ folder without a manifest, such as weights of others or a run of an older versio
 """
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +29,8 @@ from deepres.base.records import Record, build, flat
 MANIFEST = "manifest.json"
 RUN = "run.json"
 """The plan of a run: where it lies, there is a run; of a group it is moved last."""
+STATE = "state.json"
+"""In the folder of a state, what belongs to it (train/checkpoint.py)."""
 SEAL = "seal"
 
 
@@ -104,11 +107,20 @@ def require_own(folder: Path, *names: str) -> None:
 
 
 def require_vouched(path: Path) -> None:
-    """Refuse a file that bears the name of one that is bound where it lies, or where it leads to, and is another."""
+    """Refuse a file that is another than a manifest, or a state of a run, says of it, where it lies or leads to."""
     for place in dict.fromkeys((path, path.resolve())):
         manifest = manifest_of(place.parent)
         if manifest is not None and any(place.name in view for view in manifest.views()):
             require_own(place.parent, place.name)
+        states = [place.with_name(STATE), *place.parent.glob(f"step-*/{STATE}")]
+        for state in states if place.suffix == ".safetensors" else ():
+            name = os.path.relpath(place, state.parent)
+            wanted = read_sealed(state)[0].get("files", {}).get(name) if state.is_file() else None
+            if wanted not in (None, digest(place)):
+                raise InputError(
+                    f"{place}: not what the run wrote, says {state}: damaged, or another's; bring it back, or copy it "
+                    "elsewhere to take it as it is"
+                )
 
 
 @contextmanager

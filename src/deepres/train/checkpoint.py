@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from deepres.base.errors import InputError
 from deepres.base.files import digest, explained, folder_atomic, write_atomic
-from deepres.base.manifest import RUN, name_of, read_sealed, sealed
+from deepres.base.manifest import RUN, STATE, name_of, read_sealed, sealed
 from deepres.base.records import Record, build
 from deepres.train.health import DivergedError, fault
 from deepres.train.state import Progress, State
 
-STATE = "state.json"
 KEPT = 2  # the newest state, and the one before it in case the newest is damaged
 
 
