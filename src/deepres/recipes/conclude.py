@@ -65,7 +65,7 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
     network, progress = state.judged, state.progress
     assert isinstance(network, ResidualNetwork)
     if (epoch := chosen(run.select, progress.best, progress.kept)) is not None:
-        world.by_first(lambda: load_best(network, folder / "state", epoch.step, progress.step))
+        world.by_first(lambda: load_best(network, folder / "state", epoch.step, state.digests.get(epoch.step)))
         world.replicate(state_tensors(network))
     if choice := world.by_first(lambda: told(run.select, progress.best, progress.kept, read_history(folder))):
         tell(choice)

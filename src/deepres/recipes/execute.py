@@ -30,18 +30,11 @@ from deepres.recipes.logbook import begin_part, logged
 from deepres.recipes.opening import opening
 from deepres.recipes.pace import pace_of, settle_steps, settle_workers
 from deepres.recipes.rescue import rescued
-<<<<<<< HEAD
-from deepres.recipes.resuming import ORIGIN, by_patience, edited, new_rates, require_same_images
-from deepres.recipes.run import RUN, Run, facts_of
-from deepres.recipes.saving import Saving
-from deepres.recipes.seen import SPLIT, own_now, write_digests
-from deepres.recipes.setting import Setting, norms_together, skipped_before, statistics_of
-=======
 from deepres.recipes.resuming import by_patience, edited, new_rates, require_same_images
 from deepres.recipes.run import Run, facts_of
+from deepres.recipes.saving import Saving
 from deepres.recipes.seen import own_now
 from deepres.recipes.setting import Setting, norms_together, skipped_before
->>>>>>> 3a278db (A run's files are bound to one another by a manifest; what does not belong is refused by name)
 from deepres.recipes.teacher import Found, find_teachers
 from deepres.spec.chain import Plan
 from deepres.spec.norms import fewest_images, require_normalisable
@@ -292,15 +285,11 @@ def _train(
     )
     saving = Saving(config.save_every_seconds)
 
-<<<<<<< HEAD
     def written(event: Step | Epoch, whole: bool) -> None:
-=======
-    def written(event: Step | Epoch) -> None:
         setting.hold.require_here()
->>>>>>> 3a278db (A run's files are bound to one another by a manifest; what does not belong is refused by name)
         if isinstance(event, Epoch):
             if event.best or event.kept:
-                save_best(state.judged, states, event.step)
+                state.digests[event.step] = save_best(state.judged, states, event.step)
             journal.write(event)
         setting.keep_skipped()
         if whole:

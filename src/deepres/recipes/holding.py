@@ -77,15 +77,11 @@ def alone(folder: Path) -> Iterator[Hold]:
         InputError: another process holds it, or it cannot be written to.
         RunError: something failed because the folder was moved or removed meanwhile.
     """
-<<<<<<< HEAD
-    with (folder / ".lock").open("a") as file:
-=======
     with ExitStack() as stack:
         with explained(folder):
-            file = stack.enter_context((folder / ".lock").open("w"))
+            file = stack.enter_context((folder / ".lock").open("a"))
             descriptor = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, descriptor)
->>>>>>> 3a278db (A run's files are bound to one another by a manifest; what does not belong is refused by name)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as cause:

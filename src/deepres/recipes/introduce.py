@@ -10,6 +10,7 @@ import torch
 
 from deepres.base import records
 from deepres.base.errors import InputError
+from deepres.base.manifest import require_own, writing
 from deepres.base.telling import telling
 from deepres.data.sample import Batch, Images
 from deepres.data.workers import PREFETCH_FACTOR, Crew
@@ -46,6 +47,7 @@ def introduced(setting: Setting, network: ResidualNetwork, tell: Callable[[Any],
     teachers, world, path = setting.teachers, setting.world, setting.folder / KNOWN
     if teachers is None:
         return None
+    world.by_first(lambda: require_own(setting.folder, KNOWN))
     if world.by_first(path.is_file):
         return teachers.known_as(world.by_first(lambda: records.load(Known, path, "record of the teacher")))
     part, images = _asked(setting)
@@ -64,7 +66,12 @@ def introduced(setting: Setting, network: ResidualNetwork, tell: Callable[[Any],
     known = Known(
         error=error, images=len(images), part=part, taught=taught, views=views, share=share, notes=notes, doubt=doubt
     )
-    world.by_first(lambda: known.save(path))
+
+    def kept() -> None:
+        with writing(setting.folder) as new:
+            known.save(new / KNOWN)
+
+    world.by_first(kept)
     return teachers.known_as(known)
 
 

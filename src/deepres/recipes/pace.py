@@ -126,15 +126,10 @@ def settle_steps(setting: Setting, state: State, plan: Plan, *, in_haste: bool, 
     if in_haste and config.fast == "auto":
         fast = Fast(reason="too little time to find out whether compiling pays")
     else:
-<<<<<<< HEAD
         about = None if step_rate is None else share / step_rate
         fast = settle(config.fast, network, setting.precision, share, left, parts, about)
-    fast.save(path)
-=======
-        fast = settle(config.fast, network, setting.precision, share, left, parts)
     with writing(setting.folder) as new:
         fast.save(new / FAST)
->>>>>>> 3a278db (A run's files are bound to one another by a manifest; what does not belong is refused by name)
     return fast
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -47,8 +48,7 @@ def save_state(state: State, folder: Path) -> Path:
         tensors["average.safetensors"] = state.average.state_dict()
     for name, named in tensors.items():
         _require_sound(named, f"the state after step {state.progress.step}", name)
-    files, run, step = {}, name_of(folder.parent), state.progress.step
-    vouched = _vouched(folder, step)
+    files, run = {}, name_of(folder.parent)
     with folder_atomic(target) as new:
         for name, named in tensors.items():
             (new / name).write_bytes(_bytes(named))
@@ -56,35 +56,40 @@ def save_state(state: State, folder: Path) -> Path:
         for epoch in (state.progress.best, state.progress.kept):
             if epoch is not None:
                 name = _best_name(epoch.step)
-                before = None if epoch.step == step else vouched.get(f"../{name}")
-                files[f"../{name}"] = before or digest(folder / name)
+                files[f"../{name}"] = state.digests.get(epoch.step) or digest(folder / name)
         contents = Contents(progress=state.progress, files=files, run=run)
         (new / STATE).write_text(sealed(contents.model_dump(mode="json")), encoding="utf-8")
     _drop_old(folder, run)
     return target
 
 
-def save_best(network: nn.Module, folder: Path, step: int) -> None:
-    """Write the weights of an epoch that may be chosen; the states that follow refer to them.
+def save_best(network: nn.Module, folder: Path, step: int) -> str:
+    """Write the weights of an epoch that may be chosen; the states that follow refer to them by the digest returned.
 
     Raises:
         DivergedError: a tensor is not finite or beyond all sizes; nothing is written.
     """
     _require_sound(network.state_dict(), f"the weights after step {step}", "the best epoch's")
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / _best_name(step), _bytes(network.state_dict()))
+    content = _bytes(network.state_dict())
+    write_atomic(folder / _best_name(step), content)
+    return sha256(content).hexdigest()
 
 
-def load_best(network: nn.Module, folder: Path, step: int, through: int | None = None) -> None:
-    """Put the weights of the epoch that ended with `step` into the network.
+def load_best(network: nn.Module, folder: Path, step: int, expected: str | None = None) -> None:
+    """Put the weights of the epoch that ended with `step`, of the digest that is `expected`, into the network.
 
     Raises:
-        InputError: they are not those that the state after step `through` refers to, by default the newest.
+        InputError: they are not those that were written.
     """
-    path, vouched = folder / _best_name(step), _vouched(folder, through)
-    if not path.is_file() or vouched.get(f"../{path.name}", digest(path)) != digest(path):
-        raise InputError(f"{path}: not what was written (missing, truncated or changed); bring it back, or train anew")
-    network.load_state_dict(load(path.read_bytes()))
+    path = folder / _best_name(step)
+    try:
+        content = path.read_bytes()
+        if expected not in (None, sha256(content).hexdigest()):
+            raise InputError(f"{path}: not what was written (truncated or changed); bring it back, or train anew")
+        network.load_state_dict(load(content))
+    except (OSError, SafetensorError) as cause:
+        raise InputError(f"{path}: cannot be read ({cause}); bring it back, or train anew") from cause
 
 
 def drop_newest(folder: Path) -> bool:
@@ -129,6 +134,8 @@ def load_newest(state: State, folder: Path) -> list[str]:
         if state.average is not None:
             state.average.load_state_dict(named["average.safetensors"])
         state.progress = contents.progress
+        epochs = {epoch.step for epoch in (state.progress.best, state.progress.kept) if epoch is not None}
+        state.digests = {step: contents.files[f"../{_best_name(step)}"] for step in epochs}
         return damaged
     told = "; ".join(damaged) or "no state was saved there"
     raise InputError(f"{folder}: nothing to resume from ({told}); start the run anew without --resume")
@@ -173,18 +180,6 @@ def _require_fitting(state: State, named: Mapping[str, Mapping[str, Tensor]]) ->
             raise _DamagedError(f"{name}: of another network than {RUN} describes")
         if (what := fault(given)) is not None:
             raise _DamagedError(f"{name}: {what}")
-
-
-def _vouched(folder: Path, through: int | None) -> dict[str, str]:
-    """What the newest state, of those up to step `through`, says of its files: an epoch's weights are read once."""
-    for path in reversed(_own_states(folder, name_of(folder.parent))):
-        try:
-            contents = build(Contents, read_sealed(path / STATE)[0], STATE)
-        except InputError:
-            continue
-        if through is None or contents.progress.step <= through:
-            return contents.files
-    return {}
 
 
 def _own_states(folder: Path, run: str) -> list[Path]:

@@ -66,7 +66,7 @@ class Progress(Record):
 
 
 class State:
-    """Network, optimiser, average of the weights (or None), and `progress`.
+    """Network, optimiser, average of the weights (or None), `progress`, and `digests` of epochs' weights by step.
 
     With `layer_decay` each part of the network learns that many times as fast as the part after it, the last, its head,
     at `head_pace`.
@@ -82,6 +82,7 @@ class State:
         self.optimiser = Sgd(network.named_parameters(), sgd, factors)
         self.average = deepcopy(network).requires_grad_(False) if averaged else None
         self.progress = Progress()
+        self.digests: dict[int, str] = {}
 
     @property
     def judged(self) -> nn.Module:
