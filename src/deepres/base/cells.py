@@ -4,6 +4,8 @@ import csv
 from collections.abc import Iterable, Sequence
 from io import StringIO
 
+from deepres.base.wording import shown
+
 _FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
@@ -18,6 +20,6 @@ def csv_of(rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> str:
-    text = str(value).encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
+    text = shown(str(value), "\t\r\n")
     computed = isinstance(value, str) and (text[:1] in ("\t", "\r", "\n") or text.lstrip()[:1] in _FORMULA)
     return f"'{text}" if computed and text else text

@@ -8,21 +8,24 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TypeVar
 
+from deepres.base.wording import shown
+
 
 class DeepresError(Exception):
     """Anything that deepres refuses or gives up; `exit_code` is what the command line returns.
 
     `message` is one line; where it speaks of many things at once, `table` has a line for each of the first of them.
-    `shared` says that all processes of a run refuse the same, so that one of them has to say it.
+    Names from outside are made safe to show. `shared` says that all processes of a run refuse the same, so that one
+    of them has to say it.
     """
 
     exit_code = 1
     shared = False
 
     def __init__(self, message: str, table: Iterable[str] = ()) -> None:
-        super().__init__(message)
-        self.message = message
-        self.table = tuple(table)
+        self.message = shown(message, "\n")
+        self.table = tuple(map(shown, table))
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return "\n".join([self.message, *self.table])

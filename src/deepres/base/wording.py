@@ -1,4 +1,9 @@
-"""Words that many messages share: a count with its noun, a duration, a difference, what was wrong with what."""
+"""Words that many messages share: counts, durations, differences, what was wrong with what; texts made safe to show."""
+
+from unicodedata import category
+
+_STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_JOINERS = frozenset("\u200c\u200d")  # within words of Persian and Hindi, and within emoji
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -7,9 +12,30 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else several}"
 
 
+def shown(text: str, kept: str = "") -> str:
+    r"""The text without what could steer a terminal or turn its letters round, which is written as JSON does: `\u001b`.
+
+    Control characters, marks of direction, halves of pairs (bytes that are no UTF-8), ends of lines; `kept` stay.
+    Every text that comes from outside passes through here before it is shown; to do so twice changes nothing.
+    """
+    return text if text.isprintable() else "".join(each if each in kept else _plain(each) for each in text)
+
+
+def _plain(letter: str) -> str:
+    if letter.isprintable() or letter in _JOINERS or category(letter) not in _STEERING:
+        return letter
+    pairs = letter.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{pairs[at : at + 4]}" for at in range(0, len(pairs), 4))
+
+
 def blamed(name: str, reason: str) -> str:
     """`cat.jpg: empty`, whether the reason names it already or not."""
-    return reason if reason.startswith(f"{name}: ") else f"{name}: {reason}"
+    return f"{shown(name)}: {reason_alone(name, reason)}"
+
+
+def reason_alone(name: str, message: str) -> str:
+    """`empty` of `cat.jpg: empty`."""
+    return message.removeprefix(f"{name}: ").removeprefix(f"{shown(name)}: ")
 
 
 def signed(number: float) -> str:

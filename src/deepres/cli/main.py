@@ -13,6 +13,7 @@ import click
 from deepres import __version__
 from deepres.base.errors import DeepresError, InputError, unknown
 from deepres.base.wording import is_text, quoted
+from deepres.cli.streams import GONE, LOST, ReaderGoneError, leave_unwritten, open_closed, safe_streams
 
 VERBS = {
     "train": "train a network on images, or continue a run",
@@ -64,11 +65,17 @@ def deepres() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 the run failed, 2 the input was wrong, 128 + n stopped by signal n."""
+    """Run the command line and exit.
+
+    0 done, 1 the run failed, 2 the input was wrong, 74 stdout could not be written, 128 + n stopped by signal n.
+    """
+    open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends no verb
-    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments), _age()))
+    code = run(list(sys.argv[1:] if arguments is None else arguments), _age())
+    leave_unwritten()
+    sys.exit(code)
 
 
 def run(arguments: list[str], age: float = 0.0) -> int:
@@ -76,10 +83,19 @@ def run(arguments: list[str], age: float = 0.0) -> int:
 
     `age` in seconds is what of the command's time has gone already.
     """
+    with safe_streams() as out:
+        code = _run(arguments, age)
+        out.finish()
+        if code == 0 and out.lost not in ("", GONE):
+            return _refuse(f"stdout cannot be written ({out.lost}); what it should show is lost, files are whole", LOST)
+    return code
+
+
+def _run(arguments: list[str], age: float) -> int:
     began = monotonic() - age
     try:
         _require_text(arguments)
-        ended = deepres.main(args=arguments, prog_name="deepres", standalone_mode=False, obj=began)
+        ended = deepres.main(args=arguments, prog_name="deepres", standalone_mode=False, obj=began, color=True)
     except DeepresError as refusal:
         if refusal.shared and not _says():
             return refusal.exit_code
@@ -96,8 +112,7 @@ def run(arguments: list[str], age: float = 0.0) -> int:
         return wanted.exit_code
     except (KeyboardInterrupt, click.Abort):
         return _refuse("interrupted", 130)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGoneError:  # the reader, such as `head`, has seen enough
         return 0
     return ended if isinstance(ended, int) else 0
 

@@ -13,6 +13,7 @@ from deepres.base.cells import csv_of
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.telling import Doing
+from deepres.base.wording import reason_alone
 from deepres.cli import flags, outputs
 from deepres.cli.watch import Watch, watched
 
@@ -184,6 +185,6 @@ def _table(answers: "list[Answer]", top_k: int) -> str:
     for answer in answers:
         cells = [cell for guess in answer.guesses for cell in (guess.name, f"{guess.probability:.6f}")]
         cells += [""] * (2 * top_k - len(cells))
-        problem = (answer.problem or "").removeprefix(f"{answer.image}: ")
+        problem = reason_alone(answer.image, answer.problem or "")
         rows.append([answer.image, *cells, problem])
     return csv_of(rows)

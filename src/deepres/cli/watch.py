@@ -6,6 +6,7 @@ Every verb that may take longer is `watched`: whatever it does, somebody who wai
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from threading import Event, RLock, Thread
 from time import monotonic
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from deepres.base.telling import Doing
-from deepres.base.wording import duration
+from deepres.base.wording import duration, shown
 from deepres.cli.warned import in_one_line
 
 EVERY = 30.0
@@ -35,12 +36,13 @@ class Watch:
         *,
         out: Any = None,
         live: bool | None = None,
-        shown: bool = True,
+        visible: bool = True,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._out = sys.stderr if out is None else out
-        self._live = shown and (_can_draw(self._out) if live is None else live)
-        self._shown, self._clock = shown, clock
+        self._draw: Callable[[str], Any] = getattr(self._out, "draw", self._out.write)
+        self._live = visible and (_can_draw(self._out) if live is None else live)
+        self._shown, self._clock = visible, clock
         self._lock, self._ended = RLock(), Event()
         self._drawn = self._amid = False  # whether the live line stands there, or half a line of others
         self._now, self._figures = Doing(what), tuple[str, ...]()
@@ -51,6 +53,7 @@ class Watch:
 
     def __call__(self, now: Doing, figures: Sequence[str] = ()) -> None:
         """This is being done now; `figures` are shown beside it, the most telling first."""
+        now = replace(now, what=shown(now.what))
         with self._lock:
             if now.done <= self._begun.get(now.what, (0.0, now.done))[1] or now.done < self._done[now.what]:
                 self._begun[now.what] = (self._clock(), now.done)
@@ -71,7 +74,7 @@ class Watch:
         """Text for a stream that may be the same terminal: above the live line."""
         with self._lock:
             self._wipe()
-            out.write(text)
+            out.write(shown(text, "\n\t"))
             out.flush()
             self._amid = bool(text) and not text.endswith("\n")
 
@@ -80,7 +83,7 @@ class Watch:
         with self._lock:
             if self._live:
                 if not self._amid:
-                    self._out.write("\r" + self.line(_columns(self._out) - 1) + "\x1b[K")
+                    self._draw("\r" + self.line(_columns(self._out) - 1) + "\x1b[K")
                     self._out.flush()
                     self._drawn = True
             elif self._shown and self._clock() - self._said >= EVERY:
@@ -147,7 +150,7 @@ class Watch:
     def _wipe(self) -> None:
         if self._drawn:
             self._drawn = False
-            self._out.write("\r\x1b[K")
+            self._draw("\r\x1b[K")
             self._out.flush()
 
 
@@ -173,7 +176,7 @@ def watched(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def watching(*arguments: Any, **named: Any) -> Any:
-        with Watch("starting", shown=os.environ.get("RANK", "0") == "0") as watch, in_one_line(watch.say):
+        with Watch("starting", visible=os.environ.get("RANK", "0") == "0") as watch, in_one_line(watch.say):
             return command(*arguments, watch=watch, **named)
 
     watching.__dict__["watched"] = True

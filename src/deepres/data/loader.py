@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deepres.base.errors import InputError
-from deepres.base.wording import counted
+from deepres.base.wording import counted, reason_alone
 from deepres.data.balance import EvenDraws
 from deepres.data.batchwise import BatchStage, PixelStage, normalise
 from deepres.data.decode import BadImageError
@@ -286,7 +286,7 @@ class _Reader(Dataset[Answer]):
                 if self._on_bad_image == "stop":
                     message = f"{error} (--on-bad-image skip leaves such images out)"
                     return Answer([], [], BadImageError, message)
-                bad.append((index, str(error).removeprefix(f"{name}: ")))
+                bad.append((index, reason_alone(name, str(error))))
             except InputError as error:
                 return Answer([], [], InputError, str(error))
             else:

@@ -15,7 +15,7 @@ from statistics import median
 import numpy as np
 
 from deepres.base.records import Record
-from deepres.base.wording import counted
+from deepres.base.wording import counted, reason_alone, shown
 from deepres.data.alike import DISTANCE, nearest, thumbnail, thumbnails
 from deepres.data.balance import imbalance, unequal
 from deepres.data.decode import BadImageError, greatest_of
@@ -140,9 +140,8 @@ def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], No
 
 def table(report: CheckReport) -> str:
     """The report as plain text for a terminal: parts, classes with bars, what is wrong, and what to do about it."""
-    return (
-        "\n".join([*_parts_table(report), "", *_classes_table(report), "", *_findings(report), *_advice(report)]) + "\n"
-    )
+    lines = [*_parts_table(report), "", *_classes_table(report), "", *_findings(report), *_advice(report)]
+    return "\n".join(map(shown, lines)) + "\n"
 
 
 def _look_at_all(parts: Mapping[Part, Images], workers: int) -> Iterator[_Seen | Broken]:
@@ -158,7 +157,7 @@ def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
     except BadImageError as error:
         path = images.name(index)
         name = images.classes[int(images.labels[index])]
-        return Broken(part=part, class_name=name, path=path, reason=str(error).removeprefix(f"{path}: "))
+        return Broken(part=part, class_name=name, path=path, reason=reason_alone(path, str(error)))
     pixels = image.permute(1, 2, 0).numpy()
     height, width, _ = pixels.shape
     digest = blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()

@@ -15,6 +15,7 @@ from typing import IO, NamedTuple
 from PIL import Image
 
 from deepres.base.errors import InputError
+from deepres.base.wording import reason_alone
 from deepres.data.decode import BadImageError, decode, opened_file, require_levels
 from deepres.data.fetching import by_threads
 from deepres.data.sample import FileImages, Images, StoredImages
@@ -136,7 +137,7 @@ def _problem(images: Images, index: int, whole: bool) -> str | None:
         elif isinstance(images, StoredImages):
             images.header(index)
     except BadImageError as error:
-        return str(error).removeprefix(f"{name}: ")
+        return reason_alone(name, str(error))
     return None
 
 

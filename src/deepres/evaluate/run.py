@@ -19,7 +19,8 @@ from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.base.records import Record
-from deepres.base.wording import blamed, counted
+from deepres.base.wording import blamed, counted, reason_alone
+from deepres.base.wording import shown as safe
 from deepres.data.sample import Batch, Images
 from deepres.evaluate.calibration import Tempered
 from deepres.evaluate.measures import Coverage, Measures, Predictions, Scores, coverage, score
@@ -144,7 +145,7 @@ def evaluate(
         measures.merge(part)
     predictions = measures.predictions()
     left_out = tuple(
-        SkippedImage(name=printable(name), reason=printable(reason.removeprefix(f"{name}: ")))
+        SkippedImage(name=printable(name), reason=printable(reason_alone(name, reason)))
         for name, reason in {name: reason for _, left in parts for name, reason in left.items()}.items()
     )
     _all_seen(predictions, images, left_out, split)
@@ -249,7 +250,7 @@ def summary(result: Result) -> str:
         lines.append(
             f"skipped: {counted(len(result.skipped), 'unreadable image')}, first {blamed(first.name, first.reason)}"
         )
-    return "\n".join(lines)
+    return "\n".join(map(safe, lines))
 
 
 def _worst(predictions: Predictions, images: Images, classes: tuple[str, ...]) -> tuple[WrongImage, ...]:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record
+from deepres.base.wording import reason_alone
+from deepres.base.wording import shown as safe
 from deepres.nn.fitting import as_given, fitting, nearest
 from deepres.nn.foreign import to_ours
 from deepres.nn.guard import namesakes
@@ -89,7 +91,7 @@ class Inspected(Record):
             more = len(self.table) + 1 - len(shown)
             lines += ["", *(f"  {a:<{wide[0]}}  {b:<{wide[1]}}  {shape}" for a, b, shape in shown)]
             lines += [f"  … and {more} more layers; all of them with --all"] if more else []
-        return lines
+        return list(map(safe, lines))
 
 
 def inspect(weights: str | Path) -> Inspected:
@@ -140,7 +142,7 @@ def _networks(stored: Stored) -> tuple[list[str], Match | None, str, list[Layer]
     try:
         layers, _ = layers_in(stored.tensors, stored.where)
     except InputError as cause:
-        return [], None, cause.message.removeprefix(f"{stored.where}: "), []
+        return [], None, reason_alone(stored.where, cause.message), []
     said = stored.description
     names = sorted(fitting(stored.tensors), key=lambda name: said is None or name != said.name)
     try:

@@ -11,6 +11,7 @@ import torch
 
 from deepres.base.files import explained
 from deepres.base.telling import Detail
+from deepres.base.wording import shown
 from deepres.evaluate.provenance import hardware, versions
 
 LOG = "log.txt"
@@ -23,7 +24,7 @@ def logged(folder: Path, tell: Callable[[Any], None]) -> Callable[[Any], None]:
     def told(event: Any) -> None:
         text = event.text if isinstance(event, Detail) else event
         if isinstance(text, str):
-            _append(folder / LOG, f"{_now()}  {text}\n")
+            _append(folder / LOG, f"{_now()}  {shown(text)}\n")
         tell(event)
 
     return told

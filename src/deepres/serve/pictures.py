@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from deepres.base.errors import InputError
+from deepres.base.wording import reason_alone
 from deepres.data.decode import BadImageError, decode, decode_bytes
 from deepres.data.folders import images_under
 from deepres.data.formats import SUFFIXES
@@ -83,7 +84,7 @@ class Asked:
                 for seconds, pixels in frames(one, self._every):
                     yield Picture(f"{one}@{seconds:.1f}s", lambda pixels=pixels: pixels)  # type: ignore[misc]
             except InputError as cause:
-                yield Picture.refused(str(one), cause.message.removeprefix(f"{one}: "))
+                yield Picture.refused(str(one), reason_alone(str(one), cause.message))
 
     def _found(self, word: str) -> list[Picture | Path]:
         if word == PIPE:
@@ -115,7 +116,7 @@ class Asked:
         try:
             found = images_under(path)
         except InputError as cause:
-            return [Picture.refused(str(path), cause.message.removeprefix(f"{path}: "))]
+            return [Picture.refused(str(path), reason_alone(str(path), cause.message))]
         return [*map(of_file, found)] or [Picture.refused(str(path), "no images in this folder; name image files")]
 
     def _matching(self, word: str, path: Path) -> list[Picture | Path]:

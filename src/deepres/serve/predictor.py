@@ -16,6 +16,7 @@ from deepres.analyze.asking import require_size
 from deepres.base.errors import InputError, RunError
 from deepres.base.heap import keep_freed_memory
 from deepres.base.records import Record, build
+from deepres.base.wording import shown
 from deepres.data.decode import BadImageError
 from deepres.data.loader import prepare_one
 from deepres.data.statistics import Statistics
@@ -54,7 +55,7 @@ class Answer(Record):
     def line(self) -> str:
         """`cat.jpg: cat 93.1 %  lynx 4.0 %`, or the problem."""
         guesses = "  ".join(f"{guess.name} {100 * guess.probability:.1f} %" for guess in self.guesses)
-        return self.problem or f"{self.image}: {guesses}"
+        return self.problem or shown(f"{self.image}: {guesses}")
 
 
 @dataclass(frozen=True)
