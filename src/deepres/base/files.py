@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from typing import IO
 
 from deepres.base.errors import InputError
 
@@ -112,11 +113,26 @@ def digest(path: Path) -> str:
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file())
         return sha256("".join(f"{file.name} {digest(file)}\n" for file in files).encode()).hexdigest()
-    with explained(path), path.open("rb") as file:
+    with explained(path), open_regular(path) as file:
         state = sha256()
         while block := file.read(1 << 20):
             state.update(block)
     return state.hexdigest()
+
+
+def open_regular(path: Path | str) -> IO[bytes]:
+    """The file, open for reading, if it is a regular one: a pipe would hang, a device never end. Asked of what is open.
+
+    Raises:
+        OSError: it cannot be opened, or is none.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a device may act when it is opened)
+        raise OSError(errno.EINVAL, "no regular file but a folder, a pipe or a device", str(path))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file but a folder, a pipe or a device", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def read_text(path: Path, what: str) -> str:
@@ -126,7 +142,8 @@ def read_text(path: Path, what: str) -> str:
         InputError: it is absent, unreadable or not text.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        with open_regular(path) as file:
+            return file.read().decode("utf-8")
     except (OSError, UnicodeDecodeError) as cause:
         raise InputError(f"{path}: wanted a readable {what}; {_reason(cause)}") from cause
 

@@ -1,6 +1,6 @@
 """What work says of itself while it goes on: what is being done and how far it is; details for those who ask."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,18 @@ class Detail:
     """A line on how something is done, not what: shown with --verbose, and kept in the run's log."""
 
     text: str
+
+
+LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun sets for each process of a run."""
+
+
+def speaks(environment: Mapping[str, str]) -> bool:
+    """Whether this process speaks: alone, or the first that torchrun started; so does one told only half of that."""
+    given = [environment.get(name, "") for name in LAUNCHED]
+    rank, size = given[:2]
+    whole = all(given) and rank.isdecimal() and size.isdecimal() and int(rank) < int(size)
+    return not whole or int(rank) == 0
 
 
 def telling(tell: Callable[[Any], None], what: str) -> Callable[[int, int], None]:

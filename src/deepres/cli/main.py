@@ -12,7 +12,8 @@ import click
 
 from deepres import __version__
 from deepres.base.errors import DeepresError, InputError, unknown
-from deepres.base.wording import is_text, quoted
+from deepres.base.telling import speaks
+from deepres.base.wording import is_text, quoted, shown
 from deepres.cli.streams import GONE, LOST, ReaderGoneError, leave_unwritten, open_closed, safe_streams
 
 VERBS = {
@@ -97,7 +98,7 @@ def _run(arguments: list[str], age: float) -> int:
         _require_text(arguments)
         ended = deepres.main(args=arguments, prog_name="deepres", standalone_mode=False, obj=began, color=True)
     except DeepresError as refusal:
-        if refusal.shared and not _says():
+        if refusal.shared and not speaks(os.environ):
             return refusal.exit_code
         return _refuse(refusal.message, refusal.exit_code, refusal.table)
     except click.exceptions.NoArgsIsHelpError as refusal:
@@ -105,7 +106,7 @@ def _run(arguments: list[str], age: float) -> int:
         return 0
     except click.UsageError as refusal:
         verb = refusal.ctx.command_path if refusal.ctx is not None else "deepres"
-        if not _says():
+        if not speaks(os.environ):
             return 2
         return _refuse(f"{_clean(refusal.format_message())}; see {verb} --help", 2)
     except click.exceptions.Exit as wanted:
@@ -127,15 +128,15 @@ def _age() -> float:
 
 
 def _require_text(arguments: Sequence[str]) -> None:
-    """Refuse paths that no record can hold; predict records none."""
+    """Refuse what is empty (a variable that is not set), and paths that no record can hold; predict records none."""
+    for place, each in enumerate(arguments):
+        flag, said, value = each.partition("=") if each.startswith("--") else ("", "", each)
+        if not value.strip() and (said or not flag):
+            after = f"{flag}=" if said else " ".join(["deepres", *arguments[:place]][-2:])
+            raise InputError(f"{after} '{shown(value)}': an empty argument (a variable that is not set?); leave it out")
     strange = [each for each in arguments if not is_text(each)]
     if strange and arguments[0] != "predict":
         raise InputError(f"{quoted(strange[0])}: this is no UTF-8, and could not be written down; rename it")
-
-
-def _says() -> bool:
-    """Whether this is the process that speaks for all that torchrun has started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _clean(message: str) -> str:

@@ -13,7 +13,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from deepres.base.telling import Doing
+from deepres.base.telling import Doing, speaks
 from deepres.base.wording import duration, shown
 from deepres.cli.warned import in_one_line
 
@@ -176,7 +176,7 @@ def watched(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def watching(*arguments: Any, **named: Any) -> Any:
-        with Watch("starting", visible=os.environ.get("RANK", "0") == "0") as watch, in_one_line(watch.say):
+        with Watch("starting", visible=speaks(os.environ)) as watch, in_one_line(watch.say):
             return command(*arguments, watch=watch, **named)
 
     watching.__dict__["watched"] = True

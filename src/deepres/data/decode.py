@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from deepres.base.errors import InputError
+from deepres.base.files import open_regular
 from deepres.data.deep import bits_of, colours_of, has_deep_colours, to_8_bits, values_of
 from deepres.data.formats import RAW, what_is_wrong
 
@@ -236,7 +237,7 @@ def orientation(image: Image.Image, all_read: bool = False) -> int:
 @contextmanager
 def _file(path: Path) -> Iterator[IO[bytes]]:
     try:
-        file = path.open("rb")
+        file = open_regular(path)
     except OSError as cause:
         reason = "a link to nothing" if path.is_symlink() and not path.exists() else cause.strerror
         raise BadImageError(f"{path}: cannot be opened ({reason}); wanted an image file") from cause

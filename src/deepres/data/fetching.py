@@ -132,4 +132,5 @@ def _unchanged(answer: Any) -> Any:
 
 def _leave_interrupts_to_parent(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the whole group by torchrun and by schedulers

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepres.base.errors import InputError
+from deepres.base.files import open_regular
 from deepres.data.formats import SUFFIXES
 
 _MARKS = (
@@ -24,7 +25,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SEPARATORS = (",", "\t", ";", "|")
-_NOTHING = " \t\r\n\v\f\u00a0\u200b\ufeff"  # at the ends of cells
+BLANKS = " \t\r\n\v\f\u00a0\u200b\ufeff"  # at the ends of cells
 _SAMPLE = 200  # rows by which the separator is told
 _PATH_FIRST = re.compile(
     rf"(.+?(?:{'|'.join(re.escape(suffix) for suffix in sorted(SUFFIXES, key=len, reverse=True))}))\s+(\S.*)", re.I
@@ -73,7 +74,8 @@ def is_picture(cell: str) -> bool:
 
 def _text(path: Path) -> tuple[str, tuple[str, ...]]:
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
     except OSError as cause:
         raise InputError(f"{path}: wanted a readable table of images; {cause.strerror}") from cause
     for mark, encoding in _MARKS:
@@ -130,12 +132,12 @@ def _sampled(path: Path, sample: str, separator: str) -> list[list[str]]:
 def _parsed(path: Path, text: str, separator: str) -> Iterator[Cells]:
     if separator == " ":
         for number, line in enumerate(text.splitlines(), start=1):
-            yield number, _words(line.strip(_NOTHING))
+            yield number, _words(line.strip(BLANKS))
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     try:
         for cells in reader:
-            yield reader.line_num, [cell.strip(_NOTHING) for cell in cells]
+            yield reader.line_num, [cell.strip(BLANKS) for cell in cells]
     except csv.Error as cause:
         raise InputError(f"{path}: line {reader.line_num}: {cause}; wanted a table separated by commas") from cause
 

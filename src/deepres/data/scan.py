@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepres.base.errors import InputError
+from deepres.base.files import open_regular
 from deepres.data.formats import SUFFIXES, begins_as_picture
 from deepres.data.tree import is_hidden
 
@@ -32,7 +33,8 @@ def scanned(root: Path) -> Scan:
         InputError: a folder cannot be listed.
     """
     found = Scan()
-    _scan(str(root), "", found, ())
+    above = map(os.stat, Path(os.path.realpath(root)).parents)
+    _scan(str(root), "", found, tuple((each.st_dev, each.st_ino) for each in above))
     return found
 
 
@@ -50,7 +52,7 @@ def _scan(folder: str, path: str, found: Scan, above: tuple[tuple[int, int], ...
             if entry.name.startswith(".") and entry.name.endswith(".icloud"):
                 found.pictures.append(name)
         elif _is_folder(entry):
-            if entry.is_symlink() and _identity(entry) in here:
+            if _identity(entry) in here:
                 found.notes.append(f"{name}: a link to a folder that it lies in; it is not followed")
                 continue
             found.folders.append(name)
@@ -61,6 +63,8 @@ def _scan(folder: str, path: str, found: Scan, above: tuple[tuple[int, int], ...
             found.others.append(name)
             if entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
                 found.notes.append(f"{name}: a link to nothing; it is passed over")
+            elif not entry.is_file():
+                found.notes.append(f"{name}: no regular file but a pipe or a device; it is passed over")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -76,13 +80,14 @@ def _identity(entry: os.DirEntry[str]) -> tuple[int, int]:
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
+    """A pipe or a device is none, also behind a link; a link to nothing is wanted, and cannot be read."""
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
     if suffix in SUFFIXES:
-        return entry.is_symlink() or entry.is_file()  # a pipe is none; a link to nothing is wanted, and cannot be read
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
     try:
         if suffix in _PLAIN or not entry.is_file():
             return False
-        with open(entry.path, "rb") as file:  # noqa: PTH123
+        with open_regular(entry.path) as file:
             return begins_as_picture(file.read(256))
     except OSError:
         return False

@@ -23,7 +23,7 @@ from deepres.base.wording import counted
 from deepres.data.columns import INDEX, Columns, Role, asked_for, columns_of, is_header
 from deepres.data.labels import cleaned, in_order
 from deepres.data.places import Folders, files_of
-from deepres.data.rows import Cells, is_picture, read_rows
+from deepres.data.rows import BLANKS, Cells, is_picture, read_rows
 from deepres.data.sample import FileImages, Images
 from deepres.data.split_names import others_beside, part_told
 from deepres.data.splits import PARTS, Found, Part
@@ -97,6 +97,7 @@ def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
             )
         for file, label in zip(images.paths, images.labels.tolist(), strict=True):
             place = Path(os.path.relpath(file, path.parent)).as_posix()
+            place = f"./{place}" if place != place.strip(BLANKS) or place[0] == "#" else place
             writer.writerow([place, classes[label], part] + [label] * numbered)
     write_atomic(path, text.getvalue())
 

@@ -95,8 +95,8 @@ def in_order(paths: Iterable[str]) -> list[str]:
 
 
 def plain(name: str) -> str:
-    """The name in one spelling: accents composed (NFC), no blanks at its ends."""
-    return unicodedata.normalize("NFC", name).strip()
+    """The name in one spelling: accents composed (NFC), no blanks at its ends, also none of no width."""
+    return unicodedata.normalize("NFC", name).strip().strip("\u200b\ufeff").strip()
 
 
 def grown(

@@ -4,9 +4,10 @@ Folding is an edit of the description, hence exact in what it may touch: the wei
 lower precision could turn, a close call between two classes, is answered again in float32.
 """
 
+import warnings
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
@@ -105,6 +106,8 @@ class Inference:
     exact: ResidualNetwork | None
     _forward: nn.Module
     _sizes: list[int]
+    required: bool = False
+    _failed: list[str] = field(default_factory=list)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -132,18 +135,32 @@ class Inference:
         return logits, distance
 
     def _answer(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.compiled:
-            plain: tuple[Tensor, Tensor] = self._forward(images)
-            return plain
+        given: tuple[Tensor, Tensor]
+        if not self.compiled or self._failed:
+            given = getattr(self._forward, "_orig_mod", self._forward)(images)
+            return given
         from torch._inductor import config  # slow to import, and of use here only
 
         in_c = len(images) == 1 and self.device.type == "cpu"  # calls from Python are 3 % of one image's time
-        with config.patch(freezing=True, cpp_wrapper=in_c):  # while it is traced: as options of the compiler too late
-            given: tuple[Tensor, Tensor] = self._forward(images)
+        try:
+            with config.patch(
+                freezing=True, cpp_wrapper=in_c
+            ):  # while it is traced: as options of the compiler too late
+                given = self._forward(images)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as cause:  # the compiler's failures have no common class, and the plain network still answers
+            why = next(iter(str(cause).strip().splitlines()), type(cause).__name__)[:200]
+            if self.required:
+                raise InputError(f"compiling asked for, and it fails ({why}); leave it out, or mend it") from cause
+            self._failed.append(why)
+            warnings.warn(f"compiling fails ({why}); answered without", stacklevel=2)
+            return self._answer(images)
         return given
 
     def __str__(self) -> str:
         how = "compiled" if self.compiled else "not compiled"
+        how = f"not compiled (compiling failed: {self._failed[0]})" if self._failed else how
         twice = "" if self.exact is None else ", close calls in float32"
         return f"{str(self.dtype).removeprefix('torch.')}{twice}, channels last, norms folded, {how}, on {self.device}"
 
@@ -167,8 +184,10 @@ def for_inference(
     where `compiling_pays` for so many `images` at so many `seconds_per_image`, if the machine can. Compiling happens at
     the first call.
 
+    "auto" that then fails is answered without, which is warned of.
+
     Raises:
-        InputError: "yes", and something that torch.compile needs is missing.
+        InputError: "yes", and something that torch.compile needs is missing, or at the first call it fails.
     """
     device = torch.device(device)
     wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(precision)
@@ -185,7 +204,7 @@ def for_inference(
     if compiles:
         options = {"triton.cudagraphs": True} if device.type == "cuda" else None
         forward = torch.compile(forward, dynamic=False, options=options)  # type: ignore[assignment, arg-type]
-    return Inference(ready, device, dtype, compiles, exact, forward, [])
+    return Inference(ready, device, dtype, compiles, exact, forward, [], compiled == "yes")
 
 
 def compiling_pays(

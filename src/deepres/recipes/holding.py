@@ -99,7 +99,10 @@ def alone(folder: Path) -> Iterator[Hold]:
 
 @contextmanager
 def asked_to_stop() -> Iterator[list[int]]:
-    """A list that SIGTERM or Ctrl-C fills; a second one ends at once. The handlers of before are restored."""
+    """A list that SIGTERM, Ctrl-C or a terminal that is closed (SIGHUP) fills; a second one ends at once.
+
+    A SIGHUP that the process was started to pass over (nohup) is passed over. The handlers of before are restored.
+    """
     asked: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
@@ -107,7 +110,9 @@ def asked_to_stop() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    hung_up = () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
+    numbers = (signal.SIGTERM, signal.SIGINT, *hung_up)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield asked
     finally:

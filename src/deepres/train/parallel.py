@@ -17,6 +17,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from deepres.base.errors import DeepresError, InputError, RunError, shared
+from deepres.base.telling import LAUNCHED
 from deepres.train.precision import find_device
 
 T = TypeVar("T")
@@ -33,7 +34,6 @@ CONNECTING = timedelta(seconds=30)
 waits five times as long for a connection that the other one is to make."""
 
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-_ADDRESS = ("MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
@@ -219,16 +219,16 @@ def state_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 def _place(environment: Mapping[str, str]) -> World:
     """Where this process stands, without its device."""
-    given = [name for name in (*_NUMBERS[:3], *_ADDRESS) if name in environment]
+    given = [name for name in LAUNCHED if environment.get(name)]
     restarts = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
-    if "RANK" not in given and "WORLD_SIZE" not in given:
+    if "RANK" not in environment and "WORLD_SIZE" not in environment:
         return World()
-    missing = [name for name in (*_NUMBERS[:3], *_ADDRESS) if name not in given]
+    missing = [name for name in LAUNCHED if name not in given]
     if missing:
         raise shared(
             InputError(
-                f"environment: {', '.join(given)} set, {', '.join(missing)} not; start with torchrun, which sets "
-                "all, or unset them"
+                f"environment: {', '.join(given) or 'nothing'} set, {', '.join(missing)} not; start with torchrun, "
+                "which sets all, or unset them"
             )
         )
     texts = {name: environment[name] for name in _NUMBERS if name in environment} | {"restart count": restarts}
@@ -240,7 +240,13 @@ def _place(environment: Mapping[str, str]) -> World:
     rank, size, local_rank = (int(texts[name]) for name in _NUMBERS[:3])
     if not rank < size:
         raise shared(InputError(f"environment: RANK {rank} of WORLD_SIZE {size}, wanted less; start with torchrun"))
-    return World(rank, size, local_rank, int(texts.get("LOCAL_WORLD_SIZE", "1")), int(restarts))
+    local_size = int(texts.get("LOCAL_WORLD_SIZE", "1"))
+    if "LOCAL_WORLD_SIZE" in texts and not local_rank < local_size:
+        message = (
+            f"environment: LOCAL_RANK {local_rank} of LOCAL_WORLD_SIZE {local_size}, wanted less; start with torchrun"
+        )
+        raise shared(InputError(message))
+    return World(rank, size, local_rank, local_size, int(restarts))
 
 
 def _connected(place: World) -> World:
