@@ -362,7 +362,7 @@ def test_files_without_suffix_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", [["train"], ["data", "check"], ["data", "split"]])
 def test_sources_that_are_nothing_or_no_text_are_refused(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*verb, ""]) == 2
-    assert "source '': empty (a variable that is not set?)" in capsys.readouterr().err
+    assert "'': an empty argument (a variable that is not set?)" in capsys.readouterr().err
     assert run([*verb, "caf\udce9"]) == 2
     assert r"'caf\xe9': this is no UTF-8, and could not be written down; rename it" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"source 'caf\\xe9': a name that is no UTF-8"):

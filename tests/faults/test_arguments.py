@@ -23,7 +23,6 @@ EMPTY = [
     (["eval", "run", "--report", ""], "run --report ''"),
     (["compare", "a", ""], "compare a ''"),
     (["predict", "", "x.png"], "deepres predict ''"),
-    (["predict", "run", ""], "predict run ''"),
     (["predict", "run", "x.png", "--csv", ""], "x.png --csv ''"),
     (["predict", "run", "x.png", "--cam= "], "--cam= ' '"),
     (["analyze", "lesion", ""], "analyze lesion ''"),

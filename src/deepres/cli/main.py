@@ -131,7 +131,10 @@ def _require_text(arguments: Sequence[str]) -> None:
     """Refuse what is empty (a variable that is not set), and paths that no record can hold; predict records none."""
     for place, each in enumerate(arguments):
         flag, said, value = each.partition("=") if each.startswith("--") else ("", "", each)
-        if not value.strip() and (said or not flag):
+        image = (
+            arguments[0] == "predict" and place > 1 and not arguments[place - 1].startswith("-")
+        )  # told as any bad one
+        if not value.strip() and (said or not flag) and not image:
             after = f"{flag}=" if said else " ".join(["deepres", *arguments[:place]][-2:])
             raise InputError(f"{after} '{shown(value)}': an empty argument (a variable that is not set?); leave it out")
     strange = [each for each in arguments if not is_text(each)]
