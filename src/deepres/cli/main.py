@@ -131,9 +131,8 @@ def _require_text(arguments: Sequence[str]) -> None:
     """Refuse what is empty (a variable that is not set), and paths that no record can hold; predict records none."""
     for place, each in enumerate(arguments):
         flag, said, value = each.partition("=") if each.startswith("--") else ("", "", each)
-        image = (
-            arguments[0] == "predict" and place > 1 and not arguments[place - 1].startswith("-")
-        )  # told as any bad one
+        # an image without a name is told of with the others
+        image = not flag and arguments[0] == "predict" and place > 1 and not arguments[place - 1].startswith("-")
         if not value.strip() and (said or not flag) and not image:
             after = f"{flag}=" if said else " ".join(["deepres", *arguments[:place]][-2:])
             raise InputError(f"{after} '{shown(value)}': an empty argument (a variable that is not set?); leave it out")
