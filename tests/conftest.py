@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("DEEPRES_TRACEBACK", "1")  # the last net off, also in processes that tests start: a mistake shows
 gc.disable()  # importing makes objects that stay; to look for garbage among them costs more than it finds
 
 

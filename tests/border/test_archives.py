@@ -169,7 +169,7 @@ def test_damaged_zips_are_one_line(tmp_path: Path) -> None:
         "none": b"",
     }.items():
         (tmp_path / f"{name}.zip").write_bytes(content)
-        with pytest.raises(InputError, match=r"no whole zip file \(.*\); copy it anew"):
+        with pytest.raises(InputError, match=r"not a whole zip file \(.*\); copy it anew"):
             opened(tmp_path / f"{name}.zip")
 
 

@@ -234,8 +234,8 @@ def test_transformers_preprocessors_give_its_pixels(facts: dict[str, Any], tmp_p
         ({**BIT, "do_center_crop": False}, "do_center_crop false, beside a short side of 56"),
         ({**VIT, "image_mean": None}, "image_mean null, wanted a value"),
         ({**CONVNEXT, "crop_pct": None}, "crop_pct null, wanted a value"),
-        ({**CONVNEXT, "crop_pct": 0}, "not what an image processor writes .ZeroDivisionError"),
-        ({**CONVNEXT, "rescale_factor": 0}, "not what an image processor writes .ZeroDivisionError"),
+        ({**CONVNEXT, "crop_pct": 0}, "not what an image processor writes .*division by zero"),
+        ({**CONVNEXT, "rescale_factor": 0}, "not what an image processor writes .*division by zero"),
         ({**CONVNEXT, "crop_pct": 2.0}, "cannot cut 48 from a short side of 24"),
         ({**CONVNEXT, "size": {"shortest_edge": 383}, "crop_pct": 0.01}, "less than or equal to 4096"),
         ({**CONVNEXT, "image_mean": "half"}, "not what an image processor writes"),
@@ -332,7 +332,7 @@ def test_an_index_of_several_files_is_followed_and_what_lacks_is_named(tmp_path:
     with pytest.raises(InputError, match=r"index.json: names \.\./secret.safetensors, which does not lie beside it"):
         find_weights(tmp_path)
     index.write_text(json.dumps([1]))
-    with pytest.raises(InputError, match=r"index.json: no index of tensors"):
+    with pytest.raises(InputError, match=r"index.json: not an? index of tensors"):
         find_weights(tmp_path)
 
 

@@ -76,7 +76,10 @@ def test_fashion_mnist_missing_or_damaged(tmp_path: Path) -> None:
     write_idx(tmp_path / "fashion-mnist", packed=True)
     path = tmp_path / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-12])
-    with pytest.raises(InputError, match=r"t10k-labels-idx1-ubyte\.gz: damaged \(.*\); bring the file anew"):
+    with pytest.raises(
+        InputError,
+        match=r"t10k-labels-idx1-ubyte\.gz: not a file of the set \(.*\); it is damaged; bring the file anew",
+    ):
         fashion_mnist(tmp_path)
 
 

@@ -162,7 +162,7 @@ def test_another_version_is_refused(packed: Path) -> None:
     with pytest.raises(InputError, match=r"pack\.json: version 2 of the packed form, this deepres reads 1; pack again"):
         read_packed(packed)
     (packed / HEADER).write_text("{")
-    with pytest.raises(InputError, match=r"pack\.json: not JSON \(.*\); pack the source again"):
+    with pytest.raises(InputError, match=r"pack\.json: not a header of a pack in JSON \(.*\); pack the source again"):
         read_packed(packed)
 
 

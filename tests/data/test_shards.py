@@ -184,5 +184,5 @@ def test_a_shard_without_pictures_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_tar_is_named(shards: Path) -> None:
     file = shards / "shard-0001.tar"
     file.write_bytes(b"x" * 2048 + bytes(1024))
-    with pytest.raises(InputError, match=r"shard-0001\.tar: no whole tar file \(.*\); copy it anew"):
+    with pytest.raises(InputError, match=r"shard-0001\.tar: not a whole tar file \(.*\); copy it anew"):
         opened(shards)

@@ -168,7 +168,7 @@ def test_a_file_of_predictions_is_read_in_the_order_of_its_index(tmp_path: Path)
     [
         (
             {"x": np.zeros(3)},
-            r"a\.npz: no file of predictions \(.*name.*; wanted a \.npz with name, truth and predicted",
+            r"a\.npz: not a file of predictions \(.*name.*; wanted a \.npz with name, truth and predicted",
         ),
         (
             {"name": np.array(["a"]), "truth": np.zeros(2), "predicted": np.zeros(2)},
@@ -183,9 +183,9 @@ def test_a_file_without_the_columns_is_refused(columns: dict[str, object], messa
 
 def test_what_is_no_npz_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_text("text")
-    with pytest.raises(InputError, match=r"a\.npz: no file of predictions"):
+    with pytest.raises(InputError, match=r"a\.npz: not a file of predictions"):
         load_answers(tmp_path / "a.npz")
-    with pytest.raises(InputError, match=r"b\.npz: no file of predictions .*No such file"):
+    with pytest.raises(InputError, match=r"b\.npz: cannot be read .No such file.*; wanted a file of predictions"):
         load_answers(tmp_path / "b.npz")
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from deepres.base import ram
 from deepres.base.errors import InputError
 from deepres.data.sample import Batch
-from deepres.nn import memory
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.memory import apply, available_bytes, require_fits
@@ -243,17 +243,17 @@ def test_the_limits_of_control_groups_are_seen_and_those_around_them(tmp_path: P
     (inner.parent / "memory.stat").write_text("anon 700\ninactive_file 100\n")
     membership = tmp_path / "cgroup"
     membership.write_text("1:name=systemd:/x\n0::/outer/inner\n")
-    assert list(memory._limits(membership, tmp_path / "fs")) == [300]
+    assert list(ram._limits(membership, tmp_path / "fs")) == [300]
     older = tmp_path / "fs" / "memory" / "box"
     older.mkdir(parents=True)
     (older / "memory.limit_in_bytes").write_text("500")
     (older / "memory.usage_in_bytes").write_text("100")
     membership.write_text("4:memory:/box\n0::/\n")
-    assert list(memory._limits(membership, tmp_path / "fs")) == [400]
-    assert list(memory._limits(tmp_path / "absent", tmp_path)) == []
+    assert list(ram._limits(membership, tmp_path / "fs")) == [400]
+    assert list(ram._limits(tmp_path / "absent", tmp_path)) == []
 
 
 def test_what_linux_says_is_available(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal: 10 kB\nMemAvailable:     7 kB\n")
-    assert memory._free(tmp_path / "meminfo") == 7168
-    assert memory._free(tmp_path / "absent") > 1 << 28
+    assert ram._free(tmp_path / "meminfo") == 7168
+    assert ram._free(tmp_path / "absent") > 1 << 28

@@ -17,6 +17,24 @@ from deepres.base.errors import InputError
 _OWNER = re.compile(r"\..+\.([1-9]\d{0,9})\.part", re.DOTALL)
 """The number of the process that writes a part."""
 
+_LONGEST = 255  # bytes of a name, on every common file system
+
+
+def path_of(text: str) -> Path:
+    """The path that a person wrote, with its ~.
+
+    Raises:
+        InputError: a home of nobody, or what cannot be a path: a byte of zero, a name of more than 255 bytes.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as cause:
+        raise InputError(f"{text}: there is no such user here; write ./{text} for a file of that name") from cause
+    if "\0" in text or max((len(os.fsencode(part)) for part in path.parts), default=0) > _LONGEST:
+        shown = text.replace("\0", "\\0")
+        raise InputError(f"{shown[:80]}{'…' * (len(shown) > 80)}: no name of a file; one has 1 to {_LONGEST} bytes")
+    return path
+
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write `path` so that a reader, or a crash at any moment, sees the old file or the new one, never a part.

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import read_text, write_atomic
+from deepres.base.reading import parse_json, require_small, told
 
 
 class Record(BaseModel):
@@ -31,6 +32,7 @@ class Record(BaseModel):
 
 
 R = TypeVar("R", bound=Record)
+_SHOWN = 200  # letters of a wrong value
 
 
 def build(kind: type[R], fields: dict[str, Any], where: str) -> R:
@@ -43,14 +45,13 @@ def build(kind: type[R], fields: dict[str, Any], where: str) -> R:
         return kind.model_validate(fields)
     except ValidationError as cause:
         raise InputError(_one_line(kind, cause, where)) from cause
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError) as cause:
+        raise InputError(f"{where}: not possible ({told(cause)}); is the file whole?") from cause
 
 
 def parse(kind: type[R], text: str, where: str) -> R:
     """A record from its JSON; `where` names the source in an error."""
-    try:
-        fields = json.loads(text)
-    except json.JSONDecodeError as cause:
-        raise InputError(f"{where}: not JSON (line {cause.lineno}: {cause.msg}); is the file whole?") from cause
+    fields = parse_json(text, where)
     if not isinstance(fields, dict):
         raise InputError(f"{where}: wanted a JSON object, given {type(fields).__name__}")
     return build(kind, fields, where)
@@ -58,6 +59,7 @@ def parse(kind: type[R], text: str, where: str) -> R:
 
 def load(kind: type[R], path: Path, what: str) -> R:
     """A record from a JSON file; `what` names it in an error ("run description")."""
+    require_small(path, what)
     return parse(kind, read_text(path, what), str(path))
 
 
@@ -165,4 +167,12 @@ def _one_line(kind: type[Record], cause: ValidationError, where: str) -> str:
     if error["type"] == "missing":
         return place + "missing"
     message = error["msg"]
-    return place + f"{message[0].lower()}{message[1:]}, given {error['input']!r}"
+    return place + f"{message[0].lower()}{message[1:]}, given {_shown(error['input'])}"
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        return "a number too long to be written"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

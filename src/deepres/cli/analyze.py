@@ -55,7 +55,7 @@ def command(
 
     from deepres.base.errors import InputError, unknown
     from deepres.base.telling import Doing
-    from deepres.nn.checkpoints import asked_of
+    from deepres.nn.checkpoints import asked_of, exists
     from deepres.recipes.analyses import Settings
     from deepres.recipes.examine import ANALYSES, examine
     from deepres.train.precision import find_device
@@ -63,7 +63,7 @@ def command(
     kinds = [word for word in words if word in ANALYSES]
     others = [word for word in words if word not in ANALYSES]
     for word in others:
-        if not Path(asked_of(word)[0]).exists() and get_close_matches(word, ANALYSES, n=1, cutoff=0.7):
+        if not exists(asked_of(word)[0]) and get_close_matches(word, ANALYSES, n=1, cutoff=0.7):
             raise unknown("analysis", word, ANALYSES)
     if not 1 <= len(others) <= 2:
         raise InputError(

@@ -1,5 +1,6 @@
 """`deepres VERB …`: finds the verb's file when it is named, and turns every refusal into one line and an exit code."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from deepres import __version__
 from deepres.base.errors import DeepresError, InputError, unknown
 from deepres.base.telling import speaks
 from deepres.base.wording import is_text, quoted, shown
+from deepres.cli.net import caught
 from deepres.cli.streams import GONE, LOST, ReaderGoneError, leave_unwritten, open_closed, safe_streams
 
 VERBS = {
@@ -68,13 +70,14 @@ def deepres() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
-    0 done, 1 the run failed, 2 the input was wrong, 74 stdout could not be written, 128 + n stopped by signal n.
+    0 done, 1 the run failed, 2 the input was wrong, 70 nobody foresaw it (net.py), 74 stdout could not be written,
+    128 + n stopped by signal n.
     """
     open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends no verb
-    code = run(list(sys.argv[1:] if arguments is None else arguments), _age())
+    code = caught(lambda: run(list(sys.argv[1:] if arguments is None else arguments), _age()))
     leave_unwritten()
     sys.exit(code)
 
@@ -115,6 +118,10 @@ def _run(arguments: list[str], age: float) -> int:
         return _refuse("interrupted", 130)
     except ReaderGoneError:  # the reader, such as `head`, has seen enough
         return 0
+    except OSError as cause:
+        if cause.errno not in (errno.ENAMETOOLONG, errno.ELOOP) or cause.filename is None:
+            raise
+        return _refuse(f"{quoted(os.fsdecode(cause.filename))[:80]}: no name of a file ({cause.strerror})", 2)
     return ended if isinstance(ended, int) else 0
 
 

@@ -9,7 +9,6 @@ are: 0, 1, …. Nothing is unpickled.
 """
 
 import re
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepres.base import npz
 from deepres.base.errors import InputError
 from deepres.data.labels import cleaned, in_order, numbered, one_hot
 from deepres.data.pixels import to_uint8
@@ -112,16 +112,10 @@ def _sibling(path: Path, part: str) -> Path:
 
 
 def _content(path: Path) -> _Content:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            pixels, labels, names, rest = _roles(path, stored.files)
-            wanted = [*pixels.values(), *labels.values(), *names]
-            arrays = {name: stored[name] for name in wanted}
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as cause:
-        if isinstance(cause, InputError):
-            raise
-        reason = str(cause).splitlines()[0]  # TypeError, AttributeError: an .npy inside
-        raise InputError(f"{path}: wanted an .npz of plain arrays, {reason}; save it with numpy.savez") from cause
+    with npz.opened(path, path, "an .npz of plain arrays", "save it with numpy.savez") as stored:
+        pixels, labels, names, rest = _roles(path, stored.names)
+        wanted = [*pixels.values(), *labels.values(), *names]
+        arrays = {name: stored[name] for name in wanted}
     classes = _class_names(path, names[0], arrays[names[0]]) if names else None
     return _Content(path, pixels, labels, arrays, classes, tuple(rest))
 

@@ -9,7 +9,6 @@ left out, and the notes say so.
 """
 
 import csv
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 
 from deepres.base.errors import InputError
 from deepres.base.files import read_text
+from deepres.base.reading import json_object, reading
 from deepres.data.layout import Depth, Layout, arranged
 from deepres.data.part_folders import Splits
 from deepres.data.sample import FileImages, Images
@@ -85,7 +85,8 @@ def _flat_labels(root: Path, folder: Path) -> dict[str, str] | None:
     solution, annotations = root / "LOC_val_solution.csv", folder / "val_annotations.txt"
     if solution.is_file():
         rows = csv.reader(read_text(solution, "table of labels").splitlines()[1:])
-        return {row[0]: row[1].split()[0] for row in rows if len(row) > 1 and row[1].strip()}
+        with reading(solution, "a table of labels", "fetch it again"):
+            return {row[0]: row[1].split()[0] for row in rows if len(row) > 1 and row[1].strip()}
     if annotations.is_file():
         fields = [line.split("\t") for line in read_text(annotations, "table of labels").splitlines()]
         return {Path(row[0]).stem: row[1] for row in fields if len(row) > 1}
@@ -109,9 +110,7 @@ def _meanings(root: Path) -> dict[str, str]:
             return {number: title.strip() for number, _, title in (line.partition(gap) for line in lines) if title}
     if not index.is_file():
         return {}
-    try:
-        return {
-            str(number): str(title) for number, title in json.loads(read_text(index, "list of class names")).values()
-        }
-    except (ValueError, AttributeError, TypeError) as cause:
-        raise InputError(f'{index}: wanted {{"0": ["n01440764", "tench"], …}}; mend or remove it') from cause
+    remedy = 'wanted {"0": ["n01440764", "tench"], …}; mend or remove it'
+    facts = json_object(index, "list of class names", remedy)
+    with reading(index, "a list of class names", remedy):
+        return {str(number): str(title) for number, title in facts.values()}

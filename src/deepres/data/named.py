@@ -14,12 +14,15 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError, RunError
+from deepres.base.reading import reading
 from deepres.data.arrays import with_channels
 from deepres.data.sample import ArrayImages, Images
 from deepres.data.splits import Found, Part
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts its files."""
+
+_MOST = 2**26  # bytes of an idx file of Fashion-MNIST: 47 million
 
 NAMES = ("cifar10", "cifar100", "digits", "fashion-mnist")
 
@@ -67,6 +70,10 @@ def fashion_mnist(root: Path, download: bool = False, channels: int | None = Non
             "install Debian's dataset-fashion-mnist, or pass --set data.download=true"
         )
     arrays = [_read_idx(_idx_file(place, name) or place / name) for name in names]
+    for pixels, labels, name in zip(arrays[::2], arrays[1::2], names[1::2], strict=True):
+        if pixels.dim() != 3 or labels.shape != pixels.shape[:1] or not len(labels) or int(labels.max()) > 9:
+            told = f"images {tuple(pixels.shape)}, labels {tuple(labels.shape)}"
+            raise InputError(f"{place / name}: {told}; wanted as many of each, of 10 classes; bring the files anew")
     parts: dict[Part, tuple[Tensor, Tensor]] = {
         "train": (arrays[0].unsqueeze(1), arrays[1].long()),
         "test": (arrays[2].unsqueeze(1), arrays[3].long()),
@@ -130,12 +137,11 @@ def _idx_file(place: Path, name: str) -> Path | None:
 
 def _read_idx(path: Path) -> Tensor:
     """The array of bytes in an idx file: 0, 0, type 8, number of sizes; the sizes, big-endian; the bytes."""
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    with reading(path, "a file of the set", "it is damaged; bring the file anew"):
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = file.read(_MOST + 1)  # no more of a bomb
         zero, kind, dims = struct.unpack(">HBB", data[:4])
         sizes = struct.unpack(f">{dims}I", data[4 : 4 + 4 * dims])
-        if zero or kind != 8:
+        if zero or kind != 8 or len(data) > _MOST:
             raise ValueError("not an idx file of bytes")
         return torch.from_numpy(np.frombuffer(data, np.uint8, offset=4 + 4 * dims).reshape(sizes).copy())
-    except (OSError, EOFError, ValueError, struct.error) as cause:
-        raise InputError(f"{path}: damaged ({cause}); bring the file anew") from cause

@@ -10,7 +10,6 @@ same fractions and seed cut the same images. Sizes and the index's digest are ve
 CRC when it is read whole (always for JPEG; of raw records crops read only their part, `data check` reads all).
 """
 
-import json
 import mmap
 import zlib
 from hashlib import sha256
@@ -23,8 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepres.base import npz
 from deepres.base.errors import InputError
 from deepres.base.files import read_text
+from deepres.base.reading import json_object
 from deepres.base.records import Record, parse
 from deepres.data.crops import Cutter
 from deepres.data.decode import BadImageError, Header, decode_bytes, header_of
@@ -173,6 +174,8 @@ def open_pack(folder: Path) -> tuple[PackHeader, Index]:
     if version != VERSION:
         raise InputError(f"{path}: version {version} of the packed form, this deepres reads {VERSION}; pack again")
     header = parse(PackHeader, read_text(path, "header of a pack"), str(path))
+    if len(set(header.classes)) < len(header.classes) or any(not _is_plain(name) for name in header.files):
+        raise InputError(f"{path}: not what was packed: a class that stands twice, or a file elsewhere; pack again")
     for name, size in header.files.items():
         given = (folder / name).stat().st_size if (folder / name).is_file() else None
         if given != size:
@@ -181,17 +184,52 @@ def open_pack(folder: Path) -> tuple[PackHeader, Index]:
     content = _bytes(folder / INDEX)
     if sha256(content).hexdigest() != header.index_sha256:
         raise InputError(f"{folder / INDEX}: not the index that was packed; copy it anew, or pack the source again")
-    with np.load(BytesIO(content), allow_pickle=False) as columns:
-        known = [name for name in (*Index.COLUMNS, Index.ORIGIN) if name in columns.files]
-        return header, Index({name: columns[name] for name in known})
+    with npz.opened(BytesIO(content), folder / INDEX, "the index of a pack", "pack the source again") as columns:
+        known = [*Index.COLUMNS, *(Index.ORIGIN for name in columns.names if name == Index.ORIGIN)]
+        index = Index({name: columns[name] for name in known})
+        _require_consistent(header, index)
+    return header, index
+
+
+def _is_plain(name: str) -> bool:
+    """Whether it is the name of a file in the pack, not of one elsewhere."""
+    return Path(name).name == name and "\0" not in name and len(name.encode()) <= 255
+
+
+def _require_consistent(header: PackHeader, index: Index) -> None:
+    """Refuse (ValueError) an index whose records cannot be those of the header's files and classes."""
+    count = len(index["label"])
+    for name, column in index.columns.items():
+        kinds = "u" if name == "names" else "iu"
+        if column.ndim != 1 or column.dtype.kind not in kinds or (name != "names" and len(column) != count):
+            raise ValueError(f"'{name}' is {column.dtype} {column.shape}, wanted whole numbers ({count},)")
+    sizes = np.array(list(header.files.values()), dtype=np.int64)
+    limits = {"label": len(header.classes), "part": len(PARTS), "file_number": len(sizes)}
+    for name, limit in limits.items():
+        _require_within(index, name, 0, limit - 1)
+    for name in ("height", "width", "length"):
+        _require_within(index, name, 1, 2**40)
+    _require_within(index, "offset", 0, 2**60)
+    room = sizes[index["file_number"].astype(np.int64)] - index["offset"].astype(np.int64)
+    length = index["length"].astype(np.int64)
+    if (length > room).any():
+        raise ValueError(f"record {int((length > room).argmax())} ends behind its file")
+    area = index["height"].astype(np.float64) * index["width"].astype(np.float64) * header.channels
+    if header.kept == "raw" and (area != length).any():
+        raise ValueError(f"record {int((area != length).argmax())} has another size in bytes than in pixels")
+    ends = index["name_ends"].astype(np.int64)
+    if not count or ends[0] < 0 or (np.diff(ends) < 0).any() or int(ends[-1]) != len(index["names"]):
+        raise ValueError("its names are not those of its records")
+
+
+def _require_within(index: Index, name: str, low: int, high: int) -> None:
+    column = index[name]
+    if len(column) and not (low <= int(column.min()) and int(column.max()) <= high):
+        raise ValueError(f"'{name}' from {column.min()} to {column.max()}, wanted {low} to {high}")
 
 
 def _version(path: Path) -> object:
-    try:
-        fields = json.loads(read_text(path, "header of a pack"))
-    except ValueError as cause:
-        raise InputError(f"{path}: not JSON ({cause}); pack the source again") from cause
-    return fields.get("version") if isinstance(fields, dict) else None
+    return json_object(path, "header of a pack", "pack the source again").get("version")
 
 
 def _bytes(path: Path) -> bytes:

@@ -4,7 +4,6 @@ A label file belongs to the picture of its name up to the suffix; one that belon
 name up to the first dot, as webdataset has it. Other pictures of such a sample (`000001.seg.png`) are left out.
 """
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepres.base.errors import InputError
+from deepres.base.reading import parse_json, reading
 from deepres.base.wording import counted
 from deepres.data.formats import SUFFIXES
 from deepres.data.tars import Placed, files_in, read_at
@@ -126,13 +126,9 @@ def _first(name: str) -> str:
 
 def _told(where: str, content: bytes) -> str:
     """What a label file says; a JSON without a label says nothing (empty)."""
-    try:
+    with reading(where, "a label", "wanted JSON with a field label, or a plain number or name"):
         text = content.decode("utf-8-sig").strip()
-        fields = json.loads(text) if where.lower().endswith(".json") else text
-    except (ValueError, RecursionError) as cause:
-        raise InputError(
-            f"{where}: holds no label; wanted JSON with a field label, or a plain number or name"
-        ) from cause
+        fields = parse_json(text, where, "a label in JSON") if where.lower().endswith(".json") else text
     if not text:
         raise InputError(f"{where}: holds no label; wanted a number or a name")
     return _field(where, fields)

@@ -13,6 +13,7 @@ from deepres.base.errors import InputError
 from deepres.data.rows import is_picture
 
 _SHOWN = 10
+_FIRST = 10_000  # rows by which the place of the files is told
 _PICTURES = frozenset({"images", "image", "imgs", "img", "jpg", "jpeg", "png", "photos", "pictures"})
 """Folders beside that of a table in which its pictures may lie; any other might be another set's."""
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.\-]+://", re.IGNORECASE)
@@ -43,7 +44,10 @@ class Folders:
             try:
                 with os.scandir(folder or ".") as entries:
                     self._names[folder] = frozenset(entry.name for entry in entries if entry.is_file())
-            except OSError:  # no such folder: what it should hold is missing, and told as that
+            except (
+                OSError,
+                ValueError,
+            ):  # no such folder, nor can there be: what it should hold is missing
                 self._names[folder] = frozenset()
         return self._names[folder]
 
@@ -68,12 +72,16 @@ def files_of(table: Path, cells: Sequence[tuple[int, str]]) -> tuple[list[Path],
     names = [_spelled(table, line, cell) for line, cell in cells]
     folders = Folders()
     own = str(table.parent)
-    found = [folders.find(own, name) for name in names]
+    base = own
     notes: tuple[str, ...] = ()
-    if not any(found):
-        for base in _elsewhere(table, folders, names):
-            found = [folders.find(base, name) for name in names]
+    if not any(folders.find(own, name) for name in names[:_FIRST]):
+        base = next(_elsewhere(table, folders, names), own)
+        if base != own:
             notes = (f"{table.name}: its paths are relative to {os.path.relpath(base, own)}{os.sep}",)
+        elif len(names) > _FIRST:  # a table of another place is told as that, however long it is
+            first = [(line, name) for (line, _), name in zip(cells, names[:_FIRST], strict=False)]
+            raise _missing(table, folders, own, first, len(names))
+    found = [folders.find(base, name) for name in names]
     lines = [line for line, _ in cells]
     for line, name, files in zip(lines, names, found, strict=True):
         if len(files) > 1:
@@ -115,13 +123,14 @@ def _spelled(table: Path, line: int, cell: str) -> str:
         raise InputError(
             f"{table}: line {line}: '{cell}' is a place on a Windows machine; write paths relative to the table"
         )
-    if "\\" in cell and os.sep == "/" and not (table.parent / cell).exists():
+    if "\\" in cell and os.sep == "/" and not os.path.exists(table.parent / cell):  # noqa: PTH110 (False of what cannot be a name)
         cell = cell.replace("\\", "/")
     return str(Path(cell).expanduser()) if cell.startswith("~/") else cell
 
 
 def _missing(table: Path, folders: Folders, own: str, missing: list[tuple[int, str]], total: int) -> InputError:
     line, name = missing[0]
+    first = "the first " if len(missing) == _FIRST < total else ""
     whole = Path(os.path.normpath(Path(own) / name))
     near = folders.otherwise(own, name)
     hint = "paths are relative to the table"
@@ -133,7 +142,8 @@ def _missing(table: Path, folders: Folders, own: str, missing: list[tuple[int, s
         return InputError(f"{table}: line {line}: no file {whole}; {hint}")
     more = [f"… and {len(missing) - _SHOWN} more"] if len(missing) > _SHOWN else []
     return InputError(
-        f"{table}: {len(missing)} of {total} files are missing, the first in line {line}: no file {whole}; {hint}",
+        f"{table}: {first}{len(missing)} of {total} files are missing, the first in line {line}: "
+        f"no file {whole}; {hint}",
         [f"line {line}: {name}" for line, name in missing[:_SHOWN]] + more,
     )
 

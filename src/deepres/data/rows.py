@@ -15,6 +15,7 @@ from pathlib import Path
 
 from deepres.base.errors import InputError
 from deepres.base.files import open_regular
+from deepres.base.reading import require_small
 from deepres.data.formats import SUFFIXES
 
 _MARKS = (
@@ -26,6 +27,7 @@ _MARKS = (
 )
 _SEPARATORS = (",", "\t", ";", "|")
 BLANKS = " \t\r\n\v\f\u00a0\u200b\ufeff"  # at the ends of cells
+_MOST = 2**30  # bytes of a table: ten million rows
 _SAMPLE = 200  # rows by which the separator is told
 _PATH_FIRST = re.compile(
     rf"(.+?(?:{'|'.join(re.escape(suffix) for suffix in sorted(SUFFIXES, key=len, reverse=True))}))\s+(\S.*)", re.I
@@ -73,6 +75,7 @@ def is_picture(cell: str) -> bool:
 
 
 def _text(path: Path) -> tuple[str, tuple[str, ...]]:
+    require_small(path, "table of images", _MOST)
     try:
         with open_regular(path) as file:
             content = file.read()
@@ -161,7 +164,7 @@ def _without_comments(
     for number, cells in rows:
         if not any(cells):
             continue
-        if cells[0].startswith("#") and not (path.parent / cells[0]).exists():
+        if cells[0].startswith("#") and not os.path.exists(path.parent / cells[0]):  # noqa: PTH110
             names = [cells[0].lstrip("# "), *cells[1:]]
             if not kept and is_header(names):
                 kept.append((number, names))

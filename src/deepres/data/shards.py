@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
-from deepres.base.files import read_text
+from deepres.base.files import path_of, read_text
 from deepres.data.crops import Cutter
 from deepres.data.decode import Header, decode_bytes, header_of
 from deepres.data.digests import of_bytes
@@ -91,7 +91,7 @@ class Shards:
 
 def are_shards(source: str) -> bool:
     """Whether `source` names tar files: by its suffix, or as a folder that holds some and no pictures' folders."""
-    path = Path(source).expanduser()
+    path = path_of(source)
     if path.is_dir():
         return bool(_tars(path))
     return ".tar" in path.suffixes or path.name.lower().endswith(COMPRESSED) or _is_stream(source)
@@ -137,9 +137,9 @@ def read_shards(source: str, channels: int = 3) -> Found:
 def _files(source: str) -> tuple[Path, ...]:
     if _is_stream(source):
         raise InputError(f"{source}: an address or a stream; download it, and name the file or folder on this machine")
-    path = Path(source).expanduser()
+    path = path_of(source)
     files: list[Path] = []
-    for file in _tars(path) if path.is_dir() else (Path(name).expanduser() for name in _expanded(source)):
+    for file in _tars(path) if path.is_dir() else (path_of(name) for name in _expanded(source)):
         if file.name.lower().endswith(COMPRESSED):
             raise InputError(f"{file}: compressed, so its members cannot be read one by one; unpack it to a plain .tar")
         if not file.is_file():
@@ -175,7 +175,7 @@ def _tars(folder: Path) -> list[Path]:
 
 
 def _root(source: str, files: tuple[Path, ...]) -> Path:
-    path = Path(source).expanduser()
+    path = path_of(source)
     return path if path.is_dir() else files[0].parent
 
 

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from deepres.base.errors import InputError, unknown
+from deepres.base.files import path_of
 from deepres.base.records import Record
 from deepres.base.wording import is_text, quoted
 from deepres.data.archives import is_archive, read_archive
@@ -170,12 +171,12 @@ def find(config: DataConfig) -> Found:
 
 def _found(config: DataConfig) -> Found:
     if config.source in NAMES:
-        return read_named(config.source, Path(config.root or ".").expanduser(), config.download, config.channels)
+        return read_named(config.source, path_of(config.root or "."), config.download, config.channels)
     if not config.source.strip():
         raise InputError("source '': empty (a variable that is not set?); name a folder of images, or . for here")
     if not is_text(config.source):
         raise InputError(f"source {quoted(config.source)}: {NO_TEXT}")
-    path = Path(config.source).expanduser()
+    path = path_of(config.source)
     if is_archive(path):
         return read_archive(path, config.channels or 3, config.depth, config.splits)
     if are_shards(config.source):

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional
 
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
+from deepres.base.reading import reading, require_small
 from deepres.data.decode import BadImageError
 from deepres.data.draws import generator
 from deepres.data.sample import ArrayImages, Images
@@ -77,15 +77,20 @@ class Statistics:
         Raises:
             InputError: no such file, or values that no images have: not finite, or of pixels outside [0, 1].
         """
-        try:
+        what = "statistics of the training images"
+        require_small(path, what)
+        with reading(path, f"the {what}", "bring a whole file of statistics"):
             tensors = load(path.read_bytes())
-        except (OSError, SafetensorError) as cause:
-            raise InputError(f"{path}: wanted the statistics of the training images; {cause}") from cause
-        found = cls.from_tensors(tensors, str(path))
+            found = cls.from_tensors(tensors, str(path))
         for name, tensor in tensors.items():
             if name != "count" and not (tensor.is_floating_point() and bool(torch.isfinite(tensor).all())):
                 raise InputError(f"{path}: {name} is no finite number everywhere; bring a whole file of statistics")
         means = [found.mean] if found.mean_image is None else [found.mean, found.mean_image]
+        channels = found.mean.numel()
+        if found.eigenvalues.shape != (channels,) or found.eigenvectors.shape != (channels, channels):
+            raise InputError(f"{path}: its colour axes are of another number of channels; bring a whole file")
+        if found.mean_image is not None and (found.mean_image.dim() != 3 or len(found.mean_image) != channels):
+            raise InputError(f"{path}: its mean image is of another number of channels; bring a whole file")
         if found.mean.shape != found.std.shape or found.mean.dim() != 1 or any(_outside(each) for each in means):
             raise InputError(
                 f"{path}: mean {found.mean.tolist()}, std {found.std.tolist()}; wanted those of pixels from 0 to 1, "

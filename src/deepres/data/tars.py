@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepres.base.errors import InputError
+from deepres.base.reading import reading
 from deepres.data.decode import BadImageError
 
 _END = bytes(1024)
@@ -52,31 +53,28 @@ def files_in(file: Path) -> Tar:
     found: dict[str, Placed] = {}
     folders: list[str] = []
     replaced = 0
-    try:
-        with tarfile.open(file, "r:") as tar:
-            for member in tar:
-                name = inner_name(member.name, str(file))
-                if member.isdir():
-                    folders.append(name)
-                    continue
-                if member.issym():
-                    raise InputError(f"{file}: {name} is a link to {member.linkname}; write the tar with tar -h")
-                if member.issparse():
-                    raise InputError(f"{file}: {name} is kept with holes (sparse); write the tar without tar -S")
-                if member.islnk():
-                    aim = inner_name(member.linkname, str(file))
-                    if aim not in found:
-                        raise InputError(f"{file}: {name} is a link to {aim}, which is not in it; write the tar anew")
-                    placed = Placed(name, found[aim].offset, found[aim].length)
-                elif member.isfile():
-                    placed = Placed(name, member.offset_data, member.size)
-                else:
-                    continue
-                replaced += name in found
-                found[name] = placed
-            end = tar.offset
-    except tarfile.TarError as cause:
-        raise InputError(f"{file}: no whole tar file ({cause}); copy it anew") from cause
+    with reading(file, "a whole tar file", "copy it anew"), tarfile.open(file, "r:") as tar:
+        for member in tar:
+            name = inner_name(member.name, str(file))
+            if member.isdir():
+                folders.append(name)
+                continue
+            if member.issym():
+                raise InputError(f"{file}: {name} is a link to {member.linkname}; write the tar with tar -h")
+            if member.issparse():
+                raise InputError(f"{file}: {name} is kept with holes (sparse); write the tar without tar -S")
+            if member.islnk():
+                aim = inner_name(member.linkname, str(file))
+                if aim not in found:
+                    raise InputError(f"{file}: {name} is a link to {aim}, which is not in it; write the tar anew")
+                placed = Placed(name, found[aim].offset, found[aim].length)
+            elif member.isfile():
+                placed = Placed(name, member.offset_data, member.size)
+            else:
+                continue
+            replaced += name in found
+            found[name] = placed
+        end = tar.offset
     _require_nothing_behind(file, end)
     return Tar(found, tuple(folders), replaced)
 

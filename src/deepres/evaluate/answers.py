@@ -1,8 +1,6 @@
 """What networks answered to the same images, read from run folders and files of predictions; their majority vote."""
 
-import json
 import os
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +13,15 @@ import torch
 from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.manifest import require_own
+from deepres.base.npz import Npz, opened
+from deepres.base.reading import parse_json
 from deepres.evaluate.ensemble import vote
 from deepres.evaluate.plans import Plan, plan_of
 from deepres.evaluate.run import Result
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
+_WANTED = "wanted a .npz with name, truth and predicted, as deepres eval --predictions writes it"
+Column = np.ndarray[Any, np.dtype[Any]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -102,9 +104,10 @@ def voted(answers: Sequence[Answers]) -> Answers:
             raise InputError(
                 f"{one.name} and {first.name}: other images, or other numbers for the classes; measure both on the same"
             )
-    said = torch.stack([torch.from_numpy(one.predicted) for one in members])
     assert first.truth is not None
-    chosen = vote(said, 1 + max(int(said.max()), int(first.truth.max()))).numpy()
+    predicted = [one.predicted.astype(np.int64) for one in members if one.predicted is not None]
+    classes, places = np.unique(np.stack(predicted), return_inverse=True)  # numbers may be anything
+    chosen = classes[vote(torch.from_numpy(places.reshape(len(members), -1)), len(classes)).numpy()]
     protocol = ", ".join(dict.fromkeys(one.protocol for one in members))
     name = f"vote of {len(members)}"
     return Answers(
@@ -113,21 +116,23 @@ def voted(answers: Sequence[Answers]) -> Answers:
 
 
 def _of_file(path: Path) -> Answers:
-    try:
-        with np.load(path, allow_pickle=False) as columns:
-            about = json.loads(str(columns["about"])) if "about" in columns.files else {}
-            name, truth, predicted = (columns[column] for column in ("name", "truth", "predicted"))
-            order = np.argsort(columns["index"]) if "index" in columns.files else np.arange(len(name))
-            right = (columns["rank"] == 0 if "rank" in columns.files else truth == predicted)[order]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as cause:
-        raise InputError(
-            f"{path}: no file of predictions ({cause}); wanted a .npz with name, truth and predicted, as "
-            "deepres eval --predictions writes it"
-        ) from cause
-    if not len(name) == len(truth) == len(predicted) == len(right) > 0:
-        raise InputError(
-            f"{path}: {len(name)} names, {len(truth)} of truth, {len(predicted)} of predicted; wanted as many of each"
-        )
+    with opened(path, path, "a file of predictions", _WANTED) as columns:
+        about = parse_json(str(columns["about"]), f"{path}: about") if "about" in columns.names else {}
+        name, truth, predicted, index, rank = _columns(path, columns)
+        order = np.argsort(index)
+        right = (truth == predicted if rank is None else rank == 0)[order]
+        return _answers(path, about, name, truth, predicted, order, right)
+
+
+def _answers(
+    path: Path,
+    about: dict[str, Any],
+    name: Column,
+    truth: Column,
+    predicted: Column,
+    order: Integers,
+    right: Bools,
+) -> Answers:
     where = f"{about.get('source') or '?'}, {about.get('split', '?')}"
     model, protocol = str(about.get("model") or "?"), str(about.get("protocol", "center"))
     known = (truth[order].astype(np.int64), predicted[order].astype(np.int64))
@@ -146,6 +151,22 @@ def _of_file(path: Path) -> Answers:
     )
 
 
+def _columns(path: Path, columns: Npz) -> tuple[Column, Column, Column, Column, Column | None]:
+    """Names, truth, predicted classes, places and ranks, one of each an image; ranks where the file has them."""
+    name, truth, predicted = (columns[column] for column in ("name", "truth", "predicted"))
+    known: dict[str, Column] = {what: columns[what] for what in ("index", "rank") if what in columns.names}
+    every: dict[str, Column] = {"truth": truth, "predicted": predicted, **known}
+    if name.ndim != 1 or name.dtype.kind not in "US":
+        raise ValueError(f"'name' is {name.dtype} {name.shape}, wanted texts, one an image")
+    if not all(len(name) == column.size > 0 for column in every.values()):
+        counts = ", ".join(f"{column.size} of {what}" for what, column in every.items())
+        raise InputError(f"{path}: {len(name)} names, {counts}; wanted as many of each")
+    for what, column in every.items():
+        if column.ndim != 1 or column.dtype.kind not in "iu":
+            raise ValueError(f"'{what}' is {column.dtype} {column.shape}, wanted whole numbers, one an image")
+    return name, truth, predicted, known.get("index", np.arange(len(name))), known.get("rank")
+
+
 def _of_run(folder: Path) -> Answers:
     for name in ("test.json", "val.json"):
         require_own(folder, name, "predictions.npz")
@@ -154,10 +175,13 @@ def _of_run(folder: Path) -> Answers:
     if found is None or not path.is_file():
         raise InputError(f"{folder}: no test.json with predictions.npz in it; is this a run folder that has ended?")
     result = Result.load(found)
-    with np.load(path, allow_pickle=False) as columns:
-        order = np.argsort(columns["index"])
-        names, rank, numbers = columns["name"][order], columns["rank"][order], columns["index"][order]
-        known = (columns["truth"][order], columns["predicted"][order])
+    with opened(path, path, "a file of predictions", "evaluate the run again") as columns:
+        names, truth, predicted, numbers, rank = _columns(path, columns)
+        if rank is None:
+            raise KeyError("rank")
+        order = np.argsort(numbers)
+        names, rank, numbers = names[order], rank[order], numbers[order]
+        known = (truth[order], predicted[order])
     if len(names) != result.num_images:
         raise InputError(
             f"{path}: {len(names)} answers, {found.name} counts {result.num_images}; evaluate the run again"

@@ -1,14 +1,12 @@
 """What decided a run's weights, from the files of its folder, as one flat list of facts: equal lists, equal runs."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from deepres.base.errors import InputError
-from deepres.base.files import read_text
 from deepres.base.manifest import RUN, require_own
+from deepres.base.reading import json_object
 from deepres.base.records import Record, flat
 
 _ORIGIN = "data.json"
@@ -61,7 +59,4 @@ def plan_of(folder: Path) -> Plan | None:
 
 
 def _json(path: Path) -> dict[str, JsonValue]:
-    try:
-        return dict(json.loads(read_text(path, "description of a run")))
-    except (ValueError, TypeError) as cause:
-        raise InputError(f"{path}: not JSON ({cause}); is the file whole?") from cause
+    return json_object(path, "description of a run")

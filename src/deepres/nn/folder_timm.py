@@ -101,7 +101,8 @@ def _classes(root: Fields, cfg: Fields, count: int) -> tuple[str, ...]:
     if not labels:
         return ()
     names = {int(k): str(v) for k, v in (labels.items() if isinstance(labels, dict) else enumerate(labels))}
-    if set(names) != set(range(count)) and not (count == 1 and set(names) == {0, 1}):  # one logit, two classes
+    one_logit = count == 1 and set(names) == {0, 1}  # of two classes
+    if not one_logit and (len(names) != count or set(names) != set(range(count))):
         raise fields.refusal(name, f"{len(names)} names; wanted one for each of the {count} logits, 0 to {count - 1}")
     return real_names(tuple(names[number] for number in range(len(names))))
 

@@ -1,14 +1,13 @@
 """A folder that transformers wrote: config.json and the preprocessor's file -> network, classes, preprocessing."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from deepres.base.errors import InputError
-from deepres.base.files import read_text
 from deepres.base.normalisation import Values
+from deepres.base.reading import json_object, reading
 from deepres.base.records import build
 from deepres.nn.fields import Fields
 from deepres.nn.layouts import CONFIG, Preprocessing, Stored, real_names
@@ -119,7 +118,7 @@ def _classes(labels: Mapping[str, str] | None, count: int, fields: Fields) -> tu
     if labels is None:
         return ()
     names = {int(number): str(label) for number, label in labels.items()}
-    if set(names) != set(range(count)):
+    if len(names) != count or set(names) != set(range(count)):
         raise fields.refusal("id2label", f"wanted one name for each of the {count} logits, 0 to {count - 1}")
     return real_names(tuple(names[number] for number in range(count)))
 
@@ -130,15 +129,11 @@ def _preprocessing(folder: Path, channels: int) -> Preprocessing | None:
         path = folder / name
         if not path.is_file():
             continue
-        try:
-            facts = json.loads(read_text(path, "description of what is done to images"))
+        facts: Any = json_object(path, "description of what is done to images", "save it again")
+        with reading(path, "what an image processor writes", "save it again"):
             facts = facts.get("image_processor") if name == PREPROCESSORS[0] else facts
             if facts is not None:
                 return preprocessing_said(facts, channels, str(path))
-        except InputError:
-            raise
-        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as cause:
-            raise InputError(f"{path}: not what an image processor writes ({cause!r}); save it again") from cause
     return None
 
 

@@ -1,13 +1,13 @@
 """A folder of weights: which tool wrote it, and the tensors that lie in it under one of the usual names."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from deepres.base.errors import InputError
-from deepres.base.files import read_text
+from deepres.base.reading import json_object, reading
+from deepres.nn.checkpoints import exists
 from deepres.nn.folder_timm import timm_folder
 from deepres.nn.folder_transformers import require_known, transformers_folder
 from deepres.nn.layouts import CONFIG, Stored, our_folder
@@ -16,6 +16,7 @@ FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.p
 """In this order, as timm and transformers take them; where a folder has two, they are two forms of one network."""
 _ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".th")
 _OF_TRAINING = ("optimizer", "scheduler", "scaler", "rng_state", "training_args", "trainer_state")
+_ALONE = "give a run folder, or the weights alone with the network's name"
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
@@ -27,30 +28,18 @@ def said_by(folder: Path) -> Stored:
     """
     path = folder / CONFIG
     try:
-        config = json.loads(read_text(path, "model description; is this a run folder?"))
-        if "deepres" in config:
-            return our_folder(config, path, str(folder))
-        if "architecture" in config:
-            return timm_folder(config, folder)
-        require_known(config["architectures"], str(path))
-        return transformers_folder(config, folder)
+        config = json_object(path, "model description; is this a run folder?", _ALONE)
+        with reading(path, "a description that deepres, timm or transformers wrote", _ALONE):
+            if "deepres" in config:
+                return our_folder(config, path, str(folder))
+            if "architecture" in config:
+                return timm_folder(config, folder)
+            require_known(config["architectures"], str(path))
+            return transformers_folder(config, folder)
     except InputError as cause:
         if str(folder) in cause.message:
             raise
         raise InputError(f"{path}: {cause.message}") from cause
-    except (
-        json.JSONDecodeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        IndexError,
-        ArithmeticError,
-    ) as cause:
-        raise InputError(
-            f"{path}: not a description that deepres, timm or transformers wrote ({cause!r}); give a run folder, "
-            "or the weights alone with the network's name"
-        ) from cause
 
 
 def tensors_beside(folder: Path, read: Callable[[Path], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
@@ -88,13 +77,12 @@ def _lying(folder: Path) -> str:
 
 
 def _indexed(path: Path, read: Callable[[Path], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    try:
-        places = {str(name): str(file) for name, file in json.loads(path.read_text())["weight_map"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as cause:
-        raise InputError(f"{path}: no index of tensors ({cause!r}); fetch it again") from cause
+    facts = json_object(path, "index of tensors", "fetch it again")
+    with reading(path, "an index of tensors", "fetch it again"):
+        places = {str(name): str(file) for name, file in facts["weight_map"].items()}
     tensors: dict[str, Tensor] = {}
     for file in dict.fromkeys(places.values()):
-        if Path(file).name != file:
+        if Path(file).name != file or not exists(str(path.parent / file)):
             raise InputError(f"{path}: names {file}, which does not lie beside it; wanted the names of files alone")
         found = read(path.parent / file)
         tensors.update({name: tensor for name, tensor in found.items() if places.get(name) == file})

@@ -1,12 +1,11 @@
 """A folder that holds the folds of a run, `fold-1` … `fold-K`, each with weights of its own: which they are."""
 
-import json
 from hashlib import sha256
 from pathlib import Path
 
 from deepres.base.errors import InputError
-from deepres.base.files import read_text
 from deepres.base.manifest import MANIFEST, RUN, name_of, require_own
+from deepres.base.reading import json_object, reading
 
 FOLDS = "folds.json"
 """Says of a folder that it holds folds: `folds` of them, those `done`, and the plan."""
@@ -30,12 +29,10 @@ def fold_folders(folder: Path | str) -> tuple[Path, ...]:
     """
     path = Path(folder) / FOLDS
     require_own(Path(folder), FOLDS)
-    try:
-        facts = json.loads(read_text(path, "record of folds"))
+    facts = json_object(path, "record of folds")
+    with reading(path, "a record of folds"):
         folds, done = int(facts["folds"]), {int(fold) for fold in facts["done"]}
-    except (ValueError, KeyError, TypeError) as cause:
-        raise InputError(f"{path}: no record of folds ({cause}); is the file whole?") from cause
-    if done != set(range(1, folds + 1)):
+    if len(done) != folds or done != set(range(1, folds + 1)):
         raise InputError(
             f"{folder}: {len(done)} of {folds} folds are trained; go on with deepres train --resume {folder}"
         )

@@ -102,12 +102,12 @@ def is_weights(text: str) -> bool:
     """Whether an argument that may be weights or images is weights: by what lies there, else by its name."""
     text, _ = asked_of(text)
     path = Path(text)
-    if path.is_dir():
+    if exists(text) and path.is_dir():
         return any((path / name).is_file() for name in (CONFIG, WEIGHTS, TOPOLOGY))
     return (
         text.endswith(_FILES)
         or text.startswith(_HUB)
-        or (not path.exists() and (brought_folder(text).is_dir() or _is_timms(text) or _is_torchvisions(text)))
+        or (not exists(text) and (brought_folder(text).is_dir() or _is_timms(text) or _is_torchvisions(text)))
     )
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from deepres.base.errors import InputError
+from deepres.base.ram import free_bytes, told_bytes
 from deepres.base.seeds import derive
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.layers import Blur, SameConv2d, binomial
@@ -65,6 +67,7 @@ def initialise(network: nn.Module, seed: int, rules: dict[tuple[type[nn.Module],
     before the table.
     """
     if any(tensor.is_meta for tensor in network.state_dict().values()):
+        _require_room(network)
         network.to_empty(device="cpu")
     for prefix, module in network.named_modules():
         own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
@@ -75,6 +78,16 @@ def initialise(network: nn.Module, seed: int, rules: dict[tuple[type[nn.Module],
             rule(tensor, Generator(tensor.device).manual_seed(derive(seed, "init", f"{prefix}.{name}")))
     if isinstance(network, ResidualNetwork):
         _fill_stated_biases(network)
+
+
+def _require_room(network: nn.Module) -> None:
+    size, free = sum(tensor.nbytes for tensor in network.state_dict().values()), free_bytes()
+    if size > free:
+        name = network.description.name if isinstance(network, ResidualNetwork) else "the network"
+        raise InputError(
+            f"{name}: its weights take {told_bytes(size)}, {told_bytes(free)} are free; choose a narrower network, "
+            "or a machine with more memory"
+        )
 
 
 def _fill_stated_biases(network: ResidualNetwork) -> None:

@@ -1,7 +1,7 @@
 """Weights of Keras's first ResNets, which the 2015 authors released and Keras converted: files, names, layouts."""
 
 import io
-import json
+import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision import models
 
 from deepres.base.errors import InputError
-from deepres.base.files import read_text
+from deepres.base.reading import json_object, parse_json, reading
 from deepres.nn.keras_small import Found, by_place, read_small
 from deepres.nn.layouts import Preprocessing, Stored
 from deepres.spec import catalogue
@@ -28,6 +28,8 @@ AUTHORS = Preprocessing(
 )
 """What the released networks want: 0 to 255 less the mean of each colour, nothing divided."""
 
+_SMALL, _GROWS = 2**20, 100
+"""What is packed may unpack to a hundred times its bytes, and to a megabyte at any rate; weights hardly shrink."""
 _LEAVES = {
     **dict.fromkeys(("kernel", "W", "gamma"), "weight"),
     **dict.fromkeys(("bias", "b", "beta"), "bias"),
@@ -60,7 +62,11 @@ def read_keras(path: Path) -> Stored:
     Raises:
         InputError: a broken file; not one of these three networks; HDF5, and h5py is not installed.
     """
-    where = str(path)
+    with reading(path, "what Keras writes", "save the model again, or fetch it again"):
+        return _read(path, str(path))
+
+
+def _read(path: Path, where: str) -> Stored:
     every, config = _content(path)
     found = list(every)
     if not any(_named(layer) for layer, _, _ in found if layer not in _WHOLE):
@@ -90,19 +96,19 @@ def read_keras(path: Path) -> Stored:
 def _content(path: Path) -> tuple[Iterator[Found], Any]:
     """The tensors, and the configuration of the model where the file has it."""
     if path.suffix == ".keras":
-        try:
-            with zipfile.ZipFile(path) as archive:
-                content, config = io.BytesIO(archive.read("model.weights.h5")), json.loads(archive.read("config.json"))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as cause:
-            raise InputError(f"{path}: not a whole Keras archive ({cause}); save the model again") from cause
+        with reading(path, "a whole Keras archive", "save the model again"), zipfile.ZipFile(path) as archive:
+            for name in ("model.weights.h5", "config.json"):
+                size, most = archive.getinfo(name).file_size, _GROWS * path.stat().st_size
+                if size > most:
+                    raise ValueError(f"{name} would unpack to {size:,} bytes, {_GROWS} times the file are {most:,}")
+            content = io.BytesIO(archive.read("model.weights.h5"))
+            config = parse_json(archive.read("config.json"), f"{path} config.json")
         return _hdf5(path, content)[0], config
     if path.suffix in SUFFIXES:
         return _hdf5(path, path)
-    try:
-        config = json.loads(read_text(path, "TensorFlow.js layers model")).get("modelTopology", {}).get("model_config")
-    except (ValueError, AttributeError):
-        config = None  # told below
-    return _tensorflow_js(path), config
+    facts = json_object(path, "TensorFlow.js layers model", "fetch it again")
+    config = (facts.get("modelTopology") or {}).get("model_config")
+    return _tensorflow_js(path, facts), config
 
 
 def _named(layer: str) -> str | None:
@@ -139,22 +145,36 @@ def _description(tensors: Mapping[str, Tensor], where: str) -> Network:
     raise InputError(f"{where}: {len(units)} units of a ResNet; wanted Keras's ResNet50, ResNet101 or ResNet152")
 
 
-def _tensorflow_js(path: Path) -> Iterator[Found]:
+def _tensorflow_js(path: Path, facts: Mapping[str, Any]) -> Iterator[Found]:
     """Layer, kind and values: model.json lists names, shapes and the files that hold them one after the other."""
-    try:
-        groups = json.loads(read_text(path, "TensorFlow.js layers model"))["weightsManifest"]
-        for group in groups:
-            content, start = b"".join((path.parent / part).read_bytes() for part in group["paths"]), 0
+    with reading(path, "a whole TensorFlow.js layers model", "fetch it again"):
+        for group in facts["weightsManifest"]:
+            wanted = 4 * sum(_count(weight) for weight in group["weights"])
+            content, start = b"".join(_part(path, part, wanted) for part in group["paths"]), 0
             for weight in group["weights"]:
                 if weight["dtype"] != "float32" or "quantization" in weight:
                     raise InputError(f"{path}: {weight['name']} is quantized; take the float32 model")
-                count = int(np.prod(weight["shape"]))
+                count = _count(weight)
                 values = np.frombuffer(content, "<f4", count, start).reshape(weight["shape"])
                 start += 4 * count
                 layer, _, leaf = weight["name"].rpartition("/")
                 yield layer, leaf, values
-    except (OSError, ValueError, KeyError, TypeError) as cause:
-        raise InputError(f"{path}: not a whole TensorFlow.js layers model ({cause}); fetch it again") from cause
+
+
+def _count(weight: Mapping[str, Any]) -> int:
+    if not all(isinstance(side, int) and side >= 0 for side in weight["shape"]):
+        raise ValueError(f"a shape {weight['shape']}")
+    return math.prod(weight["shape"])
+
+
+def _part(path: Path, name: str, wanted: int) -> bytes:
+    """One of the files that the model names, which lie beside it and hold no more than its tensors."""
+    file = path.parent / name
+    if Path(name).name != name or not file.is_file():
+        raise InputError(f"{path}: names {name!r}, which is no file beside it; fetch the whole folder again")
+    if file.stat().st_size > max(wanted, _SMALL):
+        raise InputError(f"{file}: {file.stat().st_size:,} bytes, its tensors are {wanted:,}; fetch it again")
+    return file.read_bytes()
 
 
 def _hdf5(path: Path, opened: Path | io.BytesIO) -> tuple[Iterator[Found], Any]:
@@ -168,17 +188,18 @@ def _hdf5(path: Path, opened: Path | io.BytesIO) -> tuple[Iterator[Found], Any]:
 
     def keep(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
+            if item.nbytes > _SMALL and item.nbytes > _GROWS * item.id.get_storage_size():
+                held = item.id.get_storage_size()
+                raise ValueError(f"{name} would be {item.nbytes:,} bytes, the file holds {held:,} of it")
             found.append((name, item[()]))
         elif "name" in item.attrs:
             called[name] = str(item.attrs["name"])
 
-    try:
+    with reading(path, "a whole HDF5 file", "fetch it again"):
         with h5py.File(opened, "r") as file:
             file.visititems(keep)
             config = file.attrs.get("model_config")
-        return _from_hdf5(found, called), None if config is None else json.loads(config)
-    except (OSError, KeyError, RuntimeError, ValueError) as cause:
-        raise InputError(f"{path}: not a whole HDF5 file ({cause}); fetch it again") from cause
+        return _from_hdf5(found, called), None if config is None else parse_json(config, f"{path} model_config")
 
 
 def _from_hdf5(found: list[tuple[str, Any]], called: Mapping[str, str]) -> Iterator[Found]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from deepres.base.errors import InputError
 from deepres.base.normalisation import Values, require_possible
 from deepres.base.records import Record
 from deepres.base.records import build as build_record
@@ -92,11 +93,18 @@ def our_folder(config: Mapping[str, Any], path: Path, where: str) -> Stored:
         where,
         {},
         build_record(Network, facts["network"], str(path)),
-        tuple(config["label_names"]),
+        _class_names(config["label_names"], str(path)),
         dict(facts["preparation"]),
         None if cfg is None else _preprocessing_in(cfg, f"{path} pretrained_cfg"),
         facts.get("calibration"),
     )
+
+
+def _class_names(names: Any, where: str) -> tuple[str, ...]:
+    """The names as they were written: all different texts."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise InputError(f"{where}: label_names wanted a list of different texts; bring the file as it was written")
+    return tuple(names)
 
 
 def _preprocessing_in(cfg: Mapping[str, Any], where: str) -> Preprocessing:

@@ -1,10 +1,8 @@
 """Very deep networks in bounded memory: runs of layers computed again in the backward pass, to the same bits."""
 
-import os
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from deepres.base.errors import InputError
+from deepres.base.ram import free_bytes, told_bytes
 from deepres.base.wording import counted
 from deepres.nn import layers
 from deepres.nn.build import ResidualNetwork
@@ -97,8 +96,8 @@ def require_fits(
         remedies.append(f"--batch-size {largest * accumulate}")
     raise InputError(
         f"{network.name}: {counted(batch, 'image')} at a time {'takes' if batch == 1 else 'take'} about "
-        f"{_size(plan.peak_bytes)} with --memory "
-        f"{choice}{f', the teacher {_size(beside)}' if beside else ''}, {_size(available)} are free; "
+        f"{told_bytes(plan.peak_bytes)} with --memory "
+        f"{choice}{f', the teacher {told_bytes(beside)}' if beside else ''}, {told_bytes(available)} are free; "
         + (f"use {' or '.join(remedies)}" if remedies else "choose a smaller network, or a machine with more memory")
     )
 
@@ -108,7 +107,7 @@ def available_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return min([_free(Path("/proc/meminfo")), *_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+    return free_bytes()
 
 
 class _Run:
@@ -164,49 +163,3 @@ def _uncounted(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
     finally:
         for norm, buffers in zip(moving, before, strict=True):
             norm._buffers.update(buffers)
-
-
-def _free(meminfo: Path) -> int:
-    """What Linux says is available; elsewhere the whole memory of the machine."""
-    if meminfo.is_file():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _limits(membership: Path, root: Path) -> Iterator[int]:
-    """What the control groups of this process leave it, those around them included (versions 1 and 2)."""
-    if not membership.is_file():
-        return
-    for line in membership.read_text().splitlines():
-        _, controllers, inner = line.split(":", 2)
-        if controllers not in ("", "memory"):
-            continue
-        top = root / controllers
-        names = (
-            ("memory.max", "memory.current") if not controllers else ("memory.limit_in_bytes", "memory.usage_in_bytes")
-        )
-        place = top / inner.lstrip("/")
-        for folder in (place, *place.parents):
-            if not folder.is_relative_to(top):
-                break
-            limit, used = (_number(folder / name) for name in names)
-            if limit is not None and used is not None:
-                yield max(0, limit - used + _reclaimable(folder / "memory.stat"))
-
-
-def _number(path: Path) -> int | None:
-    """The number in a control file; None where there is no file or no limit (`max`)."""
-    text = path.read_text().strip() if path.is_file() else ""
-    return int(text) if text.isdigit() else None
-
-
-def _reclaimable(stat: Path) -> int:
-    """File pages that count as used and are given up when memory is wanted."""
-    lines = stat.read_text().splitlines() if stat.is_file() else []
-    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
+from deepres.base.reading import reading
 from deepres.nn.inert import Machine, Table, Thing, as_key, call
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first number of a file as torch wrote them before 1.6
@@ -48,19 +49,11 @@ def read_pickled(path: Path) -> Any:
     Raises:
         InputError: not a whole pickle; or it names a function that only an attack has a use for (`os.system`).
     """
-    try:
+    with reading(path, "a whole torch checkpoint", "copy or save it again"):
         if zipfile.is_zipfile(path):
             return _settled(_zipped(path))
         with path.open("rb") as file:
             return _settled(_plain(file, str(path), path.stat().st_size))
-    except InputError:
-        raise
-    except (
-        *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
-        *(TypeError, ValueError, struct.error, zipfile.BadZipFile),
-    ) as cause:
-        told = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-        raise InputError(f"{path}: not a whole torch checkpoint ({told[:120]}); copy or save it again") from cause
 
 
 class ModuleTensors(dict[str, Tensor]):
@@ -157,22 +150,28 @@ def _zipped(path: Path) -> Any:
         if inside is None:
             raise InputError(f"{path}: a zip archive without data.pkl, no torch checkpoint; save the state_dict")
         folder, loaded = inside.removesuffix("data.pkl"), {}
-        if f"{folder}byteorder" in archive.namelist() and archive.read(f"{folder}byteorder") == b"big":
+        size = path.stat().st_size
+
+        def record(name: str) -> zipfile.ZipInfo:
+            info = archive.getinfo(name)
+            if info.file_size > size:
+                raise ValueError(f"{name} unpacks to more than the file")
+            return info
+
+        if f"{folder}byteorder" in archive.namelist() and archive.read(record(f"{folder}byteorder")) == b"big":
             raise InputError(f"{path}: written on a big-endian machine; load and save it there as .safetensors")
 
         def storage(said: tuple[Any, ...]) -> Tensor:
             kind, key, numel = said[1], str(said[2]), said[4]
             if key not in loaded:
-                record = archive.getinfo(f"{folder}data/{key}")
-                if record.file_size > path.stat().st_size:
-                    raise ValueError(f"{record.filename} unpacks to more than the file")
+                info = record(f"{folder}data/{key}")
                 dtype = _storage_type(kind)
-                if dtype.itemsize * numel != record.file_size:
-                    raise ValueError(f"{record.filename} has {record.file_size} bytes, not {dtype.itemsize * numel}")
-                loaded[key] = _flat(archive.read(record), dtype)
+                if dtype.itemsize * numel != info.file_size:
+                    raise ValueError(f"{info.filename} has {info.file_size} bytes, not {dtype.itemsize * numel}")
+                loaded[key] = _flat(archive.read(info), dtype)
             return loaded[key]
 
-        return Machine(str(path), _TABLE, _referring(storage)).run(io.BytesIO(archive.read(inside)))
+        return Machine(str(path), _TABLE, _referring(storage)).run(io.BytesIO(archive.read(record(inside))))
 
 
 def _plain(file: BinaryIO, where: str, size: int) -> Any:

@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 import deepres
+from deepres.base import npz
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.base.manifest import require_own, require_vouched
+from deepres.base.reading import reading
 from deepres.base.records import parse
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.checkpoints import ALL, Choice, chosen
@@ -150,34 +151,30 @@ def read_tensors(path: Path, choice: Choice = ALL) -> dict[str, Tensor]:
     )
     if other is not None:
         raise InputError(f"{path}: {other}")
-    if path.suffix == ".safetensors" or begin[8:9] == b"{":
-        return chosen(_safetensors(path), choice, str(path))
-    if _is_npz(path):
-        return chosen(_npz(path), choice, str(path))
-    return chosen(read_pickled(path), choice, str(path))
+    with reading(path, "a whole file of weights", "copy or save it again"):
+        if path.suffix == ".safetensors" or begin[8:9] == b"{":
+            return chosen(_safetensors(path), choice, str(path))
+        if _is_npz(path):
+            return chosen(_npz(path), choice, str(path))
+        return chosen(read_pickled(path), choice, str(path))
 
 
 def _is_npz(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return all(name.endswith(".npy") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except Exception:  # no zip, or a broken one: told by whoever reads it as what it is
         return False
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
-    try:
+    with reading(path, "a whole safetensors file", "copy or save it again"):
         return load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError) as cause:
-        raise InputError(f"{path}: not a whole safetensors file ({cause}); copy or save it again") from cause
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: torch.from_numpy(file[name]) for name in file.files if file[name].dtype.kind in "fiub"}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as cause:
-        raise InputError(f"{path}: not a whole .npz of arrays ({cause}); save it again") from cause
+    with npz.opened(path, path, "a whole .npz of arrays", "save it again") as arrays:
+        return {name: torch.from_numpy(arrays[name]) for name in arrays.names if arrays.kind(name) in "fiub"}
 
 
 def load_state(network: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
@@ -272,6 +269,9 @@ def _description_in(path: Path) -> Network | None:
     with path.open("rb") as opened:
         if path.suffix != ".safetensors" and opened.read(9)[8:] != b"{":
             return None
-    with safetensors.safe_open(path, framework="pt") as file:
+    with (
+        reading(path, "a whole safetensors file", "copy or save it again"),
+        safetensors.safe_open(path, framework="pt") as file,
+    ):
         text = (file.metadata() or {}).get("deepres")
     return None if text is None else parse(Network, text, str(path))

@@ -13,6 +13,7 @@ from deepres.analyze import figures, lesion, paths, reuse
 from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
+from deepres.base.reading import json_object
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.loader import evaluation_batches
@@ -80,8 +81,8 @@ class Subject:
         """What `make` gives, or has given before it was interrupted, of the same weights, images and settings."""
         path = self.part(name)
         try:
-            facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        except ValueError:
+            facts = json_object(path, "analysis") if path.is_file() else {}
+        except InputError:
             facts = {}
         if facts.get("key") == self.key:
             return records.build(kind, facts["numbers"], str(path))

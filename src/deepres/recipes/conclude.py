@@ -1,6 +1,5 @@
 """The end of a run: the weights are chosen, the test images are measured once, and all of it is written down."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -11,9 +10,10 @@ from pydantic import JsonValue
 from torchvision.transforms.v2.functional import to_pil_image
 
 from deepres.base import records
-from deepres.base.errors import InputError, shared
+from deepres.base.errors import shared
 from deepres.base.files import digest, write_atomic
 from deepres.base.manifest import require_own, writing
+from deepres.base.reading import json_object
 from deepres.base.telling import Detail, Doing, telling
 from deepres.base.wording import blamed, counted, duration
 from deepres.data.sample import Batch, FileImages, Images
@@ -155,10 +155,7 @@ def training_of(folder: Path) -> dict[str, Any]:
     """What `write_report` shows of how the run in `folder` was trained: epochs, the chosen one, where it resumed."""
     path = folder / SUMMARY
     require_own(folder, SUMMARY)
-    try:
-        chosen = json.loads(path.read_text(encoding="utf-8")).get("chosen_epoch") if path.is_file() else None
-    except ValueError as cause:
-        raise InputError(f"{path}: no summary of a run ({cause}); remove it") from cause
+    chosen = json_object(path, "summary of a run", "remove it").get("chosen_epoch") if path.is_file() else None
     continued = [part["step"] for part in parts(folder)[1:] if part["step"]]
     return {"history": read_history(folder), "chosen_epoch": chosen, "continued": continued}
 

@@ -22,6 +22,7 @@ from deepres.base.errors import InputError, unknown
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.heap import keep_freed_memory
 from deepres.base.manifest import RUN
+from deepres.base.reading import json_object
 from deepres.base.wording import counted
 from deepres.data.decode import BadImageError
 from deepres.data.draws import generator
@@ -207,8 +208,8 @@ def _before(folder: Path, kind: str, key: str) -> list[str] | None:
 def _facts(path: Path) -> dict[str, Any]:
     """What an analysis has written, {} where there is nothing whole."""
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-    except ValueError:
+        return json_object(path, "analysis") if path.is_file() else {}
+    except InputError:
         return {}
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import JsonValue
 
@@ -22,6 +21,7 @@ from deepres.base import records
 from deepres.base.errors import InputError, shared
 from deepres.base.files import write_atomic
 from deepres.base.manifest import RUN, require_own, writing
+from deepres.base.npz import opened
 from deepres.base.telling import Doing
 from deepres.data.folding import Folded, folded
 from deepres.data.sources import DataConfig, find
@@ -300,7 +300,8 @@ def _found(plan: Folds, folder: Path) -> Finished:
 def _of_fold(folder: Path) -> Evaluation:
     """A fold's own test result and the answers behind it, as its run wrote them."""
     require_own(folder, POOLED, PREDICTIONS)
-    with np.load(folder / PREDICTIONS, allow_pickle=False) as columns:
+    path = folder / PREDICTIONS
+    with opened(path, path, "a file of predictions", "train that fold anew") as columns:
         kept = ("truth", "predicted", "rank", "probability", "probability_of_truth", "loss")
         found = {name: torch.from_numpy(columns[name]) for name in kept}
         indices = torch.from_numpy(columns["index"])

@@ -3,13 +3,16 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from deepres.base.errors import InputError
 from deepres.base.files import explained
+from deepres.base.reading import parse_json
 from deepres.base.telling import Detail
 from deepres.base.wording import shown
 from deepres.evaluate.provenance import hardware, versions
@@ -44,12 +47,12 @@ def begin_part(folder: Path, step: int, device: torch.device) -> None:
 
 def parts(folder: Path) -> list[dict[str, Any]]:
     """What `begin_part` wrote, from the first start on; a line cut off by a crash is left out."""
-    found = []
-    for line in (folder / PARTS).read_text(encoding="utf-8").splitlines() if (folder / PARTS).is_file() else ():
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+    found: list[dict[str, Any]] = []
+    path = folder / PARTS
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(InputError):
+            facts = parse_json(line, path)
+            found += [facts] if isinstance(facts, dict) and isinstance(facts.get("step"), int) else []
     return found
 
 

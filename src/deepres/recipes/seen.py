@@ -11,7 +11,6 @@ versions have no such file: the digests are then taken from the images, as long 
 """
 
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -23,8 +22,9 @@ from numpy.typing import NDArray
 
 from deepres.base import records
 from deepres.base.errors import InputError
-from deepres.base.files import write_atomic
+from deepres.base.files import path_of, write_atomic
 from deepres.base.manifest import holds_run, require_own
+from deepres.base.npz import read_arrays
 from deepres.data.alike import same_picture
 from deepres.data.decode import BadImageError
 from deepres.data.digests import UNREAD, Digests, digests, kind_of, looked_at
@@ -86,7 +86,7 @@ class Overlap:
 
 def write_digests(folder: Path, run: Run, source: Source) -> None:
     """Write down what `source` holds, which `run` is to be trained on, and which pictures stand in two of its parts."""
-    place = Path(run.data.source).expanduser().resolve()
+    place = path_of(run.data.source).resolve()
     kind = kind_of(source.train)
     looked = {part: looked_at(images) for part, images in source.parts().items()}
     write_atomic(folder / DOUBLES, doubles(source.parts(), looked).to_json())
@@ -143,7 +143,7 @@ def own_now(folder: Path, run: Run, source: str | None = None) -> DataConfig:
 
 def _gone(data: DataConfig) -> bool:
     is_path = data.source not in NAMES and not set(data.source) & set("{:*")
-    return is_path and not Path(data.source).expanduser().exists()
+    return is_path and not path_of(data.source).exists()
 
 
 def run_of(weights: Path | str) -> Path | None:
@@ -158,7 +158,7 @@ def same_source(one: str, other: str) -> bool:
     """Whether both spell one set known by name, or one place: `photos`, `photos/`, `./photos`, a link to it."""
     if one in NAMES or other in NAMES:
         return one == other
-    paths = [Path(source).expanduser() for source in (one, other)]
+    paths = [path_of(source) for source in (one, other)]
     if all(path.exists() for path in paths):
         return paths[0].samefile(paths[1])
     return len({os.path.realpath(path) for path in paths}) == 1
@@ -263,11 +263,7 @@ def _columns(folder: Path) -> dict[str, NDArray[Any]]:
     require_own(folder, DIGESTS)
     if not path.is_file():
         return {}
-    try:
-        with np.load(path, allow_pickle=False) as columns:
-            return {name: columns[name] for name in columns.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as cause:
-        raise InputError(f"{path}: damaged ({cause}); copy the run anew, or remove this file") from cause
+    return read_arrays(path, path, "a whole record of what the run has seen", "copy the run anew, or remove this file")
 
 
 def _as_they_lie(folder: Path, run: Run, images: Images, kind: Digested | None) -> dict[str, Digests]:

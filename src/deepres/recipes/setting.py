@@ -9,9 +9,9 @@ from pathlib import Path
 from pydantic import JsonValue
 from torch import nn
 
-from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.base.manifest import require_own, writing
+from deepres.base.reading import json_object
 from deepres.data.balance import class_weights, sizes
 from deepres.data.loader import TrainLoader
 from deepres.data.sample import Images
@@ -143,10 +143,7 @@ def skipped_before(folder: Path) -> dict[str, str]:
     """What a run had skipped when it was stopped."""
     path = folder / SKIPPED
     require_own(folder, SKIPPED)
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-    except ValueError as cause:
-        raise InputError(f"{path}: no list of skipped images ({cause}); remove it") from cause
+    return json_object(path, "list of skipped images", "remove it") if path.is_file() else {}
 
 
 def norms_together(setting: Setting, network: ResidualNetwork) -> AbstractContextManager[None]:

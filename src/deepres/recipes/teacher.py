@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deepres.analyze.asking import require_size
 from deepres.base.errors import InputError
+from deepres.base.files import path_of
 from deepres.base.normalisation import CHOICES
 from deepres.base.wording import counted
 from deepres.data.statistics import Statistics
@@ -71,7 +72,7 @@ def find_teachers(run: Run, classes: tuple[str, ...], world: World = ALONE) -> F
 def placed(weights: str) -> str:
     """The same weights by a path that holds in any working folder; names stay names."""
     name, _ = asked_of(weights)
-    return str(Path(name).expanduser().absolute()) + weights[len(name) :] if exists(name) else weights
+    return str(path_of(name).absolute()) + weights[len(name) :] if exists(name) else weights
 
 
 def _found(run: Run, classes: tuple[str, ...]) -> Found:

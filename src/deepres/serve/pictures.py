@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from deepres.base.errors import InputError
+from deepres.base.files import path_of
 from deepres.base.wording import reason_alone
 from deepres.data.decode import BadImageError, decode, decode_bytes
 from deepres.data.folders import images_under
@@ -93,13 +94,13 @@ class Asked:
             return [Picture("stdin", lambda: _require_few(data))]
         if not word.strip():
             return [Picture.refused("''", "an empty name; wanted an image file, a folder, a pattern or an address")]
-        path = Path(word).expanduser()
         try:
-            exists = path.exists() and "\0" not in word
-        except OSError:  # too long
-            exists = None
-        if exists is None or "\0" in word:
-            return [Picture.refused(word.replace("\0", "\\0")[:80], "no name of a file")]
+            path = path_of(word)
+            exists = path.exists()
+        except (InputError, OSError):  # a home of nobody, too long; an address may be
+            path, exists = Path(), False
+            if not _SCHEME.match(word):
+                return [Picture.refused(word.replace("\0", "\\0")[:80], "no name of a file")]
         if exists:
             return self._under(path)
         if scheme := _SCHEME.match(word):

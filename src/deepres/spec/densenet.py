@@ -9,8 +9,10 @@ from deepres.spec.algebra import Node, Parallel, Sequence
 from deepres.spec.atoms import (
     Activation,
     AvgPool,
+    Classes,
     Conv,
     Count,
+    Depths,
     Dropout,
     GlobalAveragePool,
     Identity,
@@ -39,10 +41,10 @@ class DenseNetConfig(Record):
     family: Literal["densenet"] = "densenet"
     name: str
     input: Size = (3, 224, 224)
-    num_classes: Annotated[int, Field(ge=0)] = 1000
+    num_classes: Classes = 1000
     stem: Literal["imagenet", "cifar"] = "imagenet"
     stem_width: Count = 64
-    depths: tuple[Count, ...]
+    depths: Depths
     growth: Count = 32
     bottleneck: Annotated[int, Field(ge=0)] = 4
     compression: Annotated[float, Field(gt=0, le=1)] = 0.5

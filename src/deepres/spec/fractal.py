@@ -6,16 +6,7 @@ from pydantic import Field, model_validator
 
 from deepres.base.records import Record, build
 from deepres.spec.algebra import Node, Parallel, Sequence
-from deepres.spec.atoms import (
-    Activation,
-    ColumnMean,
-    Count,
-    Dropout,
-    GlobalAveragePool,
-    Linear,
-    MaxPool,
-    Norm,
-)
+from deepres.spec.atoms import Activation, Classes, ColumnMean, Count, Dropout, GlobalAveragePool, Linear, MaxPool, Norm
 from deepres.spec.network import Network, Size
 from deepres.spec.units import conv3x3
 
@@ -35,7 +26,7 @@ class FractalConfig(Record):
     family: Literal["fractal"] = "fractal"
     name: str
     input: Size = (3, 32, 32)
-    num_classes: Annotated[int, Field(ge=0)] = 10
+    num_classes: Classes = 10
     columns: Annotated[int, Field(ge=1, le=8)] = 3
     widths: tuple[Count, ...] = (64, 128, 256, 512, 512)
     dropout: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = (0.0, 0.0, 0.0, 0.0, 0.0)

@@ -1,12 +1,12 @@
 """Highway networks: layers that a learnt gate opens, fully connected or convolutional."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from deepres.base.records import Record, build
 from deepres.spec.algebra import Node, Parallel, Sequence
-from deepres.spec.atoms import Activation, Count, Flatten, GlobalAveragePool, Identity, Linear, MaxPool
+from deepres.spec.atoms import Activation, Classes, Count, Depths, Flatten, GlobalAveragePool, Identity, Linear, MaxPool
 from deepres.spec.network import Network, Size
 from deepres.spec.units import conv3x3
 
@@ -24,9 +24,9 @@ class HighwayConfig(Record):
     family: Literal["highway"] = "highway"
     name: str
     input: Size = (3, 32, 32)
-    num_classes: Annotated[int, Field(ge=0)] = 10
+    num_classes: Classes = 10
     layer: Literal["linear", "conv"] = "conv"
-    depths: tuple[Count, ...]
+    depths: Depths
     widths: tuple[Count, ...]
     gate_bias: float = -2.0
     activation: Literal["relu", "tanh"] = "relu"

@@ -8,12 +8,13 @@ from deepres.base.arguments import whole
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record
 from deepres.spec.algebra import Node, Parallel, Parts, Sequence, children, dotted, shape, substitute
-from deepres.spec.atoms import Activation, Linear, Shape
+from deepres.spec.atoms import MOST, Activation, Linear, Shape
 
 CLASSIFIER = "fc"
 """What the last part of a head is called, where it is a classifier."""
 
-Size = Annotated[tuple[int, int, int], Field(description="channels, height, width")]
+_Side = Annotated[int, Field(le=MOST)]
+Size = Annotated[tuple[_Side, _Side, _Side], Field(description="channels, height, width")]
 
 
 class Network(Record):

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from deepres.base.records import Record, build
 from deepres.spec.algebra import Node, Sequence
-from deepres.spec.atoms import Blur, Conv, Count, Dropout, DropPath, GlobalAveragePool, Linear, MaxPool
+from deepres.spec.atoms import Blur, Classes, Conv, Count, Depths, Dropout, DropPath, GlobalAveragePool, Linear, MaxPool
 from deepres.spec.network import Network, Size
 from deepres.spec.units import (
     Shortcut,
@@ -39,7 +39,7 @@ class ResNetConfig(Record):
     family: Literal["resnet"] = "resnet"
     name: str
     input: Size = (3, 224, 224)
-    num_classes: Annotated[int, Field(ge=0)] = 1000
+    num_classes: Classes = 1000
     stem: Literal["imagenet", "cifar", "deep", "rs"] = "imagenet"
     stem_width: Count = 64
     stem_norm: bool = True
@@ -47,7 +47,7 @@ class ResNetConfig(Record):
     final: bool = True
     pool_ceil: bool = False
     unit: Literal["single", "basic", "bottleneck"] = "basic"
-    depths: tuple[Count, ...]
+    depths: Depths
     widths: tuple[Count, ...] = (64, 128, 256, 512)
     expansion: Count = 4
     width_factor: Annotated[float, Field(gt=0)] = 1.0

@@ -1,12 +1,23 @@
 """ResNet in ResNet: two streams of channels, residual and transient, that feed each other in every layer."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from deepres.base.records import Record, build
 from deepres.spec.algebra import Node, Parallel, Sequence
-from deepres.spec.atoms import Activation, Count, GlobalAveragePool, Identity, Linear, MaskChannels, Norm, PadChannels
+from deepres.spec.atoms import (
+    Activation,
+    Classes,
+    Count,
+    Depths,
+    GlobalAveragePool,
+    Identity,
+    Linear,
+    MaskChannels,
+    Norm,
+    PadChannels,
+)
 from deepres.spec.network import Network, Size
 from deepres.spec.units import conv3x3
 
@@ -27,8 +38,8 @@ class RirConfig(Record):
     family: Literal["rir"] = "rir"
     name: str
     input: Size = (3, 32, 32)
-    num_classes: Annotated[int, Field(ge=0)] = 10
-    depths: tuple[Count, ...]
+    num_classes: Classes = 10
+    depths: Depths
     widths: tuple[Count, ...]
 
     @model_validator(mode="after")

@@ -9,7 +9,9 @@ from deepres.spec.algebra import Node, Parallel, Sequence
 from deepres.spec.atoms import (
     Activation,
     AdaptiveAvgPool,
+    Classes,
     Count,
+    Depths,
     Dropout,
     Flatten,
     GlobalAveragePool,
@@ -35,8 +37,8 @@ class VggConfig(Record):
     family: Literal["vgg"] = "vgg"
     name: str
     input: Size = (3, 224, 224)
-    num_classes: Annotated[int, Field(ge=0)] = 1000
-    depths: tuple[Count, ...]
+    num_classes: Classes = 1000
+    depths: Depths
     widths: tuple[Count, ...] = (64, 128, 256, 512, 512)
     norm: bool = True
     bias: bool = True

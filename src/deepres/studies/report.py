@@ -13,6 +13,7 @@ from deepres.analyze.figures import png, svg
 from deepres.base import records
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.manifest import require_vouched
+from deepres.base.reading import json_object
 from deepres.evaluate.page import render
 from deepres.evaluate.run import Result
 from deepres.spec.cost import cost
@@ -314,7 +315,7 @@ def _facts(job: Job, home: Path) -> dict[str, object]:
     """What was trained: network, recipe, steps, and where it ended the error, time and hardware."""
     path = job.folder(home) / SUMMARY
     require_vouched(path)
-    summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    summary = json_object(path, "summary of a run", "train it anew") if path.is_file() else {}
     history = read_history(job.folder(home))
     return {
         "name": job.name,

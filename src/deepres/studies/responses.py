@@ -1,8 +1,8 @@
 """How strongly the layers of a run answer, as its analysis has written it down."""
 
-import json
 from pathlib import Path
 
+from deepres.base.reading import json_object, reading
 from deepres.studies.plan import Job
 
 
@@ -17,5 +17,6 @@ def response_stds(job: Job, home: Path) -> list[float]:
     path = job.folder(home) / "analysis" / "responses.json"
     if not path.is_file():
         return []
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    return [float(layer["std"]) for layer in facts["numbers"]["responses"]["layers"]]
+    facts = json_object(path, "analysis of responses", "remove it")
+    with reading(path, "an analysis of responses", "remove it"):
+        return [float(layer["std"]) for layer in facts["numbers"]["responses"]["layers"]]

@@ -6,7 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from deepres.base.errors import InputError
 from deepres.base.files import explained, write_atomic
+from deepres.base.reading import parse_json, reading
 from deepres.train.loop import Epoch
 
 HISTORY = "history.jsonl"
@@ -59,12 +61,33 @@ class Journal:
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The rows so far; a last line cut off by a crash is left out."""
+    """The rows so far; a last line cut off by a crash is left out.
+
+    Raises:
+        InputError: another line is no row of an epoch.
+    """
     path = folder / HISTORY
-    rows = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
+    if not path.is_file():
+        return []
+    remedy = "bring the file as it was written, or remove it: the curves are lost then, and nothing else"
+    with reading(path, "a history of epochs", remedy):
+        lines = path.read_bytes().splitlines()
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            rows.append(_row(parse_json(line, f"{path}: line {number}", "a row of an epoch", remedy)))
+        except (InputError, ValueError) as cause:
+            if number == len(lines):
+                break
+            told = cause.message if isinstance(cause, InputError) else f"{path}: line {number}: {cause}; {remedy}"
+            raise InputError(told) from cause
     return rows
+
+
+def _row(row: object) -> dict[str, Any]:
+    if not isinstance(row, dict) or not all(isinstance(row.get(name), int) for name in ("epoch", "step")):
+        raise ValueError("wanted an object with the numbers of its epoch and step")
+    strange = [name for name, value in row.items() if not isinstance(value, int | float | None)]
+    if strange:
+        raise ValueError(f"{strange[0]} is no number")
+    return row
