@@ -332,7 +332,7 @@ def test_an_index_of_several_files_is_followed_and_what_lacks_is_named(tmp_path:
     with pytest.raises(InputError, match=r"index.json: names \.\./secret.safetensors, which does not lie beside it"):
         find_weights(tmp_path)
     index.write_text(json.dumps([1]))
-    with pytest.raises(InputError, match=r"index.json: not an? index of tensors"):
+    with pytest.raises(InputError, match=r"index.json: .*index of tensors"):
         find_weights(tmp_path)
 
 

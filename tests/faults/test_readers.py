@@ -1,6 +1,7 @@
 """Damaged, foreign and oversized files: each reader refuses them in one line that names the file; nothing is costly."""
 
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from deepres.cli import main, net
 from deepres.data.arrays import read_npz
 from deepres.data.folders import read_folder
 from deepres.data.named import fashion_mnist
-from deepres.data.packed import INDEX, read_packed
+from deepres.data.packed import INDEX
 from deepres.data.sources import DataConfig, open_parts
 from deepres.data.tables import read_table
 from deepres.evaluate.answers import load_answers, voted
@@ -132,10 +133,10 @@ def _encrypted(path: Path) -> None:
 def _lying(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    members["x.npy"] = members["x.npy"].replace(b"(8, 6, 6, 3)", b"(8, 6, 6, 9**9)"[:12])
+    members["x.npy"] = members["x.npy"].replace(b"(8, 6, 6, 3)", b"(9, 6, 6, 3)")
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
-            archive.writestr(name, content.replace(b"(8, 6, 6, 9)", b"(9, 6, 6, 3)"))
+            archive.writestr(name, content)
 
 
 @pytest.mark.parametrize(("harm", "told"), [(_encrypted, "encrypted"), (_lying, "by its header")])
@@ -275,7 +276,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_file(
     said = capsys.readouterr().err
     assert said.startswith("deepres: ")
     assert said.count("\n") == 1
-    assert __import__("re").search(told, said), said
+    assert re.search(told, said), said
     (kept,) = tmp_path.iterdir()
     assert str(kept) in said
     assert "Traceback" in kept.read_text()
@@ -312,4 +313,3 @@ def test_a_class_index_of_another_form(tmp_path: Path) -> None:
     file.write_text('{"0": ["a"]}')
     with pytest.raises(InputError, match=r"imagenet_class_index\.json"):
         read_folder(tmp_path)
-    assert read_packed

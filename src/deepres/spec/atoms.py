@@ -7,28 +7,12 @@ written down: they are what the part before gives.
 from math import prod
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from deepres.base.records import Record
+from deepres.spec.bounds import Count, Kernel, Padding
 
 Shape = tuple[int, ...]
-MOST = 2**24
-"""Channels, classes or pixels a side that a description may have; networks have a thousandth of it."""
-Count = Annotated[int, Field(ge=1, le=MOST)]
-Padding = Annotated[int, Field(ge=0, le=MOST)]
-_WIDEST = 1024  # pixels of a kernel
-Classes = Annotated[int, Field(ge=0, le=MOST)]
-
-
-def _few(depths: tuple[int, ...]) -> tuple[int, ...]:
-    if sum(depths) > _DEEPEST:
-        raise ValueError(f"{sum(depths):,} units, wanted {_DEEPEST:,} at most (the papers' deepest have 600)")
-    return depths
-
-
-_DEEPEST = 10_000
-Depths = Annotated[tuple[Count, ...], AfterValidator(_few)]
-"""Units of each stage: refused before a description of them takes minutes and gigabytes to write out."""
 
 
 class ShapeError(ValueError):
@@ -54,7 +38,7 @@ class Conv(Record):
 
     kind: Literal["conv"] = "conv"
     channels: Count
-    kernel: Annotated[int, Field(ge=1, le=_WIDEST)]
+    kernel: Kernel
     stride: Count = 1
     padding: Padding | Literal["same"] = 0
     dilation: Count = 1

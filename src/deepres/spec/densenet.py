@@ -6,20 +6,8 @@ from pydantic import Field
 
 from deepres.base.records import Record, build
 from deepres.spec.algebra import Node, Parallel, Sequence
-from deepres.spec.atoms import (
-    Activation,
-    AvgPool,
-    Classes,
-    Conv,
-    Count,
-    Depths,
-    Dropout,
-    GlobalAveragePool,
-    Identity,
-    Linear,
-    MaxPool,
-    Norm,
-)
+from deepres.spec.atoms import Activation, AvgPool, Conv, Dropout, GlobalAveragePool, Identity, Linear, MaxPool, Norm
+from deepres.spec.bounds import Classes, Count, Depths
 from deepres.spec.network import Network, Size
 from deepres.spec.units import conv1x1, conv3x3
 

@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from deepres.base.records import Record, build
 from deepres.spec.algebra import Node, Parallel, Sequence
-from deepres.spec.atoms import Activation, Classes, ColumnMean, Count, Dropout, GlobalAveragePool, Linear, MaxPool, Norm
+from deepres.spec.atoms import Activation, ColumnMean, Dropout, GlobalAveragePool, Linear, MaxPool, Norm
+from deepres.spec.bounds import Classes, Count
 from deepres.spec.network import Network, Size
 from deepres.spec.units import conv3x3
 

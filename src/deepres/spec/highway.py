@@ -6,7 +6,8 @@ from pydantic import model_validator
 
 from deepres.base.records import Record, build
 from deepres.spec.algebra import Node, Parallel, Sequence
-from deepres.spec.atoms import Activation, Classes, Count, Depths, Flatten, GlobalAveragePool, Identity, Linear, MaxPool
+from deepres.spec.atoms import Activation, Flatten, GlobalAveragePool, Identity, Linear, MaxPool
+from deepres.spec.bounds import Classes, Count, Depths
 from deepres.spec.network import Network, Size
 from deepres.spec.units import conv3x3
 

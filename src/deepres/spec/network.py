@@ -8,7 +8,8 @@ from deepres.base.arguments import whole
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record
 from deepres.spec.algebra import Node, Parallel, Parts, Sequence, children, dotted, shape, substitute
-from deepres.spec.atoms import MOST, Activation, Linear, Shape
+from deepres.spec.atoms import Activation, Linear, Shape
+from deepres.spec.bounds import MOST
 
 CLASSIFIER = "fc"
 """What the last part of a head is called, where it is a classifier."""

@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from deepres.base.records import Record, build
 from deepres.spec.algebra import Node, Sequence
-from deepres.spec.atoms import Blur, Classes, Conv, Count, Depths, Dropout, DropPath, GlobalAveragePool, Linear, MaxPool
+from deepres.spec.atoms import Blur, Conv, Dropout, DropPath, GlobalAveragePool, Linear, MaxPool
+from deepres.spec.bounds import Classes, Count, Depths
 from deepres.spec.network import Network, Size
 from deepres.spec.units import (
     Shortcut,

@@ -6,18 +6,8 @@ from pydantic import model_validator
 
 from deepres.base.records import Record, build
 from deepres.spec.algebra import Node, Parallel, Sequence
-from deepres.spec.atoms import (
-    Activation,
-    Classes,
-    Count,
-    Depths,
-    GlobalAveragePool,
-    Identity,
-    Linear,
-    MaskChannels,
-    Norm,
-    PadChannels,
-)
+from deepres.spec.atoms import Activation, GlobalAveragePool, Identity, Linear, MaskChannels, Norm, PadChannels
+from deepres.spec.bounds import Classes, Count, Depths
 from deepres.spec.network import Network, Size
 from deepres.spec.units import conv3x3
 

@@ -1,0 +1,23 @@
+"""How large the numbers of a description may be: what no network has is refused before it is written out."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+MOST = 2**24
+"""Channels, classes or pixels a side that a description may have; networks have a thousandth of it."""
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Padding = Annotated[int, Field(ge=0, le=MOST)]
+Classes = Annotated[int, Field(ge=0, le=MOST)]
+
+
+def _few(depths: tuple[int, ...]) -> tuple[int, ...]:
+    if sum(depths) > _DEEPEST:
+        raise ValueError(f"{sum(depths):,} units, wanted {_DEEPEST:,} at most (the papers' deepest have 600)")
+    return depths
+
+
+_DEEPEST = 10_000
+Depths = Annotated[tuple[Count, ...], AfterValidator(_few)]
+"""Units of each stage: refused before a description of them takes minutes and gigabytes to write out."""
+Kernel = Annotated[int, Field(ge=1, le=1024)]
