@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
 
-from deepres.base.errors import InputError, RunError
+from deepres.base.errors import InputError
 from deepres.data.decode import BadImageError
-from deepres.data.fetching import Answer, Task, next_answer
+from deepres.data.fetching import Answer, Readings, Task
 from deepres.data.loader import TrainLoader, evaluation_batches, prepare_one
 from deepres.data.order import batch_at
 from deepres.data.sample import ArrayImages, Batch, FileImages, Images
@@ -109,10 +108,10 @@ def test_a_worker_has_as_many_batches_ahead_as_it_may(files: FileImages, tmp_pat
     assert len(list(seen.iterdir())) == 3 + 2 * ahead
 
 
-class Watched(Dataset[Answer]):
+class Watched:
     """A reader that leaves a file for each task that it has begun."""
 
-    def __init__(self, inner: Dataset[Answer], folder: Path) -> None:
+    def __init__(self, inner: Readings, folder: Path) -> None:
         self._inner, self._folder = inner, folder
 
     def __getitem__(self, task: Task) -> Answer:
@@ -196,15 +195,6 @@ def test_waiting_is_measured_and_the_callers_own_time_is_not() -> None:
     for _ in train.batches(0, 3):
         time.sleep(0.05)
     assert 0 < train.waited_seconds < 0.1
-
-
-def test_a_dead_worker_is_reported_with_a_remedy() -> None:
-    def dying() -> object:
-        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. \n wall of text")
-        yield
-
-    with pytest.raises(RunError, match=r"died \(DataLoader worker \(pid 7\) .*fewer workers \(--set data.workers=0\)"):
-        next_answer(dying())  # type: ignore[arg-type]
 
 
 def test_what_does_not_go_together_is_refused_at_construction() -> None:

@@ -1,18 +1,18 @@
-"""Tasks done by worker processes or threads, their answers in the order of the tasks; errors of processes as text."""
+"""Pictures read by worker processes or threads, their answers in the order of the tasks; errors travel as text."""
 
-import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from itertools import islice, repeat
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from deepres.base.errors import InputError, RunError
+from deepres.base.errors import InputError
+from deepres.data.processes import DiedError, by_processes
 from deepres.data.sample import Images
 from deepres.data.workers import PREFETCH_FACTOR
 
@@ -60,48 +60,60 @@ class Tasks:
         return ((indices.tolist(), places.tolist()) for indices, places in self.draw())
 
 
+class Readings(Protocol):
+    """Task -> answer, the same in any process."""
+
+    def __getitem__(self, task: Task) -> Answer: ...
+
+
 def fetched(
-    read: Dataset[Answer], tasks: Tasks, workers: int, device: torch.device, prefetch_factor: int = PREFETCH_FACTOR
+    read: Readings,
+    images: Images,
+    tasks: Iterable[Task],
+    workers: int,
+    device: torch.device,
+    prefetch_factor: int = PREFETCH_FACTOR,
 ) -> Generator[Answer, None, None]:
     """The answers in the order of the tasks, of which each worker has at most `prefetch_factor` in hand or ready.
 
-    The workers end when this generator does.
+    The workers end when this generator does. One that dies is replaced; where that does not help, the error names the
+    images that were read.
     """
-    loader = DataLoader(
-        read,
-        batch_size=None,
-        sampler=tasks,
-        num_workers=workers,
-        prefetch_factor=prefetch_factor if workers else None,
-        collate_fn=_unchanged,
-        pin_memory=device.type == "cuda",
-        worker_init_fn=_leave_interrupts_to_parent,
-        generator=torch.Generator(),  # else the global one is drawn from
-    )
-    answers = iter(loader)
-    try:
-        while (answer := next_answer(answers)) is not None:
-            if answer.stops is not None:
-                raise answer.stops(answer.message)
+    with ExitStack() as stack:
+        answers: Iterator[Answer] = (read[task] for task in tasks)
+        if workers:
+            each = by_processes(read.__getitem__, tasks, workers, ahead=prefetch_factor)
+            answers = stack.enter_context(closing(each))
+        if device.type == "cuda":
+            answers = map(_pinned, answers)
+            if workers:  # beside the steps
+                answers = stack.enter_context(closing(_one_ahead(answers)))
+        try:
+            for answer in answers:
+                if answer.stops is not None:
+                    raise answer.stops(answer.message)
+                yield answer
+        except DiedError as died:
+            which = named([images.name(index) for index in died.task[0]])
+            raise DiedError(f"{died.message}; each was reading {which}", died.task) from died
+
+
+def _one_ahead(answers: Iterator[Answer]) -> Generator[Answer, None, None]:
+    begun = by_threads(lambda: next(answers, None), repeat(()), 1, ahead=2)
+    with closing(begun):
+        for answer in begun:
+            if answer is None:
+                return
             yield answer
-    finally:
-        del answers
 
 
-def next_answer(answers: Iterator[Answer]) -> Answer | None:
-    """None after the last; RunError where a worker has died."""
-    try:
-        return next(answers, None)
-    except RuntimeError as cause:
-        if "DataLoader worker" not in str(cause):
-            raise
-        raise RunError(
-            f"a loader process died ({str(cause).splitlines()[0]}); "
-            f"the machine may be short of memory: use fewer workers (--set data.workers=0)"
-        ) from cause
+def _pinned(answer: Answer) -> Answer:
+    return answer._replace(groups=[group._replace(pixels=group.pixels.pin_memory()) for group in answer.groups])
 
 
-def by_threads(work: Callable[..., T], tasks: Iterable[tuple[Any, ...]], threads: int, *, ahead: int) -> Iterator[T]:
+def by_threads(
+    work: Callable[..., T], tasks: Iterable[tuple[Any, ...]], threads: int, *, ahead: int
+) -> Generator[T, None, None]:
     """`work(*task)` of each task, in order, whatever the threads do; `ahead` tasks a thread are begun before."""
     if threads == 0:
         yield from (work(*task) for task in tasks)
@@ -124,13 +136,3 @@ def named(names: list[str]) -> str:
     """The first five names, and how many more there are."""
     rest = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
     return ", ".join(names[:NAMED_FILES]) + rest
-
-
-def _unchanged(answer: Any) -> Any:
-    return answer
-
-
-def _leave_interrupts_to_parent(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the whole group by torchrun and by schedulers

@@ -143,7 +143,7 @@ def _joined(one: Images, other: Images) -> Images | None:
     """Both as one set; None where they lie in different stores, or are arrays of different sizes."""
     labels = torch.cat([one.labels, other.labels])
     if isinstance(one, FileImages) and isinstance(other, FileImages):
-        return replace(one, paths=one.paths + other.paths, labels=labels)
+        return replace(one, paths=(*one.paths, *other.paths), labels=labels)
     if isinstance(one, StoredImages) and isinstance(other, StoredImages) and one.store is other.store:
         return replace(one, numbers=torch.cat([one.numbers, other.numbers]), labels=labels)
     if (

@@ -11,7 +11,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from deepres.base.errors import InputError
 from deepres.base.wording import counted, reason_alone
@@ -174,9 +173,12 @@ class TrainLoader:
             indices, _ = self._draw(step)
             yield self._resident[indices[self._own].to(self._device)], self._own
 
+    def _fetched(self, tasks: Tasks) -> Generator[Answer, None, None]:
+        return fetched(self._read, self._images, tasks, self._workers, self._device, self._prefetch_factor)
+
     def _from_workers(self, start: int, stop: int) -> "_Pixels":
         tasks = Tasks(lambda: (self._draw_own(step) for step in range(start, stop)))
-        with closing(fetched(self._read, tasks, self._workers, self._device, self._prefetch_factor)) as answers:
+        with closing(self._fetched(tasks)) as answers:
             for step, (task, answer) in enumerate(zip(tasks, answers, strict=True), start):
                 note(answer, self._images, self.skipped)
                 kept = self._own[[place for group in answer.groups for place in group.kept]]
@@ -235,7 +237,8 @@ def evaluation_batches(
     tasks = Tasks(lambda: ((indices, indices) for indices in numbers))
     read = _Reader(images, SampleStage(Augmentation(), preparation, seed=0), on_bad_image, showing, preparation)
     num_read = 0
-    with closing(fetched(read, tasks, workers, device)) as answers:
+    workers = workers if len(numbers) > 1 else 0  # one batch cannot be read while another is answered
+    with closing(fetched(read, images, tasks, workers, device)) as answers:
         for task, answer in zip(tasks, answers, strict=True):
             note(answer, images, {} if skipped is None else skipped)
             for group in answer.groups:
@@ -254,7 +257,7 @@ def prepare_one(image: Tensor, preparation: Preparation, statistics: Statistics)
 _Pixels = Generator[tuple[Tensor, Tensor], None, None]  # uint8 images, and their places within the batch as planned
 
 
-class _Reader(Dataset[Answer]):
+class _Reader:
     """Task -> answer, in whichever process."""
 
     def __init__(

@@ -1,7 +1,7 @@
 """How fast this machine trains and answers with a network: the rates of a run's parts, each measured alone."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -271,7 +271,7 @@ def _with_input(
     return rates
 
 
-def _read(paths: tuple[Path, ...]) -> tuple[int, int, float]:
+def _read(paths: Sequence[Path]) -> tuple[int, int, float]:
     """Files, bytes and seconds of reading files spread over the set, the system's cache emptied of them first."""
     chosen = paths[:: max(1, len(paths) // SAMPLE)][:SAMPLE]
     if hasattr(os, "posix_fadvise"):

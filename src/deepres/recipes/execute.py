@@ -297,7 +297,7 @@ def _train(
                 save_state(state, states)
 
     with ExitStack() as stack:
-        stack.enter_context(rescued(setting, state, plan))
+        stack.enter_context(rescued(setting, state, plan, loader))
         if world.first:
             journal = stack.enter_context(Journal(setting.folder, state.progress.step))
         asked = stack.enter_context(asked_to_stop())

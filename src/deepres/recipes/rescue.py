@@ -1,16 +1,18 @@
-"""A run that was lost: which state it can go on from and at which rate, tried before it is advised."""
+"""A run that cannot go on: its state saved, or which it can go on from and at which rate, tried before advised."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import log
 
 from deepres.base.errors import shared
+from deepres.data.loader import TrainLoader
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.memory import apply
 from deepres.recipes.setting import Setting, norms_together
 from deepres.spec.chain import Plan
 from deepres.spec.norms import fewest_images
-from deepres.train.checkpoint import drop_newest, load_newest
+from deepres.train.checkpoint import drop_newest, load_newest, save_state
+from deepres.train.feeding import UnfedError
 from deepres.train.health import DivergedError
 from deepres.train.loop import Step, TrainConfig, held_low, train
 from deepres.train.state import State, replicate
@@ -21,10 +23,22 @@ COMMON_RATE = 0.1  # the highest advised
 
 
 @contextmanager
-def rescued(setting: Setting, state: State, plan: Plan) -> Iterator[None]:
-    """A run that is lost within keeps the states that it can go on from; the error says how, as it was tried."""
+def rescued(setting: Setting, state: State, plan: Plan, loader: TrainLoader) -> Iterator[None]:
+    """A run that is lost within keeps the states that it can go on from; the error says how, as it was tried.
+
+    One that has no next batch saves its state; the error says what is wrong with the batch, and how to go on.
+    """
     try:
         yield
+    except UnfedError as cause:
+        refusal, folder = cause.refusal, setting.folder
+        for skipped in setting.world.gathered(lambda: loader.skipped):
+            setting.skipped.update(skipped)
+        setting.world.by_first(setting.keep_skipped)
+        setting.world.by_first(lambda: save_state(state, folder / "state"))
+        after = f"state saved after step {state.progress.step:,}; continue with: deepres train --resume {folder}"
+        refusal.message = f"{refusal.message}; {after}"
+        raise refusal from cause
     except DivergedError as cause:
         raise shared(DivergedError(f"{cause.message}{_advice(setting, state, plan)}")) from cause
 
@@ -99,7 +113,7 @@ def _works(setting: Setting, state: State, plan: Plan, edits: dict[str, float]) 
                     loss = event.loss
                     if event.step >= last:
                         break
-    except DivergedError:
+    except (DivergedError, UnfedError):
         return False
     scale = 1.0 if setting.run.teacher is None else setting.run.teacher.largest
     return loss <= TIMES_CHANCE * scale * log(max(2, len(setting.source.classes)))

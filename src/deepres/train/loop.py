@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from deepres.base.errors import InputError, shared
+from deepres.base.errors import DeepresError, shared
 from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.data.balance import Balance
@@ -20,6 +20,7 @@ from deepres.nn.freeze import freeze
 from deepres.nn.memory import MemoryChoice
 from deepres.train.exchange import Exchange
 from deepres.train.fast import FastChoice
+from deepres.train.feeding import UnfedError, batch_or_refusal, next_batch
 from deepres.train.health import DivergedError, fault, lost
 from deepres.train.losses import Forward, Loss, wrong
 from deepres.train.optimise import SgdConfig, average_weights
@@ -172,6 +173,7 @@ def train(
     Raises:
         DivergedError: the loss or the weights are lost (`train/health.py`); at an epoch's end those after the step too,
             which no later loss may show.
+        UnfedError: there is no batch for the next step; the state may be saved.
     """
     planned, schedule = config.steps(num_images), config.schedule.schedule()
     settling = Settling(state.network, config.batch_size, num_images, planned if from_nothing else None)
@@ -181,16 +183,17 @@ def train(
     own = ("rank", world.rank) if world.rank else ()
     fewest = 1 if config.sync_norm and world.size > 1 else fewest_images
     for step in range(settling.first(state.progress.step), state.progress.step):  # passed before the run was resumed
-        passed = world.agreed(lambda: _next(drawn, parts, fewest, world))
+        passed = next_batch(drawn, parts, fewest, world)
         assert passed is not None
         settling.see(passed, _cut(passed, parts, fewest), step)
-    upcoming = world.agreed(lambda: _next(drawn, parts, fewest, world))
+    upcoming: Batch | DeepresError | None = next_batch(drawn, parts, fewest, world)
     frozen: tuple[str, ...] | None = None
     while (step := state.progress.step) < state.progress.length(planned):
         began, waited_before = perf_counter(), batches.waited_seconds
         if frozen != (still := _frozen(state.network, config, state.progress.at(step, planned))):
             freeze(state.network, frozen := still)
-        batch = upcoming
+        if isinstance(batch := upcoming, DeepresError):
+            raise UnfedError(batch)
         assert batch is not None
         settling.see(batch, _cut(batch, parts, fewest), step)
         rate = rate_at(config.schedule, schedule, state.progress, step, planned)
@@ -198,7 +201,7 @@ def train(
         called = state.network if forward is None else forward  # a compiled module has no truth value
         mean_loss, mistakes = _gradient(called, batch, loss, _cut(batch, parts, fewest), precision, exchange)
         # before the loss is asked for, so that a GPU works meanwhile
-        upcoming = world.agreed(lambda: _next(drawn, parts, fewest, world))
+        upcoming = batch_or_refusal(drawn, parts, fewest, world)
         mean_loss, mistakes, seen = exchange.figures(mean_loss, mistakes, len(batch))
         if lost(float(mean_loss)):
             state.optimiser.zero_grad()
@@ -237,20 +240,6 @@ def rate_at(chosen: ScheduleConfig, schedule: Schedule, progress: Progress, step
     if chosen.low_rate is not None and held_low(chosen, progress, step):
         return chosen.low_rate
     return schedule(progress.at(step, planned))
-
-
-def _next(drawn: Iterator[Batch], parts: int, fewest: int, world: World) -> Batch | None:
-    """The next batch; one process makes fewer parts of a short one, the norms of several count on as many in each."""
-    batch = next(drawn, None)
-    parts = parts if world.size > 1 else 1
-    if batch is None or len(batch) >= parts * fewest:
-        return batch
-    each = f", {parts} parts to make of them" if parts > 1 else ""
-    alone = f", and its norms want {fewest} at once" if fewest > 1 else ""
-    raise InputError(
-        f"process {world.rank}: {len(batch)} readable in its share of a step{each}{alone}; mend the images, or set "
-        + ("train.accumulate=1" if parts > 1 else "a larger train.batch_size")
-    )
 
 
 def _cut(batch: Batch, parts: int, fewest: int) -> int:

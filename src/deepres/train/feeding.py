@@ -1,0 +1,45 @@
+"""The next batch of a run, which all processes have or none; one that cannot be had stops the run between two steps."""
+
+from collections.abc import Iterator
+
+from deepres.base.errors import DeepresError, InputError
+from deepres.data.sample import Batch
+from deepres.train.parallel import World
+
+
+class UnfedError(DeepresError):
+    """The batch of the next step cannot be had, as `refusal` says; the state is that after the step before it."""
+
+    def __init__(self, refusal: DeepresError) -> None:
+        super().__init__(refusal.message, refusal.table)
+        self.refusal, self.exit_code, self.shared = refusal, refusal.exit_code, refusal.shared
+
+
+def next_batch(drawn: Iterator[Batch], parts: int, fewest: int, world: World) -> Batch | None:
+    """The next batch; one process makes fewer parts of a short one, the norms of several count on as many in each.
+
+    Raises:
+        DeepresError: any process cannot have its share.
+    """
+    return world.agreed(lambda: _own(drawn, parts, fewest, world))
+
+
+def batch_or_refusal(drawn: Iterator[Batch], parts: int, fewest: int, world: World) -> Batch | DeepresError | None:
+    """`next_batch`, or why there is none: the step that is being computed is ended first."""
+    try:
+        return next_batch(drawn, parts, fewest, world)
+    except DeepresError as refusal:
+        return refusal
+
+
+def _own(drawn: Iterator[Batch], parts: int, fewest: int, world: World) -> Batch | None:
+    batch = next(drawn, None)
+    parts = parts if world.size > 1 else 1
+    if batch is None or len(batch) >= parts * fewest:
+        return batch
+    each = f", {parts} parts to make of them" if parts > 1 else ""
+    alone = f", and its norms want {fewest} at once" if fewest > 1 else ""
+    raise InputError(
+        f"process {world.rank}: {len(batch)} readable in its share of a step{each}{alone}; mend the images, or set "
+        + ("train.accumulate=1" if parts > 1 else "a larger train.batch_size")
+    )
