@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?= digits
 BIN := .venv/bin
 
-.PHONY: train test quick parity check format clean
+.PHONY: train test quick parity drills check format clean
 
 train: .venv/.ready  # train on DATA (a name, folder, .csv or .npz; the built-in digits by default)
 	$(BIN)/deepres train "$(DATA)"
@@ -17,6 +17,9 @@ quick: .venv/.ready  # the tests that take under 90 seconds together
 parity: .venv/.ready  # every network that timm, torchvision or transformers also has, against theirs; writes evidence/parity.json
 	$(BIN)/pytest tests/parity
 	$(BIN)/python evidence/parity.py
+
+drills: .venv/.ready  # runs killed, disks filled, files damaged, readers fuzzed, for some minutes; writes evidence/drills.json
+	$(BIN)/python tests/faults/drill.py --output evidence/drills.json
 
 check: .venv/.ready  # what can be said without running anything
 	$(BIN)/ruff format --check --quiet .

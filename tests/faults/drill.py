@@ -1,0 +1,405 @@
+"""Drills: runs killed, disks filled, files damaged, readers fuzzed, pictures spoilt, hours passed; what came of each.
+
+`python tests/faults/drill.py [--groups kills,disks] [--scale 0.2] [--seed 0] [--output evidence/drills.json]`. A trial
+is right where the answer is bitwise that of an undisturbed run, or one line refuses; all else is wrong, and told. Who
+adds a reader adds it to `fuzz.readers`; who adds a file to a run's folder need do nothing: each file there is damaged.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import torch
+from PIL import Image
+
+from deepres.base.files import digest
+from deepres.cli.main import run as deepres
+from deepres.evaluate.provenance import hardware, versions
+from deepres.nn.weights import WEIGHTS
+
+SECONDS = 300
+"""Of a command: after so long it hangs."""
+
+UNFORESEEN = 70  # the exit code of the last net
+TRAIN = ["--device", "cpu", "--fast", "off", "--model", "resnet20_cifar", "--batch-size", "8", "--epochs", "3"]
+TRAIN += ["--set", "preparation.crop=8", "--set", "train.save_every_seconds=0.01"]
+QUESTIONS = ("resume", "predict", "eval")
+FLAT = 1.02
+
+
+class Drill:
+    """The figures of one group: what was tried, what of it came out right, and what was wrong."""
+
+    def __init__(self, scale: float, seed: int, place: Path) -> None:
+        self.scale, self.place, self.draw = scale, place, random.Random(seed)
+        self.seed, self.tried, self.wrong = seed, 0, list[str]()
+        self.facts = dict[str, Any]()
+
+    def times(self, count: int) -> range:
+        """So many trials at scale 1."""
+        return range(max(1, round(count * self.scale)))
+
+    def note(self, trial: str, wrong: str | None) -> None:
+        self.tried += 1
+        if wrong is not None:
+            self.wrong.append(f"{trial}: {wrong}")
+            print(f"WRONG {trial}: {wrong}", file=sys.stderr, flush=True)
+
+    def figures(self, seconds: float) -> dict[str, Any]:
+        right = self.tried - len(self.wrong)
+        return {
+            "tried": self.tried,
+            "right": right,
+            "wrong": len(self.wrong),
+            "told": self.wrong[:20],
+            "seconds": round(seconds, 1),
+            **self.facts,
+        }
+
+
+def pictures(folder: Path) -> Path:
+    """Two classes of twelve pictures."""
+    for number in range(24):
+        path = folder / ("cat", "dog")[number % 2] / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((12, 12), 40 + 4 * number).convert("RGB").save(path)
+    return folder
+
+
+def undisturbed(drill: Drill) -> tuple[Path, Path]:
+    """Pictures, and a run on them that nothing happened to; made once."""
+    source, whole = drill.place / "pictures", drill.place / "whole"
+    if not whole.exists():
+        ended = _command(["train", str(pictures(source)), *TRAIN, "--output", str(whole)])
+        assert ended.returncode == 0, ended.stderr
+    return source, whole
+
+
+def _started(words: list[str], **options: Any) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "deepres", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        **options,
+    )
+
+
+def _command(words: list[str], **options: Any) -> "subprocess.CompletedProcess[str]":
+    process = _started(words, **options)
+    try:
+        _, said = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return subprocess.CompletedProcess(words, 124, "", "hangs")
+    return subprocess.CompletedProcess(words, process.returncode, "", said)
+
+
+def _ill(code: int, said: str) -> str | None:
+    """What is wrong with how a command ended, whether it did what it was asked or refused."""
+    if code == 124:
+        return "hangs"
+    if code == UNFORESEEN or "Traceback" in said or (code == 1 and "deepres: " not in said):
+        return f"exit code {code}, a traceback: {said[-300:]!r}"
+    return f"killed by signal {-code}" if code < 0 else None
+
+
+def _completed(folder: Path, source: Path, whole: Path, words: list[str]) -> str | None:
+    """Resume, or begin anew where nothing had begun; what is wrong with what comes of it."""
+    begun = (folder / "run.json").exists()
+    if not begun and folder.exists():
+        shutil.rmtree(folder)
+    again = ["train", "--resume", str(folder)] if begun else ["train", str(source), *words, "--output", str(folder)]
+    ended = _command(again)
+    if ended.returncode != 0:
+        return f"does not go on, exit code {ended.returncode}: {ended.stderr[-300:]!r}"
+    left = [path.name for path in folder.rglob("*.part")] + [path.name for path in folder.rglob(".*.part")]
+    if left:
+        return f"debris stays: {left[0]}"
+    return None if digest(folder / WEIGHTS) == digest(whole / WEIGHTS) else "other weights"
+
+
+def kills(drill: Drill) -> None:
+    """SIGKILL, or sometimes another signal, at random moments of a run, once or several times."""
+    source, whole = undisturbed(drill)
+    for trial in drill.times(12):
+        folder, workers = drill.place / f"kill-{trial}", str(drill.draw.choice((0, 2)))
+        words = [*TRAIN, "--workers", workers]
+        for _ in range(drill.draw.choice((1, 1, 2, 3))):
+            begun = (folder / "run.json").exists()
+            if not begun and folder.exists():
+                shutil.rmtree(folder)
+            process = _started(
+                ["train", "--resume", str(folder)] if begun else ["train", str(source), *words, "--output", str(folder)]
+            )
+            _wait_for(folder, process, drill.draw.random())
+            number = drill.draw.choice((signal.SIGKILL,) * 3 + (signal.SIGTERM, signal.SIGINT))
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+            _, said = process.communicate(timeout=SECONDS)
+            if number != signal.SIGKILL and (ill := _ill(process.returncode, said)) and process.returncode > 0:
+                drill.note(f"{signal.Signals(number).name} {trial}", ill)
+        drill.note(f"kill {trial}", _completed(folder, source, whole, words))
+        shutil.rmtree(folder)
+
+
+def _wait_for(folder: Path, process: "subprocess.Popen[str]", share: float) -> None:
+    """Until a random moment: most of them while it saves states, some before it has begun."""
+    if share < 0.2:
+        sleep(10 * share)
+        return
+    known, until = set(folder.glob("state/step-*")), monotonic() + SECONDS
+    while process.poll() is None and monotonic() < until and not set(folder.glob("state/step-*")) - known:
+        sleep(0.002)
+    sleep(share)
+
+
+def workers(drill: Drill) -> None:
+    """Loader processes killed at random moments; the run goes on by itself."""
+    source, whole = undisturbed(drill)
+    killed = 0
+    for trial in drill.times(8):
+        folder = drill.place / f"workers-{trial}"
+        process = _started(["train", str(source), *TRAIN, "--workers", "2", "--output", str(folder)])
+        while process.poll() is None:
+            sleep(drill.draw.random() / 2)
+            with contextlib.suppress(OSError, IndexError):
+                children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+                os.kill(int(drill.draw.choice(children)), signal.SIGKILL)
+                killed += 1
+        _, said = process.communicate()
+        wrong = _ill(process.returncode, said)
+        if wrong is None and process.returncode != 0:  # again and again: refused, and taken up
+            wrong = None if "--resume" in said else said[-300:]
+        drill.note(f"workers {trial}", wrong or _completed(folder, source, whole, TRAIN))
+        shutil.rmtree(folder)
+    drill.facts["killed"] = killed
+
+
+def disks(drill: Drill) -> None:
+    """A file may not grow beyond a random size (RLIMIT_FSIZE), or the disk is a small one of memory, where allowed."""
+    source, whole = undisturbed(drill)
+    largest = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+    mounted = 0
+    for trial in drill.times(10):
+        place, size = drill.place / f"disk-{trial}", int(drill.draw.random() ** 2 * 1.5 * largest) + 4096
+        place.mkdir()
+        small = drill.draw.random() < 0.7 and _mounted(place, size)
+        mounted += small
+        limit = None if small else (lambda size=size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+        ended = _command(["train", str(source), *TRAIN, "--output", str(place / "run")], preexec_fn=limit)
+        wrong = _ill(ended.returncode, ended.stderr)
+        if small:
+            subprocess.run(["mount", "-o", "remount,size=1g", str(place)], check=True)
+        drill.note(f"disk {size}", wrong or _completed(place / "run", source, whole, TRAIN))
+        if small:
+            subprocess.run(["umount", str(place)], check=True)
+    drill.facts["mounted"] = mounted
+
+
+def _mounted(place: Path, size: int) -> bool:
+    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    return shutil.which("mount") is not None and subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
+def _asked(words: list[str]) -> tuple[int, str, str]:
+    """In this process: exit code, what it says, and what is wrong with how it ended."""
+    out, errors = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            code = deepres(words)
+    except Exception:
+        return 1, "", f"traceback: {traceback.format_exc()[-400:]}"
+    return code, out.getvalue(), _ill(code, errors.getvalue()) or ""
+
+
+def damage(drill: Drill) -> None:
+    """Every file of a run's folder in turn: changed, cut short, emptied, removed; then the run is resumed and asked."""
+    source, whole = undisturbed(drill)
+    asked = {
+        "resume": lambda folder: ["train", "--resume", str(folder)],
+        "predict": lambda folder: ["predict", str(folder), str(source / "cat" / "00.png"), "--json"],
+        "eval": lambda folder: ["eval", str(folder), "--json"],
+    }
+    right = {question: _answer(question, whole, _asked(asked[question](whole))[1]) for question in QUESTIONS}
+    files = [path.relative_to(whole) for path in sorted(whole.rglob("*")) if path.is_file()]
+    files = [name for name in files if name.name not in (".lock", "log.txt") and "events" not in name.parts]
+    ways = [_changed, _cut, _emptied, _removed]
+    for name in files:
+        for way in ways if drill.scale >= 1 else [drill.draw.choice(ways)]:
+            for question in QUESTIONS:
+                folder = drill.place / "damaged"
+                shutil.copytree(whole, folder)
+                way(folder / name, drill.draw)
+                code, said, wrong = _asked(asked[question](folder))
+                answer = _answer(question, folder, said) if code == 0 and not wrong else right[question]
+                told = wrong or (None if answer == right[question] else "another answer, and nothing is said")
+                drill.note(f"{way.__name__[1:]} {name}, {question}", told)
+                shutil.rmtree(folder)
+
+
+def _answer(question: str, folder: Path, said: str) -> str:
+    if question == "resume":
+        return digest(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else "none"
+    if question == "eval":
+        facts = json.loads(said[said.index("{") :])
+        return str(facts.get("error"))
+    return said.replace(str(folder), "RUN")
+
+
+def _changed(path: Path, draw: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    for _ in range(min(10, len(content))):
+        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    path.write_bytes(content)
+
+
+def _cut(path: Path, draw: random.Random) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: draw.randrange(len(content) or 1)])
+
+
+def _emptied(path: Path, draw: random.Random) -> None:
+    path.write_bytes(b"")
+
+
+def _removed(path: Path, draw: random.Random) -> None:
+    path.unlink()
+
+
+def readers(drill: Drill) -> None:
+    """Every reader of what comes from outside, over damaged files."""
+    from fuzz import fuzzed
+    from fuzz import readers as known
+
+    for reader in known():
+        folder = drill.place / "fuzzed"
+        folder.mkdir()
+        count = len(drill.times(100))
+        read, refused, faults = fuzzed(reader, folder, count, drill.seed)
+        drill.tried += read + refused
+        for fault in faults:
+            drill.note(f"{reader.name}, seed {fault.seed}", fault.told[-300:])
+        shutil.rmtree(folder)
+
+
+def hostile(drill: Drill) -> None:
+    """Pictures with a fault or several, in every format that Pillow writes here: named in one line, or answered."""
+    _, whole = undisturbed(drill)
+    path = drill.place / "hostile"
+    for trial in drill.times(200):
+        kind = drill.draw.choice(("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"))
+        side = drill.draw.choice((1, 7, 40))
+        content = io.BytesIO()
+        Image.effect_noise((side, side), 90).convert("RGB").save(content, kind)
+        spoilt = bytearray(content.getvalue())
+        for _ in range(drill.draw.choice((1, 3, 30))):
+            spoilt[drill.draw.randrange(min(len(spoilt), drill.draw.choice((16, 64, 10_000))))] = drill.draw.randrange(
+                256
+            )
+        file = path.with_suffix(f".{kind.lower()}")
+        file.write_bytes(spoilt[: drill.draw.choice((len(spoilt), drill.draw.randrange(len(spoilt))))])
+        drill.note(f"picture {trial} ({kind})", _asked(["predict", str(whole), str(file)])[2] or None)
+
+
+def soak(drill: Drill) -> None:
+    """Predictions of changing pictures, resumes and evaluations in one process: memory and descriptors stay flat."""
+    _, whole = undisturbed(drill)
+    file, folder = drill.place / "changing.png", drill.place / "resumed"
+    shutil.copytree(whole, folder)
+
+    def predict(number: int) -> list[str]:
+        side = (8, 31, 64, 200, 333)[number % 5]
+        Image.effect_noise((side, side + number % 7), 90).convert("RGB").save(file)
+        return ["predict", str(whole), str(file)]
+
+    def resume(number: int) -> list[str]:
+        return ["train", "--resume", str(folder), "--epochs", str(4 + number)]
+
+    kinds: dict[str, tuple[Callable[[int], list[str]], int]] = {
+        "predict": (predict, 400),
+        "resume": (resume, 30),
+        "eval": (lambda _: ["eval", str(whole)], 200),
+    }
+    for name, (words, count) in kinds.items():
+        taken = []
+        for number in drill.times(count):
+            wrong = _asked(words(number))[2]
+            taken.append(_held())
+            if wrong:
+                drill.note(f"{name} {number}", wrong)
+        third = taken[len(taken) // 3]
+        grown = tuple(last / max(1, first) for first, last in zip(third, taken[-1], strict=True))
+        drill.facts[name] = {"times": len(taken), "bytes": [third[0], taken[-1][0]], "open": [third[1], taken[-1][1]]}
+        drill.note(name, None if max(grown) <= FLAT else f"memory x {grown[0]:.3f}, descriptors x {grown[1]:.3f}")
+
+
+def _held() -> tuple[int, int]:
+    """Bytes of memory that are this process' own, and open descriptors."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+GROUPS: dict[str, Callable[[Drill], None]] = {
+    "kills": kills,
+    "workers": workers,
+    "disks": disks,
+    "damage": damage,
+    "readers": readers,
+    "pictures": hostile,
+    "soak": soak,
+}
+
+
+@contextlib.contextmanager
+def _place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="deepres-drill-") as place:
+        yield Path(place)
+
+
+def main() -> int:
+    """Carries out the groups that are asked for; 1 where anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--groups", default=",".join(GROUPS), help="which, with commas between")
+    parser.add_argument("--scale", type=float, default=1.0, help="how many trials, of the usual number")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="JSON; groups that stand there and are not asked for stay")
+    chosen = parser.parse_args()
+    known = json.loads(chosen.output.read_text())["groups"] if chosen.output and chosen.output.is_file() else {}
+    with _place() as place:
+        for name in chosen.groups.split(","):
+            drill, began = Drill(chosen.scale, chosen.seed, place), monotonic()
+            GROUPS[name](drill)
+            known[name] = drill.figures(monotonic() - began)
+            print(f"{name}: {json.dumps({k: v for k, v in known[name].items() if k != 'told'})}", flush=True)
+            if chosen.output:
+                facts = {
+                    "claim": "faults and hostile input: refused in one line, or bitwise the undisturbed run",
+                    "command": f"python tests/faults/drill.py --scale {chosen.scale:g} --seed {chosen.seed}",
+                    "versions": versions(),
+                    "hardware": hardware(torch.device("cpu")),
+                    "groups": known,
+                }
+                chosen.output.write_text(json.dumps(facts, indent=1) + "\n")
+    return int(any(figures["wrong"] for figures in known.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
