@@ -112,6 +112,13 @@ def _run(arguments: list[str], age: float) -> int:
         if not speaks(os.environ):
             return 2
         return _refuse(f"{_clean(refusal.format_message())}; see {verb} --help", 2)
+    except PermissionError as cause:  # asked whether a file is there, the system did not say
+        where = "a file" if cause.filename is None else cause.filename
+        return _refuse(
+            f"{where}: may not be used or looked at ({cause.strerror}); mend its permissions, and those of the folders "
+            "above it",
+            2,
+        )
     except click.exceptions.Exit as wanted:
         return wanted.exit_code
     except (KeyboardInterrupt, click.Abort):

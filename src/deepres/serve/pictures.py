@@ -97,6 +97,9 @@ class Asked:
         try:
             path = path_of(word)
             exists = path.exists()
+        except PermissionError:
+            why = "may not be looked at (Permission denied); mend the permissions of the folders above it"
+            return [Picture.refused(word, why)]
         except (InputError, OSError):  # a home of nobody, too long; an address may be
             path, exists = Path(), False
             if not _SCHEME.match(word):
