@@ -26,6 +26,7 @@ from deepres.data.sample import FileImages
 from deepres.data.statistics import Statistics, measure_statistics
 from deepres.data.transforms import Preparation
 from deepres.nn.weights import WEIGHTS
+from deepres.recipes.rescue import resumable
 from deepres.recipes.setting import Setting
 
 FIT = Preparation(fit="crop", resize=9, crop=8)
@@ -299,3 +300,9 @@ def test_a_picture_that_is_lost_while_a_run_goes_on_stops_it_between_two_steps(
     aside.rename(lost)
     assert run(["train", "--resume", str(ours)]) == 0
     assert digest(ours / WEIGHTS) == digest(whole / WEIGHTS)
+
+
+def test_the_way_on_is_named_also_where_processes_die_over_the_last_measurement(tmp_path: Path) -> None:
+    with pytest.raises(DiedError, match=f"^3 died over x.png; continue with: deepres train --resume {tmp_path}$"):  # noqa: SIM117
+        with resumable(tmp_path):
+            raise DiedError("3 died over x.png")

@@ -29,7 +29,7 @@ from deepres.recipes.introduce import introduced
 from deepres.recipes.logbook import begin_part, logged
 from deepres.recipes.opening import opening
 from deepres.recipes.pace import pace_of, settle_steps, settle_workers
-from deepres.recipes.rescue import rescued
+from deepres.recipes.rescue import rescued, resumable
 from deepres.recipes.resuming import by_patience, edited, new_rates, require_same_images
 from deepres.recipes.run import Run, facts_of
 from deepres.recipes.saving import Saving
@@ -237,16 +237,17 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell, budget: B
     if tired and state.progress.step < total:
         more = state.progress.stale + 5
         tell(f"{by_patience(setting.run, state.progress)}; to go on: --set train.patience={more}, or =none")
-    if not state.progress.finished:
-        tell(Doing("measuring how many workers pay"))
-        rate, settled = None, world.by_first(lambda: settle_workers(setting, network))
-        if settled is not None:
-            tell(Detail(settled.sentence))
-            setting, rate = replace(setting, workers=settled.crew), settled.step_rate
-        _train(setting, state, plan, tell, budget, rate)
-        if state.progress.step < state.progress.length(total):
-            tell(by_patience(setting.run, state.progress))
-    return conclude(setting, state, tell)
+    with resumable(setting.folder):
+        if not state.progress.finished:
+            tell(Doing("measuring how many workers pay"))
+            rate, settled = None, world.by_first(lambda: settle_workers(setting, network))
+            if settled is not None:
+                tell(Detail(settled.sentence))
+                setting, rate = replace(setting, workers=settled.crew), settled.step_rate
+            _train(setting, state, plan, tell, budget, rate)
+            if state.progress.step < state.progress.length(total):
+                tell(by_patience(setting.run, state.progress))
+        return conclude(setting, state, tell)
 
 
 def _train(

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import log
+from pathlib import Path
 
 from deepres.base.errors import shared
 from deepres.data.loader import TrainLoader
+from deepres.data.processes import DiedError
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.memory import apply
 from deepres.recipes.setting import Setting, norms_together
@@ -20,6 +22,17 @@ from deepres.train.state import State, replicate
 TRIED = 10  # steps, in memory alone
 TIMES_CHANCE = 5.0  # a mean loss up to so many times that of guessing is one that can be learnt from
 COMMON_RATE = 0.1  # the highest advised
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Where loader processes die again and again the error names the way on, whatever they were reading for."""
+    try:
+        yield
+    except DiedError as cause:
+        if "--resume" not in cause.message:
+            cause.message += f"; continue with: deepres train --resume {folder}"
+        raise
 
 
 @contextmanager
