@@ -10,6 +10,7 @@ README = HERE.parent / "README.md"
 MARKS = re.compile(r"(<!-- measured: [^\n]*-->\n).*?(<!-- /measured -->)", re.DOTALL)
 FAST_MARKS = re.compile(r"(<!-- fast: [^\n]*-->\n).*?(<!-- /fast -->)", re.DOTALL)
 PHOTO_MARKS = re.compile(r"(<!-- photos: [^\n]*-->\n).*?(<!-- /photos -->)", re.DOTALL)
+DRILL_MARKS = re.compile(r"(<!-- drills: [^\n]*-->\n).*?(<!-- /drills -->)", re.DOTALL)
 OURS = ("deepres train", "ours, folded, compiled", "files scaled", "packed raw")
 PEERS = ("default loop", "timm", "torchvision", "onnxruntime")
 
@@ -107,13 +108,26 @@ def _cell(row: dict[str, Any], lowest: float) -> str:
     return f"{told}, {row['wall_seconds']['mean'] / 60:.1f} min"
 
 
+def drills() -> str:
+    """One row a group: what was tried, what of it came out right, and how long that took."""
+    path = HERE / "drills.json"
+    groups = json.loads(path.read_text())["groups"] if path.is_file() else {}
+    rows = [
+        f"| {name} | {each['tried']:,} | {each['wrong']:,} | {each['seconds'] / 60:.1f} |"
+        for name, each in groups.items()
+    ]
+    head = [f"| [{path.name}](evidence/{path.name}) | tried | wrong | minutes |", "| --- | ---: | ---: | ---: |"]
+    return "\n".join([*head, *rows]) + "\n"
+
+
 def written() -> str:
     """The README with the tables as the evidence has them."""
     text = PHOTO_MARKS.sub(lambda found: found[1] + photos() + found[2], README.read_text())
     text = MARKS.sub(lambda found: found[1] + table() + found[2], text)
+    text = DRILL_MARKS.sub(lambda found: found[1] + drills() + found[2], text)
     return FAST_MARKS.sub(lambda found: found[1] + speeds() + found[2], text)
 
 
 if __name__ == "__main__":
     README.write_text(written())
-    print(table(), photos(), speeds())
+    print(table(), photos(), speeds(), drills())

@@ -179,7 +179,7 @@ def workers(drill: Drill) -> None:
         folder = drill.place / f"workers-{trial}"
         process = _started(["train", str(source), *TRAIN, "--workers", "2", "--output", str(folder)])
         while process.poll() is None:
-            sleep(drill.draw.random() / 2)
+            sleep(0.3 + 2 * drill.draw.random())
             with contextlib.suppress(OSError, IndexError):
                 children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
                 os.kill(int(drill.draw.choice(children)), signal.SIGKILL)
@@ -392,7 +392,8 @@ def main() -> int:
             if chosen.output:
                 facts = {
                     "claim": "faults and hostile input: refused in one line, or bitwise the undisturbed run",
-                    "command": f"python tests/faults/drill.py --scale {chosen.scale:g} --seed {chosen.seed}",
+                    "command": f"python tests/faults/drill.py --groups {chosen.groups} --scale {chosen.scale:g} "
+                    f"--seed {chosen.seed}",
                     "versions": versions(),
                     "hardware": hardware(torch.device("cpu")),
                     "groups": known,
