@@ -12,6 +12,7 @@ import torch
 from noise_sets import draw, trained
 
 from deepres.base.errors import InputError
+from deepres.base.manifest import MANIFEST
 from deepres.cli.main import run
 from deepres.evaluate.answers import Answers
 from deepres.evaluate.calibration import (
@@ -133,6 +134,7 @@ def test_compare_pools_runs_and_files_that_carry_the_facts(
     for name, file in zip(("a", "b"), files, strict=True):
         plan = json.loads((home / name / "run.json").read_text())
         plan["data"]["source"] = str(home / "photos")
+        (home / name / MANIFEST).unlink(missing_ok=True)  # edited by hand, as no run writes it
         (home / name / "run.json").write_text(json.dumps(plan))
         said_of(capsys, "eval", home / name, "--predictions", file, "--device", "cpu")
     found = json.loads(said_of(capsys, "compare", *files, "--json"))

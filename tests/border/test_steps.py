@@ -18,6 +18,7 @@ from deepres.spec.atoms import Norm, ShapeError
 from deepres.spec.catalogue import network
 from deepres.spec.network import with_input
 from deepres.spec.norms import fewest_images, require_normalisable, single_valued
+from deepres.train.feeding import UnfedError
 from deepres.train.loop import Step, TrainConfig, train
 from deepres.train.losses import cross_entropy
 from deepres.train.optimise import SgdConfig
@@ -141,7 +142,7 @@ def test_a_step_with_unreadable_images_is_made_in_fewer_parts() -> None:
 
 
 def test_a_step_with_too_few_readable_images_is_refused_in_one_line() -> None:
-    with pytest.raises(InputError, match="1 readable in its share of a step, and its norms want 2 at once; mend the"):
+    with pytest.raises(UnfedError, match="1 readable in its share of a step, and its norms want 2 at once; mend the"):
         _steps([4, 1], accumulate=1)
 
 

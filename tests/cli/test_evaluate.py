@@ -76,7 +76,11 @@ def test_what_cannot_be_measured_or_compared_is_one_line_and_exit_code_2(
         ("compare", first, flipped): r"a was measured by protocol center, flipped by flip: .* insist with --force",
         ("compare", first, first): r"a: named twice; name each run once",
         ("compare", first): r"one run alone; name at least two",
-        ("compare", first, tmp_path / "none.npz"): r"none\.npz: no file of predictions",
+        (
+            "compare",
+            first,
+            tmp_path / "none.npz",
+        ): r"none\.npz: cannot be read \(No such file or directory\); wanted a file of predictions",
         (
             "eval",
             first,

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from deepres.base.errors import InputError
+from deepres.base.manifest import MANIFEST
 from deepres.cli.main import run as command_line
 from deepres.data.sources import DataConfig, open_source
 from deepres.evaluate.run import Result
@@ -133,6 +134,7 @@ def test_converted_weights_keep_it_and_bare_ones_do_not(
 def test_a_run_of_an_older_version_is_measured_as_ever(runs: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "old"
     shutil.copytree(runs[0], folder)
+    (folder / MANIFEST).unlink()  # older versions wrote none
     config = json.loads((folder / "config.json").read_text())
     del config["deepres"]["calibration"]
     (folder / "config.json").write_text(json.dumps(config))
@@ -187,6 +189,7 @@ def test_a_run_without_held_out_images_has_no_temperature(runs: list[str], tmp_p
     folder = tmp_path / "all"
     shutil.copytree(runs[0], folder)
     made = plan(val_fraction=0)
+    (folder / MANIFEST).unlink()
     made.save(folder / "run.json")
     with pytest.raises(
         InputError,

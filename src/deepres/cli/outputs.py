@@ -134,7 +134,7 @@ def require_free_folder(flag: str, path: Path | None, inputs: Iterable[str | Pat
         if other.is_dir() and whole.is_relative_to(other) and not _is_holder(other):
             raise InputError(f"{given}: lies in {other}, which is read; choose another folder")
     if _is_holder(whole):
-        raise InputError(f"{given}: this is a run or a folder of weights; choose a folder of its own")
+        raise InputError(f"{given}: exists already, as a run, weights or a packed folder; choose a folder of its own")
     _refuse_own(given, whole, beside="analysis")
 
 
