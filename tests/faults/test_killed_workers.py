@@ -139,6 +139,7 @@ def test_stopping_by_signals_is_left_to_the_parent() -> None:
     assert len(list(answers)) == 39
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     program = (
         "import multiprocessing, os, time\nfrom deepres.data.processes import by_processes\n"
@@ -231,6 +232,7 @@ class Killing:
         return self._inner[task]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always:loader process")
 @pytest.mark.parametrize("again", [False, True], ids=["once", "again and again"])
 def test_a_run_goes_on_without_its_worker_or_saves_its_state(
@@ -264,6 +266,7 @@ def test_a_run_goes_on_without_its_worker_or_saves_its_state(
     assert digest(ours / WEIGHTS) == digest(whole / WEIGHTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["picture", "folder"])
 def test_a_picture_that_is_lost_while_a_run_goes_on_stops_it_between_two_steps(
     files: FileImages, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
