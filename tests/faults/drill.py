@@ -179,7 +179,7 @@ def workers(drill: Drill) -> None:
         folder = drill.place / f"workers-{trial}"
         process = _started(["train", str(source), *TRAIN, "--workers", "2", "--output", str(folder)])
         while process.poll() is None:
-            sleep(0.3 + 2 * drill.draw.random())
+            sleep(0.1 + 0.7 * drill.draw.random())
             with contextlib.suppress(OSError, IndexError):
                 children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
                 os.kill(int(drill.draw.choice(children)), signal.SIGKILL)
@@ -397,6 +397,8 @@ def main() -> int:
                     f"--seed {chosen.seed}",
                     "versions": versions(),
                     "hardware": hardware(torch.device("cpu")),
+                    "seeds": [chosen.seed],
+                    "n": sum(figures["tried"] for figures in known.values()),
                     "groups": known,
                 }
                 chosen.output.write_text(json.dumps(facts, indent=1) + "\n")
