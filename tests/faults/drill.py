@@ -38,7 +38,6 @@ UNFORESEEN = 70  # the exit code of the last net
 TRAIN = ["--device", "cpu", "--fast", "off", "--model", "resnet20_cifar", "--batch-size", "8", "--epochs", "3"]
 TRAIN += ["--set", "preparation.crop=8", "--set", "train.save_every_seconds=0.01"]
 QUESTIONS = ("resume", "predict", "eval")
-FLAT = 1.02
 
 
 class Drill:
@@ -321,41 +320,39 @@ def hostile(drill: Drill) -> None:
 
 def soak(drill: Drill) -> None:
     """Predictions of changing pictures, resumes and evaluations in one process: memory and descriptors stay flat."""
+    _soaked(drill, {"predict": 400, "resume": 30, "eval": 200})
+
+
+def _soaked(drill: Drill, much: dict[str, float]) -> None:
+    """Each kind so often, at scale 1, or for so many seconds where it is a float."""
+    from soak import Kind, soaked
+
     _, whole = undisturbed(drill)
-    file, folder = drill.place / "changing.png", drill.place / "resumed"
+    pictures, folder = drill.place / "changing", drill.place / "resumed"
+    pictures.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(whole, folder)
-
-    def predict(number: int) -> list[str]:
-        side = (8, 31, 64, 200, 333)[number % 5]
-        Image.effect_noise((side, side + number % 7), 90).convert("RGB").save(file)
-        return ["predict", str(whole), str(file)]
-
-    def resume(number: int) -> list[str]:
-        return ["train", "--resume", str(folder), "--epochs", str(4 + number)]
-
-    kinds: dict[str, tuple[Callable[[int], list[str]], int]] = {
-        "predict": (predict, 400),
-        "resume": (resume, 30),
-        "eval": (lambda _: ["eval", str(whole)], 200),
+    words: dict[str, Callable[[int], list[str]]] = {
+        "predict": lambda number: ["predict", str(whole), _changing(pictures, number)],
+        "resume": lambda number: ["train", "--resume", str(folder), "--epochs", str(4 + number)],
+        "eval": lambda _: ["eval", str(whole)],
     }
-    for name, (words, count) in kinds.items():
-        taken = []
-        for number in drill.times(count):
-            wrong = _asked(words(number))[2]
-            taken.append(_held())
-            if wrong:
-                drill.note(f"{name} {number}", wrong)
-        third = taken[len(taken) // 3]
-        grown = tuple(last / max(1, first) for first, last in zip(third, taken[-1], strict=True))
-        drill.facts[name] = {"times": len(taken), "bytes": [third[0], taken[-1][0]], "open": [third[1], taken[-1][1]]}
-        drill.note(name, None if max(grown) <= FLAT else f"memory x {grown[0]:.3f}, descriptors x {grown[1]:.3f}")
+    for name, count in much.items():
+        held = soaked(Kind(name, words[name], count), drill.scale, lambda words: _asked(words)[2], drill.note)
+        drill.facts[name] = held.facts
+        drill.note(name, held.wrong)
 
 
-def _held() -> tuple[int, int]:
-    """Bytes of memory that are this process' own, and open descriptors but for the fonts that matplotlib keeps, 64 at most."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    held = [os.path.realpath(file) for file in Path("/proc/self/fd").iterdir()]
-    return pages * resource.getpagesize(), sum(not name.endswith(".ttf") for name in held)
+def _changing(folder: Path, number: int) -> str:
+    """A picture of another size, format and content each time, now and then a folder of three."""
+    sides, suffixes = (8, 31, 64, 200, 333, 1024), ("png", "jpg", "bmp", "tiff", "webp")
+    names = [folder / f"{place}.{suffixes[(number + place) % 5]}" for place in range(3 if number % 10 == 0 else 1)]
+    for old in folder.iterdir():
+        old.unlink()
+    for place, name in enumerate(names):
+        side = sides[(number + place) % 6]
+        Image.effect_noise((side, side + number % 7), 90).convert("RGB").save(name)
+    return str(folder if len(names) > 1 else names[0])
 
 
 GROUPS: dict[str, Callable[[Drill], None]] = {
@@ -367,6 +364,12 @@ GROUPS: dict[str, Callable[[Drill], None]] = {
     "pictures": hostile,
     "soak": soak,
 }
+LONG: dict[str, Callable[[Drill], None]] = {
+    "soak_predict": lambda drill: _soaked(drill, {"predict": 7200.0}),
+    "soak_resume": lambda drill: _soaked(drill, {"resume": 200}),
+    "soak_eval": lambda drill: _soaked(drill, {"eval": 10_000}),
+}
+"""What takes hours: carried out where it is asked for by name."""
 
 
 @contextlib.contextmanager
@@ -383,26 +386,31 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="JSON; groups that stand there and are not asked for stay")
     chosen = parser.parse_args()
-    known = json.loads(chosen.output.read_text())["groups"] if chosen.output and chosen.output.is_file() else {}
+    facts = json.loads(chosen.output.read_text()) if chosen.output and chosen.output.is_file() else {}
+    known, long = facts.get("groups", {}), facts.get("long", {})
     with _place() as place:
         for name in chosen.groups.split(","):
             drill, began = Drill(chosen.scale, chosen.seed, place), monotonic()
-            GROUPS[name](drill)
-            known[name] = drill.figures(monotonic() - began)
-            print(f"{name}: {json.dumps({k: v for k, v in known[name].items() if k != 'told'})}", flush=True)
+            {**GROUPS, **LONG}[name](drill)
+            figures = drill.figures(monotonic() - began)
+            print(f"{name}: {json.dumps({k: v for k, v in figures.items() if k != 'told'})}", flush=True)
+            made = {
+                "command": f"python tests/faults/drill.py --groups {chosen.groups} --scale {chosen.scale:g} "
+                f"--seed {chosen.seed}",
+                "versions": versions(),
+                "hardware": hardware(torch.device("cpu")),
+            }
+            if name in LONG:
+                long[name] = {**figures, **made}
+            else:
+                known[name] = figures
+                facts = {**facts, **made, "seeds": [chosen.seed]}
+            facts["claim"] = "faults and hostile input: refused in one line, or bitwise the undisturbed run"
+            facts["n"] = sum(each["tried"] for each in known.values())
+            facts |= {"groups": known} | ({"long": long} if long else {})
             if chosen.output:
-                facts = {
-                    "claim": "faults and hostile input: refused in one line, or bitwise the undisturbed run",
-                    "command": f"python tests/faults/drill.py --groups {chosen.groups} --scale {chosen.scale:g} "
-                    f"--seed {chosen.seed}",
-                    "versions": versions(),
-                    "hardware": hardware(torch.device("cpu")),
-                    "seeds": [chosen.seed],
-                    "n": sum(figures["tried"] for figures in known.values()),
-                    "groups": known,
-                }
                 chosen.output.write_text(json.dumps(facts, indent=1) + "\n")
-    return int(any(figures["wrong"] for figures in known.values()))
+    return int(any(figures["wrong"] for figures in (*known.values(), *long.values())))
 
 
 if __name__ == "__main__":
