@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -42,6 +43,7 @@ from deepres.nn.folders import said_by
 from deepres.nn.folds import fold_folders
 from deepres.nn.hub import find_weights
 from deepres.nn.inspection import inspect
+from deepres.nn.keras import read_keras
 from deepres.nn.weights import read_stored, read_tensors, save_network
 from deepres.recipes.everyday import small
 from deepres.recipes.logbook import PARTS, parts
@@ -222,10 +224,7 @@ def _npy(content: bytes, draw: random.Random) -> bytes:
 
 
 def readers() -> list[Reader]:
-    """One for each kind of file that deepres reads and did not write a moment ago.
-
-    But HDF5: its C library may loop for ever on a damaged file, which nothing in this process can end.
-    """
+    """One for each kind of file that deepres reads and did not write a moment ago."""
     return [
         Reader("our config.json", _ours("config.json"), _predictor),
         Reader("our model.safetensors", _ours("model.safetensors"), _predictor),
@@ -239,6 +238,8 @@ def readers() -> list[Reader]:
         Reader("pickle", _tensors("w.pkl", _pickled), read_tensors),
         Reader("weights in npz", _tensors("w.npz", _as_npz), read_tensors),
         Reader("TensorFlow.js", _tensorflow_js, lambda file: find_weights(file)),
+        Reader("HDF5", _hdf5, read_keras),
+        Reader("Keras archive", _keras, read_keras),
         Reader("images in npz", _npz, lambda file: _looked_at(read_npz(file))),
         Reader("table", _table("t.csv", ","), lambda file: _looked_at(read_table(file))),
         Reader("list", _table("t.txt", " "), lambda file: _looked_at(read_table(file))),
@@ -383,6 +384,27 @@ def _tensorflow_js(folder: Path) -> Path:
             "weightsManifest": [{"paths": ["one.bin"], "weights": weights}],
         },
     )(folder)
+
+
+def _hdf5(folder: Path) -> Path:
+    """Arrays of several layouts: as they are, in pieces, packed."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "w.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps(_keras_config())
+        for layer, leaves in _KERAS.items():
+            for leaf, shape in leaves.items():
+                pieces = {"chunks": True, "compression": "gzip", "fletcher32": True} if leaf == "kernel" else {}
+                file.create_dataset(f"{layer}/{layer}/{leaf}:0", data=np.ones(shape, "<f4"), **pieces)
+    return folder / "w.h5"
+
+
+def _keras(folder: Path) -> Path:
+    inside = _hdf5(folder)
+    with zipfile.ZipFile(folder / "w.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps(_keras_config()))
+        archive.write(inside, "model.weights.h5")
+    inside.unlink()
+    return folder / "w.keras"
 
 
 def _keras_config() -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Weights of Keras's first ResNets, which the 2015 authors released and Keras converted: files, names, layouts."""
 
-import io
 import math
 import re
 import zipfile
@@ -15,6 +14,7 @@ from torchvision import models
 
 from deepres.base.errors import InputError
 from deepres.base.reading import json_object, parse_json, reading
+from deepres.nn.hdf5 import GROWS, SMALL, read_hdf5
 from deepres.nn.keras_small import Found, by_place, read_small
 from deepres.nn.layouts import Preprocessing, Stored
 from deepres.spec import catalogue
@@ -28,8 +28,6 @@ AUTHORS = Preprocessing(
 )
 """What the released networks want: 0 to 255 less the mean of each colour, nothing divided."""
 
-_SMALL, _GROWS = 2**20, 100
-"""What is packed may unpack to a hundred times its bytes, and to a megabyte at any rate; weights hardly shrink."""
 _LEAVES = {
     **dict.fromkeys(("kernel", "W", "gamma"), "weight"),
     **dict.fromkeys(("bias", "b", "beta"), "bias"),
@@ -98,14 +96,13 @@ def _content(path: Path) -> tuple[Iterator[Found], Any]:
     if path.suffix == ".keras":
         with reading(path, "a whole Keras archive", "save the model again"), zipfile.ZipFile(path) as archive:
             for name in ("model.weights.h5", "config.json"):
-                size, most = archive.getinfo(name).file_size, _GROWS * path.stat().st_size
+                size, most = archive.getinfo(name).file_size, GROWS * path.stat().st_size
                 if size > most:
-                    raise ValueError(f"{name} would unpack to {size:,} bytes, {_GROWS} times the file are {most:,}")
-            content = io.BytesIO(archive.read("model.weights.h5"))
+                    raise ValueError(f"{name} would unpack to {size:,} bytes, {GROWS} times the file are {most:,}")
             config = parse_json(archive.read("config.json"), f"{path} config.json")
-        return _hdf5(path, content)[0], config
+        return _hdf5(path, "model.weights.h5")[0], config
     if path.suffix in SUFFIXES:
-        return _hdf5(path, path)
+        return _hdf5(path)
     facts = json_object(path, "TensorFlow.js layers model", "fetch it again")
     config = (facts.get("modelTopology") or {}).get("model_config")
     return _tensorflow_js(path, facts), config
@@ -172,34 +169,16 @@ def _part(path: Path, name: str, wanted: int) -> bytes:
     file = path.parent / name
     if Path(name).name != name or not file.is_file():
         raise InputError(f"{path}: names {name!r}, which is no file beside it; fetch the whole folder again")
-    if file.stat().st_size > max(wanted, _SMALL):
+    if file.stat().st_size > max(wanted, SMALL):
         raise InputError(f"{file}: {file.stat().st_size:,} bytes, its tensors are {wanted:,}; fetch it again")
     return file.read_bytes()
 
 
-def _hdf5(path: Path, opened: Path | io.BytesIO) -> tuple[Iterator[Found], Any]:
+def _hdf5(path: Path, member: str = "") -> tuple[Iterator[Found], Any]:
     """Data sets `conv1/conv1/kernel:0`, `conv1/conv1_W_1:0` of the first files, `layers/conv2d/vars/0` of Keras 3."""
-    try:
-        import h5py
-    except ImportError as cause:
-        raise InputError(f"{path}: reading HDF5 needs h5py; pip install 'deepres[keras]'") from cause
-    found: list[tuple[str, Any]] = []
-    called: dict[str, str] = {}
-
-    def keep(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            if item.nbytes > _SMALL and item.nbytes > _GROWS * item.id.get_storage_size():
-                held = item.id.get_storage_size()
-                raise ValueError(f"{name} would be {item.nbytes:,} bytes, the file holds {held:,} of it")
-            found.append((name, item[()]))
-        elif "name" in item.attrs:
-            called[name] = str(item.attrs["name"])
-
-    with reading(path, "a whole HDF5 file", "fetch it again"):
-        with h5py.File(opened, "r") as file:
-            file.visititems(keep)
-            config = file.attrs.get("model_config")
-        return _from_hdf5(found, called), None if config is None else parse_json(config, f"{path} model_config")
+    held = read_hdf5(path, member)
+    config = None if held.config is None else parse_json(held.config, f"{path} model_config")
+    return _from_hdf5(held.arrays, held.called), config
 
 
 def _from_hdf5(found: list[tuple[str, Any]], called: Mapping[str, str]) -> Iterator[Found]:
@@ -212,7 +191,6 @@ def _from_hdf5(found: list[tuple[str, Any]], called: Mapping[str, str]) -> Itera
         layer, _, last = name.partition(":")[0].removeprefix("model_weights/").rpartition("/")
         layer = layer.split("/")[0]
         leaf = re.sub(r"_\d+$", "", last.removeprefix(f"{layer}_"))
-        if layer not in ("optimizer_weights", "optimizer") and "seed_generator" not in name:
-            yield layer, leaf, values
+        yield layer, leaf, values
     for name, every in numbered.items():
         yield from by_place(called.get(name, name.split("/")[1]), every)
