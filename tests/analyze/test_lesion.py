@@ -111,7 +111,9 @@ def test_a_plain_layer_is_left_out_whole_and_one_that_changes_the_shape_stays() 
     assert (found.units, found.fixed) == (("stage1.unit1", "stage1.unit2", "stage2.unit2"), ("stage2.unit1",))
     for deletion in found.deletions:
         assert _facts(deletion) == _damage(_edited(network, deletion.units[0]), batches)
-    with pytest.raises(InputError, match=r"plain: stage2\.unit1 makes \(8, 4, 4\) of \(4, 4, 4\) and has no shortcut"):
+    with pytest.raises(
+        InputError, match=r"plain: stage2\.unit1 turns \(4, 4, 4\) into \(8, 4, 4\) and has no shortcut"
+    ):
         delete_each(network, batches, units=["stage2.unit1"])
 
 

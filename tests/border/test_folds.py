@@ -190,7 +190,7 @@ def test_what_was_cut_goes_on_and_what_is_done_is_left(
         (["weights", "inspect", "out"], "out"),
         (["weights", "convert", "out", "there"], "out"),
         (["bench", "out"], "out"),
-        (["predict", "out", "photos/cat/0.png", "--cam", "maps"], "--cam with out: it is of one network"),
+        (["predict", "out", "photos/cat/0.png", "--cam", "maps"], "--cam with out: it needs a single network"),
         (["eval", "out", "--split", "val"], "--split val: each fold has its own; name out/fold-1"),
         (["eval", "out", "official"], "each fold has images of its own"),
         (["eval", "out", "--calibrate"], "out with --select or --calibrate: each fold has images of its own"),

@@ -192,7 +192,9 @@ def test_what_the_run_has_seen_is_refused_in_whatever_form(
     make, told = FORMS[name]
     source = make(home / "photos", tmp_path / name.replace(" ", "_"))
     said = refusal_of(capsys, "eval", "run", source)
-    assert re.search(rf"{source.name}: {told}.*, so the error would flatter; .*, or insist with --force$", said), said
+    assert re.search(
+        rf"{source.name}: {told}.*, so the error would come out too low; .*, or insist with --force$", said
+    ), said
 
 
 @pytest.mark.slow

@@ -201,9 +201,9 @@ def test_a_run_has_its_own_and_training_from_nothing_takes_none(
         "predict", tuned, home / "a.png", "--preprocessing", "cifar10"
     )
     new = ("train", home / "set.npz", "--output", tmp_path / "new", "--preprocessing", "cifar10")
-    assert "they are of trained weights; add --weights W" in refused(*new)
+    assert "they describe trained weights; add --weights W" in refused(*new)
     other = (*new, "--weights", home / "bare.safetensors", *NET, "--recipe", "small")
-    assert "--mean and --std with --recipe small: it measures its own images" in refused(*other)
+    assert "--mean and --std with --recipe small: it measures mean and std on its own images" in refused(*other)
     assert "with --resume" in refused("train", "--resume", tuned, "--preprocessing", "cifar10")
 
 

@@ -116,7 +116,7 @@ def test_what_is_set_of_no_teacher_is_refused(
     said = _refusal(capsys, "--set", "teacher.temperature=2")
     assert "--set teacher.temperature: there is no teacher here, so no temperature of it can be set" in said
     said = _refusal(capsys, "--mean", "0.5", "--std", "0.5")
-    assert "they are of trained weights; add --weights W" in said
+    assert "they describe trained weights; add --weights W" in said
     assert run(["train", "--resume", "run", "--teacher", "x"]) == 2
     assert "--teacher x with --resume: a run keeps what it began with; leave --teacher out" in capsys.readouterr().err
 

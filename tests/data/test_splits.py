@@ -89,7 +89,7 @@ def test_three_parts_given_are_used_as_they_are() -> None:
     assert origin.train.how == "as given"
 
 
-@pytest.mark.parametrize(("given_as", "how"), [("test", "as given"), ("val", "given as val; it is reported")])
+@pytest.mark.parametrize(("given_as", "how"), [("test", "as given"), ("val", "given as val; used as test images")])
 def test_second_part_is_the_test_and_val_is_cut(given_as: Part, how: str) -> None:
     second = files(NAMES[20:], LABELS[20:])
     parts, origin = arrange(found(train=files(NAMES[:20], LABELS[:20]), **{given_as: second}), "set", 0.1, 0.2, 0)

@@ -159,7 +159,7 @@ def test_arrays_that_unpack_to_a_bomb_are_not_unpacked(tmp_path: Path, monkeypat
     with pytest.raises(InputError, match=r"b\.npz: 'x' would unpack from .* to 1 MiB, more than 100 times as much"):
         read_npz(tmp_path / "b.npz")
     monkeypatch.setattr(npz, "free_bytes", lambda: 1000)
-    with pytest.raises(InputError, match=r"b\.npz: 'x' makes 1 MiB to be held, 0 MiB are free"):
+    with pytest.raises(InputError, match=r"b\.npz: 'x' needs 1 MiB of memory, 0 MiB are free"):
         read_npz(tmp_path / "b.npz")
 
 

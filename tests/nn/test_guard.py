@@ -39,7 +39,9 @@ def test_a_librarys_names_do_not_say_which_of_its_networks_it_is(bare: Path) -> 
 def test_the_user_may_say_which_variant_bare_weights_are(bare: Path) -> None:
     assert create_model("resnet50", weights=bare, variant="resnet50").num_classes == 4
     assert create_model("resnet50_v1", weights=bare, variant="resnet50_v1").num_classes == 4
-    with pytest.raises(InputError, match=r"timm's resnetaa50 is not described here, and no network that is answers as"):
+    with pytest.raises(
+        InputError, match=r"timm's resnetaa50 is not among deepres's networks, and none of them computes"
+    ):
         create_model("resnet50", weights=bare, variant="resnetaa50")
     with pytest.raises(InputError, match=r"weights of resnet50_v1, not of this resnet50: stage2"):
         create_model("resnet50", weights=bare, variant="resnet50_v1")

@@ -335,8 +335,11 @@ def test_what_is_measured_is_of_the_sizes_of_a_machine(photos: Source, monkeypat
         (["--minutes", "-3"], "-3: wanted a number of minutes above 0, such as 30"),
         (["--minutes", "nan"], "nan: wanted a number of minutes above 0, such as 30"),
         (["--minutes", "inf"], "inf: wanted a number of minutes above 0, such as 30"),
-        (["--minutes", "1", "--smoke"], "--minutes 1 with --smoke: what fits is measured as a run begins; leave one"),
-        (["--minutes", "1", "--dry-run"], "--minutes 1 with --dry-run: what fits is measured as a run begins"),
+        (
+            ["--minutes", "1", "--smoke"],
+            "--minutes 1 with --smoke: time is planned when a run begins; leave one of them",
+        ),
+        (["--minutes", "1", "--dry-run"], "--minutes 1 with --dry-run: time is planned when a run begins"),
         (["--minutes", "1e-9"], "1 epoch at 16 px does not fit"),
     ],
 )

@@ -108,7 +108,7 @@ def test_names_that_do_not_exist_are_refused_before_anything_is_written(run: Pat
     ):
         with pytest.raises(InputError, match=message):
             _examine(run, ("cam",), tmp_path / "new", settings)
-    with pytest.raises(InputError, match="--class, --layer with paths: they are of the maps alone; add cam"):
+    with pytest.raises(InputError, match="--class, --layer with paths: only cam uses them; add cam"):
         _examine(run, ("paths",), tmp_path / "new", SMALL.replace(label="3"))
     assert not (tmp_path / "new").exists()
 

@@ -153,7 +153,7 @@ def test_a_pace_that_was_given_stays_and_a_head_without_weights_is_refused(
     start(plan, tmp_path / "run", device=CPU, tell=lambda event: None)
     assert records.load(Run, tmp_path / "run" / "run.json", "run").train.head_pace == 0.5
     scratch = edit(plan, ["weights=none", "new_head=false", "statistics=images"])
-    with pytest.raises(InputError, match=r"train\.fit_head: features tell nothing without trained weights"):
+    with pytest.raises(InputError, match=r"train\.fit_head: it fits the head to the features of trained weights"):
         start(scratch, tmp_path / "scratch", device=CPU, tell=lambda event: None)
     assert not (tmp_path / "scratch").exists()
 

@@ -317,7 +317,7 @@ def test_what_a_teacher_was_trained_on_is_no_test_of_who_learnt_of_it(
     capsys.readouterr()
     assert deepres(asked) == 2
     said = capsys.readouterr().err
-    assert "of 30 images were trained on by its teacher, so the error would flatter" in said, said
+    assert "of 30 images were trained on by its teacher, so the error would come out too low" in said, said
     assert deepres([*asked, "--force"]) == 0
     assert "were trained on by its teacher" in json.loads(capsys.readouterr().out)["notes"][0]
 

@@ -113,8 +113,8 @@ def require_passable(row: Collection[Place], names: Collection[str], where: str)
         if not units[name].passable:
             place = units[name]
             raise InputError(
-                f"{where}: {name} makes {place.gives} of {place.given} and has no shortcut beside its branch; "
-                "wanted a unit that can be left out, drop it from the list"
+                f"{where}: {name} turns {place.given} into {place.gives} and has no shortcut, so the network cannot do "
+                "without it; take it off the list"
             )
     return tuple(place for name, place in units.items() if name in names)
 

@@ -45,8 +45,8 @@ class Npz:
         free = free_bytes()
         if self._taken > free:
             raise InputError(
-                f"{self._where}: '{name}' makes {told_bytes(self._taken)} to be held, {told_bytes(free)} are free; "
-                "take a machine with more memory, or keep images as files"
+                f"{self._where}: '{name}' needs {told_bytes(self._taken)} of memory, {told_bytes(free)} are free; "
+                "use a machine with more memory, or keep images as files"
             )
         if size >= _LARGE and size > _RATIO * max(1, info.compress_size):
             raise InputError(

@@ -10,16 +10,22 @@ from deepres.cli.watch import Watch, watched
 
 @click.command("analyze")
 @click.argument("words", nargs=-1, required=True, metavar="[ANALYSIS…] RUN|WEIGHTS [SOURCE]")
-@click.option("--images", type=click.IntRange(1), help="Test images that are looked at (500).")
-@click.option("--draws", type=click.IntRange(1), help="Draws of whatever is random (5).")
-@click.option("--seed", type=click.IntRange(0), help="Of images and draws (0).")
-@click.option("--class", "label", metavar="NAME", help="Whose maps cam shows; by default the class answered.")
-@click.option("--layer", metavar="PART", help="The part whose maps cam weighs, by Grad-CAM: stage2.unit1 …")
-@click.option("--output", type=click.Path(path_type=Path), help="A folder for page, plots and numbers (RUN/analysis).")
+@click.option("--images", type=click.IntRange(1), help="How many test images to use (500).")
+@click.option(
+    "--draws", type=click.IntRange(1), help="Repetitions of what is random, such as units left out at random (5)."
+)
+@click.option("--seed", type=click.IntRange(0), help="Seed of the choice of images and of all random draws (0).")
+@click.option(
+    "--class", "label", metavar="NAME", help="cam: the class whose maps are drawn; by default the answered one."
+)
+@click.option("--layer", metavar="PART", help="cam: Grad-CAM at this part of the network, such as stage2.unit1.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Folder for the page, the plots and the numbers (RUN/analysis)."
+)
 @flags.overwrite
 @flags.reading
 @flags.weights
-@click.option("--json", "as_json", is_flag=True, help="What was found as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @flags.on_bad_image
 @flags.force
 @flags.device
@@ -44,10 +50,18 @@ def command(
     reading: tuple[str, ...],
     watch: Watch,
 ) -> None:
-    """Take RUN apart: units left out, paths by length, shifts …; without an ANALYSIS all that the network allows.
+    """Take RUN apart by one ANALYSIS or several; without one, by all that suit its network.
 
-    Analyses: lesion, paths, responses, propagation, reuse, cam, equivariance. RUN is a run folder, or weights by path
-    or name, then with a SOURCE.
+    \b
+    lesion        error without each unit, some at random, or with units exchanged
+    paths         how much gradient the paths of each length carry
+    responses     how strongly layers, branches and shortcuts answer
+    propagation   signal and gradient unit by unit, beside the equations
+    reuse         which earlier layers those of a dense block use
+    cam           where in an image the answer comes from
+    equivariance  what shifting or resizing an image changes
+
+    RUN is the folder of a run; or weights by path or name, which need a SOURCE of images.
     """
     import json
     import sys

@@ -8,11 +8,11 @@ from deepres.cli.watch import Watch, watched
 
 @click.command("bench")
 @click.argument("target", metavar="RUN|MODEL")
-@click.option("--data", "source", metavar="SOURCE", help="Images whose reading is measured too; a run has its own.")
+@click.option("--data", "source", metavar="SOURCE", help="Images to measure reading with; a run brings its own.")
 @flags.device
-@click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step; by default the run's.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="To measure for.")
-@click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
+@click.option("--batch-size", "-b", type=click.IntRange(1), help="Images in one training step; by default the run's.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="How long to measure.")
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 @watched
 def command(
     target: str,
@@ -23,7 +23,7 @@ def command(
     as_json: bool,
     watch: Watch,
 ) -> None:
-    """Measure training steps, inference and the reading of images with RUN's network or MODEL, and say what limits."""
+    """Measure how fast this machine trains, answers and reads images with a network, and say what limits it."""
     from deepres.base.telling import Doing
     from deepres.recipes.bench import bench, table
     from deepres.train.precision import find_device

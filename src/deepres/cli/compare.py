@@ -15,12 +15,12 @@ PAIRS_IN_WORDS = 3
 
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Compare also what was measured by different protocols.")
-@click.option("--pairs", "every", is_flag=True, help="Show every pair, not only each against the best.")
-@click.option("--vote", is_flag=True, help="Put the majority vote of all beside them.")
-@click.option("--report", type=click.Path(path_type=Path), help="Also write a one-file HTML report.")
+@click.option("--force", is_flag=True, help="Compare results although they were measured by different protocols.")
+@click.option("--pairs", "every", is_flag=True, help="Show every pair of runs, not only each against the best.")
+@click.option("--vote", is_flag=True, help="Add the majority vote of all runs as one more contender.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write a report as one HTML file.")
 @flags.overwrite
-@click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 @watched
 def command(
     runs: tuple[Path, ...],
@@ -34,8 +34,9 @@ def command(
 ) -> None:
     """Compare RUNS on the images that all were tested on: errors with intervals, seeds, McNemar's paired test.
 
-    A run is a run's folder, or a .npz that `deepres eval --predictions` wrote. Of more than three each is compared with
-    the best; p-values are corrected for all pairs (Holm). Runs that differ in the seed alone are told together too.
+    A run is its folder, or a .npz that `deepres eval --predictions` wrote. Where more than three are given, each is
+    compared with the best, and p-values are corrected for the number of pairs (Holm). Runs that differ in the seed
+    alone are also summed up as mean and deviation.
     """
     from deepres.base.errors import InputError
     from deepres.evaluate.answers import load_answers, named_apart, voted

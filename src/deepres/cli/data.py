@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group("data")
 def command() -> None:
-    """Check images, show them as training sees them, write down how they are split, or pack them into few files."""
+    """Look at images before training on them, split them, or pack them into few files that read fast."""
 
 
 command.add_command(show.command)
@@ -24,20 +24,22 @@ command.add_command(show.command)
 
 @command.command("check")
 @click.argument("source")
-@click.option("--workers", "-j", default=0, type=click.IntRange(0), help="Processes that read the files.")
+@click.option(
+    "--workers", "-j", default=0, type=click.IntRange(0), help="Threads that read the files beside the main one (0)."
+)
 @click.option(
     "--set",
     "edits",
     multiple=True,
     metavar="FIELD=VALUE",
-    help="Such as data.depth=leaf, columns=path:file,label:kind.",
+    help="How SOURCE is read, such as depth=leaf or columns=path:file,label:kind.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The whole report as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
 @watched
 def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bool, watch: Watch) -> None:
-    """Count classes, sizes, broken files, and duplicates within and between the splits of SOURCE.
+    """Check SOURCE for broken files and duplicates; count classes and sizes.
 
-    The exit code is 1 where a file is broken.
+    Duplicates are looked for within and between train, val and test. The exit code is 1 if a file is broken.
     """
     from deepres.data.prepare import check, table
     from deepres.data.sources import open_source
@@ -50,12 +52,23 @@ def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bo
 
 @command.command("split")
 @click.argument("source")
-@click.option("--output", type=click.Path(path_type=Path), default="split.csv", show_default=True, help="The CSV.")
-@click.option("--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Such as test_fraction=0.2, split_seed=3.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default="split.csv", show_default=True, help="The CSV file to write."
+)
+@click.option(
+    "--set",
+    "edits",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="How to split, such as test_fraction=0.2 or split_seed=3.",
+)
 @flags.overwrite
 @watched
 def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: bool, watch: Watch) -> None:
-    """Write the split of SOURCE as a CSV (path, label, split) that can be trained on, edited and kept."""
+    """Write a CSV (path, label, split) of SOURCE.
+
+    It can be edited, kept, and trained on in place of SOURCE.
+    """
     from deepres.data.sample import FileImages
     from deepres.data.sources import open_source, write_split
 
@@ -74,17 +87,34 @@ def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: 
 @click.argument("source")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--format", "kept", type=click.Choice(["raw", "jpeg"]), default="raw", show_default=True, help="Of pixels."
+    "--format",
+    "kept",
+    type=click.Choice(["raw", "jpeg"]),
+    default="raw",
+    show_default=True,
+    help="How pixels are kept.",
 )
-@click.option("--size", default=288, show_default=True, type=click.IntRange(16), help="Short side in px, at most.")
-@click.option("--quality", default=90, show_default=True, type=click.IntRange(1, 100), help="Of JPEG.")
-@click.option("--workers", "-j", default=0, type=click.IntRange(0), help="Threads that read the files.")
-@click.option("--set", "edits", multiple=True, metavar="FIELD=VALUE", help="Such as on_bad_image=skip.")
+@click.option(
+    "--size",
+    default=288,
+    show_default=True,
+    type=click.IntRange(16),
+    help="Short side of the packed images in px, at most.",
+)
+@click.option("--quality", default=90, show_default=True, type=click.IntRange(1, 100), help="JPEG quality.")
+@click.option(
+    "--workers", "-j", default=0, type=click.IntRange(0), help="Threads that read the files beside the main one (0)."
+)
+@click.option(
+    "--set", "edits", multiple=True, metavar="FIELD=VALUE", help="How SOURCE is read, such as on_bad_image=skip."
+)
 @watched
 def pack_command(
     source: str, out: Path, kept: str, size: int, quality: int, workers: int, edits: tuple[str, ...], watch: Watch
 ) -> None:
-    """Write the images of SOURCE, made small, into few large files in the new folder OUT: a source that reads fast.
+    """Pack SOURCE, images made smaller, into the new folder OUT.
+
+    OUT is a source like any other and is read several times as fast.
 
     \b
     raw    about 3 bytes a pixel (288 px: 320 kB an image): nothing is left to decode

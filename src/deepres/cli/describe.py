@@ -12,9 +12,9 @@ from deepres.spec.picture import svg
 
 @click.command("describe")
 @click.argument("net")
-@click.option("--batch-size", "-b", type=click.IntRange(1), help="For the memory of a training step.")
-@click.option("--json", "as_json", is_flag=True, help="The whole description and its cost as JSON.")
-@click.option("--svg", "drawing", type=click.Path(path_type=Path), help="Also write a drawing to this file.")
+@click.option("--batch-size", "-b", type=click.IntRange(1), help="Images in one training step, for its memory.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole description and its cost as JSON.")
+@click.option("--svg", "drawing", type=click.Path(path_type=Path), help="Write a drawing of the network as SVG.")
 @flags.overwrite
 def command(net: str, batch_size: int | None, as_json: bool, drawing: Path | None, overwrite: bool) -> None:
     """Show NET: layers, parameters, multiply-adds, receptive field, memory of a training step."""

@@ -11,11 +11,15 @@ from deepres.cli.watch import Watch, watched
 
 
 @click.command("doctor")
-@click.option("--verify-resume", is_flag=True, help="Train, kill, resume and compare every bit of the weights.")
-@click.option("--source", default="digits", show_default=True, help="Images for --verify-resume.")
+@click.option(
+    "--verify-resume",
+    is_flag=True,
+    help="Train, kill the process, resume, and compare every bit of the weights with an uninterrupted run.",
+)
+@click.option("--source", default="digits", show_default=True, help="The images to train on for --verify-resume.")
 @watched
 def command(verify_resume: bool, source: str, watch: Watch) -> None:
-    """Show versions, device, precision and threads; with --verify-resume prove that resuming is exact."""
+    """Show versions, device and precision; with --verify-resume also prove that a resumed run is exact."""
     import torch
 
     from deepres.evaluate.provenance import hardware, versions

@@ -12,25 +12,37 @@ from deepres.cli.watch import Watch, watched
 @click.argument("runs", metavar="RUN|WEIGHTS... [SOURCE]", nargs=-1, required=True)
 @flags.reading
 @flags.weights
-@click.option("--split", help="train, val or test; by default test, of a source without a split all images.")
+@click.option(
+    "--split", help="The images that are measured: train, val or test (test; of a source without splits, all)."
+)
 @click.option(
     "--protocol",
     default="center",
     show_default=True,
-    help="How an image is shown: center, flip, ten-crop, ten-crop-logits, multi-scale, multi-scale-flip; with sizes "
-    "ten-crop:224/256, center:320, multi-scale:224,256.",
+    help="The views of each image whose answers are averaged: center, flip, ten-crop, ten-crop-logits, multi-scale, "
+    "multi-scale-flip; with sizes in px: center:320, ten-crop:224/256 (crop/short side), multi-scale:224,256.",
 )
-@click.option("--select", metavar="SPLIT", help="Of several runs take those that help, chosen on this held-out split.")
+@click.option(
+    "--select",
+    metavar="SPLIT",
+    help="Several runs: choose those that make the best ensemble on this split (val), then measure it.",
+)
 @click.option(
     "--calibrate",
     is_flag=True,
-    help="Find a temperature anew, on the held-out images: of an ensemble, "
-    "under this protocol, of a run that knows none.",
+    help="Fit a temperature on the held-out images, for an ensemble, another protocol, or a run without one, so that "
+    "probabilities mean what they say.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The whole result as JSON on stdout.")
-@click.option("--report", type=click.Path(path_type=Path), help="Also write a one-file HTML report.")
-@click.option("--worst", type=click.Path(path_type=Path), help="Also list the wrong images, and the least sure (.csv).")
-@click.option("--predictions", type=click.Path(path_type=Path), help="Also write the answer to each image (.npz).")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write a report as one HTML file.")
+@click.option(
+    "--worst", type=click.Path(path_type=Path), help="Write a .csv of the wrong images and the least sure ones."
+)
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    help="Write the answer to each image as .npz, which `deepres compare` reads.",
+)
 @flags.overwrite
 @flags.on_bad_image
 @click.option(
@@ -38,7 +50,7 @@ from deepres.cli.watch import Watch, watched
     type=click.Choice(["float32", "bfloat16", "auto"]),
     default="float32",
     show_default=True,
-    help="Of convolutions and products; auto: what the hardware is built for.",
+    help="Number format of convolutions and matrix products; auto: what this hardware computes fastest.",
 )
 @flags.force
 @flags.device
@@ -65,12 +77,11 @@ def command(
     reading: tuple[str, ...],
     watch: Watch,
 ) -> None:
-    """Measure RUN on its own test images, or on those of SOURCE: error with interval, classes, confusion.
+    """Measure RUN on its test images, or on those of SOURCE: error with 95 % interval, by class, confusion.
 
-    A SOURCE with images that RUN was trained on is refused, but for its own, however spelled. Instead of a run: weights
-    made elsewhere, by path or name (resnet50.a1_in1k, IMAGENET1K_V2 with --model). Several are measured as one
-    ensemble, their probabilities averaged; so are the folds of a run, but on its own images, where it has no official
-    test part: there each image is answered by the network that has not seen it.
+    Several runs are measured as one ensemble, their probabilities averaged. Of a run in folds, each image is answered
+    by the network that was not trained on it. Weights made elsewhere are given by path or name (resnet50.a1_in1k, or
+    IMAGENET1K_V2 with --model). Images that RUN was trained on are refused unless --force insists.
     """
     import sys
     from dataclasses import replace

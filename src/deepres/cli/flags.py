@@ -25,12 +25,12 @@ def _numbers(_: click.Context, flag: click.Parameter, text: str | None) -> tuple
 
 
 _NETWORK = {
-    "--model NET": "The network, where WEIGHTS do not say.",
-    "--variant NET": "What bare weights were trained as, where they fit several networks.",
+    "--model NET": "The network of the weights, where they do not say.",
+    "--variant NET": "The network that the weights were trained as, where the file does not say and several fit.",
 }
 _NORMALISATION = {
-    "--mean R,G,B": "What was subtracted from images on a scale of 0 to 1, if the weights do not say.",
-    "--std R,G,B": "What they were divided by.",
+    "--mean R,G,B": "Mean of the pixels, on a scale of 0 to 1, that the weights were trained with, if they do not say.",
+    "--std R,G,B": "Standard deviation that goes with --mean.",
 }
 
 
@@ -69,13 +69,19 @@ def source(address: str | None, reading: tuple[str, ...]) -> "DataConfig | None"
 
 
 on_bad_image = click.option(
-    "--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does (as the run, or stop)."
+    "--on-bad-image",
+    type=click.Choice(["stop", "skip"]),
+    help="An image that cannot be read: stop, or skip it and say so (as in training, else stop).",
 )
 overwrite = click.option(
-    "--overwrite", is_flag=True, help="Replace also a file that is no output of this kind; never an input, nor a run's."
+    "--overwrite",
+    is_flag=True,
+    help="Replace the output file even where it is of another kind; never an input or a file of a run.",
 )
-force = click.option("--force", is_flag=True, help="Measure also images that RUN was trained on; the result says so.")
-device = click.option("--device", help="cpu, cuda or cuda:N; by default the best there is.")
+force = click.option(
+    "--force", is_flag=True, help="Go on although RUN was trained on some of these images; the result says so."
+)
+device = click.option("--device", help="Where to compute: cpu, cuda or cuda:N; by default a GPU if there is one.")
 
 
 def weights(command: Command) -> Command:
@@ -101,7 +107,7 @@ def ignored(command: Command) -> Command:
             named[key] = _without(given, ignore) if isinstance(given, str) else _without_each(given, ignore)
         return command(*arguments, **named)
 
-    help = "Tensors in the file that are none of the network's: names or patterns such as 'criterion.*'."
+    help = "Leave out tensors of the file that are not the network's: a name or a pattern such as 'criterion.*'."
     return cast(Command, click.option("--ignore", multiple=True, metavar="PATTERN", help=help)(with_ignored))
 
 
@@ -137,7 +143,10 @@ def normalisation(command: Command) -> Command:
     told: Any = with_values
     for spelling, text in reversed(_NORMALISATION.items()):
         told = click.option(spelling.split()[0], metavar=spelling.split()[1], callback=_numbers, help=text)(told)
-    help = "Mean and std by name, if the weights do not say (0.5, inception: both 0.5; none: 0 to 1; 0-255: as stored)."
+    help = (
+        "Mean and std by name, if the weights do not say (0.5 and inception: both 0.5; none: pixels of 0 to 1; 0-255: "
+        "pixels as stored)."
+    )
     return cast(
         Command, click.option("--preprocessing", type=click.Choice(list(NAMED), case_sensitive=False), help=help)(told)
     )
@@ -156,5 +165,5 @@ def _edits(command: Command) -> Command:
             named["variant"] = named["model"] if named["variant"] == model else named["variant"]
         return command(*arguments, **named)
 
-    help = "A field of the network, such as model.shortcut=B, or (eval, analyze) of SOURCE: data.depth=leaf."
+    help = "Set a field of the network, such as model.shortcut=B; in eval and analyze also of SOURCE: data.depth=leaf."
     return cast(Command, click.option("--set", "edits", multiple=True, metavar="model.A=B", help=help)(with_edits))

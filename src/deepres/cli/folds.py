@@ -31,7 +31,11 @@ def settings_of_folds(folds: int | None) -> list[str]:
 def refuse_minutes(folder: Path, minutes: float | None) -> None:
     """Folds have all the same length."""
     if minutes is not None:
-        raise shared(InputError(f"--minutes {minutes:g} with the folds in {folder}: all have one length; leave it out"))
+        raise shared(
+            InputError(
+                f"--minutes {minutes:g} with the folds in {folder}: all folds are trained equally long; leave it out"
+            )
+        )
 
 
 def start_folds(run: Any, folder: Path, world: "World", display: "Callable[..., Tell]", suited: "str | Doing") -> None:

@@ -20,17 +20,17 @@ from deepres.cli.streams import GONE, LOST, ReaderGoneError, leave_unwritten, op
 
 VERBS = {
     "train": "train a network on images, or continue a run",
-    "eval": "measure a run on images: error, classes, confusion, report (alias: val)",
-    "compare": "which of several runs is better: intervals, seeds, McNemar's paired test",
-    "analyze": "take a trained network apart: units left out, paths, shifts",
-    "reproduce": "a table or figure of a paper, run again and set beside what is printed",
-    "predict": "name what is on images, with nothing but the run folder",
-    "models": "list the networks, with their paper and cost",
+    "eval": "measure a trained network: error with interval, classes, report (alias: val)",
+    "compare": "say which of several runs is better, and whether the difference is real",
+    "analyze": "take a trained network apart: units left out, paths, where it looks",
+    "reproduce": "train a paper's table or figure again and compare with the printed numbers",
+    "predict": "name what is on images; needs nothing but the folder of a run",
+    "models": "list the networks with their papers and costs",
     "describe": "show one network: layers, cost, receptive field, memory",
-    "weights": "what a file of weights is, and a folder of ours made of it",
-    "data": "check images, show them as training sees them, write down how they are split",
-    "bench": "how fast this machine trains and answers with a network, and what limits it",
-    "doctor": "what this machine has; --verify-resume proves that resuming is exact",
+    "weights": "look into a file of weights, or convert it",
+    "data": "check, show, split or pack images before training",
+    "bench": "measure how fast this machine trains and answers, and what limits it",
+    "doctor": "show versions and hardware; prove that resuming is exact",
 }
 ALIASES = {"val": "eval"}
 

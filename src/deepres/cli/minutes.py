@@ -23,7 +23,8 @@ minutes_flag = click.option(
     "--minutes",
     type=float,
     callback=_checked,
-    help="End within so many: as many epochs as fit, at most the recipe's, if need be on smaller images; measured.",
+    help="Finish the whole command within so many minutes: speed is measured, then as many epochs as fit are planned, "
+    "at most the recipe's, if need be on smaller images.",
 )
 
 
@@ -34,7 +35,9 @@ def deadline_of(minutes: float | None, without: dict[str, bool]) -> "Deadline | 
     for flag, given in without.items():
         if given:
             raise shared(
-                InputError(f"--minutes {minutes:g} with {flag}: what fits is measured as a run begins; leave one out")
+                InputError(
+                    f"--minutes {minutes:g} with {flag}: time is planned when a run begins; leave one of them out"
+                )
             )
     from deepres.recipes.budget import Deadline
 

@@ -11,7 +11,7 @@ from deepres.spec.describe import brief
 
 @click.command("models")
 @click.argument("pattern", default="*")
-@click.option("--json", "as_json", is_flag=True, help="A JSON list instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
 def command(pattern: str, as_json: bool) -> None:
     """List the networks whose name matches PATTERN (such as 'resnet*'), by paper."""
     found = names(pattern)

@@ -29,21 +29,36 @@ if TYPE_CHECKING:
 @click.argument("run", metavar="RUN|WEIGHTS")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @flags.weights
-@click.option("--top-k", default=5, show_default=True, type=click.IntRange(1), help="Classes named for each image.")
-@click.option("--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="Also write the answers there.")
-@click.option("--every", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Of a video, a frame (1).")
-@click.option("--cam", type=click.Path(path_type=Path), metavar="DIR", help="Write where each answer comes from there.")
-@click.option("--class", "label", metavar="NAME", help="Show where this class comes from instead (with --cam).")
+@click.option(
+    "--top-k", default=5, show_default=True, type=click.IntRange(1), help="How many classes to name for each image."
+)
+@click.option(
+    "--csv", "table", type=click.Path(path_type=Path), metavar="FILE", help="Write the answers as a CSV table."
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Videos: answer one frame each so many seconds (1).",
+)
+@click.option(
+    "--cam",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write each image with a class activation map, where the answer comes from, into DIR.",
+)
+@click.option("--class", "label", metavar="NAME", help="With --cam: the map of this class instead of the answered one.")
 @flags.overwrite
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line and image.")
-@click.option("--uncalibrated", is_flag=True, help="Leave out the temperature that the run found.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per image, each on a line of its own.")
+@click.option("--uncalibrated", is_flag=True, help="Probabilities without the temperature that the run found.")
 @flags.device
 @click.option(
     "--fast",
     type=click.Choice(["auto", "off", "max"]),
     default="auto",
     show_default=True,
-    help="Fold norms, bfloat16 where the hardware has it, close calls again in float32; max: compiled in any case.",
+    help="Faster answers: norms folded, bfloat16 where the hardware has it, close calls again in float32; max: always "
+    "compiled; off: the plain float32 network.",
 )
 @watched
 def command(
@@ -65,14 +80,14 @@ def command(
     fast: str,
     watch: Watch,
 ) -> None:
-    """Name what is on each IMAGE, with nothing but the folder RUN, or named weights.
+    """Name what is on each IMAGE; needs nothing but the folder RUN, or weights by path or name.
 
-    An IMAGE is a file, a folder with all below it, a quoted pattern ('photos/**/*.jpg'), an address (https://…), a
-    video, or - for the bytes of an image from a pipe.
+    An IMAGE is a file, a folder (with all below it), a quoted pattern ('photos/**/*.jpg'), an address (https://…), a
+    video, or - for an image from a pipe.
 
-    What cannot be read is reported and the others are answered; the exit code is then 1, and 2 where nothing could be.
-    Many images are answered faster and rounded differently, which is said; with --fast off every answer is the plain
-    float32 network's.
+    Images that cannot be read are reported, the others answered; the exit code is then 1, or 2 if none could be read.
+    From 16 images on the network is first made faster, which rounds differently and is said; --fast off keeps plain
+    float32.
     """
     from deepres.analyze.attribution import class_number
     from deepres.nn.folds import holds_folds
@@ -138,7 +153,7 @@ def command(
 def _refuse_with_folds(run: str, given: dict[str, object | None]) -> None:
     for flag, value in given.items():
         if value is not None:
-            raise InputError(f"{flag} with {run}: it is of one network, and these are several; name {run}/fold-1")
+            raise InputError(f"{flag} with {run}: it needs a single network, and here are several; name {run}/fold-1")
 
 
 def _conclude(problems: list[str | None]) -> None:

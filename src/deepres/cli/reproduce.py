@@ -18,26 +18,52 @@ if TYPE_CHECKING:
 
 @click.command("reproduce")
 @click.argument("study", required=False)
-@click.option("--list", "listed", is_flag=True, help="All studies: what they cost, what this machine would need.")
-@click.option("--descriptions", is_flag=True, help="Printed figures that need no images or training, beside ours.")
-@click.option("--scale", type=click.Choice(["full", "short"]), default="full", show_default=True, help="Which length.")
-@click.option("--share", type=click.FloatRange(0, 1, min_open=True), help="Part of the steps at short scale (0.05).")
-@click.option("--set", "edits", multiple=True, metavar="A.B=C", help="Change the short runs besides, as in train.")
-@click.option("--only", multiple=True, metavar="ROW", help="These rows alone, by their names in the table.")
-@click.option("--data", multiple=True, metavar="[SET=]PATH", help="Where a set lies that is not found by its name.")
-@click.option("--seeds", type=click.IntRange(1), help="Runs of each network; by default as many as the paper had.")
+@click.option(
+    "--list", "listed", is_flag=True, help="List all studies, what they cost, and how long this machine would take."
+)
+@click.option(
+    "--descriptions", is_flag=True, help="Compare all printed numbers that need no images and no training with ours."
+)
+@click.option(
+    "--scale",
+    type=click.Choice(["full", "short"]),
+    default="full",
+    show_default=True,
+    help="full: the paper's number of steps; short: a fraction of it (--share).",
+)
+@click.option(
+    "--share", type=click.FloatRange(0, 1, min_open=True), help="Fraction of the paper's steps at short scale (0.05)."
+)
+@click.option("--set", "edits", multiple=True, metavar="A.B=C", help="Set a field of the short runs, as in train.")
+@click.option("--only", multiple=True, metavar="ROW", help="Only this row of the table, by its name there.")
+@click.option(
+    "--data", multiple=True, metavar="[SET=]PATH", help="Where the images lie, if they are not found by name."
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    help="Runs of each network, each with its own seed; by default as many as in the paper.",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     default=Path("runs/reproduce"),
     show_default=True,
-    help="Where runs and reports lie.",
+    help="Folder for runs and reports.",
 )
-@click.option("--on", type=click.Choice(["here", "ray"]), default="here", show_default=True, help="Ray: a cluster.")
-@click.option("--at-once", type=click.IntRange(1), help="Runs at the same time; by default one a GPU.")
-@click.option("--report-only", is_flag=True, help="Train nothing: write the report of what is there.")
-@click.option("--dry-run", is_flag=True, help="Print the runs that are to be trained, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="The outcome, or the list, as JSON.")
+@click.option(
+    "--on",
+    type=click.Choice(["here", "ray"]),
+    default="here",
+    show_default=True,
+    help="Train on this machine, or on a Ray cluster.",
+)
+@click.option(
+    "--at-once", type=click.IntRange(1), help="How many runs to train at the same time; by default one per GPU."
+)
+@click.option("--report-only", is_flag=True, help="Train nothing; write the report of the runs that are there.")
+@click.option("--dry-run", is_flag=True, help="Print the runs that would be trained, and train nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome, or the list, as JSON.")
 @flags.device
 @watched
 def command(
@@ -59,9 +85,10 @@ def command(
     device: str | None,
     watch: Watch,
 ) -> None:
-    """Train what STUDY (resnet/table6, resnet/fig6 …) was made of, and compare with the printed figures.
+    """Train the networks of a paper's table or figure, such as resnet/table6, and compare with the printed numbers.
 
-    Runs that have ended are kept, begun ones go on; studies share runs. short keeps the claim, not the figures.
+    Finished runs are kept, unfinished ones continue, and studies share their runs. At short scale the order of the
+    networks is what can be compared, not the printed numbers.
     """
     from deepres.base.errors import InputError
     from deepres.base.telling import Doing
@@ -121,7 +148,7 @@ def _chosen(name: str, scale: str, share: float | None, edits: tuple[str, ...], 
     study = study_named(name)
     if scale != "short" and (share is not None or edits):
         given = f"--set {edits[0]}" if edits else f"--share {share:g}"
-        raise InputError(f"{given}: at full scale the recipe is the paper's to the letter; add --scale short")
+        raise InputError(f"{given}: at full scale nothing of the paper's recipe may be changed; add --scale short")
     study = study.replace(short=share or study.short, short_edits=(*study.short_edits, *edits))
     return study.only(only) if only else study
 

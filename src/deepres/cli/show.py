@@ -28,25 +28,23 @@ NOT_OF_IMAGES = (
 
 
 @click.command("show")
-@click.option(
-    "--batches", default=1, show_default=True, type=click.IntRange(1), help="So many batches, from the first."
-)
+@click.option("--batches", default=1, show_default=True, type=click.IntRange(1), help="How many batches to show.")
 @click.option(
     "--output",
     default="sheet.html",
     show_default=True,
     type=click.Path(path_type=Path),
-    help="The page (.html) or the picture (.png).",
+    help="The sheet to write: a page (.html) or a picture (.png).",
 )
 @flags.overwrite
 @flags.ignored
 @flags.normalisation
 @watched
 def command(batches: int, output: Path, overwrite: bool, watch: Watch, **given: Any) -> None:
-    """Write a sheet of the first batches of SOURCE, as `deepres train` with the same flags feeds them to the network.
+    """Show the first batches of SOURCE as training sees them.
 
-    Beside them the same images as evaluation sees them, and a few images each time that they are drawn. SOURCE may be
-    the folder of a run: then it is what that run saw.
+    Flags are those of `deepres train`. Beside the batches stand the same images as evaluation sees them, and a few
+    images in each of their augmented forms. SOURCE may be the folder of a run: then it is what that run saw.
     """
     from deepres.base.manifest import RUN
     from deepres.recipes.sheet import drawn, planned_setting, setting_of

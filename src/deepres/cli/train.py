@@ -53,61 +53,98 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 @click.argument("source", required=False)
 @click.option(
     "--recipe",
-    help="small, photos, imagenet_modern, finetune, or a paper's: cifar_2015, imagenet_2015, identity_2016, "
-    "imagenet_2016, effective_paths, stochastic_depth, wide, densenet_cifar, densenet_imagenet; by default what suits.",
+    help="How to train: small, photos, finetune, imagenet_modern, or a paper's: cifar_2015, imagenet_2015, "
+    "identity_2016, imagenet_2016, effective_paths, stochastic_depth, wide, densenet_cifar, densenet_imagenet; by "
+    "default chosen by the images and weights.",
 )
-@click.option("--model", metavar="NET", help="A name from `deepres models`; by default the recipe's.")
+@click.option("--model", metavar="NET", help="A network by its name in `deepres models`; by default the recipe's.")
 @click.option(
     "--weights",
     metavar="W",
-    help="Weights to begin with: a run, a file, FILE::KEY of several sets, or a name (resnet50.a1_in1k).",
+    help="Trained weights to begin with: a run's folder, a file (FILE::KEY where it holds several sets), or a name "
+    "such as resnet50.a1_in1k.",
 )
 @click.option(
     "--teacher",
     multiple=True,
     metavar="RUN|W",
-    help="Learn its answers too (of several, their mean); --set teacher.temperature=4, teacher.weight=0.9; of bare "
-    "weights --variant and --mean, or beside --weights teacher.variant=NET, ….",
+    help="Distillation: a trained network whose answers are learnt beside the labels (several: their mean). "
+    "--set teacher.temperature=4 and teacher.weight=0.9 tune it; beside --weights, --set teacher.variant=NET says "
+    "what a bare file holds.",
 )
-@click.option("--variant", metavar="NET", help="What bare weights were trained as, where they fit several networks.")
+@click.option(
+    "--variant",
+    metavar="NET",
+    help="The network that the weights were trained as, where the file does not say and several fit.",
+)
 @flags.ignored
 @flags.normalisation
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the training images.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training images; by default the recipe's.")
 @minutes_flag
-@click.option("--batch-size", "-b", type=click.IntRange(1), help="Images of one step.")
-@click.option("--lr", "rate", type=float, help="Learning rate at its height.")
+@click.option(
+    "--batch-size", "-b", type=click.IntRange(1), help="Images in one optimiser step; by default the recipe's."
+)
+@click.option("--lr", "rate", type=float, help="Peak learning rate; by default the recipe's.")
 @click.option(
     "--balance",
     type=click.Choice(["none", "loss", "sampler"]),
-    help="Classes weigh alike, by weights in the loss or by drawing the images of each equally often (none).",
+    help="Give all classes the same weight: in the loss, or by drawing the images of each equally often (none).",
 )
-@click.option("--folds", type=int, metavar="K", help="Train K times, each tested on its own K-th; one ensemble of all.")
-@click.option("--seed", type=click.IntRange(0), help="Of initialisation, order and augmentation (0).")
-@click.option("--workers", "-j", metavar="N|auto", callback=_workers, help="Processes that decode; auto: measured.")
-@click.option("--on-bad-image", type=click.Choice(["stop", "skip"]), help="What an unreadable image does (stop).")
-@click.option("--output", type=click.Path(path_type=Path), help="The run's folder (runs/SOURCE-N).")
+@click.option(
+    "--folds",
+    type=int,
+    metavar="K",
+    help="Cross-validation: K runs, each tested on its own K-th of the images, and one ensemble of all.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    help="Seed of everything random: initial weights, order of the images, augmentation (0).",
+)
+@click.option(
+    "--workers",
+    "-j",
+    metavar="N|auto",
+    callback=_workers,
+    help="Processes that decode images; auto measures how many are needed (auto).",
+)
+@click.option(
+    "--on-bad-image",
+    type=click.Choice(["stop", "skip"]),
+    help="An image that cannot be read: stop before training, or skip it and say so (stop).",
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Folder of the run (runs/SOURCE-N, the next free N).")
 @click.option(
     "--resume",
     is_flag=False,
     flag_value="",
     metavar="[DIR]",
-    help="Continue the run in DIR, or the newest under runs/; with --epochs extend it.",
+    help="Continue the run in DIR, by default the newest under runs/; with --epochs make it longer.",
 )
 @flags.device
 @click.option(
     "--memory",
     type=click.Choice(["auto", "save", "fast"]),
-    help="Compute layers twice to save memory; auto where a step would not fit (auto).",
+    help="save: compute some layers a second time in the backward pass, which needs less memory; auto: where a step "
+    "would not fit; fast: never (auto).",
 )
 @click.option(
     "--fast",
     type=click.Choice(["auto", "off", "max"]),
-    help="Compile the step: auto where it pays within the run, measured once (auto).",
+    help="Compile the training step with torch.compile; auto: where it pays within this run, measured once (auto).",
 )
-@click.option("--set", "edits", multiple=True, metavar="A.B=C", help="Any field of the run, such as train.clip_norm=1.")
-@click.option("--smoke", is_flag=True, help="20 small steps only: does it work?")
-@click.option("--dry-run", is_flag=True, help="Print the whole run as JSON and stop.")
-@click.option("--verbose", "-v", is_flag=True, help="Say also how: workers, compiling, precision (RUN/log.txt has it).")
+@click.option(
+    "--set",
+    "edits",
+    multiple=True,
+    metavar="A.B=C",
+    help="Set any field of the run, such as train.clip_norm=1; --dry-run shows them all.",
+)
+@click.option("--smoke", is_flag=True, help="Only 20 small steps, to see whether it works.")
+@click.option("--dry-run", is_flag=True, help="Print the run with all its fields as JSON, and train nothing.")
+@click.option(
+    "--verbose", "-v", is_flag=True, help="Say more: workers, compiling, precision (RUN/log.txt has it in any case)."
+)
 @watched
 def command(
     source: str | None,
@@ -138,9 +175,12 @@ def command(
     verbose: bool,
     watch: Watch,
 ) -> None:
-    """Train on SOURCE: digits, fashion-mnist, cifar10, cifar100, a folder or .zip of class folders, a .csv or a .npz.
+    """Train a network on the images of SOURCE; everything about the run is in its folder.
 
-    The run folder holds the weights, class names, preparation, history, the report, and the states to resume from.
+    SOURCE is a folder with one folder of pictures per class (or a .zip or .tar of it), a .csv of paths and labels, a
+    .npz of arrays, web shards, a packed folder, or a name: digits (the default), fashion-mnist, cifar10, cifar100.
+
+    The run's folder gets the weights, class names, preprocessing, history, a report, and states to resume from.
     """
     given = dict(locals())
     from deepres.cli.progress import Display
@@ -174,7 +214,9 @@ def command(
             return
         if output is None and world.may_restart:
             raise shared(
-                InputError("torchrun --max-restarts: a run that starts again has to be found; add --output DIR")
+                InputError(
+                    "torchrun --max-restarts: a restarted run has to find its folder again; name it with --output DIR"
+                )
             )
         if output is not None and world.restarts and world.by_first(lambda: holds_any(output)):
             if holds_folds(output):
@@ -211,7 +253,7 @@ def planned(given: Mapping[str, Any]) -> "Run":
         teacher = TeacherConfig(weights=given["teacher"], **({} if weights else said))
         given = given if weights else {**given, "variant": None}
     elif given["mean"] is not None and weights is None:
-        raise InputError("--preprocessing, --mean and --std: they are of trained weights; add --weights W")
+        raise InputError("--preprocessing, --mean and --std: they describe trained weights; add --weights W")
     begin = None if weights is None else (weights, *said.values())
     edits = [*settings(given), *settings_of_folds(given.get("folds")), *given["edits"]]
     return _planned(source, given["recipe"], given["model"], begin, teacher, given["epochs"], edits, given["smoke"])
@@ -261,7 +303,9 @@ def _planned(
     about_data = [assignment.removeprefix("data.") for assignment in assignments if assignment.startswith("data.")]
     facts = facts_of(open_source(edit(DataConfig(source=source), about_data, "data.")))
     if begin is not None and recipe not in (None, "finetune") and begin[2] is not None:
-        raise InputError(f"--mean and --std with --recipe {recipe}: it measures its own images; leave them out")
+        raise InputError(
+            f"--mean and --std with --recipe {recipe}: it measures mean and std on its own images; leave them out"
+        )
     if begin is not None and recipe in (None, "finetune"):
         facts = replace(facts, beginning=beginning(begin[0], model, *begin[1:]))
     run = catalogue.recipe(recipe, facts, model)

@@ -12,17 +12,20 @@ from deepres.cli.watch import Watch, watched
 
 @click.group("weights")
 def command() -> None:
-    """Look at weights made elsewhere, or write them as a folder that every verb takes."""
+    """Look into a file of weights, or convert it to a folder that every command takes."""
 
 
 @command.command("inspect")
 @click.argument("file", metavar="FILE|WEIGHTS")
 @flags.ignored
-@click.option("--all", "whole", is_flag=True, help="Every layer of the table.")
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+@click.option("--all", "whole", is_flag=True, help="Show all layers, not only the first.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @watched
 def inspect_command(file: str, whole: bool, as_json: bool, watch: Watch) -> None:
-    """Say what FILE holds: format, layers, classes, which networks fit, and which layer is taken for which."""
+    """Show what FILE holds: format, layers, classes, the networks that fit, and how layers are matched.
+
+    Nothing in the file is executed.
+    """
     from deepres.nn.inspection import inspect
     from deepres.nn.structure import ROWS
 
@@ -47,7 +50,12 @@ def inspect_command(file: str, whole: bool, as_json: bool, watch: Watch) -> None
 @click.argument("file", metavar="FILE|WEIGHTS")
 @click.argument("out", type=click.Path(path_type=Path))
 @flags.weights
-@click.option("--classes", type=click.Path(path_type=Path), metavar="TXT", help="Names of the classes, one a line.")
+@click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    metavar="TXT",
+    help="Text file with the names of the classes, one per line.",
+)
 @watched
 def convert_command(
     file: str,
@@ -59,9 +67,9 @@ def convert_command(
     classes: Path | None,
     watch: Watch,
 ) -> None:
-    """Write FILE as the folder OUT, with its network, classes and preparation: eval, predict and analyze take it.
+    """Convert FILE to the folder OUT, which eval, predict and analyze take: weights, network, classes, preprocessing.
 
-    Only weights whose network is known, or named by --model and confirmed by --variant.
+    The network has to be known: from the file, or from --model and --variant.
     """
     from deepres.base.files import make_folder
     from deepres.nn.create import create_model

@@ -73,7 +73,7 @@ def fashion_mnist(root: Path, download: bool = False, channels: int | None = Non
     for pixels, labels, name in zip(arrays[::2], arrays[1::2], names[1::2], strict=True):
         if pixels.dim() != 3 or labels.shape != pixels.shape[:1] or not len(labels) or int(labels.max()) > 9:
             told = f"images {tuple(pixels.shape)}, labels {tuple(labels.shape)}"
-            raise InputError(f"{place / name}: {told}; wanted as many of each, of 10 classes; bring the files anew")
+            raise InputError(f"{place / name}: {told}; wanted as many of each, of 10 classes; download the files again")
     parts: dict[Part, tuple[Tensor, Tensor]] = {
         "train": (arrays[0].unsqueeze(1), arrays[1].long()),
         "test": (arrays[2].unsqueeze(1), arrays[3].long()),
@@ -128,7 +128,7 @@ def _downloaded(name: str, get: Callable[[], object]) -> None:
         get()
     except (OSError, RuntimeError) as cause:
         reason = str(cause).splitlines()[0]
-        raise RunError(f"{name}: download failed ({reason}); try again, or bring the files by hand") from cause
+        raise RunError(f"{name}: download failed ({reason}); try again, or download the files yourself") from cause
 
 
 def _idx_file(place: Path, name: str) -> Path | None:

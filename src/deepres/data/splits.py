@@ -86,7 +86,7 @@ def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tu
         )
     _require_classes(found, source)
     if "val" in parts and "test" not in parts:
-        parts["test"], how["test"] = parts.pop("val"), "given as val; it is reported, so it chooses no epoch"
+        parts["test"], how["test"] = parts.pop("val"), "given as val; used as test images, so it chooses no epoch"
         del how["val"]
     names = names_of(parts)
     wanted: dict[Part, float] = {"test": 0.0 if "test" in parts else test, "val": 0.0 if "val" in parts else val}

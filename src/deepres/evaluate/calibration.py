@@ -83,11 +83,12 @@ def find_temperature(held_out: Predictions) -> float:
     scores = _scores(held_out)
     if bool((held_out.rank > 0).all()):
         raise InputError(
-            f"temperature: all {len(held_out)} held-out images are wrong, which tells none; train the network first"
+            f"temperature: all {len(held_out)} held-out images are answered wrongly, so none can be found; train the "
+            "network first"
         )
     if len(held_out) < FEWEST:
         raise InputError(
-            f"temperature: {len(held_out)} held-out images are too few to tell one, wanted at least {FEWEST}; hold "
+            f"temperature: {len(held_out)} held-out images are too few to find one, wanted at least {FEWEST}; hold "
             "more images out (--set data.val_fraction=… in training)"
         )
 
@@ -106,7 +107,7 @@ def find_temperature(held_out: Predictions) -> float:
         told = "no more than chance" if found > 0 else "nearly always right"
         raise InputError(
             f"temperature: the search ended at its bound, {exp(found):.3g}: on the {len(held_out)} held-out images the "
-            f"network is {told}, which tells none; hold other images out, or leave --calibrate out"
+            f"network is {told}, so no temperature can be found; hold other images out, or leave --calibrate out"
         )
     return exp(found)
 

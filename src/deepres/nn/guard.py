@@ -108,8 +108,8 @@ def described(variant: str, where: str) -> Network:
     theirs = [name for names in _libraries().values() for name in names if name.split()[1] == variant]
     if theirs and variant not in catalogue.CATALOGUE:
         raise InputError(
-            f"{where}: {theirs[0].split()[0]}'s {variant} is not described here, and no network that is answers as it "
-            "does; use it there"
+            f"{where}: {theirs[0].split()[0]}'s {variant} is not among deepres's networks, and none of them computes "
+            "the same; use it in {theirs[0].split()[0]}"
         )
     return catalogue.network(variant)
 

@@ -90,7 +90,7 @@ def examine(
         if kind not in ANALYSES:
             raise unknown("analysis", kind, ANALYSES)
     if kinds and "cam" not in kinds and (settings.label is not None or settings.layer is not None):
-        raise InputError(f"--class, --layer with {', '.join(kinds)}: they are of the maps alone; add cam")
+        raise InputError(f"--class, --layer with {', '.join(kinds)}: only cam uses them; add cam to the analyses")
     asked = asked_for(
         weights, data, model, variant, mean, std, None, device, command, on_bad_image=on_bad_image, force=force
     )

@@ -39,7 +39,9 @@ def begin_head(setting: Setting, network: nn.Module, on_progress: Callable[[int,
     run = setting.run
     assert isinstance(network, ResidualNetwork)
     if run.weights is None:
-        raise InputError("train.fit_head: features tell nothing without trained weights; add --weights, or leave it")
+        raise InputError(
+            "train.fit_head: it fits the head to the features of trained weights; add --weights, or leave it out"
+        )
     fc = dict(network.head.named_children()).get("fc")
     if not isinstance(fc, nn.Linear):
         raise InputError(

@@ -321,7 +321,9 @@ def _chosen(
                 listed = folder / SPLIT
                 remedy = "bring back those that it began with"
                 remedy += f", or measure on those that {listed} lists" if listed.is_file() else ""
-            raise InputError(f"{config.source}: {found}, so the error would flatter; {remedy}, or insist with --force")
+            raise InputError(
+                f"{config.source}: {found}, so the error would come out too low; {remedy}, or insist with --force"
+            )
         notes += [f"{config.source}: {found}"] if found or found.unknown else []
     return replace(chosen, notes=tuple(notes))
 

@@ -299,7 +299,7 @@ def _fresh(store: Store, place: World) -> Store:
         name, waiting, began = uuid4().hex, set(range(1, place.size)), monotonic()
         while waiting:
             if monotonic() - began > MEETING.total_seconds():
-                raise RuntimeError(f"{len(waiting)} of {place.size} processes did not come")
+                raise RuntimeError(f"{len(waiting)} of {place.size} processes did not arrive")
             for rank in sorted(waiting):
                 if store.check([f"hello/{rank}"]):
                     store.set(f"answer/{store.get(f'hello/{rank}').decode()}", name)
