@@ -68,22 +68,15 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     "--teacher",
     multiple=True,
     metavar="RUN|W",
-    help="Distillation: a trained network whose answers are learnt beside the labels (several: their mean). "
-    "--set teacher.temperature=4 and teacher.weight=0.9 tune it; beside --weights, --set teacher.variant=NET says "
-    "what a bare file holds.",
+    help="Distillation: learn this trained network's answers beside the labels (of several, their mean); tuned by "
+    "--set teacher.temperature=4, teacher.weight=0.9 (teacher.variant=NET: what a bare file holds).",
 )
-@click.option(
-    "--variant",
-    metavar="NET",
-    help="The network that the weights were trained as, where the file does not say and several fit.",
-)
+@click.option("--variant", metavar="NET", help="Network of the weights, where the file does not say and several fit.")
 @flags.ignored
 @flags.normalisation
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images; by default the recipe's.")
 @minutes_flag
-@click.option(
-    "--batch-size", "-b", type=click.IntRange(1), help="Images in one optimiser step; by default the recipe's."
-)
+@click.option("--batch-size", "-b", type=click.IntRange(1), help="Images in one step; by default the recipe's.")
 @click.option("--lr", "rate", type=float, help="Peak learning rate; by default the recipe's.")
 @click.option(
     "--balance",
@@ -91,27 +84,14 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     help="Give all classes the same weight: in the loss, or by drawing the images of each equally often (none).",
 )
 @click.option(
-    "--folds",
-    type=int,
-    metavar="K",
-    help="Cross-validation: K runs, each tested on its own K-th of the images, and one ensemble of all.",
+    "--folds", type=int, metavar="K", help="Cross-validation: K runs, each tested on its own K-th; all as one."
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    help="Seed of everything random: initial weights, order of the images, augmentation (0).",
-)
-@click.option(
-    "--workers",
-    "-j",
-    metavar="N|auto",
-    callback=_workers,
-    help="Processes that decode images; auto measures how many are needed (auto).",
-)
+@click.option("--seed", type=click.IntRange(0), help="Seed of weights, order of images and augmentation (0).")
+@click.option("--workers", "-j", metavar="N|auto", callback=_workers, help="Processes that decode images (auto).")
 @click.option(
     "--on-bad-image",
     type=click.Choice(["stop", "skip"]),
-    help="An image that cannot be read: stop before training, or skip it and say so (stop).",
+    help="Where an image cannot be read: stop, or skip it (stop).",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the run (runs/SOURCE-N, the next free N).")
 @click.option(
@@ -133,18 +113,10 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     type=click.Choice(["auto", "off", "max"]),
     help="Compile the training step with torch.compile; auto: where it pays within this run, measured once (auto).",
 )
-@click.option(
-    "--set",
-    "edits",
-    multiple=True,
-    metavar="A.B=C",
-    help="Set any field of the run, such as train.clip_norm=1; --dry-run shows them all.",
-)
+@click.option("--set", "edits", multiple=True, metavar="A.B=C", help="Set any field of the run (see --dry-run).")
 @click.option("--smoke", is_flag=True, help="Only 20 small steps, to see whether it works.")
 @click.option("--dry-run", is_flag=True, help="Print the run with all its fields as JSON, and train nothing.")
-@click.option(
-    "--verbose", "-v", is_flag=True, help="Say more: workers, compiling, precision (RUN/log.txt has it in any case)."
-)
+@click.option("--verbose", "-v", is_flag=True, help="Say more: workers, compiling, precision (RUN/log.txt has it too).")
 @watched
 def command(
     source: str | None,
