@@ -75,7 +75,7 @@ def error_on_views(folder: Path, batches: int = 10) -> float:
     teachers = found.ready(run, source.classes, statistics, precision)
     wrong_ones = seen = 0
     for batch in Setting(run, source, folder, statistics, precision, teachers=teachers).loader().batches(0, batches):
-        wrong_ones += int(wrong(teachers.answers(batch, 1.0), batch.labels))
+        wrong_ones += int(wrong(teachers.answers(batch, 1.0), batch.targets))
         seen += len(batch)
     return wrong_ones / seen
 

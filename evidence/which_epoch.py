@@ -123,7 +123,7 @@ def trained(folder: Path, source: str, begin: str, seed: int) -> None:
             for module, training in modes:
                 module.training = training
             kept.append({name: value.clone() for name, value in state.network.state_dict().items()})
-            wrong = float((epochs[-1].argmax(1) != others.labels).float().mean())
+            wrong = float((epochs[-1].argmax(1) != others.targets).float().mean())
             rows.append(event.tally.wrong / event.tally.seen)
             print(f"epoch {event.epoch}: train {rows[-1]:.3f}, others {wrong:.3f}", flush=True)
     found = {"last, statistics averaged": answers(settled(deepcopy(state.network)))}
@@ -140,12 +140,12 @@ def trained(folder: Path, source: str, begin: str, seed: int) -> None:
         name = f"mean of the last {last} epochs" if isinstance(last, int) else "mean of the last third"
         found[f"{name}, statistics averaged"] = answers(settled(mean))
     for name, logits in found.items():
-        print(f"{name}: {float((logits.argmax(1) != others.labels).float().mean()):.3f}", flush=True)
+        print(f"{name}: {float((logits.argmax(1) != others.targets).float().mean()):.3f}", flush=True)
     label = "scratch" if begin == "scratch" else run.model.name
     np.savez_compressed(
         folder / f"{Path(source).parent.name}-{label}-{seed}.npz",
         epochs=torch.stack(epochs).numpy().astype(np.float32),
-        truth=others.labels.numpy(),
+        truth=others.targets.numpy(),
         train_error=np.array(rows),
         names=np.array(list(found)),
         averages=torch.stack(list(found.values())).numpy().astype(np.float32),

@@ -113,7 +113,7 @@ def test_it_repeats_whatever_the_batches_and_changes_nothing(net: ResidualNetwor
     assert [part.training for part in net.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
     assert Faithfulness.model_validate_json(first.to_json()) == first
-    renamed = [Batch(batch.images, batch.labels, batch.indices.flip(0)) for batch in _batches()]
+    renamed = [Batch(batch.images, batch.targets, batch.indices.flip(0)) for batch in _batches()]
     assert faithfulness(net, renamed, steps=3).deletion == first.deletion
     assert faithfulness(net, renamed, steps=3).random_deletion != first.random_deletion
     one = faithfulness(net, [Batch(*(part[:1] for part in (_batches()[0].images, torch.zeros(1), torch.arange(1))))])

@@ -64,7 +64,7 @@ def _damage(network: torch.nn.Module, batches: list[Batch]) -> dict[str, object]
     wrong, losses = 0, []
     with torch.inference_mode():
         for batch in batches:
-            for z, label in zip(network(batch.images).double(), batch.labels.tolist(), strict=True):
+            for z, label in zip(network(batch.images).double(), batch.targets.tolist(), strict=True):
                 wrong += int(z.argmax()) != label
                 losses.append(float(-z[None].log_softmax(1)[0, label]))
     low, high = interval(wrong, len(losses))
@@ -302,7 +302,7 @@ def _strided() -> object:
 def test_the_mean_loss_is_torchs() -> None:
     network, (batch,) = _lived_in(_resnet()), _batches(sizes=(8,))
     with torch.inference_mode():
-        wanted = F.cross_entropy(network(batch.images).double(), batch.labels)
+        wanted = F.cross_entropy(network(batch.images).double(), batch.targets)
     assert delete_each(network, [batch]).intact.cross_entropy == pytest.approx(float(wanted), rel=1e-12)
 
 

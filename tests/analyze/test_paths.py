@@ -75,7 +75,7 @@ def _batches(count: int = 1) -> list[Batch]:
 def _whole(network: ResidualNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
     images = batch.images.to(next(network.parameters())).requires_grad_()
     logits = network(images)
-    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, batch.labels), images)
+    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, batch.targets), images)
     return logits.detach(), gradient
 
 
@@ -243,7 +243,7 @@ def test_units_left_out_train_nothing_and_their_norms_see_nothing() -> None:
     idle = set(unit_names(network.description)) - active
     before = {key: value.clone() for key, value in network.state_dict().items()}
     with without(network, idle):
-        F.cross_entropy(network(batch.images), batch.labels).backward()
+        F.cross_entropy(network(batch.images), batch.targets).backward()
     for name in active | idle:
         unit = network.get_submodule(f"{name}.branch")
         assert all((parameter.grad is None) == (name in idle) for parameter in unit.parameters())

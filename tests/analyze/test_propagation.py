@@ -86,7 +86,7 @@ def test_gradients_and_signals_are_those_of_the_units_run_one_by_one(variant: st
                 assert rows[name].mean_square == pytest.approx(_mean_square(y), rel=1e-5)
         if "final" in network.body_names:
             y = part(other, "final")(y)
-        loss = F.cross_entropy(other.head(y), batch.labels)
+        loss = F.cross_entropy(other.head(y), batch.targets)
         (gradient,) = torch.autograd.grad(loss, x)
         assert rows[name].gradient == pytest.approx(sqrt(_mean_square(gradient) * gradient.numel()), rel=1e-4)
         assert found.loss[0] == pytest.approx(float(loss.detach()), rel=1e-5)
@@ -252,13 +252,13 @@ def test_what_cannot_be_followed_is_refused() -> None:
     with pytest.raises(InputError, match=r"^small: no classifier, so no gradient of a loss; build it with num_classes"):
         propagation(create_model(_config().network(), num_classes=0), batch)
     with pytest.raises(InputError, match=r"^small: no images were given to follow through it; wanted at least one$"):
-        propagation(network, Batch(batch.images[:0], batch.labels[:0], batch.indices[:0]))
+        propagation(network, Batch(batch.images[:0], batch.targets[:0], batch.indices[:0]))
     with pytest.raises(
         InputError, match=r"^small: labels are mixed, torch\.float32; wanted int64, give batches without"
     ):
         propagation(network, Batch(batch.images, torch.rand(6, 4), batch.indices))
     with pytest.raises(InputError, match=r"^small: label 9 with 4 classes; build it with num_classes of the labels$"):
-        propagation(network, Batch(batch.images, batch.labels + 9 - batch.labels.max(), batch.indices))
+        propagation(network, Batch(batch.images, batch.targets + 9 - batch.targets.max(), batch.indices))
     with pytest.raises(InputError, match=r"^small: a plain network has no shortcuts to vary; give its residual twin$"):
         shortcut_variants(_config(shortcut="none"))
     with pytest.raises(InputError, match=r"^variants: none; wanted one at least, such as those of shortcut_variants"):

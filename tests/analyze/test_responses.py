@@ -208,7 +208,7 @@ def test_a_channel_that_no_image_opens_is_dead_and_one_that_a_single_image_opens
     assert dead.activations[1].dead == (2,)
     assert dead.activations[1].num_channels == 4
     assert dead.num_dead >= 1
-    only_last = [Batch(torch.zeros_like(batches[0].images), batches[0].labels, batches[0].indices), batches[1]]
+    only_last = [Batch(torch.zeros_like(batches[0].images), batches[0].targets, batches[0].indices), batches[1]]
     peak = _gave(network, batches[1].images, ["stem.norm"])["stem.norm"].amax((0, 2, 3))
     nothing = _gave(network, only_last[0].images, ["stem.norm"])["stem.norm"].amax((0, 2, 3))
     expected = tuple(channel for channel in range(4) if max(peak[channel], nothing[channel]) <= 0)

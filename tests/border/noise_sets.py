@@ -29,7 +29,7 @@ def draw(folder: Path, seed: int = 0, each: int = EACH) -> Path:
 def pixels_of(photos: Path, file: Path) -> Path:
     parts = find(DataConfig(source=str(photos))).parts["train"]
     x = np.stack([parts.image(i).permute(1, 2, 0).numpy() for i in range(len(parts))])
-    np.savez(file, x=x, y=parts.labels.numpy(), classes=np.array(CLASSES))
+    np.savez(file, x=x, y=parts.targets.numpy(), classes=np.array(CLASSES))
     return file
 
 

@@ -82,7 +82,7 @@ def test_is_the_folder_itself(tmp_path: Path, kind: str, layout: str) -> None:
     assert source.origin.ignored == own.origin.ignored
     for part, images in own.parts().items():
         theirs = source.parts()[part]
-        assert torch.equal(theirs.labels, images.labels)
+        assert torch.equal(theirs.targets, images.targets)
         assert torch.equal(theirs.image(0), images.image(0))
         assert torch.equal(theirs.image(len(theirs) - 1), images.image(len(images) - 1))
         assert Path(theirs.name(0)).name == Path(images.name(0)).name

@@ -68,7 +68,7 @@ def test_is_read_as_it_means(
     source = opened(tmp_path / "t.npz", **arrays)
     assert isinstance(source.train, ArrayImages)
     assert np.array_equal(source.train.pixels.permute(0, 2, 3, 1).numpy(), X)
-    assert source.train.labels.tolist() == Y.tolist()
+    assert source.train.targets.tolist() == Y.tolist()
     assert source.classes == classes
     assert said is None or any(said in note for note in source.origin.notes), source.origin.notes
     assert said is not None or not source.origin.notes

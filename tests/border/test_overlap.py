@@ -244,7 +244,7 @@ def test_new_images_and_copies_of_the_test_part_are_measured(
     test = open_source(DataConfig(source=str(home / "photos"))).test
     assert test is not None
     for number in range(len(test)):
-        place = tmp_path / "part" / test.classes[int(test.labels[number])]
+        place = tmp_path / "part" / test.classes[int(test.targets[number])]
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(test.name(number), place)
     part = result_of(capsys, "run", tmp_path / "part")

@@ -45,7 +45,7 @@ def opened(path: Path | str) -> Source:
 def seen(source: Source) -> dict[int, str]:
     """Value of each picture -> its class."""
     images = source.train
-    return {int(images.image(i)[0, 0, 0]): source.classes[int(images.labels[i])] for i in range(len(images))}
+    return {int(images.image(i)[0, 0, 0]): source.classes[int(images.targets[i])] for i in range(len(images))}
 
 
 ONE: Members = [("1.png", 10), ("1.cls", "0"), ("2.png", 20), ("2.cls", "1")]

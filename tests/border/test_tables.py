@@ -33,7 +33,7 @@ def listed(source: Source, folder: Path) -> dict[str, str]:
     found = {}
     for images in source.parts().values():
         assert isinstance(images, FileImages)
-        for path, label in zip(images.paths, images.labels.tolist(), strict=True):
+        for path, label in zip(images.paths, images.targets.tolist(), strict=True):
             found[path.relative_to(folder).as_posix()] = images.classes[label]
     return found
 

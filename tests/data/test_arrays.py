@@ -30,7 +30,7 @@ def test_pixels_labels_and_names(tmp_path: Path) -> None:
     images = found.parts["train"]
     assert isinstance(images, ArrayImages)
     assert np.array_equal(images.pixels.permute(0, 2, 3, 1).numpy(), X)
-    assert images.labels.tolist() == Y.tolist()
+    assert images.targets.tolist() == Y.tolist()
     assert (found.name, found.classes, found.channels) == ("toy", ("r", "g", "b"), 3)
     assert images.name(5) == "toy/train/5"
 

@@ -119,8 +119,8 @@ def test_no_number_of_workers_no_beginning_and_no_packing_changes_a_batch(pets: 
         return list(loader.batches(start, 9))
 
     whole = batches(pets, 0)
-    assert torch.bincount(torch.cat([batch.labels for batch in whole])[:30]).tolist() == [15, 15]
+    assert torch.bincount(torch.cat([batch.targets for batch in whole])[:30]).tolist() == [15, 15]
     for other, start in ((batches(pets, 0, workers=2), 0), (batches(pets, 5), 5), (batches(packed, 0), 0)):
         for mine, theirs in zip(other, whole[start:], strict=True):
             assert torch.equal(mine.images, theirs.images)
-            assert torch.equal(mine.labels, theirs.labels)
+            assert torch.equal(mine.targets, theirs.targets)

@@ -23,7 +23,7 @@ def fill(root: Path, *names: str) -> Path:
 
 def listed(images: object) -> list[tuple[str, int]]:
     assert isinstance(images, FileImages)
-    return [(path.name, label) for path, label in zip(images.paths, images.labels.tolist(), strict=True)]
+    return [(path.name, label) for path, label in zip(images.paths, images.targets.tolist(), strict=True)]
 
 
 def test_class_folders_equal_torchvisions(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_class_folders_equal_torchvisions(tmp_path: Path) -> None:
     images = found.parts["train"]
     assert isinstance(images, FileImages)
     assert list(found.classes) == reference.classes == ["Class3", "class10", "class2"]
-    assert sorted((str(p), y) for p, y in zip(images.paths, images.labels.tolist(), strict=True)) == sorted(
+    assert sorted((str(p), y) for p, y in zip(images.paths, images.targets.tolist(), strict=True)) == sorted(
         reference.samples
     )
 

@@ -77,7 +77,7 @@ def test_each_image_is_the_test_of_one_fold_and_trained_on_in_the_others(pets: P
 
 
 def _like(stem: str, found: Folded, index: int) -> bool:
-    return stem.startswith("again") or stem == "a cat" or (stem == "0" and int(found.whole.labels[index]) == 0)
+    return stem.startswith("again") or stem == "a cat" or (stem == "0" and int(found.whole.targets[index]) == 0)
 
 
 def test_equal_pictures_lie_in_one_fold(pets: Path) -> None:

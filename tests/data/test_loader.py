@@ -55,7 +55,7 @@ def assert_equal(ours: list[Batch], others: list[Batch]) -> None:
     for one, other in zip(ours, others, strict=True):
         assert torch.equal(one.indices, other.indices)
         assert torch.equal(one.images, other.images)
-        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.targets, other.targets)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -83,7 +83,7 @@ def test_batches_are_full_and_follow_the_stream() -> None:
     batches = list(loader(MEMORY, *SMALL).batches(0, 11))
     for step, batch in enumerate(batches):
         assert torch.equal(batch.indices, batch_at(step, 4, 22, 3).indices)
-        assert torch.equal(batch.labels, LABELS[batch.indices])
+        assert torch.equal(batch.targets, LABELS[batch.indices])
         assert (batch.images.shape, batch.images.dtype) == ((4, 3, 8, 8), torch.float32)
     seen = torch.cat([batch.indices for batch in batches])
     assert seen[:22].sort().values.tolist() == seen[22:].sort().values.tolist() == list(range(22))
@@ -133,8 +133,8 @@ def test_without_augmentation_training_sees_what_evaluation_sees() -> None:
 
 def test_mixed_labels_are_shares_of_all_classes() -> None:
     for batch in loader(MEMORY, Augmentation(mixup=0.4), FIT, num_classes=5).batches(0, 3):
-        assert (batch.labels.shape, batch.labels.dtype) == ((4, 5), torch.float32)
-        torch.testing.assert_close(batch.labels.sum(1), torch.ones(4))
+        assert (batch.targets.shape, batch.targets.dtype) == ((4, 5), torch.float32)
+        torch.testing.assert_close(batch.targets.sum(1), torch.ones(4))
 
 
 def test_the_global_generator_is_neither_read_nor_moved(files: FileImages) -> None:
@@ -164,7 +164,7 @@ def test_a_bad_image_is_left_out_of_its_batch_and_noted_once(files: FileImages, 
         kept = [place for place, index in enumerate(full.indices.tolist()) if index not in (7, 8)]
         assert batch.indices.tolist() == full.indices[kept].tolist()
         assert torch.equal(batch.images, full.images[kept])
-        assert torch.equal(batch.labels, full.labels[kept])
+        assert torch.equal(batch.targets, full.targets[kept])
     assert sorted(skipping.skipped) == [str(files.paths[7]), str(files.paths[8])]
     assert all(reason and "07.png" not in reason for reason in skipping.skipped.values())
 
@@ -214,7 +214,7 @@ def test_evaluation_sees_each_image_once_and_prediction_sees_the_same(
     from_memory = list(evaluation_batches(MEMORY, preparation, measured, batch_size=5))
     assert [len(batch) for batch in from_files] == [5, 5, 5, 5, 2]
     assert torch.cat([batch.indices for batch in from_files]).tolist() == list(range(22))
-    assert torch.equal(torch.cat([batch.labels for batch in from_files]), LABELS)
+    assert torch.equal(torch.cat([batch.targets for batch in from_files]), LABELS)
     assert_equal(from_files, from_memory)
     together = torch.cat([batch.images for batch in from_files])
     for index in range(22):

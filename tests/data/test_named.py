@@ -27,7 +27,7 @@ def test_digits_are_scikit_learns_in_256_levels() -> None:
     images = found.parts["train"]
     pixels = pixels_of(images)
     assert pixels.shape == (1797, 1, 8, 8)
-    assert images.labels.tolist() == reference.target.tolist()
+    assert images.targets.tolist() == reference.target.tolist()
     levels = {0: 0, 1: 16, 2: 32, 8: 128, 15: 239, 16: 255}
     for level, expected in levels.items():
         assert (pixels[:, 0][reference.images == level] == expected).all()
@@ -62,7 +62,7 @@ def test_fashion_mnist_from_idx_files(tmp_path: Path, place: str, packed: bool) 
     found = fashion_mnist(tmp_path)
     assert np.array_equal(pixels_of(found.parts["train"])[:, 0], arrays["train-images-idx3-ubyte"])
     assert np.array_equal(pixels_of(found.parts["test"])[:, 0], arrays["t10k-images-idx3-ubyte"])
-    assert found.parts["test"].labels.tolist() == [0, 1, 2]
+    assert found.parts["test"].targets.tolist() == [0, 1, 2]
     assert (found.classes[9], found.channels) == ("Ankle boot", 1)
     if not packed:
         assert np.array_equal(pixels_of(found.parts["train"])[:, 0], FashionMNIST(str(tmp_path)).data.numpy())

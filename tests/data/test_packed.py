@@ -67,7 +67,7 @@ def test_a_pack_is_the_same_source(pets: Path, kept: str) -> None:
             assert isinstance(stored, StoredImages)
             names = [path.relative_to(pets).as_posix() for path in images.paths]
             assert [stored.key(i) for i in range(len(stored))] == names
-            assert torch.equal(stored.labels, images.labels)
+            assert torch.equal(stored.targets, images.targets)
             assert stored.name(0) == f"{out}/{names[0]}"
             for index in range(len(stored)):
                 whole = images.image(index).permute(1, 2, 0).numpy()

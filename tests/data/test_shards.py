@@ -61,7 +61,7 @@ def test_samples_of_all_shards_are_read_in_any_order(shards: Path, pattern: str)
     assert (source.name, source.origin.kind, source.classes, len(images)) == ("set", "shards", ("0", "1"), 18)
     for index in (17, 0, 9, 3):
         assert images.image(index)[0, 0, 0] == 10 * index
-        assert images.labels[index] == index % 2
+        assert images.targets[index] == index % 2
     assert images.name(7) == f"{shards}/shard-0001.tar/007.png"
     assert images.header(4)[:2] == (9, 8)
 
@@ -77,12 +77,12 @@ def test_labels_are_numbers_or_names_in_cls_or_json(tmp_path: Path) -> None:
         members[f"a/{number}.jpg"] = picture(number)
         members[f"a/{number}.json"] = json.dumps({"caption": "x", "label": label})
     source = opened(write(tmp_path / "named.tar", members))
-    assert (source.classes, source.train.labels.tolist()) == (("cat", "dog"), [0, 1, 0, 1])
+    assert (source.classes, source.train.targets.tolist()) == (("cat", "dog"), [0, 1, 0, 1])
     (tmp_path / "classes.txt").write_text("dog\ncat\n")
     source = opened(tmp_path / "named.tar")
-    assert (source.classes, source.train.labels.tolist()) == (("dog", "cat"), [1, 0, 1, 0])
+    assert (source.classes, source.train.targets.tolist()) == (("dog", "cat"), [1, 0, 1, 0])
     source = opened(shard(tmp_path / "numbered.tar", 0))
-    assert (source.classes, source.train.labels.tolist()) == (("dog", "cat"), [0, 1, 0, 1, 0, 1])
+    assert (source.classes, source.train.targets.tolist()) == (("dog", "cat"), [0, 1, 0, 1, 0, 1])
 
 
 def test_words_in_names_or_folders_make_the_split(tmp_path: Path) -> None:

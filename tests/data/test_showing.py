@@ -102,7 +102,7 @@ def test_images_in_memory_are_shown_as_those_of_files(tmp_path: Path) -> None:
         strict=True,
     ):
         assert torch.equal(one.images, other.images)
-        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.targets, other.targets)
 
 
 def test_large_pictures_come_in_small_tasks() -> None:

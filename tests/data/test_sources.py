@@ -23,7 +23,7 @@ def pets(tmp_path: Path) -> Path:
 
 def files(images: Images | None) -> list[tuple[Path, int]]:
     assert isinstance(images, FileImages)
-    return sorted((path.resolve(), y) for path, y in zip(images.paths, images.labels.tolist(), strict=True))
+    return sorted((path.resolve(), y) for path, y in zip(images.paths, images.targets.tolist(), strict=True))
 
 
 def test_digits_are_cut_into_three_stratified_parts() -> None:
@@ -31,7 +31,7 @@ def test_digits_are_cut_into_three_stratified_parts() -> None:
     assert [len(images) for images in source.parts().values()] == [1349, 179, 269]
     assert source.channels == 1
     for images in source.parts().values():
-        assert set(images.labels.tolist()) == set(range(10))
+        assert set(images.targets.tolist()) == set(range(10))
     names = [images.name(i) for images in source.parts().values() for i in range(len(images))]
     assert len(set(names)) == 1797
 

@@ -25,7 +25,7 @@ def read(path: Path, text: str, columns: str | None = None) -> Found:
 def listed(found: Found) -> dict[str, list[tuple[str, str]]]:
     return {
         part: [
-            (path.name, found.classes[label]) for path, label in zip(images.paths, images.labels.tolist(), strict=True)
+            (path.name, found.classes[label]) for path, label in zip(images.paths, images.targets.tolist(), strict=True)
         ]
         for part, images in found.parts.items()
         if isinstance(images, FileImages)
@@ -67,7 +67,7 @@ def test_written_and_read_back(tmp_path: Path, classes: tuple[str, ...]) -> None
         again = found.parts[part]  # type: ignore[index]
         assert isinstance(again, FileImages)
         assert again.paths == images.paths
-        assert torch.equal(again.labels, images.labels)
+        assert torch.equal(again.targets, images.targets)
 
 
 def test_images_in_memory_cannot_be_listed(tmp_path: Path) -> None:

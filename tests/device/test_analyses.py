@@ -178,7 +178,7 @@ def test_a_network_is_taken_apart(same: Same, images: ArrayImages, statistics: S
     import numpy as np
 
     np.savez(
-        data, x=images.pixels.permute(0, 2, 3, 1).numpy(), y=images.labels.numpy(), classes=np.array(images.classes)
+        data, x=images.pixels.permute(0, 2, 3, 1).numpy(), y=images.targets.numpy(), classes=np.array(images.classes)
     )
 
     def asked(device: torch.device) -> dict[str, list[str]]:

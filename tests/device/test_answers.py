@@ -105,7 +105,7 @@ def test_images_from_files_one_of_them_bad(
     for number, path in enumerate(paths):
         to_pil_image(images.pixels[number]).save(path)
     paths[2].write_bytes(b"")
-    files = FileImages(tuple(paths), images.labels[:4], images.classes)
+    files = FileImages(tuple(paths), images.targets[:4], images.classes)
     same(lambda device: len(_evaluated(files, statistics, device, "center").predictions))
 
 

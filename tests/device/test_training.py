@@ -124,7 +124,7 @@ def test_batches_lie_on_the_device(
         found = {}
         for step, batch in enumerate(_loader(images, statistics, device, augmentation).batches(0, 4)):
             assert batch.indices.device.type == "cpu"
-            found |= {f"{step} images": batch.images, f"{step} labels": batch.labels}
+            found |= {f"{step} images": batch.images, f"{step} labels": batch.targets}
         return found
 
     same(drawn)

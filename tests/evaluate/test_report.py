@@ -169,7 +169,7 @@ def test_no_wrong_image_at_all(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("undrawn")
 def test_an_image_that_is_gone_is_said_to_be_so(tmp_path: Path) -> None:
     result, images = made(5)
-    gone = Broken(images.pixels, images.labels, images.classes, images.address)
+    gone = Broken(images.pixels, images.targets, images.classes, images.address)
     text = written(tmp_path, result=result, images=gone)
     assert text.count("can no longer be read") == len(result.worst) > 0
     assert ": gone" in text
@@ -177,7 +177,7 @@ def test_an_image_that_is_gone_is_said_to_be_so(tmp_path: Path) -> None:
 
 def test_images_of_another_set_are_refused(tmp_path: Path) -> None:
     result, images = made(5)
-    other = ArrayImages(images.pixels, images.labels, images.classes, "set/val")
+    other = ArrayImages(images.pixels, images.targets, images.classes, "set/val")
     with pytest.raises(InputError, match=r"^report: image \d+ is set/val/\d+, the result says set/test/\d+; give the"):
         write_report(tmp_path / "report.html", result=result, images=other)
     assert not list(tmp_path.iterdir())
@@ -193,7 +193,7 @@ def test_a_name_that_is_no_unicode_is_still_written(tmp_path: Path) -> None:
 def test_the_scale_ends_above_the_interval(wrong: int, end: str, tmp_path: Path) -> None:
     said = (torch.arange(60) < wrong).long()
     images = ArrayImages(torch.zeros(60, 1, 1, 1, dtype=torch.uint8), torch.zeros(60).long(), ("a", "b"), "set/test")
-    batch = Batch(torch.nn.functional.one_hot(said, 2).float().reshape(60, 2, 1, 1), images.labels, torch.arange(60))
+    batch = Batch(torch.nn.functional.one_hot(said, 2).float().reshape(60, 2, 1, 1), images.targets, torch.arange(60))
     result = evaluate(torch.nn.Flatten(), [batch], images, split="test").result
     text = written(tmp_path, result=result)
     assert f"<span>{end} %</span>" in text

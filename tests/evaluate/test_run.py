@@ -49,12 +49,12 @@ def digits(count: int, classes: int) -> ArrayImages:
 def batches(images: ArrayImages, size: int = 7, leave_out: tuple[int, ...] = ()) -> Iterator[Batch]:
     kept = torch.tensor([i for i in range(len(images)) if i not in leave_out])
     for indices in kept.split(size):
-        yield Batch(indices.float().reshape(-1, 1, 1, 1), images.labels[indices], indices)
+        yield Batch(indices.float().reshape(-1, 1, 1, 1), images.targets[indices], indices)
 
 
 def network_for(images: ArrayImages, seed: int = 0, strength: float = 2.0) -> Answers:
     logits = torch.randn(len(images), len(images.classes), generator=torch.Generator().manual_seed(seed))
-    logits[torch.arange(len(images)), images.labels] += strength
+    logits[torch.arange(len(images)), images.targets] += strength
     return Answers(logits)
 
 
@@ -67,8 +67,8 @@ def evaluated(count: int = 60, classes: int = 6, strength: float = 2.0) -> tuple
 def test_result_counts_and_names_the_worst() -> None:
     found, network, images = evaluated(strength=1.0)
     answers = network.logits.argmax(1)
-    losses = nn.functional.cross_entropy(network.logits.double(), images.labels, reduction="none")
-    wrong = [i for i in range(60) if answers[i] != images.labels[i]]
+    losses = nn.functional.cross_entropy(network.logits.double(), images.targets, reduction="none")
+    wrong = [i for i in range(60) if answers[i] != images.targets[i]]
     result = found.result
     assert (result.num_images, result.num_wrong) == (60, len(wrong))
     assert len(wrong) > 24
@@ -76,7 +76,7 @@ def test_result_counts_and_names_the_worst() -> None:
     assert [w.index for w in result.worst] == by_loss
     first = result.worst[0]
     assert first.name == f"digits/test/{by_loss[0]}"
-    assert first.truth == images.classes[int(images.labels[by_loss[0]])]
+    assert first.truth == images.classes[int(images.targets[by_loss[0]])]
     assert first.predicted == images.classes[int(answers[by_loss[0]])]
     assert first.loss == pytest.approx(float(losses[by_loss[0]]))
     assert first.probability_of_truth < first.probability
@@ -183,7 +183,7 @@ def test_predictions_are_saved_as_arrays_and_bytes_repeat(tmp_path: Path) -> Non
     with np.load(tmp_path / "a.npz", allow_pickle=False) as read:
         assert read["index"].tolist() == list(range(60))
         assert read["name"][59] == "digits/test/59"
-        assert read["truth"].tolist() == images.labels.tolist()
+        assert read["truth"].tolist() == images.targets.tolist()
         assert int((read["truth"] != read["predicted"]).sum()) == found.result.num_wrong
         assert read["probability"].dtype == np.float64
         assert "scores" not in read.files

@@ -200,7 +200,7 @@ def test_beside_collectives_nothing_is_forked_from_here_and_no_bit_changes(files
         got += batches
     for one, other in zip(got, here, strict=True):
         assert torch.equal(one.images, other.images)
-        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.targets, other.targets)
 
 
 def test_files_travel_as_one_text_and_arrive_as_they_were(files: FileImages) -> None:

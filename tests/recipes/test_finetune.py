@@ -137,7 +137,7 @@ def test_the_fitted_head_is_the_classifier_of_the_features(digits: Path, three: 
     with torch.no_grad():
         batches = list(evaluation_batches(source.train, plan.preparation, statistics, batch_size=len(source.train)))
         features = network.forward_head(network.forward_features(batches[0].images), pre_logits=True)
-    fitted = fit_classifier(features, batches[0].labels, 3)
+    fitted = fit_classifier(features, batches[0].targets, 3)
     ours = network.head.get_parameter("fc.weight").double() @ features.T.double()
     theirs = fitted.weight @ features.T.double()
     # one step moved the norm statistics by a tenth, and features were those of this machine's training precision

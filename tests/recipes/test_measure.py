@@ -43,7 +43,7 @@ def test_classes_are_matched_by_name_not_by_order(run: Path, tmp_path: Path) -> 
     source = open_source(DataConfig(source="digits"))
     assert source.test is not None
     x = torch.stack([source.test.image(i) for i in range(len(source.test))]).permute(0, 2, 3, 1).numpy()
-    y = source.test.labels.numpy()
+    y = source.test.targets.numpy()
     backwards = np.array([str(digit) for digit in reversed(range(10))])
     np.savez(tmp_path / "digits.npz", x=x, y=9 - y, classes=backwards)
     plain, _ = measure(run, device=CPU, command="test")

@@ -85,7 +85,7 @@ def test_the_first_batch_is_what_training_feeds_to_the_bit(
 
     def watched(self: TrainLoader, start: int, stop: int) -> Iterator[Batch]:
         for batch in batches(self, start, stop):
-            fed.append(Batch(batch.images.clone(), batch.labels.clone(), batch.indices))
+            fed.append(Batch(batch.images.clone(), batch.targets.clone(), batch.indices))
             yield batch
 
     monkeypatch.setattr(TrainLoader, "batches", watched)
@@ -93,7 +93,7 @@ def test_the_first_batch_is_what_training_feeds_to_the_bit(
     output = str(tmp_path / "run")
     assert run(["train", str(home / source), *flags, *TINY, *once, "--output", output, "--device", "cpu"]) == 0
     assert torch.equal(shown.batches[0].images, fed[0].images)
-    assert torch.equal(shown.batches[0].labels, fed[0].labels)
+    assert torch.equal(shown.batches[0].targets, fed[0].targets)
     assert shown.batches[0].indices.tolist() == fed[0].indices.tolist()
     later = drawn(sheet.setting_of(tmp_path / "run"))
     assert torch.equal(later.batches[0].images, fed[0].images)

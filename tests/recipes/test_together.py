@@ -88,7 +88,7 @@ def test_the_temperature_is_that_of_the_runs_own_held_out_images(runs: list[str]
     source = open_source(DataConfig(source="digits"))
     x = torch.stack([source.train.image(i) for i in range(60)]).permute(0, 2, 3, 1).numpy()
     names = np.array([str(digit) for digit in range(10)])
-    np.savez(tmp_path / "other.npz", x=x, y=source.train.labels[:60].numpy(), classes=names)
+    np.savez(tmp_path / "other.npz", x=x, y=source.train.targets[:60].numpy(), classes=names)
     data = DataConfig(source=str(tmp_path / "other.npz"))
     other = measure_together(runs[:1], data, calibrate=True, force=True, **HOW).evaluation.result  # type: ignore[arg-type]
     assert own.tempered is not None

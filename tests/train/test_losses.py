@@ -15,7 +15,7 @@ def test_it_is_the_formula(smoothing: float) -> None:
     batch = _batch(torch.tensor([0, 1, 2, 3, 0, 1]))
     loss, logits = cross_entropy(smoothing)(nn.Identity(), batch)
     log_p = logits - logits.exp().sum(1, keepdim=True).log()
-    q = (1 - smoothing) * nn.functional.one_hot(batch.labels, 4) + smoothing / 4
+    q = (1 - smoothing) * nn.functional.one_hot(batch.targets, 4) + smoothing / 4
     torch.testing.assert_close(loss, -(q * log_p).sum(1).mean())
 
 
@@ -48,7 +48,7 @@ def test_weights_of_classes_are_those_of_the_formula_averaged_over_images(smooth
 def test_parts_of_a_weighted_batch_average_to_the_whole() -> None:
     loss = cross_entropy(0.1, WEIGHTS)
     whole = _batch(torch.tensor([0, 0, 0, 3, 2, 3]))
-    parts = [Batch(whole.images[i], whole.labels[i], whole.indices[i]) for i in (slice(0, 4), slice(4, 6))]
+    parts = [Batch(whole.images[i], whole.targets[i], whole.indices[i]) for i in (slice(0, 4), slice(4, 6))]
     mean = sum(loss(nn.Identity(), part)[0] * len(part) / 6 for part in parts)
     torch.testing.assert_close(mean, loss(nn.Identity(), whole)[0])
 

@@ -137,7 +137,7 @@ def _batches(images: Any, augmentation: Augmentation, world: int, **fields: Any)
     ]
     found = []
     for parts in zip(*(share.batches(3, 6) for share in shares), strict=True):
-        columns = ([getattr(part, name) for part in parts] for name in ("images", "labels", "indices"))
+        columns = ([getattr(part, name) for part in parts] for name in ("images", "targets", "indices"))
         found.append(Batch(*(torch.cat(column) for column in columns)))
     return found
 
@@ -157,7 +157,7 @@ def test_the_shares_of_all_processes_are_bitwise_the_batch_of_one(augmentation: 
     for world in (2, 3, 12):
         for mine, theirs in zip(_batches(_images(), augmentation, world, even=even), whole, strict=True):
             assert torch.equal(mine.images, theirs.images)
-            assert torch.equal(mine.labels, theirs.labels)
+            assert torch.equal(mine.targets, theirs.targets)
             assert torch.equal(mine.indices, theirs.indices)
 
 
@@ -173,7 +173,7 @@ def test_an_image_that_cannot_be_read_changes_nothing_for_the_others(mixup: floa
             Image.fromarray(pictures.pixels[number].permute(1, 2, 0).numpy()).save(paths[-1])
         else:
             paths[-1].write_bytes(b"broken")
-    files = FileImages(tuple(paths), pictures.labels, pictures.classes)
+    files = FileImages(tuple(paths), pictures.targets, pictures.classes)
     whole = _batches(files, Augmentation(mixup=mixup), 1, on_bad_image="skip")
     assert any(len(batch) < 12 for batch in whole)
     for world in (2, 3):
@@ -181,7 +181,7 @@ def test_an_image_that_cannot_be_read_changes_nothing_for_the_others(mixup: floa
             _batches(files, Augmentation(mixup=mixup), world, on_bad_image="skip"), whole, strict=True
         ):
             assert torch.equal(mine.images, theirs.images)
-            assert torch.equal(mine.labels, theirs.labels)
+            assert torch.equal(mine.targets, theirs.targets)
             assert torch.equal(mine.indices, theirs.indices)
 
 

@@ -77,7 +77,7 @@ def damages(
             with torch.inference_mode():
                 for number, logits in _walk(list(enumerate(routes)), 0, batch.images.to(like), run):
                     measures = Measures()
-                    measures.update(logits, batch.labels, batch.indices)
+                    measures.update(logits, batch.targets, batch.indices)
                     if first:
                         seen.merge(measures)
                         first = False

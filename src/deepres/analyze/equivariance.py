@@ -219,7 +219,7 @@ def resize_consistency(
         num_images=len(images),
         settings=tuple(answers),
         reference=_setting(preparation),
-        num_wrong=tuple(int((answer != images.labels).sum()) for answer in answers.values()),
+        num_wrong=tuple(int((answer != images.targets).sum()) for answer in answers.values()),
         num_changed=tuple(tuple(row) for row in changed),
         share_changed=tuple(count / len(images) for count in changed[reference]),
     )

@@ -33,7 +33,7 @@ class TracedPass:
                 self.links.append(_link(place, x))
                 x = self.links[-1].gave.detach()
             self.logits, answer = x, x.detach().requires_grad_()
-            loss = F.cross_entropy(answer, batch.labels.to(like.device))
+            loss = F.cross_entropy(answer, batch.targets.to(like.device))
             (self.start,) = torch.autograd.grad(loss, answer)
 
     def along(self, through: Collection[str]) -> Tensor:

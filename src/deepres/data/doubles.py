@@ -96,4 +96,4 @@ def _nearest(
 
 def _place(parts: Mapping[Part, Images], part: Part, index: int) -> Place:
     images = parts[part]
-    return Place(part=part, index=index, name=images.name(index), class_name=images.classes[int(images.labels[index])])
+    return Place(part=part, index=index, name=images.name(index), class_name=images.classes[int(images.targets[index])])

@@ -49,7 +49,7 @@ def folded(found: Found, folds: int, seed: int, source: str) -> Folded:
     if "test" in apart and "val" in apart and (both := _joined(whole, apart["val"])) is not None:
         whole = both
         del apart["val"]
-    names, labels = names_of({"train": whole})["train"], whole.labels.tolist()
+    names, labels = names_of({"train": whole})["train"], whole.targets.tolist()
     groups = equal_images(whole, names)
     held = [{labels[index] for index in group} for group in groups]
     for number, name in enumerate(whole.classes):
@@ -141,11 +141,11 @@ def _held(images: Images) -> dict[int, int]:
 
 def _joined(one: Images, other: Images) -> Images | None:
     """Both as one set; None where they lie in different stores, or are arrays of different sizes."""
-    labels = torch.cat([one.labels, other.labels])
+    labels = torch.cat([one.targets, other.targets])
     if isinstance(one, FileImages) and isinstance(other, FileImages):
-        return replace(one, paths=(*one.paths, *other.paths), labels=labels)
+        return replace(one, paths=(*one.paths, *other.paths), targets=labels)
     if isinstance(one, StoredImages) and isinstance(other, StoredImages) and one.store is other.store:
-        return replace(one, numbers=torch.cat([one.numbers, other.numbers]), labels=labels)
+        return replace(one, numbers=torch.cat([one.numbers, other.numbers]), targets=labels)
     if (
         isinstance(one, ArrayImages)
         and isinstance(other, ArrayImages)

@@ -89,8 +89,8 @@ class TrainLoader:
         self._on_bad_image = on_bad_image
         self._device = torch.device(device)
         self._num_classes = len(images.classes) if num_classes is None else num_classes
-        self._labels = images.labels.to(self._device)
-        self._even = EvenDraws(images.labels, self._num_classes) if even else None
+        self._labels = images.targets.to(self._device)
+        self._even = EvenDraws(images.targets, self._num_classes) if even else None
         on_device = statistics.to(self._device)
         self._batch_stage = BatchStage(augmentation, preparation, on_device, seed=seed, batch_size=batch_size)
         self._pixel_stage = (
@@ -224,7 +224,7 @@ def evaluation_batches(
     def batch(pixels: Tensor, indices: Tensor) -> Batch:
         known = on_device if showing is None else on_device.at_size(*pixels.shape[-2:])
         pixels = pixels.to(device, non_blocking=True)
-        return Batch(normalise(pixels, preparation, known), images.labels[indices].to(device), indices)
+        return Batch(normalise(pixels, preparation, known), images.targets[indices].to(device), indices)
 
     if isinstance(images, ArrayImages):
         for indices in numbers:

@@ -94,7 +94,7 @@ def pack(
             for done, (part, index, name, picture) in enumerate(pictures, start=1):
                 if isinstance(picture, _Picture):
                     place = files.add(picture.content)
-                    label = int(found.parts[part].labels[index])
+                    label = int(found.parts[part].targets[index])
                     size = (picture.height, picture.width)
                     columns.rows.append((*place, zlib.crc32(picture.content), *size, label, PARTS.index(part)))
                     columns.names.append(name.encode("utf-8", "surrogateescape"))

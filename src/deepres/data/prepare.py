@@ -119,7 +119,7 @@ def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], No
             on_progress(done, total)
     exact = _exact(source, seen)
     near = sorted(_near(source, seen), key=lambda pair: (not pair.conflicting, pair.distance, pair.paths))
-    counts = [images.labels.bincount(minlength=len(source.classes)).tolist() for images in parts.values()]
+    counts = [images.targets.bincount(minlength=len(source.classes)).tolist() for images in parts.values()]
     return CheckReport(
         source=source.origin.source,
         classes=source.classes,
@@ -156,7 +156,7 @@ def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
         image = images.image(index)
     except BadImageError as error:
         path = images.name(index)
-        name = images.classes[int(images.labels[index])]
+        name = images.classes[int(images.targets[index])]
         return Broken(part=part, class_name=name, path=path, reason=reason_alone(path, str(error)))
     pixels = image.permute(1, 2, 0).numpy()
     height, width, _ = pixels.shape
@@ -205,7 +205,7 @@ def _near(source: Source, seen: list[_Seen]) -> list[Duplicates]:
 
 def _duplicates(source: Source, group: list[_Seen], distance: float = 0.0) -> Duplicates:
     parts = source.parts()
-    classes = tuple(source.classes[int(parts[image.part].labels[image.index])] for image in group)
+    classes = tuple(source.classes[int(parts[image.part].targets[image.index])] for image in group)
     return Duplicates(
         paths=tuple(parts[image.part].name(image.index) for image in group),
         parts=tuple(image.part for image in group),

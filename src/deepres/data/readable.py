@@ -71,10 +71,10 @@ def unreadable(parts: Mapping[Part, Images], threads: int = 4, seconds: float = 
         bad.update({(place, index): reason for place, index, reason in answers if reason is not None})
     named = list(parts.values())
     reasons = {named[place].name(index): reason for (place, index), reason in sorted(bad.items())}
-    lost = Counter(named[place].classes[int(named[place].labels[index])] for place, index in bad)
+    lost = Counter(named[place].classes[int(named[place].targets[index])] for place, index in bad)
     counts = Counter[str]()
     for images in named:
-        numbers = images.labels.bincount(minlength=len(images.classes)).tolist()
+        numbers = images.targets.bincount(minlength=len(images.classes)).tolist()
         counts.update(dict(zip(images.classes, numbers, strict=True)))
     return Unreadable(reasons, {name: (lost[name], counts[name]) for name in lost}, opened, sum(map(len, named)))
 
@@ -103,10 +103,10 @@ def unreadable_classes(images: Images, found: Unreadable) -> list[str]:
     """The classes of which no image is left."""
     left = Counter(
         images.classes[label]
-        for index, label in enumerate(images.labels.tolist())
+        for index, label in enumerate(images.targets.tolist())
         if images.name(index) not in found.reasons
     )
-    present = set(images.labels.tolist())
+    present = set(images.targets.tolist())
     return [name for label, name in enumerate(images.classes) if label in present and not left[name]]
 
 

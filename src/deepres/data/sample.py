@@ -14,16 +14,17 @@ from torch import Tensor
 
 from deepres.data.crops import Cutter
 from deepres.data.decode import Header, decode, read_bytes, read_header
+from deepres.data.targets import DTYPES
 
 
 class Images(Protocol):
-    """N labelled images: `image(i)` uint8 (C, H, W), `labels` int64 (N,), `name(i)` a path or an address."""
+    """N images: `image(i)` uint8 (C, H, W), `targets` of a form of targets.py, `name(i)` a path or an address."""
 
     @property
     def classes(self) -> tuple[str, ...]: ...
 
     @property
-    def labels(self) -> Tensor: ...
+    def targets(self) -> Tensor: ...
 
     def image(self, index: int) -> Tensor:
         """Image `index`, uint8 (C, H, W); BadImageError where it cannot be read."""
@@ -39,10 +40,10 @@ class Images(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ArrayImages:
-    """Images of one size held in memory: `pixels` uint8 (N, C, H, W), `labels` int64 (N,)."""
+    """Images of one size held in memory: `pixels` uint8 (N, C, H, W), `targets` as in targets.py."""
 
     pixels: Tensor
-    labels: Tensor
+    targets: Tensor
     classes: tuple[str, ...]
     address: str  # "digits/train": image 12 is named digits/train/12
     numbers: tuple[int, ...] | None = None  # each image's number in the set that it was selected from
@@ -50,8 +51,8 @@ class ArrayImages:
     def __post_init__(self) -> None:
         assert self.pixels.dtype == torch.uint8
         assert self.pixels.dim() == 4
-        assert self.labels.dtype == torch.int64
-        assert len(self.labels) == len(self.pixels)
+        assert self.targets.dtype in DTYPES
+        assert len(self.targets) == len(self.pixels)
 
     def image(self, index: int) -> Tensor:
         return self.pixels[index]
@@ -62,10 +63,10 @@ class ArrayImages:
     def select(self, indices: Sequence[int]) -> "ArrayImages":
         chosen = torch.as_tensor(list(indices), dtype=torch.int64)
         numbers = tuple(int(i) if self.numbers is None else self.numbers[i] for i in indices)
-        return ArrayImages(self.pixels[chosen], self.labels[chosen], self.classes, self.address, numbers)
+        return ArrayImages(self.pixels[chosen], self.targets[chosen], self.classes, self.address, numbers)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ class FileImages:
     """
 
     paths: Sequence[Path]
-    labels: Tensor
+    targets: Tensor
     classes: tuple[str, ...]
     channels: int = 3
     levels: float | None = None
@@ -97,13 +98,13 @@ class FileImages:
 
     def select(self, indices: Sequence[int]) -> "FileImages":
         paths = tuple(self.paths[i] for i in indices)
-        return replace(self, paths=paths, labels=self.labels[torch.as_tensor(list(indices), dtype=torch.int64)])
+        return replace(self, paths=paths, targets=self.targets[torch.as_tensor(list(indices), dtype=torch.int64)])
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (self._text, self.labels, self.classes, self.channels, self.levels)
+        return _arrived, (self._text, self.targets, self.classes, self.channels, self.levels)
 
     @cached_property
     def _text(self) -> str:
@@ -132,9 +133,9 @@ class _Paths(Sequence[Path]):
 _BETWEEN = "\0"  # in no path
 
 
-def _arrived(text: str, labels: Tensor, classes: tuple[str, ...], channels: int, levels: float | None) -> FileImages:
-    names = text.split(_BETWEEN) if len(labels) else []
-    return FileImages(_Paths(names), labels, classes, channels, levels)
+def _arrived(text: str, targets: Tensor, classes: tuple[str, ...], channels: int, levels: float | None) -> FileImages:
+    names = text.split(_BETWEEN) if len(targets) else []
+    return FileImages(_Paths(names), targets, classes, channels, levels)
 
 
 Digested = Literal["bytes", "pixels"]
@@ -174,7 +175,7 @@ class StoredImages:
 
     store: Store
     numbers: Tensor
-    labels: Tensor
+    targets: Tensor
     classes: tuple[str, ...]
     channels: int = 3
 
@@ -198,22 +199,22 @@ class StoredImages:
 
     def select(self, indices: Sequence[int]) -> "StoredImages":
         chosen = torch.as_tensor(list(indices), dtype=torch.int64)
-        return StoredImages(self.store, self.numbers[chosen], self.labels[chosen], self.classes, self.channels)
+        return StoredImages(self.store, self.numbers[chosen], self.targets[chosen], self.classes, self.channels)
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """`images` float32 (N, C, H, W) normalised; `labels` int64 (N,), or float32 (N, classes) once mixed.
+    """`images` float32 (N, C, H, W) normalised; `targets` int64 (N,), or float32 (N, classes) once mixed.
 
     `indices` int64 (N,) are the images' places in their set. `pixels`, where they are asked for, are the same images,
     augmented alike, in [0, 1]: what a network of another preparation (a teacher) is to be shown.
     """
 
     images: Tensor
-    labels: Tensor
+    targets: Tensor
     indices: Tensor
     pixels: Tensor | None = None
 
@@ -221,7 +222,7 @@ class Batch:
         """The images at these places of the batch."""
         where = places.cpu() if isinstance(places, Tensor) else places
         pixels = None if self.pixels is None else self.pixels[places]
-        return Batch(self.images[places], self.labels[places], self.indices[where], pixels)
+        return Batch(self.images[places], self.targets[places], self.indices[where], pixels)
 
     def __len__(self) -> int:
         return len(self.indices)

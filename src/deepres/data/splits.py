@@ -93,7 +93,7 @@ def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tu
     fractions = {part: fraction for part, fraction in wanted.items() if fraction > 0}
     if fractions:
         whole, its_names = parts["train"], names["train"]
-        chosen = cut(whole.labels.tolist(), its_names, found.classes, fractions, seed, source)
+        chosen = cut(whole.targets.tolist(), its_names, found.classes, fractions, seed, source)
         for part, indices in chosen.items():
             parts[part] = whole.select(indices)
             names[part] = [its_names[i] for i in indices]
@@ -166,7 +166,7 @@ def names_of(parts: Mapping[Part, Images]) -> dict[Part, list[str]]:
 def _require_classes(found: Found, source: str) -> None:
     if len(found.classes) < 2:
         raise InputError(f"{source}: one class only ('{found.classes[0]}'), wanted at least two to tell apart")
-    counts = torch.bincount(found.parts["train"].labels, minlength=len(found.classes)).tolist()
+    counts = torch.bincount(found.parts["train"].targets, minlength=len(found.classes)).tolist()
     empty = [name for name, count in zip(found.classes, counts, strict=True) if not count]
     if empty:
         more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
@@ -196,10 +196,10 @@ def _digest(images: Images, names: Sequence[str]) -> str:
     if isinstance(images, ArrayImages):
         state.update(repr(tuple(images.pixels.shape)).encode())
         state.update(images.pixels.contiguous().numpy().data)
-        state.update(images.labels.numpy().tobytes())
+        state.update(images.targets.numpy().tobytes())
     else:
         if isinstance(images, StoredImages):
             state.update(images.store.fingerprint.encode())
-        for name, label in zip(names, images.labels.tolist(), strict=True):
+        for name, label in zip(names, images.targets.tolist(), strict=True):
             state.update(f"\n{name}\t{label}".encode())
     return state.hexdigest()

@@ -95,7 +95,7 @@ def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
             raise InputError(
                 f"{source}: its images are no files to be listed; split_seed and fractions repeat the split"
             )
-        for file, label in zip(images.paths, images.labels.tolist(), strict=True):
+        for file, label in zip(images.paths, images.targets.tolist(), strict=True):
             place = Path(os.path.relpath(file, path.parent)).as_posix()
             place = f"./{place}" if place != place.strip(BLANKS) or place[0] == "#" else place
             writer.writerow([place, classes[label], part] + [label] * numbered)

@@ -168,7 +168,7 @@ class Gathering:
     def add(self, logits: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (N, C) of each of the batch's `views` -> logits, labels, indices of the images that are complete."""
         if self._protocol.num_views == 1:
-            return logits[0], batch.labels, batch.indices
+            return logits[0], batch.targets, batch.indices
         rows = torch.stack([one.detach().to("cpu", torch.float64) for one in logits], dim=1)
         whole: list[Tensor] = []
         places: list[int] = []
@@ -179,9 +179,9 @@ class Gathering:
                 whole.append(torch.cat(self._waiting.pop(index)))
                 places.append(place)
         if not whole:
-            return rows[:0, 0], batch.labels[:0], batch.indices[:0]
+            return rows[:0, 0], batch.targets[:0], batch.indices[:0]
         mean = averaged(torch.stack(whole), self._protocol.average, dim=1)
-        return mean, batch.labels[places], batch.indices[places]
+        return mean, batch.targets[places], batch.indices[places]
 
 
 def answer(network: nn.Module, batch: Batch, protocol: Protocol) -> list[Tensor]:

@@ -130,7 +130,7 @@ def _sized(batch: Batch, config: ResNetConfig) -> Batch:
         return batch
     with torch.no_grad():
         images = functional.interpolate(batch.images, size=(32, 32), mode="area")
-    return Batch(images, batch.labels, batch.indices)
+    return Batch(images, batch.targets, batch.indices)
 
 
 def _told(found: propagation.Propagation, variant: str) -> str:

@@ -264,7 +264,7 @@ def _headline(result: Result | None) -> dict[str, JsonValue]:
 
 def _samples(images: Images, folder: Path, skipped: Mapping[str, str]) -> tuple[Path, ...]:
     """One image of each of the first classes, as files: those of a set in memory are written to `samples/`."""
-    labels = images.labels.tolist()
+    labels = images.targets.tolist()
     first: dict[int, int] = {}
     for index, label in enumerate(labels):
         if label not in first and images.name(index) not in skipped:

@@ -80,7 +80,7 @@ def _fitted(setting: Setting, network: ResidualNetwork, on_progress: Callable[[i
         for batch in batches:
             last = network.forward_features(setting.precision.images(batch.images))
             features.append(network.forward_head(last, pre_logits=True).float().cpu())
-            labels.append(batch.labels.cpu())
+            labels.append(batch.targets.cpu())
             on_progress(sum(map(len, labels)), len(images))
     truth, classes = torch.cat(labels), len(images.classes)
     weights = None if run.train.balance == "none" else class_weights(sizes(truth, classes))

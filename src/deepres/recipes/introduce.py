@@ -110,7 +110,7 @@ def _error_on_views(setting: Setting, teachers: Teachers) -> tuple[float, int]:
         for drawn in batches:
             batch = drawn.at(slice(VIEWS - seen))
             batch = replace(batch, images=setting.precision.images(batch.images))
-            wrong += int(wrongly(teachers.answers(batch, 1.0), batch.labels))
+            wrong += int(wrongly(teachers.answers(batch, 1.0), batch.targets))
             seen += len(batch)
             if seen >= VIEWS:
                 break

@@ -347,4 +347,4 @@ def _relabelled(images: Images, classes: tuple[str, ...], source: str) -> Images
         )
     places = torch.tensor([classes.index(name) for name in images.classes])
     assert isinstance(images, ArrayImages | FileImages | StoredImages)
-    return replace(images, labels=places[images.labels], classes=classes)
+    return replace(images, targets=places[images.targets], classes=classes)

@@ -66,7 +66,7 @@ def _images(source: Source) -> str:
 def _balance(setting: Setting) -> list[str]:
     """How unequal the classes are, and what is done about it."""
     source, balance = setting.source, setting.run.train.balance
-    counts = sizes(source.train.labels, len(source.classes))
+    counts = sizes(source.train.targets, len(source.classes))
     said = unequal(counts)
     if balance == "none":
         return [f"{said}: --balance loss or sampler weighs them alike"] if said else []
@@ -77,7 +77,7 @@ def _balance(setting: Setting) -> list[str]:
     }
     chosen = ""
     if source.val is not None:
-        images = effective(sizes(source.val.labels, len(source.classes)))
+        images = effective(sizes(source.val.targets, len(source.classes)))
         chosen = f"; the held-out error is the mean over classes, as sure as of {counted(images, 'image')}"
     return [f"{said or 'classes of like size'}: {how[balance]}{chosen}"]
 

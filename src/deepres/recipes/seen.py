@@ -239,7 +239,7 @@ def _of_their_names(folder: Path, run: Run, images: Images, asked: NDArray[np.bo
 
 
 def _class_and_stem(images: Images, index: int) -> tuple[str, str]:
-    return images.classes[int(images.labels[index])], PurePath(images.name(index)).stem
+    return images.classes[int(images.targets[index])], PurePath(images.name(index)).stem
 
 
 def _alike(own: Images, place: int, images: Images, index: int) -> bool:

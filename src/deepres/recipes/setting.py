@@ -57,7 +57,7 @@ class Setting:
 
     def loss(self) -> Loss:
         """What training minimises."""
-        train, counts = self.run.train, sizes(self.source.train.labels, len(self.source.classes))
+        train, counts = self.run.train, sizes(self.source.train.targets, len(self.source.classes))
         weights = class_weights(counts) if train.balance == "loss" else None
         return taught(cross_entropy(train.label_smoothing, weights), self.teachers)
 

@@ -116,7 +116,7 @@ def drawn(setting: Setting, batches: int = 1) -> Sheet:
         found,
         [_tiles(setting, batch) for batch in found],
         _rows(setting, loader, found),
-        torch.cat([source.train.labels[batch.indices] for batch in found])
+        torch.cat([source.train.targets[batch.indices] for batch in found])
         .bincount(minlength=len(source.classes))
         .tolist(),
         dict(loader.skipped),
@@ -142,7 +142,7 @@ def _tiles(setting: Setting, batch: Batch) -> list[Tile]:
     pixels = as_seen(batch.images, preparation, setting.statistics)
     return [
         Tile(images.name(index), _label(label, images.classes), seen, fit(images.image(index), preparation))
-        for index, label, seen in zip(batch.indices.tolist(), batch.labels, pixels, strict=True)
+        for index, label, seen in zip(batch.indices.tolist(), batch.targets, pixels, strict=True)
     ]
 
 
@@ -155,7 +155,7 @@ def _rows(setting: Setting, loader: TrainLoader, batches: Iterable[Batch]) -> li
         kept = kept_part(whole.shape[-1], whole.shape[-2], preparation)
         seen = (_draw(setting, loader, step, place) for step, place in places)
         draws = [one for one in seen if one is not None]
-        name, label = images.name(index), images.classes[int(images.labels[index])]
+        name, label = images.name(index), images.classes[int(images.targets[index])]
         rows.append(Row(name, label, whole, kept, fit(whole, preparation), draws))
     return rows
 
@@ -165,7 +165,7 @@ def _first_of_each_class(images: Images, drawn: list[int]) -> list[int]:
     every = list(dict.fromkeys(drawn))
     first: dict[int, int] = {}
     for index in every:
-        first.setdefault(int(images.labels[index]), index)
+        first.setdefault(int(images.targets[index]), index)
     chosen = set([*first.values(), *(index for index in every if index not in set(first.values()))][:ROWS])
     return [index for index in every if index in chosen]
 
@@ -197,7 +197,7 @@ def _draw(setting: Setting, loader: TrainLoader, step: int, place: int) -> Draw 
             return None
         raise
     epoch = (step * size + place) // len(setting.source.train) + 1
-    label = _label(batch.labels[at], setting.source.classes)
+    label = _label(batch.targets[at], setting.source.classes)
     return Draw(epoch, step, label, as_seen(batch.images[at], run.preparation, setting.statistics))
 
 

@@ -87,7 +87,7 @@ def _normalised(sheet: Sheet) -> str:
 
 
 def _page(sheet: Sheet, title: str) -> str:
-    train = sheet.source.train.labels.bincount(minlength=len(sheet.counts)).tolist()
+    train = sheet.source.train.targets.bincount(minlength=len(sheet.counts)).tolist()
     classes = sorted(zip(sheet.source.classes, sheet.counts, train, strict=True), key=lambda row: (-row[1], row[0]))
     return render(
         "deepres.recipes",

@@ -266,7 +266,7 @@ def _gradient(
         with exchange.summing() if number == parts else nullcontext():
             share.backward()  # type: ignore[no-untyped-call]
         mean_loss += share.detach()
-        mistakes += wrong(logits.detach(), part.labels)
+        mistakes += wrong(logits.detach(), part.targets)
     return mean_loss, mistakes
 
 

@@ -26,9 +26,9 @@ def cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = None) -
     def loss(network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
         logits = network(batch.images).float()
         if weights is None:
-            return F.cross_entropy(logits, batch.labels, label_smoothing=label_smoothing), logits
+            return F.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing), logits
         w = weights.to(logits.device)
-        total = F.cross_entropy(logits, batch.labels, w, label_smoothing=label_smoothing, reduction="sum")
+        total = F.cross_entropy(logits, batch.targets, w, label_smoothing=label_smoothing, reduction="sum")
         return total / len(batch), logits
 
     return loss

@@ -1,0 +1,194 @@
+"""What stands beside an image: one class, several, or numbers; how each is cut into parts, said, written, matched.
+
+A form is a fact of data, as a kind of file is; what a network learns of it is a task (`tasks/`), and two tasks may
+share a form. N images, C classes, K columns.
+
+| form    | targets                   | names     | in a table                                                  |
+| ------- | ------------------------- | --------- | ----------------------------------------------------------- |
+| class   | int64 (N,)                | C classes | a name, a whole number, or columns of one 1 a row           |
+| classes | float32 (N, C) of 0 and 1 | C classes | names between `;` (empty: none), or columns of 0 and 1      |
+| numbers | float64 (N, K)            | K columns | a column each                                               |
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from deepres.base.errors import InputError
+
+FormName = Literal["class", "classes", "numbers"]
+FORM_NAMES: tuple[FormName, ...] = ("class", "classes", "numbers")
+
+BETWEEN = ";"
+"""What separates names in one cell."""
+
+
+class Targets(Protocol):
+    """The targets of some images, in their order: a batch asks no more of them."""
+
+    def __getitem__(self, places: Any, /) -> Self:
+        """Those at these places (int64, or a slice)."""
+
+    def to(self, device: Any, /) -> Self:
+        """The same on that device."""
+
+
+class Form(Protocol):
+    """How targets of one form are dealt with, whoever learns them."""
+
+    name: FormName
+
+    def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+        """The group of each image, and what groups are called: a cut takes its share of each."""
+
+    def require_learnable(self, targets: Tensor, names: Sequence[str], source: str) -> None:
+        """Refuse training images that leave nothing to learn (InputError)."""
+
+    def words(self, target: Tensor, names: Sequence[str]) -> str:
+        """One image's target as a person reads it."""
+
+    def cells(self, target: Tensor, names: Sequence[str]) -> list[str]:
+        """The same as cells of a table below `header`, exactly."""
+
+    def header(self, names: Sequence[str]) -> list[str]:
+        """The columns of a table that hold it."""
+
+    def matched(self, targets: Tensor, given: Sequence[str], wanted: Sequence[str]) -> Tensor:
+        """The targets under `wanted`, the same names in another order; ValueError names those that are missing."""
+
+
+class OneClass:
+    """Each image is of one class."""
+
+    name: FormName = "class"
+
+    def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+        return targets.tolist(), tuple(f"class '{name}'" for name in names)
+
+    def require_learnable(self, targets: Tensor, names: Sequence[str], source: str) -> None:
+        if len(names) < 2:
+            raise InputError(f"{source}: one class only ('{names[0]}'), wanted at least two to tell apart")
+        counts = torch.bincount(targets, minlength=len(names)).tolist()
+        _require_each(
+            names, counts, f"{source}: class '{{}}'{{}} has no image to train on; add some or remove the class"
+        )
+
+    def words(self, target: Tensor, names: Sequence[str]) -> str:
+        return names[int(target)]
+
+    def cells(self, target: Tensor, names: Sequence[str]) -> list[str]:
+        return [names[int(target)]]
+
+    def header(self, names: Sequence[str]) -> list[str]:
+        return ["label"]
+
+    def matched(self, targets: Tensor, given: Sequence[str], wanted: Sequence[str]) -> Tensor:
+        _require_known(given, wanted)
+        return torch.tensor([wanted.index(name) for name in given])[targets]
+
+
+class SeveralClasses:
+    """Each image is of several classes, of one, or of none."""
+
+    name: FormName = "classes"
+
+    def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+        """By its rarest class, so that a cut gets its share of each; groups of fewer than 4 go with the largest."""
+        counts = targets.sum(0)
+        rarity = torch.where(targets > 0, counts.expand_as(targets), torch.inf)
+        group = torch.where(targets.any(1), rarity.argmin(1), torch.tensor(len(names)))
+        sizes = torch.bincount(group, minlength=len(names) + 1)
+        group = torch.where(sizes[group] < 4, sizes.argmax(), group)
+        return group.tolist(), (*(f"images of '{name}'" for name in names), "images of no class")
+
+    def require_learnable(self, targets: Tensor, names: Sequence[str], source: str) -> None:
+        there = targets.sum(0).tolist()
+        _require_each(
+            names, there, f"{source}: class '{{}}'{{}} is on no image to train on; add some or remove the class"
+        )
+
+    def words(self, target: Tensor, names: Sequence[str]) -> str:
+        return f"{BETWEEN} ".join(self._on(target, names)) or "none"
+
+    def cells(self, target: Tensor, names: Sequence[str]) -> list[str]:
+        return [str(int(on)) for on in target.tolist()]
+
+    def header(self, names: Sequence[str]) -> list[str]:
+        return list(names)
+
+    def matched(self, targets: Tensor, given: Sequence[str], wanted: Sequence[str]) -> Tensor:
+        """Classes that these images do not know are on none of them."""
+        _require_known(given, wanted)
+        found = targets.new_zeros(len(targets), len(wanted))
+        found[:, [wanted.index(name) for name in given]] = targets
+        return found
+
+    def _on(self, target: Tensor, names: Sequence[str]) -> list[str]:
+        return [name for name, on in zip(names, target.tolist(), strict=True) if on]
+
+
+class Numbers:
+    """Each image has a number, or several, each in a column of its own."""
+
+    name: FormName = "numbers"
+
+    def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+        return [0] * len(targets), ("the source",)
+
+    def require_learnable(self, targets: Tensor, names: Sequence[str], source: str) -> None:
+        for name, column in zip(names, targets.T, strict=True):
+            if len(column) and bool((column == column[0]).all()):
+                raise InputError(
+                    f"{source}: column '{name}' is {column[0].item():g} for every image to train on, which leaves "
+                    "nothing to learn; leave it out, or add images of other numbers"
+                )
+
+    def words(self, target: Tensor, names: Sequence[str]) -> str:
+        return ", ".join(f"{name} {value:.6g}" for name, value in zip(names, target.tolist(), strict=True))
+
+    def cells(self, target: Tensor, names: Sequence[str]) -> list[str]:
+        return [repr(value) for value in target.tolist()]
+
+    def header(self, names: Sequence[str]) -> list[str]:
+        return list(names)
+
+    def matched(self, targets: Tensor, given: Sequence[str], wanted: Sequence[str]) -> Tensor:
+        _require_known(wanted, given)
+        return targets[:, [list(given).index(name) for name in wanted]]
+
+
+FORMS: dict[FormName, Form] = {"class": OneClass(), "classes": SeveralClasses(), "numbers": Numbers()}
+
+
+DTYPES: dict[torch.dtype, FormName] = {torch.int64: "class", torch.float32: "classes", torch.float64: "numbers"}
+"""Each form has its own."""
+
+
+def form_of(targets: Tensor) -> Form:
+    """The form, by the dtype of the targets."""
+    return FORMS[DTYPES[targets.dtype]]
+
+
+def class_numbers(targets: Tensor, what: str) -> Tensor:
+    """Targets of the form class, int64 (N,), for what knows no others.
+
+    Raises:
+        InputError: another form.
+    """
+    if targets.dtype != torch.int64:
+        raise InputError(f"{what}: wants one class an image, given {form_of(targets).name}; it is not for these")
+    return targets
+
+
+def _require_each(names: Sequence[str], counts: Sequence[float], message: str) -> None:
+    empty = [name for name, count in zip(names, counts, strict=True) if not count]
+    if empty:
+        raise InputError(message.format(empty[0], f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""))
+
+
+def _require_known(given: Sequence[str], wanted: Sequence[str]) -> None:
+    strangers = [name for name in given if name not in wanted]
+    if strangers:
+        raise ValueError(", ".join(strangers[:5]))
