@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from deepres.base import records
-from deepres.data.sources import open_source
-from deepres.data.statistics import Statistics
+from deepres.data.sources.open import open_source
+from deepres.data.transforms.statistics import Statistics
+from deepres.predict.preprocessing import STATISTICS
 from deepres.recipes.run import Run
-from deepres.recipes.setting import Setting
-from deepres.recipes.teacher import find_teachers
-from deepres.serve.preprocessing import STATISTICS
+from deepres.runs.context import Setting
+from deepres.runs.teacher import find_teachers
 from deepres.train.losses import wrong
 from deepres.train.precision import choose
 

@@ -24,13 +24,13 @@ from protocol import Contender
 from torch import Tensor
 from training_step import plain_resnet
 
+from deepres.arch.architecture import Network, with_input
+from deepres.arch.catalogue.lookup import network
+from deepres.arch.readings.cost import cost
+from deepres.arch.readings.segments import Plan, steps
+from deepres.arch.readings.tape import record
 from deepres.nn.create import create_model
-from deepres.spec.catalogue import network
-from deepres.spec.chain import Plan, steps
-from deepres.spec.cost import cost
-from deepres.spec.network import Network, with_input
-from deepres.spec.tape import record
-from deepres.train.optimise import Sgd, SgdConfig
+from deepres.train.optim import Sgd, SgdConfig
 
 CASES = {"cifar": ("resnet110_cifar", 128, 32), "imagenet": ("resnet50", 256, 224)}
 MODES = ("default", "reduce-overhead", "max-autotune")

@@ -17,12 +17,12 @@ import torch
 from protocol import Contender
 from torch import Tensor, nn
 
-from deepres.data.loader import evaluation_batches
-from deepres.data.sources import DataConfig, open_source
+from deepres.data.loading.loader import evaluation_batches
+from deepres.data.sources.open import DataConfig, open_source
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.inference import CLOSE, Compiled, InferencePrecision, for_inference
-from deepres.serve.predictor import Predictor
+from deepres.predict.predictor import Predictor
 
 CPU = torch.device("cpu")
 BASE = "onnxruntime float32"

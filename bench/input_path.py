@@ -34,16 +34,16 @@ from torchvision import datasets
 from torchvision import transforms as v1
 
 from deepres.base.heap import keep_freed_memory
-from deepres.data.batchwise import normalise
-from deepres.data.crops import Cutter
 from deepres.data.decode import header_of
-from deepres.data.loader import TrainLoader
-from deepres.data.pack import pack
-from deepres.data.sample import Images
-from deepres.data.samplewise import Decode
-from deepres.data.sources import DataConfig, find
-from deepres.data.statistics import imagenet_statistics
-from deepres.data.transforms import Augmentation, Preparation
+from deepres.data.images import Images
+from deepres.data.loading.loader import TrainLoader
+from deepres.data.sources.open import DataConfig, find
+from deepres.data.sources.pack import pack
+from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.crops import Cutter
+from deepres.data.transforms.per_batch import normalise
+from deepres.data.transforms.per_image import Decode
+from deepres.data.transforms.statistics import imagenet_statistics
 
 LONG_SIDE, SIZE, BATCH = 500, 224, 50
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -27,13 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from deepres.evaluate.provenance import hardware, versions
+from deepres.arch.catalogue.lookup import network
+from deepres.arch.readings.checkpointing import make_plan
+from deepres.arch.readings.segments import Plan
 from deepres.nn.create import create_model
+from deepres.nn.environment import hardware, versions
 from deepres.nn.memory import MARGIN, apply, available_bytes
-from deepres.spec.catalogue import network
-from deepres.spec.chain import Plan
-from deepres.spec.plan import make_plan
-from deepres.train.optimise import Sgd, SgdConfig
+from deepres.train.optim import Sgd, SgdConfig
 
 CPU = torch.device("cpu")
 MAPPED = {"MALLOC_MMAP_THRESHOLD_": "1048576", "THP_MEM_ALLOC_ENABLE": "1"}

@@ -32,8 +32,8 @@ from photos_cases import CASES, Task, prepare, task
 from photos_evidence import CONTENDERS
 
 from deepres.base.errors import InputError
-from deepres.evaluate.measures import Measures, score
-from deepres.evaluate.provenance import hardware, versions
+from deepres.nn.environment import hardware, versions
+from deepres.tasks.classification.metrics import Measures, score
 
 HERE = Path(__file__).parent
 PACKAGES = "import importlib.metadata as m; print(m.version('torch'), m.version('{0}'))"

@@ -25,9 +25,9 @@ from plain_networks import network
 from deepres.base.errors import InputError, unknown
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.nn.foreign import to_foreign
-from deepres.nn.hub import find_weights
-from deepres.serve.preprocessing import prepared_for
+from deepres.nn.weights.convert import to_foreign
+from deepres.nn.weights.hub import find_weights
+from deepres.predict.preprocessing import prepared_for
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import torch
 
-from deepres.evaluate.provenance import hardware, versions
+from deepres.nn.environment import hardware, versions
 
 Clock = Literal["wall", "processor"]
 """Seconds of the wall, or of the processor over all threads, which other work on the machine disturbs less."""

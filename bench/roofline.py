@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from deepres.arch.readings.cost import cost
 from deepres.base.heap import keep_freed_memory
 from deepres.nn.create import create_model
-from deepres.spec.cost import cost
-from deepres.train.optimise import Sgd, SgdConfig
+from deepres.train.optim import Sgd, SgdConfig
 from deepres.train.precision import choose
 
 CPU = torch.device("cpu")

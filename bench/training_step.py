@@ -33,10 +33,12 @@ from torchvision import transforms as T
 from torchvision.datasets import ImageFolder
 
 from deepres.base.records import edit
-from deepres.data.sample import ArrayImages
-from deepres.data.sources import DataConfig, open_source
-from deepres.recipes import catalogue, execute
-from deepres.recipes.run import Run, facts_of
+from deepres.data.facts import facts_of
+from deepres.data.images import ArrayImages
+from deepres.data.sources.open import DataConfig, open_source
+from deepres.recipes import catalogue
+from deepres.recipes.run import Run
+from deepres.runs import train
 from deepres.train.loop import Step
 
 CPU = torch.device("cpu")
@@ -127,7 +129,7 @@ class Watch:
         self.lines: list[str] = []
         self.resumed = perf_counter()
 
-    def __call__(self, event: execute.Event) -> None:
+    def __call__(self, event: train.Event) -> None:
         self.spent += perf_counter() - self.resumed
         if isinstance(event, str):
             self.lines.append(event)
@@ -268,7 +270,7 @@ def measure(given: argparse.Namespace, source: str, folder: Path) -> dict[str, A
             turn()
     else:
         with suppress(_Enough):
-            execute.start(plan(case, source, given.edits), folder, device=CPU, tell=watch)
+            train.start(plan(case, source, given.edits), folder, device=CPU, tell=watch)
     ours = Contender("deepres train", lambda: None, per_round * batch_size, watch.ready_seconds)
     seconds[ours.name] = watch.seconds
     present = [other for other in [*others, ours] if seconds[other.name]]

@@ -6,8 +6,8 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from deepres.analyze.figures import png
-from deepres.studies.figures import Curve, curves
+from deepres.report.analysis import png
+from deepres.report.studies import Curve, curves
 
 
 def collect(runs: list[Path], claim: str, note: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from deepres.evaluate.provenance import hardware, versions
+from deepres.nn.environment import hardware, versions
 from deepres.studies.overview import descriptions
 
 PATH = Path(__file__).parent / "descriptions.json"

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepres.evaluate.provenance import hardware, versions
+from deepres.arch.catalogue.lookup import entry
 from deepres.nn.build import build
-from deepres.nn.foreign import to_ours
-from deepres.nn.weights import load_state, read_tensors
-from deepres.spec.catalogue import entry
+from deepres.nn.environment import hardware, versions
+from deepres.nn.weights.convert import to_ours
+from deepres.nn.weights.files import load_state, read_tensors
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -12,7 +12,7 @@ import timm
 import torch
 from torchvision import models
 
-from deepres.nn.guard import LIBRARIES, signature
+from deepres.nn.weights.variants import LIBRARIES, signature
 
 TIMM = ("resnet", "resnetv2", "densenet", "vgg", "senet", "sknet", "res2net", "resnest", "byobnet", "nfnet")
 TORCHVISION = ("resnet", "resnext", "wide_resnet", "densenet", "vgg")

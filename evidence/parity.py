@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from deepres.evaluate.provenance import hardware, versions
+from deepres.arch.catalogue.lookup import network
 from deepres.nn.build import build
-from deepres.nn.foreign import TIMM, to_foreign, to_ours
+from deepres.nn.environment import hardware, versions
 from deepres.nn.init import initialise
-from deepres.nn.weights import load_state
-from deepres.spec.catalogue import network
+from deepres.nn.weights.convert import TIMM, to_foreign, to_ours
+from deepres.nn.weights.files import load_state
 
 CLASSES = 11
 TORCHVISION = (

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from deepres.data.sources import DataConfig
-from deepres.recipes.measure import measure
+from deepres.data.sources.open import DataConfig
+from deepres.runs.evaluate import measure
 
 HERE = Path(__file__).parent
 KEPT = (

@@ -15,20 +15,20 @@ import numpy as np
 import torch
 from foreign_weights import NETWORKS
 
-from deepres.data.loader import evaluation_batches
-from deepres.data.sample import ArrayImages
-from deepres.data.statistics import imagenet_statistics
-from deepres.data.transforms import Preparation
-from deepres.evaluate.answers import Answers, voted
-from deepres.evaluate.compare import against_best, all_pairs, paired, table, table_of_pairs
-from deepres.evaluate.measures import interval
-from deepres.evaluate.protocols import PROTOCOLS
-from deepres.evaluate.provenance import hardware, versions
-from deepres.evaluate.run import evaluate
+from deepres.arch.catalogue.lookup import entry
+from deepres.data.images import ArrayImages
+from deepres.data.loading.loader import evaluation_batches
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import imagenet_statistics
 from deepres.nn.build import build
-from deepres.nn.foreign import to_ours
-from deepres.nn.weights import load_state, read_tensors
-from deepres.spec.catalogue import entry
+from deepres.nn.environment import hardware, versions
+from deepres.nn.weights.convert import to_ours
+from deepres.nn.weights.files import load_state, read_tensors
+from deepres.tasks.classification.compare import against_best, all_pairs, paired, table, table_of_pairs
+from deepres.tasks.classification.evaluator import evaluate
+from deepres.tasks.classification.metrics import interval
+from deepres.tasks.classification.predictions import Answers, voted
+from deepres.tasks.classification.protocols import PROTOCOLS
 
 SOURCE = "CIFAR-10, test"
 PUBLISHED = {

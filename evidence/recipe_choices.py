@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from deepres.evaluate.provenance import hardware, versions
+from deepres.nn.environment import hardware, versions
 
 NOISE: tuple[str, ...] = ("train.fit_head=false", "train.head_pace=1")
 BEFORE: tuple[str, ...] = (*NOISE, "train.schedule.rate=0.02", "train.schedule.warm_up=0.05")

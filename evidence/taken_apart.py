@@ -14,12 +14,12 @@ from typing import Any
 import torch
 
 from deepres.analyze import lesion, paths, responses
-from deepres.data.draws import generator
-from deepres.data.loader import evaluation_batches
-from deepres.data.sample import Images
-from deepres.data.sources import DataConfig
-from deepres.evaluate.provenance import hardware
-from deepres.recipes.measure import Asked, asked_for
+from deepres.data.images import Images
+from deepres.data.loading.loader import evaluation_batches
+from deepres.data.rng import generator
+from deepres.data.sources.open import DataConfig
+from deepres.nn.environment import hardware
+from deepres.runs.evaluate import Asked, asked_for
 
 HERE = Path(__file__).parent
 BATCH = 250

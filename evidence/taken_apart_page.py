@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from deepres.analyze import figures
 from deepres.analyze.lesion import Lesions
 from deepres.analyze.paths import EffectiveRange, PathGradients
 from deepres.analyze.responses import Responses
 from deepres.base.records import build
+from deepres.report import analysis
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
@@ -240,22 +240,22 @@ def drawn(found: dict[str, dict[str, Any]]) -> dict[str, bytes]:
     files = {}
     for name, facts in found.items():
         for plot, figure in _figures(name, facts).items():
-            files[f"{name}_{plot}.png"] = figures.png(figure)
+            files[f"{name}_{plot}.png"] = analysis.png(figure)
     return files
 
 
 def _figures(name: str, facts: dict[str, Any]) -> dict[str, Any]:
     numbers = facts["numbers"]
     plots = {
-        "each": figures.deletions(_each(facts)),
-        "random": figures.random_deletions(build(Lesions, numbers["random"], name)),
+        "each": analysis.deletions(_each(facts)),
+        "random": analysis.random_deletions(build(Lesions, numbers["random"], name)),
     }
     if _residual(facts):
-        plots["permutations"] = figures.permutations(build(Lesions, numbers["permutations"], name))
+        plots["permutations"] = analysis.permutations(build(Lesions, numbers["permutations"], name))
         gradients = build(PathGradients, numbers["gradients"], name)
-        plots["lengths"] = figures.gradient_by_length(gradients, build(EffectiveRange, numbers["effective"], name))
+        plots["lengths"] = analysis.gradient_by_length(gradients, build(EffectiveRange, numbers["effective"], name))
     found = build(Responses, numbers["responses"], name)
-    plots["responses"] = figures.responses({found.network: [layer.std for layer in found.layers]})
+    plots["responses"] = analysis.responses({found.network: [layer.std for layer in found.layers]})
     return plots
 
 

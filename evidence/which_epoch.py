@@ -16,24 +16,26 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from deepres.data.loader import TrainLoader, evaluation_batches
-from deepres.data.sample import Images
-from deepres.data.sources import DataConfig, find
-from deepres.data.statistics import measure_statistics
-from deepres.data.transforms import photos
-from deepres.evaluate.calibration import at_temperature, temperature_of
-from deepres.evaluate.measures import Measures, Predictions, calibration_bins, expected_error
-from deepres.evaluate.provenance import hardware, versions
+from deepres.data.facts import Facts
+from deepres.data.images import Images
+from deepres.data.loading.loader import TrainLoader, evaluation_batches
+from deepres.data.sources.open import DataConfig, find
+from deepres.data.transforms.config import photos
+from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model
+from deepres.nn.environment import hardware, versions
 from deepres.nn.freeze import average_statistics
-from deepres.nn.hub import find_weights
+from deepres.nn.weights.hub import find_weights
+from deepres.predict.preprocessing import prepared_for
 from deepres.recipes import everyday
-from deepres.recipes.finetune import beginning, finetune
-from deepres.recipes.run import Facts, Run
-from deepres.serve.preprocessing import prepared_for
+from deepres.recipes.finetune import finetune
+from deepres.recipes.run import Run
+from deepres.runs.starting_weights import beginning
+from deepres.tasks.classification.calibration import at_temperature, temperature_of
+from deepres.tasks.classification.metrics import Measures, Predictions, calibration_bins, expected_error
 from deepres.train.loop import Epoch, Step, train
 from deepres.train.losses import cross_entropy
-from deepres.train.optimise import average_weights
+from deepres.train.optim import average_weights
 from deepres.train.precision import choose
 from deepres.train.selection import alike
 from deepres.train.state import Best, State

@@ -18,13 +18,14 @@ def _files() -> set[str]:
 def _listed() -> list[str]:
     tree = re.search(r"```\nsrc/deepres/\n(.*?)```", (ROOT / "ARCHITECTURE.md").read_text(), re.DOTALL)
     assert tree is not None
-    listed, room = [], ""
+    listed, rooms = [], list[str]()
     for line in tree[1].splitlines():
-        name = re.sub(r"^[│├└─ ]+", "", line).split()[0]
+        name, depth = re.sub(r"^[│├└─ ]+", "", line).split()[0], line.index("── ") // 4
+        rooms = rooms[:depth]
         if name.endswith("/"):
-            room = name
+            rooms.append(name)
         else:
-            listed.append(name if line.startswith(("├── __", "└── __")) else room + name)
+            listed.append("".join(rooms) + name)
     return listed
 
 
@@ -35,7 +36,7 @@ def test_the_tree_has_one_line_for_each_file() -> None:
 
 
 def test_a_rooms_init_holds_its_question_and_nothing_else() -> None:
-    for path in PACKAGE.glob("*/__init__.py"):
+    for path in PACKAGE.glob("*/**/__init__.py"):
         (only,) = ast.parse(path.read_text()).body
         assert isinstance(only, ast.Expr), path
         assert "?" in path.read_text(), path

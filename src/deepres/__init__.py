@@ -3,19 +3,19 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from deepres.base.version import VERSION as __version__  # noqa: N811
+
 if TYPE_CHECKING:
+    from deepres.arch.catalogue.lookup import names as list_models
+    from deepres.arch.readings.describe import describe as describe
     from deepres.nn.create import create_model as create_model
     from deepres.nn.create import load as load
-    from deepres.spec.catalogue import names as list_models
-    from deepres.spec.describe import describe as describe
-
-__version__ = "0.1.0"
 
 _PUBLIC = {
     "create_model": ("deepres.nn.create", "create_model"),
     "load": ("deepres.nn.create", "load"),
-    "list_models": ("deepres.spec.catalogue", "names"),
-    "describe": ("deepres.spec.describe", "describe"),
+    "list_models": ("deepres.arch.catalogue.lookup", "names"),
+    "describe": ("deepres.arch.readings.describe", "describe"),
 }
 
 __all__ = ["__version__", "create_model", "describe", "list_models", "load"]

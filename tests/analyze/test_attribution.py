@@ -16,16 +16,16 @@ from deepres.analyze.attribution import (
     top_classes,
     upsampled,
 )
+from deepres.arch.architecture import with_classes
+from deepres.arch.catalogue.lookup import network as catalogue_network
+from deepres.arch.families.densenet import DenseNetConfig
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.families.vgg import VggConfig
+from deepres.arch.units import Style
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.nn.probe import part
-from deepres.spec.catalogue import network as catalogue_network
-from deepres.spec.densenet import DenseNetConfig
-from deepres.spec.network import with_classes
-from deepres.spec.resnet import ResNetConfig
-from deepres.spec.units import Style
-from deepres.spec.vgg import VggConfig
+from deepres.nn.hooks import part
 
 RESNET = ResNetConfig(
     name="r", input=(3, 16, 16), num_classes=7, stem="cifar", stem_width=8, depths=(1, 1), widths=(8, 16)

@@ -6,18 +6,18 @@ from torch import Tensor, nn
 
 from deepres.analyze import equivariance
 from deepres.analyze.equivariance import equivariance_errors, part_fields, resize_consistency, shift_consistency
+from deepres.arch.algebra import Sequence
+from deepres.arch.architecture import Network
+from deepres.arch.atoms import Conv, GlobalAveragePool, Linear
+from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import InputError
-from deepres.data.draws import generator
-from deepres.data.loader import prepare_one
-from deepres.data.sample import ArrayImages, Batch
-from deepres.data.statistics import imagenet_statistics
-from deepres.data.transforms import Preparation
+from deepres.data.images import ArrayImages, Batch
+from deepres.data.loading.loader import prepare_one
+from deepres.data.rng import generator
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import imagenet_statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.spec.algebra import Sequence
-from deepres.spec.atoms import Conv, GlobalAveragePool, Linear
-from deepres.spec.network import Network
-from deepres.spec.resnet import ResNetConfig
 
 SMALL = ResNetConfig(
     name="r", input=(3, 16, 16), num_classes=9, stem="cifar", stem_width=8, depths=(1, 1), widths=(8, 16)

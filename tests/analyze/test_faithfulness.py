@@ -7,11 +7,11 @@ from torch import Tensor
 from deepres.analyze import faithfulness as module
 from deepres.analyze.attribution import attribution_maps
 from deepres.analyze.faithfulness import Faithfulness, bare_images, faithfulness
+from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import InputError
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.spec.resnet import ResNetConfig
 
 SMALL = ResNetConfig(
     name="r", input=(3, 12, 12), num_classes=5, stem="cifar", stem_width=8, depths=(1, 1), widths=(8, 16)

@@ -8,23 +8,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from deepres.analyze.damage import shared
+from deepres.analyze.ablation import shared
 from deepres.analyze.lesion import Lesions, Ranking, delete_each, delete_random, kendall_tau, permute, ranking
-from deepres.analyze.routes import places, without
+from deepres.analyze.units import places, without
+from deepres.arch import architecture as spec
+from deepres.arch.catalogue.lookup import network as catalogue_network
+from deepres.arch.families.densenet import DenseNetConfig
+from deepres.arch.families.highway import HighwayConfig
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.families.vgg import VggConfig
+from deepres.arch.units import Mixing, Style
 from deepres.base.errors import InputError
 from deepres.base.records import parse
-from deepres.data.sample import Batch
-from deepres.evaluate.measures import interval
+from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork, build
+from deepres.nn.hooks import changed
 from deepres.nn.init import initialise
-from deepres.nn.probe import changed
-from deepres.spec import network as spec
-from deepres.spec.catalogue import network as catalogue_network
-from deepres.spec.densenet import DenseNetConfig
-from deepres.spec.highway import HighwayConfig
-from deepres.spec.resnet import ResNetConfig
-from deepres.spec.units import Mixing, Style
-from deepres.spec.vgg import VggConfig
+from deepres.tasks.classification.metrics import interval
 
 SMALL = {"input": (3, 8, 8), "num_classes": 4}
 

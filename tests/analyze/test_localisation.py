@@ -6,11 +6,11 @@ from torch import Tensor
 
 from deepres.analyze import localisation
 from deepres.analyze.localisation import Localisation, box_of, localise
+from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import InputError
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.spec.resnet import ResNetConfig
 
 SMALL = ResNetConfig(
     name="r", input=(3, 16, 16), num_classes=9, stem="cifar", stem_width=8, depths=(1, 1), widths=(8, 16)

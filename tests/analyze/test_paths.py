@@ -8,23 +8,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deepres.analyze.path_gradient import TracedPass, measuring
 from deepres.analyze.paths import LengthGradient, PathGradients, active_units, decay, effective_range, path_gradients
-from deepres.analyze.routes import without
-from deepres.analyze.traced import TracedPass, measuring
+from deepres.analyze.units import without
+from deepres.arch.architecture import Network, unit_names
+from deepres.arch.families.densenet import DenseNetConfig
+from deepres.arch.families.highway import HighwayConfig
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.families.rir import RirConfig
+from deepres.arch.readings.paths import path_lengths
+from deepres.arch.units import Mixing, Style
 from deepres.base.errors import InputError
 from deepres.base.records import parse
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.nn import layers
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.create import create_model
 from deepres.nn.init import initialise
-from deepres.spec.densenet import DenseNetConfig
-from deepres.spec.highway import HighwayConfig
-from deepres.spec.network import Network, unit_names
-from deepres.spec.paths import path_lengths
-from deepres.spec.resnet import ResNetConfig
-from deepres.spec.rir import RirConfig
-from deepres.spec.units import Mixing, Style
 
 SMALL = {"input": (3, 8, 8), "num_classes": 4}
 

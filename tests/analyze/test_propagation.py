@@ -15,19 +15,19 @@ from deepres.analyze.propagation import (
     propagation_at_start,
     shortcut_variants,
 )
+from deepres.arch.architecture import unit_names
+from deepres.arch.catalogue.lookup import network as catalogue_network
+from deepres.arch.families.densenet import DenseNetConfig
+from deepres.arch.families.highway import HighwayConfig
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.units import Mixing, Style
+from deepres.arch.variants import ORDERS, SHORTCUTS
 from deepres.base.errors import InputError, RunError
 from deepres.base.records import parse
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.nn.probe import part
-from deepres.spec.catalogue import network as catalogue_network
-from deepres.spec.densenet import DenseNetConfig
-from deepres.spec.highway import HighwayConfig
-from deepres.spec.network import unit_names
-from deepres.spec.resnet import ResNetConfig
-from deepres.spec.units import Mixing, Style
-from deepres.spec.variants import ORDERS, SHORTCUTS
+from deepres.nn.hooks import part
 
 SMALL = {"input": (3, 8, 8), "num_classes": 4}
 

@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from deepres.analyze.responses import Responses, responses
+from deepres.arch.architecture import Network
+from deepres.arch.families.densenet import DenseNetConfig
+from deepres.arch.families.highway import HighwayConfig
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.families.vgg import VggConfig
+from deepres.arch.units import Mixing, Style
 from deepres.base.errors import InputError, RunError
 from deepres.base.records import parse
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.nn.probe import part
-from deepres.spec.densenet import DenseNetConfig
-from deepres.spec.highway import HighwayConfig
-from deepres.spec.network import Network
-from deepres.spec.resnet import ResNetConfig
-from deepres.spec.units import Mixing, Style
-from deepres.spec.vgg import VggConfig
+from deepres.nn.hooks import part
 
 SMALL = {"input": (3, 8, 8), "num_classes": 4}
 

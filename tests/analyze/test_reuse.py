@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from deepres.analyze.reuse import Reuse, feature_reuse
+from deepres.arch.architecture import without
+from deepres.arch.families.densenet import DenseNetConfig
 from deepres.base.errors import InputError
 from deepres.base.records import parse
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.nn.probe import part
-from deepres.spec.densenet import DenseNetConfig
-from deepres.spec.network import without
+from deepres.nn.hooks import part
 
 
 def _densenet(**fields: object) -> ResidualNetwork:

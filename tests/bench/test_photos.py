@@ -16,7 +16,7 @@ from plain_networks import network, with_new_head
 
 from deepres.base.errors import InputError
 from deepres.nn.create import create_model
-from deepres.nn.foreign import to_foreign
+from deepres.nn.weights.convert import to_foreign
 
 
 def _set(folder: Path, parts: tuple[str, ...] = ("",), count: int = 10, classes: str = "ab") -> Path:

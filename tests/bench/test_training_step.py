@@ -3,8 +3,8 @@ import torch
 from plain_networks import plain_resnet
 from training_step import Watch, _Enough
 
-from deepres.spec.catalogue import network
-from deepres.spec.cost import cost
+from deepres.arch.catalogue.lookup import network
+from deepres.arch.readings.cost import cost
 from deepres.train.loop import Step
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from deepres.cli.main import run
-from deepres.data.sources import DataConfig, find
-from deepres.data.tables import write_table
+from deepres.data.sources.open import DataConfig, find
+from deepres.data.sources.tables import write_table
 
 CLASSES = ("ant", "bee", "fly")
 SIDE, EACH = 20, 20  # 60 images: 9 of them test, 6 val, 45 train

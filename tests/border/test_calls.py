@@ -14,15 +14,15 @@ from torch.fx import symbolic_trace
 from torchvision.models.feature_extraction import create_feature_extractor
 
 import deepres
+from deepres.arch.algebra import fold
+from deepres.arch.architecture import feature_shapes, with_classes
+from deepres.arch.catalogue.lookup import names
+from deepres.arch.catalogue.lookup import network as network_named
+from deepres.arch.families.fractal import FractalConfig
+from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, _Modules, build
 from deepres.nn.create import create_model
-from deepres.spec.algebra import fold
-from deepres.spec.catalogue import names
-from deepres.spec.catalogue import network as network_named
-from deepres.spec.fractal import FractalConfig
-from deepres.spec.network import feature_shapes, with_classes
-from deepres.spec.resnet import ResNetConfig
 
 Call = Callable[[Tensor], Tensor]
 

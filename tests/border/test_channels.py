@@ -8,23 +8,23 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from deepres.arch.architecture import Network
+from deepres.arch.catalogue import lookup
 from deepres.base.errors import InputError
 from deepres.base.records import edit
 from deepres.cli.main import run
 from deepres.nn.build import build
-from deepres.nn.channels import adapted, adapted_values, channels_of, stems
 from deepres.nn.create import create_model
-from deepres.nn.layouts import Preprocessing, Stored
-from deepres.nn.weights import save_network
-from deepres.serve.preprocessing import prepared_for
-from deepres.spec import catalogue
-from deepres.spec.network import Network
+from deepres.nn.weights.channels import adapted, adapted_values, channels_of, stems
+from deepres.nn.weights.files import save_network
+from deepres.nn.weights.formats import Preprocessing, Stored
+from deepres.predict.preprocessing import prepared_for
 
 SHORT = "depths=1,1,1,1"
 
 
 def _network(name: str, *edits: str, channels: int = 3) -> Network:
-    network = edit(catalogue.entry(name).config, [*edits, "num_classes=3"]).network()
+    network = edit(lookup.entry(name).config, [*edits, "num_classes=3"]).network()
     return network.replace(input=(channels, *network.input[1:]))
 
 
@@ -62,8 +62,8 @@ def test_a_grey_image_answers_as_its_copy_in_three_colours(family: str) -> None:
     "name", ["vgg15_cifar", "highway19_cifar", "fractalnet20_cifar", "rir18_wide_cifar", "densenet40_k12_cifar"]
 )
 def test_the_first_kernels_of_every_kind_are_found(name: str) -> None:
-    found = stems(catalogue.network(name))
-    shapes = build(catalogue.network(name)).state_dict()
+    found = stems(lookup.network(name))
+    shapes = build(lookup.network(name)).state_dict()
     assert found
     assert all(shapes[kernel].dim() == 4 and shapes[kernel].shape[1] == 3 for kernel in found)
 

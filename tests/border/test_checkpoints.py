@@ -19,14 +19,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from deepres.arch.catalogue.lookup import entry
 from deepres.base.errors import InputError
 from deepres.base.records import edit
 from deepres.cli.main import run
 from deepres.nn.create import create_model
-from deepres.nn.foreign import CIFAR10, to_foreign
-from deepres.nn.hub import find_weights
-from deepres.nn.weights import read_tensors
-from deepres.spec.catalogue import entry
+from deepres.nn.weights.convert import CIFAR10, to_foreign
+from deepres.nn.weights.files import read_tensors
+from deepres.nn.weights.hub import find_weights
 
 Weights = dict[str, Tensor]
 SMALL = edit(entry("resnet20_cifar").config, ["depths=1,1,1", "num_classes=3"]).network()

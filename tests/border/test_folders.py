@@ -10,11 +10,11 @@ from PIL import Image
 
 from deepres.base.errors import InputError
 from deepres.cli.main import run
-from deepres.data.folders import read_folder
-from deepres.data.layout import Layout, arranged
-from deepres.data.sources import DataConfig, open_source
-from deepres.data.split_names import part_named
-from deepres.data.splits import Part
+from deepres.data.sources.folders import read_folder
+from deepres.data.sources.layout import Layout, arranged
+from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.split_names import part_named
+from deepres.data.sources.splits import Part
 
 
 def taken(*pictures: str, **how: object) -> Layout:

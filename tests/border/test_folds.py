@@ -12,9 +12,9 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from deepres.cli.main import run
-from deepres.data.sample import FileImages
-from deepres.recipes import execute
-from deepres.serve.predictor import Predictor
+from deepres.data.images import FileImages
+from deepres.predict.predictor import Predictor
+from deepres.runs import train
 
 TINY = ("--recipe", "small", "--batch-size", "8", "--set", "model.depths=1,1,1", "--set", "model.widths=16,16,16")
 TINY += ("--set", "data.workers=0", "--fast", "off", "--device", "cpu", "--epochs", "1")
@@ -139,7 +139,7 @@ def test_what_was_cut_goes_on_and_what_is_done_is_left(
 ) -> None:
     """Killed in the second fold's training, then while the third is set up: the weights are those of one go."""
     trained: list[str] = []
-    carry_out = execute._carry_out
+    carry_out = train._carry_out
 
     def killed_in_training(setting: object, *rest: object) -> object:
         trained.append(setting.folder.name)  # type: ignore[attr-defined]
@@ -147,7 +147,7 @@ def test_what_was_cut_goes_on_and_what_is_done_is_left(
             raise KeyboardInterrupt
         return carry_out(setting, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(execute, "_carry_out", killed_in_training)
+    monkeypatch.setattr(train, "_carry_out", killed_in_training)
     output = str(tmp_path / "cut")
     assert run(["train", "photos", "--output", output, "--folds", "3", *TINY]) == 130
     assert run(["predict", output, "photos/cat/0.png", *CPU]) == 2

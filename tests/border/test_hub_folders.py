@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from deepres.arch.catalogue.lookup import network
 from deepres.base.errors import InputError
 from deepres.nn.create import load
-from deepres.nn.folder_transformers import preprocessing_said
-from deepres.nn.folders import said_by
-from deepres.nn.foreign import TIMM
-from deepres.nn.hub import find_weights
-from deepres.nn.layouts import Stored
-from deepres.serve.predictor import Predictor
-from deepres.serve.preprocessing import prepared_for
-from deepres.spec.catalogue import network
+from deepres.nn.weights.convert import TIMM
+from deepres.nn.weights.folder_transformers import preprocessing_said
+from deepres.nn.weights.folders import said_by
+from deepres.nn.weights.formats import Stored
+from deepres.nn.weights.hub import find_weights
+from deepres.predict.predictor import Predictor
+from deepres.predict.preprocessing import prepared_for
 
 CPU = torch.device("cpu")
 PICTURES = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((70, 91), (64, 64), (101, 67))]
@@ -283,7 +283,7 @@ def test_a_nested_preprocessor_is_read_and_without_one_images_are_asked_for(tmp_
 
 
 def test_a_network_of_no_entry_of_the_catalogue_is_not_trained_on(tmp_path: Path) -> None:
-    from deepres.recipes.finetune import beginning
+    from deepres.runs.starting_weights import beginning
 
     pytest.importorskip("transformers")
     resnet_of_transformers(tmp_path, {"hidden_act": "gelu"})

@@ -16,7 +16,7 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.nn.create import create_model
-from deepres.nn.hub import find_weights, is_weights
+from deepres.nn.weights.hub import find_weights, is_weights
 
 Values = dict[str, dict[str, np.ndarray]]
 NAME = "resnet8_tiny"

@@ -13,7 +13,7 @@ from deepres.base.files import digest
 from deepres.cli.main import run
 from deepres.train.checkpoint import drop_newest, load_newest, save_best, save_state
 from deepres.train.health import DivergedError, fault, lost
-from deepres.train.optimise import SgdConfig
+from deepres.train.optim import SgdConfig
 from deepres.train.state import State
 
 LOST = [float("nan"), float("inf"), -float("inf"), 1e27, -1e13]
@@ -162,7 +162,7 @@ def test_where_no_state_leads_anywhere_a_new_run_is_advised(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     length, out = ["--set", "train.iterations=12"], ["--output", str(tmp_path / "run")]
-    monkeypatch.setattr("deepres.recipes.rescue._works", lambda *asked: False)
+    monkeypatch.setattr("deepres.runs.rescue._works", lambda *asked: False)
     assert run(["train", "digits", *SHORT, *length, "--lr", "1e5", *out]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     advised = re.search(r"begin anew in another --output with (--lr \S+)$", said)

@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune, remove_spectral_norm, remove_weight_norm
 
+from deepres.arch.catalogue.lookup import entry
 from deepres.base.errors import InputError
 from deepres.base.records import edit
 from deepres.nn.create import create_model
-from deepres.nn.foreign import CIFAR10, to_foreign
-from deepres.nn.hub import find_weights
-from deepres.spec.catalogue import entry
+from deepres.nn.weights.convert import CIFAR10, to_foreign
+from deepres.nn.weights.hub import find_weights
 
 SMALL = edit(entry("resnet20_cifar_b").config, ["depths=1,1,1", "num_classes=3"]).network()
 PADDED = edit(entry("resnet20_cifar").config, ["depths=1,1,1", "num_classes=3"]).network()

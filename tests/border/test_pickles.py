@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from deepres.base.errors import InputError
-from deepres.nn.inert import Thing
-from deepres.nn.pickles import module_tensors, read_pickled
+from deepres.nn.weights.inert import Thing
+from deepres.nn.weights.pickles import module_tensors, read_pickled
 
 
 class Schedule(enum.Enum):

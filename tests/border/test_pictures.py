@@ -17,14 +17,14 @@ from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.data import decode as decoding
 from deepres.data import formats, readable
+from deepres.data.check import check, table
 from deepres.data.decode import BadImageError, decode
-from deepres.data.folders import images_under, read_folder
-from deepres.data.prepare import check, table
 from deepres.data.readable import require_readable, unreadable
-from deepres.data.sources import DataConfig, open_source
+from deepres.data.sources.folders import images_under, read_folder
+from deepres.data.sources.open import DataConfig, open_source
+from deepres.predict.pictures import of_file
+from deepres.predict.predictor import Predictor
 from deepres.recipes.run import Run
-from deepres.serve.pictures import of_file
-from deepres.serve.predictor import Predictor
 
 
 def picture(kind: str = "JPEG", seed: int = 0, size: int = 24, **how: object) -> bytes:

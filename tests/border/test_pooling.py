@@ -14,8 +14,7 @@ from noise_sets import draw, trained
 from deepres.base.errors import InputError
 from deepres.base.manifest import MANIFEST
 from deepres.cli.main import run
-from deepres.evaluate.answers import Answers
-from deepres.evaluate.calibration import (
+from deepres.tasks.classification.calibration import (
     FEWEST,
     Tempered,
     find_temperature,
@@ -23,9 +22,10 @@ from deepres.evaluate.calibration import (
     temperature_of,
     tempered,
 )
-from deepres.evaluate.measures import Measures, Predictions
-from deepres.evaluate.plans import Plan, plan_of
-from deepres.evaluate.pooling import apart, measured_with, pooled, require_different
+from deepres.tasks.classification.metrics import Measures, Predictions
+from deepres.tasks.classification.plans import Plan, plan_of
+from deepres.tasks.classification.pooling import apart, measured_with, pooled, require_different
+from deepres.tasks.classification.predictions import Answers
 
 PLAN: dict[str, object] = {
     "recipe": "small", "train.epochs": 30, "data.split_seed": 0, "model.name": "resnet20_cifar", "images.train": "abc",

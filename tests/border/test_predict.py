@@ -18,19 +18,19 @@ import pytest
 import torch
 from PIL import Image
 
+from deepres.arch.families.resnet import ResNetConfig
 from deepres.cli.main import run as deepres
 from deepres.data.decode import BadImageError, decode
-from deepres.data.sample import ArrayImages
-from deepres.data.samplewise import fit
-from deepres.data.statistics import measure_statistics
-from deepres.data.transforms import Preparation
+from deepres.data.images import ArrayImages
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.per_image import fit
+from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model
-from deepres.nn.weights import save_network
-from deepres.serve import addresses, videos
-from deepres.serve.addresses import fetch
-from deepres.serve.maps import GAP, beside, file_name, seen
-from deepres.serve.pictures import Picture, of_file
-from deepres.spec.resnet import ResNetConfig
+from deepres.nn.weights.files import save_network
+from deepres.predict import addresses, videos
+from deepres.predict.addresses import fetch
+from deepres.predict.maps import GAP, beside, file_name, seen
+from deepres.predict.pictures import Picture, of_file
 
 CLASSES = ("cat", "dog", "emu")
 
@@ -179,7 +179,7 @@ def test_the_bytes_of_an_image_from_a_pipe(here: Path, ask: Asked, monkeypatch: 
     piped(b"")
     assert ask("-")[2] == ["deepres: stdin: empty (0 bytes); replace or remove the file"]
     monkeypatch.setattr(addresses, "MOST_BYTES", 10)
-    monkeypatch.setattr("deepres.serve.pictures.MOST_BYTES", 10)
+    monkeypatch.setattr("deepres.predict.pictures.MOST_BYTES", 10)
     piped(b"x" * 100)
     assert "stdin: more than 0 MiB" in ask("-")[2][0]
 
@@ -275,7 +275,7 @@ def test_an_address_that_gives_no_picture_is_one_line(
     path: str, reason: str, server: str, here: Path, ask: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limited = partial(fetch, seconds=0.3, most_bytes=4096)
-    monkeypatch.setattr("deepres.serve.pictures.fetch", limited)
+    monkeypatch.setattr("deepres.predict.pictures.fetch", limited)
     began = time.monotonic()
     code, answers, said = ask(server + path, "photos/x.png")
     assert code == 1

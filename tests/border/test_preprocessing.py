@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 from deepres.base.errors import InputError
 from deepres.base.normalisation import NAMED
 from deepres.cli.main import run
-from deepres.nn import hub
 from deepres.nn.create import create_model
-from deepres.serve.predictor import Predictor
+from deepres.nn.weights import hub
+from deepres.predict.predictor import Predictor
 
 CPU = torch.device("cpu")
 NET = ["--model", "resnet20_cifar", "--variant", "resnet20_cifar"]
@@ -156,8 +156,8 @@ def test_a_file_of_a_run_is_told_where_it_is_said(tuned: Path, home: Path, refus
 def test_a_single_value_holds_for_grey_images_and_three_do_not(tmp_path: Path) -> None:
     grey = create_model("resnet20_cifar", in_chans=1, seed=1)
     save_file(grey.state_dict(), tmp_path / "grey.safetensors")
-    from deepres.nn.layouts import Stored
-    from deepres.serve.preprocessing import prepared_for
+    from deepres.nn.weights.formats import Stored
+    from deepres.predict.preprocessing import prepared_for
 
     stored = Stored("grey", {})
     assert prepared_for(stored, grey.description, *NAMED["0.5"]).statistics.mean.tolist() == [0.5]
@@ -167,8 +167,8 @@ def test_a_single_value_holds_for_grey_images_and_three_do_not(tmp_path: Path) -
 
 
 def test_what_weights_say_themselves_is_said_and_what_replaces_it_too(tmp_path: Path) -> None:
-    from deepres.nn.layouts import Preprocessing, Stored
-    from deepres.serve.preprocessing import prepared_for
+    from deepres.nn.weights.formats import Preprocessing, Stored
+    from deepres.predict.preprocessing import prepared_for
 
     net = create_model("resnet20_cifar").description
     stored = Stored("w", {}, net, preprocessing=Preprocessing(crop=32, resize=32, mean=(0.5,) * 3, std=(0.5,) * 3))

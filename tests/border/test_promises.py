@@ -12,7 +12,7 @@ README = " ".join((ROOT / "README.md").read_text().split())
 PROMISES = [
     (
         "parameters and multiply-adds equal the reference, logits equal torchvision's with its weights",
-        ["contract/test_catalogue.py", "parity/test_libraries.py", "nn/test_foreign.py"],
+        ["contract/test_catalogue.py", "parity/test_libraries.py", "nn/test_convert.py"],
     ),
     (
         "the memory that a training step keeps is predicted from the description",
@@ -29,7 +29,7 @@ PROMISES = [
     ),
     (
         "A run's folder opens in timm",
-        ["nn/test_layouts.py", "border/test_hub_folders.py::test_every_network_that_timm_writes_is_the_same_here"],
+        ["nn/test_formats.py", "border/test_hub_folders.py::test_every_network_that_timm_writes_is_the_same_here"],
     ),
     (
         "Bare weights that fit several networks, of ours or of others, are asked about",
@@ -52,7 +52,7 @@ PROMISES = [
         "confidence interval, in float32",
         [
             "border/test_numbers.py::test_what_a_run_reports_is_float32_whatever_it_was_trained_in",
-            "evaluate/test_measures.py",
+            "tasks/test_metrics.py",
         ],
     ),
     (

@@ -359,7 +359,7 @@ READINGS: list[tuple[str, Measure, dict[str, Any], float]] = [
 
 @pytest.mark.parametrize(("name", "measure", "fields", "wanted"), READINGS)
 def test_a_description_is_read(name: str, measure: Measure, fields: dict[str, Any], wanted: float) -> None:
-    from deepres.spec.catalogue import network
+    from deepres.arch.catalogue.lookup import network
     from deepres.studies.readings import reading
     from deepres.studies.study import Column
 

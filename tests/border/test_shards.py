@@ -10,7 +10,7 @@ from PIL import Image
 
 from deepres.base.errors import InputError
 from deepres.cli.main import run
-from deepres.data.sources import DataConfig, Source, open_source
+from deepres.data.sources.open import DataConfig, Source, open_source
 
 Members = list[tuple[str, bytes | str | int]]
 

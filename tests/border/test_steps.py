@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from deepres.arch.architecture import with_input
+from deepres.arch.atoms import Norm, ShapeError
+from deepres.arch.catalogue.lookup import network
+from deepres.arch.readings.norms import fewest_images, require_normalisable, single_valued
 from deepres.base.errors import InputError
 from deepres.base.records import build as record
 from deepres.cli.main import run
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.nn.build import build
 from deepres.nn.create import create_model
-from deepres.spec.atoms import Norm, ShapeError
-from deepres.spec.catalogue import network
-from deepres.spec.network import with_input
-from deepres.spec.norms import fewest_images, require_normalisable, single_valued
 from deepres.train.feeding import UnfedError
 from deepres.train.loop import Step, TrainConfig, train
 from deepres.train.losses import cross_entropy
-from deepres.train.optimise import SgdConfig
+from deepres.train.optim import SgdConfig
 from deepres.train.precision import Precision
 from deepres.train.state import State
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.nn.create import create_model
-from deepres.nn.hub import find_weights
-from deepres.recipes.finetune import beginning
+from deepres.nn.weights.hub import find_weights
+from deepres.runs.starting_weights import beginning
 
 
 def _refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

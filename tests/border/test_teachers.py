@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from deepres.cli.main import run
 from deepres.nn.create import create_model
-from deepres.nn.weights import save_network
+from deepres.nn.weights.files import save_network
 
 CLASSES = ("ant", "bee", "fly")
 
@@ -153,10 +153,10 @@ def test_tensors_are_left_out_of_a_teachers_file(
 
 
 def test_what_a_teacher_takes_counts_in_what_a_step_takes() -> None:
+    from deepres.arch.catalogue.lookup import network
+    from deepres.arch.readings.memory import answer_memory, step_memory
     from deepres.base.errors import InputError
     from deepres.nn.memory import require_fits
-    from deepres.spec.catalogue import network
-    from deepres.spec.memory import answer_memory, step_memory
 
     student, teacher = network("resnet20_cifar"), network("resnet56_cifar")
     room = int(step_memory(student, 64).total * 1.2)

@@ -16,8 +16,8 @@ from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.nn.layouts import Preprocessing
-from deepres.nn.weights import save_network
+from deepres.nn.weights.files import save_network
+from deepres.nn.weights.formats import Preprocessing
 
 VAR, CONV, FC = "stage1.unit1.branch.norm1.running_var", "stem.conv.weight", "head.fc.weight"
 
@@ -192,7 +192,7 @@ def test_one_logit_is_of_two_classes(
 def test_one_logit_is_measured_joined_and_taken_apart(
     single: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from deepres.serve.predictor import Predictor
+    from deepres.predict.predictor import Predictor
 
     data = np.load(single / "set.npz")
     net = one_logit()

@@ -13,8 +13,8 @@ from deepres.base.files import explained
 from deepres.base.wording import blamed, counted, signed
 from deepres.cli.main import run
 from deepres.data.decode import BadImageError, decode
-from deepres.evaluate.page import render
-from deepres.evaluate.report import write_report
+from deepres.report.evaluation import write_report
+from deepres.report.html import render
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_is_left_out_of_a_pack_is_named_once(
 
 
 def test_one_of_a_thing_in_every_page() -> None:
-    text = render("deepres.recipes", "examine.html.jinja", {}, title="t", left_out={}, provenance={"source": "s"},
+    text = render("analysis.html.jinja", {}, title="t", left_out={}, provenance={"source": "s"},
                   sections=[{"title": "a", "about": "b", "found": [], "svgs": [], "images": 1, "file": "f"}])  # fmt: skip
     assert "1 image at most" in text
 

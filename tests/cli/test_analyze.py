@@ -8,15 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
+from deepres.arch.architecture import Network
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.families.vgg import VggConfig
 from deepres.cli.main import run as deepres
-from deepres.data.sample import ArrayImages
-from deepres.data.statistics import measure_statistics
-from deepres.data.transforms import Preparation
+from deepres.data.images import ArrayImages
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model
-from deepres.nn.weights import save_network
-from deepres.spec.network import Network
-from deepres.spec.resnet import ResNetConfig
-from deepres.spec.vgg import VggConfig
+from deepres.nn.weights.files import save_network
 
 CLASSES = ("cat", "dog", "horse")
 NET = {"input": (3, 32, 32), "num_classes": 3}

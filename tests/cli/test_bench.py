@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from deepres.cli.main import run
-from deepres.recipes.limits import Rates, verdict
+from deepres.runs.bottleneck import Rates, verdict
 
 
 @pytest.fixture

@@ -38,7 +38,9 @@ def say(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 def test_several_runs_are_one_ensemble_and_their_answers_are_compared(
     runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepres.evaluate.calibration.AT_BOUND", 0.0)  # hardly trained: the best is no temperature
+    monkeypatch.setattr(
+        "deepres.tasks.classification.calibration.AT_BOUND", 0.0
+    )  # hardly trained: the best is no temperature
     files = [tmp_path / f"{name}.npz" for name in ("first", "second", "both")]
     report = tmp_path / "report.html"
     said = say(capsys, "eval", *runs[:2], "--calibrate", "--select", "val", "--report", report, "--device", "cpu")

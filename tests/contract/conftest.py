@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deepres.arch.architecture import Network
+from deepres.arch.readings.cost import cost
 from deepres.nn.build import build, names
-from deepres.spec.cost import cost
-from deepres.spec.network import Network
 
 
 @pytest.fixture

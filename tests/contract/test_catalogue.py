@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+from deepres.arch.architecture import Network, feature_shapes, with_classes
+from deepres.arch.catalogue.entries_resnet import ENTRIES
+from deepres.arch.catalogue.lookup import CATALOGUE, entry, network
+from deepres.arch.readings.cost import cost
 from deepres.base.errors import InputError
 from deepres.base.records import parse
-from deepres.spec.catalogue import CATALOGUE, entry, network
-from deepres.spec.cost import cost
-from deepres.spec.entries_resnet import ENTRIES
-from deepres.spec.network import Network, feature_shapes, with_classes
 
 # (learnable parameters, multiply-adds of convolutions and classifier), counted by independent programs: from the papers'
 # tables, or from torchvision's and timm's modules (then without multiply-adds, which are checked against torch below);

@@ -6,16 +6,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from deepres.arch.algebra import at
+from deepres.arch.architecture import Network, feature_shapes
+from deepres.arch.atoms import Conv
+from deepres.arch.catalogue.entries_field import ENTRIES
+from deepres.arch.catalogue.lookup import entry, network
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.readings.cost import cost
 from deepres.base.errors import InputError
 from deepres.nn.create import create_model
 from deepres.nn.layers import SameConv2d
-from deepres.spec.algebra import at
-from deepres.spec.atoms import Conv
-from deepres.spec.catalogue import entry, network
-from deepres.spec.cost import cost
-from deepres.spec.entries_field import ENTRIES
-from deepres.spec.network import Network, feature_shapes
-from deepres.spec.resnet import ResNetConfig
 
 # learnable parameters as their repositories print them (chenyaofo, pytorchcv: 272,474; kuangliu's ResNet18: 11,173,962;
 # weiaicunzai's with 100 classes: 11.22M); the others: 2 (16 x 32 + 64 + 32 x 64 + 128) more than option A, or by torch

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from deepres.arch.architecture import Network
+from deepres.arch.catalogue.lookup import entry
+from deepres.arch.readings.checkpointing import make_plan
+from deepres.arch.readings.memory import StepMemory, step_memory
+from deepres.arch.readings.segments import Plan
 from deepres.nn.create import create_model
 from deepres.nn.memory import apply
-from deepres.spec.catalogue import entry
-from deepres.spec.chain import Plan
-from deepres.spec.memory import StepMemory, step_memory
-from deepres.spec.network import Network
-from deepres.spec.plan import make_plan
 
 
 class Living(TorchDispatchMode):

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torchvision import models
 
+from deepres.arch.architecture import Network, feature_shapes, with_classes
+from deepres.arch.catalogue.entries_others import ENTRIES
+from deepres.arch.catalogue.entry import Config
+from deepres.arch.catalogue.lookup import CATALOGUE, network
+from deepres.arch.readings.cost import cost
 from deepres.base.errors import InputError
 from deepres.base.records import Record, build, parse
 from deepres.nn.create import create_model
-from deepres.spec.catalogue import CATALOGUE, network
-from deepres.spec.cost import cost
-from deepres.spec.entries_others import ENTRIES
-from deepres.spec.entry import Config
-from deepres.spec.network import Network, feature_shapes, with_classes
 
 # learnable parameters with 10 classes (ImageNet: 1000; highway_fc50_cifar: 100), multiply-adds in millions, rounded;
 # counted by independent programs from the papers' tables, or from torchvision; None: checked against torch below only

@@ -14,8 +14,8 @@ from deepres.data import alike
 from deepres.data.alike import NOTHING, nearest, same_picture, thumbnail, thumbnails
 from deepres.data.digests import digests, looked_at
 from deepres.data.doubles import Doubles, doubles
-from deepres.data.sample import ArrayImages, FileImages
-from deepres.data.sources import DataConfig, open_source
+from deepres.data.images import ArrayImages, FileImages
+from deepres.data.sources.open import DataConfig, open_source
 
 Picture = Image.Image
 

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from deepres.base.errors import InputError
-from deepres.data.arrays import pair_in, read_npz, with_channels
-from deepres.data.sample import ArrayImages
+from deepres.data.images import ArrayImages
+from deepres.data.sources.arrays import pair_in, read_npz, with_channels
 
 X = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
 Y = np.array([0, 1, 2, 0, 1, 2])

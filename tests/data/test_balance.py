@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepres.data.balance import EvenDraws, class_weights, effective, sizes, unequal
-from deepres.data.loader import TrainLoader
-from deepres.data.pack import pack
-from deepres.data.sample import Batch
-from deepres.data.sources import DataConfig, find, open_source
-from deepres.data.statistics import imagenet_statistics
-from deepres.data.transforms import Augmentation, Preparation
+from deepres.data.images import Batch
+from deepres.data.loading.balance import EvenDraws, class_weights, effective, sizes, unequal
+from deepres.data.loading.loader import TrainLoader
+from deepres.data.sources.open import DataConfig, find, open_source
+from deepres.data.sources.pack import pack
+from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.statistics import imagenet_statistics
 
 COUNTS = st.lists(st.integers(1, 25), min_size=1, max_size=6)
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from deepres.data import crops
-from deepres.data.crops import Cut, Cutter, draw
 from deepres.data.decode import BadImageError, decode_bytes
-from deepres.data.transforms import Augmentation
+from deepres.data.transforms import crops
+from deepres.data.transforms.config import Augmentation
+from deepres.data.transforms.crops import Cut, Cutter, draw
 
 RANDOM = Augmentation(crop="random_resized", flip=0.5)
 SHORT = Augmentation(crop="short_side", scale=(40, 60), flip=0.5)

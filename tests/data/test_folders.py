@@ -6,8 +6,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from deepres.base.errors import InputError
-from deepres.data.folders import read_folder
-from deepres.data.sample import FileImages
+from deepres.data.images import FileImages
+from deepres.data.sources.folders import read_folder
 
 
 def image(path: Path) -> None:

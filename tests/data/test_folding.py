@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deepres.base.errors import InputError
-from deepres.data.folding import Folded, assigned, folded
-from deepres.data.pack import pack
-from deepres.data.sample import ArrayImages
-from deepres.data.sources import DataConfig, find, open_source
-from deepres.data.splits import Found
+from deepres.data.images import ArrayImages
+from deepres.data.sources.folding import Folded, assigned, folded
+from deepres.data.sources.open import DataConfig, find, open_source
+from deepres.data.sources.pack import pack
+from deepres.data.sources.splits import Found
 
 
 @settings(max_examples=40, deadline=None)

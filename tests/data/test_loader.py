@@ -10,12 +10,12 @@ from PIL import Image
 
 from deepres.base.errors import InputError
 from deepres.data.decode import BadImageError
-from deepres.data.fetching import Answer, Readings, Task
-from deepres.data.loader import TrainLoader, evaluation_batches, prepare_one
-from deepres.data.order import batch_at
-from deepres.data.sample import ArrayImages, Batch, FileImages, Images
-from deepres.data.statistics import Statistics, measure_statistics
-from deepres.data.transforms import Augmentation, Preparation, cifar_2015, photos, small
+from deepres.data.images import ArrayImages, Batch, FileImages, Images
+from deepres.data.loading.fetch import Answer, Readings, Task
+from deepres.data.loading.loader import TrainLoader, evaluation_batches, prepare_one
+from deepres.data.loading.sampler import batch_at
+from deepres.data.transforms.config import Augmentation, Preparation, cifar_2015, photos, small
+from deepres.data.transforms.statistics import Statistics, measure_statistics
 
 CLASSES = ("ant", "bee", "cat")
 PIXELS = torch.randint(0, 256, (22, 3, 12, 10), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -75,7 +75,7 @@ def test_memory_and_files_give_the_same_batches(files: FileImages, recipe: tuple
 
 def test_a_set_too_large_to_lie_on_the_device_gives_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     resident = list(loader(MEMORY, *SMALL).batches(0, 6))
-    monkeypatch.setattr("deepres.data.loader.RESIDENT_BYTES", 100)
+    monkeypatch.setattr("deepres.data.loading.loader.RESIDENT_BYTES", 100)
     assert_equal(list(loader(MEMORY, *SMALL).batches(0, 6)), resident)
 
 

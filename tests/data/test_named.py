@@ -9,9 +9,9 @@ import pytest
 from torchvision.datasets import CIFAR10, FashionMNIST
 
 from deepres.base.errors import InputError, RunError
-from deepres.data import named
-from deepres.data.named import cifar, digits, fashion_mnist
-from deepres.data.sample import ArrayImages, Images
+from deepres.data.images import ArrayImages, Images
+from deepres.data.sources import named
+from deepres.data.sources.named import cifar, digits, fashion_mnist
 
 
 def pixels_of(images: Images) -> np.ndarray:  # type: ignore[type-arg]

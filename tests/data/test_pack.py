@@ -5,12 +5,12 @@ from PIL import Image
 
 from deepres.base.errors import InputError
 from deepres.cli.main import run
-from deepres.data import pack as packing
 from deepres.data.decode import BadImageError
-from deepres.data.pack import pack
-from deepres.data.packed import read_packed
-from deepres.data.sources import DataConfig, find
-from deepres.data.splits import Found
+from deepres.data.sources import pack as packing
+from deepres.data.sources.open import DataConfig, find
+from deepres.data.sources.pack import pack
+from deepres.data.sources.packed import read_packed
+from deepres.data.sources.splits import Found
 
 
 @pytest.fixture

@@ -8,15 +8,15 @@ import torch
 from PIL import Image
 
 from deepres.base.errors import InputError
+from deepres.data.check import check
 from deepres.data.decode import BadImageError
-from deepres.data.loader import TrainLoader, evaluation_batches
-from deepres.data.pack import pack
-from deepres.data.packed import HEADER, INDEX, VERSION, is_packed, read_packed
-from deepres.data.prepare import check
-from deepres.data.sample import Batch, FileImages, StoredImages
-from deepres.data.sources import DataConfig, find, open_source
-from deepres.data.statistics import imagenet_statistics
-from deepres.data.transforms import Augmentation, Preparation
+from deepres.data.images import Batch, FileImages, StoredImages
+from deepres.data.loading.loader import TrainLoader, evaluation_batches
+from deepres.data.sources.open import DataConfig, find, open_source
+from deepres.data.sources.pack import pack
+from deepres.data.sources.packed import HEADER, INDEX, VERSION, is_packed, read_packed
+from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.statistics import imagenet_statistics
 
 FIT = Preparation(fit="crop", resize=32, crop=32)
 

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from deepres.base.errors import InputError
-from deepres.data.loader import TrainLoader
-from deepres.data.sample import StoredImages
-from deepres.data.sources import DataConfig, Source, open_source
-from deepres.data.statistics import imagenet_statistics
-from deepres.data.transforms import Augmentation, Preparation
+from deepres.data.images import StoredImages
+from deepres.data.loading.loader import TrainLoader
+from deepres.data.sources.open import DataConfig, Source, open_source
+from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.statistics import imagenet_statistics
 
 
 def picture(value: int) -> bytes:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from deepres.base.errors import InputError
 from deepres.base.seeds import derive
-from deepres.data.sample import FileImages
-from deepres.data.splits import Found, Part, arrange, cut
+from deepres.data.images import FileImages
+from deepres.data.sources.splits import Found, Part, arrange, cut
 
 NAMES = [f"{'ab'[i % 2]}/{i}.png" for i in range(40)]
 LABELS = [i % 2 for i in range(40)]

@@ -7,9 +7,9 @@ from PIL import Image
 
 from deepres.base.errors import InputError
 from deepres.data.decode import BadImageError
-from deepres.data.sample import ArrayImages, FileImages
-from deepres.data.statistics import Statistics, imagenet_statistics, measure_statistics
-from deepres.data.transforms import Preparation
+from deepres.data.images import ArrayImages, FileImages
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import Statistics, imagenet_statistics, measure_statistics
 
 PIXELS = torch.randint(0, 256, (1203, 3, 6, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 PIXELS[:, 1] = PIXELS[:, 1] // 2 + PIXELS[:, 0] // 3

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from deepres.base.errors import InputError
-from deepres.data.sample import ArrayImages, FileImages
-from deepres.data.splits import Found
-from deepres.data.tables import read_table, write_table
+from deepres.data.images import ArrayImages, FileImages
+from deepres.data.sources.splits import Found
+from deepres.data.sources.tables import read_table, write_table
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from deepres.base.errors import InputError
 from deepres.base.records import edit
-from deepres.data import workers
-from deepres.data.sources import DataConfig
-from deepres.data.workers import (
+from deepres.data.loading import workers
+from deepres.data.loading.workers import (
     MARGIN,
     MOST_PREFETCHED,
     PREFETCH_FACTOR,
@@ -26,6 +25,7 @@ from deepres.data.workers import (
     resolved,
     room_for_batches,
 )
+from deepres.data.sources.open import DataConfig
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from deepres.data.sample import ArrayImages
-from deepres.data.statistics import Statistics, measure_statistics
-from deepres.data.transforms import Preparation
+from deepres.data.images import ArrayImages
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import Statistics, measure_statistics
 
 sys.path.insert(0, str(Path(__file__).parent))
 CPU = torch.device("cpu")

@@ -18,21 +18,21 @@ from deepres.analyze.paths import path_gradients
 from deepres.analyze.propagation import propagation, propagation_at_start
 from deepres.analyze.responses import responses
 from deepres.analyze.reuse import feature_reuse
-from deepres.analyze.routes import without
+from deepres.analyze.units import without
+from deepres.arch.architecture import Network
+from deepres.arch.catalogue.lookup import entry
+from deepres.arch.variants import SHORTCUTS
 from deepres.base.records import Record
-from deepres.data.loader import evaluation_batches
-from deepres.data.sample import ArrayImages, Batch
-from deepres.data.sources import DataConfig
-from deepres.data.statistics import Statistics
-from deepres.data.transforms import Preparation
+from deepres.data.images import ArrayImages, Batch
+from deepres.data.loading.loader import evaluation_batches
+from deepres.data.sources.open import DataConfig
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import Statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.nn.weights import save_network
-from deepres.recipes.analyses import Settings
-from deepres.recipes.examine import ANALYSES, examine
-from deepres.spec.catalogue import entry
-from deepres.spec.network import Network
-from deepres.spec.variants import SHORTCUTS
+from deepres.nn.weights.files import save_network
+from deepres.runs.analysis.run import ANALYSES, examine
+from deepres.runs.analysis.units import Settings
 
 Same = Callable[[Callable[[torch.device], Any]], Any]
 Analysis = Callable[[ResidualNetwork, list[Batch]], Any]

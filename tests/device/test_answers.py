@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
-from deepres.data.loader import evaluation_batches
-from deepres.data.sample import ArrayImages, FileImages
-from deepres.data.statistics import Statistics
-from deepres.data.transforms import Preparation
-from deepres.evaluate.calibration import temperature_of, tempered
-from deepres.evaluate.ensemble import Member, select, together
-from deepres.evaluate.protocols import protocol_named
-from deepres.evaluate.run import Evaluation, evaluate, save_predictions
+from deepres.arch.architecture import Network
+from deepres.arch.catalogue.lookup import entry
+from deepres.data.images import ArrayImages, FileImages
+from deepres.data.loading.loader import evaluation_batches
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import Statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.inference import folded, for_inference
-from deepres.nn.weights import save_network
-from deepres.serve.predictor import Predictor
-from deepres.spec.catalogue import entry
-from deepres.spec.network import Network
+from deepres.nn.weights.files import save_network
+from deepres.predict.predictor import Predictor
+from deepres.tasks.classification.calibration import temperature_of, tempered
+from deepres.tasks.classification.ensemble import Member, select, together
+from deepres.tasks.classification.evaluator import Evaluation, evaluate, save_predictions
+from deepres.tasks.classification.protocols import protocol_named
 
 Same = Callable[[Callable[[torch.device], Any]], Any]
 CROPPED = Preparation(fit="crop", resize=16, crop=16, normalise="per_pixel")
@@ -112,8 +112,10 @@ def test_images_from_files_one_of_them_bad(
 def test_ensembles_temperatures_and_written_answers(
     same: Same, images: ArrayImages, statistics: Statistics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepres.evaluate.calibration.FEWEST", 1)  # so few tell no temperature, but the same one
-    monkeypatch.setattr("deepres.evaluate.calibration.AT_BOUND", 0.0)
+    monkeypatch.setattr(
+        "deepres.tasks.classification.calibration.FEWEST", 1
+    )  # so few tell no temperature, but the same one
+    monkeypatch.setattr("deepres.tasks.classification.calibration.AT_BOUND", 0.0)
 
     def asked(device: torch.device) -> tuple[object, ...]:
         members = [

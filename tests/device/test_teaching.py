@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from deepres.data.loader import TrainLoader
-from deepres.data.sample import ArrayImages
-from deepres.data.statistics import Statistics
-from deepres.data.transforms import Augmentation, Preparation
+from deepres.arch.catalogue.lookup import entry
+from deepres.data.images import ArrayImages
+from deepres.data.loading.loader import TrainLoader
+from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model
 from deepres.nn.inference import for_inference
-from deepres.recipes.teaching import Teacher, Teachers
-from deepres.spec.catalogue import entry
+from deepres.runs.teaching import Teacher, Teachers
 from deepres.train.distil import TeacherConfig, distilled
 from deepres.train.loop import Step, TrainConfig, train
 from deepres.train.losses import cross_entropy

@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from deepres.arch.architecture import Network
+from deepres.arch.catalogue.lookup import entry
+from deepres.arch.readings.checkpointing import make_plan
+from deepres.arch.readings.segments import Plan
 from deepres.base.records import build
-from deepres.data.loader import TrainLoader, evaluation_batches
-from deepres.data.sample import ArrayImages
-from deepres.data.statistics import Statistics
-from deepres.data.transforms import Augmentation, Preparation
-from deepres.evaluate.run import evaluate
+from deepres.data.images import ArrayImages
+from deepres.data.loading.loader import TrainLoader, evaluation_batches
+from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model
 from deepres.nn.freeze import average_statistics
 from deepres.nn.memory import apply
-from deepres.spec.catalogue import entry
-from deepres.spec.chain import Plan
-from deepres.spec.network import Network
-from deepres.spec.plan import make_plan
+from deepres.tasks.classification.evaluator import evaluate
 from deepres.train.checkpoint import load_best, load_newest, save_best, save_state
 from deepres.train.loop import Judgement, Step, TrainConfig, train
 from deepres.train.losses import cross_entropy

@@ -28,8 +28,8 @@ from PIL import Image
 
 from deepres.base.files import digest
 from deepres.cli.main import run as deepres
-from deepres.evaluate.provenance import hardware, versions
-from deepres.nn.weights import WEIGHTS
+from deepres.nn.environment import hardware, versions
+from deepres.nn.weights.files import WEIGHTS
 
 SECONDS = 300
 """Of a command: after so long it hangs."""

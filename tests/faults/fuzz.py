@@ -26,31 +26,32 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from deepres.arch.families.resnet import ResNetConfig
 from deepres.base import records
 from deepres.base.errors import DeepresError
-from deepres.data.archives import read_archive
-from deepres.data.arrays import read_npz
-from deepres.data.folders import read_folder
-from deepres.data.named import fashion_mnist
-from deepres.data.packed import HEADER, INDEX, read_packed
-from deepres.data.shards import read_shards
-from deepres.data.splits import Found, arrange
-from deepres.data.statistics import Statistics, imagenet_statistics
-from deepres.data.tables import read_table
-from deepres.evaluate.answers import load_answers
+from deepres.data.facts import Facts
+from deepres.data.sources.archives import read_archive
+from deepres.data.sources.arrays import read_npz
+from deepres.data.sources.folders import read_folder
+from deepres.data.sources.named import fashion_mnist
+from deepres.data.sources.packed import HEADER, INDEX, read_packed
+from deepres.data.sources.shards import read_shards
+from deepres.data.sources.splits import Found, arrange
+from deepres.data.sources.tables import read_table
+from deepres.data.transforms.statistics import Statistics, imagenet_statistics
 from deepres.nn.create import create_model
-from deepres.nn.folders import said_by
-from deepres.nn.folds import fold_folders
-from deepres.nn.hub import find_weights
-from deepres.nn.inspection import inspect
-from deepres.nn.keras import read_keras
-from deepres.nn.weights import read_stored, read_tensors, save_network
+from deepres.nn.weights.files import read_stored, read_tensors, save_network
+from deepres.nn.weights.folders import said_by
+from deepres.nn.weights.folds import fold_folders
+from deepres.nn.weights.hub import find_weights
+from deepres.nn.weights.inspection import inspect
+from deepres.nn.weights.keras import read_keras
+from deepres.predict.predictor import Predictor
 from deepres.recipes.everyday import small
-from deepres.recipes.logbook import PARTS, parts
-from deepres.recipes.run import Facts, Run
-from deepres.serve.predictor import Predictor
-from deepres.spec.resnet import ResNetConfig
-from deepres.train.journal import HISTORY, read_history
+from deepres.recipes.run import Run
+from deepres.runs.logbook import PARTS, parts
+from deepres.tasks.classification.predictions import load_answers
+from deepres.train.history import HISTORY, read_history
 
 
 class Reader(NamedTuple):
@@ -315,7 +316,7 @@ def _tiny() -> Any:
 
 def _ours(name: str) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
-        from deepres.data.transforms import Preparation
+        from deepres.data.transforms.config import Preparation
 
         save_network(folder, _tiny(), ("a", "b"), Preparation(resize=8, crop=8).model_dump(mode="json"))
         imagenet_statistics().save(folder / "statistics.safetensors")
@@ -494,7 +495,7 @@ def _shard(folder: Path) -> Path:
 
 def _pack(name: str) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
-        from deepres.data.pack import pack
+        from deepres.data.sources.pack import pack
 
         _pictures(folder / "source")
         pack(read_folder(folder / "source"), folder / "packed")

@@ -15,9 +15,9 @@ from deepres.base.errors import InputError, RunError
 from deepres.base.files import clear_parts, folder_atomic
 from deepres.cli.main import run as deepres
 from deepres.cli.places import output_of
-from deepres.recipes.holding import alone
+from deepres.runs.lock import alone
 from deepres.train import checkpoint
-from deepres.train.parallel import ALONE
+from deepres.train.distributed import ALONE
 
 SHORT = ["--model", "resnet20_cifar", "--set", "model.depths=1,1,1", "--batch-size", "8", "--device", "cpu"]
 SHORT += ["--set", "train.epochs=none", "--set", "train.iterations=3", "--set", "train.save_every_seconds=0.001"]
@@ -123,7 +123,7 @@ def test_a_folder_that_goes_while_it_trains_ends_in_one_line(
             what(folder)
         return done
 
-    monkeypatch.setattr("deepres.recipes.execute.save_state", saved)
+    monkeypatch.setattr("deepres.runs.train.save_state", saved)
     assert deepres(["train", str(pictures), "--output", str(folder), *SHORT]) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("deepres: ")]
     assert said in line

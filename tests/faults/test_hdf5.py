@@ -15,9 +15,9 @@ import pytest
 
 from deepres.base.errors import InputError
 from deepres.cli.main import run
-from deepres.nn import hdf5
-from deepres.nn.hdf5 import read_hdf5
-from deepres.nn.keras import read_keras
+from deepres.nn.weights import hdf5
+from deepres.nn.weights.hdf5 import read_hdf5
+from deepres.nn.weights.keras import read_keras
 
 h5py: ModuleType = pytest.importorskip("h5py")
 

@@ -19,15 +19,15 @@ from torch import distributed
 from deepres.base.errors import DeepresError, InputError, RunError
 from deepres.base.files import digest
 from deepres.cli.main import run
-from deepres.data import processes
-from deepres.data.loader import evaluation_batches
-from deepres.data.processes import LIVES, DiedError, by_processes
-from deepres.data.sample import FileImages
-from deepres.data.statistics import Statistics, measure_statistics
-from deepres.data.transforms import Preparation
-from deepres.nn.weights import WEIGHTS
-from deepres.recipes.rescue import resumable
-from deepres.recipes.setting import Setting
+from deepres.data.images import FileImages
+from deepres.data.loading import processes
+from deepres.data.loading.loader import evaluation_batches
+from deepres.data.loading.processes import LIVES, DiedError, by_processes
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import Statistics, measure_statistics
+from deepres.nn.weights.files import WEIGHTS
+from deepres.runs.context import Setting
+from deepres.runs.rescue import resumable
 
 FIT = Preparation(fit="crop", resize=9, crop=8)
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="kills by the means of Linux")
@@ -142,7 +142,7 @@ def test_stopping_by_signals_is_left_to_the_parent() -> None:
 @pytest.mark.slow
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     program = (
-        "import multiprocessing, os, time\nfrom deepres.data.processes import by_processes\n"
+        "import multiprocessing, os, time\nfrom deepres.data.loading.processes import by_processes\n"
         "answers = by_processes(time.sleep, [0, 0, 600, 600, 600], 3, ahead=2)\nnext(answers); next(answers)\n"
         "print(*[each.pid for each in multiprocessing.active_children()], flush=True)\nos.kill(os.getpid(), 9)\n"
     )
@@ -170,7 +170,7 @@ def statistics(files: FileImages) -> Statistics:
 
 
 def test_the_images_over_which_processes_die_are_named(files: FileImages, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepres.data.processes.LIVES", 1)
+    monkeypatch.setattr("deepres.data.loading.processes.LIVES", 1)
 
     def image(self: FileImages, index: int) -> torch.Tensor:
         os._exit(9)
@@ -276,7 +276,7 @@ def test_a_picture_that_is_lost_while_a_run_goes_on_stops_it_between_two_steps(
     assert run(["train", str(source), *words, "--output", str(whole)]) == 0
     capsys.readouterr()
     lost, aside = (files.paths[0], tmp_path / "aside") if what == "picture" else (source / "cat", tmp_path / "aside")
-    from deepres.recipes import rescue
+    from deepres.runs import rescue
 
     loader, count = Setting.loader, [0]
 

@@ -16,24 +16,24 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).parent))
 import fuzz
 
+from deepres.arch.catalogue.lookup import network
+from deepres.arch.families.resnet import ResNetConfig
 from deepres.base import npz
 from deepres.base.errors import InputError
 from deepres.cli import main, net
-from deepres.data.arrays import read_npz
-from deepres.data.folders import read_folder
-from deepres.data.named import fashion_mnist
-from deepres.data.packed import INDEX
-from deepres.data.sources import DataConfig, open_parts
-from deepres.data.tables import read_table
-from deepres.evaluate.answers import load_answers, voted
+from deepres.data.sources.arrays import read_npz
+from deepres.data.sources.folders import read_folder
+from deepres.data.sources.named import fashion_mnist
+from deepres.data.sources.open import DataConfig, open_parts
+from deepres.data.sources.packed import INDEX
+from deepres.data.sources.tables import read_table
 from deepres.nn.create import create_model
-from deepres.nn.folders import said_by
-from deepres.nn.hub import find_weights
-from deepres.nn.weights import read_stored
-from deepres.serve.pictures import Asked
-from deepres.spec.catalogue import network
-from deepres.spec.resnet import ResNetConfig
-from deepres.train.journal import HISTORY, read_history
+from deepres.nn.weights.files import read_stored
+from deepres.nn.weights.folders import said_by
+from deepres.nn.weights.hub import find_weights
+from deepres.predict.pictures import Asked
+from deepres.tasks.classification.predictions import load_answers, voted
+from deepres.train.history import HISTORY, read_history
 
 DEEP, LONG = "[" * 100_000, "1" * 5000
 READERS = {reader.name: reader for reader in fuzz.readers()}

@@ -9,7 +9,7 @@ import torch
 import deepres
 from deepres.base.errors import InputError
 from deepres.nn.inference import Inference, for_inference
-from deepres.recipes.holding import asked_to_stop
+from deepres.runs.lock import asked_to_stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])

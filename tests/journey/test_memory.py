@@ -6,7 +6,7 @@ import pytest
 
 from deepres.base.files import digest
 from deepres.cli.main import run
-from deepres.nn.weights import WEIGHTS
+from deepres.nn.weights.files import WEIGHTS
 
 
 @pytest.mark.slow

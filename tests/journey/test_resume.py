@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from deepres.base.files import digest
-from deepres.recipes.verify import verify_resume
+from deepres.runs.verify_resume import verify_resume
 
 SETTINGS = (
     "--batch-size",
@@ -150,7 +150,7 @@ def test_two_processes_never_write_one_run(tmp_path: Path) -> None:
     import fcntl
 
     from deepres.base.errors import InputError
-    from deepres.recipes.holding import alone
+    from deepres.runs.lock import alone
 
     with (tmp_path / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

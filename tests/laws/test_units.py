@@ -5,13 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from deepres.arch.architecture import Network, unit_names, without
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.units import Mixing
+from deepres.arch.variants import ORDERS, with_mixing, with_order
 from deepres.base.records import build as build_record
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.spec.network import Network, unit_names, without
-from deepres.spec.resnet import ResNetConfig
-from deepres.spec.units import Mixing
-from deepres.spec.variants import ORDERS, with_mixing, with_order
 
 UNITS = st.sampled_from(["basic", "bottleneck", "single"])
 SEEDS = st.integers(0, 2**31)

@@ -3,9 +3,9 @@ import torch
 from torch import nn
 from torchvision import models
 
+from deepres.arch.architecture import feature_shapes
+from deepres.arch.catalogue.lookup import network
 from deepres.nn.create import create_model
-from deepres.spec.catalogue import network
-from deepres.spec.network import feature_shapes
 
 
 @pytest.mark.parametrize(

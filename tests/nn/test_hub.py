@@ -9,7 +9,7 @@ from torchvision import models
 
 from deepres.base.errors import InputError
 from deepres.nn.create import create_model, load
-from deepres.nn.hub import find_weights
+from deepres.nn.weights.hub import find_weights
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from deepres.arch.algebra import Parallel, Sequence, at
+from deepres.arch.architecture import Network
+from deepres.arch.atoms import Activation, Conv, Dropout, GlobalAveragePool, Identity, Linear, Norm
+from deepres.arch.catalogue.lookup import entry, network
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.inference import Fold, border_distance, compiling_pays, folded, folds, for_inference
-from deepres.spec.algebra import Parallel, Sequence, at
-from deepres.spec.atoms import Activation, Conv, Dropout, GlobalAveragePool, Identity, Linear, Norm
-from deepres.spec.catalogue import entry, network
-from deepres.spec.network import Network
 
 CPU = torch.device("cpu")
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from deepres.arch.architecture import with_classes
+from deepres.arch.catalogue import lookup
 from deepres.base.errors import InputError
 from deepres.nn.create import create_model
-from deepres.nn.hub import find_weights, is_weights
-from deepres.nn.keras import AUTHORS, _named, read_keras
-from deepres.spec import catalogue
-from deepres.spec.network import with_classes
+from deepres.nn.weights.hub import find_weights, is_weights
+from deepres.nn.weights.keras import AUTHORS, _named, read_keras
 
 LEAVES = {
     "conv": {"weight": "kernel", "bias": "bias"},
@@ -71,7 +71,7 @@ def _write_js(folder: Path, weights: dict[str, np.ndarray], parts: int = 3) -> P
 
 
 def _network(name: str, classes: int):
-    network = create_model(with_classes(catalogue.network(name), classes), seed=3).eval()
+    network = create_model(with_classes(lookup.network(name), classes), seed=3).eval()
     with torch.no_grad():
         for key, value in network.state_dict().items():
             if key.endswith(("running_mean", "bias")):

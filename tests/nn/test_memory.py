@@ -8,20 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from deepres.arch.architecture import Network
+from deepres.arch.catalogue.lookup import entry, network
+from deepres.arch.readings.checkpointing import make_plan
+from deepres.arch.readings.memory import step_memory
+from deepres.arch.readings.segments import Plan, chain
 from deepres.base import ram
 from deepres.base.errors import InputError
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.memory import apply, available_bytes, require_fits
-from deepres.spec.catalogue import entry, network
-from deepres.spec.chain import Plan, chain
-from deepres.spec.memory import step_memory
-from deepres.spec.network import Network
-from deepres.spec.plan import make_plan
 from deepres.train.loop import TrainConfig, train
 from deepres.train.losses import cross_entropy
-from deepres.train.optimise import SgdConfig
+from deepres.train.optim import SgdConfig
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.state import State

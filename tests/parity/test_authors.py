@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from deepres.spec.algebra import Node, Parallel, Sequence, at, children
-from deepres.spec.atoms import Conv, MaxPool
-from deepres.spec.catalogue import network
+from deepres.arch.algebra import Node, Parallel, Sequence, at, children
+from deepres.arch.atoms import Conv, MaxPool
+from deepres.arch.catalogue.lookup import network
 
 # out channels, kernel, stride, pad, b = with bias; a unit's projection first, as in the files
 STEM = "64 7 2 3"

@@ -1,10 +1,11 @@
 import pytest
 
+from deepres.arch.catalogue.lookup import entry
 from deepres.base.records import parse
-from deepres.data.transforms import small
+from deepres.data.facts import Beginning, Facts
+from deepres.data.transforms.config import small
 from deepres.recipes.catalogue import RECIPES, recipe
-from deepres.recipes.run import Beginning, Facts, Run, smoke
-from deepres.spec.catalogue import entry
+from deepres.recipes.run import Run, smoke
 
 BEGINNING = Beginning("there", None, entry("resnet20_cifar").config, (), small(32)[1])
 FACTS = Facts("somewhere", num_classes=5, num_images=1000, channels=3, side=32, beginning=BEGINNING)

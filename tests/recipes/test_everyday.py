@@ -4,8 +4,8 @@ from math import ceil
 
 import pytest
 
+from deepres.data.facts import Facts
 from deepres.recipes.everyday import photos, small
-from deepres.recipes.run import Facts
 
 
 @pytest.mark.parametrize(

@@ -7,22 +7,24 @@ import numpy as np
 import pytest
 import torch
 
+from deepres.arch.families.resnet import ResNetConfig
 from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.manifest import MANIFEST
 from deepres.base.records import edit
-from deepres.data.loader import evaluation_batches
-from deepres.data.sources import DataConfig, open_source
-from deepres.data.statistics import Statistics
+from deepres.data.facts import Facts, facts_of
+from deepres.data.loading.loader import evaluation_batches
+from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model, load
-from deepres.nn.weights import read_stored
+from deepres.nn.weights.files import read_stored
 from deepres.recipes.catalogue import recipe
-from deepres.recipes.execute import resume, start
-from deepres.recipes.finetune import beginning, finetune
-from deepres.recipes.run import Facts, Run, facts_of, smoke
-from deepres.spec.resnet import ResNetConfig
+from deepres.recipes.finetune import finetune
+from deepres.recipes.run import Run, smoke
+from deepres.runs.starting_weights import beginning
+from deepres.runs.train import resume, start
 from deepres.train.classifier import fit_classifier
-from deepres.train.optimise import SgdConfig
+from deepres.train.optim import SgdConfig
 from deepres.train.state import State
 
 CPU = torch.device("cpu")

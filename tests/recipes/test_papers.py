@@ -6,19 +6,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deepres.arch.architecture import unit_names
+from deepres.arch.catalogue.lookup import entry
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.readings.cost import cost
 from deepres.base.errors import InputError
-from deepres.data.sources import DataConfig, open_source
+from deepres.data.facts import Facts, facts_of
+from deepres.data.sources.open import DataConfig, open_source
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
+from deepres.nn.hooks import outputs
 from deepres.nn.layers import CountDropPath, draw_branches
-from deepres.nn.probe import outputs
-from deepres.recipes.execute import Event, resume, start
 from deepres.recipes.papers import effective_paths
-from deepres.recipes.run import Facts, Run, facts_of
-from deepres.spec.catalogue import entry
-from deepres.spec.cost import cost
-from deepres.spec.network import unit_names
-from deepres.spec.resnet import ResNetConfig
+from deepres.recipes.run import Run
+from deepres.runs.train import Event, resume, start
 from deepres.train.loop import Step
 
 FACTS = Facts("somewhere", num_classes=10, num_images=1000, channels=3, side=32)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from deepres.data.transforms import check_together
+from deepres.data.facts import Facts
+from deepres.data.transforms.config import check_together
 from deepres.recipes.catalogue import RECIPES
-from deepres.recipes.run import Facts, Run
+from deepres.recipes.run import Run
 
 CIFAR = Facts("somewhere", num_classes=10, num_images=50_000, channels=3, side=32)
 IMAGENET = Facts("somewhere", num_classes=1000, num_images=1_281_167, channels=3, side=375)

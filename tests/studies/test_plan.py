@@ -2,9 +2,9 @@
 
 import pytest
 
+from deepres.arch.catalogue.lookup import network
+from deepres.arch.readings.cost import cost
 from deepres.base import records
-from deepres.spec.catalogue import network
-from deepres.spec.cost import cost
 from deepres.studies.plan import Job, cells, distinct
 from deepres.studies.study import Printed, Study
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from deepres.evaluate.protocols import protocol_named, require_fitting
+from deepres.arch import variants
+from deepres.arch.catalogue.lookup import entry
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.readings.cost import cost
 from deepres.recipes.catalogue import RECIPES
-from deepres.spec import variants
-from deepres.spec.catalogue import entry
-from deepres.spec.cost import cost
-from deepres.spec.resnet import ResNetConfig
 from deepres.studies.plan import DATASETS, cells, network_of, run_of
 from deepres.studies.study import Study, papers, studies
 from deepres.studies.verdict import described
+from deepres.tasks.classification.protocols import protocol_named, require_fitting
 
 
 @pytest.fixture(params=sorted(studies()))

@@ -5,7 +5,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from deepres.data.balance import class_weights, sizes
+from deepres.data.loading.balance import class_weights, sizes
 from deepres.train.classifier import PENALTIES, fit_classifier
 
 

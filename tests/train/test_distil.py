@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.train.distil import TeacherConfig, distilled
 from deepres.train.losses import cross_entropy
 

@@ -9,10 +9,10 @@ from torch import nn
 
 from deepres.base.errors import InputError
 from deepres.base.records import build
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.train.loop import Epoch, Judgement, Step, TrainConfig, train
 from deepres.train.losses import cross_entropy
-from deepres.train.optimise import SgdConfig
+from deepres.train.optim import SgdConfig
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.state import State

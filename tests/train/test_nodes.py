@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from deepres.base.files import digest
-from deepres.nn.weights import WEIGHTS
+from deepres.nn.weights.files import WEIGHTS
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 TRAIN = ["-m", "deepres", "train", "pictures", "--output", "run", "--device", "cpu", "--fast", "off", "--workers", "1"]

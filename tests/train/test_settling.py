@@ -8,25 +8,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deepres.arch.architecture import Network
+from deepres.arch.families.densenet import DenseNetConfig
+from deepres.arch.families.fractal import FractalConfig
+from deepres.arch.families.highway import HighwayConfig
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.families.rir import RirConfig
+from deepres.arch.families.vgg import VggConfig
+from deepres.arch.units import Style
 from deepres.base.records import build as record
-from deepres.data.loader import TrainLoader, evaluation_batches
-from deepres.data.sample import ArrayImages
-from deepres.data.statistics import measure_statistics
-from deepres.data.transforms import Augmentation, Preparation
-from deepres.evaluate.run import evaluate
+from deepres.data.images import ArrayImages
+from deepres.data.loading.loader import TrainLoader, evaluation_batches
+from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model
 from deepres.nn.freeze import average_statistics
-from deepres.spec.densenet import DenseNetConfig
-from deepres.spec.fractal import FractalConfig
-from deepres.spec.highway import HighwayConfig
-from deepres.spec.network import Network
-from deepres.spec.resnet import ResNetConfig
-from deepres.spec.rir import RirConfig
-from deepres.spec.units import Style
-from deepres.spec.vgg import VggConfig
+from deepres.tasks.classification.evaluator import evaluate
 from deepres.train.loop import Epoch, Judgement, Step, TrainConfig, train
 from deepres.train.losses import cross_entropy
-from deepres.train.optimise import SgdConfig
+from deepres.train.optim import SgdConfig
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.settling import SETTLED, Settling

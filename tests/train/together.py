@@ -1,4 +1,4 @@
-"""What tests/train/test_parallel.py runs in several processes: `python together.py FOLDER`, in torchrun's environment.
+"""What tests/train/test_distributed.py runs in several processes: `python together.py FOLDER`, in torchrun's environment.
 
 Each process writes what it found to FOLDER/rank-R.pt; alone (WORLD_SIZE=1) it writes what is to be found.
 """
@@ -12,19 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import DeepresError, InputError
-from deepres.data.loader import TrainLoader, evaluation_batches
-from deepres.data.sample import ArrayImages
-from deepres.data.statistics import Statistics, measure_statistics
-from deepres.data.transforms import Augmentation, Preparation
-from deepres.evaluate.run import evaluate
+from deepres.data.images import ArrayImages
+from deepres.data.loading.loader import TrainLoader, evaluation_batches
+from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.statistics import Statistics, measure_statistics
 from deepres.nn.create import create_model
-from deepres.nn.synced import synced
-from deepres.spec.resnet import ResNetConfig
-from deepres.train.exchange import Exchange
+from deepres.nn.sync_batch_norm import synced
+from deepres.tasks.classification.evaluator import evaluate
+from deepres.train.distributed import World, joined
+from deepres.train.grad_sync import Exchange
 from deepres.train.loop import Step, TrainConfig, train
 from deepres.train.losses import cross_entropy
-from deepres.train.parallel import World, joined
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.state import State

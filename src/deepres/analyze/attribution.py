@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepres.analyze.asking import evaluating, on_device, require_size
+from deepres.analyze.guards import evaluating, on_device, require_size
+from deepres.arch.algebra import children
+from deepres.arch.architecture import Network
+from deepres.arch.atoms import Dropout, GlobalAveragePool, Linear
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork
-from deepres.nn.probe import left_as_found, outputs, part
-from deepres.spec.algebra import children
-from deepres.spec.atoms import Dropout, GlobalAveragePool, Linear
-from deepres.spec.network import Network
+from deepres.nn.hooks import left_as_found, outputs, part
 
 Method = Literal["cam", "grad-cam"]
 Colours = Literal["viridis", "inferno", "magma", "plasma", "cividis"]

@@ -11,17 +11,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from deepres.analyze.asking import OnProgress, counted, evaluating, on_device, require_size, some
+from deepres.analyze.guards import OnProgress, counted, evaluating, on_device, require_size, some
+from deepres.arch.architecture import Network
+from deepres.arch.readings.cost import Field, receptive_field
 from deepres.base.errors import InputError
 from deepres.base.records import Record
-from deepres.data.draws import generator
-from deepres.data.loader import prepare_one
-from deepres.data.sample import Batch, Images
-from deepres.data.statistics import Statistics
-from deepres.data.transforms import Preparation
+from deepres.data.images import Batch, Images
+from deepres.data.loading.loader import prepare_one
+from deepres.data.rng import generator
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import Statistics
 from deepres.nn.build import ResidualNetwork
-from deepres.spec.cost import Field, receptive_field
-from deepres.spec.network import Network
 
 
 class ShiftConsistency(Record):

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from deepres.analyze.asking import OnProgress, counted, evaluating, on_device, some
 from deepres.analyze.attribution import Method, attribution_maps, method_for, top_classes
+from deepres.analyze.guards import OnProgress, counted, evaluating, on_device, some
 from deepres.base.errors import InputError
 from deepres.base.records import Record
-from deepres.data.draws import generator
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
+from deepres.data.rng import generator
 from deepres.nn.build import ResidualNetwork
 
 Background = Literal["blur", "mean"]

@@ -6,12 +6,12 @@ from typing import Literal
 
 import torch
 
-from deepres.analyze.damage import Damage, Progress, Route, damages, shared
-from deepres.analyze.routes import Place, places, require_passable
+from deepres.analyze.ablation import Damage, Progress, Route, damages, shared
+from deepres.analyze.units import Place, places, require_passable
 from deepres.base.errors import InputError
 from deepres.base.records import Record
-from deepres.data.draws import generator
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
+from deepres.data.rng import generator
 from deepres.nn import layers
 from deepres.nn.build import ResidualNetwork
 

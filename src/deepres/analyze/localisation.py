@@ -8,11 +8,11 @@ from scipy import ndimage
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from deepres.analyze.asking import OnProgress, counted, some
 from deepres.analyze.attribution import UPSAMPLING, Method, attribution_maps, method_for, top_classes
+from deepres.analyze.guards import OnProgress, counted, some
 from deepres.base.errors import InputError
 from deepres.base.records import Record
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
 
 SHARE_OF_MAX = 0.2

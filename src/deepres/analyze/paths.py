@@ -9,12 +9,12 @@ from statistics import stdev
 import torch
 from torch import Tensor
 
-from deepres.analyze.routes import places, require_passable
-from deepres.analyze.traced import Statistics, TracedPass, measuring
+from deepres.analyze.path_gradient import Statistics, TracedPass, measuring
+from deepres.analyze.units import places, require_passable
 from deepres.base.errors import InputError, RunError
 from deepres.base.records import Record
-from deepres.data.draws import generator
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
+from deepres.data.rng import generator
 from deepres.nn.build import ResidualNetwork
 
 

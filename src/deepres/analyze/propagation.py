@@ -10,22 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepres.analyze.damage import Progress
+from deepres.analyze.ablation import Progress
+from deepres.analyze.path_gradient import Statistics, measuring
 from deepres.analyze.responses import summing_units, weighed
-from deepres.analyze.traced import Statistics, measuring
+from deepres.arch.algebra import Node, Parallel, children, dotted
+from deepres.arch.architecture import unit_names
+from deepres.arch.atoms import Dropout, Identity, PadChannels, Scale
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.variants import ORDERS, SHORTCUTS, with_mixing, with_order
 from deepres.base.errors import InputError, RunError, unknown
 from deepres.base.records import Record
 from deepres.base.seeds import derive
-from deepres.data.draws import generator
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
+from deepres.data.rng import generator
 from deepres.nn.build import ResidualNetwork, build
+from deepres.nn.hooks import inputs, outputs
 from deepres.nn.init import initialise
-from deepres.nn.probe import inputs, outputs
-from deepres.spec.algebra import Node, Parallel, children, dotted
-from deepres.spec.atoms import Dropout, Identity, PadChannels, Scale
-from deepres.spec.network import unit_names
-from deepres.spec.resnet import ResNetConfig
-from deepres.spec.variants import ORDERS, SHORTCUTS, with_mixing, with_order
 
 GIVEN = "given"
 

@@ -8,16 +8,16 @@ from operator import length_hint
 import torch
 from torch import Tensor
 
-from deepres.analyze.damage import Progress
-from deepres.analyze.traced import Statistics, measuring
+from deepres.analyze.ablation import Progress
+from deepres.analyze.path_gradient import Statistics, measuring
+from deepres.arch.algebra import Node, Parallel, Sequence, at, children, dotted
+from deepres.arch.architecture import Network, unit_names
+from deepres.arch.atoms import Activation, Conv, Norm
 from deepres.base.errors import InputError, RunError
 from deepres.base.records import Record
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
-from deepres.nn.probe import changed
-from deepres.spec.algebra import Node, Parallel, Sequence, at, children, dotted
-from deepres.spec.atoms import Activation, Conv, Norm
-from deepres.spec.network import Network, unit_names
+from deepres.nn.hooks import changed
 
 _See = Callable[[Tensor], None]
 

@@ -6,13 +6,13 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor, nn
 
+from deepres.arch import algebra
+from deepres.arch.algebra import Node, Parallel, children, dotted, shape
+from deepres.arch.architecture import Network, feature_shapes
+from deepres.arch.atoms import Conv, Identity, Linear, Norm, Shape
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.nn.build import ResidualNetwork
-from deepres.spec import algebra
-from deepres.spec.algebra import Node, Parallel, children, dotted, shape
-from deepres.spec.atoms import Conv, Identity, Linear, Norm, Shape
-from deepres.spec.network import Network, feature_shapes
 
 
 class Column(Record):

@@ -69,9 +69,9 @@ def command(
 
     from deepres.base.errors import InputError, unknown
     from deepres.base.telling import Doing
-    from deepres.nn.checkpoints import asked_of, exists
-    from deepres.recipes.analyses import Settings
-    from deepres.recipes.examine import ANALYSES, examine
+    from deepres.nn.weights.checkpoints import asked_of, exists
+    from deepres.runs.analysis.run import ANALYSES, examine
+    from deepres.runs.analysis.units import Settings
     from deepres.train.precision import find_device
 
     kinds = [word for word in words if word in ANALYSES]

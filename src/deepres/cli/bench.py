@@ -25,7 +25,7 @@ def command(
 ) -> None:
     """Measure how fast this machine trains, answers and reads images with a network, and say what limits it."""
     from deepres.base.telling import Doing
-    from deepres.recipes.bench import bench, table
+    from deepres.runs.bench import bench, table
     from deepres.train.precision import find_device
 
     def tell(what: str) -> None:

@@ -39,10 +39,10 @@ def command(
     alone are also summed up as mean and deviation.
     """
     from deepres.base.errors import InputError
-    from deepres.evaluate.answers import load_answers, named_apart, voted
-    from deepres.evaluate.compare import against_best, all_pairs, table, table_of_pairs
-    from deepres.evaluate.comparison import write_comparison
-    from deepres.evaluate.pooling import apart, measured_with, pooled, require_different
+    from deepres.report.comparison import write_comparison
+    from deepres.tasks.classification.compare import against_best, all_pairs, table, table_of_pairs
+    from deepres.tasks.classification.pooling import apart, measured_with, pooled, require_different
+    from deepres.tasks.classification.predictions import load_answers, named_apart, voted
 
     if len(runs) < 2:
         raise InputError(f"compare {runs[0]}: one run alone; name at least two")

@@ -11,7 +11,7 @@ from deepres.cli import flags, outputs, show
 from deepres.cli.watch import Watch, watched
 
 if TYPE_CHECKING:
-    from deepres.data.sources import DataConfig
+    from deepres.data.sources.open import DataConfig
 
 
 @click.group("data")
@@ -41,8 +41,8 @@ def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bo
 
     Duplicates are looked for within and between train, val and test. The exit code is 1 if a file is broken.
     """
-    from deepres.data.prepare import check, table
-    from deepres.data.sources import open_source
+    from deepres.data.check import check, table
+    from deepres.data.sources.open import open_source
 
     report = check(open_source(_config(source, edits)), workers, watch.counting("images"))
     click.echo(report.to_json() if as_json else table(report))
@@ -69,8 +69,8 @@ def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: 
 
     It can be edited, kept, and trained on in place of SOURCE.
     """
-    from deepres.data.sample import FileImages
-    from deepres.data.sources import open_source, write_split
+    from deepres.data.images import FileImages
+    from deepres.data.sources.open import open_source, write_split
 
     outputs.require_free({"--output": (output, outputs.SPLIT)}, [source], overwrite=overwrite)
     watch(Doing(f"listing the images of {source}"))
@@ -120,8 +120,8 @@ def pack_command(
     raw    about 3 bytes a pixel (288 px: 320 kB an image): nothing is left to decode
     jpeg   a tenth of that (--quality), decoded at each use
     """
-    from deepres.data.pack import pack
-    from deepres.data.sources import find
+    from deepres.data.sources.open import find
+    from deepres.data.sources.pack import pack
 
     outputs.require_free_folder("OUT", out, ())
     config = _config(source, edits)
@@ -144,6 +144,6 @@ def pack_command(
 def _config(source: str, edits: tuple[str, ...]) -> "DataConfig":
     """`columns=…` and `data.columns=…` are the same here: messages advise what `train` understands."""
     from deepres.base.records import edit
-    from deepres.data.sources import DataConfig
+    from deepres.data.sources.open import DataConfig
 
     return edit(DataConfig(source=source), [assignment.removeprefix("data.") for assignment in edits], "data.")

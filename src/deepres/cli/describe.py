@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
+from deepres.arch.readings.describe import describe
+from deepres.arch.readings.draw import svg
 from deepres.base.files import write_atomic
 from deepres.cli import flags, outputs
-from deepres.spec.describe import describe
-from deepres.spec.picture import svg
 
 
 @click.command("describe")

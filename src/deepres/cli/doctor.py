@@ -22,8 +22,8 @@ def command(verify_resume: bool, source: str, watch: Watch) -> None:
     """Show versions, device and precision; with --verify-resume also prove that a resumed run is exact."""
     import torch
 
-    from deepres.evaluate.provenance import hardware, versions
-    from deepres.recipes.verify import verify_resume as verify
+    from deepres.nn.environment import hardware, versions
+    from deepres.runs.verify_resume import verify_resume as verify
     from deepres.train.precision import choose, find_device
 
     device = find_device(None)

@@ -88,17 +88,17 @@ def command(
 
     from deepres.base.errors import InputError
     from deepres.base.files import write_atomic
-    from deepres.data.sample import FileImages
-    from deepres.evaluate.doubled import told_of_doubles
-    from deepres.evaluate.plans import plan_of
-    from deepres.evaluate.report import write_report
-    from deepres.evaluate.run import percent, save_predictions, summary
-    from deepres.evaluate.worst import worst_list
-    from deepres.nn.folds import holds_folds
-    from deepres.recipes.conclude import training_of
-    from deepres.recipes.folds import measure_any
-    from deepres.recipes.seen import doubles_in, run_of
-    from deepres.train.parallel import joined
+    from deepres.data.images import FileImages
+    from deepres.nn.weights.folds import holds_folds
+    from deepres.report.evaluation import write_report
+    from deepres.runs.finish import training_of
+    from deepres.runs.folds import measure_any
+    from deepres.runs.seen import doubles_in, run_of
+    from deepres.tasks.classification.doubled import told_of_doubles
+    from deepres.tasks.classification.evaluator import percent, save_predictions, summary
+    from deepres.tasks.classification.plans import plan_of
+    from deepres.tasks.classification.worst import worst_list
+    from deepres.train.distributed import joined
 
     weights, source = apart(runs)
     if select is not None and len(weights) == 1 and not holds_folds(weights[0]):
@@ -167,8 +167,8 @@ def command(
 
 def apart(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
     """The weights, and the SOURCE, which is the last of several arguments unless that is weights itself."""
-    from deepres.nn.folds import holds_folds
-    from deepres.nn.hub import is_weights
+    from deepres.nn.weights.folds import holds_folds
+    from deepres.nn.weights.hub import is_weights
 
     if len(arguments) > 1 and not is_weights(arguments[-1]) and not holds_folds(arguments[-1]):
         return arguments[:-1], arguments[-1]

@@ -11,7 +11,7 @@ from deepres.base.errors import InputError
 from deepres.base.normalisation import NAMED, require_possible
 
 if TYPE_CHECKING:
-    from deepres.data.sources import DataConfig
+    from deepres.data.sources.open import DataConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -57,7 +57,7 @@ def reading(command: Command) -> Command:
 def source(address: str | None, reading: tuple[str, ...]) -> "DataConfig | None":
     """The SOURCE at `address`, read as `reading` says; None: a run's own images."""
     from deepres.base.records import edit
-    from deepres.data.sources import DataConfig
+    from deepres.data.sources.open import DataConfig
 
     if address is None and reading:
         raise InputError(f"--set data.{reading[0]}: a run reads its own images as it did; name a SOURCE to be read so")
@@ -93,7 +93,7 @@ def weights(command: Command) -> Command:
 
 
 def ignored(command: Command) -> Command:
-    """--ignore, which becomes part of the name of the weights that the command gets (`nn/checkpoints.py`)."""
+    """--ignore, which becomes part of the name of the weights that the command gets (`nn/weights/checkpoints.py`)."""
 
     @wraps(command)
     def with_ignored(*arguments: Any, ignore: tuple[str, ...], **named: Any) -> Any:
@@ -112,15 +112,15 @@ def ignored(command: Command) -> Command:
 
 
 def _without(weights: str, patterns: tuple[str, ...]) -> str:
-    from deepres.nn.checkpoints import ignoring
+    from deepres.nn.weights.checkpoints import ignoring
 
     return ignoring(weights, patterns)
 
 
 def _without_each(words: tuple[str, ...], patterns: tuple[str, ...]) -> tuple[str, ...]:
     """The same words, files of weights among them without the tensors of these names."""
-    from deepres.nn.checkpoints import asked_of
-    from deepres.nn.hub import is_weights
+    from deepres.nn.weights.checkpoints import asked_of
+    from deepres.nn.weights.hub import is_weights
 
     files = [word for word in words if Path(asked_of(word)[0]).is_file() and (is_weights(word) or word == words[0])]
     if not files:

@@ -10,9 +10,9 @@ from deepres.base.errors import InputError, shared
 
 if TYPE_CHECKING:
     from deepres.base.telling import Doing
-    from deepres.recipes.execute import Tell
-    from deepres.recipes.folds import Finished
-    from deepres.train.parallel import World
+    from deepres.runs.folds import Finished
+    from deepres.runs.train import Tell
+    from deepres.train.distributed import World
 
 
 def settings_of_folds(folds: int | None) -> list[str]:
@@ -40,7 +40,7 @@ def refuse_minutes(folder: Path, minutes: float | None) -> None:
 
 def start_folds(run: Any, folder: Path, world: "World", display: "Callable[..., Tell]", suited: "str | Doing") -> None:
     """Train all folds and say what came out; `suited` is said before."""
-    from deepres.recipes import folds
+    from deepres.runs import folds
 
     display()(suited)
     done = folds.start(run, folder, device=world.device, told=lambda part: display(part=part), world=world)
@@ -50,7 +50,7 @@ def start_folds(run: Any, folder: Path, world: "World", display: "Callable[..., 
 
 def resume_folds(folder: Path, edits: Sequence[str], world: "World", display: "Callable[..., Tell]") -> None:
     """Go on where the folds were cut, and say what came out."""
-    from deepres.recipes import folds
+    from deepres.runs import folds
 
     told = lambda part: display(part=part)  # noqa: E731
     done = folds.resume(folder, edits, device=world.device, told=told, world=world)
@@ -59,7 +59,7 @@ def resume_folds(folder: Path, edits: Sequence[str], world: "World", display: "C
 
 
 def _say(done: "Finished") -> None:
-    from deepres.evaluate.run import percent, summary
+    from deepres.tasks.classification.evaluator import percent, summary
 
     for fold, error in enumerate(done.errors, 1):
         click.echo(f"fold {fold}: error {percent(error)}")

@@ -11,9 +11,9 @@ from time import monotonic
 
 import click
 
-from deepres import __version__
 from deepres.base.errors import DeepresError, InputError, unknown
 from deepres.base.telling import speaks
+from deepres.base.version import VERSION
 from deepres.base.wording import is_text, quoted, shown
 from deepres.cli.net import caught
 from deepres.cli.streams import GONE, LOST, ReaderGoneError, leave_unwritten, open_closed, safe_streams
@@ -57,7 +57,7 @@ _FILES = {"eval": "evaluate"}
 
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="deepres")
+@click.version_option(VERSION, prog_name="deepres")
 def deepres() -> None:
     """The residual family of networks: train them, measure them, use them.
 

@@ -8,7 +8,7 @@ import click
 from deepres.base.errors import InputError, shared
 
 if TYPE_CHECKING:
-    from deepres.recipes.budget import Deadline
+    from deepres.runs.budget import Deadline
 
 SIZES = ("preparation.crop", "preparation.resize", "preparation.fit", "model.input")
 
@@ -39,7 +39,7 @@ def deadline_of(minutes: float | None, without: dict[str, bool]) -> "Deadline | 
                     f"--minutes {minutes:g} with {flag}: time is planned when a run begins; leave one of them out"
                 )
             )
-    from deepres.recipes.budget import Deadline
+    from deepres.runs.budget import Deadline
 
     began = click.get_current_context().find_root().obj
     return Deadline(minutes, monotonic() if began is None else began)

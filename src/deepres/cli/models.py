@@ -5,8 +5,8 @@ from itertools import groupby
 
 import click
 
-from deepres.spec.catalogue import entry, names
-from deepres.spec.describe import brief
+from deepres.arch.catalogue.lookup import entry, names
+from deepres.arch.readings.describe import brief
 
 
 @click.command("models")

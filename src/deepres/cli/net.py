@@ -12,9 +12,9 @@ from types import TracebackType
 
 import click
 
-from deepres import __version__
 from deepres.base.files import cache_folder
 from deepres.base.reading import told
+from deepres.base.version import VERSION
 from deepres.base.wording import quoted
 
 CODE = 70
@@ -60,7 +60,7 @@ def _kept(kind: type[BaseException], cause: BaseException | None, trace: Traceba
     try:
         text = "".join(
             [
-                f"deepres {__version__}, Python {sys.version.split()[0]} on {sys.platform}, {datetime.now():%F %T}\n",
+                f"deepres {VERSION}, Python {sys.version.split()[0]} on {sys.platform}, {datetime.now():%F %T}\n",
                 f"{[os.fsencode(each) for each in sys.argv]}\n\n",
                 *traceback.format_exception(kind, cause, trace),
             ]

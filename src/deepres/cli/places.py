@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from deepres.base.errors import InputError
 from deepres.base.files import explained
 from deepres.base.manifest import RUN
-from deepres.nn.folds import holds_folds
+from deepres.nn.weights.folds import holds_folds
 
 if TYPE_CHECKING:
     from deepres.recipes.run import Run
-    from deepres.train.parallel import World
+    from deepres.train.distributed import World
 
 
 def holds_any(folder: Path) -> bool:

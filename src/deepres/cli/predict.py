@@ -21,8 +21,8 @@ FEW = 16
 """Fewer images than this are answered before a network is made ready to answer faster."""
 
 if TYPE_CHECKING:
-    from deepres.serve.pictures import Picture
-    from deepres.serve.predictor import Answer, Predictor
+    from deepres.predict.pictures import Picture
+    from deepres.predict.predictor import Answer, Predictor
 
 
 @click.command("predict")
@@ -90,9 +90,9 @@ def command(
     float32.
     """
     from deepres.analyze.attribution import class_number
-    from deepres.nn.folds import holds_folds
-    from deepres.serve.pictures import Asked, Picture
-    from deepres.serve.predictor import Predictor
+    from deepres.nn.weights.folds import holds_folds
+    from deepres.predict.pictures import Asked, Picture
+    from deepres.predict.predictor import Predictor
     from deepres.train.precision import find_device
 
     if label is not None and cam is None:
@@ -173,7 +173,7 @@ def _kept(pictures: "Iterable[Picture]", drawn: "deque[Picture]") -> "Iterator[P
 
 
 def _piped() -> bytes:
-    from deepres.serve.addresses import MOST_BYTES
+    from deepres.predict.addresses import MOST_BYTES
 
     if sys.stdin.isatty():
         raise InputError("-: nothing is piped in; wanted the bytes of an image, as in: deepres predict RUN - < cat.jpg")
@@ -184,7 +184,7 @@ def _show(
     predictor: "Predictor", picture: "Picture", folder: Path, label: str | None, overwrite: bool
 ) -> tuple[str, str]:
     """The class and the file of its map."""
-    from deepres.serve.maps import file_name, png
+    from deepres.predict.maps import file_name, png
 
     name, drawing = predictor.shown(picture, label)
     path = folder / file_name(picture)

@@ -8,7 +8,7 @@ from time import monotonic
 from deepres.base.telling import Detail, Doing
 from deepres.base.wording import counted, duration
 from deepres.cli.watch import Watch
-from deepres.recipes.execute import Event
+from deepres.runs.train import Event
 from deepres.train.loop import Epoch, Step
 
 RECENT = 0.05  # weight of the newest step in the figures on the live line

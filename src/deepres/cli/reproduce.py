@@ -115,7 +115,7 @@ def command(
         return
     if not report_only:
         from deepres.cli.progress import showing
-        from deepres.studies.carry_out import places, unfinished
+        from deepres.studies.executor import places, unfinished
 
         left = len(unfinished(plan.jobs, plan.home))
         if left:
@@ -154,7 +154,7 @@ def _chosen(name: str, scale: str, share: float | None, edits: tuple[str, ...], 
 
 
 def _price(plan: "Plan", device: str | None) -> str:
-    from deepres.studies.carry_out import unfinished
+    from deepres.studies.executor import unfinished
     from deepres.studies.speed import speed
     from deepres.train.precision import find_device
 
@@ -185,7 +185,7 @@ def _places(data: tuple[str, ...], own: str) -> dict[str, str]:
 
 def _show_runs(plan: "Plan", device: str | None) -> None:
     from deepres.cli.table import columns
-    from deepres.studies.carry_out import status
+    from deepres.studies.executor import status
     from deepres.studies.speed import speed
     from deepres.train.precision import find_device
 

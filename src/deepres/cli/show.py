@@ -47,8 +47,8 @@ def command(batches: int, output: Path, overwrite: bool, watch: Watch, **given: 
     images in each of their augmented forms. SOURCE may be the folder of a run: then it is what that run saw.
     """
     from deepres.base.manifest import RUN
-    from deepres.recipes.sheet import drawn, planned_setting, setting_of
-    from deepres.recipes.sheet_page import balance_of, facts_of, require_suffix, write_sheet
+    from deepres.report.sheet import require_suffix, write_sheet
+    from deepres.runs.sheet import balance_of, drawn, facts_shown, page_of, planned_setting, setting_of
 
     require_suffix(output)
     source = given["source"] or "digits"
@@ -64,8 +64,8 @@ def command(batches: int, output: Path, overwrite: bool, watch: Watch, **given: 
     watch(Doing("drawing batches"))
     sheet = drawn(setting, batches)
     watch(Doing("writing the sheet"))
-    write_sheet(output, sheet, f"{setting.source.name} as training sees it")
-    for name, fact in facts_of(sheet).items():
+    write_sheet(output, page_of(sheet), f"{setting.source.name} as training sees it")
+    for name, fact in facts_shown(sheet).items():
         click.echo(f"{name}: {fact}")
     click.echo(f"in {counted(len(sheet.batches), 'batch')}: {balance_of(sheet)}")
     for name, reason in sheet.skipped.items():

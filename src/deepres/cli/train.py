@@ -15,18 +15,18 @@ from deepres.cli.folds import refuse_minutes, resume_folds, settings_of_folds, s
 from deepres.cli.minutes import deadline_of, minutes_flag, say_time, sized
 from deepres.cli.places import holds_any, newest, output_of
 from deepres.cli.watch import Watch, watched
-from deepres.nn.folds import holds_folds
+from deepres.nn.weights.folds import holds_folds
 
 if TYPE_CHECKING:
     import torch
 
     from deepres.base.normalisation import Values
-    from deepres.recipes.budget import Deadline
-    from deepres.recipes.conclude import Finished
-    from deepres.recipes.execute import Event, Tell
     from deepres.recipes.run import Run
+    from deepres.runs.budget import Deadline
+    from deepres.runs.finish import Finished
+    from deepres.runs.train import Event, Tell
     from deepres.train.distil import TeacherConfig
-    from deepres.train.parallel import World
+    from deepres.train.distributed import World
 
 FIELDS = {
     "batch_size": "train.batch_size",
@@ -156,7 +156,7 @@ def command(
     """
     given = dict(locals())
     from deepres.cli.progress import Display
-    from deepres.train.parallel import joined
+    from deepres.train.distributed import joined
 
     tell = Display(watch, verbose)
     assignments = settings(given)
@@ -234,10 +234,10 @@ def planned(given: Mapping[str, Any]) -> "Run":
 def _start(
     run: "Run", output: Path | None, world: "World", tell: "Tell", deadline: "Deadline | None", *, any_size: bool
 ) -> None:
-    from deepres.recipes import execute
+    from deepres.runs import train
 
     with output_of(output, run, world) as folder:
-        done = execute.start(
+        done = train.start(
             run, folder, device=world.device, tell=tell, world=world, deadline=deadline, any_size=any_size
         )
     if world.first:
@@ -246,9 +246,9 @@ def _start(
 
 
 def _resume(folder: Path, edits: list[str], world: "World", tell: "Tell", deadline: "Deadline | None") -> None:
-    from deepres.recipes import execute
+    from deepres.runs import train
 
-    done = execute.resume(folder, edits, device=world.device, tell=tell, world=world, deadline=deadline)
+    done = train.resume(folder, edits, device=world.device, tell=tell, world=world, deadline=deadline)
     if world.first:
         _say_where(done, world.device)
         say_time(deadline)
@@ -265,12 +265,12 @@ def _planned(
     smoke: bool,
 ) -> "Run":
     from deepres.base.records import edit
-    from deepres.data.sources import DataConfig, open_source
+    from deepres.data.facts import facts_of
+    from deepres.data.sources.open import DataConfig, open_source
     from deepres.recipes import catalogue
-    from deepres.recipes.finetune import beginning
-    from deepres.recipes.run import facts_of
     from deepres.recipes.run import smoke as cut_down
-    from deepres.recipes.teacher import find_teachers
+    from deepres.runs.starting_weights import beginning
+    from deepres.runs.teacher import find_teachers
 
     about_data = [assignment.removeprefix("data.") for assignment in assignments if assignment.startswith("data.")]
     facts = facts_of(open_source(edit(DataConfig(source=source), about_data, "data.")))
@@ -326,8 +326,8 @@ def _refuse_with_resume(given: dict[str, object | None]) -> None:
 
 
 def _say_where(done: "Finished", device: "torch.device") -> None:
-    from deepres.evaluate.run import summary
-    from deepres.serve.predictor import Predictor
+    from deepres.predict.predictor import Predictor
+    from deepres.tasks.classification.evaluator import summary
 
     if done.result is not None:
         click.echo(summary(done.result))

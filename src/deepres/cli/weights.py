@@ -26,8 +26,8 @@ def inspect_command(file: str, whole: bool, as_json: bool, watch: Watch) -> None
 
     Nothing in the file is executed.
     """
-    from deepres.nn.inspection import inspect
-    from deepres.nn.structure import ROWS
+    from deepres.nn.weights.inspection import inspect
+    from deepres.nn.weights.structure import ROWS
 
     watch(Doing(f"reading {file}"))
     found = inspect(file)
@@ -73,9 +73,9 @@ def convert_command(
     """
     from deepres.base.files import make_folder
     from deepres.nn.create import create_model
-    from deepres.nn.hub import find_weights
-    from deepres.nn.weights import save_network
-    from deepres.serve.preprocessing import STATISTICS, prepared_for, preprocessing_of
+    from deepres.nn.weights.files import save_network
+    from deepres.nn.weights.hub import find_weights
+    from deepres.predict.preprocessing import STATISTICS, prepared_for, preprocessing_of
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is there already; name a folder that is not")

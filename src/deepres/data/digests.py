@@ -17,9 +17,9 @@ from torch import Tensor
 
 from deepres.data.alike import LEAST_SIDE, NOTHING, SIDE, Thumbnails, thumbnail, thumbnails
 from deepres.data.decode import BadImageError, decode_bytes, read_bytes
-from deepres.data.fetching import by_threads
-from deepres.data.sample import ArrayImages, Digested, FileImages, Images, StoredImages
-from deepres.data.workers import num_cores
+from deepres.data.images import ArrayImages, Digested, FileImages, Images, StoredImages
+from deepres.data.loading.fetch import by_threads
+from deepres.data.loading.workers import num_cores
 
 Digests = NDArray[np.uint64]
 

@@ -13,8 +13,8 @@ from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.alike import Thumbnails, nearest
 from deepres.data.digests import UNREAD, Digests
-from deepres.data.sample import Images
-from deepres.data.splits import Part
+from deepres.data.images import Images
+from deepres.data.sources.splits import Part
 
 FILE = "doubles.json"
 

@@ -17,9 +17,9 @@ from PIL import Image
 from deepres.base.errors import InputError
 from deepres.base.wording import reason_alone
 from deepres.data.decode import BadImageError, decode, opened_file, require_levels
-from deepres.data.fetching import by_threads
-from deepres.data.sample import FileImages, Images, StoredImages
-from deepres.data.splits import Part
+from deepres.data.images import FileImages, Images, StoredImages
+from deepres.data.loading.fetch import by_threads
+from deepres.data.sources.splits import Part
 
 WHOLE_BYTES = 2**25
 """Sets of files of so many bytes altogether are decoded as they are checked: some seconds."""

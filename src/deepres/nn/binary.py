@@ -2,9 +2,9 @@
 
 import torch
 
+from deepres.arch.architecture import with_classes
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.init import initialise
-from deepres.spec.network import with_classes
 
 
 def two_logits(network: ResidualNetwork) -> ResidualNetwork:

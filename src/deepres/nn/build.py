@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from deepres.arch import algebra, atoms
+from deepres.arch.algebra import Site, fold
+from deepres.arch.architecture import Network
 from deepres.nn import layers
-from deepres.spec import algebra, atoms
-from deepres.spec.algebra import Site, fold
-from deepres.spec.network import Network
 
 
 class ResidualNetwork(nn.Module):

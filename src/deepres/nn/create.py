@@ -3,25 +3,25 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from deepres.arch.architecture import Network, with_classes
+from deepres.arch.catalogue.lookup import EDIT
+from deepres.arch.catalogue.lookup import network as catalogue_network
 from deepres.base.arguments import flag, whole, word, words
 from deepres.base.errors import InputError
-from deepres.nn import channels
 from deepres.nn.build import ResidualNetwork, build
-from deepres.nn.checkpoints import UnknownNamesError, ignoring, require_classifier, require_no_others
-from deepres.nn.fitting import as_given, fitting
-from deepres.nn.foreign import Translated, UnknownOrderError, to_ours
-from deepres.nn.guard import described, require_variant
-from deepres.nn.hub import find_weights
 from deepres.nn.init import initialise
-from deepres.nn.keras_small import KerasTensors, require_as_said
-from deepres.nn.layouts import Stored
-from deepres.nn.pickles import ModuleTensors
-from deepres.nn.structure import match
-from deepres.nn.unnamed import classes_in
-from deepres.nn.weights import load_state
-from deepres.spec.catalogue import EDIT
-from deepres.spec.catalogue import network as catalogue_network
-from deepres.spec.network import Network, with_classes
+from deepres.nn.weights import channels
+from deepres.nn.weights.checkpoints import UnknownNamesError, ignoring, require_classifier, require_no_others
+from deepres.nn.weights.convert import Translated, UnknownOrderError, to_ours
+from deepres.nn.weights.files import load_state
+from deepres.nn.weights.fitting import as_given, fitting
+from deepres.nn.weights.formats import Stored
+from deepres.nn.weights.hub import find_weights
+from deepres.nn.weights.keras_small import KerasTensors, require_as_said
+from deepres.nn.weights.pickles import ModuleTensors
+from deepres.nn.weights.structure import match
+from deepres.nn.weights.unnamed import classes_in
+from deepres.nn.weights.variants import described, require_variant
 
 _MODEL = "a name (deepres.list_models() has them) or a description"
 _VARIANT = "the name of a network"
@@ -46,10 +46,12 @@ def create_model(
         model: a name (`deepres.list_models()`) or a description.
         num_classes: number of logits; 0 gives pooled features; None what the paper has, or the weights.
         in_chans: channels of the images; None what the weights have, else the paper (3). Of weights of RGB images the
-            first kernels are summed for 1 channel, repeated and scaled for others, as timm does (`nn/channels.py`).
+            first kernels are summed for 1 channel, repeated and scaled for others, as timm does
+            (`nn/weights/channels.py`).
         weights: a file, a folder, or a name: timm's (`resnet50.a1_in1k`), torchvision's (`IMAGENET1K_V2`), `hf-hub:…`.
             `FILE::KEY` is one of several sets in a file, such as `last.pth::state_dict_ema`.
-        variant: the network that bare weights were trained as, where their names fit several (`nn/guard.py`).
+        variant: the network that bare weights were trained as, where their names fit several
+            (`nn/weights/variants.py`).
         new_head: leave the weights of the classifier behind; it is initialised, for classes of your own.
         ignore: names or patterns of tensors in the file that are none of the network's.
         seed: of the initialisation.
@@ -95,8 +97,8 @@ def load_weights(
 ) -> None:
     """Put weights of any origin into the network, all or none, after the guard has passed them.
 
-    Names of no known library are matched by structure (`nn/structure.py`), which `variant` confirms; `called` is the
-    network's name as the user has it, edits included.
+    Names of no known library are matched by structure (`nn/weights/structure.py`), which `variant` confirms; `called`
+    is the network's name as the user has it, edits included.
 
     Raises:
         InputError: another variant's weights, layers that do not fit or whose match is not confirmed.

@@ -14,13 +14,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from deepres.arch.algebra import Parallel, Sequence, at, children, dotted, substitute
+from deepres.arch.architecture import Network
+from deepres.arch.atoms import Atom, Conv, Dropout, DropPath, Identity, Norm
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.hardware import cannot_compile, multiplies_bfloat16, require_float32
 from deepres.nn.init import initialise
-from deepres.spec.algebra import Parallel, Sequence, at, children, dotted, substitute
-from deepres.spec.atoms import Atom, Conv, Dropout, DropPath, Identity, Norm
-from deepres.spec.network import Network
 
 COMPILE_SECONDS = 30.0
 """What compiling is taken to cost where nobody has measured it; ours: 7 to 25 s for a ResNet-50 on two CPU threads."""

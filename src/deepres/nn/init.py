@@ -7,13 +7,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from deepres.arch.algebra import at
+from deepres.arch.atoms import Conv, Linear
 from deepres.base.errors import InputError
 from deepres.base.ram import free_bytes, told_bytes
 from deepres.base.seeds import derive
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.layers import Blur, SameConv2d, binomial
-from deepres.spec.algebra import at
-from deepres.spec.atoms import Conv, Linear
 
 
 def he_normal(tensor: Tensor, draw: Generator) -> None:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepres.spec.algebra import Join
+from deepres.arch.algebra import Join
 
 
 class Parallel(nn.Module):

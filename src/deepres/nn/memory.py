@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from deepres.arch.architecture import Network
+from deepres.arch.readings.checkpointing import make_plan
+from deepres.arch.readings.memory import step_memory
+from deepres.arch.readings.segments import Plan, Step, steps
 from deepres.base.errors import InputError
 from deepres.base.ram import free_bytes, told_bytes
 from deepres.base.wording import counted
 from deepres.nn import layers
 from deepres.nn.build import ResidualNetwork
-from deepres.spec.chain import Plan, Step, steps
-from deepres.spec.memory import step_memory
-from deepres.spec.network import Network
-from deepres.spec.plan import make_plan
 
 MemoryChoice = Literal["auto", "save", "fast"]
 """fast: nothing is computed twice. save: the smallest peak at about 1.3 times the time. auto: fast where the predicted

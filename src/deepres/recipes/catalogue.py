@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from deepres.base.errors import unknown
+from deepres.data.facts import Facts
 from deepres.recipes.everyday import imagenet_modern, photos, small
 from deepres.recipes.finetune import finetune
 from deepres.recipes.papers import cifar_2015, effective_paths, identity_2016, imagenet_2015, imagenet_2016
 from deepres.recipes.papers_others import densenet_cifar, densenet_imagenet, stochastic_depth, wide
-from deepres.recipes.run import Facts, Run
+from deepres.recipes.run import Run
 
 RECIPES: dict[str, Callable[[Facts, str | None], Run]] = {
     "small": small,

@@ -2,12 +2,13 @@
 
 from math import ceil
 
-from deepres.data import transforms
-from deepres.data.sources import DataConfig
-from deepres.recipes.run import Facts, Run
-from deepres.spec.catalogue import entry
+from deepres.arch.catalogue.lookup import entry
+from deepres.data.facts import Facts
+from deepres.data.sources.open import DataConfig
+from deepres.data.transforms import config as transforms
+from deepres.recipes.run import Run
 from deepres.train.loop import TrainConfig
-from deepres.train.optimise import SgdConfig
+from deepres.train.optim import SgdConfig
 from deepres.train.schedules import ScheduleConfig
 
 MOST_EPOCHS = 300

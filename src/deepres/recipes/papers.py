@@ -1,12 +1,13 @@
 """The recipes of He et al. 2015 and 2016 and Veit et al. 2016 as they state them; where they are silent, we say so."""
 
+from deepres.arch.catalogue.lookup import entry
 from deepres.base.errors import InputError
-from deepres.data import transforms
-from deepres.data.sources import DataConfig
-from deepres.recipes.run import Facts, Run
-from deepres.spec.catalogue import entry
+from deepres.data.facts import Facts
+from deepres.data.sources.open import DataConfig
+from deepres.data.transforms import config as transforms
+from deepres.recipes.run import Run
 from deepres.train.loop import TrainConfig
-from deepres.train.optimise import SgdConfig
+from deepres.train.optim import SgdConfig
 from deepres.train.schedules import ScheduleConfig
 
 

@@ -1,11 +1,12 @@
 """The recipes of DenseNet, stochastic depth and wide networks, as papers and authors' code state them."""
 
-from deepres.data.sources import DataConfig
-from deepres.data.transforms import Augmentation, Preparation
-from deepres.recipes.run import Facts, Run
-from deepres.spec.catalogue import entry
+from deepres.arch.catalogue.lookup import entry
+from deepres.data.facts import Facts
+from deepres.data.sources.open import DataConfig
+from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.recipes.run import Run
 from deepres.train.loop import TrainConfig
-from deepres.train.optimise import SgdConfig
+from deepres.train.optim import SgdConfig
 from deepres.train.schedules import ScheduleConfig
 
 _TORCH = SgdConfig(momentum=0.9, weight_decay=1e-4, nesterov=True, decay="all")

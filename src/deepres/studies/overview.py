@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deepres.base.records import Record
-from deepres.studies.carry_out import status
+from deepres.studies.executor import status
 from deepres.studies.plan import Cell, Scale, cells, distinct
 from deepres.studies.readings import is_read
 from deepres.studies.report import ours_text, printed_text

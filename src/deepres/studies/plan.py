@@ -8,13 +8,14 @@ from math import ceil
 from pathlib import Path
 from typing import Literal
 
+from deepres.arch.architecture import Network
+from deepres.arch.catalogue.entry import Config
+from deepres.arch.catalogue.lookup import entry
+from deepres.arch.readings.cost import cost
 from deepres.base import records
+from deepres.data.facts import Facts
 from deepres.recipes.catalogue import recipe
-from deepres.recipes.run import Facts, Run
-from deepres.spec.catalogue import entry
-from deepres.spec.cost import cost
-from deepres.spec.entry import Config
-from deepres.spec.network import Network
+from deepres.recipes.run import Run
 from deepres.studies.readings import is_read, reading
 from deepres.studies.study import Column, Measure, Row, Study
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable
 from math import log2
 
+from deepres.arch.algebra import Parallel, Site, fold
+from deepres.arch.architecture import Network, unit_names, without
+from deepres.arch.atoms import Atom, Conv, Linear
+from deepres.arch.readings.cost import cost
+from deepres.arch.readings.paths import path_lengths
+from deepres.arch.readings.segments import Link, chain
 from deepres.base.errors import InputError
-from deepres.spec.algebra import Parallel, Site, fold
-from deepres.spec.atoms import Atom, Conv, Linear
-from deepres.spec.chain import Link, chain
-from deepres.spec.cost import cost
-from deepres.spec.network import Network, unit_names, without
-from deepres.spec.paths import path_lengths
 from deepres.studies.study import Column, Measure
 
 

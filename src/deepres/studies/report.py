@@ -9,23 +9,23 @@ from pathlib import Path
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from deepres.analyze.figures import png, svg
+from deepres.arch.readings.cost import cost
 from deepres.base import records
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.manifest import require_vouched
 from deepres.base.reading import json_object
-from deepres.evaluate.page import render
-from deepres.evaluate.run import Result
-from deepres.spec.cost import cost
-from deepres.studies import figures
-from deepres.studies.carry_out import SUMMARY
-from deepres.studies.figures import Curve
+from deepres.report import studies as figures
+from deepres.report.analysis import png, svg
+from deepres.report.html import render
+from deepres.report.studies import Curve
+from deepres.studies.executor import SUMMARY
 from deepres.studies.plan import Cell, Job, Scale
 from deepres.studies.readings import decimals, is_read
 from deepres.studies.responses import response_stds
 from deepres.studies.study import Column, Printed, Study, study_named
 from deepres.studies.verdict import Found, Outcome
-from deepres.train.journal import read_history
+from deepres.tasks.classification.evaluator import Result
+from deepres.train.history import read_history
 
 UNITS = {"error": "%", "top5_error": "%", "train_error": "%"}
 SHOWN_BY = {
@@ -64,8 +64,7 @@ def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path
     write_atomic(folder / "report.json", records.json_text(facts))
     write_atomic(folder / "report.md", markdown(study, found, list(drawn)))
     page = render(
-        "deepres.studies",
-        "report.html.jinja",
+        "study.html.jinja",
         {},
         title=f"{study.name}: {study.title}",
         study=study,

@@ -9,11 +9,11 @@ import torch
 
 from deepres.base.errors import InputError
 from deepres.base.files import make_folder
-from deepres.data.sources import DataConfig, open_source
-from deepres.recipes.analyses import Settings
-from deepres.recipes.examine import examine
-from deepres.recipes.measure import measure
-from deepres.studies.carry_out import DIVERGED, Tell, at_once, in_turn, on_ray, places, status, unfinished
+from deepres.data.sources.open import DataConfig, open_source
+from deepres.runs.analysis.run import examine
+from deepres.runs.analysis.units import Settings
+from deepres.runs.evaluate import measure
+from deepres.studies.executor import DIVERGED, Tell, at_once, in_turn, on_ray, places, status, unfinished
 from deepres.studies.plan import Cell, Job, Scale, cells, distinct
 from deepres.studies.readings import is_read
 from deepres.studies.report import write_report

@@ -4,14 +4,14 @@ from hashlib import sha256
 
 import torch
 
+from deepres.arch.catalogue.lookup import network
+from deepres.arch.readings.cost import cost
 from deepres.base import records
 from deepres.base.files import cache_folder
 from deepres.base.records import Record
-from deepres.evaluate.provenance import hardware
 from deepres.nn.create import create_model
-from deepres.recipes.pace import step_rate
-from deepres.spec.catalogue import network
-from deepres.spec.cost import cost
+from deepres.nn.environment import hardware
+from deepres.runs.autotune import step_rate
 from deepres.train.precision import choose
 
 NETWORK, BATCH = "resnet20_cifar", 128

@@ -10,12 +10,12 @@ from typing import Literal
 from deepres.base import records
 from deepres.base.manifest import require_vouched
 from deepres.base.records import Record
-from deepres.evaluate.run import Result
-from deepres.studies.carry_out import DIVERGED, status
+from deepres.studies.executor import DIVERGED, status
 from deepres.studies.plan import Cell, Job, Scale, cells, reading_of
 from deepres.studies.readings import is_read, rounds_to
 from deepres.studies.study import Claim, Column, Printed, Study
-from deepres.train.journal import read_history
+from deepres.tasks.classification.evaluator import Result
+from deepres.train.history import read_history
 
 Verdict = Literal["reproduced", "within the spread", "not reproduced", "not run", "shown"]
 """reproduced: as near to the printed figure as the study's tolerance; of what is read from a description, the printed

@@ -28,7 +28,7 @@ class Classifier:
 def fit_classifier(features: Tensor, labels: Tensor, num_classes: int, weights: Tensor | None = None) -> Classifier:
     """The W, b of the least mean of -log softmax(W z + b)[label] + penalty / 2 |W|^2, for features (N, F).
 
-    With `weights` (classes,) an image counts as much as that of its class (`data/balance.py`).
+    With `weights` (classes,) an image counts as much as that of its class (`data/loading/balance.py`).
 
     z are the features centred and scaled to a mean square length of 1, so that a penalty means the same for every
     network; W and b are then put back for the features as they are. The penalty is the one of `PENALTIES` under which

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepres.base.records import Record
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.train.losses import Forward, Loss
 
 Positive = Annotated[float, Field(gt=0)]

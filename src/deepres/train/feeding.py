@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from deepres.base.errors import DeepresError, InputError
-from deepres.data.sample import Batch
-from deepres.train.parallel import World
+from deepres.data.images import Batch
+from deepres.train.distributed import World
 
 
 class UnfedError(DeepresError):

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from deepres.base.errors import DeepresError, shared
 from deepres.base.records import Record
 from deepres.base.seeds import derive
-from deepres.data.balance import Balance
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
+from deepres.data.loading.balance import Balance
 from deepres.nn.freeze import freeze
 from deepres.nn.memory import MemoryChoice
-from deepres.train.exchange import Exchange
-from deepres.train.fast import FastChoice
+from deepres.train.compile import FastChoice
+from deepres.train.distributed import ALONE, World
 from deepres.train.feeding import UnfedError, batch_or_refusal, next_batch
+from deepres.train.grad_sync import Exchange
 from deepres.train.health import DivergedError, fault, lost
 from deepres.train.losses import Forward, Loss, wrong
-from deepres.train.optimise import SgdConfig, average_weights
-from deepres.train.parallel import ALONE, World
+from deepres.train.optim import SgdConfig, average_weights
 from deepres.train.precision import Choice, Precision
 from deepres.train.schedules import Schedule, ScheduleConfig
 from deepres.train.selection import alike
@@ -42,17 +42,18 @@ class TrainConfig(Record):
     `patience` stops after so many epochs without a better held-out error. `average_statistics` is the number of
     training batches over which norm statistics are recomputed at the end (0: running statistics are kept). `memory`
     says whether layers are computed twice so that a step fits (`nn/memory.py`); the weights are bitwise the same.
-    `fast` says whether steps are compiled (`train/fast.py`), which rounds a little differently. `balance` makes classes
-    of unequal size weigh alike: by weights in the loss, or by how often their images are drawn (`data/balance.py`).
+    `fast` says whether steps are compiled (`train/compile.py`), which rounds a little differently. `balance` makes
+    classes of unequal size weigh alike: by weights in the loss, or by how often their images are drawn
+    (`data/loading/balance.py`).
 
     Several processes share the images of a step evenly, and also its parts (each has one at least), so that a run is
     the same on any number of processes that divides `accumulate`. With `sync_norm` each of the parts is spread over all
-    of them instead, and norms use the images of the whole part (`nn/synced.py`).
+    of them instead, and norms use the images of the whole part (`nn/sync_batch_norm.py`).
 
     For weights that were trained before: `head_first` is the fraction of the run in which the head alone learns,
     `frozen` names parts that never do (norm statistics of what is frozen stay too); with `layer_decay` each part learns
     that many times as fast as the part after it, the head at `head_pace` (None: 1). With `fit_head` the new head
-    begins as the classifier that fits the features, whose length then tells a `head_pace` of None (`recipes/head.py`).
+    begins as the classifier that fits the features, whose length then tells a `head_pace` of None (`runs/head.py`).
     """
 
     epochs: Positive | None = None
@@ -160,7 +161,8 @@ def train(
     """Train from `state` to the end, yielding after each step and each epoch; stopping between two is always safe.
 
     `forward` is what a training step calls in place of the network (compiled, wrapped); evaluation gets the network.
-    `fewest_images` go through it together at least (`spec/norms.py`): where images could not be read, in fewer parts.
+    `fewest_images` go through it together at least (`arch/readings/norms.py`): where images could not be read, in fewer
+    parts.
     `from_nothing`: no trained norm statistics are there to be kept, the first ones are averages (`train/settling.py`).
 
     All that happens from step t on is a function of the state after t steps: a state saved there and resumed gives

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 
 Forward = Callable[[Tensor], Tensor]
 """images (N, C, H, W) -> logits: a network, or what stands in for it in training (compiled, wrapped)."""

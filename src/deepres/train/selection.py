@@ -9,8 +9,8 @@ from math import isfinite
 from typing import Any, Literal
 
 from deepres.base.wording import counted
-from deepres.data.balance import Balance, effective
-from deepres.evaluate.measures import Scores, interval
+from deepres.data.loading.balance import Balance, effective
+from deepres.tasks.classification.metrics import Scores, interval
 from deepres.train.state import Best
 
 Select = Literal["auto", "best", "last"]
@@ -20,7 +20,7 @@ Select = Literal["auto", "best", "last"]
 def held_out(scores: Scores, balance: Balance) -> tuple[float, float, int]:
     """The error and the loss that choose the epoch, and of how many images the error is as sure.
 
-    Where classes are made to weigh alike the error is the mean over them (`data/balance.py`).
+    Where classes are made to weigh alike the error is the mean over them (`data/loading/balance.py`).
     """
     if balance == "none":
         return scores.error, scores.cross_entropy, scores.num_images

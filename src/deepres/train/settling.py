@@ -6,9 +6,9 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
-from deepres.data.sample import Batch
+from deepres.data.images import Batch
 from deepres.nn.freeze import average_statistics
-from deepres.train.parallel import World
+from deepres.train.distributed import World
 from deepres.train.precision import Precision
 
 SETTLED = 100

@@ -6,8 +6,8 @@ from pydantic import Field
 from torch import nn
 
 from deepres.base.records import Record
-from deepres.train.optimise import Sgd, SgdConfig
-from deepres.train.parallel import World, state_tensors
+from deepres.train.distributed import World, state_tensors
+from deepres.train.optim import Sgd, SgdConfig
 from deepres.train.schedules import Bend
 
 

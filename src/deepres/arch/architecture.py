@@ -1,0 +1,143 @@
+"""A whole network: a body of named parts (stem, stage1, …) and a head; its check, its features, its edits."""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from deepres.arch.algebra import Node, Parallel, Parts, Sequence, children, dotted, shape, substitute
+from deepres.arch.atoms import Activation, Linear, Shape
+from deepres.arch.bounds import MOST
+from deepres.base.arguments import whole
+from deepres.base.errors import InputError, unknown
+from deepres.base.records import Record
+
+CLASSIFIER = "fc"
+"""What the last part of a head is called, where it is a classifier."""
+
+_Side = Annotated[int, Field(le=MOST)]
+Size = Annotated[tuple[_Side, _Side, _Side], Field(description="channels, height, width")]
+
+
+class Network(Record):
+    """logits = head(body(x)): all that is needed to build, count and draw it. Checked at construction.
+
+    `input` is the (C, H, W) for which costs are stated; any other height and width that fits works too.
+    """
+
+    name: str
+    input: Size
+    body: Parts
+    head: Node
+
+    @model_validator(mode="after")
+    def _shapes_fit(self) -> "Network":
+        shape(self.tree, self.input)
+        return self
+
+    @property
+    def tree(self) -> Sequence:
+        """The network as one node: the body's parts, then `head`."""
+        return Sequence(parts=(*self.body, ("head", self.head)))
+
+    @property
+    def num_features(self) -> int:
+        """Features that enter the classifier, or that leave the head where there is none."""
+        last = feature_shapes(self)[self.body[-1][0]]
+        before = tuple((name, node) for name, node in children(self.head) if name != CLASSIFIER)
+        return shape(Sequence(parts=before), last)[0] if before else last[0]
+
+    @property
+    def num_classes(self) -> int:
+        """Features that the classifier gives; 0 where there is no classifier."""
+        last = list(children(self.head))[-1:]
+        return last[0][1].features if last and isinstance(last[0][1], Linear) else 0
+
+
+def feature_shapes(network: Network) -> dict[str, Shape]:
+    """The (C, H, W) that leaves each part of the body, at the network's own input size."""
+    shapes, flowing = {}, network.input
+    for name, node in network.body:
+        flowing = shapes[name] = shape(node, flowing, name)  # type: ignore[assignment]
+    return shapes
+
+
+def with_classes(network: Network, num_classes: int) -> Network:
+    """The same network for another number of classes; 0 leaves the pooled features.
+
+    Raises:
+        InputError: no whole number of 0 or more, or a head that does not end in a classifier.
+    """
+    num_classes = whole(num_classes, "num_classes", 0)
+    if not isinstance(network.head, Sequence):
+        raise InputError(
+            f"{network.name}: the head is a {network.head.kind}; wanted a sequence that ends in a classifier"
+        )
+    parts: list[tuple[str, Node]] = [(name, node) for name, node in network.head.parts if not isinstance(node, Linear)]
+    if num_classes:
+        parts.append((CLASSIFIER, Linear(features=num_classes)))
+    return network.replace(head=Sequence(parts=tuple(parts)))
+
+
+def with_input(network: Network, size: Size) -> Network:
+    """The same network for another input (C, H, W)."""
+    return network.replace(input=size)
+
+
+def with_activation(network: Network, function: str, *, inside_units: bool = True) -> Network:
+    """The same network with `function` where it has ReLU; the gates of squeeze-and-excitation keep theirs.
+
+    Without `inside_units` branches keep their ReLU, and what stands in the stem and after the additions changes.
+    """
+    if function == "relu":
+        return network
+    body = tuple((name, _activated(node, function, inside_units)) for name, node in network.body)
+    return network.replace(body=body, head=_activated(network.head, function, inside_units))
+
+
+def unit_names(network: Network) -> tuple[str, ...]:
+    """The dotted names of all residual units (and plain pairs), from the input on."""
+    return tuple(_parallels(network.tree, ""))
+
+
+def without(network: Network, name: str) -> Network:
+    """The same network without the unit or part of that dotted name.
+
+    Raises:
+        InputError: no such name (the nearest are offered), or the shapes no longer fit without it.
+    """
+    try:
+        tree = substitute(network.tree, name, None)
+    except KeyError as cause:
+        raise unknown(f"{network.name}: part", name, _names(network.tree, "")) from cause
+    *body, (last, head) = tree.parts if isinstance(tree, Sequence) else ()
+    if last != "head":
+        raise InputError(
+            f"{network.name}: a network cannot be without its head; use num_classes=0 for the features alone"
+        )
+    return network.replace(body=tuple(body), head=head)
+
+
+def _activated(node: Node, function: str, inside_units: bool) -> Node:
+    def inner(parts: Parts) -> Parts:
+        return tuple((name, _activated(part, function, inside_units)) for name, part in parts)
+
+    match node:
+        case Activation(function="relu"):
+            return node.replace(function=function)
+        case Sequence():
+            return node.replace(parts=inner(node.parts))
+        case Parallel() if node.join != "multiply":
+            around = {side: _activated(getattr(node, side), function, inside_units) for side in ("pre", "act")}
+            return node.replace(parts=inner(node.parts) if inside_units else node.parts, **around)
+    return node
+
+
+def _parallels(node: Node, name: str) -> list[str]:
+    if isinstance(node, Parallel):
+        return [name]
+    return [found for part, child in children(node) for found in _parallels(child, dotted(name, part))]
+
+
+def _names(node: Node, name: str) -> list[str]:
+    below = [found for part, child in children(node) for found in _names(child, dotted(name, part))]
+    return [name, *below] if name else below

@@ -1,0 +1,1 @@
+"""Which networks are published? Name, source, printed figure; found by name or pattern."""

@@ -1,0 +1,29 @@
+"""A published network: its configuration, its source, and the figure printed there."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from deepres.arch.families.densenet import DenseNetConfig
+from deepres.arch.families.fractal import FractalConfig
+from deepres.arch.families.highway import HighwayConfig
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.families.rir import RirConfig
+from deepres.arch.families.vgg import VggConfig
+
+Config = Annotated[
+    ResNetConfig | DenseNetConfig | VggConfig | HighwayConfig | FractalConfig | RirConfig,
+    Field(discriminator="family"),
+]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`published` is the figure that the paper prints, `note` what a reader must know."""
+
+    config: Config
+    paper: str
+    table: str
+    published: str = ""
+    note: str = ""

@@ -1,0 +1,70 @@
+"""Name -> every published configuration: the papers' networks and the field's, looked up by name or pattern."""
+
+import re
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from deepres.arch.architecture import Network, with_classes, with_input
+from deepres.arch.catalogue import entries_field, entries_others, entries_resnet
+from deepres.arch.catalogue.entry import Entry
+from deepres.base.arguments import word
+from deepres.base.errors import InputError, unknown
+from deepres.base.records import edit
+
+CATALOGUE: dict[str, Entry] = {
+    entry.config.name: entry for entry in (*entries_resnet.ENTRIES, *entries_others.ENTRIES, *entries_field.ENTRIES)
+}
+EDIT = "+"
+"""`resnet20_cifar+shortcut=B` is the entry with a field edited, as `--set model.shortcut=B` does."""
+
+
+def entry(name: str) -> Entry:
+    """The catalogue's entry; with edits behind its name where some are named (`EDIT`).
+
+    Raises:
+        InputError: no such name; the nearest are offered. An edit that does not fit.
+    """
+    if EDIT in name:
+        plain, *edits = name.split(EDIT)
+        found = entry(plain)
+        return replace(found, config=edit(found.config, edits), published="", note="edited")
+    if name not in CATALOGUE:
+        depth = re.fullmatch(r"(plain|resnet|preresnet)(\d+)_cifar(_b)?", name)
+        if depth is not None:
+            raise _no_such_depth(name, depth[1], int(depth[2]), depth[3] or "")
+        small = [other for other in (f"{name}_cifar", f"{name}_cifar_b") if other in CATALOGUE]
+        raise unknown("model", name, small or CATALOGUE)
+    return CATALOGUE[name]
+
+
+def names(pattern: str = "*") -> list[str]:
+    """The names that match a shell pattern (`resnet*`), in the catalogue's order.
+
+    Raises:
+        InputError: none matches; the nearest names are offered.
+    """
+    pattern = word(pattern, "pattern", "a name or a pattern such as resnet*")
+    found = [name for name in CATALOGUE if fnmatchcase(name, pattern)]
+    if not found:
+        raise unknown("model", pattern, CATALOGUE)
+    return found
+
+
+def network(name: str, num_classes: int | None = None, input: tuple[int, int, int] | None = None) -> Network:
+    """The network of that name, if wanted for another number of classes or another input (C, H, W)."""
+    found = entry(name).config.network()
+    found = found if num_classes is None else with_classes(found, num_classes)
+    return found if input is None else with_input(found, input)
+
+
+def _no_such_depth(name: str, kind: str, depth: int, suffix: str) -> InputError:
+    units, rest = divmod(depth - 2, 6)
+    if rest or units < 1:
+        wide = f"{kind}{depth}_cifar64"
+        other = f"; {wide} is ImageNet's behind a 3x3" if wide in CATALOGUE else ""
+        wanted = "wanted 20, 32, 44, 56 …"
+        return InputError(f"model '{name}': {depth} layers are not 6n + 2 with n of 1 or more; {wanted}{other}")
+    base = f"{kind}{110 if kind == 'preresnet' else 20}_cifar{suffix}"
+    return InputError(
+        f"model '{name}': not in the catalogue; take {base} with --set model.depths={units},{units},{units}"
+    )

@@ -1,0 +1,1 @@
+"""How does a row of a paper's table become a network? One file per family."""

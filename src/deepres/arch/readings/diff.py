@@ -1,0 +1,72 @@
+"""Where two descriptions differ: what tells networks apart whose weights have the same names and shapes."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from deepres.arch.algebra import Node, Parallel, Sequence, children, dotted
+from deepres.arch.architecture import Network, with_classes
+from deepres.arch.atoms import Dropout, DropPath, Identity
+
+_IN_TRAINING_ONLY = ("bias_init", "momentum", "local_drop", "global_share")
+_SHAPING = ("kind", "channels", "kernel", "groups", "bias", "features", "affine")
+
+
+class Difference(NamedTuple):
+    """The first dotted name at which two descriptions differ, what, and how each has it."""
+
+    name: str
+    first: str
+    second: str
+
+
+def difference(first: Network, second: Network) -> Difference | None:
+    """The first difference in what the two compute, in the order of the data; None where they compute the same.
+
+    Names, input sizes and numbers of classes do not count, nor do what acts in training only: dropout, drop-path,
+    initial biases, the norms' momentum.
+    """
+    here, there = (dict(_atoms(with_classes(net, 0).tree, "")) for net in (first, second))
+    for name in [*here, *there]:
+        if here.get(name) != there.get(name):
+            one, other = here.get(name, {}), there.get(name, {})
+            field = next(field for field in [*one, *other] if one.get(field) != other.get(field))
+            return Difference(name if field == "kind" else f"{name}.{field}", *(_told(n, field) for n in (one, other)))
+    return None
+
+
+def same_tensors(first: Network, second: Network) -> bool:
+    """Whether the weights of one fit the other, name for name and shape for shape (the classifier aside)."""
+    return _weighted(first) == _weighted(second)
+
+
+def _told(fields: dict[str, object], field: str) -> str:
+    return str(fields[field]) if field in fields else "nothing"
+
+
+def _atoms(node: Node, name: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """Every layer that does something in evaluation, with its facts; composites by what joins them."""
+    facts: dict[str, object] = {}
+    match node:
+        case Sequence() | Identity() | Dropout():
+            pass
+        case Parallel():
+            facts = {"kind": node.kind, "join": node.join, "parts": ", ".join(part for part, _ in node.parts)}
+        case DropPath():  # one coin a batch is scaled in evaluation, one a sample is not
+            facts = {} if node.per == "sample" else {"kind": node.kind, "rate": node.rate}
+        case _:
+            facts = {key: value for key, value in node.model_dump().items() if key not in _IN_TRAINING_ONLY}
+            if facts.get("method") == "frozen":
+                facts["method"] = "batch"
+    if facts:
+        yield name, facts
+    for part, child in children(node):
+        yield from _atoms(child, dotted(name, part))
+
+
+def _weighted(network: Network) -> dict[str, dict[str, object]]:
+    """What of each layer decides its tensors; the channels that enter follow from the layers before."""
+    return {
+        name: {field: facts[field] for field in _SHAPING if field in facts}
+        for name, facts in _atoms(with_classes(network, 0).tree, "")
+        if facts["kind"] in ("conv", "norm", "linear")
+    }

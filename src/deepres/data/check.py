@@ -1,0 +1,292 @@
+"""Look at every image before training: sizes, kinds, broken files, duplicates within and between parts, balance.
+
+Two images are exact duplicates when their decoded pixels are equal, and near duplicates when they lie in different
+parts and are the same picture by alike.py: scaled, encoded anew, brighter, or with a narrow edge cut off. Of each image
+the nearest in another part is told.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import combinations
+from statistics import median
+
+import numpy as np
+
+from deepres.base.records import Record
+from deepres.base.wording import counted, reason_alone, shown
+from deepres.data.alike import DISTANCE, nearest, thumbnail, thumbnails
+from deepres.data.decode import BadImageError, greatest_of
+from deepres.data.images import FileImages, Images, StoredImages
+from deepres.data.loading.balance import imbalance, unequal
+from deepres.data.loading.fetch import by_threads
+from deepres.data.sources.open import Source
+from deepres.data.sources.splits import Part
+
+MAX_LISTED = 200
+"""A report lists at most so many duplicates of each kind; it counts all."""
+
+_SHOWN = 5  # lines of each kind in the printed table
+
+
+class Span(Record):
+    """Least, middle and greatest of a size in px."""
+
+    least: int
+    middle: float
+    greatest: int
+
+
+class PartReport(Record):
+    """One part: images of each class (in the order of `CheckReport.classes`), sizes, how many are of which kind."""
+
+    part: str
+    images: int
+    per_class: tuple[int, ...]
+    width: Span | None  # None: nothing could be read
+    height: Span | None
+    num_sizes: int  # different (width, height)
+    traits: dict[str, int]  # grey, cmyk, 16-bit, palette, transparent, animated, rotated: files of the kind
+
+
+class Broken(Record):
+    """A file that cannot be read."""
+
+    part: str
+    class_name: str
+    path: str
+    reason: str
+
+
+class Duplicates(Record):
+    """Images with equal pixels (exact) or alike (near), each with its part and class."""
+
+    paths: tuple[str, ...]
+    parts: tuple[str, ...]
+    classes: tuple[str, ...]
+    conflicting: bool  # their classes differ
+    distance: float = 0.0  # as in alike.py
+
+
+class CheckReport(Record):
+    """What `check` saw; `num_` counts are complete, lists end at MAX_LISTED."""
+
+    source: str
+    classes: tuple[str, ...]
+    parts: tuple[PartReport, ...]
+    ignored: int
+    broken: tuple[Broken, ...]
+    num_exact: int  # groups of equal images
+    num_leaks: int  # groups that lie in several parts
+    num_conflicts: int  # groups with several classes
+    exact: tuple[Duplicates, ...]
+    num_near: int  # pairs that lie in two parts
+    near: tuple[Duplicates, ...]
+    greatest: float | None  # value of pictures of more than 8 bits; None: there are none, or data.levels is set
+    imbalance: float  # images of the greatest class of train over those of the smallest
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One readable image, what it holds, and where it stands."""
+
+    part: Part
+    index: int
+    size: tuple[int, int]
+    traits: tuple[str, ...]
+    digest: bytes
+    thumbnail: bytes
+    greatest: float | None
+
+
+def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], None] | None = None) -> CheckReport:
+    """Decode every image of `source` once, with `workers` threads (0: none), and report; `on_progress(done, total)`.
+
+    Near duplicates cost one comparison a pair of images in different parts: 5e8, half a minute, for 50,000 + 10,000.
+    """
+    parts = source.parts()
+    total = sum(len(images) for images in parts.values())
+    seen: list[_Seen] = []
+    broken: list[Broken] = []
+    for done, outcome in enumerate(_look_at_all(parts, workers), start=1):
+        if isinstance(outcome, Broken):
+            broken.append(outcome)
+        else:
+            seen.append(outcome)
+        if on_progress is not None:
+            on_progress(done, total)
+    exact = _exact(source, seen)
+    near = sorted(_near(source, seen), key=lambda pair: (not pair.conflicting, pair.distance, pair.paths))
+    counts = [images.targets.bincount(minlength=len(source.classes)).tolist() for images in parts.values()]
+    return CheckReport(
+        source=source.origin.source,
+        classes=source.classes,
+        parts=tuple(_part(part, seen, per_class) for part, per_class in zip(parts, counts, strict=True)),
+        ignored=source.origin.ignored,
+        broken=tuple(broken),
+        num_exact=len(exact),
+        num_leaks=sum(len(set(group.parts)) > 1 for group in exact),
+        num_conflicts=sum(group.conflicting for group in exact),
+        exact=tuple(sorted(exact, key=lambda g: (len(set(g.parts)) == 1, not g.conflicting, g.paths))[:MAX_LISTED]),
+        num_near=len(near),
+        near=tuple(near[:MAX_LISTED]),
+        greatest=max((image.greatest for image in seen if image.greatest is not None), default=None),
+        imbalance=imbalance(counts[0]),
+        notes=source.origin.notes,
+    )
+
+
+def table(report: CheckReport) -> str:
+    """The report as plain text for a terminal: parts, classes with bars, what is wrong, and what to do about it."""
+    lines = [*_parts_table(report), "", *_classes_table(report), "", *_findings(report), *_advice(report)]
+    return "\n".join(map(shown, lines)) + "\n"
+
+
+def _look_at_all(parts: Mapping[Part, Images], workers: int) -> Iterator[_Seen | Broken]:
+    """What each image is, in order."""
+    tasks = ((part, images, index) for part, images in parts.items() for index in range(len(images)))
+    yield from by_threads(_look_at, tasks, workers, ahead=8)
+
+
+def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
+    try:
+        traits = images.header(index).traits if isinstance(images, FileImages | StoredImages) else ()
+        image = images.image(index)
+    except BadImageError as error:
+        path = images.name(index)
+        name = images.classes[int(images.targets[index])]
+        return Broken(part=part, class_name=name, path=path, reason=reason_alone(path, str(error)))
+    pixels = image.permute(1, 2, 0).numpy()
+    height, width, _ = pixels.shape
+    digest = blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
+    deep = isinstance(images, FileImages) and images.levels is None and "16-bit" in traits
+    greatest = greatest_of(images.paths[index]) if deep and isinstance(images, FileImages) else None
+    return _Seen(part, index, (width, height), traits, digest, thumbnail(image), greatest)
+
+
+def _part(part: Part, seen: list[_Seen], per_class: list[int]) -> PartReport:
+    sizes = [image.size for image in seen if image.part == part]
+    traits = Counter(trait for image in seen if image.part == part for trait in image.traits)
+    return PartReport(
+        part=part,
+        images=sum(per_class),
+        per_class=tuple(per_class),
+        width=_span([width for width, _ in sizes]),
+        height=_span([height for _, height in sizes]),
+        num_sizes=len(set(sizes)),
+        traits=dict(sorted(traits.items())),
+    )
+
+
+def _span(values: list[int]) -> Span | None:
+    return Span(least=min(values), middle=median(values), greatest=max(values)) if values else None
+
+
+def _exact(source: Source, seen: list[_Seen]) -> list[Duplicates]:
+    groups: dict[bytes, list[_Seen]] = defaultdict(list)
+    for image in seen:
+        groups[image.digest].append(image)
+    return [_duplicates(source, group) for group in groups.values() if len(group) > 1]
+
+
+def _near(source: Source, seen: list[_Seen]) -> list[Duplicates]:
+    pairs = []
+    for one, other in combinations(source.parts(), 2):
+        left, right = ([image for image in seen if image.part == part] for part in (one, other))
+        index, distance = nearest(*(thumbnails([image.thumbnail for image in each]) for each in (left, right)))
+        for place in np.flatnonzero(index >= 0).tolist():
+            pair = [left[index[place]], right[place]]
+            if pair[0].digest != pair[1].digest:
+                pairs.append(_duplicates(source, pair, round(float(distance[place]), 4)))
+    return pairs
+
+
+def _duplicates(source: Source, group: list[_Seen], distance: float = 0.0) -> Duplicates:
+    parts = source.parts()
+    classes = tuple(source.classes[int(parts[image.part].targets[image.index])] for image in group)
+    return Duplicates(
+        paths=tuple(parts[image.part].name(image.index) for image in group),
+        parts=tuple(image.part for image in group),
+        classes=classes,
+        conflicting=len(set(classes)) > 1,
+        distance=distance,
+    )
+
+
+def _parts_table(report: CheckReport) -> list[str]:
+    images = counted(sum(part.images for part in report.parts), "image")
+    lines = [
+        f"{report.source}: {counted(len(report.classes), 'class')}, {images}",
+        "",
+    ]
+    for part in report.parts:
+        size = "nothing could be read"
+        if part.width and part.height:
+            across = " x ".join(
+                f"{s.least}" if s.least == s.greatest else f"{s.least}-{s.greatest}" for s in (part.width, part.height)
+            )
+            middle = f" (median {part.width.middle:g} x {part.height.middle:g}, {part.num_sizes} sizes)"
+            size = f"{across} px" + (middle if part.num_sizes > 1 else "")
+        traits = "".join(f", {count} {trait}" for trait, count in part.traits.items())
+        lines.append(f"{part.part:<6}{part.images:>9,}  {size}{traits}")
+    return lines
+
+
+def _classes_table(report: CheckReport) -> list[str]:
+    first = report.parts[0].per_class
+    order = sorted(range(len(first)), key=lambda label: (-first[label], label))
+    shown = order if len(order) <= 20 else [*order[:8], *order[-8:]]
+    width = min(40, max(5, *(len(report.classes[label]) for label in shown)))
+    lines = [f"{'class':<{width}}" + "".join(f"{part.part:>9}" for part in report.parts)]
+    for place, label in enumerate(shown):
+        if len(shown) < len(order) and place == 8:
+            lines.append(f"… {counted(len(order) - len(shown), 'class')} in between …")
+        counts = "".join(f"{part.per_class[label]:>9,}" for part in report.parts)
+        bar = "#" * max(1, round(40 * first[label] / first[order[0]]))
+        name = report.classes[label]  # of a path the end tells most
+        lines.append(f"{name if len(name) <= width else '…' + name[1 - width :]:<{width}}{counts}  {bar}")
+    return lines
+
+
+def _findings(report: CheckReport) -> list[str]:
+    of_class = Counter(broken.class_name for broken in report.broken).most_common()
+    classes = ", ".join(f"{count} of {name}" for name, count in of_class[:_SHOWN]) + ", …" * (len(of_class) > _SHOWN)
+    lines = [f"broken     {len(report.broken):>6,}" + (f"  ({classes})" if classes else "")]
+    lines += [f"             {broken.path}: {broken.reason}" for broken in report.broken[:_SHOWN]]
+    lines.append(
+        f"duplicates {report.num_exact:>6,} groups of equal pixels; {report.num_leaks:,} across parts, "
+        f"{report.num_conflicts:,} with different labels"
+    )
+    lines += [_pair_line(group) for group in report.exact[:_SHOWN]]
+    pairs = "pair" if report.num_near == 1 else "pairs"
+    lines.append(f"alike      {report.num_near:>6,} {pairs} across parts (distance at most {DISTANCE:g})")
+    lines += [_pair_line(pair) for pair in report.near[:_SHOWN]]
+    lines.append(f"ignored    {report.ignored:>6,} files that are no images")
+    return lines + [f"note       {note}" for note in report.notes]
+
+
+def _pair_line(group: Duplicates) -> str:
+    named = [
+        f"{path} ({part}, {name})" for path, part, name in zip(group.paths, group.parts, group.classes, strict=True)
+    ]
+    return f"             {' = '.join(named[:3])}" + (f" and {len(named) - 3} more" if len(named) > 3 else "")
+
+
+def _advice(report: CheckReport) -> list[str]:
+    sides = [span.middle for part in report.parts for span in (part.width, part.height) if span]
+    greatest = report.greatest or 65535
+    advice = {
+        f"pictures of 16 bits hold values up to {greatest:,.0f} of 65,535, {greatest / 257 + 1:.0f} of 256 levels "
+        f"remain: --set data.levels={2 ** int(greatest).bit_length() - 1}, or data.levels=set": greatest < 2**15,
+        "repair or remove the broken files, or leave them out: --on-bad-image skip": bool(report.broken),
+        "images lie in several parts: the test error will flatter; keep each in one part": report.num_leaks > 0,
+        "nearly equal images lie in several parts: look at them, and keep each pair in one part": report.num_near > 0,
+        "equal images have different labels: look at them, one label is wrong": report.num_conflicts > 0,
+        f"{unequal(report.parts[0].per_class)}: read the error per class; train --balance loss or sampler weighs them "
+        "alike": unequal(report.parts[0].per_class) is not None,
+        "half of the images are below 64 px: choose a network for small images": bool(sides) and min(sides) < 64,
+    }
+    lines = [f"advice     {line}" for line, holds in advice.items() if holds]
+    return lines or ["advice     none: nothing stands out"]

@@ -1,0 +1,69 @@
+"""What a recipe wants to know before it decides: of a source, and of the weights that a run begins with."""
+
+from dataclasses import dataclass
+from statistics import median
+
+from deepres.arch.catalogue.entry import Config
+from deepres.data.decode import image_size
+from deepres.data.images import ArrayImages, FileImages, StoredImages
+from deepres.data.sources.open import Source
+from deepres.data.transforms.config import Preparation
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a recipe wants to know of a source: `side` is the median short side of its images in pixels.
+
+    `beginning` is what the run begins with, where it does not begin from nothing.
+    """
+
+    source: str
+    num_classes: int
+    num_images: int
+    channels: int
+    side: int
+    classes: tuple[str, ...] = ()
+    beginning: "Beginning | None" = None
+    levels: float | None = None
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a recipe wants to know of trained weights: how to find them, of what network, what they want of images.
+
+    `mean` and `std` are what the user says of weights that do not say it.
+    """
+
+    weights: str
+    variant: str | None
+    model: Config
+    classes: tuple[str, ...]
+    preparation: Preparation
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+def facts_of(source: Source, sample: int = 101) -> Facts:
+    """The facts; of files the sizes of at most `sample` are read, evenly over the set, broken ones passed over."""
+    images = source.train
+    if isinstance(images, ArrayImages):
+        side = min(images.pixels.shape[2:])
+    else:
+        assert isinstance(images, FileImages | StoredImages)
+        every = max(1, len(images) // sample)
+        side = int(median(_short_sides(images, range(0, len(images), every)) or [224]))
+    levels = images.levels if isinstance(images, FileImages) else None
+    return Facts(source.name, len(source.classes), len(images), source.channels, side, source.classes, levels=levels)
+
+
+def _short_sides(images: FileImages | StoredImages, indices: range) -> list[int]:
+    sides = []
+    for index in indices:
+        try:
+            if isinstance(images, FileImages):
+                sides.append(min(image_size(images.paths[index])))
+            else:
+                sides.append(min(images.header(index)[:2]))
+        except ValueError:  # a broken file: named when it is read
+            continue
+    return sides

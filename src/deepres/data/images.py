@@ -1,0 +1,228 @@
+"""What flows: a set of labelled images (in memory or as files), and the batches that are drawn from it.
+
+Layout of tensors: N images, C channels, H rows, W columns.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol, overload
+
+import torch
+from torch import Tensor
+
+from deepres.data.decode import Header, decode, read_bytes, read_header
+from deepres.data.targets import DTYPES
+from deepres.data.transforms.crops import Cutter
+
+
+class Images(Protocol):
+    """N images: `image(i)` uint8 (C, H, W), `targets` of a form of targets.py, `name(i)` a path or an address."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def targets(self) -> Tensor: ...
+
+    def image(self, index: int) -> Tensor:
+        """Image `index`, uint8 (C, H, W); BadImageError where it cannot be read."""
+
+    def name(self, index: int) -> str:
+        """The path, or `set/split/index` for an image that lies in memory."""
+
+    def select(self, indices: Sequence[int]) -> "Images":
+        """The images at `indices`, in that order."""
+
+    def __len__(self) -> int: ...
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayImages:
+    """Images of one size held in memory: `pixels` uint8 (N, C, H, W), `targets` as in targets.py."""
+
+    pixels: Tensor
+    targets: Tensor
+    classes: tuple[str, ...]
+    address: str  # "digits/train": image 12 is named digits/train/12
+    numbers: tuple[int, ...] | None = None  # each image's number in the set that it was selected from
+
+    def __post_init__(self) -> None:
+        assert self.pixels.dtype == torch.uint8
+        assert self.pixels.dim() == 4
+        assert self.targets.dtype in DTYPES
+        assert len(self.targets) == len(self.pixels)
+
+    def image(self, index: int) -> Tensor:
+        return self.pixels[index]
+
+    def name(self, index: int) -> str:
+        return f"{self.address}/{index if self.numbers is None else self.numbers[index]}"
+
+    def select(self, indices: Sequence[int]) -> "ArrayImages":
+        chosen = torch.as_tensor(list(indices), dtype=torch.int64)
+        numbers = tuple(int(i) if self.numbers is None else self.numbers[i] for i in indices)
+        return ArrayImages(self.pixels[chosen], self.targets[chosen], self.classes, self.address, numbers)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True, eq=False)
+class FileImages:
+    """Images that are decoded when asked for; `channels` is 3 (RGB) or 1 (grey), `levels` white, as in `decode`.
+
+    It travels to other processes as one text: a million paths, each an object, would take ten seconds.
+    """
+
+    paths: Sequence[Path]
+    targets: Tensor
+    classes: tuple[str, ...]
+    channels: int = 3
+    levels: float | None = None
+
+    def image(self, index: int) -> Tensor:
+        return decode(self.paths[index], self.channels, levels=self.levels)
+
+    def cut(self, index: int, cutter: Cutter, place: int) -> Tensor:
+        """What training sees of it at `place`, uint8 (C, H, W)."""
+        return cutter.of_file(read_bytes(self.paths[index]), self.name(index), place, self.channels, self.levels)
+
+    def header(self, index: int) -> Header:
+        """Its size and kind."""
+        return read_header(self.paths[index])
+
+    def name(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def select(self, indices: Sequence[int]) -> "FileImages":
+        paths = tuple(self.paths[i] for i in indices)
+        return replace(self, paths=paths, targets=self.targets[torch.as_tensor(list(indices), dtype=torch.int64)])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (self._text, self.targets, self.classes, self.channels, self.levels)
+
+    @cached_property
+    def _text(self) -> str:
+        return _BETWEEN.join(map(str, self.paths))
+
+
+class _Paths(Sequence[Path]):
+    """Paths that are made when they are asked for."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    @overload
+    def __getitem__(self, at: int) -> Path: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Path]: ...
+
+    def __getitem__(self, at: int | slice) -> Path | Sequence[Path]:
+        return Path(self._names[at]) if isinstance(at, int) else _Paths(self._names[at])
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+_BETWEEN = "\0"  # in no path
+
+
+def _arrived(text: str, targets: Tensor, classes: tuple[str, ...], channels: int, levels: float | None) -> FileImages:
+    names = text.split(_BETWEEN) if len(targets) else []
+    return FileImages(_Paths(names), targets, classes, channels, levels)
+
+
+Digested = Literal["bytes", "pixels"]
+"""What the digest of a picture is of (digests.py)."""
+
+
+class Store(Protocol):
+    """Many pictures in few files, by number; `key` is what a picture was called where it came from.
+
+    A store may be sent to another process. `fingerprint` changes with what the pictures hold, as far as that is known.
+    `digest` is of the bytes of the picture's file (digests.py); where these are lost, `digested` is "pixels".
+    """
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def digested(self) -> Digested: ...
+
+    def digest(self, number: int) -> int: ...
+
+    def key(self, number: int) -> str: ...
+
+    def image(self, number: int, channels: int) -> Tensor: ...
+
+    def cut(self, number: int, cutter: Cutter, place: int, channels: int) -> Tensor: ...
+
+    def header(self, number: int) -> Header: ...
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImages:
+    """Images of a store, by their `numbers` there; `channels` is 3 (RGB) or 1 (grey)."""
+
+    store: Store
+    numbers: Tensor
+    targets: Tensor
+    classes: tuple[str, ...]
+    channels: int = 3
+
+    def image(self, index: int) -> Tensor:
+        return self.store.image(int(self.numbers[index]), self.channels)
+
+    def cut(self, index: int, cutter: Cutter, place: int) -> Tensor:
+        """What training sees of it at `place`, uint8 (C, H, W)."""
+        return self.store.cut(int(self.numbers[index]), cutter, place, self.channels)
+
+    def header(self, index: int) -> Header:
+        """Its size and kind."""
+        return self.store.header(int(self.numbers[index]))
+
+    def key(self, index: int) -> str:
+        """What it was called where it came from."""
+        return self.store.key(int(self.numbers[index]))
+
+    def name(self, index: int) -> str:
+        return f"{self.store.address}/{self.key(index)}"
+
+    def select(self, indices: Sequence[int]) -> "StoredImages":
+        chosen = torch.as_tensor(list(indices), dtype=torch.int64)
+        return StoredImages(self.store, self.numbers[chosen], self.targets[chosen], self.classes, self.channels)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """`images` float32 (N, C, H, W) normalised; `targets` int64 (N,), or float32 (N, classes) once mixed.
+
+    `indices` int64 (N,) are the images' places in their set. `pixels`, where they are asked for, are the same images,
+    augmented alike, in [0, 1]: what a network of another preparation (a teacher) is to be shown.
+    """
+
+    images: Tensor
+    targets: Tensor
+    indices: Tensor
+    pixels: Tensor | None = None
+
+    def at(self, places: Tensor | slice) -> "Batch":
+        """The images at these places of the batch."""
+        where = places.cpu() if isinstance(places, Tensor) else places
+        pixels = None if self.pixels is None else self.pixels[places]
+        return Batch(self.images[places], self.targets[places], self.indices[where], pixels)
+
+    def __len__(self) -> int:
+        return len(self.indices)

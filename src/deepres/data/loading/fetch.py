@@ -1,0 +1,138 @@
+"""Pictures read by worker processes or threads, their answers in the order of the tasks; errors travel as text."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from itertools import islice, repeat
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from deepres.base.errors import InputError
+from deepres.data.images import Images
+from deepres.data.loading.processes import DiedError, by_processes
+from deepres.data.loading.workers import PREFETCH_FACTOR
+
+NAMED_FILES = 5  # as many names stand in an error
+
+T = TypeVar("T")
+Task = tuple[list[int], list[int]]  # indices into the set, places in the stream
+
+
+class Group(NamedTuple):
+    """Pictures of one size, uint8 (N, C, H, W), and the places within the task of the images that they show."""
+
+    pixels: Tensor
+    kept: list[int]
+
+
+class Answer(NamedTuple):
+    """What a worker sends back; errors travel as text, for a worker's exception arrives as a wall of traceback."""
+
+    groups: list[Group]  # none where no image could be read
+    bad: list[tuple[int, str]]  # index and reason
+    stops: type[InputError] | None = None
+    message: str = ""
+
+
+def grouped(pictures: Sequence[tuple[Tensor, ...]], kept: Sequence[int]) -> list[Group]:
+    """The first pictures of all images, then the second, …, each in groups of one size, in the order of the images."""
+    groups: list[Group] = []
+    for same in zip(*pictures, strict=True):
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for number, picture in enumerate(same):
+            by_size.setdefault(tuple(picture.shape), []).append(number)
+        for numbers in by_size.values():
+            groups.append(Group(torch.stack([same[n] for n in numbers]), [kept[n] for n in numbers]))
+    return groups
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Drawn afresh by each reader of it: one by the loader, which runs ahead, and one by the consumer."""
+
+    draw: Callable[[], Iterable[tuple[Tensor, Tensor]]]
+
+    def __iter__(self) -> Iterator[Task]:
+        return ((indices.tolist(), places.tolist()) for indices, places in self.draw())
+
+
+class Readings(Protocol):
+    """Task -> answer, the same in any process."""
+
+    def __getitem__(self, task: Task) -> Answer: ...
+
+
+def fetched(
+    read: Readings,
+    images: Images,
+    tasks: Iterable[Task],
+    workers: int,
+    device: torch.device,
+    prefetch_factor: int = PREFETCH_FACTOR,
+) -> Generator[Answer, None, None]:
+    """The answers in the order of the tasks, of which each worker has at most `prefetch_factor` in hand or ready.
+
+    The workers end when this generator does. One that dies is replaced; where that does not help, the error names the
+    images that were read.
+    """
+    with ExitStack() as stack:
+        answers: Iterator[Answer] = (read[task] for task in tasks)
+        if workers:
+            each = by_processes(read.__getitem__, tasks, workers, ahead=prefetch_factor)
+            answers = stack.enter_context(closing(each))
+        if device.type == "cuda":
+            answers = map(_pinned, answers)
+            if workers:  # beside the steps
+                answers = stack.enter_context(closing(_one_ahead(answers)))
+        try:
+            for answer in answers:
+                if answer.stops is not None:
+                    raise answer.stops(answer.message)
+                yield answer
+        except DiedError as died:
+            which = named([images.name(index) for index in died.task[0]])
+            raise DiedError(f"{died.message}; each was reading {which}", died.task) from died
+
+
+def _one_ahead(answers: Iterator[Answer]) -> Generator[Answer, None, None]:
+    begun = by_threads(lambda: next(answers, None), repeat(()), 1, ahead=2)
+    with closing(begun):
+        for answer in begun:
+            if answer is None:
+                return
+            yield answer
+
+
+def _pinned(answer: Answer) -> Answer:
+    return answer._replace(groups=[group._replace(pixels=group.pixels.pin_memory()) for group in answer.groups])
+
+
+def by_threads(
+    work: Callable[..., T], tasks: Iterable[tuple[Any, ...]], threads: int, *, ahead: int
+) -> Generator[T, None, None]:
+    """`work(*task)` of each task, in order, whatever the threads do; `ahead` tasks a thread are begun before."""
+    if threads == 0:
+        yield from (work(*task) for task in tasks)
+        return
+    left = iter(tasks)
+    with ThreadPoolExecutor(threads) as pool:
+        begun = deque(pool.submit(work, *task) for task in islice(left, ahead * threads))
+        while begun:
+            yield begun.popleft().result()
+            begun.extend(pool.submit(work, *task) for task in islice(left, 1))
+
+
+def note(answer: Answer, images: Images, skipped: dict[str, str]) -> None:
+    """Write down the names of the images that could not be read, each with its first reason."""
+    for index, reason in answer.bad:
+        skipped.setdefault(images.name(index), reason)
+
+
+def named(names: list[str]) -> str:
+    """The first five names, and how many more there are."""
+    rest = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
+    return ", ".join(names[:NAMED_FILES]) + rest

@@ -1,0 +1,326 @@
+"""Images -> batches: small sets lie on the device as uint8, files are decoded by worker processes.
+
+What a batch holds depends on the seed and its step only, never on the workers or on the batches before it: a run that
+resumes at step t draws what the uninterrupted one would have drawn.
+"""
+
+from collections.abc import Generator
+from contextlib import closing
+from time import perf_counter
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from deepres.base.errors import InputError
+from deepres.base.wording import counted, reason_alone
+from deepres.data.decode import BadImageError
+from deepres.data.images import ArrayImages, Batch, FileImages, Images, StoredImages
+from deepres.data.loading.balance import EvenDraws
+from deepres.data.loading.fetch import Answer, Task, Tasks, fetched, grouped, named, note
+from deepres.data.loading.sampler import batch_at
+from deepres.data.loading.workers import PREFETCH_FACTOR, Load, load_of
+from deepres.data.transforms.config import Augmentation, Preparation, check_together
+from deepres.data.transforms.mixing import mix
+from deepres.data.transforms.per_batch import BatchStage, PixelStage, normalise
+from deepres.data.transforms.per_image import Decode, SampleStage, fit
+from deepres.data.transforms.statistics import Statistics
+from deepres.data.transforms.views import Showing
+
+RESIDENT_BYTES = 2**31  # sets of at most this size, as fitted to the network, are kept on the device
+
+OnBadImage = Literal["stop", "skip"]
+
+
+class TrainLoader:
+    """Training batches by step number, from a set in memory or on disk.
+
+    Images in memory that need nothing done one by one lie on `device`, fitted once, and no worker is started; others
+    pass through `workers` processes (0 = this one), which decode and crop, each at most `prefetch_factor` batches
+    before they are asked for. A bad image stops the run with `BadImageError`, or under "skip" is left out of its batch,
+    never replaced, and noted in `skipped`. Files are decoded as `decode` says (samplewise.py); images in memory always
+    whole.
+
+    `with_pixels`: batches hold the images as they are before normalisation too (`Batch.pixels`).
+    With `even` every class is drawn equally often (balance.py).
+
+    Process `rank` of `world` gets its contiguous share of each batch of `batch_size`, bitwise as it would be within it.
+
+    Raises:
+        InputError: no images, or an augmentation and a preparation that do not go together.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        augmentation: Augmentation,
+        preparation: Preparation,
+        statistics: Statistics,
+        *,
+        batch_size: int,
+        seed: int,
+        workers: int = 0,
+        prefetch_factor: int = PREFETCH_FACTOR,
+        on_bad_image: OnBadImage = "stop",
+        decode: Decode = "full",
+        device: torch.device | str = "cpu",
+        num_classes: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+        with_pixels: bool = False,
+        even: bool = False,
+    ) -> None:
+        check_together(augmentation, preparation)
+        if not len(images):
+            raise InputError("training set: holds no images, wanted at least one")
+        self.skipped: dict[str, str] = {}  # path -> reason
+        self.waited_seconds = 0.0  # spent on making batches while the caller waited for them
+        self._images = images
+        self._augmentation = augmentation
+        self._batch_size = batch_size
+        share = batch_size // world
+        self._own = torch.arange(rank * share, (rank + 1) * share)  # places within the batch
+        if (augmentation.mixup or augmentation.cutmix) and world > 1:  # the first image is mixed with the one before it
+            self._own = torch.cat([(self._own[:1] - 1) % batch_size, self._own])
+        self._alone = len(self._own) == share
+        self._seed = seed
+        self._workers = workers
+        self._prefetch_factor = prefetch_factor
+        self._on_bad_image = on_bad_image
+        self._device = torch.device(device)
+        self._num_classes = len(images.classes) if num_classes is None else num_classes
+        self._labels = images.targets.to(self._device)
+        self._even = EvenDraws(images.targets, self._num_classes) if even else None
+        on_device = statistics.to(self._device)
+        self._batch_stage = BatchStage(augmentation, preparation, on_device, seed=seed, batch_size=batch_size)
+        self._pixel_stage = (
+            PixelStage(augmentation, preparation, on_device, seed=seed, batch_size=batch_size) if with_pixels else None
+        )
+        self._resident = None if augmentation.is_per_sample else _resident(images, preparation, self._device)
+        self._read = _Reader(images, SampleStage(augmentation, preparation, seed, decode), on_bad_image)
+
+    @property
+    def resident(self) -> bool:
+        """Whether the images lie on the device, so that no worker is needed."""
+        return self._resident is not None
+
+    def load(self) -> Load:
+        """What one process takes to read, decode and augment an image: a short measurement, which changes nothing."""
+        indices, places = self._draw(0)
+        pairs = list(zip(indices.tolist(), places.tolist(), strict=True))
+
+        def read(call: int) -> int:
+            index, place = pairs[call]
+            return sum(group.pixels.nbytes for group in self._read[[index], [place]].groups)
+
+        return load_of(read, len(pairs))
+
+    def drawn(self, step: int) -> Tensor:
+        """Which images step `step` draws, int64 (batch_size,), those of other processes among them."""
+        return self._draw(step)[0]
+
+    def batches(self, start: int, stop: int) -> Generator[Batch, None, None]:
+        """The batches of steps `start` … `stop` - 1 of the run; each call with workers starts them anew."""
+        asked = perf_counter()
+        pixels = self._from_memory(start, stop) if self._resident is not None else self._from_workers(start, stop)
+        with closing(pixels):
+            for step, (images, kept) in enumerate(pixels, start):
+                batch = self._finished(*self._preceded(images, kept, step), step)
+                self.waited_seconds += perf_counter() - asked
+                yield batch
+                asked = perf_counter()
+
+    def _finished(self, pixels: Tensor, kept: Tensor, step: int) -> Batch:
+        indices = self._draw(step)[0][kept]  # `kept` are places within the whole batch
+        images, labels = self._mixed(self._batch_stage(pixels, step, kept), indices, step)
+        stage = self._pixel_stage
+        plain = None if stage is None else self._mixed(stage(pixels, step, kept), indices, step)[0]
+        batch = Batch(images, labels, indices, plain)
+        return batch if self._alone else batch.at(slice(1, None))
+
+    def _mixed(self, images: Tensor, indices: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        labels, alphas = self._labels[indices.to(self._device)], self._augmentation
+        if not (alphas.mixup or alphas.cutmix):
+            return images, labels
+        return mix(
+            images, labels, self._num_classes, mixup=alphas.mixup, cutmix=alphas.cutmix, seed=self._seed, step=step
+        )
+
+    def _preceded(self, pixels: Tensor, kept: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """With the nearest readable image before this process' share, where that is wanted and could not be read."""
+        if self._alone or kept[0] == self._own[0]:
+            return pixels, kept
+        indices, places = self._draw(step)
+        for back in range(2, self._batch_size + 1):
+            place = (self._own[1] - back) % self._batch_size
+            groups = self._read[[int(indices[place])], [int(places[place])]].groups
+            if groups:
+                return torch.cat([groups[0].pixels.to(self._device), pixels]), torch.cat([place[None], kept])
+        raise AssertionError("the share's own images can be read")
+
+    def _draw(self, step: int) -> tuple[Tensor, Tensor]:
+        if self._even is not None:
+            return self._even.batch_at(step, self._batch_size, self._seed)
+        return batch_at(step, self._batch_size, len(self._images), self._seed)
+
+    def _draw_own(self, step: int) -> tuple[Tensor, Tensor]:
+        indices, places = self._draw(step)
+        return indices[self._own], places[self._own]
+
+    def _from_memory(self, start: int, stop: int) -> "_Pixels":
+        assert self._resident is not None
+        for step in range(start, stop):
+            indices, _ = self._draw(step)
+            yield self._resident[indices[self._own].to(self._device)], self._own
+
+    def _fetched(self, tasks: Tasks) -> Generator[Answer, None, None]:
+        return fetched(self._read, self._images, tasks, self._workers, self._device, self._prefetch_factor)
+
+    def _from_workers(self, start: int, stop: int) -> "_Pixels":
+        tasks = Tasks(lambda: (self._draw_own(step) for step in range(start, stop)))
+        with closing(self._fetched(tasks)) as answers:
+            for step, (task, answer) in enumerate(zip(tasks, answers, strict=True), start):
+                note(answer, self._images, self.skipped)
+                kept = self._own[[place for group in answer.groups for place in group.kept]]
+                if not len(kept) or (not self._alone and len(kept) == 1 and kept[0] == self._own[0]):
+                    which = named([self._images.name(index) for index in task[0]])
+                    raise InputError(f"step {step}: no image of its batch can be read ({which}); mend or remove them")
+                yield answer.groups[0].pixels.to(self._device, non_blocking=True), kept
+
+
+def evaluation_batches(
+    images: Images,
+    preparation: Preparation,
+    statistics: Statistics,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    device: torch.device | str = "cpu",
+    on_bad_image: OnBadImage = "stop",
+    skipped: dict[str, str] | None = None,
+    rank: int = 0,
+    world: int = 1,
+    showing: Showing | None = None,
+) -> Generator[Batch, None, None]:
+    """Every image once, in the set's order; the last batch is short. Of `world` processes each gets every world-th.
+
+    With `showing` the batches of a task follow one another: the first pictures of its images, then the second, …, each
+    in batches of one size. A mean image is then resized to the pictures that have another size (ours: the papers do
+    not say what is subtracted at other scales).
+    Under "skip" images that cannot be read are left out and noted in `skipped` (path -> reason).
+
+    Raises:
+        BadImageError: an image cannot be read, under "stop".
+        InputError: none can be read, under "skip", by a process that reads them all.
+    """
+    device = torch.device(device)
+    on_device = statistics.to(device)
+    size = batch_size if showing is None else showing.at_once(batch_size)
+    numbers = torch.split(torch.arange(len(images)), size)[rank::world]
+
+    def fit_one(pixels: Tensor, preparation: Preparation, name: str) -> tuple[Tensor, ...]:
+        return (fit(pixels, preparation, name),)
+
+    def batch(pixels: Tensor, indices: Tensor) -> Batch:
+        known = on_device if showing is None else on_device.at_size(*pixels.shape[-2:])
+        pixels = pixels.to(device, non_blocking=True)
+        return Batch(normalise(pixels, preparation, known), images.targets[indices].to(device), indices)
+
+    if isinstance(images, ArrayImages):
+        for indices in numbers:
+            pixels, name = images.pixels[indices], images.address
+            shown = (
+                (fit(pixels, preparation, name),) if showing is None else showing.pictures(pixels, preparation, name)
+            )
+            yield from (batch(picture, indices) for picture in shown)
+        return
+    tasks = Tasks(lambda: ((indices, indices) for indices in numbers))
+    read = _Reader(images, SampleStage(Augmentation(), preparation, seed=0), on_bad_image, showing, preparation)
+    num_read = 0
+    workers = workers if len(numbers) > 1 else 0  # one batch cannot be read while another is answered
+    with closing(fetched(read, images, tasks, workers, device)) as answers:
+        for task, answer in zip(tasks, answers, strict=True):
+            note(answer, images, {} if skipped is None else skipped)
+            for group in answer.groups:
+                num_read += len(group.kept)
+                yield batch(group.pixels, torch.tensor(task[0])[group.kept])
+    if len(images) and not num_read and world == 1:
+        which = named([images.name(index) for index in range(len(images))])
+        raise InputError(f"none of {counted(len(images), 'image')} can be read ({which}); mend or replace them")
+
+
+def prepare_one(image: Tensor, preparation: Preparation, statistics: Statistics) -> Tensor:
+    """One uint8 image (C, H, W) as the network wants it, float32; to the bit what `evaluation_batches` yields."""
+    return normalise(fit(image, preparation), preparation, statistics)
+
+
+_Pixels = Generator[tuple[Tensor, Tensor], None, None]  # uint8 images, and their places within the batch as planned
+
+
+class _Reader:
+    """Task -> answer, in whichever process."""
+
+    def __init__(
+        self,
+        images: Images,
+        stage: SampleStage,
+        on_bad_image: OnBadImage,
+        showing: Showing | None = None,
+        preparation: Preparation | None = None,
+    ) -> None:
+        self._images = images
+        self._stage = stage
+        self._on_bad_image = on_bad_image
+        self._showing = showing
+        self._preparation = preparation
+
+    def __getitem__(self, task: Task) -> Answer:
+        done: list[tuple[Tensor, ...]] = []
+        kept: list[int] = []
+        bad: list[tuple[int, str]] = []
+        for position, (index, place) in enumerate(zip(*task, strict=True)):
+            name = self._images.name(index)
+            try:
+                pictures = self._pictures(index, place, name)
+                if self._showing is None and done and pictures[0].shape != done[0][0].shape:
+                    other = self._images.name(task[0][kept[0]])
+                    raise InputError(_sizes_differ(name, pictures[0], other, done[0][0]))
+            except BadImageError as error:
+                if self._on_bad_image == "stop":
+                    message = f"{error} (--on-bad-image skip leaves such images out)"
+                    return Answer([], [], BadImageError, message)
+                bad.append((index, reason_alone(name, str(error))))
+            except InputError as error:
+                return Answer([], [], InputError, str(error))
+            else:
+                done.append(pictures)
+                kept.append(position)
+        return Answer(grouped(done, kept), bad)
+
+    def _pictures(self, index: int, place: int, name: str) -> tuple[Tensor, ...]:
+        if self._showing is not None and self._preparation is not None:
+            return self._showing.pictures(self._images.image(index), self._preparation, name)
+        cutter = self._stage.cutter
+        if cutter is None or not isinstance(self._images, FileImages | StoredImages):
+            return (self._stage(self._images.image(index), place, name),)
+        return (self._stage.after_cut(self._images.cut(index, cutter, place), place, name),)
+
+
+def _resident(images: Images, preparation: Preparation, device: torch.device) -> Tensor | None:
+    if not isinstance(images, ArrayImages):
+        return None
+    side = preparation.size
+    if side is None and images.pixels.shape[1] == preparation.channels and images.pixels.nbytes <= RESIDENT_BYTES:
+        return images.pixels.to(device)
+    area = images.pixels.shape[-2] * images.pixels.shape[-1] if side is None else side * side
+    if len(images) * preparation.channels * area > RESIDENT_BYTES:
+        return None
+    return torch.cat([fit(chunk, preparation, images.address) for chunk in torch.split(images.pixels, 500)]).to(device)
+
+
+def _sizes_differ(name: str, image: Tensor, other_name: str, other: Tensor) -> str:
+    (height, width), (other_height, other_width) = image.shape[-2:], other.shape[-2:]
+    return (
+        f"{name}: {width} x {height} px, {other_name}: {other_width} x {other_height}; a batch wants one size, "
+        f"set preparation.crop, resize and fit"
+    )

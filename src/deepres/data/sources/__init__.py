@@ -1,0 +1,1 @@
+"""Where do labelled images lie? Folders, tables, arrays, archives, shards: each becomes train, val and test."""

@@ -1,0 +1,210 @@
+"""Which column of a table holds what: as it is named, as `data.columns` says, or as its cells show.
+
+`path`, `label` and `split` are taken as they are; other names that the field uses are known, and a note says which was
+taken. Where that leaves a choice, it is asked for: `data.columns=path:COLUMN,label:COLUMN[,split:COLUMN]`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from deepres.base.errors import InputError
+from deepres.data.sources.labels import one_hot
+from deepres.data.sources.rows import Cells, is_picture
+from deepres.data.sources.split_names import part_asked, part_told
+
+Role = Literal["path", "label", "split"]
+INDEX = "label_index"
+"""The column that gives classes their order."""
+
+_KNOWN: dict[Role, tuple[str, ...]] = {
+    "path": (
+        *("path", "filepath", "filename", "file", "files", "fname", "image", "images", "imagepath", "imagefile", "img"),
+        *("imagefilename", "imgpath", "imagename", "imgname", "imageid", "imgid", "photo", "picture", "relpath", "fn"),
+        *("filepaths", "filenames", "photoid", "idcode", "imgfile", "imagepaths", "imagesname", "imageids"),
+    ),
+    "label": (
+        *("label", "labels", "class", "classes", "classname", "category", "categories", "categoryname", "target", "y"),
+        *("targets", "species", "breed", "diagnosis", "tag", "labelname", "classlabel", "classid", "categoryid"),
+        *("labelid", "kind", "type", "emotion"),
+    ),
+    "split": ("split", "set", "subset", "partition", "phase", "usage", "dataset", "datasplit", "splits"),
+}
+_BY_NUMBER = ("id", "name", "index", "key")  # a path only where nothing else is one
+_BOXES = frozenset({"xmin", "ymin", "xmax", "ymax", "x1", "y1", "x2", "y2", "bbox", "bboxx", "boxes"})
+_EXAMPLE = "data.columns=path:COLUMN,label:COLUMN"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The numbers of the columns; with `one_hot`, a class's column is numbered instead of `label`."""
+
+    header: tuple[str, ...]
+    path: int
+    label: int | None
+    split: int | None
+    index: int | None
+    one_hot: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def plain(name: str) -> str:
+    """`Image Name` -> `imagename`."""
+    return re.sub(r"[\W_]+", "", name.casefold())
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether some cell is a name that a column of paths has, and none is a picture's."""
+    return any(plain(cell) in (*_KNOWN["path"], *_BY_NUMBER) for cell in cells) and not any(map(is_picture, cells))
+
+
+def asked_for(columns: str | None, where: str) -> dict[Role, str]:
+    """`path:file name,label:kind` -> {"path": "file name", "label": "kind"}.
+
+    Raises:
+        InputError: it is not written so.
+    """
+    if columns is None:
+        return {}
+    parts = re.split(r"(?:^|,)\s*(path|label|split)\s*:", columns)
+    asked = dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
+    if parts[0].strip() or not asked or len(asked) < len(parts) // 2 or not all(asked.values()):
+        raise InputError(f"{where}: columns '{columns}'; wanted {_EXAMPLE}[,split:COLUMN], by name or number from 1")
+    return asked
+
+
+def columns_of(path: Path, header: tuple[str, ...] | None, rows: Sequence[Cells], asked: Mapping[Role, str]) -> Columns:
+    """The columns of a table of `rows`; without `header` they are told by their cells.
+
+    Raises:
+        InputError: a column that is asked for is not there, or none can be told; the columns are named.
+    """
+    width = len(header) if header is not None else max(len(cells) for _, cells in rows)
+    names = header if header is not None else tuple(str(number) for number in range(1, width + 1))
+    given = {role: _named(path, names, role, name) for role, name in asked.items()}
+    boxes = [name for name in names if plain(name) in _BOXES]
+    if boxes and "label" not in given:
+        raise InputError(
+            f"{path}: column '{boxes[0]}' is about boxes; for one class an image say which columns count: {_EXAMPLE}"
+        )
+    if any(re.fullmatch(r"pixels?_?\d*", name.casefold()) for name in names) and "path" not in given:
+        raise InputError(
+            f"{path}: its columns hold pixels; wanted paths of files, or an .npz with x (N, H, W) uint8 and y (N,)"
+        )
+    finder = _Finder(path, names, rows, header is not None, given)
+    at_path = finder.path()
+    at_split = finder.split()
+    at_index = names.index(INDEX) if INDEX in names else None
+    at_label, hot = finder.label({at_path, at_split, at_index})
+    told = {"path": at_path, "label": at_label, "split": at_split}
+    roles = [f"{role} from '{names[at]}'" for role, at in told.items() if at is not None and names[at] != role]
+    if hot:
+        roles.append(f"label from {len(hot)} columns of 0 and 1 ({_some([names[at] for at in hot])})")
+    notes: tuple[str, ...] = ()
+    if roles and not asked:
+        notes = (f"{path.name}: columns: {', '.join(roles)}",)
+    left = [name for at, name in enumerate(names) if at not in (*told.values(), at_index, *hot)]
+    if left and header is not None:
+        notes += (f"{path.name}: columns not used: {_some(left)}",)
+    return Columns(names, at_path, at_label, at_split, at_index, hot, notes)
+
+
+@dataclass
+class _Finder:
+    """Finds one column after the other."""
+
+    table: Path
+    names: tuple[str, ...]
+    rows: Sequence[Cells]
+    named: bool
+    given: dict[Role, int]
+
+    def path(self) -> int:
+        if "path" in self.given:
+            return self.given["path"]
+        found = self._by_name("path")
+        if not found and self.named:
+            found = [at for at, name in enumerate(self.names) if plain(name) in _BY_NUMBER]
+        if not self.named:
+            found = [at for at in range(len(self.names)) if all(is_picture(_at(cells, at)) for _, cells in self.rows)]
+        if len(found) > 1:
+            found = [at for at in found if all(is_picture(_at(cells, at)) for _, cells in self.rows)] or found
+        if not found and not self.named and len(self.names) == 2:
+            return 0
+        return self._only("path", "the paths of the images", found)
+
+    def split(self) -> int | None:
+        if "split" in self.given:
+            return self.given["split"]
+        known = self._by_name("split") + [at for at, name in enumerate(self.names) if self.named and part_asked(name)]
+        found = [at for at in known if self.names[at] == "split" or self._are_splits(at)]
+        if not self.named:
+            found = [at for at in range(len(self.names)) if self._are_splits(at)]
+        return self._only("split", "the splits", found) if found else None
+
+    def label(self, others: set[int | None]) -> tuple[int | None, tuple[int, ...]]:
+        if "label" in self.given:
+            return self.given["label"], ()
+        left = [at for at in range(len(self.names)) if at not in others]
+        found = [at for at in self._by_name("label") if at in left] or (left if len(left) == 1 else [])
+        if not found and self.table.suffix.lower() == ".lst" and len(left) == 2:  # MXNet's: number, label, path
+            found = left[1:]
+        if not found and self.named and self._one_hot(left) is not None:
+            return None, tuple(left)
+        if not found and not left:
+            raise InputError(f"{self.table}: holds paths and no labels; wanted a second column with the class of each")
+        return self._only("label", "the labels", found), ()
+
+    def _by_name(self, role: Role) -> list[int]:
+        if not self.named:
+            return []
+        if role in self.names:
+            return [self.names.index(role)]
+        return [at for at, name in enumerate(self.names) if plain(name) in _KNOWN[role]]
+
+    def _are_splits(self, at: int) -> bool:
+        return all(part_told(self.names[at], _at(cells, at)) for _, cells in self.rows)
+
+    def _one_hot(self, left: list[int]) -> object:
+        try:
+            return one_hot(np.array([[float(_at(cells, at)) for at in left] for _, cells in self.rows]))
+        except ValueError:
+            return None
+
+    def _only(self, role: Role, what: str, found: list[int]) -> int:
+        if len(found) == 1:
+            if self.names.count(self.names[found[0]]) > 1:
+                raise InputError(f"{self.table}: two columns are called '{self.names[found[0]]}'; rename one")
+            return found[0]
+        there = ", ".join(self.names[at] for at in found) if found else ", ".join(self.names)
+        of = f"{len(self.names)} columns and no line with names" if not self.named else there
+        by = "1" if not self.named else "COLUMN"
+        raise InputError(
+            f"{self.table}: which column holds {what}? there are {of}; "
+            f"say it with --set data.columns=path:{by},label:{'2' if by == '1' else by}"
+            + (",split:COLUMN" if role == "split" else "")
+        )
+
+
+def _named(path: Path, names: tuple[str, ...], role: Role, name: str) -> int:
+    same = [at for at, other in enumerate(names) if other == name] or [
+        at for at, other in enumerate(names) if plain(other) == plain(name) and plain(name)
+    ]
+    if len(same) == 1:
+        return same[0]
+    if name.isdigit() and 1 <= int(name) <= len(names):
+        return int(name) - 1
+    problem = f"{len(same)} columns '{name}'" if same else f"no column '{name}'"
+    raise InputError(f"{path}: {problem}, there are {', '.join(names)}; set data.columns={role}:COLUMN")
+
+
+def _at(cells: Sequence[str], at: int) -> str:
+    return cells[at] if at < len(cells) else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,155 @@
+"""K folds of the images that are no test images: of each class as many in every fold, equal pictures in one of them.
+
+Test images are those given as test, or as val where that is all there is beside train; val beside a test part is folded
+with train. Equal are images of one name, files of equal bytes, arrays of equal pixels. Groups of equal images, the
+largest first, then class by class in the order of `derive(split_seed, "fold", name)`, go each to the fold that holds
+the fewest of their class, of such to the smallest fold, of such to the first. It depends on names and contents, never
+on the order of files. Rule: ours.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from deepres.base.errors import InputError
+from deepres.base.seeds import derive
+from deepres.base.wording import counted
+from deepres.data.digests import UNREAD, digests
+from deepres.data.images import ArrayImages, FileImages, Images, StoredImages
+from deepres.data.sources.splits import Found, Part, names_of
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The images that are folded, `fold` (from 1) of each, and what stays apart; `repeated` have their equal in it."""
+
+    whole: Images
+    fold: tuple[int, ...]
+    apart: dict[Part, Images]
+    repeated: int = 0
+
+    def members(self, fold: int) -> list[int]:
+        """Which of the images a fold holds, in their order."""
+        return [index for index, own in enumerate(self.fold) if own == fold]
+
+
+def folded(found: Found, folds: int, seed: int, source: str) -> Folded:
+    """The images of `found` in so many folds.
+
+    Raises:
+        InputError: a class has fewer different images than there are folds, or there is nothing to train on.
+    """
+    if "train" not in found.parts:
+        raise InputError(f"{source}: folds are of images to train on; it holds only {' and '.join(found.parts)}")
+    whole, apart = found.parts["train"], dict(found.parts)
+    del apart["train"]
+    if "test" in apart and "val" in apart and (both := _joined(whole, apart["val"])) is not None:
+        whole = both
+        del apart["val"]
+    names, labels = names_of({"train": whole})["train"], whole.targets.tolist()
+    groups = equal_images(whole, names)
+    held = [{labels[index] for index in group} for group in groups]
+    for number, name in enumerate(whole.classes):
+        different = sum(number in classes for classes in held)
+        if different < folds:
+            fewer = f"take {different} folds, or " if different > 1 else ""
+            raise InputError(
+                f"{source}: class '{name}' has {counted(different, 'different image')}, wanted one at least for each "
+                f"of {folds} folds; {fewer}add images"
+            )
+    fold = assigned(groups, labels, names, folds, seed)
+    return Folded(whole, tuple(fold), apart, sum(len(group) - 1 for group in groups))
+
+
+def fold_of(found: Found, folds: int, fold: int, seed: int, source: str) -> Found:
+    """`found` as one fold's run sees it: the fold is its test part, the others are to train on."""
+    parts = folded(found, folds, seed, source)
+    own = set(parts.members(fold))
+    rest = [index for index in range(len(parts.whole)) if index not in own]
+    chosen: dict[Part, Images] = {"train": parts.whole.select(rest), "test": parts.whole.select(sorted(own))}
+    kept = "val" in parts.apart and "test" in parts.apart  # it could not be folded: it chooses the epoch of each
+    if kept:
+        chosen["val"] = parts.apart["val"]
+    note = f"fold {fold} of {folds} is the test part"
+    if parts.repeated:
+        note += f" ({counted(parts.repeated, 'image equals', 'images equal')} another: in its fold)"
+    out = {part: images for part, images in parts.apart.items() if not (kept and part == "val")}
+    note += "".join(f"; {len(images):,} given as {part} stay apart" for part, images in out.items())
+    return replace(found, parts=chosen, notes=(*found.notes, note))
+
+
+def assigned(
+    groups: Sequence[Sequence[int]], labels: Sequence[int], names: Sequence[str], folds: int, seed: int
+) -> list[int]:
+    """The fold of each image, from 1, by the rule above."""
+    called = [min(names[index] for index in group) for group in groups]
+    kind = [min(labels[index] for index in group) for group in groups]
+
+    def first(g: int) -> tuple[int, int, int, str]:
+        return -len(groups[g]), kind[g], derive(seed, "fold", called[g]), called[g]
+
+    order = sorted(range(len(groups)), key=first)
+    sizes, of_class = [0] * folds, [defaultdict[int, int](int) for _ in range(folds)]
+    fold = [0] * len(labels)
+    for number in order:
+        own = [labels[index] for index in groups[number]]
+        best = min(range(folds), key=lambda f: (sum(of_class[f][label] for label in own), sizes[f], f))
+        for index, label in zip(groups[number], own, strict=True):
+            fold[index] = best + 1
+            of_class[best][label] += 1
+        sizes[best] += len(own)
+    return fold
+
+
+def equal_images(images: Images, names: Sequence[str]) -> list[list[int]]:
+    """The indices of all images, those of equal ones together: by name, or by what they hold (`digests.py`)."""
+    first: dict[object, int] = {}
+    leader = list(range(len(images)))
+
+    def led(index: int) -> int:
+        while leader[index] != index:
+            index = leader[index]
+        return index
+
+    held = _held(images)
+    for index, name in enumerate(names):
+        keys: list[object] = [("name", name)] + ([held[index]] if index in held else [])
+        for key in keys:
+            one, other = sorted((led(index), led(first.setdefault(key, index))))
+            leader[other] = one
+    groups: dict[int, list[int]] = {}
+    for index in range(len(images)):
+        groups.setdefault(led(index), []).append(index)
+    return list(groups.values())
+
+
+def _held(images: Images) -> dict[int, int]:
+    """Digests by index, of those that may have an equal: a file whose size no other has is not read."""
+    asked = list(range(len(images)))
+    if isinstance(images, FileImages):
+        of_size: dict[int, list[int]] = defaultdict(list)
+        for index, path in enumerate(images.paths):
+            if path.is_file():
+                of_size[path.stat().st_size].append(index)
+        asked = sorted(index for same in of_size.values() if len(same) > 1 for index in same)
+    found = digests(images.select(asked)) if asked else np.empty(0, np.uint64)
+    return {index: int(one) for index, one in zip(asked, found.tolist(), strict=True) if one != UNREAD}
+
+
+def _joined(one: Images, other: Images) -> Images | None:
+    """Both as one set; None where they lie in different stores, or are arrays of different sizes."""
+    labels = torch.cat([one.targets, other.targets])
+    if isinstance(one, FileImages) and isinstance(other, FileImages):
+        return replace(one, paths=(*one.paths, *other.paths), targets=labels)
+    if isinstance(one, StoredImages) and isinstance(other, StoredImages) and one.store is other.store:
+        return replace(one, numbers=torch.cat([one.numbers, other.numbers]), targets=labels)
+    if (
+        isinstance(one, ArrayImages)
+        and isinstance(other, ArrayImages)
+        and one.pixels.shape[1:] == other.pixels.shape[1:]
+    ):
+        return ArrayImages(torch.cat([one.pixels, other.pixels]), labels, one.classes, f"{one.address}+val")
+    return None

@@ -1,0 +1,205 @@
+"""A tree of names -> classes and parts, whether it lies on a disk or in an archive: nothing is read here.
+
+    CLASS/**/PICTURE                                    no split
+    train/CLASS/**/PICTURE  val/…  test/…               spelled as in split_names.py, images/ above or below
+    CLASS/train/PICTURE  CLASS/test/PICTURE             the class above the split
+
+Classes are the sorted names of the class folders, as in torchvision (class10 before class2). A folder called images
+says nothing, wherever it stands; one that alone holds all others is gone through. Where a class folder holds several
+folders of pictures, `depth` says what a class is: 1, 2, … levels of folders, or "leaf", all of them; the class is then
+named by its path, Fruit/Apple. `splits` "folders" takes every folder called like a part for one and leaves out what
+stands beside, "none" takes none for one.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from deepres.base.errors import InputError
+from deepres.base.wording import counted
+from deepres.data.sources.part_folders import Splits, parted
+from deepres.data.sources.split_names import part_named
+from deepres.data.sources.splits import Part
+from deepres.data.sources.tree import Folder, grown, in_order, is_neutral, some
+
+Depth = int | Literal["leaf"]
+
+_ABOUT_PICTURES = frozenset({".txt", ".xml", ".json", ".csv", ".tsv", ".md", ".yaml", ".yml", ".html", ".log", ".mat"})
+
+_ByKey = dict[tuple[str, ...], list[str]]  # the folders from the part down to pictures -> these
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One part: the folder where it lies, its pictures, the class of each; `labels` None where no folder tells it."""
+
+    place: str
+    pictures: tuple[str, ...]
+    labels: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a tree is taken as; `ignored` counts the files that are no pictures."""
+
+    classes: tuple[str, ...]
+    parts: Mapping[Part, Listing]
+    ignored: int
+    notes: tuple[str, ...]
+
+
+def arranged(
+    pictures: Iterable[str],
+    where: str,
+    *,
+    others: Iterable[str] = (),
+    folders: Iterable[str] = (),
+    depth: Depth | None = None,
+    splits: Splits = "auto",
+) -> Layout:
+    """What relative names below `where` are taken as: of pictures, other files, and folders that may be empty.
+
+    Raises:
+        InputError: it can be taken in several ways (the line says which, and how to choose), no class folders, an
+            empty class in train, a class that train has not.
+    """
+    top, spelled = grown(pictures, others, folders, where)
+    root = _unwrapped(top, depth, splits)
+    parts, said = parted(root, where, splits)
+    notes = [f"{root.path}/ alone holds pictures: taken is what lies in it"] * (root is not top) + [*said]
+    parts = parts or {"train": root}
+    inner = {part: _unwrapped(folder, depth, splits, part) for part, folder in parts.items()}
+    notes += [
+        f"{parts[part].path}/: the class folders lie in {folder.path}/"
+        for part, folder in inner.items()
+        if parts[part] is not root and folder is not parts[part] and not is_neutral(folder.name)
+    ]
+    told = {p: f for p, f in inner.items() if p == "train" or len(parts) == 1 or not f.is_flat}
+    keys: dict[Part, _ByKey] = {}
+    for part, folder in told.items():
+        notes += _require_class_folders(folder, where, splits, empty_is_wrong=part == "train")
+        keys[part] = {key: paths for key, paths in _leaves(folder, (), splits).items() if key}
+    _require_one_depth(root, keys, where, depth)
+    classed = {part: _classed(found, depth) for part, found in keys.items()}
+    classes, lacking = _same(classed, parts, where)
+    listings: dict[Part, Listing] = {}
+    for part, folder in inner.items():
+        if part in classed:
+            labels = tuple(label for label, name in enumerate(classes) for _ in classed[part].get(name, ()))
+            pictures = tuple(path for name in classes for path in classed[part].get(name, ()))
+            listings[part] = Listing(folder.path, pictures, labels)
+        else:
+            listings[part] = Listing(folder.path, tuple(in_order(folder.every_picture())), None)
+    ignored = sum(1 for folder in parts.values() for _ in folder.every_other())
+    return Layout(classes, listings, ignored, (*notes, *lacking, *spelled))
+
+
+def _unwrapped(folder: Folder, depth: Depth | None, splits: Splits, part: Part | None = None) -> Folder:
+    """The folder below which, gone through folders that alone hold pictures, there are several, or another part."""
+    inner = folder
+    while not inner.pictures and len(inner.full) == 1:
+        if splits != "none" and part_named(inner.full[0].name) not in (None, part):
+            break
+        if depth not in (None, 1) and not is_neutral(inner.full[0].name):
+            break  # names are paths, and this folder begins them
+        inner = inner.full[0]
+    return folder if inner.pictures or not inner.full else inner
+
+
+def _require_class_folders(folder: Folder, where: str, splits: Splits, empty_is_wrong: bool) -> list[str]:
+    """What there is to say of a part whose folders are classes."""
+    loose = len(folder.pictures)
+    if not folder.holds or (folder.is_flat and (splits != "none" or not folder.full)):
+        suffixes = [PurePosixPath(path).suffix.lower() or "no suffix" for path in folder.every_other()]
+        kinds = f" ({counted(len(suffixes), 'other file')}: {', '.join(sorted(set(suffixes))[:5])})" if suffixes else ""
+        loose = sum(1 for _ in folder.every_picture())
+        given = f"{counted(loose, 'image')} outside class folders" if loose else "no images"
+        raise InputError(
+            f"{folder.at(where)}: {given}{kinds}; wanted one folder a class, such as {folder.at(where)}/cat/1.jpg"
+        )
+    neutral = [inside for inside in folder.full if is_neutral(inside.name)] if splits != "none" else []
+    if neutral:
+        rest = [f"{inside.name}/" for inside in folder.full if inside not in neutral]
+        raise InputError(
+            f"{folder.at(where)}: {neutral[0].name}/ beside {some(rest)}: classes? name the folder of class "
+            f"folders, or --set data.splits=none takes all {len(folder.full)} as classes"
+        )
+    notes = [f"outside the class folders of {PurePosixPath(folder.at(where)).name}/: {loose} not used"] if loose else []
+    for inside in folder.folders.values():
+        if not inside.holds and not (splits != "none" and is_neutral(inside.name)):
+            others = list(inside.every_other())
+            if others and all(PurePosixPath(path).suffix.lower() in _ABOUT_PICTURES for path in others):
+                notes.append(f"{inside.name}/ holds {len(others)} other files and no images: it is no class")
+            elif empty_is_wrong:
+                raise InputError(f"{inside.at(where)}: a class without images; add some or remove the folder")
+    return notes
+
+
+def _leaves(folder: Folder, key: tuple[str, ...], splits: Splits) -> _ByKey:
+    """The pictures by the folders above them; folders called images are not counted."""
+    found: _ByKey = {key: list(folder.pictures)} if folder.pictures else {}
+    for name, inside in folder.folders.items():
+        if inside.holds:
+            below = key if is_neutral(name) and (key or splits != "none") else (*key, name)
+            for path, pictures in _leaves(inside, below, splits).items():
+                found.setdefault(path, []).extend(pictures)
+    return found
+
+
+def _require_one_depth(root: Folder, keys: Mapping[Part, _ByKey], where: str, depth: Depth | None) -> None:
+    every = sorted({key for found in keys.values() for key in found})
+    tops = list(dict.fromkeys(key[0] for key in every))
+    if depth is not None or len(every) == len(tops):
+        return
+    deepest = max(every, key=len)
+    counts: dict[int, Depth] = {len(every): "leaf"}  # each way to tell classes apart once
+    for level in range(len(deepest) - 1, 0, -1):
+        if (count := len({key[:level] for key in every})) != len(every):
+            counts[count] = level
+    offers = [
+        f"data.depth={level} ({count} classes such as {'/'.join(deepest[: None if level == 'leaf' else level])})"
+        for count, level in sorted(counts.items())
+    ]
+    choice = f"--set {', '.join(offers[:-1])} or {offers[-1]}"
+    holders = [name for name in tops if sum(key[0] == name for key in every) > 1]
+    flat = {key[0] for key in every if len(key) == 1}
+    if len(holders) == 1 and flat == set(tops) - {*holders} and flat and list(keys) == ["train"]:
+        count = sum(key[0] == holders[0] for key in every)
+        raise InputError(
+            f"{root.at(where)}: {holders[0]}/ holds {count} folders of images itself, "
+            f"{some(f'{name}/' for name in tops if name != holders[0])} none; is {holders[0]}/ the set? name "
+            f"{root.at(where)}/{holders[0]}, or {choice}"
+        )
+    raise InputError(f"{root.at(where)}: folders of images within folders ({'/'.join(deepest)}): {choice}")
+
+
+def _classed(leaves: _ByKey, depth: Depth | None) -> dict[str, list[str]]:
+    """Class -> its pictures, in order."""
+    found: dict[str, list[str]] = {}
+    for key, paths in leaves.items():
+        found.setdefault("/".join(key if depth == "leaf" else key[: depth or 1]), []).extend(paths)
+    return {name: in_order(paths) for name, paths in found.items()}
+
+
+def _same(
+    classed: Mapping[Part, Mapping[str, object]], parts: Mapping[Part, Folder], where: str
+) -> tuple[tuple[str, ...], list[str]]:
+    """The classes, in order, and which of them a part has no images of; one that train has not is refused."""
+    first = next(iter(classed))
+    if first != "train":
+        return tuple(sorted({name for found in classed.values() for name in found})), []
+    train, notes = classed["train"], []
+    for part, found in classed.items():
+        added, lacking = sorted(set(found) - set(train)), sorted(set(train) - set(found))
+        if added:
+            folded = {name.casefold(): name for name in train}
+            near = next((folded[name.casefold()] for name in added if name.casefold() in folded), None)
+            raise InputError(
+                f"{where}: {parts[part].name}/ has classes that {parts['train'].name}/ has not: {some(added)}"
+                + (f" ({parts['train'].name}/ has {near})" if near else "")
+                + "; rename or remove them"
+            )
+        if lacking:
+            notes.append(f"{parts[part].name}/ has no images of {some(lacking)}")
+    return tuple(sorted(train)), notes

@@ -1,0 +1,253 @@
+"""`open_source(DataConfig(source="photos/pets"))`: images for train, val and test, by name or by path.
+
+| source                                  | what                                                                  |
+| --------------------------------------- | --------------------------------------------------------------------- |
+| digits, fashion-mnist, cifar10, cifar100 | sets known by name (named.py); a folder so called is given as ./digits |
+| a folder                                | class folders, with train/ val/ test/ or without; ImageNet (folders.py) |
+| a .csv, a list (.tsv, .txt, .lst)       | paths and labels, with a column of splits or without (tables.py)      |
+| a .npz, a folder with one pair of them  | arrays (arrays.py)                                                    |
+| a .zip or .tar of class folders         | as a folder of them, read where they lie (archives.py)                |
+| a packed folder                         | what `deepres data pack` made of another source (packed.py)           |
+| a .tar, shard-{0000..0009}.tar, a folder of them | web shards (shards.py)                                       |
+
+How parts come to be that a source does not have: splits.py; folds of one: folding.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from deepres.base.errors import InputError, unknown
+from deepres.base.files import path_of
+from deepres.base.records import Record
+from deepres.base.wording import is_text, quoted
+from deepres.data.decode import greatest
+from deepres.data.images import FileImages, Images
+from deepres.data.sources.archives import is_archive, read_archive
+from deepres.data.sources.arrays import pair_in, read_npz
+from deepres.data.sources.folders import read_folder
+from deepres.data.sources.folding import fold_of
+from deepres.data.sources.named import NAMES, read_named
+from deepres.data.sources.packed import is_packed, read_packed
+from deepres.data.sources.part_folders import Splits
+from deepres.data.sources.shards import are_shards, read_shards
+from deepres.data.sources.splits import PARTS, Found, Origin, Part, arrange
+from deepres.data.sources.tables import SUFFIXES as LISTS
+from deepres.data.sources.tables import read_table, write_table
+from deepres.data.sources.tree import NO_TEXT
+from deepres.data.transforms.per_image import Decode
+
+
+class DataConfig(Record):
+    """Which images, and how they are split and read; written into the run, edited by `--set data.field=value`.
+
+    `decode` is about training crops cut from an image's own size: "scaled" decodes no finer than the crop needs and
+    resamples once (crops.py: the same law, pixels near the others); "full" decodes all and does what torchvision's
+    transforms do, as the papers' recipes say. Evaluation, prediction and statistics always decode in full.
+    `workers` "auto", and `prefetch_factor`, the batches that each has in hand or ready, are settled by
+    measurement when the run starts (workers.py); they change no batch. `levels` "set" becomes the number that it means.
+    """
+
+    source: str = "digits"
+    root: str | None = "data"  # where sets known by name lie, or are downloaded to; None: the working folder
+    download: bool = False
+    channels: Literal[1, 3] | None = None  # None: what the source has (photographs 3)
+    val_fraction: float = Field(0.1, ge=0, lt=1)  # of the set that it is cut from; 0: no val
+    test_fraction: float = Field(0.15, ge=0, lt=1)
+    split_seed: int = 0
+    folds: Annotated[int, Field(ge=2)] | None = None  # the test part is fold `fold` of so many (folding.py)
+    fold: Annotated[int, Field(ge=1)] | None = None
+    depth: Annotated[int, Field(ge=1)] | Literal["leaf"] | None = None  # of class folders; None: there is but one way
+    splits: Splits = "auto"  # folders called train, …: "folders" parts in any case, "none" classes
+    columns: str | None = None  # of a table: path:COLUMN,label:COLUMN[,split:COLUMN]; None: by their names
+    levels: Annotated[float, Field(gt=0)] | Literal["set"] | None = None  # white, of more than 8 bits (decode.py)
+    on_bad_image: Literal["stop", "skip"] = "stop"
+    decode: Decode = "scaled"
+    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = 0  # processes that decode files
+    prefetch_factor: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _columns_of_old(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        """Runs of before had a field for each column."""
+        old = {role: fields.get(f"{role}_column") for role in ("path", "label", "split")}
+        if not any(f"{role}_column" in fields for role in old):
+            return fields
+        fields = {name: value for name, value in fields.items() if not name.endswith("_column")}
+        said = ",".join(f"{role}:{column}" for role, column in old.items() if column not in (None, role))
+        return {**fields, "columns": said or None}
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return int(value) if value in ("1", "3") else value
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> Self:
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"val_fraction {self.val_fraction:g} + test_fraction {self.test_fraction:g} leave nothing to train on; "
+                "wanted a sum below 1"
+            )
+        if (self.folds is None) != (self.fold is None):
+            raise ValueError(f"folds {self.folds} and fold {self.fold}: wanted both, such as 5 and 1, or neither")
+        if self.folds is not None and self.fold is not None and self.fold > self.folds:
+            raise ValueError(f"fold {self.fold}: there are {self.folds} folds, 1 to {self.folds}")
+        return self
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images for training, for choosing the epoch (`val`) and for the report (`test`), and where they come from."""
+
+    name: str
+    classes: tuple[str, ...]
+    channels: int
+    train: Images
+    val: Images | None
+    test: Images | None
+    origin: Origin
+
+    def parts(self) -> dict[Part, Images]:
+        """The parts that there are, in the order train, val, test."""
+        every: dict[Part, Images | None] = {"train": self.train, "val": self.val, "test": self.test}
+        return {part: images for part, images in every.items() if images is not None}
+
+
+def open_source(config: DataConfig) -> Source:
+    """The images of `config.source`; files are listed, not decoded.
+
+    Raises:
+        InputError: an unknown name, a missing path, or anything that the readers and the split refuse.
+    """
+    found = find(config)
+    if config.folds is not None and config.fold is not None:
+        found = fold_of(found, config.folds, config.fold, config.split_seed, config.source)
+    parts, origin = arrange(found, config.source, config.val_fraction, config.test_fraction, config.split_seed)
+    return Source(
+        found.name, found.classes, found.channels, parts["train"], parts.get("val"), parts.get("test"), origin
+    )
+
+
+def open_parts(config: DataConfig) -> Found:
+    """`config.source` with its parts as they are given, none cut: to be measured on, so none has to be for training.
+
+    Raises:
+        InputError: as `open_source`, of a source; nothing is asked of its parts.
+    """
+    found = find(config)
+    return replace(found, parts={part: found.parts[part] for part in PARTS if part in found.parts})
+
+
+def write_split(source: Source, path: Path) -> None:
+    """A CSV (path, label, split) that `open_source` reads back to the same parts; a column `label_index` where needed.
+
+    Raises:
+        InputError: the images lie in memory: source, split_seed and fractions repeat their split.
+    """
+    parts: Mapping[str, Images] = {str(part): images for part, images in source.parts().items()}
+    write_table(path, parts, source.name)
+
+
+def find(config: DataConfig) -> Found:
+    """What `config.source` holds, before any part is cut from another; errors of the readers.
+
+    Levels "set" are the greatest value of all images that are for training.
+    """
+    found = _found(config)
+    if config.levels is None or found.kind in ("named", "arrays", "packed"):  # these hold 8 bits
+        return found
+    if not all(isinstance(images, FileImages) for images in found.parts.values()):
+        raise InputError(f"{config.source}: data.levels is for files of images; leave it out, or unpack them")
+    files = {part: images for part, images in found.parts.items() if isinstance(images, FileImages)}
+    train = files.get("train", next(iter(files.values())))
+    levels = greatest(train.paths, config.source) if config.levels == "set" else config.levels
+    return replace(found, parts={part: replace(images, levels=levels) for part, images in files.items()})
+
+
+def _found(config: DataConfig) -> Found:
+    if config.source in NAMES:
+        return read_named(config.source, path_of(config.root or "."), config.download, config.channels)
+    if not config.source.strip():
+        raise InputError("source '': empty (a variable that is not set?); name a folder of images, or . for here")
+    if not is_text(config.source):
+        raise InputError(f"source {quoted(config.source)}: {NO_TEXT}")
+    path = path_of(config.source)
+    if is_archive(path):
+        return read_archive(path, config.channels or 3, config.depth, config.splits)
+    if are_shards(config.source):
+        return read_shards(config.source, config.channels or 3)
+    if not path.exists():
+        raise _absent(config.source, path)
+    if is_packed(path):
+        return read_packed(path, config.channels)
+    if path.is_dir():
+        pair = pair_in(path)
+        if pair:
+            return read_npz(pair, config.channels)
+        return read_folder(path, config.channels or 3, config.depth, config.splits)
+    if path.suffix.lower() == ".npz":
+        return read_npz(path, config.channels)
+    if path.suffix.lower() in LISTS:
+        return read_table(path, config.columns, config.channels or 3)
+    raise _other(path)
+
+
+def _other(path: Path) -> InputError:
+    """A file that is no source, and what to do with it."""
+    name = path.name.lower()
+    remedy = next((remedy for ends, remedy in _OTHERS.items() if name.endswith(ends)), None)
+    remedy = remedy or next((remedy for start, remedy in _CALLED.items() if name.startswith(start)), None)
+    wanted = "wanted a folder of class folders, a .zip or .tar of them, a .csv of paths and labels, or a .npz"
+    return InputError(f"{path}: a file of suffix '{path.suffix}'; {remedy or wanted}")
+
+
+_TO_CSV = "write paths and labels as a .csv (path,label)"
+_TO_NPZ = "numpy.savez('set.npz', x=…, y=…), x (N, H, W, C) uint8"
+_IDX = f"an idx file; for Fashion-MNIST give the name fashion-mnist, else write {_TO_NPZ}"
+_CIFAR = (
+    "CIFAR's own files are pickles, opened only where they are the published ones; "
+    "give the name cifar10 (or cifar100) with --set data.root=FOLDER"
+)
+_OTHERS: dict[tuple[str, ...], str] = {
+    (".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml"): f"of annotations, one class an image is wanted: {_TO_CSV}",
+    (".parquet", ".arrow", ".feather", ".xlsx", ".xls", ".ods", ".sqlite", ".db"): _TO_CSV,
+    (".csv.gz", ".csv.zip", ".tsv.gz", ".csv.bz2", ".csv.xz", ".txt.gz"): "unpack it, and give what it holds",
+    (".npy",): f"pixels and labels belong into one file: {_TO_NPZ}",
+    (".mat", ".h5", ".hdf5", ".pt", ".pth"): f"read its arrays, and write {_TO_NPZ}",
+    (".pkl", ".pickle", ".p"): f"a pickle can run code and is never opened; write {_TO_NPZ}",
+    ("-ubyte", "-ubyte.gz", ".idx", ".idx.gz"): _IDX,
+    (
+        ".tfrecord",
+        ".tfrecords",
+        ".rec",
+        ".lmdb",
+        ".beton",
+    ): "write its images as files, one folder a class, or web shards",
+    (".rar", ".7z", ".iso"): "unpack it, and give the folder",
+    (
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+    ): "one picture; give the folder of class folders",
+}
+_CALLED = {"data_batch": _CIFAR, "test_batch": _CIFAR}
+
+
+def _absent(source: str, path: Path) -> InputError:
+    if not (path.suffix or path.name != source):
+        return InputError(f"{unknown('source', source, NAMES)}; nor is there a folder of that name")
+    near: list[str] = []
+    if path.parent.is_dir():
+        near = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=3)
+    hint = f"did you mean {', '.join(str(path.parent / name) for name in near)}?" if near else "check the path"
+    return InputError(f"{source}: this path does not exist; {hint}")

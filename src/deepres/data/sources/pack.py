@@ -1,0 +1,196 @@
+"""Packing: every picture of a source decoded once, made small, and written into a packed folder (packed.py)."""
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any, Literal, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from deepres.base.errors import InputError
+from deepres.base.files import folder_atomic
+from deepres.base.wording import counted
+from deepres.data.decode import BadImageError, header_of, read_bytes
+from deepres.data.digests import digests, kind_of
+from deepres.data.images import ArrayImages, FileImages, Images
+from deepres.data.loading.fetch import by_threads
+from deepres.data.sources.packed import HEADER, INDEX, VERSION, Index, Kept, PackHeader
+from deepres.data.sources.splits import PARTS, Found, Part, names_of
+
+FILE_BYTES = 2**30
+"""A new file of records begins before this would be exceeded."""
+
+SHORT_SIDE = 288
+QUALITY = 90
+
+
+class Packed(NamedTuple):
+    """What was written, and what was left out: name -> reason."""
+
+    header: PackHeader
+    images: int
+    skipped: dict[str, str]
+
+
+class _Picture(NamedTuple):
+    content: bytes
+    height: int
+    width: int
+
+
+@dataclass
+class _Columns:
+    """The index as it grows."""
+
+    rows: list[tuple[int, ...]] = field(default_factory=list)
+    names: list[bytes] = field(default_factory=list)
+    origins: list[int] = field(default_factory=list)
+
+    def content(self) -> bytes:
+        table = np.array(self.rows, dtype=np.int64).reshape(-1, 8).T
+        columns: dict[str, Any] = dict(zip(Index.COLUMNS, table, strict=False))
+        columns["name_ends"] = np.cumsum([len(name) for name in self.names], dtype=np.int64)
+        if self.origins:
+            columns[Index.ORIGIN] = np.array(self.origins, dtype=np.uint64)
+        file = BytesIO()
+        np.savez(file, **columns, names=np.frombuffer(b"".join(self.names), np.uint8))
+        return file.getvalue()
+
+
+def pack(
+    found: Found,
+    out: Path,
+    *,
+    kept: Kept = "raw",
+    short_side: int = SHORT_SIDE,
+    quality: int = QUALITY,
+    workers: int = 0,
+    on_bad_image: Literal["stop", "skip"] = "stop",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Packed:
+    """Write the images of `found` to the new folder `out`, which appears whole or not at all.
+
+    Larger pictures are resized to `short_side` px (Lanczos), smaller ones kept; as JPEG of `quality` (one that is small
+    enough already: its own bytes), or raw. `workers` threads (0: none); `on_progress(done, total)`.
+
+    Raises:
+        InputError: `out` exists, images in memory, no image left; BadImageError for a bad one, under "stop".
+    """
+    if out.exists():
+        raise InputError(f"{out}: exists already; choose another place, or remove it first")
+    if any(isinstance(images, ArrayImages) for images in found.parts.values()):
+        raise InputError(f"{found.name}: its images are arrays, and read fast as they are; wanted image files")
+    total, skipped, columns = sum(map(len, found.parts.values())), dict[str, str](), _Columns()
+    known = all(kind_of(images) == "bytes" for images in found.parts.values())
+    origins = {part: digests(images) for part, images in found.parts.items()} if known else {}
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with folder_atomic(out) as folder:
+        with _Files(folder) as files:
+            pictures = _pictures(found.parts, lambda images, i: _small(images, i, kept, short_side, quality), workers)
+            for done, (part, index, name, picture) in enumerate(pictures, start=1):
+                if isinstance(picture, _Picture):
+                    place = files.add(picture.content)
+                    label = int(found.parts[part].targets[index])
+                    size = (picture.height, picture.width)
+                    columns.rows.append((*place, zlib.crc32(picture.content), *size, label, PARTS.index(part)))
+                    columns.names.append(name.encode("utf-8", "surrogateescape"))
+                    columns.origins += [int(origins[part][index])] if part in origins else []
+                elif on_bad_image == "stop":
+                    raise BadImageError(f"{picture} (--set on_bad_image=skip leaves such images out)")
+                else:
+                    skipped[found.parts[part].name(index)] = str(picture)
+                if on_progress is not None:
+                    on_progress(done, total)
+        if not columns.rows:
+            raise InputError(f"{found.name}: none of {counted(total, 'image')} can be read; mend or replace them")
+        index_content = columns.content()
+        header = PackHeader(
+            version=VERSION,
+            name=found.name,
+            classes=found.classes,
+            channels=3 if found.channels == 3 else 1,
+            kept=kept,
+            short_side=short_side,
+            quality=quality if kept == "jpeg" else None,
+            files=files.sizes,
+            index_sha256=sha256(index_content).hexdigest(),
+            ignored=found.ignored,
+            notes=found.notes,
+        )
+        (folder / INDEX).write_bytes(index_content)
+        header.save(folder / HEADER)
+    return Packed(header, len(columns.rows), skipped)
+
+
+class _Files:
+    """The files of records in a folder, the last one open for writing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sizes: dict[str, int] = {}
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+        self._used = 0
+
+    def add(self, content: bytes) -> tuple[int, int, int]:
+        """Write a record; file, offset and length."""
+        if self._file is None or self._used + len(content) > FILE_BYTES:
+            self._close()
+            self._file = (self._folder / f"records-{len(self.sizes):05}.bin").open("wb")
+        offset = self._used
+        self._file.write(content)
+        self._used += len(content)
+        return len(self.sizes), offset, len(content)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self.sizes[Path(self._file.name).name] = self._used
+            self._file, self._used = None, 0
+
+    def __enter__(self) -> "_Files":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+
+_Outcome = tuple[Part, int, str, _Picture | BadImageError]
+
+
+def _pictures(
+    parts: Mapping[Part, Images], small: Callable[[Images, int], _Picture], workers: int
+) -> Iterator[_Outcome]:
+    """Part, index, name and what became of it, in order, whatever the threads do; a few a thread are kept ahead."""
+    names = names_of(parts)
+
+    def outcome(part: Part, index: int) -> _Outcome:
+        try:
+            return part, index, names[part][index], small(parts[part], index)
+        except BadImageError as error:
+            return part, index, names[part][index], error
+
+    tasks = ((part, index) for part, images in parts.items() for index in range(len(images)))
+    yield from by_threads(outcome, tasks, workers, ahead=4)
+
+
+def _small(images: Images, index: int, kept: Kept, short_side: int, quality: int) -> _Picture:
+    if kept == "jpeg" and isinstance(images, FileImages):
+        content = read_bytes(images.paths[index])
+        seen = header_of(content, images.name(index))
+        if seen.format == "JPEG" and min(seen.width, seen.height) <= short_side:
+            images.image(index)  # a damaged one is refused now, not in training
+            return _Picture(content, seen.height, seen.width)
+    pixels = images.image(index).permute(1, 2, 0).numpy()
+    picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+    if min(picture.size) > short_side:
+        width, height = (max(1, round(side * short_side / min(picture.size))) for side in picture.size)
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    if kept == "raw":
+        return _Picture(picture.tobytes(), picture.height, picture.width)
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=quality)
+    return _Picture(file.getvalue(), picture.height, picture.width)

@@ -1,0 +1,75 @@
+"""Folder and column names -> train, val or test, as the field spells them: `Training`, `val_images`, `TEST set`."""
+
+import re
+import unicodedata
+from pathlib import Path
+
+from deepres.data.sources.splits import Part
+
+_WORDS: dict[Part, str] = {
+    "train": r"train(?:ing|s|val)?|trn",
+    "val": r"val(?:id(?:ation|ate)?|s)?|validations|dev(?:elopment|el)?|eval(?:uation)?",
+    "test": r"test(?:ing|s)?|tst|holdouts?|heldout",
+}
+_ABOUT = (
+    r"(?:images?|imgs?|pictures?|pics?|photos?|data(?:sets?)?|sets?|splits?|folders?|dirs?|files?|samples?|examples?"
+    r"|crops?|frames?|subsets?|partitions?|parts?|jpe?gs?|pngs?|(?:19|20)\d\d)"
+)
+_WHOLE = {part: re.compile(rf"{_ABOUT}*(?:{word}){_ABOUT}*") for part, word in _WORDS.items()}
+_TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SAID = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_FOLD = re.compile(r"(?:k?folds?|splits?|cv|crossval|partition)\d+")
+
+
+def part_named(name: str) -> Part | None:
+    """Which part a name means, whatever its case, plural and separators, and what it says beside (images, data, set).
+
+    `train2017` is one, `train1` and `train_cropped` are not: what is beside the word has to say nothing.
+    """
+    word = _plain(name)
+    return next((part for part, pattern in _WHOLE.items() if pattern.fullmatch(word)), None)
+
+
+def part_asked(column: str) -> Part | None:
+    """The part that a column of yes and no asks for: `is_valid` val, `isTest` test."""
+    word = _plain(column)
+    return part_named(word[2:]) if word.startswith("is") else None
+
+
+def part_told(column: str, cell: str) -> Part | None:
+    """Which part a cell means in a column of that name: `valid` in any, True in `is_valid`; the rest is train's."""
+    asked, said = part_asked(column), _SAID.get(cell.casefold())
+    if asked is None or said is None:
+        return part_named(cell)
+    return asked if said else "test" if asked == "train" else "train"
+
+
+def part_within(name: str) -> tuple[Part, str] | None:
+    """The part of which one word of `name` speaks, and what else it says: `seg_train` (train, "seg"), `trainA`."""
+    words = _TOKEN.findall(name)
+    for place, word in enumerate(words):
+        part = part_named(word)
+        if part is not None:
+            rest = [_plain(other) for other in words[:place] + words[place + 1 :]]
+            return part, " ".join(other for other in rest if not re.fullmatch(_ABOUT, other))
+    return None
+
+
+def others_beside(path: Path) -> tuple[str, ...]:
+    """A note of each file beside `train.csv` that is called by another part: `test.csv`."""
+    own = part_named(path.stem)
+    if own is None:
+        return ()
+    files = sorted(file for file in path.parent.glob(f"*{path.suffix}") if file.is_file())
+    others = [file.name for file in files if part_named(file.stem) not in (None, own)]
+    remedy = "in one table with a column split" if path.suffix != ".zip" else "in one folder as train/ and test/"
+    return tuple(f"{name} beside {path.name} is not used; put both {remedy}" for name in others)
+
+
+def is_fold(name: str) -> bool:
+    """Whether the name is one of several parts of equal rank: `fold1`, `split_0`."""
+    return _FOLD.fullmatch(_plain(name)) is not None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFC", name).casefold())

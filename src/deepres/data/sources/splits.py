@@ -1,0 +1,205 @@
+"""What a reader found -> train, val, test: *test* is touched once, *val* chooses the epoch.
+
+| found              | train | val                   | test                              |
+| ------------------ | ----- | --------------------- | --------------------------------- |
+| train, val, test   | train | val                   | test                              |
+| train, test        | train | cut from train        | test                              |
+| train, val         | train | cut from train        | val (what the field reports)      |
+| no split           | rest  | cut from all          | cut from all                      |
+
+A cut is stratified: of each class the images are put into the order of `derive(split_seed, "split", name)`, the
+first go to test, the next to val. It depends on names, never on the order of files, nor on any generator's version;
+another val_fraction leaves the test images where they are. Rule: ours.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from deepres.base.errors import InputError
+from deepres.base.records import Record
+from deepres.base.seeds import derive
+from deepres.base.wording import counted
+from deepres.data.images import ArrayImages, FileImages, Images, StoredImages
+from deepres.data.sources.labels import alike
+
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+_FOLDERS = ("folder", "archive")  # what there is to say of their names is said where they are read
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a reader found: `parts` has some of train, val, test; `train` alone is a set without a split."""
+
+    name: str
+    kind: Literal["named", "folder", "table", "arrays", "packed", "shards", "archive"]
+    classes: tuple[str, ...]
+    parts: Mapping[Part, Images]
+    channels: int
+    ignored: int = 0  # files that are no images
+    notes: tuple[str, ...] = ()
+
+
+class PartFacts(Record):
+    """One part: how many images, how it came to be, and SHA-256 over names and labels.
+
+    Of arrays over pixels and labels; of a pack over the digest of its index too, which knows what each record holds.
+    """
+
+    images: int
+    how: str
+    digest: str
+
+
+class Origin(Record):
+    """Where the images come from; with the same files, the same fractions and seed give the same digests."""
+
+    kind: Literal["named", "folder", "table", "arrays", "packed", "shards", "archive"]
+    source: str
+    train: PartFacts
+    val: PartFacts | None
+    test: PartFacts | None
+    val_fraction: float | None  # None: nothing was cut for this part
+    test_fraction: float | None
+    split_seed: int
+    ignored: int
+    notes: tuple[str, ...]
+
+
+def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tuple[dict[Part, Images], Origin]:
+    """The parts by the table above, and their origin; `val` and `test` are fractions, 0 cuts nothing.
+
+    Raises:
+        InputError: nothing to train on, one class only, a class without training images, or with too few to be cut.
+    """
+    parts, how = dict(found.parts), dict.fromkeys(found.parts, "as given")
+    if "train" not in parts:
+        raise InputError(
+            f"{source}: no images to train on, only {' and '.join(parts)}, which can be measured on; name the source "
+            "that holds train too, or call that part so"
+        )
+    _require_classes(found, source)
+    if "val" in parts and "test" not in parts:
+        parts["test"], how["test"] = parts.pop("val"), "given as val; used as test images, so it chooses no epoch"
+        del how["val"]
+    names = names_of(parts)
+    wanted: dict[Part, float] = {"test": 0.0 if "test" in parts else test, "val": 0.0 if "val" in parts else val}
+    fractions = {part: fraction for part, fraction in wanted.items() if fraction > 0}
+    if fractions:
+        whole, its_names = parts["train"], names["train"]
+        chosen = cut(whole.targets.tolist(), its_names, found.classes, fractions, seed, source)
+        for part, indices in chosen.items():
+            parts[part] = whole.select(indices)
+            names[part] = [its_names[i] for i in indices]
+        how |= {part: f"{fraction:g} of each class, cut from train" for part, fraction in fractions.items()}
+        how["train"] = f"as given, less {' and '.join(sorted(fractions))}"
+    facts = {
+        part: PartFacts(images=len(parts[part]), how=how[part], digest=_digest(parts[part], names[part]))
+        for part in parts
+    }
+    return parts, Origin(
+        kind=found.kind,
+        source=source,
+        train=facts["train"],
+        val=facts.get("val"),
+        test=facts.get("test"),
+        val_fraction=fractions.get("val"),
+        test_fraction=fractions.get("test"),
+        split_seed=seed,
+        ignored=found.ignored,
+        notes=(*found.notes, *(() if found.kind in _FOLDERS else alike(found.classes))),
+    )
+
+
+def cut(
+    labels: Sequence[int],
+    names: Sequence[str],
+    classes: Sequence[str],
+    fractions: Mapping[Part, float],
+    seed: int,
+    where: str,
+) -> dict[Part, list[int]]:
+    """Indices of train and of each part in `fractions`: of a class of n images round(fraction * n), at least one each.
+
+    Images of one name are one image that is drawn several times: all go to train, or one to another part.
+
+    Raises:
+        InputError: a class has fewer images than there are parts; it is named, with its count.
+    """
+    again: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        again.setdefault(name, []).append(index)
+    order = sorted(again, key=lambda name: (derive(seed, "split", name), name))
+    members: list[list[int]] = [[] for _ in classes]
+    for name in order:
+        members[labels[again[name][0]]].append(again[name][0])
+    chosen: dict[Part, list[int]] = {"train": [], **{part: [] for part in fractions}}
+    for name, of_class in zip(classes, members, strict=True):
+        if len(of_class) <= len(fractions):
+            remedy = " or ".join(f"data.{part}_fraction=0" for part in fractions)
+            raise InputError(
+                f"{where}: class '{name}' has {counted(len(of_class), 'image')}, "
+                f"wanted at least {len(fractions) + 1} to cut "
+                f"{' and '.join(fractions)} from; add images, or set {remedy}"
+            )
+        start, still = 0, len(fractions)
+        for part, fraction in fractions.items():
+            number = min(max(1, round(fraction * len(of_class))), len(of_class) - start - still)
+            chosen[part] += of_class[start : start + number]
+            start, still = start + number, still - 1
+        chosen["train"] += [index for first in of_class[start:] for index in again[names[first]]]
+    return {part: sorted(indices) for part, indices in chosen.items()}
+
+
+def names_of(parts: Mapping[Part, Images]) -> dict[Part, list[str]]:
+    """What a cut goes by: paths below the folder that holds all files, or what images are called where they lie."""
+    folder = _common_folder(parts.values())
+    return {part: _names(images, folder) for part, images in parts.items()}
+
+
+def _require_classes(found: Found, source: str) -> None:
+    if len(found.classes) < 2:
+        raise InputError(f"{source}: one class only ('{found.classes[0]}'), wanted at least two to tell apart")
+    counts = torch.bincount(found.parts["train"].targets, minlength=len(found.classes)).tolist()
+    empty = [name for name, count in zip(found.classes, counts, strict=True) if not count]
+    if empty:
+        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+        raise InputError(f"{source}: class '{empty[0]}'{more} has no image to train on; add some or remove the class")
+
+
+def _common_folder(parts: Iterable[Images]) -> str:
+    """The folder that holds all files: names below it stay when the set is moved, or listed in a table."""
+    folders = {_absolute(path.parent) for part in parts if isinstance(part, FileImages) for path in part.paths}
+    return os.path.commonpath(folders) if folders else ""
+
+
+def _names(images: Images, folder: str) -> list[str]:
+    if isinstance(images, FileImages):
+        return [_absolute(path)[len(folder) :].replace(os.sep, "/").lstrip("/") for path in images.paths]
+    if isinstance(images, StoredImages):
+        return [images.key(i) for i in range(len(images))]
+    return [images.name(i) for i in range(len(images))]
+
+
+def _absolute(path: Path) -> str:
+    return os.path.normpath(path.absolute())
+
+
+def _digest(images: Images, names: Sequence[str]) -> str:
+    state = sha256("\n".join(images.classes).encode())
+    if isinstance(images, ArrayImages):
+        state.update(repr(tuple(images.pixels.shape)).encode())
+        state.update(images.pixels.contiguous().numpy().data)
+        state.update(images.targets.numpy().tobytes())
+    else:
+        if isinstance(images, StoredImages):
+            state.update(images.store.fingerprint.encode())
+        for name, label in zip(names, images.targets.tolist(), strict=True):
+            state.update(f"\n{name}\t{label}".encode())
+    return state.hexdigest()

@@ -1,1 +1,0 @@
-"""What is a network worth? Protocols, measures, results with provenance, reports."""

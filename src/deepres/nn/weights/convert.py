@@ -1,0 +1,325 @@
+"""Weights of others under our names and ours under theirs: name tables by library, and what else differs."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from deepres.arch.algebra import Parallel, at, children
+from deepres.arch.architecture import Network, feature_shapes
+from deepres.arch.atoms import AvgPool, PadChannels
+from deepres.arch.catalogue import lookup
+from deepres.base.errors import InputError, unknown
+from deepres.nn.build import build
+from deepres.nn.weights.checkpoints import UnknownNamesError, by_names, stripped
+
+Table = tuple[tuple[str, str], ...]
+"""Our name of a module -> theirs. {s} stage, {u} unit, {i} layer, counted from 1; {u0} from 0, {s2} from 2."""
+
+
+def _resnet(stem: str, norm: str, stage: str, head: str, shortcut: tuple[str, str] = ("0", "1")) -> Table:
+    unit = "stage{s}.unit{u}."
+    return (
+        ("stem.conv", f"{stem}conv1"),
+        ("stem.norm", f"{stem}{norm}1"),
+        (unit + "branch.conv{i}", stage + ".conv{i}"),
+        (unit + "branch.norm{i}", stage + f".{norm}{{i}}"),
+        (unit + "branch.se.gate.fc{i}", stage + ".se.fc{i}"),
+        (unit + "shortcut.conv", f"{stage}.downsample.{shortcut[0]}"),
+        (unit + "shortcut.norm", f"{stage}.downsample.{shortcut[1]}"),
+        ("head.fc", head),
+    )
+
+
+_DEEP_STEM: Table = (
+    ("stem.conv1", "conv1.0"),
+    ("stem.norm1", "conv1.1"),
+    ("stem.conv2", "conv1.3"),
+    ("stem.norm2", "conv1.4"),
+    ("stem.conv3", "conv1.6"),
+    ("stem.norm3", "bn1"),
+    ("stem.conv4", "maxpool.0"),
+    ("stem.norm4", "maxpool.1"),
+)
+_RESNET = _resnet("", "bn", "layer{s}.{u0}", "fc")
+_RESNET_D = (*_resnet("", "bn", "layer{s}.{u0}", "fc", ("1", "2")), *_DEEP_STEM)
+_PRE: Table = (
+    ("stem.conv", "stem.conv"),
+    ("stage{s}.unit{u}.pre.norm", "stages.{s0}.blocks.{u0}.norm1"),
+    ("stage{s}.unit{u}.branch.norm{i}", "stages.{s0}.blocks.{u0}.norm{i}"),
+    ("stage{s}.unit{u}.branch.conv{i}", "stages.{s0}.blocks.{u0}.conv{i}"),
+    ("stage{s}.unit{u}.shortcut.conv", "stages.{s0}.blocks.{u0}.downsample.conv"),
+    ("final.norm", "norm"),
+    ("head.fc", "head.fc"),
+)
+_DENSE: Table = (
+    ("stem.conv", "features.conv0"),
+    ("stem.norm", "features.norm0"),
+    ("stage{s}.unit{u}.branch.norm{i}", "features.denseblock{s}.denselayer{u}.norm{i}"),
+    ("stage{s}.unit{u}.branch.conv{i}", "features.denseblock{s}.denselayer{u}.conv{i}"),
+    ("transition{s}.norm", "features.transition{s}.norm"),
+    ("transition{s}.conv", "features.transition{s}.conv"),
+    ("final.norm", "features.norm5"),
+    ("head.fc", "classifier"),
+)
+_TRANSFORMERS: Table = (
+    ("stem.conv", "resnet.embedder.embedder.convolution"),
+    ("stem.norm", "resnet.embedder.embedder.normalization"),
+    ("stage{s}.unit{u}.branch.conv{i}", "resnet.encoder.stages.{s0}.layers.{u0}.layer.{i0}.convolution"),
+    ("stage{s}.unit{u}.branch.norm{i}", "resnet.encoder.stages.{s0}.layers.{u0}.layer.{i0}.normalization"),
+    ("stage{s}.unit{u}.shortcut.conv", "resnet.encoder.stages.{s0}.layers.{u0}.shortcut.convolution"),
+    ("stage{s}.unit{u}.shortcut.norm", "resnet.encoder.stages.{s0}.layers.{u0}.shortcut.normalization"),
+    ("head.fc", "classifier.1"),
+)
+_DETECTRON: Table = (
+    ("stem.conv", "stem.conv1"),
+    ("stem.norm", "stem.conv1.norm"),
+    ("stage{s}.unit{u}.branch.conv{i}", "res{s2}.{u0}.conv{i}"),
+    ("stage{s}.unit{u}.branch.norm{i}", "res{s2}.{u0}.conv{i}.norm"),
+    ("stage{s}.unit{u}.shortcut.conv", "res{s2}.{u0}.shortcut"),
+    ("stage{s}.unit{u}.shortcut.norm", "res{s2}.{u0}.shortcut.norm"),
+    ("head.fc", "linear"),
+)
+CIFAR10 = "pytorch_resnet_cifar10"
+
+CONVENTIONS: dict[str, dict[str, Table]] = {
+    "timm": {
+        "resnet": (*_RESNET, *_DEEP_STEM),
+        "resnet-a": _RESNET,
+        "resnet-d": _RESNET_D,
+        "pre": _PRE,
+        "dense": _DENSE,
+    },
+    "torchvision": {"resnet": _RESNET, "dense": _DENSE, "vgg": ()},
+    "transformers": {"resnet": _TRANSFORMERS},
+    "mmpretrain": {"resnet": _resnet("backbone.", "bn", "backbone.layer{s}.{u0}", "head.fc")},
+    "detectron2": {"resnet": _DETECTRON},
+    CIFAR10: {"resnet-a": _resnet("", "bn", "layer{s}.{u0}", "linear")},
+}
+"""Library -> kind of network -> table; of a VGG the number in the name counts all layers and is computed."""
+
+TIMM: dict[str, str] = {
+    **{f"resnet{d}": f"resnet{d}" for d in (18, 34, 50, 101, 152, 200)},
+    **{f"seresnet{d}": f"seresnet{d}" for d in (18, 34, 50, 101, 152)},
+    **{f"resnet{d}c": f"resnet{d}c" for d in (50, 101, 152)},
+    **{f"resnet{d}d": f"resnet{d}d" for d in (18, 34, 50, 101, 152, 200)},
+    **{f"resnetrs{d}": f"resnetrs{d}" for d in (50, 101, 152, 200, 270, 350, 420)},
+    **{f"resnetv2_{d}": f"resnetv2_{d}" for d in (50, 101, 152)},
+    **{f"densenet{d}": f"densenet{d}" for d in (121, 161, 169, 201)},
+    **{name: name for name in ("resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d")},
+    **{name: name for name in ("wide_resnet50_2", "wide_resnet101_2")},
+}
+"""Our name -> the name under which timm has the very same network. Its `resnetblur50` has another pool than the paper's
+and no filter in the shortcut."""
+
+
+class UnknownOrderError(InputError):
+    """Names that two libraries have, whose channels are in different orders."""
+
+
+class Translated(NamedTuple):
+    """Tensors under our names, the library whose names they had ("deepres": ours), and the prefix that fell away.
+
+    `others` are the tensors that the network does not have, under the names that they had.
+    """
+
+    tensors: dict[str, Tensor]
+    convention: str
+    prefix: str = ""
+    others: tuple[str, ...] = ()
+
+
+def known_as(description: Network) -> str | None:
+    """timm's name for this very network (any input, any number of classes); None where it has no such one."""
+    name = TIMM.get(description.name)
+    return name if name is not None and lookup.network(description.name).body == description.body else None
+
+
+def to_ours(tensors: Mapping[str, Tensor], description: Network, where: str = "weights") -> Translated:
+    """The tensors under the description's names, by the library whose names they match best; ours are passed on.
+
+    The prefix of a wrapper (`module.`, `model._orig_mod.`, any other) falls away; the number of batches seen is 0 where
+    not given.
+    pytorch_resnet_cifar10's option A puts zeros on both sides of the real channels: its channels are permuted, the
+    function stays. Names do not tell a stride in the 1x1 from one in the 3x3: that is what `weights.guard` is for.
+
+    Raises:
+        UnknownNamesError: no name is known; the message has the first one and the libraries tried.
+        InputError: two sets of weights.
+    """
+    libraries = (*conventions_for(description), "deepres")
+    tables = {convention: names_in(convention, description) for convention in libraries}
+    best, prefix, count = by_names(tensors, {name: table.values() for name, table in tables.items()}, where)
+    if not count:
+        raise UnknownNamesError(
+            f"{where}: {next(iter(tensors), 'nothing')} is no tensor of {description.name} in the names of "
+            f"{', '.join(sorted(tables))}; choose the network that these weights belong to"
+        )
+    if (
+        best != CIFAR10
+        and CIFAR10 in tables
+        and by_names(tensors, {CIFAR10: tables[CIFAR10].values()}, where)[2] == count
+    ):
+        raise UnknownOrderError(
+            f"{where}: without its classifier this {description.name} may have either order of channels, zeros behind "
+            f"the real ones or on both sides (as {CIFAR10}); bring the weights with the classifier's (fc or linear)"
+        )
+    ours_of = {theirs: ours for ours, theirs in tables[best].items()}
+    given = stripped(tensors, prefix, where)
+    ours = {ours_of.get(name, name): tensor for name, tensor in given.items()}
+    others = tuple(
+        name
+        for name in tensors
+        if name.removeprefix(prefix) not in ours_of and not name.endswith("num_batches_tracked")
+    )
+    for name in _tensor_names(description):
+        if name.endswith(".num_batches_tracked") and name.replace("num_batches_tracked", "running_mean") in ours:
+            ours.setdefault(name, torch.zeros((), dtype=torch.int64))
+    fc = ours.get("head.fc.weight")
+    if fc is not None and fc.dim() == 4 and best == "timm":
+        ours["head.fc.weight"] = fc.flatten(1)
+    if best == CIFAR10:
+        ours = _permuted(ours, description, to_theirs=False)
+    return Translated(ours, best, prefix, others)
+
+
+def to_foreign(tensors: Mapping[str, Tensor], description: Network, convention: str = "timm") -> dict[str, Tensor]:
+    """Our tensors under another library's names: the inverse of `to_ours`.
+
+    Raises:
+        InputError: no such library, or it has no network of this kind.
+    """
+    if convention not in CONVENTIONS:
+        raise unknown("library", convention, CONVENTIONS)
+    if convention not in conventions_for(description):
+        raise InputError(f"{description.name}: {convention} has no such network, so no names for its tensors")
+    names = names_in(convention, description)
+    ours = dict(tensors)
+    if convention == CIFAR10:
+        ours = _permuted(ours, description, to_theirs=True)
+    theirs = {names[name]: tensor for name, tensor in ours.items()}
+    if convention == "timm" and kind_of(description) == "pre" and "head.fc.weight" in theirs:
+        theirs["head.fc.weight"] = theirs["head.fc.weight"][:, :, None, None]
+    return theirs
+
+
+def conventions_for(description: Network) -> tuple[str, ...]:
+    """The libraries whose names are known for every tensor of a network of this kind."""
+    kind = kind_of(description)
+    return tuple(name for name, kinds in CONVENTIONS.items() if kind in kinds and _covers(name, description))
+
+
+def kind_of(description: Network) -> str:
+    """resnet, resnet-a (zero-padded), resnet-d (pooled projection), pre (activated first), dense, vgg, plain."""
+    parts = dict(description.body)
+    if "transition1" in parts:
+        return "dense"
+    if "final" in parts:
+        return "pre"
+    units = [unit for stage in parts.values() for _, unit in children(stage) if isinstance(unit, Parallel)]
+    branches = [dict(unit.parts).get("branch") for unit in units]
+    if units and all("conv" in dict(children(branch)) for branch in branches if branch):
+        return "vgg"
+    shortcuts = [dict(unit.parts).get("shortcut") for unit in units]
+    if not any(shortcuts):
+        return "plain"
+    if any(isinstance(path, PadChannels) for path in shortcuts):
+        return "resnet-a"
+    pooled = any(isinstance(part, AvgPool) for path in shortcuts if path for _, part in children(path))
+    return "resnet-d" if pooled else "resnet"
+
+
+def names_in(convention: str, description: Network) -> dict[str, str]:
+    """Our name of each tensor -> the library's; tensors that it has no name for keep ours, as do all in "deepres"."""
+    kind = kind_of(description)
+    if convention == "deepres":
+        return {name: name for name in _tensor_names(description)}
+    if kind == "vgg":
+        return _vgg_names(description)
+    found = {}
+    for name in _tensor_names(description):
+        module, _, leaf = name.rpartition(".")
+        found[name] = f"{_renamed(module, CONVENTIONS[convention][kind]) or module}.{leaf}"
+    return found
+
+
+def _covers(convention: str, description: Network) -> bool:
+    kind = kind_of(description)
+    if kind == "vgg":
+        return convention == "torchvision" and "hidden" in dict(children(description.head))
+    modules = {name.rpartition(".")[0] for name in _tensor_names(description)}
+    return all(_renamed(module, CONVENTIONS[convention][kind]) for module in modules)
+
+
+def _renamed(module: str, table: Table) -> str | None:
+    for ours, theirs in table:
+        found = _pattern(ours).fullmatch(module)
+        if found:
+            numbers = {name: int(value) for name, value in found.groupdict().items()}
+            fields = {**numbers, **{f"{n}0": v - 1 for n, v in numbers.items()}, "s2": numbers.get("s", 0) + 1}
+            return theirs.format(**fields)
+    return None
+
+
+@lru_cache(maxsize=256)
+def _pattern(ours: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{(\w)\\\}", r"(?P<\1>\\d+)", re.escape(ours)))
+
+
+def _vgg_names(description: Network) -> dict[str, str]:
+    """torchvision counts convolutions, norms, activations and pools alike: `features.7`."""
+    place, places = 0, {}
+    for part, stage in description.body:
+        for unit, layers in [("", stage)] if part == "stem" else children(stage):
+            if isinstance(layers, Parallel):
+                layers = dict(layers.parts)["branch"]
+            prefix = f"{part}.{unit}.branch" if unit else part
+            kinds = [name for name, _ in children(layers) if name in ("conv", "norm")]
+            for offset, name in enumerate(kinds):
+                places[f"{prefix}.{name}"] = f"features.{place + offset}"
+            place += len(kinds) + 1 if kinds else 1  # and its activation; or a pool
+    places |= {"head.hidden.fc1": "classifier.0", "head.hidden.fc2": "classifier.3", "head.fc": "classifier.6"}
+    found = {}
+    for name in _tensor_names(description):
+        module, _, leaf = name.rpartition(".")
+        found[name] = f"{places.get(module, module)}.{leaf}"
+    return found
+
+
+@lru_cache(maxsize=4)
+def _tensor_names(description: Network) -> tuple[str, ...]:
+    return tuple(build(description).state_dict())
+
+
+def _permuted(tensors: dict[str, Tensor], description: Network, *, to_theirs: bool) -> dict[str, Tensor]:
+    """Channels of each stage's maps in our order, the real ones first, then those that were zero; or back."""
+    given, order = None, torch.arange(0)
+
+    def turned(order: Tensor) -> Tensor:
+        return order.argsort() if to_theirs else order
+
+    tensors = dict(tensors)
+    for stage, shape in feature_shapes(description).items():
+        if given is None:
+            given, order = shape[0], torch.arange(shape[0])
+            continue
+        before, new = order, shape[0] - given
+        pad = at(description.tree, f"{stage}.unit1.shortcut")
+        if isinstance(pad, PadChannels) and pad.zeros == "behind":
+            left = torch.arange(new // 2)
+            right = torch.arange(shape[0] - (new - new // 2), shape[0])
+            order = torch.cat([before + new // 2, left, right])
+        for name in [name for name in _tensor_names(description) if name.startswith(f"{stage}.") and name in tensors]:
+            _, unit, _, layer, _ = name.split(".")
+            entering = before if unit == "unit1" else order
+            if layer == "conv1":
+                tensors[name] = tensors[name][:, turned(entering)]
+            elif layer in ("conv2", "norm2") and tensors[name].dim():
+                tensors[name] = tensors[name][turned(order)]
+        given = shape[0]
+    if "head.fc.weight" in tensors:
+        tensors["head.fc.weight"] = tensors["head.fc.weight"][:, turned(order)]
+    return tensors

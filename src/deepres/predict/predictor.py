@@ -1,0 +1,282 @@
+"""A run folder, or weights by name -> answers: image files in, class names with probabilities out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from deepres.analyze import attribution
+from deepres.analyze.guards import require_size
+from deepres.base.errors import InputError, RunError
+from deepres.base.heap import keep_freed_memory
+from deepres.base.records import Record, build
+from deepres.base.wording import shown
+from deepres.data.decode import BadImageError
+from deepres.data.loading.loader import prepare_one
+from deepres.data.loading.workers import num_cores
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import Statistics
+from deepres.nn.binary import two_logits
+from deepres.nn.build import ResidualNetwork
+from deepres.nn.create import create_model
+from deepres.nn.inference import Compiled, Inference, InferencePrecision, for_inference
+from deepres.nn.weights.folds import fold_folders
+from deepres.nn.weights.formats import Stored
+from deepres.nn.weights.hub import find_weights
+from deepres.predict.maps import beside
+from deepres.predict.pictures import Picture, of_file
+from deepres.predict.preprocessing import prepared_for
+from deepres.tasks.classification.calibration import Temperature
+
+BATCH = 16
+"""How many images a hurried predictor answers together: beyond it a CPU gains nothing."""
+
+
+class Guess(Record):
+    """A class name and the probability that the network gives it."""
+
+    name: str
+    probability: float
+
+
+class Answer(Record):
+    """The guesses for one image, the likeliest first; or, where it cannot be read, why."""
+
+    image: str
+    guesses: tuple[Guess, ...]
+    problem: str | None = None
+
+    def line(self) -> str:
+        """`cat.jpg: cat 93.1 %  lynx 4.0 %`, or the problem."""
+        guesses = "  ".join(f"{guess.name} {100 * guess.probability:.1f} %" for guess in self.guesses)
+        return self.problem or shown(f"{self.image}: {guesses}")
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network with its class names (`unnamed`: numbers only) and what it wants done to an image.
+
+    `said` has what of that decides the answers and is not the run's own (`preprocessing.Prepared`). Probabilities are
+    softmax(logits / T) at the run's own `temperature`, where it found one.
+    """
+
+    network: ResidualNetwork
+    classes: tuple[str, ...]
+    preparation: Preparation
+    statistics: Statistics
+    device: torch.device
+    unnamed: bool = False
+    fast: Inference | None = None
+    said: str = ""
+    temperature: Temperature | None = None
+    others: tuple["Predictor", ...] = ()
+
+    @property
+    def members(self) -> tuple["Predictor", ...]:
+        """The networks whose probabilities are averaged: this one, and `others`, each with its own statistics."""
+        return (replace(self, others=()), *self.others)
+
+    @classmethod
+    def load_folds(cls, folder: Path | str, device: torch.device) -> "Predictor":
+        """The networks of all folds of a run as one: the mean of their probabilities, each at temperature 1.
+
+        Raises:
+            InputError: a fold is not trained yet, or broken.
+        """
+        first, *others = (cls.load(each, device, calibrated=False) for each in fold_folders(folder))
+        for one in others:
+            if one.classes != first.classes or one.preparation != first.preparation:
+                raise InputError(f"{folder}: its folds know other classes, or want other images; train it anew")
+        return replace(first, others=tuple(others))
+
+    @classmethod
+    def load(
+        cls,
+        weights: Path | str,
+        device: torch.device,
+        *,
+        model: str | None = None,
+        variant: str | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        calibrated: bool = True,
+    ) -> "Predictor":
+        """Of a run folder, which needs nothing else, or of weights made elsewhere, by path or name.
+
+        `model` names the network where the weights do not, `variant` what bare ones were trained as, `mean` and `std`
+        what images were normalised with, on a scale of 0 to 1, where the weights do not say. Classes without names are
+        called `class 0`, …. One logit is of two classes, its sigmoid the probability of the second: of those that the
+        weights name; `not X` and `X`, where they name X alone; `0` and `1`, where none. Not `calibrated`: at
+        temperature 1, whatever the run found.
+
+        Raises:
+            InputError: a file is missing or broken, the network or what images were normalised with unknown, weights of
+                another variant.
+        """
+        stored = find_weights(weights, model)
+        model = variant if stored.description is None and model is None else model
+        if model is None and stored.description is None:
+            told = f"see deepres weights inspect {stored.where}, then name it with --model"
+            raise InputError(f"{stored.where}: does not say which network it is of; {told}")
+        network = create_model(model or stored.description or "", weights=stored, variant=variant).eval()
+        preparation, statistics, said = prepared_for(stored, network.description, mean, std)
+        classes = stored.classes or tuple(f"class {number}" for number in range(network.num_classes))
+        if network.num_classes == 0:
+            raise InputError(
+                f"{stored.where}: no classifier in it, so no answers; train one: deepres train … --weights"
+            )
+        if network.num_classes == 1:
+            classes = _two_classes(stored)
+            network = two_logits(network)
+            said = "; ".join(
+                [*([said] if said else []), f"one logit: its sigmoid is the probability of {classes[1]!r}"]
+            )
+        if network.num_classes != len(classes):
+            raise InputError(
+                f"{stored.where}: {network.num_classes} logits for {len(classes)} class names; train it again"
+            )
+        known = stored.calibration if calibrated else None
+        temperature = None if known is None else build(Temperature, dict(known), f"{stored.where} calibration")
+        return cls(
+            network.to(device),
+            classes,
+            preparation,
+            statistics,
+            device,
+            unnamed=not stored.classes,
+            said=said,
+            temperature=temperature,
+        )
+
+    def hurried(
+        self, images: int, *, precision: InferencePrecision = "auto", compiled: Compiled = "auto"
+    ) -> "Predictor":
+        """The same predictor made ready for so many `images`, which are answered faster and rounded differently.
+
+        In bfloat16 a probability may move by some hundredths, close calls are answered again in float32
+        (`nn/inference.py`); with `precision` "float32" nothing but the last digits moves. "auto" times a plain answer
+        to say whether compiling pays.
+        """
+        keep_freed_memory(of_any_size=True)
+        channels, side, _ = self.network.description.input
+        one = torch.zeros(1, channels, side, side)
+        self.probabilities(one)
+        began = perf_counter()
+        self.probabilities(one)
+        seconds = perf_counter() - began
+        fast = for_inference(
+            self.network,
+            self.device,
+            precision=precision,
+            compiled=compiled,
+            images=images,
+            seconds_per_image=seconds,
+        )
+        others = tuple(one.hurried(images, precision=precision, compiled=compiled) for one in self.others)
+        return replace(self, fast=fast, others=others)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """A uint8 image (C, H, W) as the network wants it, float32."""
+        return prepare_one(image, self.preparation, self.statistics)
+
+    @torch.inference_mode()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """softmax(logits / T): prepared images (N, C, H, W) -> (N, classes), rows that sum to 1.
+
+        Raises:
+            RunError: a logit is not finite.
+        """
+        logits: Tensor = self.network(images.to(self.device)) if self.fast is None else self.fast(images)
+        answers = (logits if self.temperature is None else logits / self.temperature.value).softmax(1).cpu()
+        if not bool(answers.isfinite().all()):
+            raise RunError(
+                f"{self.network.description.name}: answers that are not finite; the weights are broken, or images were "
+                "normalised otherwise than they were trained on"
+            )
+        return answers
+
+    def maps(self, images: Tensor, targets: Tensor, layer: str | None = None) -> Tensor:
+        """Where prepared images (N, C, H, W) speak for their class, `targets` int64 (N, 1): (N, H, W), not rectified.
+
+        Class activation maps, where the head has none Grad-CAM; with `layer`, Grad-CAM of that part.
+        """
+        size = (images.shape[-2], images.shape[-1])
+        if layer is None:
+            return attribution.attribution_maps(self.network, images, targets)[:, 0]
+        return attribution.upsampled(attribution.grad_cam(self.network, images, targets, layer=layer), size)[:, 0]
+
+    def shown(self, picture: Picture | Path, label: str | None = None) -> tuple[str, Image]:
+        """The class of highest probability, or `label` (a name or number), and its map beside the picture (maps.py).
+
+        Raises:
+            InputError: no such class; the nearest are offered. BadImageError is one.
+        """
+        picture = of_file(picture) if isinstance(picture, Path) else picture
+        image = picture.pixels(self.preparation.channels, self.preparation.levels)
+        images = self.prepare(image)[None].to(self.device)
+        targets = attribution.top_classes(self.network, images)
+        if label is not None:
+            number = attribution.class_number(label, self.network.num_classes, self.classes)
+            targets = torch.full_like(targets, number)
+        name = self.classes[int(targets[0, 0])]
+        chance = float(self.probabilities(images)[0, targets[0, 0]])
+        title = f"{picture.name}: {name} {100 * chance:.1f} %"
+        return name, beside(image, self.maps(images, targets)[0], self.preparation, title)
+
+    def answers(self, pictures: Iterable[Path | Picture], top_k: int = 5) -> Iterator[Answer]:
+        """One answer for each picture, in order, as it is ready; of an unreadable one the answer is the problem.
+
+        A hurried predictor reads and answers `BATCH` images together, any other one by one.
+        """
+        size = 1 if self.fast is None else BATCH
+        with ThreadPoolExecutor(min(size, num_cores())) as readers:
+            asked = (of_file(one) if isinstance(one, Path) else one for one in pictures)
+            while part := list(islice(asked, size)):
+                read = list(readers.map(self._read, part))
+                rows = self._rows(read)
+                for number, (picture, image) in enumerate(zip(part, read, strict=True)):
+                    problem = image if isinstance(image, str) else None
+                    guesses = self._guesses(rows[number], top_k) if number in rows else ()
+                    yield Answer(image=picture.name, guesses=guesses, problem=problem)
+
+    def _read(self, picture: Picture) -> Tensor | str:
+        """The image as each of the members wants it (M, C, H, W), or why there is none."""
+        try:
+            pixels = picture.pixels(self.preparation.channels, self.preparation.levels)
+            image = torch.stack([member.prepare(pixels) for member in self.members])
+            require_size(self.network.description, *image.shape[1:])
+        except BadImageError as cause:
+            return str(cause)
+        except InputError as cause:
+            return f"{picture.name}: {cause.message}"
+        return image
+
+    def _rows(self, read: Sequence[Tensor | str]) -> dict[int, Tensor]:
+        """Of each image its probabilities (classes,), by its number; images of one size are answered together."""
+        alike: dict[torch.Size, dict[int, Tensor]] = {}
+        for number, image in enumerate(read):
+            if isinstance(image, Tensor):
+                alike.setdefault(image.shape, {})[number] = image
+        rows: dict[int, Tensor] = {}
+        for images in alike.values():
+            of_members = zip(self.members, torch.stack([*images.values()]).unbind(1), strict=True)
+            answers = torch.stack([member.probabilities(own) for member, own in of_members])
+            rows.update(zip(images, answers.mean(0), strict=True))
+        return rows
+
+    def _guesses(self, row: Tensor, top_k: int) -> tuple[Guess, ...]:
+        likeliest = row.topk(min(top_k, len(self.classes)))
+        found = zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True)
+        return tuple(Guess(name=self.classes[index], probability=value) for value, index in found)
+
+
+def _two_classes(stored: Stored) -> tuple[str, ...]:
+    """The names that go with one logit: the one that it speaks for comes last."""
+    named = stored.classes
+    return (f"not {named[0]}", named[0]) if len(named) == 1 else named or ("0", "1")

@@ -1,0 +1,51 @@
+"""Several networks on the same images -> one HTML page: errors with intervals, seeds, each against the best."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from deepres.base.files import write_atomic
+from deepres.base.wording import signed
+from deepres.report.charts import intervals
+from deepres.report.html import render
+from deepres.tasks.classification.compare import LEVEL, Paired, against_best, small
+from deepres.tasks.classification.evaluator import percent, printable
+from deepres.tasks.classification.metrics import interval
+from deepres.tasks.classification.pooling import Seeds
+from deepres.tasks.classification.predictions import Answers
+
+
+def write_comparison(
+    path: Path,
+    answers: Sequence[Answers],
+    pairs: Sequence[Paired],
+    seeds: Sequence[Seeds] = (),
+    notes: Sequence[str] = (),
+) -> None:
+    """Write one self-contained HTML file; the same input gives the same bytes. `notes` stand above the errors.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    rows = [
+        (one, *interval(one.num_wrong, len(one.images)))
+        for one in sorted(answers, key=lambda one: (one.error, one.name))
+    ]
+    page = render(
+        "comparison.html.jinja",
+        {"percent": percent, "small": small, "signed": signed},
+        title=f"{len(answers)} networks compared",
+        rows=rows,
+        num_images=len(answers[0].images),
+        sources=tuple(dict.fromkeys(one.source for one in answers)),
+        plot=Markup(intervals([(one.name, one.error, low, high) for one, low, high in rows])),
+        seeds=[str(each) for each in seeds],
+        notes=notes,
+        best=rows[0][0].name,
+        versus=against_best(answers, pairs),
+        verdicts=[pair.verdict() for pair in pairs] if len(pairs) <= 3 else [],
+        num_pairs=len(pairs),
+        level=LEVEL,
+    )
+    write_atomic(path, printable(page))

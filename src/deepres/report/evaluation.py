@@ -1,0 +1,239 @@
+"""Result, history and images -> one HTML file that needs nothing else; Results -> a Markdown table.
+
+The same input gives the same bytes. All text is escaped; figures take their colours from the page.
+"""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from deepres.base.errors import InputError
+from deepres.base.files import write_atomic
+from deepres.data.decode import BadImageError
+from deepres.data.doubles import Doubles
+from deepres.data.images import Images
+from deepres.data.sources.splits import Part
+from deepres.report.charts import History, confusion_picture, curve, rejection, reliability, shades, thumbnail
+from deepres.report.doubles import pairs_shown
+from deepres.report.html import render
+from deepres.tasks.classification.evaluator import Result, WrongImage, interval_text, percent, printable
+from deepres.tasks.classification.worst import FILE as WORST
+
+MOST_CLASSES_WITH_NUMBERS = 20
+MOST_CLASSES_IN_PICTURE = 200
+MOST_CLASSES_AT_ONCE = 30
+SCALES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the confusion table: its count, its strength in [0, 1], whether it lies on the diagonal."""
+
+    count: int
+    shade: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A wrong image as the page shows it, `address` None where it can no longer be read (`problem` says why)."""
+
+    image: WrongImage
+    label: str
+    address: str | None
+    tiny: bool
+    problem: str
+
+
+@dataclass(frozen=True)
+class FoldRow:
+    """One fold's test result, or that of all as one, and the epoch that was chosen."""
+
+    name: str
+    result: Result
+    epoch: int | None
+
+
+def write_report(
+    path: Path,
+    *,
+    result: Result | None,
+    history: History = (),
+    images: Images | None = None,
+    run: Mapping[str, Any] | None = None,
+    chosen_epoch: int | None = None,
+    continued: Sequence[int] = (),
+    worst: str = "",
+    doubles: Doubles | None = None,
+    parts: Mapping[Part, Images] | None = None,
+    folds: Sequence[FoldRow] = (),
+    title: str = "deepres report",
+) -> None:
+    """Write one self-contained HTML file: headline, training, errors, classes, worst images, provenance.
+
+    `images` is the set that `result` was measured on (None: no thumbnails). `run` is shown as a table, its nested
+    mappings folded away below. `continued` are the steps after which the run was taken up again; `worst` is the list of
+    worst.py, which the page holds to be saved; `doubles` are pictures that stand in two of `parts`; `folds` are a
+    table of the folds that were pooled. What is None or empty leaves its part of the page out.
+
+    Raises:
+        InputError: `images` is another set than the one that was measured; the place cannot be written.
+    """
+    facts, groups = _facts(run or {})
+    page = render(
+        "evaluation.html.jinja",
+        {"percent": percent, "value": _value},
+        title=title,
+        result=result,
+        interval=interval_text(result) if result else "",
+        scale=_scale(result) if result else None,
+        facts=facts,
+        groups=groups,
+        curves=_curves(history, chosen_epoch, continued),
+        history=history,
+        columns=_columns(history),
+        last=history[-1] if history else None,
+        waiting=_mean(history, "data_wait_fraction"),
+        chosen_epoch=chosen_epoch,
+        table=_table(result) if result and len(result.classes) <= MOST_CLASSES_WITH_NUMBERS else None,
+        picture=_picture(result) if result else None,
+        classes=result.worst_first() if result else (),
+        largest=max((1 - c.recall for c in result.per_class if c.recall is not None), default=0) or 1 if result else 1,
+        at_once=MOST_CLASSES_AT_ONCE,
+        reliability=Markup(reliability(result, result.tempered)) if result else "",
+        rejection=Markup(rejection(result.covered, result.tempered)) if result and result.covered else "",
+        halfway=result.covered[(len(result.covered) - 1) * 3 // 4] if result and result.covered else None,
+        worst="data:text/csv;charset=utf-8;base64," + b64encode(worst.encode()).decode() if worst else "",
+        worst_name=WORST,
+        doubles=doubles,
+        folds=[(row, interval_text(row.result)) for row in folds],
+        doubled=doubles.sentence({part: len(images) for part, images in (parts or {}).items()}) if doubles else "",
+        pairs=pairs_shown(doubles, parts or {}) if doubles else (),
+        thumbnails=_thumbnails(result, images) if result and images is not None else (),
+        provenance=_flat(result.provenance) if result else (),
+    )
+    write_atomic(path, printable(page))
+
+
+def table(results: Mapping[str, Result]) -> str:
+    """Markdown: one row for each named result, in the mapping's order: images, error, interval, top-5 error."""
+    rows = [
+        "| name | split | protocol | images | error | 95 % interval | top-5 error |",
+        "|---|---|---|---:|---:|---:|---:|",
+    ]
+    for name, one in results.items():
+        top5 = "–" if one.telling_top5 is None else percent(one.telling_top5)
+        name = " ".join(name.replace("|", "\\|").split())
+        rows.append(
+            f"| {name} | {one.split} | {one.protocol} | {one.num_images} | {percent(one.error)} "
+            f"| {interval_text(one)} | {top5} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _scale(result: Result) -> dict[str, Any]:
+    """Places in percent of the headline's scale, which ends at the first round number above the interval."""
+    end = next(scale for scale in SCALES if scale >= min(1.0, 1.1 * result.error_high))
+    return {
+        "low": 100 * result.error_low / end,
+        "width": 100 * (result.error_high - result.error_low) / end,
+        "error": 100 * result.error / end,
+        "ticks": [(25 * i, f"{100 * end * i / 4:g}") for i in range(5)],
+    }
+
+
+def _curves(history: History, chosen_epoch: int | None, continued: Sequence[int]) -> list[Markup]:
+    """Error and loss side by side, the rate below them."""
+    both = {"train": "training", "val": "validation"}
+    marks: dict[str, Any] = {"chosen_epoch": chosen_epoch, "continued": _epochs(history, continued)}
+    drawn = (
+        curve(history, {f"{k}_error": v for k, v in both.items()}, "Error (%)", kind="percent", **marks),
+        curve(history, {f"{k}_loss": v for k, v in both.items()}, "Loss", kind="log", **marks),
+        curve(history, {"rate": "learning rate"}, "Learning rate", kind="log", size=(9.2, 1.5)),
+    )
+    return [Markup(svg) for svg in drawn if svg is not None]
+
+
+def _epochs(history: History, steps: Sequence[int]) -> list[float]:
+    """The places of steps on the axis of epochs."""
+    each = next((row["step"] / row["epoch"] for row in history if row.get("step") and row.get("epoch")), None)
+    return [] if each is None else [step / each for step in steps]
+
+
+def _table(result: Result) -> list[tuple[str, list[Cell]]]:
+    strength = shades(np.asarray(result.confusion, dtype=np.float64))
+    return [
+        (name, [Cell(count, round(float(strength[t, p]), 3), t == p) for p, count in enumerate(row)])
+        for t, (name, row) in enumerate(zip(result.classes, result.confusion, strict=True))
+    ]
+
+
+def _picture(result: Result) -> str | None:
+    in_range = MOST_CLASSES_WITH_NUMBERS < len(result.classes) <= MOST_CLASSES_IN_PICTURE
+    return confusion_picture(result.confusion) if in_range else None
+
+
+def _thumbnails(result: Result, images: Images) -> list[Thumbnail]:
+    shown = []
+    for wrong in result.worst:
+        name = printable(images.name(wrong.index)) if wrong.index < len(images) else "absent"
+        if name != wrong.name:
+            raise InputError(
+                f"report: image {wrong.index} is {name}, the result says {wrong.name}; "
+                f"give the images that the {result.split} result was measured on"
+            )
+        label = "/".join(PurePath(wrong.name).parts[-2:])
+        try:
+            address, tiny = thumbnail(images.image(wrong.index))
+            shown.append(Thumbnail(wrong, label, address, tiny, ""))
+        except BadImageError as cause:
+            shown.append(Thumbnail(wrong, label, None, False, str(cause)))
+    return shown
+
+
+def _facts(run: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], list[tuple[str, list[tuple[str, Any]]]]]:
+    single = [(name, value) for name, value in run.items() if _tells(value) and not isinstance(value, Mapping)]
+    nested = [(name, _flat(value)) for name, value in run.items() if isinstance(value, Mapping)]
+    return single, nested
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            rows.extend(_flat(value, f"{prefix}{name}."))
+        elif value is not None:
+            rows.append((prefix + name, value))
+    return rows
+
+
+def _tells(value: object) -> bool:
+    """Whether a fact says something: none, no and nothing are left out."""
+    return value is not None and value is not False and value != "" and value != []
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(_value, value))
+    return str(value)
+
+
+def _columns(history: History) -> list[str]:
+    return list(dict.fromkeys(name for row in history for name in row))
+
+
+def _mean(history: History, column: str) -> float | None:
+    values = [row[column] for row in history if row.get(column) is not None and isfinite(row[column])]
+    return sum(values) / len(values) if values else None

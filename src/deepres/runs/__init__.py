@@ -1,0 +1,1 @@
+"""How is a whole run carried out? Started, resumed, measured, taken apart; alone, in folds, or in time."""

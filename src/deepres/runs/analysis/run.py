@@ -1,0 +1,234 @@
+"""Taking a trained network apart: analyses of a run, or of weights made elsewhere, into one folder and one page.
+
+Each analysis writes its numbers (JSON), its plots (PNG and SVG) and its part of the page as soon as it is done; one
+that stands there already, of the same weights, images and settings, is not done again, nor are finished parts of one
+that was interrupted.
+"""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from markupsafe import Markup
+from pydantic import JsonValue
+
+from deepres.analyze.attribution import class_number
+from deepres.analyze.guards import require_size
+from deepres.arch.catalogue.entry import Config
+from deepres.arch.catalogue.lookup import CATALOGUE
+from deepres.base.errors import InputError, unknown
+from deepres.base.files import make_folder, write_atomic
+from deepres.base.heap import keep_freed_memory
+from deepres.base.manifest import RUN
+from deepres.base.reading import json_object
+from deepres.base.wording import counted
+from deepres.data.decode import BadImageError
+from deepres.data.images import Images
+from deepres.data.loading.loader import OnBadImage
+from deepres.data.rng import generator
+from deepres.data.sources.open import DataConfig
+from deepres.nn.hooks import part
+from deepres.nn.weights.checkpoints import asked_of
+from deepres.recipes.run import load_run
+from deepres.report import analysis
+from deepres.report.html import render
+from deepres.runs.analysis.images import shifted_and_resized, where_it_looks
+from deepres.runs.analysis.signal import responses_of_layers, signal_and_gradient
+from deepres.runs.analysis.units import (
+    Section,
+    Settings,
+    Subject,
+    Told,
+    features_used_again,
+    paths_by_length,
+    units_left_out,
+)
+from deepres.runs.evaluate import Asked, asked_for
+
+ANALYSES: dict[str, Callable[[Subject, Told], Section]] = {
+    "lesion": units_left_out,
+    "paths": paths_by_length,
+    "responses": responses_of_layers,
+    "propagation": signal_and_gradient,
+    "reuse": features_used_again,
+    "cam": where_it_looks,
+    "equivariance": shifted_and_resized,
+}
+"""In the order of the page."""
+
+Tell = Callable[[str, int, int], None]
+"""tell(what, done, total)."""
+
+
+def examine(
+    weights: str,
+    data: DataConfig | None,
+    kinds: tuple[str, ...],
+    output: Path | None,
+    settings: Settings,
+    *,
+    model: str | None = None,
+    variant: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    on_bad_image: OnBadImage | None = None,
+    force: bool = False,
+    device: torch.device,
+    command: str,
+    tell: Tell,
+) -> tuple[Path, dict[str, list[str]]]:
+    """Carry out the analyses `kinds` (none: all that this network allows) and write the page; what each found.
+
+    Raises:
+        InputError: an unknown analysis, class or part, an analysis that this network has no parts for, anything that
+            weights or images refuse.
+    """
+    for kind in kinds:
+        if kind not in ANALYSES:
+            raise unknown("analysis", kind, ANALYSES)
+    if kinds and "cam" not in kinds and (settings.label is not None or settings.layer is not None):
+        raise InputError(f"--class, --layer with {', '.join(kinds)}: only cam uses them; add cam to the analyses")
+    asked = asked_for(
+        weights, data, model, variant, mean, std, None, device, command, on_bad_image=on_bad_image, force=force
+    )
+    images, left = _some(asked.images, settings, asked.data.on_bad_image)
+    place = Path(asked_of(str(weights))[0])
+    folder = output or (place / "analysis" if place.is_dir() else Path("analysis"))
+    of = [asked.provenance[name] for name in ("model", "source")]
+    of += [
+        asked.provenance["weights_sha256"] or weights,
+        asked.split,
+        *([said] if (said := asked.predictor.said) else []),
+    ]
+    key = _key(of, settings, "")
+    subject = Subject(asked.predictor, images, settings, asked.provenance, folder, key, _config(place, asked))
+    _check(subject)
+    make_folder(folder)
+    keep_freed_memory()
+    sections: dict[str, list[str]] = {}
+    for kind in kinds or tuple(ANALYSES):
+        before = _before(folder, kind, _key(of, settings, kind))
+        if before is not None:
+            sections[kind] = before
+            continue
+        try:
+            section = ANALYSES[kind](subject, partial(tell, kind))
+        except InputError as cause:
+            if kinds:
+                raise
+            sections[kind] = [f"left out: {cause.message}"]
+            continue
+        _write(subject, section, of)
+        sections[kind] = section.found
+    if all(lines[0].startswith("left out: ") for lines in sections.values()):
+        raise InputError(f"{weights}: no analysis fits this network; name one to learn why: {', '.join(ANALYSES)}")
+    left_out = {kind: lines[0] for kind, lines in sections.items() if lines[0].startswith("left out: ")}
+    _page(subject, f"{subject.network.description.name} taken apart", of, left_out)
+    told = {"preprocessing": [asked.predictor.said]} if asked.predictor.said else {}
+    notes = [*asked.notes, *([f"{counted(left, 'unreadable image')} left out"] if left else [])]
+    return folder, {**told, **({"note": notes} if notes else {}), **sections}
+
+
+def _check(subject: Subject) -> None:
+    """Images too small, a class or part that does not exist: refused before anything is measured or written."""
+    require_size(subject.network.description, *next(iter(subject.batches(1, 1))).images.shape[1:])
+    label, layer = subject.settings.label, subject.settings.layer
+    if label is not None:
+        class_number(label, subject.network.num_classes, subject.classes)
+    if layer is not None:
+        part(subject.network, layer)
+
+
+def _config(weights: Path, asked: Asked) -> Config | None:
+    """The network's row of a paper's table: that of the run, else of the catalogue under the network's name."""
+    if (weights / RUN).is_file():
+        return load_run(weights).model
+    known = CATALOGUE.get(asked.predictor.network.description.name)
+    return None if known is None else known.config
+
+
+def _some(images: Images, settings: Settings, on_bad_image: OnBadImage) -> tuple[Images, int]:
+    """The images that are looked at, drawn by the seed; under "skip" those that can be read, and how many could not."""
+    order = torch.randperm(len(images), generator=generator(settings.seed, "examined")).tolist()
+    if on_bad_image == "stop":
+        return images.select(order[: settings.images]), 0
+    readable: list[int] = []
+    for tried, index in enumerate(order):  # noqa: B007
+        if len(readable) == settings.images:
+            break
+        try:
+            images.image(index)
+        except BadImageError:
+            continue
+        readable.append(index)
+    else:
+        tried = len(order)
+    if not readable:
+        raise InputError(f"none of {counted(len(images), 'image')} can be read; mend or replace them")
+    return images.select(readable), tried - len(readable)
+
+
+def _write(subject: Subject, section: Section, of: list[JsonValue]) -> None:
+    folder = subject.folder
+    for name, plot in section.plots.items():
+        write_atomic(folder / f"{section.name}_{name}.png", analysis.png(plot))
+        write_atomic(folder / f"{section.name}_{name}.svg", analysis.svg(plot))
+    for name, record in section.files.items():
+        record.save(folder / f"{section.name}_{name}.json")
+    facts = {
+        "key": _key(of, subject.settings, section.name),
+        "of": of,
+        "title": section.title,
+        "about": section.about,
+        "found": section.found,
+        "plots": list(section.plots),
+        "images": len(subject.images),
+        "provenance": subject.provenance,
+        "numbers": {name: numbers.model_dump(mode="json") for name, numbers in section.numbers.items()},
+    }
+    write_atomic(folder / f"{section.name}.json", json.dumps(facts, indent=1) + "\n")
+    for name in section.numbers:
+        subject.part(f"{section.name}_{name}").unlink(missing_ok=True)
+
+
+def _key(of: list[JsonValue], settings: Settings, kind: str) -> str:
+    """What has to be the same for an analysis not to be done again; class and part are of the maps alone."""
+    return json.dumps([*of, (settings if kind == "cam" else settings.replace(label=None, layer=None)).model_dump()])
+
+
+def _before(folder: Path, kind: str, key: str) -> list[str] | None:
+    facts = _facts(folder / f"{kind}.json")
+    plots = (folder / f"{kind}_{name}.svg" for name in facts.get("plots", ()))
+    return list(facts["found"]) if facts.get("key") == key and all(plot.is_file() for plot in plots) else None
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """What an analysis has written, {} where there is nothing whole."""
+    try:
+        return json_object(path, "analysis") if path.is_file() else {}
+    except InputError:
+        return {}
+
+
+def _page(subject: Subject, title: str, of: list[JsonValue], left_out: dict[str, str]) -> None:
+    """All sections in the folder that are of these weights and images, in the order of `ANALYSES`."""
+    shown = []
+    for kind in ANALYSES:
+        path = subject.folder / f"{kind}.json"
+        facts = _facts(path)
+        if facts.get("of") == of:
+            names = [f"{kind}_{name}" for name in facts["plots"]]
+            plots = [Markup((subject.folder / f"{name}.svg").read_text(encoding="utf-8")) for name in names]
+            shown.append({**facts, "svgs": list(zip(names, plots, strict=True)), "file": path.name})
+    page = render(
+        "analysis.html.jinja",
+        {},
+        title=title,
+        sections=shown,
+        left_out=left_out,
+        provenance=subject.provenance,
+    )
+    write_atomic(subject.folder / "report.html", page)

@@ -1,0 +1,142 @@
+"""The sections on what flows through a network: responses of its layers, signal and gradient from unit to unit."""
+
+import torch
+from torch.nn import functional
+
+from deepres.analyze import propagation, responses
+from deepres.arch.catalogue.lookup import entry
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.units import Style
+from deepres.base.wording import counted
+from deepres.data.images import Batch
+from deepres.nn.build import build
+from deepres.nn.init import initialise
+from deepres.report import analysis
+from deepres.runs.analysis.units import Section, Subject, Told
+
+STAND_IN = "resnet110_cifar"
+"""Whose variants are followed where the network is no CIFAR ResNet: the network of both tables."""
+
+IMAGES = 32
+
+
+def responses_of_layers(subject: Subject, told: Told) -> Section:
+    """The network and the same one untrained (He et al. 2015, Fig. 7); branch against shortcut; dead channels."""
+    network = subject.network
+    found = responses.responses(network, subject.batches(), on_progress=told)
+    untrained = build(network.description)
+    initialise(untrained, subject.settings.seed)
+    start = responses.responses(untrained.to(subject.predictor.device), subject.batches(1, 64), statistics="batch")
+    stds = {f"{name}: {found.network}": [layer.std for layer in of.layers] for name, of in _states(found, start)}
+    sizes = sorted(layer.std for layer in found.layers)
+    section = Section(
+        "responses",
+        "Responses",
+        "How strongly each 3x3 layer answers, behind its norm and before the nonlinearity or the addition (without a "
+        "norm there, as it is). Layers of residual networks answer weakly, deeper ones more so: each unit changes "
+        "little (He et al. 2015, Fig. 7). Untrained, a norm gives 1 to all, by the statistics of the batch.",
+        [
+            f"{counted(len(sizes), 'layer')}; standard deviation {sizes[len(sizes) // 2]:.2f} in the middle, "
+            f"{sizes[0]:.2f} to {sizes[-1]:.2f}",
+            f"never above zero on {counted(found.num_images, 'image')}: {counted(found.num_dead, 'channel')}",
+        ],
+        {"responses": found, "untrained": start},
+        {"layers": analysis.responses(stds)},
+    )
+    ratios = {
+        f"{name}: {found.network}": [unit.ratio for unit in of.units if unit.ratio is not None]
+        for name, of in _states(found, start)
+    }
+    trained = next(iter(ratios.values()))
+    if trained:
+        middle = sorted(trained)[len(trained) // 2]
+        section.found.append(
+            f"a unit's branch is {middle:.2f} times as large as its shortcut, in the middle of all units"
+        )
+        section.plots["ratio"] = analysis.lines(
+            ratios, title="branch against shortcut", x="residual unit", y="root mean square, branch / shortcut"
+        )
+    return section
+
+
+def signal_and_gradient(subject: Subject, told: Told) -> Section:
+    """The trained network, and at initialisation each shortcut and each order, beside equations 4 to 8."""
+    seed = subject.settings.seed
+    batch = next(iter(subject.batches(1, IMAGES)))
+    found = propagation.propagation(subject.network, batch, seed=seed)
+    config = variants_of(subject)
+    small = _sized(batch, config)
+    config = config.replace(input=tuple(small.images.shape[1:]), num_classes=subject.network.num_classes)
+    shortcuts, orders = propagation.shortcut_variants(config), propagation.order_variants(config)
+    total = len(shortcuts) + len(orders)
+    by_shortcut = subject.once(
+        "propagation_shortcuts",
+        propagation.Propagation,
+        lambda: propagation.propagation_at_start(
+            shortcuts, small, seed=seed, on_progress=lambda done, _: told(done, total)
+        ),
+    )
+    by_order = propagation.propagation_at_start(
+        orders, small, seed=seed, on_progress=lambda done, _: told(len(shortcuts) + done, total)
+    )
+    first, last = found.rows[0], found.rows[-1]
+    return Section(
+        "propagation",
+        "Signal and gradient",
+        "What every unit gives, forwards, and the gradient that arrives at its input, backwards, beside what the "
+        "equations say (dashed). With identities both are sums and no gradient fades; scaled or gated shortcuts "
+        "multiply: what comes past all weights shrinks with every unit. The equations are exact only where nothing "
+        "stands behind the addition; signal is predicted for summands that are uncorrelated (He et al. 2016, "
+        f"equations 4 to 8). The panels are {config.name} at initialisation, {sum(config.depths)} units deep: every "
+        "shortcut of Table 1, then every order of activation of Table 2.",
+        [
+            f"signal, mean square {first.mean_square:.3g} behind the first unit, at the end {last.mean_square:.3g}",
+            f"gradient {first.gradient:.3g} at the first unit's input, {last.gradient:.3g} at the last one's",
+            *(_told(by, name) for by, name in ((by_shortcut, "scaling 0.5, 0.5"), (by_shortcut, "original"))),
+        ],
+        {"propagation": found, "shortcuts": by_shortcut, "orders": by_order},
+        {
+            "signal": analysis.flows(found, "signal"),
+            "gradient": analysis.flows(found, "gradient"),
+            "shortcuts_gradient": analysis.flows(by_shortcut, "gradient"),
+            "shortcuts_signal": analysis.flows(by_shortcut, "signal"),
+            "orders_gradient": analysis.flows(by_order, "gradient"),
+            "orders_signal": analysis.flows(by_order, "signal"),
+        },
+    )
+
+
+def variants_of(subject: Subject) -> ResNetConfig:
+    """The network whose variants are compared: of its own depth and units where it is a CIFAR ResNet, else `STAND_IN`.
+
+    In the style of Tables 1 and 2: the original order, nothing dropped; a shortcut C becomes the tables' A.
+    """
+    config, stand_in = subject.config, entry(STAND_IN).config
+    own = isinstance(config, ResNetConfig) and config.stem == "cifar" and config.shortcut != "none"
+    chosen = config if own else stand_in
+    assert isinstance(chosen, ResNetConfig)
+    assert isinstance(stand_in, ResNetConfig)
+    shortcut = chosen.shortcut if chosen.shortcut in ("A", "B") else "A"
+    return chosen.replace(style=Style(), stem_norm=True, drop_path=0.0, active_units=None, shortcut=shortcut)
+
+
+def _states(found: responses.Responses, start: responses.Responses) -> tuple[tuple[str, responses.Responses], ...]:
+    return ("trained", found), ("untrained", start)
+
+
+def _sized(batch: Batch, config: ResNetConfig) -> Batch:
+    """The batch at a size that suits a CIFAR network: larger images are averaged down to its own."""
+    side = config.input[1]
+    if min(batch.images.shape[-2:]) <= max(32, side):
+        return batch
+    with torch.no_grad():
+        images = functional.interpolate(batch.images, size=(32, 32), mode="area")
+    return Batch(images, batch.targets, batch.indices)
+
+
+def _told(found: propagation.Propagation, variant: str) -> str:
+    first, last = found.of(variant)[0], found.of(variant)[-1]
+    return (
+        f"untrained, {variant}: {first.gradient / last.gradient:.3g} times the last unit's gradient reaches the first; "
+        f"past all weights, by the equations, {first.product:.3g} of it"
+    )

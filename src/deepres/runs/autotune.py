@@ -1,0 +1,227 @@
+"""How fast a run goes on this machine, measured for a moment each: loading, steps, answers; what its workers are."""
+
+import copy
+from collections.abc import Callable
+from time import perf_counter, process_time
+from typing import NamedTuple, Self
+
+import torch
+
+from deepres.arch.readings.cost import cost
+from deepres.arch.readings.norms import fewest_images
+from deepres.arch.readings.segments import Plan
+from deepres.base import records
+from deepres.base.heap import return_freed_memory
+from deepres.base.manifest import require_own, writing
+from deepres.base.wording import counted
+from deepres.data.images import ArrayImages
+from deepres.data.loading.workers import (
+    Crew,
+    batches_fitting,
+    choose_prefetch_factor,
+    choose_workers,
+    load_of,
+    num_cores,
+    room_for_batches,
+)
+from deepres.data.sources.open import Source
+from deepres.data.transforms.per_image import SampleStage
+from deepres.nn.build import ResidualNetwork
+from deepres.nn.create import create_model
+from deepres.nn.memory import available_bytes
+from deepres.recipes.run import Run
+from deepres.runs.context import Setting
+from deepres.train.compile import Fast, noise_loss, settle
+from deepres.train.distributed import World
+from deepres.train.precision import Precision, choose
+from deepres.train.state import State
+
+FAST = "fast.json"
+HOLES = 3  # bytes that a heap full of holes takes for each one in use, where layers are computed twice
+
+MOST_IMAGES = 32  # of a timed step
+STEP_SECONDS = 1.0
+MOST_READ = 2000  # images from which statistics are measured
+MOST_MACS = 2e11  # of a timed pass on a CPU, a second or two there
+MOST_BURDEN = 8.0
+
+
+class Pace(NamedTuple):
+    """Wall clock in seconds: `trained` of a training image, `answered` of one that is evaluated, by all processes.
+
+    `before` is what comes before the first step, `burden` how many times as long as alone a process takes here.
+    """
+
+    trained: float
+    answered: float
+    before: float = 0.0
+    burden: float = 1.0
+
+    def replace(self, **changes: float) -> Self:
+        """The same with some figures changed."""
+        return self._replace(**changes)
+
+
+class Settled(NamedTuple):
+    """How many workers, how many batches ahead; the line that says why; images/s of the steps timed for it."""
+
+    crew: Crew
+    sentence: str
+    step_rate: float
+
+
+def settle_workers(setting: Setting, network: ResidualNetwork) -> Settled | None:
+    """The workers of a run whose `data.workers` or `data.prefetch_factor` is "auto"; what is given stays as it is.
+
+    None where both are given, where no worker is wanted, or where images lie in memory.
+    """
+    data, config, world = setting.run.data, setting.run.train, setting.world
+    if data.workers == 0 or "auto" not in (data.workers, data.prefetch_factor):
+        return None
+    loader = setting.loader()
+    if loader.resident:
+        return None
+    on_gpu = setting.precision.device.type == "cuda"
+    rate = step_rate(network, setting.precision, min(config.batch_size // config.accumulate, MOST_IMAGES))
+    step = rate * (1 - (0.0 if setting.teachers is None else setting.teachers.known.share))
+    load = loader.load()
+    images = config.batch_size // world.size
+    room = room_for_batches(available_bytes(torch.device("cpu"))) // world.local_size
+    if data.workers == "auto":
+        cores, fitting = max(1, num_cores() // world.local_size), batches_fitting(load, images, room)
+        workers, said = choose_workers(1 / load.seconds, step, cores, on_gpu=on_gpu, fitting=fitting)
+    else:
+        workers, said = data.workers, f"workers: {data.workers} as given"
+    if data.prefetch_factor == "auto":
+        factor, why = choose_prefetch_factor(load, images, step, workers, room)
+    else:
+        factor, why = data.prefetch_factor, f"each {counted(data.prefetch_factor, 'batch')} ahead as given"
+    return Settled(Crew(workers, factor), f"{said}, {why}", rate)
+
+
+def settle_steps(setting: Setting, state: State, plan: Plan, *, in_haste: bool, step_rate: float | None = None) -> Fast:
+    """How steps are carried out: as the run began, where it is resumed; layers computed twice are never compiled.
+
+    With `in_haste` nothing is measured: there is not the time in which it could pay. `step_rate` in images/s, where it
+    has been timed, tells a run that is short.
+    """
+    config, path, world = setting.run.train, setting.folder / FAST, setting.world
+    if config.sync_norm and world.size > 1:
+        return Fast(choice=config.fast, reason="norms exchange statistics within a step")
+    if plan.segments:
+        holes = HOLES * plan.peak_bytes > available_bytes(setting.precision.device)
+        if holes and setting.precision.device.type == "cpu" and return_freed_memory():
+            return Fast(choice=config.fast, reason="layers are computed twice, and freed memory is returned at once")
+        return Fast(choice=config.fast, reason="layers are computed twice")
+    require_own(setting.folder, FAST)
+    if path.is_file():
+        before = records.load(Fast, path, "record of how steps are carried out")
+        if before.choice == config.fast:
+            return before
+    network = state.network
+    assert isinstance(network, ResidualNetwork)
+    parts = config.parts(world.size)
+    left = (state.progress.length(config.steps(len(setting.source.train))) - state.progress.step) * parts
+    share = world.share(config.batch_size, parts) // parts
+    if in_haste and config.fast == "auto":
+        fast = Fast(reason="too little time to find out whether compiling pays")
+    else:
+        about = None if step_rate is None else share / step_rate
+        fast = settle(config.fast, network, setting.precision, share, left, parts, about)
+    with writing(setting.folder) as new:
+        fast.save(new / FAST)
+    return fast
+
+
+def step_rate(network: ResidualNetwork, precision: Precision, batch_size: int, seconds: float = STEP_SECONDS) -> float:
+    """Images/s of forward and backward passes on noise, by a copy of the network, the first one apart."""
+    description, device = network.description, precision.device
+    loss = noise_loss(description.input, batch_size, description.num_classes, precision)
+    twin = precision.place(copy.deepcopy(network)).train()
+    taken: list[float] = []
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        while len(taken) < 2 or (sum(taken) < seconds and len(taken) < 12):
+            began = perf_counter()
+            loss(twin).backward()  # type: ignore[no-untyped-call]
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            taken.append(perf_counter() - began)
+    return batch_size / min(taken[1:])
+
+
+def pace_of(run: Run, source: Source, device: torch.device, world: World, taught: int = 0) -> Pace:
+    """How fast training and evaluation of this run go here: steps and answers on noise, some images read.
+
+    `taught` are the multiply-adds of what teachers answer to an image.
+    """
+    precision = choose(run.train.precision, device)
+    measured = world.gathered(lambda: _pace_here(run, source, precision, world))
+    pace = Pace(*(max(figures) for figures in zip(*measured, strict=True)))
+    return pace.replace(trained=pace.trained * (1 + taught / (3 * cost(run.model.network()).macs)))
+
+
+def _pace_here(run: Run, source: Source, precision: Precision, world: World) -> Pace:
+    config, description, device = run.train, run.model.network(), precision.device
+    share = config.batch_size // (world.size * config.parts(world.size))
+    on_gpu = device.type == "cuda"
+    few = max(fewest_images(description), int(MOST_MACS / (3 * cost(description).macs)))
+    batch = share if on_gpu else min(share, few)
+    cores = max(1, num_cores() // world.local_size)
+    began, worked = perf_counter(), process_time()
+    load = _load(run, source) / cores
+    network = create_model(description, seed=run.seed)
+    state = State(precision.place(network), config.sgd, averaged=False)
+    loss = noise_loss(description.input, batch, description.num_classes, precision)
+
+    def step() -> None:
+        loss(state.network).backward()  # type: ignore[no-untyped-call]
+        state.optimiser.step(1e-9)
+        state.optimiser.zero_grad()
+
+    images = torch.zeros(batch, *description.input, device=device)
+
+    def answer() -> None:
+        with torch.inference_mode():
+            state.network(images)
+
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        trained = _timed(step, device) / batch
+        state.network.eval()
+        answered = _timed(answer, device) / batch
+    together = max if on_gpu else float.__add__  # on a CPU loading takes from what steps have
+    before = min(len(source.train), MOST_READ) * load * cores if run.statistics == "images" else 0.0
+    burden = (perf_counter() - began) / max(1e-9, process_time() - worked)
+    return Pace(
+        together(trained, load) / world.size,
+        together(answered, load) / world.size,
+        before,
+        min(MOST_BURDEN, max(1.0, burden)),
+    )
+
+
+def _load(run: Run, source: Source) -> float:
+    """Seconds in which one process reads and augments an image; 0 where all lie in memory as they are used."""
+    images = source.train
+    if isinstance(images, ArrayImages) and not run.augmentation.is_per_sample:
+        return 0.0
+    stage = SampleStage(run.augmentation, run.preparation, run.seed)
+
+    def read(call: int) -> int:
+        try:
+            return stage(images.image(call), call, images.name(call)).nbytes
+        except ValueError:  # it cannot be read: training says so
+            return 0
+
+    return load_of(read, len(images)).seconds
+
+
+def _timed(work: Callable[[], None], device: torch.device) -> float:
+    """Mean seconds of a call, the first one apart."""
+    taken: list[float] = []
+    while len(taken) < 2 or (sum(taken) < STEP_SECONDS and len(taken) < 12):
+        began = perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(perf_counter() - began)
+    return sum(taken[1:]) / len(taken[1:])

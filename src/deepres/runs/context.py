@@ -1,0 +1,152 @@
+"""What all parts of a run share while it is carried out: plan, images, statistics, precision, the folder."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import JsonValue
+from torch import nn
+
+from deepres.base.files import write_atomic
+from deepres.base.manifest import require_own, writing
+from deepres.base.reading import json_object
+from deepres.data.images import Images
+from deepres.data.loading.balance import class_weights, sizes
+from deepres.data.loading.loader import TrainLoader
+from deepres.data.loading.workers import PREFETCH_FACTOR, Crew, resolved
+from deepres.data.sources.open import Source
+from deepres.data.transforms.statistics import Statistics, measure_statistics
+from deepres.nn.build import ResidualNetwork
+from deepres.nn.sync_batch_norm import synced
+from deepres.nn.weights.hub import find_weights
+from deepres.predict.preprocessing import prepared_for
+from deepres.recipes.run import Run
+from deepres.runs.evaluate import judge
+from deepres.runs.lock import Hold
+from deepres.runs.teaching import Teachers, taught
+from deepres.tasks.classification.evaluator import Evaluation
+from deepres.train.distributed import ALONE, World
+from deepres.train.losses import Loss, cross_entropy
+from deepres.train.precision import Precision
+
+SKIPPED = "skipped.json"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """`skipped` (name -> reason) fills up with the images that cannot be read, those before a resume included.
+
+    `workers` is there once they are settled; `begun` is what was done to the weights that the run begins with;
+    `teachers` are those whose answers are learnt; `hold` is asked before
+    the folder is written to.
+    """
+
+    run: Run
+    source: Source
+    folder: Path
+    statistics: Statistics
+    precision: Precision
+    skipped: dict[str, str] = field(default_factory=dict)
+    workers: Crew | None = None
+    world: World = ALONE
+    begun: str = ""
+    teachers: Teachers | None = None
+    hold: Hold = field(default_factory=Hold)
+
+    def loss(self) -> Loss:
+        """What training minimises."""
+        train, counts = self.run.train, sizes(self.source.train.targets, len(self.source.classes))
+        weights = class_weights(counts) if train.balance == "loss" else None
+        return taught(cross_entropy(train.label_smoothing, weights), self.teachers)
+
+    def loader(self) -> TrainLoader:
+        """The training batches."""
+        run = self.run
+        return TrainLoader(
+            self.source.train,
+            run.augmentation,
+            run.preparation,
+            self.statistics,
+            batch_size=run.train.batch_size,
+            seed=run.seed,
+            workers=self._crew.workers,
+            prefetch_factor=self._crew.prefetch_factor,
+            on_bad_image=run.data.on_bad_image,
+            decode=run.data.decode,
+            device=self.precision.device,
+            num_classes=len(self.source.classes),
+            rank=self.world.rank,
+            world=self.world.size,
+            with_pixels=self.teachers is not None and self.teachers.want_pixels,
+            even=run.train.balance == "sampler",
+        )
+
+    def judge(
+        self,
+        network: nn.Module,
+        images: Images,
+        split: str,
+        provenance: Mapping[str, JsonValue] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+        precision: Precision | None = None,
+        notes: tuple[str, ...] = (),
+        keep_scores: bool = False,
+    ) -> Evaluation:
+        """The network on one part of the images.
+
+        `precision` None is that of training, good enough to choose an epoch; what is reported is measured in float32.
+        """
+        evaluation = judge(
+            network,
+            images,
+            self.run.preparation,
+            self.statistics,
+            data=self.run.data.replace(workers=self._crew.workers),
+            precision=precision or self.precision,
+            split=split,
+            provenance=provenance,
+            on_progress=on_progress,
+            notes=notes,
+            keep_scores=keep_scores,
+            world=self.world,
+        )
+        self.skipped.update({image.name: image.reason for image in evaluation.result.skipped})
+        return evaluation
+
+    def keep_skipped(self) -> None:
+        """Write down what has been skipped so far, so that a resumed run counts it too."""
+        text = json.dumps(self.skipped, indent=1) + "\n"
+        path = self.folder / SKIPPED
+        if self.skipped and not (path.is_file() and path.read_text(encoding="utf-8") == text):
+            with writing(self.folder) as new:
+                write_atomic(new / SKIPPED, text)
+
+    @property
+    def _crew(self) -> Crew:
+        if self.workers is not None:
+            return self.workers
+        data = self.run.data
+        return Crew(resolved(data.workers), PREFETCH_FACTOR if data.prefetch_factor == "auto" else data.prefetch_factor)
+
+
+def statistics_of(run: Run, source: Source) -> Statistics:
+    """Those by which the run's images are normalised: of its training images, or what came with its weights."""
+    if run.statistics == "weights" and run.weights is not None:
+        begun = find_weights(run.weights, run.model.name)
+        return prepared_for(begun, run.model.network(), run.weights_mean, run.weights_std).statistics
+    return measure_statistics(source.train, run.preparation, seed=run.seed, on_bad_image=run.data.on_bad_image)
+
+
+def skipped_before(folder: Path) -> dict[str, str]:
+    """What a run had skipped when it was stopped."""
+    path = folder / SKIPPED
+    require_own(folder, SKIPPED)
+    return json_object(path, "list of skipped images", "remove it") if path.is_file() else {}
+
+
+def norms_together(setting: Setting, network: ResidualNetwork) -> AbstractContextManager[None]:
+    """The context in which norms use the images of all processes, where the run wants that."""
+    world = setting.world
+    return synced(network, world.norms) if setting.run.train.sync_norm and world.size > 1 else nullcontext()

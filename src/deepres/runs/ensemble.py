@@ -1,0 +1,143 @@
+"""Several weights measured as one ensemble, or one alone; what is held out chooses members and finds a temperature."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from deepres.base.errors import InputError
+from deepres.base.files import digest
+from deepres.base.manifest import holds_run
+from deepres.data.images import Images
+from deepres.data.sources.open import DataConfig, open_parts, open_source
+from deepres.recipes.run import load_run
+from deepres.runs.evaluate import measure, weights_file
+from deepres.runs.seen import own_data
+from deepres.tasks.classification.calibration import temperature_of, tempered
+from deepres.tasks.classification.ensemble import Member, Selection, select, together
+from deepres.tasks.classification.evaluator import Evaluation, percent
+from deepres.train.distributed import ALONE, World
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An evaluation, its images, the members that made it (one, or an ensemble's), and how they were chosen."""
+
+    evaluation: Evaluation
+    images: Images
+    members: tuple[Member, ...]
+    selection: Selection | None
+
+
+def measure_together(
+    weights: Sequence[str],
+    data: DataConfig | None = None,
+    *,
+    split: str | None = None,
+    choose_on: str | None = None,
+    calibrate: bool = False,
+    keep_scores: bool = False,
+    command: str,
+    world: World = ALONE,
+    **options: Any,
+) -> Measured:
+    """The weights as one: probabilities averaged per image. `options` are those of `measure`.
+
+    `choose_on` names the split on which members are chosen (`ensemble.select`); `calibrate` finds a temperature on the
+    runs' own held-out images (those that chose their epochs), or on the val part of `data` for weights of no run;
+    without it one run alone is measured with the temperature that it knows (`measure`).
+
+    Raises:
+        InputError: what is held out is also measured, or there is none; members that do not go together.
+    """
+    held_out = {"--select": choose_on, "--calibrate": "val" if calibrate else None}
+
+    def on(part: str | None, named: Sequence[str], source: DataConfig | None) -> list[Member]:
+        kept = keep_scores or calibrate or len(weights) > 1
+        same: dict[str, Any] = {"split": part, "keep_scores": kept, "command": command, "world": world, **options}
+        return [Member(each, *measure(each, source, **same)) for each in named]
+
+    def require_apart(measured: str | None) -> None:
+        for flag, part in held_out.items():
+            if part is not None and part == measured:
+                raise InputError(f"{flag}: the images of {part} are what is measured; name another --split")
+
+    world.by_first(lambda: _require_different(weights))
+    require_apart(split)
+    own = _held_out(weights, data, world) if calibrate else None
+    names, tried, selection = tuple(weights), list[Member](), None
+    if choose_on is not None:
+        tried = on(choose_on, names, data)
+        selection = world.agreed(lambda: select(tried))
+        names = selection.chosen
+    sure = None
+    if calibrate:
+        known = [member for name in names for member in tried if member.name == name]
+        seen = known if choose_on == "val" and own is data else on("val", names, own)
+        sure = world.agreed(lambda: _as_one(seen, command, None))
+    members = on(split, names, data)
+    require_apart(members[0].evaluation.result.split)
+    evaluation = world.agreed(lambda: _as_one(members, command, selection))
+    if sure is not None:
+        temperature = world.agreed(lambda: temperature_of(sure.predictions, sure.result.split))
+        found = tempered(evaluation.predictions, temperature)
+        evaluation = replace(evaluation, result=evaluation.result.replace(tempered=found))
+    return Measured(evaluation, members[0].images, tuple(members), selection)
+
+
+def _require_different(weights: Sequence[str]) -> None:
+    """Each once, under whatever name: the same weights twice would be counted twice."""
+    named: dict[str, str] = {}
+    for each in weights:
+        file = weights_file(each)
+        key = each if file is None else digest(file)
+        if key in named:
+            what = f"{each}: " if named[key] == each else f"{named[key]} and {each}: the same weights, "
+            raise InputError(f"{what}named twice; name each member of an ensemble once")
+        named[key] = each
+
+
+def _held_out(weights: Sequence[str], data: DataConfig | None, world: World) -> DataConfig | None:
+    """Where the images of a temperature come from: `data`, or None for the runs' own."""
+    runs = {each: load_run(Path(each)) for each in weights if holds_run(Path(each))}
+    for each in weights:
+        if each in runs:
+            config, remedy = own_data(Path(each), runs[each]), "train it with --set data.val_fraction=0.1"
+        elif data is not None:
+            config, remedy = data, "name a SOURCE with train, val and test"
+        else:
+            continue  # measuring refuses weights without images
+        parts = world.agreed(lambda: open_source(config).parts() if each in runs else open_parts(config).parts)  # noqa: B023
+        if "val" not in parts:
+            raise InputError(f"--calibrate: {each} has no held-out images to find a temperature on; {remedy}")
+    return None if len(runs) == len(weights) else data
+
+
+def _as_one(members: Sequence[Member], command: str, selection: Selection | None) -> Evaluation:
+    if len(members) == 1:
+        return members[0].evaluation
+    results = [member.evaluation.result for member in members]
+    models = Counter(str(result.provenance["model"]) for result in results)
+    each: list[JsonValue] = [
+        f"{member.name}: {percent(result.error)}, sha256 {result.provenance['weights_sha256']}"
+        for member, result in zip(members, results, strict=True)
+    ]
+    provenance: dict[str, JsonValue] = {
+        **results[0].provenance,
+        "command": command,
+        "run": ", ".join(member.name for member in members),
+        "model": "ensemble of " + ", ".join(f"{count} x {m}" if count > 1 else m for m, count in models.items()),
+        "weights_sha256": None,
+        "members": each,
+    }
+    told = dict.fromkeys(
+        str(each.provenance["preprocessing"]) for each in results if "preprocessing" in each.provenance
+    )
+    if told:
+        provenance["preprocessing"] = " | ".join(told)
+    if selection is not None:
+        provenance["selection"] = str(selection)
+    return together(members, provenance)

@@ -1,0 +1,350 @@
+"""Measuring weights on images: those of a run as it goes, or a run's folder later, on its own images or on others."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+from torch import nn
+
+from deepres.base.errors import InputError, unknown
+from deepres.base.files import digest
+from deepres.base.heap import keep_freed_memory
+from deepres.data.images import ArrayImages, FileImages, Images, StoredImages
+from deepres.data.loading.loader import OnBadImage, evaluation_batches
+from deepres.data.loading.workers import resolved
+from deepres.data.readable import require_readable
+from deepres.data.sources.open import DataConfig, open_parts, open_source
+from deepres.data.sources.splits import Part
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import Statistics
+from deepres.data.transforms.views import Showing
+from deepres.nn.build import ResidualNetwork
+from deepres.nn.environment import hardware, versions
+from deepres.nn.weights.checkpoints import asked_of
+from deepres.nn.weights.files import WEIGHTS
+from deepres.nn.weights.keras import TOPOLOGY
+from deepres.predict.predictor import Predictor
+from deepres.recipes.run import Run, load_run
+from deepres.runs.seen import SPLIT, asks_for_own, began_with, overlap, own_now, run_of, unchanged
+from deepres.tasks.classification.calibration import Temperature, tempered
+from deepres.tasks.classification.evaluator import Evaluation, evaluate
+from deepres.tasks.classification.protocols import CENTER, protocol_named, require_fitting
+from deepres.train.distributed import ALONE, World
+from deepres.train.precision import Choice, Precision, choose
+
+BATCH = 250
+"""Images answered together, at most."""
+
+READ_AS_THE_RUN = ("channels", "depth", "splits", "columns", "levels")
+"""How other images are read where that is not said: as the run's own were."""
+
+PIXELS = 2**20
+"""Pixels of one batch on a CPU, at most; ours: larger batches take more memory and no less time, see
+`evidence/evaluation_batches.json`."""
+
+
+def judge(
+    network: nn.Module,
+    images: Images,
+    preparation: Preparation,
+    statistics: Statistics,
+    *,
+    data: DataConfig,
+    precision: Precision,
+    split: str,
+    protocol: str = "center",
+    keep_scores: bool = False,
+    skipped: dict[str, str] | None = None,
+    provenance: Mapping[str, JsonValue] | None = None,
+    notes: tuple[str, ...] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+    world: World = ALONE,
+) -> Evaluation:
+    """`network`, which lies on the precision's device, on every one of `images`, read as `data` says.
+
+    `protocol` is a spelling of `tasks/classification/protocols.py`; `notes` go into the result; `keep_scores` keeps the
+    log-probabilities of all classes.
+    Each process of `world` takes some of the batches; all get the result, bitwise that of one process.
+
+    Raises:
+        InputError: an unknown protocol, one that the network's head cannot follow, one larger than the images.
+    """
+    skipped = {} if skipped is None else skipped
+    shown = protocol_named(protocol, preparation)
+    if isinstance(network, ResidualNetwork):
+        require_fitting(shown, network.description)
+    batches = evaluation_batches(
+        images,
+        preparation,
+        statistics,
+        batch_size=batch_size(_side(images, preparation, shown.showing), precision.device),
+        workers=resolved(data.workers),
+        device=precision.device,
+        on_bad_image=data.on_bad_image,
+        skipped=skipped,
+        rank=world.rank,
+        world=world.size,
+        showing=shown.showing,
+    )
+    count = None if on_progress is None else lambda done, total: on_progress(min(done * world.size, total), total)
+    return world.agreed(
+        lambda: evaluate(
+            network,
+            batches,
+            images,
+            split=split,
+            protocol=shown,
+            shown=shown.sentence(preparation),
+            keep_scores=keep_scores,
+            precision=precision.autocast,
+            computed_in=precision.name,
+            skipped=skipped,
+            provenance=provenance,
+            notes=notes,
+            on_progress=count,
+            gathered=world.gathered,
+        )
+    )
+
+
+def measure(
+    weights: Path | str,
+    data: DataConfig | None = None,
+    *,
+    model: str | None = None,
+    variant: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    split: str | None = None,
+    protocol: str = "center",
+    precision: Choice = "float32",
+    on_bad_image: OnBadImage | None = None,
+    force: bool = False,
+    keep_scores: bool = False,
+    device: torch.device,
+    command: str,
+    on_progress: Callable[[int, int], None] | None = None,
+    world: World = ALONE,
+) -> tuple[Evaluation, Images]:
+    """The evaluation of a run's weights, or of others (`Predictor.load`), and the images that it was made on.
+
+    Without `data`, or where that is the run's source under whatever spelling, these are the run's own; of another
+    source that has no split all images are taken. Labels are matched by the *name* of the class: the order of classes
+    may differ. Weights without names of classes are taken to have those of the source, in its order.
+    A run's own temperature is measured too, but on the images that it was found on, and shown as it was found alone.
+    `on_bad_image` None: as `data`, or the run, says. Images that the run has seen are refused (seen.py), under `force`
+    measured, and the result's notes say so.
+
+    Raises:
+        InputError: no images to measure on, no such split, class names that the network does not know, images that the
+            run has seen, anything that weights or images refuse.
+    """
+    keep_freed_memory(of_any_size=True)
+    asked = world.agreed(
+        lambda: asked_for(
+            weights,
+            data,
+            model,
+            variant,
+            mean,
+            std,
+            split,
+            device,
+            command,
+            precision=precision,
+            on_bad_image=on_bad_image,
+            force=force,
+        )
+    )
+    temperature = asked.temperature if protocol == str(CENTER) else None
+    evaluation = judge(
+        asked.precision.place(asked.predictor.network),
+        asked.images,
+        asked.predictor.preparation,
+        asked.predictor.statistics,
+        data=asked.data,
+        precision=asked.precision,
+        split=asked.split,
+        protocol=protocol,
+        keep_scores=keep_scores or temperature is not None,
+        provenance=asked.provenance,
+        notes=asked.notes,
+        on_progress=on_progress,
+        world=world,
+    )
+    return calibrated(evaluation, temperature, keep_scores), asked.images
+
+
+def calibrated(evaluation: Evaluation, temperature: Temperature | None, keep_scores: bool) -> Evaluation:
+    """The evaluation with what a temperature makes of it, and its scores only where they are wanted."""
+    predictions, result = evaluation.predictions, evaluation.result
+    if temperature is not None:
+        result = result.replace(tempered=tempered(predictions, temperature))
+    return Evaluation(result, predictions if keep_scores else replace(predictions, scores=None))
+
+
+def batch_size(side: int, device: torch.device) -> int:
+    """How many images of side x side pixels are answered together: `BATCH`, on a CPU at most `PIXELS` pixels."""
+    return max(1, min(BATCH, PIXELS // side**2)) if device.type == "cpu" else BATCH
+
+
+def weights_file(weights: Path | str) -> Path | None:
+    """The file or folder that holds the weights; None for weights that are named, not placed."""
+    path = Path(asked_of(str(weights))[0])
+    lying = path.parent if path.name == TOPOLOGY else path  # of a TensorFlow.js model the weights lie beside it
+    file = path / WEIGHTS if (path / WEIGHTS).is_file() else lying
+    return file if file.exists() else None
+
+
+def _side(images: Images, preparation: Preparation, showing: Showing | None) -> int:
+    """The largest side that the network gets to see, in pixels; of files that are kept as they are 32 is assumed."""
+    if showing is not None:
+        return showing.crop or max(showing.sides)
+    own = max(images.pixels.shape[-2:]) if isinstance(images, ArrayImages) else 32
+    return preparation.size or own
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which weights are measured, on which images."""
+
+    predictor: Predictor
+    images: Images
+    data: DataConfig
+    split: str
+    precision: Precision
+    provenance: dict[str, JsonValue]
+    notes: tuple[str, ...] = ()
+    temperature: Temperature | None = None
+
+
+def asked_for(
+    weights: Path | str,
+    data: DataConfig | None,
+    model: str | None,
+    variant: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    split: str | None,
+    device: torch.device,
+    command: str,
+    *,
+    precision: Choice = "float32",
+    on_bad_image: OnBadImage | None = None,
+    force: bool = False,
+) -> Asked:
+    """The weights and the images that a call of `measure` speaks of; errors as there."""
+    folder = run_of(weights)
+    run = None if folder is None else load_run(folder)
+    predictor = Predictor.load(weights, device, model=model, variant=variant, mean=mean, std=std)
+    chosen = _chosen(folder, run, weights, data, split, on_bad_image, force)
+    config, found = chosen.data, chosen.images
+    if config.on_bad_image == "stop":
+        require_readable({"test": found}, "stop")
+    unnamed = predictor.unnamed and len(predictor.classes) == len(found.classes)
+    known = tuple(map(str, range(len(predictor.classes)))) if predictor.unnamed else predictor.classes
+    images = found if unnamed else _relabelled(found, known, config.source)
+    precise = choose(precision, device)
+    file = weights_file(weights)
+    provenance: dict[str, JsonValue] = {
+        "command": command,
+        "run": str(weights),
+        "model": predictor.network.description.name,
+        "source": config.source,
+        "weights_sha256": None if file is None else digest(file),
+        "precision": str(precise),
+        **({"preprocessing": predictor.said} if predictor.said else {}),
+        "versions": dict(versions()),
+        "hardware": hardware(device),
+    }
+    if chosen.notes:
+        provenance["note"] = "; ".join(chosen.notes)
+    found_there = predictor.temperature is not None and chosen.own and chosen.split == predictor.temperature.found_on
+    temperature = None if found_there else predictor.temperature
+    return Asked(predictor, images, config, chosen.split, precise, provenance, chosen.notes, temperature)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The images to be measured on, how they are read, what they are called, and what is to be said of them.
+
+    `own`: they are the run's.
+    """
+
+    images: Images
+    data: DataConfig
+    split: str
+    notes: tuple[str, ...] = ()
+    own: bool = False
+
+
+def _chosen(
+    folder: Path | None,
+    run: Run | None,
+    weights: Path | str,
+    data: DataConfig | None,
+    split: str | None,
+    on_bad_image: OnBadImage | None,
+    force: bool,
+) -> _Chosen:
+    """The run's own images, or those of `data`; what the run has seen of them is refused, or said."""
+    of_run = None if run is None or folder != Path(weights) else own_now(folder, run, data.source if data else None)
+    own = of_run is not None and (data is None or asks_for_own(data, of_run))
+    config = of_run if own else data
+    if config is None:
+        raise InputError(f"{weights}: weights without images of their own; name a SOURCE to measure them on")
+    if data is not None and run is not None:
+        read_as = {name: getattr(run.data, name) for name in READ_AS_THE_RUN if name not in data.model_fields_set}
+        config = config.replace(**read_as)
+        on_bad_image = on_bad_image or ("skip" if data.on_bad_image == "skip" else None)
+    config = config.replace(on_bad_image=on_bad_image or config.on_bad_image)
+    source = open_source(config) if own else None
+    given = open_parts(config) if source is None else None
+    parts = source.parts() if source is not None else given.parts if given is not None else {}
+    part = _part(split, parts)
+    notes = [] if given is None else [*given.notes]
+    chosen = _Chosen(
+        parts[part], config, part if own or len(parts) > 1 or part != "train" else "all images", tuple(notes), own
+    )
+    if run is None or folder is None:
+        return chosen
+    changed = source is not None and not unchanged(folder, part, chosen.images, source.origin)
+    notes += [f"the images of {config.source} are no longer those that the run began with"] if changed else []
+    foreign = not own or (changed and split != "train")
+    if foreign or began_with(folder):
+        found = overlap(folder, run, chosen.images)
+        if foreign and not force and (found or (changed and found.unknown)):
+            remedy = f"measure {folder} on its own test images"
+            if own:
+                listed = folder / SPLIT
+                remedy = "bring back those that it began with"
+                remedy += f", or measure on those that {listed} lists" if listed.is_file() else ""
+            raise InputError(
+                f"{config.source}: {found}, so the error would come out too low; {remedy}, or insist with --force"
+            )
+        notes += [f"{config.source}: {found}"] if found or found.unknown else []
+    return replace(chosen, notes=tuple(notes))
+
+
+def _part(split: str | None, parts: Mapping[Part, Images]) -> Part:
+    found = next((part for part in ((split,) if split else ("test", "val", "train")) if part in parts), None)
+    if found is None:
+        raise unknown("split", split or "test", parts)
+    return next(part for part in parts if part == found)
+
+
+def _relabelled(images: Images, classes: tuple[str, ...], source: str) -> Images:
+    if images.classes == classes:
+        return images
+    strangers = [name for name in images.classes if name not in classes]
+    if strangers:
+        known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+        raise InputError(
+            f"{source}: the network does not know the classes {', '.join(strangers[:5])} (it knows {known}); "
+            "rename the folders, or train on these images"
+        )
+    places = torch.tensor([classes.index(name) for name in images.classes])
+    assert isinstance(images, ArrayImages | FileImages | StoredImages)
+    return replace(images, targets=places[images.targets], classes=classes)

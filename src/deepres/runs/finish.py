@@ -1,0 +1,284 @@
+"""The end of a run: the weights are chosen, the test images are measured once, and all of it is written down."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+from torchvision.transforms.v2.functional import to_pil_image
+
+from deepres.arch.readings.cost import cost
+from deepres.base import records
+from deepres.base.errors import shared
+from deepres.base.files import digest, write_atomic
+from deepres.base.manifest import require_own, writing
+from deepres.base.reading import json_object
+from deepres.base.telling import Detail, Doing, telling
+from deepres.base.wording import blamed, counted, duration
+from deepres.data.images import Batch, FileImages, Images
+from deepres.nn.build import ResidualNetwork
+from deepres.nn.environment import hardware, versions
+from deepres.nn.freeze import average_statistics
+from deepres.nn.weights.files import WEIGHTS, save_network
+from deepres.predict.preprocessing import preprocessing_of
+from deepres.report.evaluation import write_report
+from deepres.runs.calibrating import calibrate
+from deepres.runs.context import Setting, norms_together
+from deepres.runs.evaluate import calibrated
+from deepres.runs.length import told_length
+from deepres.runs.logbook import command, parts
+from deepres.runs.seen import began_with, doubles_in, overlap
+from deepres.tasks.classification.doubled import told_of_doubles
+from deepres.tasks.classification.evaluator import Evaluation, Result, save_predictions
+from deepres.tasks.classification.plans import plan_of
+from deepres.tasks.classification.worst import FILE as WORST
+from deepres.tasks.classification.worst import worst_list
+from deepres.train.checkpoint import load_best
+from deepres.train.distributed import World, state_tensors
+from deepres.train.health import DivergedError, fault
+from deepres.train.history import read_history
+from deepres.train.precision import choose
+from deepres.train.selection import chosen, told
+from deepres.train.state import Best, Progress, State
+
+SAMPLES = 6
+SUMMARY = "summary.json"
+PREDICTIONS = "predictions.npz"
+RESULTS = ("test.json", "val.json", PREDICTIONS, WORST)
+"""What was measured of the weights."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run's folder, what it measured (None where there was nothing to measure on), a few of the images measured."""
+
+    folder: Path
+    result: Result | None
+    samples: tuple[Path, ...]
+
+
+def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Finished:
+    """Choose the weights, measure them on the test images (else on the held-out ones), and write it all down."""
+    run, folder, source, world = setting.run, setting.folder, setting.source, setting.world
+    network, progress = state.judged, state.progress
+    assert isinstance(network, ResidualNetwork)
+    if (epoch := chosen(run.select, progress.best, progress.kept)) is not None:
+        world.by_first(lambda: load_best(network, folder / "state", epoch.step, state.digests.get(epoch.step)))
+        world.replicate(state_tensors(network))
+    if choice := world.by_first(lambda: told(run.select, progress.best, progress.kept, read_history(folder))):
+        tell(choice)
+    if longer := world.by_first(lambda: told_length(run, progress.best, read_history(folder))):
+        tell(longer)
+    if run.train.average_statistics:
+        tell(Doing("averaging norm statistics"))
+        batches = _together(setting.loader().batches(0, run.train.average_statistics), world)
+        with setting.precision.autocast(), norms_together(setting, network):
+            shown = (setting.precision.images(batch.images) for batch in batches)
+            count = average_statistics(network, shown, run.train.frozen)
+        world.mean([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+        tell(Detail(f"norm statistics averaged over {counted(count, 'training batch')}"))
+    if (wrong := fault(network.state_dict())) is not None:
+        raise shared(DivergedError(f"the run's weights: {wrong}; {folder / WEIGHTS} is not written"))
+    prepared = preprocessing_of(run.preparation, setting.statistics, network.description)
+    form = run.preparation.model_dump(mode="json")
+    calibration = calibrate(setting, network, tell)
+    temperature = calibration.temperature
+    known_of_it = None if temperature is None else temperature.model_dump(mode="json")
+
+    def kept() -> None:
+        setting.hold.require_here()
+        with writing(folder, outdates={WEIGHTS: (*RESULTS, SUMMARY)}) as new:
+            save_network(new, network, source.classes, form, prepared, known_of_it)
+
+    world.by_first(kept)
+    facts = world.by_first(lambda: _provenance(setting, progress, epoch, choice))
+    facts |= {"temperature": None if temperature is None else temperature.value, "probabilities": calibration.said}
+    split, images = next(
+        ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)
+    )
+    showing = telling(tell, "test images" if split == "test" else "held-out images")
+    evaluation = None
+    if images is not None:
+        notes = world.by_first(lambda: _notes(setting, images))
+        reported = choose("float32", setting.precision.device)
+        of_test = {**facts, "precision": str(reported), "trained_in": str(setting.precision)}
+        if images is source.val and calibration.held_out is not None:  # these answers are known
+            answers = calibration.held_out
+            result = answers.result.replace(provenance=of_test, notes=notes)
+            evaluation = calibrated(replace(answers, result=result), None, keep_scores=False)
+        else:
+            known = temperature is not None
+            evaluation = setting.judge(network, images, split, of_test, showing, reported, notes, keep_scores=known)
+            evaluation = calibrated(evaluation, temperature, keep_scores=False)
+    if evaluation is None or evaluation.result.tempered is None:
+        tell(calibration.said)
+    tell(Doing("writing the report"))
+    finished = world.by_first(lambda: _written(setting, evaluation, images, facts))
+    for name, reason in setting.skipped.items():
+        tell(f"skipped: {blamed(name, reason)}")
+    return finished
+
+
+def _written(
+    setting: Setting, evaluation: Evaluation | None, images: Images | None, facts: dict[str, JsonValue]
+) -> Finished:
+    run, folder, result, worst = setting.run, setting.folder, None, ""
+    setting.keep_skipped()
+    if evaluation is not None and images is not None:
+        evaluation = told_of_doubles(evaluation, images, doubles_in(folder))
+        result = evaluation.result
+        worst = worst_list(evaluation, images)
+    setting.hold.require_here()
+    with writing(folder) as new:
+        if evaluation is not None and images is not None and result is not None:
+            result.save(new / f"{result.split}.json")
+            save_predictions(new / PREDICTIONS, evaluation, images, plan_of(folder))
+            write_atomic(new / WORST, worst)
+        write_atomic(new / SUMMARY, records.json_text({**facts, **_headline(result), "skipped": setting.skipped}))
+    write_report(
+        folder / "report.html",
+        result=result,
+        images=images,
+        worst=worst,
+        doubles=doubles_in(folder),
+        parts=setting.source.parts(),
+        run=_shown(setting, facts),
+        **training_of(folder),
+        title=f"{run.model.name} on {setting.source.name}",
+    )
+    return Finished(folder, result, () if images is None else _samples(images, folder, setting.skipped))
+
+
+def training_of(folder: Path) -> dict[str, Any]:
+    """What `write_report` shows of how the run in `folder` was trained: epochs, the chosen one, where it resumed."""
+    path = folder / SUMMARY
+    require_own(folder, SUMMARY)
+    chosen = json_object(path, "summary of a run", "remove it").get("chosen_epoch") if path.is_file() else None
+    continued = [part["step"] for part in parts(folder)[1:] if part["step"]]
+    return {"history": read_history(folder), "chosen_epoch": chosen, "continued": continued}
+
+
+def report_so_far(setting: Setting, step: int) -> None:
+    """The report of a run that was stopped after `step`: its curves, and what is trained."""
+    title = f"{setting.run.model.name} on {setting.source.name}"
+    training = {**training_of(setting.folder), "chosen_epoch": None}
+    total = setting.run.train.steps(len(setting.source.train))
+    shown = {"stopped": f"after step {step:,} of {total:,}", **_shown(setting, {})}
+    write_report(setting.folder / "report.html", result=None, run=shown, title=title, **training)
+
+
+def _notes(setting: Setting, images: Images) -> tuple[str, ...]:
+    """What the weights that the run began with, and its teachers, had seen of the images to be measured."""
+    notes = () if setting.teachers is None else setting.teachers.known.notes
+    if not began_with(setting.folder):
+        return notes
+    found = replace(overlap(setting.folder, setting.run, images), taught=0)  # that is among `notes`
+    return (f"{setting.source.name}: {found}", *notes) if found.before else notes
+
+
+def _together(batches: Iterator[Batch], world: World) -> Iterator[Batch]:
+    """The batches, as long as every process can read its share."""
+    while (batch := world.agreed(lambda: next(batches, None))) is not None:
+        yield batch
+
+
+def _shown(setting: Setting, facts: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """What the report says was trained, the most telling facts first, the whole run folded below."""
+    run, given = setting.run, setting.source.parts()
+    length = counted(run.train.epochs, "epoch") if run.train.epochs else counted(run.train.iterations or 0, "step")
+    return {
+        "network": run.model.name,
+        "parameters": f"{cost(run.model.network()).parameters:,}",
+        "images": f"{setting.source.name}: " + ", ".join(f"{len(images):,} {part}" for part, images in given.items()),
+        "input": " x ".join(map(str, run.model.input)),
+        "length": f"{length}, {counted(run.train.batch_size, 'image')} a step",
+        "rate": f"{run.train.schedule.kind}, {run.train.schedule.rate:g}",
+        "epoch": facts.get("choice"),
+        "probabilities": facts.get("probabilities"),
+        **({} if setting.teachers is None else setting.teachers.shown()),
+        **_carried_out(setting),
+        **run.model_dump(mode="json"),
+    }
+
+
+def _carried_out(setting: Setting) -> dict[str, JsonValue]:
+    """The commands from the first start on, the time of all steps, on what and with what the last part was done."""
+    went = parts(setting.folder)
+    seconds = sum(row["seconds"] for row in read_history(setting.folder))
+    facts: dict[str, JsonValue] = {
+        "training time": f"{duration(seconds)} in steps" + (f", over {len(went)} parts" if len(went) > 1 else ""),
+        "hardware": hardware(setting.precision.device),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+    }
+    for number, part in enumerate(went):
+        facts["command" if number == 0 else f"continued after step {part['step']:,}"] = part["command"]
+    return facts
+
+
+def _provenance(setting: Setting, progress: Progress, epoch: Best | None, choice: str) -> dict[str, JsonValue]:
+    run = setting.run
+    return {
+        "command": command(),
+        "recipe": run.recipe,
+        **({} if setting.teachers is None else {"teacher": setting.teachers.facts()}),
+        "model": run.model.name,
+        "source": setting.source.name,
+        "seed": run.seed,
+        "commands": [part["command"] for part in parts(setting.folder)],
+        "training_seconds": sum(row["seconds"] for row in read_history(setting.folder)),
+        "steps": progress.step,
+        "epochs": progress.epoch,
+        "chosen_epoch": None if epoch is None else epoch.epoch,
+        "ended_by": _ended_by(progress, run.train.steps(len(setting.source.train))),
+        "selected_by": "the last step" if epoch is None else "held-out images",
+        **({"choice": choice} if choice else {}),
+        "weights_sha256": digest(setting.folder / WEIGHTS),
+        "precision": str(setting.precision),
+        "processes": setting.world.size,
+        "versions": dict(versions()),
+        "hardware": hardware(setting.precision.device),
+    }
+
+
+def _ended_by(progress: Progress, planned: int) -> str:
+    if progress.step < progress.length(planned):
+        return "train.patience"
+    return "length" if progress.bend is None else progress.bend.why
+
+
+def _headline(result: Result | None) -> dict[str, JsonValue]:
+    if result is None:
+        return {}
+    return {
+        "split": result.split,
+        "num_images": result.num_images,
+        "num_wrong": result.num_wrong,
+        "error": result.error,
+        "balanced_error": result.balanced_error,
+        "error_interval_95": [result.error_low, result.error_high],
+        "measured_in": result.precision,
+    }
+
+
+def _samples(images: Images, folder: Path, skipped: Mapping[str, str]) -> tuple[Path, ...]:
+    """One image of each of the first classes, as files: those of a set in memory are written to `samples/`."""
+    labels = images.targets.tolist()
+    first: dict[int, int] = {}
+    for index, label in enumerate(labels):
+        if label not in first and images.name(index) not in skipped:
+            first[label] = index
+    firsts = [first[label] for label in sorted(first)[:SAMPLES]]
+    if isinstance(images, FileImages):
+        return tuple(images.paths[index] for index in firsts)
+    place = folder / "samples"
+    place.mkdir(exist_ok=True)
+    paths = []
+    for index in firsts:
+        title = "".join(letter if letter.isalnum() else "_" for letter in images.classes[labels[index]])
+        paths.append(place / f"{title}.png")
+        content = BytesIO()
+        to_pil_image(images.image(index)).save(content, "PNG")
+        write_atomic(paths[-1], content.getvalue())
+    return tuple(paths)

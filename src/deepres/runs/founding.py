@@ -1,0 +1,89 @@
+"""What a run writes as it begins, bound to one another (base/manifest.py), and finds unchanged as it goes on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from deepres.base.errors import InputError
+from deepres.base.files import write_atomic
+from deepres.base.manifest import MANIFEST, RUN, begin, holds_run, manifest_of, require_own, writing
+from deepres.base.telling import Doing, telling
+from deepres.data.doubles import FILE as DOUBLES
+from deepres.data.images import FileImages
+from deepres.data.sources.open import Source, write_split
+from deepres.data.transforms.statistics import Statistics
+from deepres.nn.weights.folds import holds_folds
+from deepres.predict.preprocessing import STATISTICS, run_statistics
+from deepres.recipes.run import Run
+from deepres.runs.context import Setting, statistics_of
+from deepres.runs.head import begin_head
+from deepres.runs.resuming import ORIGIN
+from deepres.runs.seen import DIGESTS, SPLIT, write_digests
+from deepres.train.checkpoint import save_state
+from deepres.train.precision import choose
+from deepres.train.state import State
+
+BEGUN = (STATISTICS, ORIGIN, DIGESTS, DOUBLES, SPLIT)
+"""What a run writes as it begins, and never again."""
+
+
+def require_no_run(folder: Path) -> None:
+    """Refuse to begin where a run lies."""
+    if holds_run(folder) or holds_folds(folder):
+        raise InputError(
+            f"{folder}: holds a run already; continue it with --resume {folder}, or choose another --output"
+        )
+
+
+def set_up(
+    run: Run,
+    source: Source,
+    folder: Path,
+    state: State,
+    device: torch.device,
+    name: str | None,
+    tell: Callable[[Any], None],
+) -> tuple[Run, Statistics]:
+    """Write what belongs to the run in `folder`, bound to one another, its plan last; the plan with a fitted head."""
+    statistics = statistics_of(run, source)
+    if run.train.fit_head:
+        tell(Doing("fitting the new head"))
+        precision = choose(run.train.precision, device)
+        run = begin_head(
+            Setting(run, source, folder, statistics, precision), state.network, telling(tell, "fitting the new head")
+        )
+        state = with_rates(state.network, run)
+    statistics.save(folder / STATISTICS)
+    write_atomic(folder / ORIGIN, source.origin.to_json())
+    write_digests(folder, run, source)
+    if isinstance(source.train, FileImages):
+        write_split(source, folder / SPLIT)
+    begin(folder, BEGUN, name)
+    save_state(state, folder / "state")
+    with writing(folder) as new:
+        run.save(new / RUN)
+    return run, statistics
+
+
+def as_begun(folder: Path, tell: Callable[[Any], None]) -> Statistics:
+    """The run's statistics, once all that it wrote as it began is as it was."""
+    for name in BEGUN:
+        require_own(folder, name)
+    if manifest_of(folder) is None:
+        tell(f"no {MANIFEST} in {folder} (a run of an older version?): its files are taken as they are")
+    return run_statistics(folder)
+
+
+def rewrite(run: Run, folder: Path) -> None:
+    """Put down the plan by which the run goes on, as its own."""
+    with writing(folder) as new:
+        run.save(new / RUN)
+
+
+def with_rates(network: nn.Module, run: Run) -> State:
+    """The state before the first step."""
+    config = run.train
+    return State(network, config.sgd, config.ema_decay is not None, config.layer_decay, config.head_pace or 1.0)

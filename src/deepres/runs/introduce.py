@@ -1,0 +1,159 @@
+"""What a run finds out of its teachers before it learns from them: how good they are, what they cost, what they saw."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, Literal
+
+import torch
+
+from deepres.base import records
+from deepres.base.errors import InputError
+from deepres.base.manifest import require_own, writing
+from deepres.base.telling import telling
+from deepres.data.images import Batch, Images
+from deepres.data.loading.workers import PREFETCH_FACTOR, Crew
+from deepres.nn.build import ResidualNetwork
+from deepres.recipes.run import load_run
+from deepres.runs.autotune import step_rate
+from deepres.runs.context import Setting
+from deepres.runs.evaluate import judge
+from deepres.runs.seen import overlap, run_of
+from deepres.runs.teaching import Known, Teachers
+from deepres.train.losses import wrong as wrongly
+
+KNOWN = "teacher.json"
+MOST_IMAGES = 32  # of a timed answer
+SECONDS = 0.5
+TRAINING_IMAGES = 500  # at least, that say how good a teacher is where nothing is held out
+
+VIEWS = 128  # as many of the student's views are asked about
+MUCH = 0.15
+"""A teacher is doubted that errs on the student's views twice as often as on the images, and by so much more; ours. One
+that had never seen such crops (wrong on 9 % of the images, on 38 % of the crops) made its student worse, see
+`evidence/distillation.json`."""
+
+REMEDY = "take one that was trained on such views, or augment less (augmentation.area, jitter, auto, erase)"
+
+HARDLY = 0.9
+"""A teacher that errs so many times as often as one that guesses is doubted; ours."""
+
+DOUBTS = "does it know these classes, in this order, and images of this mean and std?"
+
+
+def introduced(setting: Setting, network: ResidualNetwork, tell: Callable[[Any], None]) -> Teachers | None:
+    """The teachers of `network` with what is known of them: found out once, and kept in the run's folder."""
+    teachers, world, path = setting.teachers, setting.world, setting.folder / KNOWN
+    if teachers is None:
+        return None
+    world.by_first(lambda: require_own(setting.folder, KNOWN))
+    if world.by_first(path.is_file):
+        return teachers.known_as(world.by_first(lambda: records.load(Known, path, "record of the teacher")))
+    part, images = _asked(setting)
+    error = _error(setting, teachers, part, images, tell)
+    shown = {part: images for part, images in setting.source.parts().items() if part != "train"}
+    notes = world.by_first(lambda: tuple(_seen(teachers.config.weights, shown)))
+    chance = 1 - 1 / len(setting.source.classes)
+    mixes = setting.run.augmentation.mixup or setting.run.augmentation.cutmix
+    taught, views = world.by_first(lambda: _error_on_views(setting, teachers))
+    doubt = ""
+    if error > HARDLY * chance:
+        doubt = f"the teacher errs like one that guesses ({100 * chance:.1f} %): {DOUBTS}"
+    elif taught > 2 * error + MUCH and not mixes:  # what is mixed is no one class
+        doubt = f"the teacher hardly knows images that are augmented so: {REMEDY}"
+    share = world.by_first(lambda: _share(setting, teachers, network))
+    known = Known(
+        error=error, images=len(images), part=part, taught=taught, views=views, share=share, notes=notes, doubt=doubt
+    )
+
+    def kept() -> None:
+        with writing(setting.folder) as new:
+            known.save(new / KNOWN)
+
+    world.by_first(kept)
+    return teachers.known_as(known)
+
+
+def _asked(setting: Setting) -> tuple[Literal["held-out", "training"], Images]:
+    """The images that say how good the teachers are: those that choose the epoch, else some that are trained on."""
+    val, train = setting.source.val, setting.source.train
+    if val is not None:
+        return "held-out", val
+    return "training", train.select(range(0, len(train), max(1, len(train) // TRAINING_IMAGES)))
+
+
+def _error(setting: Setting, teachers: Teachers, part: str, images: Images, tell: Callable[[Any], None]) -> float:
+    """Their error, in the views that the student is shown of these images."""
+    evaluation = judge(
+        teachers,
+        images,
+        setting.run.preparation.replace(normalise="none"),
+        setting.statistics,
+        data=setting.run.data,
+        precision=setting.precision,
+        split=part,
+        on_progress=telling(tell, f"{part} images, by the teacher"),
+        world=setting.world,
+    )
+    return evaluation.result.error
+
+
+def _error_on_views(setting: Setting, teachers: Teachers) -> tuple[float, int]:
+    """Their error on some of the views that they are to teach, augmented as the student gets them; and of how many."""
+    if not teachers.config.weight:
+        return 0.0, 0
+    wrong = seen = 0
+    loader = replace(setting, workers=Crew(0, PREFETCH_FACTOR)).loader()
+    total = setting.run.train.steps(len(setting.source.train))
+    with closing(loader.batches(0, min(total, VIEWS))) as batches:
+        for drawn in batches:
+            batch = drawn.at(slice(VIEWS - seen))
+            batch = replace(batch, images=setting.precision.images(batch.images))
+            wrong += int(wrongly(teachers.answers(batch, 1.0), batch.targets))
+            seen += len(batch)
+            if seen >= VIEWS:
+                break
+    return wrong / seen, seen
+
+
+def _share(setting: Setting, teachers: Teachers, network: ResidualNetwork) -> float:
+    """t / (t + s): seconds t of the teachers' answers to some images, s of the student's passes, forward and back."""
+    config, precision = setting.run.train, setting.precision
+    if not teachers.config.weight:
+        return 0.0
+    count = min(MOST_IMAGES, max(1, config.batch_size // config.parts(setting.world.size) // setting.world.size))
+    images = torch.rand(count, *network.description.input, generator=torch.Generator().manual_seed(0))
+    images = images.to(precision.device)
+    batch = Batch(precision.images(images), torch.zeros(count), torch.arange(count), images)
+    taken: list[float] = []
+    while len(taken) < 2 or (sum(taken) < SECONDS and len(taken) < 12):
+        began = perf_counter()
+        teachers.answers(batch, teachers.config.temperature)
+        if precision.device.type == "cuda":
+            torch.cuda.synchronize(precision.device)
+        taken.append(perf_counter() - began)
+    answer = min(taken[1:])
+    return answer / (answer + count / step_rate(network, precision, count, SECONDS))
+
+
+def _seen(teachers: Sequence[str], parts: Mapping[Any, Images]) -> list[str]:
+    """What those that are runs were trained on of the images that choose the epoch, or that are measured."""
+    notes = []
+    for weights in teachers:
+        folder = run_of(weights)
+        if folder is None:
+            continue
+        try:
+            run = load_run(folder)
+        except InputError as cause:  # it answers all the same
+            notes.append(f"teacher {weights}: which images it was trained on is not known ({cause.message})")
+            continue
+        for part, images in parts.items():
+            found = overlap(folder, run, images)
+            found = found if part == "test" else replace(found, chosen=0)  # the same images may choose both epochs
+            if found or found.unknown:
+                which = "test" if part == "test" else "held-out"
+                flatters = ", so the error may flatter" if found else ""
+                notes.append(f"teacher {weights}, of the {which} images: {found}{flatters}")
+    return notes

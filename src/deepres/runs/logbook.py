@@ -1,0 +1,70 @@
+"""What a run keeps of how it went: all that was said (`log.txt`), and each start and resume (`parts.jsonl`)."""
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepres.base.errors import InputError
+from deepres.base.files import explained
+from deepres.base.reading import parse_json
+from deepres.base.telling import Detail
+from deepres.base.wording import shown
+from deepres.nn.environment import hardware, versions
+
+LOG = "log.txt"
+PARTS = "parts.jsonl"
+
+
+def logged(folder: Path, tell: Callable[[Any], None]) -> Callable[[Any], None]:
+    """`tell`, which also writes lines and details into the run's log."""
+
+    def told(event: Any) -> None:
+        text = event.text if isinstance(event, Detail) else event
+        if isinstance(text, str):
+            _append(folder / LOG, f"{_now()}  {shown(text)}\n")
+        tell(event)
+
+    return told
+
+
+def begin_part(folder: Path, step: int, device: torch.device) -> None:
+    """The run begins, or goes on from `step`: which command, software and hardware do it from here."""
+    facts = {
+        "began": _now(),
+        "step": step,
+        "command": command(),
+        "versions": dict(versions()),
+        "hardware": hardware(device),
+    }
+    _append(folder / PARTS, json.dumps(facts) + "\n")
+
+
+def parts(folder: Path) -> list[dict[str, Any]]:
+    """What `begin_part` wrote, from the first start on; a line cut off by a crash is left out."""
+    found: list[dict[str, Any]] = []
+    path = folder / PARTS
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(InputError):
+            facts = parse_json(line, path)
+            found += [facts] if isinstance(facts, dict) and isinstance(facts.get("step"), int) else []
+    return found
+
+
+def command() -> str:
+    """The command line of this process."""
+    return " ".join(["deepres", *sys.argv[1:]])
+
+
+def _append(path: Path, text: str) -> None:
+    with explained(path), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(" ", "seconds")

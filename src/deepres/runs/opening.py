@@ -1,0 +1,98 @@
+"""The first lines of a run, for the person who started it: what is trained on what, for how long, what was assumed."""
+
+from deepres.arch.readings.cost import cost
+from deepres.base.telling import Detail
+from deepres.base.wording import counted
+from deepres.data.loading.balance import class_weights, effective, sizes, unequal
+from deepres.data.sources.open import Source
+from deepres.runs.context import Setting
+from deepres.runs.seen import doubles_in
+
+NAMED = 4
+"""As many classes are named."""
+
+_FOR = {"train": "to train on", "val": "to choose the epoch", "test": "for the test"}
+
+
+def opening(setting: Setting, step: int, total: int) -> list[str | Detail]:
+    """Images and classes, network and length, what was assumed, where the report will be; then details."""
+    run, source, train = setting.run, setting.source, setting.run.train
+    size = " x ".join(map(str, run.model.input[1:]))
+    parameters = counted(cost(run.model.network()).parameters, "parameter")
+    length = counted(train.epochs, "epoch") + f", {counted(total, 'step')}" if train.epochs else counted(total, "step")
+    each = f" on {setting.world.size} processes" if setting.world.size > 1 else ""
+    begin = f", from {run.weights}" if run.weights else ""
+    lines = [
+        _images(source),
+        f"{run.model.name}: {parameters}, sees {size} px{begin}",
+        f"{length} of {train.batch_size} images{each}, by recipe {run.recipe}",
+        *([setting.begun] if setting.begun else []),
+        *(_head(train.head_pace) if train.fit_head and not step else []),
+        *(setting.teachers.lines() if setting.teachers is not None else []),
+        *_balance(setting),
+        *_assumed(setting),
+        *_doubled(setting),
+    ]
+    if step:
+        lines.append(f"goes on after step {step:,} of {total:,}")
+    lines.append(f"report, when it is done: {setting.folder / 'report.html'}")
+    return [*lines, Detail(str(setting.precision))]
+
+
+def _head(pace: float | None) -> list[str]:
+    """How a new head began."""
+    learns = f"; from there it learns {pace:g} times as fast as the rest" if pace not in (None, 1) else ""
+    return [f"the new head begins fitted to the features of the training images{learns}"]
+
+
+def _doubled(setting: Setting) -> list[str]:
+    """Pictures that are trained on and measured."""
+    found = doubles_in(setting.folder)
+    said = (
+        "" if found is None else found.sentence({part: len(images) for part, images in setting.source.parts().items()})
+    )
+    return [f"note: {said}; the report shows them"] if said else []
+
+
+def _images(source: Source) -> str:
+    """`pets: 1,800 images to train on, 200 to choose the epoch, 200 for the test; 10 classes: cat, dog, …`."""
+    parts = [f"{len(images):,} {_FOR[part]}" for part, images in source.parts().items()]
+    parts[0] = parts[0].replace(" to", " image to" if len(source.train) == 1 else " images to", 1)
+    more = ", …" if len(source.classes) > NAMED else ""
+    named = ", ".join(source.classes[:NAMED]) + more
+    return f"{source.name}: {', '.join(parts)}; {counted(len(source.classes), 'class')}: {named}"
+
+
+def _balance(setting: Setting) -> list[str]:
+    """How unequal the classes are, and what is done about it."""
+    source, balance = setting.source, setting.run.train.balance
+    counts = sizes(source.train.targets, len(source.classes))
+    said = unequal(counts)
+    if balance == "none":
+        return [f"{said}: --balance loss or sampler weighs them alike"] if said else []
+    weights = class_weights(counts)
+    how = {
+        "loss": f"weights of {float(weights.min()):.3g} to {float(weights.max()):.3g} in the loss (train.balance=loss)",
+        "sampler": "images of each class drawn equally often (train.balance=sampler)",
+    }
+    chosen = ""
+    if source.val is not None:
+        images = effective(sizes(source.val.targets, len(source.classes)))
+        chosen = f"; the held-out error is the mean over classes, as sure as of {counted(images, 'image')}"
+    return [f"{said or 'classes of like size'}: {how[balance]}{chosen}"]
+
+
+def _assumed(setting: Setting) -> list[str]:
+    """How parts came to be that the source does not have, and what of it is not used."""
+    origin = setting.source.origin
+    shares = {"val": origin.val_fraction, "test": origin.test_fraction}
+    given = [f"{100 * share:.3g} % for {part}" for part, share in shares.items() if share]
+    assumed, noted = [], list(origin.notes)
+    if given:
+        assumed.append(f"of the training images {' and '.join(given)} put aside (data.split_seed {origin.split_seed})")
+    if origin.test is not None and origin.test.how.startswith("given as val"):
+        assumed.append("val, the only part beside train, is the test and chooses no epoch")
+    if origin.ignored:
+        noted.append(f"{counted(origin.ignored, 'file')} left aside, no image")
+    said = {"assumed": assumed, "images": noted}
+    return [f"{kind}: {'; '.join(lines)}" for kind, lines in said.items() if lines]

@@ -1,0 +1,60 @@
+"""The weights that a run begins with: of which network they are, what classes they know, what they want of images."""
+
+from pathlib import Path
+
+from deepres.arch.catalogue.entry import Config
+from deepres.arch.catalogue.lookup import CATALOGUE, entry
+from deepres.arch.readings.diff import difference
+from deepres.base.errors import InputError
+from deepres.base.manifest import holds_run
+from deepres.data.facts import Beginning
+from deepres.nn.create import channels_of, classes_of
+from deepres.nn.weights.checkpoints import asked_of
+from deepres.nn.weights.hub import find_weights
+from deepres.predict.preprocessing import prepared_for
+from deepres.recipes.run import load_run
+
+
+def beginning(
+    weights: str,
+    model: str | None = None,
+    variant: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Beginning:
+    """What the recipe must know of the weights of that path or name; `model` says of which network bare ones are.
+
+    `mean` and `std` are those of the images that bare ones were trained on.
+
+    Raises:
+        InputError: no such weights, or a network that is neither named nor said by them.
+    """
+    stored = find_weights(weights, model)
+    model = variant if model is None and stored.description is None else model
+    config = entry(model).config if model is not None else _config_of(weights)
+    if config is None and stored.description is not None:
+        config = next((e.config for n, e in CATALOGUE.items() if n == stored.description.name), None)
+        if config is not None and difference(config.network(), stored.description) is not None:
+            config = None
+    if config is None and model is None and stored.description is not None:
+        raise InputError(
+            f"{weights}: its network ({stored.description.name}, as it is described there) is none of the catalogue, "
+            "and only those are trained on; take weights of one of `deepres models`"
+        )
+    if config is None:
+        raise InputError(f"{weights}: does not say of which network of the catalogue it is; name it with --model")
+    description = stored.description
+    if description is not None:
+        config = config.replace(num_classes=description.num_classes, input=description.input)
+    else:
+        network = config.network()
+        size = (channels_of(stored, network), *config.input[1:])
+        config = config.replace(num_classes=classes_of(stored, network), input=size)
+    preparation = prepared_for(stored, config.network(), mean, std).preparation
+    return Beginning(weights, variant, config, stored.classes, preparation, mean, std)
+
+
+def _config_of(weights: str) -> Config | None:
+    """The network of a run, with all that `--set model.…` made of it."""
+    folder = Path(asked_of(weights)[0])
+    return load_run(folder).model if holds_run(folder) else None

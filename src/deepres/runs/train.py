@@ -1,0 +1,325 @@
+"""Carrying a run out: start or resume, train, keep states; stopping at any moment loses nothing that was saved."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from deepres.arch.readings.norms import fewest_images, require_normalisable
+from deepres.arch.readings.segments import Plan
+from deepres.base.errors import shared
+from deepres.base.files import make_folder
+from deepres.base.heap import keep_freed_memory
+from deepres.base.telling import Detail, Doing, telling
+from deepres.data.facts import facts_of
+from deepres.data.readable import require_readable
+from deepres.data.sources.open import Source, open_source
+from deepres.nn.build import ResidualNetwork
+from deepres.nn.create import adaptation, create_model
+from deepres.nn.memory import apply, available_bytes, require_fits
+from deepres.nn.weights.channels import RGB
+from deepres.nn.weights.hub import find_weights
+from deepres.recipes.run import Run
+from deepres.runs.autotune import pace_of, settle_steps, settle_workers
+from deepres.runs.budget import Budget, Deadline, fitted, going_on
+from deepres.runs.context import Setting, norms_together, skipped_before
+from deepres.runs.finish import Finished, conclude, report_so_far
+from deepres.runs.founding import as_begun, require_no_run, rewrite, set_up, with_rates
+from deepres.runs.introduce import introduced
+from deepres.runs.lock import StoppedError, asked_to_stop, held
+from deepres.runs.logbook import begin_part, logged
+from deepres.runs.opening import opening
+from deepres.runs.rescue import rescued, resumable
+from deepres.runs.resuming import by_patience, edited, new_rates, require_same_images
+from deepres.runs.saving import Saving
+from deepres.runs.seen import own_now
+from deepres.runs.teacher import Found, find_teachers
+from deepres.train.checkpoint import load_newest, save_best, save_state
+from deepres.train.distributed import ALONE, World
+from deepres.train.history import Journal
+from deepres.train.loop import Epoch, Judgement, Step, train
+from deepres.train.precision import choose
+from deepres.train.selection import held_out
+from deepres.train.state import State, replicate
+
+Event = Step | Epoch | Doing | Detail | str
+"""What the caller is shown as it happens: steps, epochs, what is being done, and lines of text."""
+
+Tell = Callable[[Event], None]
+
+
+def start(
+    run: Run,
+    folder: Path,
+    *,
+    device: torch.device,
+    tell: Tell,
+    world: World = ALONE,
+    deadline: Deadline | None = None,
+    any_size: bool = True,
+    name: str | None = None,
+) -> Finished:
+    """Train from the first step in a new folder, which process 0 of `world` alone reads and writes.
+
+    With `deadline` the run is made to fit (`budget.py`): shorter, or with `any_size` also on smaller images.
+    `name` is what the run is called in its manifest; by default it is drawn.
+
+    Raises:
+        InputError: the folder already holds a run, or cannot be written; anything that images or training refuse.
+        StoppedError: a signal asked for it.
+    """
+    world.by_first(lambda: require_no_run(folder))
+    world.share(run.train.batch_size, run.train.parts(world.size))
+    tell(Doing(f"listing the images of {run.data.source}"))
+    source = _opened(run, world, tell)
+    run = world.by_first(lambda: run.fitted(facts_of(source)))
+    found = find_teachers(run, source.classes, world)
+    run, budget = (run if found is None else run.replace(teacher=found.config)), None
+    if deadline is not None:
+        tell(Doing("measuring what fits into the time"))
+        taught = 0 if found is None else found.macs
+        measure = partial(pace_of, source=source, device=device, world=world, taught=taught)
+        budget = fitted(run, source, deadline, measure, world, any_size and found is None)
+        run = budget.run
+    plan = world.by_first(lambda: _plan(run, device, world, found))
+    # what is wrong with it is refused before anything is written
+    first = world.agreed(lambda: _new_state(run, device, begin=world.first))
+    new = world.by_first(lambda: not folder.exists() or not any(folder.iterdir()))
+    world.by_first(lambda: make_folder(folder))
+    with held(folder, world) as hold:
+        world.by_first(lambda: require_no_run(folder))  # another start may have been faster
+        try:
+            tell(Doing("mean and spread of the training images"))
+            begun_as = (run, source, folder, first, device, name)
+            run, statistics = world.by_first(lambda: set_up(*begun_as, tell))
+            first = with_rates(first.network, run)
+        except BaseException:
+            if new:
+                hold.remove()
+            raise
+        begun = world.by_first(lambda: _begun(run))
+        precision = choose(run.train.precision, device)
+        teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
+        setting = Setting(
+            run,
+            source,
+            folder,
+            statistics,
+            precision,
+            world=world,
+            begun=begun,
+            teachers=teachers,
+            hold=hold,
+        )
+        return _carry_out(setting, first, plan, tell, budget)
+
+
+def resume(
+    folder: Path,
+    edits: Sequence[str] = (),
+    *,
+    device: torch.device,
+    tell: Tell,
+    world: World = ALONE,
+    deadline: Deadline | None = None,
+) -> Finished:
+    """Go on from the newest whole state; `edits` such as `train.epochs=60` extend a run that has finished.
+
+    With `deadline` the steps that are left are cut where they would not end in time.
+
+    Raises:
+        InputError: no run there, no whole state, or the images are not those that the run began with.
+        StoppedError: a signal asked for it.
+    """
+    before, run = world.by_first(lambda: edited(folder, edits))
+    world.share(run.train.batch_size, run.train.parts(world.size))
+    tell(Doing(f"listing the images of {run.data.source}"))
+    own = world.by_first(lambda: own_now(folder, run))
+    source = _opened(run.replace(data=own), world, tell)
+    world.by_first(lambda: require_same_images(source, folder))
+    found = find_teachers(run, source.classes, world)
+    run = run if found is None else run.replace(teacher=found.config)
+    plan = world.by_first(lambda: _plan(run, device, world, found))
+    with held(folder, world) as hold:
+        statistics = world.by_first(lambda: as_begun(folder, tell))
+        precision, skipped = choose(run.train.precision, device), world.by_first(lambda: skipped_before(folder))
+        teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
+        setting = Setting(
+            run, source, folder, statistics, precision, skipped, world=world, teachers=teachers, hold=hold
+        )
+        state = world.agreed(lambda: _new_state(run, device, begin=False))
+        for line in world.by_first(lambda: load_newest(state, folder / "state")):
+            tell(f"passed over a state that cannot be used: {line}")
+        if any(edit.startswith(("train.epochs=", "train.iterations=")) for edit in edits):
+            state.progress = state.progress.replace(bend=None)  # the length is given anew
+        if (rates := new_rates(before, run, state.progress, len(source.train))) is not None:
+            tell(rates)
+        if run != before:
+            world.by_first(lambda: rewrite(run, folder))
+        budget = None
+        if deadline is not None:
+            tell(Doing("measuring what fits into the time"))
+            budget = going_on(run, source, deadline, pace_of(run, source=source, device=device, world=world))
+        return _carry_out(setting, state, plan, tell, budget)
+
+
+def _opened(run: Run, world: World, tell: Tell) -> Source:
+    """The images, those that cannot be read refused, or told of."""
+    source = world.in_turn(lambda: open_source(run.data))
+    tell(Doing("opening every image file"))
+    for line in world.by_first(lambda: require_readable(source.parts(), run.data.on_bad_image)):
+        tell(line)
+    facts = source.origin.replace(source="").to_json()
+    world.require_same("images", f"digest {sha256(facts.encode()).hexdigest()[:12]}")
+    return source
+
+
+def _begun(run: Run) -> str:
+    """What was done to the weights that the run begins with, so that they take its images."""
+    description = run.model.network()
+    if run.weights is None or description.input[0] == RGB:
+        return ""
+    return adaptation(find_weights(run.weights, run.model.name), description)
+
+
+def _plan(run: Run, device: torch.device, world: World, found: Found | None) -> Plan:
+    """Which layers a step computes twice; a step that does not fit, or that a norm cannot take, is refused."""
+    config = run.train
+    parts = config.parts(world.size)
+    share = config.batch_size if config.sync_norm else world.share(config.batch_size, parts)
+    require_normalisable(run.model.network(), share, config.frozen, parts)
+    images, value_bytes = world.share(config.batch_size, parts), choose(config.precision, device).dtype.itemsize
+    return require_fits(
+        run.model.network(),
+        images,
+        available_bytes(device) // (world.local_size if device.type == "cpu" else 1),
+        config.memory,
+        accumulate=parts,
+        value_bytes=value_bytes,
+        averaged=config.ema_decay is not None,
+        beside=0 if found is None else found.memory(-(-images // parts), value_bytes),
+    )
+
+
+def _new_state(run: Run, device: torch.device, *, begin: bool) -> State:
+    weights = run.weights if begin else None
+    network = create_model(
+        run.model.network(), weights=weights, variant=run.variant, new_head=run.new_head, seed=run.seed
+    )
+    placed = choose(run.train.precision, device).place(network)
+    return with_rates(placed, run)
+
+
+def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budget | None = None) -> Finished:
+    config, world = setting.run.train, setting.world
+    world.require_same("precision", f"{setting.precision.dtype}")
+    replicate(state, world)
+    total = state.progress.length(config.steps(len(setting.source.train)))
+    tired = config.patience is not None and state.progress.stale >= config.patience
+    if state.progress.finished and state.progress.step < total and not tired:  # the run has been extended
+        state.progress = state.progress.replace(finished=False)
+    if world.first:
+        tell = logged(setting.folder, tell)
+        begin_part(setting.folder, state.progress.step, setting.precision.device)
+    network = state.network
+    assert isinstance(network, ResidualNetwork)
+    setting = replace(setting, teachers=introduced(setting, network, tell))
+    for words in budget.sentences if budget is not None else ():
+        tell(words)
+    for line in opening(setting, state.progress.step, total):
+        tell(line)
+    if plan.segments:
+        tell(Detail(f"saving memory: {plan}"))
+    if tired and state.progress.step < total:
+        more = state.progress.stale + 5
+        tell(f"{by_patience(setting.run, state.progress)}; to go on: --set train.patience={more}, or =none")
+    with resumable(setting.folder):
+        if not state.progress.finished:
+            tell(Doing("measuring how many workers pay"))
+            rate, settled = None, world.by_first(lambda: settle_workers(setting, network))
+            if settled is not None:
+                tell(Detail(settled.sentence))
+                setting, rate = replace(setting, workers=settled.crew), settled.step_rate
+            _train(setting, state, plan, tell, budget, rate)
+            if state.progress.step < state.progress.length(total):
+                tell(by_patience(setting.run, state.progress))
+        return conclude(setting, state, tell)
+
+
+def _train(
+    setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budget | None, step_rate: float | None
+) -> None:
+    config, states, val = setting.run.train, setting.folder / "state", setting.source.val
+    world = setting.world
+    loader = world.agreed(setting.loader)
+
+    def evaluate_val(network: nn.Module) -> Judgement:
+        assert val is not None
+        result = setting.judge(network, val, "val", on_progress=telling(tell, "held-out images")).result
+        return Judgement(*held_out(result, config.balance))
+
+    assert isinstance(state.network, ResidualNetwork)
+    if config.fast != "off" and not plan.segments:
+        keep_freed_memory()
+    tell(Doing("measuring whether compiling pays"))
+    in_haste = budget is not None and budget.too_short_to_compile(setting.precision.device.type)
+    fast = world.by_first(lambda: settle_steps(setting, state, plan, in_haste=in_haste, step_rate=step_rate))
+    tell(Detail(str(fast)))
+    tell(Doing("compiling the first steps" if fast.compiled else "training"))
+    events = train(
+        state,
+        config,
+        loader,
+        setting.loss(),
+        None if val is None else evaluate_val,
+        num_images=len(setting.source.train),
+        precision=setting.precision,
+        seed=setting.run.seed,
+        forward=fast.forward(state.network),
+        fewest_images=fewest_images(state.network.description, config.frozen),
+        from_nothing=setting.run.weights is None,
+        world=world,
+    )
+    saving = Saving(config.save_every_seconds)
+
+    def written(event: Step | Epoch, whole: bool) -> None:
+        setting.hold.require_here()
+        if isinstance(event, Epoch):
+            if event.best or event.kept:
+                state.digests[event.step] = save_best(state.judged, states, event.step)
+            journal.write(event)
+        setting.keep_skipped()
+        if whole:
+            with saving.timed():
+                save_state(state, states)
+
+    with ExitStack() as stack:
+        stack.enter_context(rescued(setting, state, plan, loader))
+        if world.first:
+            journal = stack.enter_context(Journal(setting.folder, state.progress.step))
+        asked = stack.enter_context(asked_to_stop())
+        stack.enter_context(apply(state.network, plan))
+        stack.enter_context(norms_together(setting, state.network))
+        for event in events:
+            due = world.first and saving.due(event, finished=state.progress.finished)
+            cut = budget.cut(event, state.progress) if world.first and budget is not None else None
+            signalled, save, total = world.highest(asked[0] if asked else 0, int(due), cut or 0)
+            if total and budget is not None:
+                tell(budget.said(event, total))
+                state.progress = budget.bent(state.progress, total)
+            ends = isinstance(event, Step) and (event.ends_epoch or total == event.step)  # its epoch comes next
+            whole = bool(save or signalled or total)
+            if (whole or isinstance(event, Epoch)) and not ends:
+                for skipped in world.gathered(lambda: loader.skipped):
+                    setting.skipped.update(skipped)
+                world.by_first(lambda: written(event, whole))  # noqa: B023
+            tell(event)
+            if signalled and not ends and not state.progress.finished:
+                world.by_first(lambda: report_so_far(setting, state.progress.step))
+                message = f"stopped after step {state.progress.step:,}, state saved; continue with: "
+                raise shared(StoppedError(f"{message}deepres train --resume {setting.folder}", signalled))

@@ -1,0 +1,175 @@
+"""Training the runs of a study: finished ones are kept, begun ones go on; in turn, several at once, on a cluster."""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from deepres.base.errors import InputError, RunError
+from deepres.base.files import write_atomic
+from deepres.base.manifest import RUN
+from deepres.recipes.run import Run, load_run
+from deepres.runs import train
+from deepres.runs.train import Event
+from deepres.studies.plan import Job
+from deepres.train.health import DivergedError
+
+SUMMARY = "summary.json"
+DIVERGED = "diverged.json"
+
+Tell = Callable[[str, Event], None]
+"""tell(name of the run, what happens in it); where several run at once, each process has its own copy."""
+
+Status = Literal["finished", "begun", "absent"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a process that carries out one run after another has for it."""
+
+    device: str
+    threads: int | None = None
+
+
+def status(job: Job, home: Path) -> Status:
+    """Whether the run has ended (also by divergence), has begun, or has not."""
+    folder = job.folder(home)
+    if (folder / SUMMARY).is_file() or (folder / DIVERGED).is_file():
+        return "finished"
+    return "begun" if (folder / RUN).is_file() else "absent"
+
+
+def carry_out(job: Job, home: Path, device: torch.device, tell: Tell) -> None:
+    """Train one run from wherever it stands; one whose loss is no number any more has ended: it is written down.
+
+    Raises:
+        InputError: anything that images or training refuse. StoppedError: a signal asked for it; its state is saved.
+    """
+    folder, now = job.folder(home), status(job, home)
+    if now == "finished":
+        return
+    try:
+        if now == "begun":
+            train.resume(folder, _elsewhere(folder, job.run), device=device, tell=lambda event: tell(job.name, event))
+        else:
+            train.start(job.run, folder, device=device, tell=lambda event: tell(job.name, event))
+    except DivergedError as cause:
+        write_atomic(folder / DIVERGED, json.dumps({"reason": cause.message}) + "\n")
+        tell(job.name, f"diverged: {cause.message}")
+
+
+def in_turn(jobs: Sequence[Job], home: Path, device: torch.device, tell: Tell) -> Iterator[Job]:
+    """One after another; yields each that has ended."""
+    for job in jobs:
+        carry_out(job, home, device, tell)
+        yield job
+
+
+def at_once(jobs: Sequence[Job], home: Path, places: Sequence[Place], tell: Tell) -> Iterator[Job]:
+    """One process for each of `places`, the next run wherever one is free; yields each that has ended.
+
+    Raises:
+        InputError, StoppedError: of the first run that refused; those under way are carried to their end before.
+        RunError: a process died.
+    """
+    method = multiprocessing.get_context("spawn")
+    free = method.Queue()
+    for place in places:
+        free.put(place)
+    with ProcessPoolExecutor(len(places), method, _take, (free,)) as pool:
+        waiting = {pool.submit(_in_process, job, home, tell): job for job in jobs}
+        yield from _ended(waiting, pool)
+
+
+def on_ray(jobs: Sequence[Job], home: Path, tell: Tell) -> Iterator[Job]:
+    """On the cluster that RAY_ADDRESS names, else on this machine; `home` is a folder that all of its machines see.
+
+    Raises:
+        InputError: Ray is not installed, or `home` is no absolute path that it could be found by.
+        RunError: a run refused or its process died.
+    """
+    try:
+        import ray
+    except ImportError as cause:
+        raise InputError("--on ray: Ray is not installed; pip install 'deepres[cluster]'") from cause
+    ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=True, configure_logging=False)
+    try:
+        resources: dict[str, float] = ray.cluster_resources()
+        gpus = 1 if resources.get("GPU", 0) else 0
+        remote = ray.remote(num_gpus=gpus, num_cpus=1, max_retries=3)(_on_worker)
+        waiting = {remote.remote(job, home.resolve(), tell, "cuda" if gpus else "cpu"): job for job in jobs}
+        while waiting:
+            done, _ = ray.wait(list(waiting), num_returns=1)
+            job = waiting.pop(done[0])
+            try:
+                ray.get(done[0])
+            except ray.exceptions.RayError as cause:
+                told = cause.cause if isinstance(cause, ray.exceptions.RayTaskError) else cause
+                raise RunError(f"{job.name}: {' '.join(str(told).split())[:300]}; call again to go on") from cause
+            yield job
+    finally:
+        ray.shutdown()
+
+
+def places(count: int | None, device: torch.device) -> list[Place]:
+    """Where runs go: one on each GPU of this machine; on a processor `count` of them share its threads."""
+    if str(device) == "cuda":
+        gpus = torch.cuda.device_count()
+        return [Place(f"cuda:{number % gpus}") for number in range(count or gpus)]
+    number = count or 1
+    threads = max(1, torch.get_num_threads() // number) if device.type == "cpu" else None
+    return [Place(str(device), threads) for _ in range(number)]
+
+
+def _elsewhere(folder: Path, run: Run) -> list[str]:
+    """A run goes on where it began, also when its images have been moved: their digests are compared anyway."""
+    before = load_run(folder).data
+    moved = {name: getattr(run.data, name) for name in ("source", "root")}
+    return [
+        f"data.{name}={'none' if place is None else place}"
+        for name, place in moved.items()
+        if place != getattr(before, name)
+    ]
+
+
+def _ended(waiting: dict["Future[None]", Job], pool: ProcessPoolExecutor) -> Iterator[Job]:
+    for done in as_completed(waiting):
+        cause = done.exception()
+        if cause is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+            if isinstance(cause, BrokenProcessPool):
+                raise RunError(f"{waiting[done].name}: its process died; call again to go on") from cause
+            raise cause
+        yield waiting[done]
+
+
+_place: Place | None = None
+
+
+def _take(free: Any) -> None:
+    """The place of this process, for as long as it lives."""
+    global _place
+    _place = free.get()
+
+
+def _in_process(job: Job, home: Path, tell: Tell) -> None:
+    assert _place is not None
+    if _place.threads is not None:
+        torch.set_num_threads(_place.threads)
+    carry_out(job, home, torch.device(_place.device), tell)
+
+
+def _on_worker(job: Job, home: Path, tell: Tell, device: str) -> None:
+    carry_out(job, home, torch.device(device), tell)
+
+
+def unfinished(jobs: Iterable[Job], home: Path) -> list[Job]:
+    """Those that are still to be trained."""
+    return [job for job in jobs if status(job, home) != "finished"]

@@ -1,0 +1,1 @@
+"""Which of several classes does an image show? Protocols, metrics, calibration, comparisons."""

@@ -1,0 +1,183 @@
+"""How a step is carried out as fast as this machine can: compiled or as it is, measured once and remembered."""
+
+import copy
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from deepres.arch.readings.cost import cost
+from deepres.base.errors import InputError
+from deepres.base.files import cache_folder, write_atomic
+from deepres.base.records import Record, load
+from deepres.base.wording import duration
+from deepres.nn.build import ResidualNetwork
+from deepres.nn.environment import hardware
+from deepres.nn.hardware import cannot_compile
+from deepres.train.losses import Forward
+from deepres.train.precision import Precision
+
+FastChoice = Literal["auto", "off", "max"]
+"""auto: compiled where that saves time within the run, by measurement. off: as it is. max: compiled in any case."""
+
+Mode = Literal["default", "reduce-overhead", "max-autotune"]
+Timed = Callable[[Forward], Tensor]
+
+LONG_ENOUGH = {"cpu": 600.0, "cuda": 120.0}
+"""Seconds of training below which compiling, which takes about a minute, is not even tried."""
+
+WORTH = 0.97
+"""A compiled step has to take at most this share of a plain one's time."""
+
+_SLOWEST = {"cpu": 2e10, "cuda": 2e12}
+"""Multiply-adds a second that any such machine does at least: a run that is short at this rate is short."""
+
+
+class Measured(Record):
+    """Seconds of a step, plain and compiled (None: not measured), and the seconds that compiling took."""
+
+    plain: float
+    compiled: float | None = None
+    compiling: float = 0.0
+    failed: str | None = None
+
+
+class Fast(Record):
+    """torch.compile's mode, None where nothing is compiled; the choice that led to it, and the reason in short."""
+
+    choice: FastChoice = "auto"
+    compiled: Mode | None = None
+    reason: str = ""
+
+    def forward(self, network: nn.Module) -> Forward:
+        """What a training step calls. Evaluation calls the network itself."""
+        if self.compiled is None:
+            return network
+        compiled: Forward = torch.compile(network, mode=None if self.compiled == "default" else self.compiled)
+        if self.compiled == "default":
+            return compiled
+
+        def replayed(images: Tensor) -> Tensor:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+            return compiled(images)
+
+        return replayed
+
+    def __str__(self) -> str:
+        how = "plain steps" if self.compiled is None else f"compiled steps ({self.compiled}; rounding differs a little)"
+        return f"{how}: {self.reason}"
+
+
+def settle(
+    choice: FastChoice,
+    network: ResidualNetwork,
+    precision: Precision,
+    batch_size: int,
+    steps: int,
+    parts: int = 1,
+    about: float | None = None,
+) -> Fast:
+    """How `steps` steps should be carried out, each of a forward and backward pass of `batch_size` images.
+
+    Where gradients of several `parts` add up, a GPU gets no CUDA graphs: PyTorch gives the gradients of one pass' graph
+    back when the next begins (its issue 169545).
+
+    `about` are the seconds of a step, roughly, where they are known: a run that is far too short by them is not timed.
+
+    What is measured is measured on a copy, so the network stays as it is, and is remembered for this machine, torch,
+    network, precision and size of batch below `cache_folder()`.
+    """
+    kind = precision.device.type
+    mode: Mode = "default" if kind == "cpu" or parts > 1 else "max-autotune" if choice == "max" else "reduce-overhead"
+    if choice == "off":
+        return Fast(choice=choice, reason="asked for")
+    missing = cannot_compile(precision.device)
+    if missing is not None:
+        return Fast(choice=choice, reason=missing)
+    if choice == "max":
+        return Fast(choice=choice, compiled=mode, reason="asked for")
+    macs = 3 * cost(network.description).macs * batch_size
+    if macs * steps / _SLOWEST[kind] < LONG_ENOUGH[kind] / 10:
+        return Fast(reason="a short run")
+    if about is not None and about * steps < LONG_ENOUGH[kind] / 2:
+        return decide(Measured(plain=about), steps, mode, LONG_ENOUGH[kind])
+    place = _place(network, precision, mode, batch_size)
+    description = network.description
+    loss = noise_loss(description.input, batch_size, description.num_classes, precision)
+    known = load(Measured, place, "measured steps") if place.is_file() else None
+    if known is None:
+        known = Measured(plain=_timed(network, precision, loss, None)[1])
+        known = _remember(place, known)
+    if known.compiled is None and known.failed is None and known.plain * steps >= LONG_ENOUGH[kind]:
+        try:
+            compiling, compiled = _timed(network, precision, loss, mode)
+            known = known.replace(compiled=compiled, compiling=compiling)
+        except Exception as cause:  # the compiler's failures have no common class, and the plain step still works
+            known = known.replace(failed=str(cause).strip().splitlines()[0][:200] or type(cause).__name__)
+        known = _remember(place, known)
+    return decide(known, steps, mode, LONG_ENOUGH[kind])
+
+
+def noise_loss(size: tuple[int, int, int], batch_size: int, classes: int, precision: Precision) -> Timed:
+    """The forward pass and cross-entropy of a training step on noise, to be timed."""
+    images = precision.images(
+        torch.randn(batch_size, *size, generator=torch.Generator().manual_seed(0)).to(precision.device)
+    )
+    labels = torch.arange(batch_size, device=precision.device) % max(1, classes)
+
+    def loss(forward: Forward) -> Tensor:
+        with precision.autocast():
+            return functional.cross_entropy(forward(images), labels)
+
+    return loss
+
+
+def decide(measured: Measured, steps: int, mode: Mode, long_enough: float) -> Fast:
+    """Compiled if the time it saves in `steps` steps exceeds the time that compiling takes."""
+    whole = measured.plain * steps
+    if measured.failed is not None:
+        return Fast(reason=f"compiling failed ({measured.failed})")
+    if measured.compiled is None or whole < long_enough:
+        return Fast(reason=f"about {duration(whole)} in all, too short for compiling to pay")
+    share = measured.compiled / measured.plain
+    if share > WORTH:
+        return Fast(reason=f"a compiled step takes {share:.2f} of a plain one's time")
+    if (measured.plain - measured.compiled) * steps < measured.compiling:
+        return Fast(reason=f"compiling takes {duration(measured.compiling)}, more than it would save")
+    return Fast(compiled=mode, reason=f"a step takes {share:.2f} of a plain one's time")
+
+
+def _timed(network: ResidualNetwork, precision: Precision, loss: Timed, mode: Mode | None) -> tuple[float, float]:
+    """Seconds of the first step, and of the fastest of five after two more."""
+    twin = precision.place(copy.deepcopy(network)).train()
+    forward = Fast(compiled=mode).forward(twin)
+    seconds = []
+    with torch.random.fork_rng(devices=[precision.device] if precision.device.type == "cuda" else []):
+        for _ in range(8):
+            began = perf_counter()
+            loss(forward).backward()  # type: ignore[no-untyped-call]
+            if precision.device.type == "cuda":
+                torch.cuda.synchronize(precision.device)
+            seconds.append(perf_counter() - began)
+            twin.zero_grad()
+    return seconds[0], min(seconds[3:])
+
+
+def _place(network: ResidualNetwork, precision: Precision, mode: Mode, batch_size: int) -> Path:
+    about = (hardware(precision.device), torch.__version__, str(precision), mode, str(batch_size))
+    facts = [*about, network.description.model_dump_json()]
+    return cache_folder() / "steps" / f"{sha256(chr(0).join(facts).encode()).hexdigest()[:24]}.json"
+
+
+def _remember(place: Path, measured: Measured) -> Measured:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(place, measured.to_json())
+    except (OSError, InputError):  # it will be measured again
+        pass
+    return measured

@@ -1,0 +1,93 @@
+"""Runs of a study: trained once, resumed where they stand, several at once as one by one."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepres.base.files import digest
+from deepres.cli.progress import told
+from deepres.runs import train
+from deepres.runs.train import Event
+from deepres.studies.executor import DIVERGED, Place, at_once, carry_out, in_turn, places, status, unfinished
+from deepres.studies.plan import Job, cells, distinct
+from deepres.studies.study import Study
+from deepres.train.loop import Step
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def jobs(study: Study, images: Path) -> list[Job]:
+    return distinct(cells(study, "short", data={"cifar10": str(images)}))
+
+
+def _weights(job: Job, home: Path) -> str:
+    return digest(job.folder(home) / "model.safetensors")
+
+
+@pytest.mark.slow
+def test_runs_are_trained_once_and_several_at_once_as_one_by_one(jobs: list[Job], tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert [job.name for job in in_turn(jobs, one, CPU, told)] == [job.name for job in jobs]
+    assert not unfinished(jobs, one)
+    before = [_weights(job, one) for job in jobs]
+    times = [(job.folder(one) / "model.safetensors").stat().st_mtime_ns for job in jobs]
+    list(in_turn(jobs, one, CPU, told))
+    assert times == [(job.folder(one) / "model.safetensors").stat().st_mtime_ns for job in jobs]
+    ended = {job.name for job in at_once(jobs, other, [Place("cpu", 1), Place("cpu", 1)], told)}
+    assert ended == {job.name for job in jobs}
+    assert [_weights(job, other) for job in jobs] == before
+
+
+@pytest.mark.slow
+def test_a_begun_run_goes_on_also_where_its_images_have_been_moved(
+    jobs: list[Job], images: Path, tmp_path: Path
+) -> None:
+    job, whole, cut = jobs[0], tmp_path / "whole", tmp_path / "cut"
+    carry_out(job, whole, CPU, told)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Step) and event.step == 2:
+            raise InterruptedError
+
+    def lying_in(place: Path) -> Job:
+        data = job.run.data.replace(source=str(place / "cifar10_train.npz"))
+        return Job(job.run.replace(data=data), job.dataset, job.scale)
+
+    before, after = tmp_path / "before", tmp_path / "after"
+    shutil.copytree(images.parent, before)
+    with pytest.raises(InterruptedError):
+        train.start(lying_in(before).run, job.folder(cut), device=CPU, tell=stop)
+    assert status(job, cut) == "begun"
+    before.rename(after)
+    carry_out(lying_in(after), cut, CPU, told)
+    assert _weights(job, cut) == _weights(job, whole)
+
+
+def test_a_run_that_diverges_has_ended_and_says_how(jobs: list[Job], tmp_path: Path) -> None:
+    schedule = jobs[0].run.train.schedule.replace(rate=1e18)
+    job = Job(jobs[0].run.replace(train=jobs[0].run.train.replace(schedule=schedule)), "cifar10", "short")
+    said: list[Event] = []
+    carry_out(job, tmp_path, CPU, lambda name, event: said.append(event))
+    assert status(job, tmp_path) == "finished"
+    assert "the loss is" in json.loads((job.folder(tmp_path) / DIVERGED).read_text())["reason"]
+    assert str(said[-1]).startswith("diverged: ")
+
+
+def test_places_share_the_threads_of_a_processor() -> None:
+    threads = torch.get_num_threads()
+    assert places(None, CPU) == [Place("cpu", threads)]
+    assert places(2, CPU) == [Place("cpu", max(1, threads // 2))] * 2
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_same_weights(jobs: list[Job], tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'deepres[cluster]'")
+    from deepres.studies.executor import on_ray
+
+    carry_out(jobs[0], tmp_path / "here", CPU, told)
+    assert [job.name for job in on_ray(jobs[:1], tmp_path / "ray", told)] == [jobs[0].name]
+    assert _weights(jobs[0], tmp_path / "ray") == _weights(jobs[0], tmp_path / "here")

@@ -1,0 +1,110 @@
+"""Pictures that are trained on and measured: said when a run starts, beside its error, in the report, by eval."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deepres.cli.main import run
+from deepres.data.doubles import Double, Doubles, Place
+from deepres.data.images import ArrayImages, Batch
+from deepres.report.evaluation import write_report
+from deepres.tasks.classification.doubled import told_of_doubles
+from deepres.tasks.classification.evaluator import Evaluation, evaluate
+
+
+def measured(count: int = 10, wrong: tuple[int, ...] = (1, 4, 6)) -> tuple[Evaluation, ArrayImages]:
+    labels = torch.arange(count) % 2
+    logits = torch.nn.functional.one_hot(labels, 2).float()
+    logits[list(wrong)] = 1 - logits[list(wrong)]
+    images = ArrayImages(
+        torch.arange(count * 48, dtype=torch.uint8).reshape(count, 3, 4, 4), labels, ("a", "b"), "s/test"
+    )
+    batch = Batch(logits[:, :, None, None], labels, torch.arange(count))
+    return evaluate(torch.nn.Flatten(), [batch], images, split="test"), images
+
+
+def doubles_of(images: ArrayImages, *indices: int, part: str = "test", class_name: str = "a") -> Doubles:
+    pairs = [
+        Double(
+            one=Place(part="train", index=index, name=f"s/train/{index}", class_name="a"),
+            other=Place.model_validate(
+                {"part": part, "index": index, "name": f"s/test/{index}", "class_name": class_name}
+            ),
+            distance=0.01,
+            equal=False,
+        )
+        for index in indices
+    ]
+    return Doubles(pairs=tuple(pairs), num_compared=15, num_images=20)
+
+
+SAID = {
+    (): None,
+    (
+        1,
+    ): "1 of 10 images stands in train too (the same picture, or nearly): without it the error is 22.22 %, 2 of 9 wrong",
+    (1, 4, 6, 8): "4 of 10 images stand in train too (the same picture, or nearly): without them the error is 0.00 %, "
+    "0 of 6 wrong",
+    tuple(range(10)): "10 of 10 images stand in train too (the same picture, or nearly): the error says nothing of "
+    "other images",
+    (11,): None,
+}
+
+
+@pytest.mark.parametrize("indices", SAID)
+def test_the_error_without_them_is_said(indices: tuple[int, ...]) -> None:
+    evaluation, images = measured()
+    told = told_of_doubles(evaluation, images, doubles_of(images, *indices)).result.notes
+    assert told == (() if SAID[indices] is None else (SAID[indices],))
+    assert told_of_doubles(evaluation, images, None) is evaluation
+    assert told_of_doubles(evaluation, images, doubles_of(images, 1, part="val")) is evaluation
+
+
+def test_the_report_shows_them_side_by_side(tmp_path: Path) -> None:
+    evaluation, images = measured()
+    found = doubles_of(images, 1, 2, class_name="<b>")
+    parts = {"train": images, "test": images}
+    write_report(tmp_path / "r.html", result=evaluation.result, doubles=found, parts=parts)  # type: ignore[arg-type]
+    page = (tmp_path / "r.html").read_text("utf-8")
+    section = page[page.index('id="doubles"') : page.index("<h2>Calibration")]
+    assert section.count("<img ") == 4
+    assert "2 of 10 images of test stand in train too: the same picture, or nearly." in section
+    assert section.count("distance 0.010, of different classes") == 2
+    assert "&lt;b&gt;" in section
+    assert "15 of 20 images were compared by what they show" in section
+    write_report(tmp_path / "r.html", result=evaluation.result, doubles=doubles_of(images), parts=parts)  # type: ignore[arg-type]
+    assert 'id="doubles"' not in (tmp_path / "r.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_a_run_says_it_at_its_start_beside_its_error_and_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    for part, count in {"train": 12, "val": 4, "test": 4}.items():
+        for number in range(count):
+            path = tmp_path / "set" / part / "ab"[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            coarse = Image.fromarray(draw.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+            coarse.resize((48, 48), Image.Resampling.BICUBIC).save(path)
+    with Image.open("set/train/a/0.png") as picture:
+        picture.save("set/test/a/again.jpg", quality=70)
+    flags = ["--smoke", "--model", "resnet20_cifar", "--set", "preparation.resize=32", "--set", "preparation.crop=32"]
+    assert run(["train", "set", *flags, "--set", "preparation.fit=crop", "--output", "run", "--device", "cpu"]) == 0
+    said = capsys.readouterr()
+    line = "1 of 5 images of test stands in train too: the same picture, or nearly; the report shows them"
+    assert f"note: {line}" in said.err
+    note = r"1 of 5 images stands in train too \(the same picture, or nearly\): without it the error is \d+\.\d\d %"
+    assert re.search(note, said.out)
+    assert re.search(note, "\n".join(json.loads(Path("run/test.json").read_text())["notes"]))
+    assert "The same picture in two parts" in Path("run/report.html").read_text()
+    assert run(["eval", "run", "--device", "cpu"]) == 0
+    assert re.search(note, capsys.readouterr().out)
+    assert run(["data", "check", "set"]) == 0
+    assert "alike           1 pair across parts" in capsys.readouterr().out
