@@ -119,5 +119,7 @@ def test_failed_download_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise OSError("no route to host\nmore")
 
     monkeypatch.setattr(CIFAR10, "download", refuse)
-    with pytest.raises(RunError, match=r"cifar10: download failed \(no route to host\); try again, or download the files yourself"):
+    with pytest.raises(
+        RunError, match=r"cifar10: download failed \(no route to host\); try again, or download the files yourself"
+    ):
         cifar("cifar10", tmp_path, download=True)

@@ -7,16 +7,16 @@ import torch
 from safetensors.torch import save_file
 
 from deepres.base.errors import InputError
-from deepres.nn.create import create_model
-from deepres.nn.weights.files import load_network, load_state, read_tensors, save_network
+from deepres.nn.create import create_model, load
+from deepres.nn.weights.files import load_state, read_stored, read_tensors, save_network
 
 
 def test_a_folder_gives_back_the_network_its_names_and_its_preparation(tmp_path: Path) -> None:
     net = create_model("resnet20_cifar", num_classes=3, seed=5)
     save_network(tmp_path, net, ("ant", "bee", "cat"), {"resize": 32})
-    again, classes, preparation = load_network(tmp_path)
+    again, stored = load(tmp_path), read_stored(tmp_path)
     assert again.description == net.description
-    assert (classes, preparation) == (("ant", "bee", "cat"), {"resize": 32})
+    assert (stored.classes, stored.preparation) == (("ant", "bee", "cat"), {"resize": 32})
     assert all(torch.equal(again.state_dict()[name], tensor) for name, tensor in net.state_dict().items())
     assert not again.training
 
@@ -34,20 +34,20 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"model\.safetensors: not a whole safetensors file"):
-        load_network(tmp_path)
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("config", ["{", "[]", "{}", json.dumps({"label_names": [], "deepres": {"network": {}}})])
 def test_a_foreign_or_broken_config_is_one_line(tmp_path: Path, config: str) -> None:
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(InputError, match=r"config\.json: ") as caught:
-        load_network(tmp_path)
+        load(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is this a run folder"):
-        load_network(tmp_path)
+        load(tmp_path)
 
 
 class Trap:

@@ -107,7 +107,10 @@ def test_a_dry_run_prints_the_runs_and_trains_none(
             ("test/table1", "--only", "ResNet-21", "--data", "IMAGES"),
             "row 'ResNet-21': unknown; did you mean ResNet-20?",
         ),
-        (("test/table1", "--share", "0.1", "--data", "IMAGES"), "--share 0.1: at full scale nothing of the paper's recipe may be changed"),
+        (
+            ("test/table1", "--share", "0.1", "--data", "IMAGES"),
+            "--share 0.1: at full scale nothing of the paper's recipe may be changed",
+        ),
         (("test/table1", "--report-only", "--data", "IMAGES"), "--report-only: no run of test/table1 at full scale"),
     ],
 )

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from deepres.base.errors import InputError, RunError
 from deepres.data.images import ArrayImages, Batch
+from deepres.nn.hooks import modes_kept
 from deepres.tasks.classification.evaluator import (
     Evaluation,
     Result,
     SkippedImage,
     evaluate,
-    evaluating,
     printable,
     save_predictions,
     summary,
@@ -103,7 +103,8 @@ def test_modes_are_restored_after_an_exception() -> None:
     network = network_for(digits(10, 5)).train()
     network.inner.eval()
     before = [m.training for m in network.modules()]
-    with pytest.raises(KeyError), evaluating(network):
+    with pytest.raises(KeyError), modes_kept(network):  # noqa: PT012
+        network.eval()
         raise KeyError
     assert [m.training for m in network.modules()] == before
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deepres.base.errors import unknown
+from deepres.nn.hooks import modes_kept
 
 
 def freeze(network: nn.Module, parts: Iterable[str]) -> None:
@@ -43,26 +44,24 @@ def average_statistics(network: nn.Module, batches: Iterable[Tensor], frozen: Co
         if isinstance(module, nn.BatchNorm2d) and name.partition(".")[0] not in frozen
     ]
     kept = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms if norm.num_batches_tracked is not None]
-    modes = [(module, module.training) for module in network.modules()]
     iterator = iter(batches)
     first = next(iterator, None)
     if first is None:
         raise ValueError("no batches to average the norm statistics over; give at least one")
     count = 0
-    network.eval()
-    try:
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # torch: cumulative average
-            norm.train()
-        for images in chain([first], iterator):
-            network(images)
-            count += 1
-    finally:
-        for norm, (momentum, seen) in zip(norms, kept, strict=True):
-            norm.momentum = momentum
-            assert norm.num_batches_tracked is not None
-            norm.num_batches_tracked.copy_(seen)
-        for module, training in modes:
-            module.training = training
+    with modes_kept(network):
+        network.eval()
+        try:
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # torch: cumulative average
+                norm.train()
+            for images in chain([first], iterator):
+                network(images)
+                count += 1
+        finally:
+            for norm, (momentum, seen) in zip(norms, kept, strict=True):
+                norm.momentum = momentum
+                assert norm.num_batches_tracked is not None
+                norm.num_batches_tracked.copy_(seen)
     return count

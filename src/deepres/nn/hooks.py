@@ -70,23 +70,32 @@ def changed(network: nn.Module, changes: Mapping[str, Change]) -> Iterator[None]
 
 
 @contextmanager
+def modes_kept(network: nn.Module) -> Iterator[None]:
+    """Whatever happens within, each module trains or evaluates afterwards as it did before."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
 def left_as_found(network: nn.Module) -> Iterator[None]:
     """Whatever happens within, modes, gradients' flags and the random state of torch are afterwards what they were.
 
     Gradients that arise within are dropped; parameters are not copied: what changes them puts them back itself.
     """
-    modes = [(module, module.training) for module in network.modules()]
     flags = [(parameter, parameter.requires_grad, parameter.grad) for parameter in network.parameters()]
     devices = {parameter.device for parameter, _, _ in flags if parameter.device.type not in ("cpu", "meta")}
     with ExitStack() as stack:
+        stack.enter_context(modes_kept(network))
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for device in devices:  # each has a generator of its own
             stack.enter_context(torch.random.fork_rng(devices=[device.index or 0], device_type=device.type))
         try:
             yield
         finally:
-            for module, training in modes:
-                module.training = training
             for parameter, requires_grad, gradient in flags:
                 parameter.requires_grad_(requires_grad)
                 parameter.grad = gradient

@@ -1,7 +1,6 @@
 """How fast a run goes on this machine, measured for a moment each: loading, steps, answers; what its workers are."""
 
-import copy
-from collections.abc import Callable
+from statistics import fmean
 from time import perf_counter, process_time
 from typing import NamedTuple, Self
 
@@ -35,6 +34,7 @@ from deepres.train.compile import Fast, noise_loss, settle
 from deepres.train.distributed import World
 from deepres.train.precision import Precision, choose
 from deepres.train.state import State
+from deepres.train.timing import timed, timed_passes
 
 FAST = "fast.json"
 HOLES = 3  # bytes that a heap full of holes takes for each one in use, where layers are computed twice
@@ -135,17 +135,9 @@ def settle_steps(setting: Setting, state: State, plan: Plan, *, in_haste: bool, 
 
 def step_rate(network: ResidualNetwork, precision: Precision, batch_size: int, seconds: float = STEP_SECONDS) -> float:
     """Images/s of forward and backward passes on noise, by a copy of the network, the first one apart."""
-    description, device = network.description, precision.device
+    description = network.description
     loss = noise_loss(description.input, batch_size, description.num_classes, precision)
-    twin = precision.place(copy.deepcopy(network)).train()
-    taken: list[float] = []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        while len(taken) < 2 or (sum(taken) < seconds and len(taken) < 12):
-            began = perf_counter()
-            loss(twin).backward()  # type: ignore[no-untyped-call]
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            taken.append(perf_counter() - began)
+    taken = timed_passes(network, precision, loss, lambda twin: twin, seconds)
     return batch_size / min(taken[1:])
 
 
@@ -184,10 +176,9 @@ def _pace_here(run: Run, source: Source, precision: Precision, world: World) -> 
         with torch.inference_mode():
             state.network(images)
 
-    with torch.random.fork_rng(devices=[device] if on_gpu else []):
-        trained = _timed(step, device) / batch
-        state.network.eval()
-        answered = _timed(answer, device) / batch
+    trained = fmean(timed(step, device, STEP_SECONDS)[1:]) / batch
+    state.network.eval()
+    answered = fmean(timed(answer, device, STEP_SECONDS)[1:]) / batch
     together = max if on_gpu else float.__add__  # on a CPU loading takes from what steps have
     before = min(len(source.train), MOST_READ) * load * cores if run.statistics == "images" else 0.0
     burden = (perf_counter() - began) / max(1e-9, process_time() - worked)
@@ -213,15 +204,3 @@ def _load(run: Run, source: Source) -> float:
             return 0
 
     return load_of(read, len(images)).seconds
-
-
-def _timed(work: Callable[[], None], device: torch.device) -> float:
-    """Mean seconds of a call, the first one apart."""
-    taken: list[float] = []
-    while len(taken) < 2 or (sum(taken) < STEP_SECONDS and len(taken) < 12):
-        began = perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        taken.append(perf_counter() - began)
-    return sum(taken[1:]) / len(taken[1:])

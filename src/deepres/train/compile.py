@@ -1,10 +1,8 @@
 """How a step is carried out as fast as this machine can: compiled or as it is, measured once and remembered."""
 
-import copy
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from time import perf_counter
 from typing import Literal
 
 import torch
@@ -21,6 +19,7 @@ from deepres.nn.environment import hardware
 from deepres.nn.hardware import cannot_compile
 from deepres.train.losses import Forward
 from deepres.train.precision import Precision
+from deepres.train.timing import timed_passes
 
 FastChoice = Literal["auto", "off", "max"]
 """auto: compiled where that saves time within the run, by measurement. off: as it is. max: compiled in any case."""
@@ -154,17 +153,7 @@ def decide(measured: Measured, steps: int, mode: Mode, long_enough: float) -> Fa
 
 def _timed(network: ResidualNetwork, precision: Precision, loss: Timed, mode: Mode | None) -> tuple[float, float]:
     """Seconds of the first step, and of the fastest of five after two more."""
-    twin = precision.place(copy.deepcopy(network)).train()
-    forward = Fast(compiled=mode).forward(twin)
-    seconds = []
-    with torch.random.fork_rng(devices=[precision.device] if precision.device.type == "cuda" else []):
-        for _ in range(8):
-            began = perf_counter()
-            loss(forward).backward()  # type: ignore[no-untyped-call]
-            if precision.device.type == "cuda":
-                torch.cuda.synchronize(precision.device)
-            seconds.append(perf_counter() - began)
-            twin.zero_grad()
+    seconds = timed_passes(network, precision, loss, Fast(compiled=mode).forward, calls=8)
     return seconds[0], min(seconds[3:])
 
 

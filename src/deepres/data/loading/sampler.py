@@ -27,32 +27,12 @@ def permutation(seed: int, epoch: int, n: int) -> Tensor:
     return torch.randperm(n, generator=generator(seed, "order", epoch))
 
 
-def batch_at(
-    step: int, batch_size: int, n: int, seed: int, *, shuffle: bool = True, rank: int = 0, world: int = 1
-) -> Draw:
-    """What step `step` draws from `n` images; process `rank` of `world` gets its contiguous slice of the global batch.
-
-    Without `shuffle` every epoch has the set's own order. `batch_size` is the global one, a multiple of `world`.
-    """
+def batch_at(step: int, batch_size: int, n: int, seed: int) -> Draw:
+    """What step `step` draws from `n` images; processes share the batch out (`data/loading/loader.py`)."""
     assert n > 0
-    assert batch_size % world == 0
-    share = batch_size // world
-    first = step * batch_size + rank * share
-    places = torch.arange(first, first + share)
-    if not shuffle:
-        return Draw(places % n, places)
+    first = step * batch_size
     parts = []
-    for epoch in range(first // n, (first + share - 1) // n + 1):
-        begin, end = max(first - epoch * n, 0), min(first + share - epoch * n, n)
+    for epoch in range(first // n, (first + batch_size - 1) // n + 1):
+        begin, end = max(first - epoch * n, 0), min(first + batch_size - epoch * n, n)
         parts.append(permutation(seed, epoch, n)[begin:end])
-    return Draw(torch.cat(parts), places)
-
-
-def steps_in(epochs: int, n: int, batch_size: int) -> int:
-    """Steps until `epochs` epochs are complete: ceil(epochs * n / B)."""
-    return -(-epochs * n // batch_size)
-
-
-def epoch_ends(epochs: int, n: int, batch_size: int) -> tuple[int, ...]:
-    """After how many steps each epoch is complete: ceil((e + 1) * n / B) for e = 0, 1, …; equal ones where n < B."""
-    return tuple(steps_in(epoch + 1, n, batch_size) for epoch in range(epochs))
+    return Draw(torch.cat(parts), torch.arange(first, first + batch_size))

@@ -20,10 +20,10 @@ from deepres.base.manifest import require_own, require_vouched
 from deepres.base.reading import reading
 from deepres.base.records import parse
 from deepres.base.version import VERSION
-from deepres.nn.build import ResidualNetwork, build
+from deepres.nn.build import ResidualNetwork
 from deepres.nn.init import initialise
 from deepres.nn.weights.checkpoints import ALL, Choice, chosen
-from deepres.nn.weights.convert import known_as, names_in, to_foreign, to_ours
+from deepres.nn.weights.convert import known_as, names_in, to_foreign
 from deepres.nn.weights.folders import FILES, said_by, tensors_beside, undescribed
 from deepres.nn.weights.formats import CONFIG, Preprocessing, Stored, preprocessing_config
 from deepres.nn.weights.keras import TOPOLOGY, is_keras, read_keras
@@ -90,20 +90,6 @@ def save_network(
         },
     }
     write_atomic(folder / CONFIG, json.dumps(config, indent=1) + "\n")
-
-
-def load_network(folder: Path) -> tuple[ResidualNetwork, tuple[str, ...], dict[str, Any]]:
-    """The network that `save_network` wrote, in evaluation mode, with its class names and its preparation.
-
-    Raises:
-        InputError: a file is missing, broken, or not from deepres.
-    """
-    stored = read_stored(folder)
-    if stored.description is None or stored.preparation is None:
-        raise InputError(f"{folder / CONFIG}: not a description that deepres wrote; give a run folder")
-    network = build(stored.description)
-    load_state(network, to_ours(stored.tensors, stored.description).tensors, stored.where)
-    return network.eval(), stored.classes, dict(stored.preparation)
 
 
 def read_stored(path: Path, choice: Choice = ALL) -> Stored:

@@ -3,8 +3,8 @@
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +22,7 @@ from deepres.base.records import Record
 from deepres.base.wording import blamed, counted, reason_alone
 from deepres.base.wording import shown as safe
 from deepres.data.images import Batch, Images
+from deepres.nn.hooks import modes_kept
 from deepres.tasks.classification.calibration import Tempered
 from deepres.tasks.classification.metrics import Coverage, Measures, Predictions, Scores, coverage, score
 from deepres.tasks.classification.plans import Plan
@@ -137,7 +138,8 @@ def evaluate(
                 on_progress(done, len(images))
         return measures, dict(skipped or {})
 
-    with evaluating(network):
+    with modes_kept(network):
+        network.eval()
         parts = gathered(answers)
     seconds = perf_counter() - start
     measures = Measures()
@@ -165,18 +167,6 @@ def concluded(predictions: Predictions, images: Images, facts: Mapping[str, Any]
         covered=coverage(predictions),
     )
     return Evaluation(result, predictions)
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards, also after an exception, each submodule's own mode again."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def save_predictions(path: Path, evaluation: Evaluation, images: Images, plan: Plan | None = None) -> None:

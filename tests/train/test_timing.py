@@ -1,0 +1,45 @@
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from deepres.train.precision import choose
+from deepres.train.timing import MOST_CALLS, timed, timed_passes
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("seconds", "calls", "expected"), [(0.0, 9, 2), (60.0, 5, 5), (60.0, MOST_CALLS, MOST_CALLS)])
+def test_calls_go_on_until_enough_are_known(seconds: float, calls: int, expected: int) -> None:
+    made: list[int] = []
+    assert len(timed(lambda: made.append(1), CPU, seconds, calls)) == len(made) == expected
+
+
+def test_each_call_has_its_own_seconds() -> None:
+    pauses = iter([0.02, 0.0])
+    first, second = timed(lambda: time.sleep(next(pauses)), CPU, 0.0)
+    assert first >= 0.02 > second
+
+
+def test_passes_are_of_a_copy_in_training_and_leave_no_trace() -> None:
+    network = nn.Sequential(nn.Linear(3, 2), nn.Dropout()).eval()
+    modes: list[bool] = []
+    state = torch.get_rng_state()
+
+    def loss(forward: object) -> torch.Tensor:
+        modes.append(twins[-1].training)
+        return twins[-1](torch.ones(1, 3)).sum()
+
+    twins: list[nn.Module] = []
+
+    def wrapped(twin: nn.Module) -> nn.Module:
+        twins.append(twin)
+        return twin
+
+    assert len(timed_passes(network, choose("float32", CPU), loss, wrapped, calls=3)) == 3
+    assert modes == [True] * 3
+    assert twins[0] is not network
+    assert not network.training
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
