@@ -33,6 +33,7 @@ from deepres.recipes.run import Run
 from deepres.runs.starting_weights import beginning
 from deepres.tasks.classification.calibration import at_temperature, temperature_of
 from deepres.tasks.classification.metrics import Measures, Predictions, calibration_bins, expected_error
+from deepres.tasks.validation import by_error
 from deepres.train.loop import Epoch, Step, train
 from deepres.train.losses import cross_entropy
 from deepres.train.optim import average_weights
@@ -126,7 +127,7 @@ def trained(folder: Path, source: str, begin: str, seed: int) -> None:
                 module.training = training
             kept.append({name: value.clone() for name, value in state.network.state_dict().items()})
             wrong = float((epochs[-1].argmax(1) != others.targets).float().mean())
-            rows.append(event.tally.wrong / event.tally.seen)
+            rows.append(event.tally.counts["wrong"] / event.tally.seen)
             print(f"epoch {event.epoch}: train {rows[-1]:.3f}, others {wrong:.3f}", flush=True)
     found = {"last, statistics averaged": answers(settled(deepcopy(state.network)))}
     for decay, average in moving.items():
@@ -168,7 +169,7 @@ def losses(logits: Any, truth: Any) -> Any:
 def chosen_by(error: Any, loss: Any, count: int) -> dict[str, int]:
     """The epoch that each rule takes, by held-out errors and losses of all epochs on `count` images."""
     best = int(np.lexsort((loss, error))[0])
-    state = Best(epoch=best, step=0, error=float(error[best]), loss=0, images=count)
+    state = Best.of(best, 0, by_error(float(error[best]), 0, count))
     one = error[best] + (error[best] * (1 - error[best]) / count) ** 0.5
     return {
         "best": best,

@@ -21,8 +21,9 @@ from deepres.nn.create import create_model
 from deepres.nn.freeze import average_statistics
 from deepres.nn.memory import apply
 from deepres.tasks.classification.evaluator import evaluate
+from deepres.tasks.validation import Validation, by_error
 from deepres.train.checkpoint import load_best, load_newest, save_best, save_state
-from deepres.train.loop import Judgement, Step, TrainConfig, train
+from deepres.train.loop import Step, TrainConfig, train
 from deepres.train.losses import cross_entropy
 from deepres.train.precision import Precision
 from deepres.train.state import State
@@ -83,10 +84,10 @@ def _train(
 ) -> list[tuple[float, int]]:
     """The loss and mistakes of each step; held-out images are judged at the end of each epoch."""
 
-    def judge(network: torch.nn.Module) -> Judgement:
+    def judge(network: torch.nn.Module) -> Validation:
         batches = evaluation_batches(images, MEAN_IMAGE, statistics, batch_size=5, device=device)
         result = evaluate(network, batches, images, split="val").result
-        return Judgement(result.error, result.cross_entropy)
+        return by_error(result.error, result.cross_entropy)
 
     seen = []
     for event in train(
@@ -100,7 +101,7 @@ def _train(
         seed=1,
     ):
         if isinstance(event, Step):
-            seen.append((event.loss, event.wrong))
+            seen.append((event.loss, event.counts["wrong"]))
             if event.step == stop:
                 break
     return seen

@@ -29,10 +29,11 @@ from deepres.runs import train as execute
 from deepres.runs.autotune import Pace, pace_of
 from deepres.runs.budget import Deadline, fitted
 from deepres.runs.train import Event, resume, start
+from deepres.tasks.validation import by_error
 from deepres.train.checkpoint import Contents
 from deepres.train.distributed import ALONE
 from deepres.train.history import read_history
-from deepres.train.loop import Epoch, Judgement, Step, train
+from deepres.train.loop import Epoch, Step, train
 from deepres.train.schedules import Bend
 from deepres.train.state import Progress, Tally
 
@@ -177,7 +178,7 @@ def went(source: Source, minutes: float, seconds_of: Callable[[int], float]) -> 
 
 
 def _epoch(progress: Progress) -> Epoch:
-    return Epoch(1, progress.step, Tally(), 0.1, Judgement(0.1, 0.1), False)
+    return Epoch(1, progress.step, Tally(), 0.1, by_error(0.1, 0.1), False)
 
 
 @pytest.mark.parametrize(

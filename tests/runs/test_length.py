@@ -5,6 +5,7 @@ import pytest
 from deepres.data.facts import Facts
 from deepres.recipes.catalogue import recipe
 from deepres.runs.length import told_length
+from deepres.tasks.validation import by_error
 from deepres.train.state import Best
 
 
@@ -33,7 +34,7 @@ def test_a_run_that_gained_nothing_more_says_since_when(
     run = recipe(name, Facts("digits", 10, 1000, 3, 32), None)
     run = run.replace(train=run.train.replace(epochs=30, iterations=None))
     known = [error for error in errors if error is not None]
-    best = Best(epoch=1, step=1, error=min(known), loss=1.0, images=images)
+    best = Best.of(1, 1, by_error(min(known), 1.0, images))
     told = told_length(run, best, rows(errors))
     assert said in told
     assert bool(told) == bool(said)

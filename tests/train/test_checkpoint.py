@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from deepres.base.errors import InputError
+from deepres.tasks.validation import by_error
 from deepres.train.checkpoint import load_best, load_newest, save_best, save_state
 from deepres.train.optim import SgdConfig
 from deepres.train.state import Best, State
@@ -73,7 +74,7 @@ def test_best_weights_stay_while_a_state_refers_to_them(tmp_path: Path) -> None:
     nn.init.constant_(network.weight, 4)
     save_best(network, tmp_path, step=1)
     state = _state(0, 1)
-    state.progress = state.progress.replace(best=Best(epoch=1, step=1, error=0.1, loss=1))
+    state.progress = state.progress.replace(best=Best.of(1, 1, by_error(0.1, 1)))
     for step in (1, 2, 3):
         state.progress = state.progress.replace(step=step)
         save_state(state, tmp_path)
@@ -81,7 +82,7 @@ def test_best_weights_stay_while_a_state_refers_to_them(tmp_path: Path) -> None:
     load_best(restored, tmp_path, step=1)
     assert (restored.weight == 4).all()
     save_best(network, tmp_path, step=4)
-    state.progress = state.progress.replace(best=Best(epoch=2, step=4, error=0.05, loss=1))
+    state.progress = state.progress.replace(best=Best.of(2, 4, by_error(0.05, 1)))
     for step in (4, 5):
         state.progress = state.progress.replace(step=step)
         save_state(state, tmp_path)
@@ -94,8 +95,8 @@ def test_the_best_and_the_kept_epoch_stay_both(tmp_path: Path) -> None:
         if step in (best, kept):
             save_best(nn.Linear(3, 2), tmp_path, step)
         epochs = {
-            "best": Best(epoch=best, step=best, error=0.1, loss=1),
-            "kept": Best(epoch=kept, step=kept, error=0.1, loss=1),
+            "best": Best.of(best, best, by_error(0.1, 1)),
+            "kept": Best.of(kept, kept, by_error(0.1, 1)),
         }
         state.progress = state.progress.replace(step=step, **epochs)
         save_state(state, tmp_path)
@@ -110,7 +111,7 @@ def test_a_missing_best_makes_the_state_damaged(tmp_path: Path) -> None:
     save_state(_state(1, 1), tmp_path)
     save_best(nn.Linear(3, 2), tmp_path, step=2)
     state = _state(2, 2)
-    state.progress = state.progress.replace(best=Best(epoch=1, step=2, error=0.1, loss=1))
+    state.progress = state.progress.replace(best=Best.of(1, 2, by_error(0.1, 1)))
     save_state(state, tmp_path)
     next(tmp_path.glob("best-*")).unlink()
     (said,) = load_newest(_state(0, 0), tmp_path)

@@ -4,14 +4,15 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from deepres.tasks.validation import by_error
 from deepres.train.history import Journal, read_history
-from deepres.train.loop import Epoch, Judgement
+from deepres.train.loop import Epoch
 from deepres.train.state import Tally
 
 
 def _epoch(number: int, step: int) -> Epoch:
-    tally = Tally(loss=50.0, wrong=20, seen=100, seconds=2.0, waited=0.5)
-    return Epoch(number, step, tally, 0.1, Judgement(0.25, 0.5), best=True)
+    tally = Tally(loss=50.0, counts={"wrong": 20}, seen=100, seconds=2.0, waited=0.5)
+    return Epoch(number, step, tally, 0.1, by_error(0.25, 0.5), best=True)
 
 
 def test_a_row_divides_the_sums_once(tmp_path: Path) -> None:

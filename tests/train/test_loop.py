@@ -10,7 +10,8 @@ from torch import nn
 from deepres.base.errors import InputError
 from deepres.base.records import build
 from deepres.data.images import Batch
-from deepres.train.loop import Epoch, Judgement, Step, TrainConfig, train
+from deepres.tasks.validation import Validation, by_error
+from deepres.train.loop import Epoch, Step, TrainConfig, train
 from deepres.train.losses import cross_entropy
 from deepres.train.optim import SgdConfig
 from deepres.train.precision import Precision
@@ -48,9 +49,9 @@ def _config(**fields: object) -> TrainConfig:
 
 
 def _train(
-    state: State, config: TrainConfig, val: Sequence[float | Judgement] | None = None, steps: int | None = None
+    state: State, config: TrainConfig, val: Sequence[float | Validation] | None = None, steps: int | None = None
 ) -> list[Step | Epoch]:
-    judged = iter([one if isinstance(one, Judgement) else Judgement(one, 1.0) for one in val or []])
+    judged = iter([one if isinstance(one, Validation) else by_error(one, 1.0) for one in val or []])
     events = train(
         state,
         config,
@@ -125,7 +126,7 @@ def test_the_best_epoch_is_the_one_of_lowest_held_out_error_and_patience_ends_th
 def test_of_two_epochs_the_lower_error_is_better_whatever_the_loss_and_the_lower_loss_among_equals() -> None:
     config = _config(iterations=None, epochs=4)
     state = State(_network(), config.sgd, averaged=False)
-    judged = [Judgement(0.3, 0.5), Judgement(0.2, 0.9), Judgement(0.2, 0.8), Judgement(0.2, 0.8)]
+    judged = [by_error(0.3, 0.5), by_error(0.2, 0.9), by_error(0.2, 0.8), by_error(0.2, 0.8)]
     events = _train(state, config, judged)
     assert [event.best for event in events if isinstance(event, Epoch)] == [True, True, True, False]
 
@@ -135,14 +136,14 @@ def test_the_kept_epoch_is_the_last_that_cannot_be_told_from_the_best_whatever_a
     errors, images = [0.6, 0.1, 0.2, 0.5, 0.22, 0.9], 50  # 5 of 50: up to 21 %
 
     def epochs(state: State, steps: int | None) -> list[Epoch]:
-        judged = [Judgement(error, 1.0, images) for error in errors[state.progress.epoch :]]
+        judged = [by_error(error, 1.0, images) for error in errors[state.progress.epoch :]]
         return [event for event in _train(state, config, judged, steps) if isinstance(event, Epoch)]
 
     whole = State(_network(), config.sgd, averaged=False)
     assert [event.kept for event in epochs(whole, None)] == [True, True, True, False, False, False]
     kept = whole.progress.kept
     assert kept is not None
-    assert (kept.epoch, kept.error, kept.images) == (3, 0.2, 50)
+    assert (kept.epoch, kept.value, kept.images) == (3, 0.2, 50)
     parts = State(_network(), config.sgd, averaged=False)
     seen = [*epochs(parts, 9), *epochs(parts, None)]
     assert [event.epoch for event in seen] == [1, 2, 3, 4, 5, 6]
@@ -151,7 +152,7 @@ def test_the_kept_epoch_is_the_last_that_cannot_be_told_from_the_best_whatever_a
 
 def test_an_epoch_whose_loss_is_lost_is_never_kept() -> None:
     config = _config(iterations=None, epochs=3)
-    judged = [Judgement(0.3, 0.5, 10), Judgement(0.3, float("nan"), 10), Judgement(0.0, float("inf"), 10)]
+    judged = [by_error(0.3, 0.5, 10), by_error(0.3, float("nan"), 10), by_error(0.0, float("inf"), 10)]
     state = State(_network(), config.sgd, averaged=False)
     _train(state, config, judged)
     assert state.progress.kept == state.progress.best

@@ -13,7 +13,9 @@ def _batch(labels: torch.Tensor) -> Batch:
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_it_is_the_formula(smoothing: float) -> None:
     batch = _batch(torch.tensor([0, 1, 2, 3, 0, 1]))
-    loss, logits = cross_entropy(smoothing)(nn.Identity(), batch)
+    loss, counts = cross_entropy(smoothing)(nn.Identity(), batch)
+    logits = batch.images
+    assert counts["wrong"] == (logits.argmax(1) != batch.targets).sum()
     log_p = logits - logits.exp().sum(1, keepdim=True).log()
     q = (1 - smoothing) * nn.functional.one_hot(batch.targets, 4) + smoothing / 4
     torch.testing.assert_close(loss, -(q * log_p).sum(1).mean())
@@ -37,7 +39,8 @@ def test_weights_of_classes_are_those_of_the_formula_averaged_over_images(smooth
     if mixed:
         q = 0.7 * q + 0.3 * q.roll(1, 0)
     batch = _batch(q if mixed else labels)
-    loss, logits = cross_entropy(smoothing, WEIGHTS)(nn.Identity(), batch)
+    loss, _ = cross_entropy(smoothing, WEIGHTS)(nn.Identity(), batch)
+    logits = batch.images
     smooth = (1 - smoothing) * q + smoothing / 4
     torch.testing.assert_close(loss, -(WEIGHTS * smooth * logits.log_softmax(1)).sum(1).mean())
     if not mixed:  # torch's own mean divides by the weights of the batch instead

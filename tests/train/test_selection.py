@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from deepres.tasks.validation import by_error
 from deepres.train.selection import alike, chosen, told
 from deepres.train.state import Best
 
@@ -24,10 +25,10 @@ def epochs(wrong: list[int], images: int) -> tuple[Best | None, Best | None, lis
     best = kept = None
     rows = []
     for number, count in enumerate(wrong, 1):
-        this = Best(epoch=number, step=10 * number, error=count / images, loss=1.0, images=images)
-        best = this if best is None or this.error < best.error else best
-        kept = this if alike(best, this.error) else kept
-        rows.append({"val_error": this.error, "val_loss": 1.0})
+        this = Best.of(number, 10 * number, by_error(count / images, 1.0, images))
+        best = this if best is None or this.value < best.value else best
+        kept = this if alike(best, this.value) else kept
+        rows.append({"val_error": this.value, "val_loss": 1.0})
     return best, kept, rows
 
 
@@ -84,7 +85,7 @@ def test_where_nothing_is_known_or_nothing_to_choose_it_is_silent_and_old_states
     best, kept, rows = epochs([3], 50)
     assert told("auto", best, kept, rows) == ""
     assert told("auto", None, None, rows * 2) == ""
-    old = Best(epoch=2, step=20, error=0.04, loss=1.0)
+    old = Best.of(2, 20, by_error(0.04, 1.0))
     assert chosen("auto", old, None) == old
     assert alike(old, 0.04)
     assert not alike(old, 0.0400001)

@@ -24,7 +24,8 @@ from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model
 from deepres.nn.freeze import average_statistics
 from deepres.tasks.classification.evaluator import evaluate
-from deepres.train.loop import Epoch, Judgement, Step, TrainConfig, train
+from deepres.tasks.validation import Validation, by_error
+from deepres.train.loop import Epoch, Step, TrainConfig, train
 from deepres.train.losses import cross_entropy
 from deepres.train.optim import SgdConfig
 from deepres.train.precision import Precision
@@ -71,9 +72,9 @@ TRAIN, VAL = images(), images(40, seed=1)
 STATISTICS = measure_statistics(TRAIN, PLAIN, seed=0, on_bad_image="stop")
 
 
-def judged(network: nn.Module) -> Judgement:
+def judged(network: nn.Module) -> Validation:
     result = evaluate(network, evaluation_batches(VAL, PLAIN, STATISTICS, batch_size=40), VAL, split="val").result
-    return Judgement(result.error, result.cross_entropy)
+    return by_error(result.error, result.cross_entropy)
 
 
 def ran(state: State, config: TrainConfig, *, stop: int | None = None, **given: Any) -> list[Epoch]:
@@ -102,7 +103,7 @@ def state_of(network: nn.Module, averaged: bool = False) -> State:
 @pytest.mark.parametrize(("family", "averaged"), [*((family, False) for family in FAMILIES), ("resnet", True)])
 def test_the_first_held_out_losses_are_moderate(family: str, averaged: bool) -> None:
     state = state_of(create_model(FAMILIES[family], seed=0), averaged)
-    losses = [epoch.val.loss for epoch in ran(state, plan(ema_decay=0.9 if averaged else None)) if epoch.val]
+    losses = [epoch.val.shown["loss"] for epoch in ran(state, plan(ema_decay=0.9 if averaged else None)) if epoch.val]
     assert len(losses) == 3
     assert all(isfinite(loss) and loss < 2 * log(CLASSES) for loss in losses), losses
 

@@ -83,7 +83,7 @@ def trained(
             seen = list(events)
     else:
         seen = list(events)
-    told = [(event.loss, event.wrong, event.images) for event in seen if isinstance(event, Step)]
+    told = [(event.loss, event.counts["wrong"], event.images) for event in seen if isinstance(event, Step)]
     average = None if state.average is None else state.average.state_dict()
     return {"weights": state.network.state_dict(), "average": average, "told": told}
 

@@ -9,6 +9,7 @@ from deepres.base.telling import Detail, Doing
 from deepres.base.wording import counted, duration
 from deepres.cli.watch import Watch
 from deepres.runs.train import Event
+from deepres.train.history import figures, told_figure
 from deepres.train.loop import Epoch, Step
 
 RECENT = 0.05  # weight of the newest step in the figures on the live line
@@ -22,7 +23,8 @@ class Display:
         self, watch: Watch, verbose: bool = False, clock: Callable[[], float] = monotonic, part: str = ""
     ) -> None:
         self._watch, self._verbose, self._clock, self._part = watch, verbose, clock, f"{part}: " if part else ""
-        self._loss = self._error = self._speed = self._waited = 0.0
+        self._means: dict[str, float] = {}
+        self._speed = self._waited = 0.0
         self._seen = 0
         self._began: tuple[float, int] | None = None
         self._paced = False
@@ -44,9 +46,9 @@ class Display:
     def _step(self, step: Step) -> None:
         weight = max(RECENT, 1 / (self._seen + 1))
         self._seen += 1
-        error, waited = step.wrong / step.images, step.waited_seconds / step.seconds
-        self._loss += weight * (step.loss - self._loss)
-        self._error += weight * (error - self._error)
+        waited = step.waited_seconds / step.seconds
+        for name, value in figures(step.loss * step.images, step.counts, step.images).items():
+            self._means[name] = self._means.get(name, 0.0) + weight * (value - self._means.get(name, 0.0))
         self._speed += weight * (step.images / step.seconds - self._speed)
         self._waited += weight * (waited - self._waited)
         self._watch(Doing(f"{self._part}training", step.step, step.total), self._figures())
@@ -68,8 +70,7 @@ class Display:
 
     def _figures(self) -> tuple[str, ...]:
         return (
-            f"loss {self._loss:.3f}",
-            f"error {100 * self._error:.2f} %",
+            *(" ".join(told_figure(name, value).split()) for name, value in self._means.items()),
             f"{self._speed:,.0f} images/s",
             f"waiting for data {100 * self._waited:.0f} %",
         )
@@ -78,14 +79,15 @@ class Display:
 def line(epoch: Epoch) -> str:
     """What an epoch came to."""
     tally = epoch.tally
-    loss, error, speed = tally.loss / tally.seen, tally.wrong / tally.seen, tally.seen / tally.seconds
-    val = ""
-    if epoch.val is not None:
-        mark = "  (best)" if epoch.best else ""
-        val = f"  val loss {epoch.val.loss:.4f} error {100 * epoch.val.error:5.2f} %{mark}"
+    parts = {"train": figures(tally.loss, tally.counts, tally.seen), **({"val": epoch.val.shown} if epoch.val else {})}
+    told = "".join(
+        f"  {part} {' '.join(told_figure(name, value) for name, value in known.items())}"
+        for part, known in parts.items()
+    )
+    mark = "  (best)" if epoch.val is not None and epoch.best else ""
     return (
-        f"epoch {epoch.epoch:>4}  train loss {loss:.4f} error {100 * error:5.2f} %{val}"
-        f"  rate {epoch.rate:.4g}  {speed:,.0f} images/s"
+        f"epoch {epoch.epoch:>4}{told}{mark}"
+        f"  rate {epoch.rate:.4g}  {tally.seen / tally.seconds:,.0f} images/s"
         f"  waiting for data {100 * tally.waited / tally.seconds:.0f} %"
     )
 

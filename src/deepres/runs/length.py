@@ -1,12 +1,11 @@
 """Whether a run was longer than its held-out images can tell: said as it ends, for the next one."""
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import Any
 
 from deepres.base.wording import counted
 from deepres.recipes.run import Run
-from deepres.train.selection import alike, interval_of
+from deepres.train.selection import alike, values
 from deepres.train.state import Best
 
 OWN = ("small", "photos", "finetune")
@@ -21,10 +20,10 @@ def told_length(run: Run, best: Best | None, history: Sequence[Mapping[str, Any]
     epochs = run.train.epochs
     if best is None or not best.images or epochs is None or run.recipe not in OWN:
         return ""
-    if interval_of(best)[1] - best.error > TELLING:
+    if best.high - best.value > TELLING:
         return ""
-    errors = [row["val_error"] if isfinite(row["val_loss"] or 0) else None for row in history]
-    told = [number for number, error in enumerate(errors, start=1) if error is None or not alike(best, error)]
+    found = enumerate(values(history, best.name), start=1)
+    told = [number for number, value in found if value is None or not alike(best, value)]
     since = max(told, default=0) + 1
     enough = ROOM * since
     if len(history) != epochs or enough > 2 * epochs / 3:

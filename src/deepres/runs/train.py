@@ -39,10 +39,11 @@ from deepres.runs.resuming import by_patience, edited, new_rates, require_same_i
 from deepres.runs.saving import Saving
 from deepres.runs.seen import own_now
 from deepres.runs.teacher import Found, find_teachers
+from deepres.tasks.validation import Validation
 from deepres.train.checkpoint import load_newest, save_best, save_state
 from deepres.train.distributed import ALONE, World
 from deepres.train.history import Journal
-from deepres.train.loop import Epoch, Judgement, Step, train
+from deepres.train.loop import Epoch, Step, train
 from deepres.train.precision import choose
 from deepres.train.selection import held_out
 from deepres.train.state import State, replicate
@@ -258,10 +259,10 @@ def _train(
     world = setting.world
     loader = world.agreed(setting.loader)
 
-    def evaluate_val(network: nn.Module) -> Judgement:
+    def evaluate_val(network: nn.Module) -> Validation:
         assert val is not None
         result = setting.judge(network, val, "val", on_progress=telling(tell, "held-out images")).result
-        return Judgement(*held_out(result, config.balance))
+        return held_out(result, config.balance)
 
     assert isinstance(state.network, ResidualNetwork)
     if config.fast != "off" and not plan.segments:

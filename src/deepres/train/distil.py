@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from deepres.base.records import Record
 from deepres.data.images import Batch
-from deepres.train.losses import Forward, Loss
+from deepres.train.losses import Counts, Forward, Loss
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -59,11 +59,17 @@ def distilled(hard: Loss, answers: Answers, temperature: float, weight: float) -
     if not weight:
         return hard
 
-    def loss(network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
         wanted = answers(batch, temperature)  # first: its maps are gone when the student's are made
-        value, logits = hard(network, batch)
-        own = F.log_softmax(logits.float() / temperature, dim=1)
+        logits: list[Tensor] = []
+
+        def heard(images: Tensor) -> Tensor:
+            logits.append(network(images))
+            return logits[-1]
+
+        value, counts = hard(heard, batch)
+        own = F.log_softmax(logits[-1].float() / temperature, dim=1)
         divergence = F.kl_div(own, wanted, reduction="batchmean")
-        return (1 - weight) * value + weight * temperature**2 * divergence, logits
+        return (1 - weight) * value + weight * temperature**2 * divergence, counts
 
     return loss

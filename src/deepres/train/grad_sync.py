@@ -8,6 +8,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from deepres.train.distributed import World, lost_said
+from deepres.train.losses import Counts
 
 BUCKET_BYTES = 25 * 2**20
 """Gradients travel in pieces of about this size, the last layers' first, while the backward pass goes on."""
@@ -60,19 +61,20 @@ class Exchange:
             bucket.wait()
             bucket.put_gradients()
 
-    def figures(self, mean_loss: Tensor, mistakes: Tensor, images: int) -> tuple[Tensor, Tensor, int]:
-        """Mean loss, mistakes and number of images of the whole step; gradients are put right where some were bad."""
+    def figures(self, mean_loss: Tensor, counts: Counts, images: int) -> tuple[Tensor, Counts, int]:
+        """Mean loss, counts and number of images of the whole step; gradients are put right where some were bad."""
         if self._world.size == 1:
-            return mean_loss, mistakes, images
-        figures = torch.stack([mean_loss.double(), mistakes.double(), mean_loss.new_tensor(float(images)).double()])
+            return mean_loss, counts, images
+        own = [mean_loss, mean_loss.new_tensor(float(images)), *counts.values()]
+        figures = torch.stack([value.double() for value in own])
         with lost_said():
             dist.all_reduce(figures, group=self._world.data)
-        seen = int(figures[2])
+        seen, summed = int(figures[1]), dict(zip(counts, figures[2:], strict=True))
         if seen == self._batch_size:
-            return figures[0], figures[1], seen
+            return figures[0], summed, seen
         factor = self._batch_size / seen
         torch._foreach_mul_([p.grad for p in self._network.parameters() if p.grad is not None], factor)
-        return figures[0] * factor, figures[1], seen
+        return figures[0] * factor, summed, seen
 
 
 class _Norms:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,15 +27,15 @@ class Journal:
         self._events = SummaryWriter(str(folder / "events"), purge_step=step + 1)
 
     def write(self, epoch: Epoch) -> dict[str, Any]:
-        """Append the epoch's row, flushed to the disk; errors are fractions, losses means: of val, cross-entropies."""
+        """Append the epoch's row, flushed to the disk; errors are fractions, losses means."""
         tally = epoch.tally
+        trained = figures(tally.loss, tally.counts, tally.seen)
+        held_out = dict.fromkeys(trained) if epoch.val is None else epoch.val.shown
         row = {
             "epoch": epoch.epoch,
             "step": epoch.step,
-            "train_loss": tally.loss / tally.seen,
-            "train_error": tally.wrong / tally.seen,
-            "val_loss": None if epoch.val is None else epoch.val.loss,
-            "val_error": None if epoch.val is None else epoch.val.error,
+            **{f"train_{name}": value for name, value in trained.items()},
+            **{f"val_{name}": value for name, value in held_out.items()},
             "best": epoch.best,
             "rate": epoch.rate,
             "images_per_second": tally.seen / tally.seconds,
@@ -58,6 +59,18 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
         self._events.close()
+
+
+def figures(loss: float, counts: Mapping[str, float], images: int) -> dict[str, float]:
+    """Means over the images, by name: of `wrong` that is the error."""
+    named = {"error" if name == "wrong" else name: count / images for name, count in counts.items()}
+    return {"loss": loss / images, **named}
+
+
+def told_figure(name: str, value: float) -> str:
+    """`error 1.23 %`, `distance 0.4321`: fractions in percent, other figures as they are."""
+    told = f"{100 * value:5.2f} %" if name == "error" or name.endswith("_error") else f"{value:.4f}"
+    return f"{name.replace('_', ' ')} {told}"
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

@@ -1,9 +1,8 @@
 """The training loop on one page: draw, forward, loss, backward, clip, step, count; the caller does the rest."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from math import isfinite
 from time import perf_counter
 from typing import Annotated, Protocol
 
@@ -11,19 +10,20 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from deepres.base.errors import DeepresError, shared
+from deepres.base.errors import DeepresError, InputError, shared
 from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.data.images import Batch
 from deepres.data.loading.balance import Balance
 from deepres.nn.freeze import freeze
 from deepres.nn.memory import MemoryChoice
+from deepres.tasks.validation import Validation
 from deepres.train.compile import FastChoice
 from deepres.train.distributed import ALONE, World
 from deepres.train.feeding import UnfedError, batch_or_refusal, next_batch
 from deepres.train.grad_sync import Exchange
 from deepres.train.health import DivergedError, fault, lost
-from deepres.train.losses import Forward, Loss, wrong
+from deepres.train.losses import Counts, Forward, Loss
 from deepres.train.optim import SgdConfig, average_weights
 from deepres.train.precision import Choice, Precision
 from deepres.train.schedules import Schedule, ScheduleConfig
@@ -105,7 +105,7 @@ class Step:
     step: int
     total: int
     loss: float
-    wrong: int
+    counts: Mapping[str, float]
     images: int
     rate: float
     waited_seconds: float
@@ -121,18 +121,9 @@ class Epoch:
     step: int
     tally: Tally
     rate: float
-    val: "Judgement | None"
+    val: Validation | None
     best: bool
     kept: bool = False  # it cannot be told from the best
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What evaluation on held-out images says: error as a fraction, mean cross-entropy, of how many images."""
-
-    error: float
-    loss: float
-    images: int = 0  # 0: not known
 
 
 class Batches(Protocol):
@@ -148,7 +139,7 @@ def train(
     config: TrainConfig,
     batches: Batches,
     loss: Loss,
-    evaluate: Callable[[nn.Module], Judgement] | None,
+    evaluate: Callable[[nn.Module], Validation] | None,
     *,
     num_images: int,
     precision: Precision,
@@ -201,10 +192,10 @@ def train(
         rate = rate_at(config.schedule, schedule, state.progress, step, planned)
         torch.manual_seed(derive(seed, "step", step, *own))  # dropout and the like
         called = state.network if forward is None else forward  # a compiled module has no truth value
-        mean_loss, mistakes = _gradient(called, batch, loss, _cut(batch, parts, fewest), precision, exchange)
+        mean_loss, counts = _gradient(called, batch, loss, _cut(batch, parts, fewest), precision, exchange)
         # before the loss is asked for, so that a GPU works meanwhile
         upcoming = batch_or_refusal(drawn, parts, fewest, world)
-        mean_loss, mistakes, seen = exchange.figures(mean_loss, mistakes, len(batch))
+        mean_loss, counts, seen = exchange.figures(mean_loss, counts, len(batch))
         if lost(float(mean_loss)):
             state.optimiser.zero_grad()
             raise shared(DivergedError(_lost(float(mean_loss), step, rate, state)))
@@ -219,7 +210,8 @@ def train(
         total = state.progress.length(planned)
         ends = (step + 1) * config.batch_size // num_images > step * config.batch_size // num_images
         ends = ends or step + 1 == total
-        done = Step(step + 1, total, float(mean_loss), int(mistakes), seen, rate, waited, seconds, ends)
+        counted = {name: float(count) for name, count in counts.items()}
+        done = Step(step + 1, total, float(mean_loss), counted, seen, rate, waited, seconds, ends)
         _count(state, done, config)
         yield done
         last = step + 1 == state.progress.length(planned)
@@ -256,33 +248,42 @@ def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[s
 
 def _gradient(
     network: Forward, batch: Batch, loss: Loss, parts: int, precision: Precision, exchange: Exchange
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Counts]:
     whole = exchange.planned(len(batch))
-    mean_loss, mistakes = torch.zeros((), device=batch.images.device), torch.zeros((), device=batch.images.device)
+    mean_loss, counts = torch.zeros((), device=batch.images.device), Counts()
     for number, places in enumerate(torch.arange(len(batch), device=batch.images.device).tensor_split(parts), start=1):
         part = batch if parts == 1 else batch.at(places)
         part = replace(part, images=precision.images(part.images))
         with precision.autocast():
-            value, logits = loss(network, part)
+            value, counted = loss(network, part)
         share = value * (len(part) / whole)
         with exchange.summing() if number == parts else nullcontext():
             share.backward()  # type: ignore[no-untyped-call]
         mean_loss += share.detach()
-        mistakes += wrong(logits.detach(), part.targets)
-    return mean_loss, mistakes
+        for name, count in counted.items():
+            counts[name] = counts.get(name, 0) + count
+    return mean_loss, counts
 
 
 def _count(state: State, done: Step, config: TrainConfig) -> None:
     before = state.progress
     tally = before.tally
-    recent = 0.98 * before.recent_error + 0.02 * done.wrong / done.images
+    schedule = config.schedule
+    if schedule.low_rate is not None and schedule.low_steps is None and "wrong" not in done.counts:
+        raise shared(
+            InputError(
+                "train.schedule.low_rate: held until the training error falls, and no wrong images are counted here; "
+                "set train.schedule.low_steps"
+            )
+        )
+    recent = 0.98 * before.recent_error + 0.02 * done.counts.get("wrong", 0.0) / done.images
     state.progress = before.replace(
         step=done.step,
         recent_error=recent,
         low=before.low and recent >= config.schedule.low_until_error,
         tally=Tally(
             loss=tally.loss + done.loss * done.images,
-            wrong=tally.wrong + done.wrong,
+            counts={name: tally.counts.get(name, 0.0) + count for name, count in done.counts.items()},
             seen=tally.seen + done.images,
             seconds=tally.seconds + done.seconds,
             waited=tally.waited + done.waited_seconds,
@@ -291,21 +292,17 @@ def _count(state: State, done: Step, config: TrainConfig) -> None:
 
 
 def _end_epoch(
-    state: State, config: TrainConfig, evaluate: Callable[[nn.Module], Judgement] | None, rate: float, last: bool
+    state: State, config: TrainConfig, evaluate: Callable[[nn.Module], Validation] | None, rate: float, last: bool
 ) -> Epoch:
     before = state.progress
     val = None if evaluate is None else evaluate(state.judged)
-    better = (
-        val is not None
-        and isfinite(val.loss)
-        and (before.best is None or (val.error, val.loss) < (before.best.error, before.best.loss))
-    )
+    better = val is not None and val.finite and (before.best is None or val.key < before.best.key)
     epoch = before.epoch + 1
     best, kept = before.best, before.kept
-    if val is not None and isfinite(val.loss):
-        this = Best(epoch=epoch, step=before.step, error=val.error, loss=val.loss, images=val.images)
+    if val is not None and val.finite:
+        this = Best.of(epoch, before.step, val)
         best = this if better or best is None else best
-        kept = this if alike(best, val.error) else kept
+        kept = this if alike(best, this.value) else kept
     stale = 0 if better else before.stale + 1
     tired = config.patience is not None and val is not None and stale >= config.patience
     state.progress = before.replace(

@@ -10,8 +10,11 @@ from deepres.data.images import Batch
 Forward = Callable[[Tensor], Tensor]
 """images (N, C, H, W) -> logits: a network, or what stands in for it in training (compiled, wrapped)."""
 
-Loss = Callable[[Forward, Batch], tuple[Tensor, Tensor]]
-"""loss(network, batch) -> (mean loss, logits)."""
+Counts = dict[str, Tensor]
+"""Sums over images, by name: `wrong` are images that are answered wrongly."""
+
+Loss = Callable[[Forward, Batch], tuple[Tensor, Counts]]
+"""loss(network, batch) -> (mean loss, counts), over the images of the batch."""
 
 
 def cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = None) -> Loss:
@@ -23,13 +26,14 @@ def cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = None) -
     step would then depend on how it is cut into parts or dealt out to processes.
     """
 
-    def loss(network: Forward, batch: Batch) -> tuple[Tensor, Tensor]:
+    def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
         logits = network(batch.images).float()
+        counts = {"wrong": wrong(logits.detach(), batch.targets)}
         if weights is None:
-            return F.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing), logits
+            return F.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing), counts
         w = weights.to(logits.device)
         total = F.cross_entropy(logits, batch.targets, w, label_smoothing=label_smoothing, reduction="sum")
-        return total / len(batch), logits
+        return total / len(batch), counts
 
     return loss
 

@@ -6,38 +6,55 @@ from pydantic import Field
 from torch import nn
 
 from deepres.base.records import Record
+from deepres.tasks.validation import Validation
 from deepres.train.distributed import World, state_tensors
 from deepres.train.optim import Sgd, SgdConfig
 from deepres.train.schedules import Bend
 
 
 class Tally(Record):
-    """Sums since the last epoch ended: `loss` over images, `wrong` and `seen` images; `seconds` and time `waited`."""
+    """Sums since the last epoch ended: `loss` and `counts` over `seen` images; `seconds` and time `waited`."""
 
     loss: float = 0.0
-    wrong: int = 0
+    counts: dict[str, float] = Field(default_factory=dict)
     seen: int = 0
     seconds: float = 0.0
     waited: float = 0.0
 
 
 class Best(Record):
-    """An epoch as its held-out images judge it: its step, error and loss, on how many `images` (0: not known)."""
+    """An epoch as its held-out images judge it (`Validation`): its step, its key, how sure that is.
+
+    `low` and `high` are the 95 % interval of `key[0]`, which is called `name`, of so many `images` (0: not known).
+    """
 
     epoch: int
     step: int
-    error: float
-    loss: float
+    key: tuple[float, ...]
+    name: str = "error"
+    low: float
+    high: float
     images: int = 0
+
+    @classmethod
+    def of(cls, epoch: int, step: int, val: Validation) -> "Best":
+        """The epoch that ended after `step`, as `val` says."""
+        low, high = (val.key[0] if end is None else end for end in (val.low, val.high))
+        return cls(epoch=epoch, step=step, key=val.key, name=val.name, low=low, high=high, images=val.images)
+
+    @property
+    def value(self) -> float:
+        """What decides first."""
+        return self.key[0]
 
 
 class Progress(Record):
     """The numbers of the state; random draws need none, since each is seeded by its step.
 
-    `recent_error` is the training error of the last steps (weight 0.02 for the newest), `low` whether the rate is
-    still held low because of it; `best` is the epoch of the lowest held-out error, `kept` the last that cannot be told
-    from it (`train/selection.py`); `stale` counts epochs since `best`; `bend` is there once the run's length was
-    changed on the way.
+    `recent_error` is the share of wrong training images of the last steps (weight 0.02 for the newest), `low` whether
+    the rate is still held low because of it; `best` is the best epoch on held-out images, `kept` the last that cannot
+    be told from it (`train/selection.py`); `stale` counts epochs since `best`; `bend` is there once the run's length
+    was changed on the way.
     """
 
     step: int = 0
