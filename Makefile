@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?= digits
 BIN := .venv/bin
 
-.PHONY: train test quick parity drills check format clean
+.PHONY: train test quick parity drills numerics check format clean
 
 train: .venv/.ready  # train on DATA (a name, folder, .csv or .npz; the built-in digits by default)
 	$(BIN)/deepres train "$(DATA)"
@@ -20,6 +20,9 @@ parity: .venv/.ready  # every network that timm, torchvision or transformers als
 
 drills: .venv/.ready  # runs killed, disks filled, files damaged, readers fuzzed, for some minutes; writes evidence/drills.json
 	$(BIN)/python tests/faults/drill.py --output evidence/drills.json
+
+numerics: .venv/.ready  # every number that the record of the code before has, computed by the code that is here
+	$(BIN)/python tests/numerics/numerics.py compare
 
 check: .venv/.ready  # what can be said without running anything
 	$(BIN)/ruff format --check --quiet .
