@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?= digits
 BIN := .venv/bin
 
-.PHONY: train test quick parity drills numerics check format clean
+.PHONY: train test quick parity drills numerics check docs format clean
 
 train: .venv/.ready  # train on DATA (a name, folder, .csv or .npz; the built-in digits by default)
 	$(BIN)/deepres train "$(DATA)"
@@ -24,7 +24,11 @@ drills: .venv/.ready  # runs killed, disks filled, files damaged, readers fuzzed
 numerics: .venv/.ready  # every number that the record of the code before has, computed by the code that is here
 	$(BIN)/python tests/numerics/numerics.py compare
 
-check: .venv/.ready  # what can be said without running anything
+docs: .venv/.ready  # the documentation, into build/site; a broken link or a request to elsewhere fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "docs: build/site/index.html; with search: $(BIN)/python -m http.server --directory build/site"
+
+check: .venv/.ready docs  # what can be said without running anything
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy

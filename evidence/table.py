@@ -1,4 +1,4 @@
-"""Evidence files -> the tables of the project's README, written between their marks."""
+"""Evidence files -> the tables of docs/results, written between their marks: `python evidence/table.py`."""
 
 import json
 import re
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
-MARKS = re.compile(r"(<!-- measured: [^\n]*-->\n).*?(<!-- /measured -->)", re.DOTALL)
-FAST_MARKS = re.compile(r"(<!-- fast: [^\n]*-->\n).*?(<!-- /fast -->)", re.DOTALL)
-PHOTO_MARKS = re.compile(r"(<!-- photos: [^\n]*-->\n).*?(<!-- /photos -->)", re.DOTALL)
-DRILL_MARKS = re.compile(r"(<!-- drills: [^\n]*-->\n).*?(<!-- /drills -->)", re.DOTALL)
+DOCS = HERE.parent / "docs"
+PAGES = (DOCS / "results" / "measured.md", DOCS / "results" / "papers.md")
+MARKED = re.compile(r"(<!-- (\w+): written by [^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
+LINKS = "../../evidence"
+"""From those pages to this folder."""
 OURS = ("deepres train", "ours, folded, compiled", "files scaled", "packed raw")
 PEERS = ("default loop", "timm", "torchvision", "onnxruntime")
 
@@ -31,7 +31,7 @@ def _row(path: Path, facts: dict[str, Any]) -> str:
     what = f"{facts['claim']}; {facts['hardware']}"
     return (
         f"| {what} | {facts['n']} | {100 * error['mean']:.2f}{spread} % | {speed['median']:,.0f} "
-        f"({speed['min']:,.0f}–{speed['max']:,.0f}) | [{path.name}](evidence/{path.name}) |"
+        f"({speed['min']:,.0f}–{speed['max']:,.0f}) | [{path.name}]({LINKS}/{path.name}) |"
     )
 
 
@@ -59,7 +59,7 @@ def _ratios(path: Path, facts: dict[str, Any], group: str, ours: dict[str, Any],
     }
     told = "; ".join(f"{peer} {ratio:.2f}" for peer, ratio in ratios.items())
     what = ", ".join(filter(None, [facts["claim"], group, ours["contender"], facts["hardware"]]))
-    return f"| {what} | {speed:,.4g} | {told} | [{path.name}](evidence/{path.name}) |"
+    return f"| {what} | {speed:,.4g} | {told} | [{path.name}]({LINKS}/{path.name}) |"
 
 
 def photos(path: Path = HERE / "photos.json") -> str:
@@ -88,8 +88,8 @@ def photos(path: Path = HERE / "photos.json") -> str:
     verdicts = [case["verdict"] for case in cases.values() if case["verdict"]]
     met = {name: [one[name] for one in verdicts if one[name] is not None] for name in WANTED}
     told = "; ".join(f"{words}: {sum(met[name])} of {len(met[name])}" for name, words in WANTED.items())
-    picture = "![Test error against minutes, by case and contender](docs/figures/photos.png)"
-    source = f"Test error ± its spread over seeds, minutes of the whole command; [{path.name}](evidence/{path.name})."
+    picture = "![Test error against minutes, by case and contender](../figures/photos.png)"
+    source = f"Test error ± its spread over seeds, minutes of the whole command; [{path.name}]({LINKS}/{path.name})."
     return "\n".join([*lines, "", f"{source} {told}.", "", picture]) + "\n"
 
 
@@ -116,18 +116,85 @@ def drills() -> str:
         f"| {name} | {each['tried']:,} | {each['wrong']:,} | {each['seconds'] / 60:.1f} |"
         for name, each in groups.items()
     ]
-    head = [f"| [{path.name}](evidence/{path.name}) | tried | wrong | minutes |", "| --- | ---: | ---: | ---: |"]
+    head = [f"| [{path.name}]({LINKS}/{path.name}) | tried | wrong | minutes |", "| --- | ---: | ---: | ---: |"]
     return "\n".join([*head, *rows]) + "\n"
 
 
-def written() -> str:
-    """The README with the tables as the evidence has them."""
-    text = PHOTO_MARKS.sub(lambda found: found[1] + photos() + found[2], README.read_text())
-    text = MARKS.sub(lambda found: found[1] + table() + found[2], text)
-    text = DRILL_MARKS.sub(lambda found: found[1] + drills() + found[2], text)
-    return FAST_MARKS.sub(lambda found: found[1] + speeds() + found[2], text)
+def descriptions() -> str:
+    """One row a study: how many printed figures its descriptions give, of how many; then those that differ, and why."""
+    path = HERE / "descriptions.json"
+    facts = json.loads(path.read_text())
+    lines = ["| table or figure | reproduced | of |", "| --- | ---: | ---: |"]
+    for name, found in facts["studies"].items():
+        lines.append(f"| {name} | {found.get('reproduced', 0)} | {sum(found.values())} |")
+    lines += [f"| **[{path.name}]({LINKS}/{path.name})** | **{facts['verdicts']['reproduced']}** | **{facts['n']}** |"]
+    lines += ["", "Those that do not, and why:", "", "| where | printed | ours | why |", "| --- | --- | --- | --- |"]
+    for one in facts["figures"]:
+        if one["verdict"] != "reproduced":
+            where = f"{one['study']}, {one['row']}, {one['column']}"
+            lines.append(f"| {where} | {one['printed']} | {one['ours']} | {one['reason']} |")
+    return "\n".join(lines) + "\n"
+
+
+def claims() -> str:
+    """One row a claim of the studies that were trained: both figures, and whether the claim holds."""
+    lines = ["| study | claim | the lower | the higher | holds |", "| --- | --- | --- | --- | --- |"]
+    for path in sorted(HERE.glob("study_*.json")):
+        facts = json.loads(path.read_text())
+        for one in facts["claims"]:
+            claim, low, high = one["claim"], one["better"], one["worse"]
+            name = f"[{facts['study']}]({LINKS}/{path.name})" + (", lr 0.1" if "rate_0.1" in path.stem else "")
+            said = f"{claim['column']}: {claim['better']} below {claim['worse']}"
+            said += f" ({claim['says']})" if claim["says"] else ""
+            unit = "" if claim["column"] == "response" else " %"
+            lines.append(f"| {name} | {said} | {low:.2f}{unit} | {high:.2f}{unit} | {'yes' if low < high else 'no'} |")
+    return "\n".join(lines) + "\n"
+
+
+def foreign() -> str:
+    """One row a network trained by others: the accuracy that they state, and that of its weights in our description."""
+    path = HERE / "foreign_cifar_weights.json"
+    facts = json.loads(path.read_text())
+    lines = [f"| [{path.name}]({LINKS}/{path.name}) | network | published | here |", "| --- | --- | ---: | ---: |"]
+    for one in facts["networks"]:
+        published, ours = one["published_accuracy_percent"], one["accuracy_percent"]
+        lines.append(f"| {one['weights']} | {one['network']} | {published:.2f} % | {ours:.2f} % |")
+    return "\n".join(lines) + "\n"
+
+
+def protocols() -> str:
+    """One row a protocol: error with its interval, on how many images."""
+    path = HERE / "protocols_resnet50_released.json"
+    rows = json.loads(path.read_text())["rows"]
+    head = f"| [{path.name}]({LINKS}/{path.name}) | wrong | of | error | 95 % interval |"
+    lines = [head, "| --- | ---: | ---: | ---: | --- |"]
+    for row in rows:
+        interval = f"{100 * row['error_low']:.1f} to {100 * row['error_high']:.1f} %"
+        lines.append(
+            f"| {row['protocol']} | {row['num_wrong']} | {row['num_images']} | {100 * row['error']:.1f} % "
+            f"| {interval} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+TABLES = {
+    "measured": table,
+    "photos": photos,
+    "fast": speeds,
+    "drills": drills,
+    "descriptions": descriptions,
+    "claims": claims,
+    "foreign": foreign,
+    "protocols": protocols,
+}
+
+
+def written(page: Path) -> str:
+    """The page with the tables as the evidence has them."""
+    return MARKED.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}", page.read_text())
 
 
 if __name__ == "__main__":
-    README.write_text(written())
-    print(table(), photos(), speeds(), drills())
+    for each in PAGES:
+        each.write_text(written(each))
+        print(each)

@@ -306,8 +306,8 @@ def test_the_evidence_is_what_the_program_gives_now(found: list[Described]) -> N
     assert program.PATH == ROOT / "evidence" / "descriptions.json"
     assert kept["verdicts"] == dict(Counter(one.verdict for one in found))
     assert kept["command"] == "python evidence/descriptions.py"
-    came_out = f"[{kept['verdicts']['reproduced']} of {kept['n']} figures](evidence/descriptions.json)"
-    assert came_out in (ROOT / "README.md").read_text()
+    came_out = f"[{kept['verdicts']['reproduced']} of {kept['n']} figures](../../evidence/descriptions.json)"
+    assert came_out in (ROOT / "docs" / "results" / "papers.md").read_text()
 
 
 @pytest.mark.parametrize(

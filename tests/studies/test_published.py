@@ -253,8 +253,8 @@ def test_the_best_figure_of_the_second_paper_is_its_torch_codes(name: str, label
     assert (train.schedule.drops, train.schedule.low_rate) == ((0.4, 0.605), None)
 
 
-def test_the_readme_counts_them() -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text()
+def test_the_guide_counts_them() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "guides" / "reproduce.md").read_text()
     assert len(papers()) == 7
     assert f"names {len(studies())} tables and figures of seven papers" in text
 
