@@ -63,6 +63,10 @@ def test_no_pin_names_a_registry_and_every_requirement_is_pinned() -> None:
     assert wanted <= pinned
 
 
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_bytes()) <= 6000
+
+
 def test_the_file_that_ci_runs_calls_the_readmes_test_command() -> None:
     assert "make test" in (ROOT / "README.md").read_text()
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("make test")

@@ -27,10 +27,12 @@ class Refusal:
         return self._halves()[1]
 
     def _halves(self) -> tuple[str, str]:
-        for mark in ("; ", ": use ", ", or "):
+        for mark in ("; ", ", wanted ", ": wanted ", "? "):
             said, found, remedy = self.text.rpartition(mark)
             if found and said:
-                return said, remedy
+                return said + mark.strip(";:, ").removesuffix("wanted"), mark.strip(";:,? ") + " " * (
+                    "w" in mark
+                ) + remedy
         return self.text, ""
 
 
@@ -106,11 +108,16 @@ ROOMS = {
 """What a room's refusals are about, in the order of the page."""
 
 
+INNER = "Parts of longer messages: what is wrong with a file"
+"""Texts without a remedy of their own: the line that they stand in goes on with it."""
+
+
 def listing() -> str:
     """One section a subject: every text with what to do, as a list."""
-    by_subject: dict[str, dict[str, str]] = {subject: {} for subject in ROOMS.values()}
+    by_subject: dict[str, dict[str, str]] = {subject: {} for subject in (*ROOMS.values(), INNER)}
     for one in refusals():
-        by_subject.setdefault(ROOMS.get(one.room, one.room), {}).setdefault(one.said, one.remedy)
+        subject = ROOMS.get(one.room, one.room) if one.remedy else INNER
+        by_subject.setdefault(subject, {}).setdefault(one.said, one.remedy)
     lines = []
     for subject, texts in by_subject.items():
         if texts:

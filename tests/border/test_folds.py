@@ -181,6 +181,8 @@ def test_what_was_cut_goes_on_and_what_is_done_is_left(
         (["train", "photos", "--folds", "3", "--output", "out"], "out: holds a run already; continue it with --resume"),
         (["train", "photos", *TINY, "--output", "out"], "out: holds a run already; continue it with --resume out"),
         (["train", "--resume", "out", "--folds", "3"], "--folds 3 with --resume: a run keeps what it began with"),
+        (["train", "--resume", "out", "--dry-run"], "--dry-run with --resume: a run keeps what it began with; leave"),
+        (["train", "--resume", "out", "--smoke"], "--smoke with --resume: a run keeps what it began with; leave"),
         (["train", "--resume", "out", "--epochs", "9"], "train.epochs=9: folds keep what they began with"),
         (["train", "--resume", "out", "--lr", "9"], "train.schedule.rate=9.0: folds keep what they began with"),
         (["train", "--resume", "out", "--minutes", "9"], "--minutes 9 with the folds in out"),

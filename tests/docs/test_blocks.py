@@ -1,8 +1,8 @@
 """What README and docs tell a reader to type does what they say: every block parses, and is run where its needs are met."""
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typed import NEEDS, ROOT, Block, blocks, pages, shorter
 
 from deepres.cli.main import deepres, run
-from tests.docs.blocks import NEEDS, ROOT, SHORTER, Block, blocks, pages
 
 TYPED = [block for page in pages() for block in blocks(page) if block.language in ("bash", "python")]
 BASH = [block for block in TYPED if block.language == "bash"]
@@ -53,9 +53,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def there(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(desk)
-    yield desk
+def there(desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A desk of one's own: no page finds what another has left."""
+    shutil.copytree(desk, tmp_path / "desk")
+    monkeypatch.chdir(tmp_path / "desk")
+    return tmp_path / "desk"
 
 
 def test_every_page_that_tells_one_to_type_something_is_here() -> None:
@@ -102,7 +104,7 @@ def test_what_needs_nothing_runs(page: str, there: Path) -> None:
 @pytest.mark.parametrize("page", _typed("seconds", "minutes", "cifar10"))
 def test_what_takes_longer_runs(page: str, there: Path) -> None:
     for block in TYPED:
-        if block.page == page and block.needs in ("seconds", "minutes", "cifar10"):
+        if block.page == page and block.needs in ("nothing", "seconds", "minutes", "cifar10"):
             _run(block, there)
 
 
@@ -112,7 +114,7 @@ def _run(block: Block, folder: Path) -> None:
         return
     for words in block.commands():
         if words[0] == "deepres":
-            _command([*words[1:], *(SHORTER.get(words[1], ()) if block.needs == "minutes" else ())], folder, block)
+            _command(shorter(words[1:]) if block.needs == "minutes" else words[1:], folder, block)
 
 
 def _command(words: list[str], folder: Path, block: Block) -> None:

@@ -174,6 +174,8 @@ def command(
                     "--mean": mean,
                     "--folds": folds,
                     "--output": output,
+                    "--smoke": smoke or None,
+                    "--dry-run": dry_run or None,
                 }
             )
             length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
@@ -321,7 +323,8 @@ def _suited(run: "Run", recipe: str | None, model: str | None) -> "str | Doing":
 def _refuse_with_resume(given: dict[str, object | None]) -> None:
     for name, value in given.items():
         if value is not None:
-            message = f"{name} {value} with --resume: a run keeps what it began with; leave {name} out"
+            said = name if value is True else f"{name} {value}"
+            message = f"{said} with --resume: a run keeps what it began with; leave {name} out"
             raise shared(InputError(message))
 
 

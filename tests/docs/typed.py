@@ -19,10 +19,12 @@ NEEDS = ("nothing", "seconds", "minutes", "checkout", "cifar10", "network", "gpu
 SHORTER = {
     "train": ("--dry-run",),
     "analyze": ("--images", "8", "--draws", "1", "--overwrite"),
-    "bench": ("--seconds", "0.3"),
-    "eval": (),
-    "reproduce": (),
+    "bench": ("--seconds", "0.1", "-b", "2"),
 }
+RESUMED = ("--set", "train.iterations=3", "--set", "train.epochs=none")
+"""… and of one that resumes: a step further."""
+NOT_SHORTER = {"train": "--minutes", "doctor": "--verify-resume"}
+"""A flag that the shorter form of a command does without (tests/journey and tests/runs prove resuming and budgets)."""
 _BLOCK = re.compile(
     r"(?:^<!-- needs: (?P<needs>[^\n]*?) -->\n+)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
@@ -45,6 +47,17 @@ class Block:
         """The commands of a bash block as words, without comments; those over several lines joined."""
         lines = self.text.replace("\\\n", " ").splitlines()
         return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def shorter(words: list[str]) -> list[str]:
+    """The command as a test has the patience to run it; `words` begin with the verb."""
+    if "--resume" in words:
+        return [*words[: words.index("--epochs") if "--epochs" in words else None], *RESUMED]
+    kept, without = [*words, *SHORTER.get(words[0], ())], NOT_SHORTER.get(words[0])
+    if without in kept:
+        at = kept.index(without)
+        del kept[at : at + (2 if without == "--minutes" else 1)]
+    return kept
 
 
 def pages() -> list[Path]:
