@@ -69,15 +69,13 @@ def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: 
 
     It can be edited, kept, and trained on in place of SOURCE.
     """
-    from deepres.data.images import FileImages
     from deepres.data.sources.open import open_source, write_split
 
     outputs.require_free({"--output": (output, outputs.SPLIT)}, [source], overwrite=overwrite)
     watch(Doing(f"listing the images of {source}"))
     opened = open_source(_config(source, edits))
     for images in opened.parts().values():
-        if isinstance(images, FileImages):
-            outputs.require_not_among("--output", output, images.paths)
+        outputs.require_not_among("--output", output, images.paths)
     write_split(opened, output)
     counts = ", ".join(f"{len(images):,} {part}" for part, images in opened.parts().items())
     click.echo(f"{output}: {counts}, {counted(len(opened.classes), 'class')}; train on it with: deepres train {output}")

@@ -88,7 +88,6 @@ def command(
 
     from deepres.base.errors import InputError
     from deepres.base.files import write_atomic
-    from deepres.data.images import FileImages
     from deepres.nn.weights.folds import holds_folds
     from deepres.report.evaluation import write_report
     from deepres.runs.finish import training_of
@@ -133,9 +132,8 @@ def command(
         )
     if not world.first:
         return
-    if isinstance(measured.images, FileImages):
-        for flag, (path, _) in written.items():
-            outputs.require_not_among(flag, path, measured.images.paths)
+    for flag, (path, _) in written.items():
+        outputs.require_not_among(flag, path, measured.images.paths)
     if source is None and len(weights) == 1 and (folder := run_of(weights[0])) is not None:
         told = told_of_doubles(measured.evaluation, measured.images, doubles_in(folder))
         measured = replace(measured, evaluation=told)

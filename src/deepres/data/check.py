@@ -18,7 +18,7 @@ from deepres.base.records import Record
 from deepres.base.wording import counted, reason_alone, shown
 from deepres.data.alike import DISTANCE, nearest, thumbnail, thumbnails
 from deepres.data.decode import BadImageError, greatest_of
-from deepres.data.images import FileImages, Images, StoredImages
+from deepres.data.images import Images
 from deepres.data.loading.balance import imbalance, unequal
 from deepres.data.loading.fetch import by_threads
 from deepres.data.sources.open import Source
@@ -152,7 +152,7 @@ def _look_at_all(parts: Mapping[Part, Images], workers: int) -> Iterator[_Seen |
 
 def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
     try:
-        traits = images.header(index).traits if isinstance(images, FileImages | StoredImages) else ()
+        traits = images.header(index).traits
         image = images.image(index)
     except BadImageError as error:
         path = images.name(index)
@@ -161,8 +161,8 @@ def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
     pixels = image.permute(1, 2, 0).numpy()
     height, width, _ = pixels.shape
     digest = blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
-    deep = isinstance(images, FileImages) and images.levels is None and "16-bit" in traits
-    greatest = greatest_of(images.paths[index]) if deep and isinstance(images, FileImages) else None
+    deep = images.paths and images.levels is None and "16-bit" in traits
+    greatest = greatest_of(images.paths[index]) if deep else None
     return _Seen(part, index, (width, height), traits, digest, thumbnail(image), greatest)
 
 

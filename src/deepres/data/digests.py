@@ -1,49 +1,37 @@
-"""Which images two sets have in common: 64 bits of what each picture holds, wherever it lies and whatever it is called.
+"""Which images two sets have in common: the digests (picture_digest.py) of all pictures of a set.
 
-*bytes*: of a file, or of a file within a shard; *pixels*: of an array, its size and its levels, one channel where all
-three are equal. A pack keeps the digests of the pictures that it was made of. 0 stands for what cannot be read, and is
-equal to nothing. Two different pictures share a digest once in 2^64 pairs.
+A pack keeps the digests of the pictures that it was made of.
 """
 
 from collections.abc import Iterator
-from hashlib import sha256
 from time import monotonic
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from deepres.data.alike import LEAST_SIDE, NOTHING, SIDE, Thumbnails, thumbnail, thumbnails
 from deepres.data.decode import BadImageError, decode_bytes, read_bytes
-from deepres.data.images import ArrayImages, Digested, FileImages, Images, StoredImages
+from deepres.data.images import ArrayImages, Images
 from deepres.data.loading.fetch import by_threads
 from deepres.data.loading.workers import num_cores
+from deepres.data.picture_digest import UNREAD, Digested, of_bytes, of_pixels
 
 Digests = NDArray[np.uint64]
 
-UNREAD = 0
 SECONDS = 60.0
 """After so long no more pictures are decoded for `looked_at`; those that were are spread evenly over the set."""
 _TOGETHER = 64  # images that one thread digests in one go
 _AT_ONCE = 1024  # arrays whose channels are compared in one go
 
 
-def kind_of(images: Images) -> Digested:
-    """What is digested where nothing is asked for: bytes where the pictures are, or were, files."""
-    if isinstance(images, StoredImages):
-        return images.store.digested
-    return "pixels" if isinstance(images, ArrayImages) else "bytes"
-
-
 def digests(images: Images, kind: Digested | None = None) -> Digests:
     """(N,) of the images, in their order; files are read, and for "pixels" decoded, by as many threads as cores.
 
-    `kind` None: `kind_of` them. Bytes of arrays there are none.
+    `kind` None: as they are `digested`. Bytes of arrays there are none.
     """
-    kind = kind or kind_of(images)
-    assert kind == "pixels" or kind_of(images) == "bytes"
+    kind = kind or images.digested
+    assert kind in ("pixels", images.digested)
     if isinstance(images, ArrayImages):
         chunks = torch.split(images.pixels, _AT_ONCE)
         return np.fromiter((one for chunk in chunks for one in of_pixels(chunk)), np.uint64, len(images))
@@ -61,7 +49,7 @@ def looked_at(images: Images, seconds: float = SECONDS) -> tuple[Digests, Thumbn
 
     JPEG is decoded no larger than a thumbnail wants it.
     """
-    began, kind = monotonic(), kind_of(images)
+    began, kind = monotonic(), images.digested
     if isinstance(images, ArrayImages):
         little = min(images.pixels.shape[-2:]) < LEAST_SIDE
         found = [NOTHING if little or monotonic() - began > seconds else thumbnail(one) for one in images.pixels]
@@ -86,41 +74,16 @@ def in_common(one: Digests, others: Digests) -> int:
     return int((np.isin(one, others) & (one != UNREAD)).sum())
 
 
-def of_bytes(content: Any) -> int:
-    """The digest of a file's content; of an empty one `UNREAD`."""
-    return int.from_bytes(sha256(content).digest()[:8], "big") if len(content) else UNREAD
-
-
-def of_pixels(pixels: Tensor) -> list[int]:
-    """The digests of uint8 (N, C, H, W)."""
-    levels = pixels.contiguous().numpy()
-    grey = (levels == levels[:, :1]).all(axis=(1, 2, 3))
-    _, channels, height, width = levels.shape
-    heads = {count: repr((count, height, width)).encode() for count in (1, channels)}
-    found = []
-    for picture, is_grey in zip(levels, grey.tolist(), strict=True):
-        kept = picture[:1] if is_grey else picture
-        state = sha256(heads[len(kept)])
-        state.update(kept.data)
-        found.append(int.from_bytes(state.digest()[:8], "big"))
-    return found
-
-
 def _digest(images: Images, index: int, kind: Digested) -> int:
     try:
-        if kind == "pixels":
-            return of_pixels(images.image(index)[None])[0]
-        if isinstance(images, StoredImages):
-            return images.store.digest(int(images.numbers[index]))
-        assert isinstance(images, FileImages)
-        return of_bytes(read_bytes(images.paths[index]))
+        return images.digest(index) if kind == images.digested else of_pixels(images.image(index)[None])[0]
     except (BadImageError, OSError):
         return UNREAD
 
 
 def _looked_at(images: Images, index: int, kind: Digested) -> tuple[int, bytes]:
     """Digest and thumbnail of one picture that is no array."""
-    if not isinstance(images, FileImages):
+    if not images.paths:
         try:
             return _digest(images, index, kind), thumbnail(images.image(index))
         except BadImageError:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.alike import Thumbnails, nearest
-from deepres.data.digests import UNREAD, Digests
+from deepres.data.digests import Digests
 from deepres.data.images import Images
+from deepres.data.picture_digest import UNREAD
 from deepres.data.sources.splits import Part
 
 FILE = "doubles.json"

@@ -5,7 +5,7 @@ from statistics import median
 
 from deepres.arch.catalogue.entry import Config
 from deepres.data.decode import image_size
-from deepres.data.images import ArrayImages, FileImages, StoredImages
+from deepres.data.images import Images
 from deepres.data.sources.open import Source
 from deepres.data.transforms.config import Preparation
 
@@ -46,24 +46,19 @@ class Beginning:
 def facts_of(source: Source, sample: int = 101) -> Facts:
     """The facts; of files the sizes of at most `sample` are read, evenly over the set, broken ones passed over."""
     images = source.train
-    if isinstance(images, ArrayImages):
-        side = min(images.pixels.shape[2:])
-    else:
-        assert isinstance(images, FileImages | StoredImages)
+    side = images.side
+    if side is None:
         every = max(1, len(images) // sample)
         side = int(median(_short_sides(images, range(0, len(images), every)) or [224]))
-    levels = images.levels if isinstance(images, FileImages) else None
+    levels = images.levels
     return Facts(source.name, len(source.classes), len(images), source.channels, side, source.classes, levels=levels)
 
 
-def _short_sides(images: FileImages | StoredImages, indices: range) -> list[int]:
+def _short_sides(images: Images, indices: range) -> list[int]:
     sides = []
     for index in indices:
         try:
-            if isinstance(images, FileImages):
-                sides.append(min(image_size(images.paths[index])))
-            else:
-                sides.append(min(images.header(index)[:2]))
+            sides.append(min(image_size(images.paths[index]) if images.paths else images.header(index)[:2]))
         except ValueError:  # a broken file: named when it is read
             continue
     return sides

@@ -7,18 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Protocol, overload
 
 import torch
 from torch import Tensor
 
 from deepres.data.decode import Header, decode, read_bytes, read_header
+from deepres.data.picture_digest import Digested, of_bytes, of_pixels
 from deepres.data.targets import DTYPES
 from deepres.data.transforms.crops import Cutter
 
 
 class Images(Protocol):
-    """N images: `image(i)` uint8 (C, H, W), `targets` of a form of targets.py, `name(i)` a path or an address."""
+    """N images: `image(i)` uint8 (C, H, W), `targets` of a form of targets.py, `name(i)` a path or an address.
+
+    `paths` are their files, one each, or none; `side` the short side in px where all are of one size; `levels` what is
+    white, as in `decode`; `digested` what their digests are of where nothing is asked for.
+    """
 
     @property
     def classes(self) -> tuple[str, ...]: ...
@@ -26,14 +31,38 @@ class Images(Protocol):
     @property
     def targets(self) -> Tensor: ...
 
+    @property
+    def paths(self) -> Sequence[Path]: ...
+
+    @property
+    def side(self) -> int | None: ...
+
+    @property
+    def levels(self) -> float | None: ...
+
+    @property
+    def digested(self) -> Digested: ...
+
     def image(self, index: int) -> Tensor:
         """Image `index`, uint8 (C, H, W); BadImageError where it cannot be read."""
+
+    def header(self, index: int) -> Header:
+        """Its size and kind, before its pixels are read; BadImageError where it cannot be."""
+
+    def digest(self, index: int) -> int:
+        """Of its file's bytes or of its pixels, as `digested` says; BadImageError, OSError where it cannot be read."""
 
     def name(self, index: int) -> str:
         """The path, or `set/split/index` for an image that lies in memory."""
 
+    def key(self, index: int) -> str:
+        """What it is called within its source."""
+
     def select(self, indices: Sequence[int]) -> "Images":
         """The images at `indices`, in that order."""
+
+    def labelled(self, targets: Tensor, classes: tuple[str, ...]) -> "Images":
+        """The same images with other targets."""
 
     def __len__(self) -> int: ...
 
@@ -54,11 +83,39 @@ class ArrayImages:
         assert self.targets.dtype in DTYPES
         assert len(self.targets) == len(self.pixels)
 
+    @property
+    def paths(self) -> Sequence[Path]:
+        return ()
+
+    @property
+    def side(self) -> int | None:
+        return min(self.pixels.shape[2:])
+
+    @property
+    def levels(self) -> float | None:
+        return None
+
+    @property
+    def digested(self) -> Digested:
+        return "pixels"
+
     def image(self, index: int) -> Tensor:
         return self.pixels[index]
 
+    def header(self, index: int) -> Header:
+        return Header(self.pixels.shape[3], self.pixels.shape[2], "", ())
+
+    def digest(self, index: int) -> int:
+        return of_pixels(self.pixels[index : index + 1])[0]
+
     def name(self, index: int) -> str:
         return f"{self.address}/{index if self.numbers is None else self.numbers[index]}"
+
+    def key(self, index: int) -> str:
+        return self.name(index)
+
+    def labelled(self, targets: Tensor, classes: tuple[str, ...]) -> "ArrayImages":
+        return replace(self, targets=targets, classes=classes)
 
     def select(self, indices: Sequence[int]) -> "ArrayImages":
         chosen = torch.as_tensor(list(indices), dtype=torch.int64)
@@ -82,6 +139,14 @@ class FileImages:
     channels: int = 3
     levels: float | None = None
 
+    @property
+    def side(self) -> int | None:
+        return None
+
+    @property
+    def digested(self) -> Digested:
+        return "bytes"
+
     def image(self, index: int) -> Tensor:
         return decode(self.paths[index], self.channels, levels=self.levels)
 
@@ -90,11 +155,19 @@ class FileImages:
         return cutter.of_file(read_bytes(self.paths[index]), self.name(index), place, self.channels, self.levels)
 
     def header(self, index: int) -> Header:
-        """Its size and kind."""
         return read_header(self.paths[index])
+
+    def digest(self, index: int) -> int:
+        return of_bytes(read_bytes(self.paths[index]))
 
     def name(self, index: int) -> str:
         return str(self.paths[index])
+
+    def key(self, index: int) -> str:
+        return self.name(index)
+
+    def labelled(self, targets: Tensor, classes: tuple[str, ...]) -> "FileImages":
+        return replace(self, targets=targets, classes=classes)
 
     def select(self, indices: Sequence[int]) -> "FileImages":
         paths = tuple(self.paths[i] for i in indices)
@@ -138,15 +211,11 @@ def _arrived(text: str, targets: Tensor, classes: tuple[str, ...], channels: int
     return FileImages(_Paths(names), targets, classes, channels, levels)
 
 
-Digested = Literal["bytes", "pixels"]
-"""What the digest of a picture is of (digests.py)."""
-
-
 class Store(Protocol):
     """Many pictures in few files, by number; `key` is what a picture was called where it came from.
 
     A store may be sent to another process. `fingerprint` changes with what the pictures hold, as far as that is known.
-    `digest` is of the bytes of the picture's file (digests.py); where these are lost, `digested` is "pixels".
+    `digest` is of the bytes of the picture's file (picture_digest.py); where these are lost, `digested` is "pixels".
     """
 
     @property
@@ -179,6 +248,22 @@ class StoredImages:
     classes: tuple[str, ...]
     channels: int = 3
 
+    @property
+    def paths(self) -> Sequence[Path]:
+        return ()
+
+    @property
+    def side(self) -> int | None:
+        return None
+
+    @property
+    def levels(self) -> float | None:
+        return None
+
+    @property
+    def digested(self) -> Digested:
+        return self.store.digested
+
     def image(self, index: int) -> Tensor:
         return self.store.image(int(self.numbers[index]), self.channels)
 
@@ -187,11 +272,12 @@ class StoredImages:
         return self.store.cut(int(self.numbers[index]), cutter, place, self.channels)
 
     def header(self, index: int) -> Header:
-        """Its size and kind."""
         return self.store.header(int(self.numbers[index]))
 
+    def digest(self, index: int) -> int:
+        return self.store.digest(int(self.numbers[index]))
+
     def key(self, index: int) -> str:
-        """What it was called where it came from."""
         return self.store.key(int(self.numbers[index]))
 
     def name(self, index: int) -> str:
@@ -200,6 +286,9 @@ class StoredImages:
     def select(self, indices: Sequence[int]) -> "StoredImages":
         chosen = torch.as_tensor(list(indices), dtype=torch.int64)
         return StoredImages(self.store, self.numbers[chosen], self.targets[chosen], self.classes, self.channels)
+
+    def labelled(self, targets: Tensor, classes: tuple[str, ...]) -> "StoredImages":
+        return replace(self, targets=targets, classes=classes)
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -17,7 +17,7 @@ from PIL import Image
 from deepres.base.errors import InputError
 from deepres.base.wording import reason_alone
 from deepres.data.decode import BadImageError, decode, opened_file, require_levels
-from deepres.data.images import FileImages, Images, StoredImages
+from deepres.data.images import Images
 from deepres.data.loading.fetch import by_threads
 from deepres.data.sources.splits import Part
 
@@ -111,14 +111,14 @@ def unreadable_classes(images: Images, found: Unreadable) -> list[str]:
 
 
 def _lie_ready(images: Images) -> bool:
-    return not isinstance(images, FileImages | StoredImages)
+    return images.side is not None
 
 
 def _bytes_of(every: list[tuple[Images, int]], most: int) -> int:
     """The bytes of the files, counted no further than just above `most`."""
     total = 0
     for images, index in every:
-        if not isinstance(images, FileImages):
+        if not images.paths:
             return most + 1
         try:
             total += images.paths[index].stat().st_size
@@ -132,9 +132,9 @@ def _bytes_of(every: list[tuple[Images, int]], most: int) -> int:
 def _problem(images: Images, index: int, whole: bool) -> str | None:
     name = images.name(index)
     try:
-        if isinstance(images, FileImages):
+        if images.paths:
             _look_at(images.paths[index], images.levels, whole)
-        elif isinstance(images, StoredImages):
+        else:
             images.header(index)
     except BadImageError as error:
         return reason_alone(name, str(error))

@@ -17,7 +17,7 @@ from deepres.base.manifest import RUN
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.facts import facts_of
-from deepres.data.images import Batch, FileImages
+from deepres.data.images import Batch
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.loading.workers import choose_workers, num_cores, resolved
 from deepres.data.sources.open import DataConfig, Source, open_source
@@ -266,7 +266,7 @@ def _with_input(
     rates = rates.replace(load=load, resident=resident)
     if run.data.workers == "auto" and not resident:
         rates = rates.replace(workers=choose_workers(load, rates.step, rates.cores, on_gpu=rates.on_gpu).number)
-    if isinstance(source.train, FileImages):
+    if source.train.paths:
         count, size_bytes, taken = _read(source.train.paths)
         rates = rates.replace(read=count / taken, read_bytes=size_bytes / taken)
     return rates

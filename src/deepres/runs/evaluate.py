@@ -11,7 +11,7 @@ from torch import nn
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
-from deepres.data.images import ArrayImages, FileImages, Images, StoredImages
+from deepres.data.images import ArrayImages, Images
 from deepres.data.loading.loader import OnBadImage, evaluation_batches
 from deepres.data.loading.workers import resolved
 from deepres.data.readable import require_readable
@@ -346,5 +346,4 @@ def _relabelled(images: Images, classes: tuple[str, ...], source: str) -> Images
             "rename the folders, or train on these images"
         )
     places = torch.tensor([classes.index(name) for name in images.classes])
-    assert isinstance(images, ArrayImages | FileImages | StoredImages)
-    return replace(images, targets=places[images.targets], classes=classes)
+    return images.labelled(places[images.targets], classes)

@@ -17,7 +17,7 @@ from deepres.base.manifest import require_own, writing
 from deepres.base.reading import json_object
 from deepres.base.telling import Detail, Doing, telling
 from deepres.base.wording import blamed, counted, duration
-from deepres.data.images import Batch, FileImages, Images
+from deepres.data.images import Batch, Images
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware, versions
 from deepres.nn.freeze import average_statistics
@@ -270,7 +270,7 @@ def _samples(images: Images, folder: Path, skipped: Mapping[str, str]) -> tuple[
         if label not in first and images.name(index) not in skipped:
             first[label] = index
     firsts = [first[label] for label in sorted(first)[:SAMPLES]]
-    if isinstance(images, FileImages):
+    if images.paths:
         return tuple(images.paths[index] for index in firsts)
     place = folder / "samples"
     place.mkdir(exist_ok=True)

@@ -12,7 +12,6 @@ from deepres.base.files import write_atomic
 from deepres.base.manifest import MANIFEST, RUN, begin, holds_run, manifest_of, require_own, writing
 from deepres.base.telling import Doing, telling
 from deepres.data.doubles import FILE as DOUBLES
-from deepres.data.images import FileImages
 from deepres.data.sources.open import Source, write_split
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.weights.folds import holds_folds
@@ -59,7 +58,7 @@ def set_up(
     statistics.save(folder / STATISTICS)
     write_atomic(folder / ORIGIN, source.origin.to_json())
     write_digests(folder, run, source)
-    if isinstance(source.train, FileImages):
+    if source.train.paths:
         write_split(source, folder / SPLIT)
     begin(folder, BEGUN, name)
     save_state(state, folder / "state")

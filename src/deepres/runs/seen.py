@@ -27,12 +27,13 @@ from deepres.base.manifest import holds_run, require_own
 from deepres.base.npz import read_arrays
 from deepres.data.alike import same_picture
 from deepres.data.decode import BadImageError
-from deepres.data.digests import UNREAD, Digests, digests, kind_of, looked_at
+from deepres.data.digests import Digests, digests, looked_at
 from deepres.data.doubles import FILE as DOUBLES
 from deepres.data.doubles import Doubles, doubles
-from deepres.data.images import ArrayImages, Digested, FileImages, Images, StoredImages
+from deepres.data.images import ArrayImages, Images
 from deepres.data.loading.fetch import by_threads
 from deepres.data.loading.workers import num_cores
+from deepres.data.picture_digest import UNREAD, Digested
 from deepres.data.sources.named import NAMES
 from deepres.data.sources.open import DataConfig, Source, open_source
 from deepres.data.sources.splits import PARTS, Origin
@@ -87,7 +88,7 @@ class Overlap:
 def write_digests(folder: Path, run: Run, source: Source) -> None:
     """Write down what `source` holds, which `run` is to be trained on, and which pictures stand in two of its parts."""
     place = path_of(run.data.source).resolve()
-    kind = kind_of(source.train)
+    kind = source.train.digested
     looked = {part: looked_at(images) for part, images in source.parts().items()}
     write_atomic(folder / DOUBLES, doubles(source.parts(), looked).to_json())
     seen = {f"{kind}.{part}": found for part, (found, _) in looked.items()}
@@ -176,7 +177,7 @@ def unchanged(folder: Path, part: str, images: Images, origin: Origin) -> bool:
     """
     recorded = _recorded(folder)
     if recorded:
-        then = recorded.get(f"{kind_of(images)}.{part}")
+        then = recorded.get(f"{images.digested}.{part}")
         return then is not None and np.array_equal(np.sort(then), np.sort(digests(images)))
     began = _origin(folder)
     return began is None or _same(began, origin)
@@ -190,7 +191,7 @@ def began_with(folder: Path) -> bool:
 def overlap(folder: Path, run: Run, images: Images) -> Overlap:
     """How many of `images` the run in `folder` has seen, each counted once."""
     seen, unknown = dict(_recorded(folder)), None
-    kind = kind_of(images)
+    kind = images.digested
     if not seen or (kind == "pixels" and "pixels.train" not in seen):
         try:
             seen |= _as_they_lie(folder, run, images, kind if seen else None)
@@ -224,11 +225,11 @@ def _of_their_names(folder: Path, run: Run, images: Images, asked: NDArray[np.bo
     """
     found = {part: np.zeros(len(images), bool) for part in ("train", "val")}
     try:
-        parts = {} if isinstance(images, ArrayImages) or not asked.any() else open_source(own_data(folder, run)).parts()
+        parts = {} if images.side is not None or not asked.any() else open_source(own_data(folder, run)).parts()
     except InputError:
         return found
     for part, own in parts.items():
-        if part not in found or isinstance(own, ArrayImages):
+        if part not in found or own.side is not None:
             continue
         places = {_class_and_stem(own, place): place for place in range(len(own))}
         pairs = [(own, places.get(_class_and_stem(images, int(i)), -1), images, int(i)) for i in np.flatnonzero(asked)]
@@ -280,13 +281,13 @@ def _as_they_lie(folder: Path, run: Run, images: Images, kind: Digested | None) 
     for part, own in source.parts().items():
         if kind == "pixels" and isinstance(images, ArrayImages):
             own = _of_size(own, tuple(images.pixels.shape[2:]))
-        each = kind or kind_of(own)
+        each = kind or own.digested
         found[f"{each}.{part}"] = digests(own, each)
     return found
 
 
 def _of_size(images: Images, size: tuple[int, ...]) -> Images:
-    if not isinstance(images, FileImages | StoredImages):
+    if images.side is not None:
         return images
 
     def fits(index: int) -> bool:

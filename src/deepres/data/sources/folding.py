@@ -17,8 +17,9 @@ import torch
 from deepres.base.errors import InputError
 from deepres.base.seeds import derive
 from deepres.base.wording import counted
-from deepres.data.digests import UNREAD, digests
+from deepres.data.digests import digests
 from deepres.data.images import ArrayImages, FileImages, Images, StoredImages
+from deepres.data.picture_digest import UNREAD
 from deepres.data.sources.splits import Found, Part, names_of
 
 
@@ -129,7 +130,7 @@ def equal_images(images: Images, names: Sequence[str]) -> list[list[int]]:
 def _held(images: Images) -> dict[int, int]:
     """Digests by index, of those that may have an equal: a file whose size no other has is not read."""
     asked = list(range(len(images)))
-    if isinstance(images, FileImages):
+    if images.paths:
         of_size: dict[int, list[int]] = defaultdict(list)
         for index, path in enumerate(images.paths):
             if path.is_file():

@@ -15,8 +15,8 @@ from deepres.base.errors import InputError
 from deepres.base.files import folder_atomic
 from deepres.base.wording import counted
 from deepres.data.decode import BadImageError, header_of, read_bytes
-from deepres.data.digests import digests, kind_of
-from deepres.data.images import ArrayImages, FileImages, Images
+from deepres.data.digests import digests
+from deepres.data.images import ArrayImages, Images
 from deepres.data.loading.fetch import by_threads
 from deepres.data.sources.packed import HEADER, INDEX, VERSION, Index, Kept, PackHeader
 from deepres.data.sources.splits import PARTS, Found, Part, names_of
@@ -85,7 +85,7 @@ def pack(
     if any(isinstance(images, ArrayImages) for images in found.parts.values()):
         raise InputError(f"{found.name}: its images are arrays, and read fast as they are; wanted image files")
     total, skipped, columns = sum(map(len, found.parts.values())), dict[str, str](), _Columns()
-    known = all(kind_of(images) == "bytes" for images in found.parts.values())
+    known = all(images.digested == "bytes" for images in found.parts.values())
     origins = {part: digests(images) for part, images in found.parts.items()} if known else {}
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     with folder_atomic(out) as folder:
@@ -178,7 +178,7 @@ def _pictures(
 
 
 def _small(images: Images, index: int, kept: Kept, short_side: int, quality: int) -> _Picture:
-    if kept == "jpeg" and isinstance(images, FileImages):
+    if kept == "jpeg" and images.paths:
         content = read_bytes(images.paths[index])
         seen = header_of(content, images.name(index))
         if seen.format == "JPEG" and min(seen.width, seen.height) <= short_side:

@@ -28,8 +28,8 @@ from deepres.base.files import read_text
 from deepres.base.reading import json_object
 from deepres.base.records import Record, parse
 from deepres.data.decode import BadImageError, Header, decode_bytes, header_of
-from deepres.data.digests import of_bytes
-from deepres.data.images import Digested, Images, StoredImages
+from deepres.data.images import Images, StoredImages
+from deepres.data.picture_digest import Digested, of_bytes
 from deepres.data.sources.splits import PARTS, Found, Part
 from deepres.data.transforms.crops import Cutter
 from deepres.data.transforms.per_image import with_channels

@@ -24,8 +24,8 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.base.files import path_of, read_text
 from deepres.data.decode import Header, decode_bytes, header_of
-from deepres.data.digests import of_bytes
-from deepres.data.images import Digested, Images, StoredImages
+from deepres.data.images import Images, StoredImages
+from deepres.data.picture_digest import Digested, of_bytes
 from deepres.data.sources.labels import cleaned, in_order, numbered
 from deepres.data.sources.pairs import labelled_pictures
 from deepres.data.sources.split_names import part_named

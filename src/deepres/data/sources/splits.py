@@ -25,7 +25,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.base.wording import counted
-from deepres.data.images import ArrayImages, FileImages, Images, StoredImages
+from deepres.data.images import ArrayImages, Images, StoredImages
 from deepres.data.sources.labels import alike
 
 Part = Literal["train", "val", "test"]
@@ -175,16 +175,14 @@ def _require_classes(found: Found, source: str) -> None:
 
 def _common_folder(parts: Iterable[Images]) -> str:
     """The folder that holds all files: names below it stay when the set is moved, or listed in a table."""
-    folders = {_absolute(path.parent) for part in parts if isinstance(part, FileImages) for path in part.paths}
+    folders = {_absolute(path.parent) for part in parts for path in part.paths}
     return os.path.commonpath(folders) if folders else ""
 
 
 def _names(images: Images, folder: str) -> list[str]:
-    if isinstance(images, FileImages):
+    if images.paths:
         return [_absolute(path)[len(folder) :].replace(os.sep, "/").lstrip("/") for path in images.paths]
-    if isinstance(images, StoredImages):
-        return [images.key(i) for i in range(len(images))]
-    return [images.name(i) for i in range(len(images))]
+    return [images.key(i) for i in range(len(images))]
 
 
 def _absolute(path: Path) -> str:

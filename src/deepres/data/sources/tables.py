@@ -91,7 +91,7 @@ def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", "split"] + [INDEX] * numbered)
     for part, images in parts.items():
-        if not isinstance(images, FileImages):
+        if not images.paths:
             raise InputError(
                 f"{source}: its images are no files to be listed; split_seed and fractions repeat the split"
             )
