@@ -17,11 +17,11 @@ import zipfile
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -30,10 +30,10 @@ from deepres.arch.families.resnet import ResNetConfig
 from deepres.base import records
 from deepres.base.errors import DeepresError
 from deepres.data.facts import Facts
-from deepres.data.sources.archives import read_archive
 from deepres.data.sources.arrays import read_npz
 from deepres.data.sources.folders import read_folder
 from deepres.data.sources.named import fashion_mnist
+from deepres.data.sources.open import DataConfig, find
 from deepres.data.sources.packed import HEADER, INDEX, read_packed
 from deepres.data.sources.shards import read_shards
 from deepres.data.sources.splits import Found, arrange
@@ -55,11 +55,15 @@ from deepres.train.history import HISTORY, read_history
 
 
 class Reader(NamedTuple):
-    """`write_valid(folder)` writes what is read and gives the file to be damaged, which `read(file)` reads."""
+    """`write_valid(folder)` writes what is read and gives the file to be damaged, which `read(file)` reads.
+
+    It takes `cost` times as long as most, and is tried so many times less.
+    """
 
     name: str
     write_valid: Callable[[Path], Path]
     read: Callable[[Path], object]
+    cost: int = 1
 
 
 class Fault(NamedTuple):
@@ -72,6 +76,7 @@ class Fault(NamedTuple):
 
 def fuzzed(reader: Reader, folder: Path, count: int, seed: int = 0) -> tuple[int, int, list[Fault]]:
     """How many of `count` damaged files were read and refused, and the faults; `folder` is empty and is written to."""
+    count = max(1, count // reader.cost)
     file = reader.write_valid(folder)
     reader.read(file)  # a valid file is read
     whole, was = file.read_bytes(), [0, 0]
@@ -226,7 +231,12 @@ def _npy(content: bytes, draw: random.Random) -> bytes:
 
 def readers() -> list[Reader]:
     """One for each kind of file that deepres reads and did not write a moment ago."""
+    from readers_of_pictures import readers_of_pictures
+    from readers_of_runs import readers_of_runs
+
     return [
+        *readers_of_runs(),
+        *readers_of_pictures(),
         Reader("our config.json", _ours("config.json"), _predictor),
         Reader("our model.safetensors", _ours("model.safetensors"), _predictor),
         Reader("timm config.json", _written("config.json", _TIMM), lambda file: said_by(file.parent)),
@@ -239,13 +249,16 @@ def readers() -> list[Reader]:
         Reader("pickle", _tensors("w.pkl", _pickled), read_tensors),
         Reader("weights in npz", _tensors("w.npz", _as_npz), read_tensors),
         Reader("TensorFlow.js", _tensorflow_js, lambda file: find_weights(file)),
-        Reader("HDF5", _hdf5, read_keras),
-        Reader("Keras archive", _keras, read_keras),
+        *(
+            [Reader("HDF5", _hdf5, read_keras, 5), Reader("Keras archive", _keras, read_keras, 5)]
+            if find_spec("h5py")
+            else []
+        ),
         Reader("images in npz", _npz, lambda file: _looked_at(read_npz(file))),
         Reader("table", _table("t.csv", ","), lambda file: _looked_at(read_table(file))),
         Reader("list", _table("t.txt", " "), lambda file: _looked_at(read_table(file))),
-        Reader("zip of class folders", _zipped, lambda file: _looked_at(read_archive(file))),
-        Reader("tar of class folders", _tarred, lambda file: _looked_at(read_archive(file))),
+        Reader("zip of class folders", _zipped, lambda file: _looked_at(find(DataConfig(source=str(file))))),
+        Reader("tar of class folders", _tarred, lambda file: _looked_at(find(DataConfig(source=str(file))))),
         Reader("shard", _shard, lambda file: _looked_at(read_shards(str(file)))),
         Reader("pack.json", _pack(HEADER), lambda file: _looked_at(read_packed(file.parent))),
         Reader("index of a pack", _pack(INDEX), _repacked),
@@ -389,7 +402,8 @@ def _tensorflow_js(folder: Path) -> Path:
 
 def _hdf5(folder: Path) -> Path:
     """Arrays of several layouts: as they are, in pieces, packed."""
-    h5py = pytest.importorskip("h5py")
+    import h5py
+
     with h5py.File(folder / "w.h5", "w") as file:
         file.attrs["model_config"] = json.dumps(_keras_config())
         for layer, leaves in _KERAS.items():

@@ -63,6 +63,14 @@ def load(kind: type[R], path: Path, what: str) -> R:
     return parse(kind, read_text(path, what), str(path))
 
 
+def recalled(kind: type[R], path: Path) -> R | None:
+    """What was kept of something that can be had again; None where nothing whole is kept."""
+    try:
+        return load(kind, path, "cache") if path.is_file() else None
+    except InputError:
+        return None
+
+
 def json_text(facts: object) -> str:
     """Indented JSON of plain values, with a last newline."""
     return json.dumps(facts, indent=2) + "\n"

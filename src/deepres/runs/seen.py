@@ -251,8 +251,12 @@ def _alike(own: Images, place: int, images: Images, index: int) -> bool:
 
 
 def _place(folder: Path) -> tuple[str, str]:
-    spelled, place = (str(one) for one in _columns(folder).get("place", ("", "")))
-    return spelled, place
+    told = _columns(folder).get("place", np.array(["", ""]))
+    if told.shape != (2,) or told.dtype.kind != "U":
+        raise InputError(
+            f"{folder / DIGESTS}: no record of where the images lie; copy the run anew, or remove this file"
+        )
+    return str(told[0]), str(told[1])
 
 
 def _recorded(folder: Path) -> dict[str, Digests]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from deepres.arch.readings.cost import cost
 from deepres.base import records
-from deepres.base.files import make_folder, write_atomic
+from deepres.base.files import make_folder, read_text, write_atomic
 from deepres.base.manifest import require_vouched
 from deepres.base.reading import json_object
 from deepres.report import studies as figures
@@ -228,7 +228,7 @@ def existing_plots(study: Study, cells: Sequence[Cell], home: Path) -> list[str]
     paths = [
         job.folder(home) / "analysis" / f"{SHOWN_BY[study.shows]}.svg" for job in _jobs(cells) if job.run.seed == 0
     ]
-    return [path.read_text(encoding="utf-8") for path in paths if path.is_file()]
+    return [read_text(path, "plot of an analysis") for path in paths if path.is_file()]
 
 
 def with_printed(study: Study, scale: Scale) -> set[int]:

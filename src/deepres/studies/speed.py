@@ -6,9 +6,8 @@ import torch
 
 from deepres.arch.catalogue.lookup import network
 from deepres.arch.readings.cost import cost
-from deepres.base import records
 from deepres.base.files import cache_folder
-from deepres.base.records import Record
+from deepres.base.records import Record, recalled
 from deepres.nn.create import create_model
 from deepres.nn.environment import hardware
 from deepres.runs.autotune import step_rate
@@ -40,8 +39,9 @@ def speed(device: torch.device) -> Speed:
     path = cache_folder() / "speed" / f"{sha256(f'{name} {torch.__version__}'.encode()).hexdigest()[:16]}.json"
     images_per_second = step_rate(create_model(NETWORK), choose("auto", device), BATCH)
     rate = 3 * cost(network(NETWORK)).macs * images_per_second
-    if path.is_file():
-        rate = max(rate, records.load(Speed, path, "measured speed").macs_per_second)
+    before = recalled(Speed, path)
+    if before is not None:
+        rate = max(rate, before.macs_per_second)
     found = Speed(hardware=name, network=NETWORK, macs_per_second=rate)
     path.parent.mkdir(parents=True, exist_ok=True)
     found.save(path)

@@ -87,9 +87,12 @@ def load_best(network: nn.Module, folder: Path, step: int, expected: str | None 
         content = path.read_bytes()
         if expected not in (None, sha256(content).hexdigest()):
             raise InputError(f"{path}: not what was written (truncated or changed); bring it back, or train anew")
-        network.load_state_dict(load(content))
+        tensors = load(content)
     except (OSError, SafetensorError) as cause:
         raise InputError(f"{path}: cannot be read ({cause}); bring it back, or train anew") from cause
+    if _shapes(tensors) != _shapes(network.state_dict()):
+        raise InputError(f"{path}: of another network than {RUN} describes; bring it back, or train anew")
+    network.load_state_dict(tensors)
 
 
 def drop_newest(folder: Path) -> bool:
@@ -175,11 +178,14 @@ def _require_fitting(state: State, named: Mapping[str, Mapping[str, Tensor]]) ->
     }
     for name, tensors in wanted.items():
         given = named.get(name, {})
-        shapes = [{each: tuple(tensor.shape) for each, tensor in of.items()} for of in (tensors, given)]
-        if shapes[0] != shapes[1]:
+        if _shapes(tensors) != _shapes(given):
             raise _DamagedError(f"{name}: of another network than {RUN} describes")
         if (what := fault(given)) is not None:
             raise _DamagedError(f"{name}: {what}")
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def _own_states(folder: Path, run: str) -> list[Path]:

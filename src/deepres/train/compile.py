@@ -12,7 +12,7 @@ from torch.nn import functional
 from deepres.arch.readings.cost import cost
 from deepres.base.errors import InputError
 from deepres.base.files import cache_folder, write_atomic
-from deepres.base.records import Record, load
+from deepres.base.records import Record, recalled
 from deepres.base.wording import duration
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware
@@ -108,7 +108,7 @@ def settle(
     place = _place(network, precision, mode, batch_size)
     description = network.description
     loss = noise_loss(description.input, batch_size, description.num_classes, precision)
-    known = load(Measured, place, "measured steps") if place.is_file() else None
+    known = recalled(Measured, place)
     if known is None:
         known = Measured(plain=_timed(network, precision, loss, None)[1])
         known = _remember(place, known)

@@ -13,6 +13,9 @@ from deepres.base.reading import parse_json, reading
 from deepres.train.loop import Epoch
 
 HISTORY = "history.jsonl"
+_ALWAYS = ("train_loss", "train_error", "seconds")
+_SHOWN = (*_ALWAYS, "val_loss", "val_error")
+_LARGEST = 1e30  # what is beyond, not even a figure can show
 
 
 class Journal:
@@ -100,7 +103,14 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 def _row(row: object) -> dict[str, Any]:
     if not isinstance(row, dict) or not all(isinstance(row.get(name), int) for name in ("epoch", "step")):
         raise ValueError("wanted an object with the numbers of its epoch and step")
-    strange = [name for name, value in row.items() if not isinstance(value, int | float | None)]
+    missing = [name for name in _SHOWN if name not in row]
+    if missing:
+        raise ValueError(f"has no {missing[0]}")
+    strange = [name for name, value in row.items() if not _is_figure(value) or (value is None and name in _ALWAYS)]
     if strange:
-        raise ValueError(f"{strange[0]} is no number")
+        raise ValueError(f"{strange[0]} is no number, or none that a run has")
     return row
+
+
+def _is_figure(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not abs(value) > _LARGEST)

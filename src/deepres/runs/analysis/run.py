@@ -9,21 +9,21 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import torch
 from markupsafe import Markup
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from deepres.analyze.attribution import class_number
 from deepres.analyze.guards import require_size
 from deepres.arch.catalogue.entry import Config
 from deepres.arch.catalogue.lookup import CATALOGUE
 from deepres.base.errors import InputError, unknown
-from deepres.base.files import make_folder, write_atomic
+from deepres.base.files import make_folder, read_text, write_atomic
 from deepres.base.heap import keep_freed_memory
 from deepres.base.manifest import RUN
-from deepres.base.reading import json_object
+from deepres.base.records import Record, recalled
 from deepres.base.wording import counted
 from deepres.data.decode import BadImageError
 from deepres.data.images import Images
@@ -61,6 +61,20 @@ ANALYSES: dict[str, Callable[[Subject, Told], Section]] = {
 
 Tell = Callable[[str, int, int], None]
 """tell(what, done, total)."""
+
+
+class Written(Record):
+    """What an analysis has written of itself: `of` what, under which `key`, what it found, in which plots."""
+
+    key: str
+    of: list[JsonValue]
+    title: str
+    about: str
+    found: list[str]
+    plots: list[Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]]
+    images: int
+    provenance: dict[str, JsonValue]
+    numbers: dict[str, JsonValue]
 
 
 def examine(
@@ -200,17 +214,10 @@ def _key(of: list[JsonValue], settings: Settings, kind: str) -> str:
 
 
 def _before(folder: Path, kind: str, key: str) -> list[str] | None:
-    facts = _facts(folder / f"{kind}.json")
-    plots = (folder / f"{kind}_{name}.svg" for name in facts.get("plots", ()))
-    return list(facts["found"]) if facts.get("key") == key and all(plot.is_file() for plot in plots) else None
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    """What an analysis has written, {} where there is nothing whole."""
-    try:
-        return json_object(path, "analysis") if path.is_file() else {}
-    except InputError:
-        return {}
+    written = recalled(Written, folder / f"{kind}.json")
+    if written is None or written.key != key:
+        return None
+    return written.found if all((folder / f"{kind}_{name}.svg").is_file() for name in written.plots) else None
 
 
 def _page(subject: Subject, title: str, of: list[JsonValue], left_out: dict[str, str]) -> None:
@@ -218,11 +225,11 @@ def _page(subject: Subject, title: str, of: list[JsonValue], left_out: dict[str,
     shown = []
     for kind in ANALYSES:
         path = subject.folder / f"{kind}.json"
-        facts = _facts(path)
-        if facts.get("of") == of:
-            names = [f"{kind}_{name}" for name in facts["plots"]]
-            plots = [Markup((subject.folder / f"{name}.svg").read_text(encoding="utf-8")) for name in names]
-            shown.append({**facts, "svgs": list(zip(names, plots, strict=True)), "file": path.name})
+        written = recalled(Written, path)
+        if written is not None and written.of == of:
+            names = [f"{kind}_{name}" for name in written.plots]
+            plots = [Markup(read_text(subject.folder / f"{name}.svg", "plot of an analysis")) for name in names]
+            shown.append({**dict(written), "svgs": list(zip(names, plots, strict=True)), "file": path.name})
     page = render(
         "analysis.html.jinja",
         {},

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -14,8 +15,7 @@ from deepres.arch.catalogue.entry import Config
 from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
-from deepres.base.reading import json_object
-from deepres.base.records import Record
+from deepres.base.records import Record, recalled
 from deepres.base.wording import counted
 from deepres.data.images import Batch, Images
 from deepres.data.loading.loader import evaluation_batches
@@ -46,6 +46,13 @@ class Settings(Record):
     seed: int = 0
     label: str | None = None
     layer: str | None = None
+
+
+class Kept(Record):
+    """What `Subject.once` writes: the numbers of a part, and what they are of."""
+
+    key: str
+    numbers: dict[str, JsonValue]
 
 
 @dataclass(frozen=True)
@@ -81,12 +88,10 @@ class Subject:
     def once(self, name: str, kind: type[R], make: Callable[[], R]) -> R:
         """What `make` gives, or has given before it was interrupted, of the same weights, images and settings."""
         path = self.part(name)
-        try:
-            facts = json_object(path, "analysis") if path.is_file() else {}
-        except InputError:
-            facts = {}
-        if facts.get("key") == self.key:
-            return records.build(kind, facts["numbers"], str(path))
+        before = recalled(Kept, path)
+        if before is not None and before.key == self.key:
+            with suppress(InputError):  # of an older version
+                return records.build(kind, before.numbers, str(path))
         made = make()
         write_atomic(path, json.dumps({"key": self.key, "numbers": made.model_dump(mode="json")}) + "\n")
         return made

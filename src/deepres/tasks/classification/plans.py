@@ -52,7 +52,7 @@ def plan_of(folder: Path) -> Plan | None:
     if (folder / _ORIGIN).is_file():
         origin = _json(folder / _ORIGIN)
         parts = {part: origin.get(part) for part in ("train", "val", "test")}
-        facts |= {f"images.{part}": of["digest"] for part, of in parts.items() if isinstance(of, Mapping)}
+        facts |= {f"images.{part}": of.get("digest") for part, of in parts.items() if isinstance(of, Mapping)}
         for name in _OF_PLACE_OR_MACHINE:
             facts.pop(name, None)
     return Plan(seed=seed if isinstance(seed, int) else 0, facts=facts)

@@ -1,0 +1,75 @@
+"""Whoever adds a function that reads what comes from outside, or writes a file, adds it to the drills."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import fuzz
+import inventory
+from inventory import Function
+
+NOT_FUZZED = {
+    Function("cli/main.py", "_age"): "the system's own",
+    Function("nn/environment.py", "_processor"): "the system's own",
+    Function("cli/streams.py", "open_closed"): "no file is read: the null device",
+    Function("cli/streams.py", "leave_unwritten"): "no file is read: the null device",
+    Function("cli/outputs.py", "Kind.is_of"): "first bytes, compared and not parsed",
+    Function("runs/bench.py", "_read"): "bytes, timed and not parsed",
+    Function("runs/lock.py", "alone"): "a folder and its lock, in which nothing stands",
+    Function("nn/weights/hdf5.py", "_opened"): "in a process of its own: the reader HDF5",
+    Function("nn/weights/hdf5.py", "_stream"): "in a process of its own: the reader Keras archive",
+    Function("nn/weights/hub.py", "_from_hub.fetch"): "where huggingface_hub has just put it; parsed by said_by",
+    Function("nn/weights/files.py", "_in_order"): "what was made a moment ago",
+    Function("studies/report.py", "write_report"): "what was made a moment ago",
+    Function("nn/weights/variants.py", "_libraries"): "of the package",
+    Function("studies/study.py", "papers"): "of the package",
+}
+"""Function -> why no damaged file is tried on it."""
+
+
+@pytest.mark.slow
+def test_every_function_that_opens_or_parses_a_file_is_fuzzed(tmp_path: Path) -> None:
+    ran = set[Function]()
+    for number, reader in enumerate(fuzz.readers()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        file = reader.write_valid(folder)
+        with inventory.ran() as meanwhile:
+            reader.read(file)
+        ran |= meanwhile
+    missing = inventory.readers() - ran - NOT_FUZZED.keys()
+    assert not missing, "add a Reader to tests/faults/fuzz.py, or its reason to NOT_FUZZED"
+
+
+def test_reasons_are_of_functions_that_are_there() -> None:
+    assert NOT_FUZZED.keys() <= inventory.readers()
+
+
+@pytest.mark.parametrize(
+    ("source", "reads", "writes"),
+    [
+        ("def f(p): return open(p).read()", True, False),
+        ("def f(p): return p.open('rb').read()", True, False),
+        ("def f(p): return p.read_bytes()", True, False),
+        ("def f(p):\n def g(): return json_object(p, 'x')\n return g()", True, False),
+        ("def f(p): return [row for row in csv.reader(p)]", True, False),
+        ("def f(p): return np.load(p)", True, False),
+        ("def f(p): return zipfile.ZipFile(p)", True, False),
+        ("def f(p): p.write_text('x')", False, True),
+        ("def f(p): open(p, mode='a')", False, True),
+        ("def f(p): p.open('w')", False, True),
+        ("def f(p): np.savez(p, x=1)", False, True),
+        ("def f(p): files.write_atomic(p, '')", False, True),
+        ("def f(p): return p.exists()", False, False),
+        ("def f(p): return p.openness()", False, False),
+    ],
+)
+def test_what_a_reader_and_a_writer_are(
+    source: str, reads: bool, writes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one.py").write_text(source)
+    monkeypatch.setattr(inventory, "PACKAGE", tmp_path)
+    assert bool(inventory.readers()) == reads
+    assert bool(inventory.writers()) == writes
