@@ -125,4 +125,4 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         check=True,
     )
     assert done.stdout == "{\n"
-    assert done.stderr == ""
+    assert [line for line in done.stderr.splitlines() if not line.endswith(" so far")] == []  # of a busy machine

@@ -161,5 +161,6 @@ def test_a_program_whose_stdout_is_lost(redirected: str, code: int, said: str) -
     command = f"set -o pipefail; {sys.executable} -m deepres describe resnet20_cifar {redirected}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == code, done.stderr
-    assert done.stderr.startswith(said)
-    assert done.stderr.count("\n") == (1 if said else 0), done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.endswith(" so far")]  # of a busy machine
+    assert len(lines) == (1 if said else 0), done.stderr
+    assert said in done.stderr
