@@ -202,7 +202,7 @@ def test_a_history_with_a_bad_line_is_named_and_a_cut_last_one_left_out(tmp_path
         json.dumps({**fuzz._ROW, "epoch": number, "step": 5 * number, "seconds": 1.0}).encode() for number in (1, 2)
     ]
     strange = [
-        rows[1].replace(b'"val_error"', b'"x"'),
+        rows[1].replace(b'"seconds"', b'"x"'),
         rows[1].replace(b"0.5", b"null"),
         rows[1].replace(b"0.5", b"1e40"),
     ]
@@ -212,6 +212,9 @@ def test_a_history_with_a_bad_line_is_named_and_a_cut_last_one_left_out(tmp_path
         (tmp_path / HISTORY).write_bytes(b"\n".join([rows[0], bad, rows[1]]))
         with pytest.raises(InputError, match=r"history\.jsonl: line 2.*remove it"):
             read_history(tmp_path)
+    (tmp_path / HISTORY).write_bytes(b"\n".join(rows))
+    with pytest.raises(InputError, match=r"history\.jsonl: line 1: has no lift"):
+        read_history(tmp_path, "train_error", "lift")
 
 
 def test_names_that_no_file_has(tmp_path: Path) -> None:

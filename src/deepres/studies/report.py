@@ -275,7 +275,7 @@ def _first_jobs(cells: Sequence[Cell]) -> dict[str, tuple[Cell, Job]]:
 def _curves(cells: Sequence[Cell], home: Path) -> list[Curve]:
     found = []
     for label, (cell, job) in _first_jobs(cells).items():
-        history = read_history(job.folder(home))
+        history = read_history(job.folder(home), "train_error", "val_error")
         if not history:
             continue
         train = [(row["step"] / 1e3, 100 * row["train_error"]) for row in history]
@@ -315,7 +315,7 @@ def _facts(job: Job, home: Path) -> dict[str, object]:
     path = job.folder(home) / SUMMARY
     require_vouched(path)
     summary = json_object(path, "summary of a run", "train it anew") if path.is_file() else {}
-    history = read_history(job.folder(home))
+    history = read_history(job.folder(home), *CURVE)
     return {
         "name": job.name,
         "network": job.run.model.name,

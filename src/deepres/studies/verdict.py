@@ -204,7 +204,7 @@ def _value(study: Study, column: Column, job: Job, home: Path, responses: Analys
     if (folder / DIVERGED).is_file():
         return None
     if column.measure == "train_error":
-        return train_error(read_history(folder))
+        return train_error(read_history(folder, "train_error"))
     if column.measure == "response":
         return None if responses is None else responses(job, home)
     protocol = column.protocol or study.protocol

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,8 +13,6 @@ from deepres.base.reading import parse_json, reading
 from deepres.train.loop import Epoch
 
 HISTORY = "history.jsonl"
-_ALWAYS = ("train_loss", "train_error", "seconds")
-_SHOWN = (*_ALWAYS, "val_loss", "val_error")
 _LARGEST = 1e30  # what is beyond, not even a figure can show
 
 
@@ -76,11 +74,11 @@ def told_figure(name: str, value: float) -> str:
     return f"{name.replace('_', ' ')} {told}"
 
 
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The rows so far; a last line cut off by a crash is left out.
+def read_history(folder: Path, *wanted: str) -> list[dict[str, Any]]:
+    """The rows so far, each with the figures that are `wanted`; a last line cut off by a crash is left out.
 
     Raises:
-        InputError: another line is no row of an epoch.
+        InputError: another line is no row of an epoch, or without one of them.
     """
     path = folder / HISTORY
     if not path.is_file():
@@ -91,7 +89,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(_row(parse_json(line, f"{path}: line {number}", "a row of an epoch", remedy)))
+            rows.append(_row(parse_json(line, f"{path}: line {number}", "a row of an epoch", remedy), wanted))
         except (InputError, ValueError) as cause:
             if number == len(lines):
                 break
@@ -100,17 +98,20 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(row: object) -> dict[str, Any]:
+def _row(row: object, wanted: Sequence[str]) -> dict[str, Any]:
     if not isinstance(row, dict) or not all(isinstance(row.get(name), int) for name in ("epoch", "step")):
         raise ValueError("wanted an object with the numbers of its epoch and step")
-    missing = [name for name in _SHOWN if name not in row]
+    missing = [name for name in ("seconds", *wanted) if name not in row]
     if missing:
         raise ValueError(f"has no {missing[0]}")
-    strange = [name for name, value in row.items() if not _is_figure(value) or (value is None and name in _ALWAYS)]
+    strange = [name for name, value in row.items() if not _is_figure(name, value)]
     if strange:
         raise ValueError(f"{strange[0]} is no number, or none that a run has")
     return row
 
 
-def _is_figure(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not abs(value) > _LARGEST)
+def _is_figure(name: str, value: object) -> bool:
+    """A number; of held-out images there need be none."""
+    if value is None:
+        return name != "seconds" and not name.startswith("train_")
+    return isinstance(value, int | float) and not abs(value) > _LARGEST
