@@ -168,7 +168,7 @@ def predictions(
     ("make", "message"),
     [
         (lambda: predictions(0, 6), rf"^temperature: 6 held-out images are too few .*, wanted at least {FEWEST}; hold more"),
-        (lambda: predictions(0, FEWEST - 1), r"too few to find one"),
+        (lambda: predictions(0, FEWEST - 1), r"too few to find a temperature"),
         (lambda: predictions(0, 200, right=False), r"all 200 held-out images are answered wrongly, so none can be found; train"),
         (lambda: predictions(0, 200, flip=True), r"the search ended at its bound, 100: on the 200 .* no more than chance"),
         (lambda: nearly(0.0001), r"the search ended at its bound, 0\.01: .* is nearly always right"),
@@ -217,7 +217,9 @@ def test_calibrating_on_six_images_is_refused_at_the_command_line(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = said_of(capsys, "eval", home / "a", "--calibrate", "--device", "cpu", code=2)
-    assert re.search(r"temperature: 6 held-out images are too few to find one, wanted at least 20; hold more", said)
+    assert re.search(
+        r"temperature: 6 held-out images are too few to find a temperature, wanted at least 20; hold more", said
+    )
 
 
 @pytest.mark.slow

@@ -77,8 +77,8 @@ def test_an_impossible_augmentation_is_refused(fields: dict[str, object], messag
     ("fields", "message"),
     [
         ({"channels": 4}, r"preparation: channels: given 4, wanted 1 \(grey\) or 3 \(RGB\)"),
-        ({"fit": "pad"}, "preparation: fit 'pad' without a size: give crop first, such as crop=224"),
-        ({"fit": "crop", "crop": 224}, "cannot cut 224 from a short side of None: give resize >= crop first"),
+        ({"fit": "pad"}, "preparation: fit 'pad' without a size; give crop first, such as crop=224"),
+        ({"fit": "crop", "crop": 224}, "cannot cut 224 from a short side of None; give resize >= crop first"),
         ({"fit": "crop", "crop": 224, "resize": 200}, "cannot cut 224 from a short side of 200"),
     ],
 )

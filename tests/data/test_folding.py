@@ -158,7 +158,7 @@ def test_official_test_images_stay_apart_and_val_is_folded(
         ),
         ({"folds": 5, "fold": None}, "folds 5 and fold None: wanted both"),
         ({"folds": None, "fold": 2}, "folds None and fold 2: wanted both"),
-        ({"folds": 5, "fold": 6}, "fold 6: there are 5 folds, 1 to 5"),
+        ({"folds": 5, "fold": 6}, "fold 6: there are 5 folds; wanted 1 to 5"),
         ({"folds": 1, "fold": 1}, "folds"),
     ],
 )

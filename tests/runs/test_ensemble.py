@@ -149,7 +149,7 @@ def test_a_run_of_an_older_version_is_measured_as_ever(runs: list[str], tmp_path
     ("data", "said"),
     [
         ({"val_fraction": 0}, "no images were held out"),
-        ({"val_fraction": 0.006}, "10 held-out images are too few to find one, wanted at least 20"),
+        ({"val_fraction": 0.006}, "10 held-out images are too few to find a temperature, wanted at least 20"),
         ({"test_fraction": 0, "val_fraction": 0.2}, ""),  # measured on the held-out images, where it was found
     ],
 )

@@ -78,7 +78,7 @@ def test_what_tells_no_temperature_is_refused() -> None:
     measures = Measures(keep_scores=True)
     measures.update(torch.eye(5) * 3, torch.arange(5), torch.arange(5))
     with pytest.raises(
-        InputError, match=r"^temperature: 5 held-out images are too few to find one, wanted at least 20"
+        InputError, match=r"^temperature: 5 held-out images are too few to find a temperature, wanted at least 20"
     ):
         find_temperature(measures.predictions())
     with pytest.raises(InputError, match=r"^temperature: wanted the scores of all classes; evaluate with keep_scores"):

@@ -196,8 +196,8 @@ def test_clipping_bounds_the_step() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"epochs": 3}, "epochs 3 and iterations 10: give one of the two"),
-        ({"iterations": None}, "give one of the two"),
+        ({"epochs": 3}, "epochs 3 and iterations 10: wanted one of the two"),
+        ({"iterations": None}, "wanted one of the two"),
         ({"accumulate": 3}, "batch_size 16 is no multiple of accumulate 3"),
         ({"clip_norm": 0}, "clip_norm: input should be greater than 0"),
     ],

@@ -135,7 +135,7 @@ class Reading(Protocol[T]):
 def fold(node: Node, given: Shape, reading: Reading[T], name: str = "", *, named: bool = True) -> T:
     """Read `node` bottom up, `given` being the shape that enters it.
 
-    A reading that asks nothing of names (`named` false) is told once of an object that stands in several places.
+    Where the reading does not depend on names (`named=False`), an object that occurs several times is read only once.
 
     Raises:
         InputError: shapes do not fit; the message has the dotted name, both shapes and the remedy.

@@ -113,7 +113,7 @@ def _place(changed: dict[str, Any], record: Record, path: list[str], text: str, 
         return
     inner = getattr(record, first)
     if inner is None:
-        raise InputError(f"--set {where}: there is no {first} here, so no {rest[0]} of it can be set")
+        raise InputError(f"--set {where}: there is no {first} here, so no {rest[0]} of it can be set; leave it out")
     if not isinstance(inner, Record):
         raise InputError(f"--set {where}: '{first}' is one value ({inner!r}), not a record; write --set {first}=value")
     _place(changed.setdefault(first, {}), inner, rest, text, where)

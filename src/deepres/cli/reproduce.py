@@ -128,7 +128,9 @@ def command(
             watch.say(f"{number} of {counted(left, 'run')}: {job.name} has ended")
             watch(Doing("runs", number, left))
     elif not any(job.folder(output).is_dir() for job in plan.jobs) and plan.jobs:
-        raise InputError(f"--report-only: no run of {study} at {scale} scale below {output}")
+        raise InputError(
+            f"--report-only: no run of {study} at {scale} scale below {output}; train some first, without --report-only"
+        )
     watch(Doing("measuring what was trained"))
     found, page = conclude(
         plan, where, command=_command(), told=lambda what, done, total: watch(Doing(what, done, total))

@@ -95,7 +95,10 @@ def require_readable(parts: Mapping[Part, Images], on_bad_image: str) -> list[st
     if "train" in parts:
         left = unreadable_classes(parts["train"], found)
         if left:
-            raise InputError(f"class '{left[0]}': none of its images for training can be read", found.lines())
+            raise InputError(
+                f"class '{left[0]}': none of its images for training can be read; mend them, or remove the class",
+                found.lines(),
+            )
     return [f"{found.sentence()}: left out", *found.lines()]
 
 

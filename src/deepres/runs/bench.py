@@ -67,8 +67,8 @@ def bench(
 ) -> Bench:
     """Measure the network of a run folder, or of a name, for about `seconds`; with images the input path too.
 
-    Nothing is written into the run; the batches that the step is timed on are noise. Steps are compiled where the run
-    would be; of a network without images they are plain.
+    Nothing is written into the run; the batches that the step is timed on are noise. Steps are compiled where the
+    run would compile them; those of a network without images never are.
 
     Raises:
         InputError: no such run, network or images; a batch that does not fit.

@@ -36,11 +36,10 @@ SKIPPED = "skipped.json"
 
 @dataclass(frozen=True)
 class Setting:
-    """`skipped` (name -> reason) fills up with the images that cannot be read, those before a resume included.
+    """`skipped` (name -> reason) collects the images that could not be read, those from before a resume included.
 
-    `workers` is there once they are settled; `begun` is what was done to the weights that the run begins with;
-    `teachers` are those whose answers are learnt; `hold` is asked before
-    the folder is written to.
+    `workers` is None until their number has been measured; `begun` says what was done to the weights that the run
+    begins with; `teachers` are the networks whose answers are learnt; `hold` is asked before each write into it.
     """
 
     run: Run

@@ -28,7 +28,7 @@ class Exchange:
         self._norms = _Norms(network, parts, world) if own_norms and world.size > 1 else None
 
     def planned(self, batch: int) -> int:
-        """What the loss is divided by, given the images of this process' batch."""
+        """The images that a loss is divided by: those of the whole step, or `batch` where one process trains alone."""
         return batch if self._world.size == 1 else self._batch_size
 
     @contextmanager

@@ -83,10 +83,12 @@ class TrainConfig(Record):
     def _one_length(self) -> "TrainConfig":
         if (self.epochs is None) == (self.iterations is None):
             raise ValueError(
-                f"epochs {self.epochs} and iterations {self.iterations}: give one of the two, the other none"
+                f"epochs {self.epochs} and iterations {self.iterations}: wanted one of the two, the other none"
             )
         if self.batch_size % self.accumulate:
-            raise ValueError(f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}; change one of them"
+            )
         return self
 
     def parts(self, processes: int = 1) -> int:

@@ -65,14 +65,16 @@ class ResNetConfig(Record):
         if len(self.depths) != len(self.widths):
             raise ValueError(f"depths {self.depths} and widths {self.widths}: wanted one of each for every stage")
         if self.groups > 1 and self.unit != "bottleneck":
-            raise ValueError(f"groups {self.groups} with unit '{self.unit}': only bottlenecks are grouped")
+            raise ValueError(
+                f"groups {self.groups} with unit '{self.unit}': only bottlenecks are grouped; set unit=bottleneck"
+            )
         if not self.stem_norm and not self.style.pre_activated:
             raise ValueError(
                 "stem_norm false with an order that does not begin with an activation; set style.order=pre"
             )
         if self.active_units is not None and (self.drop_path or self.shortcut == "none"):
             other = f"drop_path {self.drop_path:g}" if self.drop_path else "shortcut 'none'"
-            raise ValueError(f"active_units {self.active_units} with {other}: give one of the two")
+            raise ValueError(f"active_units {self.active_units} with {other}; give one of the two")
         if self.active_units is not None and self.active_units > sum(self.depths):
             raise ValueError(f"active_units {self.active_units} of {sum(self.depths)} units; wanted 1 to all of them")
         return self

@@ -22,7 +22,7 @@ PREFETCH_FACTOR = 2
 """Batches ahead of each worker where nothing is measured: one in hand, one to go on with."""
 
 STALLS = 0.01
-"""Of the steps so many may wait for a worker that is behind."""
+"""The share of the steps that may wait for a worker that is behind."""
 
 MOST_PREFETCHED = 16
 MEMORY_SHARE = 0.1  # of the free memory: a step may be planned to take most of the rest

@@ -96,7 +96,7 @@ class DataConfig(Record):
         if (self.folds is None) != (self.fold is None):
             raise ValueError(f"folds {self.folds} and fold {self.fold}: wanted both, such as 5 and 1, or neither")
         if self.folds is not None and self.fold is not None and self.fold > self.folds:
-            raise ValueError(f"fold {self.fold}: there are {self.folds} folds, 1 to {self.folds}")
+            raise ValueError(f"fold {self.fold}: there are {self.folds} folds; wanted 1 to {self.folds}")
         return self
 
 

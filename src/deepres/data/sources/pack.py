@@ -100,7 +100,7 @@ def pack(
                     columns.names.append(name.encode("utf-8", "surrogateescape"))
                     columns.origins += [int(origins[part][index])] if part in origins else []
                 elif on_bad_image == "stop":
-                    raise BadImageError(f"{picture} (--set on_bad_image=skip leaves such images out)")
+                    raise BadImageError(f"{picture}, or leave such images out: --set on_bad_image=skip")
                 else:
                     skipped[found.parts[part].name(index)] = str(picture)
                 if on_progress is not None:

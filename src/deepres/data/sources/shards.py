@@ -214,7 +214,7 @@ def _classes(
     index = {name: number for number, name in enumerate(names)}
     strange = next((at for at, label in enumerate(labels) if label not in index), None)
     if strange is not None:
-        raise InputError(f"{where[strange]}: class '{labels[strange]}' is not in {names_file}")
+        raise InputError(f"{where[strange]}: class '{labels[strange]}' is not in {names_file}; add it there")
     return names, [index[label] for label in labels]
 
 

@@ -169,7 +169,9 @@ def _numbers(path: Path, rows: Sequence[Cells], labels: Sequence[str], columns: 
         if columns.index is not None:
             given = _cell(path, line, cells, columns, columns.index)
             if numbers.setdefault(label, given) != given:
-                raise InputError(f"{path}: line {line}: '{label}' has two numbers, {numbers[label]} and {given}")
+                raise InputError(
+                    f"{path}: line {line}: '{label}' has two numbers, {numbers[label]} and {given}; keep one"
+                )
     return numbers
 
 

@@ -50,10 +50,10 @@ class Preparation(Record):
     @model_validator(mode="after")
     def _has_sizes(self) -> Self:
         if self.fit is not None and self.crop is None:
-            raise ValueError(f"fit '{self.fit}' without a size: give crop first, such as crop=224")
+            raise ValueError(f"fit '{self.fit}' without a size; give crop first, such as crop=224")
         if self.fit == "crop" and (self.resize is None or self.crop is None or self.resize < self.crop):
             raise ValueError(
-                f"fit 'crop' cannot cut {self.crop} from a short side of {self.resize}: give resize >= crop first"
+                f"fit 'crop' cannot cut {self.crop} from a short side of {self.resize}; give resize >= crop first"
             )
         return self
 

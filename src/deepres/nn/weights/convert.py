@@ -195,7 +195,9 @@ def to_foreign(tensors: Mapping[str, Tensor], description: Network, convention: 
     if convention not in CONVENTIONS:
         raise unknown("library", convention, CONVENTIONS)
     if convention not in conventions_for(description):
-        raise InputError(f"{description.name}: {convention} has no such network, so no names for its tensors")
+        raise InputError(
+            f"{description.name}: {convention} has no such network, so no names for its tensors; choose another library"
+        )
     names = names_in(convention, description)
     ours = dict(tensors)
     if convention == CIFAR10:

@@ -73,7 +73,9 @@ def _read(path: Path, where: str) -> Stored:
     for layer, leaf, values in found:
         name = _named(layer)
         if name is None or leaf not in _LEAVES:
-            raise InputError(f"{where}: {layer}/{leaf} is no layer of Keras's ResNet50, ResNet101 or ResNet152")
+            raise InputError(
+                f"{where}: {layer}/{leaf} is no layer of Keras's ResNet50, -101 or -152; wanted one of these"
+            )
         tensors[f"{name}.{_LEAVES[leaf]}"] = _turned(torch.from_numpy(np.array(values, dtype=np.float32)))
     if "stem.conv.weight" not in tensors:
         raise InputError(f"{where}: no conv1 in it; wanted the weights of Keras's ResNet50, ResNet101 or ResNet152")

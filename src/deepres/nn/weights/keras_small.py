@@ -58,7 +58,9 @@ def read_small(where: str, found: Iterable[Found], config: Mapping[str, Any] | N
     order = {name: number for number, name in enumerate(layers)}
     for layer, leaf, values in sorted(found, key=lambda item: (order.get(item[0], 0), *_numbered(item[0]))):
         if leaf not in _LEAVES:
-            raise InputError(f"{where}: {layer}/{leaf} is no tensor of a convolution, norm or dense layer")
+            raise InputError(
+                f"{where}: {layer}/{leaf} is no tensor of a convolution, norm or dense layer; wanted only these"
+            )
         kernel = torch.from_numpy(np.array(values, dtype=np.float32))
         turned = kernel.permute(3, 2, 0, 1) if kernel.dim() == 4 else kernel.T if kernel.dim() == 2 else kernel
         tensors[f"{layer}.{_LEAVES[leaf]}"] = turned.contiguous()

@@ -77,7 +77,7 @@ def match(tensors: Mapping[str, Tensor], description: Network, where: str = "wei
         if found:
             break
     if not found:
-        raise InputError(f"{where}: does not fit {description.name} by structure: {problem}")
+        raise InputError(f"{where}: does not fit {description.name} by structure: {problem}; name another network")
     if len(found) > 1:
         one, other = [dict(assignment) for assignment in found][:2]
         name = next(name for name in one if one[name] != other[name])

@@ -78,7 +78,9 @@ def split(name: str, where: str) -> tuple[str, str]:
     """`layer1.0.bn1.gamma` -> its layer and torch's word for the tensor, ("layer1.0.bn1", "weight")."""
     found = _LEAF.fullmatch(name) or _FLAT.fullmatch(name)
     if found is None:
-        raise InputError(f"{where}: {name} is no weight, bias or statistic of a convolution, norm or classifier")
+        raise InputError(
+            f"{where}: {name} is no weight, bias or statistic of a convolution, norm or classifier; wanted only these"
+        )
     return found[1] or "", _LEAVES.get(found[2], found[2])
 
 
@@ -89,7 +91,7 @@ def _layer(name: str, leaves: Mapping[str, Tensor], where: str) -> Layer:
         return Layer(name, "weighted", (*weight.shape, 1, 1)[:4], kept)
     if weight is not None and weight.dim() == 1:
         return Layer(name, "norm", tuple(weight.shape), kept)
-    raise InputError(f"{where}: {name} ({', '.join(leaves)}) is no convolution, norm or classifier")
+    raise InputError(f"{where}: {name} ({', '.join(leaves)}) is no convolution, norm or classifier; wanted only these")
 
 
 def told(a: Layer, b: Layer, x: str, y: str) -> bool | None:

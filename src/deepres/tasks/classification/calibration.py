@@ -95,8 +95,8 @@ def find_temperature(held_out: Predictions) -> float:
         )
     if len(held_out) < FEWEST:
         raise InputError(
-            f"temperature: {len(held_out)} held-out images are too few to find one, wanted at least {FEWEST}; hold "
-            "more images out (--set data.val_fraction=… in training)"
+            f"temperature: {len(held_out)} held-out images are too few to find a temperature, wanted at least "
+            f"{FEWEST}; hold more images out (--set data.val_fraction=… in training)"
         )
 
     images, classes = scores.shape
