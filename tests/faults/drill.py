@@ -2,7 +2,8 @@
 
 `python tests/faults/drill.py [--groups kills,disks] [--scale 0.2] [--seed 0] [--output evidence/drills.json]`. A trial
 is right where the answer is bitwise that of an undisturbed run, or one line refuses; all else is wrong, and told. Who
-adds a reader adds it to `fuzz.readers`; who adds a file to a run's folder need do nothing: each file there is damaged.
+adds a reader adds it to `fuzz.readers`, a verb that writes to `writers.writers`; who adds a file to a run's folder need
+do nothing: each file there is damaged.
 """
 
 import argparse
@@ -299,6 +300,58 @@ def readers(drill: Drill) -> None:
         shutil.rmtree(folder)
 
 
+def writers(drill: Drill) -> None:
+    """Every verb that writes, where files may not grow beyond a random size: each is the old one or a whole new one."""
+    from writers import home_in
+    from writers import writers as known
+
+    whole = home_in(drill.place / "home")
+    for writer in known():
+        if writer.long:  # of these: kills, disks
+            continue
+        home = drill.place / "limited"
+        shutil.copytree(whole, home)
+        words = writer.words(home)
+        wrong = _asked(words)[2]
+        drill.note(f"{writer.name}, undisturbed", wrong or None)
+        files = [file for name in writer.outputs for file in _files(home / name)]
+        largest = max(file.stat().st_size for file in files)
+        for _ in drill.times(6):
+            _drop_some(home, writer.outputs, drill.draw)
+            before = {file: digest(file) for file in files if file.is_file()}
+            size = drill.draw.randrange(largest)
+            wrong = _limited(size, words)
+            torn = [file for file in files if file.is_file() and file.stat().st_size == size]
+            torn = [file for file in torn if before.get(file) != digest(file)]
+            left = [part for part in home.rglob("*.part") if part.name.startswith(".")]
+            told = f"torn: {torn[0].name}" if torn else f"debris: {left[0].name}" if left else None
+            drill.note(f"{writer.name}, {size} bytes", wrong or told)
+        shutil.rmtree(home)
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+
+
+def _drop_some(home: Path, names: tuple[str, ...], draw: random.Random) -> None:
+    """A folder that stands there is refused; a file may be replaced."""
+    for name in names:
+        if (home / name).is_dir():
+            shutil.rmtree(home / name)
+        elif draw.random() < 0.3:
+            (home / name).unlink(missing_ok=True)
+
+
+def _limited(size: int, words: list[str]) -> str:
+    """What is wrong with how a command ends while no file may grow beyond so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        return _asked(words)[2]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def hostile(drill: Drill) -> None:
     """Pictures with a fault or several, in every format that Pillow writes here: named in one line, or answered."""
     _, whole = undisturbed(drill)
@@ -361,6 +414,7 @@ GROUPS: dict[str, Callable[[Drill], None]] = {
     "disks": disks,
     "damage": damage,
     "readers": readers,
+    "writers": writers,
     "pictures": hostile,
     "soak": soak,
 }

@@ -1,5 +1,6 @@
 """Whoever adds a function that reads what comes from outside, or writes a file, adds it to the drills."""
 
+import io
 import sys
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import fuzz
 import inventory
+import writers
 from inventory import Function
+
+from deepres.cli.main import run
 
 NOT_FUZZED = {
     Function("cli/main.py", "_age"): "the system's own",
@@ -28,6 +32,14 @@ NOT_FUZZED = {
 }
 """Function -> why no damaged file is tried on it."""
 
+NOT_DRILLED = {
+    Function("cli/net.py", "_kept"): "what nobody foresaw: tests/faults/test_readers.py",
+    Function("train/compile.py", "_remember"): "a cache, of which none is missed",
+    Function("studies/executor.py", "carry_out"): "trains a study: tests/studies",
+    Function("studies/report.py", "write_report"): "of a study: tests/studies",
+}
+"""Function -> why no full disk is tried on it."""
+
 
 @pytest.mark.slow
 def test_every_function_that_opens_or_parses_a_file_is_fuzzed(tmp_path: Path) -> None:
@@ -43,8 +55,34 @@ def test_every_function_that_opens_or_parses_a_file_is_fuzzed(tmp_path: Path) ->
     assert not missing, "add a Reader to tests/faults/fuzz.py, or its reason to NOT_FUZZED"
 
 
+class Gone(io.StringIO):
+    """A stdout that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        if text:
+            raise BrokenPipeError
+        return 0
+
+
+@pytest.mark.slow
+def test_every_function_that_writes_is_drilled_and_files_are_written_though_nobody_reads_stdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, ran = writers.home_in(tmp_path / "home"), set[Function]()
+    for writer in writers.writers():
+        monkeypatch.setattr(sys, "stdout", Gone())
+        with inventory.ran() as meanwhile:
+            assert run(writer.words(home)) == 0, writer.name
+        monkeypatch.undo()
+        ran |= meanwhile
+        assert all((home / name).exists() for name in writer.outputs), writer.name
+    missing = inventory.writers() - ran - NOT_DRILLED.keys()
+    assert not missing, "add a Writer to tests/faults/writers.py, or its reason to NOT_DRILLED"
+
+
 def test_reasons_are_of_functions_that_are_there() -> None:
     assert NOT_FUZZED.keys() <= inventory.readers()
+    assert NOT_DRILLED.keys() <= inventory.writers()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """What a person names as an output and must not be written: an input, a file of a run, a device, somebody else's file."""
 
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.cli.main import run
 from deepres.cli.outputs import OWN
+from deepres.predict.predictor import Predictor
 
 Made = Callable[..., Path]
 
@@ -224,3 +227,52 @@ def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
         write_atomic(tmp_path / "link", text)
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "deeper" / "file").read_text() == text
+
+
+class Gone(io.StringIO):
+    """A stdout whose reader went away after the first line."""
+
+    def write(self, text: str) -> int:
+        if self.getvalue():
+            raise BrokenPipeError
+        return super().write(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "outputs"),
+    [
+        ("predict run photos --device cpu --fast off --csv {}/p.csv", ["p.csv"]),
+        ("predict run photos --device cpu --fast off --json --cam {}", 12),
+        ("describe resnet20_cifar --json --svg {}/n.svg", ["n.svg"]),
+        ("eval run --device cpu --json --report {0}/e.html --worst {0}/e.csv", ["e.csv", "e.html"]),
+        ("data split photos --output {}/s.csv", ["s.csv"]),
+    ],
+)
+def test_files_are_written_though_nobody_reads_stdout(
+    words: str, outputs: list[str] | int, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", Gone())
+    code = run(words.format(tmp_path).split())
+    monkeypatch.undo()
+    assert code == 0
+    made = sorted(path.name for path in tmp_path.iterdir())
+    assert (len(made) if isinstance(outputs, int) else made) == outputs
+    if "--csv" in words:
+        assert len((tmp_path / "p.csv").read_text().splitlines()) == 1 + 12
+
+
+def test_where_nothing_is_written_work_ends_with_its_reader(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = Predictor.answers
+    given = []
+
+    def counted(*words: Any, **named: Any) -> Iterator[object]:
+        for answer in answers(*words, **named):
+            given.append(answer)
+            yield answer
+
+    monkeypatch.setattr("sys.stdout", Gone())
+    monkeypatch.setattr(Predictor, "answers", counted)
+    code = run(["predict", "run", "photos", "--device", "cpu", "--fast", "off"])
+    monkeypatch.undo()
+    assert code == 0
+    assert len(given) == 2

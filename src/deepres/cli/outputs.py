@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepres.base.errors import InputError
+from deepres.cli.streams import work_without_reader
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def require_free(
     for flag, (path, kind) in outputs.items():
         if path is None:
             continue
+        work_without_reader()
         given = f"{flag} {path}"
         whole = Path(os.path.realpath(path))
         if whole in taken:
@@ -129,6 +131,7 @@ def require_free_folder(flag: str, path: Path | None, inputs: Iterable[str | Pat
     """
     if path is None:
         return
+    work_without_reader()
     given, whole = f"{flag} {path}", Path(os.path.realpath(path))
     for other in _there(inputs):
         if other.is_dir() and whole.is_relative_to(other) and not _is_holder(other):
@@ -146,6 +149,7 @@ def require_free_for_run(output: Path | None, inputs: Iterable[str | Path]) -> N
     Raises:
         InputError: it would.
     """
+    work_without_reader()
     if output is None or any((output / name).exists() for name in ("run.json", "folds.json")):
         return  # what is to be said of that, the run says
     require_free_folder("--output", output, inputs)

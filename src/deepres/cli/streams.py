@@ -45,9 +45,13 @@ class Shown:
         """What was written is written."""
         self._try(self._out.flush)
 
-    def finish(self) -> None:
-        """Write what is held back; that the reader has gone is no error any more."""
+    def go_on(self) -> None:
+        """From here on, a reader that goes away ends no work."""
         self._ends = False
+
+    def finish(self) -> None:
+        """Write what is held back."""
+        self.go_on()
         self.flush()
 
     def _try(self, work: Any, *arguments: str) -> None:
@@ -64,6 +68,12 @@ class Shown:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._out, name)
+
+
+def work_without_reader() -> None:
+    """There is more to do than to fill stdout: files are written, also where nobody reads it any more."""
+    if isinstance(sys.stdout, Shown):
+        sys.stdout.go_on()
 
 
 @contextmanager
