@@ -30,7 +30,8 @@ from deepres.arch.readings.cost import cost
 from deepres.arch.readings.segments import Plan, steps
 from deepres.arch.readings.tape import record
 from deepres.nn.create import create_model
-from deepres.train.optim import Sgd, SgdConfig
+from deepres.train.config import SgdConfig
+from deepres.train.optim import Sgd
 
 CASES = {"cifar": ("resnet110_cifar", 128, 32), "imagenet": ("resnet50", 256, 224)}
 MODES = ("default", "reduce-overhead", "max-autotune")

@@ -18,7 +18,8 @@ from protocol import Contender
 from torch import Tensor, nn
 
 from deepres.data.loading.loader import evaluation_batches
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.inference import CLOSE, Compiled, InferencePrecision, for_inference

@@ -37,12 +37,12 @@ from deepres.base.heap import keep_freed_memory
 from deepres.data.decode import header_of
 from deepres.data.images import Images
 from deepres.data.loading.loader import TrainLoader
-from deepres.data.sources.open import DataConfig, find
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import find
 from deepres.data.sources.pack import pack
-from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.config import Augmentation, Decode, Preparation
 from deepres.data.transforms.crops import Cutter
 from deepres.data.transforms.per_batch import normalise
-from deepres.data.transforms.per_image import Decode
 from deepres.data.transforms.statistics import imagenet_statistics
 
 LONG_SIDE, SIZE, BATCH = 500, 224, 50

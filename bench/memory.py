@@ -33,7 +33,8 @@ from deepres.arch.readings.segments import Plan
 from deepres.nn.create import create_model
 from deepres.nn.environment import hardware, versions
 from deepres.nn.memory import MARGIN, apply, available_bytes
-from deepres.train.optim import Sgd, SgdConfig
+from deepres.train.config import SgdConfig
+from deepres.train.optim import Sgd
 
 CPU = torch.device("cpu")
 MAPPED = {"MALLOC_MMAP_THRESHOLD_": "1048576", "THP_MEM_ALLOC_ENABLE": "1"}

@@ -17,7 +17,8 @@ from torch.profiler import ProfilerActivity, profile
 from deepres.arch.readings.cost import cost
 from deepres.base.heap import keep_freed_memory
 from deepres.nn.create import create_model
-from deepres.train.optim import Sgd, SgdConfig
+from deepres.train.config import SgdConfig
+from deepres.train.optim import Sgd
 from deepres.train.precision import choose
 
 CPU = torch.device("cpu")

@@ -35,7 +35,8 @@ from torchvision.datasets import ImageFolder
 from deepres.base.records import edit
 from deepres.data.facts import facts_of
 from deepres.data.images import ArrayImages
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source
 from deepres.recipes import catalogue
 from deepres.recipes.run import Run
 from deepres.runs import train

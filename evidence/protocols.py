@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from deepres.data.sources.open import DataConfig
+from deepres.data.sources.config import DataConfig
 from deepres.runs.evaluate import measure
 
 HERE = Path(__file__).parent

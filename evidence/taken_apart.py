@@ -17,7 +17,7 @@ from deepres.analyze import lesion, paths, responses
 from deepres.data.images import Images
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.rng import generator
-from deepres.data.sources.open import DataConfig
+from deepres.data.sources.config import DataConfig
 from deepres.nn.environment import hardware
 from deepres.runs.evaluate import Asked, asked_for
 

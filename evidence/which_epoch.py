@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from deepres.data.facts import Facts
 from deepres.data.images import Images
 from deepres.data.loading.loader import TrainLoader, evaluation_batches
-from deepres.data.sources.open import DataConfig, find
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import find
 from deepres.data.transforms.config import photos
 from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model

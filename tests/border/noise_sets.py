@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from deepres.cli.main import run
-from deepres.data.sources.open import DataConfig, find
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import find
 from deepres.data.sources.tables import write_table
 
 CLASSES = ("ant", "bee", "fly")

@@ -15,7 +15,8 @@ from PIL import Image
 from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.data.decode import BadImageError
-from deepres.data.sources.open import DataConfig, Source, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import Source, open_source
 
 
 def picture(value: int) -> bytes:

@@ -12,7 +12,8 @@ import torch
 from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.data.images import ArrayImages
-from deepres.data.sources.open import DataConfig, Source, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import Source, open_source
 from deepres.nn.create import create_model
 
 X = np.random.default_rng(0).integers(0, 256, (6, 8, 7, 3), dtype=np.uint8)

@@ -10,9 +10,10 @@ from PIL import Image
 
 from deepres.base.errors import InputError
 from deepres.cli.main import run
+from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folders import read_folder
 from deepres.data.sources.layout import Layout, arranged
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.open import open_source
 from deepres.data.sources.split_names import part_named
 from deepres.data.sources.splits import Part
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from deepres.base.files import digest
 from deepres.cli.main import run
 from deepres.train.checkpoint import drop_newest, load_newest, save_best, save_state
+from deepres.train.config import SgdConfig
 from deepres.train.health import DivergedError, fault, lost
-from deepres.train.optim import SgdConfig
 from deepres.train.state import State
 
 LOST = [float("nan"), float("inf"), -float("inf"), 1e27, -1e13]

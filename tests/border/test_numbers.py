@@ -13,7 +13,8 @@ from noise_sets import draw, packed, pixels_of, shard_of, table, trained
 
 from deepres.base.errors import InputError
 from deepres.cli.main import run
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source
 from deepres.tasks.classification.evaluator import Result, summary
 from deepres.tasks.classification.metrics import Measures, Scores
 from deepres.train.precision import choose

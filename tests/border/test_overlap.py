@@ -14,7 +14,8 @@ from noise_sets import CLASSES, draw, packed, pixels_of, shard_of, table, traine
 from PIL import Image
 
 from deepres.cli.main import run
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source
 from deepres.runs.seen import same_source
 
 

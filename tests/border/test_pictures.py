@@ -20,8 +20,9 @@ from deepres.data import formats, readable
 from deepres.data.check import check, table
 from deepres.data.decode import BadImageError, decode
 from deepres.data.readable import require_readable, unreadable
+from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folders import images_under, read_folder
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.open import open_source
 from deepres.predict.pictures import of_file
 from deepres.predict.predictor import Predictor
 from deepres.recipes.run import Run

@@ -10,7 +10,8 @@ from PIL import Image
 
 from deepres.base.errors import InputError
 from deepres.cli.main import run
-from deepres.data.sources.open import DataConfig, Source, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import Source, open_source
 
 Members = list[tuple[str, bytes | str | int]]
 

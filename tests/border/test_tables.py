@@ -10,7 +10,8 @@ from deepres.base.errors import InputError
 from deepres.base.records import edit, parse
 from deepres.cli.main import run
 from deepres.data.images import FileImages
-from deepres.data.sources.open import DataConfig, Source, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import Source, open_source
 
 FILES = ("1.png", "2.png", "3.png", "my cat.png", "sub/4.jpg", "sub/été.png", "#5.png")
 TWO = {"1.png": "cat", "2.png": "dog"}

@@ -15,7 +15,8 @@ from deepres.data.alike import NOTHING, nearest, same_picture, thumbnail, thumbn
 from deepres.data.digests import digests, looked_at
 from deepres.data.doubles import Doubles, doubles
 from deepres.data.images import ArrayImages, FileImages
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source
 
 Picture = Image.Image
 

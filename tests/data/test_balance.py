@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from deepres.data.images import Batch
 from deepres.data.loading.balance import EvenDraws, class_weights, effective, sizes, unequal
 from deepres.data.loading.loader import TrainLoader
-from deepres.data.sources.open import DataConfig, find, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import find, open_source
 from deepres.data.sources.pack import pack
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import imagenet_statistics

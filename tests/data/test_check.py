@@ -8,7 +8,8 @@ from deepres.base.records import parse
 from deepres.data import alike
 from deepres.data import check as module
 from deepres.data.check import CheckReport, check, table
-from deepres.data.sources.open import DataConfig, Source, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import Source, open_source
 
 
 def photo(seed: int, width: int = 48, height: int = 36) -> Image.Image:

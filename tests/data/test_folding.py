@@ -13,8 +13,9 @@ from PIL import Image
 
 from deepres.base.errors import InputError
 from deepres.data.images import ArrayImages
+from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folding import Folded, assigned, folded
-from deepres.data.sources.open import DataConfig, find, open_source
+from deepres.data.sources.open import find, open_source
 from deepres.data.sources.pack import pack
 from deepres.data.sources.splits import Found
 

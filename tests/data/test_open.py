@@ -8,7 +8,8 @@ from PIL import Image
 from deepres.base.errors import InputError
 from deepres.base.records import edit, parse
 from deepres.data.images import ArrayImages, FileImages, Images
-from deepres.data.sources.open import DataConfig, Source, open_source, write_split
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import Source, open_source, write_split
 from deepres.data.sources.splits import Origin
 
 

@@ -7,7 +7,8 @@ from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.data.decode import BadImageError
 from deepres.data.sources import pack as packing
-from deepres.data.sources.open import DataConfig, find
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import find
 from deepres.data.sources.pack import pack
 from deepres.data.sources.packed import read_packed
 from deepres.data.sources.splits import Found

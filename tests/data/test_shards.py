@@ -12,7 +12,8 @@ from PIL import Image
 from deepres.base.errors import InputError
 from deepres.data.images import StoredImages
 from deepres.data.loading.loader import TrainLoader
-from deepres.data.sources.open import DataConfig, Source, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import Source, open_source
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import imagenet_statistics
 

@@ -25,7 +25,7 @@ from deepres.data.loading.workers import (
     resolved,
     room_for_batches,
 )
-from deepres.data.sources.open import DataConfig
+from deepres.data.sources.config import DataConfig
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from deepres.arch.variants import SHORTCUTS
 from deepres.base.records import Record
 from deepres.data.images import ArrayImages, Batch
 from deepres.data.loading.loader import evaluation_batches
-from deepres.data.sources.open import DataConfig
+from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.build import ResidualNetwork

@@ -23,7 +23,8 @@ from deepres.nn.memory import apply
 from deepres.tasks.classification.evaluator import evaluate
 from deepres.tasks.validation import Validation, by_error
 from deepres.train.checkpoint import load_best, load_newest, save_best, save_state
-from deepres.train.loop import Step, TrainConfig, train
+from deepres.train.config import TrainConfig
+from deepres.train.loop import Step, train
 from deepres.train.losses import cross_entropy
 from deepres.train.precision import Precision
 from deepres.train.state import State

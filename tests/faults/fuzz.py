@@ -31,9 +31,10 @@ from deepres.base import records
 from deepres.base.errors import DeepresError
 from deepres.data.facts import Facts
 from deepres.data.sources.arrays import read_npz
+from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folders import read_folder
 from deepres.data.sources.named import fashion_mnist
-from deepres.data.sources.open import DataConfig, find
+from deepres.data.sources.open import find
 from deepres.data.sources.packed import HEADER, INDEX, read_packed
 from deepres.data.sources.shards import read_shards
 from deepres.data.sources.splits import Found, arrange

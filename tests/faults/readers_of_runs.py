@@ -29,8 +29,8 @@ from deepres.tasks.classification.evaluator import Result
 from deepres.tasks.classification.plans import plan_of
 from deepres.tasks.classification.predictions import load_answers
 from deepres.train.checkpoint import drop_newest, load_best, load_newest, save_best, save_state
+from deepres.train.config import SgdConfig
 from deepres.train.distributed import ALONE
-from deepres.train.optim import SgdConfig
 from deepres.train.state import State
 
 

@@ -10,7 +10,8 @@ from deepres.base.errors import InputError
 from deepres.base.files import open_regular, read_text
 from deepres.base.seeds import derive
 from deepres.data.decode import BadImageError, decode
-from deepres.data.sources.open import DataConfig, open_source, write_split
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source, write_split
 from deepres.data.sources.scan import scanned
 
 Made = Callable[..., Path]

@@ -24,9 +24,10 @@ from deepres.base.errors import InputError
 from deepres.base.records import recalled
 from deepres.cli import main, net
 from deepres.data.sources.arrays import read_npz
+from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folders import read_folder
 from deepres.data.sources.named import fashion_mnist
-from deepres.data.sources.open import DataConfig, open_parts
+from deepres.data.sources.open import open_parts
 from deepres.data.sources.packed import INDEX
 from deepres.data.sources.tables import read_table
 from deepres.nn.create import create_model

@@ -14,7 +14,8 @@ from deepres.base.manifest import MANIFEST
 from deepres.base.records import edit
 from deepres.data.facts import Facts, facts_of
 from deepres.data.loading.loader import evaluation_batches
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model, load
 from deepres.nn.weights.files import read_stored
@@ -24,7 +25,7 @@ from deepres.recipes.run import Run, smoke
 from deepres.runs.starting_weights import beginning
 from deepres.runs.train import resume, start
 from deepres.train.classifier import fit_classifier
-from deepres.train.optim import SgdConfig
+from deepres.train.config import SgdConfig
 from deepres.train.state import State
 
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.readings.cost import cost
 from deepres.base.errors import InputError
 from deepres.data.facts import Facts, facts_of
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.hooks import outputs

@@ -7,7 +7,8 @@ from PIL import Image
 
 from deepres.data.facts import facts_of
 from deepres.data.loading.workers import PREFETCH_FACTOR, Crew, Load
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source
 from deepres.data.transforms.statistics import imagenet_statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model

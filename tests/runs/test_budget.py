@@ -22,7 +22,8 @@ from deepres.base.records import build, load
 from deepres.base.telling import Detail
 from deepres.cli.main import run as command
 from deepres.data.facts import facts_of
-from deepres.data.sources.open import DataConfig, Source, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import Source, open_source
 from deepres.recipes.catalogue import recipe
 from deepres.recipes.run import Run
 from deepres.runs import train as execute

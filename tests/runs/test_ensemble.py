@@ -13,7 +13,8 @@ from deepres.base.errors import InputError
 from deepres.base.manifest import MANIFEST
 from deepres.cli.main import run as command_line
 from deepres.data.facts import facts_of
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source
 from deepres.nn.weights.files import read_stored
 from deepres.predict.predictor import Predictor
 from deepres.recipes.catalogue import recipe

@@ -9,7 +9,8 @@ import torch
 from deepres.base.errors import InputError
 from deepres.data.facts import facts_of
 from deepres.data.images import ArrayImages
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import imagenet_statistics
 from deepres.nn.create import create_model

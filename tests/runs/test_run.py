@@ -8,7 +8,8 @@ import torch
 
 from deepres.base.errors import InputError
 from deepres.data.facts import facts_of
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source
 from deepres.recipes.catalogue import recipe
 from deepres.recipes.run import smoke
 from deepres.runs.analysis.run import ANALYSES, examine

@@ -21,7 +21,7 @@ from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model
 from deepres.nn.inference import for_inference
 from deepres.runs.teaching import Teacher, Teachers
-from deepres.train.distil import TeacherConfig
+from deepres.train.config import TeacherConfig
 from deepres.train.precision import choose
 
 CPU = torch.device("cpu")
@@ -323,7 +323,8 @@ def test_what_a_teacher_was_trained_on_is_no_test_of_who_learnt_of_it(
 
 
 def test_what_process_0_sends_the_others_answers_alike(home: Path, tmp_path: Path) -> None:
-    from deepres.data.sources.open import DataConfig, open_source
+    from deepres.data.sources.config import DataConfig
+    from deepres.data.sources.open import open_source
     from deepres.recipes.run import Run
     from deepres.runs.teacher import find_teachers
 

@@ -11,8 +11,8 @@ from deepres.base.files import digest
 from deepres.cli.progress import told
 from deepres.runs import train
 from deepres.runs.train import Event
-from deepres.studies.executor import DIVERGED, Place, at_once, carry_out, in_turn, places, status, unfinished
-from deepres.studies.plan import Job, cells, distinct
+from deepres.studies.executor import Place, at_once, carry_out, in_turn, places
+from deepres.studies.plan import DIVERGED, Job, cells, distinct, status, unfinished
 from deepres.studies.study import Study
 from deepres.train.loop import Step
 

@@ -7,7 +7,7 @@ from torch import nn
 from deepres.base.errors import InputError
 from deepres.tasks.validation import by_error
 from deepres.train.checkpoint import load_best, load_newest, save_best, save_state
-from deepres.train.optim import SgdConfig
+from deepres.train.config import SgdConfig
 from deepres.train.state import Best, State
 
 

@@ -3,7 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from deepres.data.images import Batch
-from deepres.train.distil import TeacherConfig, distilled
+from deepres.train.config import TeacherConfig
+from deepres.train.distil import distilled
 from deepres.train.losses import cross_entropy
 
 LABELS = torch.tensor([0, 1, 2, 3, 0, 1])

@@ -22,8 +22,8 @@ from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.weights.files import WEIGHTS
 from deepres.train import distributed
+from deepres.train.config import TrainConfig
 from deepres.train.distributed import ALONE, World, _place, joined
-from deepres.train.loop import TrainConfig
 
 PROGRAM = Path(__file__).with_name("together.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -11,9 +11,9 @@ from deepres.base.errors import InputError
 from deepres.base.records import build
 from deepres.data.images import Batch
 from deepres.tasks.validation import Validation, by_error
-from deepres.train.loop import Epoch, Step, TrainConfig, train
+from deepres.train.config import SgdConfig, TrainConfig
+from deepres.train.loop import Epoch, Step, train
 from deepres.train.losses import cross_entropy
-from deepres.train.optim import SgdConfig
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.state import State

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from deepres.train.optim import Sgd, SgdConfig, average_weights
+from deepres.train.config import SgdConfig
+from deepres.train.optim import Sgd, average_weights
 
 
 def _network() -> nn.Module:

@@ -21,9 +21,10 @@ from deepres.data.transforms.statistics import Statistics, measure_statistics
 from deepres.nn.create import create_model
 from deepres.nn.sync_batch_norm import synced
 from deepres.tasks.classification.evaluator import evaluate
+from deepres.train.config import TrainConfig
 from deepres.train.distributed import World, joined
 from deepres.train.grad_sync import Exchange
-from deepres.train.loop import Step, TrainConfig, train
+from deepres.train.loop import Step, train
 from deepres.train.losses import cross_entropy
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig

@@ -11,7 +11,7 @@ from deepres.cli import flags, outputs, show
 from deepres.cli.watch import Watch, watched
 
 if TYPE_CHECKING:
-    from deepres.data.sources.open import DataConfig
+    from deepres.data.sources.config import DataConfig
 
 
 @click.group("data")
@@ -142,6 +142,6 @@ def pack_command(
 def _config(source: str, edits: tuple[str, ...]) -> "DataConfig":
     """`columns=…` and `data.columns=…` are the same here: messages advise what `train` understands."""
     from deepres.base.records import edit
-    from deepres.data.sources.open import DataConfig
+    from deepres.data.sources.config import DataConfig
 
     return edit(DataConfig(source=source), [assignment.removeprefix("data.") for assignment in edits], "data.")

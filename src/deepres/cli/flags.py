@@ -11,7 +11,7 @@ from deepres.base.errors import InputError
 from deepres.base.normalisation import NAMED, require_possible
 
 if TYPE_CHECKING:
-    from deepres.data.sources.open import DataConfig
+    from deepres.data.sources.config import DataConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -57,7 +57,7 @@ def reading(command: Command) -> Command:
 def source(address: str | None, reading: tuple[str, ...]) -> "DataConfig | None":
     """The SOURCE at `address`, read as `reading` says; None: a run's own images."""
     from deepres.base.records import edit
-    from deepres.data.sources.open import DataConfig
+    from deepres.data.sources.config import DataConfig
 
     if address is None and reading:
         raise InputError(f"--set data.{reading[0]}: a run reads its own images as it did; name a SOURCE to be read so")

@@ -92,9 +92,7 @@ def command(
     """
     from deepres.base.errors import InputError
     from deepres.base.telling import Doing
-    from deepres.studies.reproduce import conclude, planned, train_all
     from deepres.studies.study import study_named
-    from deepres.train.precision import find_device
 
     if descriptions:
         if only and study is None:
@@ -106,6 +104,9 @@ def command(
             study_named(study)
         _show_list(study, output, device, as_json)
         return
+    from deepres.studies.reproduce import conclude, planned, train_all
+    from deepres.train.precision import find_device
+
     chosen = _chosen(study, scale, share, edits, only)
     plan = planned(chosen, scale, output, seeds=seeds, data=_places(data, chosen.dataset))
     outputs.require_free_folder("--output", output, [place.partition("=")[2] or place for place in data])
@@ -115,7 +116,8 @@ def command(
         return
     if not report_only:
         from deepres.cli.progress import showing
-        from deepres.studies.executor import places, unfinished
+        from deepres.studies.executor import places
+        from deepres.studies.plan import unfinished
 
         left = len(unfinished(plan.jobs, plan.home))
         if left:
@@ -156,12 +158,11 @@ def _chosen(name: str, scale: str, share: float | None, edits: tuple[str, ...], 
 
 
 def _price(plan: "Plan", device: str | None) -> str:
-    from deepres.studies.executor import unfinished
+    from deepres.studies.plan import unfinished
     from deepres.studies.speed import speed
-    from deepres.train.precision import find_device
 
     jobs = unfinished(plan.jobs, plan.home)
-    time = duration(speed(find_device(device)).seconds(sum(job.macs for job in jobs)))
+    time = duration(speed(device, again=True).seconds(sum(job.macs for job in jobs)))
     steps = sum(job.steps for job in jobs)
     work = f"{counted(len(jobs), 'run')} to go, {counted(steps, 'step')}"
     return f"{plan.study.name}, {plan.scale}: {work}, about {time} on this machine"
@@ -187,11 +188,10 @@ def _places(data: tuple[str, ...], own: str) -> dict[str, str]:
 
 def _show_runs(plan: "Plan", device: str | None) -> None:
     from deepres.cli.table import columns
-    from deepres.studies.executor import status
+    from deepres.studies.plan import status
     from deepres.studies.speed import speed
-    from deepres.train.precision import find_device
 
-    rate = speed(find_device(device))
+    rate = speed(device)
     lines = [("run", "steps", "multiply-adds", "time here", "")]
     for job in plan.jobs:
         time = duration(rate.seconds(job.macs))
@@ -203,7 +203,7 @@ def _show_descriptions(study: "Study | None", as_json: bool) -> None:
     from deepres.base.errors import InputError
     from deepres.cli.table import columns
     from deepres.studies.overview import descriptions
-    from deepres.studies.report import MARKS
+    from deepres.studies.texts import MARKS
 
     found = descriptions(None if study is None else [study])
     if study is not None and not found:
@@ -229,9 +229,8 @@ def _show_list(study: str | None, output: Path, device: str | None, as_json: boo
     from deepres.cli.table import columns
     from deepres.studies.overview import overview
     from deepres.studies.speed import speed
-    from deepres.train.precision import find_device
 
-    rate = speed(find_device(device))
+    rate = speed(device)
     rows = [row for row in overview(output) if study in (None, row.study)]
     if as_json:
         facts = [

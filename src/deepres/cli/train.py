@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deepres.runs.budget import Deadline
     from deepres.runs.finish import Finished
     from deepres.runs.train import Event, Tell
-    from deepres.train.distil import TeacherConfig
+    from deepres.train.config import TeacherConfig
     from deepres.train.distributed import World
 
 FIELDS = {
@@ -218,7 +218,7 @@ def settings(given: Mapping[str, Any]) -> list[str]:
 
 def planned(given: Mapping[str, Any]) -> "Run":
     """The run that these flags ask for, by flag: what `deepres train` carries out and `deepres data show` shows."""
-    from deepres.train.distil import TeacherConfig
+    from deepres.train.config import TeacherConfig
 
     source, weights = "digits" if given["source"] is None else given["source"], given["weights"]
     said: dict[str, Any] = {name: given[name] for name in ("variant", "mean", "std")}
@@ -268,7 +268,8 @@ def _planned(
 ) -> "Run":
     from deepres.base.records import edit
     from deepres.data.facts import facts_of
-    from deepres.data.sources.open import DataConfig, open_source
+    from deepres.data.sources.config import DataConfig
+    from deepres.data.sources.open import open_source
     from deepres.recipes import catalogue
     from deepres.recipes.run import smoke as cut_down
     from deepres.runs.starting_weights import beginning

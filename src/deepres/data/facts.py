@@ -1,13 +1,21 @@
-"""What a recipe wants to know before it decides: of a source, and of the weights that a run begins with."""
+"""What a recipe wants to know before it decides: of a source, and of the weights that a run begins with.
+
+Loads no torch, so that a plan can be made without it; only looking at images does.
+"""
 
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
 from deepres.arch.catalogue.entry import Config
 from deepres.data.decode import image_size
 from deepres.data.images import Images
 from deepres.data.sources.open import Source
 from deepres.data.transforms.config import Preparation
+
+if TYPE_CHECKING:
+    from deepres.data.images import Images
+    from deepres.data.sources.open import Source
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Beginning:
     std: tuple[float, ...] | None = None
 
 
-def facts_of(source: Source, sample: int = 101) -> Facts:
+def facts_of(source: "Source", sample: int = 101) -> Facts:
     """The facts; of files the sizes of at most `sample` are read, evenly over the set, broken ones passed over."""
     images = source.train
     side = images.side
@@ -54,7 +62,8 @@ def facts_of(source: Source, sample: int = 101) -> Facts:
     return Facts(source.name, len(source.classes), len(images), source.channels, side, source.classes, levels=levels)
 
 
-def _short_sides(images: Images, indices: range) -> list[int]:
+def _short_sides(images: "Images", indices: range) -> list[int]:
+
     sides = []
     for index in indices:
         try:

@@ -3,14 +3,13 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from deepres.arch.architecture import Network
-from deepres.arch.readings.checkpointing import make_plan
+from deepres.arch.readings.checkpointing import MemoryChoice, make_plan
 from deepres.arch.readings.memory import step_memory
 from deepres.arch.readings.segments import Plan, Step, steps
 from deepres.base.errors import InputError
@@ -18,10 +17,6 @@ from deepres.base.ram import free_bytes, told_bytes
 from deepres.base.wording import counted
 from deepres.nn import layers
 from deepres.nn.build import ResidualNetwork
-
-MemoryChoice = Literal["auto", "save", "fast"]
-"""fast: nothing is computed twice. save: the smallest peak at about 1.3 times the time. auto: fast where the predicted
-step fits, else save."""
 
 MARGIN = 1.15
 """What a step may take beyond its prediction: workspaces inside kernels, fragmentation, batches waiting. Ours."""

@@ -3,11 +3,10 @@
 from deepres.arch.catalogue.lookup import entry
 from deepres.base.errors import InputError
 from deepres.data.facts import Facts
-from deepres.data.sources.open import DataConfig
+from deepres.data.sources.config import DataConfig
 from deepres.data.transforms import config as transforms
 from deepres.recipes.run import Run
-from deepres.train.loop import TrainConfig
-from deepres.train.optim import SgdConfig
+from deepres.train.config import SgdConfig, TrainConfig
 from deepres.train.schedules import ScheduleConfig
 
 

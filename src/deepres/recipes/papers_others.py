@@ -2,11 +2,10 @@
 
 from deepres.arch.catalogue.lookup import entry
 from deepres.data.facts import Facts
-from deepres.data.sources.open import DataConfig
+from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.recipes.run import Run
-from deepres.train.loop import TrainConfig
-from deepres.train.optim import SgdConfig
+from deepres.train.config import SgdConfig, TrainConfig
 from deepres.train.schedules import ScheduleConfig
 
 _TORCH = SgdConfig(momentum=0.9, weight_decay=1e-4, nesterov=True, decay="all")

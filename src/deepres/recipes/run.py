@@ -7,11 +7,9 @@ from deepres.arch.catalogue.entry import Config
 from deepres.base.manifest import RUN, require_own
 from deepres.base.records import Record, load
 from deepres.data.facts import Facts
-from deepres.data.sources.open import DataConfig
+from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation
-from deepres.train.distil import TeacherConfig
-from deepres.train.loop import TrainConfig
-from deepres.train.selection import Select
+from deepres.train.config import Select, TeacherConfig, TrainConfig
 
 
 class Run(Record):

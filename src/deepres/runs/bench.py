@@ -20,7 +20,8 @@ from deepres.data.facts import facts_of
 from deepres.data.images import Batch
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.loading.workers import choose_workers, num_cores, resolved
-from deepres.data.sources.open import DataConfig, Source, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import Source, open_source
 from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
@@ -32,7 +33,8 @@ from deepres.recipes import catalogue
 from deepres.recipes.run import Run, load_run
 from deepres.runs.bottleneck import Rates, Verdict, shown, verdict
 from deepres.train.compile import settle
-from deepres.train.loop import Step, TrainConfig, train
+from deepres.train.config import TrainConfig
+from deepres.train.loop import Step, train
 from deepres.train.losses import cross_entropy
 from deepres.train.precision import Precision, choose
 from deepres.train.state import State

@@ -12,7 +12,8 @@ from deepres.base.errors import InputError
 from deepres.base.files import digest
 from deepres.base.manifest import holds_run
 from deepres.data.images import Images
-from deepres.data.sources.open import DataConfig, open_parts, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_parts, open_source
 from deepres.recipes.run import load_run
 from deepres.runs.evaluate import measure, weights_file
 from deepres.runs.seen import own_data

@@ -15,7 +15,8 @@ from deepres.data.images import ArrayImages, Images
 from deepres.data.loading.loader import OnBadImage, evaluation_batches
 from deepres.data.loading.workers import resolved
 from deepres.data.readable import require_readable
-from deepres.data.sources.open import DataConfig, open_parts, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_parts, open_source
 from deepres.data.sources.splits import Part
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
@@ -31,8 +32,9 @@ from deepres.runs.seen import SPLIT, asks_for_own, began_with, overlap, own_now,
 from deepres.tasks.classification.calibration import Temperature, tempered
 from deepres.tasks.classification.evaluator import Evaluation, evaluate
 from deepres.tasks.classification.protocols import CENTER, protocol_named, require_fitting
+from deepres.train.config import Choice
 from deepres.train.distributed import ALONE, World
-from deepres.train.precision import Choice, Precision, choose
+from deepres.train.precision import Precision, choose
 
 BATCH = 250
 """Images answered together, at most."""

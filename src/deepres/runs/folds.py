@@ -23,8 +23,9 @@ from deepres.base.files import write_atomic
 from deepres.base.manifest import RUN, require_own, writing
 from deepres.base.npz import opened
 from deepres.base.telling import Doing
+from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folding import Folded, folded
-from deepres.data.sources.open import DataConfig, find
+from deepres.data.sources.open import find
 from deepres.nn.weights.folds import fold_folder, fold_folders, fold_name, holds_folds, require_own_fold
 from deepres.recipes.run import Run
 from deepres.report.evaluation import FoldRow, write_report

@@ -14,9 +14,10 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.memory import apply
 from deepres.runs.context import Setting, norms_together
 from deepres.train.checkpoint import drop_newest, load_newest, save_state
+from deepres.train.config import TrainConfig
 from deepres.train.feeding import UnfedError
 from deepres.train.health import DivergedError
-from deepres.train.loop import Step, TrainConfig, held_low, train
+from deepres.train.loop import Step, held_low, train
 from deepres.train.state import State, replicate
 
 TRIED = 10  # steps, in memory alone

@@ -34,8 +34,9 @@ from deepres.data.images import ArrayImages, Images
 from deepres.data.loading.fetch import by_threads
 from deepres.data.loading.workers import num_cores
 from deepres.data.picture_digest import UNREAD, Digested
+from deepres.data.sources.config import DataConfig
 from deepres.data.sources.named import NAMES
-from deepres.data.sources.open import DataConfig, Source, open_source
+from deepres.data.sources.open import Source, open_source
 from deepres.data.sources.splits import PARTS, Origin
 from deepres.nn.weights.checkpoints import asked_of
 from deepres.recipes.run import Run

@@ -25,7 +25,7 @@ from deepres.predict.predictor import Predictor
 from deepres.recipes.run import Run
 from deepres.runs.seen import run_of
 from deepres.runs.teaching import Teacher, Teachers
-from deepres.train.distil import TeacherConfig
+from deepres.train.config import TeacherConfig
 from deepres.train.distributed import ALONE, World
 from deepres.train.precision import Precision
 

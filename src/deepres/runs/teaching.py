@@ -19,7 +19,8 @@ from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.per_batch import in_channels, normalised
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.inference import Inference
-from deepres.train.distil import TeacherConfig, distilled
+from deepres.train.config import TeacherConfig
+from deepres.train.distil import distilled
 from deepres.train.losses import Loss
 
 

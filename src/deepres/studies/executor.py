@@ -3,31 +3,25 @@
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import write_atomic
-from deepres.base.manifest import RUN
 from deepres.recipes.run import Run, load_run
 from deepres.runs import train
 from deepres.runs.train import Event
-from deepres.studies.plan import Job
+from deepres.studies.plan import DIVERGED, Job, status
 from deepres.train.health import DivergedError
-
-SUMMARY = "summary.json"
-DIVERGED = "diverged.json"
 
 Tell = Callable[[str, Event], None]
 """tell(name of the run, what happens in it); where several run at once, each process has its own copy."""
-
-Status = Literal["finished", "begun", "absent"]
 
 
 @dataclass(frozen=True)
@@ -36,14 +30,6 @@ class Place:
 
     device: str
     threads: int | None = None
-
-
-def status(job: Job, home: Path) -> Status:
-    """Whether the run has ended (also by divergence), has begun, or has not."""
-    folder = job.folder(home)
-    if (folder / SUMMARY).is_file() or (folder / DIVERGED).is_file():
-        return "finished"
-    return "begun" if (folder / RUN).is_file() else "absent"
 
 
 def carry_out(job: Job, home: Path, device: torch.device, tell: Tell) -> None:
@@ -168,8 +154,3 @@ def _in_process(job: Job, home: Path, tell: Tell) -> None:
 
 def _on_worker(job: Job, home: Path, tell: Tell, device: str) -> None:
     carry_out(job, home, torch.device(device), tell)
-
-
-def unfinished(jobs: Iterable[Job], home: Path) -> list[Job]:
-    """Those that are still to be trained."""
-    return [job for job in jobs if status(job, home) != "finished"]

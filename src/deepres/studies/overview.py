@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deepres.base.records import Record
-from deepres.studies.executor import status
-from deepres.studies.plan import Cell, Scale, cells, distinct
+from deepres.studies.plan import Cell, Scale, cells, distinct, status
 from deepres.studies.readings import is_read
-from deepres.studies.report import ours_text, printed_text
 from deepres.studies.study import Study, studies
+from deepres.studies.texts import ours_text, printed_text
 from deepres.studies.verdict import Verdict, described
 
 

@@ -13,6 +13,7 @@ from deepres.arch.catalogue.entry import Config
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.readings.cost import cost
 from deepres.base import records
+from deepres.base.manifest import RUN
 from deepres.data.facts import Facts
 from deepres.recipes.catalogue import recipe
 from deepres.recipes.run import Run
@@ -29,6 +30,11 @@ DATASETS = {
     "imagenet": Facts("imagenet", 1000, 1_281_167, 3, 375),
 }
 """What recipes want to know of the sets that the papers train on, so that a plan can be made without them."""
+
+SUMMARY = "summary.json"
+DIVERGED = "diverged.json"
+
+Status = Literal["finished", "begun", "absent"]
 
 HELD_OUT = 0.1
 TRAINED = ("error", "top5_error", "train_error", "response")
@@ -107,6 +113,19 @@ def distinct(cells: Iterable[Cell]) -> list[Job]:
     """The runs of all these cells, each once: the first seed of every network first, small networks first."""
     jobs = {job.name: job for cell in cells for job in cell.jobs}
     return sorted(jobs.values(), key=lambda job: (job.run.seed, job.macs))
+
+
+def status(job: Job, home: Path) -> Status:
+    """Whether the run has ended (also by divergence), has begun, or has not."""
+    folder = job.folder(home)
+    if (folder / SUMMARY).is_file() or (folder / DIVERGED).is_file():
+        return "finished"
+    return "begun" if (folder / RUN).is_file() else "absent"
+
+
+def unfinished(jobs: Iterable[Job], home: Path) -> list[Job]:
+    """Those that are still to be trained."""
+    return [job for job in jobs if status(job, home) != "finished"]
 
 
 def run_of(study: Study, row: Row, column: Column) -> Run:

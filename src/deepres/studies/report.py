@@ -18,12 +18,12 @@ from deepres.report import studies as figures
 from deepres.report.analysis import png, svg
 from deepres.report.html import render
 from deepres.report.studies import Curve
-from deepres.studies.executor import SUMMARY
-from deepres.studies.plan import Cell, Job, Scale
-from deepres.studies.readings import decimals, is_read
+from deepres.studies.plan import SUMMARY, Cell, Job, Scale
+from deepres.studies.readings import is_read
 from deepres.studies.responses import response_stds
-from deepres.studies.study import Column, Printed, Study, study_named
-from deepres.studies.verdict import Found, Outcome
+from deepres.studies.study import Study, study_named
+from deepres.studies.texts import MARKS, ours_text, printed_text
+from deepres.studies.verdict import Outcome
 from deepres.tasks.classification.evaluator import Result
 from deepres.train.history import read_history
 
@@ -39,8 +39,6 @@ SHOWN_BY = {
 
 CURVE = ("step", "train_error", "val_error", "rate")
 """What the data file keeps of a run's history, a row an epoch."""
-
-MARKS = {"reproduced": "✓", "within the spread": "≈", "not reproduced": "✗", "not run": "–", "shown": ""}
 
 
 def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path, command: str) -> Path:
@@ -152,30 +150,6 @@ def differing(study: Study, found: Outcome) -> list[str]:
     return [f"{'; '.join(labels)}: {title}: {reason}" for (title, reason), labels in rows.items()]
 
 
-def printed_text(printed: Printed, column: Column) -> str:
-    """`6.43 (6.61 ± 0.16)`, `> 20`, as the paper has it."""
-    sign = {"above": "> ", "below": "< ", None: ""}[printed.bound]
-    if column.measure in ("parameters", "multiply_adds"):
-        return f"{sign}{printed.value:.{decimals(printed.value)}f}"
-    text = f"{sign}{_number(printed.value, column)}"
-    if printed.mean is not None:
-        spread = "" if printed.std is None else f" ± {_number(printed.std, column)}"
-        return f"{text} ({_number(printed.mean, column)}{spread})"
-    return text if printed.std is None else f"{text} ± {_number(printed.std, column)}"
-
-
-def ours_text(found: Found, column: Column) -> str:
-    """`8.81 ± 0.12 (5)`: the figure as the paper quotes it, the spread of the seeds and their number."""
-    if found.quoted is None:
-        return "diverged" if found.diverged else ""
-    text = _number(found.quoted, column)
-    if found.std is not None:
-        text += f" ± {_number(found.std, column)}"
-    if found.wanted > 1 or len(found.values) > 1:
-        text += f" ({len(found.values)}" + (f" of {found.wanted})" if len(found.values) < found.wanted else ")")
-    return text + (f", {found.diverged} diverged" if found.diverged else "")
-
-
 def markdown(study: Study, found: Outcome, plots: Sequence[str]) -> str:
     """The table with two columns for each of the paper's: printed and ours."""
     printed = with_printed(study, found.scale)
@@ -250,13 +224,6 @@ def _folder(study: Study, found: Outcome) -> str:
 
 def _title(study: Study, found: Outcome) -> str:
     return f"{study.name} (short: {share(study)} of the steps)" if found.scale == "short" else study.name
-
-
-def _number(value: float, column: Column) -> str:
-    """As a table shows it; what is read from descriptions with one digit more than is printed at most."""
-    if is_read(column):
-        return f"{value:.4g}"
-    return f"{value:.3g}" if column.measure == "response" else f"{value:.2f}"
 
 
 def _jobs(cells: Sequence[Cell]) -> list[Job]:

@@ -9,12 +9,13 @@ import torch
 
 from deepres.base.errors import InputError
 from deepres.base.files import make_folder
-from deepres.data.sources.open import DataConfig, open_source
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_source
 from deepres.runs.analysis.run import examine
 from deepres.runs.analysis.units import Settings
 from deepres.runs.evaluate import measure
-from deepres.studies.executor import DIVERGED, Tell, at_once, in_turn, on_ray, places, status, unfinished
-from deepres.studies.plan import Cell, Job, Scale, cells, distinct
+from deepres.studies.executor import Tell, at_once, in_turn, on_ray, places
+from deepres.studies.plan import DIVERGED, Cell, Job, Scale, cells, distinct, status, unfinished
 from deepres.studies.readings import is_read
 from deepres.studies.report import write_report
 from deepres.studies.responses import mean_response

@@ -10,12 +10,9 @@ from typing import Literal
 from deepres.base import records
 from deepres.base.manifest import require_vouched
 from deepres.base.records import Record
-from deepres.studies.executor import DIVERGED, status
-from deepres.studies.plan import Cell, Job, Scale, cells, reading_of
+from deepres.studies.plan import DIVERGED, Cell, Job, Scale, cells, reading_of, status
 from deepres.studies.readings import is_read, rounds_to
 from deepres.studies.study import Claim, Column, Printed, Study
-from deepres.tasks.classification.evaluator import Result
-from deepres.train.history import read_history
 
 Verdict = Literal["reproduced", "within the spread", "not reproduced", "not run", "shown"]
 """reproduced: as near to the printed figure as the study's tolerance; of what is read from a description, the printed
@@ -200,6 +197,9 @@ def _empty(cell: Cell, **fields: object) -> Found:
 
 def _value(study: Study, column: Column, job: Job, home: Path, responses: Analysis | None) -> float | None:
     """The run's figure in per cent (responses: as they are); None for one that diverged or has no such figure."""
+    from deepres.tasks.classification.evaluator import Result  # loads torch, which nothing that is only read needs
+    from deepres.train.history import read_history
+
     folder = job.folder(home)
     if (folder / DIVERGED).is_file():
         return None

@@ -17,12 +17,10 @@ from deepres.base.wording import duration
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware
 from deepres.nn.hardware import cannot_compile
+from deepres.train.config import FastChoice
 from deepres.train.losses import Forward
 from deepres.train.precision import Precision
 from deepres.train.timing import timed_passes
-
-FastChoice = Literal["auto", "off", "max"]
-"""auto: compiled where that saves time within the run, by measurement. off: as it is. max: compiled in any case."""
 
 Mode = Literal["default", "reduce-overhead", "max-autotune"]
 Timed = Callable[[Forward], Tensor]

@@ -4,100 +4,28 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Annotated, Protocol
+from typing import Protocol
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from deepres.base.errors import DeepresError, InputError, shared
-from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.data.images import Batch
-from deepres.data.loading.balance import Balance
 from deepres.nn.freeze import freeze
-from deepres.nn.memory import MemoryChoice
 from deepres.tasks.validation import Validation
-from deepres.train.compile import FastChoice
+from deepres.train.config import TrainConfig
 from deepres.train.distributed import ALONE, World
 from deepres.train.feeding import UnfedError, batch_or_refusal, next_batch
 from deepres.train.grad_sync import Exchange
 from deepres.train.health import DivergedError, fault, lost
 from deepres.train.losses import Counts, Forward, Loss
-from deepres.train.optim import SgdConfig, average_weights
-from deepres.train.precision import Choice, Precision
+from deepres.train.optim import average_weights
+from deepres.train.precision import Precision
 from deepres.train.schedules import Schedule, ScheduleConfig
 from deepres.train.selection import alike
 from deepres.train.settling import Settling
 from deepres.train.state import Best, Progress, State, Tally
-
-Positive = Annotated[int, Field(ge=1)]
-
-
-class TrainConfig(Record):
-    """How long, how large the steps, what is kept. Give `epochs` or `iterations`, not both.
-
-    `batch_size` images make one step; `accumulate` splits them into as many parts, whose gradients are averaged and
-    whose norm statistics are separate. `clip_norm` bounds the gradient's length. `ema_decay` averages the weights.
-    `patience` stops after so many epochs without a better held-out error. `average_statistics` is the number of
-    training batches over which norm statistics are recomputed at the end (0: running statistics are kept). `memory`
-    says whether layers are computed twice so that a step fits (`nn/memory.py`); the weights are bitwise the same.
-    `fast` says whether steps are compiled (`train/compile.py`), which rounds a little differently. `balance` makes
-    classes of unequal size weigh alike: by weights in the loss, or by how often their images are drawn
-    (`data/loading/balance.py`).
-
-    Several processes share the images of a step evenly, and also its parts (each has one at least), so that a run is
-    the same on any number of processes that divides `accumulate`. With `sync_norm` each of the parts is spread over all
-    of them instead, and norms use the images of the whole part (`nn/sync_batch_norm.py`).
-
-    For weights that were trained before: `head_first` is the fraction of the run in which the head alone learns,
-    `frozen` names parts that never do (norm statistics of what is frozen stay too); with `layer_decay` each part learns
-    that many times as fast as the part after it, the head at `head_pace` (None: 1). With `fit_head` the new head
-    begins as the classifier that fits the features, whose length then tells a `head_pace` of None (`runs/head.py`).
-    """
-
-    epochs: Positive | None = None
-    iterations: Positive | None = None
-    batch_size: Positive = 128
-    accumulate: Positive = 1
-    sgd: SgdConfig = SgdConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    balance: Balance = "none"
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    patience: Positive | None = None
-    precision: Choice = "auto"
-    memory: MemoryChoice = "auto"
-    fast: FastChoice = "auto"
-    sync_norm: bool = False
-    average_statistics: Annotated[int, Field(ge=0)] = 0
-    head_first: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    fit_head: bool = False
-    head_pace: Annotated[float, Field(gt=0)] | None = None
-    frozen: tuple[str, ...] = ()
-    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    save_every_seconds: Annotated[float, Field(gt=0)] = 60.0
-
-    @model_validator(mode="after")
-    def _one_length(self) -> "TrainConfig":
-        if (self.epochs is None) == (self.iterations is None):
-            raise ValueError(
-                f"epochs {self.epochs} and iterations {self.iterations}: wanted one of the two, the other none"
-            )
-        if self.batch_size % self.accumulate:
-            raise ValueError(
-                f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}; change one of them"
-            )
-        return self
-
-    def parts(self, processes: int = 1) -> int:
-        """Parts that each of so many processes makes of its share of a step."""
-        return self.accumulate if self.sync_norm else -(-self.accumulate // processes)
-
-    def steps(self, num_images: int) -> int:
-        """Optimiser steps of the whole run over `num_images` training images."""
-        return self.iterations or -(-(self.epochs or 0) * num_images // self.batch_size)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,11 @@
 """Stochastic gradient descent as the papers define it, and the moving average of weights."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from deepres.base.records import Record
-
-
-class SgdConfig(Record):
-    """`decay` says what weight decay acts on: the weights of convolutions and classifier, or all parameters.
-
-    The papers do not say; decaying "weights" alone is how the first re-implementation read them.
-    """
-
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    nesterov: bool = False
-    decay: Literal["weights", "all"] = "weights"
+from deepres.train.config import SgdConfig
 
 
 class Sgd:

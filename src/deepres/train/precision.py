@@ -2,15 +2,13 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from deepres.base.errors import InputError, unknown
 from deepres.nn.hardware import multiplies_bfloat16, require_float32
-
-Choice = Literal["auto", "float32", "bfloat16"]
+from deepres.train.config import Choice
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,14 @@ told from the best where its error lies below the upper end of the best one's 95
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Any, Literal
+from typing import Any
 
 from deepres.base.wording import counted
-from deepres.data.loading.balance import Balance, effective
+from deepres.data.loading.balance import effective
 from deepres.tasks.classification.metrics import Scores
 from deepres.tasks.validation import Validation, by_error
+from deepres.train.config import Balance, Select
 from deepres.train.state import Best
-
-Select = Literal["auto", "best", "last"]
-"""The last epoch that cannot be told from the best; the best on held-out images; the last, whatever these say."""
 
 
 def held_out(scores: Scores, balance: Balance) -> Validation:

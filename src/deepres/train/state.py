@@ -7,8 +7,9 @@ from torch import nn
 
 from deepres.base.records import Record
 from deepres.tasks.validation import Validation
+from deepres.train.config import SgdConfig
 from deepres.train.distributed import World, state_tensors
-from deepres.train.optim import Sgd, SgdConfig
+from deepres.train.optim import Sgd
 from deepres.train.schedules import Bend
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Literal
 
 from deepres.arch.algebra import Parallel
 from deepres.arch.architecture import Network
@@ -10,6 +11,11 @@ from deepres.arch.atoms import Conv, Linear
 from deepres.arch.readings.memory import step_memory
 from deepres.arch.readings.segments import Link, Plan, Step, chain
 from deepres.arch.readings.tape import record
+
+MemoryChoice = Literal["auto", "save", "fast"]
+"""fast: nothing is computed twice. save: the smallest peak at about 1.3 times the time. auto: fast where the predicted
+step fits, else save."""
+
 
 MOST_RECOMPUTED = 0.8
 """The share of a forward pass's work that "the smallest peak" may do twice: a forward pass is about a third of a step,

@@ -5,7 +5,6 @@ N images, C classes, n_c images of class c.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,9 +12,6 @@ from torch import Tensor
 from deepres.base.wording import counted
 from deepres.data.loading.sampler import Draw, batch_at
 from deepres.data.rng import generator
-
-Balance = Literal["none", "loss", "sampler"]
-"""What makes classes weigh alike: nothing, weights in the loss, or how often images are drawn."""
 
 UNEQUAL = 2.0
 """The greatest class has so many times the images of the smallest, at least, where that is said."""

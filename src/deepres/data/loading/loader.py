@@ -20,10 +20,10 @@ from deepres.data.loading.balance import EvenDraws
 from deepres.data.loading.fetch import Answer, Task, Tasks, fetched, grouped, named, note
 from deepres.data.loading.sampler import batch_at
 from deepres.data.loading.workers import PREFETCH_FACTOR, Load, load_of
-from deepres.data.transforms.config import Augmentation, Preparation, check_together
+from deepres.data.transforms.config import Augmentation, Decode, Preparation, check_together
 from deepres.data.transforms.mixing import mix
 from deepres.data.transforms.per_batch import BatchStage, PixelStage, normalise
-from deepres.data.transforms.per_image import Decode, SampleStage, fit
+from deepres.data.transforms.per_image import SampleStage, fit
 from deepres.data.transforms.statistics import Statistics
 from deepres.data.transforms.views import Showing
 

@@ -14,9 +14,9 @@ from deepres.base.errors import InputError
 from deepres.base.wording import counted
 from deepres.data.formats import SUFFIXES
 from deepres.data.images import Images, StoredImages
-from deepres.data.sources.layout import Depth, arranged
+from deepres.data.sources.config import Depth, Splits
+from deepres.data.sources.layout import arranged
 from deepres.data.sources.pairs import holds_labels
-from deepres.data.sources.part_folders import Splits
 from deepres.data.sources.shards import Shards
 from deepres.data.sources.split_names import others_beside
 from deepres.data.sources.splits import Found, Part

@@ -18,8 +18,8 @@ from deepres.base.errors import InputError
 from deepres.base.files import read_text
 from deepres.base.reading import json_object, reading
 from deepres.data.images import FileImages, Images
-from deepres.data.sources.layout import Depth, Layout, arranged
-from deepres.data.sources.part_folders import Splits
+from deepres.data.sources.config import Depth, Splits
+from deepres.data.sources.layout import Layout, arranged
 from deepres.data.sources.scan import Scan, scanned
 from deepres.data.sources.splits import Found, Part
 

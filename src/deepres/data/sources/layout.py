@@ -14,16 +14,14 @@ stands beside, "none" takes none for one.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
 
 from deepres.base.errors import InputError
 from deepres.base.wording import counted
-from deepres.data.sources.part_folders import Splits, parted
+from deepres.data.sources.config import Depth, Splits
+from deepres.data.sources.part_folders import parted
 from deepres.data.sources.split_names import part_named
 from deepres.data.sources.splits import Part
 from deepres.data.sources.tree import Folder, grown, in_order, is_neutral, some
-
-Depth = int | Literal["leaf"]
 
 _ABOUT_PICTURES = frozenset({".txt", ".xml", ".json", ".csv", ".tsv", ".md", ".yaml", ".yml", ".html", ".log", ".mat"})
 

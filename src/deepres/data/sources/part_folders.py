@@ -1,14 +1,12 @@
 """Which folders of a tree are train, val and test; what can be a part or a class is refused with the question."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 from deepres.base.errors import InputError
+from deepres.data.sources.config import Splits
 from deepres.data.sources.split_names import is_fold, part_named, part_within
 from deepres.data.sources.splits import PARTS, Part
 from deepres.data.sources.tree import Folder, some
-
-Splits = Literal["auto", "folders", "none"]
 
 _NONE = "data.splits=none"
 

@@ -12,6 +12,9 @@ from pydantic import Field, field_validator, model_validator
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 
+Decode = Literal["scaled", "full"]
+"""full: every pixel, then torchvision's transforms. scaled: no finer than the crop needs, which is cut at once."""
+
 
 class Preparation(Record):
     """What training, evaluation and prediction all do: channels, the network's input size, normalisation.

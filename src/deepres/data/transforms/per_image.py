@@ -1,6 +1,6 @@
 """One image at a time, uint8 in and out: channels, fit to the network's size, crops from the image's own size."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +10,8 @@ from torchvision.transforms.v2 import functional
 from deepres.base.errors import InputError
 from deepres.data.decode import BadImageError
 from deepres.data.rng import seeded
-from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.config import Augmentation, Decode, Preparation
 from deepres.data.transforms.crops import Cutter
-
-Decode = Literal["scaled", "full"]
-"""full: every pixel, then torchvision's transforms. scaled: no finer than the crop needs, which is cut at once."""
 
 BAR_VALUE = 128  # the grey of the bars of fit "pad"
 MOST_PIXELS = 2**26  # of a resized image before its crop; a 1 x 2000 strip at short side 256 has 2**27

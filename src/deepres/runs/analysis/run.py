@@ -29,7 +29,7 @@ from deepres.data.decode import BadImageError
 from deepres.data.images import Images
 from deepres.data.loading.loader import OnBadImage
 from deepres.data.rng import generator
-from deepres.data.sources.open import DataConfig
+from deepres.data.sources.config import DataConfig
 from deepres.nn.hooks import part
 from deepres.nn.weights.checkpoints import asked_of
 from deepres.recipes.run import load_run

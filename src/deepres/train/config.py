@@ -1,0 +1,134 @@
+"""How a run is trained, as facts: length, steps, schedule, what is kept, who teaches. Free of torch, as recipes are."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from deepres.arch.readings.checkpointing import MemoryChoice
+from deepres.base.records import Record
+from deepres.train.schedules import ScheduleConfig
+
+Positive = Annotated[int, Field(ge=1)]
+
+Balance = Literal["none", "loss", "sampler"]
+"""What makes classes weigh alike: nothing, weights in the loss, or how often images are drawn."""
+
+Choice = Literal["auto", "float32", "bfloat16"]
+"""The precision of convolutions and matrix products; auto: what the hardware is built for."""
+
+FastChoice = Literal["auto", "off", "max"]
+"""auto: compiled where that saves time within the run, by measurement. off: as it is. max: compiled in any case."""
+
+Select = Literal["auto", "best", "last"]
+"""The last epoch that cannot be told from the best; the best on held-out images; the last, whatever these say."""
+
+
+class SgdConfig(Record):
+    """`decay` says what weight decay acts on: the weights of convolutions and classifier, or all parameters.
+
+    The papers do not say; decaying "weights" alone is how the first re-implementation read them.
+    """
+
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    nesterov: bool = False
+    decay: Literal["weights", "all"] = "weights"
+
+
+class TrainConfig(Record):
+    """How long, how large the steps, what is kept. Give `epochs` or `iterations`, not both.
+
+    `batch_size` images make one step; `accumulate` splits them into as many parts, whose gradients are averaged and
+    whose norm statistics are separate. `clip_norm` bounds the gradient's length. `ema_decay` averages the weights.
+    `patience` stops after so many epochs without a better held-out error. `average_statistics` is the number of
+    training batches over which norm statistics are recomputed at the end (0: running statistics are kept). `memory`
+    says whether layers are computed twice so that a step fits (`nn/memory.py`); the weights are bitwise the same.
+    `fast` says whether steps are compiled (`train/compile.py`), which rounds a little differently. `balance` makes
+    classes of unequal size weigh alike: by weights in the loss, or by how often their images are drawn
+    (`data/loading/balance.py`).
+
+    Several processes share the images of a step evenly, and also its parts (each has one at least), so that a run is
+    the same on any number of processes that divides `accumulate`. With `sync_norm` each of the parts is spread over all
+    of them instead, and norms use the images of the whole part (`nn/sync_batch_norm.py`).
+
+    For weights that were trained before: `head_first` is the fraction of the run in which the head alone learns,
+    `frozen` names parts that never do (norm statistics of what is frozen stay too); with `layer_decay` each part learns
+    that many times as fast as the part after it, the head at `head_pace` (None: 1). With `fit_head` the new head
+    begins as the classifier that fits the features, whose length then tells a `head_pace` of None (`runs/head.py`).
+    """
+
+    epochs: Positive | None = None
+    iterations: Positive | None = None
+    batch_size: Positive = 128
+    accumulate: Positive = 1
+    sgd: SgdConfig = SgdConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    balance: Balance = "none"
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    patience: Positive | None = None
+    precision: Choice = "auto"
+    memory: MemoryChoice = "auto"
+    fast: FastChoice = "auto"
+    sync_norm: bool = False
+    average_statistics: Annotated[int, Field(ge=0)] = 0
+    head_first: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    fit_head: bool = False
+    head_pace: Annotated[float, Field(gt=0)] | None = None
+    frozen: tuple[str, ...] = ()
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    save_every_seconds: Annotated[float, Field(gt=0)] = 60.0
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainConfig":
+        if (self.epochs is None) == (self.iterations is None):
+            raise ValueError(
+                f"epochs {self.epochs} and iterations {self.iterations}: wanted one of the two, the other none"
+            )
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}; change one of them"
+            )
+        return self
+
+    def parts(self, processes: int = 1) -> int:
+        """Parts that each of so many processes makes of its share of a step."""
+        return self.accumulate if self.sync_norm else -(-self.accumulate // processes)
+
+    def steps(self, num_images: int) -> int:
+        """Optimiser steps of the whole run over `num_images` training images."""
+        return self.iterations or -(-(self.epochs or 0) * num_images // self.batch_size)
+
+
+class TeacherConfig(Record):
+    """Who teaches: `weights` are runs, files or names; of several the probabilities are averaged.
+
+    `variant`, `mean` and `std` are said of bare weights that do not say them; `size` is the short side in pixels at
+    which a teacher sees the images (None: its own). The loss is `distilled`, with this `temperature` and `weight`.
+    `digests`, one for each, are of all that decides its answers: weights, classes, mean and std.
+
+    Temperature 4 and weight 0.9 are what the field trains CIFAR with (Cho & Hariharan 2019; Tian et al. 2020); the
+    paper tries temperatures from 1 to 20 and finds a considerably lower weight of the labels best. Measured here: see
+    `evidence/distillation.json`.
+    """
+
+    weights: Annotated[tuple[str, ...], Field(min_length=1)]
+    variant: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.9
+    digests: tuple[str, ...] = ()
+
+    @property
+    def formula(self) -> str:
+        """`0.1 x cross-entropy + 0.9 x 4² x divergence from the teacher at temperature 4`."""
+        hard, soft, t = f"{1 - self.weight:.4g}", f"{self.weight:.4g}", f"{self.temperature:.4g}"
+        return f"{hard} x cross-entropy + {soft} x {t}² x divergence from the teacher at temperature {t}"
+
+    @property
+    def largest(self) -> float:
+        """The loss of a network that guesses is at most so many times its cross-entropy."""
+        return 1 - self.weight + self.weight * self.temperature**2

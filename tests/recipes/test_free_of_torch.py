@@ -1,0 +1,54 @@
+"""What is told of runs and studies before anything is trained needs no torch, which takes seconds to load."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepres.studies.speed import Speed, place, speed
+
+LOADED = """
+import sys
+{words}
+loaded = [name for name in ("torch", "torchvision", "matplotlib", "sklearn") if name in sys.modules]
+assert not loaded, loaded
+"""
+
+
+def loads_none(words: str) -> str:
+    ended = subprocess.run([sys.executable, "-c", LOADED.format(words=words)], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.parametrize(
+    "modules",
+    ["train.config, deepres.data.sources.config, deepres.recipes.catalogue", "studies.plan, deepres.studies.overview"],
+)
+def test_configurations_recipes_and_plans_load_no_torch(modules: str) -> None:
+    loads_none(f"import deepres.{modules}")
+
+
+def test_the_list_of_studies_loads_no_torch_once_the_machine_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path))
+    place().parent.mkdir()
+    Speed(hardware="this machine", network="resnet20_cifar", macs_per_second=1e12).save(place())
+    assert "resnet/table6" in loads_none("from deepres.cli.main import run; run(['reproduce', '--list'])")
+
+
+def test_the_rate_is_measured_once_and_again_where_that_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path))
+    rates = iter([10.0, 8.0, 12.0])
+    monkeypatch.setattr("deepres.runs.autotune.step_rate", lambda *given: next(rates))
+    first = speed("cpu")
+    assert speed("cpu") == first
+    assert speed("cpu", again=True) == first  # the best that was seen
+    assert speed("cpu", again=True).macs_per_second == pytest.approx(1.2 * first.macs_per_second)
+    assert os.listdir(tmp_path / "speed") == [place("cpu").name]
+    assert place("cpu") != place(None)
