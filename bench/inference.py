@@ -23,6 +23,7 @@ from deepres.data.sources.open import open_source
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.inference import CLOSE, Compiled, InferencePrecision, for_inference
+from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.predictor import Predictor
 
 CPU = torch.device("cpu")
@@ -150,7 +151,7 @@ def main() -> None:
     network = create_model(given.model)
     if given.weights:
         scaling = {name: tuple(getattr(given, name)) for name in ("mean", "std") if getattr(given, name)}
-        predictor = Predictor.load(given.weights, CPU, model=given.model, **scaling)
+        predictor = Predictor.load(WeightsSpec(given.weights, given.model, **scaling), CPU)
         network = predictor.network
         sources = {source: images_of(predictor, source, 16) for source in given.source}
     what = f"images/s of inference at {given.size} px" if given.batch_sizes else "the fast networks' first class"

@@ -16,10 +16,12 @@ from deepres.base.normalisation import NAMED
 from deepres.cli.main import run
 from deepres.nn.create import create_model
 from deepres.nn.weights import hub
+from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.predictor import Predictor
 
 CPU = torch.device("cpu")
 NET = ["--model", "resnet20_cifar", "--variant", "resnet20_cifar"]
+NAME = ("resnet20_cifar", "resnet20_cifar")
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +113,7 @@ def test_impossible_values_are_refused_with_the_remedy(name: str, home: Path, re
 )
 def test_python_refuses_them_too(mean: Any, std: Any, wanted: str, home: Path) -> None:
     with pytest.raises(InputError, match=wanted):
-        Predictor.load(
-            home / "bare.safetensors", CPU, model="resnet20_cifar", variant="resnet20_cifar", mean=mean, std=std
-        )
+        Predictor.load(WeightsSpec(home / "bare.safetensors", *NAME, mean=mean, std=std), CPU)
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -126,14 +126,7 @@ def test_a_named_choice_is_used_and_said_beside_the_number(
     assert name in told.split("(")[1].split(")")[0].split(", ")
     assert told.endswith("assumed, as the weights do not say: RGB, 32 px of short side 32, bilinear")
     mean, std = (torch.tensor(values) for values in NAMED[name])
-    predictor = Predictor.load(
-        home / "bare.safetensors",
-        CPU,
-        model="resnet20_cifar",
-        variant="resnet20_cifar",
-        mean=NAMED[name][0],
-        std=NAMED[name][1],
-    )
+    predictor = Predictor.load(WeightsSpec(home / "bare.safetensors", *NAME, *NAMED[name]), CPU)
     picture = torch.arange(3 * 32 * 32, dtype=torch.uint8).view(3, 32, 32)
     wanted = (picture / 255 - mean[:, None, None]) / std[:, None, None]
     torch.testing.assert_close(predictor.prepare(picture), wanted, rtol=0, atol=1e-6)
@@ -142,9 +135,7 @@ def test_a_named_choice_is_used_and_said_beside_the_number(
 def test_python_takes_numbers_in_any_form(home: Path) -> None:
     for mean, std in ((0.5, 0.25), ([0.5] * 3, np.full(3, 0.25)), (torch.full((3,), 0.5), (0.25,) * 3)):
         told: Any = {"mean": mean, "std": std}
-        predictor = Predictor.load(
-            home / "bare.safetensors", CPU, model="resnet20_cifar", variant="resnet20_cifar", **told
-        )
+        predictor = Predictor.load(WeightsSpec(home / "bare.safetensors", *NAME, **told), CPU)
         assert predictor.statistics.std.tolist() == [0.25] * 3
 
 

@@ -13,6 +13,7 @@ from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.nn.create import create_model
 from deepres.nn.weights.hub import find_weights
+from deepres.nn.weights.spec import WeightsSpec
 from deepres.runs.starting_weights import beginning
 
 
@@ -361,7 +362,7 @@ def test_networks_of_other_names_give_their_own_logits(tmp_path: Path, style: ty
 @pytest.mark.parametrize("flags", [(B, B), (None, B)])
 def test_training_begins_with_them(tmp_path: Path, flags: tuple[str | None, str]) -> None:
     torch.save(_trained(Weiaicunzai).state_dict(), tmp_path / "theirs.pth")
-    found = beginning(str(tmp_path / "theirs.pth"), *flags, (0.5,), (0.5,))
+    found = beginning(WeightsSpec(str(tmp_path / "theirs.pth"), *flags, (0.5,), (0.5,)))
     assert found.model.network().num_classes == 10
     assert found.variant == B
 

@@ -31,7 +31,8 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.weights.files import save_network
-from deepres.runs.analysis.run import ANALYSES, examine
+from deepres.nn.weights.spec import WeightsSpec
+from deepres.runs.analysis.run import ANALYSES, Target, examine
 from deepres.runs.analysis.units import Settings
 
 Same = Callable[[Callable[[torch.device], Any]], Any]
@@ -183,8 +184,7 @@ def test_a_network_is_taken_apart(same: Same, images: ArrayImages, statistics: S
 
     def asked(device: torch.device) -> dict[str, list[str]]:
         _, found = examine(
-            str(run),
-            DataConfig(source=str(data)),
+            Target(WeightsSpec(str(run)), DataConfig(source=str(data))),
             (),
             tmp_path / device.type,
             Settings(images=8, draws=1, gradient_batches=1, batch_size=6),

@@ -1,6 +1,5 @@
 """What is told of runs and studies before anything is trained needs no torch, which takes seconds to load."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,5 +49,5 @@ def test_the_rate_is_measured_once_and_again_where_that_is_asked(
     assert speed("cpu") == first
     assert speed("cpu", again=True) == first  # the best that was seen
     assert speed("cpu", again=True).macs_per_second == pytest.approx(1.2 * first.macs_per_second)
-    assert os.listdir(tmp_path / "speed") == [place("cpu").name]
+    assert [path.name for path in (tmp_path / "speed").iterdir()] == [place("cpu").name]
     assert place("cpu") != place(None)

@@ -16,7 +16,7 @@ from deepres.data.transforms.statistics import imagenet_statistics
 from deepres.nn.create import create_model
 from deepres.recipes.catalogue import recipe
 from deepres.recipes.run import smoke
-from deepres.runs.evaluate import BATCH, batch_size, judge, measure
+from deepres.runs.evaluate import BATCH, EvaluationConfig, batch_size, judge, measure
 from deepres.runs.train import start
 from deepres.tasks.classification.evaluator import Result
 from deepres.train.precision import choose
@@ -60,7 +60,7 @@ def test_strange_classes_and_splits_are_refused(run: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match=r"does not know the classes ten \(it knows 0, 1, 2"):
         measure(run, DataConfig(source=str(tmp_path / "other.npz")), device=CPU, command="test")
     with pytest.raises(InputError, match=r"split 'tset': unknown; did you mean test\?"):
-        measure(run, split="tset", device=CPU, command="test")
+        measure(run, None, EvaluationConfig(split="tset"), device=CPU, command="test")
 
 
 def test_a_run_folder_holds_all_that_it_promises(run: Path) -> None:

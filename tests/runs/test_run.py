@@ -10,9 +10,10 @@ from deepres.base.errors import InputError
 from deepres.data.facts import facts_of
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
+from deepres.nn.weights.spec import WeightsSpec
 from deepres.recipes.catalogue import recipe
 from deepres.recipes.run import smoke
-from deepres.runs.analysis.run import ANALYSES, examine
+from deepres.runs.analysis.run import ANALYSES, Target, examine
 from deepres.runs.analysis.units import Settings
 from deepres.runs.train import start
 
@@ -39,8 +40,7 @@ def _examine(
 ) -> tuple[Path, dict[str, list[str]], list[str]]:
     asked: list[str] = []
     folder, found = examine(
-        str(run),
-        None,
+        Target(WeightsSpec(str(run))),
         kinds,
         output,
         settings,

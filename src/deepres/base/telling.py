@@ -21,6 +21,9 @@ class Detail:
     text: str
 
 
+UNSAID = "called from Python"
+"""What is written down as the command where no command line was given."""
+
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun sets for each process of a run."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from deepres.cli import flags, outputs
+from deepres.cli.streams import command_line
 from deepres.cli.watch import Watch, watched
 
 
@@ -64,14 +65,15 @@ def command(
     RUN is the folder of a run; or weights by path or name, which need a SOURCE of images.
     """
     import json
-    import sys
     from difflib import get_close_matches
 
     from deepres.base.errors import InputError, unknown
     from deepres.base.telling import Doing
     from deepres.nn.weights.checkpoints import asked_of, exists
-    from deepres.runs.analysis.run import ANALYSES, examine
+    from deepres.nn.weights.spec import WeightsSpec
+    from deepres.runs.analysis.run import ANALYSES, Target, examine
     from deepres.runs.analysis.units import Settings
+    from deepres.runs.evaluate import EvaluationConfig
     from deepres.train.precision import find_device
 
     kinds = [word for word in words if word in ANALYSES]
@@ -89,19 +91,16 @@ def command(
     wanted = {"images": images, "draws": draws, "seed": seed, "label": label, "layer": layer}
     settings = Settings.model_validate({name: value for name, value in wanted.items() if value is not None})
     folder, found = examine(
-        others[0],
-        flags.source(others[1] if len(others) == 2 else None, reading),
+        Target(
+            WeightsSpec(others[0], model=model, variant=variant, mean=mean, std=std),
+            flags.source(others[1] if len(others) == 2 else None, reading),
+            EvaluationConfig(on_bad_image=on_bad_image, force=force),
+        ),
         tuple(kinds),
         output,
         settings,
-        model=model,
-        variant=variant,
-        mean=mean,
-        std=std,
-        on_bad_image=None if on_bad_image is None else "skip" if on_bad_image == "skip" else "stop",
-        force=force,
         device=find_device(device),
-        command=" ".join(["deepres", *sys.argv[1:]]),
+        command=command_line(),
         tell=lambda kind, done, total: watch(Doing(kind, done, total)),
     )
     if as_json:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from deepres.cli import flags, outputs
+from deepres.cli.streams import command_line
 from deepres.cli.watch import Watch, watched
 
 
@@ -83,15 +84,16 @@ def command(
     by the network that was not trained on it. Weights made elsewhere are given by path or name (resnet50.a1_in1k, or
     IMAGENET1K_V2 with --model). Images that RUN was trained on are refused unless --force insists.
     """
-    import sys
     from dataclasses import replace
 
     from deepres.base.errors import InputError
     from deepres.base.files import write_atomic
     from deepres.nn.weights.folds import holds_folds
+    from deepres.nn.weights.spec import WeightsSpec
     from deepres.report.evaluation import write_report
+    from deepres.runs.ensemble import EnsembleConfig
     from deepres.runs.finish import training_of
-    from deepres.runs.folds import measure_any
+    from deepres.runs.folds_measured import measure_any
     from deepres.runs.seen import doubles_in, run_of
     from deepres.tasks.classification.doubled import told_of_doubles
     from deepres.tasks.classification.evaluator import percent, save_predictions, summary
@@ -111,22 +113,20 @@ def command(
     with joined(device) as world:
         world.by_first(lambda: outputs.require_free(written, runs, overwrite=overwrite))
         measured = measure_any(
-            weights,
+            [WeightsSpec(one, model=model, variant=variant, mean=mean, std=std) for one in weights],
             data,
-            model=model,
-            variant=variant,
-            mean=mean,
-            std=std,
-            split=split,
-            choose_on=select,
-            calibrate=calibrate,
-            keep_scores=predictions is not None,
-            protocol=protocol,
-            precision=precision,
-            on_bad_image=on_bad_image,
-            force=force,
+            EnsembleConfig(
+                split=split,
+                protocol=protocol,
+                precision=precision,
+                on_bad_image=on_bad_image,
+                force=force,
+                keep_scores=predictions is not None,
+                choose_on=select,
+                calibrate=calibrate,
+            ),
             device=world.device,
-            command=" ".join(["deepres", *sys.argv[1:]]),
+            command=command_line(),
             on_progress=watch.counting("images"),
             world=world,
         )

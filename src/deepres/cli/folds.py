@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deepres.base.errors import InputError, shared
+from deepres.cli.streams import command_line
 
 if TYPE_CHECKING:
     from deepres.base.telling import Doing
@@ -43,7 +44,8 @@ def start_folds(run: Any, folder: Path, world: "World", display: "Callable[..., 
     from deepres.runs import folds
 
     display()(suited)
-    done = folds.start(run, folder, device=world.device, told=lambda part: display(part=part), world=world)
+    told = lambda part: display(part=part)  # noqa: E731
+    done = folds.start(run, folder, device=world.device, told=told, world=world, command=command_line())
     if world.first:
         _say(done)
 
@@ -53,7 +55,7 @@ def resume_folds(folder: Path, edits: Sequence[str], world: "World", display: "C
     from deepres.runs import folds
 
     told = lambda part: display(part=part)  # noqa: E731
-    done = folds.resume(folder, edits, device=world.device, told=told, world=world)
+    done = folds.resume(folder, edits, device=world.device, told=told, world=world, command=command_line())
     if world.first:
         _say(done)
 

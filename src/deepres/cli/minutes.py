@@ -28,7 +28,7 @@ minutes_flag = click.option(
 )
 
 
-def deadline_of(minutes: float | None, without: dict[str, bool]) -> "Deadline | None":
+def deadline_of(minutes: float | None, without: dict[str, bool], *, any_size: bool) -> "Deadline | None":
     """So many minutes from the command's beginning, which is when its process began."""
     if minutes is None:
         return None
@@ -42,7 +42,7 @@ def deadline_of(minutes: float | None, without: dict[str, bool]) -> "Deadline | 
     from deepres.runs.budget import Deadline
 
     began = click.get_current_context().find_root().obj
-    return Deadline(minutes, monotonic() if began is None else began)
+    return Deadline(minutes, monotonic() if began is None else began, any_size=any_size)
 
 
 def sized(edits: tuple[str, ...]) -> bool:

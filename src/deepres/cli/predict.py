@@ -91,6 +91,7 @@ def command(
     """
     from deepres.analyze.attribution import class_number
     from deepres.nn.weights.folds import holds_folds
+    from deepres.nn.weights.spec import WeightsSpec
     from deepres.predict.pictures import Asked, Picture
     from deepres.predict.predictor import Predictor
     from deepres.train.precision import find_device
@@ -103,9 +104,8 @@ def command(
         predictor = Predictor.load_folds(run, find_device(device))
         click.echo(f"{run}: the mean of the probabilities of {len(predictor.members)} networks, one a fold", err=True)
     else:
-        predictor = Predictor.load(
-            run, find_device(device), model=model, variant=variant, mean=mean, std=std, calibrated=not uncalibrated
-        )
+        weights = WeightsSpec(run, model, variant, mean, std)
+        predictor = Predictor.load(weights, find_device(device), calibrated=not uncalibrated)
     if predictor.said:
         click.echo(f"preprocessing: {predictor.said}", err=True)
     if predictor.temperature is not None:

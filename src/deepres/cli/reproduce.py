@@ -8,6 +8,7 @@ import click
 
 from deepres.base.wording import counted, duration
 from deepres.cli import flags, outputs
+from deepres.cli.streams import command_line
 from deepres.cli.watch import Watch, watched
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def command(
         )
     watch(Doing("measuring what was trained"))
     found, page = conclude(
-        plan, where, command=_command(), told=lambda what, done, total: watch(Doing(what, done, total))
+        plan, where, command=command_line(), told=lambda what, done, total: watch(Doing(what, done, total))
     )
     if as_json:
         click.echo(found.to_json(), nl=False)
@@ -166,12 +167,6 @@ def _price(plan: "Plan", device: str | None) -> str:
     steps = sum(job.steps for job in jobs)
     work = f"{counted(len(jobs), 'run')} to go, {counted(steps, 'step')}"
     return f"{plan.study.name}, {plan.scale}: {work}, about {time} on this machine"
-
-
-def _command() -> str:
-    import sys
-
-    return " ".join(["deepres", *sys.argv[1:]])
 
 
 def _places(data: tuple[str, ...], own: str) -> dict[str, str]:

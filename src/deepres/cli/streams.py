@@ -106,3 +106,8 @@ def leave_unwritten() -> None:
             continue
         except (OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def command_line() -> str:
+    """`deepres train digits`: the command of this process, as it is written down beside what came of it."""
+    return " ".join(["deepres", *sys.argv[1:]])

@@ -1,7 +1,6 @@
 """`deepres train [SOURCE]`: from images to a run folder."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +13,18 @@ from deepres.cli import flags, outputs
 from deepres.cli.folds import refuse_minutes, resume_folds, settings_of_folds, start_folds
 from deepres.cli.minutes import deadline_of, minutes_flag, say_time, sized
 from deepres.cli.places import holds_any, newest, output_of
+from deepres.cli.streams import command_line
 from deepres.cli.watch import Watch, watched
 from deepres.nn.weights.folds import holds_folds
 
 if TYPE_CHECKING:
     import torch
 
-    from deepres.base.normalisation import Values
     from deepres.recipes.run import Run
     from deepres.runs.budget import Deadline
     from deepres.runs.finish import Finished
+    from deepres.runs.plan import Planned
     from deepres.runs.train import Event, Tell
-    from deepres.train.config import TeacherConfig
     from deepres.train.distributed import World
 
 FIELDS = {
@@ -156,11 +155,13 @@ def command(
     """
     given = dict(locals())
     from deepres.cli.progress import Display
+    from deepres.runs import train
     from deepres.train.distributed import joined
 
     tell = Display(watch, verbose)
     assignments = settings(given)
-    deadline = deadline_of(minutes, {"--smoke": smoke, "--dry-run": dry_run, "--folds": folds is not None})
+    without = {"--smoke": smoke, "--dry-run": dry_run, "--folds": folds is not None}
+    deadline = deadline_of(minutes, without, any_size=not sized(edits))
     display = partial(Display, watch, verbose)
     with joined(device) as world:
         if resume is not None:
@@ -200,7 +201,9 @@ def command(
             return
         read = [word for word in (source, weights, *teacher) if word is not None]
         world.by_first(lambda: outputs.require_free_for_run(output, read))
-        run = world.by_first(lambda: planned(given))
+        plans: list[Planned] = []  # process 0 alone makes one, and keeps the images that it has listed
+        world.by_first(lambda: plans.append(planned(given)))
+        run = world.by_first(lambda: plans[0].run)
         if dry_run:
             click.echo(run.to_json() if world.first else "", nl=False)
             return
@@ -208,7 +211,15 @@ def command(
             with output_of(output, run, world) as folder:
                 start_folds(run, folder, world, display, _suited(run, recipe, model))
             return
-        _start(run, output, world, _announced(tell, _suited(run, recipe, model)), deadline, any_size=not sized(edits))
+        with output_of(output, run, world) as folder:
+            told = _announced(tell, _suited(run, recipe, model))
+            plan = plans[0] if plans else run
+            done = train.start(
+                plan, folder, device=world.device, tell=told, world=world, deadline=deadline, command=command_line()
+            )
+        if world.first:
+            _say_where(done, world.device)
+            say_time(deadline)
 
 
 def settings(given: Mapping[str, Any]) -> list[str]:
@@ -216,8 +227,11 @@ def settings(given: Mapping[str, Any]) -> list[str]:
     return [f"{field}={given[flag]}" for flag, field in FIELDS.items() if given.get(flag) is not None]
 
 
-def planned(given: Mapping[str, Any]) -> "Run":
-    """The run that these flags ask for, by flag: what `deepres train` carries out and `deepres data show` shows."""
+def planned(given: Mapping[str, Any]) -> "Planned":
+    """The run that these flags ask for, by flag, and its images: what train carries out and `data show` shows."""
+    from deepres.nn.weights.spec import WeightsSpec
+    from deepres.recipes.plan import Words
+    from deepres.runs.plan import plan_run
     from deepres.train.config import TeacherConfig
 
     source, weights = "digits" if given["source"] is None else given["source"], given["weights"]
@@ -228,77 +242,27 @@ def planned(given: Mapping[str, Any]) -> "Run":
         given = given if weights else {**given, "variant": None}
     elif given["mean"] is not None and weights is None:
         raise InputError("--preprocessing, --mean and --std: they describe trained weights; add --weights W")
-    begin = None if weights is None else (weights, *said.values())
-    edits = [*settings(given), *settings_of_folds(given.get("folds")), *given["edits"]]
-    return _planned(source, given["recipe"], given["model"], begin, teacher, given["epochs"], edits, given["smoke"])
-
-
-def _start(
-    run: "Run", output: Path | None, world: "World", tell: "Tell", deadline: "Deadline | None", *, any_size: bool
-) -> None:
-    from deepres.runs import train
-
-    with output_of(output, run, world) as folder:
-        done = train.start(
-            run, folder, device=world.device, tell=tell, world=world, deadline=deadline, any_size=any_size
-        )
-    if world.first:
-        _say_where(done, world.device)
-        say_time(deadline)
+    words = Words(
+        recipe=given["recipe"],
+        model=given["model"],
+        edits=(*settings(given), *settings_of_folds(given.get("folds")), *given["edits"]),
+        epochs=given["epochs"],
+        teacher=teacher,
+        smoke=given["smoke"],
+    )
+    begin = None if weights is None else WeightsSpec(weights, model=given["model"], **said)
+    return plan_run(source, words, begin)
 
 
 def _resume(folder: Path, edits: list[str], world: "World", tell: "Tell", deadline: "Deadline | None") -> None:
     from deepres.runs import train
 
-    done = train.resume(folder, edits, device=world.device, tell=tell, world=world, deadline=deadline)
+    done = train.resume(
+        folder, edits, device=world.device, tell=tell, world=world, deadline=deadline, command=command_line()
+    )
     if world.first:
         _say_where(done, world.device)
         say_time(deadline)
-
-
-def _planned(
-    source: str,
-    recipe: str | None,
-    model: str | None,
-    begin: "tuple[str, str | None, Values | None, Values | None] | None",
-    teacher: "TeacherConfig | None",
-    epochs: int | None,
-    assignments: list[str],
-    smoke: bool,
-) -> "Run":
-    from deepres.base.records import edit
-    from deepres.data.facts import facts_of
-    from deepres.data.sources.config import DataConfig
-    from deepres.data.sources.open import open_source
-    from deepres.recipes import catalogue
-    from deepres.recipes.run import smoke as cut_down
-    from deepres.runs.starting_weights import beginning
-    from deepres.runs.teacher import find_teachers
-
-    about_data = [assignment.removeprefix("data.") for assignment in assignments if assignment.startswith("data.")]
-    facts = facts_of(open_source(edit(DataConfig(source=source), about_data, "data.")))
-    if begin is not None and recipe not in (None, "finetune") and begin[2] is not None:
-        raise InputError(
-            f"--mean and --std with --recipe {recipe}: it measures mean and std on its own images; leave them out"
-        )
-    if begin is not None and recipe in (None, "finetune"):
-        facts = replace(facts, beginning=beginning(begin[0], model, *begin[1:]))
-    run = catalogue.recipe(recipe, facts, model)
-    run = run.replace(data=run.data.replace(source=source), teacher=teacher)
-    if epochs is not None:
-        run = run.replace(train=run.train.replace(epochs=epochs, iterations=None))
-    run = edit(run, assignments)
-    asked = run.model.input if any(assignment.startswith("model.input=") for assignment in assignments) else None
-    if asked is not None:
-        run = edit(run, [f"preparation.channels={asked[0]}"])
-    run = run.fitted(facts)
-    if asked not in (None, run.model.input):
-        given, seen = (",".join(map(str, size)) for size in (asked, run.model.input))
-        raise InputError(f"--set model.input={given}: this run's images come as {seen}; their size is preparation.crop")
-    run.model.network()  # what does not fit together is refused before anything is done
-    found = find_teachers(run, facts.classes)
-    run = run if found is None else run.replace(teacher=found.config)
-    return cut_down(run) if smoke else run
 
 
 def _announced(tell: "Tell", line: "str | Doing") -> "Tell":

@@ -29,6 +29,7 @@ from deepres.nn.inference import Compiled, Inference, InferencePrecision, for_in
 from deepres.nn.weights.folds import fold_folders
 from deepres.nn.weights.formats import Stored
 from deepres.nn.weights.hub import find_weights
+from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.maps import beside
 from deepres.predict.pictures import Picture, of_file
 from deepres.predict.preprocessing import prepared_for
@@ -98,34 +99,30 @@ class Predictor:
     @classmethod
     def load(
         cls,
-        weights: Path | str,
+        weights: WeightsSpec | Path | str,
         device: torch.device,
         *,
-        model: str | None = None,
-        variant: str | None = None,
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
         calibrated: bool = True,
     ) -> "Predictor":
         """Of a run folder, which needs nothing else, or of weights made elsewhere, by path or name.
 
-        `model` names the network where the weights do not, `variant` what bare ones were trained as, `mean` and `std`
-        what images were normalised with, on a scale of 0 to 1, where the weights do not say. Classes without names are
-        called `class 0`, …. One logit is of two classes, its sigmoid the probability of the second: of those that the
-        weights name; `not X` and `X`, where they name X alone; `0` and `1`, where none. Not `calibrated`: at
-        temperature 1, whatever the run found.
+        What bare weights do not say themselves, a `WeightsSpec` says of them. Classes without names are called
+        `class 0`, …. One logit is of two classes, its sigmoid the probability of the second: of those that the weights
+        name; `not X` and `X`, where they name X alone; `0` and `1`, where none. Not `calibrated`: at temperature 1,
+        whatever the run found.
 
         Raises:
             InputError: a file is missing or broken, the network or what images were normalised with unknown, weights of
                 another variant.
         """
-        stored = find_weights(weights, model)
+        spec = WeightsSpec.of(weights)
+        stored, model, variant = find_weights(spec.name, spec.model), spec.model, spec.variant
         model = variant if stored.description is None and model is None else model
         if model is None and stored.description is None:
             told = f"see deepres weights inspect {stored.where}, then name it with --model"
             raise InputError(f"{stored.where}: does not say which network it is of; {told}")
         network = create_model(model or stored.description or "", weights=stored, variant=variant).eval()
-        preparation, statistics, said = prepared_for(stored, network.description, mean, std)
+        preparation, statistics, said = prepared_for(stored, network.description, spec.mean, spec.std)
         classes = stored.classes or tuple(f"class {number}" for number in range(network.num_classes))
         if network.num_classes == 0:
             raise InputError(

@@ -16,11 +16,9 @@ from deepres.base.heap import keep_freed_memory
 from deepres.base.manifest import RUN
 from deepres.base.records import Record
 from deepres.base.wording import counted
-from deepres.data.facts import facts_of
 from deepres.data.images import Batch
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.loading.workers import choose_workers, num_cores, resolved
-from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, open_source
 from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.build import ResidualNetwork
@@ -29,9 +27,10 @@ from deepres.nn.environment import hardware, versions
 from deepres.nn.inference import for_inference
 from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.predict.preprocessing import STATISTICS, run_statistics
-from deepres.recipes import catalogue
+from deepres.recipes.plan import Words
 from deepres.recipes.run import Run, load_run
 from deepres.runs.bottleneck import Rates, Verdict, shown, verdict
+from deepres.runs.plan import Planned, plan_run
 from deepres.train.compile import settle
 from deepres.train.config import TrainConfig
 from deepres.train.loop import Step, train
@@ -75,13 +74,13 @@ def bench(
     Raises:
         InputError: no such run, network or images; a batch that does not fit.
     """
-    run, folder = _run_of(target, source)
+    run, folder, opened = _run_of(target, source)
     description = catalogue_network(target) if run is None else run.model.network()
     config = TrainConfig(iterations=1, fast="off") if run is None else run.train
     if batch_size is not None:
         config = config.replace(batch_size=batch_size, accumulate=1)
     precision = choose(config.precision, device)
-    steps = config.steps(_FOREVER if run is None else len(open_source(run.data).train))
+    steps = config.steps(_FOREVER if opened is None else len(opened.train))
     tell("training steps")
     step, how = _step_rate(description, config, precision, steps, 0.4 * seconds)
     tell("answers")
@@ -101,9 +100,9 @@ def bench(
         pixels = (255 * images).to(torch.uint8).pin_memory()
         moved = _rate_of(lambda: pixels.to(device, non_blocking=True), len(pixels), 0.05 * seconds, device)
         rates = rates.replace(transfer=moved)
-    if run is not None:
+    if run is not None and opened is not None:
         tell("images")
-        rates = _with_input(rates, run, folder, config.batch_size, device, 0.35 * seconds)
+        rates = _with_input(rates, Planned(run, opened), folder, config.batch_size, device, 0.35 * seconds)
     return Bench(
         model=description.name,
         input=description.input,
@@ -142,20 +141,19 @@ def table(found: Bench) -> str:
     return "\n".join([*lines, found.verdict.sentence])
 
 
-def _run_of(target: str, source: str | None) -> tuple[Run | None, Path | None]:
-    """The run in the folder, or the one that suits the named network and the source; None without images."""
+def _run_of(target: str, source: str | None) -> tuple[Run | None, Path | None, Source | None]:
+    """The run in the folder and its images, or the one that suits the named network and the source; None without."""
     folder = Path(target)
     if (folder / RUN).is_file():
         run = load_run(folder)
         data = run.data if source is None else run.data.replace(source=source)
-        return run.replace(data=data), folder
+        return run.replace(data=data), folder, open_source(data)
     if folder.is_dir():
         raise InputError(f"{target}: no {RUN} in this folder; name a run folder, or a network of `deepres models`")
     if source is None:
-        return None, None
-    facts = facts_of(open_source(DataConfig(source=source)))
-    run = catalogue.recipe(None, facts, target).fitted(facts)
-    return run.replace(data=run.data.replace(source=source)), None
+        return None, None, None
+    plan = plan_run(source, Words(model=target))
+    return plan.run, None, plan.source
 
 
 def _step_rate(
@@ -235,10 +233,10 @@ def _rate_of(call: Callable[[], Tensor], images: int, seconds: float, device: to
 
 
 def _with_input(
-    rates: Rates, run: Run, folder: Path | None, batch_size: int, device: torch.device, seconds: float
+    rates: Rates, plan: Planned, folder: Path | None, batch_size: int, device: torch.device, seconds: float
 ) -> Rates:
     """The rates with those of the run's own images, as one process makes batches of them."""
-    source: Source = open_source(run.data)
+    run, source = plan.run, plan.source
     if folder is not None and (folder / STATISTICS).is_file():
         statistics = run_statistics(folder)
     else:

@@ -41,11 +41,12 @@ END_SECONDS = 4.0  # of an idle machine: weights, report, a few answers, the end
 
 @dataclass(frozen=True)
 class Deadline:
-    """So many minutes from `began` on, by `clock`, which is in seconds."""
+    """So many minutes from `began` on, by `clock`, which is in seconds; with `any_size` images may become smaller."""
 
     minutes: float
     began: float
     clock: Callable[[], float] = monotonic
+    any_size: bool = True
 
     @property
     def spent(self) -> float:
@@ -62,7 +63,7 @@ class Deadline:
         if world.size == 1:
             return self
         began = world.by_first(lambda: self.began)
-        return Deadline(self.minutes, began, lambda: world.by_first(self.clock))
+        return Deadline(self.minutes, began, lambda: world.by_first(self.clock), self.any_size)
 
     def __str__(self) -> str:
         return f"{self.minutes:g} min"

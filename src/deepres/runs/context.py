@@ -12,6 +12,7 @@ from torch import nn
 from deepres.base.files import write_atomic
 from deepres.base.manifest import require_own, writing
 from deepres.base.reading import json_object
+from deepres.base.telling import UNSAID
 from deepres.data.images import Images
 from deepres.data.loading.balance import class_weights, sizes
 from deepres.data.loading.loader import TrainLoader
@@ -53,6 +54,7 @@ class Setting:
     begun: str = ""
     teachers: Teachers | None = None
     hold: Hold = field(default_factory=Hold)
+    command: str = UNSAID
 
     def loss(self) -> Loss:
         """What training minimises."""

@@ -1,21 +1,24 @@
 """Several weights measured as one ensemble, or one alone; what is held out chooses members and finds a temperature."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import JsonValue
 
 from deepres.base.errors import InputError
 from deepres.base.files import digest
 from deepres.base.manifest import holds_run
+from deepres.base.telling import UNSAID
 from deepres.data.images import Images
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_parts, open_source
+from deepres.nn.weights.spec import WeightsSpec
 from deepres.recipes.run import load_run
-from deepres.runs.evaluate import measure, weights_file
+from deepres.runs.evaluate import EvaluationConfig, measure, weights_file
 from deepres.runs.seen import own_data
 from deepres.tasks.classification.calibration import temperature_of, tempered
 from deepres.tasks.classification.ensemble import Member, Selection, select, together
@@ -33,43 +36,59 @@ class Measured:
     selection: Selection | None
 
 
-def measure_together(
-    weights: Sequence[str],
-    data: DataConfig | None = None,
-    *,
-    split: str | None = None,
-    choose_on: str | None = None,
-    calibrate: bool = False,
-    keep_scores: bool = False,
-    command: str,
-    world: World = ALONE,
-    **options: Any,
-) -> Measured:
-    """The weights as one: probabilities averaged per image. `options` are those of `measure`.
+class EnsembleConfig(EvaluationConfig):
+    """What is measured of several weights as one; besides what is held out for them.
 
     `choose_on` names the split on which members are chosen (`ensemble.select`); `calibrate` finds a temperature on the
-    runs' own held-out images (those that chose their epochs), or on the val part of `data` for weights of no run;
+    runs' own held-out images (those that chose their epochs), or on the val part of a source for weights of no run;
     without it one run alone is measured with the temperature that it knows (`measure`).
+    """
+
+    choose_on: str | None = None
+    calibrate: bool = False
+
+
+AS_ONE = EnsembleConfig()
+
+
+def measure_together(
+    weights: Sequence[WeightsSpec | str],
+    data: DataConfig | None = None,
+    config: EnsembleConfig = AS_ONE,
+    *,
+    device: torch.device,
+    command: str = UNSAID,
+    on_progress: Callable[[int, int], None] | None = None,
+    world: World = ALONE,
+) -> Measured:
+    """The weights as one: probabilities averaged per image, each measured as by `measure`.
 
     Raises:
         InputError: what is held out is also measured, or there is none; members that do not go together.
     """
+    specs = {spec.name: spec for spec in map(WeightsSpec.of, weights)}
+    names, split, choose_on, calibrate = (
+        tuple(WeightsSpec.of(each).name for each in weights),
+        config.split,
+        config.choose_on,
+        config.calibrate,
+    )
     held_out = {"--select": choose_on, "--calibrate": "val" if calibrate else None}
 
     def on(part: str | None, named: Sequence[str], source: DataConfig | None) -> list[Member]:
-        kept = keep_scores or calibrate or len(weights) > 1
-        same: dict[str, Any] = {"split": part, "keep_scores": kept, "command": command, "world": world, **options}
-        return [Member(each, *measure(each, source, **same)) for each in named]
+        how = config.replace(split=part, keep_scores=config.keep_scores or calibrate or len(weights) > 1)
+        same: dict[str, Any] = {"device": device, "command": command, "on_progress": on_progress, "world": world}
+        return [Member(each, *measure(specs[each], source, how, **same)) for each in named]
 
     def require_apart(measured: str | None) -> None:
         for flag, part in held_out.items():
             if part is not None and part == measured:
                 raise InputError(f"{flag}: the images of {part} are what is measured; name another --split")
 
-    world.by_first(lambda: _require_different(weights))
+    world.by_first(lambda: _require_different(names))
     require_apart(split)
-    own = _held_out(weights, data, world) if calibrate else None
-    names, tried, selection = tuple(weights), list[Member](), None
+    own = _held_out(names, data, world) if calibrate else None
+    tried, selection = list[Member](), None
     if choose_on is not None:
         tried = on(choose_on, names, data)
         selection = world.agreed(lambda: select(tried))

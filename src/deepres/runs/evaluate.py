@@ -11,6 +11,8 @@ from torch import nn
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
+from deepres.base.records import Record
+from deepres.base.telling import UNSAID
 from deepres.data.images import ArrayImages, Images
 from deepres.data.loading.loader import OnBadImage, evaluation_batches
 from deepres.data.loading.workers import resolved
@@ -26,6 +28,7 @@ from deepres.nn.environment import hardware, versions
 from deepres.nn.weights.checkpoints import asked_of
 from deepres.nn.weights.files import WEIGHTS
 from deepres.nn.weights.keras import TOPOLOGY
+from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.predictor import Predictor
 from deepres.recipes.run import Run, load_run
 from deepres.runs.seen import SPLIT, asks_for_own, began_with, overlap, own_now, run_of, unchanged
@@ -45,6 +48,24 @@ READ_AS_THE_RUN = ("channels", "depth", "splits", "columns", "levels")
 PIXELS = 2**20
 """Pixels of one batch on a CPU, at most; ours: larger batches take more memory and no less time, see
 `evidence/evaluation_batches.json`."""
+
+
+class EvaluationConfig(Record):
+    """What is measured, and how: the part of the images, the views of each (`protocols.py`), the number format.
+
+    `split` None: test, of a source without parts all images. `on_bad_image` None: as the images, or the run, say.
+    `force` also measures what the run was trained on; `keep_scores` keeps the log-probabilities of all classes.
+    """
+
+    split: str | None = None
+    protocol: str = "center"
+    precision: Choice = "float32"
+    on_bad_image: OnBadImage | None = None
+    force: bool = False
+    keep_scores: bool = False
+
+
+USUAL = EvaluationConfig()
 
 
 def judge(
@@ -112,21 +133,12 @@ def judge(
 
 
 def measure(
-    weights: Path | str,
+    weights: WeightsSpec | Path | str,
     data: DataConfig | None = None,
+    config: EvaluationConfig = USUAL,
     *,
-    model: str | None = None,
-    variant: str | None = None,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-    split: str | None = None,
-    protocol: str = "center",
-    precision: Choice = "float32",
-    on_bad_image: OnBadImage | None = None,
-    force: bool = False,
-    keep_scores: bool = False,
     device: torch.device,
-    command: str,
+    command: str = UNSAID,
     on_progress: Callable[[int, int], None] | None = None,
     world: World = ALONE,
 ) -> tuple[Evaluation, Images]:
@@ -136,31 +148,15 @@ def measure(
     source that has no split all images are taken. Labels are matched by the *name* of the class: the order of classes
     may differ. Weights without names of classes are taken to have those of the source, in its order.
     A run's own temperature is measured too, but on the images that it was found on, and shown as it was found alone.
-    `on_bad_image` None: as `data`, or the run, says. Images that the run has seen are refused (seen.py), under `force`
-    measured, and the result's notes say so.
+    Images that the run has seen are refused (seen.py), under `config.force` measured, and the result's notes say so.
 
     Raises:
         InputError: no images to measure on, no such split, class names that the network does not know, images that the
             run has seen, anything that weights or images refuse.
     """
     keep_freed_memory(of_any_size=True)
-    asked = world.agreed(
-        lambda: asked_for(
-            weights,
-            data,
-            model,
-            variant,
-            mean,
-            std,
-            split,
-            device,
-            command,
-            precision=precision,
-            on_bad_image=on_bad_image,
-            force=force,
-        )
-    )
-    temperature = asked.temperature if protocol == str(CENTER) else None
+    asked = world.agreed(lambda: asked_for(WeightsSpec.of(weights), data, config, device, command))
+    temperature = asked.temperature if config.protocol == str(CENTER) else None
     evaluation = judge(
         asked.precision.place(asked.predictor.network),
         asked.images,
@@ -169,14 +165,14 @@ def measure(
         data=asked.data,
         precision=asked.precision,
         split=asked.split,
-        protocol=protocol,
-        keep_scores=keep_scores or temperature is not None,
+        protocol=config.protocol,
+        keep_scores=config.keep_scores or temperature is not None,
         provenance=asked.provenance,
         notes=asked.notes,
         on_progress=on_progress,
         world=world,
     )
-    return calibrated(evaluation, temperature, keep_scores), asked.images
+    return calibrated(evaluation, temperature, config.keep_scores), asked.images
 
 
 def calibrated(evaluation: Evaluation, temperature: Temperature | None, keep_scores: bool) -> Evaluation:
@@ -223,38 +219,27 @@ class Asked:
 
 
 def asked_for(
-    weights: Path | str,
-    data: DataConfig | None,
-    model: str | None,
-    variant: str | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    split: str | None,
-    device: torch.device,
-    command: str,
-    *,
-    precision: Choice = "float32",
-    on_bad_image: OnBadImage | None = None,
-    force: bool = False,
+    spec: WeightsSpec, data: DataConfig | None, config: EvaluationConfig, device: torch.device, command: str
 ) -> Asked:
     """The weights and the images that a call of `measure` speaks of; errors as there."""
+    weights = spec.name
     folder = run_of(weights)
     run = None if folder is None else load_run(folder)
-    predictor = Predictor.load(weights, device, model=model, variant=variant, mean=mean, std=std)
-    chosen = _chosen(folder, run, weights, data, split, on_bad_image, force)
-    config, found = chosen.data, chosen.images
-    if config.on_bad_image == "stop":
+    predictor = Predictor.load(spec, device)
+    chosen = _chosen(folder, run, weights, data, config)
+    own_config, found = chosen.data, chosen.images
+    if own_config.on_bad_image == "stop":
         require_readable({"test": found}, "stop")
     unnamed = predictor.unnamed and len(predictor.classes) == len(found.classes)
     known = tuple(map(str, range(len(predictor.classes)))) if predictor.unnamed else predictor.classes
-    images = found if unnamed else _relabelled(found, known, config.source)
-    precise = choose(precision, device)
+    images = found if unnamed else _relabelled(found, known, own_config.source)
+    precise = choose(config.precision, device)
     file = weights_file(weights)
     provenance: dict[str, JsonValue] = {
         "command": command,
-        "run": str(weights),
+        "run": weights,
         "model": predictor.network.description.name,
-        "source": config.source,
+        "source": own_config.source,
         "weights_sha256": None if file is None else digest(file),
         "precision": str(precise),
         **({"preprocessing": predictor.said} if predictor.said else {}),
@@ -265,7 +250,7 @@ def asked_for(
         provenance["note"] = "; ".join(chosen.notes)
     found_there = predictor.temperature is not None and chosen.own and chosen.split == predictor.temperature.found_on
     temperature = None if found_there else predictor.temperature
-    return Asked(predictor, images, config, chosen.split, precise, provenance, chosen.notes, temperature)
+    return Asked(predictor, images, own_config, chosen.split, precise, provenance, chosen.notes, temperature)
 
 
 @dataclass(frozen=True)
@@ -285,13 +270,12 @@ class _Chosen:
 def _chosen(
     folder: Path | None,
     run: Run | None,
-    weights: Path | str,
+    weights: str,
     data: DataConfig | None,
-    split: str | None,
-    on_bad_image: OnBadImage | None,
-    force: bool,
+    asked: EvaluationConfig,
 ) -> _Chosen:
     """The run's own images, or those of `data`; what the run has seen of them is refused, or said."""
+    on_bad_image = asked.on_bad_image
     of_run = None if run is None or folder != Path(weights) else own_now(folder, run, data.source if data else None)
     own = of_run is not None and (data is None or asks_for_own(data, of_run))
     config = of_run if own else data
@@ -305,7 +289,7 @@ def _chosen(
     source = open_source(config) if own else None
     given = open_parts(config) if source is None else None
     parts = source.parts() if source is not None else given.parts if given is not None else {}
-    part = _part(split, parts)
+    part = _part(asked.split, parts)
     notes = [] if given is None else [*given.notes]
     chosen = _Chosen(
         parts[part], config, part if own or len(parts) > 1 or part != "train" else "all images", tuple(notes), own
@@ -314,10 +298,10 @@ def _chosen(
         return chosen
     changed = source is not None and not unchanged(folder, part, chosen.images, source.origin)
     notes += [f"the images of {config.source} are no longer those that the run began with"] if changed else []
-    foreign = not own or (changed and split != "train")
+    foreign = not own or (changed and asked.split != "train")
     if foreign or began_with(folder):
         found = overlap(folder, run, chosen.images)
-        if foreign and not force and (found or (changed and found.unknown)):
+        if foreign and not asked.force and (found or (changed and found.unknown)):
             remedy = f"measure {folder} on its own test images"
             if own:
                 listed = folder / SPLIT

@@ -28,7 +28,7 @@ from deepres.runs.calibrating import calibrate
 from deepres.runs.context import Setting, norms_together
 from deepres.runs.evaluate import calibrated
 from deepres.runs.length import told_length
-from deepres.runs.logbook import command, parts
+from deepres.runs.logbook import parts
 from deepres.runs.seen import began_with, doubles_in, overlap
 from deepres.tasks.classification.doubled import told_of_doubles
 from deepres.tasks.classification.evaluator import Evaluation, Result, save_predictions
@@ -220,7 +220,7 @@ def _carried_out(setting: Setting) -> dict[str, JsonValue]:
 def _provenance(setting: Setting, progress: Progress, epoch: Best | None, choice: str) -> dict[str, JsonValue]:
     run = setting.run
     return {
-        "command": command(),
+        "command": setting.command,
         "recipe": run.recipe,
         **({} if setting.teachers is None else {"teacher": setting.teachers.facts()}),
         "model": run.model.name,

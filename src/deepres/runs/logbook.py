@@ -1,7 +1,6 @@
 """What a run keeps of how it went: all that was said (`log.txt`), and each start and resume (`parts.jsonl`)."""
 
 import json
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -33,12 +32,12 @@ def logged(folder: Path, tell: Callable[[Any], None]) -> Callable[[Any], None]:
     return told
 
 
-def begin_part(folder: Path, step: int, device: torch.device) -> None:
+def begin_part(folder: Path, step: int, device: torch.device, command: str) -> None:
     """The run begins, or goes on from `step`: which command, software and hardware do it from here."""
     facts = {
         "began": _now(),
         "step": step,
-        "command": command(),
+        "command": command,
         "versions": dict(versions()),
         "hardware": hardware(device),
     }
@@ -54,11 +53,6 @@ def parts(folder: Path) -> list[dict[str, Any]]:
             facts = parse_json(line, path)
             found += [facts] if isinstance(facts, dict) and isinstance(facts.get("step"), int) else []
     return found
-
-
-def command() -> str:
-    """The command line of this process."""
-    return " ".join(["deepres", *sys.argv[1:]])
 
 
 def _append(path: Path, text: str) -> None:

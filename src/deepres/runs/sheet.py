@@ -27,6 +27,7 @@ from deepres.predict.preprocessing import run_statistics
 from deepres.recipes.run import Run, load_run
 from deepres.report.sheet import DRAWS, Draw, Page, Row, Tile
 from deepres.runs.context import Setting, statistics_of
+from deepres.runs.plan import Planned
 from deepres.runs.resuming import require_same_images
 from deepres.runs.seen import own_now
 from deepres.tasks.classification.protocols import protocol_named
@@ -52,11 +53,10 @@ class Sheet:
     skipped: dict[str, str]
 
 
-def planned_setting(run: Run) -> Setting:
+def planned_setting(plan: Planned) -> Setting:
     """Images and statistics of a run that is yet to start, as `deepres train` would find them."""
-    source = open_source(run.data)
-    run = run.fitted(facts_of(source))
-    return _setting(run, source, Path(), statistics_of(run, source))
+    run = plan.run.fitted(facts_of(plan.source))
+    return _setting(run, plan.source, Path(), statistics_of(run, plan.source))
 
 
 def setting_of(folder: Path) -> Setting:

@@ -11,26 +11,21 @@ from deepres.data.facts import Beginning
 from deepres.nn.create import channels_of, classes_of
 from deepres.nn.weights.checkpoints import asked_of
 from deepres.nn.weights.hub import find_weights
+from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.preprocessing import prepared_for
 from deepres.recipes.run import load_run
 
 
-def beginning(
-    weights: str,
-    model: str | None = None,
-    variant: str | None = None,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-) -> Beginning:
-    """What the recipe must know of the weights of that path or name; `model` says of which network bare ones are.
-
-    `mean` and `std` are those of the images that bare ones were trained on.
+def beginning(spec: WeightsSpec | str) -> Beginning:
+    """What the recipe must know of these weights.
 
     Raises:
         InputError: no such weights, or a network that is neither named nor said by them.
     """
-    stored = find_weights(weights, model)
-    model = variant if model is None and stored.description is None else model
+    spec = WeightsSpec.of(spec)
+    weights, variant, mean, std = spec.name, spec.variant, spec.mean, spec.std
+    stored = find_weights(weights, spec.model)
+    model = variant if spec.model is None and stored.description is None else spec.model
     config = entry(model).config if model is not None else _config_of(weights)
     if config is None and stored.description is not None:
         config = next((e.config for n, e in CATALOGUE.items() if n == stored.description.name), None)

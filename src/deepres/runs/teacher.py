@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.inference import for_inference
 from deepres.nn.weights.checkpoints import asked_of, exists
+from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.predictor import Predictor
 from deepres.recipes.run import Run
 from deepres.runs.seen import run_of
@@ -107,10 +107,10 @@ def _loaded(weights: str, config: TeacherConfig) -> Predictor:
             f"teacher {weights}: no longer there; bring it back, or say where it is now: --set teacher.weights=PLACE"
         )
     alone = len(config.weights) == 1
-    said: dict[str, Any] = {"variant": config.variant, "mean": config.mean, "std": config.std}
+    spec = WeightsSpec(weights, variant=config.variant, mean=config.mean, std=config.std)
     try:
         try:
-            return Predictor.load(weights, torch.device("cpu"), **said)
+            return Predictor.load(spec, torch.device("cpu"))
         except InputError:
             if alone or run_of(weights) is None:
                 raise

@@ -15,7 +15,7 @@ from deepres.arch.readings.segments import Plan
 from deepres.base.errors import shared
 from deepres.base.files import make_folder
 from deepres.base.heap import keep_freed_memory
-from deepres.base.telling import Detail, Doing, telling
+from deepres.base.telling import UNSAID, Detail, Doing, telling
 from deepres.data.facts import facts_of
 from deepres.data.readable import require_readable
 from deepres.data.sources.open import Source, open_source
@@ -34,6 +34,7 @@ from deepres.runs.introduce import introduced
 from deepres.runs.lock import StoppedError, asked_to_stop, held
 from deepres.runs.logbook import begin_part, logged
 from deepres.runs.opening import opening
+from deepres.runs.plan import Planned
 from deepres.runs.rescue import rescued, resumable
 from deepres.runs.resuming import by_patience, edited, new_rates, require_same_images
 from deepres.runs.saving import Saving
@@ -55,29 +56,31 @@ Tell = Callable[[Event], None]
 
 
 def start(
-    run: Run,
+    plan: Run | Planned,
     folder: Path,
     *,
     device: torch.device,
     tell: Tell,
     world: World = ALONE,
     deadline: Deadline | None = None,
-    any_size: bool = True,
     name: str | None = None,
+    command: str = UNSAID,
 ) -> Finished:
     """Train from the first step in a new folder, which process 0 of `world` alone reads and writes.
 
-    With `deadline` the run is made to fit (`budget.py`): shorter, or with `any_size` also on smaller images.
-    `name` is what the run is called in its manifest; by default it is drawn.
+    With `deadline` the run is made to fit (`budget.py`): shorter, or where that is allowed also on smaller images.
+    `name` is what the run is called in its manifest; by default it is drawn. A run that comes with its images
+    (`Planned`) has them listed already. `command` is written down beside what comes of it.
 
     Raises:
         InputError: the folder already holds a run, or cannot be written; anything that images or training refuse.
         StoppedError: a signal asked for it.
     """
+    run, listed = (plan.run, plan.source) if isinstance(plan, Planned) else (plan, None)
     world.by_first(lambda: require_no_run(folder))
     world.share(run.train.batch_size, run.train.parts(world.size))
     tell(Doing(f"listing the images of {run.data.source}"))
-    source = _opened(run, world, tell)
+    source = _opened(run, world, tell, listed)
     run = world.by_first(lambda: run.fitted(facts_of(source)))
     found = find_teachers(run, source.classes, world)
     run, budget = (run if found is None else run.replace(teacher=found.config)), None
@@ -85,9 +88,9 @@ def start(
         tell(Doing("measuring what fits into the time"))
         taught = 0 if found is None else found.macs
         measure = partial(pace_of, source=source, device=device, world=world, taught=taught)
-        budget = fitted(run, source, deadline, measure, world, any_size and found is None)
+        budget = fitted(run, source, deadline, measure, world, deadline.any_size and found is None)
         run = budget.run
-    plan = world.by_first(lambda: _plan(run, device, world, found))
+    twice = world.by_first(lambda: _plan(run, device, world, found))
     # what is wrong with it is refused before anything is written
     first = world.agreed(lambda: _new_state(run, device, begin=world.first))
     new = world.by_first(lambda: not folder.exists() or not any(folder.iterdir()))
@@ -116,8 +119,9 @@ def start(
             begun=begun,
             teachers=teachers,
             hold=hold,
+            command=command,
         )
-        return _carry_out(setting, first, plan, tell, budget)
+        return _carry_out(setting, first, twice, tell, budget)
 
 
 def resume(
@@ -128,6 +132,7 @@ def resume(
     tell: Tell,
     world: World = ALONE,
     deadline: Deadline | None = None,
+    command: str = UNSAID,
 ) -> Finished:
     """Go on from the newest whole state; `edits` such as `train.epochs=60` extend a run that has finished.
 
@@ -151,7 +156,16 @@ def resume(
         precision, skipped = choose(run.train.precision, device), world.by_first(lambda: skipped_before(folder))
         teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
         setting = Setting(
-            run, source, folder, statistics, precision, skipped, world=world, teachers=teachers, hold=hold
+            run,
+            source,
+            folder,
+            statistics,
+            precision,
+            skipped,
+            world=world,
+            teachers=teachers,
+            hold=hold,
+            command=command,
         )
         state = world.agreed(lambda: _new_state(run, device, begin=False))
         for line in world.by_first(lambda: load_newest(state, folder / "state")):
@@ -169,9 +183,9 @@ def resume(
         return _carry_out(setting, state, plan, tell, budget)
 
 
-def _opened(run: Run, world: World, tell: Tell) -> Source:
+def _opened(run: Run, world: World, tell: Tell, listed: Source | None = None) -> Source:
     """The images, those that cannot be read refused, or told of."""
-    source = world.in_turn(lambda: open_source(run.data))
+    source = world.in_turn(lambda: listed or open_source(run.data))
     tell(Doing("opening every image file"))
     for line in world.by_first(lambda: require_readable(source.parts(), run.data.on_bad_image)):
         tell(line)
@@ -226,7 +240,7 @@ def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell, budget: B
         state.progress = state.progress.replace(finished=False)
     if world.first:
         tell = logged(setting.folder, tell)
-        begin_part(setting.folder, state.progress.step, setting.precision.device)
+        begin_part(setting.folder, state.progress.step, setting.precision.device, setting.command)
     network = state.network
     assert isinstance(network, ResidualNetwork)
     setting = replace(setting, teachers=introduced(setting, network, tell))

@@ -15,7 +15,7 @@ from deepres.arch.readings.cost import cost
 from deepres.base import records
 from deepres.base.manifest import RUN
 from deepres.data.facts import Facts
-from deepres.recipes.catalogue import recipe
+from deepres.recipes.plan import Words, planned
 from deepres.recipes.run import Run
 from deepres.studies.readings import is_read, reading
 from deepres.studies.study import Column, Measure, Row, Study
@@ -173,10 +173,13 @@ def _jobs(
 def _run(study: Study, row: Row, column: Column, scale: Scale, seed: int, data: Mapping[str, str]) -> Run:
     dataset = column.dataset or study.dataset
     facts = DATASETS[dataset]
-    run = recipe(row.recipe or study.recipe or None, facts, row.network).fitted(facts)
-    run = records.edit(run, (*row.edits, *column.edits)).replace(seed=seed)
-    if dataset in data:
-        run = run.replace(data=run.data.replace(source=data[dataset]))
+    words = Words(
+        recipe=row.recipe or study.recipe or None,
+        model=row.network,
+        edits=(*row.edits, *column.edits),
+        source=data.get(dataset),
+    )
+    run = planned(words, facts).replace(seed=seed)
     return run if scale == "full" else _shortened(run, study, facts.num_images)
 
 

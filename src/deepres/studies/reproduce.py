@@ -11,9 +11,10 @@ from deepres.base.errors import InputError
 from deepres.base.files import make_folder
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
-from deepres.runs.analysis.run import examine
+from deepres.nn.weights.spec import WeightsSpec
+from deepres.runs.analysis.run import Target, examine
 from deepres.runs.analysis.units import Settings
-from deepres.runs.evaluate import measure
+from deepres.runs.evaluate import EvaluationConfig, measure
 from deepres.studies.executor import Tell, at_once, in_turn, on_ray, places
 from deepres.studies.plan import DIVERGED, Cell, Job, Scale, cells, distinct, status, unfinished
 from deepres.studies.readings import is_read
@@ -154,7 +155,7 @@ def _measure(plan: Plan, device: torch.device, command: str, told: Callable[[str
                 evaluation, _ = measure(
                     job.folder(plan.home),
                     job.run.data,
-                    protocol=protocol,
+                    EvaluationConfig(protocol=protocol),
                     device=device,
                     command=command,
                     on_progress=lambda done, total: told(f"{job.name}, {protocol}", done, total),  # noqa: B023
@@ -178,8 +179,7 @@ def _take_apart(
     data = DataConfig.model_validate(dict(job.run.data))
     settings = Settings(images=IMAGES[plan.scale])
     examine(
-        str(folder),
-        data,
+        Target(WeightsSpec(str(folder)), data),
         (kind,),
         folder / "analysis",
         settings,

@@ -61,7 +61,7 @@ def place(device: str | None = None) -> Path:
 
 
 def _machine(device: str | None) -> str:
-    """What a rate hangs on, as far as can be told without torch: its version, processor, threads, GPUs, which of them."""
+    """What a rate hangs on, as far as can be told without torch: its version, processor, threads, GPUs, which one."""
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text().splitlines() if facts.is_file() else [platform.processor()]
     processor = next((line for line in lines if line.startswith("model name")), platform.machine())

@@ -61,7 +61,11 @@ def open_source(config: DataConfig) -> Source:
     Raises:
         InputError: an unknown name, a missing path, or anything that the readers and the split refuse.
     """
-    found = find(config)
+    return divided(find(config), config)
+
+
+def divided(found: Found, config: DataConfig) -> Source:
+    """What was found, as train, val and test: the second half of `open_source`; errors of the split."""
     if config.folds is not None and config.fold is not None:
         found = fold_of(found, config.folds, config.fold, config.split_seed, config.source)
     parts, origin = arrange(found, config.source, config.val_fraction, config.test_fraction, config.split_seed)

@@ -7,6 +7,7 @@ that was interrupted.
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,7 @@ from deepres.base.files import make_folder, read_text, write_atomic
 from deepres.base.heap import keep_freed_memory
 from deepres.base.manifest import RUN
 from deepres.base.records import Record, recalled
+from deepres.base.telling import UNSAID
 from deepres.base.wording import counted
 from deepres.data.decode import BadImageError
 from deepres.data.images import Images
@@ -32,6 +34,7 @@ from deepres.data.rng import generator
 from deepres.data.sources.config import DataConfig
 from deepres.nn.hooks import part
 from deepres.nn.weights.checkpoints import asked_of
+from deepres.nn.weights.spec import WeightsSpec
 from deepres.recipes.run import load_run
 from deepres.report import analysis
 from deepres.report.html import render
@@ -46,7 +49,7 @@ from deepres.runs.analysis.units import (
     paths_by_length,
     units_left_out,
 )
-from deepres.runs.evaluate import Asked, asked_for
+from deepres.runs.evaluate import USUAL, Asked, EvaluationConfig, asked_for
 
 ANALYSES: dict[str, Callable[[Subject, Told], Section]] = {
     "lesion": units_left_out,
@@ -77,21 +80,23 @@ class Written(Record):
     numbers: dict[str, JsonValue]
 
 
+@dataclass(frozen=True)
+class Target:
+    """What is taken apart: weights, on their own images or those of `data`, chosen as for a measurement."""
+
+    weights: WeightsSpec
+    data: DataConfig | None = None
+    config: EvaluationConfig = USUAL
+
+
 def examine(
-    weights: str,
-    data: DataConfig | None,
+    target: Target,
     kinds: tuple[str, ...],
     output: Path | None,
     settings: Settings,
     *,
-    model: str | None = None,
-    variant: str | None = None,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
-    on_bad_image: OnBadImage | None = None,
-    force: bool = False,
     device: torch.device,
-    command: str,
+    command: str = UNSAID,
     tell: Tell,
 ) -> tuple[Path, dict[str, list[str]]]:
     """Carry out the analyses `kinds` (none: all that this network allows) and write the page; what each found.
@@ -105,11 +110,10 @@ def examine(
             raise unknown("analysis", kind, ANALYSES)
     if kinds and "cam" not in kinds and (settings.label is not None or settings.layer is not None):
         raise InputError(f"--class, --layer with {', '.join(kinds)}: only cam uses them; add cam to the analyses")
-    asked = asked_for(
-        weights, data, model, variant, mean, std, None, device, command, on_bad_image=on_bad_image, force=force
-    )
+    weights = target.weights.name
+    asked = asked_for(target.weights, target.data, target.config, device, command)
     images, left = _some(asked.images, settings, asked.data.on_bad_image)
-    place = Path(asked_of(str(weights))[0])
+    place = Path(asked_of(weights)[0])
     folder = output or (place / "analysis" if place.is_dir() else Path("analysis"))
     of = [asked.provenance[name] for name in ("model", "source")]
     of += [

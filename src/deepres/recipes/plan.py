@@ -1,0 +1,55 @@
+"""From words to a run: a recipe, a network and edits, fitted to images of which no more than facts are known.
+
+This is the only way: `deepres train`, `data show`, `bench`, the studies and the library all come through here, so that
+the same words make the same run. Loads no torch; who opens the images is `runs/plan.py`.
+"""
+
+from dataclasses import dataclass
+
+from deepres.base.errors import InputError
+from deepres.base.records import edit
+from deepres.data.facts import Facts
+from deepres.recipes import catalogue
+from deepres.recipes.run import Run, smoke
+from deepres.train.config import TeacherConfig
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is asked of a run: all but the images and the weights that it begins with.
+
+    `recipe` and `model` are names (None: what suits), `edits` are `dotted.field=value`, made before the run is fitted
+    to its images. `source` is how the run calls its images (None: as their facts do). `smoke` cuts it down to 20 steps.
+    """
+
+    recipe: str | None = None
+    model: str | None = None
+    edits: tuple[str, ...] = ()
+    epochs: int | None = None
+    teacher: TeacherConfig | None = None
+    source: str | None = None
+    smoke: bool = False
+
+
+def planned(words: Words, facts: Facts) -> Run:
+    """The run: the recipe's, edited, and then fitted, so that an edited size is also the network's.
+
+    Raises:
+        InputError: an unknown recipe, network or field; a value that a field cannot take; an input that the images do
+            not have; a network that does not fit together.
+    """
+    run = catalogue.recipe(words.recipe, facts, words.model).replace(teacher=words.teacher)
+    if words.source is not None:
+        run = run.replace(data=run.data.replace(source=words.source))
+    if words.epochs is not None:
+        run = run.replace(train=run.train.replace(epochs=words.epochs, iterations=None))
+    run = edit(run, words.edits)
+    asked = run.model.input if any(one.startswith("model.input=") for one in words.edits) else None
+    if asked is not None:
+        run = edit(run, [f"preparation.channels={asked[0]}"])
+    run = run.fitted(facts)
+    if asked not in (None, run.model.input):
+        given, seen = (",".join(map(str, size)) for size in (asked, run.model.input))
+        raise InputError(f"--set model.input={given}: this run's images come as {seen}; their size is preparation.crop")
+    run.model.network()  # what does not fit together is refused before anything is done
+    return smoke(run) if words.smoke else run

@@ -1,0 +1,58 @@
+"""From words to a run and its images: these are listed once, looked at, and kept for whoever carries the run out."""
+
+from dataclasses import dataclass, replace
+
+from deepres.base.errors import InputError
+from deepres.base.records import edit
+from deepres.data.facts import facts_of
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import Source, divided, find, open_source
+from deepres.nn.weights.spec import WeightsSpec
+from deepres.recipes.plan import Words, planned
+from deepres.recipes.run import Run
+from deepres.runs.starting_weights import beginning
+from deepres.runs.teacher import find_teachers
+
+LISTED_BY = ("source", "root", "download", "channels", "depth", "splits", "columns")
+DIVIDED_BY = ("val_fraction", "test_fraction", "split_seed", "folds", "fold")
+"""Fields that say which files there are, and which of them are for what; the others say how they are read."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run, fitted to its images and ready to be carried out, and these images."""
+
+    run: Run
+    source: Source
+
+
+def plan_run(source: str, words: Words | None = None, weights: WeightsSpec | None = None) -> Planned:
+    """The run that these words make of the images at `source`, beginning with `weights` or from nothing.
+
+    Raises:
+        InputError: anything that images, weights, teachers or words refuse.
+    """
+    words = replace(words or Words(), source=source)
+    about_images = [one.removeprefix("data.") for one in words.edits if one.startswith("data.")]
+    config = edit(DataConfig(source=source), about_images, "data.")
+    found = find(config)
+    opened = divided(found, config)
+    facts = facts_of(opened)
+    if weights is not None:
+        if words.recipe in (None, "finetune"):
+            facts = replace(facts, beginning=beginning(weights))
+        elif weights.mean is not None:
+            raise InputError(
+                f"--mean and --std with --recipe {words.recipe}: it measures mean and std on its own images; "
+                "leave them out"
+            )
+    run = planned(words, facts)
+    teachers = find_teachers(run, facts.classes)
+    run = run if teachers is None else run.replace(teacher=teachers.config)
+    if not _alike(config, run.data, LISTED_BY):
+        return Planned(run, open_source(run.data))
+    return Planned(run, opened if _alike(config, run.data, DIVIDED_BY) else divided(found, run.data))
+
+
+def _alike(one: DataConfig, other: DataConfig, fields: tuple[str, ...]) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in fields)
