@@ -45,7 +45,7 @@ def test_the_same_edits_make_the_same_network_by_the_command_and_in_a_study(edit
 
 def test_an_input_that_the_images_do_not_have_is_refused_by_whoever_asks() -> None:
     words = Words(recipe="photos", edits=("model.input=3,99,99",))
-    with pytest.raises(InputError, match="come as 3,128,128; their size is preparation.crop"):
+    with pytest.raises(InputError, match=r"come as 3,128,128; their size is preparation\.crop"):
         planned(words, PHOTOS)
 
 
