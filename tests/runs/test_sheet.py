@@ -18,6 +18,7 @@ from deepres.data.transforms.config import Augmentation, Preparation, in_words
 from deepres.data.transforms.per_batch import as_seen, normalise
 from deepres.data.transforms.per_image import fit
 from deepres.data.transforms.statistics import measure_statistics
+from deepres.runs.plan import Planned
 from deepres.runs import sheet
 from deepres.runs.sheet import Sheet, drawn, kept_part, planned_setting
 
@@ -104,7 +105,7 @@ def test_each_draw_of_an_image_is_the_one_of_its_batch(name: str, home: Path) ->
     source, flags = RUNS[name]
     shown = sheet_of(home, source, *flags)
     images = shown.source.train
-    loader = planned_setting(shown.run).loader()
+    loader = planned_setting(Planned(shown.run, shown.source)).loader()
     assert len({row.label for row in shown.rows}) == sum(count > 0 for count in shown.counts)
     for row in shown.rows[:2]:
         assert len(row.draws) == sheet.DRAWS
