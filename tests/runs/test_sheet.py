@@ -18,8 +18,8 @@ from deepres.data.transforms.config import Augmentation, Preparation, in_words
 from deepres.data.transforms.per_batch import as_seen, normalise
 from deepres.data.transforms.per_image import fit
 from deepres.data.transforms.statistics import measure_statistics
-from deepres.runs.plan import Planned
 from deepres.runs import sheet
+from deepres.runs.plan import Planned
 from deepres.runs.sheet import Sheet, drawn, kept_part, planned_setting
 
 TINY = ["--model", "resnet20_cifar", "--set", "model.depths=1,1,1", "--set", "model.widths=16,16,16"]
