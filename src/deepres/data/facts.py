@@ -8,9 +8,6 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from deepres.arch.catalogue.entry import Config
-from deepres.data.decode import image_size
-from deepres.data.images import Images
-from deepres.data.sources.open import Source
 from deepres.data.transforms.config import Preparation
 
 if TYPE_CHECKING:
@@ -63,6 +60,7 @@ def facts_of(source: "Source", sample: int = 101) -> Facts:
 
 
 def _short_sides(images: "Images", indices: range) -> list[int]:
+    from deepres.data.decode import image_size
 
     sides = []
     for index in indices:

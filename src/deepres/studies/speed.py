@@ -10,10 +10,6 @@ from deepres.arch.catalogue.lookup import network
 from deepres.arch.readings.cost import cost
 from deepres.base.files import cache_folder
 from deepres.base.records import Record, recalled
-from deepres.nn.create import create_model
-from deepres.nn.environment import hardware
-from deepres.runs.autotune import step_rate
-from deepres.train.precision import choose
 
 NETWORK, BATCH = "resnet20_cifar", 128
 
@@ -44,7 +40,10 @@ def speed(device: str | None = None, *, again: bool = False) -> Speed:
     before = recalled(Speed, path)
     if before is not None and not again:
         return before
-    from deepres.train.precision import find_device
+    from deepres.nn.create import create_model
+    from deepres.nn.environment import hardware
+    from deepres.runs.autotune import step_rate
+    from deepres.train.precision import choose, find_device
 
     where = find_device(device)
     images_per_second = step_rate(create_model(NETWORK), choose("auto", where), BATCH)
