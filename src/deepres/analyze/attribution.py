@@ -70,9 +70,9 @@ def class_activation_maps(network: ResidualNetwork, images: Tensor, targets: Ten
     """M_c(x, y) = sum_k w_k^c f_k(x, y), so that mean(M_c) + b_c = logit_c (Zhou et al. 2016).
 
     images (N, C, H, W), targets int64 (N, K) -> (N, K, h, w), not upsampled; images are normalised, targets class
-    numbers; negative values speak against the class. f is what enters the head: after the last addition's activation in a ResNet, after
-    `final` in pre-activation networks and DenseNets. The paper sums over the map and has no bias; the networks here
-    take the mean and have one.
+    numbers; negative values speak against the class. f is what enters the head: after the last addition's
+    activation in a ResNet, after `final` in pre-activation networks and DenseNets. The paper sums over the map and
+    has no bias; the networks here take the mean and have one.
 
     Raises:
         InputError: a head that is not a global average pool and one linear layer; an image too small; no such class.
