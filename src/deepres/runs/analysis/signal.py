@@ -36,7 +36,7 @@ def responses_of_layers(subject: Subject, told: Told) -> Section:
         "norm there, as it is). Layers of residual networks answer weakly, deeper ones more so: each unit changes "
         "little (He et al. 2015, Fig. 7). Untrained, a norm gives 1 to all, by the statistics of the batch.",
         [
-            f"{counted(len(sizes), 'layer')}; standard deviation {sizes[len(sizes) // 2]:.2f} in the middle, "
+            f"{counted(len(sizes), 'layer')}; standard deviation {sizes[len(sizes) // 2]:.2f} (median), "
             f"{sizes[0]:.2f} to {sizes[-1]:.2f}",
             f"never above zero on {counted(found.num_images, 'image')}: {counted(found.num_dead, 'channel')}",
         ],
@@ -50,9 +50,7 @@ def responses_of_layers(subject: Subject, told: Told) -> Section:
     trained = next(iter(ratios.values()))
     if trained:
         middle = sorted(trained)[len(trained) // 2]
-        section.found.append(
-            f"a unit's branch is {middle:.2f} times as large as its shortcut, in the middle of all units"
-        )
+        section.found.append(f"branches are {middle:.2f} times as large as their shortcuts (median over units)")
         section.plots["ratio"] = analysis.lines(
             ratios, title="branch against shortcut", x="residual unit", y="root mean square, branch / shortcut"
         )

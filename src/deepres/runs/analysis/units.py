@@ -166,10 +166,11 @@ def units_left_out(subject: Subject, told: Told) -> Section:
     worst = max(each.deletions, key=lambda one: one.error)
     middle = sorted(one.error for one in each.deletions)[len(each.deletions) // 2]
     section.found = [
-        f"whole network {percent(each.intact.error)}; without one unit {percent(middle)} in the middle, "
-        f"{percent(worst.error)} at worst ({worst.units[0]})",
+        f"whole network {percent(each.intact.error)}; without one of its units {percent(middle)} (median), "
+        f"at worst {percent(worst.error)} ({worst.units[0]})",
         f"cheapest to leave out: {', '.join(order.units[:3])}; the whole ranking is in lesion_ranking.json",
-        f"{each.units_run:,} unit evaluations an image in place of {each.units_alone:,}: what lies before is shared",
+        f"computed with {each.units_run:,} passes of a unit per image, not {each.units_alone:,}: lesions share what "
+        "comes before them",
     ]
     total = len(each.units)
     counts = sorted({round(1 + (min(20, total) - 1) * part / 5) for part in range(6)})
