@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepres.cli import watch
+from deepres.base import watch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("DEEPRES_TRACEBACK", "1")  # the last net off, also in processes that tests start: a mistake shows

@@ -96,6 +96,7 @@ ROOMS = {
     "train": "Training and devices",
     "recipes": "Recipes and runs",
     "runs": "Runs",
+    "library": "Calls from Python",
     "evaluate": "Evaluation, calibration, comparison",
     "tasks": "Evaluation, calibration, comparison",
     "report": "Reports",

@@ -99,10 +99,10 @@ def _decisions() -> str:
 
 
 def _public() -> str:
-    """`::: deepres.NAME` for each public name."""
+    """`::: MODULE.NAME` for each public name, where it is defined."""
     import deepres
 
-    return "\n\n".join(f"::: deepres.{name}" for name in deepres.__all__ if not name.startswith("__"))
+    return "\n\n".join(f"::: {module}.{name}" for module, name in deepres._PUBLIC.values())
 
 
 MARKS = {"<!-- errors -->": errors.listing, "<!-- public -->": _public}

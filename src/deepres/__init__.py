@@ -1,6 +1,9 @@
 """deepres: the residual family of networks, from one description. Importing it loads no torch."""
 
+import sys
 from importlib import import_module
+from inspect import signature
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from deepres.base.version import VERSION as __version__  # noqa: N811
@@ -8,22 +11,83 @@ from deepres.base.version import VERSION as __version__  # noqa: N811
 if TYPE_CHECKING:
     from deepres.arch.catalogue.lookup import names as list_models
     from deepres.arch.readings.describe import describe as describe
+    from deepres.library.measuring import analyze as analyze
+    from deepres.library.measuring import compare as compare
+    from deepres.library.measuring import evaluate as evaluate
+    from deepres.library.training import RunResult as RunResult
+    from deepres.library.training import train as train
     from deepres.nn.create import create_model as create_model
     from deepres.nn.create import load as load
+    from deepres.nn.weights.spec import WeightsSpec as WeightsSpec
+    from deepres.predict.predictor import Predictor as Predictor
 
 _PUBLIC = {
+    "train": ("deepres.library.training", "train"),
+    "RunResult": ("deepres.library.training", "RunResult"),
+    "evaluate": ("deepres.library.measuring", "evaluate"),
+    "Predictor": ("deepres.predict.predictor", "Predictor"),
+    "analyze": ("deepres.library.measuring", "analyze"),
+    "compare": ("deepres.library.measuring", "compare"),
     "create_model": ("deepres.nn.create", "create_model"),
     "load": ("deepres.nn.create", "load"),
+    "WeightsSpec": ("deepres.nn.weights.spec", "WeightsSpec"),
     "list_models": ("deepres.arch.catalogue.lookup", "names"),
     "describe": ("deepres.arch.readings.describe", "describe"),
 }
 
-__all__ = ["__version__", "create_model", "describe", "list_models", "load"]
+__all__ = [
+    "Predictor",
+    "RunResult",
+    "WeightsSpec",
+    "__version__",
+    "analyze",
+    "compare",
+    "create_model",
+    "describe",
+    "evaluate",
+    "list_models",
+    "load",
+    "train",
+]
+
+
+_VERBS = ("train", "analyze")
+"""Names that a room has too: the room `deepres.train` can be called, which is the verb."""
 
 
 def __getattr__(name: str) -> Any:
     """Public names are imported when they are first asked for."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'deepres' has no attribute '{name}'; public names: {', '.join(sorted(_PUBLIC))}")
+    return import_module(f"deepres.{name}") if name in _VERBS else _public(name)
+
+
+def _public(name: str) -> Any:
     module, attribute = _PUBLIC[name]
     return getattr(import_module(module), attribute)
+
+
+class _Room(ModuleType):
+    """A room that is called like a verb."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return _public(self.__name__.partition(".")[2])(*arguments, **named)
+
+    @property
+    def __signature__(self) -> Any:
+        return signature(_public(self.__name__.partition(".")[2]))
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        doc: str | None = _public(self.__name__.partition(".")[2]).__doc__
+        return doc
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _VERBS and type(value) is ModuleType:
+            value.__class__ = _Room
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -14,11 +14,11 @@ import click
 import pytest
 
 from deepres.base.telling import Detail, Doing
+from deepres.base.watch import EVERY, Watch
 from deepres.base.wording import duration
 from deepres.cli.main import VERBS, deepres, run
-from deepres.cli.progress import Display
 from deepres.cli.warned import in_one_line
-from deepres.cli.watch import EVERY, Watch
+from deepres.runs.progress import Display
 from deepres.train.loop import Step
 
 TINY = ("--set", "model.depths=1,1,1", "--set", "model.widths=16,16,16")
@@ -40,7 +40,7 @@ def _watch(clock: Clock, live: bool = False) -> tuple[Watch, io.StringIO]:
 
 
 def _step(step: int, total: int = 10_000, seconds: float = 0.1) -> Step:
-    return Step(step, total, 0.3123, 8, 64, 0.1, 0.002, seconds)
+    return Step(step, total, 0.3123, {"wrong": 8}, 64, 0.1, 0.002, seconds)
 
 
 @pytest.mark.parametrize("width", [20, 30, 40, 60, 80, 120, 200])
@@ -212,7 +212,7 @@ PROGRAM = """
 import sys, time
 from deepres.base.telling import Doing
 from deepres.cli.watch import watched
-import deepres.cli.watch as w
+import deepres.base.watch as w
 w._DRAWN = 0.02
 @watched
 def work(watch):

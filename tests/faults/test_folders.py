@@ -14,8 +14,8 @@ from PIL import Image
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import clear_parts, folder_atomic
 from deepres.cli.main import run as deepres
-from deepres.cli.places import output_of
 from deepres.runs.lock import alone
+from deepres.runs.places import output_of
 from deepres.train import checkpoint
 from deepres.train.distributed import ALONE
 

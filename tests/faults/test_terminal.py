@@ -14,10 +14,10 @@ from PIL import Image
 from deepres.base.cells import csv_of
 from deepres.base.errors import InputError, unknown
 from deepres.base.telling import Doing
+from deepres.base.watch import Watch
 from deepres.base.wording import blamed, reason_alone, shown
 from deepres.cli.main import run
 from deepres.cli.streams import ReaderGoneError, Shown
-from deepres.cli.watch import Watch
 
 TITLE, CLIPBOARD, CLEAR, CSI = "\x1b]0;owned\x07", "\x1b]52;c;cm0gLXJm\x07", "\x1b[2J\x1b[H", "\x9b31m"
 EVIL = [

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from deepres.base.files import digest
-from deepres.cli.progress import told
 from deepres.runs import train
+from deepres.runs.progress import told
 from deepres.runs.train import Event
 from deepres.studies.executor import Place, at_once, carry_out, in_turn, places
 from deepres.studies.plan import DIVERGED, Job, cells, distinct, status, unfinished

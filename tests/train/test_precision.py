@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from deepres.base.errors import InputError
-from deepres.train.precision import choose, find_device
+from deepres.nn.hardware import find_device
+from deepres.train.precision import choose
 
 CPU = torch.device("cpu")
 

@@ -1,6 +1,7 @@
 """Arguments of public functions, checked where they come in: whole numbers, words, yes or no."""
 
 from operator import index
+from os import PathLike, fspath
 
 from deepres.base.errors import InputError
 
@@ -37,6 +38,15 @@ def word(value: object, name: str, wanted: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{name}: given {_shown(value)}; wanted {wanted}")
     return value
+
+
+def place(value: object, name: str, wanted: str) -> str:
+    """The value as text: a path, or a text that says something.
+
+    Raises:
+        InputError: it is neither.
+    """
+    return word(fspath(value) if isinstance(value, PathLike) else value, name, wanted)
 
 
 def words(value: object, name: str, wanted: str) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
+from deepres.base.watch import Watch
 from deepres.cli import flags, outputs
 from deepres.cli.streams import command_line
-from deepres.cli.watch import Watch, watched
+from deepres.cli.watch import watched
 
 
 @click.command("analyze")
@@ -69,12 +70,12 @@ def command(
 
     from deepres.base.errors import InputError, unknown
     from deepres.base.telling import Doing
+    from deepres.nn.hardware import find_device
     from deepres.nn.weights.checkpoints import asked_of, exists
     from deepres.nn.weights.spec import WeightsSpec
     from deepres.runs.analysis.run import ANALYSES, Target, examine
     from deepres.runs.analysis.units import Settings
     from deepres.runs.evaluate import EvaluationConfig
-    from deepres.train.precision import find_device
 
     kinds = [word for word in words if word in ANALYSES]
     others = [word for word in words if word not in ANALYSES]

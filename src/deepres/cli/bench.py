@@ -2,8 +2,9 @@
 
 import click
 
+from deepres.base.watch import Watch
 from deepres.cli import flags
-from deepres.cli.watch import Watch, watched
+from deepres.cli.watch import watched
 
 
 @click.command("bench")
@@ -25,8 +26,8 @@ def command(
 ) -> None:
     """Measure how fast this machine trains, answers and reads images with a network, and say what limits it."""
     from deepres.base.telling import Doing
+    from deepres.nn.hardware import find_device
     from deepres.runs.bench import bench, table
-    from deepres.train.precision import find_device
 
     def tell(what: str) -> None:
         watch.say(f"measuring {what} …")

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from deepres.base.telling import Doing
+from deepres.base.watch import Watch
 from deepres.cli import flags, outputs
-from deepres.cli.watch import Watch, watched
+from deepres.cli.watch import watched
 
 PAIRS_IN_WORDS = 3
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from deepres.base.telling import Doing
+from deepres.base.watch import Watch
 from deepres.base.wording import blamed, counted
 from deepres.cli import flags, outputs, show
-from deepres.cli.watch import Watch, watched
+from deepres.cli.watch import watched
 
 if TYPE_CHECKING:
     from deepres.data.sources.config import DataConfig

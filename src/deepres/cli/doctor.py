@@ -7,7 +7,8 @@ import click
 
 from deepres.base.errors import RunError
 from deepres.base.telling import Doing
-from deepres.cli.watch import Watch, watched
+from deepres.base.watch import Watch
+from deepres.cli.watch import watched
 
 
 @click.command("doctor")
@@ -23,8 +24,9 @@ def command(verify_resume: bool, source: str, watch: Watch) -> None:
     import torch
 
     from deepres.nn.environment import hardware, versions
+    from deepres.nn.hardware import find_device
     from deepres.runs.verify_resume import verify_resume as verify
-    from deepres.train.precision import choose, find_device
+    from deepres.train.precision import choose
 
     device = find_device(None)
     for name, version in versions().items():

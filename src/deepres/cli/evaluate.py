@@ -4,9 +4,10 @@ from pathlib import Path
 
 import click
 
+from deepres.base.watch import Watch
 from deepres.cli import flags, outputs
 from deepres.cli.streams import command_line
-from deepres.cli.watch import Watch, watched
+from deepres.cli.watch import watched
 
 
 @click.command("eval")

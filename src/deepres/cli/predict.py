@@ -13,9 +13,10 @@ from deepres.base.cells import csv_of
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.telling import Doing
+from deepres.base.watch import Watch
 from deepres.base.wording import reason_alone
 from deepres.cli import flags, outputs
-from deepres.cli.watch import Watch, watched
+from deepres.cli.watch import watched
 
 FEW = 16
 """Fewer images than this are answered before a network is made ready to answer faster."""
@@ -90,11 +91,11 @@ def command(
     float32.
     """
     from deepres.analyze.attribution import class_number
+    from deepres.nn.hardware import find_device
     from deepres.nn.weights.folds import holds_folds
     from deepres.nn.weights.spec import WeightsSpec
     from deepres.predict.pictures import Asked, Picture
     from deepres.predict.predictor import Predictor
-    from deepres.train.precision import find_device
 
     if label is not None and cam is None:
         raise InputError(f"--class {label} without --cam: it chooses the map; add --cam DIR")

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deepres.base.watch import Watch
 from deepres.base.wording import counted, duration
 from deepres.cli import flags, outputs
 from deepres.cli.streams import command_line
-from deepres.cli.watch import Watch, watched
+from deepres.cli.watch import watched
 
 if TYPE_CHECKING:
     from deepres.studies.plan import Scale
@@ -105,8 +106,8 @@ def command(
             study_named(study)
         _show_list(study, output, device, as_json)
         return
+    from deepres.nn.hardware import find_device
     from deepres.studies.reproduce import conclude, planned, train_all
-    from deepres.train.precision import find_device
 
     chosen = _chosen(study, scale, share, edits, only)
     plan = planned(chosen, scale, output, seeds=seeds, data=_places(data, chosen.dataset))
@@ -116,7 +117,7 @@ def command(
         _show_runs(plan, device)
         return
     if not report_only:
-        from deepres.cli.progress import showing
+        from deepres.runs.progress import showing
         from deepres.studies.executor import places
         from deepres.studies.plan import unfinished
 

@@ -7,9 +7,10 @@ import click
 
 from deepres.base.errors import InputError
 from deepres.base.telling import Doing
+from deepres.base.watch import Watch
 from deepres.base.wording import blamed, counted
 from deepres.cli import flags, outputs, train
-from deepres.cli.watch import Watch, watched
+from deepres.cli.watch import watched
 
 NOT_OF_IMAGES = (
     "teacher",

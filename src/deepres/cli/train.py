@@ -9,13 +9,14 @@ import click
 
 from deepres.base.errors import InputError, shared
 from deepres.base.telling import Doing
+from deepres.base.watch import Watch
 from deepres.cli import flags, outputs
 from deepres.cli.folds import refuse_minutes, resume_folds, settings_of_folds, start_folds
 from deepres.cli.minutes import deadline_of, minutes_flag, say_time, sized
-from deepres.cli.places import holds_any, newest, output_of
 from deepres.cli.streams import command_line
-from deepres.cli.watch import Watch, watched
+from deepres.cli.watch import watched
 from deepres.nn.weights.folds import holds_folds
+from deepres.runs.places import holds_any, newest, output_of
 
 if TYPE_CHECKING:
     import torch
@@ -154,8 +155,8 @@ def command(
     The run's folder gets the weights, class names, preprocessing, history, a report, and states to resume from.
     """
     given = dict(locals())
-    from deepres.cli.progress import Display
     from deepres.runs import train
+    from deepres.runs.progress import Display
     from deepres.train.distributed import joined
 
     tell = Display(watch, verbose)

@@ -6,8 +6,9 @@ import click
 
 from deepres.base.errors import InputError
 from deepres.base.telling import Doing
+from deepres.base.watch import Watch
 from deepres.cli import flags, outputs
-from deepres.cli.watch import Watch, watched
+from deepres.cli.watch import watched
 
 
 @click.group("weights")

@@ -1,12 +1,13 @@
 """Name (and weights) -> a network ready to use: the door for people who write Python."""
 
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
 from deepres.arch.architecture import Network, with_classes
 from deepres.arch.catalogue.lookup import EDIT
 from deepres.arch.catalogue.lookup import network as catalogue_network
-from deepres.base.arguments import flag, whole, word, words
+from deepres.base.arguments import flag, place, whole, word, words
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.init import initialise
@@ -41,6 +42,13 @@ def create_model(
     seed: int = 0,
 ) -> ResidualNetwork:
     """The network of that name or description, initialised as He et al. 2015, or with trained weights.
+
+    >>> import deepres, torch
+    >>> network = deepres.create_model("resnet20_cifar", num_classes=7)
+    >>> network(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 7])
+    >>> deepres.create_model("resnet20_cifar+shortcut=B", weights=None).description.name
+    'resnet20_cifar'
 
     Args:
         model: a name (`deepres.list_models()`) or a description.
@@ -181,13 +189,18 @@ def _by_name(stored: Stored, description: Network, *, new_head: bool) -> _Named:
     return _Named(found, sum(name in found.tensors for name in wanted) / len(wanted))
 
 
-def load(weights: str | Path) -> ResidualNetwork:
+def load(weights: str | PathLike[str]) -> ResidualNetwork:
     """The trained network of a run folder, or of weights by name, in evaluation mode.
+
+    >>> import deepres
+    >>> network = deepres.load("runs/digits-1")
+    >>> network.description.input, network.num_classes, network.training
+    ((1, 16, 16), 10, False)
 
     Raises:
         InputError: weights that do not say which network they are of.
     """
-    stored = find_weights(weights if isinstance(weights, Path) else word(weights, "weights", _WEIGHTS))
+    stored = find_weights(place(weights, "weights", _WEIGHTS))
     if stored.description is None:
         raise InputError(f"{stored.where}: does not say which network it is of; use create_model(NAME, weights=…)")
     return create_model(stored.description, weights=stored).eval()

@@ -5,6 +5,8 @@ import shutil
 
 import torch
 
+from deepres.base.errors import InputError
+
 
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware: GPUs from compute capability 8.0, AVX512-BF16, AMX."""
@@ -33,3 +35,25 @@ def require_float32(device: torch.device) -> None:
     """Float32 means float32: torch lets cuDNN convolve with TF32's 10 bits of mantissa unless told not to."""
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
+
+
+def find_device(name: str | None) -> torch.device:
+    """The device of that name, or the best there is.
+
+    Raises:
+        InputError: a GPU is asked for and absent.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as cause:
+        raise InputError(f"--device {name}: no such kind of device; wanted cpu, cuda or cuda:N") from cause
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise InputError(
+            f"--device {name}: this machine has {count} GPUs that torch can use; leave --device out, or say cpu"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device {name}: wanted cpu, cuda or cuda:N")
+    return device

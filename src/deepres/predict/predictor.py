@@ -13,7 +13,9 @@ from torch import Tensor
 
 from deepres.analyze import attribution
 from deepres.analyze.guards import require_size
+from deepres.base.arguments import whole
 from deepres.base.errors import InputError, RunError
+from deepres.base.files import path_of
 from deepres.base.heap import keep_freed_memory
 from deepres.base.records import Record, build
 from deepres.base.wording import shown
@@ -25,6 +27,7 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn.binary import two_logits
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
+from deepres.nn.hardware import find_device
 from deepres.nn.inference import Compiled, Inference, InferencePrecision, for_inference
 from deepres.nn.weights.folds import fold_folders
 from deepres.nn.weights.formats import Stored
@@ -65,6 +68,14 @@ class Predictor:
 
     `said` has what of that decides the answers and is not the run's own (`preprocessing.Prepared`). Probabilities are
     softmax(logits / T) at the run's own `temperature`, where it found one.
+
+    >>> import deepres
+    >>> predictor = deepres.Predictor.load("runs/digits-1", "cpu")
+    >>> answer = predictor("runs/digits-1/samples/0.png")
+    >>> answer.guesses[0].name
+    '0'
+    >>> len(answer.guesses)
+    5
     """
 
     network: ResidualNetwork
@@ -84,7 +95,7 @@ class Predictor:
         return (replace(self, others=()), *self.others)
 
     @classmethod
-    def load_folds(cls, folder: Path | str, device: torch.device) -> "Predictor":
+    def load_folds(cls, folder: Path | str, device: torch.device | str | None = None) -> "Predictor":
         """The networks of all folds of a run as one: the mean of their probabilities, each at temperature 1.
 
         Raises:
@@ -100,7 +111,7 @@ class Predictor:
     def load(
         cls,
         weights: WeightsSpec | Path | str,
-        device: torch.device,
+        device: torch.device | str | None = None,
         *,
         calibrated: bool = True,
     ) -> "Predictor":
@@ -115,7 +126,7 @@ class Predictor:
             InputError: a file is missing or broken, the network or what images were normalised with unknown, weights of
                 another variant.
         """
-        spec = WeightsSpec.of(weights)
+        spec, device = WeightsSpec.of(weights), device if isinstance(device, torch.device) else find_device(device)
         stored, model, variant = find_weights(spec.name, spec.model), spec.model, spec.variant
         model = variant if stored.description is None and model is None else model
         if model is None and stored.description is None:
@@ -225,6 +236,10 @@ class Predictor:
         chance = float(self.probabilities(images)[0, targets[0, 0]])
         title = f"{picture.name}: {name} {100 * chance:.1f} %"
         return name, beside(image, self.maps(images, targets)[0], self.preparation, title)
+
+    def __call__(self, picture: Path | str, top_k: int = 5) -> Answer:
+        """The answer to one picture, by its path; `problem` says why there is none."""
+        return next(self.answers([path_of(str(picture))], whole(top_k, "top_k", 1)))
 
     def answers(self, pictures: Iterable[Path | Picture], top_k: int = 5) -> Iterator[Answer]:
         """One answer for each picture, in order, as it is ready; of an unreadable one the answer is the problem.

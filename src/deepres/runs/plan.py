@@ -33,6 +33,9 @@ def plan_run(source: str, words: Words | None = None, weights: WeightsSpec | Non
         InputError: anything that images, weights, teachers or words refuse.
     """
     words = replace(words or Words(), source=source)
+    if weights is not None:
+        said = [f"weights={weights.name}", *([] if weights.variant is None else [f"variant={weights.variant}"])]
+        words = replace(words, edits=(*said, *words.edits))
     about_images = [one.removeprefix("data.") for one in words.edits if one.startswith("data.")]
     config = edit(DataConfig(source=source), about_images, "data.")
     found = find(config)

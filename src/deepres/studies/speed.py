@@ -42,8 +42,9 @@ def speed(device: str | None = None, *, again: bool = False) -> Speed:
         return before
     from deepres.nn.create import create_model
     from deepres.nn.environment import hardware
+    from deepres.nn.hardware import find_device
     from deepres.runs.autotune import step_rate
-    from deepres.train.precision import choose, find_device
+    from deepres.train.precision import choose
 
     where = find_device(device)
     images_per_second = step_rate(create_model(NETWORK), choose("auto", where), BATCH)

@@ -18,7 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from deepres.base.errors import DeepresError, InputError, RunError, shared
 from deepres.base.telling import LAUNCHED
-from deepres.train.precision import find_device
+from deepres.nn.hardware import find_device
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from deepres.base.errors import InputError, unknown
+from deepres.base.errors import unknown
 from deepres.nn.hardware import multiplies_bfloat16, require_float32
 from deepres.train.config import Choice
 
@@ -59,25 +59,3 @@ def choose(choice: Choice, device: torch.device) -> Precision:
     if dtype is torch.float32:
         require_float32(device)
     return Precision(device, dtype, True)
-
-
-def find_device(name: str | None) -> torch.device:
-    """The device of that name, or the best there is.
-
-    Raises:
-        InputError: a GPU is asked for and absent.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as cause:
-        raise InputError(f"--device {name}: no such kind of device; wanted cpu, cuda or cuda:N") from cause
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise InputError(
-            f"--device {name}: this machine has {count} GPUs that torch can use; leave --device out, or say cpu"
-        )
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"--device {name}: wanted cpu, cuda or cuda:N")
-    return device

@@ -40,6 +40,10 @@ def entry(name: str) -> Entry:
 def names(pattern: str = "*") -> list[str]:
     """The names that match a shell pattern (`resnet*`), in the catalogue's order.
 
+    >>> import deepres
+    >>> deepres.list_models("resnet??_cifar")
+    ['resnet20_cifar', 'resnet32_cifar', 'resnet44_cifar', 'resnet56_cifar']
+
     Raises:
         InputError: none matches; the nearest names are offered.
     """

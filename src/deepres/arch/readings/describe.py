@@ -51,6 +51,13 @@ class Description(Record):
 def describe(name: str, batch_size: int | None = None) -> Description:
     """The description of a catalogue entry; `batch_size` is by default the paper's for one GPU or run.
 
+    >>> import deepres
+    >>> found = deepres.describe("resnet50")
+    >>> found.cost.parameters
+    25557032
+    >>> found.network.input, found.receptive_field.size
+    ((3, 224, 224), 427)
+
     Raises:
         InputError: no such name; the nearest are offered. No whole number of images.
     """

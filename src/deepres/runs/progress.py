@@ -6,8 +6,8 @@ from dataclasses import replace
 from time import monotonic
 
 from deepres.base.telling import Detail, Doing
+from deepres.base.watch import Watch
 from deepres.base.wording import counted, duration
-from deepres.cli.watch import Watch
 from deepres.runs.train import Event
 from deepres.train.history import figures, told_figure
 from deepres.train.loop import Epoch, Step

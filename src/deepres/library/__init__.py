@@ -1,0 +1,1 @@
+"""How are the verbs called from Python?"""

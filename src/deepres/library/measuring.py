@@ -1,0 +1,203 @@
+"""`deepres.evaluate`, `deepres.compare` and `deepres.analyze`: what the verbs measure, from Python."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepres.base.arguments import flag, place, whole, word, words
+from deepres.base.errors import InputError
+from deepres.base.telling import Doing
+from deepres.data.sources.config import DataConfig
+from deepres.library.showing import watching
+from deepres.library.training import RunResult, device_of, spec_of
+from deepres.nn.hardware import find_device
+from deepres.nn.weights.spec import WANTED, WeightsSpec
+from deepres.runs.analysis.run import ANALYSES, Target, examine
+from deepres.runs.analysis.units import Settings
+from deepres.runs.ensemble import EnsembleConfig
+from deepres.runs.folds_measured import measure_any
+from deepres.tasks.classification.compare import Paired, all_pairs, table
+from deepres.tasks.classification.evaluator import Result
+from deepres.tasks.classification.pooling import Seeds, apart, measured_with, pooled, require_different
+from deepres.tasks.classification.predictions import Answers, load_answers, named_apart, voted
+from deepres.train.distributed import joined
+
+Weights = WeightsSpec | RunResult | str | Path
+"""A run, its folder, a file or a name; `WeightsSpec` for bare weights that do not say of which network they are."""
+
+
+def evaluate(
+    weights: Weights | Sequence[Weights],
+    source: str | Path | DataConfig | None = None,
+    *,
+    split: str | None = None,
+    protocol: str = "center",
+    force: bool = False,
+    device: str | None = None,
+    progress: bool = True,
+) -> Result:
+    """The error of weights on images, with its interval, by class, and how they are confused.
+
+    >>> import deepres
+    >>> result = deepres.evaluate("runs/digits-1", device="cpu", progress=False)
+    >>> result.num_images
+    269
+    >>> result.error_low <= result.error <= result.error_high
+    True
+    >>> deepres.evaluate("runs/digits-1", split="val", device="cpu", progress=False).num_images
+    179
+
+    Args:
+        weights: those of a run, or others; of several the probabilities are averaged.
+        source: the images; by default a run's own.
+        split: train, val or test (test; of a source without parts all images).
+        protocol: the views of each image: center, flip, ten-crop, multi-scale:224,256, ….
+        force: measure also images that the run was trained on; the result says so.
+        device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.
+        progress: whether to show how far it is.
+
+    Raises:
+        InputError: anything that weights or images refuse; images that the run has seen.
+    """
+    split = None if split is None else word(split, "split", "train, val or test")
+    word(protocol, "protocol", "center, flip, ten-crop, …")
+    flag(force, "force")
+    flag(progress, "progress")
+    several: list[Any] = list(weights) if isinstance(weights, list | tuple) else [weights]
+    if not several:
+        raise InputError(f"weights: none given; wanted {WANTED}")
+    specs = [spec_of(one) for one in several]
+    said = ", ".join([*(spec.name for spec in specs), *([] if source is None else [f"source={source!s}"])])
+    with watching("measuring", progress) as watch, joined(device_of(device)) as world:
+        measured = measure_any(
+            specs,
+            _data(source),
+            EnsembleConfig(split=split, protocol=protocol, force=force),
+            device=world.device,
+            command=f"deepres.evaluate({said})",
+            on_progress=watch.counting("images"),
+            world=world,
+        )
+    return measured.evaluation.result
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs on the same images: what each answered, every pair tested, runs that differ in the seed alone, and notes."""
+
+    answers: tuple[Answers, ...]
+    pairs: tuple[Paired, ...]
+    seeds: tuple[Seeds, ...]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        told = [table(self.answers), *map(str, self.seeds), *(f"note: {note}" for note in self.notes)]
+        return "\n".join([*told, *(pair.verdict() for pair in self.pairs)])
+
+
+def compare(*runs: RunResult | str | Path, vote: bool = False, force: bool = False) -> Comparison:
+    """Which of these runs is better on the images that all were tested on, and whether the difference is one.
+
+    >>> import deepres
+    >>> other = deepres.train("digits", epochs=1, settings={"seed": 1}, device="cpu", progress=False)
+    >>> found = deepres.compare("runs/digits-1", other)
+    >>> found.pairs[0].num_images
+    269
+    >>> 0 <= found.pairs[0].p_value <= 1
+    True
+    >>> found.seeds[0].seeds
+    (0, 1)
+
+    Args:
+        runs: two or more: runs, their folders, or files of predictions (`deepres eval --predictions`).
+        vote: add the majority vote of all as one more.
+        force: compare although they were measured by different protocols.
+
+    Raises:
+        InputError: fewer than two, the same twice, or runs that were tested on other images.
+    """
+    folders = [Path(place(run, "runs", "runs, their folders, or files of predictions (.npz)")) for run in runs]
+    flag(vote, "vote")
+    flag(force, "force")
+    if len(folders) < 2:
+        raise InputError(f"compare: given {len(folders)}, wanted two runs at least")
+    answers = named_apart([load_answers(folder) for folder in folders], [str(folder) for folder in folders])
+    require_different(answers)
+    seeds, notes = pooled(answers), (*measured_with(answers), *apart(answers))
+    every = [*answers, voted(answers)] if vote else answers
+    return Comparison(tuple(every), tuple(all_pairs(every, force=force)), tuple(seeds), notes)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What was found, in words by analysis, and the `folder` with page, plots and numbers."""
+
+    folder: Path
+    found: Mapping[str, Sequence[str]]
+
+    def numbers(self, kind: str) -> dict[str, Any]:
+        """The numbers of one analysis, as its plots show them."""
+        if kind not in self.found:
+            raise InputError(f"{kind}: not carried out here; there are {', '.join(self.found)}")
+        found: dict[str, Any] = json.loads((self.folder / f"{kind}.json").read_text(encoding="utf-8"))["numbers"]
+        return found
+
+    def __str__(self) -> str:
+        lines = [f"{kind}: {line}" for kind, told in self.found.items() for line in told]
+        return "\n".join([*lines, f"page: {self.folder / 'report.html'}"])
+
+
+def analyze(
+    weights: Weights,
+    source: str | Path | DataConfig | None = None,
+    *,
+    kinds: Sequence[str] = (),
+    images: int = 500,
+    output: str | Path | None = None,
+    device: str | None = None,
+    progress: bool = True,
+) -> Analysis:
+    """Take a trained network apart: units left out, paths by length, responses, maps, shifts ….
+
+    >>> import deepres
+    >>> found = deepres.analyze("runs/digits-1", kinds=["responses"], images=16, device="cpu", progress=False)
+    >>> print(found.found["responses"][0].split(";")[0])
+    19 layers
+    >>> sorted(found.numbers("responses"))[:2]
+    ['responses', 'untrained']
+
+    Args:
+        weights: those of a run, or others, which need a `source`.
+        source: the images that are looked at; by default a run's own test images.
+        kinds: lesion, paths, responses, propagation, reuse, cam, equivariance; by default all that suit the network.
+        images: how many images are looked at.
+        output: the folder for page, plots and numbers; by default `analysis` in the run's.
+        device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.
+        progress: whether to show how far it is.
+
+    Raises:
+        InputError: an unknown analysis, one that this network has no parts for; anything that weights or images refuse.
+    """
+    spec, kinds = spec_of(weights), words(kinds, "kinds", f"some of {', '.join(ANALYSES)}")
+    images = whole(images, "images", 1)
+    output = None if output is None else place(output, "output", "a folder")
+    flag(progress, "progress")
+    with watching("looking at the network", progress) as watch:
+        folder, found = examine(
+            Target(spec, _data(source)),
+            kinds,
+            None if output is None else Path(output),
+            Settings(images=images),
+            device=find_device(device_of(device)),
+            command=f"deepres.analyze({spec.name})",
+            tell=lambda kind, done, total: watch(Doing(kind, done, total)),
+        )
+    return Analysis(folder, found)
+
+
+def _data(source: str | Path | DataConfig | None) -> DataConfig | None:
+    if isinstance(source, DataConfig) or source is None:
+        return source
+    return DataConfig(source=place(source, "source", "a name such as digits, a folder, an archive, a .csv or a .npz"))

@@ -1,0 +1,175 @@
+"""Every public name has an example that runs; calls give what the commands give, and show that they go on."""
+
+import doctest
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import deepres
+from deepres.base.errors import InputError
+from deepres.base.telling import UNSAID, Doing
+from deepres.base.watch import Watch
+from deepres.cli.main import run as command
+from deepres.library.showing import Cell, in_notebook
+from deepres.library.training import as_edits
+from deepres.recipes.run import load_run
+
+PUBLIC = [name for name in deepres.__all__ if name != "__version__"]
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in ("train", "RunResult", "compare")])
+def test_its_example_runs(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    _proved(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train", "compare"])
+def test_its_example_which_trains_runs(name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").mkdir()
+    if name == "compare":
+        (tmp_path / "runs" / "digits-1").symlink_to(home / "runs" / "digits-1")
+    monkeypatch.chdir(tmp_path)
+    _proved(name)
+
+
+def _proved(name: str) -> None:
+    found = doctest.DocTestFinder(recurse=False).find(deepres._public(name), name, globs={"deepres": deepres})
+    assert found, name
+    assert found[0].examples, f"{name} has no example"
+    said: list[str] = []
+    outcome = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(found[0], out=said.append)
+    assert outcome.failed == 0, "".join(said)
+
+
+def test_a_call_gives_what_the_command_gives(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "digits", "--epochs", "1", "--fast", "off", "--device", "cpu", "--output", str(tmp_path / "run")]
+    assert command(words) == 0
+    called, asked = home / "runs" / "digits-1", tmp_path / "run"
+    assert (called / "model.safetensors").read_bytes() == (asked / "model.safetensors").read_bytes()
+    assert (called / "run.json").read_bytes() == (asked / "run.json").read_bytes()
+    facts = json.loads((called / "summary.json").read_text())
+    assert facts["command"].startswith(
+        "deepres.train('digits', epochs=1, settings={'train.fast': 'off'}, device='cpu')"
+    )
+    measured = deepres.evaluate(called, device="cpu", progress=False)
+    wanted = json.loads((asked / "test.json").read_text())
+    assert (measured.error, measured.cross_entropy) == (wanted["error"], wanted["cross_entropy"])
+    assert [list(row) for row in measured.confusion] == wanted["confusion"]
+
+
+def test_what_a_run_came_to(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    folder = Path("runs/digits-1")
+    run = deepres.RunResult(folder, load_run(folder), None)
+    assert (run.error, run.run.seed) == (None, 0)
+    assert [row["epoch"] for row in run.history] == [1]
+    assert str(run) == "report: runs/digits-1/report.html"
+    assert run.predictor("cpu").classes == tuple("0123456789")
+
+
+def test_a_verb_is_called_by_the_name_that_a_room_has_too() -> None:
+    import deepres.train.loop
+
+    assert deepres.train.loop.__name__ == "deepres.train.loop"
+    assert str(deepres.train.__doc__).startswith("Train on the images")
+    assert list(inspect.signature(deepres.train).parameters)[:2] == ["source", "output"]
+
+
+def test_settings_are_spelt_as_on_the_command_line() -> None:
+    settings: dict[str, Any] = {"recipe": "small", "train.epochs": None, "train.sync_norm": True, "seed": 3}
+    settings |= {"augmentation.scale": (20, 30), "train.frozen": []}
+    recipe, edits = as_edits(settings)
+    assert recipe == "small"
+    assert edits == (
+        "train.epochs=none",
+        "train.sync_norm=true",
+        "seed=3",
+        "augmentation.scale=20,30",
+        "train.frozen=",
+    )
+    with pytest.raises(InputError, match="epcohs"):
+        deepres.train("digits", settings={"train.epcohs": 3}, device="cpu", progress=False)
+
+
+def test_a_picture_that_cannot_be_read_is_a_problem_not_an_error(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    predictor = deepres.Predictor.load(home / "runs" / "digits-1", "cpu")
+    assert "no.png" in str(predictor(tmp_path / "no.png").problem)
+    assert predictor(home / "runs" / "digits-1" / "samples" / "1.png", top_k=1).guesses[0].name == "1"
+
+
+class Shown:
+    """What a notebook's front end shows of one cell."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, data: dict[str, str], **how: Any) -> "Shown":
+        assert how == {"raw": True, "display_id": True}
+        return self.update(data, raw=True)
+
+    def update(self, data: dict[str, str], raw: bool) -> "Shown":
+        self.lines.append(data["text/plain"])
+        return self
+
+
+def test_in_a_notebook_one_line_is_replaced_and_nothing_steers_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Shown()
+    watch = Watch("starting", out=Cell(shown), live=True)
+    for done in (10, 20, 20):
+        watch(Doing("training", done, 100))
+        watch.beat()
+    watch.say("epoch 1")
+    assert capsys.readouterr().out == "epoch 1\n"
+    assert [line.split(",")[0] for line in shown.lines] == ["training: 10 %", "training: 20 %", ""]
+    assert not any(sign in line for line in shown.lines for sign in "\r\x1b\n")
+    assert not in_notebook()
+
+
+@pytest.mark.slow
+def test_a_notebook_trains_and_shows_one_line(tmp_path: Path) -> None:
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    cell = 'import deepres\nrun = deepres.train("digits", epochs=1, settings={"train.fast": "off"}, device="cpu")\nprint(run)'
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    nbclient.NotebookClient(book, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = book.cells[0].outputs
+    text = "".join(output.get("text", "") for output in outputs)
+    assert "test error" in text
+    assert "\r" not in text
+    assert "\x1b" not in text
+    drawn = [output for output in outputs if output.output_type == "display_data"]
+    assert len(drawn) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["", "import deepres.train.loop", "import deepres.train, deepres.analyze.lesion"])
+def test_a_room_of_a_verbs_name_is_both(first: str) -> None:
+    words = f"""{first}
+import inspect, deepres
+import deepres.train.config as config
+from deepres.analyze.lesion import __doc__
+assert list(inspect.signature(deepres.train).parameters)[:2] == ["source", "output"]
+assert "kinds" in inspect.signature(deepres.analyze).parameters
+assert deepres.train.__doc__.startswith("Train on the images")
+assert deepres.train.config is config
+try: deepres.train(3)
+except deepres.base.errors.InputError as refusal: assert "source: given 3" in str(refusal)
+else: assert False
+"""
+    subprocess.run([sys.executable, "-c", words], check=True)
+
+
+def test_importing_and_naming_load_no_torch() -> None:
+    words = "import deepres, sys; deepres.WeightsSpec('a'); deepres.list_models(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", words], check=True)
+    assert UNSAID == "called from Python"
+    assert set(PUBLIC) == set(deepres._PUBLIC)
+    assert not torch.is_inference_mode_enabled()
