@@ -14,7 +14,7 @@ from PIL import Image
 from deepres.base import manifest
 from deepres.base.errors import InputError
 from deepres.base.files import digest
-from deepres.base.manifest import MANIFEST, begin, manifest_of, require_own, require_vouched, writing
+from deepres.base.manifest import MADE_AGAIN, MANIFEST, begin, manifest_of, require_own, require_vouched, writing
 from deepres.cli.main import run as deepres
 
 SHORT = ["--model", "resnet20_cifar", "--set", "model.depths=1,1,1", "--batch-size", "8", "--device", "cpu"]
@@ -82,6 +82,8 @@ def both(*harms: Harm) -> Harm:
 
 
 NOT = "not what this run wrote: damaged, changed by hand, or another run's; bring it back, or remove manifest.json"
+ANEW = r"deepres train --resume \S+ writes it anew; or bring it back, or remove manifest.json"
+NOT_YET = f"not what this run wrote: damaged, changed by hand, or another run's; {ANEW}"
 RESUME, PREDICT, EVAL, COMPARE = "resume", "predict", "eval", "compare"
 BEGINS, TEACHES, SHOWN, ANALYSED, WEIGHTS = "weights of", "teacher", "data show", "analyze", "weights"
 CASES: dict[str, tuple[Harm, str, str]] = {
@@ -119,28 +121,28 @@ CASES: dict[str, tuple[Harm, str, str]] = {
     "a bit of the images' record": (flipped("data.json"), RESUME, rf"data\.json: {NOT}"),
     "a bit of the digests": (flipped("digests.npz"), EVAL, rf"digests\.npz: {NOT}"),
     "no digests": (gone("digests.npz"), EVAL, r"digests\.npz: missing"),
-    "a bit of the weights": (flipped("model.safetensors"), PREDICT, rf"model\.safetensors: {NOT}"),
-    "a bit of the weights, eval": (flipped("model.safetensors"), EVAL, rf"model\.safetensors: {NOT}"),
-    "a bit of the weights, begun with": (flipped("model.safetensors"), BEGINS, rf"model\.safetensors: {NOT}"),
-    "a bit of the weights, as a teacher's": (flipped("model.safetensors"), TEACHES, rf"model\.safetensors: {NOT}"),
-    "a bit of the weights, taken apart": (flipped("model.safetensors"), ANALYSED, rf"model\.safetensors: {NOT}"),
-    "a bit of the weights, given as a file": (flipped("model.safetensors"), WEIGHTS, rf"model\.safetensors: {NOT}"),
-    "another's weights": (others("model.safetensors"), PREDICT, rf"model\.safetensors: {NOT}"),
+    "a bit of the weights": (flipped("model.safetensors"), PREDICT, rf"model\.safetensors: {NOT_YET}"),
+    "a bit of the weights, eval": (flipped("model.safetensors"), EVAL, rf"model\.safetensors: {NOT_YET}"),
+    "a bit of the weights, begun with": (flipped("model.safetensors"), BEGINS, rf"model\.safetensors: {NOT_YET}"),
+    "a bit of the weights, as a teacher's": (flipped("model.safetensors"), TEACHES, rf"model\.safetensors: {NOT_YET}"),
+    "a bit of the weights, taken apart": (flipped("model.safetensors"), ANALYSED, rf"model\.safetensors: {NOT_YET}"),
+    "a bit of the weights, given as a file": (flipped("model.safetensors"), WEIGHTS, rf"model\.safetensors: {NOT_YET}"),
+    "another's weights": (others("model.safetensors"), PREDICT, rf"model\.safetensors: {NOT_YET}"),
     "another's weights and configuration": (
         both(others("model.safetensors"), others("config.json")),
         PREDICT,
-        rf"model\.safetensors: {NOT}",
+        rf"model\.safetensors: {NOT_YET}",
     ),
-    "no weights": (gone("model.safetensors"), PREDICT, r"model\.safetensors: missing; bring it back"),
-    "classes renamed": (edited("config.json", "bright", "blight"), PREDICT, rf"config\.json: {NOT}"),
+    "no weights": (gone("model.safetensors"), PREDICT, rf"model\.safetensors: missing; {ANEW}"),
+    "classes renamed": (edited("config.json", "bright", "blight"), PREDICT, rf"config\.json: {NOT_YET}"),
     "a bit of a state's weights, given": (
         flipped("state/step-000000003/weights.safetensors"),
         "state's weights",
         r"weights\.safetensors: not what the run wrote, says .*state\.json",
     ),
-    "a bit of the answers": (flipped("predictions.npz"), COMPARE, rf"predictions\.npz: {NOT}"),
-    "another's answers": (others("predictions.npz"), COMPARE, rf"predictions\.npz: {NOT}"),
-    "another's result": (others("test.json"), COMPARE, rf"test\.json: {NOT}"),
+    "a bit of the answers": (flipped("predictions.npz"), COMPARE, rf"predictions\.npz: {NOT_YET}"),
+    "another's answers": (others("predictions.npz"), COMPARE, rf"predictions\.npz: {NOT_YET}"),
+    "another's result": (others("test.json"), COMPARE, rf"test\.json: {NOT_YET}"),
     "a bit of the manifest": (
         flipped(MANIFEST),
         PREDICT,
@@ -205,6 +207,34 @@ def test_a_run_that_is_whole_goes_on_to_the_same_weights(
     assert said in capsys.readouterr().err
     assert digest(run / "model.safetensors") == digest(home / "a" / "model.safetensors")
     assert deepres(["predict", str(run), str(home / "pictures" / "dark" / "0.png")]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", [flipped, gone])
+@pytest.mark.parametrize("name", MADE_AGAIN)
+def test_what_resuming_is_said_to_write_anew_it_does(
+    name: str, harm: Callable[[str], Harm], run: Path, home: Path
+) -> None:
+    harm(name)(run, home)
+    with pytest.raises(InputError, match=rf"{re.escape(name)}: .*; {ANEW}"):
+        require_own(run, name)
+    assert deepres(["train", "--resume", str(run)]) == 0
+    require_own(run, *manifest_of(run).files)
+    assert digest(run / "model.safetensors") == digest(home / "a" / "model.safetensors")
+
+
+def test_what_it_does_not_write_is_not_promised(run: Path, home: Path) -> None:
+    others = sorted(set(manifest_of(run).files) - set(MADE_AGAIN))
+    assert "statistics.safetensors" in others
+    for name in others:
+        flipped(name)(run, home)
+        with pytest.raises(InputError, match=re.escape(name)) as refused:
+            require_own(run, name)
+        assert "writes it anew" not in refused.value.message
+    shutil.rmtree(run / "state")  # nor where there is nothing to write it from
+    gone("test.json")(run, home)
+    with pytest.raises(InputError, match=r"test\.json: missing; bring it back"):
+        require_own(run, "test.json")
 
 
 def test_a_change_by_set_is_the_runs_own(run: Path, home: Path) -> None:

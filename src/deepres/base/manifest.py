@@ -32,6 +32,8 @@ RUN = "run.json"
 STATE = "state.json"
 """In the folder of a state, what belongs to it (train/checkpoint.py)."""
 SEAL = "seal"
+MADE_AGAIN = ("config.json", "model.safetensors", "test.json", "predictions.npz", "worst.csv", "summary.json")
+"""What the end of a run writes, of its states and images: resuming writes it anew where it is not as it was."""
 
 
 class Manifest(Record):
@@ -240,8 +242,10 @@ def _refusal(folder: Path, manifest: Manifest, found: Mapping[str, str | None]) 
             f"what may change with deepres train --resume {folder} --set NAME=VALUE"
         )
     what = "missing" if found[name] is None else "not what this run wrote: damaged, changed by hand, or another run's"
+    anew = name in MADE_AGAIN and (folder / RUN).is_file() and any(folder.glob(f"state/step-*/{STATE}"))
     return InputError(
-        f"{path}: {what}; bring it back, or remove {MANIFEST} to take the files of the folder as they are"
+        f"{path}: {what}; {f'deepres train --resume {folder} writes it anew; or ' if anew else ''}bring it back, or "
+        f"remove {MANIFEST} to take the files of the folder as they are"
     )
 
 
