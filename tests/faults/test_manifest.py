@@ -14,8 +14,19 @@ from PIL import Image
 from deepres.base import manifest
 from deepres.base.errors import InputError
 from deepres.base.files import digest
-from deepres.base.manifest import MADE_AGAIN, MANIFEST, begin, manifest_of, require_own, require_vouched, writing
+from deepres.base.manifest import (
+    MADE_AGAIN,
+    MANIFEST,
+    begin,
+    is_bound,
+    manifest_of,
+    release,
+    require_own,
+    require_vouched,
+    writing,
+)
 from deepres.cli.main import run as deepres
+from deepres.train.history import read_history
 
 SHORT = ["--model", "resnet20_cifar", "--set", "model.depths=1,1,1", "--batch-size", "8", "--device", "cpu"]
 SHORT += ["--set", "train.epochs=none", "--set", "train.iterations=3", "--set", "train.save_every_seconds=0.001"]
@@ -235,6 +246,41 @@ def test_what_it_does_not_write_is_not_promised(run: Path, home: Path) -> None:
     gone("test.json")(run, home)
     with pytest.raises(InputError, match=r"test\.json: missing; bring it back"):
         require_own(run, "test.json")
+
+
+HISTORY_CASES: dict[str, tuple[Harm, list[str]]] = {
+    "another error, resume": (
+        edited("history.jsonl", '"train_error": 0.', '"train_error": 0.1'),
+        ["train", "--resume"],
+    ),
+    "another error, report": (edited("history.jsonl", '"train_error": 0.', '"train_error": 0.1'), ["eval"]),
+    "another's, resume": (others("history.jsonl"), ["train", "--resume"]),
+    "cut short": (lambda run, home: (run / "history.jsonl").write_text("") and None, ["train", "--resume"]),
+}
+
+
+@pytest.mark.parametrize(("harm", "words"), HISTORY_CASES.values(), ids=HISTORY_CASES)
+def test_the_history_of_a_run_that_has_ended_is_its_own(
+    harm: Harm, words: list[str], run: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harm(run, home)
+    more = ["--report", str(run.parent / "r.html")] if words == ["eval"] else []
+    assert deepres([*words, str(run), *more]) == 2
+    assert re.search(
+        r"history\.jsonl: not what this run wrote: .* or remove it: the curves are lost", capsys.readouterr().err
+    )
+    (run / "history.jsonl").unlink()
+    assert deepres([*words, str(run), *more]) == 0
+
+
+def test_a_history_grows_and_is_bound_again(run: Path) -> None:
+    assert is_bound(run, "history.jsonl")
+    release(run, "history.jsonl")
+    assert not is_bound(run, "history.jsonl")
+    (run / "history.jsonl").write_text("")  # it was killed, and a crash of the machine lost the rows
+    assert deepres(["train", "--resume", str(run), "--set", "train.iterations=4"]) == 0
+    require_own(run, *manifest_of(run).files)
+    assert [row["step"] for row in read_history(run)][-1] == 4
 
 
 def test_a_change_by_set_is_the_runs_own(run: Path, home: Path) -> None:

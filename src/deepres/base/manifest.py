@@ -108,6 +108,22 @@ def require_own(folder: Path, *names: str) -> None:
         manifest = again  # the run itself has just written
 
 
+def is_bound(folder: Path, name: str) -> bool:
+    """Whether the manifest says what the file is to hold."""
+    manifest = manifest_of(folder)
+    return manifest is not None and any(name in view for view in manifest.views())
+
+
+def release(folder: Path, name: str) -> None:
+    """The file is going to grow: it is bound again when it is written in a group."""
+    manifest = manifest_of(folder)
+    if manifest is not None and is_bound(folder, name):
+        files, coming = (
+            {each: value for each, value in of.items() if each != name} for of in (manifest.files, manifest.coming)
+        )
+        _save(folder, manifest.replace(files=files, coming=coming))
+
+
 def require_vouched(path: Path) -> None:
     """Refuse a file that is another than a manifest, or a state of a run, says of it, where it lies or leads to."""
     for place in dict.fromkeys((path, path.resolve())):

@@ -1,5 +1,6 @@
 """The end of a run: the weights are chosen, the test images are measured once, and all of it is written down."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -38,7 +39,7 @@ from deepres.tasks.classification.worst import worst_list
 from deepres.train.checkpoint import load_best
 from deepres.train.distributed import World, state_tensors
 from deepres.train.health import DivergedError, fault
-from deepres.train.history import read_history
+from deepres.train.history import HISTORY, read_history
 from deepres.train.precision import choose
 from deepres.train.selection import chosen, told
 from deepres.train.state import Best, Progress, State
@@ -137,6 +138,8 @@ def _written(
             save_predictions(new / PREDICTIONS, evaluation, images, plan_of(folder))
             write_atomic(new / WORST, worst)
         write_atomic(new / SUMMARY, records.json_text({**facts, **_headline(result), "skipped": setting.skipped}))
+        if (folder / HISTORY).is_file():  # it grows no more
+            shutil.copy(folder / HISTORY, new / HISTORY)
     write_report(
         folder / "report.html",
         result=result,

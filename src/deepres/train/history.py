@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from deepres.base.errors import InputError
 from deepres.base.files import explained, write_atomic
+from deepres.base.manifest import is_bound, release, require_own
 from deepres.base.reading import parse_json, reading
 from deepres.train.loop import Epoch
 
@@ -24,6 +25,7 @@ class Journal:
 
         self.folder = folder
         self.rows = [row for row in read_history(folder) if row["step"] <= step]
+        release(folder, HISTORY)
         write_atomic(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._events = SummaryWriter(str(folder / "events"), purge_step=step + 1)
 
@@ -78,12 +80,17 @@ def read_history(folder: Path, *wanted: str) -> list[dict[str, Any]]:
     """The rows so far, each with the figures that are `wanted`; a last line cut off by a crash is left out.
 
     Raises:
-        InputError: another line is no row of an epoch, or without one of them.
+        InputError: another line is no row of an epoch, or without one of them; or a run that has ended wrote others.
     """
     path = folder / HISTORY
     if not path.is_file():
         return []
     remedy = "bring the file as it was written, or remove it: the curves are lost then, and nothing else"
+    if is_bound(folder, HISTORY):
+        try:
+            require_own(folder, HISTORY)
+        except InputError as cause:
+            raise InputError(f"{path}: not what this run wrote: damaged, or changed by hand; {remedy}") from cause
     with reading(path, "a history of epochs", remedy):
         lines = path.read_bytes().splitlines()
     rows: list[dict[str, Any]] = []
