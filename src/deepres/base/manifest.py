@@ -31,9 +31,19 @@ RUN = "run.json"
 """The plan of a run: where it lies, there is a run; of a group it is moved last."""
 STATE = "state.json"
 """In the folder of a state, what belongs to it (train/checkpoint.py)."""
+FOLDS = "folds.json"
+"""Where it lies, there is a run in folds."""
 SEAL = "seal"
-MADE_AGAIN = ("config.json", "model.safetensors", "test.json", "predictions.npz", "worst.csv", "summary.json")
-"""What the end of a run writes, of its states and images: resuming writes it anew where it is not as it was."""
+MADE_AGAIN = (
+    "config.json",
+    "model.safetensors",
+    "test.json",
+    "predictions.npz",
+    "worst.csv",
+    "summary.json",
+    "ensemble.json",
+)
+"""What the end of a run writes, of its states or folds, and images: resuming writes it anew if it is not as it was."""
 
 
 class Manifest(Record):
@@ -106,6 +116,20 @@ def require_own(folder: Path, *names: str) -> None:
         if again == manifest:
             raise _refusal(folder, manifest, found)
         manifest = again  # the run itself has just written
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether all that is bound lies there as it was written; without a manifest, whether there is a folder.
+
+    Raises:
+        InputError: the manifest is damaged.
+    """
+    manifest = manifest_of(folder)
+    try:
+        require_own(folder, *(() if manifest is None else manifest.files))
+    except InputError:
+        return False
+    return folder.is_dir()
 
 
 def is_bound(folder: Path, name: str) -> bool:
@@ -258,7 +282,8 @@ def _refusal(folder: Path, manifest: Manifest, found: Mapping[str, str | None]) 
             f"what may change with deepres train --resume {folder} --set NAME=VALUE"
         )
     what = "missing" if found[name] is None else "not what this run wrote: damaged, changed by hand, or another run's"
-    anew = name in MADE_AGAIN and (folder / RUN).is_file() and any(folder.glob(f"state/step-*/{STATE}"))
+    has_states = (folder / RUN).is_file() and any(folder.glob(f"state/step-*/{STATE}"))
+    anew = name in MADE_AGAIN and (has_states or FOLDS in manifest.files)
     return InputError(
         f"{path}: {what}; {f'deepres train --resume {folder} writes it anew; or ' if anew else ''}bring it back, or "
         f"remove {MANIFEST} to take the files of the folder as they are"

@@ -6,9 +6,8 @@ from pathlib import Path
 from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.files import make_folder
-from deepres.base.manifest import begin, holds_run, require_own, writing
+from deepres.base.manifest import FOLDS, begin, holds_run, require_own, writing
 from deepres.base.records import Record
-from deepres.nn.weights.folds import FOLDS
 from deepres.recipes.run import Run
 from deepres.runs.resuming import DATA_MAY_CHANGE
 

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from deepres.base import records
 from deepres.base.errors import shared
 from deepres.base.files import write_atomic
-from deepres.base.manifest import RUN, require_own, writing
+from deepres.base.manifest import holds_run, is_whole, require_own, writing
 from deepres.base.npz import opened
 from deepres.base.telling import UNSAID, Doing
 from deepres.data.sources.folding import Folded
@@ -108,15 +108,21 @@ def _carry_out(
     with held(folder, world):
         world.by_first(lambda: save_plan(plan, folder))
         for fold in range(1, plan.folds + 1):
-            if fold in plan.done:
+            if fold in plan.done and world.by_first(lambda: _has_ended(folder, fold)):  # noqa: B023
                 continue
             _train(plan, folder, fold, edits, device, told(f"fold {fold} of {plan.folds}"), world, command)
-            plan = plan.replace(done=(*plan.done, fold))
+            plan = plan.replace(done=tuple(sorted({*plan.done, fold})))
             world.by_first(lambda: save_plan(plan, folder))  # noqa: B023
         tell = told(f"all {plan.folds} folds")
-        if not world.by_first(lambda: (folder / SUMMARY).is_file()):
+        if not world.by_first(lambda: (folder / SUMMARY).is_file() and is_whole(folder)):
             _conclude(plan, folder, tell, device, world, command)
         return world.by_first(lambda: _found(plan, folder))
+
+
+def _has_ended(folder: Path, fold: int) -> bool:
+    """Whether a fold that was trained lies there as it was; if not, resuming mends it, or says what is wrong."""
+    require_own_fold(folder, fold)
+    return is_whole(fold_folder(folder, fold))
 
 
 def _train(
@@ -133,7 +139,7 @@ def _train(
     tell(f"fold {fold} of {plan.folds}: {own}")
     try:
         world.by_first(lambda: require_own_fold(folder, fold))
-        if world.by_first(lambda: (own / RUN).is_file()):
+        if world.by_first(lambda: holds_run(own)):
             train.resume(own, edits, device=device, tell=tell, world=world, command=command)
         else:
             world.by_first(lambda: shutil.rmtree(own, ignore_errors=True))  # it was cut while it was set up

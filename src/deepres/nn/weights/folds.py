@@ -4,15 +4,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from deepres.base.errors import InputError
-from deepres.base.manifest import MANIFEST, RUN, name_of, require_own
+from deepres.base.manifest import FOLDS, MANIFEST, RUN, name_of, require_own
 from deepres.base.reading import json_object, reading
-
-FOLDS = "folds.json"
-"""Says of a folder that it holds folds: `folds` of them, those `done`, and the plan."""
 
 
 def holds_folds(folder: Path | str) -> bool:
-    """Whether the folder holds folds."""
+    """Whether the folder holds folds: its `folds.json` has how many `folds`, those `done`, and the plan."""
     return (Path(folder) / FOLDS).is_file()
 
 
@@ -38,6 +35,8 @@ def fold_folders(folder: Path | str) -> tuple[Path, ...]:
         )
     for fold in range(1, folds + 1):
         require_own_fold(Path(folder), fold)
+        if not (own := fold_folder(Path(folder), fold)).is_dir():
+            raise InputError(f"{own}: missing; deepres train --resume {folder} trains it anew; or bring it back")
     return tuple(fold_folder(Path(folder), fold) for fold in range(1, folds + 1))
 
 
