@@ -271,9 +271,7 @@ def readers() -> list[Reader]:
         Reader("run.json", _run, lambda file: records.load(Run, file, "run description")),
         Reader("history.jsonl", _history, lambda file: read_history(file.parent)),
         Reader("parts.jsonl", _logbook, lambda file: parts(file.parent)),
-        Reader(
-            "folds.json", _written("folds.json", {"folds": 2, "done": [1, 2]}), lambda file: fold_folders(file.parent)
-        ),
+        Reader("folds.json", _folds, lambda file: fold_folders(file.parent)),
     ]
 
 
@@ -597,6 +595,12 @@ def _history(folder: Path) -> Path:
     ]
     (folder / HISTORY).write_text("\n".join(rows) + "\n")
     return folder / HISTORY
+
+
+def _folds(folder: Path) -> Path:
+    for fold in (1, 2):
+        (folder / f"fold-{fold}").mkdir()
+    return _written("folds.json", {"folds": 2, "done": [1, 2]})(folder)
 
 
 def _logbook(folder: Path) -> Path:
