@@ -3,6 +3,7 @@
 import doctest
 import inspect
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,8 @@ def test_what_a_run_came_to(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert (run.error, run.run.seed) == (None, 0)
     assert [row["epoch"] for row in run.history] == [1]
     assert str(run) == "report: runs/digits-1/report.html"
+    assert repr(run) == "RunResult('runs/digits-1', error=None)"
+    assert os.fspath(run) == "runs/digits-1"
     assert run.predictor("cpu").classes == tuple("0123456789")
 
 

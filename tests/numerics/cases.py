@@ -233,8 +233,8 @@ def carry_out(case: Case, scratch: Path, source: Path) -> Documents:
     trace.mkdir(exist_ok=True)
     for path in trace.iterdir():
         path.unlink()
-    known = "".join(path.read_text() for path in (source / "deepres" / "cli").glob("*.py"))
-    words = [word if f'"{word}"' in known else SPELLINGS.get(word, word) for word in case.words.split()]
+    known = (source / "deepres" / "cli" / "train.py").read_text()  # the one verb that has such flags
+    words = [SPELLINGS[word] if word in SPELLINGS and f'"{word}"' not in known else word for word in case.words.split()]
     launcher = [sys.executable, *(TORCHRUN if case.processes > 1 else []), str(HERE / "traced.py"), *words]
     settled = {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TRACE": str(trace)}
     environment = {**os.environ, **settled, "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -23,7 +23,7 @@ from deepres.train.history import read_history
 _DEVICE = ("device", "cpu, cuda or cuda:N")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """What a training came to: its `folder`, all that decided it (`run`), and what was measured (`result`).
 
@@ -55,6 +55,9 @@ class RunResult:
 
     def __fspath__(self) -> str:
         return str(self.folder)
+
+    def __repr__(self) -> str:
+        return f"RunResult({str(self.folder)!r}, error={self.error})"
 
     def __str__(self) -> str:
         told = "" if self.result is None else f"{summary(self.result)}\n"
@@ -95,8 +98,6 @@ def train(
     Raises:
         InputError: anything that images, weights or settings refuse. RunError: the run cannot go on.
     """
-    given = {"model": model, "weights": weights, "epochs": epochs, "settings": settings, "device": device}
-    said = ", ".join([repr(str(source)), *(f"{name}={value!r}" for name, value in given.items() if value is not None)])
     source = place(source, "source", "a name such as digits, a folder, an archive, a .csv or a .npz")
     output = None if output is None else place(output, "output", "a folder")
     flag(progress, "progress")
@@ -107,6 +108,9 @@ def train(
         word(model, "model", "the name of a network (deepres.list_models() has them)")
     epochs = None if epochs is None else whole(epochs, "epochs", 1)
     words = Words(recipe=recipe, model=model, edits=edits, epochs=epochs)
+    begun = None if begin is None else begin.name
+    given = {"model": model, "weights": begun, "epochs": epochs, "settings": settings, "device": device}
+    said = ", ".join([repr(source), *(f"{name}={value!r}" for name, value in given.items() if value is not None)])
     with watching("starting", progress) as watch, joined(device_of(device)) as world:
         plans: list[Planned] = []
         world.by_first(lambda: plans.append(plan_run(source, words, begin)))
