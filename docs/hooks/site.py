@@ -102,7 +102,10 @@ def _public() -> str:
     """`::: MODULE.NAME` for each public name, where it is defined."""
     import deepres
 
-    return "\n\n".join(f"::: {module}.{name}" for module, name in deepres._PUBLIC.values())
+    return "\n\n".join(
+        f"::: {module}.{attribute}\n    options: {{heading: deepres.{name}, toc_label: {name}}}"
+        for name, (module, attribute) in deepres._PUBLIC.items()
+    )
 
 
 MARKS = {"<!-- errors -->": errors.listing, "<!-- public -->": _public}
