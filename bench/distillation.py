@@ -23,7 +23,7 @@ from deepres.predict.preprocessing import STATISTICS
 from deepres.recipes.run import Run
 from deepres.runs.context import Setting
 from deepres.runs.teacher import find_teachers
-from deepres.train.losses import wrong
+from deepres.tasks.classification.losses import wrong
 from deepres.train.precision import choose
 
 SEEDS = (0, 1, 2)

@@ -202,7 +202,7 @@ def _of_peer(folder: Path, classes: Sequence[str]) -> dict[str, Any]:
             logits, labels = torch.from_numpy(file["logits"]), torch.from_numpy(file["labels"])
         measures = Measures()
         measures.update(logits, labels, torch.arange(len(labels)))
-        scores[part] = score(measures.predictions(), classes)
+        scores[part] = score(measures.answers(), classes)
     test, facts = scores["test"], json.loads((folder / "peer.json").read_text())
     return {
         "test_error": test.error,

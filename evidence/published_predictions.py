@@ -25,10 +25,10 @@ from deepres.nn.environment import hardware, versions
 from deepres.nn.weights.convert import to_ours
 from deepres.nn.weights.files import load_state, read_tensors
 from deepres.tasks.classification.compare import against_best, all_pairs, paired, table, table_of_pairs
-from deepres.tasks.classification.evaluator import evaluate
 from deepres.tasks.classification.metrics import interval
 from deepres.tasks.classification.predictions import Answers, voted
-from deepres.tasks.classification.protocols import PROTOCOLS
+from deepres.tasks.evaluator import evaluate
+from deepres.tasks.protocols import PROTOCOLS
 
 SOURCE = "CIFAR-10, test"
 PUBLISHED = {

@@ -33,10 +33,10 @@ from deepres.recipes.finetune import finetune
 from deepres.recipes.run import Run
 from deepres.runs.starting_weights import beginning
 from deepres.tasks.classification.calibration import at_temperature, temperature_of
+from deepres.tasks.classification.losses import cross_entropy
 from deepres.tasks.classification.metrics import Measures, Predictions, calibration_bins, expected_error
 from deepres.tasks.validation import by_error
 from deepres.train.loop import Epoch, Step, train
-from deepres.train.losses import cross_entropy
 from deepres.train.optim import average_weights
 from deepres.train.precision import choose
 from deepres.train.selection import alike
@@ -202,7 +202,7 @@ def answered(logits: Tensor, truth: Tensor) -> Predictions:
     """The answers, with all scores."""
     measures = Measures(keep_scores=True)
     measures.update(logits, truth, torch.arange(len(truth)))
-    return measures.predictions()
+    return measures.answers()
 
 
 def rows_of(path: Path, draws: int) -> list[dict[str, Any]]:

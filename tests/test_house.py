@@ -59,7 +59,7 @@ LONGER = {
     "data/loading/loader.py: evaluation_batches",
     "report/evaluation.py: write_report",
     "runs/evaluate.py: judge",
-    "tasks/classification/evaluator.py: evaluate",
+    "tasks/evaluator.py: evaluate",
     "train/loop.py: train",
 }
 """Functions of more than eight arguments that are still to be cut; none may come in addition."""

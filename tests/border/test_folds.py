@@ -107,9 +107,7 @@ def test_eval_pools_the_folds_on_their_own_images(
 
 def test_predict_is_the_mean_of_all_and_what_eval_measures(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = sorted((here / "others").rglob("*.png"))
-    members = [
-        Predictor.load(here / "out" / f"fold-{fold}", torch.device("cpu"), calibrated=False) for fold in (1, 2, 3)
-    ]
+    members = [Predictor.load(here / "out" / f"fold-{fold}", torch.device("cpu"), settled=False) for fold in (1, 2, 3)]
     wanted = []
     for path in paths:
         image = FileImages((path,), torch.zeros(1, dtype=torch.int64), ("x",)).image(0)

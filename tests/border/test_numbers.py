@@ -15,8 +15,9 @@ from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
-from deepres.tasks.classification.evaluator import Result, summary
 from deepres.tasks.classification.metrics import Measures, Scores
+from deepres.tasks.classification.result import ClassificationResult
+from deepres.tasks.result import summary
 from deepres.train.precision import choose
 
 
@@ -236,6 +237,6 @@ def test_an_error_no_better_than_one_answer_is_called_that(
     counts: dict[str, tuple[int, int]], said: str | None
 ) -> None:
     facts = {"split": "test", "protocol": "center", "worst": (), "skipped": (), "seconds": 1, "images_per_second": 1}
-    result = Result(**scored(counts).model_dump(), **facts, provenance={})
+    result = ClassificationResult(**scored(counts).model_dump(), **facts, provenance={})
     told = [line for line in summary(result).splitlines() if "no better than always" in line]
     assert told == ([] if said is None else [f"note: no better than always answering {said}"])

@@ -23,9 +23,9 @@ from deepres.tasks.classification.calibration import (
     tempered,
 )
 from deepres.tasks.classification.metrics import Measures, Predictions
-from deepres.tasks.classification.plans import Plan, plan_of
 from deepres.tasks.classification.pooling import apart, measured_with, pooled, require_different
 from deepres.tasks.classification.predictions import Answers
+from deepres.tasks.plans import Plan, plan_of
 
 PLAN: dict[str, object] = {
     "recipe": "small", "train.epochs": 30, "data.split_seed": 0, "model.name": "resnet20_cifar", "images.train": "abc",
@@ -161,7 +161,7 @@ def predictions(
         labels = z.argmax(1) if right else z.argmin(1)
     measures = Measures(keep_scores=True)
     measures.update((-1 if flip else 1) * temper * z, labels, torch.arange(count))
-    return measures.predictions()
+    return measures.answers()
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def nearly(scale: float) -> Predictions:
     labels[0] = 1
     measures = Measures(keep_scores=True)
     measures.update(z, labels, torch.arange(200))
-    return measures.predictions()
+    return measures.answers()
 
 
 def test_a_temperature_comes_with_the_interval_of_repeated_draws() -> None:

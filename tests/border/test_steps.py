@@ -18,10 +18,10 @@ from deepres.cli.main import run
 from deepres.data.images import Batch
 from deepres.nn.build import build
 from deepres.nn.create import create_model
+from deepres.tasks.classification.losses import cross_entropy
 from deepres.train.config import SgdConfig, TrainConfig
 from deepres.train.feeding import UnfedError
 from deepres.train.loop import Step, train
-from deepres.train.losses import cross_entropy
 from deepres.train.precision import Precision
 from deepres.train.state import State
 

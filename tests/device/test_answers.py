@@ -22,8 +22,10 @@ from deepres.nn.weights.files import save_network
 from deepres.predict.predictor import Predictor
 from deepres.tasks.classification.calibration import temperature_of, tempered
 from deepres.tasks.classification.ensemble import Member, select, together
-from deepres.tasks.classification.evaluator import Evaluation, evaluate, save_predictions
-from deepres.tasks.classification.protocols import protocol_named
+from deepres.tasks.evaluator import evaluate
+from deepres.tasks.protocols import protocol_named
+from deepres.tasks.result import Evaluation
+from deepres.tasks.saved import save_predictions
 
 Same = Callable[[Callable[[torch.device], Any]], Any]
 CROPPED = Preparation(fit="crop", resize=16, crop=16, normalise="per_pixel")

@@ -14,10 +14,10 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model
 from deepres.nn.inference import for_inference
 from deepres.runs.teaching import Teacher, Teachers
+from deepres.tasks.classification.losses import cross_entropy
 from deepres.train.config import TeacherConfig, TrainConfig
 from deepres.train.distil import distilled
 from deepres.train.loop import Step, train
-from deepres.train.losses import cross_entropy
 from deepres.train.precision import Precision
 from deepres.train.state import State
 

@@ -20,12 +20,12 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model
 from deepres.nn.freeze import average_statistics
 from deepres.nn.memory import apply
-from deepres.tasks.classification.evaluator import evaluate
+from deepres.tasks.classification.losses import cross_entropy
+from deepres.tasks.evaluator import evaluate
 from deepres.tasks.validation import Validation, by_error
 from deepres.train.checkpoint import load_best, load_newest, save_best, save_state
 from deepres.train.config import TrainConfig
 from deepres.train.loop import Step, train
-from deepres.train.losses import cross_entropy
 from deepres.train.precision import Precision
 from deepres.train.state import State
 

@@ -25,9 +25,9 @@ from deepres.runs.analysis import run as examine
 from deepres.runs.analysis import units
 from deepres.runs.finish import training_of
 from deepres.studies import report, responses, speed, verdict
-from deepres.tasks.classification.evaluator import Result
-from deepres.tasks.classification.plans import plan_of
 from deepres.tasks.classification.predictions import load_answers
+from deepres.tasks.classification.result import ClassificationResult
+from deepres.tasks.plans import plan_of
 from deepres.train.checkpoint import drop_newest, load_best, load_newest, save_best, save_state
 from deepres.train.config import SgdConfig
 from deepres.train.distributed import ALONE
@@ -37,7 +37,9 @@ from deepres.train.state import State
 def readers_of_runs() -> list[Reader]:
     """Of files that a run wrote some time ago, in a folder whose manifest is not there: what is read is what lies there."""
     return [
-        Reader("test.json", _of_run("test.json"), lambda file: (Result.load(file), load_answers(file.parent))),
+        Reader(
+            "test.json", _of_run("test.json"), lambda file: (ClassificationResult.load(file), load_answers(file.parent))
+        ),
         Reader("predictions of a run", _of_run("predictions.npz"), lambda file: load_answers(file.parent)),
         Reader("summary.json", _of_run("summary.json"), lambda file: training_of(file.parent)),
         Reader("history of a run", _of_run("history.jsonl"), lambda file: _shown(file.parent), 10),
@@ -102,7 +104,7 @@ def _of_run(name: str, facts: object = None) -> Callable[[Path], Path]:
 def _shown(folder: Path) -> None:
     report._curves([SimpleNamespace(row=SimpleNamespace(label="x", panel=""), jobs=[_job(folder)])], folder)
     verdict.train_error(training_of(folder)["history"])
-    result = Result.load(folder / "test.json")
+    result = ClassificationResult.load(folder / "test.json")
     write_report(folder / "report.html", result=result, run={}, **training_of(folder))
 
 

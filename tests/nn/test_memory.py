@@ -19,9 +19,9 @@ from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.memory import apply, available_bytes, require_fits
+from deepres.tasks.classification.losses import cross_entropy
 from deepres.train.config import SgdConfig, TrainConfig
 from deepres.train.loop import train
-from deepres.train.losses import cross_entropy
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.state import State

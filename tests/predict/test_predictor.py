@@ -121,7 +121,8 @@ def test_images_of_different_sizes_are_answered_apart(tmp_path: Path, images: Ar
 def _calibrated(run: Path, value: object) -> Path:
     """The run as if it had found that temperature."""
     config = json.loads((run / "config.json").read_text())
-    config["deepres"]["calibration"] = {"value": value, "low": 0.1, "high": 9.0, "found_on": "val", "images": 60}
+    found = {"value": value, "low": 0.1, "high": 9.0, "found_on": "val", "images": 60}
+    config["deepres"]["task"] = {"kind": "classification", "temperature": found}
     (run / "config.json").write_text(json.dumps(config))
     return run
 
@@ -133,10 +134,12 @@ def test_probabilities_are_at_the_runs_temperature(
 ) -> None:
     plain = Predictor.load(run, CPU)
     warm = Predictor.load(_calibrated(run, temperature), CPU)
-    left_out = Predictor.load(run, CPU, calibrated=False)
-    assert plain.temperature is None
-    assert left_out.temperature is None
-    assert str(warm.temperature).startswith(f"temperature {temperature:.2f} (95 % interval 0.10 to 9.00), found on 60")
+    left_out = Predictor.load(run, CPU, settled=False)
+    assert plain.task.temperature is None
+    assert left_out.task.temperature is None
+    assert str(warm.task.temperature).startswith(
+        f"temperature {temperature:.2f} (95 % interval 0.10 to 9.00), found on 60"
+    )
     shown = torch.stack([plain.prepare(images.image(index)) for index in range(6)])
     if fast:
         plain, warm = (each.hurried(6, precision="float32", compiled="no") for each in (plain, warm))
@@ -155,6 +158,6 @@ def test_probabilities_are_at_the_runs_temperature(
 
 @pytest.mark.parametrize("value", [0, -1, "warm", float("nan"), None])
 def test_a_temperature_that_is_none_is_refused_in_one_line(run: Path, value: object) -> None:
-    with pytest.raises(InputError, match=r"calibration.*value") as caught:
+    with pytest.raises(InputError, match=r"task.*temperature.*value") as caught:
         Predictor.load(_calibrated(run, value), CPU)
     assert "\n" not in str(caught.value)

@@ -14,7 +14,8 @@ from deepres.data.decode import BadImageError
 from deepres.data.images import ArrayImages, Batch
 from deepres.report import charts
 from deepres.report.evaluation import table, write_report
-from deepres.tasks.classification.evaluator import Result, evaluate
+from deepres.tasks.classification.result import ClassificationResult
+from deepres.tasks.evaluator import evaluate
 
 EVIL = "<b>&amp;\"'</script><script>alert(1)</script> 蟻"
 HISTORY = [
@@ -69,7 +70,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made(
     classes: int, count: int = 60, name: str = "", skipped: dict[str, str] | None = None
-) -> tuple[Result, ArrayImages]:
+) -> tuple[ClassificationResult, ArrayImages]:
     labels = torch.arange(count) % classes
     pixels = torch.full((count, 3, 4, 4), 7, dtype=torch.uint8)
     images = ArrayImages(pixels, labels, tuple(f"{name}{i}" for i in range(classes)), f"{name or 'set'}/test")

@@ -22,7 +22,7 @@ from deepres.recipes.run import Run, smoke
 from deepres.runs.ensemble import EnsembleConfig, measure_together
 from deepres.runs.evaluate import EvaluationConfig, measure
 from deepres.runs.train import start
-from deepres.tasks.classification.evaluator import Result
+from deepres.tasks.classification.result import ClassificationResult
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_one_alone_is_measured_as_ever(runs: list[str]) -> None:
     found = measure_together(runs[:1], **HOW)  # type: ignore[arg-type]
-    assert found.evaluation.result.confusion == Result.load(Path(runs[0]) / "test.json").confusion
+    assert found.evaluation.result.confusion == ClassificationResult.load(Path(runs[0]) / "test.json").confusion
     assert (len(found.members), found.selection) == (1, None)
 
 
@@ -102,8 +102,8 @@ def test_the_temperature_is_that_of_the_runs_own_held_out_images(runs: list[str]
 def test_what_a_run_knows_is_measured_unasked_and_is_what_predict_uses(runs: list[str], tmp_path: Path) -> None:
     unasked = measure_together(runs[:1], **HOW).evaluation  # type: ignore[arg-type]
     asked = measure_together(runs[:1], None, EnsembleConfig(calibrate=True), **HOW).evaluation  # type: ignore[arg-type]
-    known = Predictor.load(runs[0], HOW["device"]).temperature  # type: ignore[arg-type]
-    at_the_end = Result.load(Path(runs[0]) / "test.json")
+    known = Predictor.load(runs[0], HOW["device"]).task.temperature  # type: ignore[arg-type]
+    at_the_end = ClassificationResult.load(Path(runs[0]) / "test.json")
     assert known is not None
     assert unasked.result.tempered == asked.result.tempered == at_the_end.tempered
     assert unasked.result.tempered is not None
@@ -123,8 +123,8 @@ def test_converted_weights_keep_it_and_bare_ones_do_not(
 ) -> None:
     device = torch.device("cpu")
     assert command_line(["weights", "convert", runs[0], str(tmp_path / "out")]) == 0
-    known = Predictor.load(runs[0], device).temperature
-    assert Predictor.load(tmp_path / "out", device).temperature == known
+    known = Predictor.load(runs[0], device).task.temperature
+    assert Predictor.load(tmp_path / "out", device).task.temperature == known
     assert read_stored(Path(runs[0]) / "model.safetensors").calibration is None
     picture = next(Path(runs[0]).glob("samples/*.png"))
     for words, said in (((), True), (("--uncalibrated",), False)):
@@ -143,7 +143,7 @@ def test_a_run_of_an_older_version_is_measured_as_ever(runs: list[str], tmp_path
     old, new = (measure_together([str(one)], **HOW).evaluation.result for one in (folder, runs[0]))  # type: ignore[arg-type]
     assert old.tempered is None
     assert (old.num_wrong, old.cross_entropy) == (new.num_wrong, new.cross_entropy)
-    assert Predictor.load(folder, HOW["device"]).temperature is None  # type: ignore[arg-type]
+    assert Predictor.load(folder, HOW["device"]).task.temperature is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_without_a_temperature_it_is_said_why(
     beginning = plan(**data).replace(weights=runs[0])  # which knows a temperature
     done = start(beginning, tmp_path / "run", device=HOW["device"], tell=lines.append)  # type: ignore[arg-type]
     told = [line for line in lines if isinstance(line, str) and line.startswith("probabilities ")]
-    known = Predictor.load(done.folder, HOW["device"]).temperature  # type: ignore[arg-type]
+    known = Predictor.load(done.folder, HOW["device"]).task.temperature  # type: ignore[arg-type]
     assert done.result is not None
     assert done.result.tempered is None
     if said:

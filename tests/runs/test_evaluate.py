@@ -18,7 +18,7 @@ from deepres.recipes.catalogue import recipe
 from deepres.recipes.run import smoke
 from deepres.runs.evaluate import BATCH, EvaluationConfig, batch_size, judge, measure
 from deepres.runs.train import start
-from deepres.tasks.classification.evaluator import Result
+from deepres.tasks.classification.result import ClassificationResult
 from deepres.train.precision import choose
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_measured_again_it_is_the_same(run: Path) -> None:
-    first = Result.load(run / "test.json")
+    first = ClassificationResult.load(run / "test.json")
     again, images = measure(run, device=CPU, command="test")
     assert len(images) == first.num_images == 269
     assert again.result.confusion == first.confusion

@@ -14,7 +14,7 @@ from deepres.recipes.catalogue import RECIPES
 from deepres.studies.plan import DATASETS, cells, network_of, run_of
 from deepres.studies.study import Study, papers, studies
 from deepres.studies.verdict import described
-from deepres.tasks.classification.protocols import protocol_named, require_fitting
+from deepres.tasks.protocols import protocol_named, require_fitting
 
 
 @pytest.fixture(params=sorted(studies()))

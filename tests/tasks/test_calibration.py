@@ -9,7 +9,6 @@ import torch
 from deepres.base.errors import InputError
 from deepres.tasks.classification.calibration import (
     FEWEST,
-    Temperature,
     Tempered,
     at_temperature,
     find_temperature,
@@ -17,6 +16,7 @@ from deepres.tasks.classification.calibration import (
     tempered,
 )
 from deepres.tasks.classification.metrics import Measures, Predictions, coverage, score
+from deepres.tasks.classification.task import Temperature
 
 CLASSES = tuple("abcde")
 
@@ -28,7 +28,7 @@ def answers(seed: int, factor: float, count: int = 4000, keep: bool = True) -> P
     labels = torch.multinomial(z.softmax(1), 1, generator=draw)[:, 0]
     measures = Measures(keep_scores=keep)
     measures.update(factor * z, labels, torch.arange(count))
-    return measures.predictions()
+    return measures.answers()
 
 
 @pytest.mark.parametrize("factor", [0.4, 1.0, 2.5])
@@ -80,7 +80,7 @@ def test_what_tells_no_temperature_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"^temperature: 5 held-out images are too few to find a temperature, wanted at least 20"
     ):
-        find_temperature(measures.predictions())
+        find_temperature(measures.answers())
     with pytest.raises(InputError, match=r"^temperature: wanted the scores of all classes; evaluate with keep_scores"):
         find_temperature(answers(0, 1.0, 50, keep=False))
 
@@ -101,7 +101,7 @@ def test_coverage_counts_the_surest_first() -> None:
 def test_equally_sure_images_are_answered_together() -> None:
     measures = Measures()
     measures.update(torch.tensor([[2.0, 0]] * 6 + [[1.0, 0]] * 4), torch.tensor([0, 1] * 5), torch.arange(10))
-    assert [(point.num_images, point.num_wrong) for point in coverage(measures.predictions(), 5)] == [(6, 3), (10, 5)]
+    assert [(point.num_images, point.num_wrong) for point in coverage(measures.answers(), 5)] == [(6, 3), (10, 5)]
 
 
 def all_right(count: int, gap: float, classes: int = 5) -> Predictions:
@@ -109,7 +109,7 @@ def all_right(count: int, gap: float, classes: int = 5) -> Predictions:
     labels = torch.arange(count) % classes
     measures = Measures(keep_scores=True)
     measures.update(gap * torch.eye(classes, dtype=torch.float64)[labels], labels, torch.arange(count))
-    return measures.predictions()
+    return measures.answers()
 
 
 @pytest.mark.parametrize("count", [FEWEST, 50, 400])

@@ -13,8 +13,9 @@ from deepres.cli.main import run
 from deepres.data.doubles import Double, Doubles, Place
 from deepres.data.images import ArrayImages, Batch
 from deepres.report.evaluation import write_report
-from deepres.tasks.classification.doubled import told_of_doubles
-from deepres.tasks.classification.evaluator import Evaluation, evaluate
+from deepres.tasks.doubled import told_of_doubles
+from deepres.tasks.evaluator import evaluate
+from deepres.tasks.result import Evaluation
 
 
 def measured(count: int = 10, wrong: tuple[int, ...] = (1, 4, 6)) -> tuple[Evaluation, ArrayImages]:

@@ -11,8 +11,8 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.data.images import ArrayImages
 from deepres.tasks.classification.ensemble import Member, select, together, vote
-from deepres.tasks.classification.evaluator import concluded
 from deepres.tasks.classification.metrics import Measures
+from deepres.tasks.classification.result import concluded
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -28,7 +28,7 @@ def member(
     measures = Measures(keep_scores=keep)
     measures.update(logits, truth, torch.arange(len(logits)))
     facts = {"split": "val", "protocol": "center", "skipped": (), "seconds": 1.0, "provenance": {"source": "set"}}
-    return Member(name, concluded(measures.predictions(), images, facts), images)
+    return Member(name, concluded(measures.answers(), images, facts), images)
 
 
 def draw(seed: int, count: int = 60, strength: float = 1.0) -> Tensor:

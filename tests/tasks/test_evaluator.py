@@ -13,17 +13,12 @@ from torch import Tensor, nn
 from deepres.base.errors import InputError, RunError
 from deepres.data.images import ArrayImages, Batch
 from deepres.nn.hooks import modes_kept
-from deepres.tasks.classification.evaluator import (
-    Evaluation,
-    Result,
-    SkippedImage,
-    evaluate,
-    printable,
-    save_predictions,
-    summary,
-)
 from deepres.tasks.classification.predictions import load_answers
-from deepres.tasks.classification.protocols import PROTOCOLS
+from deepres.tasks.classification.result import ClassificationResult
+from deepres.tasks.evaluator import evaluate
+from deepres.tasks.protocols import PROTOCOLS
+from deepres.tasks.result import Evaluation, SkippedImage, printable, summary
+from deepres.tasks.saved import save_predictions
 
 
 class Answers(nn.Module):
@@ -164,7 +159,7 @@ def test_non_finite_logits_stop_and_restore_the_modes() -> None:
 def test_a_result_is_saved_and_read_back_with_a_line_for_each_row(tmp_path: Path) -> None:
     result = evaluated()[0].result.replace(provenance={"command": "[\n  1,\n  2\n]", "versions": {"torch": "2"}})
     result.save(tmp_path / "result.json")
-    assert Result.load(tmp_path / "result.json") == result
+    assert ClassificationResult.load(tmp_path / "result.json") == result
     text = (tmp_path / "result.json").read_text()
     assert json.loads(text)["confusion"] == [list(row) for row in result.confusion]
     assert "[" + ", ".join(map(str, result.confusion[0])) + "]" in text
@@ -173,7 +168,7 @@ def test_a_result_is_saved_and_read_back_with_a_line_for_each_row(tmp_path: Path
 def test_a_damaged_result_is_refused(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{")
     with pytest.raises(InputError, match=r"result.json: not JSON"):
-        Result.load(tmp_path / "result.json")
+        ClassificationResult.load(tmp_path / "result.json")
 
 
 def test_predictions_are_saved_as_arrays_and_bytes_repeat(tmp_path: Path) -> None:
@@ -211,7 +206,7 @@ def test_a_result_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     for field in ("shown", "covered", "tempered"):
         del facts[field]
     (tmp_path / "old.json").write_text(json.dumps(facts))
-    old = Result.load(tmp_path / "old.json")
+    old = ClassificationResult.load(tmp_path / "old.json")
     assert (old.shown, old.covered, old.tempered) == ("", (), None)
 
 

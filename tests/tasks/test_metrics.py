@@ -190,12 +190,12 @@ def test_an_image_given_twice_is_refused() -> None:
     measures.update(logits, labels, indices)
     measures.update(logits[:1], labels[:1], torch.tensor([2]))
     with pytest.raises(InputError, match=r"^evaluation: image 2 was given more than once; wanted each once, no padded"):
-        measures.predictions()
+        measures.answers()
 
 
 def test_no_images_are_refused() -> None:
     with pytest.raises(InputError, match=r"^evaluation: no images were given; wanted at least one$"):
-        Measures().predictions()
+        Measures().answers()
 
 
 def test_logits_that_are_not_finite_stop() -> None:

@@ -20,9 +20,10 @@ from deepres.data.images import ArrayImages, Batch, FileImages, Images
 from deepres.data.loading.loader import evaluation_batches, prepare_one
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import imagenet_statistics
-from deepres.tasks.classification.evaluator import Evaluation, evaluate
-from deepres.tasks.classification.metrics import Measures
-from deepres.tasks.classification.protocols import PROTOCOLS, Gathering, averaged, protocol_named, require_fitting
+from deepres.tasks.classification.metrics import Measures, averaged
+from deepres.tasks.evaluator import evaluate
+from deepres.tasks.protocols import PROTOCOLS, Gathering, protocol_named, require_fitting
+from deepres.tasks.result import Evaluation
 
 CLASSES = ("a", "b", "c")
 KNOWN = imagenet_statistics()
@@ -149,7 +150,7 @@ def test_shards_batches_and_workers_change_no_count(photos: FileImages, text: st
 
     together = share(0)
     together.merge(share(1))
-    sharded = together.predictions()
+    sharded = together.answers()
     assert torch.equal(sharded.predicted, whole.predictions.predicted)
     assert sharded.scores is not None
     assert torch.equal(sharded.scores, scores(whole))  # to the bit
@@ -160,7 +161,7 @@ def test_the_order_of_views_and_images_changes_nothing_but_rounding(order: list[
     protocol = protocol_named("multi-scale:8,16,32", CROPPED)
     logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
     images = torch.arange(6) % 2  # each of two images three times
-    gathering, found = Gathering(protocol), {}
+    gathering, found = Gathering(protocol, averaged), {}
     for place in order:
         batch = Batch(torch.zeros(1, 1), torch.tensor([7]), images[place : place + 1])
         mean, labels, indices = gathering.add([logits[place : place + 1]], batch)
@@ -174,7 +175,7 @@ def test_the_order_of_views_and_images_changes_nothing_but_rounding(order: list[
 def test_the_centre_gives_the_networks_logits_untouched() -> None:
     logits = torch.randn(5, 3)
     batch = Batch(torch.zeros(5, 1), torch.zeros(5, dtype=torch.int64), torch.arange(5))
-    assert Gathering(PROTOCOLS["center"]).add([logits], batch)[0] is logits
+    assert Gathering(PROTOCOLS["center"], averaged).add([logits], batch)[0] is logits
 
 
 def test_averages_of_probabilities_and_of_logits() -> None:

@@ -13,8 +13,10 @@ from deepres.base.cells import csv_of
 from deepres.cli.main import run
 from deepres.data.images import ArrayImages, Batch, FileImages
 from deepres.report.evaluation import write_report
-from deepres.tasks.classification.evaluator import Evaluation, evaluate
-from deepres.tasks.classification.worst import HEAD, LEAST_UNSURE, worst_list
+from deepres.tasks.classification.worst import HEAD, LEAST_UNSURE
+from deepres.tasks.evaluator import evaluate
+from deepres.tasks.result import Evaluation
+from deepres.tasks.worst import worst_list
 
 
 def answered(names: list[str], classes: tuple[str, ...], shift: float = 1.0) -> tuple[Evaluation, FileImages]:

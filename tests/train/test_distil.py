@@ -3,9 +3,9 @@ import torch
 from torch import Tensor, nn
 
 from deepres.data.images import Batch
+from deepres.tasks.classification.losses import cross_entropy
 from deepres.train.config import TeacherConfig
 from deepres.train.distil import distilled
-from deepres.train.losses import cross_entropy
 
 LABELS = torch.tensor([0, 1, 2, 3, 0, 1])
 WEIGHTS = torch.randn(4, 4, generator=torch.Generator().manual_seed(1))

@@ -10,10 +10,10 @@ from torch import nn
 from deepres.base.errors import InputError
 from deepres.base.records import build
 from deepres.data.images import Batch
+from deepres.tasks.classification.losses import cross_entropy
 from deepres.tasks.validation import Validation, by_error
 from deepres.train.config import SgdConfig, TrainConfig
 from deepres.train.loop import Epoch, Step, train
-from deepres.train.losses import cross_entropy
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.state import State

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from deepres.data.images import Batch
-from deepres.train.losses import cross_entropy, wrong
+from deepres.tasks.classification.losses import cross_entropy, wrong
 
 
 def _batch(labels: torch.Tensor) -> Batch:

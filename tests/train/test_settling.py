@@ -23,11 +23,11 @@ from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model
 from deepres.nn.freeze import average_statistics
-from deepres.tasks.classification.evaluator import evaluate
+from deepres.tasks.classification.losses import cross_entropy
+from deepres.tasks.evaluator import evaluate
 from deepres.tasks.validation import Validation, by_error
 from deepres.train.config import SgdConfig, TrainConfig
 from deepres.train.loop import Epoch, Step, train
-from deepres.train.losses import cross_entropy
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.settling import SETTLED, Settling

@@ -20,12 +20,12 @@ from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import Statistics, measure_statistics
 from deepres.nn.create import create_model
 from deepres.nn.sync_batch_norm import synced
-from deepres.tasks.classification.evaluator import evaluate
+from deepres.tasks.classification.losses import cross_entropy
+from deepres.tasks.evaluator import evaluate
 from deepres.train.config import TrainConfig
 from deepres.train.distributed import World, joined
 from deepres.train.grad_sync import Exchange
 from deepres.train.loop import Step, train
-from deepres.train.losses import cross_entropy
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.state import State

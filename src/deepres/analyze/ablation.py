@@ -81,13 +81,13 @@ def damages(
                     if first:
                         seen.merge(measures)
                         first = False
-                    answers = measures.predictions()
+                    answers = measures.answers()
                     wrong[number] += int((answers.rank > 0).sum())
                     losses[number].append(answers.loss)
                     done += 1
                     if on_progress is not None:
                         on_progress(done, total)
-    images = len(seen.predictions())
+    images = len(seen.answers())
     return images, [_damage(count, torch.cat(loss), images) for count, loss in zip(wrong, losses, strict=True)]
 
 

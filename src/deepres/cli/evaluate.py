@@ -96,10 +96,12 @@ def command(
     from deepres.runs.finish import training_of
     from deepres.runs.folds_measured import measure_any
     from deepres.runs.seen import doubles_in, run_of
-    from deepres.tasks.classification.doubled import told_of_doubles
-    from deepres.tasks.classification.evaluator import percent, save_predictions, summary
-    from deepres.tasks.classification.plans import plan_of
-    from deepres.tasks.classification.worst import worst_list
+    from deepres.tasks.classification.result import percent
+    from deepres.tasks.doubled import told_of_doubles
+    from deepres.tasks.plans import plan_of
+    from deepres.tasks.result import summary
+    from deepres.tasks.saved import save_predictions
+    from deepres.tasks.worst import worst_list
     from deepres.train.distributed import joined
 
     weights, source = apart(runs)

@@ -61,7 +61,8 @@ def resume_folds(folder: Path, edits: Sequence[str], world: "World", display: "C
 
 
 def _say(done: "Finished") -> None:
-    from deepres.tasks.classification.evaluator import percent, summary
+    from deepres.tasks.classification.result import percent
+    from deepres.tasks.result import summary
 
     for fold, error in enumerate(done.errors, 1):
         click.echo(f"fold {fold}: error {percent(error)}")

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,8 @@ FEW = 16
 
 if TYPE_CHECKING:
     from deepres.predict.pictures import Picture
-    from deepres.predict.predictor import Answer, Predictor
+    from deepres.predict.predictor import Predictor
+    from deepres.tasks.task import Answer
 
 
 @click.command("predict")
@@ -96,6 +97,7 @@ def command(
     from deepres.nn.weights.spec import WeightsSpec
     from deepres.predict.pictures import Asked, Picture
     from deepres.predict.predictor import Predictor
+    from deepres.tasks.task import require
 
     if label is not None and cam is None:
         raise InputError(f"--class {label} without --cam: it chooses the map; add --cam DIR")
@@ -106,11 +108,13 @@ def command(
         click.echo(f"{run}: the mean of the probabilities of {len(predictor.members)} networks, one a fold", err=True)
     else:
         weights = WeightsSpec(run, model, variant, mean, std)
-        predictor = Predictor.load(weights, find_device(device), calibrated=not uncalibrated)
+        predictor = Predictor.load(weights, find_device(device), settled=not uncalibrated)
+    if cam is not None:
+        require(predictor.task, "--cam", run)
     if predictor.said:
         click.echo(f"preprocessing: {predictor.said}", err=True)
-    if predictor.temperature is not None:
-        click.echo(f"probabilities at {predictor.temperature}; --uncalibrated leaves it out", err=True)
+    if (settled := predictor.task.told()) is not None:
+        click.echo(f"{settled}; --uncalibrated leaves it out", err=True)
     if label is not None:
         class_number(label, predictor.network.num_classes, predictor.classes)
     asked = Asked(images, every or 1.0, _piped)
@@ -147,7 +151,7 @@ def command(
         elif len(asked) > 1 or asked.videos:
             click.echo(answer.problem, err=True)
     if table is not None:
-        write_atomic(table, _table(answers, min(top_k, len(predictor.classes))))
+        write_atomic(table, _table(answers, predictor.task.columns(predictor.classes, top_k)))
     _conclude(problems)
 
 
@@ -194,13 +198,11 @@ def _show(
     return name, str(path)
 
 
-def _table(answers: "list[Answer]", top_k: int) -> str:
-    """One row an image: its name, the likeliest class with its probability, the next ones, what was wrong."""
-    places = ["", *(f"_{place}" for place in range(2, top_k + 1))]
-    rows = [["image", *(head + place for place in places for head in ("class", "probability")), "problem"]]
+def _table(answers: "list[Answer]", columns: "Sequence[str]") -> str:
+    """One row an image: its name, what is answered (`Answer.cells`), what was wrong."""
+    rows = [["image", *columns, "problem"]]
     for answer in answers:
-        cells = [cell for guess in answer.guesses for cell in (guess.name, f"{guess.probability:.6f}")]
-        cells += [""] * (2 * top_k - len(cells))
+        cells = answer.cells()
         problem = reason_alone(answer.image, answer.problem or "")
-        rows.append([answer.image, *cells, problem])
+        rows.append([answer.image, *(cells.get(column, "") for column in columns), problem])
     return csv_of(rows)

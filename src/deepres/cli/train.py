@@ -296,7 +296,7 @@ def _refuse_with_resume(given: dict[str, object | None]) -> None:
 
 def _say_where(done: "Finished", device: "torch.device") -> None:
     from deepres.predict.predictor import Predictor
-    from deepres.tasks.classification.evaluator import summary
+    from deepres.tasks.result import summary
 
     if done.result is not None:
         click.echo(summary(done.result))
@@ -304,7 +304,7 @@ def _say_where(done: "Finished", device: "torch.device") -> None:
         click.echo("a few images that it was not trained on:")
         for answer in Predictor.load(done.folder, device).answers(done.samples, top_k=1):
             click.echo(f"  {answer.line()}")
-    if done.result is not None and done.result.num_wrong:
+    if done.result is not None and done.result.has_worst:
         click.echo(f"wrong:  {done.folder / 'worst.csv'} lists them")
     click.echo(f"report: {done.folder / 'report.html'}")
     click.echo(f"next:   deepres predict {done.folder} IMAGE…")

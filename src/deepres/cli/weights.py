@@ -91,7 +91,7 @@ def convert_command(
     names = _names(classes, max(2, network.num_classes)) if classes else stored.classes
     told = preprocessing_of(preparation, statistics, network.description)
     make_folder(out)
-    save_network(out, network, names, preparation.model_dump(mode="json"), told, stored.calibration)
+    save_network(out, network, names, preparation.model_dump(mode="json"), told, stored.task)
     statistics.save(out / STATISTICS)
     count = f"{network.num_classes} classes" + ("" if names else " without names (--classes)")
     click.echo(f"{out}: {network.description.name}, {count}; {said or 'prepared as its run'}")

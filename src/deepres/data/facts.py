@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from deepres.arch.catalogue.entry import Config
+from deepres.data.decode import image_size
+from deepres.data.images import Images
+from deepres.data.sources.open import Source
+from deepres.data.targets import FormName, form_of
 from deepres.data.transforms.config import Preparation
 
 if TYPE_CHECKING:
@@ -19,7 +25,8 @@ if TYPE_CHECKING:
 class Facts:
     """What a recipe wants to know of a source: `side` is the median short side of its images in pixels.
 
-    `beginning` is what the run begins with, where it does not begin from nothing.
+    `beginning` is what the run begins with, where it does not begin from nothing. `targets`, of that `form`, are those
+    of the training images; `classes` are their names.
     """
 
     source: str
@@ -30,6 +37,8 @@ class Facts:
     classes: tuple[str, ...] = ()
     beginning: "Beginning | None" = None
     levels: float | None = None
+    form: FormName = "class"
+    targets: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -55,12 +64,20 @@ def facts_of(source: "Source", sample: int = 101) -> Facts:
     if side is None:
         every = max(1, len(images) // sample)
         side = int(median(_short_sides(images, range(0, len(images), every)) or [224]))
-    levels = images.levels
-    return Facts(source.name, len(source.classes), len(images), source.channels, side, source.classes, levels=levels)
+    return Facts(
+        source.name,
+        len(source.classes),
+        len(images),
+        source.channels,
+        side,
+        source.classes,
+        levels=images.levels,
+        form=form_of(images.targets).name,
+        targets=images.targets,
+    )
 
 
 def _short_sides(images: "Images", indices: range) -> list[int]:
-    from deepres.data.decode import image_size
 
     sides = []
     for index in indices:

@@ -19,9 +19,11 @@ from deepres.runs.analysis.units import Settings
 from deepres.runs.ensemble import EnsembleConfig
 from deepres.runs.folds_measured import measure_any
 from deepres.tasks.classification.compare import Paired, all_pairs, table
-from deepres.tasks.classification.evaluator import Result
 from deepres.tasks.classification.pooling import Seeds, apart, measured_with, pooled, require_different
 from deepres.tasks.classification.predictions import Answers, load_answers, named_apart, voted
+from deepres.tasks.paired import task_of
+from deepres.tasks.result import Result
+from deepres.tasks.task import require
 from deepres.train.distributed import joined
 
 Weights = WeightsSpec | RunResult | str | Path
@@ -123,6 +125,8 @@ def compare(*runs: RunResult | str | Path, vote: bool = False, force: bool = Fal
     flag(force, "force")
     if len(folders) < 2:
         raise InputError(f"compare: given {len(folders)}, wanted two runs at least")
+    for folder in folders:
+        require(task_of(folder), "McNemar's test", f"compare {folder}")
     answers = named_apart([load_answers(folder) for folder in folders], [str(folder) for folder in folders])
     require_different(answers)
     seeds, notes = pooled(answers), (*measured_with(answers), *apart(answers))

@@ -16,7 +16,7 @@ from deepres.runs import train as carrying
 from deepres.runs.places import output_of
 from deepres.runs.plan import Planned, plan_run
 from deepres.runs.progress import Display
-from deepres.tasks.classification.evaluator import Result, summary
+from deepres.tasks.result import Result, summary
 from deepres.train.distributed import joined
 from deepres.train.history import read_history
 
@@ -36,8 +36,14 @@ class RunResult:
 
     @property
     def error(self) -> float | None:
-        """The share of images that are answered wrongly, 0 to 1."""
-        return None if self.result is None else self.result.error
+        """The figure of its task, lower is better: of one class an image the share of wrong ones, 0 to 1.
+
+        Of several classes 1 - mean average precision, of numbers the mean absolute error.
+        """
+        if self.result is None:
+            return None
+        head = self.result.headline
+        return head.value if head.lower_is_better else 1 - head.value
 
     @property
     def history(self) -> list[dict[str, Any]]:

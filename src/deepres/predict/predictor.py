@@ -17,8 +17,6 @@ from deepres.base.arguments import whole
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import path_of
 from deepres.base.heap import keep_freed_memory
-from deepres.base.records import Record, build
-from deepres.base.wording import shown
 from deepres.data.decode import BadImageError
 from deepres.data.loading.loader import prepare_one
 from deepres.data.loading.workers import num_cores
@@ -36,30 +34,15 @@ from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.maps import beside
 from deepres.predict.pictures import Picture, of_file
 from deepres.predict.preprocessing import prepared_for
-from deepres.tasks.classification.calibration import Temperature
+from deepres.tasks.classification.task import Classification
+from deepres.tasks.kinds import AnyTask, task_in
+from deepres.tasks.task import Answer
 
 BATCH = 16
 """How many images a hurried predictor answers together: beyond it a CPU gains nothing."""
 
 
-class Guess(Record):
-    """A class name and the probability that the network gives it."""
-
-    name: str
-    probability: float
-
-
-class Answer(Record):
-    """The guesses for one image, the likeliest first; or, where it cannot be read, why."""
-
-    image: str
-    guesses: tuple[Guess, ...]
-    problem: str | None = None
-
-    def line(self) -> str:
-        """`cat.jpg: cat 93.1 %  lynx 4.0 %`, or the problem."""
-        guesses = "  ".join(f"{guess.name} {100 * guess.probability:.1f} %" for guess in self.guesses)
-        return self.problem or shown(f"{self.image}: {guesses}")
+ONE_CLASS = Classification()
 
 
 @dataclass(frozen=True)
@@ -67,7 +50,7 @@ class Predictor:
     """A network with its class names (`unnamed`: numbers only) and what it wants done to an image.
 
     `said` has what of that decides the answers and is not the run's own (`preprocessing.Prepared`). Probabilities are
-    softmax(logits / T) at the run's own `temperature`, where it found one.
+    softmax(logits / T) at the run's own temperature, where it found one; `task` says so, and what else outputs mean.
 
     >>> import deepres
     >>> predictor = deepres.Predictor.load("runs/digits-1", "cpu")
@@ -86,7 +69,7 @@ class Predictor:
     unnamed: bool = False
     fast: Inference | None = None
     said: str = ""
-    temperature: Temperature | None = None
+    task: AnyTask = ONE_CLASS
     others: tuple["Predictor", ...] = ()
 
     @property
@@ -101,7 +84,7 @@ class Predictor:
         Raises:
             InputError: a fold is not trained yet, or broken.
         """
-        first, *others = (cls.load(each, device, calibrated=False) for each in fold_folders(folder))
+        first, *others = (cls.load(each, device, settled=False) for each in fold_folders(folder))
         for one in others:
             if one.classes != first.classes or one.preparation != first.preparation:
                 raise InputError(f"{folder}: its folds know other classes, or want other images; train it anew")
@@ -113,14 +96,14 @@ class Predictor:
         weights: WeightsSpec | Path | str,
         device: torch.device | str | None = None,
         *,
-        calibrated: bool = True,
+        settled: bool = True,
     ) -> "Predictor":
         """Of a run folder, which needs nothing else, or of weights made elsewhere, by path or name.
 
         What bare weights do not say themselves, a `WeightsSpec` says of them. Classes without names are called
         `class 0`, …. One logit is of two classes, its sigmoid the probability of the second: of those that the weights
-        name; `not X` and `X`, where they name X alone; `0` and `1`, where none. Not `calibrated`: at temperature 1,
-        whatever the run found.
+        name; `not X` and `X`, where they name X alone; `0` and `1`, where none. Not `settled`: at temperature 1 and the
+        like, whatever the run found on held-out images.
 
         Raises:
             InputError: a file is missing or broken, the network or what images were normalised with unknown, weights of
@@ -139,7 +122,8 @@ class Predictor:
             raise InputError(
                 f"{stored.where}: no classifier in it, so no answers; train one: deepres train … --weights"
             )
-        if network.num_classes == 1:
+        task = task_in(stored.task, f"{stored.where} task")
+        if network.num_classes == 1 and task.form == "class":
             classes = _two_classes(stored)
             network = two_logits(network)
             said = "; ".join(
@@ -149,8 +133,6 @@ class Predictor:
             raise InputError(
                 f"{stored.where}: {network.num_classes} logits for {len(classes)} class names; train it again"
             )
-        known = stored.calibration if calibrated else None
-        temperature = None if known is None else build(Temperature, dict(known), f"{stored.where} calibration")
         return cls(
             network.to(device),
             classes,
@@ -159,7 +141,7 @@ class Predictor:
             device,
             unnamed=not stored.classes,
             said=said,
-            temperature=temperature,
+            task=task if settled else task.unsettled(),
         )
 
     def hurried(
@@ -171,6 +153,8 @@ class Predictor:
         (`nn/inference.py`); with `precision` "float32" nothing but the last digits moves. "auto" times a plain answer
         to say whether compiling pays.
         """
+        if "bfloat16 with close calls" not in self.task.tools:
+            precision = "float32"
         keep_freed_memory(of_any_size=True)
         channels, side, _ = self.network.description.input
         one = torch.zeros(1, channels, side, side)
@@ -195,13 +179,13 @@ class Predictor:
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
-        """softmax(logits / T): prepared images (N, C, H, W) -> (N, classes), rows that sum to 1.
+        """`Task.activated`, as a rule softmax(logits / T): prepared images (N, C, H, W) -> (N, outputs).
 
         Raises:
             RunError: a logit is not finite.
         """
         logits: Tensor = self.network(images.to(self.device)) if self.fast is None else self.fast(images)
-        answers = (logits if self.temperature is None else logits / self.temperature.value).softmax(1).cpu()
+        answers: Tensor = self.task.activated(logits).cpu()
         if not bool(answers.isfinite().all()):
             raise RunError(
                 f"{self.network.description.name}: answers that are not finite; the weights are broken, or images were "
@@ -253,9 +237,10 @@ class Predictor:
                 read = list(readers.map(self._read, part))
                 rows = self._rows(read)
                 for number, (picture, image) in enumerate(zip(part, read, strict=True)):
-                    problem = image if isinstance(image, str) else None
-                    guesses = self._guesses(rows[number], top_k) if number in rows else ()
-                    yield Answer(image=picture.name, guesses=guesses, problem=problem)
+                    if isinstance(image, str):
+                        yield self.task.unread(picture.name, image)
+                    else:
+                        yield self.task.decode(rows[number], self.classes, picture.name, top_k)
 
     def _read(self, picture: Picture) -> Tensor | str:
         """The image as each of the members wants it (M, C, H, W), or why there is none."""
@@ -281,11 +266,6 @@ class Predictor:
             answers = torch.stack([member.probabilities(own) for member, own in of_members])
             rows.update(zip(images, answers.mean(0), strict=True))
         return rows
-
-    def _guesses(self, row: Tensor, top_k: int) -> tuple[Guess, ...]:
-        likeliest = row.topk(min(top_k, len(self.classes)))
-        found = zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True)
-        return tuple(Guess(name=self.classes[index], probability=value) for value, index in found)
 
 
 def _two_classes(stored: Stored) -> tuple[str, ...]:

@@ -9,11 +9,13 @@ from deepres.base.records import Record, load
 from deepres.data.facts import Facts
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.tasks.classification.task import Classification
+from deepres.tasks.kinds import AnyTask, task_for
 from deepres.train.config import Select, TeacherConfig, TrainConfig
 
 
 class Run(Record):
-    """Everything that decides a run's weights, but for the versions of the software.
+    """Everything that decides a run's weights, but for the versions of the software; `task` is what is learnt.
 
     `weights` is a path or a name to begin with (None: He initialisation), `variant` what they were trained as where
     they do not say and several fit, `new_head` leaves their classifier behind. `statistics` are those of the training
@@ -24,6 +26,7 @@ class Run(Record):
 
     recipe: str
     data: DataConfig
+    task: AnyTask = Classification()
     model: Config
     augmentation: Augmentation
     preparation: Preparation
@@ -39,11 +42,17 @@ class Run(Record):
     seed: int = 0
 
     def fitted(self, facts: Facts) -> "Run":
-        """The same run for classes, channels, size and levels of these images; a size that the recipe sets stays."""
+        """The same run for targets, channels, size and levels of these images; a size that the recipe sets stays.
+
+        Where its task learns targets of another form, it becomes the first that learns those.
+        """
+        task = task_for(facts.form, self.task)
+        task = task if facts.targets is None else task.fitted(facts.targets, facts.classes)
         side = self.preparation.size or facts.side
         model = self.model.replace(num_classes=facts.num_classes, input=(self.preparation.channels, side, side))
-        data, preparation = self.data.replace(levels=facts.levels), self.preparation.replace(levels=facts.levels)
-        return self.replace(model=model, data=data, preparation=preparation)
+        data = self.data.replace(levels=facts.levels, targets=facts.form)
+        preparation = self.preparation.replace(levels=facts.levels)
+        return self.replace(model=model, data=data, preparation=preparation, task=task)
 
 
 def load_run(folder: Path) -> Run:

@@ -10,10 +10,11 @@ from deepres.base.wording import signed
 from deepres.report.charts import intervals
 from deepres.report.html import render
 from deepres.tasks.classification.compare import LEVEL, Paired, against_best, small
-from deepres.tasks.classification.evaluator import percent, printable
 from deepres.tasks.classification.metrics import interval
 from deepres.tasks.classification.pooling import Seeds
 from deepres.tasks.classification.predictions import Answers
+from deepres.tasks.classification.result import percent
+from deepres.tasks.result import printable
 
 
 def write_comparison(

@@ -1,4 +1,4 @@
-"""Result, history and images -> one HTML file that needs nothing else; Results -> a Markdown table.
+"""ClassificationResult, history and images -> one HTML file that needs nothing else; Results -> a Markdown table.
 
 The same input gives the same bytes. All text is escaped; figures take their colours from the page.
 """
@@ -22,8 +22,9 @@ from deepres.data.sources.splits import Part
 from deepres.report.charts import History, confusion_picture, curve, rejection, reliability, shades, thumbnail
 from deepres.report.doubles import pairs_shown
 from deepres.report.html import render
-from deepres.tasks.classification.evaluator import Result, WrongImage, interval_text, percent, printable
-from deepres.tasks.classification.worst import FILE as WORST
+from deepres.tasks.classification.result import ClassificationResult, WrongImage, interval_text, percent
+from deepres.tasks.result import printable
+from deepres.tasks.worst import FILE as WORST
 
 MOST_CLASSES_WITH_NUMBERS = 20
 MOST_CLASSES_IN_PICTURE = 200
@@ -56,14 +57,14 @@ class FoldRow:
     """One fold's test result, or that of all as one, and the epoch that was chosen."""
 
     name: str
-    result: Result
+    result: ClassificationResult
     epoch: int | None
 
 
 def write_report(
     path: Path,
     *,
-    result: Result | None,
+    result: ClassificationResult | None,
     history: History = (),
     images: Images | None = None,
     run: Mapping[str, Any] | None = None,
@@ -121,7 +122,7 @@ def write_report(
     write_atomic(path, printable(page))
 
 
-def table(results: Mapping[str, Result]) -> str:
+def table(results: Mapping[str, ClassificationResult]) -> str:
     """Markdown: one row for each named result, in the mapping's order: images, error, interval, top-5 error."""
     rows = [
         "| name | split | protocol | images | error | 95 % interval | top-5 error |",
@@ -137,7 +138,7 @@ def table(results: Mapping[str, Result]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _scale(result: Result) -> dict[str, Any]:
+def _scale(result: ClassificationResult) -> dict[str, Any]:
     """Places in percent of the headline's scale, which ends at the first round number above the interval."""
     end = next(scale for scale in SCALES if scale >= min(1.0, 1.1 * result.error_high))
     return {
@@ -166,7 +167,7 @@ def _epochs(history: History, steps: Sequence[int]) -> list[float]:
     return [] if each is None else [step / each for step in steps]
 
 
-def _table(result: Result) -> list[tuple[str, list[Cell]]]:
+def _table(result: ClassificationResult) -> list[tuple[str, list[Cell]]]:
     strength = shades(np.asarray(result.confusion, dtype=np.float64))
     return [
         (name, [Cell(count, round(float(strength[t, p]), 3), t == p) for p, count in enumerate(row)])
@@ -174,12 +175,12 @@ def _table(result: Result) -> list[tuple[str, list[Cell]]]:
     ]
 
 
-def _picture(result: Result) -> str | None:
+def _picture(result: ClassificationResult) -> str | None:
     in_range = MOST_CLASSES_WITH_NUMBERS < len(result.classes) <= MOST_CLASSES_IN_PICTURE
     return confusion_picture(result.confusion) if in_range else None
 
 
-def _thumbnails(result: Result, images: Images) -> list[Thumbnail]:
+def _thumbnails(result: ClassificationResult, images: Images) -> list[Thumbnail]:
     shown = []
     for wrong in result.worst:
         name = printable(images.name(wrong.index)) if wrong.index < len(images) else "absent"

@@ -13,7 +13,7 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.report.html import made_here, render
-from deepres.tasks.classification.evaluator import printable
+from deepres.tasks.result import printable
 
 SUFFIXES = (".html", ".htm", ".png")
 DRAWS = 6

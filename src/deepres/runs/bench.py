@@ -31,10 +31,10 @@ from deepres.recipes.plan import Words
 from deepres.recipes.run import Run, load_run
 from deepres.runs.bottleneck import Rates, Verdict, shown, verdict
 from deepres.runs.plan import Planned, plan_run
+from deepres.tasks.classification.losses import cross_entropy
 from deepres.train.compile import settle
 from deepres.train.config import TrainConfig
 from deepres.train.loop import Step, train
-from deepres.train.losses import cross_entropy
 from deepres.train.precision import Precision, choose
 from deepres.train.state import State
 

@@ -14,7 +14,6 @@ from deepres.base.manifest import require_own, writing
 from deepres.base.reading import json_object
 from deepres.base.telling import UNSAID
 from deepres.data.images import Images
-from deepres.data.loading.balance import class_weights, sizes
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.loading.workers import PREFETCH_FACTOR, Crew, resolved
 from deepres.data.sources.open import Source
@@ -27,9 +26,11 @@ from deepres.recipes.run import Run
 from deepres.runs.evaluate import judge
 from deepres.runs.lock import Hold
 from deepres.runs.teaching import Teachers, taught
-from deepres.tasks.classification.evaluator import Evaluation
+from deepres.tasks.kinds import AnyTask
+from deepres.tasks.losses import Loss
+from deepres.tasks.result import Evaluation
+from deepres.tasks.task import Learning
 from deepres.train.distributed import ALONE, World
-from deepres.train.losses import Loss, cross_entropy
 from deepres.train.precision import Precision
 
 SKIPPED = "skipped.json"
@@ -58,9 +59,9 @@ class Setting:
 
     def loss(self) -> Loss:
         """What training minimises."""
-        train, counts = self.run.train, sizes(self.source.train.targets, len(self.source.classes))
-        weights = class_weights(counts) if train.balance == "loss" else None
-        return taught(cross_entropy(train.label_smoothing, weights), self.teachers)
+        train, source = self.run.train, self.source
+        learning = Learning(train.label_smoothing, train.balance, source.train.targets, source.classes)
+        return taught(self.run.task.loss(learning), self.teachers)
 
     def loader(self) -> TrainLoader:
         """The training batches."""
@@ -94,8 +95,9 @@ class Setting:
         precision: Precision | None = None,
         notes: tuple[str, ...] = (),
         keep_scores: bool = False,
+        task: AnyTask | None = None,
     ) -> Evaluation:
-        """The network on one part of the images.
+        """The network on one part of the images, asked the run's task, or `task`.
 
         `precision` None is that of training, good enough to choose an epoch; what is reported is measured in float32.
         """
@@ -111,6 +113,7 @@ class Setting:
             on_progress=on_progress,
             notes=notes,
             keep_scores=keep_scores,
+            task=task or self.run.task,
             world=self.world,
         )
         self.skipped.update({image.name: image.reason for image in evaluation.result.skipped})

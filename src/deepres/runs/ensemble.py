@@ -22,7 +22,8 @@ from deepres.runs.evaluate import EvaluationConfig, measure, weights_file
 from deepres.runs.seen import own_data
 from deepres.tasks.classification.calibration import temperature_of, tempered
 from deepres.tasks.classification.ensemble import Member, Selection, select, together
-from deepres.tasks.classification.evaluator import Evaluation, percent
+from deepres.tasks.classification.result import percent
+from deepres.tasks.result import Evaluation
 from deepres.train.distributed import ALONE, World
 
 

@@ -20,6 +20,7 @@ from deepres.data.readable import require_readable
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_parts, open_source
 from deepres.data.sources.splits import Part
+from deepres.data.targets import form_of
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.data.transforms.views import Showing
@@ -32,9 +33,10 @@ from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.predictor import Predictor
 from deepres.recipes.run import Run, load_run
 from deepres.runs.seen import SPLIT, asks_for_own, began_with, overlap, own_now, run_of, unchanged
-from deepres.tasks.classification.calibration import Temperature, tempered
-from deepres.tasks.classification.evaluator import Evaluation, evaluate
-from deepres.tasks.classification.protocols import CENTER, protocol_named, require_fitting
+from deepres.tasks.evaluator import evaluate
+from deepres.tasks.kinds import AnyTask
+from deepres.tasks.protocols import CENTER, protocol_named, require_fitting
+from deepres.tasks.result import Evaluation
 from deepres.train.config import Choice
 from deepres.train.distributed import ALONE, World
 from deepres.train.precision import Precision, choose
@@ -79,6 +81,7 @@ def judge(
     split: str,
     protocol: str = "center",
     keep_scores: bool = False,
+    task: AnyTask | None = None,
     skipped: dict[str, str] | None = None,
     provenance: Mapping[str, JsonValue] | None = None,
     notes: tuple[str, ...] = (),
@@ -87,8 +90,8 @@ def judge(
 ) -> Evaluation:
     """`network`, which lies on the precision's device, on every one of `images`, read as `data` says.
 
-    `protocol` is a spelling of `tasks/classification/protocols.py`; `notes` go into the result; `keep_scores` keeps the
-    log-probabilities of all classes.
+    `protocol` is a spelling of `tasks/protocols.py`; `notes` go into the result; `keep_scores` keeps the scores of all
+    classes; `task` None is one class an image.
     Each process of `world` takes some of the batches; all get the result, bitwise that of one process.
 
     Raises:
@@ -112,7 +115,7 @@ def judge(
         showing=shown.showing,
     )
     count = None if on_progress is None else lambda done, total: on_progress(min(done * world.size, total), total)
-    return world.agreed(
+    found = world.agreed(
         lambda: evaluate(
             network,
             batches,
@@ -121,6 +124,7 @@ def judge(
             protocol=shown,
             shown=shown.sentence(preparation),
             keep_scores=keep_scores,
+            task=task,
             precision=precision.autocast,
             computed_in=precision.name,
             skipped=skipped,
@@ -130,6 +134,7 @@ def judge(
             gathered=world.gathered,
         )
     )
+    return found if keep_scores else replace(found, predictions=found.predictions.lean())
 
 
 def measure(
@@ -156,7 +161,6 @@ def measure(
     """
     keep_freed_memory(of_any_size=True)
     asked = world.agreed(lambda: asked_for(WeightsSpec.of(weights), data, config, device, command))
-    temperature = asked.temperature if config.protocol == str(CENTER) else None
     evaluation = judge(
         asked.precision.place(asked.predictor.network),
         asked.images,
@@ -166,21 +170,14 @@ def measure(
         precision=asked.precision,
         split=asked.split,
         protocol=config.protocol,
-        keep_scores=config.keep_scores or temperature is not None,
+        keep_scores=config.keep_scores,
+        task=asked.predictor.task.measured_as(own_protocol=config.protocol == str(CENTER), found_here=asked.found_here),
         provenance=asked.provenance,
         notes=asked.notes,
         on_progress=on_progress,
         world=world,
     )
-    return calibrated(evaluation, temperature, config.keep_scores), asked.images
-
-
-def calibrated(evaluation: Evaluation, temperature: Temperature | None, keep_scores: bool) -> Evaluation:
-    """The evaluation with what a temperature makes of it, and its scores only where they are wanted."""
-    predictions, result = evaluation.predictions, evaluation.result
-    if temperature is not None:
-        result = result.replace(tempered=tempered(predictions, temperature))
-    return Evaluation(result, predictions if keep_scores else replace(predictions, scores=None))
+    return evaluation, asked.images
 
 
 def batch_size(side: int, device: torch.device) -> int:
@@ -215,7 +212,7 @@ class Asked:
     precision: Precision
     provenance: dict[str, JsonValue]
     notes: tuple[str, ...] = ()
-    temperature: Temperature | None = None
+    found_here: bool = False  # on these the run found what held-out images settle
 
 
 def asked_for(
@@ -226,6 +223,8 @@ def asked_for(
     folder = run_of(weights)
     run = None if folder is None else load_run(folder)
     predictor = Predictor.load(spec, device)
+    if data is not None and data.targets == "auto":
+        data = data.model_copy(update={"targets": predictor.task.form})  # what was said stays what was said
     chosen = _chosen(folder, run, weights, data, config)
     own_config, found = chosen.data, chosen.images
     if own_config.on_bad_image == "stop":
@@ -248,9 +247,8 @@ def asked_for(
     }
     if chosen.notes:
         provenance["note"] = "; ".join(chosen.notes)
-    found_there = predictor.temperature is not None and chosen.own and chosen.split == predictor.temperature.found_on
-    temperature = None if found_there else predictor.temperature
-    return Asked(predictor, images, own_config, chosen.split, precise, provenance, chosen.notes, temperature)
+    found_here = chosen.own and chosen.split == predictor.task.settled_on
+    return Asked(predictor, images, own_config, chosen.split, precise, provenance, chosen.notes, found_here)
 
 
 @dataclass(frozen=True)
@@ -321,15 +319,15 @@ def _part(split: str | None, parts: Mapping[Part, Images]) -> Part:
     return next(part for part in parts if part == found)
 
 
-def _relabelled(images: Images, classes: tuple[str, ...], source: str) -> Images:
-    if images.classes == classes:
+def _relabelled(images: Images, names: tuple[str, ...], source: str) -> Images:
+    if images.classes == names:
         return images
-    strangers = [name for name in images.classes if name not in classes]
-    if strangers:
-        known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+    try:
+        targets = form_of(images.targets).matched(images.targets, images.classes, names)
+    except ValueError as strangers:
+        known = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
         raise InputError(
-            f"{source}: the network does not know the classes {', '.join(strangers[:5])} (it knows {known}); "
+            f"{source}: the network does not know the classes {strangers} (it knows {known}); "
             "rename the folders, or train on these images"
-        )
-    places = torch.tensor([classes.index(name) for name in images.classes])
-    return images.labelled(places[images.targets], classes)
+        ) from strangers
+    return images.labelled(targets, names)

@@ -19,23 +19,23 @@ from deepres.base.reading import json_object
 from deepres.base.telling import Detail, Doing, telling
 from deepres.base.wording import blamed, counted, duration
 from deepres.data.images import Batch, Images
+from deepres.data.targets import form_of
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware, versions
 from deepres.nn.freeze import average_statistics
 from deepres.nn.weights.files import WEIGHTS, save_network
 from deepres.predict.preprocessing import preprocessing_of
 from deepres.report.evaluation import write_report
-from deepres.runs.calibrating import calibrate
 from deepres.runs.context import Setting, norms_together
-from deepres.runs.evaluate import calibrated
 from deepres.runs.length import told_length
 from deepres.runs.logbook import parts
 from deepres.runs.seen import began_with, doubles_in, overlap
-from deepres.tasks.classification.doubled import told_of_doubles
-from deepres.tasks.classification.evaluator import Evaluation, Result, save_predictions
-from deepres.tasks.classification.plans import plan_of
-from deepres.tasks.classification.worst import FILE as WORST
-from deepres.tasks.classification.worst import worst_list
+from deepres.tasks.doubled import told_of_doubles
+from deepres.tasks.plans import plan_of
+from deepres.tasks.result import Evaluation, Result
+from deepres.tasks.saved import save_predictions
+from deepres.tasks.worst import FILE as WORST
+from deepres.tasks.worst import worst_list
 from deepres.train.checkpoint import load_best
 from deepres.train.distributed import World, state_tensors
 from deepres.train.health import DivergedError, fault
@@ -84,18 +84,21 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
         raise shared(DivergedError(f"the run's weights: {wrong}; {folder / WEIGHTS} is not written"))
     prepared = preprocessing_of(run.preparation, setting.statistics, network.description)
     form = run.preparation.model_dump(mode="json")
-    calibration = calibrate(setting, network, tell)
-    temperature = calibration.temperature
-    known_of_it = None if temperature is None else temperature.model_dump(mode="json")
+    held_out = None
+    if source.val is not None:
+        showing = telling(tell, "held-out images")
+        reported = choose("float32", setting.precision.device)
+        held_out = setting.judge(network, source.val, "val", None, showing, reported, keep_scores=True)
+    task, settled = world.agreed(lambda: run.task.settled(held_out))
 
     def kept() -> None:
         setting.hold.require_here()
         with writing(folder, outdates={WEIGHTS: (*RESULTS, SUMMARY)}) as new:
-            save_network(new, network, source.classes, form, prepared, known_of_it)
+            save_network(new, network, source.classes, form, prepared, task.model_dump(mode="json"))
 
     world.by_first(kept)
     facts = world.by_first(lambda: _provenance(setting, progress, epoch, choice))
-    facts |= {"temperature": None if temperature is None else temperature.value, "probabilities": calibration.said}
+    facts |= task.facts(settled)
     split, images = next(
         ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)
     )
@@ -105,16 +108,13 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
         notes = world.by_first(lambda: _notes(setting, images))
         reported = choose("float32", setting.precision.device)
         of_test = {**facts, "precision": str(reported), "trained_in": str(setting.precision)}
-        if images is source.val and calibration.held_out is not None:  # these answers are known
-            answers = calibration.held_out
-            result = answers.result.replace(provenance=of_test, notes=notes)
-            evaluation = calibrated(replace(answers, result=result), None, keep_scores=False)
+        if images is source.val and held_out is not None:  # these answers are known
+            result = held_out.result.replace(provenance=of_test, notes=notes)
+            evaluation = Evaluation(result, held_out.predictions.lean(), held_out.task)
         else:
-            known = temperature is not None
-            evaluation = setting.judge(network, images, split, of_test, showing, reported, notes, keep_scores=known)
-            evaluation = calibrated(evaluation, temperature, keep_scores=False)
-    if evaluation is None or evaluation.result.tempered is None:
-        tell(calibration.said)
+            evaluation = setting.judge(network, images, split, of_test, showing, reported, notes, task=task)
+    if evaluation is None or not evaluation.result.tells_settled:
+        tell(settled)
     tell(Doing("writing the report"))
     finished = world.by_first(lambda: _written(setting, evaluation, images, facts))
     for name, reason in setting.skipped.items():
@@ -137,7 +137,8 @@ def _written(
             result.save(new / f"{result.split}.json")
             save_predictions(new / PREDICTIONS, evaluation, images, plan_of(folder))
             write_atomic(new / WORST, worst)
-        write_atomic(new / SUMMARY, records.json_text({**facts, **_headline(result), "skipped": setting.skipped}))
+        told = {} if result is None else result.facts()
+        write_atomic(new / SUMMARY, records.json_text({**facts, **told, "skipped": setting.skipped}))
         if (folder / HISTORY).is_file():  # it grows no more
             shutil.copy(folder / HISTORY, new / HISTORY)
     write_report(
@@ -251,35 +252,26 @@ def _ended_by(progress: Progress, planned: int) -> str:
     return "length" if progress.bend is None else progress.bend.why
 
 
-def _headline(result: Result | None) -> dict[str, JsonValue]:
-    if result is None:
-        return {}
-    return {
-        "split": result.split,
-        "num_images": result.num_images,
-        "num_wrong": result.num_wrong,
-        "error": result.error,
-        "balanced_error": result.balanced_error,
-        "error_interval_95": [result.error_low, result.error_high],
-        "measured_in": result.precision,
-    }
-
-
 def _samples(images: Images, folder: Path, skipped: Mapping[str, str]) -> tuple[Path, ...]:
-    """One image of each of the first classes, as files: those of a set in memory are written to `samples/`."""
-    labels = images.targets.tolist()
+    """One image of each of the first classes, or some of all, as files; of a set in memory written to `samples/`."""
+    form = form_of(images.targets)
+    groups, _ = form.strata(images.targets, images.classes)
+    if len(set(groups)) == 1:  # all are of one kind: some, evenly
+        groups = [index * SAMPLES // len(images) for index in range(len(images))]
     first: dict[int, int] = {}
-    for index, label in enumerate(labels):
-        if label not in first and images.name(index) not in skipped:
-            first[label] = index
-    firsts = [first[label] for label in sorted(first)[:SAMPLES]]
+    for index, group in enumerate(groups):
+        if group not in first and images.name(index) not in skipped:
+            first[group] = index
+    firsts = [first[group] for group in sorted(first)[:SAMPLES]]
     if images.paths:
         return tuple(images.paths[index] for index in firsts)
     place = folder / "samples"
     place.mkdir(exist_ok=True)
     paths = []
     for index in firsts:
-        title = "".join(letter if letter.isalnum() else "_" for letter in images.classes[labels[index]])
+        title = "".join(
+            letter if letter.isalnum() else "_" for letter in form.words(images.targets[index], images.classes)
+        )
         paths.append(place / f"{title}.png")
         content = BytesIO()
         to_pil_image(images.image(index)).save(content, "PNG")

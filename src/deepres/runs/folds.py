@@ -33,10 +33,13 @@ from deepres.runs.fold_plan import Folds, begin_folds, plan_in, require_none, re
 from deepres.runs.folds_measured import official, on_official, parts_of, pooled
 from deepres.runs.lock import StoppedError, held
 from deepres.runs.train import Tell
-from deepres.tasks.classification.evaluator import Evaluation, Result, save_predictions
 from deepres.tasks.classification.metrics import Predictions
-from deepres.tasks.classification.worst import FILE as WORST
-from deepres.tasks.classification.worst import worst_list
+from deepres.tasks.classification.result import ClassificationResult
+from deepres.tasks.classification.task import Classification
+from deepres.tasks.result import Evaluation
+from deepres.tasks.saved import save_predictions
+from deepres.tasks.worst import FILE as WORST
+from deepres.tasks.worst import worst_list
 from deepres.train.distributed import ALONE, World
 
 Progress = Callable[[int, int], None]
@@ -49,9 +52,9 @@ class Finished:
     """What all folds came to, and the ensemble on the official test images, where there are some."""
 
     folder: Path
-    result: Result
+    result: ClassificationResult
     errors: tuple[float, ...]
-    ensemble: Result | None
+    ensemble: ClassificationResult | None
 
 
 def start(
@@ -206,9 +209,9 @@ def _write(plan: Folds, folder: Path, parts: Folded, ensemble: Measured | None, 
 def _found(plan: Folds, folder: Path) -> Finished:
     require_own(folder, POOLED)
     require_own(folder, ENSEMBLE)
-    tests = [Result.load(fold_folder(folder, fold) / POOLED) for fold in range(1, plan.folds + 1)]
-    ensemble = Result.load(folder / ENSEMBLE) if (folder / ENSEMBLE).is_file() else None
-    return Finished(folder, Result.load(folder / POOLED), tuple(each.error for each in tests), ensemble)
+    tests = [ClassificationResult.load(fold_folder(folder, fold) / POOLED) for fold in range(1, plan.folds + 1)]
+    ensemble = ClassificationResult.load(folder / ENSEMBLE) if (folder / ENSEMBLE).is_file() else None
+    return Finished(folder, ClassificationResult.load(folder / POOLED), tuple(each.error for each in tests), ensemble)
 
 
 def _of_fold(folder: Path) -> Evaluation:
@@ -219,4 +222,6 @@ def _of_fold(folder: Path) -> Evaluation:
         kept = ("truth", "predicted", "rank", "probability", "probability_of_truth", "loss")
         found = {name: torch.from_numpy(columns[name]) for name in kept}
         indices = torch.from_numpy(columns["index"])
-    return Evaluation(Result.load(folder / POOLED), Predictions(indices=indices, **found))
+    return Evaluation(
+        ClassificationResult.load(folder / POOLED), Predictions(indices=indices, **found), Classification()
+    )

@@ -19,8 +19,9 @@ from deepres.runs.evaluate import measure
 from deepres.runs.fold_plan import Folds, plan_in
 from deepres.runs.seen import asks_for_own, own_data
 from deepres.tasks.classification.ensemble import Member
-from deepres.tasks.classification.evaluator import Evaluation, concluded, percent
 from deepres.tasks.classification.metrics import Predictions
+from deepres.tasks.classification.result import concluded, percent
+from deepres.tasks.result import Evaluation
 from deepres.train.distributed import ALONE, World
 
 Progress = Callable[[int, int], None]

@@ -21,7 +21,7 @@ from deepres.runs.context import Setting
 from deepres.runs.evaluate import judge
 from deepres.runs.seen import overlap, run_of
 from deepres.runs.teaching import Known, Teachers
-from deepres.train.losses import wrong as wrongly
+from deepres.tasks.classification.losses import wrong as wrongly
 
 KNOWN = "teacher.json"
 MOST_IMAGES = 32  # of a timed answer
@@ -96,7 +96,7 @@ def _error(setting: Setting, teachers: Teachers, part: str, images: Images, tell
         on_progress=telling(tell, f"{part} images, by the teacher"),
         world=setting.world,
     )
-    return evaluation.result.error
+    return float(evaluation.result.error)
 
 
 def _error_on_views(setting: Setting, teachers: Teachers) -> tuple[float, int]:

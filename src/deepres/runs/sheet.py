@@ -30,7 +30,7 @@ from deepres.runs.context import Setting, statistics_of
 from deepres.runs.plan import Planned
 from deepres.runs.resuming import require_same_images
 from deepres.runs.seen import own_now
-from deepres.tasks.classification.protocols import protocol_named
+from deepres.tasks.protocols import protocol_named
 from deepres.train.distributed import World
 from deepres.train.precision import choose
 

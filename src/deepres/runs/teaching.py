@@ -19,9 +19,9 @@ from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.per_batch import in_channels, normalised
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.inference import Inference
+from deepres.tasks.losses import Loss
 from deepres.train.config import TeacherConfig
 from deepres.train.distil import distilled
-from deepres.train.losses import Loss
 
 
 class Known(Record):

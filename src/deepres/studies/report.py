@@ -24,7 +24,7 @@ from deepres.studies.responses import response_stds
 from deepres.studies.study import Study, study_named
 from deepres.studies.texts import MARKS, ours_text, printed_text
 from deepres.studies.verdict import Outcome
-from deepres.tasks.classification.evaluator import Result
+from deepres.tasks.classification.result import ClassificationResult
 from deepres.train.history import read_history
 
 UNITS = {"error": "%", "top5_error": "%", "train_error": "%"}
@@ -249,7 +249,7 @@ def _curves(cells: Sequence[Cell], home: Path) -> list[Curve]:
         held = [(row["step"] / 1e3, 100 * row["val_error"]) for row in history if row["val_error"] is not None]
         path = job.folder(home) / "test.json"
         require_vouched(path)
-        test = 100 * records.load(Result, path, "evaluation result").error if path.is_file() else None
+        test = 100 * records.load(ClassificationResult, path, "evaluation result").error if path.is_file() else None
         found.append(Curve(label, cell.row.panel, train, held, test))
     return found
 

@@ -13,6 +13,8 @@ from deepres.base.records import Record
 from deepres.studies.plan import DIVERGED, Cell, Job, Scale, cells, reading_of, status
 from deepres.studies.readings import is_read, rounds_to
 from deepres.studies.study import Claim, Column, Printed, Study
+from deepres.tasks.classification.result import ClassificationResult
+from deepres.train.history import read_history
 
 Verdict = Literal["reproduced", "within the spread", "not reproduced", "not run", "shown"]
 """reproduced: as near to the printed figure as the study's tolerance; of what is read from a description, the printed
@@ -197,8 +199,6 @@ def _empty(cell: Cell, **fields: object) -> Found:
 
 def _value(study: Study, column: Column, job: Job, home: Path, responses: Analysis | None) -> float | None:
     """The run's figure in per cent (responses: as they are); None for one that diverged or has no such figure."""
-    from deepres.tasks.classification.evaluator import Result  # loads torch, which nothing that is only read needs
-    from deepres.train.history import read_history
 
     folder = job.folder(home)
     if (folder / DIVERGED).is_file():
@@ -212,7 +212,7 @@ def _value(study: Study, column: Column, job: Job, home: Path, responses: Analys
     if not path.is_file():
         return None
     require_vouched(path)
-    result = records.load(Result, path, "evaluation result")
+    result = records.load(ClassificationResult, path, "evaluation result")
     value = result.error if column.measure == "error" else result.top5_error
     return None if value is None else 100 * value
 

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 
-from deepres.tasks.classification.metrics import interval
-
 
 @dataclass(frozen=True)
 class Validation:
@@ -30,5 +28,7 @@ class Validation:
 
 def by_error(error: float, loss: float, images: int = 0) -> Validation:
     """The share of wrong images decides, of equal ones the mean loss; its interval is Wilson's, of so many images."""
+    from deepres.tasks.classification.metrics import interval
+
     low, high = interval(round(error * images), images) if images else (None, None)
     return Validation((error, loss), {"loss": loss, "error": error}, images, low=low, high=high)

@@ -17,8 +17,8 @@ from deepres.base.wording import duration
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware
 from deepres.nn.hardware import cannot_compile
+from deepres.tasks.losses import Forward
 from deepres.train.config import FastChoice
-from deepres.train.losses import Forward
 from deepres.train.precision import Precision
 from deepres.train.timing import timed_passes
 

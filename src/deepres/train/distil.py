@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepres.data.images import Batch
-from deepres.train.losses import Counts, Forward, Loss
+from deepres.tasks.losses import Counts, Forward, Loss
 
 Answers = Callable[[Batch, float], Tensor]
 """answers(batch, temperature) -> the teacher's probabilities at that temperature: float32 (N, classes), no gradient."""

@@ -7,8 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from deepres.tasks.losses import Counts
 from deepres.train.distributed import World, lost_said
-from deepres.train.losses import Counts
 
 BUCKET_BYTES = 25 * 2**20
 """Gradients travel in pieces of about this size, the last layers' first, while the backward pass goes on."""

@@ -13,13 +13,13 @@ from deepres.base.errors import DeepresError, InputError, shared
 from deepres.base.seeds import derive
 from deepres.data.images import Batch
 from deepres.nn.freeze import freeze
+from deepres.tasks.losses import Counts, Forward, Loss
 from deepres.tasks.validation import Validation
 from deepres.train.config import TrainConfig
 from deepres.train.distributed import ALONE, World
 from deepres.train.feeding import UnfedError, batch_or_refusal, next_batch
 from deepres.train.grad_sync import Exchange
 from deepres.train.health import DivergedError, fault, lost
-from deepres.train.losses import Counts, Forward, Loss
 from deepres.train.optim import average_weights
 from deepres.train.precision import Precision
 from deepres.train.schedules import Schedule, ScheduleConfig

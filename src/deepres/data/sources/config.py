@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from deepres.base.records import Record
+from deepres.data.forms import FormName
 from deepres.data.transforms.config import Decode
 
 Depth = int | Literal["leaf"]
@@ -32,6 +33,7 @@ class DataConfig(Record):
     fold: Annotated[int, Field(ge=1)] | None = None
     depth: Annotated[int, Field(ge=1)] | Literal["leaf"] | None = None  # of class folders; None: there is but one way
     splits: Splits = "auto"  # folders called train, …: "folders" parts in any case, "none" classes
+    targets: FormName | Literal["auto"] = "auto"  # what stands beside an image (data/targets.py)
     columns: str | None = None  # of a table: path:COLUMN,label:COLUMN[,split:COLUMN]; None: by their names
     levels: Annotated[float, Field(gt=0)] | Literal["set"] | None = None  # white, of more than 8 bits (decode.py)
     on_bad_image: Literal["stop", "skip"] = "stop"

@@ -59,14 +59,14 @@ def save_network(
     classes: tuple[str, ...],
     preparation: Mapping[str, Any],
     preprocessing: Preprocessing | None = None,
-    calibration: Mapping[str, Any] | None = None,
+    task: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `model.safetensors` and `config.json`: all that building, naming and preparing an image needs.
 
     A network that timm has (`foreign.TIMM`) is written under timm's names, so that
     `timm.create_model("local-dir:FOLDER", pretrained=True)` is this network; any other under ours. The description
     stands in both files. `preparation` is kept as it is under the key `deepres`, which timm leaves alone;
-    `preprocessing` is what timm is told of it, `calibration` what was found of the probabilities.
+    `preprocessing` is what timm is told of it, `task` what the outputs mean (`tasks/kinds.py`).
     """
     description = network.description
     theirs = known_as(description)
@@ -86,7 +86,7 @@ def save_network(
             "tensor_names": "deepres" if theirs is None else "timm",
             "network": description.model_dump(mode="json"),
             "preparation": dict(preparation),
-            **({} if calibration is None else {"calibration": dict(calibration)}),
+            **({} if task is None else {"task": dict(task)}),
         },
     }
     write_atomic(folder / CONFIG, json.dumps(config, indent=1) + "\n")

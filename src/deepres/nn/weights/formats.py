@@ -49,8 +49,8 @@ class Stored:
     """Weights with what is known of them; None and () where they do not say.
 
     `description` is the network that they were trained as, `preparation` what deepres wrote about images,
-    `preprocessing` the same in the field's words, `calibration` what the run found of its probabilities
-    (`evaluate.calibration.Temperature`).
+    `preprocessing` the same in the field's words, `task` what its outputs mean
+    (`tasks/kinds.py`; None: one logit a class).
     """
 
     where: str
@@ -59,7 +59,7 @@ class Stored:
     classes: tuple[str, ...] = ()
     preparation: Mapping[str, Any] | None = None
     preprocessing: Preprocessing | None = None
-    calibration: Mapping[str, Any] | None = None
+    task: Mapping[str, Any] | None = None
 
 
 def real_names(classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ def our_folder(config: Mapping[str, Any], path: Path, where: str) -> Stored:
         _class_names(config["label_names"], str(path)),
         dict(facts["preparation"]),
         None if cfg is None else _preprocessing_in(cfg, f"{path} pretrained_cfg"),
-        facts.get("calibration"),
+        facts.get("task"),
     )
 
 

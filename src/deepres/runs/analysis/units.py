@@ -22,7 +22,7 @@ from deepres.data.loading.loader import evaluation_batches
 from deepres.nn.build import ResidualNetwork
 from deepres.predict.predictor import Predictor
 from deepres.report import analysis
-from deepres.tasks.classification.evaluator import percent
+from deepres.tasks.classification.result import percent
 
 Told = Callable[[int, int], None]
 """told(done, total)."""

@@ -5,10 +5,8 @@ p_T = softmax(z / T) (Guo et al. 2017, section 4.2): the order of classes, and s
 
 from dataclasses import replace
 from math import exp, fsum, log, sqrt
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
@@ -23,6 +21,7 @@ from deepres.tasks.classification.metrics import (
     coverage,
     expected_error,
 )
+from deepres.tasks.classification.task import Temperature
 
 LOWEST, HIGHEST = 0.01, 100.0
 AT_BOUND = 1e-3
@@ -31,21 +30,6 @@ RULED_OUT = -745.0
 """The logarithm of the least probability that is not 0."""
 FEWEST = 20
 """Held-out images: of fewer a temperature mends less than it may spoil; ours, see `evidence/which_epoch.json`."""
-
-
-class Temperature(Record):
-    """T of softmax(z / T) with its 95 % interval, as so many `images` of the split `found_on` tell it."""
-
-    value: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    low: float
-    high: float
-    found_on: str
-    images: int
-
-    def __str__(self) -> str:
-        """`temperature 0.43 (95 % interval 0.30 to 0.61), found on 60 held-out images`."""
-        sure = f"95 % interval {self.low:.2f} to {self.high:.2f}"
-        return f"temperature {self.value:.2f} ({sure}), found on {counted(self.images, 'held-out image')}"
 
 
 class Tempered(Record):

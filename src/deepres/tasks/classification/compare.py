@@ -11,9 +11,9 @@ from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.base.wording import signed
-from deepres.tasks.classification.evaluator import percent
 from deepres.tasks.classification.metrics import interval
 from deepres.tasks.classification.predictions import Answers
+from deepres.tasks.classification.result import percent
 
 DRAWS = 10_000
 LEVEL = 0.05

@@ -12,8 +12,9 @@ from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.images import Images
-from deepres.tasks.classification.evaluator import Evaluation, concluded, percent, printable
 from deepres.tasks.classification.metrics import Measures, Predictions
+from deepres.tasks.classification.result import concluded, percent
+from deepres.tasks.result import Evaluation, printable
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ def together(members: Sequence[Member], provenance: dict[str, JsonValue]) -> Eva
         "precision": ", ".join(dict.fromkeys(result.precision for result in results)),
         "notes": tuple(dict.fromkeys(note for result in results for note in result.notes)),
     }
-    return concluded(measures.predictions(), first.images, facts)
+    return concluded(measures.answers(), first.images, facts)
 
 
 def select(members: Sequence[Member]) -> Selection:

@@ -5,8 +5,9 @@ batches nor their order nor the number of processes changes a score by one bit. 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from math import fsum
+from dataclasses import dataclass, fields, replace
+from math import fsum, log
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -44,6 +45,15 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def lean(self) -> "Predictions":
+        """Without the scores."""
+        return replace(self, scores=None)
+
+    def at(self, places: Tensor) -> "Predictions":
+        """The answers at these places."""
+        known = {name: own[places] for name, own in vars(self).items() if own is not None}
+        return Predictions(**known)
 
 
 class ClassScore(Record):
@@ -146,7 +156,7 @@ class Measures:
         """Add all that `other` has seen."""
         self._parts.extend(other._parts)
 
-    def predictions(self) -> Predictions:
+    def answers(self) -> Predictions:
         """All answers so far, in order of the images' indices.
 
         Raises:
@@ -166,7 +176,7 @@ class Measures:
 
     def result(self, classes: Sequence[str]) -> Scores:
         """The scores of all answers so far, `classes` naming the C classes."""
-        return score(self.predictions(), classes)
+        return score(self.answers(), classes)
 
 
 def score(predictions: Predictions, classes: Sequence[str]) -> Scores:
@@ -191,6 +201,16 @@ def score(predictions: Predictions, classes: Sequence[str]) -> Scores:
         confused=_confused(confusion, classes),
         calibration=bins,
     )
+
+
+def averaged(logits: Tensor, average: Literal["probability", "logit"], dim: int = 0) -> Tensor:
+    """log(mean of softmax) over `dim`, or the mean of the logits; float64.
+
+    Over probabilities as Krizhevsky et al. 2012, section 4.1; over logits as fb.resnet.torch.
+    """
+    if average == "logit":
+        return logits.double().mean(dim)
+    return logits.double().log_softmax(-1).logsumexp(dim) - log(logits.shape[dim])
 
 
 def calibration_bins(predictions: Predictions) -> tuple[CalibrationBin, ...]:

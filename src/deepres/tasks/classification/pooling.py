@@ -6,8 +6,8 @@ from statistics import mean, median, stdev
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record
-from deepres.tasks.classification.evaluator import percent
 from deepres.tasks.classification.predictions import Answers
+from deepres.tasks.classification.result import percent
 
 MOST_NAMED = 4
 

@@ -16,8 +16,8 @@ from deepres.base.manifest import require_own
 from deepres.base.npz import Npz, opened
 from deepres.base.reading import parse_json
 from deepres.tasks.classification.ensemble import vote
-from deepres.tasks.classification.evaluator import Result
-from deepres.tasks.classification.plans import Plan, plan_of
+from deepres.tasks.classification.result import ClassificationResult
+from deepres.tasks.plans import Plan, plan_of
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 _WANTED = "wanted a .npz with name, truth and predicted, as deepres eval --predictions writes it"
@@ -174,7 +174,7 @@ def _of_run(folder: Path) -> Answers:
     path = folder / "predictions.npz"
     if found is None or not path.is_file():
         raise InputError(f"{folder}: no test.json with predictions.npz in it; is this a run folder that has ended?")
-    result = Result.load(found)
+    result = ClassificationResult.load(found)
     with opened(path, path, "a file of predictions", "evaluate the run again") as columns:
         names, truth, predicted, numbers, rank = _columns(path, columns)
         if rank is None:

@@ -12,18 +12,16 @@ All that are wrong, the highest loss first; then of the right ones those of the 
 least LEAST_UNSURE.
 """
 
-from deepres.base.cells import csv_of
 from deepres.data.images import Images
-from deepres.tasks.classification.evaluator import Evaluation
+from deepres.tasks.result import Evaluation
 
-FILE = "worst.csv"
 HEAD = ("image", "truth", "predicted", "probability", "probability_of_truth", "loss", "split", "wrong")
 UNSURE_OF = 20
 LEAST_UNSURE = 24
 
 
-def worst_list(evaluation: Evaluation, images: Images) -> str:
-    """The list of `images`, on which the evaluation was made, as CSV."""
+def worst_rows(evaluation: Evaluation, images: Images) -> list[tuple[object, ...]]:
+    """The list of `images`, on which the evaluation was made, its head first."""
     answers, result = evaluation.predictions, evaluation.result
     wrong = (answers.rank > 0).nonzero()[:, 0]
     right = (answers.rank == 0).nonzero()[:, 0]
@@ -42,4 +40,4 @@ def worst_list(evaluation: Evaluation, images: Images) -> str:
                 int(answers.rank[place] > 0),
             )
         )
-    return csv_of(rows)
+    return rows

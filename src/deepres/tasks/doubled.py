@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import PurePath
 
 import numpy as np
+import torch
 
 from deepres.base.wording import counted
 from deepres.data.doubles import Doubles
 from deepres.data.images import Images
-from deepres.tasks.classification.evaluator import Evaluation, percent
+from deepres.tasks.result import Evaluation
 
 
 def told_of_doubles(evaluation: Evaluation, images: Images, doubles: Doubles | None) -> Evaluation:
@@ -20,10 +21,12 @@ def told_of_doubles(evaluation: Evaluation, images: Images, doubles: Doubles | N
     )
     if doubles is None or not ours or not all(same):
         return evaluation
-    return replace(evaluation, result=result.replace(notes=(*result.notes, without_doubles(evaluation, doubles))))
+    return replace(
+        evaluation, result=result.replace(notes=(*result.notes, without_doubles(evaluation, images, doubles)))
+    )
 
 
-def without_doubles(evaluation: Evaluation, doubles: Doubles) -> str:
+def without_doubles(evaluation: Evaluation, images: Images, doubles: Doubles) -> str:
     """`12 of 576 images stand in train too …: without them the error is 5.14 %`; "" where none does."""
     answers, result = evaluation.predictions, evaluation.result
     indices = answers.indices.numpy()
@@ -34,8 +37,10 @@ def without_doubles(evaluation: Evaluation, doubles: Doubles) -> str:
     where = " and ".join(sorted({pair.one.part for pair in doubles.pairs if pair.other.part == result.split}))
     told = f"{out:,} of {counted(len(indices), 'image')} {'stands' if out == 1 else 'stand'} in {where} too"
     told += " (the same picture, or nearly)"
+    name = result.headline.name
     if not left:
-        return f"{told}: the error says nothing of other images"
-    wrong = int((answers.rank.numpy() > 0)[kept].sum())
-    them = "it" if out == 1 else "them"
-    return f"{told}: without {them} the error is {percent(wrong / left)}, {wrong:,} of {left:,} wrong"
+        return f"{told}: the {name} says nothing of other images"
+    facts = {field: getattr(result, field) for field in ("split", "protocol", "skipped", "seconds", "provenance")}
+    rest = evaluation.task.concluded(answers.at(torch.from_numpy(kept.nonzero()[0])), images, facts).result.headline
+    them, detail = "it" if out == 1 else "them", f", {rest.detail}" if rest.detail else ""
+    return f"{told}: without {them} the {name} is {rest.text}{detail}"

@@ -1,20 +1,10 @@
 """What training minimises: cross-entropy against a class, a mixture of classes, or smoothed labels."""
 
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from deepres.data.images import Batch
-
-Forward = Callable[[Tensor], Tensor]
-"""images (N, C, H, W) -> logits: a network, or what stands in for it in training (compiled, wrapped)."""
-
-Counts = dict[str, Tensor]
-"""Sums over images, by name: `wrong` are images that are answered wrongly."""
-
-Loss = Callable[[Forward, Batch], tuple[Tensor, Counts]]
-"""loss(network, batch) -> (mean loss, counts), over the images of the batch."""
+from deepres.tasks.losses import Counts, Forward, Loss
 
 
 def cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = None) -> Loss:

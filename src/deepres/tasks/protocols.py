@@ -21,8 +21,7 @@ positions. Behind a global average pool that is an ordinary pass of the whole im
 the linear map of the mean; that pass is what is done. Probabilities are averaged over scales and mirrors.
 """
 
-from collections.abc import Iterator
-from math import log
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -36,6 +35,7 @@ from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.views import Cut, Showing
+from deepres.tasks.task import Average
 
 PAPERS_CROP = 224
 LARGEST = 4096
@@ -148,25 +148,20 @@ def views(batch: Batch, protocol: Protocol) -> Iterator[Tensor]:
         yield batch.images.flip(-1)
 
 
-def averaged(logits: Tensor, average: Literal["probability", "logit"], dim: int = 0) -> Tensor:
-    """log(mean of softmax) over `dim`, or the mean of the logits; float64.
-
-    Over probabilities as Krizhevsky et al. 2012, section 4.1; over logits as fb.resnet.torch.
-    """
-    if average == "logit":
-        return logits.double().mean(dim)
-    return logits.double().log_softmax(-1).logsumexp(dim) - log(logits.shape[dim])
+Averaged = Callable[[Tensor, Average, int], Tensor]
+"""averaged(outputs, average, dim): several answers to an image as one (`Task.averaged`)."""
 
 
 class Gathering:
     """Holds the answers to an image's views until it has all of them; the order in which images come changes none."""
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, averaged: Averaged) -> None:
         self._protocol = protocol
+        self._averaged = averaged
         self._waiting: dict[int, list[Tensor]] = {}
 
     def add(self, logits: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (N, C) of each of the batch's `views` -> logits, labels, indices of the images that are complete."""
+        """Outputs (N, K) of each of the batch's `views` -> outputs, targets, indices of images that are complete."""
         if self._protocol.num_views == 1:
             return logits[0], batch.targets, batch.indices
         rows = torch.stack([one.detach().to("cpu", torch.float64) for one in logits], dim=1)
@@ -180,7 +175,7 @@ class Gathering:
                 places.append(place)
         if not whole:
             return rows[:0, 0], batch.targets[:0], batch.indices[:0]
-        mean = averaged(torch.stack(whole), self._protocol.average, dim=1)
+        mean = self._averaged(torch.stack(whole), self._protocol.average, 1)
         return mean, batch.targets[places], batch.indices[places]
 
 

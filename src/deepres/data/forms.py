@@ -1,0 +1,12 @@
+"""The forms that targets have, by name, for descriptions that are read without torch; what they are: targets.py."""
+
+from typing import Literal
+
+FormName = Literal["class", "classes", "numbers"]
+
+TOLD: dict[FormName, str] = {
+    "class": "one class an image",
+    "classes": "several classes an image",
+    "numbers": "numbers of an image",
+}
+"""What an image has, in words."""

@@ -1,0 +1,55 @@
+"""What a section of a report is made of: cards, tables, points and pictures as data, which `report` draws."""
+
+from typing import Literal
+
+from deepres.base.records import Record
+
+
+class Card(Record):
+    """One figure with its name."""
+
+    value: str
+    name: str
+
+
+class Table(Record):
+    """Rows below a title; the first column is a name, `bars` a length in [0, 1] for each row (or none)."""
+
+    kind: Literal["table"] = "table"
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    bars: tuple[float, ...] = ()
+    note: str = ""
+
+
+class Points(Record):
+    """Points (x, y) with the diagonal on which both are equal."""
+
+    kind: Literal["points"] = "points"
+    title: str
+    x: str
+    y: str
+    points: tuple[tuple[float, float], ...]
+    note: str = ""
+
+
+class Picture(Record):
+    """An image of the measured set, by its place there, with what was wanted and what was answered."""
+
+    index: int
+    name: str
+    wanted: str
+    answered: str
+
+
+class Pictures(Record):
+    """Images under a title."""
+
+    kind: Literal["pictures"] = "pictures"
+    title: str
+    pictures: tuple[Picture, ...]
+    note: str = ""
+
+
+Block = Table | Points | Pictures

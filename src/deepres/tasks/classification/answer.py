@@ -1,0 +1,32 @@
+"""What is said of one image: the likeliest classes with their probabilities."""
+
+from deepres.base.records import Record
+from deepres.base.wording import shown
+
+
+class Guess(Record):
+    """A class name and the probability that the network gives it."""
+
+    name: str
+    probability: float
+
+
+class ClassAnswer(Record):
+    """The guesses for one image, the likeliest first; or, where it cannot be read, why."""
+
+    image: str
+    guesses: tuple[Guess, ...]
+    problem: str | None = None
+
+    def line(self) -> str:
+        """`cat.jpg: cat 93.1 %  lynx 4.0 %`, or the problem."""
+        guesses = "  ".join(f"{guess.name} {100 * guess.probability:.1f} %" for guess in self.guesses)
+        return self.problem or shown(f"{self.image}: {guesses}")
+
+    def cells(self) -> dict[str, str]:
+        """Each class with its probability."""
+        row: dict[str, str] = {}
+        for place, one in enumerate(self.guesses, start=1):
+            end = "" if place == 1 else f"_{place}"
+            row |= {f"class{end}": one.name, f"probability{end}": f"{one.probability:.6f}"}
+        return row

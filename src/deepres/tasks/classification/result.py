@@ -1,0 +1,153 @@
+"""What a classifier is worth: scores, the worst images, error against coverage, and how it is told."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import JsonValue
+
+from deepres.base.records import Record
+from deepres.base.wording import counted
+from deepres.data.images import Images
+from deepres.tasks.classification.calibration import Tempered
+from deepres.tasks.classification.metrics import Coverage, Predictions, Scores, coverage, score
+from deepres.tasks.classification.task import Classification
+from deepres.tasks.result import Evaluation, Headline, Result, printable
+
+WORST_IMAGES = 24
+
+
+class WrongImage(Record):
+    """An image that the network got wrong; `index` is its place in the set."""
+
+    index: int
+    name: str
+    truth: str
+    predicted: str
+    probability: float  # of the predicted class
+    probability_of_truth: float
+    loss: float
+
+
+class ClassificationResult(Scores, Result):
+    """What a network answered to one split: scores, the worst images, error against coverage."""
+
+    worst: tuple[WrongImage, ...]  # the 24 wrong ones of highest loss
+    covered: tuple[Coverage, ...] = ()  # error against coverage
+    tempered: Tempered | None = None  # the same answers at a temperature found on other images
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.classes
+
+    @property
+    def headline(self) -> Headline:
+        """The error."""
+        return Headline(
+            name="error",
+            value=self.error,
+            low=self.error_low,
+            high=self.error_high,
+            text=percent(self.error),
+            interval=interval_text(self),
+            detail=f"{self.num_wrong:,} of {self.num_images:,} wrong",
+        )
+
+    @property
+    def tells_settled(self) -> bool:
+        """Whether it says what the temperature makes of it."""
+        return self.tempered is not None
+
+    @property
+    def has_worst(self) -> bool:
+        """Whether some image is wrong."""
+        return self.num_wrong > 0
+
+    def facts(self) -> dict[str, JsonValue]:
+        """The error and its interval."""
+        return {
+            "split": self.split,
+            "num_images": self.num_images,
+            "num_wrong": self.num_wrong,
+            "error": self.error,
+            "balanced_error": self.balanced_error,
+            "error_interval_95": [self.error_low, self.error_high],
+            "measured_in": self.precision,
+        }
+
+    def lines(self) -> list[str]:
+        """The error with its interval, the worst classes, the most confused pairs."""
+        return _lines(self)
+
+    def to_json(self) -> str:
+        """Indented JSON with one line a row of the confusion matrix."""
+        row = re.compile(r"\[\n\s+(\d+(?:,\n\s+\d+)*)\n\s+\]")
+        return row.sub(lambda found: "[" + re.sub(r"\s+", " ", found[1]) + "]", super().to_json())
+
+
+def concluded(predictions: Predictions, images: Images, facts: Mapping[str, Any]) -> Evaluation:
+    """The evaluation that answers come to; `facts` are the fields of `Result` that do not follow from them."""
+    classes = tuple(printable(name) for name in images.classes)
+    result = ClassificationResult(
+        **dict(score(predictions, classes)),
+        **facts,
+        worst=_worst(predictions, images, classes),
+        images_per_second=len(predictions) / facts["seconds"],
+        covered=coverage(predictions),
+    )
+    return Evaluation(result, predictions, Classification())
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """`1.11 %`, as the papers print an error."""
+    return f"{100 * fraction:.{digits}f} %"
+
+
+def interval_text(scores: Scores) -> str:
+    """`0.4 to 2.8 %`: one decimal, or two where the interval is narrower than 1 %."""
+    digits = 1 if scores.error_high - scores.error_low >= 0.01 else 2
+    return f"{100 * scores.error_low:.{digits}f} to {percent(scores.error_high, digits)}"
+
+
+def _lines(result: ClassificationResult) -> list[str]:
+    top5 = "" if result.telling_top5 is None else f"; top-5 error {percent(result.telling_top5)}"
+    each = result.telling_balanced
+    balanced = "" if each is None else f"; balanced error {percent(each)} (mean over classes)"
+    lines = [
+        f"{result.split} error {percent(result.error)} (95 % interval {interval_text(result)}), "
+        f"{result.num_wrong:,} of {counted(result.num_images, 'image')} wrong{balanced}{top5}",
+        f"cross-entropy {result.cross_entropy:.4f}, calibration error {percent(result.calibration_error)}, "
+        f"{result.told_how()}",
+    ]
+    most = max(result.per_class, key=lambda each: each.num_images)
+    others = result.num_images - most.num_images
+    if others and result.num_wrong >= others:
+        lines.append(f"note: no better than always answering {most.name} ({percent(others / result.num_images)} wrong)")
+    lines += result.told_beside()
+    if result.tempered is not None:
+        lines.append(str(result.tempered))
+    bad = [c for c in result.worst_first() if c.num_right < c.num_images]
+    if bad:
+        worst = (f"{c.name} ({c.num_images - c.num_right} of {c.num_images} wrong)" for c in bad[:3])
+        lines.append("worst classes: " + ", ".join(worst))
+        pairs = (f"{p.truth} taken for {p.predicted} ({p.num_images}×)" for p in result.confused[:3])
+        lines.append("most confused: " + ", ".join(pairs))
+    return lines
+
+
+def _worst(predictions: Predictions, images: Images, classes: tuple[str, ...]) -> tuple[WrongImage, ...]:
+    wrong = (predictions.rank > 0).nonzero()[:, 0]
+    places = wrong[predictions.loss[wrong].argsort(descending=True, stable=True)][:WORST_IMAGES].tolist()
+    return tuple(
+        WrongImage(
+            index=int(predictions.indices[i]),
+            name=printable(images.name(int(predictions.indices[i]))),
+            truth=classes[int(predictions.truth[i])],
+            predicted=classes[int(predictions.predicted[i])],
+            probability=float(predictions.probability[i]),
+            probability_of_truth=float(predictions.probability_of_truth[i]),
+            loss=float(predictions.loss[i]),
+        )
+        for i in places
+    )

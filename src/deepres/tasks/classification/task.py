@@ -1,0 +1,178 @@
+"""One of several classes: the task as one value."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from deepres.base.errors import InputError
+from deepres.base.records import Record
+from deepres.base.wording import counted
+from deepres.tasks.classification.answer import ClassAnswer, Guess
+from deepres.tasks.task import Average, Learning, guessed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deepres.data.images import Images
+    from deepres.data.targets import FormName
+    from deepres.tasks.classification.metrics import Measures, Predictions
+    from deepres.tasks.classification.result import ClassificationResult
+    from deepres.tasks.losses import Loss
+    from deepres.tasks.result import Evaluation
+    from deepres.tasks.validation import Validation
+
+
+class Temperature(Record):
+    """T of softmax(z / T) with its 95 % interval, as so many `images` of the split `found_on` tell it."""
+
+    value: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    low: float
+    high: float
+    found_on: str
+    images: int
+
+    def __str__(self) -> str:
+        """`temperature 0.43 (95 % interval 0.30 to 0.61), found on 60 held-out images`."""
+        sure = f"95 % interval {self.low:.2f} to {self.high:.2f}"
+        return f"temperature {self.value:.2f} ({sure}), found on {counted(self.images, 'held-out image')}"
+
+
+class Classification(Record):
+    """Which of the classes is it? Cross-entropy; probabilities are softmax(logits / T).
+
+    `temperature` is T, once held-out images have told it; without one it is 1.
+    """
+
+    kind: Literal["classification"] = "classification"
+    temperature: Temperature | None = None
+
+    form: ClassVar["FormName"] = "class"
+    tools: ClassVar[frozenset[str]] = frozenset(
+        {
+            "an ensemble",
+            "--folds",
+            "--calibrate",
+            "analyze",
+            "--cam",
+            "--teacher",
+            "train.fit_head",
+            "train.balance=loss",
+            "train.balance=sampler",
+            "train.schedule.low_until_error",
+            "bfloat16 with close calls",
+            "compare --vote",
+        }
+    )
+
+    def fitted(self, targets: "Tensor", names: tuple[str, ...]) -> "Classification":
+        return self
+
+    def loss(self, learning: Learning) -> "Loss":
+        """Cross-entropy; with balance "loss" classes weigh alike."""
+        from deepres.data.loading.balance import class_weights, sizes
+        from deepres.tasks.classification.losses import cross_entropy
+
+        weights = None
+        if learning.balance == "loss" and learning.targets is not None:
+            weights = class_weights(sizes(learning.targets, len(learning.names)))
+        return cross_entropy(learning.label_smoothing, weights)
+
+    def metrics(self, *, keep_scores: bool = False) -> "Measures":
+        """A collector of answers; a temperature needs the scores."""
+        from deepres.tasks.classification.metrics import Measures
+
+        return Measures(keep_scores=keep_scores or self.temperature is not None)
+
+    def averaged(self, outputs: "Tensor", average: Average, dim: int = 0) -> "Tensor":
+        """log(mean of softmax) over `dim`, or the mean of the logits; float64."""
+        from deepres.tasks.classification.metrics import averaged
+
+        return averaged(outputs, average, dim)
+
+    def concluded(self, answers: "Predictions", images: "Images", facts: Mapping[str, Any]) -> "Evaluation":
+        """Scores of the answers, and what the temperature makes of them."""
+        from deepres.tasks.classification.calibration import tempered
+        from deepres.tasks.classification.result import concluded
+        from deepres.tasks.result import Evaluation
+
+        found: Evaluation = concluded(answers, images, facts)
+        if self.temperature is None:
+            return found
+        return Evaluation(found.result.replace(tempered=tempered(answers, self.temperature)), answers, self)
+
+    def validation(self, result: "ClassificationResult", balance: str) -> "Validation":
+        """The error, then the cross-entropy.
+
+        Where classes are made to weigh alike the error is the mean over them (`data/loading/balance.py`).
+        """
+        from deepres.data.loading.balance import effective
+        from deepres.tasks.validation import by_error
+
+        if balance == "none":
+            return by_error(result.error, result.cross_entropy, result.num_images)
+        images = effective([one.num_images for one in result.per_class])
+        return by_error(result.balanced_error, result.cross_entropy, images)
+
+    def settled(self, held_out: "Evaluation | None") -> tuple["Classification", str]:
+        """With the temperature that held-out images tell; probabilities are left as they are without one."""
+        from deepres.tasks.classification.calibration import temperature_of
+
+        left = "probabilities are left as the network gives them"
+        if held_out is None:
+            return self, f"{left}: no images were held out"
+        try:
+            found = temperature_of(held_out.predictions, held_out.result.split)
+        except InputError as cause:
+            why = cause.message.removeprefix("temperature: ").partition(";")[0]
+            return self, f"{left}: {why}"
+        return self.replace(temperature=found), f"probabilities at {found}"
+
+    @property
+    def settled_on(self) -> str | None:
+        """The split that settled it, where one has."""
+        return None if self.temperature is None else self.temperature.found_on
+
+    def told(self) -> str | None:
+        return None if self.temperature is None else f"probabilities at {self.temperature}"
+
+    def columns(self, names: tuple[str, ...], most: int) -> list[str]:
+        return guessed(min(most, len(names)))
+
+    def facts(self, said: str) -> dict[str, Any]:
+        """What `summary.json` says of it, `said` being the sentence of `settled`."""
+        temperature = None if self.temperature is None else self.temperature.value
+        return {"temperature": temperature, "probabilities": said}
+
+    def measured_as(self, *, own_protocol: bool, found_here: bool) -> "Classification":
+        """A temperature holds under the run's own protocol, on images that it was not found on."""
+        return self if own_protocol and not found_here else self.unsettled()
+
+    def unsettled(self) -> "Classification":
+        """At temperature 1."""
+        return self.replace(temperature=None)
+
+    def result_type(self) -> "type[ClassificationResult]":
+        from deepres.tasks.classification.result import ClassificationResult
+
+        return ClassificationResult
+
+    def worst(self, evaluation: "Evaluation", images: "Images") -> list[tuple[object, ...]]:
+        from deepres.tasks.classification.worst import worst_rows
+
+        return worst_rows(evaluation, images)
+
+    def activated(self, outputs: "Tensor") -> "Tensor":
+        """softmax(logits / T)."""
+        return (outputs if self.temperature is None else outputs / self.temperature.value).softmax(-1)
+
+    def decode(self, outputs: "Tensor", names: tuple[str, ...], image: str, most: int) -> ClassAnswer:
+        """The likeliest classes, from probabilities."""
+        likeliest = outputs.topk(min(most, len(names)))
+        found = zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True)
+        return ClassAnswer(
+            image=image, guesses=tuple(Guess(name=names[index], probability=value) for value, index in found)
+        )
+
+    def unread(self, image: str, problem: str) -> ClassAnswer:
+        return ClassAnswer(image=image, guesses=(), problem=problem)

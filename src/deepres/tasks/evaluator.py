@@ -1,0 +1,109 @@
+"""network x protocol x images -> Evaluation, whatever the task: every image once, in the views that it is shown in."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+
+from deepres.base.errors import InputError
+from deepres.base.wording import counted, reason_alone
+from deepres.data.images import Batch, Images
+from deepres.nn.hooks import modes_kept
+from deepres.tasks.classification.task import Classification
+from deepres.tasks.protocols import CENTER, Gathering, Protocol, answer
+from deepres.tasks.result import Evaluation, SkippedImage, printable
+from deepres.tasks.task import Metrics, Task
+
+Answers = tuple[Metrics, Mapping[str, str]]
+"""What one process has seen: answers to its images, and those that it left out (name -> reason)."""
+
+
+def alone(work: Callable[[], Answers]) -> list[Answers]:
+    """The answers of all processes, where there is one."""
+    return [work()]
+
+
+def evaluate(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    images: Images,
+    *,
+    split: str,
+    task: Task | None = None,
+    protocol: Protocol = CENTER,
+    shown: str = "",
+    keep_scores: bool = False,
+    precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    computed_in: str = "float32",
+    skipped: Mapping[str, str] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    notes: tuple[str, ...] = (),
+    on_progress: Callable[[int, int], None] | None = None,
+    gathered: Callable[[Callable[[], Answers]], list[Answers]] = alone,
+) -> Evaluation:
+    """Ask `network` about every image, in eval and inference mode; its modes are restored afterwards.
+
+    `task` None is one class an image. `batches` lie on the network's device, in any order, and hold every picture that
+    the protocol wants of an image; `shown` is the protocol in words. `keep_scores` keeps the scores of all classes.
+    `precision` makes the context of each forward pass, which computes in `computed_in`.
+    `skipped` maps the names of unreadable images to reasons; it may fill up while `batches` is read.
+    `provenance` holds JSON values only (lists, no tuples). `on_progress(done, total)` is called after each batch.
+    `gathered(work)` is what `work` gives in each of several processes, whose `batches` together hold every image once.
+
+    Raises:
+        InputError: network and images disagree on the number of outputs; an image came twice, or never.
+        RunError: an output is not finite.
+    """
+    start = perf_counter()
+    asked: Task = Classification() if task is None else task
+
+    def answers() -> Answers:
+        metrics, gathering, done = asked.metrics(keep_scores=keep_scores), Gathering(protocol, asked.averaged), 0
+        for batch in batches:
+            with torch.inference_mode(), precision():
+                outputs, targets, indices = gathering.add(answer(network, batch, protocol), batch)
+            _same_names(outputs.shape[1], len(images.classes), split)
+            metrics.update(outputs, targets, indices)
+            done += len(indices)
+            if on_progress is not None and len(indices):
+                on_progress(done, len(images))
+        return metrics, dict(skipped or {})
+
+    with modes_kept(network):
+        network.eval()
+        parts = gathered(answers)
+    seconds = perf_counter() - start
+    metrics = asked.metrics()
+    for part, _ in parts:
+        metrics.merge(part)
+    predictions = metrics.answers()
+    left_out = tuple(
+        SkippedImage(name=printable(name), reason=printable(reason_alone(name, reason)))
+        for name, reason in {name: reason for _, left in parts for name, reason in left.items()}.items()
+    )
+    _all_seen(set(predictions.indices.tolist()), images, left_out, split)
+    facts = {"split": split, "protocol": str(protocol), "shown": shown, "skipped": left_out, "seconds": seconds}
+    facts |= {"provenance": dict(provenance or {}), "precision": computed_in, "notes": notes}
+    return asked.concluded(predictions, images, facts)
+
+
+def _same_names(known: int, given: int, split: str) -> None:
+    if known != given:
+        raise InputError(
+            f"{split}: the weights know {known} classes, the images have {given}; "
+            "evaluate on images of the classes that the weights were trained on, or train on these"
+        )
+
+
+def _all_seen(seen: set[int], images: Images, skipped: tuple[SkippedImage, ...], split: str) -> None:
+    named = {image.name for image in skipped}
+    missing = [i for i in range(len(images)) if i not in seen and printable(images.name(i)) not in named]
+    if missing:
+        raise InputError(
+            f"{split}: {len(missing)} of {counted(len(images), 'image')} were never shown "
+            f"(first {images.name(missing[0])}); "
+            "wanted each once, or its name among the skipped"
+        )

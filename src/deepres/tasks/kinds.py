@@ -1,0 +1,67 @@
+"""All tasks there are, as one union: a new one is a folder here and one line in it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+from pydantic import Field
+
+from deepres.base.errors import unknown
+from deepres.base.reading import json_object
+from deepres.base.records import Record, build
+from deepres.tasks.classification.task import Classification
+from deepres.tasks.multilabel.task import Multilabel
+from deepres.tasks.regression.task import Regression
+from deepres.tasks.task import Task
+
+if TYPE_CHECKING:
+    from deepres.data.targets import FormName
+    from deepres.tasks.result import Result
+
+AnyTask = Annotated[
+    Classification | Multilabel | Regression,
+    Field(discriminator="kind"),
+]
+"""Told apart by `kind`; of tasks that learn the same form of targets the first is taken where none is named."""
+
+TASKS: dict[str, type[Any]] = {kind.model_fields["kind"].default: kind for kind in get_args(get_args(AnyTask)[0])}
+"""By kind."""
+
+DEFAULT = next(iter(TASKS))
+
+
+class _Holder(Record):
+    task: AnyTask
+
+
+def task_named(kind: str) -> AnyTask:
+    """The task of that kind, as it is before it has seen anything.
+
+    Raises:
+        InputError: there is none; the nearest are offered.
+    """
+    if kind not in TASKS:
+        raise unknown("task", kind, TASKS)
+    return cast(AnyTask, TASKS[kind]())
+
+
+def task_for(form: "FormName", wanted: AnyTask | None = None) -> AnyTask:
+    """`wanted`, if it learns targets of this form; else the first task that does."""
+    if wanted is not None and wanted.form == form:
+        return wanted
+    return next(cast(AnyTask, kind()) for kind in TASKS.values() if kind.form == form)
+
+
+def task_in(facts: Mapping[str, Any] | None, where: str) -> AnyTask:
+    """The task that stands beside weights; without a word of it that of the field's weights: one class an image."""
+    return build(_Holder, {"task": {"kind": DEFAULT, **(facts or {})}}, where).task
+
+
+def load_result(path: Path) -> "Result":
+    """What an evaluation wrote, whatever its task.
+
+    Raises:
+        InputError: no result of a task that is known here, or broken.
+    """
+    kind = json_object(path, "evaluation result", "evaluate the run again").get("task", DEFAULT)
+    return cast(Task, task_named(str(kind))).result_type().load(path)

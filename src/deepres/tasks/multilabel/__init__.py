@@ -1,0 +1,1 @@
+"""Which of the classes are on an image, none or several of them?"""

@@ -1,0 +1,1 @@
+"""Which numbers belong to an image?"""

@@ -1,0 +1,156 @@
+"""A task is one value: what it reads, learns, measures, answers and shows; others know this Protocol alone.
+
+A new task is a folder here and one line in `kinds.py`. What its targets are as data (how they are read, cut into parts,
+written and packed) is a form of targets (`data/targets.py`), which several tasks may share. A task is part of
+`run.json`, which is read without torch: what needs torch is imported where it is used.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+
+from deepres.base.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from deepres.data.images import Images
+    from deepres.data.targets import FormName
+    from deepres.tasks.losses import Loss
+    from deepres.tasks.result import Evaluation, Result
+    from deepres.tasks.validation import Validation
+
+Average = Literal["probability", "logit"]
+"""What is averaged over the views of an image, where a task knows both."""
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What a loss is told beside its task: smoothing, what makes classes weigh alike, the training targets."""
+
+    label_smoothing: float = 0.0
+    balance: str = "none"
+    targets: "Tensor | None" = None
+    names: tuple[str, ...] = ()
+
+
+class Metrics(Protocol):
+    """Collects outputs batch by batch; neither cuts nor order nor the number of processes changes a figure."""
+
+    def update(self, outputs: "Tensor", targets: Any, indices: "Tensor") -> None:
+        """Add a batch: outputs (N, K) on any device, the targets and places of its images; RunError if not finite."""
+
+    def merge(self, other: Any) -> None:
+        """Add all that `other`, of the same kind, has seen."""
+
+    def answers(self) -> Any:
+        """All answers so far, in order of the images' places (`indices`); InputError: none, or an image came twice."""
+
+
+class Task(Protocol):
+    """What is asked about an image. A record with `kind`: it stands in `run.json` and beside the weights.
+
+    `form` is that of the targets it learns; `tools` are those of the toolbox that know what to do with it (ensembles,
+    maps of classes, …): `require` refuses the others. `views` says whether several views of an image may be averaged as
+    probabilities and as logits.
+    """
+
+    form: "ClassVar[FormName]"
+    tools: ClassVar[frozenset[str]]
+
+    @property
+    def kind(self) -> str: ...
+
+    def fitted(self, targets: "Tensor", names: tuple[str, ...]) -> Self:
+        """The same with what a run keeps of its training targets (their mean, …)."""
+
+    def loss(self, learning: Learning) -> "Loss":
+        """What training minimises, and what it counts."""
+
+    def metrics(self, *, keep_scores: bool = False) -> Metrics:
+        """A collector of answers."""
+
+    def averaged(self, outputs: "Tensor", average: Average, dim: int = 0) -> "Tensor":
+        """The outputs to several views of an image as one, float64."""
+
+    def concluded(self, answers: Any, images: "Images", facts: Mapping[str, Any]) -> "Evaluation":
+        """The result that answers come to; `facts` are the fields of `Result` that do not follow from them."""
+
+    def validation(self, result: Any, balance: str) -> "Validation":
+        """What a result on held-out images says of an epoch."""
+
+    def settled(self, held_out: "Evaluation | None") -> tuple[Self, str]:
+        """The same with what held-out images still decide once training has ended, and a sentence about it ("")."""
+
+    def result_type(self) -> "type[Result]":
+        """What its results are."""
+
+    @property
+    def settled_on(self) -> str | None:
+        """The split whose images settled it; None where none has."""
+
+    def told(self) -> str | None:
+        """What held-out images settled, in a sentence before answers; None where nothing."""
+
+    def columns(self, names: tuple[str, ...], most: int) -> list[str]:
+        """The columns of a table of answers (`Answer.cells`)."""
+
+    def facts(self, said: str) -> dict[str, Any]:
+        """What `summary.json` says of it, `said` being the sentence of `settled`."""
+
+    def measured_as(self, *, own_protocol: bool, found_here: bool) -> Self:
+        """The same as it is measured, under its own protocol or another, on what settled it or on others."""
+
+    def unsettled(self) -> Self:
+        """The same without what held-out images decided."""
+
+    def worst(self, evaluation: "Evaluation", images: "Images") -> list[tuple[object, ...]]:
+        """The images that were answered worst, a row each, the head first."""
+
+    def activated(self, outputs: "Tensor") -> "Tensor":
+        """Outputs (…, K) as they are averaged over networks and decoded: probabilities, or numbers."""
+
+    def model_dump(self, *, mode: str = "python") -> dict[str, Any]:
+        """As JSON."""
+
+    def decode(self, outputs: "Tensor", names: tuple[str, ...], image: str, most: int) -> "Answer":
+        """What a network says about one image by its activated outputs (K,); `most` names at most."""
+
+    def unread(self, image: str, problem: str) -> "Answer":
+        """The answer about an image that cannot be read."""
+
+
+class Answer(Protocol):
+    """What is answered about one image; a record, so that it is JSON too."""
+
+    @property
+    def image(self) -> str: ...
+
+    @property
+    def problem(self) -> str | None: ...
+
+    def line(self) -> str:
+        """One line for a person."""
+
+    def cells(self) -> dict[str, str]:
+        """The same as cells of a table, by column."""
+
+    def model_dump(self, *, mode: str = "python") -> dict[str, Any]:
+        """As JSON."""
+
+
+def require(task: Task, tool: str, where: str) -> None:
+    """Refuse a tool that does not know this kind of answer.
+
+    Raises:
+        InputError: it does not; those that do are listed.
+    """
+    if tool not in task.tools:
+        known = ", ".join(sorted(task.tools)) or "none beside train, eval, predict and compare"
+        raise InputError(f"{where}: its task is {task.kind}, which {tool} does not know; what does: {known}")
+
+
+def guessed(number: int) -> list[str]:
+    """`class, probability, class_2, probability_2, …`: the columns of so many guesses."""
+    ends = ["", *(f"_{place}" for place in range(2, number + 1))]
+    return [f"{head}{end}" for end in ends for head in ("class", "probability")]
