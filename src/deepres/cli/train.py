@@ -57,6 +57,12 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     "identity_2016, imagenet_2016, effective_paths, stochastic_depth, wide, densenet_cifar, densenet_imagenet; by "
     "default chosen by the images and weights.",
 )
+@click.option(
+    "--task",
+    metavar="TASK",
+    help="What is learnt: classification (one class an image), multilabel (several, or none), regression (numbers); by "
+    "default what the source holds.",
+)
 @click.option("--model", metavar="NET", help="A network by its name in `deepres models`; by default the recipe's.")
 @click.option(
     "--weights",
@@ -121,6 +127,7 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 def command(
     source: str | None,
     recipe: str | None,
+    task: str | None,
     model: str | None,
     weights: str | None,
     teacher: tuple[str, ...],
@@ -170,6 +177,7 @@ def command(
                 {
                     "SOURCE": source,
                     "--recipe": recipe,
+                    "--task": task,
                     "--model": model,
                     "--weights": weights,
                     "--teacher": " ".join(teacher) or None,
@@ -210,10 +218,10 @@ def command(
             return
         if folds is not None:
             with output_of(output, run, world) as folder:
-                start_folds(run, folder, world, display, _suited(run, recipe, model))
+                start_folds(run, folder, world, display, _suited(run, recipe, model, task))
             return
         with output_of(output, run, world) as folder:
-            told = _announced(tell, _suited(run, recipe, model))
+            told = _announced(tell, _suited(run, recipe, model, task))
             plan = plans[0] if plans else run
             done = train.start(
                 plan, folder, device=world.device, tell=told, world=world, deadline=deadline, command=command_line()
@@ -250,6 +258,7 @@ def planned(given: Mapping[str, Any]) -> "Planned":
         epochs=given["epochs"],
         teacher=teacher,
         smoke=given["smoke"],
+        task=given.get("task"),
     )
     begin = None if weights is None else WeightsSpec(weights, model=given["model"], **said)
     return plan_run(source, words, begin)
@@ -278,11 +287,13 @@ def _announced(tell: "Tell", line: "str | Doing") -> "Tell":
     return told
 
 
-def _suited(run: "Run", recipe: str | None, model: str | None) -> "str | Doing":
+def _suited(run: "Run", recipe: str | None, model: str | None, task: str | None) -> "str | Doing":
     """What was chosen for the images, because nothing else was asked for."""
     chosen = [f"recipe {run.recipe}"] if recipe is None else []
+    chosen += [f"task {run.task.kind}"] if task is None and run.task.form != "class" else []
     chosen += [f"network {run.model.name}"] if model is None and run.weights is None else []
-    others = [flag for flag, given in (("--recipe", recipe), ("--model", model)) if given is None][: len(chosen)]
+    flags = {"recipe": "--recipe", "network": "--model", "task": "--task"}
+    others = [flags[what.split()[0]] for what in chosen]
     return f"chosen to suit: {', '.join(chosen)} (others: {', '.join(others)})" if chosen else Doing("starting")
 
 

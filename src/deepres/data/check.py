@@ -23,6 +23,7 @@ from deepres.data.loading.balance import imbalance, unequal
 from deepres.data.loading.fetch import by_threads
 from deepres.data.sources.open import Source
 from deepres.data.sources.splits import Part
+from deepres.data.targets import form_of
 
 MAX_LISTED = 200
 """A report lists at most so many duplicates of each kind; it counts all."""
@@ -119,11 +120,14 @@ def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], No
             on_progress(done, total)
     exact = _exact(source, seen)
     near = sorted(_near(source, seen), key=lambda pair: (not pair.conflicting, pair.distance, pair.paths))
-    counts = [images.targets.bincount(minlength=len(source.classes)).tolist() for images in parts.values()]
+    counts = [form_of(images.targets).counts(images.targets, source.classes) for images in parts.values()]
     return CheckReport(
         source=source.origin.source,
         classes=source.classes,
-        parts=tuple(_part(part, seen, per_class) for part, per_class in zip(parts, counts, strict=True)),
+        parts=tuple(
+            _part(part, len(images), seen, per_class)
+            for (part, images), per_class in zip(parts.items(), counts, strict=True)
+        ),
         ignored=source.origin.ignored,
         broken=tuple(broken),
         num_exact=len(exact),
@@ -156,7 +160,7 @@ def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
         image = images.image(index)
     except BadImageError as error:
         path = images.name(index)
-        name = images.classes[int(images.targets[index])]
+        name = _words(images, index)
         return Broken(part=part, class_name=name, path=path, reason=reason_alone(path, str(error)))
     pixels = image.permute(1, 2, 0).numpy()
     height, width, _ = pixels.shape
@@ -166,12 +170,16 @@ def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
     return _Seen(part, index, (width, height), traits, digest, thumbnail(image), greatest)
 
 
-def _part(part: Part, seen: list[_Seen], per_class: list[int]) -> PartReport:
+def _words(images: Images, index: int) -> str:
+    return form_of(images.targets).words(images.targets[index], images.classes)
+
+
+def _part(part: Part, number: int, seen: list[_Seen], per_class: list[int]) -> PartReport:
     sizes = [image.size for image in seen if image.part == part]
     traits = Counter(trait for image in seen if image.part == part for trait in image.traits)
     return PartReport(
         part=part,
-        images=sum(per_class),
+        images=number,
         per_class=tuple(per_class),
         width=_span([width for width, _ in sizes]),
         height=_span([height for _, height in sizes]),
@@ -205,7 +213,7 @@ def _near(source: Source, seen: list[_Seen]) -> list[Duplicates]:
 
 def _duplicates(source: Source, group: list[_Seen], distance: float = 0.0) -> Duplicates:
     parts = source.parts()
-    classes = tuple(source.classes[int(parts[image.part].targets[image.index])] for image in group)
+    classes = tuple(_words(parts[image.part], image.index) for image in group)
     return Duplicates(
         paths=tuple(parts[image.part].name(image.index) for image in group),
         parts=tuple(image.part for image in group),

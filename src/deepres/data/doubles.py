@@ -16,6 +16,7 @@ from deepres.data.digests import Digests
 from deepres.data.images import Images
 from deepres.data.picture_digest import UNREAD
 from deepres.data.sources.splits import Part
+from deepres.data.targets import form_of
 
 FILE = "doubles.json"
 
@@ -97,4 +98,9 @@ def _nearest(
 
 def _place(parts: Mapping[Part, Images], part: Part, index: int) -> Place:
     images = parts[part]
-    return Place(part=part, index=index, name=images.name(index), class_name=images.classes[int(images.targets[index])])
+    return Place(
+        part=part,
+        index=index,
+        name=images.name(index),
+        class_name=form_of(images.targets).words(images.targets[index], images.classes),
+    )

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from deepres.arch.catalogue.entry import Config
-from deepres.data.decode import image_size
-from deepres.data.images import Images
-from deepres.data.sources.open import Source
-from deepres.data.targets import FormName, form_of
+from deepres.data.forms import FormName
 from deepres.data.transforms.config import Preparation
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from deepres.data.images import Images
     from deepres.data.sources.open import Source
 
@@ -38,7 +35,7 @@ class Facts:
     beginning: "Beginning | None" = None
     levels: float | None = None
     form: FormName = "class"
-    targets: Tensor | None = None
+    targets: "Tensor | None" = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,8 @@ class Beginning:
 
 def facts_of(source: "Source", sample: int = 101) -> Facts:
     """The facts; of files the sizes of at most `sample` are read, evenly over the set, broken ones passed over."""
+    from deepres.data.targets import form_of
+
     images = source.train
     side = images.side
     if side is None:
@@ -78,6 +77,7 @@ def facts_of(source: "Source", sample: int = 101) -> Facts:
 
 
 def _short_sides(images: "Images", indices: range) -> list[int]:
+    from deepres.data.decode import image_size
 
     sides = []
     for index in indices:

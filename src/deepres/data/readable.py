@@ -20,6 +20,7 @@ from deepres.data.decode import BadImageError, decode, opened_file, require_leve
 from deepres.data.images import Images
 from deepres.data.loading.fetch import by_threads
 from deepres.data.sources.splits import Part
+from deepres.data.targets import form_of
 
 WHOLE_BYTES = 2**25
 """Sets of files of so many bytes altogether are decoded as they are checked: some seconds."""
@@ -71,10 +72,10 @@ def unreadable(parts: Mapping[Part, Images], threads: int = 4, seconds: float = 
         bad.update({(place, index): reason for place, index, reason in answers if reason is not None})
     named = list(parts.values())
     reasons = {named[place].name(index): reason for (place, index), reason in sorted(bad.items())}
-    lost = Counter(named[place].classes[int(named[place].targets[index])] for place, index in bad)
+    lost = Counter(name for place, index in bad for name in _names(named[place], index))
     counts = Counter[str]()
     for images in named:
-        numbers = images.targets.bincount(minlength=len(images.classes)).tolist()
+        numbers = form_of(images.targets).counts(images.targets, images.classes)
         counts.update(dict(zip(images.classes, numbers, strict=True)))
     return Unreadable(reasons, {name: (lost[name], counts[name]) for name in lost}, opened, sum(map(len, named)))
 
@@ -104,13 +105,14 @@ def require_readable(parts: Mapping[Part, Images], on_bad_image: str) -> list[st
 
 def unreadable_classes(images: Images, found: Unreadable) -> list[str]:
     """The classes of which no image is left."""
-    left = Counter(
-        images.classes[label]
-        for index, label in enumerate(images.targets.tolist())
-        if images.name(index) not in found.reasons
-    )
-    present = set(images.targets.tolist())
-    return [name for label, name in enumerate(images.classes) if label in present and not left[name]]
+    kept = (index for index in range(len(images)) if images.name(index) not in found.reasons)
+    left = Counter(name for index in kept for name in _names(images, index))
+    present = form_of(images.targets).counts(images.targets, images.classes)
+    return [name for name, count in zip(images.classes, present, strict=True) if count and not left[name]]
+
+
+def _names(images: Images, index: int) -> list[str]:
+    return form_of(images.targets).on(images.targets[index], images.classes)
 
 
 def _lie_ready(images: Images) -> bool:

@@ -11,15 +11,13 @@ share a form. N images, C classes, K columns.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
-
-FormName = Literal["class", "classes", "numbers"]
-FORM_NAMES: tuple[FormName, ...] = ("class", "classes", "numbers")
+from deepres.data.forms import TOLD, FormName
 
 BETWEEN = ";"
 """What separates names in one cell."""
@@ -39,6 +37,8 @@ class Form(Protocol):
     """How targets of one form are dealt with, whoever learns them."""
 
     name: FormName
+    cut_of: str  # what a cut takes a share of
+    called: str  # what a name is one of
 
     def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         """The group of each image, and what groups are called: a cut takes its share of each."""
@@ -48,6 +48,12 @@ class Form(Protocol):
 
     def words(self, target: Tensor, names: Sequence[str]) -> str:
         """One image's target as a person reads it."""
+
+    def on(self, target: Tensor, names: Sequence[str]) -> list[str]:
+        """The names that one image counts for: its classes; of numbers every column."""
+
+    def counts(self, targets: Tensor, names: Sequence[str]) -> list[int]:
+        """How many images each name has."""
 
     def cells(self, target: Tensor, names: Sequence[str]) -> list[str]:
         """The same as cells of a table below `header`, exactly."""
@@ -63,6 +69,8 @@ class OneClass:
     """Each image is of one class."""
 
     name: FormName = "class"
+    cut_of = "each class"
+    called = "class"
 
     def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         return targets.tolist(), tuple(f"class '{name}'" for name in names)
@@ -70,13 +78,20 @@ class OneClass:
     def require_learnable(self, targets: Tensor, names: Sequence[str], source: str) -> None:
         if len(names) < 2:
             raise InputError(f"{source}: one class only ('{names[0]}'), wanted at least two to tell apart")
-        counts = torch.bincount(targets, minlength=len(names)).tolist()
+        counts = self.counts(targets, names)
         _require_each(
             names, counts, f"{source}: class '{{}}'{{}} has no image to train on; add some or remove the class"
         )
 
     def words(self, target: Tensor, names: Sequence[str]) -> str:
         return names[int(target)]
+
+    def on(self, target: Tensor, names: Sequence[str]) -> list[str]:
+        return [names[int(target)]]
+
+    def counts(self, targets: Tensor, names: Sequence[str]) -> list[int]:
+        found: list[int] = torch.bincount(targets, minlength=len(names)).tolist()
+        return found
 
     def cells(self, target: Tensor, names: Sequence[str]) -> list[str]:
         return [names[int(target)]]
@@ -93,6 +108,8 @@ class SeveralClasses:
     """Each image is of several classes, of one, or of none."""
 
     name: FormName = "classes"
+    cut_of = "each class"
+    called = "class"
 
     def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         """By its rarest class, so that a cut gets its share of each; groups of fewer than 4 go with the largest."""
@@ -104,13 +121,19 @@ class SeveralClasses:
         return group.tolist(), (*(f"images of '{name}'" for name in names), "images of no class")
 
     def require_learnable(self, targets: Tensor, names: Sequence[str], source: str) -> None:
-        there = targets.sum(0).tolist()
+        there = self.counts(targets, names)
         _require_each(
             names, there, f"{source}: class '{{}}'{{}} is on no image to train on; add some or remove the class"
         )
 
     def words(self, target: Tensor, names: Sequence[str]) -> str:
-        return f"{BETWEEN} ".join(self._on(target, names)) or "none"
+        return f"{BETWEEN} ".join(self.on(target, names)) or "none"
+
+    def on(self, target: Tensor, names: Sequence[str]) -> list[str]:
+        return [name for name, there in zip(names, target.tolist(), strict=True) if there]
+
+    def counts(self, targets: Tensor, names: Sequence[str]) -> list[int]:
+        return [int(count) for count in targets.sum(0).tolist()]
 
     def cells(self, target: Tensor, names: Sequence[str]) -> list[str]:
         return [str(int(on)) for on in target.tolist()]
@@ -125,14 +148,13 @@ class SeveralClasses:
         found[:, [wanted.index(name) for name in given]] = targets
         return found
 
-    def _on(self, target: Tensor, names: Sequence[str]) -> list[str]:
-        return [name for name, on in zip(names, target.tolist(), strict=True) if on]
-
 
 class Numbers:
     """Each image has a number, or several, each in a column of its own."""
 
     name: FormName = "numbers"
+    cut_of = "the images"
+    called = "column"
 
     def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         return [0] * len(targets), ("the source",)
@@ -147,6 +169,12 @@ class Numbers:
 
     def words(self, target: Tensor, names: Sequence[str]) -> str:
         return ", ".join(f"{name} {value:.6g}" for name, value in zip(names, target.tolist(), strict=True))
+
+    def on(self, target: Tensor, names: Sequence[str]) -> list[str]:
+        return list(names)
+
+    def counts(self, targets: Tensor, names: Sequence[str]) -> list[int]:
+        return [len(targets)] * len(names)
 
     def cells(self, target: Tensor, names: Sequence[str]) -> list[str]:
         return [repr(value) for value in target.tolist()]
@@ -178,7 +206,7 @@ def class_numbers(targets: Tensor, what: str) -> Tensor:
         InputError: another form.
     """
     if targets.dtype != torch.int64:
-        raise InputError(f"{what}: wants one class an image, given {form_of(targets).name}; it is not for these")
+        raise InputError(f"{what}: wants one class an image, given {TOLD[form_of(targets).name]}; it is not for these")
     return targets
 
 

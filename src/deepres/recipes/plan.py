@@ -10,7 +10,9 @@ from deepres.base.errors import InputError
 from deepres.base.records import edit
 from deepres.data.facts import Facts
 from deepres.recipes import catalogue
-from deepres.recipes.run import Run, smoke
+from deepres.recipes.run import OFF, Run, require_known, smoke
+from deepres.tasks.kinds import task_named
+from deepres.tasks.task import require
 from deepres.train.config import TeacherConfig
 
 
@@ -19,7 +21,8 @@ class Words:
     """What is asked of a run: all but the images and the weights that it begins with.
 
     `recipe` and `model` are names (None: what suits), `edits` are `dotted.field=value`, made before the run is fitted
-    to its images. `source` is how the run calls its images (None: as their facts do). `smoke` cuts it down to 20 steps.
+    to its images. `task` is what is learnt, by its kind (None: as the targets are). `source` is how the run calls its
+    images (None: as their facts do). `smoke` cuts it down to 20 steps.
     """
 
     recipe: str | None = None
@@ -29,6 +32,7 @@ class Words:
     teacher: TeacherConfig | None = None
     source: str | None = None
     smoke: bool = False
+    task: str | None = None
 
 
 def planned(words: Words, facts: Facts) -> Run:
@@ -39,6 +43,8 @@ def planned(words: Words, facts: Facts) -> Run:
             not have; a network that does not fit together.
     """
     run = catalogue.recipe(words.recipe, facts, words.model).replace(teacher=words.teacher)
+    if words.task is not None:
+        run = run.replace(task=task_named(words.task))
     if words.source is not None:
         run = run.replace(data=run.data.replace(source=words.source))
     if words.epochs is not None:
@@ -48,6 +54,10 @@ def planned(words: Words, facts: Facts) -> Run:
     if asked is not None:
         run = edit(run, [f"preparation.channels={asked[0]}"])
     run = run.fitted(facts)
+    require_known(run)
+    for field in OFF:
+        if any(one.startswith(f"train.{field}=") for one in words.edits):
+            require(run.task, f"train.{field}", "--set")
     if asked not in (None, run.model.input):
         given, seen = (",".join(map(str, size)) for size in (asked, run.model.input))
         raise InputError(f"--set model.input={given}: this run's images come as {seen}; their size is preparation.crop")

@@ -11,6 +11,7 @@ from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.tasks.classification.task import Classification
 from deepres.tasks.kinds import AnyTask, task_for
+from deepres.tasks.task import require
 from deepres.train.config import Select, TeacherConfig, TrainConfig
 
 
@@ -50,9 +51,32 @@ class Run(Record):
         task = task if facts.targets is None else task.fitted(facts.targets, facts.classes)
         side = self.preparation.size or facts.side
         model = self.model.replace(num_classes=facts.num_classes, input=(self.preparation.channels, side, side))
+        train = self.train.replace(**{field: off for field, off in OFF.items() if f"train.{field}" not in task.tools})
         data = self.data.replace(levels=facts.levels, targets=facts.form)
         preparation = self.preparation.replace(levels=facts.levels)
-        return self.replace(model=model, data=data, preparation=preparation, task=task)
+        return self.replace(model=model, data=data, preparation=preparation, train=train, task=task)
+
+
+def require_known(run: Run) -> None:
+    """Refuse what the run's task does not know.
+
+    Raises:
+        InputError: folds, a teacher, classes that weigh alike, or a low rate until an error, of a task without them.
+    """
+    train = run.train
+    asked = {
+        "--folds": run.data.folds is not None,
+        "--teacher": run.teacher is not None,
+        f"train.balance={train.balance}": train.balance != "none",
+        "train.schedule.low_until_error": train.schedule.low_rate is not None and train.schedule.low_steps is None,
+    }
+    for tool, wanted in asked.items():
+        if wanted:
+            require(run.task, tool, run.data.source)
+
+
+OFF = {"label_smoothing": 0.0, "fit_head": False}
+"""What recipes turn on for the tasks that know it."""
 
 
 def load_run(folder: Path) -> Run:

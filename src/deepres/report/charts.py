@@ -32,6 +32,20 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 History = Sequence[Mapping[str, Any]]
 
 
+def agreement(points: Sequence[tuple[float, float]], x: str, y: str) -> str:
+    """SVG of points (x, y) with the diagonal on which both are equal, both axes of one scale."""
+    figure, axes = _axes("", width=4.4, height=4.2)
+    low, high = min(map(min, points)), max(map(max, points))
+    room = (high - low) * 0.04 or 1.0
+    axes.plot([low - room, high + room], [low - room, high + room], color=MUTED, linewidth=1, linestyle=":")
+    axes.plot(*zip(*points, strict=True), color=VALIDATION, linestyle="None", marker="o", markersize=2.5, alpha=0.6)
+    axes.set_xlim(low - room, high + room)
+    axes.set_ylim(low - room, high + room)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    return _svg(figure, f"{y} against {x}")
+
+
 def curve(
     history: History,
     columns: Mapping[str, str],

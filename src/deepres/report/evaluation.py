@@ -19,11 +19,12 @@ from deepres.data.decode import BadImageError
 from deepres.data.doubles import Doubles
 from deepres.data.images import Images
 from deepres.data.sources.splits import Part
+from deepres.report.blocks import drawn
 from deepres.report.charts import History, confusion_picture, curve, rejection, reliability, shades, thumbnail
 from deepres.report.doubles import pairs_shown
 from deepres.report.html import render
 from deepres.tasks.classification.result import ClassificationResult, WrongImage, interval_text, percent
-from deepres.tasks.result import printable
+from deepres.tasks.result import Result, printable
 from deepres.tasks.worst import FILE as WORST
 
 MOST_CLASSES_WITH_NUMBERS = 20
@@ -64,7 +65,7 @@ class FoldRow:
 def write_report(
     path: Path,
     *,
-    result: ClassificationResult | None,
+    result: Result | None,
     history: History = (),
     images: Images | None = None,
     run: Mapping[str, Any] | None = None,
@@ -87,13 +88,15 @@ def write_report(
         InputError: `images` is another set than the one that was measured; the place cannot be written.
     """
     facts, groups = _facts(run or {})
+    scored = result if isinstance(result, ClassificationResult) else None
     page = render(
         "evaluation.html.jinja",
         {"percent": percent, "value": _value},
         title=title,
         result=result,
-        interval=interval_text(result) if result else "",
-        scale=_scale(result) if result else None,
+        scored=scored,
+        interval=result.headline.interval if result else "",
+        scale=_scale(scored) if scored else None,
         facts=facts,
         groups=groups,
         curves=_curves(history, chosen_epoch, continued),
@@ -102,21 +105,22 @@ def write_report(
         last=history[-1] if history else None,
         waiting=_mean(history, "data_wait_fraction"),
         chosen_epoch=chosen_epoch,
-        table=_table(result) if result and len(result.classes) <= MOST_CLASSES_WITH_NUMBERS else None,
-        picture=_picture(result) if result else None,
-        classes=result.worst_first() if result else (),
-        largest=max((1 - c.recall for c in result.per_class if c.recall is not None), default=0) or 1 if result else 1,
+        table=_table(scored) if scored and len(scored.classes) <= MOST_CLASSES_WITH_NUMBERS else None,
+        picture=_picture(scored) if scored else None,
+        classes=scored.worst_first() if scored else (),
+        largest=max((1 - c.recall for c in scored.per_class if c.recall is not None), default=0) or 1 if scored else 1,
         at_once=MOST_CLASSES_AT_ONCE,
-        reliability=Markup(reliability(result, result.tempered)) if result else "",
-        rejection=Markup(rejection(result.covered, result.tempered)) if result and result.covered else "",
-        halfway=result.covered[(len(result.covered) - 1) * 3 // 4] if result and result.covered else None,
+        reliability=Markup(reliability(scored, scored.tempered)) if scored else "",
+        rejection=Markup(rejection(scored.covered, scored.tempered)) if scored and scored.covered else "",
+        halfway=scored.covered[(len(scored.covered) - 1) * 3 // 4] if scored and scored.covered else None,
+        blocks=[drawn(block, images) for block in result.blocks()] if result else (),
         worst="data:text/csv;charset=utf-8;base64," + b64encode(worst.encode()).decode() if worst else "",
         worst_name=WORST,
         doubles=doubles,
         folds=[(row, interval_text(row.result)) for row in folds],
         doubled=doubles.sentence({part: len(images) for part, images in (parts or {}).items()}) if doubles else "",
         pairs=pairs_shown(doubles, parts or {}) if doubles else (),
-        thumbnails=_thumbnails(result, images) if result and images is not None else (),
+        thumbnails=_thumbnails(scored, images) if scored and images is not None else (),
         provenance=_flat(result.provenance) if result else (),
     )
     write_atomic(path, printable(page))
@@ -150,15 +154,30 @@ def _scale(result: ClassificationResult) -> dict[str, Any]:
 
 
 def _curves(history: History, chosen_epoch: int | None, continued: Sequence[int]) -> list[Markup]:
-    """Error and loss side by side, the rate below them."""
+    """What decides and the loss side by side, the rate below them."""
     both = {"train": "training", "val": "validation"}
     marks: dict[str, Any] = {"chosen_epoch": chosen_epoch, "continued": _epochs(history, continued)}
+    named = dict.fromkeys(key.partition("_")[2] for row in history for key in row if key.startswith(("train_", "val_")))
+    others = [name for name in named if name not in ("loss", "error")]
+    shares = [name for name in ("error", *others) if name == "error" or name.endswith("_error")]
     drawn = (
-        curve(history, {f"{k}_error": v for k, v in both.items()}, "Error (%)", kind="percent", **marks),
+        *(
+            curve(history, {f"{k}_{name}": v for k, v in both.items()}, f"{_title(name)} (%)", kind="percent", **marks)
+            for name in shares
+        ),
+        *(
+            curve(history, {f"{k}_{name}": v for k, v in both.items()}, _title(name), kind="log", **marks)
+            for name in others
+            if name not in shares
+        ),
         curve(history, {f"{k}_loss": v for k, v in both.items()}, "Loss", kind="log", **marks),
         curve(history, {"rate": "learning rate"}, "Learning rate", kind="log", size=(9.2, 1.5)),
     )
     return [Markup(svg) for svg in drawn if svg is not None]
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def _epochs(history: History, steps: Sequence[int]) -> list[float]:

@@ -3,8 +3,9 @@
 from deepres.arch.readings.cost import cost
 from deepres.base.telling import Detail
 from deepres.base.wording import counted
-from deepres.data.loading.balance import class_weights, effective, sizes, unequal
+from deepres.data.loading.balance import class_weights, effective, unequal
 from deepres.data.sources.open import Source
+from deepres.data.targets import form_of
 from deepres.runs.context import Setting
 from deepres.runs.seen import doubles_in
 
@@ -60,24 +61,26 @@ def _images(source: Source) -> str:
     parts[0] = parts[0].replace(" to", " image to" if len(source.train) == 1 else " images to", 1)
     more = ", …" if len(source.classes) > NAMED else ""
     named = ", ".join(source.classes[:NAMED]) + more
-    return f"{source.name}: {', '.join(parts)}; {counted(len(source.classes), 'class')}: {named}"
+    names = counted(len(source.classes), form_of(source.train.targets).called)
+    return f"{source.name}: {', '.join(parts)}; {names}: {named}"
 
 
 def _balance(setting: Setting) -> list[str]:
     """How unequal the classes are, and what is done about it."""
     source, balance = setting.source, setting.run.train.balance
-    counts = sizes(source.train.targets, len(source.classes))
+    counts = form_of(source.train.targets).counts(source.train.targets, source.classes)
     said = unequal(counts)
     if balance == "none":
-        return [f"{said}: --balance loss or sampler weighs them alike"] if said else []
+        known = [balance for balance in ("loss", "sampler") if f"train.balance={balance}" in setting.run.task.tools]
+        return [f"{said}: --balance {' or '.join(known)} weighs them alike"] if said and known else []
     weights = class_weights(counts)
     how = {
         "loss": f"weights of {float(weights.min()):.3g} to {float(weights.max()):.3g} in the loss (train.balance=loss)",
         "sampler": "images of each class drawn equally often (train.balance=sampler)",
     }
     chosen = ""
-    if source.val is not None:
-        images = effective(sizes(source.val.targets, len(source.classes)))
+    if source.val is not None and "train.balance=sampler" in setting.run.task.tools:
+        images = effective(form_of(source.val.targets).counts(source.val.targets, source.classes))
         chosen = f"; the held-out error is the mean over classes, as sure as of {counted(images, 'image')}"
     return [f"{said or 'classes of like size'}: {how[balance]}{chosen}"]
 

@@ -12,6 +12,7 @@ from deepres.recipes.plan import Words, planned
 from deepres.recipes.run import Run
 from deepres.runs.starting_weights import beginning
 from deepres.runs.teacher import find_teachers
+from deepres.tasks.kinds import task_named
 
 LISTED_BY = ("source", "root", "download", "channels", "depth", "splits", "columns")
 DIVIDED_BY = ("val_fraction", "test_fraction", "split_seed", "folds", "fold")
@@ -37,6 +38,8 @@ def plan_run(source: str, words: Words | None = None, weights: WeightsSpec | Non
         said = [f"weights={weights.name}", *([] if weights.variant is None else [f"variant={weights.variant}"])]
         words = replace(words, edits=(*said, *words.edits))
     about_images = [one.removeprefix("data.") for one in words.edits if one.startswith("data.")]
+    if words.task is not None and not any(one.startswith("targets=") for one in about_images):
+        about_images.append(f"targets={task_named(words.task).form}")
     config = edit(DataConfig(source=source), about_images, "data.")
     found = find(config)
     opened = divided(found, config)

@@ -38,6 +38,7 @@ from deepres.data.sources.config import DataConfig
 from deepres.data.sources.named import NAMES
 from deepres.data.sources.open import Source, open_source
 from deepres.data.sources.splits import PARTS, Origin
+from deepres.data.targets import form_of
 from deepres.nn.weights.checkpoints import asked_of
 from deepres.recipes.run import Run
 from deepres.runs.resuming import ORIGIN, require_same_images
@@ -241,7 +242,7 @@ def _of_their_names(folder: Path, run: Run, images: Images, asked: NDArray[np.bo
 
 
 def _class_and_stem(images: Images, index: int) -> tuple[str, str]:
-    return images.classes[int(images.targets[index])], PurePath(images.name(index)).stem
+    return form_of(images.targets).words(images.targets[index], images.classes), PurePath(images.name(index)).stem
 
 
 def _alike(own: Images, place: int, images: Images, index: int) -> bool:

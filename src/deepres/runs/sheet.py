@@ -19,6 +19,7 @@ from deepres.data.images import Batch, Images
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.loading.workers import PREFETCH_FACTOR, Crew
 from deepres.data.sources.open import Source, open_source
+from deepres.data.targets import form_of
 from deepres.data.transforms.config import Preparation, in_words
 from deepres.data.transforms.per_batch import as_seen
 from deepres.data.transforms.per_image import fit, with_channels
@@ -87,16 +88,17 @@ def drawn(setting: Setting, batches: int = 1) -> Sheet:
         found,
         [_tiles(setting, batch) for batch in found],
         _rows(setting, loader, found),
-        torch.cat([source.train.targets[batch.indices] for batch in found])
-        .bincount(minlength=len(source.classes))
-        .tolist(),
+        form_of(source.train.targets).counts(
+            torch.cat([source.train.targets[batch.indices] for batch in found]), source.classes
+        ),
         dict(loader.skipped),
     )
 
 
 def page_of(sheet: Sheet) -> Page:
     """The sheet as it is shown."""
-    train = sheet.source.train.targets.bincount(minlength=len(sheet.counts)).tolist()
+    targets = sheet.source.train.targets
+    train = form_of(targets).counts(targets, sheet.source.classes)
     classes = list(zip(sheet.source.classes, sheet.counts, train, strict=True))
     return Page(facts_shown(sheet), balance_of(sheet), sheet.rows, sheet.tiles, classes, sheet.skipped)
 
@@ -156,7 +158,7 @@ def _tiles(setting: Setting, batch: Batch) -> list[Tile]:
     images, preparation = setting.source.train, setting.run.preparation
     pixels = as_seen(batch.images, preparation, setting.statistics)
     return [
-        Tile(images.name(index), _label(label, images.classes), seen, fit(images.image(index), preparation))
+        Tile(images.name(index), _label(label, images), seen, fit(images.image(index), preparation))
         for index, label, seen in zip(batch.indices.tolist(), batch.targets, pixels, strict=True)
     ]
 
@@ -170,7 +172,7 @@ def _rows(setting: Setting, loader: TrainLoader, batches: Iterable[Batch]) -> li
         kept = kept_part(whole.shape[-1], whole.shape[-2], preparation)
         seen = (_draw(setting, loader, step, place) for step, place in places)
         draws = [one for one in seen if one is not None]
-        name, label = images.name(index), images.classes[int(images.targets[index])]
+        name, label = images.name(index), form_of(images.targets).words(images.targets[index], images.classes)
         rows.append(Row(name, label, whole, kept, fit(whole, preparation), draws))
     return rows
 
@@ -178,9 +180,10 @@ def _rows(setting: Setting, loader: TrainLoader, batches: Iterable[Batch]) -> li
 def _first_of_each_class(images: Images, drawn: list[int]) -> list[int]:
     """`ROWS` images: the first drawn of each class, then the first of the others."""
     every = list(dict.fromkeys(drawn))
+    groups, _ = form_of(images.targets).strata(images.targets, images.classes)
     first: dict[int, int] = {}
     for index in every:
-        first.setdefault(int(images.targets[index]), index)
+        first.setdefault(groups[index], index)
     chosen = set([*first.values(), *(index for index in every if index not in set(first.values()))][:ROWS])
     return [index for index in every if index in chosen]
 
@@ -212,14 +215,17 @@ def _draw(setting: Setting, loader: TrainLoader, step: int, place: int) -> Draw 
             return None
         raise
     epoch = (step * size + place) // len(setting.source.train) + 1
-    label = _label(batch.targets[at], setting.source.classes)
+    label = _label(batch.targets[at], setting.source.train)
     return Draw(epoch, step, label, as_seen(batch.images[at], run.preparation, setting.statistics))
 
 
-def _label(label: Tensor, classes: tuple[str, ...]) -> str:
+def _label(target: Tensor, images: Images) -> str:
     """`cat`, or of a mixed image `0.70 cat + 0.30 dog`."""
-    if label.dim() == 0:
-        return classes[int(label)]
-    shares = sorted(((share, name) for share, name in zip(label.tolist(), classes, strict=True)), reverse=True)
-    told = [(share, name) for share, name in shares if share >= LEAST_SHARE]
+    whole = target.dtype == images.targets.dtype and (
+        target.dtype == torch.float64 or bool((target == target.round()).all())
+    )
+    if whole:
+        return form_of(images.targets).words(target, images.classes)
+    named = zip(target.tolist(), images.classes, strict=True)
+    told = [(share, name) for share, name in sorted(named, reverse=True) if share >= LEAST_SHARE]
     return told[0][1] if len(told) == 1 else " + ".join(f"{share:.2f} {name}" for share, name in told)

@@ -46,7 +46,6 @@ from deepres.train.distributed import ALONE, World
 from deepres.train.history import Journal
 from deepres.train.loop import Epoch, Step, train
 from deepres.train.precision import choose
-from deepres.train.selection import held_out
 from deepres.train.state import State, replicate
 
 Event = Step | Epoch | Doing | Detail | str
@@ -276,7 +275,7 @@ def _train(
     def evaluate_val(network: nn.Module) -> Validation:
         assert val is not None
         result = setting.judge(network, val, "val", on_progress=telling(tell, "held-out images")).result
-        return held_out(result, config.balance)
+        return setting.run.task.validation(result, config.balance)
 
     assert isinstance(state.network, ResidualNetwork)
     if config.fast != "off" and not plan.segments:

@@ -15,7 +15,7 @@ from deepres.tasks.regression.task import Regression
 from deepres.tasks.task import Task
 
 if TYPE_CHECKING:
-    from deepres.data.targets import FormName
+    from deepres.data.forms import FormName
     from deepres.tasks.result import Result
 
 AnyTask = Annotated[

@@ -14,8 +14,8 @@ from deepres.base.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from deepres.data.forms import FormName
     from deepres.data.images import Images
-    from deepres.data.targets import FormName
     from deepres.tasks.losses import Loss
     from deepres.tasks.result import Evaluation, Result
     from deepres.tasks.validation import Validation

@@ -9,22 +9,8 @@ from math import isfinite
 from typing import Any
 
 from deepres.base.wording import counted
-from deepres.data.loading.balance import effective
-from deepres.tasks.classification.metrics import Scores
-from deepres.tasks.validation import Validation, by_error
-from deepres.train.config import Balance, Select
+from deepres.train.config import Select
 from deepres.train.state import Best
-
-
-def held_out(scores: Scores, balance: Balance) -> Validation:
-    """What chooses the epoch: the error, then the loss.
-
-    Where classes are made to weigh alike the error is the mean over them (`data/loading/balance.py`).
-    """
-    if balance == "none":
-        return by_error(scores.error, scores.cross_entropy, scores.num_images)
-    images = effective([one.num_images for one in scores.per_class])
-    return by_error(scores.balanced_error, scores.cross_entropy, images)
 
 
 def alike(best: Best, value: float) -> bool:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from deepres.base import npz
 from deepres.base.errors import InputError
+from deepres.data.forms import FormName
 from deepres.data.images import ArrayImages, Images
 from deepres.data.sources.labels import cleaned, in_order, numbered, one_hot
 from deepres.data.sources.pixels import to_uint8
@@ -46,11 +47,11 @@ class _Content:
 
 @dataclass(frozen=True)
 class _Labelled:
-    """One part: pixels (N, C, H, W), and its labels as numbers or as names."""
+    """One part: pixels (N, C, H, W), and its labels as numbers, as names, or targets of another form."""
 
     path: Path
     pixels: Tensor
-    labels: NDArray[np.int64] | list[str]
+    labels: NDArray[np.int64] | list[str] | Tensor
     notes: tuple[str, ...]
 
 
@@ -60,8 +61,10 @@ def pair_in(folder: Path) -> Path | None:
     return pairs[0] if len(pairs) == 1 else None
 
 
-def read_npz(path: Path, channels: int | None = None) -> Found:
+def read_npz(path: Path, channels: int | None = None, targets: FormName | None = None) -> Found:
     """The arrays of `path` and of its siblings; `channels` None keeps what they have.
+
+    `targets` is what stands beside an image; None: one class, or several where rows of 0 and 1 say so.
 
     Raises:
         InputError: not an npz, no x or y, a wrong type or shape, a label outside the classes.
@@ -80,7 +83,7 @@ def read_npz(path: Path, channels: int | None = None) -> Found:
     if not paired:
         told = {part or "train" for part in (*own.pixels, *own.labels)}
         contents = {part: own for part in PARTS if part in told}
-    found = {part: _labelled(content, part, paired) for part, content in contents.items()}
+    found = {part: _labelled(content, part, paired, targets) for part, content in contents.items()}
     classes, labels = _classes(found, names)
     name = path.stem.rpartition("_")[0] if paired else path.stem
     parts: dict[Part, Images] = {
@@ -159,7 +162,7 @@ def _class_names(path: Path, name: str, names: NDArray[np.generic]) -> tuple[str
     return tuple(str(name) for name in names)
 
 
-def _labelled(content: _Content, part: Part, paired: bool) -> _Labelled:
+def _labelled(content: _Content, part: Part, paired: bool, targets: FormName | None) -> _Labelled:
     """One part of a file; the plain names x and y count for train, and for any part in a file of its own."""
     own = None if (paired or part == "train") and None in content.pixels else part
     for kind, named in (("x", content.pixels), ("y", content.labels)):
@@ -169,15 +172,26 @@ def _labelled(content: _Content, part: Part, paired: bool) -> _Labelled:
             raise InputError(f"{content.path}: no array '{missing}', there are {given}; wanted x and y")
     x, y = (named[own] for named in (content.pixels, content.labels))
     pixels, said = to_uint8(content.arrays[x], x, str(content.path))
-    labels, told = _numbers(content.path, y, content.arrays[y], len(pixels))
+    labels, told = _numbers(content.path, y, content.arrays[y], len(pixels), targets)
     return _Labelled(content.path, pixels, labels, (*said, *told))
 
 
 def _numbers(
-    path: Path, name: str, y: NDArray[np.generic], count: int
-) -> tuple[NDArray[np.int64] | list[str], tuple[str, ...]]:
-    """Labels (N,), (N, 1) or one-hot (N, classes), of whole numbers or names."""
+    path: Path, name: str, y: NDArray[np.generic], count: int, targets: FormName | None = None
+) -> tuple[NDArray[np.int64] | list[str] | Tensor, tuple[str, ...]]:
+    """Labels (N,), (N, 1) or one-hot (N, classes), of whole numbers or names; or targets of another form (N, K)."""
     given = f"{path}: '{name}' is {y.dtype} {y.shape}"
+    if targets == "numbers":
+        if y.dtype.kind not in "biuf" or y.ndim not in (1, 2) or len(y) != count or not np.isfinite(y).all():
+            raise InputError(f"{given}, wanted finite numbers ({count},) or ({count}, columns)")
+        return torch.from_numpy(y.reshape(count, -1).astype(np.float64)), ()
+    if targets == "classes" or (targets is None and y.ndim == 2 and y.shape[1] > 1 and one_hot(y) is None):
+        if y.dtype.kind not in "biuf" or y.ndim != 2 or len(y) != count or not np.isin(y, (0, 1)).all():
+            raise InputError(
+                f"{given}, several labels an image; wanted rows of 0 and 1 ({count}, classes), or whole numbers "
+                f"({count},), one an image; numbers to be learnt: data.targets=numbers"
+            )
+        return torch.from_numpy(y.astype(np.float32)), ()
     if y.shape == (count, 1):
         y = y[:, 0]
     if y.ndim == 2 and len(y) == count:
@@ -191,7 +205,10 @@ def _numbers(
         texts = [str(text) for text in (np.char.decode(y.astype(np.bytes_), "utf-8") if y.dtype.kind == "S" else y)]
         return cleaned(texts, lambda i: f"{path}: '{name}'[{i}]")
     if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.rint(y)).all()):
-        raise InputError(f"{given} with fractions, wanted whole numbers ({count},), one an image")
+        raise InputError(
+            f"{given} with fractions, wanted whole numbers ({count},), one an image; "
+            "numbers to be learnt: data.targets=numbers"
+        )
     low, high = int(y.min()), int(y.max())
     if low < 0 or high > _MOST:
         raise InputError(f"{given} from {low} to {high}, wanted 0 or more; remove images without a class")
@@ -200,6 +217,9 @@ def _numbers(
 
 def _classes(found: dict[Part, _Labelled], names: tuple[str, ...] | None) -> tuple[tuple[str, ...], dict[Part, Tensor]]:
     """The classes, and each part's labels as their numbers."""
+    tensors = {part: one.labels for part, one in found.items() if isinstance(one.labels, Tensor)}
+    if tensors:
+        return _named(found, tensors, names), tensors
     if names is not None and all(not isinstance(one.labels, list) for one in found.values()):
         for one in found.values():
             _require_range(one.path, torch.as_tensor(one.labels), names)
@@ -212,6 +232,18 @@ def _classes(found: dict[Part, _Labelled], names: tuple[str, ...] | None) -> tup
         if strange is not None:
             raise InputError(f"{found[part].path}: label '{strange}' is not among the names of classes; add it there")
     return classes, {part: torch.tensor([index[label] for label in labels]) for part, labels in texts.items()}
+
+
+def _named(found: dict[Part, _Labelled], targets: dict[Part, Tensor], names: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The names of the columns of targets that have several: given, or their numbers."""
+    widths = {part: one.shape[1] for part, one in targets.items()}
+    if len(targets) < len(found) or len({*widths.values(), *(() if names is None else (len(names),))}) > 1:
+        known = ", ".join(f"{part} {width}" for part, width in widths.items())
+        given = "" if names is None else f", and {len(names)} names"
+        path = next(iter(found.values())).path
+        raise InputError(f"{path}: targets of different widths ({known}{given}); make them the same in all parts")
+    width = next(iter(widths.values()))
+    return names or (("y",) if width == 1 else tuple(str(number) for number in range(width)))
 
 
 def _require_range(path: Path, labels: Tensor, classes: tuple[str, ...]) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepres.base.errors import InputError
-from deepres.data.sources.labels import one_hot
+from deepres.data.forms import FormName
 from deepres.data.sources.rows import Cells, is_picture
 from deepres.data.sources.split_names import part_asked, part_told
 
@@ -41,14 +42,14 @@ _EXAMPLE = "data.columns=path:COLUMN,label:COLUMN"
 
 @dataclass(frozen=True)
 class Columns:
-    """The numbers of the columns; with `one_hot`, a class's column is numbered instead of `label`."""
+    """The numbers of the columns; with `each`, every name has a column of its own instead of `label`."""
 
     header: tuple[str, ...]
     path: int
     label: int | None
     split: int | None
     index: int | None
-    one_hot: tuple[int, ...]
+    each: tuple[int, ...]
     notes: tuple[str, ...]
 
 
@@ -77,17 +78,26 @@ def asked_for(columns: str | None, where: str) -> dict[Role, str]:
     return asked
 
 
-def columns_of(path: Path, header: tuple[str, ...] | None, rows: Sequence[Cells], asked: Mapping[Role, str]) -> Columns:
+def columns_of(
+    path: Path,
+    header: tuple[str, ...] | None,
+    rows: Sequence[Cells],
+    asked: Mapping[Role, str],
+    form: FormName | None = None,
+) -> Columns:
     """The columns of a table of `rows`; without `header` they are told by their cells.
+
+    `form` is that of the targets (None: whatever the cells show). Several columns of them are named `label:x,y`.
 
     Raises:
         InputError: a column that is asked for is not there, or none can be told; the columns are named.
     """
     width = len(header) if header is not None else max(len(cells) for _, cells in rows)
     names = header if header is not None else tuple(str(number) for number in range(1, width + 1))
-    given = {role: _named(path, names, role, name) for role, name in asked.items()}
+    given: dict[Role, int] = {role: _named(path, names, role, name) for role, name in asked.items() if role != "label"}
+    labels = _several(path, names, asked["label"]) if "label" in asked else ()
     boxes = [name for name in names if plain(name) in _BOXES]
-    if boxes and "label" not in given:
+    if boxes and not labels:
         raise InputError(
             f"{path}: column '{boxes[0]}' is about boxes; for one class an image say which columns count: {_EXAMPLE}"
         )
@@ -95,7 +105,7 @@ def columns_of(path: Path, header: tuple[str, ...] | None, rows: Sequence[Cells]
         raise InputError(
             f"{path}: its columns hold pixels; wanted paths of files, or an .npz with x (N, H, W) uint8 and y (N,)"
         )
-    finder = _Finder(path, names, rows, header is not None, given)
+    finder = _Finder(path, names, rows, header is not None, given, labels, form)
     at_path = finder.path()
     at_split = finder.split()
     at_index = names.index(INDEX) if INDEX in names else None
@@ -103,7 +113,7 @@ def columns_of(path: Path, header: tuple[str, ...] | None, rows: Sequence[Cells]
     told = {"path": at_path, "label": at_label, "split": at_split}
     roles = [f"{role} from '{names[at]}'" for role, at in told.items() if at is not None and names[at] != role]
     if hot:
-        roles.append(f"label from {len(hot)} columns of 0 and 1 ({_some([names[at] for at in hot])})")
+        roles.append(f"label from {len(hot)} columns{finder.held(hot)} ({_some([names[at] for at in hot])})")
     notes: tuple[str, ...] = ()
     if roles and not asked:
         notes = (f"{path.name}: columns: {', '.join(roles)}",)
@@ -121,7 +131,9 @@ class _Finder:
     names: tuple[str, ...]
     rows: Sequence[Cells]
     named: bool
-    given: dict[Role, int]
+    given: Mapping[Role, int]
+    labels: tuple[int, ...] = ()
+    form: FormName | None = None
 
     def path(self) -> int:
         if "path" in self.given:
@@ -147,13 +159,17 @@ class _Finder:
         return self._only("split", "the splits", found) if found else None
 
     def label(self, others: set[int | None]) -> tuple[int | None, tuple[int, ...]]:
-        if "label" in self.given:
-            return self.given["label"], ()
+        if self.labels:
+            only = len(self.labels) == 1 and not (self.form == "classes" and self._zeros_and_ones(self.labels))
+            return (self.labels[0], ()) if only and self.form != "numbers" else (None, self.labels)
         left = [at for at in range(len(self.names)) if at not in others]
         found = [at for at in self._by_name("label") if at in left] or (left if len(left) == 1 else [])
         if not found and self.table.suffix.lower() == ".lst" and len(left) == 2:  # MXNet's: number, label, path
             found = left[1:]
-        if not found and self.named and self._one_hot(left) is not None:
+        if self.form == "numbers":
+            numeric = [at for at in found or left if self._numbers((at,)) is not None]
+            return None, (self._only("label", "the numbers", numeric),)
+        if not found and self.named and len(left) > 1 and self._zeros_and_ones(left):
             return None, tuple(left)
         if not found and not left:
             raise InputError(f"{self.table}: holds paths and no labels; wanted a second column with the class of each")
@@ -169,11 +185,20 @@ class _Finder:
     def _are_splits(self, at: int) -> bool:
         return all(part_told(self.names[at], _at(cells, at)) for _, cells in self.rows)
 
-    def _one_hot(self, left: list[int]) -> object:
+    def held(self, columns: Sequence[int]) -> str:
+        """` of 0 and 1`, where that is all they hold."""
+        return " of 0 and 1" if self._zeros_and_ones(columns) else ""
+
+    def _zeros_and_ones(self, columns: Sequence[int]) -> bool:
+        numbers = self._numbers(columns)
+        return numbers is not None and bool(np.isin(numbers, (0, 1)).all())
+
+    def _numbers(self, columns: Sequence[int]) -> NDArray[np.float64] | None:
         try:
-            return one_hot(np.array([[float(_at(cells, at)) for at in left] for _, cells in self.rows]))
+            found = np.array([[float(_at(cells, at)) for at in columns] for _, cells in self.rows])
         except ValueError:
             return None
+        return found if np.isfinite(found).all() else None
 
     def _only(self, role: Role, what: str, found: list[int]) -> int:
         if len(found) == 1:
@@ -200,6 +225,12 @@ def _named(path: Path, names: tuple[str, ...], role: Role, name: str) -> int:
         return int(name) - 1
     problem = f"{len(same)} columns '{name}'" if same else f"no column '{name}'"
     raise InputError(f"{path}: {problem}, there are {', '.join(names)}; set data.columns={role}:COLUMN")
+
+
+def _several(path: Path, names: tuple[str, ...], asked: str) -> tuple[int, ...]:
+    """The columns of targets: one by its whole name, or several between commas."""
+    every = [asked] if asked in names else [part.strip() for part in asked.split(",")]
+    return tuple(_named(path, names, "label", name) for name in every if name)
 
 
 def _at(cells: Sequence[str], at: int) -> str:

@@ -21,6 +21,7 @@ from deepres.data.digests import digests
 from deepres.data.images import ArrayImages, FileImages, Images, StoredImages
 from deepres.data.picture_digest import UNREAD
 from deepres.data.sources.splits import Found, Part, names_of
+from deepres.data.targets import form_of
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,16 @@ def folded(found: Found, folds: int, seed: int, source: str) -> Folded:
     if "test" in apart and "val" in apart and (both := _joined(whole, apart["val"])) is not None:
         whole = both
         del apart["val"]
-    names, labels = names_of({"train": whole})["train"], whole.targets.tolist()
+    names = names_of({"train": whole})["train"]
+    labels, called = form_of(whole.targets).strata(whole.targets, whole.classes)
     groups = equal_images(whole, names)
     held = [{labels[index] for index in group} for group in groups]
-    for number, name in enumerate(whole.classes):
+    for number, name in enumerate(called):
         different = sum(number in classes for classes in held)
-        if different < folds:
+        if different < folds and number in labels:
             fewer = f"take {different} folds, or " if different > 1 else ""
             raise InputError(
-                f"{source}: class '{name}' has {counted(different, 'different image')}, wanted one at least for each "
+                f"{source}: {name} has {counted(different, 'different image')}, wanted one at least for each "
                 f"of {folds} folds; {fewer}add images"
             )
     fold = assigned(groups, labels, names, folds, seed)

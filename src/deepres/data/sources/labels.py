@@ -47,7 +47,10 @@ def cleaned(labels: Sequence[str], where: Callable[[int], str]) -> tuple[list[st
     for value in values:
         if not float(value).is_integer():
             at = where(labels.index(value))
-            raise InputError(f"{at}: label '{value}' is no whole number; wanted classes: whole numbers, or names")
+            raise InputError(
+                f"{at}: label '{value}' is no whole number; wanted classes: whole numbers, or names; "
+                "numbers to be learnt: data.targets=numbers"
+            )
         whole[value] = str(int(float(value)))
     return [whole[label] for label in labels], notes
 

@@ -22,6 +22,7 @@ from deepres.base.errors import InputError, unknown
 from deepres.base.files import path_of
 from deepres.base.wording import is_text, quoted
 from deepres.data.decode import greatest
+from deepres.data.forms import TOLD
 from deepres.data.images import FileImages, Images
 from deepres.data.sources.archives import is_archive, read_archive
 from deepres.data.sources.arrays import pair_in, read_npz
@@ -35,6 +36,7 @@ from deepres.data.sources.splits import PARTS, Found, Origin, Part, arrange
 from deepres.data.sources.tables import SUFFIXES as LISTS
 from deepres.data.sources.tables import read_table, write_table
 from deepres.data.sources.tree import NO_TEXT
+from deepres.data.targets import form_of
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,12 @@ def find(config: DataConfig) -> Found:
     Levels "set" are the greatest value of all images that are for training.
     """
     found = _found(config)
+    own = form_of(next(iter(found.parts.values())).targets).name
+    if config.targets != "auto" and config.targets != own:
+        raise InputError(
+            f"{config.source}: holds {TOLD[own]}, wanted {TOLD[config.targets]}; write a table (.csv) of paths and "
+            "targets, or arrays (.npz)"
+        )
     if config.levels is None or found.kind in ("named", "arrays", "packed"):  # these hold 8 bits
         return found
     if not all(isinstance(images, FileImages) for images in found.parts.values()):
@@ -117,7 +125,7 @@ def _found(config: DataConfig) -> Found:
         raise InputError("source '': empty (a variable that is not set?); name a folder of images, or . for here")
     if not is_text(config.source):
         raise InputError(f"source {quoted(config.source)}: {NO_TEXT}")
-    path = path_of(config.source)
+    path, form = path_of(config.source), None if config.targets == "auto" else config.targets
     if is_archive(path):
         return read_archive(path, config.channels or 3, config.depth, config.splits)
     if are_shards(config.source):
@@ -129,12 +137,12 @@ def _found(config: DataConfig) -> Found:
     if path.is_dir():
         pair = pair_in(path)
         if pair:
-            return read_npz(pair, config.channels)
+            return read_npz(pair, config.channels, form)
         return read_folder(path, config.channels or 3, config.depth, config.splits)
     if path.suffix.lower() == ".npz":
-        return read_npz(path, config.channels)
+        return read_npz(path, config.channels, form)
     if path.suffix.lower() in LISTS:
-        return read_table(path, config.columns, config.channels or 3)
+        return read_table(path, config.columns, config.channels or 3, form)
     raise _other(path)
 
 

@@ -20,6 +20,7 @@ from deepres.data.images import ArrayImages, Images
 from deepres.data.loading.fetch import by_threads
 from deepres.data.sources.packed import HEADER, INDEX, VERSION, Index, Kept, PackHeader
 from deepres.data.sources.splits import PARTS, Found, Part, names_of
+from deepres.data.targets import form_of
 
 FILE_BYTES = 2**30
 """A new file of records begins before this would be exceeded."""
@@ -49,6 +50,7 @@ class _Columns:
     rows: list[tuple[int, ...]] = field(default_factory=list)
     names: list[bytes] = field(default_factory=list)
     origins: list[int] = field(default_factory=list)
+    targets: list[float] = field(default_factory=list)
 
     def content(self) -> bytes:
         table = np.array(self.rows, dtype=np.int64).reshape(-1, 8).T
@@ -56,6 +58,8 @@ class _Columns:
         columns["name_ends"] = np.cumsum([len(name) for name in self.names], dtype=np.int64)
         if self.origins:
             columns[Index.ORIGIN] = np.array(self.origins, dtype=np.uint64)
+        if self.targets:
+            columns[Index.TARGETS] = np.array(self.targets, dtype=np.float64)
         file = BytesIO()
         np.savez(file, **columns, names=np.frombuffer(b"".join(self.names), np.uint8))
         return file.getvalue()
@@ -94,7 +98,9 @@ def pack(
             for done, (part, index, name, picture) in enumerate(pictures, start=1):
                 if isinstance(picture, _Picture):
                     place = files.add(picture.content)
-                    label = int(found.parts[part].targets[index])
+                    target = found.parts[part].targets[index]
+                    label = int(target) if target.dim() == 0 else 0
+                    columns.targets += target.double().tolist() if target.dim() else []
                     size = (picture.height, picture.width)
                     columns.rows.append((*place, zlib.crc32(picture.content), *size, label, PARTS.index(part)))
                     columns.names.append(name.encode("utf-8", "surrogateescape"))
@@ -120,6 +126,7 @@ def pack(
             index_sha256=sha256(index_content).hexdigest(),
             ignored=found.ignored,
             notes=found.notes,
+            targets=form_of(next(iter(found.parts.values())).targets).name,
         )
         (folder / INDEX).write_bytes(index_content)
         header.save(folder / HEADER)

@@ -28,6 +28,7 @@ from deepres.base.files import read_text
 from deepres.base.reading import json_object
 from deepres.base.records import Record, parse
 from deepres.data.decode import BadImageError, Header, decode_bytes, header_of
+from deepres.data.forms import TOLD, FormName
 from deepres.data.images import Images, StoredImages
 from deepres.data.picture_digest import Digested, of_bytes
 from deepres.data.sources.splits import PARTS, Found, Part
@@ -54,12 +55,14 @@ class PackHeader(Record):
     index_sha256: str
     ignored: int = 0
     notes: tuple[str, ...] = ()
+    targets: FormName = "class"  # of the other forms the index holds them in a column of their own
 
 
 class Index:
     """The columns of the index, one entry a record; `names` is UTF-8, record i at `name_ends[i - 1]:name_ends[i]`."""
 
     ORIGIN = "origin"
+    TARGETS = "targets"  # float64, a row of as many as there are names after the other
     COLUMNS = ("file_number", "offset", "length", "crc", "height", "width", "label", "part", "name_ends", "names")
 
     def __init__(self, columns: dict[str, NDArray[Any]]) -> None:
@@ -157,13 +160,12 @@ def read_packed(folder: Path, channels: Literal[1, 3] | None = None) -> Found:
     """
     header, index = open_pack(folder)
     channels = channels or header.channels
-    pack = Pack(folder, header, index)
+    pack, targets = Pack(folder, header, index), _targets(header, index)
     parts: dict[Part, Images] = {}
     for code, part in enumerate(PARTS):
         numbers = torch.from_numpy(np.flatnonzero(index["part"] == code))
         if len(numbers):
-            labels = torch.from_numpy(index["label"].astype(np.int64))[numbers]
-            parts[part] = StoredImages(pack, numbers, labels, header.classes, channels)
+            parts[part] = StoredImages(pack, numbers, targets[numbers], header.classes, channels)
     return Found(header.name, "packed", header.classes, parts, channels, header.ignored, header.notes)
 
 
@@ -185,10 +187,17 @@ def open_pack(folder: Path) -> tuple[PackHeader, Index]:
     if sha256(content).hexdigest() != header.index_sha256:
         raise InputError(f"{folder / INDEX}: not the index that was packed; copy it anew, or pack the source again")
     with npz.opened(BytesIO(content), folder / INDEX, "the index of a pack", "pack the source again") as columns:
-        known = [*Index.COLUMNS, *(Index.ORIGIN for name in columns.names if name == Index.ORIGIN)]
+        known = [*Index.COLUMNS, *(name for name in (Index.ORIGIN, Index.TARGETS) if name in columns.names)]
         index = Index({name: columns[name] for name in known})
         _require_consistent(header, index)
     return header, index
+
+
+def _targets(header: PackHeader, index: Index) -> Tensor:
+    if header.targets == "class":
+        return torch.from_numpy(index["label"].astype(np.int64))
+    found = torch.from_numpy(index[Index.TARGETS]).reshape(-1, len(header.classes))
+    return found.float() if header.targets == "classes" else found
 
 
 def _is_plain(name: str) -> bool:
@@ -199,12 +208,24 @@ def _is_plain(name: str) -> bool:
 def _require_consistent(header: PackHeader, index: Index) -> None:
     """Refuse (ValueError) an index whose records cannot be those of the header's files and classes."""
     count = len(index["label"])
+    if (header.targets != "class") != (Index.TARGETS in index.columns):
+        raise ValueError(f"its targets are not {TOLD[header.targets]}")
     for name, column in index.columns.items():
+        if name == Index.TARGETS:
+            if column.dtype != np.float64 or column.shape != (count * len(header.classes),):
+                raise ValueError(f"'{name}' is {column.dtype} {column.shape}, wanted {len(header.classes)} a record")
+            if not np.isfinite(column).all() or (header.targets == "classes" and not np.isin(column, (0, 1)).all()):
+                raise ValueError(f"'{name}' holds what is no target of {TOLD[header.targets]}")
+            continue
         kinds = "u" if name == "names" else "iu"
         if column.ndim != 1 or column.dtype.kind not in kinds or (name != "names" and len(column) != count):
             raise ValueError(f"'{name}' is {column.dtype} {column.shape}, wanted whole numbers ({count},)")
     sizes = np.array(list(header.files.values()), dtype=np.int64)
-    limits = {"label": len(header.classes), "part": len(PARTS), "file_number": len(sizes)}
+    limits = {
+        "label": len(header.classes) if header.targets == "class" else 1,
+        "part": len(PARTS),
+        "file_number": len(sizes),
+    }
     for name, limit in limits.items():
         _require_within(index, name, 0, limit - 1)
     for name in ("height", "width", "length"):

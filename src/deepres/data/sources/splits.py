@@ -19,14 +19,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.base.wording import counted
 from deepres.data.images import ArrayImages, Images, StoredImages
 from deepres.data.sources.labels import alike
+from deepres.data.targets import form_of
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -84,7 +83,8 @@ def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tu
             f"{source}: no images to train on, only {' and '.join(parts)}, which can be measured on; name the source "
             "that holds train too, or call that part so"
         )
-    _require_classes(found, source)
+    form = form_of(parts["train"].targets)
+    form.require_learnable(parts["train"].targets, found.classes, source)
     if "val" in parts and "test" not in parts:
         parts["test"], how["test"] = parts.pop("val"), "given as val; used as test images, so it chooses no epoch"
         del how["val"]
@@ -93,11 +93,11 @@ def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tu
     fractions = {part: fraction for part, fraction in wanted.items() if fraction > 0}
     if fractions:
         whole, its_names = parts["train"], names["train"]
-        chosen = cut(whole.targets.tolist(), its_names, found.classes, fractions, seed, source)
+        chosen = cut(*form.strata(whole.targets, found.classes), its_names, fractions, seed, source)
         for part, indices in chosen.items():
             parts[part] = whole.select(indices)
             names[part] = [its_names[i] for i in indices]
-        how |= {part: f"{fraction:g} of each class, cut from train" for part, fraction in fractions.items()}
+        how |= {part: f"{fraction:g} of {form.cut_of}, cut from train" for part, fraction in fractions.items()}
         how["train"] = f"as given, less {' and '.join(sorted(fractions))}"
     facts = {
         part: PartFacts(images=len(parts[part]), how=how[part], digest=_digest(parts[part], names[part]))
@@ -118,33 +118,37 @@ def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tu
 
 
 def cut(
-    labels: Sequence[int],
+    groups: Sequence[int],
+    called: Sequence[str],
     names: Sequence[str],
-    classes: Sequence[str],
     fractions: Mapping[Part, float],
     seed: int,
     where: str,
 ) -> dict[Part, list[int]]:
-    """Indices of train and of each part in `fractions`: of a class of n images round(fraction * n), at least one each.
+    """Indices of train and of each part in `fractions`: of a group of n images round(fraction * n), at least one each.
+
+    `groups` are the group of each image (`Form.strata`), `called` what they are called.
 
     Images of one name are one image that is drawn several times: all go to train, or one to another part.
 
     Raises:
-        InputError: a class has fewer images than there are parts; it is named, with its count.
+        InputError: a group has fewer images than there are parts; it is named, with its count.
     """
     again: dict[str, list[int]] = {}
     for index, name in enumerate(names):
         again.setdefault(name, []).append(index)
     order = sorted(again, key=lambda name: (derive(seed, "split", name), name))
-    members: list[list[int]] = [[] for _ in classes]
+    members: list[list[int]] = [[] for _ in called]
     for name in order:
-        members[labels[again[name][0]]].append(again[name][0])
+        members[groups[again[name][0]]].append(again[name][0])
     chosen: dict[Part, list[int]] = {"train": [], **{part: [] for part in fractions}}
-    for name, of_class in zip(classes, members, strict=True):
+    for name, of_class in zip(called, members, strict=True):
+        if not of_class:
+            continue
         if len(of_class) <= len(fractions):
             remedy = " or ".join(f"data.{part}_fraction=0" for part in fractions)
             raise InputError(
-                f"{where}: class '{name}' has {counted(len(of_class), 'image')}, "
+                f"{where}: {name} has {counted(len(of_class), 'image')}, "
                 f"wanted at least {len(fractions) + 1} to cut "
                 f"{' and '.join(fractions)} from; add images, or set {remedy}"
             )
@@ -161,16 +165,6 @@ def names_of(parts: Mapping[Part, Images]) -> dict[Part, list[str]]:
     """What a cut goes by: paths below the folder that holds all files, or what images are called where they lie."""
     folder = _common_folder(parts.values())
     return {part: _names(images, folder) for part, images in parts.items()}
-
-
-def _require_classes(found: Found, source: str) -> None:
-    if len(found.classes) < 2:
-        raise InputError(f"{source}: one class only ('{found.classes[0]}'), wanted at least two to tell apart")
-    counts = torch.bincount(found.parts["train"].targets, minlength=len(found.classes)).tolist()
-    empty = [name for name, count in zip(found.classes, counts, strict=True) if not count]
-    if empty:
-        more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
-        raise InputError(f"{source}: class '{empty[0]}'{more} has no image to train on; add some or remove the class")
 
 
 def _common_folder(parts: Iterable[Images]) -> str:

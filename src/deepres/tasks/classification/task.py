@@ -14,8 +14,8 @@ from deepres.tasks.task import Average, Learning, guessed
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from deepres.data.forms import FormName
     from deepres.data.images import Images
-    from deepres.data.targets import FormName
     from deepres.tasks.classification.metrics import Measures, Predictions
     from deepres.tasks.classification.result import ClassificationResult
     from deepres.tasks.losses import Loss
@@ -58,6 +58,7 @@ class Classification(Record):
             "--teacher",
             "train.fit_head",
             "train.balance=loss",
+            "train.label_smoothing",
             "train.balance=sampler",
             "train.schedule.low_until_error",
             "bfloat16 with close calls",

@@ -13,8 +13,8 @@ from deepres.tasks.task import Average, Learning, guessed
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from deepres.data.forms import FormName
     from deepres.data.images import Images
-    from deepres.data.targets import FormName
     from deepres.tasks.losses import Loss
     from deepres.tasks.multilabel.metrics import LabelMetrics
     from deepres.tasks.multilabel.result import MultilabelResult
@@ -58,7 +58,7 @@ class Multilabel(Record):
     thresholds: Thresholds | None = None
 
     form: ClassVar["FormName"] = "classes"
-    tools: ClassVar[frozenset[str]] = frozenset({"--balance loss"})
+    tools: ClassVar[frozenset[str]] = frozenset({"train.balance=loss", "train.label_smoothing"})
 
     def fitted(self, targets: "Tensor", names: tuple[str, ...]) -> "Multilabel":
         return self

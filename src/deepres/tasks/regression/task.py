@@ -15,8 +15,8 @@ from deepres.tasks.task import Average, Learning
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from deepres.data.forms import FormName
     from deepres.data.images import Images
-    from deepres.data.targets import FormName
     from deepres.tasks.losses import Loss
     from deepres.tasks.regression.metrics import NumberMetrics
     from deepres.tasks.regression.result import RegressionResult
