@@ -102,7 +102,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("zeros and ones", {"x": (X > 99) * 1.0, "y": Y}, r"from 0 to 1; of 0 to 1\? then save"),
     ("16 bits", {"x": X.astype(np.uint16) * 200, "y": Y}, "is uint16 .* whose scale cannot be known"),
     ("NaN", {"x": np.where(X > 250, np.nan, X), "y": Y}, "holds NaN or infinity"),
-    ("several labels", {"x": X, "y": np.ones((6, 3))}, r"'y' is float64 \(6, 3\), several labels an image"),
+    ("several labels", {"x": X, "y": np.full((6, 3), 2.0)}, r"'y' is float64 \(6, 3\), several labels an image"),
     ("shares of classes", {"x": X, "y": ROWS * 0.9 + 0.03}, "several labels an image"),
     ("fractions", {"x": X, "y": Y / 2}, r"'y' is float64 \(6,\) with fractions, wanted whole numbers"),
     ("no class", {"x": X, "y": Y - 1}, "from -1 to 1, wanted 0 or more; remove images without a class"),

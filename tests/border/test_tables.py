@@ -111,7 +111,7 @@ REFUSED: list[tuple[str, str, bytes | str, str]] = [
     ("two paths", "t.csv", "file,image,label\n1.png,1.png,cat\n", "which column holds the paths.* there are file, image; say"),
     ("one column twice", "t.csv", "path,label,label\n1.png,cat,dog\n", "two columns are called 'label'; rename one"),
     ("boxes", "t.csv", "filename,class,xmin,ymin\n1.png,cat,1,2\n", "column 'xmin' is about boxes; for one class an image"),
-    ("several classes an image", "t.csv", "path,cat,dog\n1.png,1,1\n2.png,0,1\n", "which column holds the labels"),
+    ("a class twice", "t.csv", "path,cat,dog\n1.png,2,1\n2.png,0,1\n", "which column holds the labels"),
     ("pixels", "t.csv", "label,pixel0,pixel1\n0,3,4\n", r"its columns hold pixels; wanted paths of files, or an \.npz"),
     ("FER", "t.csv", "emotion,pixels,Usage\n0,3 4,Training\n", "its columns hold pixels"),
     ("an address", "t.csv", "path,label\nhttps://a.b/1.png,cat\n", r"line 2: 'https://a\.b/1\.png' is an address; download"),

@@ -9,7 +9,7 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 # every flag that a person can type; a new one is a decision, not an accident
 FLAGS = {
     "train": "--balance --batch-size --device --dry-run --epochs --fast --folds --ignore --lr --mean --memory --minutes --model --on-bad-image --output --preprocessing --recipe "
-    "--resume --seed --set --smoke --std --teacher --variant --verbose --weights --workers",
+    "--resume --seed --set --smoke --std --task --teacher --variant --verbose --weights --workers",
     "eval": "--calibrate --device --force --ignore --json --mean --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
     "--select --set --split --std --variant --worst",
     "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --overwrite --preprocessing --seed --set "
@@ -23,7 +23,7 @@ FLAGS = {
     "data check": "--json --set --workers",
     "data pack": "--format --quality --set --size --workers",
     "data show": "--balance --batch-size --batches --epochs --ignore --lr --mean --model --on-bad-image --output --overwrite --preprocessing --recipe --seed --set --smoke "
-    "--std --variant --weights",
+    "--std --task --variant --weights",
     "data split": "--output --overwrite --set",
     "bench": "--batch-size --data --device --json --seconds",
     "reproduce": "--at-once --data --descriptions --device --dry-run --json --list --on --only --output --report-only --scale --seeds --set --share",

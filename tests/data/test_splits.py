@@ -31,7 +31,7 @@ def members(images: object) -> set[str]:
 
 
 def test_cut_follows_the_stated_rule() -> None:
-    chosen = cut(LABELS, NAMES, ("a", "b"), {"test": 0.2, "val": 0.1}, 7, "set")
+    chosen = cut(LABELS, ("class a", "class b"), NAMES, {"test": 0.2, "val": 0.1}, 7, "set")
     for label in (0, 1):
         order = sorted((i for i in range(40) if LABELS[i] == label), key=lambda i: derive(7, "split", NAMES[i]))
         assert [i for i in chosen["test"] if LABELS[i] == label] == sorted(order[:4])
@@ -43,7 +43,7 @@ def test_cut_follows_the_stated_rule() -> None:
 def test_every_image_in_one_part_and_every_class_in_each(seed: int, test: float, val: float, more: list[int]) -> None:
     labels = [0, 0, 0, 1, 1, 1, 2, 2, 2, *more]
     names = [str(i) for i in range(len(labels))]
-    chosen = cut(labels, names, ("a", "b", "c"), {"test": test, "val": val}, seed, "set")
+    chosen = cut(labels, ("class a", "class b", "class c"), names, {"test": test, "val": val}, seed, "set")
     assert sorted(chosen["train"] + chosen["val"] + chosen["test"]) == list(range(len(labels)))
     for indices in chosen.values():
         assert {labels[i] for i in indices} == {0, 1, 2}

@@ -13,8 +13,6 @@ from deepres.base.records import Record
 from deepres.studies.plan import DIVERGED, Cell, Job, Scale, cells, reading_of, status
 from deepres.studies.readings import is_read, rounds_to
 from deepres.studies.study import Claim, Column, Printed, Study
-from deepres.tasks.classification.result import ClassificationResult
-from deepres.train.history import read_history
 
 Verdict = Literal["reproduced", "within the spread", "not reproduced", "not run", "shown"]
 """reproduced: as near to the printed figure as the study's tolerance; of what is read from a description, the printed
@@ -199,6 +197,8 @@ def _empty(cell: Cell, **fields: object) -> Found:
 
 def _value(study: Study, column: Column, job: Job, home: Path, responses: Analysis | None) -> float | None:
     """The run's figure in per cent (responses: as they are); None for one that diverged or has no such figure."""
+    from deepres.tasks.classification.result import ClassificationResult  # loads torch, which what is read needs not
+    from deepres.train.history import read_history
 
     folder = job.folder(home)
     if (folder / DIVERGED).is_file():
