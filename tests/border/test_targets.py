@@ -116,9 +116,7 @@ def test_what_cannot_be_meant_is_refused(
 
 @pytest.mark.parametrize("targets", ["classes", "numbers"])
 def test_a_source_of_one_class_an_image_is_refused_for_others(targets: str) -> None:
-    with pytest.raises(
-        InputError, match="digits: holds one class an image, wanted"
-    ):
+    with pytest.raises(InputError, match="digits: holds one class an image, wanted"):
         open_source(DataConfig(source="digits", targets=targets))
 
 

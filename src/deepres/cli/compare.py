@@ -44,11 +44,19 @@ def command(
     from deepres.tasks.classification.compare import against_best, all_pairs, table, table_of_pairs
     from deepres.tasks.classification.pooling import apart, measured_with, pooled, require_different
     from deepres.tasks.classification.predictions import load_answers, named_apart, voted
+    from deepres.tasks.paired import task_of
+    from deepres.tasks.task import require
 
     if len(runs) < 2:
         raise InputError(f"compare {runs[0]}: one run alone; name at least two")
     outputs.require_free({"--report": (report, outputs.PAGE)}, runs, overwrite=overwrite)
     watch(Doing("comparing"))
+    task = task_of(runs[0])
+    if "McNemar's test" not in task.tools:
+        if vote:
+            require(task, "compare --vote", str(runs[0]))
+        _by_figure(runs, force, report, as_json=as_json)
+        return
     answers = named_apart([load_answers(run) for run in runs], [str(run) for run in runs])
     require_different(answers)
     seeds, notes = pooled(answers), [*measured_with(answers), *apart(answers)]
@@ -73,5 +81,37 @@ def command(
             what = "every pair" if every else f"each against the best, {shown[0].second}"
             click.echo(f"\n{what}; p-values corrected for {len(pairs)} pairs")
             click.echo(table_of_pairs(shown))
+    if report is not None:
+        click.echo(f"report: {report}", err=as_json)
+
+
+def _by_figure(runs: tuple[Path, ...], force: bool, report: Path | None, *, as_json: bool) -> None:
+    """Compare by the figure of their task, where that is no share of wrong images."""
+    from deepres.report.comparison import write_tables
+    from deepres.tasks.blocks import Table
+    from deepres.tasks.paired import compare, load_saved, named_apart, verdict
+
+    answers = named_apart([load_saved(run) for run in runs], [str(run) for run in runs])
+    values, pairs = compare(answers, force=force)
+    shown = answers[0].compared
+    order = sorted(range(len(answers)), key=lambda place: values[place] * (1 if shown.lower_is_better else -1))
+    header = ("run", "network", shown.name, "protocol")
+    rows = tuple((answers[at].name, answers[at].model, shown.text(values[at]), answers[at].protocol) for at in order)
+    told = [verdict(pair, shown) for pair in pairs]
+    notes = [f"note: {one.name}: {note}" for one in answers for note in one.notes]
+    if report is not None:
+        title = f"{len(answers)} networks compared"
+        verdicts = Table(title="Pairs", header=("verdict",), rows=tuple((line,) for line in told))
+        write_tables(report, title, [Table(title=shown.name.capitalize(), header=header, rows=rows), verdicts])
+    if as_json:
+        figures = {one.name: value for one, value in zip(answers, values, strict=True)}
+        facts = {"figure": shown.name, "figures": figures, "pairs": [pair.model_dump() for pair in pairs]}
+        click.echo(json.dumps({**facts, "notes": notes}, indent=1))
+    else:
+        widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
+        for line in (header, *rows):
+            click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+        for words in (*notes, *told):
+            click.echo(words)
     if report is not None:
         click.echo(f"report: {report}", err=as_json)

@@ -7,8 +7,10 @@ from markupsafe import Markup
 
 from deepres.base.files import write_atomic
 from deepres.base.wording import signed
+from deepres.report.blocks import drawn
 from deepres.report.charts import intervals
 from deepres.report.html import render
+from deepres.tasks.blocks import Block
 from deepres.tasks.classification.compare import LEVEL, Paired, against_best, small
 from deepres.tasks.classification.metrics import interval
 from deepres.tasks.classification.pooling import Seeds
@@ -49,4 +51,10 @@ def write_comparison(
         num_pairs=len(pairs),
         level=LEVEL,
     )
+    write_atomic(path, printable(page))
+
+
+def write_tables(path: Path, title: str, blocks: Sequence[Block]) -> None:
+    """Write one self-contained HTML file of nothing but these blocks."""
+    page = render("blocks.html.jinja", {}, title=title, blocks=[drawn(block, None) for block in blocks])
     write_atomic(path, printable(page))

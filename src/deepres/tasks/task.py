@@ -5,7 +5,7 @@ written and packed) is a form of targets (`data/targets.py`), which several task
 `run.json`, which is read without torch: what needs torch is imported where it is used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
@@ -32,6 +32,19 @@ class Learning:
     balance: str = "none"
     targets: "Tensor | None" = None
     names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What networks are compared by: the `name` of a figure, and weights (D, N) of images -> the figure (D,).
+
+    `text` is a value of it as a person reads it.
+    """
+
+    name: str
+    statistic: Callable[[Any], Any]
+    text: Callable[[float], str]
+    lower_is_better: bool = True
 
 
 class Metrics(Protocol):
@@ -103,6 +116,9 @@ class Task(Protocol):
 
     def unsettled(self) -> Self:
         """The same without what held-out images decided."""
+
+    def compared(self, columns: Mapping[str, Any]) -> Compared:
+        """What networks are compared by, from the columns of saved answers (`saved.py`)."""
 
     def worst(self, evaluation: "Evaluation", images: "Images") -> list[tuple[object, ...]]:
         """The images that were answered worst, a row each, the head first."""

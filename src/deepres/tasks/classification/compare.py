@@ -14,6 +14,7 @@ from deepres.base.wording import signed
 from deepres.tasks.classification.metrics import interval
 from deepres.tasks.classification.predictions import Answers
 from deepres.tasks.classification.result import percent
+from deepres.tasks.paired import holm
 
 DRAWS = 10_000
 LEVEL = 0.05
@@ -95,16 +96,6 @@ def all_pairs(answers: Sequence[Answers], *, seed: int = 0, force: bool = False)
     pairs = [paired(first, second, seed=seed, force=force) for first, second in combinations(answers, 2)]
     corrected = holm([pair.p_value for pair in pairs])
     return tuple(pair.replace(p_corrected=p, num_pairs=len(pairs)) for pair, p in zip(pairs, corrected, strict=True))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm 1979: of n p-values the k-th smallest (from 0) times n - k, never falling, at most 1."""
-    order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    corrected, highest = [0.0] * len(p_values), 0.0
-    for place, index in enumerate(order):
-        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - place)))
-        corrected[index] = highest
-    return corrected
 
 
 def against_best(answers: Sequence[Answers], pairs: Sequence[Paired]) -> tuple[Paired, ...]:

@@ -9,7 +9,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.tasks.classification.answer import ClassAnswer, Guess
-from deepres.tasks.task import Average, Learning, guessed
+from deepres.tasks.task import Average, Compared, Learning, guessed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,6 +63,7 @@ class Classification(Record):
             "train.schedule.low_until_error",
             "bfloat16 with close calls",
             "compare --vote",
+            "McNemar's test",
         }
     )
 
@@ -157,6 +158,11 @@ class Classification(Record):
         from deepres.tasks.classification.result import ClassificationResult
 
         return ClassificationResult
+
+    def compared(self, columns: Mapping[str, Any]) -> Compared:
+        """The error."""
+        wrong = (columns["truth"] != columns["predicted"]).astype("float64")
+        return Compared("error", lambda weights: weights @ wrong / weights.sum(1), lambda value: f"{100 * value:.2f} %")
 
     def worst(self, evaluation: "Evaluation", images: "Images") -> list[tuple[object, ...]]:
         from deepres.tasks.classification.worst import worst_rows

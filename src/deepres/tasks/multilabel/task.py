@@ -8,7 +8,7 @@ from pydantic import Field
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.tasks.multilabel.answer import LabelGuess, LabelsAnswer
-from deepres.tasks.task import Average, Learning, guessed
+from deepres.tasks.task import Average, Compared, Learning, guessed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,6 +137,18 @@ class Multilabel(Record):
     def unsettled(self) -> "Multilabel":
         """Every threshold 1/2."""
         return self.replace(thresholds=None)
+
+    def compared(self, columns: Mapping[str, Any]) -> Compared:
+        """The mean average precision."""
+        import torch
+
+        from deepres.tasks.multilabel.metrics import map_statistic
+
+        truth, logits = torch.from_numpy(columns["truth"]), torch.from_numpy(columns["logits"])
+        statistic = map_statistic(truth, logits)
+        return Compared(
+            "mean average precision", statistic, lambda value: f"{100 * value:.2f} %", lower_is_better=False
+        )
 
     def worst(self, evaluation: "Evaluation", images: "Images") -> list[tuple[object, ...]]:
         from deepres.tasks.multilabel.result import worst_rows

@@ -10,7 +10,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.tasks.regression.answer import NumbersAnswer, Value
-from deepres.tasks.task import Average, Learning
+from deepres.tasks.task import Average, Compared, Learning
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,6 +147,16 @@ class Regression(Record):
     def unsettled(self) -> "Regression":
         """Without intervals."""
         return self.replace(bounds=None)
+
+    def compared(self, columns: Mapping[str, Any]) -> Compared:
+        """The mean absolute error: of one column in its units, of several in standard deviations."""
+        import numpy as np
+
+        errors = np.abs(columns["predicted"] - columns["truth"])
+        alone = errors.shape[1] == 1
+        each = errors[:, 0] if alone else (errors / np.array(self.std)).mean(1)
+        name = "mean absolute error" + ("" if alone else " in standard deviations")
+        return Compared(name, lambda weights: weights @ each / weights.sum(1), number)
 
     def worst(self, evaluation: "Evaluation", images: "Images") -> list[tuple[object, ...]]:
         from deepres.tasks.regression.result import worst_rows
