@@ -82,7 +82,8 @@ def evaluate(
             on_progress=watch.counting("images"),
             world=world,
         )
-    return measured.evaluation.result
+    found: Result = measured.evaluation.result
+    return found
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from deepres.recipes.run import Run
 from deepres.runs.evaluate import judge
 from deepres.runs.lock import Hold
 from deepres.runs.teaching import Teachers, taught
-from deepres.tasks.kinds import AnyTask
 from deepres.tasks.losses import Loss
 from deepres.tasks.result import Evaluation
 from deepres.tasks.task import Learning
@@ -95,9 +94,8 @@ class Setting:
         precision: Precision | None = None,
         notes: tuple[str, ...] = (),
         keep_scores: bool = False,
-        task: AnyTask | None = None,
     ) -> Evaluation:
-        """The network on one part of the images, asked the run's task, or `task`.
+        """The network on one part of the images, asked the run's task.
 
         `precision` None is that of training, good enough to choose an epoch; what is reported is measured in float32.
         """
@@ -113,7 +111,7 @@ class Setting:
             on_progress=on_progress,
             notes=notes,
             keep_scores=keep_scores,
-            task=task or self.run.task,
+            task=self.run.task,
             world=self.world,
         )
         self.skipped.update({image.name: image.reason for image in evaluation.result.skipped})

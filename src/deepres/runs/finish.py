@@ -112,7 +112,8 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
             result = held_out.result.replace(provenance=of_test, notes=notes)
             evaluation = Evaluation(result, held_out.predictions.lean(), held_out.task)
         else:
-            evaluation = setting.judge(network, images, split, of_test, showing, reported, notes, task=task)
+            final = replace(setting, run=run.replace(task=task))
+            evaluation = final.judge(network, images, split, of_test, showing, reported, notes)
     if evaluation is None or not evaluation.result.tells_settled:
         tell(settled)
     tell(Doing("writing the report"))
