@@ -126,6 +126,13 @@ def test_predict_answers_and_writes_a_table(
         assert set(rows[0]["labels"].split(";")) <= {*NAMES, ""}
     assert run(["predict", str(folder), *pictures, "--device", "cpu", "--cam", str(tmp_path / "maps")]) == 2
     assert f"its task is {kind}, which --cam does not know" in capsys.readouterr().err
+    assert run(["analyze", "lesion", str(folder), "--device", "cpu", "--output", str(tmp_path / "analysis")]) == 2
+    assert f"its task is {kind}, which analyze does not know" in capsys.readouterr().err
+    student = ["train", "digits", "--teacher", str(folder), *SMALL, *LENGTH, "--output", str(tmp_path / "student")]
+    assert run(student) == 2
+    assert f"its task is {kind}, which --teacher does not know" in capsys.readouterr().err
+    assert run(["eval", str(folder), "--calibrate", "--device", "cpu"]) == 2
+    assert f"its task is {kind}, which --calibrate does not know" in capsys.readouterr().err
 
 
 def test_runs_are_compared_by_their_figure(

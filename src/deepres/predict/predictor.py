@@ -34,15 +34,11 @@ from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.maps import beside
 from deepres.predict.pictures import Picture, of_file
 from deepres.predict.preprocessing import prepared_for
-from deepres.tasks.classification.task import Classification
-from deepres.tasks.kinds import AnyTask, task_in
+from deepres.tasks.kinds import DEFAULT_TASK, AnyTask, task_in
 from deepres.tasks.task import Answer
 
 BATCH = 16
 """How many images a hurried predictor answers together: beyond it a CPU gains nothing."""
-
-
-ONE_CLASS = Classification()
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class Predictor:
     unnamed: bool = False
     fast: Inference | None = None
     said: str = ""
-    task: AnyTask = ONE_CLASS
+    task: AnyTask = DEFAULT_TASK
     others: tuple["Predictor", ...] = ()
 
     @property

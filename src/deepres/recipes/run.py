@@ -9,8 +9,7 @@ from deepres.base.records import Record, load
 from deepres.data.facts import Facts
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation
-from deepres.tasks.classification.task import Classification
-from deepres.tasks.kinds import AnyTask, task_for
+from deepres.tasks.kinds import DEFAULT_TASK, AnyTask, task_for
 from deepres.tasks.task import require
 from deepres.train.config import Select, TeacherConfig, TrainConfig
 
@@ -27,7 +26,7 @@ class Run(Record):
 
     recipe: str
     data: DataConfig
-    task: AnyTask = Classification()
+    task: AnyTask = DEFAULT_TASK
     model: Config
     augmentation: Augmentation
     preparation: Preparation

@@ -24,6 +24,7 @@ from deepres.tasks.classification.calibration import temperature_of, tempered
 from deepres.tasks.classification.ensemble import Member, Selection, select, together
 from deepres.tasks.classification.result import percent
 from deepres.tasks.result import Evaluation
+from deepres.tasks.task import require
 from deepres.train.distributed import ALONE, World
 
 
@@ -76,10 +77,16 @@ def measure_together(
     )
     held_out = {"--select": choose_on, "--calibrate": "val" if calibrate else None}
 
+    wanted = {"an ensemble": len(names) > 1, "--select": choose_on is not None, "--calibrate": calibrate}
+
     def on(part: str | None, named: Sequence[str], source: DataConfig | None) -> list[Member]:
         how = config.replace(split=part, keep_scores=config.keep_scores or calibrate or len(weights) > 1)
         same: dict[str, Any] = {"device": device, "command": command, "on_progress": on_progress, "world": world}
-        return [Member(each, *measure(specs[each], source, how, **same)) for each in named]
+        members = [Member(each, *measure(specs[each], source, how, **same)) for each in named]
+        for member in members:
+            for tool in (tool for tool, asked in wanted.items() if asked):
+                require(member.evaluation.task, tool, member.name)
+        return members
 
     def require_apart(measured: str | None) -> None:
         for flag, part in held_out.items():

@@ -25,6 +25,7 @@ from deepres.predict.predictor import Predictor
 from deepres.recipes.run import Run
 from deepres.runs.seen import run_of
 from deepres.runs.teaching import Teacher, Teachers
+from deepres.tasks.task import require
 from deepres.train.config import TeacherConfig
 from deepres.train.distributed import ALONE, World
 from deepres.train.precision import Precision
@@ -110,13 +111,21 @@ def _loaded(weights: str, config: TeacherConfig) -> Predictor:
     spec = WeightsSpec(weights, variant=config.variant, mean=config.mean, std=config.std)
     try:
         try:
-            return Predictor.load(spec, torch.device("cpu"))
+            return _classifying(Predictor.load(spec, torch.device("cpu")), weights)
         except InputError:
             if alone or run_of(weights) is None:
                 raise
-            return Predictor.load(weights, torch.device("cpu"))  # what is said is said of the bare ones among several
+            return _classifying(
+                Predictor.load(weights, torch.device("cpu")), weights
+            )  # what is said is of the bare ones
     except InputError as cause:
         raise InputError(_of_teacher(cause.message), cause.table) from cause
+
+
+def _classifying(predictor: Predictor, weights: str) -> Predictor:
+    """The predictor, whose task a student can be taught."""
+    require(predictor.task, "--teacher", weights)
+    return predictor
 
 
 _ADVICE = (

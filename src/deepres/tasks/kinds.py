@@ -28,6 +28,8 @@ TASKS: dict[str, type[Any]] = {kind.model_fields["kind"].default: kind for kind 
 """By kind."""
 
 DEFAULT = next(iter(TASKS))
+DEFAULT_TASK: AnyTask = TASKS[DEFAULT]()
+"""What is meant where nothing is said: the first."""
 
 
 class _Holder(Record):

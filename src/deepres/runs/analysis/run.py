@@ -50,6 +50,7 @@ from deepres.runs.analysis.units import (
     units_left_out,
 )
 from deepres.runs.evaluate import USUAL, Asked, EvaluationConfig, asked_for
+from deepres.tasks.task import require
 
 ANALYSES: dict[str, Callable[[Subject, Told], Section]] = {
     "lesion": units_left_out,
@@ -112,6 +113,7 @@ def examine(
         raise InputError(f"--class, --layer with {', '.join(kinds)}: only cam uses them; add cam to the analyses")
     weights = target.weights.name
     asked = asked_for(target.weights, target.data, target.config, device, command)
+    require(asked.predictor.task, "analyze", str(target.weights))
     images, left = _some(asked.images, settings, asked.data.on_bad_image)
     place = Path(asked_of(weights)[0])
     folder = output or (place / "analysis" if place.is_dir() else Path("analysis"))

@@ -53,6 +53,7 @@ class Classification(Record):
             "an ensemble",
             "--folds",
             "--calibrate",
+            "--select",
             "analyze",
             "--cam",
             "--teacher",
