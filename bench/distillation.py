@@ -21,16 +21,16 @@ from deepres.data.sources.open import open_source
 from deepres.data.transforms.statistics import Statistics
 from deepres.predict.preprocessing import STATISTICS
 from deepres.recipes.run import Run
-from deepres.runs.context import Setting
+from deepres.runs.context import RunContext
 from deepres.runs.teacher import find_teachers
 from deepres.tasks.classification.losses import wrong
 from deepres.train.precision import choose
 
 SEEDS = (0, 1, 2)
-SMALL = ("--model", "resnet20_cifar", "--set", "model.depths=1,1,1", "--set", "train.fast=off")  # a ResNet-8
+SMALL = ("--model", "resnet20_cifar", "--set", "model.depths=1,1,1", "--set", "train.compile=off")  # a ResNet-8
 ONE_SEED = ("taught, other crops",)
 CROPS = ("augmentation.crop=random_resized", "augmentation.area=0.25,1", "augmentation.jitter=0.2")  # the student's
-PLAIN = ("--set", "train.label_smoothing=0", "--set", "train.head_first=0", "--set", "train.layer_decay=1")
+PLAIN = ("--set", "train.label_smoothing=0", "--set", "train.head_only_fraction=0", "--set", "train.layer_decay=1")
 
 
 def cifar(shared: Path, work: Path, images: int, tested: int) -> Path:
@@ -74,7 +74,7 @@ def error_on_views(folder: Path, batches: int = 10) -> float:
     assert found is not None
     teachers = found.ready(run, source.classes, statistics, precision)
     wrong_ones = seen = 0
-    for batch in Setting(run, source, folder, statistics, precision, teachers=teachers).loader().batches(0, batches):
+    for batch in RunContext(run, source, folder, statistics, precision, teachers=teachers).loader().batches(0, batches):
         wrong_ones += int(wrong(teachers.answers(batch, 1.0), batch.targets))
         seen += len(batch)
     return wrong_ones / seen

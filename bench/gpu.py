@@ -24,8 +24,8 @@ from protocol import Contender
 from torch import Tensor
 from training_step import plain_resnet
 
-from deepres.arch.architecture import Network, with_input
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.architecture import Architecture, with_input
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.cost import cost
 from deepres.arch.readings.segments import Plan, steps
 from deepres.arch.readings.tape import record
@@ -80,7 +80,7 @@ def captured(step: Step, device: torch.device, warm_up: int = 3) -> Step:
     return graph.replay
 
 
-def ours(description: Network, images: Tensor, labels: Tensor, mode: str | None, graph: bool) -> Step:
+def ours(description: Architecture, images: Tensor, labels: Tensor, mode: str | None, graph: bool) -> Step:
     """Our network and optimiser, bfloat16 and channels last."""
     net = create_model(description).to(images.device).to(memory_format=torch.channels_last).train()
     optimiser = Sgd(net.named_parameters(), SgdConfig(momentum=MOMENTUM, weight_decay=DECAY))
@@ -124,7 +124,9 @@ def theirs(case: str, library: str, images: Tensor, labels: Tensor, mode: str | 
     return step_of(forward, optimiser.step, optimiser.zero_grad, last, labels, torch.bfloat16)
 
 
-def ways(case: str, description: Network, images: Tensor, labels: Tensor, tiny: bool) -> dict[str, Callable[[], Step]]:
+def ways(
+    case: str, description: Architecture, images: Tensor, labels: Tensor, tiny: bool
+) -> dict[str, Callable[[], Step]]:
     """Name -> what makes the step; the first is what the others are compared with."""
     found: dict[str, Callable[[], Step]] = {
         "timm's way, eager bfloat16": lambda: theirs(case, "timm", images, labels, None),
@@ -155,7 +157,7 @@ def copy_rate(device: torch.device, size: int) -> float:
     return 2 * size / protocol.spread(taken["copy"])["median"]
 
 
-def bytes_of_step(description: Network, batch_size: int) -> int:
+def bytes_of_step(description: Architecture, batch_size: int) -> int:
     """What a step of unfused operations moves: forward once, backward twice, weights and velocities of the update."""
     tape = record(description, steps(description, Plan()), batch_size, 2)
     forward = sum(sum(tape.sizes[place] for place in op.given) + tape.sizes[op.gives] for op in tape.ops)
@@ -176,7 +178,7 @@ def main() -> None:
     device = torch.device(given.device)
     model, batch_size, side = CASES[given.case]
     batch_size, side = given.batch_size or (2 if given.tiny else batch_size), 32 if given.tiny else side
-    description = with_input(network(model), (3, side, side))
+    description = with_input(architecture(model), (3, side, side))
     images = torch.randn(batch_size, 3, side, side, device=device)
     labels = torch.arange(batch_size, device=device) % description.num_classes
     peak_macs, peak_bytes = (

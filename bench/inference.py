@@ -33,13 +33,13 @@ BASE = "onnxruntime float32"
 def contenders(network: ResidualNetwork, batches: list[Tensor], *, tiny: bool, close_calls: bool) -> list[Contender]:
     """Every way to answer these batches, all of one size, ready and called once."""
 
-    def hurried(precision: InferencePrecision, compiled: Compiled) -> Any:
+    def optimized(precision: InferencePrecision, compiled: Compiled) -> Any:
         return for_inference(network, CPU, precision=precision, compiled=compiled, close_calls=close_calls)
 
-    ways = {"ours, eager float32": lambda: network.eval(), "ours, folded": lambda: hurried("auto", "no")}
+    ways = {"ours, eager float32": lambda: network.eval(), "ours, folded": lambda: optimized("auto", "no")}
     if not tiny:
-        ways["ours, folded float32, compiled"] = lambda: hurried("float32", "yes")
-        ways["ours, folded, compiled"] = lambda: hurried("auto", "yes")
+        ways["ours, folded float32, compiled"] = lambda: optimized("float32", "yes")
+        ways["ours, folded, compiled"] = lambda: optimized("auto", "yes")
         if network.description.name in ("resnet50", "resnet50_caffe"):
             first = network.description.name == "resnet50_caffe"
             ways["torchvision, eager float32"] = lambda: torchvision_twin(first)

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.checkpointing import make_plan
 from deepres.arch.readings.segments import Plan
 from deepres.nn.create import create_model
@@ -68,7 +68,7 @@ def torchvision_twin(memory_efficient: bool) -> nn.Module:
 def measure(name: str, how: str, batch_size: int, steps: int) -> dict[str, Any]:
     """One case in this process: bytes, and seconds of each step after the first."""
     torch.set_num_threads(1)
-    description = network(name)
+    description = architecture(name)
     plan = make_plan(description, batch_size) if how.startswith("save") else Plan()
     before = _resident()
     if how.startswith("torchvision"):
@@ -135,7 +135,7 @@ def table(name: str, rows: list[dict[str, Any]]) -> str:
 
 def _row(name: str, how: str, batch_size: int, steps: int) -> dict[str, Any]:
     row: dict[str, Any] = {"how": how, "batch_size": batch_size}
-    plan = make_plan(network(name), batch_size)
+    plan = make_plan(architecture(name), batch_size)
     predicted = plan.plain_bytes if "plain" in how else plan.peak_bytes
     if not how.startswith("torchvision"):
         row |= {"predicted_bytes": predicted}

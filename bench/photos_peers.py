@@ -68,8 +68,8 @@ def plain(facts: dict[str, Any], train: list[Sample], held_out: list[Sample]) ->
         optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
         schedule: Any = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * len(loader))
     else:
-        rate = 0.1 * facts["batch_size"] / 256
-        optimiser = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
+        lr = 0.1 * facts["batch_size"] / 256
+        optimiser = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, weight_decay=1e-4)
         schedule = torch.optim.lr_scheduler.StepLR(optimiser, max(1, epochs * len(loader) // 3))
     net.train()
     for epoch in range(epochs):

@@ -42,7 +42,7 @@ def collect(runs: list[Path], claim: str, note: str) -> dict[str, Any]:
     }
 
 
-CURVE = ("epoch", "step", "train_loss", "train_error", "val_loss", "val_error", "rate", "images_per_second")
+CURVE = ("epoch", "step", "train_loss", "train_error", "val_loss", "val_error", "lr", "images_per_second")
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def measure(
     weights: Path, model: str, shortcut: str, scaling: tuple[tuple[float, ...], ...], x: Tensor, y: Tensor
 ) -> int:
     """How many of the images (uint8 N, 3, 32, 32) the network classifies wrongly, in float32."""
-    description = entry(model).config.replace(shortcut=shortcut).network()
+    description = entry(model).config.replace(shortcut=shortcut).architecture()
     network = build(description)
     load_state(network, to_ours(read_tensors(weights), description).tensors, str(weights))
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in scaling)

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.nn.build import build
 from deepres.nn.environment import hardware, versions
 from deepres.nn.init import initialise
@@ -59,7 +59,7 @@ def logits(net: nn.Module, images: Tensor) -> Tensor:
 def compare(library: str, name: str, size: int, dtype: torch.dtype = torch.float64) -> float:
     """Largest difference of the logits; the weights go from them to us, and back into them, where all must be equal."""
     net = theirs(library, name)
-    description = network(name, CLASSES)
+    description = architecture(name, CLASSES)
     ours = build(description)
     initialise(ours, seed=1)
     ours = ours.double().eval()

@@ -56,7 +56,7 @@ def measured(folder: Path, images: ArrayImages, protocol: str) -> list[Answers]:
     """The others' weights in our descriptions, in float32, under a protocol."""
     names, found = tuple(map(str, range(len(images)))), []
     for file, model, shortcut, (mean, std), _ in NETWORKS:
-        description = entry(model).config.replace(shortcut=shortcut).network()
+        description = entry(model).config.replace(shortcut=shortcut).architecture()
         network = build(description)
         load_state(network, to_ours(read_tensors(folder / file), description).tensors, file)
         statistics = imagenet_statistics().to_tensors() | {"mean": torch.tensor(mean), "std": torch.tensor(std)}

@@ -23,8 +23,8 @@ import torch
 from deepres.nn.environment import hardware, versions
 
 NOISE: tuple[str, ...] = ("train.fit_head=false", "train.head_pace=1")
-BEFORE: tuple[str, ...] = (*NOISE, "train.schedule.rate=0.02", "train.schedule.warm_up=0.05")
-BEFORE += ("train.label_smoothing=0.1", "train.head_first=0.2", "train.layer_decay=0.7")
+BEFORE: tuple[str, ...] = (*NOISE, "train.schedule.lr=0.02", "train.schedule.warmup_fraction=0.05")
+BEFORE += ("train.label_smoothing=0.1", "train.head_only_fraction=0.2", "train.layer_decay=0.7")
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ CASES = {
             "the recipe": (),
             "the recipe before": BEFORE,
             "head of noise, rate 0.005": NOISE,
-            "head of noise, rate 0.01": (*NOISE, "train.schedule.rate=0.01"),
-            "rate 0.002": ("train.schedule.rate=0.002",),
-            "rate 0.01": ("train.schedule.rate=0.01",),
+            "head of noise, rate 0.01": (*NOISE, "train.schedule.lr=0.01"),
+            "rate 0.002": ("train.schedule.lr=0.002",),
+            "rate 0.01": ("train.schedule.lr=0.01",),
             "layers at 0.7 of the next": ("train.layer_decay=0.7",),
-            "a warm-up of a fifth": ("train.schedule.warm_up=0.2",),
+            "a warm-up of a fifth": ("train.schedule.warmup_fraction=0.2",),
         },
         (0, 1),
     ),
@@ -62,8 +62,8 @@ CASES = {
         {
             "the recipe": (),
             "the recipe before": BEFORE,
-            "rate 0.005": ("train.schedule.rate=0.005",),
-            "rate 0.05": ("train.schedule.rate=0.05",),
+            "rate 0.005": ("train.schedule.lr=0.005",),
+            "rate 0.05": ("train.schedule.lr=0.05",),
         },
         (0, 1, 2),
     ),
@@ -85,7 +85,7 @@ CASES = {
             "the recipe before": (
                 "train.batch_size=64",
                 "train.epochs=60",
-                "train.schedule.warm_up=0.05",
+                "train.schedule.warmup_fraction=0.05",
                 "augmentation.area=0.25,1",
             ),
         },
@@ -120,7 +120,7 @@ def lists(photos: Path, folder: Path) -> None:
 
 def command(case: Case, name: str, variant: str, seed: int) -> list[str]:
     """What is typed, with names in place of paths."""
-    every = ("data.val_fraction=0", "train.fast=off", "data.workers=0", *case.variants[variant])
+    every = ("data.val_fraction=0", "train.compile=off", "data.workers=0", *case.variants[variant])
     edits = [word for edit in every for word in ("--set", edit)]
     return ["deepres", "train", f"{name}.csv", *case.arguments, "--seed", str(seed), *edits]
 

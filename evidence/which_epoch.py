@@ -25,7 +25,7 @@ from deepres.data.transforms.config import photos
 from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model
 from deepres.nn.environment import hardware, versions
-from deepres.nn.freeze import average_statistics
+from deepres.nn.freeze import precise_bn
 from deepres.nn.weights.hub import find_weights
 from deepres.predict.preprocessing import prepared_for
 from deepres.recipes import everyday
@@ -73,10 +73,10 @@ def trained(folder: Path, source: str, begin: str, seed: int) -> None:
         statistics = measure_statistics(known, run.preparation, seed=seed)
     else:
         stored = find_weights(begin, run.model.name)
-        statistics = prepared_for(stored, run.model.network(), MEAN, STD).statistics
+        statistics = prepared_for(stored, run.model.architecture(), MEAN, STD).statistics
     device = torch.device("cpu")
     precision = choose(run.train.precision, device)
-    network = create_model(run.model.network(), weights=run.weights, new_head=run.new_head, seed=seed)
+    network = create_model(run.model.architecture(), weights=run.weights, new_head=run.new_head, seed=seed)
     state = State(precision.place(network), run.train.sgd, averaged=False, layer_decay=run.train.layer_decay)
 
     def loader() -> TrainLoader:
@@ -102,7 +102,7 @@ def trained(folder: Path, source: str, begin: str, seed: int) -> None:
 
     def settled(net: nn.Module) -> nn.Module:
         with precision.autocast():
-            average_statistics(net, (precision.images(b.images) for b in loader().batches(0, 16)))
+            precise_bn(net, (precision.images(b.images) for b in loader().batches(0, 16)))
         return net
 
     moving = {decay: deepcopy(network) for decay in DECAYS}
@@ -128,7 +128,7 @@ def trained(folder: Path, source: str, begin: str, seed: int) -> None:
                 module.training = training
             kept.append({name: value.clone() for name, value in state.network.state_dict().items()})
             wrong = float((epochs[-1].argmax(1) != others.targets).float().mean())
-            rows.append(event.tally.counts["wrong"] / event.tally.seen)
+            rows.append(event.totals.counts["wrong"] / event.totals.seen)
             print(f"epoch {event.epoch}: train {rows[-1]:.3f}, others {wrong:.3f}", flush=True)
     found = {"last, statistics averaged": answers(settled(deepcopy(state.network)))}
     for decay, average in moving.items():

@@ -17,7 +17,7 @@ from deepres.analyze.attribution import (
     upsampled,
 )
 from deepres.arch.architecture import with_classes
-from deepres.arch.catalogue.lookup import network as catalogue_network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.families.densenet import DenseNetConfig
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.families.vgg import VggConfig
@@ -40,7 +40,7 @@ TARGETS = torch.tensor([[0, 3], [6, 3], [1, 2]])
 
 def _built(config: ResNetConfig | DenseNetConfig | VggConfig) -> ResidualNetwork:
     """In float64, in training mode, with biases and statistics that are not at their beginnings."""
-    net = create_model(config.network(), seed=3).double()
+    net = create_model(config.architecture(), seed=3).double()
     draws = torch.Generator().manual_seed(4)
     for name, tensor in [*net.named_parameters(), *net.named_buffers()]:
         if name.endswith(("bias", "running_mean")):
@@ -146,11 +146,11 @@ def test_the_network_is_as_it_was_also_after_an_exception() -> None:
 
 
 def test_which_method_suits_which_head() -> None:
-    assert [method_for(config.network()) for config in (RESNET, PRE, DENSE, VGG)] == ["cam"] * 3 + ["grad-cam"]
-    assert method_for(VGG.replace(hidden=()).network()) == "cam"
-    assert method_for(catalogue_network("densenet121")) == "cam"
-    assert method_for(catalogue_network("vgg16_bn")) == "grad-cam"
-    assert not suits_cam(with_classes(RESNET.network(), 0))
+    assert [method_for(config.architecture()) for config in (RESNET, PRE, DENSE, VGG)] == ["cam"] * 3 + ["grad-cam"]
+    assert method_for(VGG.replace(hidden=()).architecture()) == "cam"
+    assert method_for(architecture("densenet121")) == "cam"
+    assert method_for(architecture("vgg16_bn")) == "grad-cam"
+    assert not suits_cam(with_classes(RESNET.architecture(), 0))
 
 
 def test_top_classes_are_in_order() -> None:
@@ -232,7 +232,7 @@ def test_refusals() -> None:
         top_classes(resnet, images[:, :1])
     with pytest.raises(InputError, match=r"^head: gives \(7,\), no map \(C, H, W\); name a part before the head$"):
         grad_cam(resnet, images, TARGETS, layer="head")
-    bare = create_model(with_classes(RESNET.network(), 0)).double()
+    bare = create_model(with_classes(RESNET.architecture(), 0)).double()
     with pytest.raises(InputError, match=r"^r: has no classifier, so no class to explain; build it with classes$"):
         grad_cam(bare, images, TARGETS)
     image = torch.zeros(3, 4, 4, dtype=torch.uint8)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from deepres.analyze import equivariance
 from deepres.analyze.equivariance import equivariance_errors, part_fields, resize_consistency, shift_consistency
 from deepres.arch.algebra import Sequence
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Conv, GlobalAveragePool, Linear
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import InputError
@@ -27,7 +27,7 @@ SMALL = ResNetConfig(
 @pytest.fixture
 def net() -> ResidualNetwork:
     """With logits so near one another that shifts change answers."""
-    net = create_model(SMALL.network(), seed=1).eval()
+    net = create_model(SMALL.architecture(), seed=1).eval()
     with torch.no_grad():
         logits = torch.cat([net(batch.images) for batch in _batches(16, 30)])
         net.get_submodule("head.fc").bias.sub_(logits.mean(0))
@@ -90,7 +90,7 @@ def _plain(stride: int, padding: int) -> ResidualNetwork:
     conv = Conv(channels=4, kernel=3, stride=stride, padding=padding)
     body = {"stem": Sequence(parts={"conv": conv}), "stage1": Sequence(parts={"conv": conv})}
     head = Sequence(parts={"pool": GlobalAveragePool(), "fc": Linear(features=3)})
-    return create_model(Network(name="plain", input=(3, 32, 32), body=tuple(body.items()), head=head)).double()
+    return create_model(Architecture(name="plain", input=(3, 32, 32), body=tuple(body.items()), head=head)).double()
 
 
 def test_convolutions_move_with_their_images_by_multiples_of_the_stride_and_only_so() -> None:

@@ -20,7 +20,7 @@ SMALL = ResNetConfig(
 
 @pytest.fixture
 def net() -> ResidualNetwork:
-    net = create_model(SMALL.network(), seed=1).train()
+    net = create_model(SMALL.architecture(), seed=1).train()
     with torch.no_grad():
         net.get_submodule("head.fc").weight.mul_(20)
     return net

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from deepres.analyze.guards import counted, evaluating, on_device, require_size, smallest_side, some
-from deepres.arch.catalogue.lookup import network as catalogue_network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.base.errors import InputError
 from deepres.data.images import Batch
 from deepres.nn.build import build
@@ -11,7 +11,7 @@ from deepres.nn.create import create_model
 
 @pytest.mark.parametrize("name", ["resnet20_cifar", "resnet18", "vgg16_bn", "densenet121", "fractalnet20_cifar"])
 def test_the_smallest_side_is_the_smallest_that_runs(name: str) -> None:
-    description = catalogue_network(name)
+    description = architecture(name)
     side = smallest_side(description)
     net = build(description).eval()
     with torch.inference_mode():
@@ -22,7 +22,7 @@ def test_the_smallest_side_is_the_smallest_that_runs(name: str) -> None:
 
 
 def test_images_too_small_are_refused_with_the_smallest_size() -> None:
-    description = catalogue_network("vgg16_bn")
+    description = architecture("vgg16_bn")
     require_size(description, 3, 32, 40)
     with pytest.raises(InputError) as refusal:
         require_size(description, 3, 31, 40)

@@ -12,7 +12,7 @@ from deepres.analyze.ablation import shared
 from deepres.analyze.lesion import Lesions, Ranking, delete_each, delete_random, kendall_tau, permute, ranking
 from deepres.analyze.units import places, without
 from deepres.arch import architecture as spec
-from deepres.arch.catalogue.lookup import network as catalogue_network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.families.densenet import DenseNetConfig
 from deepres.arch.families.highway import HighwayConfig
 from deepres.arch.families.resnet import ResNetConfig
@@ -29,13 +29,13 @@ from deepres.tasks.classification.metrics import interval
 SMALL = {"input": (3, 8, 8), "num_classes": 4}
 
 
-def _resnet(depths: tuple[int, ...] = (3, 2), shortcut: str = "A", **style: object) -> spec.Network:
+def _resnet(depths: tuple[int, ...] = (3, 2), shortcut: str = "A", **style: object) -> spec.Architecture:
     widths = (4, 8, 16)[: len(depths)]
     given = {"stem": "cifar", "stem_width": 4, "depths": depths, "widths": widths, "shortcut": shortcut}
-    return ResNetConfig(name="small", **SMALL, **given, style=Style(**style)).network()
+    return ResNetConfig(name="small", **SMALL, **given, style=Style(**style)).architecture()
 
 
-def _lived_in(description: spec.Network) -> ResidualNetwork:
+def _lived_in(description: spec.Architecture) -> ResidualNetwork:
     """With running statistics and offsets that are no longer what they began with."""
     network = build(description)
     initialise(network, 0)
@@ -106,7 +106,7 @@ def test_deleting_a_unit_equals_the_network_described_without_its_branch(order: 
 
 def test_a_plain_layer_is_left_out_whole_and_one_that_changes_the_shape_stays() -> None:
     config = VggConfig(name="plain", **SMALL, depths=(3, 2), widths=(4, 8), hidden=())
-    network, batches = _lived_in(config.network()), _batches()
+    network, batches = _lived_in(config.architecture()), _batches()
     found = delete_each(network, batches)
     assert (found.units, found.fixed) == (("stage1.unit1", "stage1.unit2", "stage2.unit2"), ("stage2.unit1",))
     for deletion in found.deletions:
@@ -119,7 +119,7 @@ def test_a_plain_layer_is_left_out_whole_and_one_that_changes_the_shape_stays() 
 
 def test_a_dense_unit_adds_zeros_instead_of_features() -> None:
     config = DenseNetConfig(name="dense", **SMALL, stem="cifar", stem_width=4, depths=(2, 2), growth=3)
-    network, batches = _lived_in(config.network()), _batches()
+    network, batches = _lived_in(config.architecture()), _batches()
     found = delete_each(network, batches)
     assert len(found.deletions) == 4
     for deletion in found.deletions:
@@ -128,7 +128,10 @@ def test_a_dense_unit_adds_zeros_instead_of_features() -> None:
 
 
 def test_a_highway_unit_has_its_gate_closed() -> None:
-    network, batches = _lived_in(HighwayConfig(name="way", **SMALL, depths=(2,), widths=(4,)).network()), _batches()
+    network, batches = (
+        _lived_in(HighwayConfig(name="way", **SMALL, depths=(2,), widths=(4,)).architecture()),
+        _batches(),
+    )
     found = delete_each(network, batches)
     for deletion in found.deletions:
         with changed(network, {f"{deletion.units[0]}.gate": torch.zeros_like}):
@@ -160,7 +163,7 @@ def test_lesions_share_the_pass_up_to_their_unit() -> None:
 
 
 def test_of_54_units_about_half_of_the_evaluations_are_saved() -> None:
-    row = places(build(catalogue_network("preresnet110_cifar")))
+    row = places(build(architecture("preresnet110_cifar")))
     units = [number for number, place in enumerate(row) if place.passable]
     routes = [tuple((number, number != cut) for number in range(len(row))) for cut in [-1, *units]]
     found = shared(row, routes)
@@ -214,7 +217,7 @@ def test_exchanged_units_take_all_that_is_theirs_along() -> None:
 
 def test_units_of_two_stages_never_change_places_though_their_shapes_are_equal() -> None:
     config = HighwayConfig(name="way", **SMALL, layer="linear", depths=(2, 2), widths=(4, 4))
-    found = permute(_lived_in(config.network()), _batches(sizes=(1,)), [1], draws=30)
+    found = permute(_lived_in(config.architecture()), _batches(sizes=(1,)), [1], draws=30)
     pairs = {frozenset(permutation.moved) for permutation in found.permutations}
     assert len(pairs) == 2
     assert all(place.split(".")[0] == unit.split(".")[0] for pair in pairs for place, unit in pair)
@@ -315,7 +318,7 @@ def test_the_mean_loss_is_torchs() -> None:
     ],
 )
 def test_units_that_change_the_shape_are_named(model: str, expected: tuple[str, ...]) -> None:
-    network = build(catalogue_network(model))
+    network = build(architecture(model))
     initialise(network, 0)
     batch = Batch(torch.zeros(1, 3, 32, 32), torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
     first = [place.name for place in places(network) if place.passable][-1:]

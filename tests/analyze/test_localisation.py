@@ -52,7 +52,7 @@ def test_the_threshold_is_a_fifth_of_the_maximum_of_the_raw_map() -> None:
 
 @pytest.fixture
 def net() -> ResidualNetwork:
-    return create_model(SMALL.network(), seed=1).train()
+    return create_model(SMALL.architecture(), seed=1).train()
 
 
 def _batches(size: int = 3) -> list[Batch]:

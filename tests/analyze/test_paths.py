@@ -11,7 +11,7 @@ from torch import Tensor
 from deepres.analyze.path_gradient import TracedPass, measuring
 from deepres.analyze.paths import LengthGradient, PathGradients, active_units, decay, effective_range, path_gradients
 from deepres.analyze.units import without
-from deepres.arch.architecture import Network, unit_names
+from deepres.arch.architecture import Architecture, unit_names
 from deepres.arch.families.densenet import DenseNetConfig
 from deepres.arch.families.highway import HighwayConfig
 from deepres.arch.families.resnet import ResNetConfig
@@ -29,10 +29,10 @@ from deepres.nn.init import initialise
 SMALL = {"input": (3, 8, 8), "num_classes": 4}
 
 
-def _resnet(depths: tuple[int, ...] = (3, 2), shortcut: str = "A", **style: object) -> Network:
+def _resnet(depths: tuple[int, ...] = (3, 2), shortcut: str = "A", **style: object) -> Architecture:
     widths = (4, 8, 16)[: len(depths)]
     given = {"stem": "cifar", "stem_width": 4, "depths": depths, "widths": widths, "shortcut": shortcut}
-    return ResNetConfig(name="small", **SMALL, **given, style=Style(**style)).network()
+    return ResNetConfig(name="small", **SMALL, **given, style=Style(**style)).architecture()
 
 
 NETWORKS = {
@@ -43,13 +43,13 @@ NETWORKS = {
     "norm after addition": _resnet((2, 2), "C", order="bn_after_add"),
     "exclusive gate": _resnet((2, 2), mixing=Mixing(gate="exclusive", gate_bias=-1)),
     "shortcut-only gate": _resnet((2, 2), mixing=Mixing(gate="shortcut", gate_bias=-1)),
-    "dense": DenseNetConfig(name="dense", **SMALL, stem="cifar", stem_width=4, depths=(3, 2), growth=3).network(),
-    "highway": HighwayConfig(name="way", **SMALL, depths=(2, 2), widths=(4, 6)).network(),
-    "two streams": RirConfig(name="two", **SMALL, depths=(1, 2), widths=(4, 8)).network(),
+    "dense": DenseNetConfig(name="dense", **SMALL, stem="cifar", stem_width=4, depths=(3, 2), growth=3).architecture(),
+    "highway": HighwayConfig(name="way", **SMALL, depths=(2, 2), widths=(4, 6)).architecture(),
+    "two streams": RirConfig(name="two", **SMALL, depths=(1, 2), widths=(4, 8)).architecture(),
 }
 
 
-def _lived_in(description: Network, dtype: torch.dtype = torch.float32) -> ResidualNetwork:
+def _lived_in(description: Architecture, dtype: torch.dtype = torch.float32) -> ResidualNetwork:
     network = build(description)
     initialise(network, 0)
     network.to(dtype)
@@ -284,7 +284,7 @@ def test_the_network_is_left_as_it_was_also_after_an_exception(statistics: str) 
 def test_drop_path_and_dropout_are_off() -> None:
     description = ResNetConfig(
         name="s", **SMALL, stem="cifar", stem_width=4, depths=(2,), widths=(4,), drop_path=0.5, head_dropout=0.5
-    ).network()
+    ).architecture()
     network, batches = _lived_in(description), _batches()
     assert path_gradients(network, batches) == path_gradients(network.train(), batches)
 

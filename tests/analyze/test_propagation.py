@@ -16,7 +16,7 @@ from deepres.analyze.propagation import (
     shortcut_variants,
 )
 from deepres.arch.architecture import unit_names
-from deepres.arch.catalogue.lookup import network as catalogue_network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.families.densenet import DenseNetConfig
 from deepres.arch.families.highway import HighwayConfig
 from deepres.arch.families.resnet import ResNetConfig
@@ -68,7 +68,7 @@ ALL = {**shortcut_variants(_config()), **order_variants(_config())}
 
 @pytest.mark.parametrize("variant", [name for name in ALL if "dropout" not in name])
 def test_gradients_and_signals_are_those_of_the_units_run_one_by_one(variant: str) -> None:
-    network, batch = create_model(ALL[variant].network(), seed=3), _batch()
+    network, batch = create_model(ALL[variant].architecture(), seed=3), _batch()
     found = propagation(network, batch)
     other = copy.deepcopy(network).train()
     names = unit_names(network.description)
@@ -96,7 +96,7 @@ def test_gradients_and_signals_are_those_of_the_units_run_one_by_one(variant: st
 @pytest.mark.parametrize("order", ["relu_before_add", "relu_pre"])
 def test_without_branches_equation_8_is_exact_where_f_is_the_identity(scale: float, order: str) -> None:
     config = _config((4,), order=order, mixing=Mixing(shortcut_scale=scale))
-    found = propagation(_silent_branches(create_model(config.network())), _batch())
+    found = propagation(_silent_branches(create_model(config.architecture())), _batch())
     assert [row.product for row in found.rows] == [scale**power for power in (4, 3, 2, 1)]
     assert {row.factor_from for row in found.rows} == {"equation"}
     for place, row in enumerate(found.rows):
@@ -110,7 +110,7 @@ def test_without_branches_equation_8_is_exact_where_f_is_the_identity(scale: flo
 @settings(deadline=None, max_examples=8)
 def test_without_branches_the_product_of_open_gates_is_exact(gate: list[str], bias: float) -> None:
     config = _config((3,), order="relu_before_add", mixing=Mixing(gate=gate[0], gate_bias=bias))
-    network = _silent_branches(create_model(config.network()))
+    network = _silent_branches(create_model(config.architecture()))
     with torch.no_grad():
         for name in unit_names(network.description):
             part(network, f"{name}.gate.conv").weight.zero_()
@@ -121,7 +121,7 @@ def test_without_branches_the_product_of_open_gates_is_exact(gate: list[str], bi
 
 
 def test_a_gates_factor_is_the_mean_of_what_it_leaves_to_the_shortcut() -> None:
-    network, batch = create_model(ALL["exclusive gating, bias 0"].network()), _batch()
+    network, batch = create_model(ALL["exclusive gating, bias 0"].architecture()), _batch()
     first, second = unit_names(network.description)[:2]
     row = propagation(network, batch).rows[1]
     other = copy.deepcopy(network).train()
@@ -151,7 +151,7 @@ def test_products_are_those_of_the_factors_from_here_to_the_end() -> None:
 
 def test_the_signal_grows_by_a_branch_a_unit_where_f_is_the_identity() -> None:
     config = _config((8,), order="relu_pre")
-    rows = propagation(create_model(config.network()), _batch(16)).rows
+    rows = propagation(create_model(config.architecture()), _batch(16)).rows
     start = rows[0].shortcut_square
     grown = [start + sum(row.branch_square for row in rows[: place + 1]) for place in range(8)]
     assert [row.added_square for row in rows] == pytest.approx(grown, rel=1e-6)
@@ -161,7 +161,7 @@ def test_the_signal_grows_by_a_branch_a_unit_where_f_is_the_identity() -> None:
 
 def test_a_projections_factor_is_the_gain_of_its_weights() -> None:
     config = _config((1,), shortcut="C", order="relu_before_add")
-    network, batch = create_model(config.network()), _batch()
+    network, batch = create_model(config.architecture()), _batch()
     factors = []
     for seed in range(40):
         (row,) = propagation(network, batch, statistics="running", seed=seed).rows
@@ -172,7 +172,7 @@ def test_a_projections_factor_is_the_gain_of_its_weights() -> None:
 
 
 def test_a_shortcut_behind_a_norm_of_its_unit_is_measured() -> None:
-    rows = propagation(create_model(_config(order="pre").network()), _batch()).rows
+    rows = propagation(create_model(_config(order="pre").architecture()), _batch()).rows
     assert [row.factor_from for row in rows] == ["equation"] * 3 + ["measured", "equation"]
     assert 0 < rows[3].factor < 1  # its norm divides by the spread of a signal that has grown
 
@@ -185,7 +185,7 @@ def test_every_row_of_both_tables_has_every_unit() -> None:
         ticks: list[tuple[int, int]] = []
         found = propagation_at_start(variants, _batch(), on_progress=lambda *seen, to=ticks: to.append(seen))
         assert list(found.variants) == wanted
-        units = unit_names(_config().network())
+        units = unit_names(_config().architecture())
         assert [(row.variant, row.unit) for row in found.rows] == [(name, unit) for name in wanted for unit in units]
         assert ticks == [(done, len(wanted)) for done in range(1, len(wanted) + 1)]
         assert len({row.gradient for row in found.rows}) > len(units) * len(wanted) * 0.9
@@ -193,7 +193,7 @@ def test_every_row_of_both_tables_has_every_unit() -> None:
 
 def test_variants_begin_as_the_network_that_the_seed_makes() -> None:
     started = propagation_at_start({"this": _config()}, _batch(), seed=5)
-    network = create_model(_config().network(), seed=5)
+    network = create_model(_config().architecture(), seed=5)
     same = propagation(network, _batch(), seed=5)
     assert [row.gradient for row in started.rows] == [row.gradient for row in same.rows]
     other = propagation_at_start({"this": _config()}, _batch(), seed=6)
@@ -202,16 +202,16 @@ def test_variants_begin_as_the_network_that_the_seed_makes() -> None:
 
 def test_gated_layers_and_plain_networks_are_followed_too() -> None:
     highway = HighwayConfig(name="gated", **SMALL, layer="linear", depths=(3,), widths=(5,))
-    found = propagation(create_model(highway.network()), _batch())
+    found = propagation(create_model(highway.architecture()), _batch())
     assert len(found.rows) == 3
     assert all(0.8 < row.factor < 0.95 for row in found.rows)  # 1 - sigmoid(-2)
-    plain = propagation(create_model(_config(shortcut="none").network()), _batch())
+    plain = propagation(create_model(_config(shortcut="none").architecture()), _batch())
     assert {row.shortcut_square for row in plain.rows} == {row.factor for row in plain.rows} == {0}
 
 
 @pytest.mark.parametrize("statistics", ["batch", "running"])
 def test_the_network_is_left_as_it_was_and_answers_the_same_again(statistics: str) -> None:
-    network, batch = create_model(ALL["dropout 0.5"].network()).eval(), _batch()
+    network, batch = create_model(ALL["dropout 0.5"].architecture()).eval(), _batch()
     part(network, "stage2").train()
     part(network, "stem.conv").requires_grad_(False)
     part(network, "head.fc").weight.grad = torch.ones_like(part(network, "head.fc").weight)
@@ -241,16 +241,16 @@ def test_the_network_is_left_as_it_was_and_answers_the_same_again(statistics: st
 
 
 def test_what_cannot_be_followed_is_refused() -> None:
-    network, batch = create_model(_config().network()), _batch()
-    dense = DenseNetConfig(name="dense", **SMALL, stem="cifar", depths=(2, 1), growth=2).network()
+    network, batch = create_model(_config().architecture()), _batch()
+    dense = DenseNetConfig(name="dense", **SMALL, stem="cifar", depths=(2, 1), growth=2).architecture()
     with pytest.raises(
         InputError, match=r"^dense: stage1\.unit1 is no sum of a branch and a shortcut, .* wanted a resid"
     ):
         propagation(create_model(dense), batch)
     with pytest.raises(InputError, match=r"^fractal\S+: stage1\S* is no sum of a branch and a shortcut, of which eq"):
-        propagation(create_model(catalogue_network("fractalnet20_cifar")), batch)
+        propagation(create_model(architecture("fractalnet20_cifar")), batch)
     with pytest.raises(InputError, match=r"^small: no classifier, so no gradient of a loss; build it with num_classes"):
-        propagation(create_model(_config().network(), num_classes=0), batch)
+        propagation(create_model(_config().architecture(), num_classes=0), batch)
     with pytest.raises(InputError, match=r"^small: no images were given to follow through it; wanted at least one$"):
         propagation(network, Batch(batch.images[:0], batch.targets[:0], batch.indices[:0]))
     with pytest.raises(

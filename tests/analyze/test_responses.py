@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deepres.analyze.responses import Responses, responses
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.families.densenet import DenseNetConfig
 from deepres.arch.families.highway import HighwayConfig
 from deepres.arch.families.resnet import ResNetConfig
@@ -22,12 +22,12 @@ from deepres.nn.hooks import part
 SMALL = {"input": (3, 8, 8), "num_classes": 4}
 
 
-def _resnet(unit: str = "basic", shortcut: str = "A", **style: object) -> Network:
+def _resnet(unit: str = "basic", shortcut: str = "A", **style: object) -> Architecture:
     given = {"stem": "cifar", "stem_width": 4, "depths": (2, 1), "widths": (4, 8), "unit": unit, "shortcut": shortcut}
-    return ResNetConfig.model_validate({"name": "small", **SMALL, **given, "style": Style(**style)}).network()
+    return ResNetConfig.model_validate({"name": "small", **SMALL, **given, "style": Style(**style)}).architecture()
 
 
-def _lived_in(description: Network) -> ResidualNetwork:
+def _lived_in(description: Architecture) -> ResidualNetwork:
     network = create_model(description)
     torch.manual_seed(1)
     for module in network.modules():
@@ -100,7 +100,7 @@ def test_of_a_bottleneck_the_3x3_alone_is_read() -> None:
 @pytest.mark.parametrize("norm", [True, False])
 def test_plain_stacks_are_read_too(norm: bool) -> None:
     config = VggConfig(name="plain", **SMALL, depths=(2, 1), widths=(4, 8), norm=norm, hidden=(5,), pool=1)
-    network = _lived_in(config.network())
+    network = _lived_in(config.architecture())
     found = responses(network, _batches())
     places = ["stem", "stage1.unit1.branch", "stage2.unit1.branch"]
     assert [layer.at for layer in found.layers] == [f"{place}.{'norm' if norm else 'conv'}" for place in places]
@@ -179,14 +179,14 @@ def test_branch_and_shortcut_count_as_they_enter_the_sum(mixing: Mixing) -> None
 
 def test_a_gate_is_no_layer() -> None:
     config = HighwayConfig(name="gated", **SMALL, depths=(1,), widths=(4,))
-    found = responses(_lived_in(config.network()), _batches())
+    found = responses(_lived_in(config.architecture()), _batches())
     assert [layer.at for layer in found.layers] == ["stem.conv", "stage1.unit1.branch.conv"]
     assert [use.activation for use in found.activations] == ["stem.act", "stage1.unit1.branch.act"]
 
 
 def test_of_a_dense_unit_the_features_so_far_are_the_shortcut() -> None:
     config = DenseNetConfig(name="dense", **SMALL, stem="cifar", stem_width=4, depths=(2, 1), growth=2)
-    network, batches = _lived_in(config.network()), _batches((3,))
+    network, batches = _lived_in(config.architecture()), _batches((3,))
     found = responses(network, batches)
     gave = _gave(network, batches[0].images, ["stem", "stage1.unit1.branch"])
     assert found.units[0].shortcut == pytest.approx(_rms(gave["stem"]), rel=1e-5)

@@ -15,7 +15,7 @@ from deepres.nn.hooks import part
 
 def _densenet(**fields: object) -> ResidualNetwork:
     given = {"input": (3, 16, 16), "num_classes": 4, "stem": "cifar", "stem_width": 6, "depths": (3, 2), "growth": 2}
-    network = create_model(DenseNetConfig.model_validate({"name": "small", **given, **fields}).network(), seed=3)
+    network = create_model(DenseNetConfig.model_validate({"name": "small", **given, **fields}).architecture(), seed=3)
     torch.manual_seed(1)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -1,15 +1,15 @@
 import pytest
 
 from deepres.arch.algebra import Parallel, Sequence, at, children, shape, substitute
-from deepres.arch.architecture import Network, unit_names, with_classes, without
+from deepres.arch.architecture import Architecture, unit_names, with_classes, without
 from deepres.arch.atoms import Activation, Conv, Identity, Linear, Norm, PadChannels
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.base.errors import InputError
 from deepres.base.records import parse
 
 
 def test_shapes_that_do_not_meet_are_refused_with_name_shapes_and_remedy() -> None:
-    tree = network("resnet50").tree
+    tree = architecture("resnet50").tree
     wrong = substitute(tree, "stage2.unit1.shortcut", Identity())
     message = (
         r"stage2\.unit1: shortcut gives \(256, 56, 56\), branch gives \(512, 28, 28\); use a projection shortcut, "
@@ -69,42 +69,42 @@ def test_concatenation_adds_channels() -> None:
 
 
 def test_substitution_touches_nothing_else() -> None:
-    tree = network("resnet20_cifar").tree
+    tree = architecture("resnet20_cifar").tree
     changed = substitute(tree, "stage1.unit2.branch.norm1", Norm(eps=1e-3))
     assert at(changed, "stage1.unit2.branch.norm1") == Norm(eps=1e-3)
     assert substitute(changed, "stage1.unit2.branch.norm1", Norm()) == tree
 
 
 def test_a_unit_without_its_branch_is_its_shortcut() -> None:
-    unit = at(network("resnet20_cifar").tree, "stage2.unit1")
+    unit = at(architecture("resnet20_cifar").tree, "stage2.unit1")
     deleted = substitute(unit, "branch", None)
     assert [name for name, _ in children(deleted)] == ["pre", "shortcut", "act"]
     assert shape(deleted, (16, 32, 32)) == (32, 16, 16)
 
 
 def test_a_shorter_network_is_an_edit_of_a_longer_one() -> None:
-    longer = network("resnet20_cifar")
+    longer = architecture("resnet20_cifar")
     shorter = without(longer, "stage1.unit2")
     assert len(unit_names(shorter)) == len(unit_names(longer)) - 1 == 8
 
 
 def test_dropping_what_changes_the_shape_is_refused() -> None:
     with pytest.raises(InputError, match=r"stage2\.unit2: shortcut gives .* use a projection shortcut"):
-        without(network("resnet50"), "stage2.unit1")
+        without(architecture("resnet50"), "stage2.unit1")
 
 
 def test_a_misspelt_part_offers_the_nearest() -> None:
     with pytest.raises(InputError, match=r"resnet20_cifar: part 'stage1.unit9': unknown; did you mean stage1.unit"):
-        without(network("resnet20_cifar"), "stage1.unit9")
+        without(architecture("resnet20_cifar"), "stage1.unit9")
 
 
 def test_a_negative_number_of_classes_is_refused() -> None:
     with pytest.raises(InputError, match="num_classes: given -1; wanted a whole number, 0 or more"):
-        with_classes(network("resnet18"), -1)
+        with_classes(architecture("resnet18"), -1)
 
 
 def test_a_description_cannot_be_changed_in_place() -> None:
-    description: Network = network("resnet18")
+    description: Architecture = architecture("resnet18")
     with pytest.raises(ValueError, match="frozen"):
         description.name = "x"
-    assert hash(description) == hash(network("resnet18"))
+    assert hash(description) == hash(architecture("resnet18"))

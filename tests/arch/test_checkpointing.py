@@ -3,7 +3,7 @@ from math import sqrt
 import pytest
 
 from deepres.arch.algebra import Parallel, Sequence
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.checkpointing import MOST_RECOMPUTED, make_plan
 from deepres.arch.readings.memory import step_memory
 from deepres.arch.readings.segments import chain, steps
@@ -11,7 +11,7 @@ from deepres.arch.readings.segments import chain, steps
 
 @pytest.mark.parametrize("name", ["preresnet164_cifar", "densenet_bc100_k12_cifar", "resnet50"])
 def test_the_smallest_peak_is_below_the_plain_one_and_recomputes_no_more_than_it_may(name: str) -> None:
-    net = network(name)
+    net = architecture(name)
     plan = make_plan(net, 16)
     assert 0 < plan.recomputed <= MOST_RECOMPUTED
     assert plan.peak_bytes == step_memory(net, 16, plan=plan).total
@@ -28,13 +28,13 @@ def test_very_deep_and_very_dense_networks_need_less_than_a_quarter() -> None:
         ("densenet_bc190_k40_cifar", 64),
         ("densenet_bc100_k12_cifar", 64),
     ):
-        plan = make_plan(network(name), batch_size)
+        plan = make_plan(architecture(name), batch_size)
         assert plan.peak_bytes < plan.plain_bytes / 4, name
 
 
 @pytest.mark.slow
 def test_of_equal_units_about_the_square_root_is_kept() -> None:
-    net = network("preresnet164_cifar")
+    net = architecture("preresnet164_cifar")
     (_, stage), *_ = [part for part in net.body if part[0] == "stage1"]
     assert isinstance(stage, Sequence)
     last = dict(stage.parts)["unit18"]
@@ -50,7 +50,7 @@ def test_of_equal_units_about_the_square_root_is_kept() -> None:
 
 @pytest.mark.slow
 def test_a_budget_is_kept_with_as_little_recomputing_as_it_allows() -> None:
-    net = network("preresnet164_cifar")
+    net = architecture("preresnet164_cifar")
     plain = step_memory(net, 32).total
     shares = []
     for part in (1.0, 0.8, 0.6, 0.4, 0.25):
@@ -63,7 +63,7 @@ def test_a_budget_is_kept_with_as_little_recomputing_as_it_allows() -> None:
 
 
 def test_in_dense_units_convolutions_are_not_computed_again() -> None:
-    net = network("densenet_bc100_k12_cifar")
+    net = architecture("densenet_bc100_k12_cifar")
     plan = make_plan(net, 8)
     inside = [segment for segment in plan.segments if segment[0].startswith("stage1")]
     assert inside[2] == tuple(f"stage1.unit2.branch.{layer}" for layer in ("norm1", "act1", "conv1"))

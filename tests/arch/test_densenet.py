@@ -9,7 +9,7 @@ from torchvision import models
 from deepres.arch.algebra import at, children
 from deepres.arch.architecture import feature_shapes
 from deepres.arch.atoms import AvgPool, Conv, Dropout
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.families.densenet import DenseNetConfig
 from deepres.base.errors import InputError
 from deepres.base.records import build
@@ -64,7 +64,7 @@ def _loop(net: nn.Module, block: str, x: Tensor) -> Tensor:
 @settings(max_examples=15, deadline=None)
 def test_a_dense_block_equals_its_naive_loop(depth: int, growth: int, bottleneck: int, seed: int) -> None:
     config = _config(depths=(depth,), growth=growth, bottleneck=bottleneck)
-    net = create_model(config.network(), seed=seed).double().eval()
+    net = create_model(config.architecture(), seed=seed).double().eval()
     x = torch.randn(2, 5, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     y = net.get_submodule("stage1")(x)
     assert y.shape[1] == 5 + depth * growth
@@ -83,17 +83,17 @@ def test_a_dense_block_equals_its_naive_loop(depth: int, growth: int, bottleneck
     ],
 )
 def test_blocks_and_transitions_have_the_papers_channels(name: str, channels: list[int]) -> None:
-    shapes = feature_shapes(network(name))
+    shapes = feature_shapes(architecture(name))
     assert list(shapes)[:3] == ["stem", "stage1", "transition1"]
     assert [shape[0] for part, shape in shapes.items() if part != "final"] == channels
 
 
 def test_compression_rounds_down() -> None:
-    assert feature_shapes(_config(stem_width=6, depths=(1, 1), growth=3).network())["transition1"] == (4, 4, 4)
+    assert feature_shapes(_config(stem_width=6, depths=(1, 1), growth=3).architecture())["transition1"] == (4, 4, 4)
 
 
 def _dropouts(**fields: object) -> list[str]:
-    tree = _config(dropout=0.2, **fields).network().tree
+    tree = _config(dropout=0.2, **fields).architecture().tree
     found = []
     for stage, node in children(tree):
         for part, child in children(node):
@@ -107,7 +107,7 @@ def test_dropout_follows_every_convolution_but_the_stems_or_only_the_last() -> N
     two = ["stage2.dropout1", "stage2.dropout2"] * 2
     assert _dropouts() == [*three, "transition1.dropout", *two]
     assert _dropouts(dropout_after="3x3") == ["stage1.dropout2"] * 3 + ["stage2.dropout2"] * 2
-    transition = [atom for _, atom in children(at(_config(dropout=0.2).network().tree, "transition1"))]
+    transition = [atom for _, atom in children(at(_config(dropout=0.2).architecture().tree, "transition1"))]
     assert [type(atom) for atom in transition[2:]] == [Conv, Dropout, AvgPool]  # before its pool
 
 

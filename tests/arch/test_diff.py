@@ -1,7 +1,7 @@
 import pytest
 
 from deepres.arch.architecture import with_classes, with_input
-from deepres.arch.catalogue.lookup import entry, network
+from deepres.arch.catalogue.lookup import architecture, entry
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.readings.diff import difference, same_tensors
 
@@ -20,10 +20,10 @@ from deepres.arch.readings.diff import difference, same_tensors
 def test_the_first_difference_is_named_with_both_values(
     first: str, second: str, name: str, values: tuple[str, str]
 ) -> None:
-    found = difference(network(first), network(second))
+    found = difference(architecture(first), architecture(second))
     assert found is not None
     assert (found.name, (found.first, found.second)) == (name, values)
-    back = difference(network(second), network(first))
+    back = difference(architecture(second), architecture(first))
     assert back is not None
     assert {back.first, back.second} >= set(values) or back.name != name
 
@@ -32,17 +32,19 @@ def test_what_acts_in_training_only_is_no_difference() -> None:
     base = entry("resnet34").config
     assert isinstance(base, ResNetConfig)
     frozen = base.replace(style=base.style.replace(norm="frozen", dropout=0.3), drop_path=0.2, drop_path_per="sample")
-    assert difference(base.network(), frozen.network()) is None
-    assert difference(base.network(), base.replace(drop_path=0.2).network()) is not None  # scaled in evaluation
-    assert difference(network("resnet34"), network("resnet34_b")) is None
-    other = with_input(with_classes(network("resnet34"), 3), (3, 64, 64))
-    assert difference(network("resnet34"), other) is None
+    assert difference(base.architecture(), frozen.architecture()) is None
+    assert (
+        difference(base.architecture(), base.replace(drop_path=0.2).architecture()) is not None
+    )  # scaled in evaluation
+    assert difference(architecture("resnet34"), architecture("resnet34_b")) is None
+    other = with_input(with_classes(architecture("resnet34"), 3), (3, 64, 64))
+    assert difference(architecture("resnet34"), other) is None
 
 
 def test_which_networks_have_the_same_tensors() -> None:
-    assert same_tensors(network("resnet50"), network("resnet50_v1"))
-    assert same_tensors(network("resnet50"), with_classes(network("resnet50_blur4"), 7))
-    assert same_tensors(network("plain20_cifar"), network("resnet20_cifar"))
-    assert not same_tensors(network("resnet50_v1"), network("resnet50_caffe"))  # its conv1 has a bias
-    assert not same_tensors(network("resnet18"), network("resnet34"))
-    assert not same_tensors(network("resnext50_32x4d"), network("resnet50"))
+    assert same_tensors(architecture("resnet50"), architecture("resnet50_v1"))
+    assert same_tensors(architecture("resnet50"), with_classes(architecture("resnet50_blur4"), 7))
+    assert same_tensors(architecture("plain20_cifar"), architecture("resnet20_cifar"))
+    assert not same_tensors(architecture("resnet50_v1"), architecture("resnet50_caffe"))  # its conv1 has a bias
+    assert not same_tensors(architecture("resnet18"), architecture("resnet34"))
+    assert not same_tensors(architecture("resnext50_32x4d"), architecture("resnet50"))

@@ -25,7 +25,7 @@ def _config(**fields: object) -> FractalConfig:
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 4, 5])
 def test_column_c_has_two_to_the_c_minus_one_layers(columns: int) -> None:
-    lengths = path_lengths(_config(columns=columns).network(), of="layers")
+    lengths = path_lengths(_config(columns=columns).architecture(), of="layers")
     assert (min(lengths), max(lengths)) == (1, 2 ** (columns - 1))
     assert lengths[max(lengths)] == 1
 
@@ -39,7 +39,7 @@ def test_paths_are_the_sum_of_one_layer_and_every_pair_of_the_shallower_fractals
             for b, n in expected.items():
                 pairs[a + b] += m * n
         expected = pairs
-    assert path_lengths(_config(columns=columns).network(), of="layers") == dict(sorted(expected.items()))
+    assert path_lengths(_config(columns=columns).architecture(), of="layers") == dict(sorted(expected.items()))
 
 
 def _columns(net: nn.Module, name: str, first: int, last: int, z: Tensor) -> list[Tensor]:
@@ -55,7 +55,11 @@ def _columns(net: nn.Module, name: str, first: int, last: int, z: Tensor) -> lis
 @given(columns=st.integers(1, 4), seed=st.integers(0, 999))
 @settings(max_examples=12, deadline=None)
 def test_in_evaluation_a_block_is_the_flat_mean_of_its_pooled_columns(columns: int, seed: int) -> None:
-    net = create_model(_config(columns=columns, local_drop=0.5, global_share=0.5).network(), seed=seed).double().eval()
+    net = (
+        create_model(_config(columns=columns, local_drop=0.5, global_share=0.5).architecture(), seed=seed)
+        .double()
+        .eval()
+    )
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     ends = _columns(net, "stage1.fractal", 1, columns, x)
     assert len(ends) == columns
@@ -80,7 +84,7 @@ def _by_column(net: ResidualNetwork, columns: int) -> list[set[str]]:
 @pytest.mark.parametrize("columns", [2, 3, 4])
 def test_a_global_draw_leaves_one_column_of_the_whole_network_each_equally_often(columns: int) -> None:
     config = _config(columns=columns, global_share=1, widths=(4, 6), dropout=(0, 0))
-    net = create_model(config.network()).double()
+    net = create_model(config.architecture()).double()
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     torch.manual_seed(0)
     alive = _by_column(net, columns)
@@ -90,7 +94,7 @@ def test_a_global_draw_leaves_one_column_of_the_whole_network_each_equally_often
 
 
 def test_a_share_of_all_batches_is_global() -> None:
-    net = create_model(_config(columns=3, global_share=0.5).network()).double()
+    net = create_model(_config(columns=3, global_share=0.5).architecture()).double()
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
     torch.manual_seed(0)
     single = sum(_live(net, x) in _by_column(net, 3) for _ in range(100))
@@ -111,7 +115,7 @@ def test_local_drop_path_keeps_each_input_by_its_rate_and_one_at_least() -> None
 
 
 def test_draws_come_from_the_global_generator_and_evaluation_draws_nothing() -> None:
-    net = create_model(_config(columns=3, local_drop=0.3, global_share=0.5).network())
+    net = create_model(_config(columns=3, local_drop=0.3, global_share=0.5).architecture())
     x = torch.randn(4, 3, 8, 8)
 
     def trained() -> list[Tensor]:
@@ -128,7 +132,7 @@ def test_draws_come_from_the_global_generator_and_evaluation_draws_nothing() -> 
 
 
 def test_a_global_draw_does_not_outlive_its_training() -> None:
-    net = create_model(_config(columns=2, global_share=1).network())
+    net = create_model(_config(columns=2, global_share=1).architecture())
     x = torch.randn(4, 3, 8, 8)
     expected = net.eval()(x)
     torch.manual_seed(0)
@@ -139,7 +143,7 @@ def test_a_global_draw_does_not_outlive_its_training() -> None:
 
 
 def test_a_copy_draws_for_itself() -> None:
-    net = create_model(_config(columns=3, global_share=1).network()).double()
+    net = create_model(_config(columns=3, global_share=1).architecture()).double()
     other = copy.deepcopy(net)
     torch.manual_seed(0)
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
@@ -151,7 +155,7 @@ def test_a_copy_draws_for_itself() -> None:
 
 def test_the_papers_regularised_network_drops_more_in_each_block() -> None:
     config = _config(widths=(4, 4, 4), dropout=(0, 0.1, 0.2))
-    net = create_model(config.network())
+    net = create_model(config.architecture())
     rates = {name.split(".")[0]: m.p for name, m in net.named_modules() if isinstance(m, nn.Dropout)}
     assert rates == {"stage2": 0.1, "stage3": 0.2}
 

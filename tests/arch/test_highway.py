@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from deepres.arch.algebra import at
 from deepres.arch.architecture import unit_names
 from deepres.arch.atoms import Conv, Linear
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.families.highway import HighwayConfig
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.units import Mixing, Style
@@ -24,7 +24,7 @@ def _config(layer: str, bias: float = -2.0, **fields: object) -> HighwayConfig:
 @given(layer=st.sampled_from(["conv", "linear"]), bias=st.floats(-10, 2), seed=st.integers(0, 999))
 @settings(max_examples=15, deadline=None)
 def test_a_layer_equals_the_papers_formula(layer: str, bias: float, seed: int) -> None:
-    unit = create_model(_config(layer, bias).network(), seed=seed).double().get_submodule("stage1.unit2")
+    unit = create_model(_config(layer, bias).architecture(), seed=seed).double().get_submodule("stage1.unit2")
     draw = torch.Generator().manual_seed(seed)
     x = torch.randn(3, 4, *((5, 5) if layer == "conv" else ()), dtype=torch.float64, generator=draw)
     weights = dict(unit.named_parameters())
@@ -40,7 +40,7 @@ def test_a_layer_equals_the_papers_formula(layer: str, bias: float, seed: int) -
 
 @pytest.mark.parametrize(("layer", "part"), [("conv", "conv"), ("linear", "fc")])
 def test_every_gate_begins_with_the_descriptions_bias_and_nothing_else_does(layer: str, part: str) -> None:
-    net = create_model(_config(layer, -3.5).network())
+    net = create_model(_config(layer, -3.5).architecture())
     biases = {name: p for name, p in net.named_parameters() if name.endswith(".bias")}
     gates = {name for name in biases if ".gate." in name}
     assert gates == {f"{unit}.gate.{part}.bias" for unit in unit_names(net.description)}
@@ -49,7 +49,7 @@ def test_every_gate_begins_with_the_descriptions_bias_and_nothing_else_does(laye
 
 @pytest.mark.parametrize("layer", ["conv", "linear"])
 def test_a_very_negative_bias_begins_as_a_copy(layer: str) -> None:
-    net = create_model(_config(layer, -60.0).network()).double()
+    net = create_model(_config(layer, -60.0).architecture()).double()
     maps = net.features(torch.randn(2, 2, 8, 8, dtype=torch.float64))
     torch.testing.assert_close(maps["stage1"], maps["stem"], rtol=0, atol=1e-12)
 
@@ -59,7 +59,7 @@ def test_the_gates_of_identity_mappings_begin_with_their_bias(gate: str) -> None
     style = Style(mixing=Mixing.model_validate({"gate": gate, "gate_bias": -6}))
     small = {"name": "x", "input": (3, 8, 8), "num_classes": 3, "stem": "cifar", "stem_width": 4, "shortcut": "A"}
     config = build(ResNetConfig, {**small, "depths": (2, 2), "widths": (4, 8), "style": style}, "x")
-    net = create_model(config.network())
+    net = create_model(config.architecture())
     gates = [p for name, p in net.named_parameters() if name.endswith(".gate.conv.bias")]
     assert len(gates) == 4
     assert all((p == -6).all() for p in gates)
@@ -76,7 +76,7 @@ def test_the_name_counts_the_layers(name: str, layers: int) -> None:
 
 def test_gate_biases_are_the_sources() -> None:
     def bias(name: str, part: str) -> float:
-        atom = at(network(name).tree, part)
+        atom = at(architecture(name).tree, part)
         assert isinstance(atom, Conv | Linear)
         return atom.bias_init
 

@@ -2,15 +2,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepres.arch.algebra import Sequence
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Activation, Conv, GlobalAveragePool, Linear, Norm
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.checkpointing import make_plan
 from deepres.arch.readings.cost import cost
 from deepres.arch.readings.memory import step_memory
 from deepres.arch.readings.segments import Plan
 
-TINY = Network(
+TINY = Architecture(
     name="tiny",
     input=(3, 8, 8),
     body={
@@ -57,7 +57,7 @@ def test_an_average_of_the_weights_doubles_them() -> None:
 
 
 def test_maps_of_half_the_bytes_need_about_half() -> None:
-    net = network("resnet20_cifar")  # at batch 1 the copies of the weights would weigh more than the maps
+    net = architecture("resnet20_cifar")  # at batch 1 the copies of the weights would weigh more than the maps
     assert (
         0.5 * step_memory(net, 64).saved < step_memory(net, 64, value_bytes=2).saved < 0.55 * step_memory(net, 64).saved
     )

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepres.arch.algebra import Node, Parallel, Sequence, at
-from deepres.arch.architecture import Network, unit_names
+from deepres.arch.architecture import Architecture, unit_names
 from deepres.arch.atoms import Activation, Conv, DropPath, Norm
-from deepres.arch.catalogue.lookup import entry, network
+from deepres.arch.catalogue.lookup import architecture, entry
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.readings.cost import cost
 from deepres.arch.units import Mixing, Style
@@ -48,7 +48,7 @@ def _letters(node: Node) -> str:
     ],
 )
 def test_table_2_of_identity_mappings(row: str, branch: str, after: str) -> None:
-    unit = at(with_order(_config(), ORDERS[row]).network().tree, "stage1.unit2")
+    unit = at(with_order(_config(), ORDERS[row]).architecture().tree, "stage1.unit2")
     assert isinstance(unit, Parallel)
     assert _letters(dict(unit.parts)["branch"]) == branch
     assert _letters(unit.act) == after
@@ -59,7 +59,7 @@ def test_table_2_of_identity_mappings(row: str, branch: str, after: str) -> None
     [("ReLU-only pre-activation", "WBR", "WBRWB", "R"), ("full pre-activation", "WBR", "WBRW", "BR")],
 )
 def test_the_first_and_last_units_are_those_of_the_appendix(row: str, stem: str, first: str, last: str) -> None:
-    net = with_order(_config(), ORDERS[row]).network()
+    net = with_order(_config(), ORDERS[row]).architecture()
     unit = at(net.tree, "stage1.unit1")
     assert isinstance(unit, Parallel)
     assert (_letters(at(net.tree, "stem")), _letters(unit.pre), _letters(dict(unit.parts)["branch"])) == (
@@ -71,7 +71,7 @@ def test_the_first_and_last_units_are_those_of_the_appendix(row: str, stem: str,
 
 
 def test_a_unit_that_changes_the_shape_shares_its_pre_activation_and_projects_without_norm() -> None:
-    net = network("preresnet164_cifar")
+    net = architecture("preresnet164_cifar")
     for name in ("stage1.unit1", "stage2.unit1", "stage3.unit1"):
         unit = at(net.tree, name)
         assert isinstance(unit, Parallel)
@@ -86,31 +86,31 @@ def test_a_unit_that_changes_the_shape_shares_its_pre_activation_and_projects_wi
 @pytest.mark.parametrize("row", SHORTCUTS)
 def test_every_row_of_table_1_can_be_built_on_any_resnet(row: str) -> None:
     for name in ("resnet20_cifar", "resnet18"):
-        description = with_mixing(entry(name).config, SHORTCUTS[row]).network()
+        description = with_mixing(entry(name).config, SHORTCUTS[row]).architecture()
         assert description.num_classes == entry(name).config.num_classes
 
 
 def test_scaling_by_nothing_is_a_plain_network() -> None:
     config = entry("resnet20_cifar").config
-    plain = network("plain20_cifar")
-    assert with_mixing(config, SHORTCUTS["scaling 0"]).network().tree == plain.tree
+    plain = architecture("plain20_cifar")
+    assert with_mixing(config, SHORTCUTS["scaling 0"]).architecture().tree == plain.tree
 
 
 def test_gates_cost_what_the_paper_says_they_are() -> None:
     config = entry("resnet110_cifar").config
-    gated = with_mixing(config, SHORTCUTS["exclusive gating, bias -6"]).network()
+    gated = with_mixing(config, SHORTCUTS["exclusive gating, bias -6"]).architecture()
     gates = 18 * (16 * 16 + 16) + (16 * 32 + 32) + 17 * (32 * 32 + 32) + (32 * 64 + 64) + 17 * (64 * 64 + 64)
-    assert cost(gated).parameters == cost(config.network()).parameters + gates
+    assert cost(gated).parameters == cost(config.architecture()).parameters + gates
 
 
 def test_option_c_on_110_layers_has_the_counted_parameters() -> None:
     config = entry("resnet110_cifar").config.replace(shortcut="C")
-    assert cost(config.network()).parameters == 1_826_202
+    assert cost(config.architecture()).parameters == 1_826_202
 
 
 @pytest.mark.parametrize(("per", "rates"), [("batch", (0.125, 0.25, 0.375, 0.5)), ("sample", (0, 1 / 6, 1 / 3, 0.5))])
 def test_drop_path_decays_linearly(per: str, rates: tuple[float, ...]) -> None:
-    net = _config(drop_path=0.5, drop_path_per=per).network()
+    net = _config(drop_path=0.5, drop_path_per=per).architecture()
     found = [at(net.tree, f"{name}.branch.drop_path") for name in unit_names(net)]
     assert all(isinstance(path, DropPath) and path.per == per for path in found)
     assert [path.rate for path in found] == pytest.approx(rates)  # type: ignore[union-attr]
@@ -152,8 +152,8 @@ def test_any_combination_is_a_network_that_can_be_counted_and_built(
     config = _config(
         unit=unit, shortcut=shortcut, stem=stem, stem_width=8, widths=(8, 16), style=style, input=(3, 64, 64)
     )
-    description = config.network()
-    assert isinstance(description, Network)
+    description = config.architecture()
+    assert isinstance(description, Architecture)
     net = create_model(description)
     assert sum(p.numel() for p in net.parameters()) == cost(description).parameters
 
@@ -175,7 +175,7 @@ def test_an_impossible_edit_is_refused(fields: dict[str, object], message: str) 
 
 def test_an_option_a_shortcut_to_fewer_channels_is_refused_with_its_name() -> None:
     with pytest.raises(InputError, match=r"x: stage2\.unit1\.shortcut: an option-A shortcut cannot go from 8 to 4"):
-        _config(widths=(8, 4), stem_width=8).network()
+        _config(widths=(8, 4), stem_width=8).architecture()
 
 
 def test_groups_that_do_not_divide_are_refused_with_their_name() -> None:
@@ -183,4 +183,4 @@ def test_groups_that_do_not_divide_are_refused_with_their_name() -> None:
     with pytest.raises(
         InputError, match=r"x: stem\.norm: 3 groups of \(4, 16, 16\) do not divide it; choose other norm_groups"
     ):
-        _config(style=style).network()
+        _config(style=style).architecture()

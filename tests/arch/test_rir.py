@@ -38,7 +38,7 @@ def _layer(unit: Parallel, name: str, streams: tuple[Tensor, Tensor], stride: in
 @given(number=st.integers(1, 2), stage=st.integers(1, 2), seed=st.integers(0, 999))
 @settings(max_examples=15, deadline=None)
 def test_a_unit_equals_two_streams_written_out(number: int, stage: int, seed: int) -> None:
-    net = create_model(_config(depths=(2, 2)).network(), seed=seed).double().eval()
+    net = create_model(_config(depths=(2, 2)).architecture(), seed=seed).double().eval()
     unit = net.get_submodule(f"stage{stage}.unit{number}")
     assert isinstance(unit, Parallel)
     changes = (stage, number) == (2, 1)
@@ -52,7 +52,7 @@ def test_a_unit_equals_two_streams_written_out(number: int, stage: int, seed: in
 
 
 def test_zero_weights_keep_the_residual_stream_and_forget_the_transient_one() -> None:
-    net = create_model(_config().network()).double().eval()
+    net = create_model(_config().architecture()).double().eval()
     layer = net.get_submodule("stage1.unit1.branch.layer2")
     torch.nn.init.zeros_(layer.get_parameter("branch.weight"))
     x = torch.randn(2, 4, 5, 5, dtype=torch.float64)
@@ -63,7 +63,7 @@ def test_zero_weights_keep_the_residual_stream_and_forget_the_transient_one() ->
 
 def test_paths_go_through_none_one_or_all_of_a_unit() -> None:
     # a unit's shortcut (0), or its branch (1) and in each of two layers the convolution (1) or the mask (0)
-    assert path_lengths(_config(depths=(1,), widths=(4,)).network()) == {0: 1, 1: 1, 2: 2, 3: 1}
+    assert path_lengths(_config(depths=(1,), widths=(4,)).architecture()) == {0: 1, 1: 1, 2: 2, 3: 1}
 
 
 @pytest.mark.parametrize(

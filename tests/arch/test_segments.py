@@ -1,12 +1,12 @@
 import pytest
 
-from deepres.arch.catalogue.lookup import CATALOGUE, network
+from deepres.arch.catalogue.lookup import CATALOGUE, architecture
 from deepres.arch.readings.segments import Plan, chain, steps
 
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
 def test_the_links_fit_together_and_end_in_the_logits(name: str) -> None:
-    description = network(name)
+    description = architecture(name)
     links = chain(description)
     assert links[0].given == description.input
     assert links[-1].gives == (description.num_classes,)
@@ -20,10 +20,10 @@ def test_the_links_fit_together_and_end_in_the_logits(name: str) -> None:
 
 
 def test_units_are_links_and_dense_units_are_their_branches_layers() -> None:
-    names = [link.name for link in chain(network("resnet20_cifar"))]
+    names = [link.name for link in chain(architecture("resnet20_cifar"))]
     assert names[:4] == ["stem.conv", "stem.norm", "stem.act", "stage1.unit1"]
     assert len(names) == 3 + 9 + 2
-    dense = chain(network("densenet40_k12_cifar"))
+    dense = chain(architecture("densenet40_k12_cifar"))
     assert [(link.name, link.opens, link.closes) for link in dense[:4]] == [
         ("stem.conv", False, False),
         ("stage1.unit1.branch.norm1", True, False),
@@ -33,7 +33,7 @@ def test_units_are_links_and_dense_units_are_their_branches_layers() -> None:
 
 
 def test_a_plan_cuts_the_chain_and_leaves_the_rest_in_single_steps() -> None:
-    net = network("resnet20_cifar")
+    net = architecture("resnet20_cifar")
     segment = ("stage1.unit1", "stage1.unit2", "stage1.unit3", "stage2.unit1")
     cut = steps(net, Plan((segment,)))
     assert [link.name for step in cut for link in step.links] == [link.name for link in chain(net)]
@@ -50,10 +50,10 @@ def test_a_plan_cuts_the_chain_and_leaves_the_rest_in_single_steps() -> None:
 )
 def test_a_plan_that_does_not_fit_is_refused(segment: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        steps(network("resnet20_cifar"), Plan((segment,)))
+        steps(architecture("resnet20_cifar"), Plan((segment,)))
 
 
 def test_a_segment_cannot_run_across_a_dense_units_end() -> None:
-    names = tuple(link.name for link in chain(network("densenet40_k12_cifar")))
+    names = tuple(link.name for link in chain(architecture("densenet40_k12_cifar")))
     with pytest.raises(ValueError, match="is no run of its layers"):
-        steps(network("densenet40_k12_cifar"), Plan((names[1:7],)))
+        steps(architecture("densenet40_k12_cifar"), Plan((names[1:7],)))

@@ -4,7 +4,7 @@ from torch import nn
 from torchvision import models
 
 from deepres.arch.architecture import unit_names, without
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.families.vgg import VggConfig
 from deepres.base.errors import InputError
 from deepres.base.records import build
@@ -32,7 +32,7 @@ def test_logits_equal_torchvisions_construction_with_its_weights(size: int) -> N
     depths, widths = (2, 2, 3, 3, 3), (4, 6, 8, 10, 12)
     theirs = _small_torchvision(depths, widths)
     config = VggConfig(name="x", depths=depths, widths=widths, hidden=(24, 20), num_classes=4)
-    ours = create_model(config.network()).double().eval()
+    ours = create_model(config.architecture()).double().eval()
     ours.load_state_dict(dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True)))
     x = torch.randn(2, 3, size, size, dtype=torch.float64)
     torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-12)
@@ -53,7 +53,7 @@ def test_logits_of_the_whole_vgg16_equal_torchvisions() -> None:
 @pytest.mark.parametrize(("size", "height"), [(7, 7), (7, 9), (2, 5), (3, 1)])
 def test_the_adaptive_pool_is_the_mean_of_its_windows(size: int, height: int) -> None:
     config = VggConfig(name="x", depths=(1,), widths=(2,), hidden=(3,), pool=size)
-    pool = create_model(config.network()).get_submodule("head.pool")
+    pool = create_model(config.architecture()).get_submodule("head.pool")
     x = torch.randn(2, 2, height, height + 2, dtype=torch.float64)
     y = pool(x)
     for row in range(size):
@@ -64,7 +64,7 @@ def test_the_adaptive_pool_is_the_mean_of_its_windows(size: int, height: int) ->
 
 
 def test_every_layer_of_equal_width_can_be_left_out() -> None:
-    description = network("vgg15_cifar")
+    description = architecture("vgg15_cifar")
     layers = unit_names(description)
     assert len(layers) == 13  # the stem and the classifier are the other two
     for name in layers:
@@ -72,7 +72,7 @@ def test_every_layer_of_equal_width_can_be_left_out() -> None:
 
 
 def test_a_layer_that_changes_the_width_fits_no_weights_without_it_and_pools_stay() -> None:
-    description = without(network("vgg16_bn"), "stage2.unit1")
+    description = without(architecture("vgg16_bn"), "stage2.unit1")
     assert [name for name, _ in dict(description.body)["stage2"].parts] == ["unit2", "pool"]  # type: ignore[union-attr]
 
 
@@ -82,5 +82,5 @@ def test_depths_and_widths_must_be_as_many() -> None:
 
 
 def test_without_norms_it_is_the_papers_network() -> None:
-    ours = create_model(VggConfig(name="x", depths=(1, 1), widths=(4, 4), hidden=(6,), norm=False).network())
+    ours = create_model(VggConfig(name="x", depths=(1, 1), widths=(4, 4), hidden=(6,), norm=False).architecture())
     assert not any(isinstance(module, nn.BatchNorm2d) for module in ours.modules())

@@ -3,7 +3,7 @@ import torch
 from plain_networks import plain_resnet
 from training_step import Watch, _Enough
 
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.cost import cost
 from deepres.train.loop import Step
 
@@ -11,7 +11,7 @@ from deepres.train.loop import Step
 @pytest.mark.parametrize("depth", [20, 110])
 def test_the_plain_network_is_the_same_network(depth: int) -> None:
     plain = plain_resnet(depth)
-    assert sum(p.numel() for p in plain.parameters()) == cost(network(f"resnet{depth}_cifar")).parameters
+    assert sum(p.numel() for p in plain.parameters()) == cost(architecture(f"resnet{depth}_cifar")).parameters
     assert plain(torch.randn(2, 3, 32, 32)).shape == (2, 10)
 
 
@@ -22,7 +22,7 @@ def test_the_others_have_their_turn_outside_the_clock(monkeypatch: pytest.Monkey
     def others() -> None:
         time[0] += 1000.0
 
-    watch = Watch(per_round=2, warm_up=1, rounds=2, others=others)
+    watch = Watch(per_round=2, warmup_fraction=1, rounds=2, others=others)
     for number in range(1, 5):
         time[0] += 10.0 if number == 1 else 0.5
         watch(Step(number, 99, 0.0, 0, 1, 0.1, 0.0, 0.5))

@@ -51,7 +51,7 @@ def packed(photos: Path, out: Path, *arguments: str) -> Path:
 
 def trained(source: Path | str, folder: Path, *arguments: str) -> Path:
     plan = ["train", str(source), "--recipe", "small", "-b", "16", "--device", "cpu", "--output", str(folder)]
-    short = ["train.epochs=none", "train.iterations=2", "train.average_statistics=0", "train.fast=off"]
+    short = ["train.epochs=none", "train.iterations=2", "train.precise_bn_batches=0", "train.compile=off"]
     assert run([*plan, *(part for edit in short for part in ("--set", edit)), *arguments]) == 0
     return folder
 

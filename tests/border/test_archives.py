@@ -261,7 +261,7 @@ def test_every_verb_takes_it(
     folder(tmp_path / "pets", PETS)
     zipped(tmp_path / "pets.zip", PETS)
     tiny = ["--model", "resnet20_cifar", "--set", "model.depths=1,1,1", "--recipe", "small", "--batch-size", "4"]
-    length = ["--set", "train.epochs=none", "--set", "train.iterations=2", "--fast", "off", "--device", "cpu"]
+    length = ["--set", "train.epochs=none", "--set", "train.iterations=2", "--compile", "off", "--device", "cpu"]
     for source, output in (("pets.zip", "a"), ("pets", "b")):
         assert run(["train", source, *tiny, *length, "--output", output]) == 0
     one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b"))

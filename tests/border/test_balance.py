@@ -9,7 +9,7 @@ import pytest
 from deepres.cli.main import run
 
 TINY = ("--recipe", "small", "--batch-size", "8", "--set", "model.depths=1,1,1", "--set", "model.widths=16,16,16")
-TINY += ("--set", "data.workers=0", "--fast", "off", "--device", "cpu", "--epochs", "1")
+TINY += ("--set", "data.workers=0", "--compile", "off", "--device", "cpu", "--epochs", "1")
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 import deepres
 from deepres.arch.algebra import fold
 from deepres.arch.architecture import feature_shapes, with_classes
-from deepres.arch.catalogue.lookup import names
-from deepres.arch.catalogue.lookup import network as network_named
+from deepres.arch.catalogue.lookup import architecture, names
 from deepres.arch.families.fractal import FractalConfig
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import InputError
@@ -29,12 +28,12 @@ Call = Callable[[Tensor], Tensor]
 
 def residual(**fields: Any) -> ResidualNetwork:
     small = {"stem": "cifar", "stem_width": 4, "depths": (2, 2), "widths": (4, 6), "shortcut": "A"}
-    return create_model(ResNetConfig(name="x", input=(3, 8, 8), num_classes=5, **small, **fields).network())
+    return create_model(ResNetConfig(name="x", input=(3, 8, 8), num_classes=5, **small, **fields).architecture())
 
 
 def fractal(**fields: Any) -> ResidualNetwork:
     small = {"columns": 3, "widths": (4, 6), "dropout": (0.0, 0.0)}
-    return create_model(FractalConfig(name="x", input=(3, 8, 8), num_classes=5, **small, **fields).network())
+    return create_model(FractalConfig(name="x", input=(3, 8, 8), num_classes=5, **small, **fields).architecture())
 
 
 NETWORKS: dict[str, Callable[[], ResidualNetwork]] = {
@@ -234,7 +233,7 @@ FAMILIES = ("resnet18", "preresnet110_cifar", "vgg15_cifar", "vgg16_bn", "densen
 
 
 def _has_its_features(name: str) -> None:
-    description = network_named(name)
+    description = architecture(name)
     built = build(description)
     last = feature_shapes(description)[description.body[-1][0]]
     pooled = built.forward_head(torch.empty(2, *last, device="meta"), pre_logits=True)
@@ -248,12 +247,12 @@ def test_num_features_are_those_before_the_classifier(name: str) -> None:
 
 
 def test_vggs_features_are_those_of_its_last_hidden_layer() -> None:
-    assert build(network_named("vgg16_bn")).num_features == 4096
+    assert build(architecture("vgg16_bn")).num_features == 4096
 
 
 def test_num_features_are_those_before_the_classifier_in_every_network() -> None:
     for name in names():
-        description = network_named(name)
+        description = architecture(name)
         last = feature_shapes(description)[description.body[-1][0]]
         with torch.device("meta"):
             head = fold(description.head, last, _Modules())

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue import lookup
 from deepres.base.errors import InputError
 from deepres.base.records import edit
@@ -23,9 +23,9 @@ from deepres.predict.preprocessing import prepared_for
 SHORT = "depths=1,1,1,1"
 
 
-def _network(name: str, *edits: str, channels: int = 3) -> Network:
-    network = edit(lookup.entry(name).config, [*edits, "num_classes=3"]).network()
-    return network.replace(input=(channels, *network.input[1:]))
+def _network(name: str, *edits: str, channels: int = 3) -> Architecture:
+    architecture = edit(lookup.entry(name).config, [*edits, "num_classes=3"]).architecture()
+    return architecture.replace(input=(channels, *architecture.input[1:]))
 
 
 FAMILIES = {
@@ -62,8 +62,8 @@ def test_a_grey_image_answers_as_its_copy_in_three_colours(family: str) -> None:
     "name", ["vgg15_cifar", "highway19_cifar", "fractalnet20_cifar", "rir18_wide_cifar", "densenet40_k12_cifar"]
 )
 def test_the_first_kernels_of_every_kind_are_found(name: str) -> None:
-    found = stems(lookup.network(name))
-    shapes = build(lookup.network(name)).state_dict()
+    found = stems(lookup.architecture(name))
+    shapes = build(lookup.architecture(name)).state_dict()
     assert found
     assert all(shapes[kernel].dim() == 4 and shapes[kernel].shape[1] == 3 for kernel in found)
 
@@ -71,10 +71,10 @@ def test_the_first_kernels_of_every_kind_are_found(name: str) -> None:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6, 7])
 def test_kernels_are_timms(channels: int) -> None:
     timm = pytest.importorskip("timm.models._manipulate")
-    network = _network("resnet20_cifar", "depths=1,1,1", channels=channels)
+    architecture = _network("resnet20_cifar", "depths=1,1,1", channels=channels)
     given = {"stem.conv.weight": torch.randn(16, 3, 3, 3)}
     wanted = timm.adapt_input_conv(channels, given["stem.conv.weight"].clone())
-    assert torch.equal(adapted(given, network, "here")["stem.conv.weight"], wanted)
+    assert torch.equal(adapted(given, architecture, "here")["stem.conv.weight"], wanted)
 
 
 def test_mean_and_std_go_with_the_kernels() -> None:

@@ -29,7 +29,7 @@ from deepres.nn.weights.files import read_tensors
 from deepres.nn.weights.hub import find_weights
 
 Weights = dict[str, Tensor]
-SMALL = edit(entry("resnet20_cifar").config, ["depths=1,1,1", "num_classes=3"]).network()
+SMALL = edit(entry("resnet20_cifar").config, ["depths=1,1,1", "num_classes=3"]).architecture()
 
 
 @cache

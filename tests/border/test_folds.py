@@ -17,7 +17,7 @@ from deepres.predict.predictor import Predictor
 from deepres.runs import train
 
 TINY = ("--recipe", "small", "--batch-size", "8", "--set", "model.depths=1,1,1", "--set", "model.widths=16,16,16")
-TINY += ("--set", "data.workers=0", "--fast", "off", "--device", "cpu", "--epochs", "1")
+TINY += ("--set", "data.workers=0", "--compile", "off", "--device", "cpu", "--epochs", "1")
 CPU = ("--device", "cpu")
 
 
@@ -139,11 +139,11 @@ def test_what_was_cut_goes_on_and_what_is_done_is_left(
     trained: list[str] = []
     carry_out = train._carry_out
 
-    def killed_in_training(setting: object, *rest: object) -> object:
-        trained.append(setting.folder.name)  # type: ignore[attr-defined]
+    def killed_in_training(context: object, *rest: object) -> object:
+        trained.append(context.folder.name)  # type: ignore[attr-defined]
         if trained == ["fold-1", "fold-2"]:
             raise KeyboardInterrupt
-        return carry_out(setting, *rest)  # type: ignore[arg-type]
+        return carry_out(context, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(train, "_carry_out", killed_in_training)
     output = str(tmp_path / "cut")
@@ -182,7 +182,7 @@ def test_what_was_cut_goes_on_and_what_is_done_is_left(
         (["train", "--resume", "out", "--dry-run"], "--dry-run with --resume: a run keeps what it began with; leave"),
         (["train", "--resume", "out", "--smoke"], "--smoke with --resume: a run keeps what it began with; leave"),
         (["train", "--resume", "out", "--epochs", "9"], "train.epochs=9: folds keep what they began with"),
-        (["train", "--resume", "out", "--lr", "9"], "train.schedule.rate=9.0: folds keep what they began with"),
+        (["train", "--resume", "out", "--lr", "9"], "train.schedule.lr=9.0: folds keep what they began with"),
         (["train", "--resume", "out", "--minutes", "9"], "--minutes 9 with the folds in out"),
         (["train", "photos", "--weights", "out"], "out: holds the folds of a run, each a network, and one is wanted"),
         (["train", "photos", "--teacher", "out"], "name out/fold-1"),

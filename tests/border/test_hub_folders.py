@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.base.errors import InputError
 from deepres.nn.create import load
 from deepres.nn.weights.convert import TIMM
@@ -111,7 +111,7 @@ def test_transformers_published_networks_are_those_of_the_catalogue(
     transformers = pytest.importorskip("transformers")
     config = transformers.ResNetConfig(**facts, num_labels=1000, architectures=["ResNetForImageClassification"])
     config.save_pretrained(tmp_path)
-    assert said_by(tmp_path).description == network(name)
+    assert said_by(tmp_path).description == architecture(name)
 
 
 CONFIG: dict[str, Any] = {
@@ -208,7 +208,7 @@ def test_transformers_preprocessors_give_its_pixels(facts: dict[str, Any], tmp_p
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(facts))
     theirs = transformers.AutoImageProcessor.from_pretrained(tmp_path)
     stored = Stored("there", {}, preprocessing=preprocessing_said(facts, 3, "there"))
-    prepared = prepared_for(stored, network("resnet20_cifar"))
+    prepared = prepared_for(stored, architecture("resnet20_cifar"))
     ours = Predictor(nn.Identity(), (), prepared.preparation, prepared.statistics, CPU)  # type: ignore[arg-type]
     scale = float(prepared.statistics.std.min())
     for picture in PICTURES:
@@ -393,7 +393,9 @@ def test_every_network_that_timm_writes_is_the_same_here(
     stored = said_by(tmp_path)
     assert stored.description is not None
     ours = next(ours for ours, theirs in TIMM.items() if theirs == name)
-    assert stored.description.replace(input=(3, 224, 224)) == network(ours, num_classes=3).replace(input=(3, 224, 224))
+    assert stored.description.replace(input=(3, 224, 224)) == architecture(ours, num_classes=3).replace(
+        input=(3, 224, 224)
+    )
     prepared = prepared_for(stored, stored.description)
     predictor = Predictor(nn.Identity(), (), prepared.preparation, prepared.statistics, CPU)  # type: ignore[arg-type]
     for picture, pixels in zip(PICTURES, pixels_of_timm(tmp_path, PICTURES, monkeypatch), strict=True):
@@ -532,7 +534,7 @@ def test_what_transformers_wraps_of_timm_is_timms(tmp_path: Path) -> None:
     }
     (tmp_path / "config.json").write_text(json.dumps({**TIMMS, **wrapper}))
     stored = said_by(tmp_path)
-    assert stored.description == network("resnet18", num_classes=2, input=(3, 48, 48))
+    assert stored.description == architecture("resnet18", num_classes=2, input=(3, 48, 48))
     assert stored.classes == ()
     for field, value in {"do_pooling": False, "problem_type": "multi_label_classification"}.items():
         (tmp_path / "config.json").write_text(json.dumps({**TIMMS, **wrapper, field: value}))

@@ -109,17 +109,17 @@ def finished(tmp_path: Path) -> Path:
     return folder
 
 
-SPIKE = "--set train.schedule.low_rate=0.05 --set train.schedule.low_steps={0} --set train.schedule.rate={1}"
+SPIKE = "--set train.schedule.warmup_lr=0.05 --set train.schedule.warmup_steps={0} --set train.schedule.lr={1}"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate", ["1e38", "1e25", "1e9"])
+@pytest.mark.parametrize("lr", ["1e38", "1e25", "1e9"])
 def test_an_extension_that_is_lost_in_its_last_step_leaves_the_model_as_it_was(
-    finished: Path, rate: str, capsys: pytest.CaptureFixture[str]
+    finished: Path, lr: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = ("model.safetensors", "config.json", "test.json", "summary.json", "report.html", "predictions.npz")
     before = {name: digest(finished / name) for name in kept}
-    spike = SPIKE.format(8, rate).split()
+    spike = SPIKE.format(8, lr).split()
     code = run(["train", "--resume", str(finished), "--set", "train.iterations=9", *spike])
     said = capsys.readouterr().err.splitlines()[-1]
     assert code == 2
@@ -130,26 +130,26 @@ def test_an_extension_that_is_lost_in_its_last_step_leaves_the_model_as_it_was(
     assert not (finished / "state" / "step-000000009").exists()
 
 
-LOW = "--set train.schedule.low_rate=1e5"
+LOW = "--set train.schedule.warmup_lr=1e5"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("rate", "besides"),
+    ("lr", "besides"),
     [
         ("1000", ""),
         ("1e30", ""),
         # the rate behind the low one, met after the steps that are tried, is lowered too
-        ("1e6", f"{LOW} --set train.schedule.low_steps=12"),
-        ("1e6", f"{LOW} --set train.schedule.low_until_error=0.5"),
+        ("1e6", f"{LOW} --set train.schedule.warmup_steps=12"),
+        ("1e6", f"{LOW} --set train.schedule.warmup_until_error=0.5"),
     ],
 )
 def test_what_is_advised_after_a_loss_works(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str, besides: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lr: str, besides: str
 ) -> None:
     folder = tmp_path / "run"
     length = ["--set", "train.iterations=20", *besides.split()]
-    assert run(["train", "digits", *SHORT, *length, "--lr", rate, "--output", str(folder)]) == 2
+    assert run(["train", "digits", *SHORT, *length, "--lr", lr, "--output", str(folder)]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     advised = re.search(r"which was tried for some steps: deepres (.*)$", said)
     assert advised is not None, said

@@ -37,12 +37,12 @@ def _program(name: str) -> ModuleType:
 
 def _bare(name: str, convention: str) -> Stored:
     """Weights, without values, as that library saves them."""
-    description = lookup.network(name)
+    description = lookup.architecture(name)
     return Stored("bare.pth", to_foreign(build(description).state_dict(), description, convention))
 
 
 def _taken(name: str, stored: Stored, variant: str | None = None) -> bool:
-    description = lookup.network(name)
+    description = lookup.architecture(name)
     try:
         require_variant(description, stored, to_ours(stored.tensors, description).convention, variant)
     except InputError as refusal:
@@ -78,13 +78,13 @@ def test_tensors_of_several_networks_ask_which(name: str, convention: str, their
     stored = _bare(name, convention)
     assert _taken(name, stored) == (theirs is None)
     assert _taken(name, stored, variant=name)
-    assert list(namesakes(lookup.network(name), convention)) == (theirs or [])
+    assert list(namesakes(lookup.architecture(name), convention)) == (theirs or [])
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet101", "resnet152", "resnet200"])
 def test_a_name_of_the_field_means_the_fields_network(name: str) -> None:
     assert TIMM[name] == name
-    found = difference(lookup.network(name), lookup.network(f"{name}_v1"))
+    found = difference(lookup.architecture(name), lookup.architecture(f"{name}_v1"))
     assert found is not None
     assert found.name.endswith("conv1.stride")
 
@@ -92,7 +92,7 @@ def test_a_name_of_the_field_means_the_fields_network(name: str) -> None:
 @pytest.mark.parametrize("variant", ["resnetaa50", "resnetblur50", "skresnet50"])
 def test_a_variant_that_is_not_described_here_is_refused_by_name(variant: str) -> None:
     with pytest.raises(InputError, match=rf"bare\.pth: timm's {variant} is not among deepres's networks"):
-        require_variant(lookup.network("resnet50"), _bare("resnet50", "timm"), "timm", variant)
+        require_variant(lookup.architecture("resnet50"), _bare("resnet50", "timm"), "timm", variant)
 
 
 @pytest.mark.slow
@@ -104,7 +104,9 @@ def test_an_edited_network_is_called_by_its_edits(tmp_path: Path) -> None:
         create_model("resnet18+style.blur=3", weights=tmp_path / "bare.safetensors")
     found = inspect(tmp_path / "bare.safetensors")
     assert found.networks == ("resnet18", "resnet18_blur4")
-    torch.save(to_foreign(create_model("resnet18").state_dict(), lookup.network("resnet18")), tmp_path / "theirs.pth")
+    torch.save(
+        to_foreign(create_model("resnet18").state_dict(), lookup.architecture("resnet18")), tmp_path / "theirs.pth"
+    )
     found = inspect(tmp_path / "theirs.pth")
     assert found.elsewhere == ("timm's resnetblur18",)
     assert "resnet18, resnet18_blur4, timm's resnetblur18" in "\n".join(found.lines())
@@ -115,7 +117,7 @@ def test_no_network_of_the_libraries_loads_into_another_of_ours() -> None:
     """What is taken without a word is compared by logits in tests/parity; a signature is all that loading sees."""
     taken, seen = set(), set()
     for name in lookup.names():
-        description = lookup.network(name)
+        description = lookup.architecture(name)
         if description.num_classes != 1000:
             continue
         for convention in {"timm", "torchvision"} & set(conventions_for(description)):

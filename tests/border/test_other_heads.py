@@ -19,8 +19,8 @@ from deepres.nn.create import create_model
 from deepres.nn.weights.convert import CIFAR10, to_foreign
 from deepres.nn.weights.hub import find_weights
 
-SMALL = edit(entry("resnet20_cifar_b").config, ["depths=1,1,1", "num_classes=3"]).network()
-PADDED = edit(entry("resnet20_cifar").config, ["depths=1,1,1", "num_classes=3"]).network()
+SMALL = edit(entry("resnet20_cifar_b").config, ["depths=1,1,1", "num_classes=3"]).architecture()
+PADDED = edit(entry("resnet20_cifar").config, ["depths=1,1,1", "num_classes=3"]).architecture()
 
 
 def theirs() -> dict[str, Tensor]:

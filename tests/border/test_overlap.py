@@ -360,7 +360,7 @@ def test_what_the_first_weights_had_seen_is_said(
 ) -> None:
     tuned = tmp_path / "tuned"
     plan = ["train", "photos", "--weights", "run", "-b", "16", "--device", "cpu", "--output", str(tuned)]
-    short = ["train.epochs=none", "train.iterations=2", "train.average_statistics=0", "train.fast=off"]
+    short = ["train.epochs=none", "train.iterations=2", "train.precise_bn_batches=0", "train.compile=off"]
     assert run([*plan, *(part for edit in [*short, "data.split_seed=9"] for part in ("--set", edit))]) == 0
     told = r"\d of 9 images were trained on by the run that it began with"
     assert re.search(told, capsys.readouterr().out)

@@ -43,7 +43,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     pixels = torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     preparation = Preparation(fit="crop", resize=18, crop=16)
-    save_network(folder, create_model(config.network()), CLASSES, preparation.model_dump(mode="json"))
+    save_network(folder, create_model(config.architecture()), CLASSES, preparation.model_dump(mode="json"))
     noise = ArrayImages(pixels, torch.arange(6) % 3, CLASSES, "noise")
     measure_statistics(noise, Preparation()).save(folder / "statistics.safetensors")
     return folder

@@ -172,7 +172,7 @@ def test_what_weights_say_themselves_is_said_and_what_replaces_it_too(tmp_path: 
 def tuned(home: Path) -> Path:
     """A run that was fine-tuned on bare weights with a named normalisation."""
     words = ["train", home / "set.npz", "--weights", home / "bare.safetensors", *NET, "--preprocessing", "cifar10"]
-    words += ["--epochs", "1", "--fast", "off", "--workers", "0", "--output", home / "tuned", "--device", "cpu"]
+    words += ["--epochs", "1", "--compile", "off", "--workers", "0", "--output", home / "tuned", "--device", "cpu"]
     assert run([str(word) for word in words]) == 0
     return home / "tuned"
 

@@ -250,14 +250,14 @@ def test_the_rate_falls_when_it_fell_in_the_authors_code(
     study = studies()[name]
     train = run_of(study, study.row(label), study.column(column)).train
     assert train.epochs == epochs
-    assert [drop * epochs for drop in train.schedule.drops] == pytest.approx(drops)
+    assert [drop * epochs for drop in train.schedule.milestones] == pytest.approx(drops)
 
 
 def test_1202_layers_of_stochastic_depth_hold_a_low_rate_at_first() -> None:
     study = studies()["stochastic_depth/section4"]
     for row in study.rows:
         schedule = run_of(study, row, study.column("c10+")).train.schedule
-        assert (schedule.low_rate, schedule.low_steps) == ((0.01, 3516) if "1202" in row.label else (None, None))
+        assert (schedule.warmup_lr, schedule.warmup_steps) == ((0.01, 3516) if "1202" in row.label else (None, None))
 
 
 OTHERWISE = {
@@ -359,20 +359,20 @@ READINGS: list[tuple[str, Measure, dict[str, Any], float]] = [
 
 @pytest.mark.parametrize(("name", "measure", "fields", "wanted"), READINGS)
 def test_a_description_is_read(name: str, measure: Measure, fields: dict[str, Any], wanted: float) -> None:
-    from deepres.arch.catalogue.lookup import network
+    from deepres.arch.catalogue.lookup import architecture
     from deepres.studies.readings import reading
     from deepres.studies.study import Column
 
     column = Column(name="x", measure=measure, title="x", **fields)
-    assert reading(network(name), column, measure) == pytest.approx(wanted)
+    assert reading(architecture(name), column, measure) == pytest.approx(wanted)
 
 
 def test_every_network_that_is_read_builds_as_its_row_says() -> None:
     for study in studies().values():
         for row in study.rows:
             if row.network is not None and row.edits:
-                network = network_of(study, row, study.columns[0])
-                assert network.num_classes > 0, (study.name, row.label)
+                architecture = network_of(study, row, study.columns[0])
+                assert architecture.num_classes > 0, (study.name, row.label)
 
 
 def _run(*words: object) -> int:

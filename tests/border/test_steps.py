@@ -10,7 +10,7 @@ import torch
 
 from deepres.arch.architecture import with_input
 from deepres.arch.atoms import Norm, ShapeError
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.norms import fewest_images, require_normalisable, single_valued
 from deepres.base.errors import InputError
 from deepres.base.records import build as record
@@ -41,7 +41,7 @@ SIZES = [
 
 @pytest.mark.parametrize(("name", "side", "wanted"), SIZES)
 def test_the_fewest_images_are_those_that_torch_itself_can_do_with(name: str, side: int, wanted: int) -> None:
-    described = with_input(network(name), (3, side, side))
+    described = with_input(architecture(name), (3, side, side))
     assert fewest_images(described) == wanted
     module = build(described).train()
     images = torch.empty(1, 3, side, side, device="meta")
@@ -68,17 +68,17 @@ STEPS = [  # images of a step, parts, refused
 def test_a_part_of_one_image_is_refused_where_a_norm_would_see_one_value(
     images: int, parts: int, refused: bool
 ) -> None:
-    described = with_input(network("resnet18"), (3, 32, 32))
+    described = with_input(architecture("resnet18"), (3, 32, 32))
     if not refused:
         require_normalisable(described, images, parts=parts)
         return
     with pytest.raises(InputError, match=r"resnet18: a step of \d images? .*stage4\S+ sees one value.*set train.batch"):
         require_normalisable(described, images, parts=parts)
-    require_normalisable(network("resnet18"), images, parts=parts)  # at 224 px there is nothing to refuse
+    require_normalisable(architecture("resnet18"), images, parts=parts)  # at 224 px there is nothing to refuse
 
 
 def test_frozen_parts_are_left_out() -> None:
-    described = with_input(network("resnet18"), (3, 32, 32))
+    described = with_input(architecture("resnet18"), (3, 32, 32))
     assert all(name.startswith("stage4") for name in single_valued(described))
     assert fewest_images(described, ["stage4"]) == 1
 
@@ -120,7 +120,7 @@ def _steps(lengths: list[int], accumulate: int) -> list[Step]:
     module = (
         create_model("resnet18", num_classes=2, input_size=32) if False else create_model("resnet18", num_classes=2)
     )
-    schedule = {"kind": "constant", "rate": 1e-6}
+    schedule = {"kind": "constant", "lr": 1e-6}
     fields = {"iterations": len(lengths), "batch_size": 4, "accumulate": accumulate, "schedule": schedule}
     config = record(TrainConfig, fields, "train")
     events = train(
@@ -166,7 +166,7 @@ def test_a_longer_schedule_is_said_and_can_be_held(tmp_path: Path, capsys: pytes
     said = re.sub(r"\s+", " ", capsys.readouterr().err)
     assert "stretched" not in said
     last = json.loads((tmp_path / "run" / "history.jsonl").read_text().splitlines()[-1])
-    assert (last["epoch"], last["rate"]) == (4, float(found[1]))
+    assert (last["epoch"], last["lr"]) == (4, float(found[1]))
 
 
 @pytest.mark.slow

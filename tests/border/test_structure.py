@@ -363,7 +363,7 @@ def test_networks_of_other_names_give_their_own_logits(tmp_path: Path, style: ty
 def test_training_begins_with_them(tmp_path: Path, flags: tuple[str | None, str]) -> None:
     torch.save(_trained(Weiaicunzai).state_dict(), tmp_path / "theirs.pth")
     found = beginning(WeightsSpec(str(tmp_path / "theirs.pth"), *flags, (0.5,), (0.5,)))
-    assert found.model.network().num_classes == 10
+    assert found.model.architecture().num_classes == 10
     assert found.variant == B
 
 

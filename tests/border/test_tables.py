@@ -339,6 +339,17 @@ def test_training_says_what_was_taken(
     table = _many(place, [(f"a{n}.png", "a") for n in range(8)] + [(f"b{n}.png", "b") for n in range(8)])
     table.write_text(table.read_text().replace("path,label", "file,kind"))
     tiny = ["--model", "resnet20_cifar", "--set", "model.depths=1,1,1", "--set", "train.iterations=1"]
-    quick = ["--recipe", "small", "--set", "train.epochs=none", "--batch-size", "4", "--fast", "off", "--device", "cpu"]
+    quick = [
+        "--recipe",
+        "small",
+        "--set",
+        "train.epochs=none",
+        "--batch-size",
+        "4",
+        "--compile",
+        "off",
+        "--device",
+        "cpu",
+    ]
     assert run(["train", str(table), *tiny, *quick]) == 0
     assert "images: many.csv: columns: path from 'file', label from 'kind'" in capsys.readouterr().err

@@ -153,20 +153,20 @@ def test_tensors_are_left_out_of_a_teachers_file(
 
 
 def test_what_a_teacher_takes_counts_in_what_a_step_takes() -> None:
-    from deepres.arch.catalogue.lookup import network
+    from deepres.arch.catalogue.lookup import architecture
     from deepres.arch.readings.memory import answer_memory, step_memory
     from deepres.base.errors import InputError
     from deepres.nn.memory import require_fits
 
-    student, teacher = network("resnet20_cifar"), network("resnet56_cifar")
+    student, teacher = architecture("resnet20_cifar"), architecture("resnet56_cifar")
     room = int(step_memory(student, 64).total * 1.2)
-    assert not require_fits(student, 64, room, "fast").segments
+    assert not require_fits(student, 64, room, "keep").segments
     beside = answer_memory(teacher, 64)
     with pytest.raises(
         InputError,
-        match=r"take about 97 MiB with --memory fast, the teacher \d+ MiB, 116 MiB are free; use --memory save or",
+        match=r"take about 97 MiB with --memory keep, the teacher \d+ MiB, 116 MiB are free; use --memory save or",
     ):
-        require_fits(student, 64, room, "fast", beside=beside)
+        require_fits(student, 64, room, "keep", beside=beside)
     assert answer_memory(teacher, 64) < step_memory(teacher, 64).total
     largest = 64 * 16 * 32 * 32 * 4
     parameters = 4 * sum(p.numel() for p in create_model("resnet56_cifar").state_dict().values() if p.dim())

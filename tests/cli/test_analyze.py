@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.families.vgg import VggConfig
 from deepres.cli.main import run as deepres
@@ -22,7 +22,7 @@ CLASSES = ("cat", "dog", "horse")
 NET = {"input": (3, 32, 32), "num_classes": 3}
 
 
-def _saved(folder: Path, description: Network) -> Path:
+def _saved(folder: Path, description: Architecture) -> Path:
     folder.mkdir()
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=draw)
@@ -47,14 +47,14 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def residual(tmp_path: Path) -> Path:
     config = ResNetConfig(name="small", stem="cifar", stem_width=4, depths=(1, 2), widths=(4, 8), **NET)
-    return _saved(tmp_path / "residual", config.network())
+    return _saved(tmp_path / "residual", config.architecture())
 
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Path:
     return _saved(
         tmp_path / "plain",
-        VggConfig(name="row", depths=(2, 1, 1, 1, 1), widths=(4,) * 5, hidden=(), **NET).network(),
+        VggConfig(name="row", depths=(2, 1, 1, 1, 1), widths=(4,) * 5, hidden=(), **NET).architecture(),
     )
 
 

@@ -70,7 +70,7 @@ def test_a_misspelt_source_recipe_model_and_key(refused: Refused) -> None:
     refused("train", "--set", "modl.shortcut=B", match=r"--set 'modl': unknown; did you mean model\?")
     refused("train", "--set", "model.shortcut=D", match=r"model.shortcut: input should be 'none', 'A', 'B' or 'C'")
     refused("train", "--set", "model.depths=3,3", match=r"depths \(3, 3\) and widths \(16, 32, 64\)")
-    refused("train", "--lr", "-1", match="train.schedule.rate: input should be greater than 0")
+    refused("train", "--lr", "-1", match="train.schedule.lr: input should be greater than 0")
 
 
 def test_a_shortcut_that_cannot_be(refused: Refused) -> None:
@@ -147,7 +147,7 @@ def test_a_table_with_a_missing_file_or_column(refused: Refused, tmp_path: Path)
 def test_a_rate_that_makes_the_loss_infinite_keeps_the_last_good_state(refused: Refused, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     said = refused(
-        "train", "digits", "--smoke", "--lr", "1e30", "--set", "train.schedule.warm_up=0", "--output", folder,
+        "train", "digits", "--smoke", "--lr", "1e30", "--set", "train.schedule.warmup_fraction=0", "--output", folder,
         match=r"step \d+: the loss is (nan|inf) at learning rate",
     )  # fmt: skip
     assert (

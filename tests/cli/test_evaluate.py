@@ -22,7 +22,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     for number, folder in enumerate(folders[:2]):
         assert run(["train", "digits", "--smoke", "--seed", str(number), "--output", folder, "--device", "cpu"]) == 0
     plan = ["train", str(home / "noise.npz"), "--recipe", "cifar_2015", "--smoke", "--device", "cpu"]
-    assert run([*plan, "--output", folders[2], "--set", "train.average_statistics=0"]) == 0
+    assert run([*plan, "--output", folders[2], "--set", "train.precise_bn_batches=0"]) == 0
     return folders
 
 

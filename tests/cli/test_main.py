@@ -8,14 +8,14 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 
 # every flag that a person can type; a new one is a decision, not an accident
 FLAGS = {
-    "train": "--balance --batch-size --device --dry-run --epochs --fast --folds --ignore --lr --mean --memory --minutes --model --on-bad-image --output --preprocessing --recipe "
+    "train": "--balance --batch-size --compile --device --dry-run --epochs --folds --ignore --lr --mean --memory --minutes --model --on-bad-image --output --preprocessing --recipe "
     "--resume --seed --set --smoke --std --task --teacher --variant --verbose --weights --workers",
     "eval": "--calibrate --device --force --ignore --json --mean --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
     "--select --set --split --std --variant --worst",
     "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --overwrite --preprocessing --seed --set "
     "--std --variant",
     "compare": "--force --json --overwrite --pairs --report --vote",
-    "predict": "--cam --class --csv --device --every --fast --ignore --json --mean --model --overwrite --preprocessing --set --std --top-k --uncalibrated --variant",
+    "predict": "--cam --class --csv --device --every --ignore --json --mean --model --overwrite --precision --preprocessing --set --std --top-k --uncalibrated --variant",
     "models": "--json",
     "describe": "--batch-size --json --overwrite --svg",
     "weights convert": "--classes --ignore --mean --model --preprocessing --set --std --variant",
@@ -94,6 +94,9 @@ def test_the_alias_is_the_command() -> None:
             "Invalid value for '--epochs': 0 is not in the range x>=1; see deepres train --help",
         ),
         (["describe"], "Missing argument 'NET'; see deepres describe --help"),
+        (["train", "digits", "--fast", "off"], r"^deepres: --fast is called --compile now; see deepres train --help$"),
+        (["predict", "--fast=max", "run", "x"], r"^deepres: --fast is called --precision now; see deepres predict -"),
+        (["eval", "--fast", "run"], "No such option '--fast'"),
         (["describe", "resnet5"], r"model 'resnet5': unknown; did you mean resnet50"),
         (["models", "vit*"], "model 'vit.*': unknown"),
         (

@@ -49,16 +49,20 @@ def test_many_images_are_answered_faster_and_it_is_said(tmp_path: Path, capsys: 
         return {found["image"]: found["guesses"] for found in map(json.loads, said.splitlines())}, aside
 
     fast, told = answers(str(folder))
-    plain, silent = answers(str(folder), "--fast", "off")
+    plain, silent = answers(str(folder), "--precision", "float32")
     one, alone = answers(str(folder / "03.png"))
-    assert silent == alone  # the preprocessing that bare weights were given, which is said in any case
-    assert silent.startswith("preprocessing: mean 0.5, std 0.5 (inception, 0.5), as asked for; assumed, as the weights")
+    # the preprocessing that bare weights were given is said in any case
+    assert alone.startswith("preprocessing: mean 0.5, std 0.5 (inception, 0.5), as asked for; assumed, as the weights")
     assert "norms folded" in told
-    assert "--fast off for plain float32" in told
+    assert "float32, channels last, norms folded, not compiled" in silent
+    halves, _ = answers(str(folder / "03.png"), "--precision", "bfloat16")
+    assert halves != one
     assert fast.keys() == plain.keys()
     assert len(fast) == FEW
     assert fast != plain
-    assert one.items() <= plain.items()
+    assert [guess["name"] for guess in one[str(folder / "03.png")]] == [
+        guess["name"] for guess in plain[str(folder / "03.png")]
+    ]
     for image, guesses in fast.items():
         assert guesses[0]["name"] == plain[image][0]["name"]
         assert guesses[0]["probability"] == pytest.approx(plain[image][0]["probability"], abs=0.05)

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.readings.cost import cost
 from deepres.nn.build import build, names
 
 
 @pytest.fixture
-def agrees_with_its_modules(monkeypatch: pytest.MonkeyPatch) -> Callable[[Network], None]:
+def agrees_with_its_modules(monkeypatch: pytest.MonkeyPatch) -> Callable[[Architecture], None]:
     """Norms count nothing and keep the shape, but take most of the time on `meta`: here they check their channels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the counter looks for triton
@@ -26,7 +26,7 @@ def agrees_with_its_modules(monkeypatch: pytest.MonkeyPatch) -> Callable[[Networ
 
     monkeypatch.setattr(F, "batch_norm", norm)
 
-    def check(description: Network) -> None:
+    def check(description: Architecture) -> None:
         net = build(description).eval()
         counted = cost(description)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from deepres.arch.architecture import Network, feature_shapes, with_classes
+from deepres.arch.architecture import Architecture, feature_shapes, with_classes
 from deepres.arch.catalogue.entries_resnet import ENTRIES
-from deepres.arch.catalogue.lookup import CATALOGUE, entry, network
+from deepres.arch.catalogue.lookup import CATALOGUE, architecture, entry
 from deepres.arch.readings.cost import cost
 from deepres.base.errors import InputError
 from deepres.base.records import parse
@@ -114,7 +114,7 @@ def test_the_contract_covers_the_entries() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_counts_equal_the_reference(name: str) -> None:
     parameters, macs = EXPECTED[name]
-    counted = cost(network(name))
+    counted = cost(architecture(name))
     assert counted.parameters == parameters
     assert macs is None or counted.macs == macs
 
@@ -129,38 +129,39 @@ def test_counts_equal_the_reference(name: str) -> None:
     ],
 )
 def test_counts_and_names_equal_those_of_the_modules(
-    name: str, agrees_with_its_modules: Callable[[Network], None]
+    name: str, agrees_with_its_modules: Callable[[Architecture], None]
 ) -> None:
-    agrees_with_its_modules(network(name))
+    agrees_with_its_modules(architecture(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_entry_is_called_by_its_name_and_has_a_source(name: str) -> None:
     entry = CATALOGUE[name]
-    assert entry.config.name == name == network(name).name
+    assert entry.config.name == name == architecture(name).name
     assert entry.paper
     assert entry.table
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_features_shrink_to_the_papers_last_map(name: str) -> None:
-    shapes = {part: shape for part, shape in feature_shapes(network(name)).items() if part != "final"}
+    shapes = {part: shape for part, shape in feature_shapes(architecture(name)).items() if part != "final"}
     sides = [(32, 32), (32, 32), (16, 16), (8, 8)] if name.endswith("_cifar") else SIDES
     assert [shape[1:] for shape in shapes.values()] == sides
     assert (
-        feature_shapes(network(name)).get("final", shapes[f"stage{len(sides) - 1}"]) == shapes[f"stage{len(sides) - 1}"]
+        feature_shapes(architecture(name)).get("final", shapes[f"stage{len(sides) - 1}"])
+        == shapes[f"stage{len(sides) - 1}"]
     )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_description_survives_json(name: str) -> None:
-    description = network(name)
-    assert parse(Network, description.to_json(), name) == description
+    description = architecture(name)
+    assert parse(Architecture, description.to_json(), name) == description
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_another_number_of_classes_changes_the_classifier_alone(name: str) -> None:
-    description = network(name)
+    description = architecture(name)
     features = with_classes(description, 0)
     difference = cost(with_classes(description, 7)).parameters - cost(features).parameters
     assert difference == 7 * (description.num_features + 1)

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from deepres.arch.algebra import at
-from deepres.arch.architecture import Network, feature_shapes
+from deepres.arch.architecture import Architecture, feature_shapes
 from deepres.arch.atoms import Conv
 from deepres.arch.catalogue.entries_field import ENTRIES
-from deepres.arch.catalogue.lookup import entry, network
+from deepres.arch.catalogue.lookup import architecture, entry
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.readings.cost import cost
 from deepres.base.errors import InputError
@@ -41,8 +41,8 @@ def test_the_contract_covers_the_entries() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_counts_equal_what_others_print(name: str, agrees_with_its_modules: Callable[[Network], None]) -> None:
-    description = network(name)
+def test_counts_equal_what_others_print(name: str, agrees_with_its_modules: Callable[[Architecture], None]) -> None:
+    description = architecture(name)
     assert cost(description).parameters == EXPECTED[name]
     assert description.name == entry(name).config.name == name
     assert description.input == (3, 32, 32)
@@ -53,9 +53,9 @@ def test_counts_equal_what_others_print(name: str, agrees_with_its_modules: Call
 
 
 def test_a_name_may_be_followed_by_edits() -> None:
-    edited = network("resnet20_cifar+shortcut=B+depths=9,9,9")
-    assert edited.body == network("resnet56_cifar_b").body
-    assert network("resnet8_tiny+style.bias=false+num_classes=7").num_classes == 7
+    edited = architecture("resnet20_cifar+shortcut=B+depths=9,9,9")
+    assert edited.body == architecture("resnet56_cifar_b").body
+    assert architecture("resnet8_tiny+style.bias=false+num_classes=7").num_classes == 7
     for name, said in {
         "resnet20_cifar+shortcut=D": "shortcut",
         "resnet20_cifar+short=B": "did you mean shortcut",
@@ -63,14 +63,14 @@ def test_a_name_may_be_followed_by_edits() -> None:
         "resnet20_cifar+": r"--set : wanted name=value",
     }.items():
         with pytest.raises(InputError, match=said):
-            network(name)
+            architecture(name)
 
 
 def test_depths_of_option_b_are_answered_too() -> None:
     with pytest.raises(InputError, match=r"take resnet20_cifar_b with --set model\.depths=4,4,4"):
-        network("resnet26_cifar_b")
+        architecture("resnet26_cifar_b")
     with pytest.raises(InputError, match="resnet18_cifar64 is ImageNet's behind a 3x3"):
-        network("resnet18_cifar")
+        architecture("resnet18_cifar")
 
 
 @pytest.mark.parametrize("side", [7, 8, 9, 15, 16])
@@ -116,7 +116,7 @@ def test_where_shortcuts_of_activated_units_leave_is_a_choice() -> None:
     assert not torch.equal(answers[1], answers[2])
     assert "final" not in dict(
         ResNetConfig(name="x", depths=(1,), widths=(8,), final=False, stem_norm=False, style={"order": "pre"})
-        .network()
+        .architecture()
         .body
     )  # type: ignore[arg-type]
-    assert at(network("resnet8_tiny").tree, "stage2.unit1.branch.conv1").padding == "same"  # type: ignore[union-attr]
+    assert at(architecture("resnet8_tiny").tree, "stage2.unit1.branch.conv1").padding == "same"  # type: ignore[union-attr]

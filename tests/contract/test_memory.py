@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.readings.checkpointing import make_plan
 from deepres.arch.readings.memory import StepMemory, step_memory
@@ -50,7 +50,7 @@ class Living(TorchDispatchMode):
         return out
 
 
-def _measured(description: Network, batch_size: int, value_bytes: int, plan: Plan) -> tuple[int, int]:
+def _measured(description: Architecture, batch_size: int, value_bytes: int, plan: Plan) -> tuple[int, int]:
     """Bytes kept at the end of the forward pass, and at the largest moment of forward and backward pass."""
     net = create_model(description).train().to(memory_format=torch.channels_last)
     x = torch.randn(batch_size, *description.input).contiguous(memory_format=torch.channels_last)
@@ -77,10 +77,10 @@ SHORT: dict[str, dict[str, tuple[int, ...]]] = {
 }
 
 
-def _short(name: str) -> Network:
+def _short(name: str) -> Architecture:
     config = entry(name).config
     side = min(64, config.input[1])
-    return config.replace(num_classes=10, input=(3, side, side), **SHORT.get(name, {})).network()
+    return config.replace(num_classes=10, input=(3, side, side), **SHORT.get(name, {})).architecture()
 
 
 def _peak(predicted: StepMemory) -> int:
@@ -135,7 +135,7 @@ def test_what_is_kept_and_the_peak_are_as_predicted(name: str, value_bytes: int)
 )
 def test_every_style_is_as_predicted(style: dict[str, Any]) -> None:
     config = entry("resnet20_cifar").config
-    description = config.model_validate({**config.model_dump(), "style": style, "depths": (2, 2, 2)}).network()
+    description = config.model_validate({**config.model_dump(), "style": style, "depths": (2, 2, 2)}).architecture()
     saved, peak = _measured(description, 8, 4, Plan())
     predicted = step_memory(description, 8)
     assert predicted.saved == pytest.approx(saved, rel=0.02)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torchvision import models
 
-from deepres.arch.architecture import Network, feature_shapes, with_classes
+from deepres.arch.architecture import Architecture, feature_shapes, with_classes
 from deepres.arch.catalogue.entries_others import ENTRIES
 from deepres.arch.catalogue.entry import Config
-from deepres.arch.catalogue.lookup import CATALOGUE, network
+from deepres.arch.catalogue.lookup import CATALOGUE, architecture
 from deepres.arch.readings.cost import cost
 from deepres.base.errors import InputError
 from deepres.base.records import Record, build, parse
@@ -95,14 +95,14 @@ def test_the_contract_covers_the_entries() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_counts_equal_the_reference(name: str) -> None:
     parameters, millions = EXPECTED[name]
-    counted = cost(network(name))
+    counted = cost(architecture(name))
     assert counted.parameters == parameters
     assert millions is None or round(counted.macs / 1e6) == millions
 
 
 @pytest.mark.parametrize("name", HUNDRED)
 def test_counts_with_a_hundred_classes_equal_the_reference(name: str) -> None:
-    assert cost(network(name, num_classes=100)).parameters == HUNDRED[name]
+    assert cost(architecture(name, num_classes=100)).parameters == HUNDRED[name]
 
 
 @pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169", "densenet201", "vgg16_bn", "vgg19_bn"])
@@ -110,20 +110,20 @@ def test_counts_equal_torchvisions(name: str) -> None:
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its initialisation on no values
         theirs = getattr(models, name)()
-    assert cost(network(name)).parameters == sum(p.numel() for p in theirs.parameters())
+    assert cost(architecture(name)).parameters == sum(p.numel() for p in theirs.parameters())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_counts_and_names_equal_those_of_the_modules(
-    name: str, agrees_with_its_modules: Callable[[Network], None]
+    name: str, agrees_with_its_modules: Callable[[Architecture], None]
 ) -> None:
-    agrees_with_its_modules(network(name))
+    agrees_with_its_modules(architecture(name))
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if "fc" not in n])
 def test_stages_shrink_as_the_paper_says(name: str) -> None:
     family = CATALOGUE[name].config.family + ("_cifar" if name.endswith("_cifar") else "")
-    shapes = feature_shapes(network(name))
+    shapes = feature_shapes(architecture(name))
     assert tuple(shape[1] for part, shape in shapes.items() if part.startswith("stage")) == SIDES[family]
 
 
@@ -137,8 +137,8 @@ def test_a_configuration_and_its_description_survive_json(name: str) -> None:
     held = _Holder(model=entry.config)
     assert parse(_Holder, held.to_json(), name) == held
     assert build(_Holder, {"model": entry.config.model_dump()}, name) == held
-    description = network(name)
-    assert parse(Network, description.to_json(), name) == description
+    description = architecture(name)
+    assert parse(Architecture, description.to_json(), name) == description
     assert entry.config.name == name == description.name
     assert entry.paper
     assert entry.table
@@ -146,7 +146,7 @@ def test_a_configuration_and_its_description_survive_json(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_another_number_of_classes_changes_the_classifier_alone(name: str) -> None:
-    description = network(name)
+    description = architecture(name)
     difference = cost(with_classes(description, 7)).parameters - cost(with_classes(description, 0)).parameters
     before = 4096 if name.startswith("vgg1") and name.endswith("_bn") else description.num_features
     assert difference == 7 * (before + 1)
@@ -181,7 +181,7 @@ def test_a_gradient_reaches_every_parameter_and_features_have_the_described_shap
         fields |= {"depths": (3,), "widths": (6,)}
     if config.family == "fractal":
         fields |= {"local_drop": 0, "global_share": 0}
-    description = config.replace(**fields).network()
+    description = config.replace(**fields).architecture()
     torch.manual_seed(0)
     net = create_model(description)
     x = torch.randn(4, *description.input)
@@ -195,7 +195,7 @@ def test_a_gradient_reaches_every_parameter_and_features_have_the_described_shap
 @pytest.mark.parametrize("name", ["densenet_bc100_k12_cifar", "vgg15_cifar", "highway19_cifar", "rir18_wide_cifar"])
 def test_training_steps_repeat_bitwise(name: str) -> None:
     description = CATALOGUE[name].config
-    small = description.replace(**SMALL[description.family], input=(3, 16, 16)).network()
+    small = description.replace(**SMALL[description.family], input=(3, 16, 16)).architecture()
 
     def gradients() -> list[torch.Tensor]:
         torch.manual_seed(3)

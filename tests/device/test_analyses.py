@@ -19,7 +19,7 @@ from deepres.analyze.propagation import propagation, propagation_at_start
 from deepres.analyze.responses import responses
 from deepres.analyze.reuse import feature_reuse
 from deepres.analyze.units import without
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.variants import SHORTCUTS
 from deepres.base.records import Record
@@ -40,8 +40,8 @@ Analysis = Callable[[ResidualNetwork, list[Batch]], Any]
 MEAN_IMAGE = Preparation(normalise="per_pixel")
 
 
-def _small(name: str, **fields: object) -> Network:
-    return entry(name).config.replace(input=(3, 16, 16), num_classes=4, **fields).network()
+def _small(name: str, **fields: object) -> Architecture:
+    return entry(name).config.replace(input=(3, 16, 16), num_classes=4, **fields).architecture()
 
 
 NETWORKS = {
@@ -105,7 +105,7 @@ def _same_state(one: nn.Module, other: nn.Module) -> bool:
 
 
 def _asked(
-    analysis: Analysis, description: Network, images: ArrayImages, statistics: Statistics, lie: str | None = None
+    analysis: Analysis, description: Architecture, images: ArrayImages, statistics: Statistics, lie: str | None = None
 ) -> Callable[[torch.device], object]:
     """The analysis as a function of the device on which the network lies, and the batches, but where they `lie`."""
 

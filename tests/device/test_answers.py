@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.lookup import entry
 from deepres.data.images import ArrayImages, FileImages
 from deepres.data.loading.loader import evaluation_batches
@@ -31,8 +31,8 @@ Same = Callable[[Callable[[torch.device], Any]], Any]
 CROPPED = Preparation(fit="crop", resize=16, crop=16, normalise="per_pixel")
 
 
-def _small(name: str, **fields: object) -> Network:
-    return entry(name).config.replace(input=(3, 16, 16), num_classes=4, **fields).network()
+def _small(name: str, **fields: object) -> Architecture:
+    return entry(name).config.replace(input=(3, 16, 16), num_classes=4, **fields).architecture()
 
 
 RESIDUAL = _small("resnet20_cifar", depths=(1, 1, 1))
@@ -42,11 +42,11 @@ FOLDED = {
     "branches dropped": _small("resnet110_stochastic_cifar", depths=(2, 1, 1)),
     "blurred, frozen": entry("resnet18")
     .config.replace(num_classes=4, depths=(1, 1), widths=(8, 16), style=entry("resnet18").config.style.replace(blur=3))
-    .network(),
+    .architecture(),
 }
 
 
-def _network(description: Network, device: torch.device, seed: int = 0) -> ResidualNetwork:
+def _network(description: Architecture, device: torch.device, seed: int = 0) -> ResidualNetwork:
     """With norm statistics of its own, so that folding has something to fold."""
     network = create_model(description, seed=seed)
     draw = torch.Generator().manual_seed(seed)
@@ -133,7 +133,7 @@ def test_ensembles_temperatures_and_written_answers(
 
 
 @pytest.mark.parametrize("description", FOLDED.values(), ids=FOLDED.keys())
-def test_norms_are_folded_where_the_network_lies(same: Same, description: Network) -> None:
+def test_norms_are_folded_where_the_network_lies(same: Same, description: Architecture) -> None:
     def asked(device: torch.device) -> dict[str, Tensor]:
         network = _network(description, device)
         inference = for_inference(network, device, precision="float32", compiled="no")
@@ -159,7 +159,7 @@ def test_the_predictor(same: Same, images: ArrayImages, run: Path) -> None:
     def asked(device: torch.device) -> list[object]:
         predictor = Predictor.load(run, device)
         assert {one.device for one in predictor.network.parameters()} == {device}
-        fast = predictor.hurried(3, precision="float32", compiled="no")
+        fast = predictor.optimized(3, precision="float32", compiled="no")
         found: list[object] = [*predictor.answers(paths), *fast.answers(paths)]
         for label in (None, "c"):
             name, shown = predictor.shown(paths[0], label)

@@ -32,7 +32,11 @@ def test_a_taught_step_is_the_cpus(same: Same, images: ArrayImages, statistics: 
         small = config.replace(input=(3, 16, 16), num_classes=4, depths=(1, 1), widths=(16, 32))
         large = small.replace(input=(channels, 24, 24), num_classes=6, depths=(2, 2))
         ready = for_inference(
-            create_model(large.network(), seed=1).eval(), device, precision="float32", compiled="no", close_calls=False
+            create_model(large.architecture(), seed=1).eval(),
+            device,
+            precision="float32",
+            compiled="no",
+            close_calls=False,
         )
         numbers = Statistics(
             mean=torch.full((channels,), 0.4),
@@ -57,7 +61,7 @@ def test_a_taught_step_is_the_cpus(same: Same, images: ArrayImages, statistics: 
         )
         precision = Precision(device, torch.float32, channels_last=True)
         plan = TrainConfig(iterations=3, batch_size=6, accumulate=2)
-        state = State(precision.place(create_model(small.network())), plan.sgd, averaged=False)
+        state = State(precision.place(create_model(small.architecture())), plan.sgd, averaged=False)
         loss = distilled(cross_entropy(0.1), teachers.answers, 4.0, 0.9)
         seen = [
             event.loss

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.readings.checkpointing import make_plan
 from deepres.arch.readings.segments import Plan
@@ -18,7 +18,7 @@ from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model
-from deepres.nn.freeze import average_statistics
+from deepres.nn.freeze import precise_bn
 from deepres.nn.memory import apply
 from deepres.tasks.classification.losses import cross_entropy
 from deepres.tasks.evaluator import evaluate
@@ -34,8 +34,8 @@ ALL_AT_ONCE = Augmentation(crop="pad", pad=2, flip=0.5, colour_pca=0.1, erase=0.
 MEAN_IMAGE = Preparation(normalise="per_pixel")
 
 
-def _small(name: str, **fields: object) -> Network:
-    return entry(name).config.replace(input=(3, 16, 16), num_classes=4, **fields).network()
+def _small(name: str, **fields: object) -> Architecture:
+    return entry(name).config.replace(input=(3, 16, 16), num_classes=4, **fields).architecture()
 
 
 NETWORKS = {
@@ -60,7 +60,7 @@ def _loader(
     return TrainLoader(images, augmentation, MEAN_IMAGE, statistics, batch_size=6, seed=3, device=device)
 
 
-def _state(description: Network, device: torch.device, config: TrainConfig) -> State:
+def _state(description: Architecture, device: torch.device, config: TrainConfig) -> State:
     return State(
         _precision(device).place(create_model(description)), config.sgd, averaged=True, layer_decay=config.layer_decay
     )
@@ -133,7 +133,9 @@ def test_batches_lie_on_the_device(
 
 
 @pytest.mark.parametrize("description", NETWORKS.values(), ids=NETWORKS.keys())
-def test_a_run_has_the_cpus_bits(same: Same, images: ArrayImages, statistics: Statistics, description: Network) -> None:
+def test_a_run_has_the_cpus_bits(
+    same: Same, images: ArrayImages, statistics: Statistics, description: Architecture
+) -> None:
     config = _config(iterations=2)
     losses = []
 
@@ -149,7 +151,7 @@ def test_a_run_has_the_cpus_bits(same: Same, images: ArrayImages, statistics: St
 def test_head_first_and_parts_that_learn_at_their_own_rate(
     same: Same, images: ArrayImages, statistics: Statistics
 ) -> None:
-    config = _config(head_first=0.5, frozen=("stem",), layer_decay=0.5, patience=1)
+    config = _config(head_only_fraction=0.5, frozen=("stem",), layer_decay=0.5, patience=1)
 
     def trained(device: torch.device) -> dict[str, Tensor]:
         state = _state(NETWORKS["residual"], device, config)
@@ -209,7 +211,7 @@ def test_norm_statistics_are_averaged_on_the_device(same: Same, images: ArrayIma
     def averaged(device: torch.device) -> dict[str, Tensor]:
         network = create_model(NETWORKS["residual"]).to(device)
         batches = _loader(images, statistics, device).batches(0, 3)
-        assert average_statistics(network, (batch.images for batch in batches)) == 3
+        assert precise_bn(network, (batch.images for batch in batches)) == 3
         return dict(network.named_buffers())
 
     same(averaged)

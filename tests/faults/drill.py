@@ -36,7 +36,7 @@ SECONDS = 300
 """Of a command: after so long it hangs."""
 
 UNFORESEEN = 70  # the exit code of the last net
-TRAIN = ["--device", "cpu", "--fast", "off", "--model", "resnet20_cifar", "--batch-size", "8", "--epochs", "3"]
+TRAIN = ["--device", "cpu", "--compile", "off", "--model", "resnet20_cifar", "--batch-size", "8", "--epochs", "3"]
 TRAIN += ["--set", "preparation.crop=8", "--set", "train.save_every_seconds=0.01"]
 QUESTIONS = ("resume", "predict", "eval")
 

@@ -323,7 +323,7 @@ def _tiny() -> Any:
     config = ResNetConfig(
         name="tiny", input=(3, 8, 8), num_classes=2, stem="cifar", stem_width=4, depths=(1,), widths=(4,)
     )
-    return create_model(config.network(), seed=0)
+    return create_model(config.architecture(), seed=0)
 
 
 def _ours(name: str) -> Callable[[Path], Path]:
@@ -591,7 +591,7 @@ _ROW = {
 
 def _history(folder: Path) -> Path:
     rows = [
-        json.dumps({**_ROW, "epoch": number, "step": 10 * number, "rate": 0.1, "seconds": 1.0}) for number in range(5)
+        json.dumps({**_ROW, "epoch": number, "step": 10 * number, "lr": 0.1, "seconds": 1.0}) for number in range(5)
     ]
     (folder / HISTORY).write_text("\n".join(rows) + "\n")
     return folder / HISTORY

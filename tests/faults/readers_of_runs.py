@@ -30,7 +30,7 @@ from deepres.tasks.classification.result import ClassificationResult
 from deepres.tasks.plans import plan_of
 from deepres.train.checkpoint import drop_newest, load_best, load_newest, save_best, save_state
 from deepres.train.config import SgdConfig
-from deepres.train.distributed import ALONE
+from deepres.train.distributed import SINGLE_PROCESS
 from deepres.train.state import State
 
 
@@ -49,7 +49,7 @@ def readers_of_runs() -> list[Reader]:
         Reader("run.json of a run", _of_run("run.json"), lambda file: load_run(file.parent)),
         Reader("skipped.json", _of_run("skipped.json", {"a.png": "cut short"}), lambda file: _skipped(file.parent)),
         Reader("teacher.json", _of_run("teacher.json", _TEACHER), _introduced),
-        Reader("fast.json", _of_run("fast.json"), _settled),
+        Reader("compile.json", _of_run("compile.json"), _settled),
         Reader("manifest.json", _of_run(MANIFEST), lambda file: require_own(file.parent, "run.json", "test.json")),
         Reader("state.json", _state("step-000000003/state.json"), _resumed),
         Reader("weights of a state", _state("step-000000003/weights.safetensors"), _resumed),
@@ -83,7 +83,7 @@ def _whole() -> Path:
 
     home = Path(tempfile.mkdtemp(prefix="deepres-fuzz-"))
     _pictures(home / "pictures", 16)
-    words = ["--device", "cpu", "--fast", "off", "--model", "resnet20_cifar", "--batch-size", "8", "--epochs", "2"]
+    words = ["--device", "cpu", "--compile", "off", "--model", "resnet20_cifar", "--batch-size", "8", "--epochs", "2"]
     words += ["--set", "preparation.crop=8", "--workers", "0", "--output", str(home / "run")]
     assert main.run(["train", str(home / "pictures"), *words]) == 0
     return home / "run"
@@ -123,18 +123,18 @@ def _seen(file: Path) -> None:
 
 def _skipped(folder: Path) -> None:
     before = context.skipped_before(folder)
-    context.Setting.keep_skipped(SimpleNamespace(skipped={**before, "b.png": "empty"}, folder=folder))
+    context.RunContext.keep_skipped(SimpleNamespace(skipped={**before, "b.png": "empty"}, folder=folder))
 
 
 def _introduced(file: Path) -> None:
     teachers = SimpleNamespace(known_as=lambda known: str(known))
-    introduce.introduced(SimpleNamespace(teachers=teachers, world=ALONE, folder=file.parent), None, print)
+    introduce.introduced(SimpleNamespace(teachers=teachers, world=SINGLE_PROCESS, folder=file.parent), None, print)
 
 
 def _settled(file: Path) -> None:
     run = load_run(file.parent)
-    train = run.train.replace(fast="auto")
-    of = SimpleNamespace(run=run.replace(train=train), folder=file.parent, world=ALONE, precision=None)
+    train = run.train.replace(compile="auto")
+    of = SimpleNamespace(run=run.replace(train=train), folder=file.parent, world=SINGLE_PROCESS, precision=None)
     of.source = SimpleNamespace(train=range(10))
     autotune.settle_steps(of, State(_tiny_network(), SgdConfig(), averaged=False), Plan(), in_haste=True)
 

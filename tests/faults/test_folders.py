@@ -17,7 +17,7 @@ from deepres.cli.main import run as deepres
 from deepres.runs.lock import alone
 from deepres.runs.places import output_of
 from deepres.train import checkpoint
-from deepres.train.distributed import ALONE
+from deepres.train.distributed import SINGLE_PROCESS
 
 SHORT = ["--model", "resnet20_cifar", "--set", "model.depths=1,1,1", "--batch-size", "8", "--device", "cpu"]
 SHORT += ["--set", "train.epochs=none", "--set", "train.iterations=3", "--set", "train.save_every_seconds=0.001"]
@@ -151,8 +151,8 @@ def test_starts_with_the_same_default_name_take_their_own(tmp_path: Path, monkey
         class data:  # noqa: N801
             source = "photos/"
 
-    with output_of(None, Planned, ALONE) as a, output_of(None, Planned, ALONE) as b:  # type: ignore[arg-type]
-        with output_of(None, Planned, ALONE) as c:  # type: ignore[arg-type]
+    with output_of(None, Planned, SINGLE_PROCESS) as a, output_of(None, Planned, SINGLE_PROCESS) as b:  # type: ignore[arg-type]
+        with output_of(None, Planned, SINGLE_PROCESS) as c:  # type: ignore[arg-type]
             assert [str(each) for each in (a, b, c)] == ["runs/photos-1", "runs/photos-2", "runs/photos-3"]
         (b / "run.json").write_text("")
         assert not c.exists()  # nothing was put in

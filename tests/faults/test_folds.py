@@ -14,7 +14,7 @@ from deepres.cli.main import run as deepres
 SHORT = [
     "--device",
     "cpu",
-    "--fast",
+    "--compile",
     "off",
     "--recipe",
     "small",

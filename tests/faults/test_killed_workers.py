@@ -26,7 +26,7 @@ from deepres.data.loading.processes import LIVES, DiedError, by_processes
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics, measure_statistics
 from deepres.nn.weights.files import WEIGHTS
-from deepres.runs.context import Setting
+from deepres.runs.context import RunContext
 from deepres.runs.rescue import resumable
 
 FIT = Preparation(fit="crop", resize=9, crop=8)
@@ -213,7 +213,7 @@ def test_files_travel_as_one_text_and_arrive_as_they_were(files: FileImages) -> 
         assert come.select(range(len(sent))).paths == tuple(sent.paths)
 
 
-TRAIN = ["--device", "cpu", "--fast", "off", "--batch-size", "4", "--model", "resnet20_cifar", "--set"]
+TRAIN = ["--device", "cpu", "--compile", "off", "--batch-size", "4", "--model", "resnet20_cifar", "--set"]
 TRAIN += ["preparation.crop=8", "--set", "train.iterations=8", "--set", "train.epochs=none", "--workers", "1"]
 TRAIN += ["--set", "data.val_fraction=0"]
 
@@ -245,21 +245,21 @@ def test_a_run_goes_on_without_its_worker_or_saves_its_state(
     source, whole, ours = str(files.paths[0].parent.parent), tmp_path / "whole", tmp_path / "ours"
     assert run(["train", source, *TRAIN, "--output", str(whole)]) == 0
     capsys.readouterr()
-    loader = Setting.loader
+    loader = RunContext.loader
 
-    def killing(self: Setting) -> Any:
+    def killing(self: RunContext) -> Any:
         made = loader(self)
         made._read = Killing(made._read, 22, None if again else tmp_path / "mark")  # type: ignore[assignment]
         return made
 
-    monkeypatch.setattr(Setting, "loader", killing)
+    monkeypatch.setattr(RunContext, "loader", killing)
     code = run(["train", source, *TRAIN, "--output", str(ours)])
     said = capsys.readouterr().err
     assert "died (killed by SIGKILL), as where memory is short; another reads again" in said
     if again:
         assert code == 1
         assert f"; state saved after step 5; continue with: deepres train --resume {ours}" in said.splitlines()[-1]
-        monkeypatch.setattr(Setting, "loader", loader)
+        monkeypatch.setattr(RunContext, "loader", loader)
         assert run(["train", "--resume", str(ours)]) == 0
     else:
         assert code == 0
@@ -278,7 +278,7 @@ def test_a_picture_that_is_lost_while_a_run_goes_on_stops_it_between_two_steps(
     lost, aside = (files.paths[0], tmp_path / "aside") if what == "picture" else (source / "cat", tmp_path / "aside")
     from deepres.runs import rescue
 
-    loader, count = Setting.loader, [0]
+    loader, count = RunContext.loader, [0]
 
     class Losing:
         def __init__(self, inner: Any) -> None:
@@ -290,16 +290,16 @@ def test_a_picture_that_is_lost_while_a_run_goes_on_stops_it_between_two_steps(
                 lost.rename(aside)
             return self._inner[task]
 
-    def losing(self: Setting) -> Any:
+    def losing(self: RunContext) -> Any:
         made = loader(self)
         made._read = Losing(made._read)  # type: ignore[assignment]
         return made
 
     assert rescue.UnfedError.exit_code == DeepresError.exit_code
-    monkeypatch.setattr(Setting, "loader", losing)
+    monkeypatch.setattr(RunContext, "loader", losing)
     assert run(["train", str(source), *words, "--output", str(ours)]) == InputError.exit_code
     assert f"continue with: deepres train --resume {ours}" in capsys.readouterr().err
-    monkeypatch.setattr(Setting, "loader", loader)
+    monkeypatch.setattr(RunContext, "loader", loader)
     aside.rename(lost)
     assert run(["train", "--resume", str(ours)]) == 0
     assert digest(ours / WEIGHTS) == digest(whole / WEIGHTS)

@@ -108,10 +108,10 @@ CASES: dict[str, tuple[Harm, str, str]] = {
         EVAL,
         r"run\.json: not as this run wrote it: .*seed from 0 to 1",
     ),
-    "an edited rate": (
-        edited("run.json", '"rate": ', '"rate": 1'),
+    "an edited lr": (
+        edited("run.json", '"lr": ', '"lr": 1'),
         RESUME,
-        r"train\.schedule\.rate from \S+ to \S+; changed by hand, .*change what may change with deepres train --resume",
+        r"train\.schedule\.lr from \S+ to \S+; changed by hand, .*change what may change with deepres train --resume",
     ),
     "an edited recipe, data show": (
         edited("run.json", '"small"', '"large"'),
@@ -201,7 +201,7 @@ HARMLESS: dict[str, tuple[Harm, str]] = {
     ),
     "the newest state another's": (others("state/step-000000003"), "its state.json is of another run"),
     "a number of the newest state": (
-        edited("state/step-000000003/state.json", '"stale": 0', '"stale": 1'),
+        edited("state/step-000000003/state.json", '"epochs_since_best": 0', '"epochs_since_best": 1'),
         "its state.json is not what was written",
     ),
     "damaged results, written anew": (flipped("summary.json"), ""),

@@ -38,7 +38,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         "photos",
         "--epochs",
         "1",
-        "--fast",
+        "--compile",
         "off",
         "--workers",
         "0",
@@ -241,8 +241,8 @@ class Gone(io.StringIO):
 @pytest.mark.parametrize(
     ("words", "outputs"),
     [
-        ("predict run photos --device cpu --fast off --csv {}/p.csv", ["p.csv"]),
-        ("predict run photos --device cpu --fast off --json --cam {}", 12),
+        ("predict run photos --device cpu --precision float32 --csv {}/p.csv", ["p.csv"]),
+        ("predict run photos --device cpu --precision float32 --json --cam {}", 12),
         ("describe resnet20_cifar --json --svg {}/n.svg", ["n.svg"]),
         ("eval run --device cpu --json --report {0}/e.html --worst {0}/e.csv", ["e.csv", "e.html"]),
         ("data split photos --output {}/s.csv", ["s.csv"]),
@@ -272,7 +272,7 @@ def test_where_nothing_is_written_work_ends_with_its_reader(home: Path, monkeypa
 
     monkeypatch.setattr("sys.stdout", Gone())
     monkeypatch.setattr(Predictor, "answers", counted)
-    code = run(["predict", "run", "photos", "--device", "cpu", "--fast", "off"])
+    code = run(["predict", "run", "photos", "--device", "cpu", "--precision", "float32"])
     monkeypatch.undo()
     assert code == 0
     assert len(given) == 2

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).parent))
 import fuzz
 
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.base import npz
 from deepres.base.errors import InputError
@@ -255,8 +255,8 @@ def test_networks_are_bounded_before_they_are_built(monkeypatch: pytest.MonkeyPa
         with pytest.raises(ValueError, match="less than or equal to 16777216"):
             ResNetConfig(name="x", depths=(1,), widths=(16,), **fields)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"its weights take .* GiB, .* are free"):
-        create_model(ResNetConfig(name="x", depths=(1,), widths=(2**20,)).network(), seed=0)
-    assert network("resnet1202_cifar")
+        create_model(ResNetConfig(name="x", depths=(1,), widths=(2**20,)).architecture(), seed=0)
+    assert architecture("resnet1202_cifar")
 
 
 def test_idx_files_of_unequal_length_are_refused(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_every_verb_shows_class_and_file_names_safely(
             picture.save(tmp_path / "photos" / label / f"{number}{CLIPBOARD}.png")
     (tmp_path / "photos" / label / f"bad{TITLE}.png").write_bytes(b"no picture")
     tiny = ["--recipe", "small", "-b", "4", "--set", "model.depths=1,1,1", "--set", "model.widths=16,16,16"]
-    short = ["--epochs", "1", "--fast", "off", "--workers", "0", "--on-bad-image", "skip"]
+    short = ["--epochs", "1", "--compile", "off", "--workers", "0", "--on-bad-image", "skip"]
     cpu = ["--device", "cpu"]
     verbs = [
         (["data", "check", "photos"], 1),

@@ -17,7 +17,7 @@ from deepres.cli.main import run
 TRAIN = [
     "--device",
     "cpu",
-    "--fast",
+    "--compile",
     "off",
     "--recipe",
     "small",

@@ -179,7 +179,7 @@ def test_stopped_and_resumed_or_packed_it_is_the_same_run(kind: str, home: Path,
 @pytest.mark.parametrize("kind", list(TASKS))
 def test_two_processes_train_and_measure_as_one(kind: str, home: Path, tmp_path: Path) -> None:
     table, flags = TASKS[kind]
-    asked = ["train", str(home / table), *flags, *SMALL, *LENGTH, "--set", "train.accumulate=2", "--fast", "off"]
+    asked = ["train", str(home / table), *flags, *SMALL, *LENGTH, "--set", "train.accumulate=2", "--compile", "off"]
     assert run([*asked, "--output", str(tmp_path / "one")]) == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "deepres"]
     subprocess.run([*torchrun, *asked, "--output", str(tmp_path / "two")], check=True, capture_output=True, timeout=300)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from deepres.arch.architecture import Network, unit_names, without
+from deepres.arch.architecture import Architecture, unit_names, without
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.units import Mixing
 from deepres.arch.variants import ORDERS, with_mixing, with_order
@@ -22,7 +22,7 @@ def _config(unit: str = "basic", **fields: object) -> ResNetConfig:
     return build_record(ResNetConfig, {**plain, "unit": unit, "depths": (2, 2), "widths": (4, 8), **fields}, "x")
 
 
-def _network(description: Network, seed: int) -> ResidualNetwork:
+def _network(description: Architecture, seed: int) -> ResidualNetwork:
     """In float64 and evaluation mode, every tensor drawn at random: norms, gates and biases too."""
     net = create_model(description, seed=seed).double().eval()
     draw = torch.Generator().manual_seed(seed)
@@ -34,7 +34,7 @@ def _network(description: Network, seed: int) -> ResidualNetwork:
     return net
 
 
-def _carried(source: nn.Module, description: Network) -> ResidualNetwork:
+def _carried(source: nn.Module, description: Architecture) -> ResidualNetwork:
     net = create_model(description).double().eval()
     net.load_state_dict({name: source.state_dict()[name] for name in net.state_dict()})
     return net
@@ -55,8 +55,8 @@ def _with_gates(net: ResidualNetwork, bias: float) -> ResidualNetwork:
 @settings(max_examples=10, deadline=None)
 def test_a_gate_that_is_open_leaves_the_plain_network(unit: str, seed: int) -> None:
     config = _config(unit)
-    gated = _with_gates(_network(with_mixing(config, Mixing(gate="exclusive")).network(), seed), bias=1e9)
-    plain = _carried(gated, config.replace(shortcut="none").network())
+    gated = _with_gates(_network(with_mixing(config, Mixing(gate="exclusive")).architecture(), seed), bias=1e9)
+    plain = _carried(gated, config.replace(shortcut="none").architecture())
     torch.testing.assert_close(gated(_images(seed)), plain(_images(seed)), rtol=0, atol=1e-12)
 
 
@@ -64,8 +64,8 @@ def test_a_gate_that_is_open_leaves_the_plain_network(unit: str, seed: int) -> N
 @settings(max_examples=10, deadline=None)
 def test_a_gate_that_is_shut_deletes_its_unit(unit: str, seed: int) -> None:
     config = _config(unit)
-    gated = _with_gates(_network(with_mixing(config, Mixing(gate="exclusive")).network(), seed), bias=-1e9)
-    shorter = config.network()
+    gated = _with_gates(_network(with_mixing(config, Mixing(gate="exclusive")).architecture(), seed), bias=-1e9)
+    shorter = config.architecture()
     for name in unit_names(shorter):
         shorter = without(shorter, f"{name}.branch")
     torch.testing.assert_close(gated(_images(seed)), _carried(gated, shorter)(_images(seed)), rtol=0, atol=1e-12)
@@ -75,8 +75,8 @@ def test_a_gate_that_is_shut_deletes_its_unit(unit: str, seed: int) -> None:
 @settings(max_examples=10, deadline=None)
 def test_exclusive_gating_at_a_half_is_scaling_by_halves(unit: str, seed: int) -> None:
     config = _config(unit)
-    gated = _with_gates(_network(with_mixing(config, Mixing(gate="exclusive")).network(), seed), bias=0)
-    halves = with_mixing(config, Mixing(shortcut_scale=0.5, branch_scale=0.5)).network()
+    gated = _with_gates(_network(with_mixing(config, Mixing(gate="exclusive")).architecture(), seed), bias=0)
+    halves = with_mixing(config, Mixing(shortcut_scale=0.5, branch_scale=0.5)).architecture()
     torch.testing.assert_close(gated(_images(seed)), _carried(gated, halves)(_images(seed)), rtol=0, atol=1e-12)
 
 
@@ -84,16 +84,16 @@ def test_exclusive_gating_at_a_half_is_scaling_by_halves(unit: str, seed: int) -
 @settings(max_examples=10, deadline=None)
 def test_shortcut_only_gating_that_is_shut_is_the_original(unit: str, seed: int) -> None:
     config = _config(unit)
-    gated = _with_gates(_network(with_mixing(config, Mixing(gate="shortcut")).network(), seed), bias=-1e9)
+    gated = _with_gates(_network(with_mixing(config, Mixing(gate="shortcut")).architecture(), seed), bias=-1e9)
     torch.testing.assert_close(
-        gated(_images(seed)), _carried(gated, config.network())(_images(seed)), rtol=0, atol=1e-12
+        gated(_images(seed)), _carried(gated, config.architecture())(_images(seed)), rtol=0, atol=1e-12
     )
 
 
 @given(UNITS, st.sampled_from(list(ORDERS.values())), SEEDS)
 @settings(max_examples=15, deadline=None)
 def test_dropping_a_branch_in_the_description_is_deleting_it_in_the_module(unit: str, order: str, seed: int) -> None:
-    description = with_order(_config(unit), order).network()
+    description = with_order(_config(unit), order).architecture()
     net = _network(description, seed)
     name = unit_names(description)[seed % 4]
     shorter = _carried(net, without(description, f"{name}.branch"))
@@ -111,7 +111,7 @@ def test_dropping_a_branch_in_the_description_is_deleting_it_in_the_module(unit:
 def test_dropping_a_unit_of_one_shape_is_skipping_it(seed: int) -> None:
     description = with_order(
         _config(), "pre"
-    ).network()  # nothing is left behind: identity, no activation after the sum
+    ).architecture()  # nothing is left behind: identity, no activation after the sum
     net = _network(description, seed)
     shorter = _carried(net, without(description, "stage2.unit2"))
     net.get_submodule("stage2")[1] = nn.Identity()  # type: ignore[index]
@@ -122,12 +122,12 @@ def test_dropping_a_unit_of_one_shape_is_skipping_it(seed: int) -> None:
 @settings(max_examples=10, deadline=None)
 def test_the_last_norm_at_zero_makes_every_unit_its_shortcut(unit: str, seed: int) -> None:
     config = _config(unit)
-    net = _network(config.network(), seed)
+    net = _network(config.architecture(), seed)
     last = {"single": 1, "basic": 2, "bottleneck": 3}[unit]
     for name, parameter in net.named_parameters():
         if f".branch.norm{last}." in name:
             nn.init.zeros_(parameter)
-    shorter = config.network()
+    shorter = config.architecture()
     for name in unit_names(shorter):
         shorter = without(shorter, f"{name}.branch")
     torch.testing.assert_close(net(_images(seed)), _carried(net, shorter)(_images(seed)), rtol=0, atol=1e-12)

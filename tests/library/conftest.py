@@ -13,5 +13,5 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("library")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        deepres.train("digits", epochs=1, settings={"train.fast": "off"}, device="cpu", progress=False)
+        deepres.train("digits", epochs=1, settings={"train.compile": "off"}, device="cpu", progress=False)
     return place

@@ -51,14 +51,25 @@ def _proved(name: str) -> None:
 
 def test_a_call_gives_what_the_command_gives(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["train", "digits", "--epochs", "1", "--fast", "off", "--device", "cpu", "--output", str(tmp_path / "run")]
+    words = [
+        "train",
+        "digits",
+        "--epochs",
+        "1",
+        "--compile",
+        "off",
+        "--device",
+        "cpu",
+        "--output",
+        str(tmp_path / "run"),
+    ]
     assert command(words) == 0
     called, asked = home / "runs" / "digits-1", tmp_path / "run"
     assert (called / "model.safetensors").read_bytes() == (asked / "model.safetensors").read_bytes()
     assert (called / "run.json").read_bytes() == (asked / "run.json").read_bytes()
     facts = json.loads((called / "summary.json").read_text())
     assert facts["command"].startswith(
-        "deepres.train('digits', epochs=1, settings={'train.fast': 'off'}, device='cpu')"
+        "deepres.train('digits', epochs=1, settings={'train.compile': 'off'}, device='cpu')"
     )
     measured = deepres.evaluate(called, device="cpu", progress=False)
     wanted = json.loads((asked / "test.json").read_text())
@@ -140,7 +151,7 @@ def test_in_a_notebook_one_line_is_replaced_and_nothing_steers_a_terminal(capsys
 @pytest.mark.slow
 def test_a_notebook_trains_and_shows_one_line(tmp_path: Path) -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
-    cell = 'import deepres\nrun = deepres.train("digits", epochs=1, settings={"train.fast": "off"}, device="cpu")\nprint(run)'
+    cell = 'import deepres\nrun = deepres.train("digits", epochs=1, settings={"train.compile": "off"}, device="cpu")\nprint(run)'
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
     nbclient.NotebookClient(book, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = book.cells[0].outputs

@@ -4,7 +4,7 @@ from torch import nn
 from torchvision import models
 
 from deepres.arch.architecture import feature_shapes
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.nn.create import create_model
 
 
@@ -35,7 +35,7 @@ def test_option_a_equals_a_slow_loop() -> None:
 
 @pytest.mark.parametrize("name", ["resnet20_cifar", "plain20_cifar", "resnet18", "resnet50_v1", "resnet34_c"])
 def test_features_have_the_described_shapes_and_a_gradient_reaches_every_parameter(name: str) -> None:
-    description = network(name, num_classes=3, input=(3, 64, 64))
+    description = architecture(name, num_classes=3, input=(3, 64, 64))
     net = create_model(description)
     x = torch.randn(2, 3, 64, 64)
     maps = net.features(x)

@@ -126,7 +126,7 @@ def test_prefixes_of_wrappers_fall_away() -> None:
 )
 def test_every_convention_names_every_tensor_once_and_leads_back(name: str, conventions: tuple[str, ...]) -> None:
     config = entry(name).config.replace(num_classes=2)
-    net = create_model((config.replace(hidden=(64, 64)) if isinstance(config, VggConfig) else config).network())
+    net = create_model((config.replace(hidden=(64, 64)) if isinstance(config, VggConfig) else config).architecture())
     assert conventions_for(net.description) == conventions
     for convention in conventions:
         theirs = to_foreign(net.state_dict(), net.description, convention)
@@ -164,4 +164,4 @@ def test_what_timm_calls_a_network_is_told_by_its_structure() -> None:
     assert known_as(create_model("resnet200_v1").description) is None
     config = entry("resnet50").config
     assert isinstance(config, ResNetConfig)
-    assert known_as(config.replace(style=config.style.replace(stride_on="1x1")).network()) is None
+    assert known_as(config.replace(style=config.style.replace(stride_on="1x1")).architecture()) is None

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from deepres.arch.algebra import Parallel, Sequence, at
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Activation, Conv, Dropout, GlobalAveragePool, Identity, Linear, Norm
-from deepres.arch.catalogue.lookup import entry, network
+from deepres.arch.catalogue.lookup import architecture, entry
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.inference import Fold, border_distance, compiling_pays, folded, folds, for_inference
@@ -21,7 +21,7 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def _lived_in(model: str | Network) -> ResidualNetwork:
+def _lived_in(model: str | Architecture) -> ResidualNetwork:
     """A network whose norms have statistics and parameters of their own, as after training."""
     net = create_model(model).double()
     draw = torch.Generator().manual_seed(1)
@@ -40,7 +40,7 @@ def _norms(net: nn.Module) -> int:
     return sum(isinstance(module, nn.BatchNorm2d) for module in net.modules())
 
 
-def _shrunk(name: str) -> Network:
+def _shrunk(name: str) -> Architecture:
     """At most two units or layers a stage, a quarter of the channels: the same kinds in the same order."""
     given = entry(name).config.model_dump()
     fewer: dict[str, Callable[[Any], object]] = {
@@ -50,7 +50,11 @@ def _shrunk(name: str) -> Network:
         "growth": lambda _: 8,
         "active_units": lambda units: units and 3,
     }
-    return entry(name).config.replace(**{key: few(given[key]) for key, few in fewer.items() if key in given}).network()
+    return (
+        entry(name)
+        .config.replace(**{key: few(given[key]) for key, few in fewer.items() if key in given})
+        .architecture()
+    )
 
 
 # how many norms no convolution takes up: a ReLU or a join stands between, but before the first unit of the pre-activated
@@ -97,7 +101,7 @@ def test_the_network_itself_stays_as_it_is() -> None:
     folded(net)
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     assert net.training
-    assert net.description == network("resnet20_cifar")
+    assert net.description == architecture("resnet20_cifar")
 
 
 def test_in_float32_the_difference_is_rounding() -> None:
@@ -108,9 +112,9 @@ def test_in_float32_the_difference_is_rounding() -> None:
     assert 0 < (given - wanted).abs().max() <= 1e-5 * wanted.abs().max()
 
 
-def _toy(*parts: tuple[str, object]) -> Network:
+def _toy(*parts: tuple[str, object]) -> Architecture:
     head = Sequence(parts={"pool": GlobalAveragePool(), "fc": Linear(features=3)})
-    return Network(name="toy", input=(4, 8, 8), body=(("stem", Sequence(parts=parts)),), head=head)
+    return Architecture(name="toy", input=(4, 8, 8), body=(("stem", Sequence(parts=parts)),), head=head)
 
 
 @pytest.mark.parametrize("groups", [1, 2])

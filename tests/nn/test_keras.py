@@ -71,7 +71,7 @@ def _write_js(folder: Path, weights: dict[str, np.ndarray], parts: int = 3) -> P
 
 
 def _network(name: str, classes: int):
-    network = create_model(with_classes(lookup.network(name), classes), seed=3).eval()
+    network = create_model(with_classes(lookup.architecture(name), classes), seed=3).eval()
     with torch.no_grad():
         for key, value in network.state_dict().items():
             if key.endswith(("running_mean", "bias")):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from deepres.arch.architecture import Network
-from deepres.arch.catalogue.lookup import entry, network
+from deepres.arch.architecture import Architecture
+from deepres.arch.catalogue.lookup import architecture, entry
 from deepres.arch.readings.checkpointing import make_plan
 from deepres.arch.readings.memory import step_memory
 from deepres.arch.readings.segments import Plan, chain
@@ -27,12 +27,12 @@ from deepres.train.schedules import ScheduleConfig
 from deepres.train.state import State
 
 
-def _dense(**fields: object) -> Network:
-    return entry("densenet_bc100_k12_cifar").config.replace(depths=(3, 3), input=(3, 8, 8), **fields).network()
+def _dense(**fields: object) -> Architecture:
+    return entry("densenet_bc100_k12_cifar").config.replace(depths=(3, 3), input=(3, 8, 8), **fields).architecture()
 
 
-def _small(name: str, **fields: object) -> Network:
-    return entry(name).config.replace(input=(3, 16, 16), **fields).network()
+def _small(name: str, **fields: object) -> Architecture:
+    return entry(name).config.replace(input=(3, 16, 16), **fields).architecture()
 
 
 NETWORKS = {
@@ -43,9 +43,9 @@ NETWORKS = {
     "dense, dropout": _dense(dropout=0.2),
     "dense, plain": _small("densenet40_k12_cifar", depths=(3, 3)),
     "drop-path": _small("resnet110_stochastic_cifar", depths=(4, 4, 4)),
-    "columns": entry("fractalnet20_drop_cifar").config.replace(widths=(8,) * 5).network(),
+    "columns": entry("fractalnet20_drop_cifar").config.replace(widths=(8,) * 5).architecture(),
     "gates": _small("highway19_cifar", depths=(3, 2, 2)),
-    "squeezed": network("seresnet18", num_classes=10, input=(3, 32, 32)),
+    "squeezed": architecture("seresnet18", num_classes=10, input=(3, 32, 32)),
 }
 
 
@@ -60,7 +60,7 @@ def _step(net: ResidualNetwork, plan: Plan, dtype: torch.dtype, size: int = 4) -
     return loss.detach(), torch.rand(1)
 
 
-def _everything(description: Network) -> Plan:
+def _everything(description: Architecture) -> Plan:
     """The plan of the smallest peak, whatever it recomputes."""
     plan = make_plan(description, 4, most=1.0)
     assert plan.segments
@@ -146,7 +146,7 @@ class _Fixed:
 
 def test_the_training_loop_ends_with_the_same_weights() -> None:
     config = TrainConfig(
-        iterations=3, batch_size=8, accumulate=2, schedule=ScheduleConfig(kind="constant", rate=0.1), ema_decay=0.9
+        iterations=3, batch_size=8, accumulate=2, schedule=ScheduleConfig(kind="constant", lr=0.1), ema_decay=0.9
     )
     ends = []
     for plan in (Plan(), _everything(_dense(dropout=0.2))):
@@ -193,10 +193,10 @@ def test_a_plan_of_another_network_is_refused() -> None:
 
 
 def test_what_fits_is_not_recomputed_and_what_does_not_is() -> None:
-    description = network("preresnet110_cifar")
+    description = architecture("preresnet110_cifar")
     plain = step_memory(description, 128).total
     assert require_fits(description, 128, 2 * plain, "auto").segments == ()
-    assert require_fits(description, 128, 2 * plain, "fast").segments == ()
+    assert require_fits(description, 128, 2 * plain, "keep").segments == ()
     assert require_fits(description, 128, 2 * plain, "save").segments
     saving = require_fits(description, 128, plain // 2, "auto")
     assert saving.segments
@@ -208,18 +208,18 @@ def test_what_fits_is_not_recomputed_and_what_does_not_is() -> None:
 
 @pytest.mark.slow
 def test_what_cannot_fit_is_refused_with_the_estimate_and_what_would_fit() -> None:
-    description = network("preresnet110_cifar")
+    description = architecture("preresnet110_cifar")
     plain = step_memory(description, 128).total
     with pytest.raises(
         InputError,
-        match=r"preresnet110_cifar: 128 images at a time take about 1.0 GiB with --memory fast, "
+        match=r"preresnet110_cifar: 128 images at a time take about 1.0 GiB with --memory keep, "
         r"521 MiB are free; use --memory save or --batch-size \d+$",
     ) as refusal:
-        require_fits(description, 128, plain // 2, "fast")
+        require_fits(description, 128, plain // 2, "keep")
     batch = int(str(refusal.value).split()[-1])
-    assert require_fits(description, batch, plain // 2, "fast").segments == ()
+    assert require_fits(description, batch, plain // 2, "keep").segments == ()
     with pytest.raises(InputError, match="use --memory save or"):
-        require_fits(description, batch + 1, plain // 2, "fast")
+        require_fits(description, batch + 1, plain // 2, "keep")
     with pytest.raises(InputError, match=r"with --memory auto, 78 MiB are free; use --batch-size \d+$") as refusal:
         require_fits(description, 128, 78 << 20, "auto")
     batch = int(str(refusal.value).split()[-1])

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torchvision import models
 
-from deepres.arch.catalogue.lookup import entry, network
+from deepres.arch.catalogue.lookup import architecture, entry
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import InputError
 from deepres.nn.create import create_model, load
@@ -85,9 +85,9 @@ def test_an_edit_of_the_description_is_a_variant(tmp_path: Path) -> None:
         InputError,
         match=r"not of this resnet20_cifar: stage\d\.unit1\.shortcut.*; leave the edits of the description out",
     ):
-        create_model(halved.network(), weights=tmp_path)
+        create_model(halved.architecture(), weights=tmp_path)
     frozen = config.replace(style=config.style.replace(norm="frozen"))
-    assert create_model(frozen.network(), weights=tmp_path).num_classes == 10
+    assert create_model(frozen.architecture(), weights=tmp_path).num_classes == 10
 
 
 def test_another_number_of_classes_wants_a_new_head(tmp_path: Path) -> None:
@@ -106,12 +106,12 @@ def test_another_number_of_classes_wants_a_new_head(tmp_path: Path) -> None:
 
 
 def test_lookalikes_are_those_of_the_catalogue_that_compute_something_else() -> None:
-    assert set(lookalikes(network("resnet50"))) == {"resnet50_v1", "resnet50_blur4"}
-    assert lookalikes(network("resnet34")) == ("resnet34_blur4",)  # resnet34_b is resnet34
-    assert lookalikes(network("densenet121")) == ()
-    assert "resnet50d" in lookalikes(network("resnet50c"))
-    assert lookalikes(network("resnet50c"), "timm") == ()  # timm names their shortcuts apart
-    assert lookalikes(network("resnet20_cifar"), "pytorch_resnet_cifar10") == ()
+    assert set(lookalikes(architecture("resnet50"))) == {"resnet50_v1", "resnet50_blur4"}
+    assert lookalikes(architecture("resnet34")) == ("resnet34_blur4",)  # resnet34_b is resnet34
+    assert lookalikes(architecture("densenet121")) == ()
+    assert "resnet50d" in lookalikes(architecture("resnet50c"))
+    assert lookalikes(architecture("resnet50c"), "timm") == ()  # timm names their shortcuts apart
+    assert lookalikes(architecture("resnet20_cifar"), "pytorch_resnet_cifar10") == ()
 
 
 def test_a_plain_network_never_takes_a_residual_ones_weights(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from deepres.arch.algebra import Node, Parallel, Sequence, at, children
 from deepres.arch.atoms import Conv, MaxPool
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 
 # out channels, kernel, stride, pad, b = with bias; a unit's projection first, as in the files
 STEM = "64 7 2 3"
@@ -39,7 +39,7 @@ def _ours(node: Node) -> list[str]:
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_the_released_networks_layer_by_layer(depth: int) -> None:
-    released = network(f"resnet{depth}_caffe")
+    released = architecture(f"resnet{depth}_caffe")
     assert _ours(released.tree) == _authors(depth)
     pool = at(released.tree, "stem.pool")
     assert isinstance(pool, MaxPool)
@@ -48,7 +48,7 @@ def test_the_released_networks_layer_by_layer(depth: int) -> None:
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_the_papers_network_is_the_released_one_without_the_bias(depth: int) -> None:
-    paper = network(f"resnet{depth}_v1")
+    paper = architecture(f"resnet{depth}_v1")
     assert _ours(paper.tree) == [conv.removesuffix(" b") for conv in _authors(depth)]
     assert isinstance(paper.tree, Sequence)
 

@@ -73,9 +73,9 @@ def test_a_hurried_predictor_answers_the_same_but_for_rounding(run: Path, images
     predictor = Predictor.load(run, CPU)
     prepared = torch.stack([predictor.prepare(image) for image in images.pixels])
     plain = predictor.probabilities(prepared)
-    exact = predictor.hurried(6, precision="float32").probabilities(prepared)
+    exact = predictor.optimized(6, precision="float32").probabilities(prepared)
     torch.testing.assert_close(exact, plain, rtol=0, atol=1e-5)
-    rounded = predictor.hurried(6, precision="bfloat16").probabilities(prepared)
+    rounded = predictor.optimized(6, precision="bfloat16").probabilities(prepared)
     torch.testing.assert_close(rounded, plain, rtol=0, atol=0.05)
     assert not torch.equal(rounded, plain)
     assert torch.equal(predictor.probabilities(prepared), plain)
@@ -88,10 +88,10 @@ def test_a_hurried_predictor_answers_in_batches_and_in_order(run: Path, images: 
         to_pil_image(images.pixels[number % 6].roll(number, 2)).save(path)
     paths[3].write_bytes(b"")
     plain = list(predictor.answers(paths))
-    fast = predictor.hurried(20, precision="float32", compiled="no")
-    assert fast.fast is not None
+    fast = predictor.optimized(20, precision="float32", compiled="no")
+    assert fast.ready is not None
     sizes: list[int] = []
-    fast.fast._forward.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    fast.ready._forward.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
     found = list(fast.answers(paths))
     assert sizes == [15, 4]
     assert [answer.image for answer in found] == [str(path) for path in paths]
@@ -112,7 +112,7 @@ def test_images_of_different_sizes_are_answered_apart(tmp_path: Path, images: Ar
     for number, width in enumerate((30, 24, 30)):
         paths.append(tmp_path / f"{number}.png")
         to_pil_image(images.pixels[number, :, :, :width]).save(paths[-1])
-    fast = predictor.hurried(3, precision="float32", compiled="no")
+    fast = predictor.optimized(3, precision="float32", compiled="no")
     for given, wanted in zip(fast.answers(paths), predictor.answers(paths), strict=True):
         assert given.guesses[0].probability == pytest.approx(wanted.guesses[0].probability, abs=1e-5)
         assert given.guesses[0].name == wanted.guesses[0].name
@@ -142,7 +142,7 @@ def test_probabilities_are_at_the_runs_temperature(
     )
     shown = torch.stack([plain.prepare(images.image(index)) for index in range(6)])
     if fast:
-        plain, warm = (each.hurried(6, precision="float32", compiled="no") for each in (plain, warm))
+        plain, warm = (each.optimized(6, precision="float32", compiled="no") for each in (plain, warm))
     with torch.inference_mode():
         z = plain.network(shown).double().numpy() / temperature
     by_hand = np.exp(z - z.max(1, keepdims=True))

@@ -42,17 +42,17 @@ def test_the_papers_cifar_recipe_is_the_papers() -> None:
     train = run.train
     assert (train.iterations, train.batch_size, train.batch_size // train.accumulate) == (64_000, 128, 64)
     assert (train.sgd.momentum, train.sgd.weight_decay, train.sgd.nesterov) == (0.9, 1e-4, False)
-    rate = train.schedule.schedule()
-    assert [rate(step / 64_000) for step in (0, 31_999, 32_000, 48_000)] == pytest.approx([0.1, 0.1, 0.01, 0.001])
+    lr = train.schedule.schedule()
+    assert [lr(step / 64_000) for step in (0, 31_999, 32_000, 48_000)] == pytest.approx([0.1, 0.1, 0.01, 0.001])
     assert (run.augmentation.crop, run.augmentation.pad, run.augmentation.flip) == ("pad", 4, 0.5)
     assert run.preparation.normalise == "per_pixel"
-    assert (run.select, run.data.val_fraction, train.schedule.low_rate) == ("last", 0, None)
+    assert (run.select, run.data.val_fraction, train.schedule.warmup_lr) == ("last", 0, None)
 
 
 @pytest.mark.parametrize("model", ["resnet110_cifar", "resnet1202_cifar", "plain110_cifar"])
 def test_110_layers_and_more_begin_at_a_hundredth_until_the_error_is_below_80_percent(model: str) -> None:
     schedule = RECIPES["cifar_2015"](FACTS, model).train.schedule
-    assert (schedule.low_rate, schedule.low_until_error) == (0.01, 0.8)
+    assert (schedule.warmup_lr, schedule.warmup_until_error) == (0.01, 0.8)
 
 
 def test_the_papers_imagenet_recipe_is_the_papers() -> None:

@@ -38,7 +38,7 @@ def _run(source: str, folder: Path, weights: str | None = None, kind: str | None
     plan = smoke(recipe(None, facts, None)).fitted(facts)
     plan = plan.replace(data=plan.data.replace(source=source))
     if kind == "head only":
-        plan = plan.replace(train=plan.train.replace(head_first=0.99, fit_head=False))
+        plan = plan.replace(train=plan.train.replace(head_only_fraction=0.99, fit_head=False))
     start(plan, folder, device=CPU, tell=lambda event: None)
     return plan
 
@@ -132,7 +132,7 @@ def test_a_new_head_begins_fitted_and_a_resumed_run_keeps_its_pace(digits: Path,
 def test_the_fitted_head_is_the_classifier_of_the_features(digits: Path, three: str, tmp_path: Path) -> None:
     facts = replace(facts_of(open_source(DataConfig(source=three))), beginning=beginning(str(digits)))
     plan = smoke(recipe(None, facts, None)).fitted(facts)
-    plan = edit(plan, [f"data.source={three}", "train.schedule.rate=1e-12", "train.iterations=1", "select=last"])
+    plan = edit(plan, [f"data.source={three}", "train.schedule.lr=1e-12", "train.iterations=1", "select=last"])
     start(plan, tmp_path / "run", device=CPU, tell=lambda event: None)
     network = load(tmp_path / "run")
     source = open_source(plan.data)

@@ -34,7 +34,7 @@ def _config(active: int, model: str = "preresnet110_cifar") -> ResNetConfig:
 
 
 def _network(active: int) -> ResidualNetwork:
-    return create_model(_config(active).network()).train()
+    return create_model(_config(active).architecture()).train()
 
 
 def _branches(network: ResidualNetwork) -> list[str]:
@@ -46,8 +46,8 @@ def test_the_recipe_trains_23_of_54_units() -> None:
     assert run.model.name == "preresnet110_cifar"
     assert isinstance(run.model, ResNetConfig)
     assert (sum(run.model.depths), run.model.active_units, run.train.accumulate) == (54, 23, 1)
-    whole = entry("preresnet110_cifar").config.network()
-    assert cost(run.model.network()).parameters == cost(whole).parameters
+    whole = entry("preresnet110_cifar").config.architecture()
+    assert cost(run.model.architecture()).parameters == cost(whole).parameters
     assert effective_paths(FACTS, "resnet20_cifar").model.active_units == 4  # type: ignore[union-attr]
 
 
@@ -61,7 +61,7 @@ def test_a_network_without_units_to_draw_is_refused(model: str) -> None:
     ("changes", "message"),
     [
         ({"active_units": 55}, "active_units 55 of 54 units; wanted 1 to all of them"),
-        ({"active_units": 5, "drop_path": 0.5}, "active_units 5 with drop_path 0.5: give one of the two"),
+        ({"active_units": 5, "drop_path": 0.5}, "active_units 5 with drop_path 0.5; give one of the two"),
         ({"active_units": 5, "shortcut": "none"}, "active_units 5 with shortcut 'none'"),
     ],
 )
@@ -103,7 +103,7 @@ def test_every_unit_comes_up_equally_often() -> None:
 
 def test_in_evaluation_each_branch_counts_23_54ths() -> None:
     network = _network(23).eval()
-    whole = create_model(_config(54).network()).eval()
+    whole = create_model(_config(54).architecture()).eval()
     whole.load_state_dict(network.state_dict())
     x = torch.randn(2, 3, 8, 8)
     (first, other) = (_first_branch(net, x) for net in (network, whole))
@@ -127,7 +127,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     run = effective_paths(facts, "resnet20_cifar")
     run = run.replace(
         data=run.data.replace(source="digits"),
-        train=run.train.replace(iterations=6, batch_size=8, save_every_seconds=1e-6, fast="off"),
+        train=run.train.replace(iterations=6, batch_size=8, save_every_seconds=1e-6, compile="off"),
     )
 
     def stop(event: Event) -> None:

@@ -17,14 +17,14 @@ def _run(name: str) -> Run:
 
 
 def _rates(run: Run, epochs: list[float], total: float) -> list[float]:
-    rate = run.train.schedule.schedule()
-    return [rate(epoch / total) for epoch in epochs]
+    lr = run.train.schedule.schedule()
+    return [lr(epoch / total) for epoch in epochs]
 
 
 def _optimiser(run: Run) -> tuple[int, float, bool, str]:
     sgd = run.train.sgd
     assert sgd.momentum == 0.9
-    return run.train.batch_size, sgd.weight_decay, sgd.nesterov, sgd.decay
+    return run.train.batch_size, sgd.weight_decay, sgd.nesterov, sgd.decay_parameters
 
 
 def test_densenet_on_cifar() -> None:
@@ -55,7 +55,7 @@ def test_stochastic_depth() -> None:
     assert (run.train.epochs, run.select, run.data.val_fraction) == (500, "best", 0.1)
     assert _optimiser(run) == (128, 1e-4, True, "all")
     assert _rates(run, [0, 248.9, 249, 374], 500) == pytest.approx([0.1, 0.1, 0.01, 0.001])  # from epoch 250, 375
-    assert run.train.schedule.low_rate is None
+    assert run.train.schedule.warmup_lr is None
     assert run.model.drop_path == 0.5  # type: ignore[union-attr]
     assert run.preparation.normalise == "per_pixel"
 
@@ -63,8 +63,8 @@ def test_stochastic_depth() -> None:
 def test_stochastic_depth_of_1202_layers_begins_with_a_low_rate() -> None:
     for model, low in (("resnet1202_stochastic_cifar", 0.01), ("resnet1202_cifar", 0.01), ("resnet110_cifar", None)):
         schedule = RECIPES["stochastic_depth"](CIFAR, model).train.schedule
-        assert schedule.low_rate == low
-        assert schedule.low_steps == (3516 if low else None)  # ten epochs of 45,000 images
+        assert schedule.warmup_lr == low
+        assert schedule.warmup_steps == (3516 if low else None)  # ten epochs of 45,000 images
 
 
 def test_wide_networks() -> None:
@@ -77,7 +77,7 @@ def test_wide_networks() -> None:
 
 def test_the_second_paper_on_cifar_holds_the_rate_for_400_steps_whatever_the_depth() -> None:
     schedule = _run("identity_2016").train.schedule
-    assert (schedule.low_rate, schedule.low_steps) == (0.01, 400)
+    assert (schedule.warmup_lr, schedule.warmup_steps) == (0.01, 400)
     assert RECIPES["identity_2016"](CIFAR, "resnet20_cifar").train.schedule == schedule
     first, second = RECIPES["cifar_2015"](CIFAR, "preresnet110_cifar"), _run("identity_2016")
     assert second.replace(recipe=first.recipe, train=first.train) == first.fitted(CIFAR)
@@ -87,7 +87,7 @@ def test_the_second_paper_on_cifar_holds_the_rate_for_400_steps_whatever_the_dep
 def test_the_second_paper_on_imagenet_drops_at_30_and_60_epochs_without_a_low_rate() -> None:
     run = _run("imagenet_2016")
     assert (run.model.name, run.train.epochs, run.train.iterations) == ("preresnet200", 90, None)
-    assert (run.train.schedule.low_rate, run.train.schedule.warm_up) == (None, 0)
+    assert (run.train.schedule.warmup_lr, run.train.schedule.warmup_fraction) == (None, 0)
     assert _rates(run, [0, 29.9, 30.1, 60.1], 90) == pytest.approx([0.1, 0.1, 0.01, 0.001])
     assert run.augmentation == RECIPES["imagenet_2015"](IMAGENET, None).augmentation
 

@@ -13,9 +13,7 @@ from PIL import Image
 from deepres.report.charts import confusion_picture, curve, reliability, shades, thumbnail
 from deepres.tasks.classification.metrics import Measures
 
-HISTORY = [
-    {"epoch": e, "train_error": 0.5 / e, "val_error": None if e == 2 else 0.6 / e, "rate": 0.1} for e in (1, 2, 3)
-]
+HISTORY = [{"epoch": e, "train_error": 0.5 / e, "val_error": None if e == 2 else 0.6 / e, "lr": 0.1} for e in (1, 2, 3)]
 ERRORS = {"train_error": "training", "val_error": "validation"}
 
 
@@ -37,9 +35,9 @@ def test_a_curve_repeats_bitwise_and_is_whole_svg_without_foreign_addresses_or_f
 
 
 def test_a_missing_value_leaves_a_curve_without_that_point() -> None:
-    values = [{"epoch": 1, "rate": 1.0}, {"epoch": 2, "rate": float("inf")}, {"epoch": 3}]
-    full = [{"epoch": e, "rate": 1.0} for e in (1, 2, 3)]
-    one, three = (curve(rows, {"rate": "rate"}, "Rate", kind="log") for rows in (values, full))
+    values = [{"epoch": 1, "lr": 1.0}, {"epoch": 2, "lr": float("inf")}, {"epoch": 3}]
+    full = [{"epoch": e, "lr": 1.0} for e in (1, 2, 3)]
+    one, three = (curve(rows, {"lr": "lr"}, "Lr", kind="log") for rows in (values, full))
     assert one is not None
     assert three is not None
     assert three.count("fill: var(--ink); stroke: var(--ink)") - one.count("fill: var(--ink); stroke: var(--ink)") == 2

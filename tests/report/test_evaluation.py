@@ -19,11 +19,11 @@ from deepres.tasks.evaluator import evaluate
 
 EVIL = "<b>&amp;\"'</script><script>alert(1)</script> 蟻"
 HISTORY = [
-    {"epoch": e, "train_error": 0.5 / e, "val_error": 0.6 / e, "train_loss": 1 / e, "val_loss": 2 / e, "rate": 0.1 / e}
+    {"epoch": e, "train_error": 0.5 / e, "val_error": 0.6 / e, "train_loss": 1 / e, "val_loss": 2 / e, "lr": 0.1 / e}
     | {"data_wait_fraction": 0.25}
     for e in range(1, 13)
 ]
-RUN = {"network": "resnet20_cifar", "seed": 0, "train": {"rate": 0.1, "drops": (0.5, 0.75), "ema": None, "amp": False}}
+RUN = {"network": "resnet20_cifar", "seed": 0, "train": {"lr": 0.1, "drops": (0.5, 0.75), "ema": None, "amp": False}}
 
 
 class Page(HTMLParser):

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from deepres.data.facts import facts_of
-from deepres.data.loading.workers import PREFETCH_FACTOR, Crew, Load
+from deepres.data.loading.workers import PREFETCH_FACTOR, Load, WorkerPlan
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
 from deepres.data.transforms.statistics import imagenet_statistics
@@ -15,15 +15,15 @@ from deepres.nn.create import create_model
 from deepres.recipes import catalogue
 from deepres.runs import autotune
 from deepres.runs.autotune import Settled, settle_workers, step_rate
-from deepres.runs.context import Setting
-from deepres.train.distributed import World
+from deepres.runs.context import RunContext
+from deepres.train.distributed import Distributed
 from deepres.train.precision import choose
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> Setting:
+def setting(tmp_path: Path) -> RunContext:
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         for number in range(8):
@@ -31,7 +31,7 @@ def setting(tmp_path: Path) -> Setting:
     source = open_source(DataConfig(source=str(tmp_path)))
     facts = facts_of(source)
     run = catalogue.recipe(None, facts, None).fitted(facts)
-    return Setting(
+    return RunContext(
         run.replace(data=run.data.replace(workers="auto")),
         source,
         tmp_path,
@@ -46,8 +46,8 @@ def network() -> ResidualNetwork:
     return made
 
 
-def with_data(setting: Setting, **fields: object) -> Setting:
-    return replace(setting, run=setting.run.replace(data=setting.run.data.replace(**fields)))
+def with_data(context: RunContext, **fields: object) -> RunContext:
+    return replace(context, run=context.run.replace(data=context.run.data.replace(**fields)))
 
 
 @pytest.fixture
@@ -59,31 +59,31 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autotune, "room_for_batches", lambda _: 10**9)
 
 
-def shaken(setting: Setting) -> Setting:
-    return replace(setting, run=setting.run.replace(train=setting.run.train.replace(batch_size=16, accumulate=1)))
+def shaken(context: RunContext) -> RunContext:
+    return replace(context, run=context.run.replace(train=context.run.train.replace(batch_size=16, accumulate=1)))
 
 
 @pytest.mark.usefixtures("measured")
-def test_auto_is_settled_from_what_is_measured_and_said(setting: Setting) -> None:
-    found = settle_workers(shaken(setting), network())
+def test_auto_is_settled_from_what_is_measured_and_said(context: RunContext) -> None:
+    found = settle_workers(shaken(context), network())
     assert found == Settled(
-        Crew(4, 4),
+        WorkerPlan(4, 4),
         "workers: 4 (one gives 100 images/s, steps take 300, 8 cores), "
         "each 4 batches ahead (a batch takes 0.16 s ± 0.1 in a worker, one is due every 0.21)",
         300.0,
     )
-    loader = replace(setting, workers=found.crew).loader()
+    loader = replace(context, workers=found.crew).loader()
     assert (loader._workers, loader._prefetch_factor) == (4, 4)
 
 
 @pytest.mark.usefixtures("measured")
 def test_the_processes_of_a_machine_share_its_cores_and_memory_and_each_makes_its_share(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(autotune, "step_rate", lambda *_: 200.0)
-    two = replace(shaken(setting), world=World(size=2, local_size=2))
+    two = replace(shaken(context), world=Distributed(size=2, local_size=2))
     assert settle_workers(two, network()) == Settled(
-        Crew(3, 5),
+        WorkerPlan(3, 5),
         "workers: 3 (one gives 100 images/s, steps take 200, 4 cores), "
         "each 5 batches ahead (a batch takes 0.08 s ± 0.08 in a worker, one is due every 0.12)",
         200.0,
@@ -91,7 +91,7 @@ def test_the_processes_of_a_machine_share_its_cores_and_memory_and_each_makes_it
     monkeypatch.setattr(autotune, "room_for_batches", lambda _: 2 * 5 * 8 * 10**6)
     found = settle_workers(two, network())
     assert found is not None
-    assert found.crew == Crew(3, 1)
+    assert found.crew == WorkerPlan(3, 1)
     assert found.sentence.endswith("; 5 would be better, memory has room for 5 of all workers)")
 
 
@@ -99,14 +99,14 @@ def test_the_processes_of_a_machine_share_its_cores_and_memory_and_each_makes_it
 @pytest.mark.parametrize(
     ("fields", "crew", "said"),
     [
-        ({"workers": 4}, Crew(4, 4), "workers: 4 as given, each 4 batches ahead (a batch takes "),
-        ({"prefetch_factor": 3}, Crew(4, 3), "8 cores), each 3 batches ahead as given"),
+        ({"workers": 4}, WorkerPlan(4, 4), "workers: 4 as given, each 4 batches ahead (a batch takes "),
+        ({"prefetch_factor": 3}, WorkerPlan(4, 3), "8 cores), each 3 batches ahead as given"),
     ],
 )
 def test_what_is_given_is_kept_and_the_other_is_measured(
-    setting: Setting, fields: dict[str, object], crew: Crew, said: str
+    context: RunContext, fields: dict[str, object], crew: WorkerPlan, said: str
 ) -> None:
-    found = settle_workers(with_data(shaken(setting), **fields), network())
+    found = settle_workers(with_data(shaken(context), **fields), network())
     assert found is not None
     assert found.crew == crew
     assert said in found.sentence
@@ -121,9 +121,9 @@ def test_what_is_given_is_kept_and_the_other_is_measured(
     ],
 )
 def test_nothing_is_measured_where_nothing_is_open(
-    setting: Setting, fields: dict[str, object], crew: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, fields: dict[str, object], crew: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = with_data(setting, **fields)
+    given = with_data(context, **fields)
     if crew is None:  # images in memory
         monkeypatch.setattr("deepres.data.loading.loader.TrainLoader.resident", True)
     assert settle_workers(given, network()) is None
@@ -132,11 +132,11 @@ def test_nothing_is_measured_where_nothing_is_open(
         assert (loader._workers, loader._prefetch_factor) == crew
 
 
-def test_measuring_changes_neither_network_nor_generators_nor_batches(setting: Setting) -> None:
+def test_measuring_changes_neither_network_nor_generators_nor_batches(context: RunContext) -> None:
     made = network()
     before = {name: value.clone() for name, value in made.state_dict().items()}
     random = torch.get_rng_state()
-    loader = with_data(setting, workers=0).loader()
+    loader = with_data(context, workers=0).loader()
     first = next(loader.batches(0, 1)).images
     assert step_rate(made, choose("float32", CPU), 2, seconds=0.01) > 0
     load = loader.load()

@@ -32,11 +32,11 @@ from deepres.runs.budget import Deadline, fitted
 from deepres.runs.train import Event, resume, start
 from deepres.tasks.validation import by_error
 from deepres.train.checkpoint import Contents
-from deepres.train.distributed import ALONE
+from deepres.train.distributed import SINGLE_PROCESS
 from deepres.train.history import read_history
 from deepres.train.loop import Epoch, Step, train
 from deepres.train.schedules import Bend
-from deepres.train.state import Progress, Tally
+from deepres.train.state import EpochTotals, Progress
 
 CPU = torch.device("cpu")
 
@@ -179,7 +179,7 @@ def went(source: Source, minutes: float, seconds_of: Callable[[int], float]) -> 
 
 
 def _epoch(progress: Progress) -> Epoch:
-    return Epoch(1, progress.step, Tally(), 0.1, by_error(0.1, 0.1), False)
+    return Epoch(1, progress.step, EpochTotals(), 0.1, by_error(0.1, 0.1), False)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_cut_run_ends_its_schedule_says_why_and_resumes_to_the_bit(numbers: Pa
     resume(part, device=CPU, tell=lambda event: None)
     assert weights(whole) == weights(part)
     assert read_history(whole)[-1]["step"] == bend.total
-    assert read_history(whole)[-1]["rate"] < 0.3 * run.train.schedule.rate
+    assert read_history(whole)[-1]["lr"] < 0.3 * run.train.schedule.lr
     for folder in (whole, part):
         assert json.loads((folder / "summary.json").read_text())["ended_by"] == "--minutes 5"
     # a length that is given anew is the whole one again
@@ -277,7 +277,7 @@ def test_minutes_of_a_resumed_run_are_that_commands(numbers: Path, tmp_path: Pat
 
 def tiny(numbers: Path) -> Run:
     source = open_source(DataConfig(source=str(numbers)))
-    run = planned(source, "small", epochs=50, batch_size=16, save_every_seconds=1e-6, fast="off")
+    run = planned(source, "small", epochs=50, batch_size=16, save_every_seconds=1e-6, compile="off")
     return run.replace(data=run.data.replace(source=str(numbers)), model=run.model.replace(depths=(1, 1, 1)))
 
 
@@ -325,7 +325,7 @@ def test_what_is_measured_is_of_the_sizes_of_a_machine(photos: Source, monkeypat
     monkeypatch.setattr("deepres.runs.autotune.STEP_SECONDS", 0.05)
     run = planned(photos, batch_size=4)
     run = run.replace(preparation=run.preparation.replace(crop=32, resize=32)).fitted(facts_of(photos))
-    pace = pace_of(run, photos, CPU, ALONE)
+    pace = pace_of(run, photos, CPU, SINGLE_PROCESS)
     assert 0 < pace.answered < pace.trained < 10
     assert 0 < pace.before < 60
     assert 1 <= pace.burden <= 8

@@ -5,10 +5,10 @@ import pytest
 from deepres.runs import saving
 from deepres.runs.saving import Saving
 from deepres.train.loop import Epoch, Step
-from deepres.train.state import Tally
+from deepres.train.state import EpochTotals
 
 STEP = Step(1, 9, 0.5, 0, 8, 0.1, 0.0, 0.1)
-EPOCH = Epoch(1, 3, Tally(), 0.1, None, best=False)
+EPOCH = Epoch(1, 3, EpochTotals(), 0.1, None, best=False)
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_the_first_batch_is_what_training_feeds_to_the_bit(
             yield batch
 
     monkeypatch.setattr(TrainLoader, "batches", watched)
-    once = ["--set", "train.iterations=1", "--set", "train.epochs=none", "--set", "train.average_statistics=0"]
+    once = ["--set", "train.iterations=1", "--set", "train.epochs=none", "--set", "train.precise_bn_batches=0"]
     output = str(tmp_path / "run")
     assert run(["train", str(home / source), *flags, *TINY, *once, "--output", output, "--device", "cpu"]) == 0
     assert torch.equal(shown.batches[0].images, fed[0].images)
@@ -126,7 +126,7 @@ def test_what_normalisation_did_is_undone(kind: Any) -> None:
     assert torch.equal(as_seen(normalise(pixels, preparation, statistics), preparation, statistics), pixels)
 
 
-FLAGS = ("source", "recipe", "model", "weights", "variant", "mean", "std", "epochs", "batch_size", "rate", "seed")
+FLAGS = ("source", "recipe", "model", "weights", "variant", "mean", "std", "epochs", "batch_size", "lr", "seed")
 
 
 @pytest.mark.parametrize(("width", "height", "resize", "crop"), [(40, 20, 20, 16), (20, 50, 20, 20), (24, 24, 24, 8)])

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 FLOAT = choose("float32", CPU)
 CLASSES = ("ant", "bee", "fly")
 TINY = ("model.depths=1,1,1", "model.widths=4,6,8", "model.stem_width=4")
-PLAN = ("train.epochs=none", "train.iterations=4", "train.average_statistics=0", "train.fast=off")
+PLAN = ("train.epochs=none", "train.iterations=4", "train.precise_bn_batches=0", "train.compile=off")
 
 
 def _set(file: Path, *, side: int = 16, channels: int = 3, classes: tuple[str, ...] = CLASSES, seed: int = 0) -> Path:
@@ -64,7 +64,7 @@ def teacher(
     network_seed: int = 0, *, columns: torch.Tensor | None = None, side: int = 16, alike: bool = True
 ) -> Teacher:
     config = ResNetConfig(name="tiny", unit="basic", depths=(1, 1), widths=(8, 16), num_classes=4, input=(3, 16, 16))
-    network = create_model(config.network(), seed=network_seed).eval()
+    network = create_model(config.architecture(), seed=network_seed).eval()
     ready = for_inference(network, CPU, precision="float32", compiled="no", close_calls=False)
     statistics = replace(measure_statistics(IMAGES, PREPARATION), mean=torch.full((3,), 0.4), std=torch.full((3,), 0.3))
     return Teacher("tiny", ready, columns, Preparation(), statistics, side, alike, ())
@@ -97,7 +97,15 @@ def test_pixels_are_the_very_view_before_normalisation(name: str, normalise: Any
     for rank in range(2):
         both = [
             TrainLoader(
-                IMAGES, augmentation, preparation, flat, batch_size=12, seed=5, rank=rank, world=2, with_pixels=wanted
+                IMAGES,
+                augmentation,
+                preparation,
+                flat,
+                batch_size=12,
+                seed=5,
+                rank=rank,
+                world_size=2,
+                with_pixels=wanted,
             )
             for wanted in (False, True)
         ]
@@ -286,7 +294,7 @@ def test_a_teacher_that_does_not_know_such_crops_is_doubted(
     taught: float, mixup: float, doubted: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from deepres.runs import introduce
-    from deepres.runs.context import Setting
+    from deepres.runs.context import RunContext
 
     monkeypatch.setattr(introduce, "_error", lambda *given: 0.09)
     monkeypatch.setattr(introduce, "_error_on_views", lambda *given: (taught, 128))
@@ -294,15 +302,15 @@ def test_a_teacher_that_does_not_know_such_crops_is_doubted(
     source: Any = type("Source", (), {"val": IMAGES, "train": IMAGES, "classes": IMAGES.classes, "parts": dict})()
     run: Any = type("Run", (), {"augmentation": Augmentation(mixup=mixup)})
     one = Teachers(TeacherConfig(weights=("x",)), [teacher()])
-    setting = Setting(run, source, tmp_path, measure_statistics(IMAGES, PREPARATION), FLOAT, teachers=one)
-    found = introduce.introduced(setting, create_model("resnet20_cifar"), lambda event: None)
+    context = RunContext(run, source, tmp_path, measure_statistics(IMAGES, PREPARATION), FLOAT, teachers=one)
+    found = introduce.introduced(context, create_model("resnet20_cifar"), lambda event: None)
     assert found is not None
     assert (
         f"error 9.0 % on 60 held-out images, as the student is shown them, {100 * taught:.1f} % on 128 views"
         in (found.lines()[0])
     )
     assert ("the teacher hardly knows images that are augmented so: take one" in found.lines()[-1]) == doubted
-    assert introduce.introduced(setting, create_model("resnet20_cifar"), print).known == found.known  # kept
+    assert introduce.introduced(context, create_model("resnet20_cifar"), print).known == found.known  # kept
 
 
 @pytest.mark.slow

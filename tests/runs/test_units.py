@@ -42,7 +42,7 @@ def _subject(folder: Path, settings: Settings | None = None, key: str = "key") -
     images = ArrayImages(pixels, torch.arange(9) % 3, ("ant", "bee", "cat"), "noise")
     preparation = Preparation()
     predictor = Predictor(
-        create_model(TINY.network()).eval(),
+        create_model(TINY.architecture()).eval(),
         ("class 0", "class 1", "class 2"),
         preparation,
         measure_statistics(images, preparation),

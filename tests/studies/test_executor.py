@@ -68,7 +68,7 @@ def test_a_begun_run_goes_on_also_where_its_images_have_been_moved(
 
 
 def test_a_run_that_diverges_has_ended_and_says_how(jobs: list[Job], tmp_path: Path) -> None:
-    schedule = jobs[0].run.train.schedule.replace(rate=1e18)
+    schedule = jobs[0].run.train.schedule.replace(lr=1e18)
     job = Job(jobs[0].run.replace(train=jobs[0].run.train.replace(schedule=schedule)), "cifar10", "short")
     said: list[Event] = []
     carry_out(job, tmp_path, CPU, lambda name, event: said.append(event))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.cost import cost
 from deepres.base import records
 from deepres.studies.plan import Job, cells, distinct
@@ -36,7 +36,7 @@ def test_the_name_follows_what_decides_the_weights_and_nothing_else(study: Study
     assert moved.name == job.name
     assert moved.run.data.source == "/elsewhere/cifar10_train.npz"
     for edit, same in (
-        ("train.fast=off", True),
+        ("train.compile=off", True),
         ("data.workers=2", True),
         ("data.prefetch_factor=4", True),
         ("train.batch_size=64", False),
@@ -51,7 +51,7 @@ def test_the_name_follows_what_decides_the_weights_and_nothing_else(study: Study
 
 def test_a_run_costs_three_forward_passes_for_each_image_of_each_step(study: Study) -> None:
     job = next(job for job in distinct(cells(study, "full")) if job.run.model.name == "resnet20_cifar")
-    assert job.macs == 3 * cost(network("resnet20_cifar")).macs * 128 * 64_000
+    assert job.macs == 3 * cost(architecture("resnet20_cifar")).macs * 128 * 64_000
 
 
 def test_a_column_may_be_of_another_set_and_edit_the_run(study: Study) -> None:
@@ -95,6 +95,6 @@ def test_short_scale_may_leave_rows_out_and_the_claims_about_them(study: Study) 
 
 
 def test_short_runs_may_be_edited_besides(study: Study) -> None:
-    edited = study.replace(short_edits=("train.schedule.low_rate=0.01", "train.schedule.low_steps=400"))
+    edited = study.replace(short_edits=("train.schedule.warmup_lr=0.01", "train.schedule.warmup_steps=400"))
     schedules = {scale: distinct(cells(edited, scale))[0].run.train.schedule for scale in ("full", "short")}
-    assert (schedules["full"].low_steps, schedules["short"].low_steps) == (None, 400)
+    assert (schedules["full"].warmup_steps, schedules["short"].warmup_steps) == (None, 400)

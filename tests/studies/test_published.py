@@ -226,7 +226,7 @@ def test_the_edits_of_both_tables_of_identity_mappings_are_the_variants() -> Non
     study = studies()["identity/table1"]
     base = entry("resnet110_cifar").config
     assert isinstance(base, ResNetConfig)
-    known = [variants.with_mixing(base, mixing).network() for mixing in variants.SHORTCUTS.values()]
+    known = [variants.with_mixing(base, mixing).architecture() for mixing in variants.SHORTCUTS.values()]
     for row in study.rows:
         if row.label not in ("exclusive gating, b_g init 0..-5", "1x1 conv shortcut"):
             assert network_of(study, row, study.columns[0]) in known, row.label
@@ -239,7 +239,7 @@ def test_the_edits_of_both_tables_of_identity_mappings_are_the_variants() -> Non
         built = run_of(study, row, study.columns[0]).model
         assert isinstance(built, ResNetConfig)
         assert built.style.order == order
-        assert order == "pre" or built.network() == variants.with_order(base, order).network()
+        assert order == "pre" or built.architecture() == variants.with_order(base, order).architecture()
 
 
 @pytest.mark.parametrize(
@@ -249,8 +249,8 @@ def test_the_edits_of_both_tables_of_identity_mappings_are_the_variants() -> Non
 def test_the_best_figure_of_the_second_paper_is_its_torch_codes(name: str, label: str) -> None:
     study = studies()[name]
     train = run_of(study, study.row(label), study.columns[-1]).train
-    assert (train.epochs, train.batch_size, train.accumulate, train.sgd.decay) == (200, 64, 2, "all")
-    assert (train.schedule.drops, train.schedule.low_rate) == ((0.4, 0.605), None)
+    assert (train.epochs, train.batch_size, train.accumulate, train.sgd.decay_parameters) == (200, 64, 2, "all")
+    assert (train.schedule.milestones, train.schedule.warmup_lr) == ((0.4, 0.605), None)
 
 
 def test_the_guide_counts_them() -> None:
@@ -264,4 +264,4 @@ def test_its_protocols_are_known_and_fit(study: Study) -> None:
         if cell.jobs and cell.column.measure in ("error", "top5_error"):
             run = cell.jobs[0].run
             protocol = protocol_named(cell.column.protocol or study.protocol, run.preparation)
-            require_fitting(protocol, run.model.network())
+            require_fitting(protocol, run.model.architecture())

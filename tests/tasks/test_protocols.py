@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional
 from deepres.arch.algebra import Sequence
 from deepres.arch.architecture import with_input
 from deepres.arch.atoms import GlobalAveragePool, Linear
-from deepres.arch.catalogue.lookup import network as catalogue_network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.base.errors import InputError
 from deepres.data.images import ArrayImages, Batch, FileImages, Images
 from deepres.data.loading.loader import evaluation_batches, prepare_one
@@ -137,7 +137,9 @@ def test_shards_batches_and_workers_change_no_count(photos: FileImages, text: st
     protocol = protocol_named(text, CROPPED)
 
     def share(rank: int) -> Measures:
-        batches = evaluation_batches(photos, CROPPED, KNOWN, batch_size=4, showing=protocol.showing, rank=rank, world=2)
+        batches = evaluation_batches(
+            photos, CROPPED, KNOWN, batch_size=4, showing=protocol.showing, rank=rank, world_size=2
+        )
         parts: list[tuple[Measures, dict[str, str]]] = []
 
         def gathered(work: Callable[[], tuple[Measures, dict[str, str]]]) -> list[tuple[Measures, dict[str, str]]]:
@@ -145,7 +147,9 @@ def test_shards_batches_and_workers_change_no_count(photos: FileImages, text: st
             raise KeyError
 
         with pytest.raises(KeyError):
-            evaluate(InDouble(), batches, photos, split="test", protocol=protocol, keep_scores=True, gathered=gathered)
+            evaluate(
+                InDouble(), batches, photos, split="test", protocol=protocol, keep_scores=True, all_gather=gathered
+            )
         return parts[0][0]
 
     together = share(0)
@@ -271,22 +275,22 @@ def test_a_protocol_larger_than_images_kept_as_they_are_is_refused() -> None:
 def test_dense_protocols_need_a_global_average_and_one_linear_layer() -> None:
     dense = protocol_named("multi-scale:224,320", CROPPED)
     for name in ("resnet50", "resnet20_cifar", "preresnet164_cifar", "densenet121", "resnext50_32x4d"):
-        require_fitting(dense, catalogue_network(name))
+        require_fitting(dense, architecture(name))
     with pytest.raises(
         InputError,
         match=r"^protocol multi-scale:224,320: vgg16_bn's head is no global average with one linear layer, so a larger "
         r"image is no dense evaluation of it; use center, flip or ten-crop$",
     ):
-        require_fitting(dense, catalogue_network("vgg16_bn"))
+        require_fitting(dense, architecture("vgg16_bn"))
     layers = (("pool", GlobalAveragePool()), ("hidden", Linear(features=8)), ("fc", Linear(features=10)))
     with pytest.raises(InputError, match=r"resnet20_cifar's head is no global average with one linear layer"):
-        require_fitting(dense, catalogue_network("resnet20_cifar").replace(head=Sequence(parts=layers)))
+        require_fitting(dense, architecture("resnet20_cifar").replace(head=Sequence(parts=layers)))
 
 
 def test_a_size_that_a_network_has_no_map_for_is_refused() -> None:
-    network = catalogue_network("resnet20_cifar")
-    require_fitting(protocol_named("center:8", CROPPED), network)
-    deep = catalogue_network("vgg16_bn")
+    cifar = architecture("resnet20_cifar")
+    require_fitting(protocol_named("center:8", CROPPED), cifar)
+    deep = architecture("vgg16_bn")
     with pytest.raises(InputError, match=r"^protocol center:8/8: vgg16_bn takes no 8 x 8: "):
         require_fitting(protocol_named("center:8", CROPPED), deep)
-    assert with_input(network, (3, 8, 8)).input == (3, 8, 8)
+    assert with_input(cifar, (3, 8, 8)).input == (3, 8, 8)

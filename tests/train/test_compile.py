@@ -8,7 +8,7 @@ import torch
 from deepres.nn.create import create_model
 from deepres.nn.hardware import cannot_compile
 from deepres.train import compile
-from deepres.train.compile import Fast, Measured, decide, settle
+from deepres.train.compile import CompilePlan, CompileTimes, choose_compile_mode, decide
 from deepres.train.precision import Precision, choose
 
 CPU = torch.device("cpu")
@@ -23,28 +23,33 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("measured", "steps", "compiled", "reason"),
     [
-        (Measured(plain=0.1), 5_999, None, "about 10 min in all, too short"),
-        (Measured(plain=0.1, compiled=0.05, compiling=40), 5_999, None, "too short"),
+        (CompileTimes(plain=0.1), 5_999, None, "about 10 min in all, too short"),
+        (CompileTimes(plain=0.1, compiled=0.05, compiling=40), 5_999, None, "too short"),
         (
-            Measured(plain=0.1, compiled=0.05, compiling=40),
+            CompileTimes(plain=0.1, compiled=0.05, compiling=40),
             6_001,
             "default",
             r"a step takes 0\.50 of a plain one's time",
         ),
-        (Measured(plain=0.1, compiled=0.098, compiling=1), 100_000, None, r"a compiled step takes 0\.98 of a plain"),
-        (Measured(plain=0.1, compiled=0.12, compiling=1), 100_000, None, r"a compiled step takes 1\.20 of a plain"),
         (
-            Measured(plain=0.1, compiled=0.096, compiling=60),
+            CompileTimes(plain=0.1, compiled=0.098, compiling=1),
+            100_000,
+            None,
+            r"a compiled step takes 0\.98 of a plain",
+        ),
+        (CompileTimes(plain=0.1, compiled=0.12, compiling=1), 100_000, None, r"a compiled step takes 1\.20 of a plain"),
+        (
+            CompileTimes(plain=0.1, compiled=0.096, compiling=60),
             10_000,
             None,
             "compiling takes 60 s, more than it would save",
         ),
-        (Measured(plain=0.1, compiled=0.096, compiling=60), 20_000, "default", r"0\.96 of"),
-        (Measured(plain=0.1, failed="no compiler"), 10_000, None, r"compiling failed \(no compiler\)"),
+        (CompileTimes(plain=0.1, compiled=0.096, compiling=60), 20_000, "default", r"0\.96 of"),
+        (CompileTimes(plain=0.1, failed="no compiler"), 10_000, None, r"compiling failed \(no compiler\)"),
     ],
 )
 def test_compiling_must_pay_for_itself_within_the_run(
-    measured: Measured, steps: int, compiled: str | None, reason: str
+    measured: CompileTimes, steps: int, compiled: str | None, reason: str
 ) -> None:
     found = decide(measured, steps, "default", 600)
     assert found.compiled == compiled
@@ -53,7 +58,7 @@ def test_compiling_must_pay_for_itself_within_the_run(
 
 def test_a_short_run_measures_nothing(cache: Path) -> None:
     net = create_model("resnet20_cifar")
-    found = settle("auto", net, choose("float32", CPU), 16, 20)
+    found = choose_compile_mode("auto", net, choose("float32", CPU), 16, 20)
     assert (found.compiled, found.reason) == (None, "a short run")
     assert not cache.exists()
 
@@ -64,7 +69,7 @@ def test_gradients_of_several_parts_add_up_outside_cuda_graphs(
 ) -> None:
     monkeypatch.setattr(compile, "cannot_compile", lambda device: None)
     precision = Precision(torch.device("cuda"), torch.float32, channels_last=True)
-    found = settle("max", create_model("resnet20_cifar"), precision, 16, 20, parts)
+    found = choose_compile_mode("max", create_model("resnet20_cifar"), precision, 16, 20, parts)
     assert found.compiled == compiled
 
 
@@ -81,14 +86,16 @@ def test_what_was_measured_is_remembered_and_the_network_left_as_it_was(
     monkeypatch.setattr(compile, "cannot_compile", lambda device: None)
     net, precision = create_model("resnet20_cifar"), choose("float32", CPU)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    assert settle("auto", net, precision, 128, 1_000).compiled is None
+    assert choose_compile_mode("auto", net, precision, 128, 1_000).compiled is None
     assert calls == [None]
-    assert settle("auto", net, precision, 128, 100_000).compiled == "default"
-    assert settle("auto", net, precision, 128, 90_000).compiled == "default"
+    assert choose_compile_mode("auto", net, precision, 128, 100_000).compiled == "default"
+    assert choose_compile_mode("auto", net, precision, 128, 90_000).compiled == "default"
     assert calls == [None, "default"]
     (place,) = cache.iterdir()
     assert json.loads(place.read_text()) == {"plain": 0.5, "compiled": 0.4, "compiling": 30.0, "failed": None}
-    assert settle("auto", net, precision, 64, 100_000).compiled == "default"  # another batch is another measurement
+    assert (
+        choose_compile_mode("auto", net, precision, 64, 100_000).compiled == "default"
+    )  # another batch is another measurement
     assert len(list(cache.iterdir())) == 2
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
@@ -102,14 +109,14 @@ def test_a_compiler_that_fails_is_said_and_not_tried_again(cache: Path, monkeypa
     monkeypatch.setattr(compile, "_timed", timed)
     monkeypatch.setattr(compile, "cannot_compile", lambda device: None)
     for _ in range(2):
-        found = settle("auto", create_model("resnet20_cifar"), choose("float32", CPU), 128, 100_000)
+        found = choose_compile_mode("auto", create_model("resnet20_cifar"), choose("float32", CPU), 128, 100_000)
         assert (found.compiled, found.reason) == (None, "compiling failed (unsupported)")
 
 
 def test_without_a_compiler_steps_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert cannot_compile(CPU) == "no C++ compiler on this machine"
-    assert settle("max", create_model("resnet20_cifar"), choose("float32", CPU), 16, 20).compiled is None
+    assert choose_compile_mode("max", create_model("resnet20_cifar"), choose("float32", CPU), 16, 20).compiled is None
 
 
 def test_timing_leaves_the_random_state_and_the_network_alone() -> None:
@@ -128,7 +135,7 @@ def test_a_compiled_step_has_the_plain_steps_gradients_but_for_rounding() -> Non
     net = create_model("resnet20_cifar").double().to(memory_format=torch.channels_last).train()
     x, y = torch.randn(8, 3, 32, 32, dtype=torch.float64), torch.arange(8)
     gradients = []
-    for forward in (Fast().forward(net), Fast(compiled="default").forward(net)):
+    for forward in (CompilePlan().forward(net), CompilePlan(compiled="default").forward(net)):
         torch.nn.functional.cross_entropy(forward(x), y).backward()
         gradients.append([parameter.grad.clone() for parameter in net.parameters() if parameter.grad is not None])
         net.zero_grad()
@@ -138,6 +145,8 @@ def test_a_compiled_step_has_the_plain_steps_gradients_but_for_rounding() -> Non
 
 def test_a_run_that_is_short_by_steps_timed_before_is_not_timed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compile, "_timed", lambda *_: pytest.fail("timed again"))
-    found = settle("auto", create_model("resnet20_cifar"), choose("float32", CPU), 128, 100_000, about=0.002)
+    found = choose_compile_mode(
+        "auto", create_model("resnet20_cifar"), choose("float32", CPU), 128, 100_000, about=0.002
+    )
     assert found.compiled is None
     assert "too short for compiling to pay" in found.reason

@@ -23,7 +23,7 @@ from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.weights.files import WEIGHTS
 from deepres.train import distributed
 from deepres.train.config import TrainConfig
-from deepres.train.distributed import ALONE, World, _place, joined
+from deepres.train.distributed import SINGLE_PROCESS, Distributed, _place, init_distributed
 
 PROGRAM = Path(__file__).with_name("together.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -32,10 +32,15 @@ ENVIRONMENT = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR":
 
 def test_without_torchrun_there_is_one_process_and_nothing_to_exchange() -> None:
     assert not torch.distributed.is_initialized()
-    with joined("cpu") as world:
+    with init_distributed("cpu") as world:
         assert (world.rank, world.size, world.device) == (0, 1, torch.device("cpu"))
-        assert world.by_first(lambda: 3) == world.agreed(lambda: 3) == world.in_turn(lambda: 3) == 3
-        assert world.gathered(lambda: 3) == [3]
+        assert (
+            world.on_rank_zero(lambda: 3)
+            == world.on_all_ranks(lambda: 3)
+            == world.local_rank_zero_first(lambda: 3)
+            == 3
+        )
+        assert world.all_gather(lambda: 3) == [3]
         assert world.highest(4, 5) == (4, 5)
         assert world.share(9, 2) == 9
         assert not torch.distributed.is_initialized()
@@ -43,8 +48,8 @@ def test_without_torchrun_there_is_one_process_and_nothing_to_exchange() -> None
 
 def test_torchruns_environment_says_who_a_process_is() -> None:
     more = {"LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "3"}
-    assert _place({**ENVIRONMENT, **more}) == World(rank=1, size=2, local_rank=1, local_size=2, restarts=3)
-    assert _place({"LOCAL_RANK": "1"}) == ALONE
+    assert _place({**ENVIRONMENT, **more}) == Distributed(rank=1, size=2, local_rank=1, local_size=2, restarts=3)
+    assert _place({"LOCAL_RANK": "1"}) == SINGLE_PROCESS
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def test_a_process_that_has_met_the_others_and_cannot_connect_says_so_soon(monke
 
     def meet_and_leave() -> None:
         store = torch.distributed.TCPStore("127.0.0.1", port, 2, is_master=False)
-        distributed._fresh(store, World(rank=1, size=2))
+        distributed._fresh(store, Distributed(rank=1, size=2))
 
     other = Thread(target=meet_and_leave)
     other.start()
@@ -85,7 +90,7 @@ def test_a_process_that_has_met_the_others_and_cannot_connect_says_so_soon(monke
             RunError,
             match=r"^process 0 of 2: has met the others at 127\.0\.0\.1:\d+, yet .*\); set GLOO_SOCKET_IFNAME on",
         ),
-        joined("cpu"),
+        init_distributed("cpu"),
     ):
         pass
     other.join()
@@ -94,11 +99,11 @@ def test_a_process_that_has_met_the_others_and_cannot_connect_says_so_soon(monke
 
 def test_a_batch_that_cannot_be_dealt_out_is_refused_with_one_that_can() -> None:
     with pytest.raises(InputError, match=r"batch_size 100: cannot .* to 3 processes; set --batch-size 99") as refusal:
-        World(size=3).share(100, 1)
+        Distributed(size=3).share(100, 1)
     assert refusal.value.shared
     with pytest.raises(InputError, match=r"to 3 processes in 2 parts each; set --batch-size 6, or"):
-        World(size=3).share(4, 2)
-    assert World(size=3).share(12, 2) == 4
+        Distributed(size=3).share(4, 2)
+    assert Distributed(size=3).share(12, 2) == 4
 
 
 @pytest.mark.parametrize(
@@ -131,7 +136,7 @@ def _batches(images: Any, augmentation: Augmentation, world: int, **fields: Any)
     statistics = measure_statistics(_images(), PREPARATION, seed=0, on_bad_image="stop")
     shares = [
         TrainLoader(
-            images, augmentation, PREPARATION, statistics, batch_size=12, seed=4, rank=rank, world=world, **fields
+            images, augmentation, PREPARATION, statistics, batch_size=12, seed=4, rank=rank, world_size=world, **fields
         )
         for rank in range(world)
     ]
@@ -193,7 +198,7 @@ def test_evaluation_deals_out_each_image_once_in_the_batches_of_one_process() ->
             [
                 batch.indices
                 for batch in evaluation_batches(
-                    _images(), PREPARATION, statistics, batch_size=7, rank=rank, world=world
+                    _images(), PREPARATION, statistics, batch_size=7, rank=rank, world_size=world
                 )
             ]
             for rank in range(world)
@@ -219,7 +224,7 @@ class TestTwoProcesses:
     def test_they_agree(self, found: Any) -> None:
         for rank, told in enumerate(found[1]):
             agreed = told["agreements"]
-            assert (agreed["highest"], agreed["gathered"], agreed["by_first"]) == ((1, 7), [0, 10], "from 0")
+            assert (agreed["highest"], agreed["gathered"], agreed["on_rank_zero"]) == ((1, 7), [0, 10], "from 0")
             assert agreed["agreed"] == agreed["in_turn"] == rank
             assert agreed["same"] == "nothing"
 
@@ -280,7 +285,7 @@ SETTINGS = [
     "digits",
     "--batch-size",
     "32",
-    "--fast",
+    "--compile",
     "off",
     "--set",
     "train.iterations=50",

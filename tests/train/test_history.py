@@ -7,11 +7,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from deepres.tasks.validation import by_error
 from deepres.train.history import Journal, read_history
 from deepres.train.loop import Epoch
-from deepres.train.state import Tally
+from deepres.train.state import EpochTotals
 
 
 def _epoch(number: int, step: int) -> Epoch:
-    tally = Tally(loss=50.0, counts={"wrong": 20}, seen=100, seconds=2.0, waited=0.5)
+    tally = EpochTotals(loss=50.0, counts={"wrong": 20}, seen=100, seconds=2.0, waited=0.5)
     return Epoch(number, step, tally, 0.1, by_error(0.25, 0.5), best=True)
 
 

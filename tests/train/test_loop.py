@@ -44,7 +44,7 @@ def _network() -> nn.Module:
 
 
 def _config(**fields: object) -> TrainConfig:
-    plain = {"iterations": 10, "batch_size": 16, "schedule": ScheduleConfig(kind="constant", rate=0.1)}
+    plain = {"iterations": 10, "batch_size": 16, "schedule": ScheduleConfig(kind="constant", lr=0.1)}
     return build(TrainConfig, {**plain, **fields}, "train")
 
 
@@ -83,7 +83,7 @@ def test_stopped_and_continued_equals_uninterrupted_bitwise() -> None:
     _train(second, config)
     for mine, theirs in ((whole.network, second.network), (whole.average, second.average)):
         assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
-    assert second.progress == whole.progress.replace(tally=second.progress.tally)
+    assert second.progress == whole.progress.replace(totals=second.progress.totals)
 
 
 def test_it_learns() -> None:
@@ -109,7 +109,7 @@ def test_epochs_end_where_the_stream_has_passed_over_the_images() -> None:
     seen = _train(State(_network(), config.sgd, averaged=False), config)
     # 40 images in batches of 16: after ceil(40/16), ceil(80/16), ceil(120/16) steps
     assert [event.step for event in seen if isinstance(event, Epoch)] == [3, 5, 8]
-    assert [event.tally.seen for event in seen if isinstance(event, Epoch)] == [48, 32, 48]
+    assert [event.totals.seen for event in seen if isinstance(event, Epoch)] == [48, 32, 48]
     assert [event.step for event in seen if isinstance(event, Step) and event.ends_epoch] == [3, 5, 8]
 
 
@@ -161,10 +161,10 @@ def test_an_epoch_whose_loss_is_lost_is_never_kept() -> None:
 
 
 def test_the_low_rate_is_held_until_the_training_error_falls() -> None:
-    schedule = ScheduleConfig(kind="constant", rate=0.1, low_rate=0.01, low_until_error=0.9)
+    schedule = ScheduleConfig(kind="constant", lr=0.1, warmup_lr=0.01, warmup_until_error=0.9)
     config = _config(schedule=schedule, iterations=30)
     state = State(_network(), config.sgd, averaged=False)
-    rates = [event.rate for event in _train(state, config) if isinstance(event, Step)]
+    rates = [event.lr for event in _train(state, config) if isinstance(event, Step)]
     turn = rates.index(0.1)
     assert 2 < turn < 20
     assert set(rates[:turn]) == {0.01}
@@ -172,14 +172,14 @@ def test_the_low_rate_is_held_until_the_training_error_falls() -> None:
 
 
 def test_the_low_rate_is_held_for_so_many_steps_where_they_are_given() -> None:
-    schedule = ScheduleConfig(kind="constant", rate=0.1, low_rate=0.01, low_until_error=0.9, low_steps=25)
+    schedule = ScheduleConfig(kind="constant", lr=0.1, warmup_lr=0.01, warmup_until_error=0.9, warmup_steps=25)
     config = _config(schedule=schedule, iterations=30)
     state = State(_network(), config.sgd, averaged=False)
-    assert [event.rate for event in _train(state, config) if isinstance(event, Step)] == [0.01] * 25 + [0.1] * 5
+    assert [event.lr for event in _train(state, config) if isinstance(event, Step)] == [0.01] * 25 + [0.1] * 5
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate() -> None:
-    config = _config(schedule=ScheduleConfig(kind="constant", rate=1e30))
+    config = _config(schedule=ScheduleConfig(kind="constant", lr=1e30))
     with pytest.raises(InputError, match=r"step \d+: the loss is (nan|inf) at learning rate 1e\+30"):
         _train(State(_network(), config.sgd, averaged=False), config)
 
@@ -214,7 +214,7 @@ def _parts(seed: int = 0) -> nn.Module:
 
 
 def test_the_head_learns_first_and_the_body_stays_with_its_statistics() -> None:
-    config = _config(iterations=10, head_first=0.5)
+    config = _config(iterations=10, head_only_fraction=0.5)
     state = State(_parts(), config.sgd, averaged=False)
     before = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
     _train(state, config, steps=5)
@@ -284,7 +284,7 @@ def test_a_compiled_network_which_has_no_truth_value_is_called() -> None:
 
 
 def test_a_bent_run_ends_where_it_is_bent_to_and_its_rate_falls_all_the_way() -> None:
-    config = _config(iterations=20, schedule=ScheduleConfig(kind="cosine", rate=0.1), head_first=0.25)
+    config = _config(iterations=20, schedule=ScheduleConfig(kind="cosine", lr=0.1), head_only_fraction=0.25)
     state = State(_network(), config.sgd, averaged=False)
     events = train(state, config, Fixed(), cross_entropy(), None, num_images=NUM_IMAGES, precision=FLOAT32, seed=0)
     seen = []
@@ -297,7 +297,7 @@ def test_a_bent_run_ends_where_it_is_bent_to_and_its_rate_falls_all_the_way() ->
     shares = [step / 20 for step in range(8)]
     shares += [0.4, 0.4 + 0.6 / 8]  # from 8 of 20 on 8 steps are left, of which 2 are made
     shares += [0.55 + 0.45 * step / 4 for step in range(4)]
-    assert [step.rate for step in steps] == pytest.approx([0.05 * (1 + math.cos(math.pi * at)) for at in shares])
+    assert [step.lr for step in steps] == pytest.approx([0.05 * (1 + math.cos(math.pi * at)) for at in shares])
     assert (state.progress.finished, state.progress.step, seen[-1].step) == (True, 14, 14)
 
 

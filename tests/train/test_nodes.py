@@ -18,7 +18,20 @@ from deepres.base.files import digest
 from deepres.nn.weights.files import WEIGHTS
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-TRAIN = ["-m", "deepres", "train", "pictures", "--output", "run", "--device", "cpu", "--fast", "off", "--workers", "1"]
+TRAIN = [
+    "-m",
+    "deepres",
+    "train",
+    "pictures",
+    "--output",
+    "run",
+    "--device",
+    "cpu",
+    "--compile",
+    "off",
+    "--workers",
+    "1",
+]
 TRAIN += [
     "--batch-size",
     "8",

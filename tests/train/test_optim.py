@@ -16,19 +16,19 @@ def _network() -> nn.Module:
 
 def _run(network: nn.Module, step: Callable[[float], None], rates: list[float]) -> list[torch.Tensor]:
     x = torch.randn(8, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    for rate in rates:
+    for lr in rates:
         network.zero_grad()
         network(x).square().mean().backward()
-        step(rate)
+        step(lr)
     return [p.detach().clone() for p in network.parameters()]
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_at_a_constant_rate_it_is_torchs_sgd(nesterov: bool) -> None:
     ours, theirs = _network(), _network()
-    sgd = Sgd(ours.named_parameters(), SgdConfig(nesterov=nesterov, decay="all", weight_decay=0.01))
+    sgd = Sgd(ours.named_parameters(), SgdConfig(nesterov=nesterov, decay_parameters="all", weight_decay=0.01))
     torchs = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=nesterov)
-    expected = _run(theirs, lambda rate: torchs.step(), [0.1] * 12)
+    expected = _run(theirs, lambda lr: torchs.step(), [0.1] * 12)
     for got, want in zip(_run(ours, sgd.step, [0.1] * 12), expected, strict=True):
         torch.testing.assert_close(got, want, rtol=0, atol=1e-13)
 
@@ -36,14 +36,14 @@ def test_at_a_constant_rate_it_is_torchs_sgd(nesterov: bool) -> None:
 def test_after_a_drop_the_velocity_keeps_the_old_rate() -> None:
     rates = [0.1, 0.1, 0.01, 0.01, 0.01]
     ours, slow = _network(), _network()
-    sgd = Sgd(ours.named_parameters(), SgdConfig(weight_decay=0.01, decay="weights"))
+    sgd = Sgd(ours.named_parameters(), SgdConfig(weight_decay=0.01, decay_parameters="weights"))
     velocity = {name: torch.zeros_like(p) for name, p in slow.named_parameters()}
 
     @torch.no_grad()
-    def by_hand(rate: float) -> None:
+    def by_hand(lr: float) -> None:
         for name, p in slow.named_parameters():
             decay = 0.01 if name.endswith("weight") else 0
-            velocity[name] = 0.9 * velocity[name] + rate * (p.grad + decay * p)
+            velocity[name] = 0.9 * velocity[name] + lr * (p.grad + decay * p)
             p -= velocity[name]
 
     expected = _run(slow, by_hand, rates)

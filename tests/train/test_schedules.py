@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from deepres.base.errors import InputError
 from deepres.base.records import build
-from deepres.train.schedules import ScheduleConfig, cosine, linear_warm_up, steps
+from deepres.train.schedules import ScheduleConfig, cosine, linear_warmup, steps
 
 PROGRESS = st.floats(0, 1, exclude_max=True)
 
@@ -13,7 +13,7 @@ PROGRESS = st.floats(0, 1, exclude_max=True)
 def test_steps_equal_torchs_multi_step() -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))
     reference = torch.optim.lr_scheduler.MultiStepLR(torch.optim.SGD([parameter], lr=0.1), milestones=[32, 48])
-    ours = steps(0.1, drops=(0.5, 0.75))
+    ours = steps(0.1, milestones=(0.5, 0.75))
     for step in range(64):
         assert ours(step / 64) == pytest.approx(reference.get_last_lr()[0])
         reference.optimizer.step()
@@ -21,8 +21,8 @@ def test_steps_equal_torchs_multi_step() -> None:
 
 
 def test_the_papers_schedule_in_its_own_iterations() -> None:
-    rate = ScheduleConfig(kind="steps", rate=0.1, drops=(0.5, 0.75)).schedule()
-    seen = [rate(iteration / 64_000) for iteration in (0, 31_999, 32_000, 47_999, 48_000, 63_999)]
+    lr = ScheduleConfig(kind="steps", lr=0.1, milestones=(0.5, 0.75)).schedule()
+    seen = [lr(iteration / 64_000) for iteration in (0, 31_999, 32_000, 47_999, 48_000, 63_999)]
     assert seen == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
@@ -43,22 +43,22 @@ def test_cosine_never_rises(p: float, q: float) -> None:
 
 @given(PROGRESS)
 def test_a_warm_up_rises_to_its_schedule_and_is_never_zero(progress: float) -> None:
-    warmed, plain = linear_warm_up(cosine(0.1), 0.2), cosine(0.1)
+    warmed, plain = linear_warmup(cosine(0.1), 0.2), cosine(0.1)
     assert 0 < warmed(progress) <= plain(0.2) if progress < 0.2 else warmed(progress) == plain(progress)
 
 
 @pytest.mark.parametrize("drops", [(0.75, 0.5), (0.5, 0.5), (0.0,), (1.0,), (32_000.0,)])
 def test_drops_that_are_no_rising_fractions_are_refused(drops: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="wanted rising fractions of the run, such as"):
-        build(ScheduleConfig, {"drops": drops}, "schedule")
+        build(ScheduleConfig, {"milestones": drops}, "schedule")
 
 
-@pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
-def test_a_rate_that_is_none_is_refused(rate: float) -> None:
-    with pytest.raises(InputError, match="schedule: rate: input should be"):
-        build(ScheduleConfig, {"rate": rate}, "schedule")
+@pytest.mark.parametrize("lr", [0, -1, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(lr: float) -> None:
+    with pytest.raises(InputError, match="schedule: lr: input should be"):
+        build(ScheduleConfig, {"lr": lr}, "schedule")
 
 
 def test_steps_of_a_low_rate_that_is_not_given_are_refused() -> None:
-    with pytest.raises(InputError, match="low_steps 400 without low_rate: give the rate that is held, such as 0"):
-        build(ScheduleConfig, {"low_steps": 400}, "schedule")
+    with pytest.raises(InputError, match="warmup_steps 400 without warmup_lr: give the rate that is held, such as 0"):
+        build(ScheduleConfig, {"warmup_steps": 400}, "schedule")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.families.densenet import DenseNetConfig
 from deepres.arch.families.fractal import FractalConfig
 from deepres.arch.families.highway import HighwayConfig
@@ -22,7 +22,7 @@ from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model
-from deepres.nn.freeze import average_statistics
+from deepres.nn.freeze import precise_bn
 from deepres.tasks.classification.losses import cross_entropy
 from deepres.tasks.evaluator import evaluate
 from deepres.tasks.validation import Validation, by_error
@@ -40,21 +40,23 @@ PLAIN = Preparation()
 
 _SIZE: dict[str, Any] = {"num_classes": CLASSES, "input": (3, SIDE, SIDE)}
 _TINY: dict[str, Any] = {"name": "tiny", "stem": "cifar", "stem_width": 8, **_SIZE}
-FAMILIES: dict[str, Network] = {
-    "resnet": ResNetConfig(depths=(2, 2), widths=(8, 16), **_TINY).network(),
-    "stem of 7x7": ResNetConfig(depths=(2, 2), widths=(8, 16), **{**_TINY, "stem": "imagenet"}).network(),
-    "bottleneck": ResNetConfig(unit="bottleneck", depths=(2, 2), widths=(4, 8), **_TINY).network(),
-    "plain": ResNetConfig(shortcut="none", depths=(3, 3), widths=(8, 16), **_TINY).network(),
-    "pre-activation": ResNetConfig(style=Style(order="pre"), depths=(2, 2), widths=(8, 16), **_TINY).network(),
-    "stochastic depth": ResNetConfig(drop_path=0.5, depths=(3, 3), widths=(8, 16), **_TINY).network(),
-    "densenet": DenseNetConfig(name="tiny", depths=(3, 3), growth=6, stem_width=8, stem="cifar", **_SIZE).network(),
-    "highway": HighwayConfig(name="tiny", depths=(2, 2), widths=(8, 16), **_SIZE).network(),
-    "fractal": FractalConfig(name="tiny", columns=2, widths=(8, 16), dropout=(0.0, 0.1), **_SIZE).network(),
-    "two streams": RirConfig(name="tiny", depths=(1, 1), widths=(8, 16), **_SIZE).network(),
-    "vgg": VggConfig(name="tiny", depths=(2, 2), widths=(8, 16), hidden=(), **_SIZE).network(),
+FAMILIES: dict[str, Architecture] = {
+    "resnet": ResNetConfig(depths=(2, 2), widths=(8, 16), **_TINY).architecture(),
+    "stem of 7x7": ResNetConfig(depths=(2, 2), widths=(8, 16), **{**_TINY, "stem": "imagenet"}).architecture(),
+    "bottleneck": ResNetConfig(unit="bottleneck", depths=(2, 2), widths=(4, 8), **_TINY).architecture(),
+    "plain": ResNetConfig(shortcut="none", depths=(3, 3), widths=(8, 16), **_TINY).architecture(),
+    "pre-activation": ResNetConfig(style=Style(order="pre"), depths=(2, 2), widths=(8, 16), **_TINY).architecture(),
+    "stochastic depth": ResNetConfig(drop_path=0.5, depths=(3, 3), widths=(8, 16), **_TINY).architecture(),
+    "densenet": DenseNetConfig(
+        name="tiny", depths=(3, 3), growth=6, stem_width=8, stem="cifar", **_SIZE
+    ).architecture(),
+    "highway": HighwayConfig(name="tiny", depths=(2, 2), widths=(8, 16), **_SIZE).architecture(),
+    "fractal": FractalConfig(name="tiny", columns=2, widths=(8, 16), dropout=(0.0, 0.1), **_SIZE).architecture(),
+    "two streams": RirConfig(name="tiny", depths=(1, 1), widths=(8, 16), **_SIZE).architecture(),
+    "vgg": VggConfig(name="tiny", depths=(2, 2), widths=(8, 16), hidden=(), **_SIZE).architecture(),
     "norms of groups": ResNetConfig(
         style=Style(norm="group", norm_groups=4), depths=(2,), widths=(8,), **_TINY
-    ).network(),
+    ).architecture(),
 }
 
 
@@ -91,8 +93,8 @@ def ran(state: State, config: TrainConfig, *, stop: int | None = None, **given: 
     return seen
 
 
-def plan(rate: float = 0.1, **fields: Any) -> TrainConfig:
-    schedule = ScheduleConfig(kind="cosine", rate=rate, warm_up=0.05)
+def plan(lr: float = 0.1, **fields: Any) -> TrainConfig:
+    schedule = ScheduleConfig(kind="cosine", lr=lr, warmup_fraction=0.05)
     return record(TrainConfig, {"epochs": 3, "batch_size": 16, "schedule": schedule, **fields}, "train")
 
 
@@ -165,7 +167,7 @@ def test_frozen_parts_keep_their_statistics_and_norms_their_count() -> None:
     ran(state_of(network), plan(frozen=("stage1",)))
     moved = {name for name, tensor in network.named_buffers() if not torch.equal(tensor, before[name])}
     assert moved == {name for name in before if not name.startswith("stage1")}
-    counted = average_statistics(network, [torch.randn(8, 3, SIDE, SIDE)], frozen=("stem", "stage1"))
+    counted = precise_bn(network, [torch.randn(8, 3, SIDE, SIDE)], frozen=("stem", "stage1"))
     still = {name for name, tensor in network.named_buffers() if name.startswith(("stem", "stage1"))}
     assert counted == 1
     assert int(network.get_submodule("stem.norm").num_batches_tracked) == 19
@@ -177,7 +179,7 @@ def test_statistics_are_the_plain_average_over_the_last_images() -> None:
     ran(state, plan(epochs=1))
     loader = TrainLoader(TRAIN, Augmentation(crop="pad", pad=2), PLAIN, STATISTICS, batch_size=16, seed=0)
     twin = deepcopy(state.network)
-    average_statistics(twin, (batch.images for batch in loader.batches(1, 7)))
+    precise_bn(twin, (batch.images for batch in loader.batches(1, 7)))
     for mine, theirs in zip(norms(state.network), norms(twin), strict=True):
         torch.testing.assert_close(mine.running_var, theirs.running_var)
         torch.testing.assert_close(mine.running_mean, theirs.running_mean)

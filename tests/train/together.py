@@ -23,7 +23,7 @@ from deepres.nn.sync_batch_norm import synced
 from deepres.tasks.classification.losses import cross_entropy
 from deepres.tasks.evaluator import evaluate
 from deepres.train.config import TrainConfig
-from deepres.train.distributed import World, joined
+from deepres.train.distributed import Distributed, init_distributed
 from deepres.train.grad_sync import Exchange
 from deepres.train.loop import Step, train
 from deepres.train.precision import Precision
@@ -50,20 +50,20 @@ def statistics() -> Statistics:
     return measure_statistics(images(), PREPARATION, seed=0, on_bad_image="stop")
 
 
-def loader(world: World, batch_size: int, augmentation: Augmentation = AUGMENTATION) -> TrainLoader:
+def loader(world: Distributed, batch_size: int, augmentation: Augmentation = AUGMENTATION) -> TrainLoader:
     shared: dict[str, Any] = {"batch_size": batch_size, "seed": 0, "rank": world.rank, "world": world.size}
     return TrainLoader(images(), augmentation, PREPARATION, statistics(), **shared)
 
 
 def network() -> nn.Module:
     config = ResNetConfig(name="tiny", unit="basic", depths=(1, 1), widths=(8, 16), num_classes=4, input=(3, 16, 16))
-    return create_model(config.network(), seed=0)
+    return create_model(config.architecture(), seed=0)
 
 
 def trained(
-    world: World, steps: int = 6, from_nothing: bool = False, weights: Tensor | None = None, **fields: Any
+    world: Distributed, steps: int = 6, from_nothing: bool = False, weights: Tensor | None = None, **fields: Any
 ) -> dict[str, Any]:
-    schedule = ScheduleConfig(kind="constant", rate=0.02)
+    schedule = ScheduleConfig(kind="constant", lr=0.02)
     config = TrainConfig(iterations=steps, batch_size=16, schedule=schedule, **fields)
     state = State(network(), config.sgd, averaged=config.ema_decay is not None)
     events = train(
@@ -101,23 +101,23 @@ def refuse(message: str) -> None:
     raise InputError(message, table=["a line"])
 
 
-def agreements(world: World) -> dict[str, Any]:
+def agreements(world: Distributed) -> dict[str, Any]:
     mine = world.rank == world.size - 1
     return {
         "highest": world.highest(world.rank, 7 - world.rank),
-        "gathered": world.gathered(lambda: world.rank * 10),
-        "by_first": world.by_first(lambda: f"from {world.rank}"),
-        "agreed": world.agreed(lambda: world.rank),
-        "in_turn": world.in_turn(lambda: world.rank),
-        "refused by first": said(lambda: world.by_first(lambda: refuse(f"by {world.rank}"))),
-        "refused by last": said(lambda: world.agreed(lambda: refuse(f"by {world.rank}") if mine else None)),
-        "refused in gathering": said(lambda: world.gathered(lambda: refuse(f"by {world.rank}") if mine else None)),
+        "gathered": world.all_gather(lambda: world.rank * 10),
+        "on_rank_zero": world.on_rank_zero(lambda: f"from {world.rank}"),
+        "agreed": world.on_all_ranks(lambda: world.rank),
+        "in_turn": world.local_rank_zero_first(lambda: world.rank),
+        "refused by first": said(lambda: world.on_rank_zero(lambda: refuse(f"by {world.rank}"))),
+        "refused by last": said(lambda: world.on_all_ranks(lambda: refuse(f"by {world.rank}") if mine else None)),
+        "refused in gathering": said(lambda: world.all_gather(lambda: refuse(f"by {world.rank}") if mine else None)),
         "same": said(lambda: world.require_same("images", "one")),
         "others": said(lambda: world.require_same("images", f"digest {world.rank}")),
     }
 
 
-def some_unused(world: World) -> dict[str, Any]:
+def some_unused(world: Distributed) -> dict[str, Any]:
     """Parameter 0 is used by all, 1 by process 0 alone, 2 by nobody; images are missing in the last process."""
     parts = nn.ParameterList([torch.full((3,), float(n)) for n in range(3)])
     kept = 4 if world.rank == world.size - 1 and world.size > 1 else 8
@@ -130,7 +130,7 @@ def some_unused(world: World) -> dict[str, Any]:
     return {"gradients": gradients, "mean": float(mean), "mistakes": int(mistakes), "seen": seen}
 
 
-def whole_norm(world: World) -> dict[str, Tensor]:
+def whole_norm(world: Distributed) -> dict[str, Tensor]:
     """A network in float64 on 8 images, those of rank r being a slice; its outputs, gradients and statistics."""
     net = network().double()
     x = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -152,14 +152,14 @@ def whole_norm(world: World) -> dict[str, Tensor]:
     return {"rows": rows, **gradients, **net.state_dict()}
 
 
-def evaluation(world: World) -> dict[str, Any]:
+def evaluation(world: Distributed) -> dict[str, Any]:
     shared: dict[str, Any] = {"batch_size": 7, "rank": world.rank, "world": world.size}
     batches = evaluation_batches(images(), PREPARATION, statistics(), **shared)
-    found = evaluate(network(), batches, images(), split="test", gathered=world.gathered)
+    found = evaluate(network(), batches, images(), split="test", gathered=world.all_gather)
     return {"result": found.result.replace(seconds=0, images_per_second=0), "loss": found.predictions.loss}
 
 
-def not_finite(world: World) -> str:
+def not_finite(world: Distributed) -> str:
     def loss(forward: Any, batch: Any) -> tuple[Tensor, Tensor]:
         logits = forward(batch.images)
         return logits.sum() * (float("nan") if world.rank == world.size - 1 else 1.0), logits
@@ -171,7 +171,7 @@ def not_finite(world: World) -> str:
 
 
 def main(folder: Path) -> None:
-    with joined("cpu") as world:
+    with init_distributed("cpu") as world:
         alone = world.size == 1
         found = {
             "world": (world.rank, world.size),

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from deepres.analyze.units import Place, passed_by
+from deepres.analyze.units import Place, skip_branch
 from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
@@ -67,7 +67,7 @@ def damages(
 
     def run(stop: Stop, x: Tensor) -> Tensor:
         place, whole = row[stop[0]], stop[1]
-        y: Tensor = place.module(x) if whole else passed_by(place, x)
+        y: Tensor = place.module(x) if whole else skip_branch(place, x)
         return y
 
     with left_as_found(network):

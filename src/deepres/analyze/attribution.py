@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from deepres.analyze.guards import evaluating, on_device, require_size
 from deepres.arch.algebra import children
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Dropout, GlobalAveragePool, Linear
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork
@@ -55,7 +55,7 @@ def top_classes(network: ResidualNetwork, images: Tensor, k: int = 1) -> Tensor:
         return logits.topk(min(k, logits.shape[1])).indices
 
 
-def suits_cam(description: Network) -> bool:
+def suits_cam(description: Architecture) -> bool:
     """Whether logits = W mean(map) + b: a global average pool, nothing but dropout, one linear layer."""
     atoms = [atom for _, atom in children(description.head) if not isinstance(atom, Dropout)]
     return (
@@ -123,7 +123,7 @@ def grad_cam(
     return weighted.relu() if rectified else weighted
 
 
-def method_for(description: Network) -> Method:
+def method_for(description: Architecture) -> Method:
     """Class activation maps where the head allows them, Grad-CAM elsewhere."""
     return "cam" if suits_cam(description) else "grad-cam"
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from deepres.analyze.guards import OnProgress, counted, evaluating, on_device, require_size, some
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.readings.cost import Field, receptive_field
 from deepres.base.errors import InputError
 from deepres.base.records import Record
@@ -225,7 +225,7 @@ def resize_consistency(
     )
 
 
-def part_fields(description: Network) -> dict[str, Field]:
+def part_fields(description: Architecture) -> dict[str, Field]:
     """Receptive field and stride of what leaves each part of the body, from the input on."""
     body = description.body
     return {

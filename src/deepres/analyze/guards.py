@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deepres.arch.algebra import shape
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.base.errors import InputError
 from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
@@ -41,13 +41,13 @@ def evaluating(network: ResidualNetwork) -> Iterator[None]:
         yield
 
 
-def smallest_side(description: Network) -> int:
+def smallest_side(description: Architecture) -> int:
     """The smallest S for which an S x S image passes through the whole network, by the description's shapes alone."""
     limit = max(description.input[1:])
     return 1 + bisect_left(range(1, limit + 1), True, key=lambda side: _passes(description, side, side))
 
 
-def require_size(description: Network, channels: int, height: int, width: int, *, lost: int = 0) -> None:
+def require_size(description: Architecture, channels: int, height: int, width: int, *, lost: int = 0) -> None:
     """Refuse images that do not pass through the network; `lost` px of their sides went into shifts.
 
     Raises:
@@ -74,7 +74,7 @@ def some(images: int) -> int:
     return images
 
 
-def _passes(description: Network, height: int, width: int) -> bool:
+def _passes(description: Architecture, height: int, width: int) -> bool:
     try:
         shape(description.tree, (description.input[0], height, width))
     except InputError:

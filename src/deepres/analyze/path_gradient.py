@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepres.analyze.units import Place, places, summands
+from deepres.analyze.units import Place, places, shortcut_and_branch
 from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.hooks import left_as_found
@@ -90,6 +90,6 @@ def _link(place: Place, x: Tensor) -> _Link:
     if place.kind != "residual":
         y = place.module(x)
         return _Link(place.name, x, y, y, y, y)
-    beside, through = summands(place, x)
+    beside, through = shortcut_and_branch(place, x)
     joined = (beside + through).detach().requires_grad_()
     return _Link(place.name, x, beside, through, joined, place.module.get_submodule("act")(joined))

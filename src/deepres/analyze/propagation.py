@@ -141,7 +141,7 @@ def propagation_at_start(
         raise InputError("variants: none; wanted one at least, such as those of shortcut_variants(config)")
     flows = []
     for done, (name, config) in enumerate(variants.items(), start=1):
-        network = build(config.network())
+        network = build(config.architecture())
         initialise(network, seed)
         flows.append(_flow(network.to(batch.images.device), batch, name, "batch", seed))
         if on_progress is not None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from deepres.analyze.ablation import Progress
 from deepres.analyze.path_gradient import Statistics, measuring
 from deepres.arch.algebra import Node, Parallel, Sequence, at, children, dotted
-from deepres.arch.architecture import Network, unit_names
+from deepres.arch.architecture import Architecture, unit_names
 from deepres.arch.atoms import Activation, Conv, Norm
 from deepres.base.errors import InputError, RunError
 from deepres.base.records import Record
@@ -150,7 +150,7 @@ def responses(
     )
 
 
-def summing_units(description: Network) -> dict[str, Parallel]:
+def summing_units(description: Architecture) -> dict[str, Parallel]:
     """The units that bring one branch and at most one other part together, by name; mean and product are none."""
     units = {name: at(description.tree, name) for name in unit_names(description)}
     return {name: unit for name, unit in units.items() if isinstance(unit, Parallel) and _sums(unit)}

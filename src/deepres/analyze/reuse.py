@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from deepres.arch import algebra
 from deepres.arch.algebra import Node, Parallel, children, dotted, shape
-from deepres.arch.architecture import Network, feature_shapes
+from deepres.arch.architecture import Architecture, feature_shapes
 from deepres.arch.atoms import Conv, Identity, Linear, Norm, Shape
 from deepres.base.errors import InputError
 from deepres.base.records import Record
@@ -148,7 +148,7 @@ def _values(module: nn.Module) -> Tensor:
     return weight.detach().to("cpu", torch.float64)
 
 
-def _following(description: Network, place: int) -> Iterator[tuple[str, Node]]:
+def _following(description: Architecture, place: int) -> Iterator[tuple[str, Node]]:
     """The atoms (and units) behind that part of the body, in order."""
     for name, node in description.tree.parts[place + 1 :]:
         yield from _leaves(node, name)

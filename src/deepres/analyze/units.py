@@ -42,7 +42,7 @@ def places(network: ResidualNetwork) -> tuple[Place, ...]:
     return tuple(Place(name, network.get_submodule(name), kind, given, gives) for name, kind, given, gives in row)
 
 
-def passed_by(place: Place, x: Tensor) -> Tensor:
+def skip_branch(place: Place, x: Tensor) -> Tensor:
     """What the unit gives without its branch: y = act(shortcut(pre(x))); a plain unit's whole layer is left out, y = x.
 
     Projections and option A stay. The exclusive gate of a highway unit is closed, y = x (Srivastava et al. 2015, arXiv
@@ -62,7 +62,7 @@ def passed_by(place: Place, x: Tensor) -> Tensor:
     return y
 
 
-def summands(place: Place, x: Tensor) -> tuple[Tensor, Tensor]:
+def shortcut_and_branch(place: Place, x: Tensor) -> tuple[Tensor, Tensor]:
     """What shortcut and branch of a residual unit add to the join: y = act(first + second).
 
     Under a gate they are (1 - g) shortcut, or the shortcut, and g branch, each with its share of the gate's own
@@ -92,7 +92,7 @@ def without(network: ResidualNetwork, names: Collection[str]) -> Iterator[None]:
     """
     chosen = require_passable(places(network), names, network.description.name)
     for place in chosen:
-        place.module.forward = partial(passed_by, place)
+        place.module.forward = partial(skip_branch, place)
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ _Side = Annotated[int, Field(le=MOST)]
 Size = Annotated[tuple[_Side, _Side, _Side], Field(description="channels, height, width")]
 
 
-class Network(Record):
+class Architecture(Record):
     """logits = head(body(x)): all that is needed to build, count and draw it. Checked at construction.
 
     `input` is the (C, H, W) for which costs are stated; any other height and width that fits works too.
@@ -30,7 +30,7 @@ class Network(Record):
     head: Node
 
     @model_validator(mode="after")
-    def _shapes_fit(self) -> "Network":
+    def _shapes_fit(self) -> "Architecture":
         shape(self.tree, self.input)
         return self
 
@@ -53,68 +53,70 @@ class Network(Record):
         return last[0][1].features if last and isinstance(last[0][1], Linear) else 0
 
 
-def feature_shapes(network: Network) -> dict[str, Shape]:
+def feature_shapes(architecture: Architecture) -> dict[str, Shape]:
     """The (C, H, W) that leaves each part of the body, at the network's own input size."""
-    shapes, flowing = {}, network.input
-    for name, node in network.body:
+    shapes, flowing = {}, architecture.input
+    for name, node in architecture.body:
         flowing = shapes[name] = shape(node, flowing, name)  # type: ignore[assignment]
     return shapes
 
 
-def with_classes(network: Network, num_classes: int) -> Network:
+def with_classes(architecture: Architecture, num_classes: int) -> Architecture:
     """The same network for another number of classes; 0 leaves the pooled features.
 
     Raises:
         InputError: no whole number of 0 or more, or a head that does not end in a classifier.
     """
     num_classes = whole(num_classes, "num_classes", 0)
-    if not isinstance(network.head, Sequence):
+    if not isinstance(architecture.head, Sequence):
         raise InputError(
-            f"{network.name}: the head is a {network.head.kind}; wanted a sequence that ends in a classifier"
+            f"{architecture.name}: the head is a {architecture.head.kind}; wanted a sequence that ends in a classifier"
         )
-    parts: list[tuple[str, Node]] = [(name, node) for name, node in network.head.parts if not isinstance(node, Linear)]
+    parts: list[tuple[str, Node]] = [
+        (name, node) for name, node in architecture.head.parts if not isinstance(node, Linear)
+    ]
     if num_classes:
         parts.append((CLASSIFIER, Linear(features=num_classes)))
-    return network.replace(head=Sequence(parts=tuple(parts)))
+    return architecture.replace(head=Sequence(parts=tuple(parts)))
 
 
-def with_input(network: Network, size: Size) -> Network:
+def with_input(architecture: Architecture, size: Size) -> Architecture:
     """The same network for another input (C, H, W)."""
-    return network.replace(input=size)
+    return architecture.replace(input=size)
 
 
-def with_activation(network: Network, function: str, *, inside_units: bool = True) -> Network:
+def with_activation(architecture: Architecture, function: str, *, inside_units: bool = True) -> Architecture:
     """The same network with `function` where it has ReLU; the gates of squeeze-and-excitation keep theirs.
 
     Without `inside_units` branches keep their ReLU, and what stands in the stem and after the additions changes.
     """
     if function == "relu":
-        return network
-    body = tuple((name, _activated(node, function, inside_units)) for name, node in network.body)
-    return network.replace(body=body, head=_activated(network.head, function, inside_units))
+        return architecture
+    body = tuple((name, _activated(node, function, inside_units)) for name, node in architecture.body)
+    return architecture.replace(body=body, head=_activated(architecture.head, function, inside_units))
 
 
-def unit_names(network: Network) -> tuple[str, ...]:
+def unit_names(architecture: Architecture) -> tuple[str, ...]:
     """The dotted names of all residual units (and plain pairs), from the input on."""
-    return tuple(_parallels(network.tree, ""))
+    return tuple(_parallels(architecture.tree, ""))
 
 
-def without(network: Network, name: str) -> Network:
+def without(architecture: Architecture, name: str) -> Architecture:
     """The same network without the unit or part of that dotted name.
 
     Raises:
         InputError: no such name (the nearest are offered), or the shapes no longer fit without it.
     """
     try:
-        tree = substitute(network.tree, name, None)
+        tree = substitute(architecture.tree, name, None)
     except KeyError as cause:
-        raise unknown(f"{network.name}: part", name, _names(network.tree, "")) from cause
+        raise unknown(f"{architecture.name}: part", name, _names(architecture.tree, "")) from cause
     *body, (last, head) = tree.parts if isinstance(tree, Sequence) else ()
     if last != "head":
         raise InputError(
-            f"{network.name}: a network cannot be without its head; use num_classes=0 for the features alone"
+            f"{architecture.name}: a network cannot be without its head; use num_classes=0 for the features alone"
         )
-    return network.replace(body=tuple(body), head=head)
+    return architecture.replace(body=tuple(body), head=head)
 
 
 def _activated(node: Node, function: str, inside_units: bool) -> Node:

@@ -4,7 +4,7 @@ import json
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -15,6 +15,9 @@ from deepres.base.reading import parse_json, require_small, told
 
 class Record(BaseModel):
     """Facts that do not change: checked at construction, equal by value, hashable, written as JSON."""
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Fields by the names that they had before, so that an edit in old words is answered with the new one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="null")
 
@@ -106,6 +109,9 @@ def edit(record: R, assignments: Iterable[str], within: str = "") -> R:
 def _place(changed: dict[str, Any], record: Record, path: list[str], text: str, where: str) -> None:
     fields = type(record).model_fields
     first, *rest = path
+    if first in (renamed := type(record).renamed):
+        new = where.removesuffix(".".join(path)) + ".".join([renamed[first], *rest])
+        raise InputError(f"--set {where}: is called {new} now; write --set {new}={text}")
     if first not in fields:
         raise unknown("--set", first, fields, prefix=where.removesuffix(".".join(path)))
     if not rest:

@@ -1,3 +1,3 @@
 """The version of this package, for all who write it down."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"

@@ -21,5 +21,5 @@ def command(net: str, batch_size: int | None, as_json: bool, drawing: Path | Non
     outputs.require_free({"--svg": (drawing, outputs.DRAWING)}, (), overwrite=overwrite)
     description = describe(net, batch_size)
     if drawing is not None:
-        write_atomic(drawing, svg(description.network))
+        write_atomic(drawing, svg(description.architecture))
     click.echo(description.to_json() if as_json else str(description))

@@ -47,13 +47,7 @@ from deepres.cli.watch import watched
 )
 @flags.overwrite
 @flags.on_bad_image
-@click.option(
-    "--precision",
-    type=click.Choice(["float32", "bfloat16", "auto"]),
-    default="float32",
-    show_default=True,
-    help="Number format of convolutions and matrix products; auto: what this hardware computes fastest.",
-)
+@flags.precision("float32", "what this hardware computes fastest")
 @flags.force
 @flags.device
 @watched
@@ -102,7 +96,7 @@ def command(
     from deepres.tasks.result import summary
     from deepres.tasks.saved import save_predictions
     from deepres.tasks.worst import worst_list
-    from deepres.train.distributed import joined
+    from deepres.train.distributed import init_distributed
 
     weights, source = apart(runs)
     if select is not None and len(weights) == 1 and not holds_folds(weights[0]):
@@ -113,8 +107,8 @@ def command(
         "--worst": (worst, outputs.WORST),
         "--predictions": (predictions, outputs.ANSWERS),
     }
-    with joined(device) as world:
-        world.by_first(lambda: outputs.require_free(written, runs, overwrite=overwrite))
+    with init_distributed(device) as world:
+        world.on_rank_zero(lambda: outputs.require_free(written, runs, overwrite=overwrite))
         measured = measure_any(
             [WeightsSpec(one, model=model, variant=variant, mean=mean, std=std) for one in weights],
             data,

@@ -81,6 +81,19 @@ overwrite = click.option(
 force = click.option(
     "--force", is_flag=True, help="Go on although RUN was trained on some of these images; the result says so."
 )
+
+
+def precision(default: str, auto: str) -> Callable[[Command], Command]:
+    """--precision, which eval and predict have alike but for what they take by default, and what they take for auto."""
+    return click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16", "auto"]),
+        default=default,
+        show_default=True,
+        help=f"Number format of convolutions and matrix products; auto: {auto}.",
+    )
+
+
 device = click.option("--device", help="Where to compute: cpu, cuda or cuda:N; by default a GPU if there is one.")
 
 

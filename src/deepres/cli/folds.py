@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from deepres.base.telling import Doing
     from deepres.runs.folds import Finished
     from deepres.runs.train import Tell
-    from deepres.train.distributed import World
+    from deepres.train.distributed import Distributed
 
 
 def settings_of_folds(folds: int | None) -> list[str]:
@@ -39,7 +39,9 @@ def refuse_minutes(folder: Path, minutes: float | None) -> None:
         )
 
 
-def start_folds(run: Any, folder: Path, world: "World", display: "Callable[..., Tell]", suited: "str | Doing") -> None:
+def start_folds(
+    run: Any, folder: Path, world: "Distributed", display: "Callable[..., Tell]", suited: "str | Doing"
+) -> None:
     """Train all folds and say what came out; `suited` is said before."""
     from deepres.runs import folds
 
@@ -50,7 +52,7 @@ def start_folds(run: Any, folder: Path, world: "World", display: "Callable[..., 
         _say(done)
 
 
-def resume_folds(folder: Path, edits: Sequence[str], world: "World", display: "Callable[..., Tell]") -> None:
+def resume_folds(folder: Path, edits: Sequence[str], world: "Distributed", display: "Callable[..., Tell]") -> None:
     """Go on where the folds were cut, and say what came out."""
     from deepres.runs import folds
 

@@ -33,6 +33,8 @@ VERBS = {
     "doctor": "show versions and hardware; prove that resuming is exact",
 }
 ALIASES = {"val": "eval"}
+RENAMED = {("train", "--fast"): "--compile", ("predict", "--fast"): "--precision"}
+"""Flags of before, by verb."""
 
 
 class Verbs(click.Group):
@@ -111,7 +113,7 @@ def _run(arguments: list[str], age: float) -> int:
         verb = refusal.ctx.command_path if refusal.ctx is not None else "deepres"
         if not speaks(os.environ):
             return 2
-        return _refuse(f"{_clean(refusal.format_message())}; see {verb} --help", 2)
+        return _refuse(f"{_renamed(refusal) or _clean(refusal.format_message())}; see {verb} --help", 2)
     except PermissionError as cause:  # asked whether a file is there, the system did not say
         where = "a file" if cause.filename is None else cause.filename
         return _refuse(
@@ -153,6 +155,14 @@ def _require_text(arguments: Sequence[str]) -> None:
     strange = [each for each in arguments if not is_text(each)]
     if strange and arguments[0] != "predict":
         raise InputError(f"{quoted(strange[0])}: this is no UTF-8, and could not be written down; rename it")
+
+
+def _renamed(refusal: click.UsageError) -> str:
+    """What a flag of before is called now; nothing where it is none."""
+    if not isinstance(refusal, click.NoSuchOption) or refusal.ctx is None:
+        return ""
+    new = RENAMED.get((str(refusal.ctx.info_name), refusal.option_name))
+    return "" if new is None else f"{refusal.option_name} is called {new} now"
 
 
 def _clean(message: str) -> str:

@@ -45,7 +45,7 @@ OWN = frozenset(
         "log.txt",
         "skipped.json",
     }
-    | {"teacher.json", "fast.json", "doubles.json", "digests.npz", "split.csv", "worst.csv", "report.html", ".lock"}
+    | {"teacher.json", "compile.json", "doubles.json", "digests.npz", "split.csv", "worst.csv", "report.html", ".lock"}
     | {"train.json", "val.json", "test.json", "diverged.json", "pack.json", "index.npz", "manifest.json"}
     | {"state", "events", "samples", "analysis"}
 )

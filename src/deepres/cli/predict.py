@@ -22,6 +22,7 @@ FEW = 16
 """Fewer images than this are answered before a network is made ready to answer faster."""
 
 if TYPE_CHECKING:
+    from deepres.nn.inference import InferencePrecision
     from deepres.predict.pictures import Picture
     from deepres.predict.predictor import Predictor
     from deepres.tasks.task import Answer
@@ -54,14 +55,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image, each on a line of its own.")
 @click.option("--uncalibrated", is_flag=True, help="Probabilities without the temperature that the run found.")
 @flags.device
-@click.option(
-    "--fast",
-    type=click.Choice(["auto", "off", "max"]),
-    default="auto",
-    show_default=True,
-    help="Faster answers: norms folded, bfloat16 where the hardware has it, close calls again in float32; max: always "
-    "compiled; off: the plain float32 network.",
-)
+@flags.precision("auto", f"float32, and from {FEW} images on bfloat16 where the hardware has it")
 @watched
 def command(
     run: str,
@@ -79,7 +73,7 @@ def command(
     as_json: bool,
     uncalibrated: bool,
     device: str | None,
-    fast: str,
+    precision: "InferencePrecision",
     watch: Watch,
 ) -> None:
     """Name what is on each IMAGE; needs nothing but the folder RUN, or weights by path or name.
@@ -88,8 +82,8 @@ def command(
     video, or - for an image from a pipe.
 
     Images that cannot be read are reported, the others answered; the exit code is then 1, or 2 if none could be read.
-    From 16 images on the network is first made faster, which rounds differently and is said; --fast off keeps plain
-    float32.
+    From 16 images on the network is first made faster (norms folded, compiled where that pays), which rounds otherwise
+    and is said. In bfloat16 close calls between two classes are answered again in float32.
     """
     from deepres.analyze.attribution import class_number
     from deepres.nn.hardware import find_device
@@ -128,10 +122,11 @@ def command(
     read = [run, *(one.name if isinstance(one, Picture) else one for one in asked.listed)]
     outputs.require_free({"--csv": (table, outputs.TABLE)}, read, overwrite=overwrite)
     many = len(asked) + FEW * len(asked.videos)
-    if fast == "max" or (fast == "auto" and many >= FEW):
+    if precision == "bfloat16" or many >= FEW:
         watch(Doing("making the network fast"))
-        predictor = predictor.hurried(many, compiled="yes" if fast == "max" else "auto")
-        click.echo(f"{predictor.network.description.name}: {predictor.fast}; --fast off for plain float32", err=True)
+        predictor = predictor.optimized(many, precision=precision)
+        other = "; --precision float32 is exact" if predictor.ready is not None and predictor.ready.exact else ""
+        click.echo(f"{predictor.network.description.name}: {predictor.ready}{other}", err=True)
     drawn: deque[Picture] = deque()
     answers: list[Answer] = []
     problems: list[str | None] = []

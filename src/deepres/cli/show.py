@@ -20,7 +20,7 @@ NOT_OF_IMAGES = (
     "resume",
     "device",
     "memory",
-    "fast",
+    "compile",
     "workers",
     "dry_run",
     "verbose",
@@ -59,13 +59,13 @@ def command(batches: int, output: Path, overwrite: bool, watch: Watch, **given: 
     watch(Doing(f"listing the images of {source}"))
     if (Path(source) / RUN).is_file():
         _refuse_with_run(source, given)
-        setting = setting_of(Path(source))
+        context = setting_of(Path(source))
     else:
-        setting = planned_setting(train.planned(given))
+        context = planned_setting(train.planned(given))
     watch(Doing("drawing batches"))
-    sheet = drawn(setting, batches)
+    sheet = drawn(context, batches)
     watch(Doing("writing the sheet"))
-    write_sheet(output, page_of(sheet), f"{setting.source.name} as training sees it")
+    write_sheet(output, page_of(sheet), f"{context.source.name} as training sees it")
     for name, fact in facts_shown(sheet).items():
         click.echo(f"{name}: {fact}")
     click.echo(f"in {counted(len(sheet.batches), 'batch')}: {balance_of(sheet)}")

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from deepres.runs.finish import Finished
     from deepres.runs.plan import Planned
     from deepres.runs.train import Event, Tell
-    from deepres.train.distributed import World
+    from deepres.train.distributed import Distributed
 
 FIELDS = {
     "batch_size": "train.batch_size",
-    "rate": "train.schedule.rate",
+    "lr": "train.schedule.lr",
     "balance": "train.balance",
     "memory": "train.memory",
-    "fast": "train.fast",
+    "compile": "train.compile",
     "seed": "seed",
     "weights": "weights",
     "variant": "variant",
@@ -83,7 +83,7 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images; by default the recipe's.")
 @minutes_flag
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="Images in one step; by default the recipe's.")
-@click.option("--lr", "rate", type=float, help="Peak learning rate; by default the recipe's.")
+@click.option("--lr", type=float, help="Peak learning rate; by default the recipe's.")
 @click.option(
     "--balance",
     type=click.Choice(["none", "loss", "sampler"]),
@@ -110,12 +110,12 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 @flags.device
 @click.option(
     "--memory",
-    type=click.Choice(["auto", "save", "fast"]),
+    type=click.Choice(["auto", "save", "keep"]),
     help="save: compute some layers a second time in the backward pass, which needs less memory; auto: where a step "
-    "would not fit; fast: never (auto).",
+    "would not fit; keep: never (auto).",
 )
 @click.option(
-    "--fast",
+    "--compile",
     type=click.Choice(["auto", "off", "max"]),
     help="Compile the training step with torch.compile; auto: where it pays within this run, measured once (auto).",
 )
@@ -137,7 +137,7 @@ def command(
     epochs: int | None,
     minutes: float | None,
     batch_size: int | None,
-    rate: float | None,
+    lr: float | None,
     balance: str | None,
     folds: int | None,
     seed: int | None,
@@ -147,7 +147,7 @@ def command(
     resume: str | None,
     device: str | None,
     memory: str | None,
-    fast: str | None,
+    compile: str | None,
     edits: tuple[str, ...],
     smoke: bool,
     dry_run: bool,
@@ -164,14 +164,14 @@ def command(
     given = dict(locals())
     from deepres.runs import train
     from deepres.runs.progress import Display
-    from deepres.train.distributed import joined
+    from deepres.train.distributed import init_distributed
 
     tell = Display(watch, verbose)
     assignments = settings(given)
     without = {"--smoke": smoke, "--dry-run": dry_run, "--folds": folds is not None}
     deadline = deadline_of(minutes, without, any_size=not sized(edits))
     display = partial(Display, watch, verbose)
-    with joined(device) as world:
+    with init_distributed(device) as world:
         if resume is not None:
             _refuse_with_resume(
                 {
@@ -189,7 +189,7 @@ def command(
                 }
             )
             length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
-            found = world.by_first(lambda: Path(resume) if resume else newest(Path("runs")))
+            found = world.on_rank_zero(lambda: Path(resume) if resume else newest(Path("runs")))
             if holds_folds(found):
                 refuse_minutes(found, minutes)
                 resume_folds(found, [*assignments, *length, *edits], world, display)
@@ -202,17 +202,17 @@ def command(
                     "torchrun --max-restarts: a restarted run has to find its folder again; name it with --output DIR"
                 )
             )
-        if output is not None and world.restarts and world.by_first(lambda: holds_any(output)):
+        if output is not None and world.restarts and world.on_rank_zero(lambda: holds_any(output)):
             if holds_folds(output):
                 resume_folds(output, [], world, display)
                 return
             _resume(output, [], world, tell, deadline)
             return
         read = [word for word in (source, weights, *teacher) if word is not None]
-        world.by_first(lambda: outputs.require_free_for_run(output, read))
+        world.on_rank_zero(lambda: outputs.require_free_for_run(output, read))
         plans: list[Planned] = []  # process 0 alone makes one, and keeps the images that it has listed
-        world.by_first(lambda: plans.append(planned(given)))
-        run = world.by_first(lambda: plans[0].run)
+        world.on_rank_zero(lambda: plans.append(planned(given)))
+        run = world.on_rank_zero(lambda: plans[0].run)
         if dry_run:
             click.echo(run.to_json() if world.first else "", nl=False)
             return
@@ -264,7 +264,7 @@ def planned(given: Mapping[str, Any]) -> "Planned":
     return plan_run(source, words, begin)
 
 
-def _resume(folder: Path, edits: list[str], world: "World", tell: "Tell", deadline: "Deadline | None") -> None:
+def _resume(folder: Path, edits: list[str], world: "Distributed", tell: "Tell", deadline: "Deadline | None") -> None:
     from deepres.runs import train
 
     done = train.resume(

@@ -24,7 +24,7 @@ from deepres.tasks.classification.predictions import Answers, load_answers, name
 from deepres.tasks.paired import task_of
 from deepres.tasks.result import Result
 from deepres.tasks.task import require
-from deepres.train.distributed import joined
+from deepres.train.distributed import init_distributed
 
 Weights = WeightsSpec | RunResult | str | Path
 """A run, its folder, a file or a name; `WeightsSpec` for bare weights that do not say of which network they are."""
@@ -72,7 +72,7 @@ def evaluate(
         raise InputError(f"weights: none given; wanted {WANTED}")
     specs = [spec_of(one) for one in several]
     said = ", ".join([*(spec.name for spec in specs), *([] if source is None else [f"source={source!s}"])])
-    with watching("measuring", progress) as watch, joined(device_of(device)) as world:
+    with watching("measuring", progress) as watch, init_distributed(device_of(device)) as world:
         measured = measure_any(
             specs,
             _data(source),

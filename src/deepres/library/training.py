@@ -17,7 +17,7 @@ from deepres.runs.places import output_of
 from deepres.runs.plan import Planned, plan_run
 from deepres.runs.progress import Display
 from deepres.tasks.result import Result, summary
-from deepres.train.distributed import joined
+from deepres.train.distributed import init_distributed
 from deepres.train.history import read_history
 
 _DEVICE = ("device", "cpu, cuda or cuda:N")
@@ -117,10 +117,10 @@ def train(
     begun = None if begin is None else begin.name
     given = {"model": model, "weights": begun, "epochs": epochs, "settings": settings, "device": device}
     said = ", ".join([repr(source), *(f"{name}={value!r}" for name, value in given.items() if value is not None)])
-    with watching("starting", progress) as watch, joined(device_of(device)) as world:
+    with watching("starting", progress) as watch, init_distributed(device_of(device)) as world:
         plans: list[Planned] = []
-        world.by_first(lambda: plans.append(plan_run(source, words, begin)))
-        run = world.by_first(lambda: plans[0].run)
+        world.on_rank_zero(lambda: plans.append(plan_run(source, words, begin)))
+        run = world.on_rank_zero(lambda: plans[0].run)
         with output_of(None if output is None else Path(output), run, world) as folder:
             done = carrying.start(
                 plans[0] if plans else run,

@@ -10,7 +10,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from deepres.arch import algebra, atoms
 from deepres.arch.algebra import Site, fold
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.nn import layers
 
 
@@ -20,7 +20,7 @@ class ResidualNetwork(nn.Module):
     Any height and width that fits works, not only the description's own.
     """
 
-    def __init__(self, description: Network, body: "OrderedDict[str, nn.Module]", head: nn.Module) -> None:
+    def __init__(self, description: Architecture, body: "OrderedDict[str, nn.Module]", head: nn.Module) -> None:
         super().__init__()
         self.description = description
         self.body_names = tuple(body)
@@ -95,7 +95,7 @@ class ResidualNetwork(nn.Module):
         return self.description.num_classes
 
 
-def build(description: Network) -> ResidualNetwork:
+def build(description: Architecture) -> ResidualNetwork:
     """The modules on the `meta` device: shapes without values, in no time; `init.initialise` gives the values."""
     with torch.device("meta"):
         whole = fold(description.tree, description.input, _Modules())
@@ -188,7 +188,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def names(description: Network) -> tuple[str, ...]:
+def names(description: Architecture) -> tuple[str, ...]:
     """The dotted name of every node of the description, as the modules have them."""
     return tuple(name for name in _names(description.tree, "") if name)
 

@@ -4,9 +4,8 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-from deepres.arch.architecture import Network, with_classes
-from deepres.arch.catalogue.lookup import EDIT
-from deepres.arch.catalogue.lookup import network as catalogue_network
+from deepres.arch.architecture import Architecture, with_classes
+from deepres.arch.catalogue.lookup import EDIT, architecture
 from deepres.base.arguments import flag, place, whole, word, words
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, build
@@ -31,7 +30,7 @@ _CHANNELS = 2**16
 
 
 def create_model(
-    model: str | Network,
+    model: str | Architecture,
     *,
     num_classes: int | None = None,
     in_chans: int | None = None,
@@ -67,7 +66,7 @@ def create_model(
     Raises:
         InputError: an unknown name (the nearest are offered), weights that do not fit or are another variant's.
     """
-    description = model if isinstance(model, Network) else catalogue_network(word(model, "model", _MODEL))
+    description = model if isinstance(model, Architecture) else architecture(word(model, "model", _MODEL))
     in_chans = None if in_chans is None else whole(in_chans, "in_chans", 1, _CHANNELS)
     num_classes = None if num_classes is None else whole(num_classes, "num_classes", 0)
     seed, new_head = whole(seed, "seed", 0, 2**64 - 1), flag(new_head, "new_head")
@@ -125,7 +124,7 @@ def load_weights(
     load_state(network, channels.adapted(tensors, network.description, stored.where), stored.where)
 
 
-def adaptation(stored: Stored, description: Network) -> str:
+def adaptation(stored: Stored, description: Architecture) -> str:
     """What is done to these weights for the description's number of channels, for a person to read; else empty."""
     named = _by_name(stored, description, new_head=True).found
     adapts = named is not None and channels.is_adapted(named.tensors, description)
@@ -133,7 +132,7 @@ def adaptation(stored: Stored, description: Network) -> str:
 
 
 def translated(
-    stored: Stored, description: Network, variant: str | None, called: str | None, *, new_head: bool
+    stored: Stored, description: Architecture, variant: str | None, called: str | None, *, new_head: bool
 ) -> Translated:
     """The tensors under our names: by a library's names, else by structure once `variant` says that it is right.
 
@@ -177,7 +176,7 @@ class _Named(NamedTuple):
     refusal: InputError | None = None
 
 
-def _by_name(stored: Stored, description: Network, *, new_head: bool) -> _Named:
+def _by_name(stored: Stored, description: Architecture, *, new_head: bool) -> _Named:
     named = description if description.num_classes else with_classes(description, 1)
     try:
         found = to_ours(stored.tensors, named, stored.where)
@@ -206,7 +205,7 @@ def load(weights: str | PathLike[str]) -> ResidualNetwork:
     return create_model(stored.description, weights=stored).eval()
 
 
-def classes_of(stored: Stored, description: Network) -> int:
+def classes_of(stored: Stored, description: Architecture) -> int:
     """How many classes these weights of the described network know; as many as it where they do not show."""
     if stored.description is not None:
         return stored.description.num_classes
@@ -217,7 +216,7 @@ def classes_of(stored: Stored, description: Network) -> int:
     return len(head) if head is not None and head.dim() == 1 else description.num_classes
 
 
-def channels_of(stored: Stored, description: Network) -> int:
+def channels_of(stored: Stored, description: Architecture) -> int:
     """Of how many channels the images of these weights are; as many as the description's where they do not show."""
     if stored.description is not None:
         return stored.description.input[0]

@@ -25,7 +25,7 @@ def freeze(network: nn.Module, parts: Iterable[str]) -> None:
 
 
 @torch.no_grad()
-def average_statistics(network: nn.Module, batches: Iterable[Tensor], frozen: Collection[str] = ()) -> int:
+def precise_bn(network: nn.Module, batches: Iterable[Tensor], frozen: Collection[str] = ()) -> int:
     """Replace each norm's running mean and variance by their plain averages over `batches` (N, C, H, W).
 
     A running statistic weighs the newest batches most, and holds values from before the last steps; the average gives

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from deepres.arch.algebra import Parallel, Sequence, at, children, dotted, substitute
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Atom, Conv, Dropout, DropPath, Identity, Norm
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, build
@@ -46,7 +46,7 @@ class Fold:
     norm_first: bool = False
 
 
-def folds(description: Network) -> tuple[Fold, ...]:
+def folds(description: Architecture) -> tuple[Fold, ...]:
     """Every norm with fixed statistics that a neighbouring convolution can take up without changing the function.
 
     A norm behind a convolution always can, past what does nothing in evaluation (dropout). One before it can where the

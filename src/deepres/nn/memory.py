@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.readings.checkpointing import MemoryChoice, make_plan
 from deepres.arch.readings.memory import step_memory
 from deepres.arch.readings.segments import Plan, Step, steps
@@ -56,7 +56,7 @@ def apply(network: ResidualNetwork, plan: Plan) -> Iterator[None]:
 
 
 def require_fits(
-    network: Network,
+    network: Architecture,
     batch_size: int,
     available: int,
     choice: MemoryChoice,
@@ -75,15 +75,15 @@ def require_fits(
     """
     room, batch = int(available / MARGIN) - beside, -(-batch_size // accumulate)
     plain = step_memory(network, batch, value_bytes, averaged=averaged).total
-    fast = Plan(peak_bytes=plain, plain_bytes=plain)
-    if choice == "fast" or (choice == "auto" and plain <= room):
-        plan = fast
+    kept_all = Plan(peak_bytes=plain, plain_bytes=plain)
+    if choice == "keep" or (choice == "auto" and plain <= room):
+        plan = kept_all
     else:
         plan = make_plan(network, batch, value_bytes=value_bytes, averaged=averaged)
     if plan.peak_bytes <= room:
         return plan
-    remedies, kept = [], Plan() if choice == "fast" else plan
-    if choice == "fast" and make_plan(network, batch, value_bytes=value_bytes, averaged=averaged).peak_bytes <= room:
+    remedies, kept = [], Plan() if choice == "keep" else plan
+    if choice == "keep" and make_plan(network, batch, value_bytes=value_bytes, averaged=averaged).peak_bytes <= room:
         remedies.append("--memory save")
     fitting = range(1, batch)
     largest = bisect_right(fitting, room, key=lambda n: step_memory(network, n, value_bytes, kept, averaged).total)

@@ -38,7 +38,7 @@ from deepres.tasks.kinds import DEFAULT_TASK, AnyTask, task_in
 from deepres.tasks.task import Answer
 
 BATCH = 16
-"""How many images a hurried predictor answers together: beyond it a CPU gains nothing."""
+"""How many images an optimized predictor answers together: beyond it a CPU gains nothing."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Predictor:
     statistics: Statistics
     device: torch.device
     unnamed: bool = False
-    fast: Inference | None = None
+    ready: Inference | None = None
     said: str = ""
     task: AnyTask = DEFAULT_TASK
     others: tuple["Predictor", ...] = ()
@@ -140,7 +140,7 @@ class Predictor:
             task=task if settled else task.unsettled(),
         )
 
-    def hurried(
+    def optimized(
         self, images: int, *, precision: InferencePrecision = "auto", compiled: Compiled = "auto"
     ) -> "Predictor":
         """The same predictor made ready for so many `images`, which are answered faster and rounded differently.
@@ -158,7 +158,7 @@ class Predictor:
         began = perf_counter()
         self.probabilities(one)
         seconds = perf_counter() - began
-        fast = for_inference(
+        ready = for_inference(
             self.network,
             self.device,
             precision=precision,
@@ -166,8 +166,8 @@ class Predictor:
             images=images,
             seconds_per_image=seconds,
         )
-        others = tuple(one.hurried(images, precision=precision, compiled=compiled) for one in self.others)
-        return replace(self, fast=fast, others=others)
+        others = tuple(one.optimized(images, precision=precision, compiled=compiled) for one in self.others)
+        return replace(self, ready=ready, others=others)
 
     def prepare(self, image: Tensor) -> Tensor:
         """A uint8 image (C, H, W) as the network wants it, float32."""
@@ -180,7 +180,7 @@ class Predictor:
         Raises:
             RunError: a logit is not finite.
         """
-        logits: Tensor = self.network(images.to(self.device)) if self.fast is None else self.fast(images)
+        logits: Tensor = self.network(images.to(self.device)) if self.ready is None else self.ready(images)
         answers: Tensor = self.task.activated(logits).cpu()
         if not bool(answers.isfinite().all()):
             raise RunError(
@@ -224,9 +224,9 @@ class Predictor:
     def answers(self, pictures: Iterable[Path | Picture], top_k: int = 5) -> Iterator[Answer]:
         """One answer for each picture, in order, as it is ready; of an unreadable one the answer is the problem.
 
-        A hurried predictor reads and answers `BATCH` images together, any other one by one.
+        An optimized predictor reads and answers `BATCH` images together, any other one by one.
         """
-        size = 1 if self.fast is None else BATCH
+        size = 1 if self.ready is None else BATCH
         with ThreadPoolExecutor(min(size, num_cores())) as readers:
             asked = (of_file(one) if isinstance(one, Path) else one for one in pictures)
             while part := list(islice(asked, size)):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.base.errors import InputError
 from deepres.base.manifest import require_own
 from deepres.base.normalisation import CHOICES, Values, as_values, per_channel, require_possible, told
@@ -32,7 +32,7 @@ class Prepared(NamedTuple):
 
 def prepared_for(
     stored: Stored,
-    description: Network,
+    description: Architecture,
     mean: Values | None = None,
     std: Values | None = None,
 ) -> Prepared:
@@ -115,7 +115,7 @@ def statistics_of(preprocessing: Preprocessing) -> Statistics:
     )
 
 
-def preprocessing_of(preparation: Preparation, statistics: Statistics, description: Network) -> Preprocessing:
+def preprocessing_of(preparation: Preparation, statistics: Statistics, description: Architecture) -> Preprocessing:
     """The field's words for it. A mean image becomes its mean per channel, which is nearly the same."""
     side = preparation.size or description.input[1]
     ones, zeros = (1.0,) * preparation.channels, (0.0,) * preparation.channels

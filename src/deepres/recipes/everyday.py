@@ -36,7 +36,7 @@ def small(facts: Facts, model: str | None = None) -> Run:
             epochs=epochs,
             batch_size=batch_size,
             sgd=SgdConfig(momentum=0.9, weight_decay=5e-4, nesterov=True),
-            schedule=ScheduleConfig(kind="cosine", rate=0.1, warm_up=0.05),
+            schedule=ScheduleConfig(kind="cosine", lr=0.1, warmup_fraction=0.05),
             label_smoothing=0.1,
         ),
     )
@@ -68,7 +68,7 @@ def photos(facts: Facts, model: str | None = None) -> Run:
             epochs=epochs,
             batch_size=batch_size,
             sgd=SgdConfig(momentum=0.9, weight_decay=5e-4, nesterov=True),
-            schedule=ScheduleConfig(kind="cosine", rate=0.05, warm_up=0.25),
+            schedule=ScheduleConfig(kind="cosine", lr=0.05, warmup_fraction=0.25),
             label_smoothing=0.1,
         ),
     )
@@ -93,7 +93,7 @@ def imagenet_modern(facts: Facts, model: str | None = None) -> Run:
             epochs=90,
             batch_size=512,
             sgd=SgdConfig(momentum=0.9, weight_decay=5e-5, nesterov=True),
-            schedule=ScheduleConfig(kind="cosine", rate=0.5, warm_up=0.05),
+            schedule=ScheduleConfig(kind="cosine", lr=0.5, warmup_fraction=0.05),
             label_smoothing=0.1,
             ema_decay=0.9999,
         ),

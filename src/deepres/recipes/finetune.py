@@ -32,9 +32,9 @@ def finetune(facts: Facts, model: str | None = None) -> Run:  # noqa: ARG001 - t
         raise InputError("recipe finetune: begins with trained weights; give them: --weights RUN, a file, or a name")
     side = begin.preparation.size or begin.model.input[1]
     if side <= 40:
-        augmentation, rate = Augmentation(crop="pad", pad=max(1, side // 8), flip=0.5), 0.02
+        augmentation, lr = Augmentation(crop="pad", pad=max(1, side // 8), flip=0.5), 0.02
     else:
-        augmentation, rate = Augmentation(crop="random_resized", area=(0.35, 1.0), flip=0.5), 0.005
+        augmentation, lr = Augmentation(crop="random_resized", area=(0.35, 1.0), flip=0.5), 0.005
     return Run(
         recipe="finetune",
         data=DataConfig(source=facts.source, workers="auto"),
@@ -51,7 +51,7 @@ def finetune(facts: Facts, model: str | None = None) -> Run:  # noqa: ARG001 - t
             epochs=15,
             batch_size=32,
             sgd=SgdConfig(momentum=0.9, weight_decay=1e-4, nesterov=True),
-            schedule=ScheduleConfig(kind="cosine", rate=rate),
+            schedule=ScheduleConfig(kind="cosine", lr=lr),
             fit_head=begin.classes != facts.classes,
         ),
     )

@@ -34,7 +34,7 @@ def cifar_2015(facts: Facts, model: str | None = None) -> Run:
             batch_size=128,
             accumulate=2,
             sgd=SgdConfig(momentum=0.9, weight_decay=1e-4),
-            schedule=ScheduleConfig(kind="steps", rate=0.1, drops=(0.5, 0.75), low_rate=0.01 if deep else None),
+            schedule=ScheduleConfig(kind="steps", lr=0.1, milestones=(0.5, 0.75), warmup_lr=0.01 if deep else None),
         ),
         select="last",
     )
@@ -85,8 +85,8 @@ def imagenet_2015(facts: Facts, model: str | None = None) -> Run:
             batch_size=256,
             accumulate=8,
             sgd=SgdConfig(momentum=0.9, weight_decay=1e-4),
-            schedule=ScheduleConfig(kind="steps", rate=0.1, drops=(0.5, 0.75)),
-            average_statistics=200,
+            schedule=ScheduleConfig(kind="steps", lr=0.1, milestones=(0.5, 0.75)),
+            precise_bn_batches=200,
         ),
         select="last",
     )
@@ -101,7 +101,7 @@ def identity_2016(facts: Facts, model: str | None = None) -> Run:
     Source    arXiv 1603.05027; the length is not stated there, 64,000 steps as in 2015.
     """
     run = cifar_2015(facts, model or "preresnet110_cifar")
-    schedule = run.train.schedule.replace(low_rate=0.01, low_steps=400)
+    schedule = run.train.schedule.replace(warmup_lr=0.01, warmup_steps=400)
     return run.replace(recipe="identity_2016", train=run.train.replace(schedule=schedule))
 
 
@@ -114,5 +114,5 @@ def imagenet_2016(facts: Facts, model: str | None = None) -> Run:
     Source    arXiv 1603.05027; how many epochs is not stated there: 90, as in fb.resnet.torch.
     """
     run = imagenet_2015(facts, model or "preresnet200")
-    schedule = run.train.schedule.replace(drops=(1 / 3, 2 / 3))
+    schedule = run.train.schedule.replace(milestones=(1 / 3, 2 / 3))
     return run.replace(recipe="imagenet_2016", train=run.train.replace(epochs=90, iterations=None, schedule=schedule))

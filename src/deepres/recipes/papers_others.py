@@ -8,7 +8,7 @@ from deepres.recipes.run import Run
 from deepres.train.config import SgdConfig, TrainConfig
 from deepres.train.schedules import ScheduleConfig
 
-_TORCH = SgdConfig(momentum=0.9, weight_decay=1e-4, nesterov=True, decay="all")
+_TORCH = SgdConfig(momentum=0.9, weight_decay=1e-4, nesterov=True, decay_parameters="all")
 """Of the Torch code that all of these papers ran: Nesterov, weight decay on every parameter."""
 
 
@@ -34,7 +34,7 @@ def densenet_cifar(facts: Facts, model: str | None = None) -> Run:
             epochs=300,
             batch_size=64,
             sgd=_TORCH,
-            schedule=ScheduleConfig(kind="steps", rate=0.1, drops=_at_epochs(150, 225, of=300)),
+            schedule=ScheduleConfig(kind="steps", lr=0.1, milestones=_at_epochs(150, 225, of=300)),
         ),
         select="last",
     )
@@ -60,7 +60,7 @@ def densenet_imagenet(facts: Facts, model: str | None = None) -> Run:
             epochs=90,
             batch_size=256,
             sgd=_TORCH,
-            schedule=ScheduleConfig(kind="steps", rate=0.1, drops=(1 / 3, 2 / 3)),
+            schedule=ScheduleConfig(kind="steps", lr=0.1, milestones=(1 / 3, 2 / 3)),
         ),
         select="last",
     )
@@ -86,11 +86,11 @@ def stochastic_depth(facts: Facts, model: str | None = None) -> Run:
         epochs=500,
         batch_size=128,
         sgd=_TORCH,
-        schedule=ScheduleConfig(kind="steps", rate=0.1, drops=_at_epochs(250, 375, of=500)),
+        schedule=ScheduleConfig(kind="steps", lr=0.1, milestones=_at_epochs(250, 375, of=500)),
     )
     if config.family == "resnet" and sum(config.depths) >= 500:
         steps = train.replace(epochs=10).steps(round(facts.num_images * (1 - data.val_fraction)))
-        train = train.replace(schedule=train.schedule.replace(low_rate=0.01, low_steps=steps))
+        train = train.replace(schedule=train.schedule.replace(warmup_lr=0.01, warmup_steps=steps))
     return Run(
         recipe="stochastic_depth",
         data=data,
@@ -124,7 +124,7 @@ def wide(facts: Facts, model: str | None = None) -> Run:
             epochs=200,
             batch_size=128,
             sgd=_TORCH.replace(weight_decay=5e-4),
-            schedule=ScheduleConfig(kind="steps", rate=0.1, drops=_at_epochs(60, 120, 160, of=200), factor=0.2),
+            schedule=ScheduleConfig(kind="steps", lr=0.1, milestones=_at_epochs(60, 120, 160, of=200), gamma=0.2),
         ),
         select="last",
     )

@@ -61,5 +61,5 @@ def planned(words: Words, facts: Facts) -> Run:
     if asked not in (None, run.model.input):
         given, seen = (",".join(map(str, size)) for size in (asked, run.model.input))
         raise InputError(f"--set model.input={given}: this run's images come as {seen}; their size is preparation.crop")
-    run.model.network()  # what does not fit together is refused before anything is done
+    run.model.architecture()  # what does not fit together is refused before anything is done
     return smoke(run) if words.smoke else run

@@ -1,17 +1,31 @@
 """A whole run as one value: images, network, what is done to them, how long; it is `run.json`, edited by `--set`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from deepres.arch.catalogue.entry import Config
+from deepres.base.errors import InputError
 from deepres.base.manifest import RUN, require_own
-from deepres.base.records import Record, load
+from deepres.base.reading import json_object
+from deepres.base.records import Record, build
+from deepres.base.version import VERSION
 from deepres.data.facts import Facts
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.tasks.kinds import DEFAULT_TASK, AnyTask, task_for
 from deepres.tasks.task import require
 from deepres.train.config import Select, TeacherConfig, TrainConfig
+
+FORMAT: Literal[2] = 2
+"""Of `run.json`: it rises when fields change their names or meanings."""
+
+WRITTEN_BY = {1: "0.1"}
+"""The versions of deepres that write, and so read, each format of before."""
+
+
+class OtherFormatError(InputError):
+    """A run of another version, whose description this one cannot read; its weights may be of use."""
 
 
 class Run(Record):
@@ -24,6 +38,7 @@ class Run(Record):
     held-out images cannot tell from the best. `teacher` is whose answers are learnt beside the labels.
     """
 
+    format: Literal[2] = FORMAT
     recipe: str
     data: DataConfig
     task: AnyTask = DEFAULT_TASK
@@ -67,7 +82,8 @@ def require_known(run: Run) -> None:
         "--folds": run.data.folds is not None,
         "--teacher": run.teacher is not None,
         f"train.balance={train.balance}": train.balance != "none",
-        "train.schedule.low_until_error": train.schedule.low_rate is not None and train.schedule.low_steps is None,
+        "train.schedule.warmup_until_error": train.schedule.warmup_lr is not None
+        and train.schedule.warmup_steps is None,
     }
     for tool, wanted in asked.items():
         if wanted:
@@ -82,13 +98,32 @@ def load_run(folder: Path) -> Run:
     """The run in the folder, as it wrote itself down.
 
     Raises:
-        InputError: no run there, or its description is damaged, changed by hand, or another run's.
+        InputError: no run there, or its description is damaged, changed by hand, another run's, or of another format.
     """
     require_own(folder, RUN)
-    return load(Run, folder / RUN, "run description; is this a run folder?")
+    path = folder / RUN
+    fields = json_object(path, "run description; is this a run folder?")
+    require_format(fields, path)
+    return build(Run, fields, str(path))
+
+
+def require_format(fields: Mapping[str, object], path: Path) -> None:
+    """Refuse the description of a run that is of another format.
+
+    Raises:
+        OtherFormatError: it is; the version that reads it is named.
+    """
+    given = fields.get("format", 1)
+    if given == FORMAT or not isinstance(given, int):  # what is no number, the record refuses
+        return
+    reader = f"deepres {WRITTEN_BY[given]}" if given in WRITTEN_BY else "a newer deepres"
+    raise OtherFormatError(
+        f"{path}: a run of format {given}, which {reader} reads; this is {VERSION}, wanted format {FORMAT}: go on with "
+        f"{reader}, or begin a new run with its weights: --weights {path.parent}"
+    )
 
 
 def smoke(run: Run) -> Run:
     """The same run cut down to 20 steps of 16 images: does it work at all, in under a minute on two cores."""
-    train = run.train.replace(epochs=None, iterations=20, batch_size=16, accumulate=1, average_statistics=0)
+    train = run.train.replace(epochs=None, iterations=20, batch_size=16, accumulate=1, precise_bn_batches=0)
     return run.replace(train=train)

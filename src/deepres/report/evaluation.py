@@ -171,7 +171,7 @@ def _curves(history: History, chosen_epoch: int | None, continued: Sequence[int]
             if name not in shares
         ),
         curve(history, {f"{k}_loss": v for k, v in both.items()}, "Loss", kind="log", **marks),
-        curve(history, {"rate": "learning rate"}, "Learning rate", kind="log", size=(9.2, 1.5)),
+        curve(history, {"lr": "learning rate"}, "Learning rate", kind="log", size=(9.2, 1.5)),
     )
     return [Markup(svg) for svg in drawn if svg is not None]
 

@@ -15,7 +15,7 @@ from deepres.base.manifest import require_own, writing
 from deepres.base.wording import counted
 from deepres.data.images import ArrayImages
 from deepres.data.loading.workers import (
-    Crew,
+    WorkerPlan,
     batches_fitting,
     choose_prefetch_factor,
     choose_workers,
@@ -29,14 +29,14 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.memory import available_bytes
 from deepres.recipes.run import Run
-from deepres.runs.context import Setting
-from deepres.train.compile import Fast, noise_loss, settle
-from deepres.train.distributed import World
+from deepres.runs.context import RunContext
+from deepres.train.compile import CompilePlan, choose_compile_mode, noise_loss
+from deepres.train.distributed import Distributed
 from deepres.train.precision import Precision, choose
 from deepres.train.state import State
 from deepres.train.timing import timed, timed_passes
 
-FAST = "fast.json"
+COMPILE = "compile.json"
 HOLES = 3  # bytes that a heap full of holes takes for each one in use, where layers are computed twice
 
 MOST_IMAGES = 32  # of a timed step
@@ -65,25 +65,25 @@ class Pace(NamedTuple):
 class Settled(NamedTuple):
     """How many workers, how many batches ahead; the line that says why; images/s of the steps timed for it."""
 
-    crew: Crew
+    crew: WorkerPlan
     sentence: str
     step_rate: float
 
 
-def settle_workers(setting: Setting, network: ResidualNetwork) -> Settled | None:
+def settle_workers(context: RunContext, network: ResidualNetwork) -> Settled | None:
     """The workers of a run whose `data.workers` or `data.prefetch_factor` is "auto"; what is given stays as it is.
 
     None where both are given, where no worker is wanted, or where images lie in memory.
     """
-    data, config, world = setting.run.data, setting.run.train, setting.world
+    data, config, world = context.run.data, context.run.train, context.world
     if data.workers == 0 or "auto" not in (data.workers, data.prefetch_factor):
         return None
-    loader = setting.loader()
+    loader = context.loader()
     if loader.resident:
         return None
-    on_gpu = setting.precision.device.type == "cuda"
-    rate = step_rate(network, setting.precision, min(config.batch_size // config.accumulate, MOST_IMAGES))
-    step = rate * (1 - (0.0 if setting.teachers is None else setting.teachers.known.share))
+    on_gpu = context.precision.device.type == "cuda"
+    rate = step_rate(network, context.precision, min(config.batch_size // config.accumulate, MOST_IMAGES))
+    step = rate * (1 - (0.0 if context.teachers is None else context.teachers.known.share))
     load = loader.load()
     images = config.batch_size // world.size
     room = room_for_batches(available_bytes(torch.device("cpu"))) // world.local_size
@@ -96,40 +96,44 @@ def settle_workers(setting: Setting, network: ResidualNetwork) -> Settled | None
         factor, why = choose_prefetch_factor(load, images, step, workers, room)
     else:
         factor, why = data.prefetch_factor, f"each {counted(data.prefetch_factor, 'batch')} ahead as given"
-    return Settled(Crew(workers, factor), f"{said}, {why}", rate)
+    return Settled(WorkerPlan(workers, factor), f"{said}, {why}", rate)
 
 
-def settle_steps(setting: Setting, state: State, plan: Plan, *, in_haste: bool, step_rate: float | None = None) -> Fast:
+def settle_steps(
+    context: RunContext, state: State, plan: Plan, *, in_haste: bool, step_rate: float | None = None
+) -> CompilePlan:
     """How steps are carried out: as the run began, where it is resumed; layers computed twice are never compiled.
 
     With `in_haste` nothing is measured: there is not the time in which it could pay. `step_rate` in images/s, where it
     has been timed, tells a run that is short.
     """
-    config, path, world = setting.run.train, setting.folder / FAST, setting.world
+    config, path, world = context.run.train, context.folder / COMPILE, context.world
     if config.sync_norm and world.size > 1:
-        return Fast(choice=config.fast, reason="norms exchange statistics within a step")
+        return CompilePlan(choice=config.compile, reason="norms exchange statistics within a step")
     if plan.segments:
-        holes = HOLES * plan.peak_bytes > available_bytes(setting.precision.device)
-        if holes and setting.precision.device.type == "cpu" and return_freed_memory():
-            return Fast(choice=config.fast, reason="layers are computed twice, and freed memory is returned at once")
-        return Fast(choice=config.fast, reason="layers are computed twice")
-    require_own(setting.folder, FAST)
+        holes = HOLES * plan.peak_bytes > available_bytes(context.precision.device)
+        if holes and context.precision.device.type == "cpu" and return_freed_memory():
+            return CompilePlan(
+                choice=config.compile, reason="layers are computed twice, and freed memory is returned at once"
+            )
+        return CompilePlan(choice=config.compile, reason="layers are computed twice")
+    require_own(context.folder, COMPILE)
     if path.is_file():
-        before = records.load(Fast, path, "record of how steps are carried out")
-        if before.choice == config.fast:
+        before = records.load(CompilePlan, path, "record of how steps are carried out")
+        if before.choice == config.compile:
             return before
     network = state.network
     assert isinstance(network, ResidualNetwork)
     parts = config.parts(world.size)
-    left = (state.progress.length(config.steps(len(setting.source.train))) - state.progress.step) * parts
+    left = (state.progress.length(config.steps(len(context.source.train))) - state.progress.step) * parts
     share = world.share(config.batch_size, parts) // parts
-    if in_haste and config.fast == "auto":
-        fast = Fast(reason="too little time to find out whether compiling pays")
+    if in_haste and config.compile == "auto":
+        fast = CompilePlan(reason="too little time to find out whether compiling pays")
     else:
         about = None if step_rate is None else share / step_rate
-        fast = settle(config.fast, network, setting.precision, share, left, parts, about)
-    with writing(setting.folder) as new:
-        fast.save(new / FAST)
+        fast = choose_compile_mode(config.compile, network, context.precision, share, left, parts, about)
+    with writing(context.folder) as new:
+        fast.save(new / COMPILE)
     return fast
 
 
@@ -141,19 +145,19 @@ def step_rate(network: ResidualNetwork, precision: Precision, batch_size: int, s
     return batch_size / min(taken[1:])
 
 
-def pace_of(run: Run, source: Source, device: torch.device, world: World, taught: int = 0) -> Pace:
+def pace_of(run: Run, source: Source, device: torch.device, world: Distributed, taught: int = 0) -> Pace:
     """How fast training and evaluation of this run go here: steps and answers on noise, some images read.
 
     `taught` are the multiply-adds of what teachers answer to an image.
     """
     precision = choose(run.train.precision, device)
-    measured = world.gathered(lambda: _pace_here(run, source, precision, world))
+    measured = world.all_gather(lambda: _pace_here(run, source, precision, world))
     pace = Pace(*(max(figures) for figures in zip(*measured, strict=True)))
-    return pace.replace(trained=pace.trained * (1 + taught / (3 * cost(run.model.network()).macs)))
+    return pace.replace(trained=pace.trained * (1 + taught / (3 * cost(run.model.architecture()).macs)))
 
 
-def _pace_here(run: Run, source: Source, precision: Precision, world: World) -> Pace:
-    config, description, device = run.train, run.model.network(), precision.device
+def _pace_here(run: Run, source: Source, precision: Precision, world: Distributed) -> Pace:
+    config, description, device = run.train, run.model.architecture(), precision.device
     share = config.batch_size // (world.size * config.parts(world.size))
     on_gpu = device.type == "cuda"
     few = max(fewest_images(description), int(MOST_MACS / (3 * cost(description).macs)))

@@ -9,8 +9,8 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from deepres.arch.architecture import Network
-from deepres.arch.catalogue.lookup import network as catalogue_network
+from deepres.arch.architecture import Architecture
+from deepres.arch.catalogue.lookup import architecture
 from deepres.base.errors import InputError
 from deepres.base.heap import keep_freed_memory
 from deepres.base.manifest import RUN
@@ -32,7 +32,7 @@ from deepres.recipes.run import Run, load_run
 from deepres.runs.bottleneck import Rates, Verdict, shown, verdict
 from deepres.runs.plan import Planned, plan_run
 from deepres.tasks.classification.losses import cross_entropy
-from deepres.train.compile import settle
+from deepres.train.compile import choose_compile_mode
 from deepres.train.config import TrainConfig
 from deepres.train.loop import Step, train
 from deepres.train.precision import Precision, choose
@@ -75,8 +75,8 @@ def bench(
         InputError: no such run, network or images; a batch that does not fit.
     """
     run, folder, opened = _run_of(target, source)
-    description = catalogue_network(target) if run is None else run.model.network()
-    config = TrainConfig(iterations=1, fast="off") if run is None else run.train
+    description = architecture(target) if run is None else run.model.architecture()
+    config = TrainConfig(iterations=1, compile="off") if run is None else run.train
     if batch_size is not None:
         config = config.replace(batch_size=batch_size, accumulate=1)
     precision = choose(config.precision, device)
@@ -157,7 +157,7 @@ def _run_of(target: str, source: str | None) -> tuple[Run | None, Path | None, S
 
 
 def _step_rate(
-    description: Network, config: TrainConfig, precision: Precision, steps: int, seconds: float
+    description: Architecture, config: TrainConfig, precision: Precision, steps: int, seconds: float
 ) -> tuple[float, str]:
     """Images/s of the loop's own steps on one batch of noise at no learning rate to speak of, and how they run."""
     network = create_model(description)
@@ -172,12 +172,12 @@ def _step_rate(
     )
     placed = precision.place(network)
     assert isinstance(placed, ResidualNetwork)
-    choice, part = "off" if plan.segments else config.fast, config.batch_size // config.accumulate
+    choice, part = "off" if plan.segments else config.compile, config.batch_size // config.accumulate
     if choice != "off":
         keep_freed_memory()
-    fast = settle(choice, placed, precision, part, steps * config.accumulate, config.accumulate)
-    still = config.schedule.replace(kind="constant", rate=1e-9, low_rate=None, warm_up=0)
-    endless = config.replace(epochs=None, iterations=_FOREVER, schedule=still, head_first=0.0)
+    fast = choose_compile_mode(choice, placed, precision, part, steps * config.accumulate, config.accumulate)
+    still = config.schedule.replace(kind="constant", lr=1e-9, warmup_lr=None, warmup_fraction=0)
+    endless = config.replace(epochs=None, iterations=_FOREVER, schedule=still, head_only_fraction=0.0)
     state = State(placed, config.sgd, averaged=config.ema_decay is not None)
     events = train(
         state,
@@ -200,7 +200,7 @@ class _Noise:
 
     waited_seconds = 0.0
 
-    def __init__(self, description: Network, batch_size: int, device: torch.device) -> None:
+    def __init__(self, description: Architecture, batch_size: int, device: torch.device) -> None:
         images = torch.randn(batch_size, *description.input, device=device)
         places = torch.arange(batch_size)
         self._batch = Batch(images, (places % max(1, description.num_classes)).to(device), places)

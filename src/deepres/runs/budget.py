@@ -20,7 +20,7 @@ from deepres.data.sources.open import Source
 from deepres.recipes.run import Run
 from deepres.runs.autotune import Pace
 from deepres.train.compile import LONG_ENOUGH
-from deepres.train.distributed import ALONE, World
+from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.loop import Epoch, Step
 from deepres.train.state import Progress
 
@@ -58,12 +58,12 @@ class Deadline:
         """Seconds until it is over; below 0 afterwards."""
         return 60 * self.minutes - self.spent
 
-    def shared(self, world: World) -> "Deadline":
+    def shared(self, world: Distributed) -> "Deadline":
         """The deadline of the first process, by its clock, which all have to ask together."""
         if world.size == 1:
             return self
-        began = world.by_first(lambda: self.began)
-        return Deadline(self.minutes, began, lambda: world.by_first(self.clock), self.any_size)
+        began = world.on_rank_zero(lambda: self.began)
+        return Deadline(self.minutes, began, lambda: world.on_rank_zero(self.clock), self.any_size)
 
     def __str__(self) -> str:
         return f"{self.minutes:g} min"
@@ -174,7 +174,7 @@ def fitted(
     source: Source,
     deadline: Deadline,
     measure: Callable[[Run], Pace],
-    world: World = ALONE,
+    world: Distributed = SINGLE_PROCESS,
     any_size: bool = True,
 ) -> Budget:
     """The run with as many epochs as fit, at most its own, at its own size or, with `any_size`, a smaller one.
@@ -282,12 +282,12 @@ def _smaller(run: Run) -> list[Run]:
     if own is None or run.recipe not in SHRINKING:
         return []
     found = []
-    parameters = cost(run.model.network()).parameters
+    parameters = cost(run.model.architecture()).parameters
     for size in (size for size in SIZES if size < own):
         resize = None if prepared.resize is None else round(prepared.resize * size / own)
         model = run.model.replace(input=(run.model.input[0], size, size))
         try:
-            network = model.network()
+            network = model.architecture()
         except InputError:
             continue
         if cost(network).parameters == parameters:
@@ -297,7 +297,7 @@ def _smaller(run: Run) -> list[Run]:
 
 def _scaled(pace: Pace, run: Run, smaller: Run) -> Pace:
     """The pace at a smaller size, as far as operations tell."""
-    share = cost(smaller.model.network()).macs / cost(run.model.network()).macs
+    share = cost(smaller.model.architecture()).macs / cost(run.model.architecture()).macs
     return pace.replace(trained=share * pace.trained, answered=share * pace.answered)
 
 

@@ -15,7 +15,7 @@ from deepres.base.reading import json_object
 from deepres.base.telling import UNSAID
 from deepres.data.images import Images
 from deepres.data.loading.loader import TrainLoader
-from deepres.data.loading.workers import PREFETCH_FACTOR, Crew, resolved
+from deepres.data.loading.workers import PREFETCH_FACTOR, WorkerPlan, resolved
 from deepres.data.sources.open import Source
 from deepres.data.transforms.statistics import Statistics, measure_statistics
 from deepres.nn.build import ResidualNetwork
@@ -29,14 +29,14 @@ from deepres.runs.teaching import Teachers, taught
 from deepres.tasks.losses import Loss
 from deepres.tasks.result import Evaluation
 from deepres.tasks.task import Learning
-from deepres.train.distributed import ALONE, World
+from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.precision import Precision
 
 SKIPPED = "skipped.json"
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunContext:
     """`skipped` (name -> reason) collects the images that could not be read, those from before a resume included.
 
     `workers` is None until their number has been measured; `begun` says what was done to the weights that the run
@@ -49,8 +49,8 @@ class Setting:
     statistics: Statistics
     precision: Precision
     skipped: dict[str, str] = field(default_factory=dict)
-    workers: Crew | None = None
-    world: World = ALONE
+    workers: WorkerPlan | None = None
+    world: Distributed = SINGLE_PROCESS
     begun: str = ""
     teachers: Teachers | None = None
     hold: Hold = field(default_factory=Hold)
@@ -79,7 +79,7 @@ class Setting:
             device=self.precision.device,
             num_classes=len(self.source.classes),
             rank=self.world.rank,
-            world=self.world.size,
+            world_size=self.world.size,
             with_pixels=self.teachers is not None and self.teachers.want_pixels,
             even=run.train.balance == "sampler",
         )
@@ -126,18 +126,20 @@ class Setting:
                 write_atomic(new / SKIPPED, text)
 
     @property
-    def _crew(self) -> Crew:
+    def _crew(self) -> WorkerPlan:
         if self.workers is not None:
             return self.workers
         data = self.run.data
-        return Crew(resolved(data.workers), PREFETCH_FACTOR if data.prefetch_factor == "auto" else data.prefetch_factor)
+        return WorkerPlan(
+            resolved(data.workers), PREFETCH_FACTOR if data.prefetch_factor == "auto" else data.prefetch_factor
+        )
 
 
 def statistics_of(run: Run, source: Source) -> Statistics:
     """Those by which the run's images are normalised: of its training images, or what came with its weights."""
     if run.statistics == "weights" and run.weights is not None:
         begun = find_weights(run.weights, run.model.name)
-        return prepared_for(begun, run.model.network(), run.weights_mean, run.weights_std).statistics
+        return prepared_for(begun, run.model.architecture(), run.weights_mean, run.weights_std).statistics
     return measure_statistics(source.train, run.preparation, seed=run.seed, on_bad_image=run.data.on_bad_image)
 
 
@@ -148,7 +150,7 @@ def skipped_before(folder: Path) -> dict[str, str]:
     return json_object(path, "list of skipped images", "remove it") if path.is_file() else {}
 
 
-def norms_together(setting: Setting, network: ResidualNetwork) -> AbstractContextManager[None]:
+def norms_together(context: RunContext, network: ResidualNetwork) -> AbstractContextManager[None]:
     """The context in which norms use the images of all processes, where the run wants that."""
-    world = setting.world
-    return synced(network, world.norms) if setting.run.train.sync_norm and world.size > 1 else nullcontext()
+    world = context.world
+    return synced(network, world.norms) if context.run.train.sync_norm and world.size > 1 else nullcontext()

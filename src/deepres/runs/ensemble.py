@@ -25,7 +25,7 @@ from deepres.tasks.classification.ensemble import Member, Selection, select, tog
 from deepres.tasks.classification.result import percent
 from deepres.tasks.result import Evaluation
 from deepres.tasks.task import require
-from deepres.train.distributed import ALONE, World
+from deepres.train.distributed import SINGLE_PROCESS, Distributed
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def measure_together(
     device: torch.device,
     command: str = UNSAID,
     on_progress: Callable[[int, int], None] | None = None,
-    world: World = ALONE,
+    world: Distributed = SINGLE_PROCESS,
 ) -> Measured:
     """The weights as one: probabilities averaged per image, each measured as by `measure`.
 
@@ -93,24 +93,24 @@ def measure_together(
             if part is not None and part == measured:
                 raise InputError(f"{flag}: the images of {part} are what is measured; name another --split")
 
-    world.by_first(lambda: _require_different(names))
+    world.on_rank_zero(lambda: _require_different(names))
     require_apart(split)
     own = _held_out(names, data, world) if calibrate else None
     tried, selection = list[Member](), None
     if choose_on is not None:
         tried = on(choose_on, names, data)
-        selection = world.agreed(lambda: select(tried))
+        selection = world.on_all_ranks(lambda: select(tried))
         names = selection.chosen
     sure = None
     if calibrate:
         known = [member for name in names for member in tried if member.name == name]
         seen = known if choose_on == "val" and own is data else on("val", names, own)
-        sure = world.agreed(lambda: _as_one(seen, command, None))
+        sure = world.on_all_ranks(lambda: _as_one(seen, command, None))
     members = on(split, names, data)
     require_apart(members[0].evaluation.result.split)
-    evaluation = world.agreed(lambda: _as_one(members, command, selection))
+    evaluation = world.on_all_ranks(lambda: _as_one(members, command, selection))
     if sure is not None:
-        temperature = world.agreed(lambda: temperature_of(sure.predictions, sure.result.split))
+        temperature = world.on_all_ranks(lambda: temperature_of(sure.predictions, sure.result.split))
         found = tempered(evaluation.predictions, temperature)
         evaluation = replace(evaluation, result=evaluation.result.replace(tempered=found))
     return Measured(evaluation, members[0].images, tuple(members), selection)
@@ -128,7 +128,7 @@ def _require_different(weights: Sequence[str]) -> None:
         named[key] = each
 
 
-def _held_out(weights: Sequence[str], data: DataConfig | None, world: World) -> DataConfig | None:
+def _held_out(weights: Sequence[str], data: DataConfig | None, world: Distributed) -> DataConfig | None:
     """Where the images of a temperature come from: `data`, or None for the runs' own."""
     runs = {each: load_run(Path(each)) for each in weights if holds_run(Path(each))}
     for each in weights:
@@ -138,7 +138,7 @@ def _held_out(weights: Sequence[str], data: DataConfig | None, world: World) -> 
             config, remedy = data, "name a SOURCE with train, val and test"
         else:
             continue  # measuring refuses weights without images
-        parts = world.agreed(lambda: open_source(config).parts() if each in runs else open_parts(config).parts)  # noqa: B023
+        parts = world.on_all_ranks(lambda: open_source(config).parts() if each in runs else open_parts(config).parts)  # noqa: B023
         if "val" not in parts:
             raise InputError(f"--calibrate: {each} has no held-out images to find a temperature on; {remedy}")
     return None if len(runs) == len(weights) else data

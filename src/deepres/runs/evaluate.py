@@ -38,7 +38,7 @@ from deepres.tasks.kinds import AnyTask
 from deepres.tasks.protocols import CENTER, protocol_named, require_fitting
 from deepres.tasks.result import Evaluation
 from deepres.train.config import Choice
-from deepres.train.distributed import ALONE, World
+from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.precision import Precision, choose
 
 BATCH = 250
@@ -86,7 +86,7 @@ def judge(
     provenance: Mapping[str, JsonValue] | None = None,
     notes: tuple[str, ...] = (),
     on_progress: Callable[[int, int], None] | None = None,
-    world: World = ALONE,
+    world: Distributed = SINGLE_PROCESS,
 ) -> Evaluation:
     """`network`, which lies on the precision's device, on every one of `images`, read as `data` says.
 
@@ -111,11 +111,11 @@ def judge(
         on_bad_image=data.on_bad_image,
         skipped=skipped,
         rank=world.rank,
-        world=world.size,
+        world_size=world.size,
         showing=shown.showing,
     )
     count = None if on_progress is None else lambda done, total: on_progress(min(done * world.size, total), total)
-    found = world.agreed(
+    found = world.on_all_ranks(
         lambda: evaluate(
             network,
             batches,
@@ -131,7 +131,7 @@ def judge(
             provenance=provenance,
             notes=notes,
             on_progress=count,
-            gathered=world.gathered,
+            all_gather=world.all_gather,
         )
     )
     return found if keep_scores else replace(found, predictions=found.predictions.lean())
@@ -145,7 +145,7 @@ def measure(
     device: torch.device,
     command: str = UNSAID,
     on_progress: Callable[[int, int], None] | None = None,
-    world: World = ALONE,
+    world: Distributed = SINGLE_PROCESS,
 ) -> tuple[Evaluation, Images]:
     """The evaluation of a run's weights, or of others (`Predictor.load`), and the images that it was made on.
 
@@ -160,7 +160,7 @@ def measure(
             run has seen, anything that weights or images refuse.
     """
     keep_freed_memory(of_any_size=True)
-    asked = world.agreed(lambda: asked_for(WeightsSpec.of(weights), data, config, device, command))
+    asked = world.on_all_ranks(lambda: asked_for(WeightsSpec.of(weights), data, config, device, command))
     evaluation = judge(
         asked.precision.place(asked.predictor.network),
         asked.images,

@@ -22,11 +22,11 @@ from deepres.data.images import Batch, Images
 from deepres.data.targets import form_of
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware, versions
-from deepres.nn.freeze import average_statistics
+from deepres.nn.freeze import precise_bn
 from deepres.nn.weights.files import WEIGHTS, save_network
 from deepres.predict.preprocessing import preprocessing_of
 from deepres.report.evaluation import write_report
-from deepres.runs.context import Setting, norms_together
+from deepres.runs.context import RunContext, norms_together
 from deepres.runs.length import told_length
 from deepres.runs.logbook import parts
 from deepres.runs.seen import began_with, doubles_in, overlap
@@ -37,7 +37,7 @@ from deepres.tasks.saved import save_predictions
 from deepres.tasks.worst import FILE as WORST
 from deepres.tasks.worst import worst_list
 from deepres.train.checkpoint import load_best
-from deepres.train.distributed import World, state_tensors
+from deepres.train.distributed import Distributed, state_tensors
 from deepres.train.health import DivergedError, fault
 from deepres.train.history import HISTORY, read_history
 from deepres.train.precision import choose
@@ -60,44 +60,44 @@ class Finished:
     samples: tuple[Path, ...]
 
 
-def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Finished:
+def conclude(context: RunContext, state: State, tell: Callable[[Any], None]) -> Finished:
     """Choose the weights, measure them on the test images (else on the held-out ones), and write it all down."""
-    run, folder, source, world = setting.run, setting.folder, setting.source, setting.world
+    run, folder, source, world = context.run, context.folder, context.source, context.world
     network, progress = state.judged, state.progress
     assert isinstance(network, ResidualNetwork)
     if (epoch := chosen(run.select, progress.best, progress.kept)) is not None:
-        world.by_first(lambda: load_best(network, folder / "state", epoch.step, state.digests.get(epoch.step)))
+        world.on_rank_zero(lambda: load_best(network, folder / "state", epoch.step, state.digests.get(epoch.step)))
         world.replicate(state_tensors(network))
-    if choice := world.by_first(lambda: told(run.select, progress.best, progress.kept, read_history(folder))):
+    if choice := world.on_rank_zero(lambda: told(run.select, progress.best, progress.kept, read_history(folder))):
         tell(choice)
-    if longer := world.by_first(lambda: told_length(run, progress.best, read_history(folder))):
+    if longer := world.on_rank_zero(lambda: told_length(run, progress.best, read_history(folder))):
         tell(longer)
-    if run.train.average_statistics:
+    if run.train.precise_bn_batches:
         tell(Doing("averaging norm statistics"))
-        batches = _together(setting.loader().batches(0, run.train.average_statistics), world)
-        with setting.precision.autocast(), norms_together(setting, network):
-            shown = (setting.precision.images(batch.images) for batch in batches)
-            count = average_statistics(network, shown, run.train.frozen)
+        batches = _together(context.loader().batches(0, run.train.precise_bn_batches), world)
+        with context.precision.autocast(), norms_together(context, network):
+            shown = (context.precision.images(batch.images) for batch in batches)
+            count = precise_bn(network, shown, run.train.frozen)
         world.mean([buffer for buffer in network.buffers() if buffer.is_floating_point()])
         tell(Detail(f"norm statistics averaged over {counted(count, 'training batch')}"))
     if (wrong := fault(network.state_dict())) is not None:
         raise shared(DivergedError(f"the run's weights: {wrong}; {folder / WEIGHTS} is not written"))
-    prepared = preprocessing_of(run.preparation, setting.statistics, network.description)
+    prepared = preprocessing_of(run.preparation, context.statistics, network.description)
     form = run.preparation.model_dump(mode="json")
     held_out = None
     if source.val is not None:
         showing = telling(tell, "held-out images")
-        reported = choose("float32", setting.precision.device)
-        held_out = setting.judge(network, source.val, "val", None, showing, reported, keep_scores=True)
-    task, settled = world.agreed(lambda: run.task.settled(held_out))
+        reported = choose("float32", context.precision.device)
+        held_out = context.judge(network, source.val, "val", None, showing, reported, keep_scores=True)
+    task, settled = world.on_all_ranks(lambda: run.task.settled(held_out))
 
     def kept() -> None:
-        setting.hold.require_here()
+        context.hold.require_here()
         with writing(folder, outdates={WEIGHTS: (*RESULTS, SUMMARY)}) as new:
             save_network(new, network, source.classes, form, prepared, task.model_dump(mode="json"))
 
-    world.by_first(kept)
-    facts = world.by_first(lambda: _provenance(setting, progress, epoch, choice))
+    world.on_rank_zero(kept)
+    facts = world.on_rank_zero(lambda: _provenance(context, progress, epoch, choice))
     facts |= task.facts(settled)
     split, images = next(
         ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)
@@ -105,41 +105,41 @@ def conclude(setting: Setting, state: State, tell: Callable[[Any], None]) -> Fin
     showing = telling(tell, "test images" if split == "test" else "held-out images")
     evaluation = None
     if images is not None:
-        notes = world.by_first(lambda: _notes(setting, images))
-        reported = choose("float32", setting.precision.device)
-        of_test = {**facts, "precision": str(reported), "trained_in": str(setting.precision)}
+        notes = world.on_rank_zero(lambda: _notes(context, images))
+        reported = choose("float32", context.precision.device)
+        of_test = {**facts, "precision": str(reported), "trained_in": str(context.precision)}
         if images is source.val and held_out is not None:  # these answers are known
             result = held_out.result.replace(provenance=of_test, notes=notes)
             evaluation = Evaluation(result, held_out.predictions.lean(), held_out.task)
         else:
-            final = replace(setting, run=run.replace(task=task))
+            final = replace(context, run=run.replace(task=task))
             evaluation = final.judge(network, images, split, of_test, showing, reported, notes)
     if evaluation is None or not evaluation.result.tells_settled:
         tell(settled)
     tell(Doing("writing the report"))
-    finished = world.by_first(lambda: _written(setting, evaluation, images, facts))
-    for name, reason in setting.skipped.items():
+    finished = world.on_rank_zero(lambda: _written(context, evaluation, images, facts))
+    for name, reason in context.skipped.items():
         tell(f"skipped: {blamed(name, reason)}")
     return finished
 
 
 def _written(
-    setting: Setting, evaluation: Evaluation | None, images: Images | None, facts: dict[str, JsonValue]
+    context: RunContext, evaluation: Evaluation | None, images: Images | None, facts: dict[str, JsonValue]
 ) -> Finished:
-    run, folder, result, worst = setting.run, setting.folder, None, ""
-    setting.keep_skipped()
+    run, folder, result, worst = context.run, context.folder, None, ""
+    context.keep_skipped()
     if evaluation is not None and images is not None:
         evaluation = told_of_doubles(evaluation, images, doubles_in(folder))
         result = evaluation.result
         worst = worst_list(evaluation, images)
-    setting.hold.require_here()
+    context.hold.require_here()
     with writing(folder) as new:
         if evaluation is not None and images is not None and result is not None:
             result.save(new / f"{result.split}.json")
             save_predictions(new / PREDICTIONS, evaluation, images, plan_of(folder))
             write_atomic(new / WORST, worst)
         told = {} if result is None else result.facts()
-        write_atomic(new / SUMMARY, records.json_text({**facts, **told, "skipped": setting.skipped}))
+        write_atomic(new / SUMMARY, records.json_text({**facts, **told, "skipped": context.skipped}))
         if (folder / HISTORY).is_file():  # it grows no more
             shutil.copy(folder / HISTORY, new / HISTORY)
     write_report(
@@ -148,12 +148,12 @@ def _written(
         images=images,
         worst=worst,
         doubles=doubles_in(folder),
-        parts=setting.source.parts(),
-        run=_shown(setting, facts),
+        parts=context.source.parts(),
+        run=_shown(context, facts),
         **training_of(folder),
-        title=f"{run.model.name} on {setting.source.name}",
+        title=f"{run.model.name} on {context.source.name}",
     )
-    return Finished(folder, result, () if images is None else _samples(images, folder, setting.skipped))
+    return Finished(folder, result, () if images is None else _samples(images, folder, context.skipped))
 
 
 def training_of(folder: Path) -> dict[str, Any]:
@@ -165,56 +165,56 @@ def training_of(folder: Path) -> dict[str, Any]:
     return {"history": read_history(folder), "chosen_epoch": chosen, "continued": continued}
 
 
-def report_so_far(setting: Setting, step: int) -> None:
+def report_so_far(context: RunContext, step: int) -> None:
     """The report of a run that was stopped after `step`: its curves, and what is trained."""
-    title = f"{setting.run.model.name} on {setting.source.name}"
-    training = {**training_of(setting.folder), "chosen_epoch": None}
-    total = setting.run.train.steps(len(setting.source.train))
-    shown = {"stopped": f"after step {step:,} of {total:,}", **_shown(setting, {})}
-    write_report(setting.folder / "report.html", result=None, run=shown, title=title, **training)
+    title = f"{context.run.model.name} on {context.source.name}"
+    training = {**training_of(context.folder), "chosen_epoch": None}
+    total = context.run.train.steps(len(context.source.train))
+    shown = {"stopped": f"after step {step:,} of {total:,}", **_shown(context, {})}
+    write_report(context.folder / "report.html", result=None, run=shown, title=title, **training)
 
 
-def _notes(setting: Setting, images: Images) -> tuple[str, ...]:
+def _notes(context: RunContext, images: Images) -> tuple[str, ...]:
     """What the weights that the run began with, and its teachers, had seen of the images to be measured."""
-    notes = () if setting.teachers is None else setting.teachers.known.notes
-    if not began_with(setting.folder):
+    notes = () if context.teachers is None else context.teachers.known.notes
+    if not began_with(context.folder):
         return notes
-    found = replace(overlap(setting.folder, setting.run, images), taught=0)  # that is among `notes`
-    return (f"{setting.source.name}: {found}", *notes) if found.before else notes
+    found = replace(overlap(context.folder, context.run, images), taught=0)  # that is among `notes`
+    return (f"{context.source.name}: {found}", *notes) if found.before else notes
 
 
-def _together(batches: Iterator[Batch], world: World) -> Iterator[Batch]:
+def _together(batches: Iterator[Batch], world: Distributed) -> Iterator[Batch]:
     """The batches, as long as every process can read its share."""
-    while (batch := world.agreed(lambda: next(batches, None))) is not None:
+    while (batch := world.on_all_ranks(lambda: next(batches, None))) is not None:
         yield batch
 
 
-def _shown(setting: Setting, facts: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+def _shown(context: RunContext, facts: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """What the report says was trained, the most telling facts first, the whole run folded below."""
-    run, given = setting.run, setting.source.parts()
+    run, given = context.run, context.source.parts()
     length = counted(run.train.epochs, "epoch") if run.train.epochs else counted(run.train.iterations or 0, "step")
     return {
         "network": run.model.name,
-        "parameters": f"{cost(run.model.network()).parameters:,}",
-        "images": f"{setting.source.name}: " + ", ".join(f"{len(images):,} {part}" for part, images in given.items()),
+        "parameters": f"{cost(run.model.architecture()).parameters:,}",
+        "images": f"{context.source.name}: " + ", ".join(f"{len(images):,} {part}" for part, images in given.items()),
         "input": " x ".join(map(str, run.model.input)),
         "length": f"{length}, {counted(run.train.batch_size, 'image')} a step",
-        "rate": f"{run.train.schedule.kind}, {run.train.schedule.rate:g}",
+        "learning rate": f"{run.train.schedule.kind}, {run.train.schedule.lr:g}",
         "epoch": facts.get("choice"),
         "probabilities": facts.get("probabilities"),
-        **({} if setting.teachers is None else setting.teachers.shown()),
-        **_carried_out(setting),
+        **({} if context.teachers is None else context.teachers.shown()),
+        **_carried_out(context),
         **run.model_dump(mode="json"),
     }
 
 
-def _carried_out(setting: Setting) -> dict[str, JsonValue]:
+def _carried_out(context: RunContext) -> dict[str, JsonValue]:
     """The commands from the first start on, the time of all steps, on what and with what the last part was done."""
-    went = parts(setting.folder)
-    seconds = sum(row["seconds"] for row in read_history(setting.folder))
+    went = parts(context.folder)
+    seconds = sum(row["seconds"] for row in read_history(context.folder))
     facts: dict[str, JsonValue] = {
         "training time": f"{duration(seconds)} in steps" + (f", over {len(went)} parts" if len(went) > 1 else ""),
-        "hardware": hardware(setting.precision.device),
+        "hardware": hardware(context.precision.device),
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
     }
     for number, part in enumerate(went):
@@ -222,28 +222,28 @@ def _carried_out(setting: Setting) -> dict[str, JsonValue]:
     return facts
 
 
-def _provenance(setting: Setting, progress: Progress, epoch: Best | None, choice: str) -> dict[str, JsonValue]:
-    run = setting.run
+def _provenance(context: RunContext, progress: Progress, epoch: Best | None, choice: str) -> dict[str, JsonValue]:
+    run = context.run
     return {
-        "command": setting.command,
+        "command": context.command,
         "recipe": run.recipe,
-        **({} if setting.teachers is None else {"teacher": setting.teachers.facts()}),
+        **({} if context.teachers is None else {"teacher": context.teachers.facts()}),
         "model": run.model.name,
-        "source": setting.source.name,
+        "source": context.source.name,
         "seed": run.seed,
-        "commands": [part["command"] for part in parts(setting.folder)],
-        "training_seconds": sum(row["seconds"] for row in read_history(setting.folder)),
+        "commands": [part["command"] for part in parts(context.folder)],
+        "training_seconds": sum(row["seconds"] for row in read_history(context.folder)),
         "steps": progress.step,
         "epochs": progress.epoch,
         "chosen_epoch": None if epoch is None else epoch.epoch,
-        "ended_by": _ended_by(progress, run.train.steps(len(setting.source.train))),
+        "ended_by": _ended_by(progress, run.train.steps(len(context.source.train))),
         "selected_by": "the last step" if epoch is None else "held-out images",
         **({"choice": choice} if choice else {}),
-        "weights_sha256": digest(setting.folder / WEIGHTS),
-        "precision": str(setting.precision),
-        "processes": setting.world.size,
+        "weights_sha256": digest(context.folder / WEIGHTS),
+        "precision": str(context.precision),
+        "processes": context.world.size,
         "versions": dict(versions()),
-        "hardware": hardware(setting.precision.device),
+        "hardware": hardware(context.precision.device),
     }
 
 

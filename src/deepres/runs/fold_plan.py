@@ -7,11 +7,17 @@ from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.files import make_folder
 from deepres.base.manifest import FOLDS, begin, holds_run, require_own, writing
+from deepres.base.reading import json_object
 from deepres.base.records import Record
-from deepres.recipes.run import Run
+from deepres.recipes.run import Run, require_format
 from deepres.runs.resuming import DATA_MAY_CHANGE
 
-MAY_CHANGE = (*(f"data.{name}" for name in DATA_MAY_CHANGE), "train.memory", "train.fast", "train.save_every_seconds")
+MAY_CHANGE = (
+    *(f"data.{name}" for name in DATA_MAY_CHANGE),
+    "train.memory",
+    "train.compile",
+    "train.save_every_seconds",
+)
 
 
 class Folds(Record):
@@ -36,7 +42,10 @@ def plan_in(folder: Path) -> Folds:
         InputError: none there, or it is not as it was written.
     """
     require_own(folder, FOLDS)
-    return records.load(Folds, folder / FOLDS, "record of folds")
+    path = folder / FOLDS
+    fields = json_object(path, "record of folds")
+    require_format(fields.get("run") or {}, path)
+    return records.build(Folds, fields, str(path))
 
 
 def save_plan(plan: Folds, folder: Path) -> None:

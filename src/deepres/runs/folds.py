@@ -40,7 +40,7 @@ from deepres.tasks.result import Evaluation
 from deepres.tasks.saved import save_predictions
 from deepres.tasks.worst import FILE as WORST
 from deepres.tasks.worst import worst_list
-from deepres.train.distributed import ALONE, World
+from deepres.train.distributed import SINGLE_PROCESS, Distributed
 
 Progress = Callable[[int, int], None]
 POOLED = "test.json"
@@ -63,7 +63,7 @@ def start(
     *,
     device: torch.device,
     told: Callable[[str], Tell],
-    world: World = ALONE,
+    world: Distributed = SINGLE_PROCESS,
     command: str = UNSAID,
 ) -> Finished:
     """Train `run`, whose data are in folds, once for each fold; `told("fold 2 of 5")` makes what is told of one.
@@ -74,8 +74,8 @@ def start(
     """
     assert run.data.folds is not None
     plan = Folds(folds=run.data.folds, run=run.replace(data=run.data.replace(fold=1)))
-    world.by_first(lambda: require_none(folder))
-    world.by_first(lambda: begin_folds(plan, folder))
+    world.on_rank_zero(lambda: require_none(folder))
+    world.on_rank_zero(lambda: begin_folds(plan, folder))
     return _carry_out(plan, folder, (), device, told, world, command)
 
 
@@ -85,7 +85,7 @@ def resume(
     *,
     device: torch.device,
     told: Callable[[str], Tell],
-    world: World = ALONE,
+    world: Distributed = SINGLE_PROCESS,
     command: str = UNSAID,
 ) -> Finished:
     """Go on with the fold that was cut, and those after it; what is done is not done again.
@@ -93,8 +93,8 @@ def resume(
     Raises:
         InputError: an edit that would make another run, or anything that images or training refuse.
     """
-    plan = world.by_first(lambda: plan_in(folder))
-    world.by_first(lambda: require_same_plan(folder, edits))
+    plan = world.on_rank_zero(lambda: plan_in(folder))
+    world.on_rank_zero(lambda: require_same_plan(folder, edits))
     run = records.edit(plan.run, edits)
     return _carry_out(plan.replace(run=run), folder, edits, device, told, world, command)
 
@@ -105,21 +105,21 @@ def _carry_out(
     edits: Sequence[str],
     device: torch.device,
     told: Callable[[str], Tell],
-    world: World,
+    world: Distributed,
     command: str,
 ) -> Finished:
     with held(folder, world):
-        world.by_first(lambda: save_plan(plan, folder))
+        world.on_rank_zero(lambda: save_plan(plan, folder))
         for fold in range(1, plan.folds + 1):
-            if fold in plan.done and world.by_first(lambda: _has_ended(folder, fold)):  # noqa: B023
+            if fold in plan.done and world.on_rank_zero(lambda: _has_ended(folder, fold)):  # noqa: B023
                 continue
             _train(plan, folder, fold, edits, device, told(f"fold {fold} of {plan.folds}"), world, command)
             plan = plan.replace(done=tuple(sorted({*plan.done, fold})))
-            world.by_first(lambda: save_plan(plan, folder))  # noqa: B023
+            world.on_rank_zero(lambda: save_plan(plan, folder))  # noqa: B023
         tell = told(f"all {plan.folds} folds")
-        if not world.by_first(lambda: (folder / SUMMARY).is_file() and is_whole(folder)):
+        if not world.on_rank_zero(lambda: (folder / SUMMARY).is_file() and is_whole(folder)):
             _conclude(plan, folder, tell, device, world, command)
-        return world.by_first(lambda: _found(plan, folder))
+        return world.on_rank_zero(lambda: _found(plan, folder))
 
 
 def _has_ended(folder: Path, fold: int) -> bool:
@@ -135,33 +135,33 @@ def _train(
     edits: Sequence[str],
     device: torch.device,
     tell: Tell,
-    world: World,
+    world: Distributed,
     command: str,
 ) -> None:
     own = fold_folder(folder, fold)
     tell(f"fold {fold} of {plan.folds}: {own}")
     try:
-        world.by_first(lambda: require_own_fold(folder, fold))
-        if world.by_first(lambda: holds_run(own)):
+        world.on_rank_zero(lambda: require_own_fold(folder, fold))
+        if world.on_rank_zero(lambda: holds_run(own)):
             train.resume(own, edits, device=device, tell=tell, world=world, command=command)
         else:
-            world.by_first(lambda: shutil.rmtree(own, ignore_errors=True))  # it was cut while it was set up
+            world.on_rank_zero(lambda: shutil.rmtree(own, ignore_errors=True))  # it was cut while it was set up
             run = plan.run.replace(data=plan.run.data.replace(fold=fold))
-            name = world.by_first(lambda: fold_name(folder, fold))
+            name = world.on_rank_zero(lambda: fold_name(folder, fold))
             train.start(run, own, device=device, tell=tell, world=world, name=name, command=command)
     except StoppedError as stopped:
         message = stopped.message.replace(f"--resume {own}", f"--resume {folder}")
         raise shared(StoppedError(f"fold {fold} of {plan.folds}: {message}", stopped.exit_code - 128)) from stopped
 
 
-def _conclude(plan: Folds, folder: Path, tell: Tell, device: torch.device, world: World, command: str) -> None:
-    parts = world.by_first(lambda: parts_of(plan, folder))
+def _conclude(plan: Folds, folder: Path, tell: Tell, device: torch.device, world: Distributed, command: str) -> None:
+    parts = world.on_rank_zero(lambda: parts_of(plan, folder))
     ensemble = None
     if parts.apart:
         tell(Doing("test images, by all folds"))
         config = EnsembleConfig(split=official(parts), on_bad_image=plan.run.data.on_bad_image, force=True)
         ensemble = on_official(plan, folder, config, device, command, None, world)
-    world.by_first(lambda: _write(plan, folder, parts, ensemble, command))
+    world.on_rank_zero(lambda: _write(plan, folder, parts, ensemble, command))
 
 
 def _write(plan: Folds, folder: Path, parts: Folded, ensemble: Measured | None, command: str) -> None:

@@ -22,7 +22,7 @@ from deepres.tasks.classification.ensemble import Member
 from deepres.tasks.classification.metrics import Predictions
 from deepres.tasks.classification.result import concluded, percent
 from deepres.tasks.result import Evaluation
-from deepres.train.distributed import ALONE, World
+from deepres.train.distributed import SINGLE_PROCESS, Distributed
 
 Progress = Callable[[int, int], None]
 
@@ -37,7 +37,7 @@ def measure_any(
     device: torch.device,
     command: str = UNSAID,
     on_progress: Progress | None = None,
-    world: World = ALONE,
+    world: Distributed = SINGLE_PROCESS,
 ) -> Measured:
     """`measure_together`, a folder of folds standing for all its networks.
 
@@ -59,7 +59,7 @@ def measure_any(
         every = ((spec, fold_folders(spec.name) if holds_folds(spec.name) else (spec.name,)) for spec in specs)
         return None if own is None else Path(own), tuple(spec.called(one) for spec, each in every for one in each)
 
-    own, named = world.by_first(expanded)
+    own, named = world.on_rank_zero(expanded)
     if own is not None:
         return _measure_own(own, config, device, command, on_progress, world)
     return measure_together(named, data, config, device=device, command=command, on_progress=on_progress, world=world)
@@ -76,11 +76,11 @@ def _measure_own(
     device: torch.device,
     command: str,
     on_progress: Progress | None,
-    world: World,
+    world: Distributed,
 ) -> Measured:
     folders = fold_folders(folder)
     plan = plan_in(folder)
-    parts = world.by_first(lambda: parts_of(plan, folder))
+    parts = world.on_rank_zero(lambda: parts_of(plan, folder))
     if config.split not in (None, "test"):
         raise InputError(f"{folder}: --split {config.split}: each fold has its own; name {fold_folder(folder, 1)}")
     if parts.apart:
@@ -163,7 +163,7 @@ def on_official(
     device: torch.device,
     command: str,
     on_progress: Progress | None,
-    world: World,
+    world: Distributed,
 ) -> Measured:
     """All folds as one on the test images that no fold has seen."""
     data = own_data(fold_folder(folder, 1), plan.run)

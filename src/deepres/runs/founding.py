@@ -17,7 +17,7 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn.weights.folds import holds_folds
 from deepres.predict.preprocessing import STATISTICS, run_statistics
 from deepres.recipes.run import Run
-from deepres.runs.context import Setting, statistics_of
+from deepres.runs.context import RunContext, statistics_of
 from deepres.runs.head import begin_head
 from deepres.runs.resuming import ORIGIN
 from deepres.runs.seen import DIGESTS, SPLIT, write_digests
@@ -52,7 +52,7 @@ def set_up(
         tell(Doing("fitting the new head"))
         precision = choose(run.train.precision, device)
         run = begin_head(
-            Setting(run, source, folder, statistics, precision), state.network, telling(tell, "fitting the new head")
+            RunContext(run, source, folder, statistics, precision), state.network, telling(tell, "fitting the new head")
         )
         state = with_rates(state.network, run)
     statistics.save(folder / STATISTICS)

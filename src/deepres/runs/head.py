@@ -10,10 +10,10 @@ from deepres.data.loading.balance import class_weights, sizes
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.loading.workers import resolved
 from deepres.nn.build import ResidualNetwork
-from deepres.nn.freeze import average_statistics
+from deepres.nn.freeze import precise_bn
 from deepres.nn.hooks import left_as_found
 from deepres.recipes.run import Run
-from deepres.runs.context import Setting
+from deepres.runs.context import RunContext
 from deepres.runs.evaluate import batch_size
 from deepres.train.classifier import Classifier, fit_classifier
 
@@ -26,7 +26,7 @@ LENGTH = 30.0
 authors' ResNet-50): the head learns LENGTH / |features|^2 times as fast as the rest, where that is slower."""
 
 
-def begin_head(setting: Setting, network: nn.Module, on_progress: Callable[[int, int], None]) -> Run:
+def begin_head(context: RunContext, network: nn.Module, on_progress: Callable[[int, int], None]) -> Run:
     """`network`, on trained weights, is given norm statistics of these images and the classifier of its features.
 
     Statistics are plain averages over batches as training sees them, frozen parts apart; the features are those of the
@@ -36,7 +36,7 @@ def begin_head(setting: Setting, network: nn.Module, on_progress: Callable[[int,
     Raises:
         InputError: a run without trained weights, a network whose head is no linear layer on pooled features.
     """
-    run = setting.run
+    run = context.run
     assert isinstance(network, ResidualNetwork)
     if run.weights is None:
         raise InputError(
@@ -47,27 +47,27 @@ def begin_head(setting: Setting, network: nn.Module, on_progress: Callable[[int,
         raise InputError(
             f"train.fit_head: the head of {run.model.name} is no linear layer on features; set train.fit_head=false"
         )
-    with setting.precision.autocast(), torch.no_grad():
+    with context.precision.autocast(), torch.no_grad():
         if any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
-            steps = min(BATCHES, -(-len(setting.source.train) // run.train.batch_size))
-            batches = setting.loader().batches(0, steps)
-            shown = (setting.precision.images(batch.images) for batch in batches)
-            average_statistics(network, shown, run.train.frozen)
-        fitted = _fitted(setting, network, on_progress)
+            steps = min(BATCHES, -(-len(context.source.train) // run.train.batch_size))
+            batches = context.loader().batches(0, steps)
+            shown = (context.precision.images(batch.images) for batch in batches)
+            precise_bn(network, shown, run.train.frozen)
+        fitted = _fitted(context, network, on_progress)
         fc.weight.copy_(fitted.weight)
         fc.bias.copy_(fitted.bias)
     measured = min(1.0, float(f"{LENGTH / max(fitted.square_length, 1e-9):.2g}"))
     return run.replace(train=run.train.replace(head_pace=run.train.head_pace or measured))
 
 
-def _fitted(setting: Setting, network: ResidualNetwork, on_progress: Callable[[int, int], None]) -> Classifier:
-    run, images, device = setting.run, setting.source.train, setting.precision.device
+def _fitted(context: RunContext, network: ResidualNetwork, on_progress: Callable[[int, int], None]) -> Classifier:
+    run, images, device = context.run, context.source.train, context.precision.device
     if len(images) > IMAGES:
         images = images.select([place * len(images) // IMAGES for place in range(IMAGES)])
     batches = evaluation_batches(
         images,
         run.preparation,
-        setting.statistics,
+        context.statistics,
         batch_size=batch_size(run.model.input[1], device),
         workers=resolved(run.data.workers),
         device=device,
@@ -78,7 +78,7 @@ def _fitted(setting: Setting, network: ResidualNetwork, on_progress: Callable[[i
     with left_as_found(network):
         network.eval()
         for batch in batches:
-            last = network.forward_features(setting.precision.images(batch.images))
+            last = network.forward_features(context.precision.images(batch.images))
             features.append(network.forward_head(last, pre_logits=True).float().cpu())
             labels.append(batch.targets.cpu())
             on_progress(sum(map(len, labels)), len(images))

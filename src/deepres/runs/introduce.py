@@ -13,11 +13,11 @@ from deepres.base.errors import InputError
 from deepres.base.manifest import require_own, writing
 from deepres.base.telling import telling
 from deepres.data.images import Batch, Images
-from deepres.data.loading.workers import PREFETCH_FACTOR, Crew
+from deepres.data.loading.workers import PREFETCH_FACTOR, WorkerPlan
 from deepres.nn.build import ResidualNetwork
 from deepres.recipes.run import load_run
 from deepres.runs.autotune import step_rate
-from deepres.runs.context import Setting
+from deepres.runs.context import RunContext
 from deepres.runs.evaluate import judge
 from deepres.runs.seen import overlap, run_of
 from deepres.runs.teaching import Known, Teachers
@@ -42,74 +42,74 @@ HARDLY = 0.9
 DOUBTS = "does it know these classes, in this order, and images of this mean and std?"
 
 
-def introduced(setting: Setting, network: ResidualNetwork, tell: Callable[[Any], None]) -> Teachers | None:
+def introduced(context: RunContext, network: ResidualNetwork, tell: Callable[[Any], None]) -> Teachers | None:
     """The teachers of `network` with what is known of them: found out once, and kept in the run's folder."""
-    teachers, world, path = setting.teachers, setting.world, setting.folder / KNOWN
+    teachers, world, path = context.teachers, context.world, context.folder / KNOWN
     if teachers is None:
         return None
-    world.by_first(lambda: require_own(setting.folder, KNOWN))
-    if world.by_first(path.is_file):
-        return teachers.known_as(world.by_first(lambda: records.load(Known, path, "record of the teacher")))
-    part, images = _asked(setting)
-    error = _error(setting, teachers, part, images, tell)
-    shown = {part: images for part, images in setting.source.parts().items() if part != "train"}
-    notes = world.by_first(lambda: tuple(_seen(teachers.config.weights, shown)))
-    chance = 1 - 1 / len(setting.source.classes)
-    mixes = setting.run.augmentation.mixup or setting.run.augmentation.cutmix
-    taught, views = world.by_first(lambda: _error_on_views(setting, teachers))
+    world.on_rank_zero(lambda: require_own(context.folder, KNOWN))
+    if world.on_rank_zero(path.is_file):
+        return teachers.known_as(world.on_rank_zero(lambda: records.load(Known, path, "record of the teacher")))
+    part, images = _asked(context)
+    error = _error(context, teachers, part, images, tell)
+    shown = {part: images for part, images in context.source.parts().items() if part != "train"}
+    notes = world.on_rank_zero(lambda: tuple(_seen(teachers.config.weights, shown)))
+    chance = 1 - 1 / len(context.source.classes)
+    mixes = context.run.augmentation.mixup or context.run.augmentation.cutmix
+    taught, views = world.on_rank_zero(lambda: _error_on_views(context, teachers))
     doubt = ""
     if error > HARDLY * chance:
         doubt = f"the teacher errs like one that guesses ({100 * chance:.1f} %): {DOUBTS}"
     elif taught > 2 * error + MUCH and not mixes:  # what is mixed is no one class
         doubt = f"the teacher hardly knows images that are augmented so: {REMEDY}"
-    share = world.by_first(lambda: _share(setting, teachers, network))
+    share = world.on_rank_zero(lambda: _share(context, teachers, network))
     known = Known(
         error=error, images=len(images), part=part, taught=taught, views=views, share=share, notes=notes, doubt=doubt
     )
 
     def kept() -> None:
-        with writing(setting.folder) as new:
+        with writing(context.folder) as new:
             known.save(new / KNOWN)
 
-    world.by_first(kept)
+    world.on_rank_zero(kept)
     return teachers.known_as(known)
 
 
-def _asked(setting: Setting) -> tuple[Literal["held-out", "training"], Images]:
+def _asked(context: RunContext) -> tuple[Literal["held-out", "training"], Images]:
     """The images that say how good the teachers are: those that choose the epoch, else some that are trained on."""
-    val, train = setting.source.val, setting.source.train
+    val, train = context.source.val, context.source.train
     if val is not None:
         return "held-out", val
     return "training", train.select(range(0, len(train), max(1, len(train) // TRAINING_IMAGES)))
 
 
-def _error(setting: Setting, teachers: Teachers, part: str, images: Images, tell: Callable[[Any], None]) -> float:
+def _error(context: RunContext, teachers: Teachers, part: str, images: Images, tell: Callable[[Any], None]) -> float:
     """Their error, in the views that the student is shown of these images."""
     evaluation = judge(
         teachers,
         images,
-        setting.run.preparation.replace(normalise="none"),
-        setting.statistics,
-        data=setting.run.data,
-        precision=setting.precision,
+        context.run.preparation.replace(normalise="none"),
+        context.statistics,
+        data=context.run.data,
+        precision=context.precision,
         split=part,
         on_progress=telling(tell, f"{part} images, by the teacher"),
-        world=setting.world,
+        world=context.world,
     )
     return float(evaluation.result.error)
 
 
-def _error_on_views(setting: Setting, teachers: Teachers) -> tuple[float, int]:
+def _error_on_views(context: RunContext, teachers: Teachers) -> tuple[float, int]:
     """Their error on some of the views that they are to teach, augmented as the student gets them; and of how many."""
     if not teachers.config.weight:
         return 0.0, 0
     wrong = seen = 0
-    loader = replace(setting, workers=Crew(0, PREFETCH_FACTOR)).loader()
-    total = setting.run.train.steps(len(setting.source.train))
+    loader = replace(context, workers=WorkerPlan(0, PREFETCH_FACTOR)).loader()
+    total = context.run.train.steps(len(context.source.train))
     with closing(loader.batches(0, min(total, VIEWS))) as batches:
         for drawn in batches:
             batch = drawn.at(slice(VIEWS - seen))
-            batch = replace(batch, images=setting.precision.images(batch.images))
+            batch = replace(batch, images=context.precision.images(batch.images))
             wrong += int(wrongly(teachers.answers(batch, 1.0), batch.targets))
             seen += len(batch)
             if seen >= VIEWS:
@@ -117,12 +117,12 @@ def _error_on_views(setting: Setting, teachers: Teachers) -> tuple[float, int]:
     return wrong / seen, seen
 
 
-def _share(setting: Setting, teachers: Teachers, network: ResidualNetwork) -> float:
+def _share(context: RunContext, teachers: Teachers, network: ResidualNetwork) -> float:
     """t / (t + s): seconds t of the teachers' answers to some images, s of the student's passes, forward and back."""
-    config, precision = setting.run.train, setting.precision
+    config, precision = context.run.train, context.precision
     if not teachers.config.weight:
         return 0.0
-    count = min(MOST_IMAGES, max(1, config.batch_size // config.parts(setting.world.size) // setting.world.size))
+    count = min(MOST_IMAGES, max(1, config.batch_size // config.parts(context.world.size) // context.world.size))
     images = torch.rand(count, *network.description.input, generator=torch.Generator().manual_seed(0))
     images = images.to(precision.device)
     batch = Batch(precision.images(images), torch.zeros(count), torch.arange(count), images)

@@ -11,7 +11,7 @@ from types import FrameType
 
 from deepres.base.errors import DeepresError, InputError, RunError
 from deepres.base.files import clear_parts, explained
-from deepres.train.distributed import World
+from deepres.train.distributed import Distributed
 
 
 class StoppedError(DeepresError):
@@ -59,11 +59,11 @@ class Hold:
 
 
 @contextmanager
-def held(folder: Path, world: World) -> Iterator[Hold]:
+def held(folder: Path, world: Distributed) -> Iterator[Hold]:
     """`alone`, by process 0 for all of `world`."""
     with ExitStack() as stack:
         holds = [Hold()]
-        world.by_first(lambda: holds.append(stack.enter_context(alone(folder))))
+        world.on_rank_zero(lambda: holds.append(stack.enter_context(alone(folder))))
         yield holds[-1]
 
 

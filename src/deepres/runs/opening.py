@@ -6,7 +6,7 @@ from deepres.base.wording import counted
 from deepres.data.loading.balance import class_weights, effective, unequal
 from deepres.data.sources.open import Source
 from deepres.data.targets import form_of
-from deepres.runs.context import Setting
+from deepres.runs.context import RunContext
 from deepres.runs.seen import doubles_in
 
 NAMED = 4
@@ -15,30 +15,29 @@ NAMED = 4
 _FOR = {"train": "to train on", "val": "to choose the epoch", "test": "for the test"}
 
 
-def opening(setting: Setting, step: int, total: int) -> list[str | Detail]:
+def opening(context: RunContext, step: int, total: int) -> list[str | Detail]:
     """Images and classes, network and length, what was assumed, where the report will be; then details."""
-    run, source, train = setting.run, setting.source, setting.run.train
+    run, source, train = context.run, context.source, context.run.train
     size = " x ".join(map(str, run.model.input[1:]))
-    parameters = counted(cost(run.model.network()).parameters, "parameter")
+    parameters = counted(cost(run.model.architecture()).parameters, "parameter")
     length = counted(train.epochs, "epoch") + f", {counted(total, 'step')}" if train.epochs else counted(total, "step")
-    each = f" on {setting.world.size} processes" if setting.world.size > 1 else ""
+    each = f" on {context.world.size} processes" if context.world.size > 1 else ""
     begin = f", from {run.weights}" if run.weights else ""
     lines = [
         _images(source),
         f"{run.model.name}: {parameters}, sees {size} px{begin}",
         f"{length} of {train.batch_size} images{each}, by recipe {run.recipe}",
-        *([setting.begun] if setting.begun else []),
+        *([context.begun] if context.begun else []),
         *(_head(train.head_pace) if train.fit_head and not step else []),
-        *(setting.teachers.lines() if setting.teachers is not None else []),
-        *_balance(setting),
-        *_assumed(setting),
-        *_moved(setting),
-        *_doubled(setting),
+        *(context.teachers.lines() if context.teachers is not None else []),
+        *_balance(context),
+        *_assumed(context),
+        *_doubled(context),
     ]
     if step:
         lines.append(f"goes on after step {step:,} of {total:,}")
-    lines.append(f"report, when it is done: {setting.folder / 'report.html'}")
-    return [*lines, Detail(str(setting.precision))]
+    lines.append(f"report, when it is done: {context.folder / 'report.html'}")
+    return [*lines, Detail(str(context.precision))]
 
 
 def _head(pace: float | None) -> list[str]:
@@ -47,11 +46,11 @@ def _head(pace: float | None) -> list[str]:
     return [f"the new head begins fitted to the features of the training images{learns}"]
 
 
-def _doubled(setting: Setting) -> list[str]:
+def _doubled(context: RunContext) -> list[str]:
     """Pictures that are trained on and measured."""
-    found = doubles_in(setting.folder)
+    found = doubles_in(context.folder)
     said = (
-        "" if found is None else found.sentence({part: len(images) for part, images in setting.source.parts().items()})
+        "" if found is None else found.sentence({part: len(images) for part, images in context.source.parts().items()})
     )
     return [f"note: {said}; the report shows them"] if said else []
 
@@ -66,13 +65,13 @@ def _images(source: Source) -> str:
     return f"{source.name}: {', '.join(parts)}; {names}: {named}"
 
 
-def _balance(setting: Setting) -> list[str]:
+def _balance(context: RunContext) -> list[str]:
     """How unequal the classes are, and what is done about it."""
-    source, balance = setting.source, setting.run.train.balance
+    source, balance = context.source, context.run.train.balance
     counts = form_of(source.train.targets).counts(source.train.targets, source.classes)
     said = unequal(counts)
     if balance == "none":
-        known = [balance for balance in ("loss", "sampler") if f"train.balance={balance}" in setting.run.task.tools]
+        known = [balance for balance in ("loss", "sampler") if f"train.balance={balance}" in context.run.task.tools]
         return [f"{said}: --balance {' or '.join(known)} weighs them alike"] if said and known else []
     weights = class_weights(counts)
     how = {
@@ -80,27 +79,15 @@ def _balance(setting: Setting) -> list[str]:
         "sampler": "images of each class drawn equally often (train.balance=sampler)",
     }
     chosen = ""
-    if source.val is not None and "train.balance=sampler" in setting.run.task.tools:
+    if source.val is not None and "train.balance=sampler" in context.run.task.tools:
         images = effective(form_of(source.val.targets).counts(source.val.targets, source.classes))
         chosen = f"; the held-out error is the mean over classes, as sure as of {counted(images, 'image')}"
     return [f"{said or 'classes of like size'}: {how[balance]}{chosen}"]
 
 
-def _moved(setting: Setting) -> list[str]:
-    """That targets stay as they are where pixels move, of those for which that may be wrong."""
-    augmentation, form = setting.run.augmentation, form_of(setting.source.train.targets)
-    if not form.may_point or not (augmentation.flip or augmentation.crop != "none"):
-        return []
-    moved = [*(["mirrored"] if augmentation.flip else []), *(["cut or shifted"] if augmentation.crop != "none" else [])]
-    return [
-        f"pictures are {' and '.join(moved)} in training and their numbers stay as they are; where these say left or "
-        "right, or where: --set augmentation.flip=0 --set augmentation.crop=none"
-    ]
-
-
-def _assumed(setting: Setting) -> list[str]:
+def _assumed(context: RunContext) -> list[str]:
     """How parts came to be that the source does not have, and what of it is not used."""
-    origin = setting.source.origin
+    origin = context.source.origin
     shares = {"val": origin.val_fraction, "test": origin.test_fraction}
     given = [f"{100 * share:.3g} % for {part}" for part, share in shares.items() if share]
     assumed, noted = [], list(origin.notes)

@@ -13,7 +13,7 @@ from deepres.nn.weights.folds import holds_folds
 
 if TYPE_CHECKING:
     from deepres.recipes.run import Run
-    from deepres.train.distributed import World
+    from deepres.train.distributed import Distributed
 
 
 def holds_any(folder: Path) -> bool:
@@ -32,9 +32,9 @@ def newest(runs: Path) -> Path:
 
 
 @contextmanager
-def output_of(given: Path | None, run: "Run", world: "World") -> Iterator[Path]:
+def output_of(given: Path | None, run: "Run", world: "Distributed") -> Iterator[Path]:
     """The run's folder: the one given, else one under runs/ that is nobody else's; gone again if nothing is put in."""
-    folder = world.by_first(lambda: given or _claimed(Path("runs"), run.data.source))
+    folder = world.on_rank_zero(lambda: given or _claimed(Path("runs"), run.data.source))
     try:
         yield folder
     finally:

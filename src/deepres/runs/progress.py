@@ -78,8 +78,11 @@ class Display:
 
 def line(epoch: Epoch) -> str:
     """What an epoch came to."""
-    tally = epoch.tally
-    parts = {"train": figures(tally.loss, tally.counts, tally.seen), **({"val": epoch.val.shown} if epoch.val else {})}
+    totals = epoch.totals
+    parts = {
+        "train": figures(totals.loss, totals.counts, totals.seen),
+        **({"val": epoch.val.shown} if epoch.val else {}),
+    }
     told = "".join(
         f"  {part} {' '.join(told_figure(name, value) for name, value in known.items())}"
         for part, known in parts.items()
@@ -87,8 +90,8 @@ def line(epoch: Epoch) -> str:
     mark = "  (best)" if epoch.val is not None and epoch.best else ""
     return (
         f"epoch {epoch.epoch:>4}{told}{mark}"
-        f"  rate {epoch.rate:.4g}  {tally.seen / tally.seconds:,.0f} images/s"
-        f"  waiting for data {100 * tally.waited / tally.seconds:.0f} %"
+        f"  lr {epoch.lr:.4g}  {totals.seen / totals.seconds:,.0f} images/s"
+        f"  waiting for data {100 * totals.waited / totals.seconds:.0f} %"
     )
 
 

@@ -12,12 +12,12 @@ from deepres.data.loading.loader import TrainLoader
 from deepres.data.loading.processes import DiedError
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.memory import apply
-from deepres.runs.context import Setting, norms_together
+from deepres.runs.context import RunContext, norms_together
 from deepres.train.checkpoint import drop_newest, load_newest, save_state
 from deepres.train.config import TrainConfig
 from deepres.train.feeding import UnfedError
 from deepres.train.health import DivergedError
-from deepres.train.loop import Step, held_low, train
+from deepres.train.loop import Step, in_warmup, train
 from deepres.train.state import State, replicate
 
 TRIED = 10  # steps, in memory alone
@@ -37,7 +37,7 @@ def resumable(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def rescued(setting: Setting, state: State, plan: Plan, loader: TrainLoader) -> Iterator[None]:
+def rescued(context: RunContext, state: State, plan: Plan, loader: TrainLoader) -> Iterator[None]:
     """A run that is lost within keeps the states that it can go on from; the error says how, as it was tried.
 
     One that has no next batch saves its state; the error says what is wrong with the batch, and how to go on.
@@ -45,62 +45,62 @@ def rescued(setting: Setting, state: State, plan: Plan, loader: TrainLoader) -> 
     try:
         yield
     except UnfedError as cause:
-        refusal, folder = cause.refusal, setting.folder
-        for skipped in setting.world.gathered(lambda: loader.skipped):
-            setting.skipped.update(skipped)
-        setting.world.by_first(setting.keep_skipped)
-        setting.world.by_first(lambda: save_state(state, folder / "state"))
+        refusal, folder = cause.refusal, context.folder
+        for skipped in context.world.all_gather(lambda: loader.skipped):
+            context.skipped.update(skipped)
+        context.world.on_rank_zero(context.keep_skipped)
+        context.world.on_rank_zero(lambda: save_state(state, folder / "state"))
         after = f"state saved after step {state.progress.step:,}; continue with: deepres train --resume {folder}"
         refusal.message = f"{refusal.message}; {after}"
         raise refusal from cause
     except DivergedError as cause:
-        raise shared(DivergedError(f"{cause.message}{_advice(setting, state, plan)}")) from cause
+        raise shared(DivergedError(f"{cause.message}{_advice(context, state, plan)}")) from cause
 
 
-def _advice(setting: Setting, state: State, plan: Plan) -> str:
+def _advice(context: RunContext, state: State, plan: Plan) -> str:
     """What to do, from what `TRIED` steps have shown; states that lead nowhere are dropped, but for the last one."""
     if not state.progress.step:
         return ", before anything was learnt; begin anew with other weights, or with --set train.precision=float32"
-    folder, world, lost_at = setting.folder, setting.world, state.progress.step
+    folder, world, lost_at = context.folder, context.world, state.progress.step
     while True:
-        world.by_first(lambda: load_newest(state, folder / "state"))
+        world.on_rank_zero(lambda: load_newest(state, folder / "state"))
         replicate(state, world)
         begun = state.progress
         if begun.step < lost_at or begun.finished:
-            for edits in _remedies(setting.run.train, state):
-                world.by_first(lambda: load_newest(state, folder / "state"))
+            for edits in _remedies(context.run.train, state):
+                world.on_rank_zero(lambda: load_newest(state, folder / "state"))
                 replicate(state, world)
-                if _works(setting, state, plan, edits):
+                if _works(context, state, plan, edits):
                     words = " ".join(f"--set train.{name}={value:g}" for name, value in edits.items())
                     return (
                         f"; go on from the state after step {begun.step:,} at a lower rate, which was tried for some "
                         f"steps: deepres train --resume {folder} {words}"
                     )
-        if not world.by_first(lambda: drop_newest(folder / "state")):
+        if not world.on_rank_zero(lambda: drop_newest(folder / "state")):
             return (
                 f"; the states that are left (the newest after step {begun.step:,}) do not learn at a lower rate "
-                f"either: begin anew in another --output with --lr {_lower(setting.run.train.schedule.rate):g}"
+                f"either: begin anew in another --output with --lr {_lower(context.run.train.schedule.lr):g}"
             )
 
 
 def _remedies(config: TrainConfig, state: State) -> Iterator[dict[str, float]]:
     chosen = config.schedule
-    lower = {"schedule.rate": _lower(chosen.rate)}
-    if chosen.low_rate is not None and held_low(chosen, state.progress, state.progress.step):
+    lower = {"schedule.lr": _lower(chosen.lr)}
+    if chosen.warmup_lr is not None and in_warmup(chosen, state.progress, state.progress.step):
         # what follows the low rate is mostly higher, and would be met beyond the steps that are tried
-        lower = {"schedule.low_rate": _lower(chosen.low_rate)} | lower
+        lower = {"schedule.warmup_lr": _lower(chosen.warmup_lr)} | lower
     yield lower
     if config.clip_norm is None:
         yield lower | {"clip_norm": 1.0}
 
 
-def _lower(rate: float) -> float:
-    return float(f"{min(rate / 10, COMMON_RATE):.2g}")
+def _lower(lr: float) -> float:
+    return float(f"{min(lr / 10, COMMON_RATE):.2g}")
 
 
-def _works(setting: Setting, state: State, plan: Plan, edits: dict[str, float]) -> bool:
+def _works(context: RunContext, state: State, plan: Plan, edits: dict[str, float]) -> bool:
     """Whether some steps from this state, which they spoil, keep a loss that can be learnt from."""
-    config, network = setting.run.train, state.network
+    config, network = context.run.train, state.network
     assert isinstance(network, ResidualNetwork)
     rates = {name.removeprefix("schedule."): value for name, value in edits.items() if name != "clip_norm"}
     changed = config.replace(
@@ -110,18 +110,18 @@ def _works(setting: Setting, state: State, plan: Plan, edits: dict[str, float]) 
         state.progress = state.progress.replace(finished=False)
     last = state.progress.step + TRIED
     try:
-        with apply(network, plan), norms_together(setting, network):
+        with apply(network, plan), norms_together(context, network):
             for event in train(
                 state,
                 changed,
-                setting.loader(),
-                setting.loss(),
+                context.loader(),
+                context.loss(),
                 None,
-                num_images=len(setting.source.train),
-                precision=setting.precision,
-                seed=setting.run.seed,
+                num_images=len(context.source.train),
+                precision=context.precision,
+                seed=context.run.seed,
                 fewest_images=fewest_images(network.description, config.frozen),
-                world=setting.world,
+                world=context.world,
             ):
                 if isinstance(event, Step):
                     loss = event.loss
@@ -129,5 +129,5 @@ def _works(setting: Setting, state: State, plan: Plan, edits: dict[str, float]) 
                         break
     except (DivergedError, UnfedError):
         return False
-    scale = 1.0 if setting.run.teacher is None else setting.run.teacher.largest
-    return loss <= TIMES_CHANCE * scale * log(max(2, len(setting.source.classes)))
+    scale = 1.0 if context.run.teacher is None else context.run.teacher.largest
+    return loss <= TIMES_CHANCE * scale * log(max(2, len(context.source.classes)))

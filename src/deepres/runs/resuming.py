@@ -10,11 +10,11 @@ from deepres.base.wording import counted
 from deepres.data.sources.open import Source
 from deepres.data.sources.splits import PARTS, Origin
 from deepres.recipes.run import Run, load_run
-from deepres.train.loop import rate_at
+from deepres.train.loop import lr_at
 from deepres.train.state import Progress
 
 ORIGIN = "data.json"
-MAY_CHANGE = ("epochs", "iterations", "schedule", "clip_norm", "patience", "save_every_seconds", "memory", "fast")
+MAY_CHANGE = ("epochs", "iterations", "schedule", "clip_norm", "patience", "save_every_seconds", "memory", "compile")
 DATA_MAY_CHANGE = ("source", "root", "workers", "prefetch_factor", "on_bad_image")
 
 
@@ -64,14 +64,14 @@ def new_rates(before: Run, run: Run, progress: Progress, num_images: int) -> str
     was, total = old.steps(num_images), new.steps(num_images)
     if old.schedule != new.schedule or was == total or not 0 < step < total:
         return None
-    last = rate_at(old.schedule, old.schedule.schedule(), progress, min(step, was - 1), was)
-    now = rate_at(new.schedule, new.schedule.schedule(), progress, step, total)
+    last = lr_at(old.schedule, old.schedule.schedule(), progress, min(step, was - 1), was)
+    now = lr_at(new.schedule, new.schedule.schedule(), progress, step, total)
     if now == last:
         return None
-    still = " --set train.schedule.warm_up=0" if new.schedule.warm_up else ""
+    still = " --set train.schedule.warmup_fraction=0" if new.schedule.warmup_fraction else ""
     return (
         f"the schedule is stretched over {total:,} steps: the rate, {last:.3g} until now, goes on at {now:.3g}; "
-        f"to hold it: --set train.schedule.kind=constant --set train.schedule.rate={last:.3g}{still}"
+        f"to hold it: --set train.schedule.kind=constant --set train.schedule.lr={last:.3g}{still}"
     )
 
 
@@ -80,5 +80,5 @@ def by_patience(run: Run, progress: Progress) -> str:
     best = "" if progress.best is None else f", the best was epoch {progress.best.epoch}"
     return (
         f"stopped by train.patience={run.train.patience} after epoch {progress.epoch}: "
-        f"{counted(progress.stale, 'epoch')} without a better held-out error{best}"
+        f"{counted(progress.epochs_since_best, 'epoch')} without a better held-out error{best}"
     )

@@ -17,7 +17,7 @@ from deepres.data.decode import BadImageError
 from deepres.data.facts import facts_of
 from deepres.data.images import Batch, Images
 from deepres.data.loading.loader import TrainLoader
-from deepres.data.loading.workers import PREFETCH_FACTOR, Crew
+from deepres.data.loading.workers import PREFETCH_FACTOR, WorkerPlan
 from deepres.data.sources.open import Source, open_source
 from deepres.data.targets import form_of
 from deepres.data.transforms.config import Preparation, in_words
@@ -27,12 +27,12 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.predict.preprocessing import run_statistics
 from deepres.recipes.run import Run, load_run
 from deepres.report.sheet import DRAWS, Draw, Page, Row, Tile
-from deepres.runs.context import Setting, statistics_of
+from deepres.runs.context import RunContext, statistics_of
 from deepres.runs.plan import Planned
 from deepres.runs.resuming import require_same_images
 from deepres.runs.seen import own_now
 from deepres.tasks.protocols import protocol_named
-from deepres.train.distributed import World
+from deepres.train.distributed import Distributed
 from deepres.train.precision import choose
 
 ROWS = 6
@@ -54,13 +54,13 @@ class Sheet:
     skipped: dict[str, str]
 
 
-def planned_setting(plan: Planned) -> Setting:
+def planned_setting(plan: Planned) -> RunContext:
     """Images and statistics of a run that is yet to start, as `deepres train` would find them."""
     run = plan.run.fitted(facts_of(plan.source))
     return _setting(run, plan.source, Path(), statistics_of(run, plan.source))
 
 
-def setting_of(folder: Path) -> Setting:
+def setting_of(folder: Path) -> RunContext:
     """Those of the run in `folder`.
 
     Raises:
@@ -72,22 +72,22 @@ def setting_of(folder: Path) -> Setting:
     return _setting(run, source, folder, run_statistics(folder))
 
 
-def drawn(setting: Setting, batches: int = 1) -> Sheet:
+def drawn(context: RunContext, batches: int = 1) -> Sheet:
     """The first `batches` batches of the run, fewer where it has fewer steps, and `ROWS` images drawn several times.
 
     Raises:
         InputError: anything that the images or the loader refuse.
     """
-    run, source, loader = setting.run, setting.source, setting.loader()
+    run, source, loader = context.run, context.source, context.loader()
     steps = min(batches, run.train.steps(len(source.train)))
     found = list(loader.batches(0, steps))
     return Sheet(
         run,
         source,
-        setting.statistics,
+        context.statistics,
         found,
-        [_tiles(setting, batch) for batch in found],
-        _rows(setting, loader, found),
+        [_tiles(context, batch) for batch in found],
+        _rows(context, loader, found),
         form_of(source.train.targets).counts(
             torch.cat([source.train.targets[batch.indices] for batch in found]), source.classes
         ),
@@ -148,29 +148,29 @@ def kept_part(width: int, height: int, preparation: Preparation) -> tuple[float,
     return (width - side) / 2, (height - side) / 2, side, side
 
 
-def _setting(run: Run, source: Source, folder: Path, statistics: Statistics) -> Setting:
+def _setting(run: Run, source: Source, folder: Path, statistics: Statistics) -> RunContext:
     """Nothing is worth the start of another process: a few batches, and single images."""
-    precision, alone = choose("float32", torch.device("cpu")), Crew(0, PREFETCH_FACTOR)
-    return Setting(run, source, folder, statistics, precision, workers=alone)
+    precision, alone = choose("float32", torch.device("cpu")), WorkerPlan(0, PREFETCH_FACTOR)
+    return RunContext(run, source, folder, statistics, precision, workers=alone)
 
 
-def _tiles(setting: Setting, batch: Batch) -> list[Tile]:
-    images, preparation = setting.source.train, setting.run.preparation
-    pixels = as_seen(batch.images, preparation, setting.statistics)
+def _tiles(context: RunContext, batch: Batch) -> list[Tile]:
+    images, preparation = context.source.train, context.run.preparation
+    pixels = as_seen(batch.images, preparation, context.statistics)
     return [
         Tile(images.name(index), _label(label, images), seen, fit(images.image(index), preparation))
         for index, label, seen in zip(batch.indices.tolist(), batch.targets, pixels, strict=True)
     ]
 
 
-def _rows(setting: Setting, loader: TrainLoader, batches: Iterable[Batch]) -> list[Row]:
-    images, preparation = setting.source.train, setting.run.preparation
+def _rows(context: RunContext, loader: TrainLoader, batches: Iterable[Batch]) -> list[Row]:
+    images, preparation = context.source.train, context.run.preparation
     asked = _first_of_each_class(images, [index for batch in batches for index in batch.indices.tolist()])
     rows = []
-    for index, places in _when(loader, asked, len(images), setting.run.train.batch_size).items():
+    for index, places in _when(loader, asked, len(images), context.run.train.batch_size).items():
         whole = with_channels(images.image(index), preparation.channels, images.name(index))
         kept = kept_part(whole.shape[-1], whole.shape[-2], preparation)
-        seen = (_draw(setting, loader, step, place) for step, place in places)
+        seen = (_draw(context, loader, step, place) for step, place in places)
         draws = [one for one in seen if one is not None]
         name, label = images.name(index), form_of(images.targets).words(images.targets[index], images.classes)
         rows.append(Row(name, label, whole, kept, fit(whole, preparation), draws))
@@ -201,22 +201,22 @@ def _when(loader: TrainLoader, asked: list[int], num_images: int, batch_size: in
     return {index: places[:DRAWS] for index, places in found.items()}
 
 
-def _draw(setting: Setting, loader: TrainLoader, step: int, place: int) -> Draw | None:
+def _draw(context: RunContext, loader: TrainLoader, step: int, place: int) -> Draw | None:
     """The image at `place` of the batch of `step`, as it is within it; None where it can no longer be read."""
-    run, size = setting.run, setting.run.train.batch_size
+    run, size = context.run, context.run.train.batch_size
     try:
         if loader.resident:
             batch, at = next(loader.batches(step, step + 1)), place
         else:  # as process `place` of so many would see it: nothing but this image is decoded
-            alone = replace(setting, world=World(rank=place, size=size))
+            alone = replace(context, world=Distributed(rank=place, size=size))
             batch, at = next(alone.loader().batches(step, step + 1)), 0
     except (BadImageError, InputError):
         if run.data.on_bad_image == "skip":
             return None
         raise
-    epoch = (step * size + place) // len(setting.source.train) + 1
-    label = _label(batch.targets[at], setting.source.train)
-    return Draw(epoch, step, label, as_seen(batch.images[at], run.preparation, setting.statistics))
+    epoch = (step * size + place) // len(context.source.train) + 1
+    label = _label(batch.targets[at], context.source.train)
+    return Draw(epoch, step, label, as_seen(batch.images[at], run.preparation, context.statistics))
 
 
 def _label(target: Tensor, images: Images) -> str:

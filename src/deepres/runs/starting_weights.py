@@ -13,7 +13,7 @@ from deepres.nn.weights.checkpoints import asked_of
 from deepres.nn.weights.hub import find_weights
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.preprocessing import prepared_for
-from deepres.recipes.run import load_run
+from deepres.recipes.run import OtherFormatError, load_run
 
 
 def beginning(spec: WeightsSpec | str) -> Beginning:
@@ -29,7 +29,7 @@ def beginning(spec: WeightsSpec | str) -> Beginning:
     config = entry(model).config if model is not None else _config_of(weights)
     if config is None and stored.description is not None:
         config = next((e.config for n, e in CATALOGUE.items() if n == stored.description.name), None)
-        if config is not None and difference(config.network(), stored.description) is not None:
+        if config is not None and difference(config.architecture(), stored.description) is not None:
             config = None
     if config is None and model is None and stored.description is not None:
         raise InputError(
@@ -42,14 +42,17 @@ def beginning(spec: WeightsSpec | str) -> Beginning:
     if description is not None:
         config = config.replace(num_classes=description.num_classes, input=description.input)
     else:
-        network = config.network()
-        size = (channels_of(stored, network), *config.input[1:])
-        config = config.replace(num_classes=classes_of(stored, network), input=size)
-    preparation = prepared_for(stored, config.network(), mean, std).preparation
+        architecture = config.architecture()
+        size = (channels_of(stored, architecture), *config.input[1:])
+        config = config.replace(num_classes=classes_of(stored, architecture), input=size)
+    preparation = prepared_for(stored, config.architecture(), mean, std).preparation
     return Beginning(weights, variant, config, stored.classes, preparation, mean, std)
 
 
 def _config_of(weights: str) -> Config | None:
-    """The network of a run, with all that `--set model.…` made of it."""
+    """The network of a run, with all that `--set model.…` made of it; None where its weights have to say it."""
     folder = Path(asked_of(weights)[0])
-    return load_run(folder).model if holds_run(folder) else None
+    try:
+        return load_run(folder).model if holds_run(folder) else None
+    except OtherFormatError:
+        return None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deepres.analyze.guards import require_size
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.readings.cost import cost
 from deepres.arch.readings.memory import answer_memory
 from deepres.base.errors import InputError
@@ -27,7 +27,7 @@ from deepres.runs.seen import run_of
 from deepres.runs.teaching import Teacher, Teachers
 from deepres.tasks.task import require
 from deepres.train.config import TeacherConfig
-from deepres.train.distributed import ALONE, World
+from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.precision import Precision
 
 _IMAGENET = "ImageNet: 0.485,0.456,0.406 and 0.229,0.224,0.225"
@@ -51,8 +51,8 @@ class Found:
     def memory(self, batch_size: int, value_bytes: int) -> int:
         """Bytes that they take beside a step of `batch_size` images at once, the weights as they were read included."""
         networks = [_as_shown(one, self.config) for one in self.predictors if self.config.weight]
-        read = sum(4 * cost(network).parameters for network in networks)
-        return read + sum(answer_memory(network, batch_size, value_bytes) for network in networks)
+        read = sum(4 * cost(architecture).parameters for architecture in networks)
+        return read + sum(answer_memory(architecture, batch_size, value_bytes) for architecture in networks)
 
     def ready(self, run: Run, classes: tuple[str, ...], statistics: Statistics, precision: Precision) -> Teachers:
         """Ready to answer in the precision of training, norms folded, for a run whose images have these statistics."""
@@ -60,14 +60,14 @@ class Found:
         return Teachers(self.config, [_ready(*pair, run, classes, statistics, precision) for pair in pairs])
 
 
-def find_teachers(run: Run, classes: tuple[str, ...], world: World = ALONE) -> Found | None:
+def find_teachers(run: Run, classes: tuple[str, ...], world: Distributed = SINGLE_PROCESS) -> Found | None:
     """The teachers of a run on images of these classes; None where nobody teaches. Process 0 alone reads their weights.
 
     Raises:
         InputError: weights that cannot be read, or do not say what they must; classes that they do not know; others
             than the run was planned with.
     """
-    return None if run.teacher is None else world.by_first(lambda: _found(run, classes))
+    return None if run.teacher is None else world.on_rank_zero(lambda: _found(run, classes))
 
 
 def placed(weights: str) -> str:
@@ -178,15 +178,15 @@ def _side(weights: str, predictor: Predictor, run: Run) -> int:
     """The short side at which it sees the images."""
     config = run.teacher
     assert config is not None
-    network = _as_shown(predictor, config)
+    architecture = _as_shown(predictor, config)
     try:
-        require_size(network, *network.input)
+        require_size(architecture, *architecture.input)
     except InputError as cause:
         raise InputError(f"teacher {weights}: {cause.message}; set teacher.size") from cause
-    return network.input[1]
+    return architecture.input[1]
 
 
-def _as_shown(predictor: Predictor, config: TeacherConfig) -> Network:
+def _as_shown(predictor: Predictor, config: TeacherConfig) -> Architecture:
     description = predictor.network.description
     side = config.size or predictor.preparation.size or description.input[1]
     return description.replace(input=(description.input[0], side, side))

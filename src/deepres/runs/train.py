@@ -27,7 +27,7 @@ from deepres.nn.weights.hub import find_weights
 from deepres.recipes.run import Run
 from deepres.runs.autotune import pace_of, settle_steps, settle_workers
 from deepres.runs.budget import Budget, Deadline, fitted, going_on
-from deepres.runs.context import Setting, norms_together, skipped_before
+from deepres.runs.context import RunContext, norms_together, skipped_before
 from deepres.runs.finish import Finished, conclude, report_so_far
 from deepres.runs.founding import as_begun, require_no_run, rewrite, set_up, with_rates
 from deepres.runs.introduce import introduced
@@ -42,7 +42,7 @@ from deepres.runs.seen import own_now
 from deepres.runs.teacher import Found, find_teachers
 from deepres.tasks.validation import Validation
 from deepres.train.checkpoint import load_newest, save_best, save_state
-from deepres.train.distributed import ALONE, World
+from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.history import Journal
 from deepres.train.loop import Epoch, Step, train
 from deepres.train.precision import choose
@@ -60,7 +60,7 @@ def start(
     *,
     device: torch.device,
     tell: Tell,
-    world: World = ALONE,
+    world: Distributed = SINGLE_PROCESS,
     deadline: Deadline | None = None,
     name: str | None = None,
     command: str = UNSAID,
@@ -76,11 +76,11 @@ def start(
         StoppedError: a signal asked for it.
     """
     run, listed = (plan.run, plan.source) if isinstance(plan, Planned) else (plan, None)
-    world.by_first(lambda: require_no_run(folder))
+    world.on_rank_zero(lambda: require_no_run(folder))
     world.share(run.train.batch_size, run.train.parts(world.size))
     tell(Doing(f"listing the images of {run.data.source}"))
     source = _opened(run, world, tell, listed)
-    run = world.by_first(lambda: run.fitted(facts_of(source)))
+    run = world.on_rank_zero(lambda: run.fitted(facts_of(source)))
     found = find_teachers(run, source.classes, world)
     run, budget = (run if found is None else run.replace(teacher=found.config)), None
     if deadline is not None:
@@ -89,26 +89,26 @@ def start(
         measure = partial(pace_of, source=source, device=device, world=world, taught=taught)
         budget = fitted(run, source, deadline, measure, world, deadline.any_size and found is None)
         run = budget.run
-    twice = world.by_first(lambda: _plan(run, device, world, found))
+    twice = world.on_rank_zero(lambda: _plan(run, device, world, found))
     # what is wrong with it is refused before anything is written
-    first = world.agreed(lambda: _new_state(run, device, begin=world.first))
-    new = world.by_first(lambda: not folder.exists() or not any(folder.iterdir()))
-    world.by_first(lambda: make_folder(folder))
+    first = world.on_all_ranks(lambda: _new_state(run, device, begin=world.first))
+    new = world.on_rank_zero(lambda: not folder.exists() or not any(folder.iterdir()))
+    world.on_rank_zero(lambda: make_folder(folder))
     with held(folder, world) as hold:
-        world.by_first(lambda: require_no_run(folder))  # another start may have been faster
+        world.on_rank_zero(lambda: require_no_run(folder))  # another start may have been faster
         try:
             tell(Doing("mean and spread of the training images"))
             begun_as = (run, source, folder, first, device, name)
-            run, statistics = world.by_first(lambda: set_up(*begun_as, tell))
+            run, statistics = world.on_rank_zero(lambda: set_up(*begun_as, tell))
             first = with_rates(first.network, run)
         except BaseException:
             if new:
                 hold.remove()
             raise
-        begun = world.by_first(lambda: _begun(run))
+        begun = world.on_rank_zero(lambda: _begun(run))
         precision = choose(run.train.precision, device)
         teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
-        setting = Setting(
+        context = RunContext(
             run,
             source,
             folder,
@@ -120,7 +120,7 @@ def start(
             hold=hold,
             command=command,
         )
-        return _carry_out(setting, first, twice, tell, budget)
+        return _carry_out(context, first, twice, tell, budget)
 
 
 def resume(
@@ -129,7 +129,7 @@ def resume(
     *,
     device: torch.device,
     tell: Tell,
-    world: World = ALONE,
+    world: Distributed = SINGLE_PROCESS,
     deadline: Deadline | None = None,
     command: str = UNSAID,
 ) -> Finished:
@@ -141,20 +141,20 @@ def resume(
         InputError: no run there, no whole state, or the images are not those that the run began with.
         StoppedError: a signal asked for it.
     """
-    before, run = world.by_first(lambda: edited(folder, edits))
+    before, run = world.on_rank_zero(lambda: edited(folder, edits))
     world.share(run.train.batch_size, run.train.parts(world.size))
     tell(Doing(f"listing the images of {run.data.source}"))
-    own = world.by_first(lambda: own_now(folder, run))
+    own = world.on_rank_zero(lambda: own_now(folder, run))
     source = _opened(run.replace(data=own), world, tell)
-    world.by_first(lambda: require_same_images(source, folder))
+    world.on_rank_zero(lambda: require_same_images(source, folder))
     found = find_teachers(run, source.classes, world)
     run = run if found is None else run.replace(teacher=found.config)
-    plan = world.by_first(lambda: _plan(run, device, world, found))
+    plan = world.on_rank_zero(lambda: _plan(run, device, world, found))
     with held(folder, world) as hold:
-        statistics = world.by_first(lambda: as_begun(folder, tell))
-        precision, skipped = choose(run.train.precision, device), world.by_first(lambda: skipped_before(folder))
+        statistics = world.on_rank_zero(lambda: as_begun(folder, tell))
+        precision, skipped = choose(run.train.precision, device), world.on_rank_zero(lambda: skipped_before(folder))
         teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
-        setting = Setting(
+        context = RunContext(
             run,
             source,
             folder,
@@ -166,27 +166,27 @@ def resume(
             hold=hold,
             command=command,
         )
-        state = world.agreed(lambda: _new_state(run, device, begin=False))
-        for line in world.by_first(lambda: load_newest(state, folder / "state")):
+        state = world.on_all_ranks(lambda: _new_state(run, device, begin=False))
+        for line in world.on_rank_zero(lambda: load_newest(state, folder / "state")):
             tell(f"passed over a state that cannot be used: {line}")
         if any(edit.startswith(("train.epochs=", "train.iterations=")) for edit in edits):
             state.progress = state.progress.replace(bend=None)  # the length is given anew
         if (rates := new_rates(before, run, state.progress, len(source.train))) is not None:
             tell(rates)
         if run != before:
-            world.by_first(lambda: rewrite(run, folder))
+            world.on_rank_zero(lambda: rewrite(run, folder))
         budget = None
         if deadline is not None:
             tell(Doing("measuring what fits into the time"))
             budget = going_on(run, source, deadline, pace_of(run, source=source, device=device, world=world))
-        return _carry_out(setting, state, plan, tell, budget)
+        return _carry_out(context, state, plan, tell, budget)
 
 
-def _opened(run: Run, world: World, tell: Tell, listed: Source | None = None) -> Source:
+def _opened(run: Run, world: Distributed, tell: Tell, listed: Source | None = None) -> Source:
     """The images, those that cannot be read refused, or told of."""
-    source = world.in_turn(lambda: listed or open_source(run.data))
+    source = world.local_rank_zero_first(lambda: listed or open_source(run.data))
     tell(Doing("opening every image file"))
-    for line in world.by_first(lambda: require_readable(source.parts(), run.data.on_bad_image)):
+    for line in world.on_rank_zero(lambda: require_readable(source.parts(), run.data.on_bad_image)):
         tell(line)
     facts = source.origin.replace(source="").to_json()
     world.require_same("images", f"digest {sha256(facts.encode()).hexdigest()[:12]}")
@@ -195,21 +195,21 @@ def _opened(run: Run, world: World, tell: Tell, listed: Source | None = None) ->
 
 def _begun(run: Run) -> str:
     """What was done to the weights that the run begins with, so that they take its images."""
-    description = run.model.network()
+    description = run.model.architecture()
     if run.weights is None or description.input[0] == RGB:
         return ""
     return adaptation(find_weights(run.weights, run.model.name), description)
 
 
-def _plan(run: Run, device: torch.device, world: World, found: Found | None) -> Plan:
+def _plan(run: Run, device: torch.device, world: Distributed, found: Found | None) -> Plan:
     """Which layers a step computes twice; a step that does not fit, or that a norm cannot take, is refused."""
     config = run.train
     parts = config.parts(world.size)
     share = config.batch_size if config.sync_norm else world.share(config.batch_size, parts)
-    require_normalisable(run.model.network(), share, config.frozen, parts)
+    require_normalisable(run.model.architecture(), share, config.frozen, parts)
     images, value_bytes = world.share(config.batch_size, parts), choose(config.precision, device).dtype.itemsize
     return require_fits(
-        run.model.network(),
+        run.model.architecture(),
         images,
         available_bytes(device) // (world.local_size if device.type == "cpu" else 1),
         config.memory,
@@ -223,102 +223,102 @@ def _plan(run: Run, device: torch.device, world: World, found: Found | None) -> 
 def _new_state(run: Run, device: torch.device, *, begin: bool) -> State:
     weights = run.weights if begin else None
     network = create_model(
-        run.model.network(), weights=weights, variant=run.variant, new_head=run.new_head, seed=run.seed
+        run.model.architecture(), weights=weights, variant=run.variant, new_head=run.new_head, seed=run.seed
     )
     placed = choose(run.train.precision, device).place(network)
     return with_rates(placed, run)
 
 
-def _carry_out(setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budget | None = None) -> Finished:
-    config, world = setting.run.train, setting.world
-    world.require_same("precision", f"{setting.precision.dtype}")
+def _carry_out(context: RunContext, state: State, plan: Plan, tell: Tell, budget: Budget | None = None) -> Finished:
+    config, world = context.run.train, context.world
+    world.require_same("precision", f"{context.precision.dtype}")
     replicate(state, world)
-    total = state.progress.length(config.steps(len(setting.source.train)))
-    tired = config.patience is not None and state.progress.stale >= config.patience
-    if state.progress.finished and state.progress.step < total and not tired:  # the run has been extended
+    total = state.progress.length(config.steps(len(context.source.train)))
+    early_stopped = config.patience is not None and state.progress.epochs_since_best >= config.patience
+    if state.progress.finished and state.progress.step < total and not early_stopped:  # the run has been extended
         state.progress = state.progress.replace(finished=False)
     if world.first:
-        tell = logged(setting.folder, tell)
-        begin_part(setting.folder, state.progress.step, setting.precision.device, setting.command)
+        tell = logged(context.folder, tell)
+        begin_part(context.folder, state.progress.step, context.precision.device, context.command)
     network = state.network
     assert isinstance(network, ResidualNetwork)
-    setting = replace(setting, teachers=introduced(setting, network, tell))
+    context = replace(context, teachers=introduced(context, network, tell))
     for words in budget.sentences if budget is not None else ():
         tell(words)
-    for line in opening(setting, state.progress.step, total):
+    for line in opening(context, state.progress.step, total):
         tell(line)
     if plan.segments:
         tell(Detail(f"saving memory: {plan}"))
-    if tired and state.progress.step < total:
-        more = state.progress.stale + 5
-        tell(f"{by_patience(setting.run, state.progress)}; to go on: --set train.patience={more}, or =none")
-    with resumable(setting.folder):
+    if early_stopped and state.progress.step < total:
+        more = state.progress.epochs_since_best + 5
+        tell(f"{by_patience(context.run, state.progress)}; to go on: --set train.patience={more}, or =none")
+    with resumable(context.folder):
         if not state.progress.finished:
             tell(Doing("measuring how many workers pay"))
-            rate, settled = None, world.by_first(lambda: settle_workers(setting, network))
+            rate, settled = None, world.on_rank_zero(lambda: settle_workers(context, network))
             if settled is not None:
                 tell(Detail(settled.sentence))
-                setting, rate = replace(setting, workers=settled.crew), settled.step_rate
-            _train(setting, state, plan, tell, budget, rate)
+                context, rate = replace(context, workers=settled.crew), settled.step_rate
+            _train(context, state, plan, tell, budget, rate)
             if state.progress.step < state.progress.length(total):
-                tell(by_patience(setting.run, state.progress))
-        return conclude(setting, state, tell)
+                tell(by_patience(context.run, state.progress))
+        return conclude(context, state, tell)
 
 
 def _train(
-    setting: Setting, state: State, plan: Plan, tell: Tell, budget: Budget | None, step_rate: float | None
+    context: RunContext, state: State, plan: Plan, tell: Tell, budget: Budget | None, step_rate: float | None
 ) -> None:
-    config, states, val = setting.run.train, setting.folder / "state", setting.source.val
-    world = setting.world
-    loader = world.agreed(setting.loader)
+    config, states, val = context.run.train, context.folder / "state", context.source.val
+    world = context.world
+    loader = world.on_all_ranks(context.loader)
 
     def evaluate_val(network: nn.Module) -> Validation:
         assert val is not None
-        result = setting.judge(network, val, "val", on_progress=telling(tell, "held-out images")).result
-        return setting.run.task.validation(result, config.balance)
+        result = context.judge(network, val, "val", on_progress=telling(tell, "held-out images")).result
+        return context.run.task.validation(result, config.balance)
 
     assert isinstance(state.network, ResidualNetwork)
-    if config.fast != "off" and not plan.segments:
+    if config.compile != "off" and not plan.segments:
         keep_freed_memory()
     tell(Doing("measuring whether compiling pays"))
-    in_haste = budget is not None and budget.too_short_to_compile(setting.precision.device.type)
-    fast = world.by_first(lambda: settle_steps(setting, state, plan, in_haste=in_haste, step_rate=step_rate))
+    in_haste = budget is not None and budget.too_short_to_compile(context.precision.device.type)
+    fast = world.on_rank_zero(lambda: settle_steps(context, state, plan, in_haste=in_haste, step_rate=step_rate))
     tell(Detail(str(fast)))
     tell(Doing("compiling the first steps" if fast.compiled else "training"))
     events = train(
         state,
         config,
         loader,
-        setting.loss(),
+        context.loss(),
         None if val is None else evaluate_val,
-        num_images=len(setting.source.train),
-        precision=setting.precision,
-        seed=setting.run.seed,
+        num_images=len(context.source.train),
+        precision=context.precision,
+        seed=context.run.seed,
         forward=fast.forward(state.network),
         fewest_images=fewest_images(state.network.description, config.frozen),
-        from_nothing=setting.run.weights is None,
+        from_nothing=context.run.weights is None,
         world=world,
     )
     saving = Saving(config.save_every_seconds)
 
     def written(event: Step | Epoch, whole: bool) -> None:
-        setting.hold.require_here()
+        context.hold.require_here()
         if isinstance(event, Epoch):
             if event.best or event.kept:
                 state.digests[event.step] = save_best(state.judged, states, event.step)
             journal.write(event)
-        setting.keep_skipped()
+        context.keep_skipped()
         if whole:
             with saving.timed():
                 save_state(state, states)
 
     with ExitStack() as stack:
-        stack.enter_context(rescued(setting, state, plan, loader))
+        stack.enter_context(rescued(context, state, plan, loader))
         if world.first:
-            journal = stack.enter_context(Journal(setting.folder, state.progress.step))
+            journal = stack.enter_context(Journal(context.folder, state.progress.step))
         asked = stack.enter_context(asked_to_stop())
         stack.enter_context(apply(state.network, plan))
-        stack.enter_context(norms_together(setting, state.network))
+        stack.enter_context(norms_together(context, state.network))
         for event in events:
             due = world.first and saving.due(event, finished=state.progress.finished)
             cut = budget.cut(event, state.progress) if world.first and budget is not None else None
@@ -329,11 +329,11 @@ def _train(
             ends = isinstance(event, Step) and (event.ends_epoch or total == event.step)  # its epoch comes next
             whole = bool(save or signalled or total)
             if (whole or isinstance(event, Epoch)) and not ends:
-                for skipped in world.gathered(lambda: loader.skipped):
-                    setting.skipped.update(skipped)
-                world.by_first(lambda: written(event, whole))  # noqa: B023
+                for skipped in world.all_gather(lambda: loader.skipped):
+                    context.skipped.update(skipped)
+                world.on_rank_zero(lambda: written(event, whole))  # noqa: B023
             tell(event)
             if signalled and not ends and not state.progress.finished:
-                world.by_first(lambda: report_so_far(setting, state.progress.step))
+                world.on_rank_zero(lambda: report_so_far(context, state.progress.step))
                 message = f"stopped after step {state.progress.step:,}, state saved; continue with: "
-                raise shared(StoppedError(f"{message}deepres train --resume {setting.folder}", signalled))
+                raise shared(StoppedError(f"{message}deepres train --resume {context.folder}", signalled))

@@ -8,7 +8,7 @@ from math import ceil
 from pathlib import Path
 from typing import Literal
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.entry import Config
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.readings.cost import cost
@@ -54,7 +54,7 @@ class Job:
         fields = self.run.replace(seed=0).model_dump(mode="json", exclude_defaults=True)
         for name in ("source", "root", "download", "workers", "prefetch_factor"):
             fields["data"].pop(name, None)
-        for name in ("memory", "fast", "save_every_seconds"):
+        for name in ("memory", "compile", "save_every_seconds"):
             fields["train"].pop(name, None)
         facts = records.json_text(fields)
         network = self.run.model.name
@@ -133,7 +133,7 @@ def run_of(study: Study, row: Row, column: Column) -> Run:
     return _run(study, row, column, "full", 0, {})
 
 
-def network_of(study: Study, row: Row, column: Column) -> Network:
+def network_of(study: Study, row: Row, column: Column) -> Architecture:
     """The description of a cell's network: that of its run, or where nothing is trained the catalogue's, edited."""
     return _built(_config_of(study, row, column))
 
@@ -153,8 +153,8 @@ def _config_of(study: Study, row: Row, column: Column) -> Config:
 
 
 @cache
-def _built(config: Config) -> Network:
-    return config.network()
+def _built(config: Config) -> Architecture:
+    return config.architecture()
 
 
 @cache

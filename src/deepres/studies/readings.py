@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from math import log2
 
 from deepres.arch.algebra import Parallel, Site, fold
-from deepres.arch.architecture import Network, unit_names, without
+from deepres.arch.architecture import Architecture, unit_names, without
 from deepres.arch.atoms import Atom, Conv, Linear
 from deepres.arch.readings.cost import cost
 from deepres.arch.readings.paths import path_lengths
@@ -18,9 +18,9 @@ def is_read(column: Column) -> bool:
     return column.measure in READINGS
 
 
-def reading(network: Network, column: Column, measure: Measure) -> float:
+def reading(architecture: Architecture, column: Column, measure: Measure) -> float:
     """The figure of a network in the column's unit, counted as `measure` says, of the column's `parts` if any."""
-    return READINGS[measure](network, column)
+    return READINGS[measure](architecture, column)
 
 
 def decimals(value: float) -> int:
@@ -33,77 +33,77 @@ def rounds_to(value: float, printed: float) -> bool:
     return abs(value - printed) <= 0.5 * 10.0 ** -decimals(printed) + 1e-9
 
 
-def _parameters(network: Network, _: Column) -> float:
-    return cost(network).parameters / 1e6
+def _parameters(architecture: Architecture, _: Column) -> float:
+    return cost(architecture).parameters / 1e6
 
 
-def _multiply_adds(network: Network, _: Column) -> float:
-    return cost(network).macs / 1e9
+def _multiply_adds(architecture: Architecture, _: Column) -> float:
+    return cost(architecture).macs / 1e9
 
 
-def _layers(network: Network, column: Column) -> float:
-    return sum(fold(link.node, link.given, _Longest()) for link in _links(network, column))
+def _layers(architecture: Architecture, column: Column) -> float:
+    return sum(fold(link.node, link.given, _Longest()) for link in _links(architecture, column))
 
 
-def _convolutions(network: Network, column: Column) -> float:
-    return sum(fold(link.node, link.given, _Convolutions()) for link in _links(network, column))
+def _convolutions(architecture: Architecture, column: Column) -> float:
+    return sum(fold(link.node, link.given, _Convolutions()) for link in _links(architecture, column))
 
 
-def _units(network: Network, column: Column) -> float:
-    return len(_unit_names(network, column))
+def _units(architecture: Architecture, column: Column) -> float:
+    return len(_unit_names(architecture, column))
 
 
-def _pixels(network: Network, column: Column) -> float:
-    return list(_links(network, column))[-1].gives[-1]
+def _pixels(architecture: Architecture, column: Column) -> float:
+    return list(_links(architecture, column))[-1].gives[-1]
 
 
-def _channels(network: Network, column: Column) -> float:
-    return list(_links(network, column))[-1].gives[0]
+def _channels(architecture: Architecture, column: Column) -> float:
+    return list(_links(architecture, column))[-1].gives[0]
 
 
-def _path_mean(network: Network, _: Column) -> float:
-    return _mean(path_lengths(network))
+def _path_mean(architecture: Architecture, _: Column) -> float:
+    return _mean(path_lengths(architecture))
 
 
-def _path_layers(network: Network, column: Column) -> float:
+def _path_layers(architecture: Architecture, column: Column) -> float:
     if not column.lengths:
-        return _mean(path_lengths(network, "layers"))
-    units = unit_names(network)
-    inside = sum(fold(link.node, link.given, _Longest()) for link in chain(network) if link.name in units)
+        return _mean(path_lengths(architecture, "layers"))
+    units = unit_names(architecture)
+    inside = sum(fold(link.node, link.given, _Longest()) for link in chain(architecture) if link.name in units)
     return column.lengths[0] * inside / len(units)
 
 
-def _path_share(network: Network, column: Column) -> float:
-    counts = path_lengths(network)
+def _path_share(architecture: Architecture, column: Column) -> float:
+    counts = path_lengths(architecture)
     first, last = column.lengths
     return 100 * sum(count for length, count in counts.items() if first <= length <= last) / sum(counts.values())
 
 
-def _paths_log2(network: Network, column: Column) -> float:
-    for name in unit_names(network)[-column.left_out :] if column.left_out else ():
-        network = without(network, f"{name}.branch")
-    return log2(_number_of_paths(network))
+def _paths_log2(architecture: Architecture, column: Column) -> float:
+    for name in unit_names(architecture)[-column.left_out :] if column.left_out else ():
+        architecture = without(architecture, f"{name}.branch")
+    return log2(_number_of_paths(architecture))
 
 
-def _paths_left(network: Network, _: Column) -> float:
+def _paths_left(architecture: Architecture, _: Column) -> float:
     """The largest share over the units; without units every layer is on the one path, and none is left."""
-    left = [_paths_without(network, name) for name in unit_names(network)]
-    return max(left, default=0) / _number_of_paths(network)
+    left = [_paths_without(architecture, name) for name in unit_names(architecture)]
+    return max(left, default=0) / _number_of_paths(architecture)
 
 
-def _paths_without(network: Network, unit: str) -> int:
+def _paths_without(architecture: Architecture, unit: str) -> int:
     """How many paths are left without the unit's branch; none where it has no other way."""
     try:
-        return _number_of_paths(without(network, f"{unit}.branch"))
+        return _number_of_paths(without(architecture, f"{unit}.branch"))
     except InputError:
         return 0
 
 
-def _number_of_paths(network: Network) -> int:
-    return sum(path_lengths(network).values())
+def _number_of_paths(architecture: Architecture) -> int:
+    return sum(path_lengths(architecture).values())
 
 
-READINGS: dict[Measure, Callable[[Network, Column], float]] = {
+READINGS: dict[Measure, Callable[[Architecture, Column], float]] = {
     "parameters": _parameters,
     "multiply_adds": _multiply_adds,
     "layers": _layers,
@@ -120,12 +120,12 @@ READINGS: dict[Measure, Callable[[Network, Column], float]] = {
 """Measure -> its reading."""
 
 
-def _links(network: Network, column: Column) -> Iterable[Link]:
-    return (link for link in chain(network) if not column.parts or _within(link.name, column.parts))
+def _links(architecture: Architecture, column: Column) -> Iterable[Link]:
+    return (link for link in chain(architecture) if not column.parts or _within(link.name, column.parts))
 
 
-def _unit_names(network: Network, column: Column) -> list[str]:
-    return [name for name in unit_names(network) if not column.parts or _within(name, column.parts)]
+def _unit_names(architecture: Architecture, column: Column) -> list[str]:
+    return [name for name in unit_names(architecture) if not column.parts or _within(name, column.parts)]
 
 
 def _within(name: str, parts: tuple[str, ...]) -> bool:

@@ -37,7 +37,7 @@ SHOWN_BY = {
 }
 """The plot of the analysis that shows a figure of the paper."""
 
-CURVE = ("step", "train_error", "val_error", "rate")
+CURVE = ("step", "train_error", "val_error", "lr")
 """What the data file keeps of a run's history, a row an epoch."""
 
 
@@ -286,7 +286,7 @@ def _facts(job: Job, home: Path) -> dict[str, object]:
     return {
         "name": job.name,
         "network": job.run.model.name,
-        "parameters": cost(job.run.model.network()).parameters,
+        "parameters": cost(job.run.model.architecture()).parameters,
         "recipe": job.run.recipe,
         "steps": job.steps,
         "done": history[-1]["step"] if history else 0,

@@ -6,7 +6,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-from deepres.arch.catalogue.lookup import network
+from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.cost import cost
 from deepres.base.files import cache_folder
 from deepres.base.records import Record, recalled
@@ -48,7 +48,9 @@ def speed(device: str | None = None, *, again: bool = False) -> Speed:
 
     where = find_device(device)
     images_per_second = step_rate(create_model(NETWORK), choose("auto", where), BATCH)
-    rate = max(3 * cost(network(NETWORK)).macs * images_per_second, 0.0 if before is None else before.macs_per_second)
+    rate = max(
+        3 * cost(architecture(NETWORK)).macs * images_per_second, 0.0 if before is None else before.macs_per_second
+    )
     found = Speed(hardware=hardware(where), network=NETWORK, macs_per_second=rate)
     path.parent.mkdir(parents=True, exist_ok=True)
     found.save(path)

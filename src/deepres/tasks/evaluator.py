@@ -42,7 +42,7 @@ def evaluate(
     provenance: Mapping[str, Any] | None = None,
     notes: tuple[str, ...] = (),
     on_progress: Callable[[int, int], None] | None = None,
-    gathered: Callable[[Callable[[], Answers]], list[Answers]] = alone,
+    all_gather: Callable[[Callable[[], Answers]], list[Answers]] = alone,
 ) -> Evaluation:
     """Ask `network` about every image, in eval and inference mode; its modes are restored afterwards.
 
@@ -51,7 +51,8 @@ def evaluate(
     `precision` makes the context of each forward pass, which computes in `computed_in`.
     `skipped` maps the names of unreadable images to reasons; it may fill up while `batches` is read.
     `provenance` holds JSON values only (lists, no tuples). `on_progress(done, total)` is called after each batch.
-    `gathered(work)` is what `work` gives in each of several processes, whose `batches` together hold every image once.
+    `all_gather(work)` is what `work` gives in each of several processes, whose `batches` together hold every image
+    once.
 
     Raises:
         InputError: network and images disagree on the number of outputs; an image came twice, or never.
@@ -74,7 +75,7 @@ def evaluate(
 
     with modes_kept(network):
         network.eval()
-        parts = gathered(answers)
+        parts = all_gather(answers)
     seconds = perf_counter() - start
     metrics = asked.metrics()
     for part, _ in parts:

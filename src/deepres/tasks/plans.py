@@ -19,7 +19,7 @@ _OF_PLACE_OR_MACHINE = (
     "teacher.weights",
     "train.save_every_seconds",
     "train.memory",
-    "train.fast",
+    "train.compile",
 )
 """What two runs may have apart and still be the same run: where images lie (what they are, `data.json` says), and how
 fast it went."""

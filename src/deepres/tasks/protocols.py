@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from deepres.arch.algebra import Node, children
-from deepres.arch.architecture import Network, with_input
+from deepres.arch.architecture import Architecture, with_input
 from deepres.arch.atoms import Dropout, Flatten, GlobalAveragePool, Identity, Linear
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record
@@ -120,24 +120,24 @@ def protocol_named(text: str, preparation: Preparation) -> Protocol:
     return PROTOCOLS[name] if protocol.cut == "centre" and own else protocol
 
 
-def require_fitting(protocol: Protocol, network: Network) -> None:
+def require_fitting(protocol: Protocol, architecture: Architecture) -> None:
     """Refuse a protocol whose views this network cannot be shown.
 
     Raises:
         InputError: a dense protocol for a head that is no global average with one linear layer; a size that the
             network's layers have no map for.
     """
-    if protocol.cut == "whole" and not _is_dense(network):
+    if protocol.cut == "whole" and not _is_dense(architecture):
         raise InputError(
-            f"protocol {protocol}: {network.name}'s head is no global average with one linear layer, so a larger image "
-            "is no dense evaluation of it; use center, flip or ten-crop"
+            f"protocol {protocol}: {architecture.name}'s head is no global average with one linear layer, so a larger "
+            "image is no dense evaluation of it; use center, flip or ten-crop"
         )
     for side in (protocol.crop,) if protocol.crop else protocol.sides:
         try:
-            with_input(network, (network.input[0], side, side))
+            with_input(architecture, (architecture.input[0], side, side))
         except InputError as cause:
             raise InputError(
-                f"protocol {protocol}: {network.name} takes no {side} x {side}: {cause.message}"
+                f"protocol {protocol}: {architecture.name} takes no {side} x {side}: {cause.message}"
             ) from cause
 
 
@@ -223,9 +223,9 @@ def _with_numbers(protocol: Protocol, numbers: str, text: str) -> Protocol:
     return protocol.replace(crop=crop, sides=(side,), cut=protocol.cut or "centre")
 
 
-def _is_dense(network: Network) -> bool:
+def _is_dense(architecture: Architecture) -> bool:
     """Whether the head pools globally, once, and has nothing behind it but one linear layer."""
-    atoms = _atoms(network.head)
+    atoms = _atoms(architecture.head)
     pools = [place for place, atom in enumerate(atoms) if isinstance(atom, GlobalAveragePool)]
     if len(pools) != 1:
         return False

@@ -18,7 +18,7 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware
 from deepres.nn.hardware import cannot_compile
 from deepres.tasks.losses import Forward
-from deepres.train.config import FastChoice
+from deepres.train.config import CompileChoice
 from deepres.train.precision import Precision
 from deepres.train.timing import timed_passes
 
@@ -35,7 +35,7 @@ _SLOWEST = {"cpu": 2e10, "cuda": 2e12}
 """Multiply-adds a second that any such machine does at least: a run that is short at this rate is short."""
 
 
-class Measured(Record):
+class CompileTimes(Record):
     """Seconds of a step, plain and compiled (None: not measured), and the seconds that compiling took."""
 
     plain: float
@@ -44,10 +44,10 @@ class Measured(Record):
     failed: str | None = None
 
 
-class Fast(Record):
+class CompilePlan(Record):
     """torch.compile's mode, None where nothing is compiled; the choice that led to it, and the reason in short."""
 
-    choice: FastChoice = "auto"
+    choice: CompileChoice = "auto"
     compiled: Mode | None = None
     reason: str = ""
 
@@ -70,15 +70,15 @@ class Fast(Record):
         return f"{how}: {self.reason}"
 
 
-def settle(
-    choice: FastChoice,
+def choose_compile_mode(
+    choice: CompileChoice,
     network: ResidualNetwork,
     precision: Precision,
     batch_size: int,
     steps: int,
     parts: int = 1,
     about: float | None = None,
-) -> Fast:
+) -> CompilePlan:
     """How `steps` steps should be carried out, each of a forward and backward pass of `batch_size` images.
 
     Where gradients of several `parts` add up, a GPU gets no CUDA graphs: PyTorch gives the gradients of one pass' graph
@@ -92,23 +92,23 @@ def settle(
     kind = precision.device.type
     mode: Mode = "default" if kind == "cpu" or parts > 1 else "max-autotune" if choice == "max" else "reduce-overhead"
     if choice == "off":
-        return Fast(choice=choice, reason="asked for")
+        return CompilePlan(choice=choice, reason="asked for")
     missing = cannot_compile(precision.device)
     if missing is not None:
-        return Fast(choice=choice, reason=missing)
+        return CompilePlan(choice=choice, reason=missing)
     if choice == "max":
-        return Fast(choice=choice, compiled=mode, reason="asked for")
+        return CompilePlan(choice=choice, compiled=mode, reason="asked for")
     macs = 3 * cost(network.description).macs * batch_size
     if macs * steps / _SLOWEST[kind] < LONG_ENOUGH[kind] / 10:
-        return Fast(reason="a short run")
+        return CompilePlan(reason="a short run")
     if about is not None and about * steps < LONG_ENOUGH[kind] / 2:
-        return decide(Measured(plain=about), steps, mode, LONG_ENOUGH[kind])
+        return decide(CompileTimes(plain=about), steps, mode, LONG_ENOUGH[kind])
     place = _place(network, precision, mode, batch_size)
     description = network.description
     loss = noise_loss(description.input, batch_size, description.num_classes, precision)
-    known = recalled(Measured, place)
+    known = recalled(CompileTimes, place)
     if known is None:
-        known = Measured(plain=_timed(network, precision, loss, None)[1])
+        known = CompileTimes(plain=_timed(network, precision, loss, None)[1])
         known = _remember(place, known)
     if known.compiled is None and known.failed is None and known.plain * steps >= LONG_ENOUGH[kind]:
         try:
@@ -134,24 +134,24 @@ def noise_loss(size: tuple[int, int, int], batch_size: int, classes: int, precis
     return loss
 
 
-def decide(measured: Measured, steps: int, mode: Mode, long_enough: float) -> Fast:
+def decide(measured: CompileTimes, steps: int, mode: Mode, long_enough: float) -> CompilePlan:
     """Compiled if the time it saves in `steps` steps exceeds the time that compiling takes."""
     whole = measured.plain * steps
     if measured.failed is not None:
-        return Fast(reason=f"compiling failed ({measured.failed})")
+        return CompilePlan(reason=f"compiling failed ({measured.failed})")
     if measured.compiled is None or whole < long_enough:
-        return Fast(reason=f"about {duration(whole)} in all, too short for compiling to pay")
+        return CompilePlan(reason=f"about {duration(whole)} in all, too short for compiling to pay")
     share = measured.compiled / measured.plain
     if share > WORTH:
-        return Fast(reason=f"a compiled step takes {share:.2f} of a plain one's time")
+        return CompilePlan(reason=f"a compiled step takes {share:.2f} of a plain one's time")
     if (measured.plain - measured.compiled) * steps < measured.compiling:
-        return Fast(reason=f"compiling takes {duration(measured.compiling)}, more than it would save")
-    return Fast(compiled=mode, reason=f"a step takes {share:.2f} of a plain one's time")
+        return CompilePlan(reason=f"compiling takes {duration(measured.compiling)}, more than it would save")
+    return CompilePlan(compiled=mode, reason=f"a step takes {share:.2f} of a plain one's time")
 
 
 def _timed(network: ResidualNetwork, precision: Precision, loss: Timed, mode: Mode | None) -> tuple[float, float]:
     """Seconds of the first step, and of the fastest of five after two more."""
-    seconds = timed_passes(network, precision, loss, Fast(compiled=mode).forward, calls=8)
+    seconds = timed_passes(network, precision, loss, CompilePlan(compiled=mode).forward, calls=8)
     return seconds[0], min(seconds[3:])
 
 
@@ -161,7 +161,7 @@ def _place(network: ResidualNetwork, precision: Precision, mode: Mode, batch_siz
     return cache_folder() / "steps" / f"{sha256(chr(0).join(facts).encode()).hexdigest()[:24]}.json"
 
 
-def _remember(place: Path, measured: Measured) -> Measured:
+def _remember(place: Path, measured: CompileTimes) -> CompileTimes:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(place, measured.to_json())

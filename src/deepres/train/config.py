@@ -1,6 +1,6 @@
 """How a run is trained, as facts: length, steps, schedule, what is kept, who teaches. Free of torch, as recipes are."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,7 +16,7 @@ Balance = Literal["none", "loss", "sampler"]
 Choice = Literal["auto", "float32", "bfloat16"]
 """The precision of convolutions and matrix products; auto: what the hardware is built for."""
 
-FastChoice = Literal["auto", "off", "max"]
+CompileChoice = Literal["auto", "off", "max"]
 """auto: compiled where that saves time within the run, by measurement. off: as it is. max: compiled in any case."""
 
 Select = Literal["auto", "best", "last"]
@@ -24,15 +24,17 @@ Select = Literal["auto", "best", "last"]
 
 
 class SgdConfig(Record):
-    """`decay` says what weight decay acts on: the weights of convolutions and classifier, or all parameters.
+    """`decay_parameters` says what weight decay acts on: the weights of convolutions and classifier, or all parameters.
 
     The papers do not say; decaying "weights" alone is how the first re-implementation read them.
     """
 
+    renamed: ClassVar = {"decay": "decay_parameters"}
+
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     nesterov: bool = False
-    decay: Literal["weights", "all"] = "weights"
+    decay_parameters: Literal["weights", "all"] = "weights"
 
 
 class TrainConfig(Record):
@@ -40,10 +42,10 @@ class TrainConfig(Record):
 
     `batch_size` images make one step; `accumulate` splits them into as many parts, whose gradients are averaged and
     whose norm statistics are separate. `clip_norm` bounds the gradient's length. `ema_decay` averages the weights.
-    `patience` stops after so many epochs without a better held-out error. `average_statistics` is the number of
+    `patience` stops after so many epochs without a better held-out error. `precise_bn_batches` is the number of
     training batches over which norm statistics are recomputed at the end (0: running statistics are kept). `memory`
     says whether layers are computed twice so that a step fits (`nn/memory.py`); the weights are bitwise the same.
-    `fast` says whether steps are compiled (`train/compile.py`), which rounds a little differently. `balance` makes
+    `compile` says whether steps are compiled (`train/compile.py`), which rounds a little differently. `balance` makes
     classes of unequal size weigh alike: by weights in the loss, or by how often their images are drawn
     (`data/loading/balance.py`).
 
@@ -51,11 +53,18 @@ class TrainConfig(Record):
     the same on any number of processes that divides `accumulate`. With `sync_norm` each of the parts is spread over all
     of them instead, and norms use the images of the whole part (`nn/sync_batch_norm.py`).
 
-    For weights that were trained before: `head_first` is the fraction of the run in which the head alone learns,
-    `frozen` names parts that never do (norm statistics of what is frozen stay too); with `layer_decay` each part learns
-    that many times as fast as the part after it, the head at `head_pace` (None: 1). With `fit_head` the new head
-    begins as the classifier that fits the features, whose length then tells a `head_pace` of None (`runs/head.py`).
+    For weights that were trained before: `head_only_fraction` is the fraction of the run in which the head alone
+    learns, `frozen` names parts that never do (norm statistics of what is frozen stay too); with `layer_decay` each
+    part learns that many times as fast as the part after it, the head at `head_pace` (None: 1). With `fit_head` the new
+    head begins as the classifier that fits the features, whose length then tells a `head_pace` of None
+    (`runs/head.py`).
     """
+
+    renamed: ClassVar = {
+        "head_first": "head_only_fraction",
+        "average_statistics": "precise_bn_batches",
+        "fast": "compile",
+    }
 
     epochs: Positive | None = None
     iterations: Positive | None = None
@@ -70,10 +79,10 @@ class TrainConfig(Record):
     patience: Positive | None = None
     precision: Choice = "auto"
     memory: MemoryChoice = "auto"
-    fast: FastChoice = "auto"
+    compile: CompileChoice = "auto"
     sync_norm: bool = False
-    average_statistics: Annotated[int, Field(ge=0)] = 0
-    head_first: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    precise_bn_batches: Annotated[int, Field(ge=0)] = 0
+    head_only_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     fit_head: bool = False
     head_pace: Annotated[float, Field(gt=0)] | None = None
     frozen: tuple[str, ...] = ()

@@ -37,11 +37,11 @@ _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 @dataclass(frozen=True)
-class World:
+class Distributed:
     """Process `rank` of `size`, number `local_rank` of the `local_size` on its machine, with its own `device`.
 
-    A world of one, the default, exchanges nothing. `words` carries what is agreed, `data` gradients, `norms` what norms
-    share. `restarts` counts how often torchrun has started the processes again.
+    One process alone, the default, exchanges nothing. `words` carries what is agreed, `data` gradients, `norms` what
+    norms share. `restarts` counts how often torchrun has started the processes again.
     """
 
     rank: int = 0
@@ -73,7 +73,7 @@ class World:
             dist.all_reduce(highest, dist.ReduceOp.MAX, group=self.words)
         return tuple(highest.tolist())
 
-    def agreed(self, work: Callable[[], T]) -> T:
+    def on_all_ranks(self, work: Callable[[], T]) -> T:
         """`work()`, done by each process; what one of them refuses, all refuse with its words."""
         if self.size == 1:
             return work()
@@ -83,7 +83,7 @@ class World:
         assert refusal is None
         return value  # type: ignore[return-value]
 
-    def gathered(self, work: Callable[[], T]) -> list[T]:
+    def all_gather(self, work: Callable[[], T]) -> list[T]:
         """What `work()` gives in each process, in order of rank, on all of them; refused by one, refused by all."""
         if self.size == 1:
             return [work()]
@@ -91,7 +91,7 @@ class World:
         _raise_first([refusal for _, refusal in answers])
         return [value for value, _ in answers]  # type: ignore[misc]
 
-    def by_first(self, work: Callable[[], T]) -> T:
+    def on_rank_zero(self, work: Callable[[], T]) -> T:
         """`work()`, done by process 0 alone while the others wait; they get a copy of what it gives, or refuses."""
         if self.size == 1:
             return work()
@@ -103,10 +103,10 @@ class World:
         _raise_first([refusal])
         return value  # type: ignore[return-value]
 
-    def in_turn(self, work: Callable[[], T]) -> T:
+    def local_rank_zero_first(self, work: Callable[[], T]) -> T:
         """`work()`, done by one process of each machine and then by the others, which find what it left on the disk."""
-        early = self.agreed(lambda: [work()] if self.local_rank == 0 else [])
-        return self.agreed(lambda: early[0] if early else work())
+        early = self.on_all_ranks(lambda: [work()] if self.local_rank == 0 else [])
+        return self.on_all_ranks(lambda: early[0] if early else work())
 
     def replicate(self, tensors: Mapping[str, Tensor]) -> None:
         """Overwrite the tensors, which lie on the device, with those of process 0."""
@@ -133,7 +133,7 @@ class World:
         Raises:
             InputError: they do.
         """
-        facts = self.gathered(lambda: fact)
+        facts = self.all_gather(lambda: fact)
         for rank, other in enumerate(facts):
             if other != facts[0]:
                 raise shared(
@@ -168,11 +168,11 @@ class World:
         return values  # type: ignore[return-value]
 
 
-ALONE = World()
+SINGLE_PROCESS = Distributed()
 
 
 @contextmanager
-def joined(device: str | None) -> Iterator[World]:
+def init_distributed(device: str | None) -> Iterator[Distributed]:
     """Inside, this process is part of the world that torchrun's environment tells of; alone where there is none.
 
     Gradients travel by NCCL between GPUs and by Gloo between CPUs; all else by Gloo.
@@ -183,11 +183,11 @@ def joined(device: str | None) -> Iterator[World]:
     """
     place = _place(os.environ)
     if place.size == 1:
-        yield World(restarts=place.restarts, device=find_device(device))
+        yield Distributed(restarts=place.restarts, device=find_device(device))
         return
     place = _connected(place)
     try:
-        yield _grown(place, place.agreed(lambda: _own_device(place, device)))
+        yield _grown(place, place.on_all_ranks(lambda: _own_device(place, device)))
     except DeepresError as refusal:
         if refusal.shared:
             dist.destroy_process_group()
@@ -217,12 +217,12 @@ def state_tensors(network: nn.Module) -> dict[str, Tensor]:
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
-def _place(environment: Mapping[str, str]) -> World:
+def _place(environment: Mapping[str, str]) -> Distributed:
     """Where this process stands, without its device."""
     given = [name for name in LAUNCHED if environment.get(name)]
     restarts = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
     if "RANK" not in environment and "WORLD_SIZE" not in environment:
-        return World()
+        return Distributed()
     missing = [name for name in LAUNCHED if name not in given]
     if missing:
         raise shared(
@@ -246,10 +246,10 @@ def _place(environment: Mapping[str, str]) -> World:
             f"environment: LOCAL_RANK {local_rank} of LOCAL_WORLD_SIZE {local_size}, wanted less; start with torchrun"
         )
         raise shared(InputError(message))
-    return World(rank, size, local_rank, local_size, int(restarts))
+    return Distributed(rank, size, local_rank, local_size, int(restarts))
 
 
-def _connected(place: World) -> World:
+def _connected(place: Distributed) -> Distributed:
     """The world once its processes have met at the store and each has a connection to every other."""
     who, where = f"process {place.rank} of {place.size}", f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
@@ -272,7 +272,7 @@ def _connected(place: World) -> World:
     return replace(place, words=words)
 
 
-def _own_device(place: World, name: str | None) -> torch.device:
+def _own_device(place: Distributed, name: str | None) -> torch.device:
     if name == "cpu" or (name is None and not torch.cuda.is_available()):
         return torch.device("cpu")
     if name not in (None, "cuda"):
@@ -288,7 +288,7 @@ def _own_device(place: World, name: str | None) -> torch.device:
     return torch.device("cuda", place.local_rank)
 
 
-def _fresh(store: Store, place: World) -> Store:
+def _fresh(store: Store, place: Distributed) -> Store:
     """The part of the store under a name that no earlier start of these processes has used.
 
     torchrun may keep the store when it starts them again, with the addresses of those that are gone; and its count of
@@ -313,7 +313,7 @@ def _fresh(store: Store, place: World) -> Store:
     return PrefixStore(name, store)
 
 
-def _grown(place: World, device: torch.device) -> World:
+def _grown(place: Distributed, device: torch.device) -> Distributed:
     """The world with its device, its groups and the restarts of the machine that counts most."""
     backend = "nccl" if device.type == "cuda" else "gloo"
     data, norms = (dist.new_group(backend=backend, timeout=PATIENCE) for _ in range(2))

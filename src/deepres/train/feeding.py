@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from deepres.base.errors import DeepresError, InputError
 from deepres.data.images import Batch
-from deepres.train.distributed import World
+from deepres.train.distributed import Distributed
 
 
 class UnfedError(DeepresError):
@@ -15,16 +15,18 @@ class UnfedError(DeepresError):
         self.refusal, self.exit_code, self.shared = refusal, refusal.exit_code, refusal.shared
 
 
-def next_batch(drawn: Iterator[Batch], parts: int, fewest: int, world: World) -> Batch | None:
+def next_batch(drawn: Iterator[Batch], parts: int, fewest: int, world: Distributed) -> Batch | None:
     """The next batch; one process makes fewer parts of a short one, the norms of several count on as many in each.
 
     Raises:
         DeepresError: any process cannot have its share.
     """
-    return world.agreed(lambda: _own(drawn, parts, fewest, world))
+    return world.on_all_ranks(lambda: _own(drawn, parts, fewest, world))
 
 
-def batch_or_refusal(drawn: Iterator[Batch], parts: int, fewest: int, world: World) -> Batch | DeepresError | None:
+def batch_or_refusal(
+    drawn: Iterator[Batch], parts: int, fewest: int, world: Distributed
+) -> Batch | DeepresError | None:
     """`next_batch`, or why there is none: the step that is being computed is ended first."""
     try:
         return next_batch(drawn, parts, fewest, world)
@@ -32,7 +34,7 @@ def batch_or_refusal(drawn: Iterator[Batch], parts: int, fewest: int, world: Wor
         return refusal
 
 
-def _own(drawn: Iterator[Batch], parts: int, fewest: int, world: World) -> Batch | None:
+def _own(drawn: Iterator[Batch], parts: int, fewest: int, world: Distributed) -> Batch | None:
     batch = next(drawn, None)
     parts = parts if world.size > 1 else 1
     if batch is None or len(batch) >= parts * fewest:

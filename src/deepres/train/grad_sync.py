@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from deepres.tasks.losses import Counts
-from deepres.train.distributed import World, lost_said
+from deepres.train.distributed import Distributed, lost_said
 
 BUCKET_BYTES = 25 * 2**20
 """Gradients travel in pieces of about this size, the last layers' first, while the backward pass goes on."""
@@ -21,7 +21,9 @@ class Exchange:
     up as if one process had met the parts of process 0, 1, … one after another.
     """
 
-    def __init__(self, world: World, network: nn.Module, batch_size: int, parts: int, own_norms: bool = True) -> None:
+    def __init__(
+        self, world: Distributed, network: nn.Module, batch_size: int, parts: int, own_norms: bool = True
+    ) -> None:
         self._world = world
         self._network = network
         self._batch_size = batch_size
@@ -84,7 +86,7 @@ class _Norms:
     (1 - m)^(k n) r + sum_i (1 - m)^(k (n - 1 - i)) c_i.
     """
 
-    def __init__(self, network: nn.Module, parts: int, world: World) -> None:
+    def __init__(self, network: nn.Module, parts: int, world: Distributed) -> None:
         norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
         self._norms = [norm for norm in norms if norm.momentum is not None and norm.running_mean is not None]
         self._parts = parts

@@ -31,8 +31,8 @@ class Journal:
 
     def write(self, epoch: Epoch) -> dict[str, Any]:
         """Append the epoch's row, flushed to the disk; errors are fractions, losses means."""
-        tally = epoch.tally
-        trained = figures(tally.loss, tally.counts, tally.seen)
+        totals = epoch.totals
+        trained = figures(totals.loss, totals.counts, totals.seen)
         held_out = dict.fromkeys(trained) if epoch.val is None else epoch.val.shown
         row = {
             "epoch": epoch.epoch,
@@ -40,10 +40,10 @@ class Journal:
             **{f"train_{name}": value for name, value in trained.items()},
             **{f"val_{name}": value for name, value in held_out.items()},
             "best": epoch.best,
-            "rate": epoch.rate,
-            "images_per_second": tally.seen / tally.seconds,
-            "seconds": tally.seconds,
-            "data_wait_fraction": tally.waited / tally.seconds,
+            "lr": epoch.lr,
+            "images_per_second": totals.seen / totals.seconds,
+            "seconds": totals.seconds,
+            "data_wait_fraction": totals.waited / totals.seconds,
         }
         path = self.folder / HISTORY
         with explained(path), path.open("a") as file:

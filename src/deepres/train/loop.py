@@ -16,7 +16,7 @@ from deepres.nn.freeze import freeze
 from deepres.tasks.losses import Counts, Forward, Loss
 from deepres.tasks.validation import Validation
 from deepres.train.config import TrainConfig
-from deepres.train.distributed import ALONE, World
+from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.feeding import UnfedError, batch_or_refusal, next_batch
 from deepres.train.grad_sync import Exchange
 from deepres.train.health import DivergedError, fault, lost
@@ -25,7 +25,7 @@ from deepres.train.precision import Precision
 from deepres.train.schedules import Schedule, ScheduleConfig
 from deepres.train.selection import alike
 from deepres.train.settling import Settling
-from deepres.train.state import Best, Progress, State, Tally
+from deepres.train.state import Best, EpochTotals, Progress, State
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Step:
     loss: float
     counts: Mapping[str, float]
     images: int
-    rate: float
+    lr: float
     waited_seconds: float
     seconds: float
     ends_epoch: bool = False  # its event comes next, and a state saved before that would lack it
@@ -49,8 +49,8 @@ class Epoch:
 
     epoch: int
     step: int
-    tally: Tally
-    rate: float
+    totals: EpochTotals
+    lr: float
     val: Validation | None
     best: bool
     kept: bool = False  # it cannot be told from the best
@@ -77,7 +77,7 @@ def train(
     forward: Forward | None = None,
     fewest_images: int = 1,
     from_nothing: bool = False,
-    world: World = ALONE,
+    world: Distributed = SINGLE_PROCESS,
 ) -> Iterator[Step | Epoch]:
     """Train from `state` to the end, yielding after each step and each epoch; stopping between two is always safe.
 
@@ -119,7 +119,7 @@ def train(
             raise UnfedError(batch)
         assert batch is not None
         settling.see(batch, _cut(batch, parts, fewest), step)
-        rate = rate_at(config.schedule, schedule, state.progress, step, planned)
+        lr = lr_at(config.schedule, schedule, state.progress, step, planned)
         torch.manual_seed(derive(seed, "step", step, *own))  # dropout and the like
         called = state.network if forward is None else forward  # a compiled module has no truth value
         mean_loss, counts = _gradient(called, batch, loss, _cut(batch, parts, fewest), precision, exchange)
@@ -128,10 +128,10 @@ def train(
         mean_loss, counts, seen = exchange.figures(mean_loss, counts, len(batch))
         if lost(float(mean_loss)):
             state.optimiser.zero_grad()
-            raise shared(DivergedError(_lost(float(mean_loss), step, rate, state)))
+            raise shared(DivergedError(_lost(float(mean_loss), step, lr, state)))
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(state.network.parameters(), config.clip_norm)
-        state.optimiser.step(rate)
+        state.optimiser.step(lr)
         state.optimiser.zero_grad()
         if state.average is not None and config.ema_decay is not None:
             average_weights(state.average, state.network, config.ema_decay, step)
@@ -141,28 +141,30 @@ def train(
         ends = (step + 1) * config.batch_size // num_images > step * config.batch_size // num_images
         ends = ends or step + 1 == total
         counted = {name: float(count) for name, count in counts.items()}
-        done = Step(step + 1, total, float(mean_loss), counted, seen, rate, waited, seconds, ends)
+        done = Step(step + 1, total, float(mean_loss), counted, seen, lr, waited, seconds, ends)
         _count(state, done, config)
         yield done
         last = step + 1 == state.progress.length(planned)
         if ends or last:
-            _require_alive(state, _first_part(batch, parts, fewest), loss, precision, rate, world)
+            _require_alive(state, _first_part(batch, parts, fewest), loss, precision, lr, world)
             settling.settle(state.judged, frozen, precision, step + 1, world)
-            yield _end_epoch(state, config, evaluate, rate, last=last)
+            yield _end_epoch(state, config, evaluate, lr, last=last)
             if state.progress.finished:
                 drawn.close()  # type: ignore[attr-defined]
                 return
 
 
-def held_low(chosen: ScheduleConfig, progress: Progress, step: int) -> bool:
-    """Whether the low rate of the beginning still holds: for some steps, or until the training error has fallen."""
-    return chosen.low_rate is not None and (progress.low if chosen.low_steps is None else step < chosen.low_steps)
+def in_warmup(chosen: ScheduleConfig, progress: Progress, step: int) -> bool:
+    """Whether `warmup_lr` still holds: for some steps, or until the training error has fallen."""
+    return chosen.warmup_lr is not None and (
+        progress.in_warmup if chosen.warmup_steps is None else step < chosen.warmup_steps
+    )
 
 
-def rate_at(chosen: ScheduleConfig, schedule: Schedule, progress: Progress, step: int, planned: int) -> float:
-    """The schedule's rate at step `step` of `planned`, or the low one that is held at first."""
-    if chosen.low_rate is not None and held_low(chosen, progress, step):
-        return chosen.low_rate
+def lr_at(chosen: ScheduleConfig, schedule: Schedule, progress: Progress, step: int, planned: int) -> float:
+    """The schedule's rate at step `step` of `planned`, or that of the warm-up."""
+    if chosen.warmup_lr is not None and in_warmup(chosen, progress, step):
+        return chosen.warmup_lr
     return schedule(progress.at(step, planned))
 
 
@@ -173,7 +175,7 @@ def _cut(batch: Batch, parts: int, fewest: int) -> int:
 
 def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[str, ...]:
     parts = tuple(name for name, _ in network.named_children())
-    return parts[:-1] if progress < config.head_first else config.frozen
+    return parts[:-1] if progress < config.head_only_fraction else config.frozen
 
 
 def _gradient(
@@ -197,32 +199,32 @@ def _gradient(
 
 def _count(state: State, done: Step, config: TrainConfig) -> None:
     before = state.progress
-    tally = before.tally
+    totals = before.totals
     schedule = config.schedule
-    if schedule.low_rate is not None and schedule.low_steps is None and "wrong" not in done.counts:
+    if schedule.warmup_lr is not None and schedule.warmup_steps is None and "wrong" not in done.counts:
         raise shared(
             InputError(
-                "train.schedule.low_rate: held until the training error falls, and no wrong images are counted here; "
-                "set train.schedule.low_steps"
+                "train.schedule.warmup_lr: held until the training error falls, and no wrong images are counted here; "
+                "set train.schedule.warmup_steps"
             )
         )
     recent = 0.98 * before.recent_error + 0.02 * done.counts.get("wrong", 0.0) / done.images
     state.progress = before.replace(
         step=done.step,
         recent_error=recent,
-        low=before.low and recent >= config.schedule.low_until_error,
-        tally=Tally(
-            loss=tally.loss + done.loss * done.images,
-            counts={name: tally.counts.get(name, 0.0) + count for name, count in done.counts.items()},
-            seen=tally.seen + done.images,
-            seconds=tally.seconds + done.seconds,
-            waited=tally.waited + done.waited_seconds,
+        in_warmup=before.in_warmup and recent >= config.schedule.warmup_until_error,
+        totals=EpochTotals(
+            loss=totals.loss + done.loss * done.images,
+            counts={name: totals.counts.get(name, 0.0) + count for name, count in done.counts.items()},
+            seen=totals.seen + done.images,
+            seconds=totals.seconds + done.seconds,
+            waited=totals.waited + done.waited_seconds,
         ),
     )
 
 
 def _end_epoch(
-    state: State, config: TrainConfig, evaluate: Callable[[nn.Module], Validation] | None, rate: float, last: bool
+    state: State, config: TrainConfig, evaluate: Callable[[nn.Module], Validation] | None, lr: float, last: bool
 ) -> Epoch:
     before = state.progress
     val = None if evaluate is None else evaluate(state.judged)
@@ -233,15 +235,20 @@ def _end_epoch(
         this = Best.of(epoch, before.step, val)
         best = this if better or best is None else best
         kept = this if alike(best, this.value) else kept
-    stale = 0 if better else before.stale + 1
-    tired = config.patience is not None and val is not None and stale >= config.patience
+    epochs_since_best = 0 if better else before.epochs_since_best + 1
+    early_stopped = config.patience is not None and val is not None and epochs_since_best >= config.patience
     state.progress = before.replace(
-        epoch=epoch, best=best, kept=kept, stale=stale, finished=last or tired, tally=Tally()
+        epoch=epoch,
+        best=best,
+        kept=kept,
+        epochs_since_best=epochs_since_best,
+        finished=last or early_stopped,
+        totals=EpochTotals(),
     )
-    return Epoch(epoch, before.step, before.tally, rate, val, better, kept is not before.kept)
+    return Epoch(epoch, before.step, before.totals, lr, val, better, kept is not before.kept)
 
 
-def _require_alive(state: State, part: Batch, loss: Loss, precision: Precision, rate: float, world: World) -> None:
+def _require_alive(state: State, part: Batch, loss: Loss, precision: Precision, lr: float, world: Distributed) -> None:
     """The weights at the end of an epoch, which no later loss may show, answer images of its last step."""
     wrong_with = fault(state.judged.state_dict())
     if wrong_with is None:
@@ -251,16 +258,16 @@ def _require_alive(state: State, part: Batch, loss: Loss, precision: Precision, 
             for name, buffer in state.network.named_buffers():
                 buffer.copy_(before[name])
         wrong_with = f"the loss is {value:.3g}" if lost(value) else None
-    told = next((words for words in world.gathered(lambda: wrong_with) if words is not None), None)
+    told = next((words for words in world.all_gather(lambda: wrong_with) if words is not None), None)
     if told is not None:
-        raise shared(DivergedError(f"after step {state.progress.step}: {told} at learning rate {rate:g}"))
+        raise shared(DivergedError(f"after step {state.progress.step}: {told} at learning rate {lr:g}"))
 
 
 def _first_part(batch: Batch, parts: int, fewest: int) -> Batch:
     return batch.at(slice(max(fewest, len(batch) // parts)))
 
 
-def _lost(value: float, step: int, rate: float, state: State) -> str:
-    tally = state.progress.tally
-    lately = f"; mean loss of the epoch before it: {tally.loss / tally.seen:.3g}" if tally.seen else ""
-    return f"step {step + 1}: the loss is {value:.3g} at learning rate {rate:g}{lately}"
+def _lost(value: float, step: int, lr: float, state: State) -> str:
+    totals = state.progress.totals
+    lately = f"; mean loss of the epoch before it: {totals.loss / totals.seen:.3g}" if totals.seen else ""
+    return f"step {step + 1}: the loss is {value:.3g} at learning rate {lr:g}{lately}"

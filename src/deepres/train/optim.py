@@ -9,10 +9,10 @@ from deepres.train.config import SgdConfig
 
 
 class Sgd:
-    """v <- m v + rate (g + d w), w <- w - v: momentum with the rate inside, as the authors of He et al. 2015 wrote it.
+    """v <- m v + lr (g + d w), w <- w - v: momentum with the rate inside, as the authors of He et al. 2015 wrote it.
 
-    torch's SGD keeps the rate outside (v <- m v + g, w <- w - rate v); the two differ for some steps after each change
-    of the rate. With Nesterov, w <- w - (m v + rate (g + d w)) for the new v. `factors` multiply the rate of the
+    torch's SGD keeps the rate outside (v <- m v + g, w <- w - lr v); the two differ for some steps after each change
+    of the rate. With Nesterov, w <- w - (m v + lr (g + d w)) for the new v. `factors` multiply the rate of the
     network's parts by name (discriminative rates).
     """
 
@@ -28,10 +28,10 @@ class Sgd:
         self.parameters = [parameter for _, parameter in trained]
         self.factors = [(factors or {}).get(name.partition(".")[0], 1.0) for name in self.names]
         self.velocities = [torch.zeros_like(parameter) for parameter in self.parameters]
-        self.decayed = [config.decay == "all" or parameter.dim() > 1 for parameter in self.parameters]
+        self.decayed = [config.decay_parameters == "all" or parameter.dim() > 1 for parameter in self.parameters]
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
+    def step(self, lr: float) -> None:
         """One step from the gradients that are there; parameters without one stay as they are."""
         live = [place for place, parameter in enumerate(self.parameters) if parameter.grad is not None]
         if not live:
@@ -43,7 +43,7 @@ class Sgd:
         if self.config.weight_decay and decayed:
             weights = [parameters[number] for number in decayed]
             torch._foreach_add_([steps[number] for number in decayed], weights, alpha=self.config.weight_decay)
-        torch._foreach_mul_(steps, [rate * self.factors[place] for place in live])
+        torch._foreach_mul_(steps, [lr * self.factors[place] for place in live])
         torch._foreach_mul_(velocities, self.config.momentum)
         torch._foreach_add_(velocities, steps)
         if self.config.nesterov:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from deepres.data.images import Batch
-from deepres.nn.freeze import average_statistics
-from deepres.train.distributed import World
+from deepres.nn.freeze import precise_bn
+from deepres.train.distributed import Distributed
 from deepres.train.precision import Precision
 
 SETTLED = 100
@@ -50,11 +50,13 @@ class Settling:
         else:
             self._kept.clear()
 
-    def settle(self, judged: nn.Module, frozen: Collection[str], precision: Precision, step: int, world: World) -> None:
+    def settle(
+        self, judged: nn.Module, frozen: Collection[str], precision: Precision, step: int, world: Distributed
+    ) -> None:
         """Average the statistics of `judged`, but for its `frozen` parts, after so many steps."""
         if step > self._until or not self._kept:
             return
         parts = [part for batch, number in self._kept for part in batch.images.tensor_split(number)]
         with torch.no_grad(), precision.autocast():
-            average_statistics(judged, (precision.images(part) for part in parts), frozen)
+            precise_bn(judged, (precision.images(part) for part in parts), frozen)
         world.mean([buffer for buffer in judged.buffers() if buffer.is_floating_point()])

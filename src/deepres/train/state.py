@@ -8,12 +8,12 @@ from torch import nn
 from deepres.base.records import Record
 from deepres.tasks.validation import Validation
 from deepres.train.config import SgdConfig
-from deepres.train.distributed import World, state_tensors
+from deepres.train.distributed import Distributed, state_tensors
 from deepres.train.optim import Sgd
 from deepres.train.schedules import Bend
 
 
-class Tally(Record):
+class EpochTotals(Record):
     """Sums since the last epoch ended: `loss` and `counts` over `seen` images; `seconds` and time `waited`."""
 
     loss: float = 0.0
@@ -52,21 +52,21 @@ class Best(Record):
 class Progress(Record):
     """The numbers of the state; random draws need none, since each is seeded by its step.
 
-    `recent_error` is the share of wrong training images of the last steps (weight 0.02 for the newest), `low` whether
-    the rate is still held low because of it; `best` is the best epoch on held-out images, `kept` the last that cannot
-    be told from it (`train/selection.py`); `stale` counts epochs since `best`; `bend` is there once the run's length
-    was changed on the way.
+    `recent_error` is the share of wrong training images of the last steps (weight 0.02 for the newest), `in_warmup`
+    whether the learning rate is still held at `warmup_lr` because of it; `best` is the best epoch on held-out images,
+    `kept` the last that cannot be told from it (`train/selection.py`); `stale` counts epochs since `best`; `bend` is
+    there once the run's length was changed on the way.
     """
 
     step: int = 0
     epoch: int = 0
-    low: bool = True
+    in_warmup: bool = True
     recent_error: float = 1.0
     best: Best | None = None
     kept: Best | None = None
-    stale: int = 0
+    epochs_since_best: int = 0
     finished: bool = False
-    tally: Tally = Field(default_factory=Tally)
+    totals: EpochTotals = Field(default_factory=EpochTotals)
     bend: Bend | None = None
 
     def length(self, planned: int) -> int:
@@ -108,9 +108,9 @@ class State:
         return self.network if self.average is None else self.average
 
 
-def replicate(state: State, world: World) -> None:
+def replicate(state: State, world: Distributed) -> None:
     """The state of process 0, in all processes."""
-    state.progress = world.by_first(lambda: state.progress)
+    state.progress = world.on_rank_zero(lambda: state.progress)
     world.replicate(state_tensors(state.network))
     world.replicate(state.optimiser.state_dict())
     if state.average is not None:

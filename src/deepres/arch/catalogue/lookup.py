@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from deepres.arch.architecture import Network, with_classes, with_input
+from deepres.arch.architecture import Architecture, with_classes, with_input
 from deepres.arch.catalogue import entries_field, entries_others, entries_resnet
 from deepres.arch.catalogue.entry import Entry
 from deepres.base.arguments import word
@@ -54,9 +54,9 @@ def names(pattern: str = "*") -> list[str]:
     return found
 
 
-def network(name: str, num_classes: int | None = None, input: tuple[int, int, int] | None = None) -> Network:
+def architecture(name: str, num_classes: int | None = None, input: tuple[int, int, int] | None = None) -> Architecture:
     """The network of that name, if wanted for another number of classes or another input (C, H, W)."""
-    found = entry(name).config.network()
+    found = entry(name).config.architecture()
     found = found if num_classes is None else with_classes(found, num_classes)
     return found if input is None else with_input(found, input)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from deepres.arch.algebra import Node, Parallel, Sequence
-from deepres.arch.architecture import Network, Size
+from deepres.arch.architecture import Architecture, Size
 from deepres.arch.atoms import Activation, AvgPool, Conv, Dropout, GlobalAveragePool, Identity, Linear, MaxPool, Norm
 from deepres.arch.bounds import Classes, Count, Depths
 from deepres.arch.units import conv1x1, conv3x3
@@ -39,7 +39,7 @@ class DenseNetConfig(Record):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     dropout_after: Literal["all", "3x3"] = "all"
 
-    def network(self) -> Network:
+    def architecture(self) -> Architecture:
         """The description: stem, stage1, transition1, stage2, …, final, head."""
         body: dict[str, Node] = {"stem": _stem(self)}
         channels, layer = self.stem_width, _layer(self)
@@ -54,7 +54,7 @@ class DenseNetConfig(Record):
         if self.num_classes:
             head["fc"] = Linear(features=self.num_classes)
         parts = {"name": self.name, "input": self.input, "body": tuple(body.items()), "head": Sequence(parts=head)}
-        return build(Network, parts, self.name)
+        return build(Architecture, parts, self.name)
 
 
 def _stem(config: DenseNetConfig) -> Sequence:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from deepres.arch.algebra import Node, Parallel, Sequence
-from deepres.arch.architecture import Network, Size
+from deepres.arch.architecture import Architecture, Size
 from deepres.arch.atoms import Activation, ColumnMean, Dropout, GlobalAveragePool, Linear, MaxPool, Norm
 from deepres.arch.bounds import Classes, Count
 from deepres.arch.units import conv3x3
@@ -40,7 +40,7 @@ class FractalConfig(Record):
             raise ValueError(f"dropout {self.dropout} and widths {self.widths}: wanted one of each for every block")
         return self
 
-    def network(self) -> Network:
+    def architecture(self) -> Architecture:
         """The description: stage1, …, head."""
         body: dict[str, Node] = {}
         for number, (width, rate) in enumerate(zip(self.widths, self.dropout, strict=True), start=1):
@@ -51,7 +51,7 @@ class FractalConfig(Record):
         if self.num_classes:
             head["fc"] = Linear(features=self.num_classes)
         parts = {"name": self.name, "input": self.input, "body": tuple(body.items()), "head": Sequence(parts=head)}
-        return build(Network, parts, self.name)
+        return build(Architecture, parts, self.name)
 
     def _fractal(self, first: int, layer: Sequence) -> Node:
         """Columns `first` to the last, one behind the other, before they meet."""

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from deepres.arch.algebra import Node, Parallel, Sequence
-from deepres.arch.architecture import Network, Size
+from deepres.arch.architecture import Architecture, Size
 from deepres.arch.atoms import Activation, Flatten, GlobalAveragePool, Identity, Linear, MaxPool
 from deepres.arch.bounds import Classes, Count, Depths
 from deepres.arch.units import conv3x3
@@ -38,7 +38,7 @@ class HighwayConfig(Record):
             raise ValueError(f"depths {self.depths} and widths {self.widths}: wanted one of each for every stage")
         return self
 
-    def network(self) -> Network:
+    def architecture(self) -> Architecture:
         """The description: stem, stage1, transition1, stage2, …, head."""
         body: dict[str, Node] = {}
         convolutional = self.layer == "conv"
@@ -54,7 +54,7 @@ class HighwayConfig(Record):
         if self.num_classes:
             head["fc"] = Linear(features=self.num_classes)
         parts = {"name": self.name, "input": self.input, "body": tuple(body.items()), "head": Sequence(parts=head)}
-        return build(Network, parts, self.name)
+        return build(Architecture, parts, self.name)
 
     @property
     def _name(self) -> str:

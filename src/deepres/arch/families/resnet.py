@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from deepres.arch.algebra import Node, Sequence
-from deepres.arch.architecture import Network, Size
+from deepres.arch.architecture import Architecture, Size
 from deepres.arch.atoms import Blur, Conv, Dropout, DropPath, GlobalAveragePool, Linear, MaxPool
 from deepres.arch.bounds import Classes, Count, Depths
 from deepres.arch.units import (
@@ -23,7 +23,7 @@ from deepres.base.records import Record, build
 
 
 class ResNetConfig(Record):
-    """What tells one residual network from another; `network()` writes the description out.
+    """What tells one residual network from another; `architecture()` writes the description out.
 
     `depths` and `widths` have one entry a stage: how many units, and how many channels its 3x3 layers have. Each
     stage after the first begins by halving the map.
@@ -79,7 +79,7 @@ class ResNetConfig(Record):
             raise ValueError(f"active_units {self.active_units} of {sum(self.depths)} units; wanted 1 to all of them")
         return self
 
-    def network(self) -> Network:
+    def architecture(self) -> Architecture:
         """The description in the algebra: stem, stage1 …, final where activations come first, head."""
         body: dict[str, Node] = {"stem": _stem(self)}
         channels, done = self.stem_width, 0
@@ -96,7 +96,7 @@ class ResNetConfig(Record):
         if self.num_classes:
             head["fc"] = Linear(features=self.num_classes)
         parts = {"name": self.name, "input": self.input, "body": tuple(body.items()), "head": Sequence(parts=head)}
-        return build(Network, parts, self.name)
+        return build(Architecture, parts, self.name)
 
 
 def _stem(config: ResNetConfig) -> Sequence:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from deepres.arch.algebra import Node, Parallel, Sequence
-from deepres.arch.architecture import Network, Size
+from deepres.arch.architecture import Architecture, Size
 from deepres.arch.atoms import Activation, GlobalAveragePool, Identity, Linear, MaskChannels, Norm, PadChannels
 from deepres.arch.bounds import Classes, Count, Depths
 from deepres.arch.units import conv3x3
@@ -42,7 +42,7 @@ class RirConfig(Record):
             raise ValueError(f"widths {self.widths}: zeros only add channels; make no stage narrower than the last")
         return self
 
-    def network(self) -> Network:
+    def architecture(self) -> Architecture:
         """The description: stem, stage1, …, head."""
         width = self.widths[0]
         body: dict[str, Node] = {
@@ -58,7 +58,7 @@ class RirConfig(Record):
         if self.num_classes:
             head["fc"] = Linear(features=self.num_classes)
         parts = {"name": self.name, "input": self.input, "body": tuple(body.items()), "head": Sequence(parts=head)}
-        return build(Network, parts, self.name)
+        return build(Architecture, parts, self.name)
 
 
 def _unit(given: int, channels: int, stride: int) -> Parallel:

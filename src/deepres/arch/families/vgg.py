@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from deepres.arch.algebra import Node, Parallel, Sequence
-from deepres.arch.architecture import Network, Size
+from deepres.arch.architecture import Architecture, Size
 from deepres.arch.atoms import Activation, AdaptiveAvgPool, Dropout, Flatten, GlobalAveragePool, Linear, MaxPool, Norm
 from deepres.arch.bounds import Classes, Count, Depths
 from deepres.arch.units import conv3x3
@@ -41,7 +41,7 @@ class VggConfig(Record):
             raise ValueError(f"depths {self.depths} and widths {self.widths}: wanted one of each for every stage")
         return self
 
-    def network(self) -> Network:
+    def architecture(self) -> Architecture:
         """The description: stem, stage1, …, head."""
         body: dict[str, Node] = {"stem": Sequence(parts={**_layer(self, self.widths[0]), "act": Activation()})}
         for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), start=1):
@@ -50,7 +50,7 @@ class VggConfig(Record):
             units: dict[str, Node] = {f"unit{number}": unit for number in range(1, layers + 1)}
             body[f"stage{stage}"] = Sequence(parts={**units, "pool": MaxPool(kernel=2, stride=2)})
         parts = {"name": self.name, "input": self.input, "body": tuple(body.items()), "head": _head(self)}
-        return build(Network, parts, self.name)
+        return build(Architecture, parts, self.name)
 
 
 def _layer(config: VggConfig, width: int) -> dict[str, Node]:

@@ -6,14 +6,14 @@ from itertools import accumulate, pairwise
 from typing import Literal
 
 from deepres.arch.algebra import Parallel
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Conv, Linear
 from deepres.arch.readings.memory import step_memory
 from deepres.arch.readings.segments import Link, Plan, Step, chain
 from deepres.arch.readings.tape import record
 
-MemoryChoice = Literal["auto", "save", "fast"]
-"""fast: nothing is computed twice. save: the smallest peak at about 1.3 times the time. auto: fast where the predicted
+MemoryChoice = Literal["auto", "save", "keep"]
+"""keep: nothing is computed twice. save: the smallest peak at about 1.3 times the time. auto: keep where the predicted
 step fits, else save."""
 
 
@@ -25,7 +25,7 @@ _TRIALS = 24
 
 
 def make_plan(
-    network: Network,
+    architecture: Architecture,
     batch_size: int,
     budget_bytes: int | None = None,
     *,
@@ -42,16 +42,16 @@ def make_plan(
 
     The smallest peak is sought among plans that recompute at most `most` of a forward pass.
     """
-    plain = step_memory(network, batch_size, value_bytes, averaged=averaged)
+    plain = step_memory(architecture, batch_size, value_bytes, averaged=averaged)
     if budget_bytes is not None and plain.total <= budget_bytes:
         return Plan(peak_bytes=plain.total, plain_bytes=plain.total)
-    line = _Line.of(network, batch_size, value_bytes)
+    line = _Line.of(architecture, batch_size, value_bytes)
     found = []
     for planned in line.trials():
         share = line.share(planned)
         if planned and share <= most:
             names = tuple(tuple(link.name for link in run) for run in planned)
-            peak = step_memory(network, batch_size, value_bytes, Plan(names), averaged).total
+            peak = step_memory(architecture, batch_size, value_bytes, Plan(names), averaged).total
             found.append(Plan(names, round(share, 4), peak, plain.total))
     found = [plan for plan in found if plan.peak_bytes < plain.total] or [
         Plan(peak_bytes=plain.total, plain_bytes=plain.total)
@@ -79,9 +79,9 @@ class _Line:
     begins: list[bool]
 
     @classmethod
-    def of(cls, network: Network, batch_size: int, value_bytes: int) -> "_Line":
-        links = chain(network)
-        tape = record(network, tuple(Step((link,)) for link in links), batch_size, value_bytes)
+    def of(cls, architecture: Architecture, batch_size: int, value_bytes: int) -> "_Line":
+        links = chain(architecture)
+        tape = record(architecture, tuple(Step((link,)) for link in links), batch_size, value_bytes)
         inside, reach, work, spared = ([0] * len(links) for _ in range(4))
         entrance = [tape.sizes[0], *[0] * len(links)]
         kept = {number for op in tape.ops for number in op.keeps}

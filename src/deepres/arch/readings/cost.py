@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from deepres.arch.algebra import Node, Parallel, Sequence, Site, fold
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import (
     Atom,
     AvgPool,
@@ -43,9 +43,9 @@ class Cost:
         )
 
 
-def cost(network: Network) -> Cost:
+def cost(architecture: Architecture) -> Cost:
     """The network's cost at its own input size."""
-    return fold(network.tree, network.input, _CostReading(), named=False)
+    return fold(architecture.tree, architecture.input, _CostReading(), named=False)
 
 
 def cost_of(node: Node, given: tuple[int, ...]) -> Cost:
@@ -93,12 +93,12 @@ class Field:
         return Field(self.size + (other.size - 1) * self.stride, self.stride * other.stride)
 
 
-def receptive_field(network: Network) -> Field:
+def receptive_field(architecture: Architecture) -> Field:
     """The theoretical receptive field of the last map before the head; the widest path decides.
 
     Global pools within units (squeeze-and-excitation) see everything and are left out.
     """
-    return fold(Sequence(parts=network.body), network.input, _FieldReading())
+    return fold(Sequence(parts=architecture.body), architecture.input, _FieldReading())
 
 
 class _FieldReading:

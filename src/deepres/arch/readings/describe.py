@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from deepres.arch.architecture import Network, feature_shapes
+from deepres.arch.architecture import Architecture, feature_shapes
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.readings.cost import Cost, Field, cost, receptive_field
 from deepres.arch.readings.draw import text
@@ -15,7 +15,7 @@ from deepres.base.records import Record
 class Description(Record):
     """What `deepres describe` shows; `str()` is its text, `to_json()` its JSON."""
 
-    network: Network
+    architecture: Architecture
     paper: str
     table: str
     published: str
@@ -28,11 +28,11 @@ class Description(Record):
 
     def __str__(self) -> str:
         count, memory, seen = self.cost, self.step_memory, self.receptive_field
-        size = " x ".join(map(str, self.network.input))
+        size = " x ".join(map(str, self.architecture.input))
         lines = [
-            f"{self.network.name}: {self.paper}, {self.table}" + (f"; {self.note}" if self.note else ""),
+            f"{self.architecture.name}: {self.paper}, {self.table}" + (f"; {self.note}" if self.note else ""),
             "",
-            text(self.network),
+            text(self.architecture),
             "",
             f"parameters       {count.parameters:,}{self._printed('parameters')} and {count.buffers:,} norm statistics",
             f"multiply-adds    {count.macs:,}{self._printed('FLOPs')} for one image of {size}",
@@ -55,31 +55,31 @@ def describe(name: str, batch_size: int | None = None) -> Description:
     >>> found = deepres.describe("resnet50")
     >>> found.cost.parameters
     25557032
-    >>> found.network.input, found.receptive_field.size
+    >>> found.architecture.input, found.receptive_field.size
     ((3, 224, 224), 427)
 
     Raises:
         InputError: no such name; the nearest are offered. No whole number of images.
     """
     found = entry(word(name, "name", "the name of a network (deepres.list_models() has them)"))
-    network = found.config.network()
-    batch = (128 if network.input[1] <= 32 else 32) if batch_size is None else whole(batch_size, "batch_size", 1)
+    architecture = found.config.architecture()
+    batch = (128 if architecture.input[1] <= 32 else 32) if batch_size is None else whole(batch_size, "batch_size", 1)
     return Description(
-        network=network,
+        architecture=architecture,
         paper=found.paper,
         table=found.table,
         published=found.published,
         note=found.note,
-        cost=cost(network),
-        receptive_field=receptive_field(network),
-        features=feature_shapes(network),
+        cost=cost(architecture),
+        receptive_field=receptive_field(architecture),
+        features=feature_shapes(architecture),
         batch_size=batch,
-        step_memory=step_memory(network, batch),
+        step_memory=step_memory(architecture, batch),
     )
 
 
 def brief(name: str) -> dict[str, Any]:
     """One line of `deepres models`: name, counts, paper, table."""
     found = entry(name)
-    counted = cost(found.config.network())
+    counted = cost(found.config.architecture())
     return {"name": name, **asdict(counted), "paper": found.paper, "table": found.table, "published": found.published}

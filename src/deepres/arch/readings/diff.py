@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from deepres.arch.algebra import Node, Parallel, Sequence, children, dotted
-from deepres.arch.architecture import Network, with_classes
+from deepres.arch.architecture import Architecture, with_classes
 from deepres.arch.atoms import Dropout, DropPath, Identity
 
 _IN_TRAINING_ONLY = ("bias_init", "momentum", "local_drop", "global_share")
@@ -19,7 +19,7 @@ class Difference(NamedTuple):
     second: str
 
 
-def difference(first: Network, second: Network) -> Difference | None:
+def difference(first: Architecture, second: Architecture) -> Difference | None:
     """The first difference in what the two compute, in the order of the data; None where they compute the same.
 
     Names, input sizes and numbers of classes do not count, nor do what acts in training only: dropout, drop-path,
@@ -34,7 +34,7 @@ def difference(first: Network, second: Network) -> Difference | None:
     return None
 
 
-def same_tensors(first: Network, second: Network) -> bool:
+def same_tensors(first: Architecture, second: Architecture) -> bool:
     """Whether the weights of one fit the other, name for name and shape for shape (the classifier aside)."""
     return _weighted(first) == _weighted(second)
 
@@ -63,10 +63,10 @@ def _atoms(node: Node, name: str) -> Iterator[tuple[str, dict[str, object]]]:
         yield from _atoms(child, dotted(name, part))
 
 
-def _weighted(network: Network) -> dict[str, dict[str, object]]:
+def _weighted(architecture: Architecture) -> dict[str, dict[str, object]]:
     """What of each layer decides its tensors; the channels that enter follow from the layers before."""
     return {
         name: {field: facts[field] for field in _SHAPING if field in facts}
-        for name, facts in _atoms(with_classes(network, 0).tree, "")
+        for name, facts in _atoms(with_classes(architecture, 0).tree, "")
         if facts["kind"] in ("conv", "norm", "linear")
     }

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from html import escape
 
 from deepres.arch.algebra import Node, Parallel, Sequence, children, dotted, shape
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import (
     Activation,
     AdaptiveAvgPool,
@@ -41,11 +41,11 @@ class Row:
     shortcut: str | None  # None where there is none
 
 
-def rows(network: Network) -> list[Row]:
+def rows(architecture: Architecture) -> list[Row]:
     """The network from input to head: stem and head layer by layer, stages unit by unit."""
     found: list[Row] = []
-    flowing: Shape = network.input
-    for name, node in (*network.body, ("head", network.head)):
+    flowing: Shape = architecture.input
+    for name, node in (*architecture.body, ("head", architecture.head)):
         for part, child in _units(node, name):
             gives = shape(child, flowing, part)
             row = Row(part, _layers(child) or _small(child), gives, cost_of(child, flowing), 1, _shortcut(child))
@@ -54,10 +54,10 @@ def rows(network: Network) -> list[Row]:
     return found
 
 
-def text(network: Network) -> str:
+def text(architecture: Architecture) -> str:
     """The table: name, layers, shortcut, output, parameters, multiply-adds."""
     lines = [("part", "layers", "shortcut", "output", "parameters", "multiply-adds")]
-    for row in rows(network):
+    for row in rows(architecture):
         output = " x ".join(map(str, row.gives))
         lines.append(
             (row.name, _times(row, " x "), row.shortcut or "", output, f"{row.cost.parameters:,}", f"{row.cost.macs:,}")
@@ -70,19 +70,19 @@ def text(network: Network) -> str:
     )
 
 
-def svg(network: Network) -> str:
+def svg(architecture: Architecture) -> str:
     """A drawing in the manner of Fig. 3: layers from top to bottom, an arc for each shortcut.
 
     A solid arc is an identity, a dashed one changes the shape (option A or a projection).
     """
     step, width, left = 34, 330, 60
-    parts = rows(network)
+    parts = rows(architecture)
     height = step * (len(parts) + 1) + 20
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 210} {height}" role="img" '
-        f'font-family="system-ui, sans-serif" font-size="12"><title>{escape(network.name)}</title>',
-        f'<text x="{left + width / 2}" y="16" text-anchor="middle" font-weight="600">{escape(network.name)}, '
-        f"input {' x '.join(map(str, network.input))}</text>",
+        f'font-family="system-ui, sans-serif" font-size="12"><title>{escape(architecture.name)}</title>',
+        f'<text x="{left + width / 2}" y="16" text-anchor="middle" font-weight="600">{escape(architecture.name)}, '
+        f"input {' x '.join(map(str, architecture.input))}</text>",
     ]
     sizes = list(dict.fromkeys(row.gives for row in parts))
     for number, row in enumerate(parts):

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.readings.cost import cost
 from deepres.arch.readings.segments import Plan, steps
 from deepres.arch.readings.tape import Op, Tape, record
@@ -32,7 +32,7 @@ class StepMemory:
 
 
 def step_memory(
-    network: Network, batch_size: int, value_bytes: int = 4, plan: Plan | None = None, averaged: bool = False
+    architecture: Architecture, batch_size: int, value_bytes: int = 4, plan: Plan | None = None, averaged: bool = False
 ) -> StepMemory:
     """The memory of a training step, under a plan if wanted; `averaged` says that an average of the weights is kept.
 
@@ -41,17 +41,17 @@ def step_memory(
     their input, a ReLU its output, max pooling its input and an 8-byte index for each output, dropout its mask, a
     product its factors; a tensor kept by two is counted once. Workspaces inside a kernel are not counted.
     """
-    whole = cost(network)
+    whole = cost(architecture)
     parameters = 4 * whole.parameters
     weights = (parameters + 4 * whole.buffers) * (2 if averaged else 1)
-    saved, peak = play(record(network, steps(network, plan), batch_size, value_bytes))
+    saved, peak = play(record(architecture, steps(architecture, plan), batch_size, value_bytes))
     return StepMemory(weights, parameters, parameters, saved, peak - saved)
 
 
-def answer_memory(network: Network, batch_size: int, value_bytes: int = 4) -> int:
+def answer_memory(architecture: Architecture, batch_size: int, value_bytes: int = 4) -> int:
     """Bytes of the weights and of the maps at the largest moment of a forward pass that keeps nothing for later."""
-    whole = cost(network)
-    tape = record(network, steps(network, None), batch_size, value_bytes)
+    whole = cost(architecture)
+    tape = record(architecture, steps(architecture, None), batch_size, value_bytes)
     last = {number: place for place, op in enumerate(tape.ops) for number in op.given}
     live = {0: tape.sizes[0]}
     peak = tape.sizes[0]

@@ -3,39 +3,39 @@
 from collections.abc import Collection
 
 from deepres.arch.algebra import Parallel, Site, fold
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Atom, Norm, elements
 from deepres.base.errors import InputError
 from deepres.base.wording import counted
 
 
-def single_valued(network: Network, frozen: Collection[str] = ()) -> tuple[str, ...]:
+def single_valued(architecture: Architecture, frozen: Collection[str] = ()) -> tuple[str, ...]:
     """Dotted names of batch norms that see one value of each channel of an image: a variance then needs two images.
 
     Parts of the body (or the head) in `frozen` keep their statistics and are left out.
     """
-    found = fold(network.tree, network.input, _Single())
+    found = fold(architecture.tree, architecture.input, _Single())
     return tuple(name for name in found if name.partition(".")[0] not in frozen)
 
 
-def fewest_images(network: Network, frozen: Collection[str] = ()) -> int:
+def fewest_images(architecture: Architecture, frozen: Collection[str] = ()) -> int:
     """How many images, at least, go through a training pass together: 2 where a norm sees one value of each."""
-    return 2 if single_valued(network, frozen) else 1
+    return 2 if single_valued(architecture, frozen) else 1
 
 
-def require_normalisable(network: Network, images: int, frozen: Collection[str] = (), parts: int = 1) -> None:
+def require_normalisable(architecture: Architecture, images: int, frozen: Collection[str] = (), parts: int = 1) -> None:
     """Refuse a step of `images` images in `parts` parts, one of which would give a norm a single value of a channel.
 
     Raises:
         InputError: the smallest part has fewer than `fewest_images`; names the norm, what to set.
     """
-    if images // parts >= fewest_images(network, frozen):
+    if images // parts >= fewest_images(architecture, frozen):
         return
-    name = single_valued(network, frozen)[0]
+    name = single_valued(architecture, frozen)[0]
     held = f"in {parts} parts, one image in the smallest" if parts > 1 else "at a time"
     wanted = f"train.batch_size={2 * parts} or more" + (", or a smaller train.accumulate" if parts > 1 else "")
     raise InputError(
-        f"{network.name}: a step of {counted(images, 'image')} {held}, and the norm {name} "
+        f"{architecture.name}: a step of {counted(images, 'image')} {held}, and the norm {name} "
         f"sees one value of each channel, which has no variance; set {wanted}, or give the network larger images"
     )
 

@@ -5,20 +5,20 @@ from functools import reduce
 from typing import Literal
 
 from deepres.arch.algebra import Parallel, Sequence, Site, fold
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Atom, Conv, Linear
 
 Steps = Literal["branches", "layers"]
 
 
-def path_lengths(network: Network, of: Steps = "branches") -> dict[int, int]:
+def path_lengths(architecture: Architecture, of: Steps = "branches") -> dict[int, int]:
     """Length -> number of paths through the body, shortest first; n residual units have C(n, k) of length k.
 
     At every join a path goes through one part. Its length is the number of parts called `branch` that it goes through,
     those inside others too, or with "layers" of convolutions and linear layers. A gate weighs the paths and is none
     itself, as is the part `gate` of a squeeze-and-excitation.
     """
-    counts = fold(Sequence(parts=network.body), network.input, _Lengths(of))
+    counts = fold(Sequence(parts=architecture.body), architecture.input, _Lengths(of))
     return dict(sorted(counts.items()))
 
 

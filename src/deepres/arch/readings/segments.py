@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deepres.arch.algebra import Node, Parallel, Sequence, dotted, shape
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Identity, Shape
 
 
@@ -54,18 +54,18 @@ class Step:
     again: bool = False
 
 
-def chain(network: Network) -> tuple[Link, ...]:
+def chain(architecture: Architecture) -> tuple[Link, ...]:
     """The links of body and head, in the order in which they run."""
-    return tuple(_links(network.tree, "", network.input))
+    return tuple(_links(architecture.tree, "", architecture.input))
 
 
-def steps(network: Network, plan: Plan | None = None) -> tuple[Step, ...]:
+def steps(architecture: Architecture, plan: Plan | None = None) -> tuple[Step, ...]:
     """The chain cut into the plan's segments, each other link a step of its own.
 
     Raises:
         ValueError: a segment is no run of consecutive links, or cuts through a dense unit's opening or closing.
     """
-    links = {link.name: link for link in chain(network)}
+    links = {link.name: link for link in chain(architecture)}
     names, found = list(links), []
     starts = {segment[0]: segment for segment in (plan.segments if plan else ())}
     place = 0
@@ -76,11 +76,15 @@ def steps(network: Network, plan: Plan | None = None) -> tuple[Step, ...]:
         if tuple(link.name for link in inside) != run or any(
             before.closes or after.opens for before, after in itertools.pairwise(inside)
         ):
-            raise ValueError(f"{network.name}: {run[0]} … {run[-1]} is no run of its layers; plan for this network")
+            raise ValueError(
+                f"{architecture.name}: {run[0]} … {run[-1]} is no run of its layers; plan for this network"
+            )
         found.append(Step(inside, again=segment is not None))
         place += len(run)
     if starts:
-        raise ValueError(f"{network.name}: no layer '{next(iter(starts))}' begins a segment; plan for this network")
+        raise ValueError(
+            f"{architecture.name}: no layer '{next(iter(starts))}' begins a segment; plan for this network"
+        )
     return tuple(found)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from deepres.arch.algebra import Parallel, Site, fold
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import (
     Activation,
     AdaptiveAvgPool,
@@ -74,9 +74,9 @@ class Tape:
         return new
 
 
-def record(network: Network, cut: tuple[Step, ...], batch_size: int, value_bytes: int) -> Tape:
+def record(architecture: Architecture, cut: tuple[Step, ...], batch_size: int, value_bytes: int) -> Tape:
     """The tape of a forward pass through steps that `chain.steps` gave."""
-    tape = Tape(cut, [4 * batch_size * elements(network.input)])
+    tape = Tape(cut, [4 * batch_size * elements(architecture.input)])
     reading = _Recording(tape, batch_size, value_bytes)
     pieces, held = [0], [0]
     if value_bytes != 4:

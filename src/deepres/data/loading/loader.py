@@ -21,7 +21,6 @@ from deepres.data.loading.fetch import Answer, Task, Tasks, fetched, grouped, na
 from deepres.data.loading.sampler import batch_at
 from deepres.data.loading.workers import PREFETCH_FACTOR, Load, load_of
 from deepres.data.transforms.config import Augmentation, Decode, Preparation, check_together
-from deepres.data.transforms.geometry import Geometry, Moves
 from deepres.data.transforms.mixing import mix
 from deepres.data.transforms.per_batch import BatchStage, PixelStage, normalise
 from deepres.data.transforms.per_image import SampleStage, fit
@@ -45,7 +44,8 @@ class TrainLoader:
     `with_pixels`: batches hold the images as they are before normalisation too (`Batch.pixels`).
     With `even` every class is drawn equally often (balance.py).
 
-    Process `rank` of `world` gets its contiguous share of each batch of `batch_size`, bitwise as it would be within it.
+    Process `rank` of `world_size` gets its contiguous share of each batch of `batch_size`, bitwise as it would be
+    within it.
 
     Raises:
         InputError: no images, or an augmentation and a preparation that do not go together.
@@ -67,7 +67,7 @@ class TrainLoader:
         device: torch.device | str = "cpu",
         num_classes: int | None = None,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         with_pixels: bool = False,
         even: bool = False,
     ) -> None:
@@ -77,11 +77,12 @@ class TrainLoader:
         self.skipped: dict[str, str] = {}  # path -> reason
         self.waited_seconds = 0.0  # spent on making batches while the caller waited for them
         self._images = images
-        self._augmentation, self._preparation, self._decode = augmentation, preparation, decode
+        self._augmentation = augmentation
         self._batch_size = batch_size
-        share = batch_size // world
+        share = batch_size // world_size
         self._own = torch.arange(rank * share, (rank + 1) * share)  # places within the batch
-        if (augmentation.mixup or augmentation.cutmix) and world > 1:  # the first image is mixed with the one before it
+        # the first image is mixed with the one before it
+        if (augmentation.mixup or augmentation.cutmix) and world_size > 1:
             self._own = torch.cat([(self._own[:1] - 1) % batch_size, self._own])
         self._alone = len(self._own) == share
         self._seed = seed
@@ -130,22 +131,6 @@ class TrainLoader:
                 self.waited_seconds += perf_counter() - asked
                 yield batch
                 asked = perf_counter()
-
-    def geometry(self, step: int, kept: Tensor | None = None) -> Geometry:
-        """Where the points of the images of step `step` go (geometry.py): of this process' own, or those at `kept`.
-
-        `kept` int64 (N,) are places within the whole batch. Mixing moves no point; its shares are in the targets.
-
-        Raises:
-            InputError: an augmentation that does not tell its maps.
-        """
-        kept = self._own[-self._batch_size :] if kept is None else kept
-        indices, places = (drawn[kept].tolist() for drawn in self._draw(step))
-        headers = [self._images.header(index) for index in indices]
-        sizes = [(header.width, header.height) for header in headers]
-        decode = self._decode if isinstance(self._images, FileImages | StoredImages) else "full"
-        moves = Moves(self._augmentation, self._preparation, self._seed, decode, self._batch_stage)
-        return moves.of(step, kept, places, sizes)
 
     def _finished(self, pixels: Tensor, kept: Tensor, step: int) -> Batch:
         indices = self._draw(step)[0][kept]  # `kept` are places within the whole batch
@@ -216,10 +201,10 @@ def evaluation_batches(
     on_bad_image: OnBadImage = "stop",
     skipped: dict[str, str] | None = None,
     rank: int = 0,
-    world: int = 1,
+    world_size: int = 1,
     showing: Showing | None = None,
 ) -> Generator[Batch, None, None]:
-    """Every image once, in the set's order; the last batch is short. Of `world` processes each gets every world-th.
+    """Every image once, in the set's order; the last batch is short. Each process gets every world_size-th of them.
 
     With `showing` the batches of a task follow one another: the first pictures of its images, then the second, …, each
     in batches of one size. A mean image is then resized to the pictures that have another size (ours: the papers do
@@ -233,7 +218,7 @@ def evaluation_batches(
     device = torch.device(device)
     on_device = statistics.to(device)
     size = batch_size if showing is None else showing.at_once(batch_size)
-    numbers = torch.split(torch.arange(len(images)), size)[rank::world]
+    numbers = torch.split(torch.arange(len(images)), size)[rank::world_size]
 
     def fit_one(pixels: Tensor, preparation: Preparation, name: str) -> tuple[Tensor, ...]:
         return (fit(pixels, preparation, name),)
@@ -261,7 +246,7 @@ def evaluation_batches(
             for group in answer.groups:
                 num_read += len(group.kept)
                 yield batch(group.pixels, torch.tensor(task[0])[group.kept])
-    if len(images) and not num_read and world == 1:
+    if len(images) and not num_read and world_size == 1:
         which = named([images.name(index) for index in range(len(images))])
         raise InputError(f"none of {counted(len(images), 'image')} can be read ({which}); mend or replace them")
 

@@ -31,7 +31,7 @@ SHM_SHARE = 0.5  # of the free shared memory, through which workers send their b
 SHM = Path("/dev/shm")
 
 
-class Crew(NamedTuple):
+class WorkerPlan(NamedTuple):
     """Worker processes, and the batches that each has in hand or ready at most."""
 
     workers: int

@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.base.errors import InputError
 from deepres.nn.build import build
 
@@ -14,7 +14,7 @@ RGB = 3
 
 
 @lru_cache(maxsize=16)
-def stems(description: Network) -> tuple[str, ...]:
+def stems(description: Architecture) -> tuple[str, ...]:
     """The tensors whose shape hangs on the channels of the images: kernels (out, channels, h, w), most often one."""
     channels, *size = description.input
     other = description.replace(input=(channels + 1, *size))
@@ -22,13 +22,13 @@ def stems(description: Network) -> tuple[str, ...]:
     return tuple(name for name, tensor in here.items() if tensor.shape != there[name].shape)
 
 
-def channels_of(tensors: Mapping[str, Tensor], description: Network) -> int | None:
+def channels_of(tensors: Mapping[str, Tensor], description: Architecture) -> int | None:
     """Of how many channels the images were that weights, under the description's names, were trained on."""
     found = {tensors[name].shape[1] for name in stems(description) if name in tensors and tensors[name].dim() == 4}
     return found.pop() if len(found) == 1 else None
 
 
-def adapted(tensors: Mapping[str, Tensor], description: Network, where: str) -> dict[str, Tensor]:
+def adapted(tensors: Mapping[str, Tensor], description: Architecture, where: str) -> dict[str, Tensor]:
     """The tensors with kernels for the description's channels; as they are where they have them already.
 
     w'[:, 0] = sum over c of w[:, c] for one channel, so that a grey image answers as its RGB copy; for n channels
@@ -49,7 +49,7 @@ def adapted(tensors: Mapping[str, Tensor], description: Network, where: str) -> 
     return {**tensors, **{name: _kernels(tensors[name], channels) for name in stems(description)}}
 
 
-def is_adapted(tensors: Mapping[str, Tensor], description: Network) -> bool:
+def is_adapted(tensors: Mapping[str, Tensor], description: Architecture) -> bool:
     """Whether `adapted` changes these tensors."""
     return channels_of(tensors, description) not in (None, description.input[0])
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deepres.arch.algebra import Parallel, at, children
-from deepres.arch.architecture import Network, feature_shapes
+from deepres.arch.architecture import Architecture, feature_shapes
 from deepres.arch.atoms import AvgPool, PadChannels
 from deepres.arch.catalogue import lookup
 from deepres.base.errors import InputError, unknown
@@ -132,13 +132,13 @@ class Translated(NamedTuple):
     others: tuple[str, ...] = ()
 
 
-def known_as(description: Network) -> str | None:
+def known_as(description: Architecture) -> str | None:
     """timm's name for this very network (any input, any number of classes); None where it has no such one."""
     name = TIMM.get(description.name)
-    return name if name is not None and lookup.network(description.name).body == description.body else None
+    return name if name is not None and lookup.architecture(description.name).body == description.body else None
 
 
-def to_ours(tensors: Mapping[str, Tensor], description: Network, where: str = "weights") -> Translated:
+def to_ours(tensors: Mapping[str, Tensor], description: Architecture, where: str = "weights") -> Translated:
     """The tensors under the description's names, by the library whose names they match best; ours are passed on.
 
     The prefix of a wrapper (`module.`, `model._orig_mod.`, any other) falls away; the number of batches seen is 0 where
@@ -186,7 +186,7 @@ def to_ours(tensors: Mapping[str, Tensor], description: Network, where: str = "w
     return Translated(ours, best, prefix, others)
 
 
-def to_foreign(tensors: Mapping[str, Tensor], description: Network, convention: str = "timm") -> dict[str, Tensor]:
+def to_foreign(tensors: Mapping[str, Tensor], description: Architecture, convention: str = "timm") -> dict[str, Tensor]:
     """Our tensors under another library's names: the inverse of `to_ours`.
 
     Raises:
@@ -208,13 +208,13 @@ def to_foreign(tensors: Mapping[str, Tensor], description: Network, convention: 
     return theirs
 
 
-def conventions_for(description: Network) -> tuple[str, ...]:
+def conventions_for(description: Architecture) -> tuple[str, ...]:
     """The libraries whose names are known for every tensor of a network of this kind."""
     kind = kind_of(description)
     return tuple(name for name, kinds in CONVENTIONS.items() if kind in kinds and _covers(name, description))
 
 
-def kind_of(description: Network) -> str:
+def kind_of(description: Architecture) -> str:
     """resnet, resnet-a (zero-padded), resnet-d (pooled projection), pre (activated first), dense, vgg, plain."""
     parts = dict(description.body)
     if "transition1" in parts:
@@ -234,7 +234,7 @@ def kind_of(description: Network) -> str:
     return "resnet-d" if pooled else "resnet"
 
 
-def names_in(convention: str, description: Network) -> dict[str, str]:
+def names_in(convention: str, description: Architecture) -> dict[str, str]:
     """Our name of each tensor -> the library's; tensors that it has no name for keep ours, as do all in "deepres"."""
     kind = kind_of(description)
     if convention == "deepres":
@@ -248,7 +248,7 @@ def names_in(convention: str, description: Network) -> dict[str, str]:
     return found
 
 
-def _covers(convention: str, description: Network) -> bool:
+def _covers(convention: str, description: Architecture) -> bool:
     kind = kind_of(description)
     if kind == "vgg":
         return convention == "torchvision" and "hidden" in dict(children(description.head))
@@ -271,7 +271,7 @@ def _pattern(ours: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{(\w)\\\}", r"(?P<\1>\\d+)", re.escape(ours)))
 
 
-def _vgg_names(description: Network) -> dict[str, str]:
+def _vgg_names(description: Architecture) -> dict[str, str]:
     """torchvision counts convolutions, norms, activations and pools alike: `features.7`."""
     place, places = 0, {}
     for part, stage in description.body:
@@ -292,11 +292,11 @@ def _vgg_names(description: Network) -> dict[str, str]:
 
 
 @lru_cache(maxsize=4)
-def _tensor_names(description: Network) -> tuple[str, ...]:
+def _tensor_names(description: Architecture) -> tuple[str, ...]:
     return tuple(build(description).state_dict())
 
 
-def _permuted(tensors: dict[str, Tensor], description: Network, *, to_theirs: bool) -> dict[str, Tensor]:
+def _permuted(tensors: dict[str, Tensor], description: Architecture, *, to_theirs: bool) -> dict[str, Tensor]:
     """Channels of each stage's maps in our order, the real ones first, then those that were zero; or back."""
     given, order = None, torch.arange(0)
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.base import npz
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
@@ -227,7 +227,7 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _metadata(description: Network) -> dict[str, str]:
+def _metadata(description: Architecture) -> dict[str, str]:
     return {"format": "pt", "deepres": description.model_dump_json()}
 
 
@@ -241,7 +241,7 @@ def _in_order(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def _timm_cfg(preprocessing: Preprocessing, description: Network, classes: tuple[str, ...]) -> dict[str, Any]:
+def _timm_cfg(preprocessing: Preprocessing, description: Architecture, classes: tuple[str, ...]) -> dict[str, Any]:
     names = names_in("timm" if known_as(description) else "deepres", description)
     layers = [names[name].removesuffix(".weight") for name in names if name.endswith(".weight")]
     return {
@@ -251,7 +251,7 @@ def _timm_cfg(preprocessing: Preprocessing, description: Network, classes: tuple
     }
 
 
-def _description_in(path: Path) -> Network | None:
+def _description_in(path: Path) -> Architecture | None:
     with path.open("rb") as opened:
         if path.suffix != ".safetensors" and opened.read(9)[8:] != b"{":
             return None
@@ -260,4 +260,4 @@ def _description_in(path: Path) -> Network | None:
         safetensors.safe_open(path, framework="pt") as file,
     ):
         text = (file.metadata() or {}).get("deepres")
-    return None if text is None else parse(Network, text, str(path))
+    return None if text is None else parse(Architecture, text, str(path))

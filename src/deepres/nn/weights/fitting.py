@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
-from deepres.arch.architecture import Network, with_classes, with_input
+from deepres.arch.architecture import Architecture, with_classes, with_input
 from deepres.arch.catalogue import lookup
 from deepres.base.errors import InputError
 from deepres.nn.weights.structure import layers_of, match
@@ -26,14 +26,14 @@ def fitting(tensors: Mapping[str, Tensor]) -> list[str]:
     wanted = _facts(given)
     return [
         name
-        for name, network in _candidates(given, classes_in(tensors))
-        if _facts(layers_of(network)) == wanted and _fits(tensors, network)
+        for name, architecture in _candidates(given, classes_in(tensors))
+        if _facts(layers_of(architecture)) == wanted and _fits(tensors, architecture)
     ]
 
 
-def as_given(network: Network, tensors: Mapping[str, Tensor]) -> Network:
+def as_given(architecture: Architecture, tensors: Mapping[str, Tensor]) -> Architecture:
     """The network with the file's number of classes and of input channels."""
-    return _shaped(network, classes_in(tensors), channels_in(tensors))
+    return _shaped(architecture, classes_in(tensors), channels_in(tensors))
 
 
 def channels_in(tensors: Mapping[str, Tensor]) -> int | None:
@@ -44,13 +44,13 @@ def channels_in(tensors: Mapping[str, Tensor]) -> int | None:
         return None
 
 
-def _candidates(given: list[Layer], classes: int | None) -> Iterator[tuple[str, Network]]:
+def _candidates(given: list[Layer], classes: int | None) -> Iterator[tuple[str, Architecture]]:
     """Those with as many layers, told by their depths before a description is written out."""
     weighted = sum(layer.kind == "weighted" for layer in given)
     for name, entry in lookup.CATALOGUE.items():
         depths = getattr(entry.config, "depths", None)
         if depths is None or sum(depths) <= weighted <= 8 * sum(depths) + 8:
-            yield name, _shaped(entry.config.network(), classes, _channels(given))
+            yield name, _shaped(entry.config.architecture(), classes, _channels(given))
 
 
 def _facts(layers: list[Layer]) -> Facts:
@@ -62,29 +62,31 @@ def _channels(given: list[Layer]) -> int | None:
     return None if stem is None else stem.shape[1]
 
 
-def _shaped(network: Network, classes: int | None, channels: int | None) -> Network:
-    if classes is not None and network.num_classes != classes:
-        network = with_classes(network, classes)
-    if channels in (1, 2, 3, 4) and network.input[0] != channels:
-        network = with_input(network, (channels, *network.input[1:]))
-    return network
+def _shaped(architecture: Architecture, classes: int | None, channels: int | None) -> Architecture:
+    if classes is not None and architecture.num_classes != classes:
+        architecture = with_classes(architecture, classes)
+    if channels in (1, 2, 3, 4) and architecture.input[0] != channels:
+        architecture = with_input(architecture, (channels, *architecture.input[1:]))
+    return architecture
 
 
-def _fits(tensors: Mapping[str, Tensor], network: Network) -> bool:
+def _fits(tensors: Mapping[str, Tensor], architecture: Architecture) -> bool:
     try:
-        match(tensors, network)
+        match(tensors, architecture)
     except InputError:
         return False
     return True
 
 
-def nearest(tensors: Mapping[str, Tensor]) -> Network:
+def nearest(tensors: Mapping[str, Tensor]) -> Architecture:
     """The catalogue's network that shares most layers, by kind and shape, with a file that none fits."""
     given, _ = layers_in(tensors)
     facts = _facts(given)
-    found = (network for _, network in _candidates(given, classes_in(tensors)))
+    found = (architecture for _, architecture in _candidates(given, classes_in(tensors)))
     return max(
-        found, key=lambda network: _shared(facts, _facts(layers_of(network))), default=lookup.network("resnet18")
+        found,
+        key=lambda architecture: _shared(facts, _facts(layers_of(architecture))),
+        default=lookup.architecture("resnet18"),
     )
 
 

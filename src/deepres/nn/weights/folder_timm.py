@@ -57,10 +57,10 @@ def timm_folder(config: Mapping[str, Any], folder: Path) -> Stored:
     inner = root.get("pretrained_cfg")
     cfg = root if inner is None else Fields(inner, f"{where} pretrained_cfg", _HARMLESS)
     arguments = Fields(root.get("model_args", {}), f"{where} model_args", _HARMLESS_ARGUMENTS, nulls=True)
-    architecture = str(root.get("architecture")).partition(".")[0]
-    name = next((ours for ours, theirs in TIMM.items() if theirs == architecture), None)
+    theirs = str(root.get("architecture")).partition(".")[0]
+    name = next((ours for ours, tag in TIMM.items() if tag == theirs), None)
     if name is None:
-        raise InputError(f"{where}: timm's {architecture} is no network of this family; choose another")
+        raise InputError(f"{where}: timm's {theirs} is no network of this family; choose another")
     size = _size(cfg, arguments)
     cfg.get("architecture")
     count = _count(root, cfg, arguments)
@@ -70,12 +70,12 @@ def timm_folder(config: Mapping[str, Any], folder: Path) -> Stored:
     arguments.one_of("global_pool", _MEANS, "avg")
     arguments.one_of("output_stride", [32], 32)
     function = _ACTIVATIONS[arguments.one_of("act_layer", _ACTIVATIONS, "relu")]
-    network = with_activation(lookup.network(name), function)
+    architecture = with_activation(lookup.architecture(name), function)
     classes = _classes(root, cfg, count)
     prepared = _preprocessing(cfg, size[1], where)
     for fields in (root, cfg, arguments):
         fields.finish()
-    return Stored(str(folder), {}, with_input(with_classes(network, count), size), classes, preprocessing=prepared)
+    return Stored(str(folder), {}, with_input(with_classes(architecture, count), size), classes, preprocessing=prepared)
 
 
 def _size(cfg: Fields, arguments: Fields) -> tuple[int, int, int]:

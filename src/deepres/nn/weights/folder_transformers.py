@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deepres.arch.architecture import Network, with_activation, with_classes, with_input
+from deepres.arch.architecture import Architecture, with_activation, with_classes, with_input
 from deepres.arch.catalogue import lookup
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import InputError
@@ -77,15 +77,15 @@ def transformers_folder(config: Mapping[str, Any], folder: Path) -> Stored:
     count = int(fields.get("num_labels", 2 if labels is None else len(labels)))
     classes = _classes(labels, count, fields)
     channels = int(fields.get("num_channels", 3))
-    network = _network(fields, (channels, 224, 224), count, where)
+    architecture = _network(fields, (channels, 224, 224), count, where)
     fields.finish()
     prepared = _preprocessing(folder, channels)
     if prepared is not None:
-        network = with_input(network, (channels, prepared.crop, prepared.crop))
-    return Stored(str(folder), {}, network, classes, preprocessing=prepared)
+        architecture = with_input(architecture, (channels, prepared.crop, prepared.crop))
+    return Stored(str(folder), {}, architecture, classes, preprocessing=prepared)
 
 
-def _network(fields: Fields, size: tuple[int, int, int], classes: int, where: str) -> Network:
+def _network(fields: Fields, size: tuple[int, int, int], classes: int, where: str) -> Architecture:
     bottleneck = fields.one_of("layer_type", ["basic", "bottleneck"], "bottleneck") == "bottleneck"
     depths = tuple(fields.get("depths", (3, 4, 6, 3)))
     widths = tuple(fields.get("hidden_sizes", (256, 512, 1024, 2048)))
@@ -105,12 +105,12 @@ def _network(fields: Fields, size: tuple[int, int, int], classes: int, where: st
         "widths": tuple(width // 4 for width in widths) if bottleneck else widths,
         "style": {"stride_on": "1x1" if bottleneck and early else "3x3"},
     }
-    network = with_activation(build(ResNetConfig, facts, where).network(), function, inside_units=False)
+    architecture = with_activation(build(ResNetConfig, facts, where).architecture(), function, inside_units=False)
     known = [f"resnet{sum(depths) * (3 if bottleneck else 2) + 2}{end}" for end in ("", "_v1")]
     for name in known:
-        if name in lookup.CATALOGUE and lookup.network(name).body == network.body:
-            return with_input(with_classes(lookup.network(name), classes), size)
-    return network
+        if name in lookup.CATALOGUE and lookup.architecture(name).body == architecture.body:
+            return with_input(with_classes(lookup.architecture(name), classes), size)
+    return architecture
 
 
 def _classes(labels: Mapping[str, str] | None, count: int, fields: Fields) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.base.errors import InputError
 from deepres.base.normalisation import Values, require_possible
 from deepres.base.records import Record
@@ -55,7 +55,7 @@ class Stored:
 
     where: str
     tensors: Mapping[str, Tensor]
-    description: Network | None = None
+    description: Architecture | None = None
     classes: tuple[str, ...] = ()
     preparation: Mapping[str, Any] | None = None
     preprocessing: Preprocessing | None = None
@@ -67,7 +67,9 @@ def real_names(classes: tuple[str, ...]) -> tuple[str, ...]:
     return () if all(re.fullmatch(r"LABEL_\d+", name) for name in classes) else classes
 
 
-def preprocessing_config(prepared: Preprocessing, description: Network, classes: tuple[str, ...]) -> dict[str, Any]:
+def preprocessing_config(
+    prepared: Preprocessing, description: Architecture, classes: tuple[str, ...]
+) -> dict[str, Any]:
     """timm's `pretrained_cfg`: its resize of floor(crop / crop_pct) comes out as `prepared.resize`."""
     share = prepared.crop / prepared.resize
     if floor(prepared.crop / share) != prepared.resize:
@@ -92,11 +94,11 @@ def our_folder(config: Mapping[str, Any], path: Path, where: str) -> Stored:
     return Stored(
         where,
         {},
-        build_record(Network, facts["network"], str(path)),
+        build_record(Architecture, facts["network"], str(path)),
         _class_names(config["label_names"], str(path)),
         dict(facts["preparation"]),
         None if cfg is None else _preprocessing_in(cfg, f"{path} pretrained_cfg"),
-        facts.get("task", {"temperature": facts["calibration"]} if "calibration" in facts else None),
+        facts.get("task"),
     )
 
 

@@ -17,7 +17,7 @@ from urllib.request import getproxies
 import torch
 from torchvision import models
 
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue import lookup
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import cache_folder, digest
@@ -84,13 +84,13 @@ def recognised(stored: Stored, path: Path) -> Stored:
     described, preprocessing = stored.description, None
     if found in _PUBLISHED:
         name, images = _PUBLISHED[found]
-        described = lookup.network(name)
+        described = lookup.architecture(name)
         mean, std = per_channel(*NAMED[images], described.input[0], stored.where)
         preprocessing = Preprocessing(crop=32, resize=32, mean=mean, std=std)
     for model in _torchvision_models():
         for chosen in models.get_model_weights(model):
             if found.startswith(chosen.url.rpartition("-")[2].partition(".")[0]):
-                described, preprocessing = lookup.network(model), _shown(chosen)
+                described, preprocessing = lookup.architecture(model), _shown(chosen)
     if preprocessing is None:
         return stored
     return replace(
@@ -192,7 +192,7 @@ def _torchvisions(name: str, model: str | None) -> Stored:
             return Path(file)
 
         _fetched(fetch, name, f"{chosen.url} belongs to {file}")
-    description: Network = lookup.network(model)
+    description: Architecture = lookup.architecture(model)
     categories = tuple(chosen.meta["categories"])
     return Stored(f"{model} {tag}", read_tensors(file), description, categories, preprocessing=_shown(chosen))
 

@@ -130,9 +130,9 @@ def _elsewhere(stored: Stored, networks: list[str]) -> tuple[str, ...]:
     """The libraries' networks that have these tensors and are not described here."""
     if not networks or stored.description is not None:
         return ()
-    network = as_given(lookup.network(networks[0]), stored.tensors)
+    architecture = as_given(lookup.architecture(networks[0]), stored.tensors)
     try:
-        return namesakes(network, to_ours(stored.tensors, network).convention)
+        return namesakes(architecture, to_ours(stored.tensors, architecture).convention)
     except InputError:  # names of no library
         return ()
 
@@ -147,9 +147,9 @@ def _networks(stored: Stored) -> tuple[list[str], Match | None, str, list[Layer]
     names = sorted(fitting(stored.tensors), key=lambda name: said is None or name != said.name)
     try:
         if names or said is not None:
-            network = lookup.network(names[0]) if names and said is None else said
-            assert network is not None
-            return names, match(stored.tensors, as_given(network, stored.tensors)), "", layers
+            architecture = lookup.architecture(names[0]) if names and said is None else said
+            assert architecture is not None
+            return names, match(stored.tensors, as_given(architecture, stored.tensors)), "", layers
         match(stored.tensors, as_given(nearest(stored.tensors), stored.tensors))
     except InputError as cause:
         return names, None, cause.message.removeprefix("weights: "), layers

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision import models
 
-from deepres.arch.architecture import Network, unit_names, with_classes
+from deepres.arch.architecture import Architecture, unit_names, with_classes
 from deepres.arch.catalogue import lookup
 from deepres.base.errors import InputError
 from deepres.base.reading import json_object, parse_json, reading
@@ -134,13 +134,13 @@ def _turned(values: Tensor) -> Tensor:
     return values.T.contiguous() if values.dim() == 2 else values
 
 
-def _description(tensors: Mapping[str, Tensor], where: str) -> Network:
+def _description(tensors: Mapping[str, Tensor], where: str) -> Architecture:
     units = {".".join(name.split(".")[:2]) for name in tensors if name.startswith("stage")}
     for depth in DEPTHS:
-        network = lookup.network(f"resnet{depth}_caffe")
-        if set(unit_names(network)) == units:
+        architecture = lookup.architecture(f"resnet{depth}_caffe")
+        if set(unit_names(architecture)) == units:
             head = tensors.get("head.fc.weight")
-            return with_classes(network, 0 if head is None else len(head))
+            return with_classes(architecture, 0 if head is None else len(head))
     raise InputError(f"{where}: {len(units)} units of a ResNet; wanted Keras's ResNet50, ResNet101 or ResNet152")
 
 

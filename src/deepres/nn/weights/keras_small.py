@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from deepres.arch.algebra import Node, at, children
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Activation, Conv, Norm
 from deepres.base.errors import InputError
 from deepres.nn.weights.formats import Preprocessing, Stored
@@ -78,7 +78,7 @@ def by_place(layer: str, values: list[Any]) -> list[Found]:
     return [(layer, kind, value) for kind, value in zip(kinds, values, strict=False)]
 
 
-def require_as_said(rows: Iterable[Row], tensors: KerasTensors, description: Network, where: str) -> None:
+def require_as_said(rows: Iterable[Row], tensors: KerasTensors, description: Architecture, where: str) -> None:
     """Refuse a description that differs from what the file says of a layer.
 
     Raises:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from deepres.arch import atoms
 from deepres.arch.algebra import Parallel, Site, fold
-from deepres.arch.architecture import Network
+from deepres.arch.architecture import Architecture
 from deepres.base.errors import InputError
 from deepres.nn.weights.unnamed import TRACKED, Layer, layers_in, split, told
 
@@ -54,7 +54,7 @@ class Match:
         return lines + ([f"  … and {more} more layers"] if more else [])
 
 
-def match(tensors: Mapping[str, Tensor], description: Network, where: str = "weights") -> Match:
+def match(tensors: Mapping[str, Tensor], description: Architecture, where: str = "weights") -> Match:
     """The one assignment of the file's layers to the description's, by kind, shape and order.
 
     Raises:
@@ -92,12 +92,12 @@ def match(tensors: Mapping[str, Tensor], description: Network, where: str = "wei
     return Match(tuple(Row(a.name, b.name, a.shape) for a, b in pairs), _renamed(pairs, tensors))
 
 
-def layers_of(description: Network) -> list[Layer]:
+def layers_of(description: Architecture) -> list[Layer]:
     """A description's layers with weights, in its own order."""
     return fold(description.tree, description.input, _Layers())
 
 
-def _orders(given: list[Layer], description: Network, *, sorted_: bool) -> Iterator[list[Layer]]:
+def _orders(given: list[Layer], description: Architecture, *, sorted_: bool) -> Iterator[list[Layer]]:
     """The file's layers; of a sorted file stem first, classifier last, a norm beside them first or last."""
     head = (description.num_classes, description.num_features, 1, 1)
     heads = [layer for layer in given if layer.shape == head and layer.kind == "weighted"]

@@ -14,7 +14,7 @@ from importlib.resources import files
 
 from torch import Tensor
 
-from deepres.arch.architecture import Network, unit_names, with_classes
+from deepres.arch.architecture import Architecture, unit_names, with_classes
 from deepres.arch.catalogue import lookup
 from deepres.arch.families.densenet import DenseNetConfig
 from deepres.arch.families.resnet import ResNetConfig
@@ -31,7 +31,7 @@ _KNOWN = {"timm": set(TIMM.values()), "torchvision": set(lookup.CATALOGUE)}
 
 
 def require_variant(
-    wanted: Network, stored: Stored, convention: str, variant: str | None = None, called: str | None = None
+    wanted: Architecture, stored: Stored, convention: str, variant: str | None = None, called: str | None = None
 ) -> None:
     """Refuse weights that were trained as another network than `wanted`, or that do not say as which.
 
@@ -61,9 +61,9 @@ def require_variant(
         )
 
 
-def lookalikes(wanted: Network, convention: str = "deepres") -> tuple[str, ...]:
+def lookalikes(wanted: Architecture, convention: str = "deepres") -> tuple[str, ...]:
     """The catalogue's networks that have the same tensors, under names of that library, and compute something else."""
-    others = ((name, lookup.network(name)) for name in _fitting(wanted))
+    others = ((name, lookup.architecture(name)) for name in _fitting(wanted))
     return tuple(
         name
         for name, other in others
@@ -71,7 +71,7 @@ def lookalikes(wanted: Network, convention: str = "deepres") -> tuple[str, ...]:
     )
 
 
-def namesakes(wanted: Network, convention: str) -> tuple[str, ...]:
+def namesakes(wanted: Architecture, convention: str) -> tuple[str, ...]:
     """The libraries' networks with `wanted`'s tensors, of these names, that no description here is known to equal.
 
     Such as `timm's resnetaa50` for resnet50: its downsampling is smoothed.
@@ -99,7 +99,7 @@ def _libraries() -> dict[str, list[str]]:
     return found
 
 
-def described(variant: str, where: str) -> Network:
+def described(variant: str, where: str) -> Architecture:
     """The catalogue's network of that name.
 
     Raises:
@@ -111,10 +111,10 @@ def described(variant: str, where: str) -> Network:
             f"{where}: {theirs[0].split()[0]}'s {variant} is not among deepres's networks, and none of them computes "
             "the same; use it in {theirs[0].split()[0]}"
         )
-    return lookup.network(variant)
+    return lookup.architecture(variant)
 
 
-def _fitting(wanted: Network) -> Iterator[str]:
+def _fitting(wanted: Architecture) -> Iterator[str]:
     units = len(unit_names(wanted))
     for name, entry in lookup.CATALOGUE.items():
         config = entry.config
@@ -125,11 +125,11 @@ def _fitting(wanted: Network) -> Iterator[str]:
 
 
 @lru_cache(maxsize=64)
-def _written_out(name: str) -> Network:
-    return lookup.network(name)
+def _written_out(name: str) -> Architecture:
+    return lookup.architecture(name)
 
 
-def _require_same(there: Network, here: Network, refusal: str, remedy: str = "leave --variant out") -> None:
+def _require_same(there: Architecture, here: Architecture, refusal: str, remedy: str = "leave --variant out") -> None:
     found = difference(there, here)
     if found is not None:
         raise InputError(f"{refusal}: {found.name} is {found.first} there, {found.second} here; {remedy}")

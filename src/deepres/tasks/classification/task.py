@@ -61,7 +61,7 @@ class Classification(Record):
             "train.balance=loss",
             "train.label_smoothing",
             "train.balance=sampler",
-            "train.schedule.low_until_error",
+            "train.schedule.warmup_until_error",
             "bfloat16 with close calls",
             "compare --vote",
             "McNemar's test",
@@ -154,6 +154,11 @@ class Classification(Record):
     def unsettled(self) -> "Classification":
         """At temperature 1."""
         return self.replace(temperature=None)
+
+    def result_type(self) -> "type[ClassificationResult]":
+        from deepres.tasks.classification.result import ClassificationResult
+
+        return ClassificationResult
 
     def compared(self, columns: Mapping[str, Any]) -> Compared:
         """The error."""

@@ -99,10 +99,9 @@ def map_statistic(truth: Tensor, scores: Tensor) -> Statistic:
 
 
 def map_interval(truth: Tensor, scores: Tensor, seed: int = 0) -> tuple[float, float]:
-    """95 % of the mean average precisions of draws of the images, within [0, 1] (bootstrap.py)."""
+    """95 % of the mean average precisions of draws of the images (percentile bootstrap)."""
     draws = int(min(DRAWS, max(FEWEST_DRAWS, MOST_ENTRIES / max(1, truth.numel()))))
-    low, high = interval(map_statistic(truth, scores), len(truth), draws=draws, seed=seed)
-    return max(0.0, low), min(1.0, high)
+    return interval(map_statistic(truth, scores), len(truth), draws=draws, seed=seed)
 
 
 def counts(truth: Tensor, chosen: Tensor) -> tuple[list[int], list[int], list[int]]:
@@ -117,8 +116,8 @@ def f1(there: int, said: int, right: int) -> float | None:
 
 
 def binary_loss(truth: Tensor, logits: Tensor) -> float:
-    """Binary cross-entropy summed over classes, mean over images, nats, float64."""
-    each = F.binary_cross_entropy_with_logits(logits, truth.double(), reduction="none").sum(1)
+    """Mean binary cross-entropy over images and classes, nats, float64."""
+    each = F.binary_cross_entropy_with_logits(logits, truth.double(), reduction="none").mean(1)
     return fsum(each.tolist()) / len(each)
 
 
