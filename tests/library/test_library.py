@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import deepres
 from deepres.base.errors import InputError
@@ -100,8 +102,8 @@ def test_a_verb_is_called_by_the_name_that_a_room_has_too() -> None:
 def test_settings_are_spelt_as_on_the_command_line() -> None:
     settings: dict[str, Any] = {"recipe": "small", "train.epochs": None, "train.sync_norm": True, "seed": 3}
     settings |= {"augmentation.scale": (20, 30), "train.frozen": []}
-    recipe, edits = as_edits(settings)
-    assert recipe == "small"
+    recipe, task, edits = as_edits(settings)
+    assert (recipe, task) == ("small", None)
     assert edits == (
         "train.epochs=none",
         "train.sync_norm=true",
@@ -146,6 +148,37 @@ def test_in_a_notebook_one_line_is_replaced_and_nothing_steers_a_terminal(capsys
     assert [line.split(",")[0] for line in shown.lines] == ["training: 10 %", "training: 20 %", ""]
     assert not any(sign in line for line in shown.lines for sign in "\r\x1b\n")
     assert not in_notebook()
+
+
+@pytest.mark.slow
+def test_runs_of_other_tasks_are_trained_measured_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    (tmp_path / "p").mkdir()
+    lines = ["path,value"]
+    for number in range(60):
+        red = int(draw.integers(40, 216))
+        pixels = np.full((20, 20, 3), (red, 90, 255 - red)) + draw.integers(-30, 30, (20, 20, 3))
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(tmp_path / "p" / f"{number}.png")
+        lines.append(f"p/{number}.png,{red / 10}")
+    (tmp_path / "red.csv").write_text("\n".join(lines))
+    short = {"train.iterations": 4, "train.epochs": None, "train.batch_size": 8, "data.workers": 0, "recipe": "small"}
+    how: dict[str, Any] = {"model": "resnet20_cifar", "device": "cpu", "progress": False}
+    one = deepres.train("red.csv", settings={**short, "task": "regression"}, **how)
+    two = deepres.train("red.csv", settings={**short, "task": "regression", "seed": 1}, **how)
+    assert one.run.task.kind == two.run.task.kind == "regression"
+    assert "error" in str(one)
+    assert deepres.evaluate(one, device="cpu", progress=False).num_images == one.result.num_images  # type: ignore[union-attr]
+    found = deepres.compare(one, two)
+    assert len(found.pairs) == 1
+    assert str(found).count("\n") == 2
+    for refused in (
+        lambda: deepres.evaluate([one, two], device="cpu", progress=False),
+        lambda: deepres.compare(one, two, vote=True),
+        lambda: deepres.train("red.csv", settings={"task": "regresion"}, **how),
+    ):
+        with pytest.raises(InputError, match="regression"):
+            refused()
 
 
 @pytest.mark.slow

@@ -125,7 +125,7 @@ def test_converted_weights_keep_it_and_bare_ones_do_not(
     assert command_line(["weights", "convert", runs[0], str(tmp_path / "out")]) == 0
     known = Predictor.load(runs[0], device).task.temperature
     assert Predictor.load(tmp_path / "out", device).task.temperature == known
-    assert read_stored(Path(runs[0]) / "model.safetensors").calibration is None
+    assert read_stored(Path(runs[0]) / "model.safetensors").task is None
     picture = next(Path(runs[0]).glob("samples/*.png"))
     for words, said in (((), True), (("--uncalibrated",), False)):
         capsys.readouterr()
@@ -138,7 +138,7 @@ def test_a_run_of_an_older_version_is_measured_as_ever(runs: list[str], tmp_path
     shutil.copytree(runs[0], folder)
     (folder / MANIFEST).unlink()  # older versions wrote none
     config = json.loads((folder / "config.json").read_text())
-    del config["deepres"]["calibration"]
+    del config["deepres"]["task"]
     (folder / "config.json").write_text(json.dumps(config))
     old, new = (measure_together([str(one)], **HOW).evaluation.result for one in (folder, runs[0]))  # type: ignore[arg-type]
     assert old.tempered is None

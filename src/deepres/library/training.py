@@ -96,8 +96,8 @@ def train(
         model: a name of `deepres.list_models()`; by default what suits the images.
         weights: what the run begins with: a run, a file or a name (`resnet50.a1_in1k`); by default nothing.
         epochs: passes over the training images; by default the recipe's.
-        settings: any field of the run by its dotted name, such as `{"train.batch_size": 32, "seed": 1}`; `recipe` names
-            the recipe.
+        settings: any field of the run by its dotted name, such as `{"train.batch_size": 32, "seed": 1}`; `recipe` and
+            `task` are names, as of `--recipe` and `--task`.
         device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.
         progress: whether to show how far it is.
 
@@ -107,13 +107,13 @@ def train(
     source = place(source, "source", "a name such as digits, a folder, an archive, a .csv or a .npz")
     output = None if output is None else place(output, "output", "a folder")
     flag(progress, "progress")
-    recipe, edits = as_edits(settings)
+    recipe, task, edits = as_edits(settings)
     begin = None if weights is None else spec_of(weights)
     if model is not None:
         begin = None if begin is None else replace(begin, model=model)
         word(model, "model", "the name of a network (deepres.list_models() has them)")
     epochs = None if epochs is None else whole(epochs, "epochs", 1)
-    words = Words(recipe=recipe, model=model, edits=edits, epochs=epochs)
+    words = Words(recipe=recipe, model=model, edits=edits, epochs=epochs, task=task)
     begun = None if begin is None else begin.name
     given = {"model": model, "weights": begun, "epochs": epochs, "settings": settings, "device": device}
     said = ", ".join([repr(source), *(f"{name}={value!r}" for name, value in given.items() if value is not None)])
@@ -138,13 +138,13 @@ def device_of(device: object) -> str | None:
     return None if device is None else word(str(device) if type(device).__name__ == "device" else device, *_DEVICE)
 
 
-def as_edits(settings: Mapping[str, object] | None) -> tuple[str | None, tuple[str, ...]]:
-    """The recipe that is named, and the others as `--set` spells them: None is `none`, a sequence `1,2,3`.
+def as_edits(settings: Mapping[str, object] | None) -> tuple[str | None, str | None, tuple[str, ...]]:
+    """The recipe and the task that are named; the others as `--set` spells them: None is `none`, a sequence `1,2,3`.
 
     Raises:
         InputError: a name that is none.
     """
-    edits, recipe = [], None
+    edits, named = [], dict[str, str | None](recipe=None, task=None)
     if not isinstance(settings, Mapping | None):
         raise InputError(
             f"settings: given {settings!r:.40}; wanted fields of the run, such as {{'train.batch_size': 32}}"
@@ -152,11 +152,11 @@ def as_edits(settings: Mapping[str, object] | None) -> tuple[str | None, tuple[s
     for name, value in (settings or {}).items():
         if not isinstance(name, str) or "=" in name:
             raise InputError(f"settings: {name!r}: wanted a field of the run, such as train.batch_size")
-        if name == "recipe":
-            recipe = str(value)
+        if name in named:
+            named[name] = None if value is None else word(value, f"settings: {name}", f"the name of a {name}")
             continue
         edits.append(f"{name}={_spelt(value)}")
-    return recipe, tuple(edits)
+    return named["recipe"], named["task"], tuple(edits)
 
 
 def _spelt(value: object) -> str:
