@@ -1,7 +1,9 @@
 """Which column of a table holds what: as it is named, as `data.columns` says, or as its cells show.
 
-`path`, `label` and `split` are taken as they are; other names that the field uses are known, and a note says which was
-taken. Where that leaves a choice, it is asked for: `data.columns=path:COLUMN,label:COLUMN[,split:COLUMN]`.
+`path`, `label`, `split` and `group` are taken as they are; other names that the field uses are known, and a note says
+which was taken. Where that leaves a choice, it is asked for:
+`data.columns=path:COLUMN,label:COLUMN[,split:COLUMN][,group:COLUMN]`. Images of one group (of one patient, one burst)
+stay together where parts or folds are cut.
 """
 
 import re
@@ -18,7 +20,7 @@ from deepres.data.forms import FormName
 from deepres.data.sources.rows import Cells, is_picture
 from deepres.data.sources.split_names import part_asked, part_told
 
-Role = Literal["path", "label", "split"]
+Role = Literal["path", "label", "split", "group"]
 INDEX = "label_index"
 """The column that gives classes their order."""
 
@@ -34,7 +36,20 @@ _KNOWN: dict[Role, tuple[str, ...]] = {
         *("labelid", "kind", "type", "emotion"),
     ),
     "split": ("split", "set", "subset", "partition", "phase", "usage", "dataset", "datasplit", "splits"),
+    "group": ("group", "groups", "groupid"),
 }
+_ALIKE = (
+    "patient",
+    "patientid",
+    "subject",
+    "subjectid",
+    "burst",
+    "burstid",
+    "sequence",
+    "sequenceid",
+    "session",
+    "site",
+)
 _BY_NUMBER = ("id", "name", "index", "key")  # a path only where nothing else is one
 _BOXES = frozenset({"xmin", "ymin", "xmax", "ymax", "x1", "y1", "x2", "y2", "bbox", "bboxx", "boxes"})
 _EXAMPLE = "data.columns=path:COLUMN,label:COLUMN"
@@ -48,6 +63,7 @@ class Columns:
     path: int
     label: int | None
     split: int | None
+    group: int | None
     index: int | None
     each: tuple[int, ...]
     notes: tuple[str, ...]
@@ -71,10 +87,12 @@ def asked_for(columns: str | None, where: str) -> dict[Role, str]:
     """
     if columns is None:
         return {}
-    parts = re.split(r"(?:^|,)\s*(path|label|split)\s*:", columns)
+    parts = re.split(r"(?:^|,)\s*(path|label|split|group)\s*:", columns)
     asked = dict(zip(parts[1::2], (part.strip() for part in parts[2::2]), strict=True))
     if parts[0].strip() or not asked or len(asked) < len(parts) // 2 or not all(asked.values()):
-        raise InputError(f"{where}: columns '{columns}'; wanted {_EXAMPLE}[,split:COLUMN], by name or number from 1")
+        raise InputError(
+            f"{where}: columns '{columns}'; wanted {_EXAMPLE}[,split:COLUMN][,group:COLUMN], by name or number from 1"
+        )
     return asked
 
 
@@ -107,10 +125,10 @@ def columns_of(
         )
     finder = _Finder(path, names, rows, header is not None, given, labels, form)
     at_path = finder.path()
-    at_split = finder.split()
+    at_split, at_group = finder.split(), finder.group()
     at_index = names.index(INDEX) if INDEX in names else None
-    at_label, hot = finder.label({at_path, at_split, at_index})
-    told = {"path": at_path, "label": at_label, "split": at_split}
+    at_label, hot = finder.label({at_path, at_split, at_group, at_index})
+    told = {"path": at_path, "label": at_label, "split": at_split, "group": at_group}
     roles = [f"{role} from '{names[at]}'" for role, at in told.items() if at is not None and names[at] != role]
     if hot:
         roles.append(f"label from {len(hot)} columns{finder.held(hot)} ({_some([names[at] for at in hot])})")
@@ -119,8 +137,10 @@ def columns_of(
         notes = (f"{path.name}: columns: {', '.join(roles)}",)
     left = [name for at, name in enumerate(names) if at not in (*told.values(), at_index, *hot)]
     if left and header is not None:
-        notes += (f"{path.name}: columns not used: {_some(left)}",)
-    return Columns(names, at_path, at_label, at_split, at_index, hot, notes)
+        alike = next((name for name in left if plain(name) in _ALIKE), None)
+        kept = f"; data.columns=…,group:{alike} keeps the images of one {alike} in one part or fold" if alike else ""
+        notes += (f"{path.name}: columns not used: {_some(left)}{kept}",)
+    return Columns(names, at_path, at_label, at_split, at_group, at_index, hot, notes)
 
 
 @dataclass
@@ -157,6 +177,12 @@ class _Finder:
         if not self.named:
             found = [at for at in range(len(self.names)) if self._are_splits(at)]
         return self._only("split", "the splits", found) if found else None
+
+    def group(self) -> int | None:
+        if "group" in self.given:
+            return self.given["group"]
+        found = self._by_name("group")
+        return self._only("group", "the groups", found) if found else None
 
     def label(self, others: set[int | None]) -> tuple[int | None, tuple[int, ...]]:
         if self.labels:
@@ -211,7 +237,7 @@ class _Finder:
         raise InputError(
             f"{self.table}: which column holds {what}? there are {of}; "
             f"say it with --set data.columns=path:{by},label:{'2' if by == '1' else by}"
-            + (",split:COLUMN" if role == "split" else "")
+            + (f",{role}:COLUMN" if role in ("split", "group") else "")
         )
 
 

@@ -1,10 +1,10 @@
 """K folds of the images that are no test images: of each class as many in every fold, equal pictures in one of them.
 
 Test images are those given as test, or as val where that is all there is beside train; val beside a test part is folded
-with train. Equal are images of one name, files of equal bytes, arrays of equal pixels. Groups of equal images, the
-largest first, then class by class in the order of `derive(split_seed, "fold", name)`, go each to the fold that holds
-the fewest of their class, of such to the smallest fold, of such to the first. It depends on names and contents, never
-on the order of files. Rule: ours.
+with train. Equal are images of one name, files of equal bytes, arrays of equal pixels; those of one group of a table
+count as equal. Groups of equal images, the largest first, then class by class in the order of
+`derive(split_seed, "fold", name)`, go each to the fold that holds the fewest of their class, of such to the smallest
+fold, of such to the first. It depends on names and contents, never on the order of files. Rule: ours.
 """
 
 from collections import defaultdict
@@ -32,6 +32,7 @@ class Folded:
     fold: tuple[int, ...]
     apart: dict[Part, Images]
     repeated: int = 0
+    groups: int = 0  # that stay together, where the source tells them
 
     def members(self, fold: int) -> list[int]:
         """Which of the images a fold holds, in their order."""
@@ -53,18 +54,21 @@ def folded(found: Found, folds: int, seed: int, source: str) -> Folded:
         del apart["val"]
     names = names_of({"train": whole})["train"]
     labels, called = form_of(whole.targets).strata(whole.targets, whole.classes)
-    groups = equal_images(whole, names)
+    named = found.groups_of(whole)
+    groups = equal_images(whole, names, named)
     held = [{labels[index] for index in group} for group in groups]
     for number, name in enumerate(called):
         different = sum(number in classes for classes in held)
         if different < folds and number in labels:
             fewer = f"take {different} folds, or " if different > 1 else ""
+            what = "different image" if named is None else "group"
             raise InputError(
-                f"{source}: {name} has {counted(different, 'different image')}, wanted one at least for each "
+                f"{source}: {name} has {counted(different, what)}, wanted one at least for each "
                 f"of {folds} folds; {fewer}add images"
             )
     fold = assigned(groups, labels, names, folds, seed)
-    return Folded(whole, tuple(fold), apart, sum(len(group) - 1 for group in groups))
+    repeated = sum(len(group) - 1 for group in groups)
+    return Folded(whole, tuple(fold), apart, repeated if named is None else 0, 0 if named is None else len(groups))
 
 
 def fold_of(found: Found, folds: int, fold: int, seed: int, source: str) -> Found:
@@ -79,6 +83,8 @@ def fold_of(found: Found, folds: int, fold: int, seed: int, source: str) -> Foun
     note = f"fold {fold} of {folds} is the test part"
     if parts.repeated:
         note += f" ({counted(parts.repeated, 'image equals', 'images equal')} another: in its fold)"
+    if parts.groups:
+        note += f" (folded by group: {counted(parts.groups, 'group')})"
     out = {part: images for part, images in parts.apart.items() if not (kept and part == "val")}
     note += "".join(f"; {len(images):,} given as {part} stay apart" for part, images in out.items())
     return replace(found, parts=chosen, notes=(*found.notes, note))
@@ -107,8 +113,8 @@ def assigned(
     return fold
 
 
-def equal_images(images: Images, names: Sequence[str]) -> list[list[int]]:
-    """The indices of all images, those of equal ones together: by name, or by what they hold (`digests.py`)."""
+def equal_images(images: Images, names: Sequence[str], named: Sequence[str] | None = None) -> list[list[int]]:
+    """The indices of all images, equal ones together: by name, by what they hold (`digests.py`), or of one group."""
     first: dict[object, int] = {}
     leader = list(range(len(images)))
 
@@ -120,6 +126,7 @@ def equal_images(images: Images, names: Sequence[str]) -> list[list[int]]:
     held = _held(images)
     for index, name in enumerate(names):
         keys: list[object] = [("name", name)] + ([held[index]] if index in held else [])
+        keys += [] if named is None else [("group", named[index])]
         for key in keys:
             one, other = sorted((led(index), led(first.setdefault(key, index))))
             leader[other] = one

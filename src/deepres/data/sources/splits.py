@@ -9,13 +9,16 @@
 
 A cut is stratified: of each class the images are put into the order of `derive(split_seed, "split", name)`, the
 first go to test, the next to val. It depends on names, never on the order of files, nor on any generator's version;
-another val_fraction leaves the test images where they are. Rule: ours.
+another val_fraction leaves the test images where they are. Where a table tells groups, groups are cut, in the order of
+`derive(split_seed, "split", group)`. Rule: ours.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
@@ -43,6 +46,11 @@ class Found:
     channels: int
     ignored: int = 0  # files that are no images
     notes: tuple[str, ...] = ()
+    groups: Mapping[Path, str] = field(default_factory=dict)  # of files: those of one group are never parted
+
+    def groups_of(self, images: Images) -> list[str] | None:
+        """The group of each image; None where the source knows none."""
+        return [self.groups[path] for path in images.paths] if self.groups else None
 
 
 class PartFacts(Record):
@@ -93,11 +101,13 @@ def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tu
     fractions = {part: fraction for part, fraction in wanted.items() if fraction > 0}
     if fractions:
         whole, its_names = parts["train"], names["train"]
-        chosen = cut(*form.strata(whole.targets, found.classes), its_names, fractions, seed, source)
+        together = found.groups_of(whole)
+        chosen = cut(*form.strata(whole.targets, found.classes), its_names, fractions, seed, source, together)
         for part, indices in chosen.items():
             parts[part] = whole.select(indices)
             names[part] = [its_names[i] for i in indices]
-        how |= {part: f"{fraction:g} of {form.cut_of}, cut from train" for part, fraction in fractions.items()}
+        by = "" if together is None else ", by group"
+        how |= {part: f"{fraction:g} of {form.cut_of}, cut from train{by}" for part, fraction in fractions.items()}
         how["train"] = f"as given, less {' and '.join(sorted(fractions))}"
     facts = {
         part: PartFacts(images=len(parts[part]), how=how[part], digest=_digest(parts[part], names[part]))
@@ -124,40 +134,49 @@ def cut(
     fractions: Mapping[Part, float],
     seed: int,
     where: str,
+    together: Sequence[str] | None = None,
 ) -> dict[Part, list[int]]:
     """Indices of train and of each part in `fractions`: of a group of n images round(fraction * n), at least one each.
 
     `groups` are the group of each image (`Form.strata`), `called` what they are called.
 
-    Images of one name are one image that is drawn several times: all go to train, or one to another part.
+    Images of one name are one image that is drawn several times: all go to train, or one to another part. Images
+    that are `together` (of one patient, by a table) go to one part; they count to the group that most of them have, and
+    parts are as much larger than their fraction as the last of these are.
 
     Raises:
-        InputError: a group has fewer images than there are parts; it is named, with its count.
+        InputError: a group has fewer images, or such as stay together, than there are parts; it is named, with the count.
     """
     again: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        again.setdefault(name, []).append(index)
-    order = sorted(again, key=lambda name: (derive(seed, "split", name), name))
-    members: list[list[int]] = [[] for _ in called]
-    for name in order:
-        members[groups[again[name][0]]].append(again[name][0])
+    for index, key in enumerate(names if together is None else together):
+        again.setdefault(key, []).append(index)
+    once = {
+        key: list({names[index]: index for index in reversed(every)}.values())[::-1] for key, every in again.items()
+    }
+    order = sorted(again, key=lambda key: (derive(seed, "split", key), key))
+    members: list[list[str]] = [[] for _ in called]
+    for key in order:
+        members[max(Counter(sorted(groups[index] for index in once[key])).items(), key=itemgetter(1))[0]].append(key)
     chosen: dict[Part, list[int]] = {"train": [], **{part: [] for part in fractions}}
-    for name, of_class in zip(called, members, strict=True):
-        if not of_class:
+    there = set(groups)
+    for number, (name, of_class) in enumerate(zip(called, members, strict=True)):
+        if number not in there:
             continue
         if len(of_class) <= len(fractions):
             remedy = " or ".join(f"data.{part}_fraction=0" for part in fractions)
             raise InputError(
-                f"{where}: {name} has {counted(len(of_class), 'image')}, "
+                f"{where}: {name} has {counted(len(of_class), 'image' if together is None else 'group')}, "
                 f"wanted at least {len(fractions) + 1} to cut "
                 f"{' and '.join(fractions)} from; add images, or set {remedy}"
             )
         start, still = 0, len(fractions)
         for part, fraction in fractions.items():
-            number = min(max(1, round(fraction * len(of_class))), len(of_class) - start - still)
-            chosen[part] += of_class[start : start + number]
-            start, still = start + number, still - 1
-        chosen["train"] += [index for first in of_class[start:] for index in again[names[first]]]
+            taken, wanted = 0, max(1, round(fraction * sum(len(once[key]) for key in of_class)))
+            while taken < wanted and start < len(of_class) - still:
+                chosen[part] += once[of_class[start]]
+                taken, start = taken + len(once[of_class[start]]), start + 1
+            still -= 1
+        chosen["train"] += [index for key in of_class[start:] for index in again[key]]
     return {part: sorted(indices) for part, indices in chosen.items()}
 
 

@@ -65,6 +65,10 @@ def read_table(path: Path, columns: str | None = None, channels: int = 3, target
         parts = [
             _part(path, line, of.header[of.split], cell_at(path, line, cells, of, of.split)) for line, cells in rows
         ]
+    groups: dict[Path, str] = {}
+    if of.group is not None:
+        groups = _groups(path, of.header[of.group], files, lines, [cell_at(path, *row, of, of.group) for row in rows])
+        named += _said_of(path, of.header[of.group], groups, files, parts)
     listed, repeated = _listed(path, lines, files, read.texts, parts)
     found: dict[Part, Images] = {
         part: FileImages(tuple(files[row] for row in at), read.targets[torch.tensor(at)], read.names, channels)
@@ -72,7 +76,7 @@ def read_table(path: Path, columns: str | None = None, channels: int = 3, target
     }
     notes = (*table.notes, *of.notes, *where, *named, *read.notes, *repeated)
     notes += () if parts else others_beside(path)
-    return Found(path.stem, "table", read.names, found, channels, notes=notes)
+    return Found(path.stem, "table", read.names, found, channels, notes=notes, groups=groups)
 
 
 def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
@@ -122,6 +126,36 @@ def _part(path: Path, line: int, column: str, name: str) -> Part:
     if part is None:
         raise InputError(f"{path}: line {line}: split '{name}'; wanted one of {', '.join(PARTS)}")
     return part
+
+
+def _groups(
+    path: Path, column: str, files: Sequence[Path], lines: Sequence[int], given: Sequence[str]
+) -> dict[Path, str]:
+    groups: dict[Path, str] = {}
+    for file, line, group in zip(files, lines, given, strict=True):
+        if groups.setdefault(file, group) != group:
+            before = groups[file]
+            raise InputError(
+                f"{path}: line {line}: '{file.name}' is of {column} '{group}' here and of '{before}' before; keep one"
+            )
+    return groups
+
+
+def _said_of(
+    path: Path, column: str, groups: Mapping[Path, str], files: Sequence[Path], parts: Sequence[Part] | None
+) -> tuple[str, ...]:
+    """How many groups there are, and which the table itself has in several parts."""
+    of = f"{path.name}: {counted(len(set(groups.values())), 'group')} by column '{column}'"
+    notes = [f"{of}: images of one stay in one part or fold"]
+    places: dict[str, set[Part]] = {}
+    for file, part in zip(files, parts or (), strict=bool(parts)):
+        places.setdefault(groups[file], set()).add(part)
+    torn = [group for group, found in places.items() if len(found) > 1]
+    if torn:
+        more = f" (and {len(torn) - 1} more)" if len(torn) > 1 else ""
+        there = " and ".join(part for part in PARTS if part in places[torn[0]])
+        notes.append(f"{path.name}: {column} '{torn[0]}'{more} stands in {there}: the table itself parts it")
+    return tuple(notes)
 
 
 def _listed(
