@@ -114,7 +114,9 @@ def test_groups_that_cannot_be_are_one_line(tmp_path: Path, rows: list[str], fol
 def test_a_class_that_goes_with_anothers_groups_is_refused() -> None:
     labels, groups = [0] * 9 + [1] * 3, [f"g{number % 3}" for number in range(12)]
     with pytest.raises(InputError, match="class 'dog' has 0 groups"):
-        cut(labels, [str(number) for number in range(12)], ("cat", "dog"), {"test": 0.3}, 0, "t", groups)
+        cut(
+            labels, ("class 'cat'", "class 'dog'"), [str(number) for number in range(12)], {"test": 0.3}, 0, "t", groups
+        )
 
 
 def test_a_group_that_the_table_itself_parts_is_said(tmp_path: Path) -> None:
@@ -126,8 +128,8 @@ def test_cuts_without_groups_are_as_they_were() -> None:
     """Images drawn several times, three parts; the places are those of the rule before groups were known."""
     names = [f"{number % 17}.png" for number in range(23)]
     labels = [number % 17 % 2 for number in range(23)]
-    alone = cut(labels, names, ("a", "b"), {"test": 0.2, "val": 0.1}, 3, "t")
-    assert alone == cut(labels, names, ("a", "b"), {"test": 0.2, "val": 0.1}, 3, "t", None)
+    alone = cut(labels, ("a", "b"), names, {"test": 0.2, "val": 0.1}, 3, "t")
+    assert alone == cut(labels, ("a", "b"), names, {"test": 0.2, "val": 0.1}, 3, "t", None)
     assert sorted({names[index] for part in alone.values() for index in part}) == sorted(set(names))
     for part in ("test", "val"):
         assert len({names[index] for index in alone[part]}) == len(alone[part])

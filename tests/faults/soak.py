@@ -19,7 +19,10 @@ class Kind(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What was held a third of the way and at the end, and what is wrong with that."""
+    """The most that was held in the tenth after the first third and in the last tenth, and what is wrong with that.
+
+    The most of a tenth: what is held after one command depends on its picture.
+    """
 
     facts: dict[str, Any]
     wrong: str | None
@@ -33,7 +36,8 @@ def soaked(kind: Kind, scale: float, ask: Callable[[list[str]], str], note: Call
         if wrong := ask(kind.words(len(taken))):
             note(f"{kind.name} {len(taken)}", wrong)
         taken.append(held())
-    third, last = taken[len(taken) // 3], taken[-1]
+    span, begin = -(-len(taken) // 10), len(taken) // 3
+    third, last = (tuple(map(max, zip(*part, strict=True))) for part in (taken[begin : begin + span], taken[-span:]))
     memory, descriptors = (now / max(1, then) for then, now in zip(third, last, strict=True))
     facts = {
         "times": len(taken),

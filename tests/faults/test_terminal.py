@@ -1,5 +1,6 @@
 """Texts from outside that would steer a terminal, and streams that take nothing more: stdout full, closed, gone."""
 
+import gc
 import io
 import json
 import os
@@ -143,6 +144,21 @@ def test_a_reader_that_went_away_ends_the_work_on_stdout_only() -> None:
     err = Shown(Gone(), ends=False)
     assert err.write("x") == 1
     assert err.lost
+
+
+def test_commands_leave_no_streams_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    """In one process, as a notebook or a server gives them."""
+
+    def left() -> int:
+        gc.collect()
+        return sum(type(each) is Shown for each in gc.get_objects())
+
+    before = left()
+    for _ in range(5):
+        assert run(["describe", "no_such_network"]) == 2
+        assert run(["describe", "resnet20_cifar"]) == 0
+        capsys.readouterr()
+    assert left() <= before
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ class Shown:
 
     buffer = None
     """Nobody writes past it."""
+    __slots__ = ("_ends", "_out", "lost")  # no weak reference either, by which click would keep each for ever
 
     def __init__(self, out: Any, *, ends: bool) -> None:
         self._out, self._ends = open(os.devnull, "w") if out is None else out, ends  # noqa: SIM115, PTH123

@@ -145,7 +145,7 @@ def cut(
     parts are as much larger than their fraction as the last of these are.
 
     Raises:
-        InputError: a group has fewer images, or such as stay together, than there are parts; it is named, with the count.
+        InputError: a group has fewer images, or such as stay together, than there are parts; the count is told.
     """
     again: dict[str, list[int]] = {}
     for index, key in enumerate(names if together is None else together):
