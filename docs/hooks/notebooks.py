@@ -26,7 +26,7 @@ def _shown(output: nbformat.NotebookNode) -> str:
     data = output.get("data", {})
     if "image/png" in data:
         return f'<img class="output" alt="output" src="data:image/png;base64,{data["image/png"].strip()}">'
-    return f"```text\n{data['text/plain']}\n```" if "text/plain" in data else ""
+    return f"```text\n{data['text/plain']}\n```" if data.get("text/plain") else ""
 
 
 def executed(path: Path, folder: Path) -> nbformat.NotebookNode:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deepres.analyze import attribution
 from deepres.analyze.guards import require_size
-from deepres.base.arguments import whole
+from deepres.base.arguments import place, whole
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import path_of
 from deepres.base.heap import keep_freed_memory
@@ -199,13 +199,13 @@ class Predictor:
             return attribution.attribution_maps(self.network, images, targets)[:, 0]
         return attribution.upsampled(attribution.grad_cam(self.network, images, targets, layer=layer), size)[:, 0]
 
-    def shown(self, picture: Picture | Path, label: str | None = None) -> tuple[str, Image]:
+    def shown(self, picture: Picture | Path | str, label: str | None = None) -> tuple[str, Image]:
         """The class of highest probability, or `label` (a name or number), and its map beside the picture (maps.py).
 
         Raises:
             InputError: no such class; the nearest are offered. BadImageError is one.
         """
-        picture = of_file(picture) if isinstance(picture, Path) else picture
+        picture = _picture(picture)
         image = picture.pixels(self.preparation.channels, self.preparation.levels)
         images = self.prepare(image)[None].to(self.device)
         targets = attribution.top_classes(self.network, images)
@@ -221,14 +221,14 @@ class Predictor:
         """The answer to one picture, by its path; `problem` says why there is none."""
         return next(self.answers([path_of(str(picture))], whole(top_k, "top_k", 1)))
 
-    def answers(self, pictures: Iterable[Path | Picture], top_k: int = 5) -> Iterator[Answer]:
+    def answers(self, pictures: Iterable[Path | str | Picture], top_k: int = 5) -> Iterator[Answer]:
         """One answer for each picture, in order, as it is ready; of an unreadable one the answer is the problem.
 
         An optimized predictor reads and answers `BATCH` images together, any other one by one.
         """
         size = 1 if self.ready is None else BATCH
         with ThreadPoolExecutor(min(size, num_cores())) as readers:
-            asked = (of_file(one) if isinstance(one, Path) else one for one in pictures)
+            asked = map(_picture, [pictures] if isinstance(pictures, str | Path) else pictures)
             while part := list(islice(asked, size)):
                 read = list(readers.map(self._read, part))
                 rows = self._rows(read)
@@ -262,6 +262,12 @@ class Predictor:
             answers = torch.stack([member.probabilities(own) for member, own in of_members])
             rows.update(zip(images, answers.mean(0), strict=True))
         return rows
+
+
+def _picture(given: object) -> Picture:
+    if isinstance(given, Picture):
+        return given
+    return of_file(path_of(place(given, "pictures", "paths of image files")))
 
 
 def _two_classes(stored: Stored) -> tuple[str, ...]:
