@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class Refusal:
         return self.text, ""
 
 
+@cache
 def refusals(package: Path = PACKAGE) -> list[Refusal]:
     """All of them, in the order of files and lines."""
     found = []

@@ -35,6 +35,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(pixels).save(folder / "photos" / label / f"{number}.png")
     for name in ("cat", "dog"):
         Image.open(folder / "photos" / name / "0.png").save(folder / f"{name}.jpg")
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("photos/*/*.png"))
+    of_two = [f"{name},{name.split('/')[1]}{';bright' if number % 2 else ''}" for number, name in enumerate(names)]
+    (folder / "labels.csv").write_text("\n".join(["path,label", *of_two]))
+    (folder / "ages.csv").write_text("\n".join(["path,label", *(f"{name},{len(name)}.5" for name in names)]))
     (folder / "album").mkdir()
     Image.open(folder / "cat.jpg").save(folder / "album" / "one.jpg")
     for part, count in {"train": 20, "test": 10}.items():
