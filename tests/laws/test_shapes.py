@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from shapes import check, statements
@@ -18,6 +19,8 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn import layers
 from deepres.nn.create import create_model
 from deepres.tasks.classification import ensemble
+from deepres.tasks.multilabel import metrics as multilabel
+from deepres.tasks.multilabel.metrics import map_statistic
 
 NET = create_model("resnet8_tiny", num_classes=5).eval()
 X = torch.rand(3, 3, 32, 32)
@@ -84,6 +87,7 @@ CASES: dict[str, Case] = {
     "with_channels": (lambda x: arrays.with_channels(x, 1), (PIXELS,), {"channels": 1}),
     "normalise": (lambda x: per_batch.normalise(x, PREPARATION, STATISTICS), (PIXELS,), {}),
     "as_seen": (lambda x: per_batch.as_seen(x, PREPARATION, STATISTICS), (X,), {}),
+    "map_statistic": (map_statistic(torch.eye(4), torch.rand(4, 4)), (np.ones((7, 4)),), {}),
     "vote": (lambda x: ensemble.vote(x, 4), (torch.randint(0, 4, (5, 7)),), {}),
 }
 WITHOUT_A_SHAPE = ("to_uint8", "with_channels", "normalise", "as_seen")
@@ -100,6 +104,7 @@ OTHERWISE = {
     "Predictor.probabilities": "of a run, tests/predict/test_predictor.py",
     "Teacher.logits": "of a run, tests/runs/test_teacher.py",
     "Teacher.of_pixels": "of a run, tests/runs/test_teacher.py",
+    "Compared": "a class; its statistics are those of the tasks, such as map_statistic",
     "Teachers": "of a run, tests/runs/test_teacher.py",
     "Gathering.add": "of a protocol's views, tests/tasks/classification/test_protocols.py",
 }
@@ -116,7 +121,7 @@ def test_every_statement_of_shapes_is_called_or_says_where_it_is_tested() -> Non
 @pytest.mark.parametrize("name", [name for name in CASES if name not in WITHOUT_A_SHAPE])
 def test_shapes_are_as_stated(name: str) -> None:
     function, given, numbers = CASES[name]
-    stating: Any = function if function.__name__ != "<lambda>" else _named(name)
+    stating: Any = function if function.__doc__ else _named(name)
     result = function(*given)
     check(stating.__doc__, [_shape(x) for x in given], _shape(result), numbers)
 
@@ -130,7 +135,7 @@ def test_a_change_of_type_alone_keeps_the_shape(name: str) -> None:
 
 
 def _named(name: str) -> Any:
-    rooms = (attribution, faithfulness, labels, pixels, arrays, per_batch, ensemble)
+    rooms = (attribution, faithfulness, labels, pixels, arrays, per_batch, ensemble, multilabel)
     return next(getattr(room, name) for room in rooms if hasattr(room, name))
 
 

@@ -50,6 +50,20 @@ def test_an_answer_is_what_evaluation_computes_for_that_image(run: Path, images:
         assert sum(guess.probability for guess in answer.guesses) == pytest.approx(1, abs=1e-5)
 
 
+def test_pictures_are_given_as_paths_or_texts_one_or_several(run: Path, images: ArrayImages) -> None:
+    predictor = Predictor.load(run, CPU)
+    path = run / "one.png"
+    to_pil_image(images.pixels[0]).save(path)
+    expected = predictor(path)
+    assert expected.guesses
+    for given in (str(path), path, [str(path)], [path]):
+        assert list(predictor.answers(given)) == [expected]
+    assert predictor.shown(str(path))[0] == predictor.shown(path)[0]
+    for wrong in (3, None):
+        with pytest.raises(InputError, match=rf"pictures: given {wrong}; wanted paths of image files"):
+            list(predictor.answers([wrong]))  # type: ignore[list-item]
+
+
 def test_an_unreadable_image_is_an_answer_with_a_problem_and_the_others_are_answered(
     run: Path, images: ArrayImages
 ) -> None:
