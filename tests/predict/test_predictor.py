@@ -59,8 +59,8 @@ def test_pictures_are_given_as_paths_or_texts_one_or_several(run: Path, images: 
     for given in (str(path), path, [str(path)], [path]):
         assert list(predictor.answers(given)) == [expected]
     assert predictor.shown(str(path))[0] == predictor.shown(path)[0]
-    for wrong in (3, None):
-        with pytest.raises(InputError, match=rf"pictures: given {wrong}; wanted paths of image files"):
+    for wrong in (3, b"one.png"):
+        with pytest.raises(InputError, match=r"pictures: given .*; wanted paths of image files"):
             list(predictor.answers([wrong]))  # type: ignore[list-item]
 
 
