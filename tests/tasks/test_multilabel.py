@@ -68,7 +68,7 @@ def test_the_figures_are_scikit_learns(choose: str) -> None:
     assert result.hamming_loss == pytest.approx(sklearn.hamming_loss(y, said))
     assert result.subset_error == pytest.approx(1 - sklearn.accuracy_score(y, said))
     each = [sklearn.log_loss(y[:, c], logits.sigmoid()[:, c].numpy()) for c in range(4)]
-    assert result.binary_cross_entropy == pytest.approx(np.mean(each))
+    assert result.binary_cross_entropy == pytest.approx(np.sum(each))
     assert MultilabelResult.model_validate_json(result.to_json()) == result
     assert result.headline.low <= result.headline.value <= result.headline.high
 
@@ -121,14 +121,16 @@ def test_the_loss_is_torchs_and_its_mean_is_over_images() -> None:
     truth, logits = _answers(12)
     batch = Batch(torch.zeros(12, 1, 1, 1), truth, torch.arange(12))
     value, counts = binary_cross_entropy()(lambda _: logits.float(), batch)
-    assert float(value) == pytest.approx(float(F.binary_cross_entropy_with_logits(logits.float(), truth)))
+    assert float(value) == pytest.approx(4 * float(F.binary_cross_entropy_with_logits(logits.float(), truth)))
     assert float(counts["pair_error"]) == pytest.approx(float(((logits > 0).float() != truth).double().mean(1).sum()))
     parts = [
         binary_cross_entropy()(lambda _, k=k: logits[k : k + 4].float(), batch.at(slice(k, k + 4))) for k in (0, 4, 8)
     ]
     assert sum(float(part[0]) for part in parts) / 3 == pytest.approx(float(value))
     smooth, _ = Multilabel().loss(Learning(label_smoothing=0.2))(lambda _: logits.float(), batch)
-    assert float(smooth) == pytest.approx(float(F.binary_cross_entropy_with_logits(logits.float(), 0.8 * truth + 0.1)))
+    assert float(smooth) == pytest.approx(
+        4 * float(F.binary_cross_entropy_with_logits(logits.float(), 0.8 * truth + 0.1))
+    )
 
 
 def test_balanced_classes_weigh_alike_where_they_are_and_where_they_are_not() -> None:

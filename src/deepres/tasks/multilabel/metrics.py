@@ -116,8 +116,8 @@ def f1(there: int, said: int, right: int) -> float | None:
 
 
 def binary_loss(truth: Tensor, logits: Tensor) -> float:
-    """Mean binary cross-entropy over images and classes, nats, float64."""
-    each = F.binary_cross_entropy_with_logits(logits, truth.double(), reduction="none").mean(1)
+    """Binary cross-entropy summed over classes, mean over images, nats, float64."""
+    each = F.binary_cross_entropy_with_logits(logits, truth.double(), reduction="none").sum(1)
     return fsum(each.tolist()) / len(each)
 
 

@@ -64,7 +64,7 @@ class MultilabelResult(Result):
     micro_f1: float  # of all pairs of image and class
     hamming_loss: float  # share of wrong pairs
     subset_error: float  # share of images with a wrong class
-    binary_cross_entropy: float  # mean over pairs, nats
+    binary_cross_entropy: float  # summed over classes, mean over images, nats
     classes: tuple[str, ...]
     per_class: tuple[LabelScore, ...]
     thresholds: Thresholds | None
@@ -219,7 +219,7 @@ def percent(fraction: float) -> str:
 
 def _by_loss(answers: LabelAnswers, chosen: Tensor) -> tuple[Tensor, list[int]]:
     """The loss of each image, and the places of those with a wrong class, the highest loss first."""
-    each = F.binary_cross_entropy_with_logits(answers.logits, answers.truth.double(), reduction="none").mean(1)
+    each = F.binary_cross_entropy_with_logits(answers.logits, answers.truth.double(), reduction="none").sum(1)
     wrong = (chosen != answers.truth.bool()).any(1).nonzero()[:, 0]
     return each, wrong[each[wrong].argsort(descending=True, stable=True)].tolist()
 
