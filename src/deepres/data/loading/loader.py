@@ -21,6 +21,7 @@ from deepres.data.loading.fetch import Answer, Task, Tasks, fetched, grouped, na
 from deepres.data.loading.sampler import batch_at
 from deepres.data.loading.workers import PREFETCH_FACTOR, Load, load_of
 from deepres.data.transforms.config import Augmentation, Decode, Preparation, check_together
+from deepres.data.transforms.geometry import Geometry, Moves
 from deepres.data.transforms.mixing import mix
 from deepres.data.transforms.per_batch import BatchStage, PixelStage, normalise
 from deepres.data.transforms.per_image import SampleStage, fit
@@ -77,7 +78,7 @@ class TrainLoader:
         self.skipped: dict[str, str] = {}  # path -> reason
         self.waited_seconds = 0.0  # spent on making batches while the caller waited for them
         self._images = images
-        self._augmentation = augmentation
+        self._augmentation, self._preparation, self._decode = augmentation, preparation, decode
         self._batch_size = batch_size
         share = batch_size // world_size
         self._own = torch.arange(rank * share, (rank + 1) * share)  # places within the batch
@@ -131,6 +132,22 @@ class TrainLoader:
                 self.waited_seconds += perf_counter() - asked
                 yield batch
                 asked = perf_counter()
+
+    def geometry(self, step: int, kept: Tensor | None = None) -> Geometry:
+        """Where the points of the images of step `step` go (geometry.py): of this process' own, or those at `kept`.
+
+        `kept` int64 (N,) are places within the whole batch. Mixing moves no point; its shares are in the targets.
+
+        Raises:
+            InputError: an augmentation that does not tell its maps.
+        """
+        kept = self._own[-self._batch_size :] if kept is None else kept
+        indices, places = (drawn[kept].tolist() for drawn in self._draw(step))
+        headers = [self._images.header(index) for index in indices]
+        sizes = [(header.width, header.height) for header in headers]
+        decode = self._decode if isinstance(self._images, FileImages | StoredImages) else "full"
+        moves = Moves(self._augmentation, self._preparation, self._seed, decode, self._batch_stage)
+        return moves.of(step, kept, places, sizes)
 
     def _finished(self, pixels: Tensor, kept: Tensor, step: int) -> Batch:
         indices = self._draw(step)[0][kept]  # `kept` are places within the whole batch

@@ -88,15 +88,21 @@ class BatchStage:
             x = add_colour(x, alphas.to(x.device), self._statistics)
         x = normalised(x, self._preparation, self._statistics)
         if augmentation.crop == "pad":
-            shifts = self._integers("shift", step, 2 * augmentation.pad + 1)[kept].to(x.device)
-            x = shift(x, shifts, augmentation.pad, augmentation.pad_fill)
+            x = shift(x, self.shifts(step, kept).to(x.device), augmentation.pad, augmentation.pad_fill)
         if augmentation.flip and not augmentation.sees_own_size:
-            flips = self._uniform("flip", step)[kept] < augmentation.flip
-            x = flip(x, flips.to(x.device))
+            x = flip(x, self.flips(step, kept).to(x.device))
         if augmentation.erase:
             boxes = self._boxes(step, x.shape[-2], x.shape[-1])[kept]
             x = erase(x, boxes.to(x.device))
         return x
+
+    def shifts(self, step: int, kept: Tensor) -> Tensor:
+        """Rows and columns, 0 to 2 pad, at which padded images are cut: int64 (N, 2)."""
+        return self._integers("shift", step, 2 * self._augmentation.pad + 1)[kept]
+
+    def flips(self, step: int, kept: Tensor) -> Tensor:
+        """Which images are mirrored: bool (N,)."""
+        return self._uniform("flip", step)[kept] < self._augmentation.flip
 
     def _uniform(self, what: str, step: int, *shape: int) -> Tensor:
         return torch.rand(self._batch_size, *shape, generator=generator(self._seed, "batch", what, step))
