@@ -27,6 +27,10 @@ from deepres.arch.catalogue.lookup import entry
 from deepres.nn.create import create_model
 from deepres.nn.environment import hardware, versions
 
+CLAIM = (
+    "several classes and numbers of an image are learnt as well as by thirty lines of torch (one setting of AdamW, "
+    "not tuned), or better"
+)
 SEEDS, EPOCHS = (0, 1, 2), 15
 SIZES = {"train": 1200, "val": 300, "test": 500}
 SHARES = {"train": (0.0, 0.6), "val": (0.6, 0.75), "test": (0.75, 1.0)}  # of the digits' images
@@ -152,7 +156,7 @@ def main(home: Path) -> None:
                 found.setdefault(task, {}).setdefault(name, []).append(row)
                 print(task, seed, name, {key: round(value, 4) for key, value in row.items()}, flush=True)
     facts = {
-        "claim": "several classes and numbers of an image are learnt at least as well as by thirty lines of torch",
+        "claim": CLAIM,
         "command": "python evidence/tasks.py OUTPUT",
         "hardware": hardware(torch.device("cpu")),
         "versions": dict(versions()),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deepres.base.errors import InputError
-from deepres.data.targets import FORMS, class_numbers, form_of
+from deepres.data.targets import FORMS, form_of
 
 NAMES = ("cat", "dog", "eel")
 ONE = torch.tensor([0, 2, 1, 0])
@@ -73,9 +73,3 @@ def test_names_in_another_order_are_matched_by_name() -> None:
     for form, have, want in (("class", NAMES, given), ("classes", NAMES, given), ("numbers", given, NAMES)):
         with pytest.raises(ValueError, match="dog"):
             FORMS[form].matched({"class": ONE, "classes": SEVERAL, "numbers": NUMBERS[:, :2]}[form], have, want)
-
-
-def test_what_knows_one_class_an_image_refuses_others() -> None:
-    assert class_numbers(ONE, "lesion") is ONE
-    with pytest.raises(InputError, match="lesion: wants one class an image, given numbers"):
-        class_numbers(NUMBERS, "lesion")

@@ -69,7 +69,6 @@ def test_a_task_is_a_value_that_stands_in_a_run_and_comes_back(kind: str) -> Non
     task = task_named(kind)
     assert task_in(task.model_dump(mode="json"), "run.json") == task
     assert task_for(task.form).form == task.form
-    assert task.result_type().model_fields["split"].is_required()
     assert task.unread("a.jpg", "a.jpg: empty").line() == "a.jpg: empty"
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
-from deepres.data.forms import TOLD, FormName
+from deepres.data.forms import FormName
 
 BETWEEN = ";"
 """What separates names in one cell."""
@@ -39,6 +39,7 @@ class Form(Protocol):
     name: FormName
     cut_of: str  # what a cut takes a share of
     called: str  # what a name is one of
+    may_point: bool  # a target may say where in the picture something is
 
     def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         """The group of each image, and what groups are called: a cut takes its share of each."""
@@ -71,6 +72,7 @@ class OneClass:
     name: FormName = "class"
     cut_of = "each class"
     called = "class"
+    may_point = False
 
     def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         return targets.tolist(), tuple(f"class '{name}'" for name in names)
@@ -110,6 +112,7 @@ class SeveralClasses:
     name: FormName = "classes"
     cut_of = "each class"
     called = "class"
+    may_point = False
 
     def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         """By its rarest class, so that a cut gets its share of each; groups of fewer than 4 go with the largest."""
@@ -155,6 +158,7 @@ class Numbers:
     name: FormName = "numbers"
     cut_of = "the images"
     called = "column"
+    may_point = True
 
     def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         return [0] * len(targets), ("the source",)
@@ -197,17 +201,6 @@ DTYPES: dict[torch.dtype, FormName] = {torch.int64: "class", torch.float32: "cla
 def form_of(targets: Tensor) -> Form:
     """The form, by the dtype of the targets."""
     return FORMS[DTYPES[targets.dtype]]
-
-
-def class_numbers(targets: Tensor, what: str) -> Tensor:
-    """Targets of the form class, int64 (N,), for what knows no others.
-
-    Raises:
-        InputError: another form.
-    """
-    if targets.dtype != torch.int64:
-        raise InputError(f"{what}: wants one class an image, given {TOLD[form_of(targets).name]}; it is not for these")
-    return targets
 
 
 def _require_each(names: Sequence[str], counts: Sequence[float], message: str) -> None:

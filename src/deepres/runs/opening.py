@@ -32,6 +32,7 @@ def opening(context: RunContext, step: int, total: int) -> list[str | Detail]:
         *(context.teachers.lines() if context.teachers is not None else []),
         *_balance(context),
         *_assumed(context),
+        *_moved(context),
         *_doubled(context),
     ]
     if step:
@@ -83,6 +84,18 @@ def _balance(context: RunContext) -> list[str]:
         images = effective(form_of(source.val.targets).counts(source.val.targets, source.classes))
         chosen = f"; the held-out error is the mean over classes, as sure as of {counted(images, 'image')}"
     return [f"{said or 'classes of like size'}: {how[balance]}{chosen}"]
+
+
+def _moved(context: RunContext) -> list[str]:
+    """That targets stay as they are where pixels move, of those for which that may be wrong."""
+    augmentation, form = context.run.augmentation, form_of(context.source.train.targets)
+    if not form.may_point or not (augmentation.flip or augmentation.crop != "none"):
+        return []
+    moved = [*(["mirrored"] if augmentation.flip else []), *(["cut or shifted"] if augmentation.crop != "none" else [])]
+    return [
+        f"pictures are {' and '.join(moved)} in training and their numbers stay as they are; where these say left or "
+        "right, or where: --set augmentation.flip=0 --set augmentation.crop=none"
+    ]
 
 
 def _assumed(context: RunContext) -> list[str]:

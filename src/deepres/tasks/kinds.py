@@ -1,22 +1,18 @@
 """All tasks there are, as one union: a new one is a folder here and one line in it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 from pydantic import Field
 
 from deepres.base.errors import unknown
-from deepres.base.reading import json_object
 from deepres.base.records import Record, build
 from deepres.tasks.classification.task import Classification
 from deepres.tasks.multilabel.task import Multilabel
 from deepres.tasks.regression.task import Regression
-from deepres.tasks.task import Task
 
 if TYPE_CHECKING:
     from deepres.data.forms import FormName
-    from deepres.tasks.result import Result
 
 AnyTask = Annotated[
     Classification | Multilabel | Regression,
@@ -57,13 +53,3 @@ def task_for(form: "FormName", wanted: AnyTask | None = None) -> AnyTask:
 def task_in(facts: Mapping[str, Any] | None, where: str) -> AnyTask:
     """The task that stands beside weights; without a word of it that of the field's weights: one class an image."""
     return build(_Holder, {"task": {"kind": DEFAULT, **(facts or {})}}, where).task
-
-
-def load_result(path: Path) -> "Result":
-    """What an evaluation wrote, whatever its task.
-
-    Raises:
-        InputError: no result of a task that is known here, or broken.
-    """
-    kind = json_object(path, "evaluation result", "evaluate the run again").get("task", DEFAULT)
-    return cast(Task, task_named(str(kind))).result_type().load(path)

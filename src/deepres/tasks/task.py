@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deepres.data.forms import FormName
     from deepres.data.images import Images
     from deepres.tasks.losses import Loss
-    from deepres.tasks.result import Evaluation, Result
+    from deepres.tasks.result import Evaluation
     from deepres.tasks.validation import Validation
 
 Average = Literal["probability", "logit"]
@@ -64,8 +64,7 @@ class Task(Protocol):
     """What is asked about an image. A record with `kind`: it stands in `run.json` and beside the weights.
 
     `form` is that of the targets it learns; `tools` are those of the toolbox that know what to do with it (ensembles,
-    maps of classes, …): `require` refuses the others. `views` says whether several views of an image may be averaged as
-    probabilities and as logits.
+    maps of classes, …): `require` refuses the others.
     """
 
     form: "ClassVar[FormName]"
@@ -94,9 +93,6 @@ class Task(Protocol):
 
     def settled(self, held_out: "Evaluation | None") -> tuple[Self, str]:
         """The same with what held-out images still decide once training has ended, and a sentence about it ("")."""
-
-    def result_type(self) -> "type[Result]":
-        """What its results are."""
 
     @property
     def settled_on(self) -> str | None:

@@ -98,7 +98,7 @@ def our_folder(config: Mapping[str, Any], path: Path, where: str) -> Stored:
         _class_names(config["label_names"], str(path)),
         dict(facts["preparation"]),
         None if cfg is None else _preprocessing_in(cfg, f"{path} pretrained_cfg"),
-        facts.get("task"),
+        facts.get("task", {"temperature": facts["calibration"]} if "calibration" in facts else None),
     )
 
 

@@ -155,11 +155,6 @@ class Classification(Record):
         """At temperature 1."""
         return self.replace(temperature=None)
 
-    def result_type(self) -> "type[ClassificationResult]":
-        from deepres.tasks.classification.result import ClassificationResult
-
-        return ClassificationResult
-
     def compared(self, columns: Mapping[str, Any]) -> Compared:
         """The error."""
         wrong = (columns["truth"] != columns["predicted"]).astype("float64")

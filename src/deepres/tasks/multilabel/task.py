@@ -159,11 +159,6 @@ class Multilabel(Record):
         """sigmoid(logits)."""
         return outputs.sigmoid()
 
-    def result_type(self) -> "type[MultilabelResult]":
-        from deepres.tasks.multilabel.result import MultilabelResult
-
-        return MultilabelResult
-
     def decode(self, outputs: "Tensor", names: tuple[str, ...], image: str, most: int) -> LabelsAnswer:
         """The classes that reach their thresholds, then the likeliest others."""
         from deepres.tasks.multilabel.thresholds import said

@@ -169,11 +169,6 @@ class Regression(Record):
 
         return in_units(outputs, self.mean, self.std)
 
-    def result_type(self) -> "type[RegressionResult]":
-        from deepres.tasks.regression.result import RegressionResult
-
-        return RegressionResult
-
     def decode(self, outputs: "Tensor", names: tuple[str, ...], image: str, most: int) -> NumbersAnswer:
         """Each column's number with its interval."""
         half = (None,) * len(names) if self.bounds is None else self.bounds.values
