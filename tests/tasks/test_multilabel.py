@@ -95,6 +95,14 @@ def test_the_interval_covers_what_the_population_has() -> None:
     assert held >= 50
 
 
+def test_the_interval_of_rare_classes_holds_the_figure_itself() -> None:
+    draw = np.random.default_rng(0)
+    truth = torch.from_numpy((draw.random((40, 60)) < 0.04).astype(np.float32))
+    logits = torch.from_numpy(draw.normal(0, 1, truth.shape))
+    low, high = map_interval(truth, logits)
+    assert low < mean_average_precision(truth, logits) < high
+
+
 def test_a_threshold_is_the_best_of_all_that_could_be_tried() -> None:
     def f1(y: torch.Tensor, said: torch.Tensor) -> float:
         return 2 * float((y * said).sum()) / max(1.0, float(y.sum() + said.sum()))

@@ -99,9 +99,10 @@ def map_statistic(truth: Tensor, scores: Tensor) -> Statistic:
 
 
 def map_interval(truth: Tensor, scores: Tensor, seed: int = 0) -> tuple[float, float]:
-    """95 % of the mean average precisions of draws of the images (percentile bootstrap)."""
+    """95 % of the mean average precisions of draws of the images, within [0, 1] (bootstrap.py)."""
     draws = int(min(DRAWS, max(FEWEST_DRAWS, MOST_ENTRIES / max(1, truth.numel()))))
-    return interval(map_statistic(truth, scores), len(truth), draws=draws, seed=seed)
+    low, high = interval(map_statistic(truth, scores), len(truth), draws=draws, seed=seed)
+    return max(0.0, low), min(1.0, high)
 
 
 def counts(truth: Tensor, chosen: Tensor) -> tuple[list[int], list[int], list[int]]:
