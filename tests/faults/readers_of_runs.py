@@ -17,6 +17,7 @@ from deepres.base.manifest import MANIFEST, require_own
 from deepres.cli import main
 from deepres.cli.weights import _names
 from deepres.data.sources.open import find
+from deepres.library.measuring import Analysis
 from deepres.nn.memory import Plan
 from deepres.recipes.run import Run, load_run
 from deepres.report.evaluation import write_report
@@ -27,6 +28,8 @@ from deepres.runs.finish import training_of
 from deepres.studies import report, responses, speed, verdict
 from deepres.tasks.classification.predictions import load_answers
 from deepres.tasks.classification.result import ClassificationResult
+from deepres.tasks.kinds import load_result
+from deepres.tasks.paired import _about
 from deepres.tasks.plans import plan_of
 from deepres.train.checkpoint import drop_newest, load_best, load_newest, save_best, save_state
 from deepres.train.config import SgdConfig
@@ -40,6 +43,9 @@ def readers_of_runs() -> list[Reader]:
         Reader(
             "test.json", _of_run("test.json"), lambda file: (ClassificationResult.load(file), load_answers(file.parent))
         ),
+        Reader("result of any task", _of_run("test.json"), load_result),
+        Reader("what predictions say of themselves", _of_run("predictions.npz"), _about),
+        Reader("numbers of an analysis", _analysis("paths.json", _PATHS), _numbers),
         Reader("predictions of a run", _of_run("predictions.npz"), lambda file: load_answers(file.parent)),
         Reader("summary.json", _of_run("summary.json"), lambda file: training_of(file.parent)),
         Reader("history of a run", _of_run("history.jsonl"), lambda file: _shown(file.parent), 10),
@@ -201,6 +207,10 @@ def _examined(file: Path) -> None:
     """The page of all sections that stand there already."""
     examine._before(file.parent, "paths", "k")
     examine._page(SimpleNamespace(folder=file.parent, provenance={"source": "p"}), "t", list(_OF), {})
+
+
+def _numbers(file: Path) -> None:
+    Analysis(folder=file.parent, found={"paths": []}).numbers("paths")
 
 
 def _taken_up(file: Path) -> None:

@@ -1,6 +1,5 @@
 """`deepres.evaluate`, `deepres.compare` and `deepres.analyze`: what the verbs measure, from Python."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from deepres.base.arguments import flag, place, whole, word, words
 from deepres.base.errors import InputError
+from deepres.base.reading import json_object, reading
 from deepres.base.telling import Doing
 from deepres.data.sources.config import DataConfig
 from deepres.library.showing import watching
@@ -166,8 +166,10 @@ class Analysis:
         """The numbers of one analysis, as its plots show them."""
         if kind not in self.found:
             raise InputError(f"{kind}: not carried out here; there are {', '.join(self.found)}")
-        found: dict[str, Any] = json.loads((self.folder / f"{kind}.json").read_text(encoding="utf-8"))["numbers"]
-        return found
+        path = self.folder / f"{kind}.json"
+        facts = json_object(path, "analysis", "analyze the run again")
+        with reading(path, "an analysis", "analyze the run again"):
+            return dict(facts["numbers"])
 
     def __str__(self) -> str:
         lines = [f"{kind}: {line}" for kind, told in self.found.items() for line in told]
