@@ -28,7 +28,6 @@ from deepres.runs.finish import training_of
 from deepres.studies import report, responses, speed, verdict
 from deepres.tasks.classification.predictions import load_answers
 from deepres.tasks.classification.result import ClassificationResult
-from deepres.tasks.kinds import load_result
 from deepres.tasks.paired import _about
 from deepres.tasks.plans import plan_of
 from deepres.train.checkpoint import drop_newest, load_best, load_newest, save_best, save_state
@@ -43,7 +42,6 @@ def readers_of_runs() -> list[Reader]:
         Reader(
             "test.json", _of_run("test.json"), lambda file: (ClassificationResult.load(file), load_answers(file.parent))
         ),
-        Reader("result of any task", _of_run("test.json"), load_result),
         Reader("what predictions say of themselves", _of_run("predictions.npz"), _about),
         Reader("numbers of an analysis", _analysis("paths.json", _PATHS), _numbers),
         Reader("predictions of a run", _of_run("predictions.npz"), lambda file: load_answers(file.parent)),
