@@ -25,3 +25,10 @@ def test_each_place_is_there(place: str, names: str) -> None:
         tree = ast.parse((PACKAGE / place).read_text())
         found = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
         assert set(re.findall(r"\w+", names)) <= found, (place, names)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "evidence/README.md"])
+def test_links_of_pages_outside_of_docs_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    for target in re.findall(r"\]\(([^)\s#:]+)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / target).exists(), target

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from deepres.cli.main import run
 from deepres.data.doubles import Double, Doubles, Place
 from deepres.data.images import ArrayImages, Batch
 from deepres.report.evaluation import write_report
+from deepres.tasks.classification.task import Classification, Temperature
 from deepres.tasks.doubled import told_of_doubles
 from deepres.tasks.evaluator import evaluate
 from deepres.tasks.result import Evaluation
@@ -55,6 +57,15 @@ SAID = {
     "other images",
     (11,): None,
 }
+
+
+def test_what_is_said_needs_no_scores_where_the_run_has_a_temperature() -> None:
+    evaluation, images = measured()
+    assert evaluation.predictions.scores is None
+    found = {"value": 0.5, "low": 0.3, "high": 0.8, "found_on": "val", "images": 20}
+    settled = replace(evaluation, task=Classification(temperature=Temperature.model_validate(found)))
+    doubles = doubles_of(images, 1)
+    assert told_of_doubles(settled, images, doubles).result == told_of_doubles(evaluation, images, doubles).result
 
 
 @pytest.mark.parametrize("indices", SAID)
