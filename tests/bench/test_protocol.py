@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 def test_warm_up_is_apart_and_rounds_are_interleaved_in_turning_order() -> None:
     order: list[str] = []
     contenders = [Contender(name, lambda name=name: order.append(name), 1) for name in "ab"]
-    seconds = protocol.measure(contenders, 2, warmup_fraction=1, calls=2)
+    seconds = protocol.measure(contenders, 2, warm_up=1, calls=2)
     assert "".join(order) == "ab" + "aabb" + "bbaa"
     assert {name: len(values) for name, values in seconds.items()} == {"a": 2, "b": 2}
 

@@ -22,7 +22,7 @@ def test_the_others_have_their_turn_outside_the_clock(monkeypatch: pytest.Monkey
     def others() -> None:
         time[0] += 1000.0
 
-    watch = Watch(per_round=2, warmup_fraction=1, rounds=2, others=others)
+    watch = Watch(per_round=2, warm_up=1, rounds=2, others=others)
     for number in range(1, 5):
         time[0] += 10.0 if number == 1 else 0.5
         watch(Step(number, 99, 0.0, 0, 1, 0.1, 0.0, 0.5))

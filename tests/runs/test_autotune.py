@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> RunContext:
+def context(tmp_path: Path) -> RunContext:
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         for number in range(8):
