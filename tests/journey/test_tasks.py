@@ -58,6 +58,24 @@ def trained(request: pytest.FixtureRequest, home: Path) -> tuple[str, Path]:
     return request.param, folder
 
 
+def test_what_a_task_does_not_know_is_refused_by_the_name_of_the_run(
+    trained: tuple[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kind, folder = trained
+    assert run(["analyze", "lesion", str(folder)]) == 2
+    assert capsys.readouterr().err.startswith(f"deepres: {folder}: its task is {kind}, which analyze does not know")
+
+
+def test_numbers_taken_for_classes_are_told_how_to_be_learnt(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "below.csv").write_text("path,angle\n0.png,12.5\n1.png,-20.7\n")
+    assert run(["train", str(home / "below.csv"), "--dry-run"]) == 2
+    assert "label '-20.7', wanted 0 or more" in (err := capsys.readouterr().err)
+    assert "numbers to be learnt: data.targets=numbers" in err
+    assert run(["train", str(home / "below.csv"), "--set", "data.targets=many", "--dry-run"]) == 2
+    wanted = "--set data.targets: input should be 'class', 'classes' or 'numbers', given 'many'"
+    assert wanted in capsys.readouterr().err
+
+
 def test_the_source_or_the_flag_says_which_task_and_the_run_keeps_it(trained: tuple[str, Path]) -> None:
     kind, folder = trained
     plan = json.loads((folder / "run.json").read_text())

@@ -160,6 +160,8 @@ def _path(kind: Any, location: tuple[str | int, ...]) -> list[str]:
             kinds = [k for k in kinds if part in [field.default for field in k.model_fields.values()]]
             continue
         fields = kinds[0].model_fields if kinds else {}
+        if not fields and isinstance(part, str) and "[" in part:  # such as literal['a','b'], of several plain kinds
+            continue
         if not kinds or isinstance(part, int) or part in fields:
             names.append(str(part))
             inside = _kinds(fields[part].annotation) if part in fields else ()

@@ -71,6 +71,7 @@ def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: 
     It can be edited, kept, and trained on in place of SOURCE.
     """
     from deepres.data.sources.open import open_source, write_split
+    from deepres.data.targets import form_of
 
     outputs.require_free({"--output": (output, outputs.SPLIT)}, [source], overwrite=overwrite)
     watch(Doing(f"listing the images of {source}"))
@@ -79,7 +80,8 @@ def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: 
         outputs.require_not_among("--output", output, images.paths)
     write_split(opened, output)
     counts = ", ".join(f"{len(images):,} {part}" for part, images in opened.parts().items())
-    click.echo(f"{output}: {counts}, {counted(len(opened.classes), 'class')}; train on it with: deepres train {output}")
+    names = counted(len(opened.classes), form_of(opened.train.targets).called)
+    click.echo(f"{output}: {counts}, {names}; train on it with: deepres train {output}")
 
 
 @command.command("pack")

@@ -107,9 +107,10 @@ def facts_shown(sheet: Sheet) -> dict[str, str]:
     """What is shown, the most telling first."""
     run, images = sheet.run, sheet.source.train
     size = " x ".join(map(str, sheet.batches[0].images.shape[-2:][::-1]))
+    names = counted(len(images.classes), form_of(images.targets).called)
     smoothing = f", labels smoothed by {run.train.label_smoothing:g}" if run.train.label_smoothing else ""
     return {
-        "images": f"{sheet.source.name}: {len(images):,} to train on, {counted(len(images.classes), 'class')}",
+        "images": f"{sheet.source.name}: {len(images):,} to train on, {names}",
         "a batch": f"{counted(run.train.batch_size, 'image')} of {size} px, drawn by seed {run.seed}",
         "in training": in_words(run.augmentation) + smoothing,
         "in evaluation": protocol_named("center", run.preparation).sentence(run.preparation),
@@ -120,10 +121,11 @@ def facts_shown(sheet: Sheet) -> dict[str, str]:
 
 def balance_of(sheet: Sheet) -> str:
     """`1 to 6 of each of 10 classes`: how often the classes come in the batches that are shown."""
+    called = form_of(sheet.source.train.targets).called
     least, most, classes = min(sheet.counts), max(sheet.counts), len(sheet.counts)
     none = sum(count == 0 for count in sheet.counts)
     told = f"{least} to {most} images" if least < most else counted(most, "image")
-    return f"{told} of each of {counted(classes, 'class')}" + (
+    return f"{told} of each of {counted(classes, called)}" + (
         f"; {none} of them in none of these batches" if none else ""
     )
 

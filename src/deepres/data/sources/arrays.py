@@ -211,7 +211,10 @@ def _numbers(
         )
     low, high = int(y.min()), int(y.max())
     if low < 0 or high > _MOST:
-        raise InputError(f"{given} from {low} to {high}, wanted 0 or more; remove images without a class")
+        raise InputError(
+            f"{given} from {low} to {high}, wanted 0 or more; remove images without a class; "
+            "numbers to be learnt: data.targets=numbers"
+        )
     return y.astype(np.int64), ()
 
 

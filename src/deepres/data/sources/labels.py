@@ -40,7 +40,10 @@ def cleaned(labels: Sequence[str], where: Callable[[int], str]) -> tuple[list[st
         return list(labels), notes
     if negative := [value for value in values if value.startswith("-") and float(value)]:
         at = where(labels.index(negative[0]))
-        raise InputError(f"{at}: label '{negative[0]}', wanted 0 or more; remove images without a class, or use names")
+        raise InputError(
+            f"{at}: label '{negative[0]}', wanted 0 or more; remove images without a class, or use names; "
+            "numbers to be learnt: data.targets=numbers"
+        )
     if all(value.isdigit() for value in values):
         return list(labels), notes
     whole: dict[str, str] = {}

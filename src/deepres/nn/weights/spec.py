@@ -39,6 +39,10 @@ class WeightsSpec:
         for field in ("mean", "std"):
             object.__setattr__(self, field, as_values(getattr(self, field), field))
 
+    def __str__(self) -> str:
+        """As messages call them."""
+        return self.name
+
     @classmethod
     def of(cls, weights: "WeightsSpec | Path | str") -> "WeightsSpec":
         """The weights themselves, or those of that path or name, of which nothing is said."""
