@@ -103,7 +103,7 @@ def edit(record: R, assignments: Iterable[str], within: str = "") -> R:
         if not equals:
             raise InputError(f"--set {within}{assignment}: wanted name=value, such as train.epochs=3")
         _place(changed, record, name.strip().split("."), text.strip(), within + name.strip())
-    return build(type(record), _with(record, changed), "--set") if changed else record
+    return build(type(record), _with(record, changed), f"--set {within}".strip()) if changed else record
 
 
 def _place(changed: dict[str, Any], record: Record, path: list[str], text: str, where: str) -> None:
@@ -172,7 +172,8 @@ def _path(kind: Any, location: tuple[str | int, ...]) -> list[str]:
 def _one_line(kind: type[Record], cause: ValidationError, where: str) -> str:
     error = cause.errors(include_url=False)[0]
     names = _path(kind, error["loc"])
-    place = f"{where}{' ' if where == '--set' else ': '}{'.'.join(names)}: " if names else f"{where}: "
+    joint = "" if where.endswith(".") else " " if where == "--set" else ": "
+    place = f"{where}{joint}{'.'.join(names)}: " if names else f"{where.removesuffix('.')}: "
     if error["type"] == "extra_forbidden":
         outer, last = _path(kind, error["loc"][:-1]), str(error["loc"][-1])
         return str(
