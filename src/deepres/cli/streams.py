@@ -34,8 +34,9 @@ class Shown:
         self.lost = "it is closed" if out is None else ""
 
     def write(self, text: str) -> int:
-        """The text, safe to show."""
-        self.draw(shown(text, "\n\t"))
+        """The text, safe to show; an empty one, by which click probes a stream and hears no error, is not written."""
+        if text != "":  # of bytes, with which it also probes, it wants the error
+            self.draw(shown(text, "\n\t"))
         return len(text)
 
     def draw(self, text: str) -> None:

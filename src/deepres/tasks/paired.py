@@ -69,6 +69,8 @@ def task_of(path: Path) -> AnyTask:
     file = path if path.suffix == ".npz" else path / FILE
     if not file.is_file():
         return task_in(None, str(path))
+    if file != path:
+        require_own(path, FILE)
     return task_in(_about(file).get("task"), f"{file}: about")
 
 
