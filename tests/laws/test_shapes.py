@@ -93,6 +93,7 @@ CASES: dict[str, Case] = {
 WITHOUT_A_SHAPE = ("to_uint8", "with_channels", "normalise", "as_seen")
 """Behind their arrow stands a type, or the change in words."""
 OTHERWISE = {
+    "Geometry.points": "tests/data/test_geometry.py",
     "thumbnail": "gives bytes, tests/data/test_alike.py",
     "_ranks": "private",
     "box_of": "gives a box, no tensor",

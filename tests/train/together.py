@@ -51,7 +51,7 @@ def statistics() -> Statistics:
 
 
 def loader(world: Distributed, batch_size: int, augmentation: Augmentation = AUGMENTATION) -> TrainLoader:
-    shared: dict[str, Any] = {"batch_size": batch_size, "seed": 0, "rank": world.rank, "world": world.size}
+    shared: dict[str, Any] = {"batch_size": batch_size, "seed": 0, "rank": world.rank, "world_size": world.size}
     return TrainLoader(images(), augmentation, PREPARATION, statistics(), **shared)
 
 
@@ -125,9 +125,9 @@ def some_unused(world: Distributed) -> dict[str, Any]:
     loss = (parts[0].sum() * (world.rank + 1) + (parts[1].sum() if world.first else 0)) * kept / 16
     with exchange.summing():
         loss.backward()
-    mean, mistakes, seen = exchange.figures(loss.detach(), torch.tensor(world.rank + 1), kept)
+    mean, counts, seen = exchange.figures(loss.detach(), {"wrong": torch.tensor(world.rank + 1)}, kept)
     gradients = [None if part.grad is None else part.grad.tolist() for part in parts]
-    return {"gradients": gradients, "mean": float(mean), "mistakes": int(mistakes), "seen": seen}
+    return {"gradients": gradients, "mean": float(mean), "mistakes": int(counts["wrong"]), "seen": seen}
 
 
 def whole_norm(world: Distributed) -> dict[str, Tensor]:
@@ -153,16 +153,16 @@ def whole_norm(world: Distributed) -> dict[str, Tensor]:
 
 
 def evaluation(world: Distributed) -> dict[str, Any]:
-    shared: dict[str, Any] = {"batch_size": 7, "rank": world.rank, "world": world.size}
+    shared: dict[str, Any] = {"batch_size": 7, "rank": world.rank, "world_size": world.size}
     batches = evaluation_batches(images(), PREPARATION, statistics(), **shared)
-    found = evaluate(network(), batches, images(), split="test", gathered=world.all_gather)
+    found = evaluate(network(), batches, images(), split="test", all_gather=world.all_gather)
     return {"result": found.result.replace(seconds=0, images_per_second=0), "loss": found.predictions.loss}
 
 
 def not_finite(world: Distributed) -> str:
-    def loss(forward: Any, batch: Any) -> tuple[Tensor, Tensor]:
+    def loss(forward: Any, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         logits = forward(batch.images)
-        return logits.sum() * (float("nan") if world.rank == world.size - 1 else 1.0), logits
+        return logits.sum() * (float("nan") if world.rank == world.size - 1 else 1.0), {"wrong": torch.zeros(())}
 
     config = TrainConfig(iterations=2, batch_size=16)
     state = State(network(), config.sgd, averaged=False)

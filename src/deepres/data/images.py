@@ -275,6 +275,8 @@ class StoredImages:
         return self.store.header(int(self.numbers[index]))
 
     def digest(self, index: int) -> int:
+        if self.digested == "pixels":
+            return of_pixels(self.image(index)[None])[0]
         return self.store.digest(int(self.numbers[index]))
 
     def key(self, index: int) -> str:

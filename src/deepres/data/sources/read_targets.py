@@ -3,7 +3,7 @@
 | the cells of the label column(s)                | targets                                    |
 | ----------------------------------------------- | ------------------------------------------ |
 | one column, some cell with `;` in it            | several classes; an empty cell is none     |
-| one column else                                 | one class, its order by `label_index`      |
+| one column else, or with `label_index` beside   | one class, its order by `label_index`      |
 | columns of 0 and 1, one 1 in each row           | one class, called as the columns           |
 | columns of 0 and 1 else                         | several classes, called as the columns     |
 
@@ -47,10 +47,9 @@ def read_targets(path: Path, rows: Sequence[Cells], of: Columns, form: FormName 
         return _numbers(path, rows, of)
     if of.label is None:
         return _columns(path, rows, of, form)
-    several = form == "classes" or (
-        form is None and any(BETWEEN in cells[of.label] for _, cells in rows if of.label < len(cells))
-    )
-    return _names_between(path, rows, of, of.label) if several else _one_class(path, rows, of, of.label)
+    at, free = of.label, form is None and of.index is None  # a number beside the name says: one class
+    several = form == "classes" or (free and any(BETWEEN in cells[at] for _, cells in rows if at < len(cells)))
+    return _names_between(path, rows, of, at) if several else _one_class(path, rows, of, at)
 
 
 def cell_at(path: Path, line: int, cells: Sequence[str], columns: Columns, at: int) -> str:

@@ -28,7 +28,7 @@ from deepres.data.sources.read_targets import cell_at, read_targets
 from deepres.data.sources.rows import BLANKS, Cells, is_picture, read_rows
 from deepres.data.sources.split_names import others_beside, part_told
 from deepres.data.sources.splits import PARTS, Found, Part
-from deepres.data.targets import form_of
+from deepres.data.targets import BETWEEN, form_of
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
 
@@ -87,7 +87,8 @@ def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
     """
     one = next(iter(parts.values()))
     classes, form = one.classes, form_of(one.targets)
-    numbered = form.name == "class" and classes != in_order(set(classes))
+    told = classes != in_order(set(classes)) or any(BETWEEN in name for name in classes)
+    numbered = form.name == "class" and told  # a number beside the name says: one class
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", *form.header(classes), "split"] + [INDEX] * numbered)
