@@ -16,7 +16,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.data.images import Images
 from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.sources.config import DataConfig
@@ -51,7 +51,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def planned(source: str, begin: str, images: Images, seed: int) -> Run:
     """The recipe as deepres chooses it; from scratch the network sees 32 px, so that it costs little."""
-    facts = Facts(source, len(images.classes), TRAINED, 3, 64, images.classes)
+    facts = DatasetFacts(source, len(images.classes), TRAINED, 3, 64, images.classes)
     if begin == "scratch":
         augmentation, preparation = photos(32)
         run = everyday.photos(facts, "resnet20_cifar").replace(augmentation=augmentation, preparation=preparation)
@@ -59,7 +59,7 @@ def planned(source: str, begin: str, images: Images, seed: int) -> Run:
         return run.replace(model=model, seed=seed)
     name = "resnet44_cifar" if "44" in begin else "resnet20_cifar"
     known = beginning(begin, name, mean=MEAN, std=STD)
-    run = finetune(Facts(source, len(images.classes), TRAINED, 3, 64, images.classes, beginning=known))
+    run = finetune(DatasetFacts(source, len(images.classes), TRAINED, 3, 64, images.classes, beginning=known))
     return run.replace(model=run.model.replace(num_classes=len(images.classes)), new_head=True, seed=seed)
 
 

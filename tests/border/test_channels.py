@@ -17,7 +17,7 @@ from deepres.nn.build import build
 from deepres.nn.create import create_model
 from deepres.nn.weights.channels import adapted, adapted_values, channels_of, stems
 from deepres.nn.weights.files import save_network
-from deepres.nn.weights.formats import Preprocessing, Stored
+from deepres.nn.weights.formats import Checkpoint, Preprocessing
 from deepres.predict.preprocessing import prepared_for
 
 SHORT = "depths=1,1,1,1"
@@ -52,7 +52,7 @@ FAMILIES = {
 def test_a_grey_image_answers_as_its_copy_in_three_colours(family: str) -> None:
     whole, grey = (_network(*FAMILIES[family], channels=channels) for channels in (3, 1))
     colour = create_model(whole, seed=1).double().eval()
-    one = create_model(grey, weights=Stored("here", colour.state_dict(), whole)).double().eval()
+    one = create_model(grey, weights=Checkpoint("here", colour.state_dict(), whole)).double().eval()
     image = torch.rand(2, 1, 40, 40, dtype=torch.float64)
     with torch.inference_mode():
         assert torch.allclose(one(image), colour(image.repeat(1, 3, 1, 1)), rtol=1e-5, atol=1e-5)
@@ -83,13 +83,13 @@ def test_mean_and_std_go_with_the_kernels() -> None:
     assert adapted_values((0.5,), 4) == (0.5,)
     colour, grey = (_network("resnet20_cifar", "depths=1,1,1", channels=channels) for channels in (3, 1))
     said = Preprocessing(crop=32, resize=32, mean=(0.3, 0.4, 0.8), std=(0.1, 0.2, 0.3))
-    stored = Stored("here", create_model(colour).state_dict(), colour, preprocessing=said)
+    stored = Checkpoint("here", create_model(colour).state_dict(), colour, preprocessing=said)
     prepared = prepared_for(stored, grey)
     assert prepared.preparation.channels == 1
     assert prepared.statistics.mean.tolist() == pytest.approx([0.5])
     assert prepared.statistics.std.tolist() == pytest.approx([0.2])
     assert "for 1 channel: the first kernels summed over the colours, mean and std averaged" in prepared.said
-    told = prepared_for(Stored("here", stored.tensors, colour), grey, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    told = prepared_for(Checkpoint("here", stored.tensors, colour), grey, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     assert told.statistics.mean.tolist() == [0.5]
     assert "mean and std averaged" in told.said
 
@@ -97,7 +97,7 @@ def test_mean_and_std_go_with_the_kernels() -> None:
 @pytest.mark.parametrize(("given", "wanted"), [(1, 3), (4, 3), (1, 4), (4, 1)])
 def test_weights_of_other_images_than_rgb_serve_only_those(given: int, wanted: int) -> None:
     there, here = (_network("resnet20_cifar", "depths=1,1,1", channels=channels) for channels in (given, wanted))
-    stored = Stored("here", create_model(there).state_dict(), there)
+    stored = Checkpoint("here", create_model(there).state_dict(), there)
     refusal = (
         rf"here: weights of images of {given} channels?, the network takes {wanted}; .*wanted in_chans={given} \(--set"
     )

@@ -15,7 +15,7 @@ from deepres.data.sources.folders import read_folder
 from deepres.data.sources.layout import Layout, arranged
 from deepres.data.sources.open import open_source
 from deepres.data.sources.split_names import part_named
-from deepres.data.sources.splits import Part
+from deepres.data.sources.splits import Split
 
 
 def taken(*pictures: str, **how: object) -> Layout:
@@ -27,7 +27,7 @@ def two(*parts: str) -> tuple[str, ...]:
     return tuple(f"{part}/{name}/1.jpg" for part in parts for name in ("cat", "dog"))
 
 
-SPELLINGS: dict[Part | None, str] = {
+SPELLINGS: dict[Split | None, str] = {
     "train": "train Train TRAIN training Training trainset train_set training-set train.set training_data TrainingData "
     "train_images images_train trainImages train_imgs imgs-train train2017 dataset_train training_samples trn trains "
     "trainval TRAINING_SET train_jpegs data_train",
@@ -41,11 +41,11 @@ SPELLINGS: dict[Part | None, str] = {
 
 
 @pytest.mark.parametrize(("part", "names"), SPELLINGS.items())
-def test_spellings(part: Part | None, names: str) -> None:
+def test_spellings(part: Split | None, names: str) -> None:
     assert {name: part_named(name) for name in names.split()} == dict.fromkeys(names.split(), part)
 
 
-PARTS = {
+LAYOUTS = {
     "plain": (two("train", "val", "test"), "train val test"),
     "issue 1": (two("Training", "Validation", "Testing"), "Training Validation Testing"),
     "issue 2": (two("train_set", "dev", "test_set"), "train_set dev test_set"),
@@ -72,7 +72,7 @@ PARTS = {
 }
 
 
-@pytest.mark.parametrize(("pictures", "places"), PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize(("pictures", "places"), LAYOUTS.values(), ids=LAYOUTS)
 def test_parts_are_known_by_name(pictures: tuple[str, ...], places: str) -> None:
     layout = taken(*pictures)
     wanted = {

@@ -16,7 +16,7 @@ from deepres.nn.create import load
 from deepres.nn.weights.convert import TIMM
 from deepres.nn.weights.folder_transformers import preprocessing_said
 from deepres.nn.weights.folders import said_by
-from deepres.nn.weights.formats import Stored
+from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 from deepres.predict.predictor import Predictor
 from deepres.predict.preprocessing import prepared_for
@@ -207,7 +207,7 @@ def test_transformers_preprocessors_give_its_pixels(facts: dict[str, Any], tmp_p
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(facts))
     theirs = transformers.AutoImageProcessor.from_pretrained(tmp_path)
-    stored = Stored("there", {}, preprocessing=preprocessing_said(facts, 3, "there"))
+    stored = Checkpoint("there", {}, preprocessing=preprocessing_said(facts, 3, "there"))
     prepared = prepared_for(stored, architecture("resnet20_cifar"))
     ours = Predictor(nn.Identity(), (), prepared.preparation, prepared.statistics, CPU)  # type: ignore[arg-type]
     scale = float(prepared.statistics.std.min())

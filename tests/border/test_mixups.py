@@ -17,7 +17,7 @@ from deepres.base.errors import InputError
 from deepres.nn.build import build
 from deepres.nn.create import create_model
 from deepres.nn.weights.convert import TIMM, conventions_for, to_foreign, to_ours
-from deepres.nn.weights.formats import Stored
+from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.inspection import inspect
 from deepres.nn.weights.variants import LIBRARIES, namesakes, require_variant, signature
 
@@ -35,13 +35,13 @@ def _program(name: str) -> ModuleType:
     return module
 
 
-def _bare(name: str, convention: str) -> Stored:
+def _bare(name: str, convention: str) -> Checkpoint:
     """Weights, without values, as that library saves them."""
     description = lookup.architecture(name)
-    return Stored("bare.pth", to_foreign(build(description).state_dict(), description, convention))
+    return Checkpoint("bare.pth", to_foreign(build(description).state_dict(), description, convention))
 
 
-def _taken(name: str, stored: Stored, variant: str | None = None) -> bool:
+def _taken(name: str, stored: Checkpoint, variant: str | None = None) -> bool:
     description = lookup.architecture(name)
     try:
         require_variant(description, stored, to_ours(stored.tensors, description).convention, variant)

@@ -147,10 +147,10 @@ def test_a_file_of_a_run_is_told_where_it_is_said(tuned: Path, home: Path, refus
 def test_a_single_value_holds_for_grey_images_and_three_do_not(tmp_path: Path) -> None:
     grey = create_model("resnet20_cifar", in_chans=1, seed=1)
     save_file(grey.state_dict(), tmp_path / "grey.safetensors")
-    from deepres.nn.weights.formats import Stored
+    from deepres.nn.weights.formats import Checkpoint
     from deepres.predict.preprocessing import prepared_for
 
-    stored = Stored("grey", {})
+    stored = Checkpoint("grey", {})
     assert prepared_for(stored, grey.description, *NAMED["0.5"]).statistics.mean.tolist() == [0.5]
     assert "; assumed, as the weights do not say: grey, " in prepared_for(stored, grey.description, (0.5,), (0.5,)).said
     with pytest.raises(InputError, match="images of 1 channels, a mean of 3"):
@@ -158,11 +158,11 @@ def test_a_single_value_holds_for_grey_images_and_three_do_not(tmp_path: Path) -
 
 
 def test_what_weights_say_themselves_is_said_and_what_replaces_it_too(tmp_path: Path) -> None:
-    from deepres.nn.weights.formats import Preprocessing, Stored
+    from deepres.nn.weights.formats import Checkpoint, Preprocessing
     from deepres.predict.preprocessing import prepared_for
 
     net = create_model("resnet20_cifar").description
-    stored = Stored("w", {}, net, preprocessing=Preprocessing(crop=32, resize=32, mean=(0.5,) * 3, std=(0.5,) * 3))
+    stored = Checkpoint("w", {}, net, preprocessing=Preprocessing(crop=32, resize=32, mean=(0.5,) * 3, std=(0.5,) * 3))
     assert prepared_for(stored, net).said == "mean 0.5, std 0.5 (inception, 0.5), as the weights say"
     said = prepared_for(stored, net, *NAMED["none"]).said
     assert said == "mean 0, std 1 (none), as asked for in place of the weights' own mean 0.5, std 0.5 (inception, 0.5)"

@@ -88,7 +88,7 @@ def _text(page: Path) -> str:
 
 def test_the_report_names_time_versions_and_commands_of_all_parts(finished: Path) -> None:
     text = _text(finished / "report.html")
-    assert re.search(r"training time \d+ (s|min) in steps, over 2 parts", text)
+    assert re.search(r"training time \d+ (s|min) in steps, over 2 sessions", text)
     assert re.search(r"versions deepres [\d.]+, torch [\d.]+", text)
     assert re.search(r"command deepres \S", text)
     assert "continued after step 1 deepres" in text

@@ -17,7 +17,7 @@ from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folding import Folded, assigned, folded
 from deepres.data.sources.open import find, open_source
 from deepres.data.sources.pack import pack
-from deepres.data.sources.splits import Found
+from deepres.data.sources.splits import RawDataset
 
 
 @settings(max_examples=40, deadline=None)
@@ -99,7 +99,7 @@ def test_equal_arrays_and_rows_that_repeat_a_file_lie_in_one_fold(pets: Path, tm
     pixels = torch.randint(256, (12, 3, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     pixels[8] = pixels[1]
     images = ArrayImages(pixels, torch.arange(12) % 2, ("a", "b"), "noise")
-    fold = folded(Found("noise", "arrays", ("a", "b"), {"train": images}, 3), 3, 0, "noise").fold
+    fold = folded(RawDataset("noise", "arrays", ("a", "b"), {"train": images}, 3), 3, 0, "noise").fold
     assert fold[8] == fold[1]
     rows = [f"pets/{path.parent.name}/{path.name},{path.parent.name}" for path in sorted(pets.rglob("*.bmp"))]
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows, rows[0], rows[0]]) + "\n")

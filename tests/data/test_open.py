@@ -10,7 +10,7 @@ from deepres.base.records import edit, parse
 from deepres.data.images import ArrayImages, FileImages, Images
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, open_source, write_split
-from deepres.data.sources.splits import Origin
+from deepres.data.sources.splits import DatasetRecord
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_folder_and_its_written_split_are_the_same_source(pets: Path, tmp_path: 
 
 def test_origin_is_json(pets: Path) -> None:
     origin = open_source(DataConfig(source=str(pets))).origin
-    assert parse(Origin, origin.to_json(), "origin") == origin
+    assert parse(DatasetRecord, origin.to_json(), "origin") == origin
     assert (origin.kind, origin.split_seed, origin.val_fraction, origin.test_fraction) == ("folder", 0, 0.1, 0.15)
     assert (origin.train.images, origin.train.how) == (14, "as given, less test and val")
 

@@ -11,7 +11,7 @@ from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import find
 from deepres.data.sources.pack import pack
 from deepres.data.sources.packed import read_packed
-from deepres.data.sources.splits import Found
+from deepres.data.sources.splits import RawDataset
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def pets(tmp_path: Path) -> Path:
     return tmp_path / "pets"
 
 
-def found(folder: Path) -> Found:
+def found(folder: Path) -> RawDataset:
     return find(DataConfig(source=str(folder)))
 
 

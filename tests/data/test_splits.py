@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from deepres.base.errors import InputError
 from deepres.base.seeds import derive
 from deepres.data.images import FileImages
-from deepres.data.sources.splits import Found, Part, arrange, cut
+from deepres.data.sources.splits import RawDataset, Split, arrange, cut
 
 NAMES = [f"{'ab'[i % 2]}/{i}.png" for i in range(40)]
 LABELS = [i % 2 for i in range(40)]
@@ -19,8 +19,8 @@ def files(names: list[str], labels: list[int], folder: str = "/set") -> FileImag
     return FileImages(tuple(Path(folder, name) for name in names), torch.tensor(labels), ("a", "b"))
 
 
-def found(**parts: FileImages) -> Found:
-    return Found(
+def found(**parts: FileImages) -> RawDataset:
+    return RawDataset(
         "set", "folder", ("a", "b"), {part: parts[part] for part in ("train", "val", "test") if part in parts}, 3
     )
 
@@ -90,7 +90,7 @@ def test_three_parts_given_are_used_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(("given_as", "how"), [("test", "as given"), ("val", "given as val; used as test images")])
-def test_second_part_is_the_test_and_val_is_cut(given_as: Part, how: str) -> None:
+def test_second_part_is_the_test_and_val_is_cut(given_as: Split, how: str) -> None:
     second = files(NAMES[20:], LABELS[20:])
     parts, origin = arrange(found(train=files(NAMES[:20], LABELS[:20]), **{given_as: second}), "set", 0.1, 0.2, 0)
     assert parts["test"] is second
@@ -122,7 +122,7 @@ def test_class_without_training_images_is_named() -> None:
 
 
 def test_one_class_and_no_train_are_refused() -> None:
-    one = Found("set", "folder", ("a",), {"train": FileImages((Path("/a.png"),), torch.tensor([0]), ("a",))}, 3)
+    one = RawDataset("set", "folder", ("a",), {"train": FileImages((Path("/a.png"),), torch.tensor([0]), ("a",))}, 3)
     with pytest.raises(InputError, match=r"set: one class only \('a'\), wanted at least two"):
         arrange(one, "set", 0, 0, 0)
     with pytest.raises(

@@ -5,7 +5,7 @@ import torch
 
 from deepres.base.errors import InputError
 from deepres.data.images import ArrayImages, FileImages
-from deepres.data.sources.splits import Found
+from deepres.data.sources.splits import RawDataset
 from deepres.data.sources.tables import read_table, write_table
 
 
@@ -17,12 +17,12 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "set.csv"
 
 
-def read(path: Path, text: str, columns: str | None = None) -> Found:
+def read(path: Path, text: str, columns: str | None = None) -> RawDataset:
     path.write_text(text, encoding="utf-8")
     return read_table(path, columns)
 
 
-def listed(found: Found) -> dict[str, list[tuple[str, str]]]:
+def listed(found: RawDataset) -> dict[str, list[tuple[str, str]]]:
     return {
         part: [
             (path.name, found.classes[label]) for path, label in zip(images.paths, images.targets.tolist(), strict=True)

@@ -13,11 +13,11 @@ from deepres.data.images import ArrayImages, Batch, FileImages
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics, imagenet_statistics, measure_statistics
-from deepres.data.transforms.views import Showing
+from deepres.data.transforms.views import Views
 
 RESIZED = Preparation(fit="crop", resize=16, crop=16)
 AS_THEY_ARE = Preparation(fit=None)
-CORNERS = Showing(sides=(20,), cut="corners", crop=16)
+CORNERS = Views(sides=(20,), cut="corners", crop=16)
 
 
 def noise(height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -45,27 +45,27 @@ def test_corners_are_those_of_the_whole_resized_image() -> None:
 
 def test_the_centre_equals_resize_and_center_crop_and_whole_keeps_the_aspect() -> None:
     image = noise(30, 45)
-    (centre,) = Showing(sides=(20,), cut="centre", crop=16).pictures(image, RESIZED)
+    (centre,) = Views(sides=(20,), cut="centre", crop=16).pictures(image, RESIZED)
     assert torch.equal(centre, v2.CenterCrop(16)(v2.Resize(20)(image)))
-    whole = Showing(sides=(20, 40), cut="whole").pictures(image, RESIZED)
+    whole = Views(sides=(20, 40), cut="whole").pictures(image, RESIZED)
     assert [tuple(one.shape) for one in whole] == [(3, 20, 30), (3, 40, 60)]
 
 
 def test_an_image_that_is_kept_as_it_is_is_never_enlarged() -> None:
-    assert torch.equal(Showing(sides=(32,), cut="whole").pictures(noise(32, 32), AS_THEY_ARE)[0], noise(32, 32))
+    assert torch.equal(Views(sides=(32,), cut="whole").pictures(noise(32, 32), AS_THEY_ARE)[0], noise(32, 32))
     with pytest.raises(
         InputError,
         match=r"^protocol ten-crop:224/256: wants a short side of 256 px, cifar/test/3 has 32 x 32 and these weights "
         r"take images as they are; use center or flip, or name sizes within the image$",
     ):
-        Showing(sides=(256,), cut="corners", crop=224, where="ten-crop:224/256").pictures(
+        Views(sides=(256,), cut="corners", crop=224, where="ten-crop:224/256").pictures(
             noise(32, 32), AS_THEY_ARE, "cifar/test/3"
         )
 
 
-@pytest.mark.parametrize("showing", [CORNERS, Showing(sides=(16, 20), cut="whole")])
+@pytest.mark.parametrize("showing", [CORNERS, Views(sides=(16, 20), cut="whole")])
 def test_every_image_comes_as_often_as_it_has_pictures_from_any_number_of_workers(
-    files: FileImages, showing: Showing
+    files: FileImages, showing: Views
 ) -> None:
     def batches(workers: int) -> list[Batch]:
         return list(
@@ -106,10 +106,10 @@ def test_images_in_memory_are_shown_as_those_of_files(tmp_path: Path) -> None:
 
 
 def test_large_pictures_come_in_small_tasks() -> None:
-    papers = Showing(sides=(224, 256, 384, 480, 640), cut="whole")
+    papers = Views(sides=(224, 256, 384, 480, 640), cut="whole")
     assert papers.at_once(250) == 2**25 // (224**2 + 256**2 + 384**2 + 480**2 + 640**2)
-    assert Showing(sides=(256,), cut="centre", crop=224).at_once(250) == 250
-    assert Showing(sides=(4096, 4000), cut="whole").at_once(250) == 1
+    assert Views(sides=(256,), cut="centre", crop=224).at_once(250) == 250
+    assert Views(sides=(4096, 4000), cut="whole").at_once(250) == 1
 
 
 def test_a_mean_image_goes_with_pictures_of_its_size_and_is_resized_for_others() -> None:
@@ -125,7 +125,7 @@ def test_a_mean_image_goes_with_pictures_of_its_size_and_is_resized_for_others()
     assert smaller.mean_image.shape == (3, 16, 24)
     assert known.mean_image is not None
     torch.testing.assert_close(smaller.mean_image.mean(), known.mean_image.mean(), rtol=0.02, atol=0)
-    showing = Showing(sides=(32, 16), cut="whole")
+    showing = Views(sides=(32, 16), cut="whole")
     plain, small = evaluation_batches(images, preparation, known, batch_size=4, showing=showing)
     (ordinary,) = evaluation_batches(images, preparation, known, batch_size=4)
     assert torch.equal(plain.images, ordinary.images)

@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.base import records
 from deepres.base.errors import DeepresError
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.data.sources.arrays import read_npz
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folders import read_folder
@@ -37,7 +37,7 @@ from deepres.data.sources.named import fashion_mnist
 from deepres.data.sources.open import find
 from deepres.data.sources.packed import HEADER, INDEX, read_packed
 from deepres.data.sources.shards import read_shards
-from deepres.data.sources.splits import Found, arrange
+from deepres.data.sources.splits import RawDataset, arrange
 from deepres.data.sources.tables import read_table
 from deepres.data.transforms.statistics import Statistics, imagenet_statistics
 from deepres.nn.create import create_model
@@ -50,7 +50,7 @@ from deepres.nn.weights.keras import read_keras
 from deepres.predict.predictor import Predictor
 from deepres.recipes.everyday import small
 from deepres.recipes.run import Run
-from deepres.runs.logbook import PARTS, parts
+from deepres.runs.logbook import SESSIONS, sessions
 from deepres.tasks.classification.predictions import load_answers
 from deepres.train.history import HISTORY, read_history
 
@@ -270,7 +270,7 @@ def readers() -> list[Reader]:
         Reader("statistics", _statistics, Statistics.load),
         Reader("run.json", _run, lambda file: records.load(Run, file, "run description")),
         Reader("history.jsonl", _history, lambda file: read_history(file.parent)),
-        Reader("parts.jsonl", _logbook, lambda file: parts(file.parent)),
+        Reader("parts.jsonl", _logbook, lambda file: sessions(file.parent)),
         Reader("folds.json", _folds, lambda file: fold_folders(file.parent)),
     ]
 
@@ -437,7 +437,7 @@ def _keras_config() -> dict[str, Any]:
     }
 
 
-def _looked_at(found: Found) -> None:
+def _looked_at(found: RawDataset) -> None:
     """What is done first with a source: split, and an image of each part opened."""
     for images in found.parts.values():
         images.image(0)
@@ -573,7 +573,7 @@ def _statistics(folder: Path) -> Path:
 
 
 def _run(folder: Path) -> Path:
-    run = small(Facts(source="digits", num_classes=10, num_images=1000, channels=1, side=8))
+    run = small(DatasetFacts(source="digits", num_classes=10, num_images=1000, channels=1, side=8))
     run.save(folder / "run.json")
     return folder / "run.json"
 
@@ -604,5 +604,5 @@ def _folds(folder: Path) -> Path:
 
 
 def _logbook(folder: Path) -> Path:
-    (folder / PARTS).write_text("".join(json.dumps({"step": number, "began": "now"}) + "\n" for number in range(3)))
-    return folder / PARTS
+    (folder / SESSIONS).write_text("".join(json.dumps({"step": number, "began": "now"}) + "\n" for number in range(3)))
+    return folder / SESSIONS

@@ -98,7 +98,7 @@ OTHERWISE = {
     "_ranks": "private",
     "box_of": "gives a box, no tensor",
     "BatchStage": "a class: what its call does, compared with slow loops in tests/data/test_per_batch.py",
-    "Showing.pictures": "several tensors, tests/data/test_views.py",
+    "Views.pictures": "several tensors, tests/data/test_views.py",
     "ResidualNetwork.features": "several tensors, tests/nn/test_build.py",
     "Inference": "a class, tests/nn/test_inference.py",
     "_Answering.forward": "private",

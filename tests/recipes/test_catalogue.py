@@ -2,13 +2,13 @@ import pytest
 
 from deepres.arch.catalogue.lookup import entry
 from deepres.base.records import parse
-from deepres.data.facts import Beginning, Facts
+from deepres.data.facts import DatasetFacts, StartingWeights
 from deepres.data.transforms.config import small
 from deepres.recipes.catalogue import RECIPES, recipe
 from deepres.recipes.run import Run, smoke
 
-BEGINNING = Beginning("there", None, entry("resnet20_cifar").config, (), small(32)[1])
-FACTS = Facts("somewhere", num_classes=5, num_images=1000, channels=3, side=32, beginning=BEGINNING)
+BEGINNING = StartingWeights("there", None, entry("resnet20_cifar").config, (), small(32)[1])
+FACTS = DatasetFacts("somewhere", num_classes=5, num_images=1000, channels=3, side=32, beginning=BEGINNING)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -69,8 +69,8 @@ def test_the_papers_imagenet_recipe_is_the_papers() -> None:
 
 @pytest.mark.parametrize(("side", "expected"), [(8, "small"), (32, "small"), (64, "photos"), (500, "photos")])
 def test_a_source_gets_the_recipe_that_suits(side: int, expected: str) -> None:
-    assert recipe(None, Facts("x", 3, 100, 3, side), None).recipe == expected
-    assert recipe(None, Facts("x", 3, 100, 3, side, beginning=BEGINNING), None).recipe == "finetune"
+    assert recipe(None, DatasetFacts("x", 3, 100, 3, side), None).recipe == expected
+    assert recipe(None, DatasetFacts("x", 3, 100, 3, side, beginning=BEGINNING), None).recipe == "finetune"
 
 
 def test_the_help_names_every_recipe() -> None:

@@ -4,7 +4,7 @@ from math import ceil
 
 import pytest
 
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.recipes.everyday import photos, small
 
 
@@ -23,7 +23,7 @@ from deepres.recipes.everyday import photos, small
     ],
 )
 def test_a_few_photographs_are_passed_over_in_a_thousand_steps(images: int, epochs: int, batch_size: int) -> None:
-    train = photos(Facts("x", 10, images, 3, 100)).train
+    train = photos(DatasetFacts("x", 10, images, 3, 100)).train
     assert (train.epochs, train.batch_size) == (epochs, batch_size)
     assert epochs == 300 or ceil(epochs * images / batch_size) >= 1000
 
@@ -33,5 +33,5 @@ def test_a_few_photographs_are_passed_over_in_a_thousand_steps(images: int, epoc
     [(100, 192, 32), (640, 30, 32), (1280, 30, 64), (1349, 30, 64), (60_000, 30, 64)],
 )
 def test_a_few_small_images_in_six_hundred(images: int, epochs: int, batch_size: int) -> None:
-    train = small(Facts("digits", 10, images, 1, 8)).train
+    train = small(DatasetFacts("digits", 10, images, 1, 8)).train
     assert (train.epochs, train.batch_size) == (epochs, batch_size)

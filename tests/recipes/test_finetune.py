@@ -12,7 +12,7 @@ from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.manifest import MANIFEST
 from deepres.base.records import edit
-from deepres.data.facts import Facts, facts_of
+from deepres.data.facts import DatasetFacts, facts_of
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
@@ -106,7 +106,7 @@ def test_the_network_is_the_runs_own_with_its_edits(three: str, tmp_path: Path) 
 
 
 def test_weights_must_be_given_and_be_found(tmp_path: Path) -> None:
-    facts = Facts("x", 3, 100, 3, 32)
+    facts = DatasetFacts("x", 3, 100, 3, 32)
     with pytest.raises(InputError, match=r"recipe finetune: begins with trained weights; give them: --weights"):
         recipe("finetune", facts, None)
     with pytest.raises(InputError, match=r"weights nowhere: no such file or folder, and no name of weights"):

@@ -11,7 +11,7 @@ from deepres.arch.catalogue.lookup import entry
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.readings.cost import cost
 from deepres.base.errors import InputError
-from deepres.data.facts import Facts, facts_of
+from deepres.data.facts import DatasetFacts, facts_of
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
 from deepres.nn.build import ResidualNetwork
@@ -23,7 +23,7 @@ from deepres.recipes.run import Run
 from deepres.runs.train import Event, resume, start
 from deepres.train.loop import Step
 
-FACTS = Facts("somewhere", num_classes=10, num_images=1000, channels=3, side=32)
+FACTS = DatasetFacts("somewhere", num_classes=10, num_images=1000, channels=3, side=32)
 CPU = torch.device("cpu")
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.data.transforms.config import check_together
 from deepres.recipes.catalogue import RECIPES
 from deepres.recipes.run import Run
 
-CIFAR = Facts("somewhere", num_classes=10, num_images=50_000, channels=3, side=32)
-IMAGENET = Facts("somewhere", num_classes=1000, num_images=1_281_167, channels=3, side=375)
+CIFAR = DatasetFacts("somewhere", num_classes=10, num_images=50_000, channels=3, side=32)
+IMAGENET = DatasetFacts("somewhere", num_classes=1000, num_images=1_281_167, channels=3, side=375)
 
 
 def _run(name: str) -> Run:

@@ -5,12 +5,14 @@ import pytest
 
 from deepres.base import records
 from deepres.base.errors import InputError
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.recipes import papers
 from deepres.recipes.run import FORMAT, OtherFormatError, Run, load_run
 from deepres.train.schedules import ScheduleConfig
 
-RUN = papers.cifar_2015(Facts("somewhere", num_classes=10, num_images=1000, channels=3, side=32), "resnet20_cifar")
+RUN = papers.cifar_2015(
+    DatasetFacts("somewhere", num_classes=10, num_images=1000, channels=3, side=32), "resnet20_cifar"
+)
 
 
 def _written(folder: Path, **changes: object) -> Path:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.recipes.catalogue import recipe
 from deepres.runs.length import told_length
 from deepres.tasks.validation import by_error
@@ -31,7 +31,7 @@ def rows(errors: list[float | None]) -> list[dict[str, float | None]]:
 def test_a_run_that_gained_nothing_more_says_since_when(
     errors: list[float | None], images: int, name: str, said: str
 ) -> None:
-    run = recipe(name, Facts("digits", 10, 1000, 3, 32), None)
+    run = recipe(name, DatasetFacts("digits", 10, 1000, 3, 32), None)
     run = run.replace(train=run.train.replace(epochs=30, iterations=None))
     known = [error for error in errors if error is not None]
     best = Best.of(1, 1, by_error(min(known), 1.0, images))
@@ -41,4 +41,4 @@ def test_a_run_that_gained_nothing_more_says_since_when(
 
 
 def test_without_held_out_images_nothing_is_said() -> None:
-    assert told_length(recipe("small", Facts("digits", 10, 1000, 3, 32), None), None, []) == ""
+    assert told_length(recipe("small", DatasetFacts("digits", 10, 1000, 3, 32), None), None, []) == ""

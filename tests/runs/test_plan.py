@@ -9,7 +9,7 @@ import pytest
 
 from deepres.base.errors import InputError
 from deepres.cli.main import run as command
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.data.sources import open as opening
 from deepres.recipes.plan import Words, planned
 from deepres.recipes.run import load_run
@@ -98,7 +98,7 @@ def test_what_was_opened_to_look_is_what_the_run_has(class_folders: Folders) -> 
 
 def test_facts_alone_make_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "find", None)
-    facts = Facts("mine", 7, 900, 3, 100)
+    facts = DatasetFacts("mine", 7, 900, 3, 100)
     run = planned(Words(epochs=3, source="elsewhere"), facts)
     assert (run.recipe, run.train.epochs, run.data.source, run.model.num_classes) == ("photos", 3, "elsewhere", 7)
     assert planned(Words(smoke=True), replace(facts, side=20)).train.iterations == 20

@@ -24,7 +24,7 @@ from deepres.tasks.classification.losses import cross_entropy
 from deepres.tasks.evaluator import evaluate
 from deepres.train.config import TrainConfig
 from deepres.train.distributed import Distributed, init_distributed
-from deepres.train.grad_sync import Exchange
+from deepres.train.grad_sync import GradSync
 from deepres.train.loop import Step, train
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
@@ -121,7 +121,7 @@ def some_unused(world: Distributed) -> dict[str, Any]:
     """Parameter 0 is used by all, 1 by process 0 alone, 2 by nobody; images are missing in the last process."""
     parts = nn.ParameterList([torch.full((3,), float(n)) for n in range(3)])
     kept = 4 if world.rank == world.size - 1 and world.size > 1 else 8
-    exchange = Exchange(world, parts, 16, 1)
+    exchange = GradSync(world, parts, 16, 1)
     loss = (parts[0].sum() * (world.rank + 1) + (parts[1].sum() if world.first else 0)) * kept / 16
     with exchange.summing():
         loss.backward()
@@ -136,7 +136,7 @@ def whole_norm(world: Distributed) -> dict[str, Tensor]:
     x = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     cuts = [0, 3, 8] if world.size == 2 else [0, 8]  # unequal shares
     mine = slice(cuts[world.rank], cuts[world.rank + 1])
-    exchange = Exchange(world, net, 8, 1, own_norms=False)
+    exchange = GradSync(world, net, 8, 1, own_norms=False)
     if world.size == 1:
         y = net(x)
         (y.square().sum() / 8).backward()

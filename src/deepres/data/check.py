@@ -22,7 +22,7 @@ from deepres.data.images import Images
 from deepres.data.loading.balance import imbalance, unequal
 from deepres.data.loading.fetch import by_threads
 from deepres.data.sources.open import Source
-from deepres.data.sources.splits import Part
+from deepres.data.sources.splits import Split
 from deepres.data.targets import form_of
 
 MAX_LISTED = 200
@@ -39,7 +39,7 @@ class Span(Record):
     greatest: int
 
 
-class PartReport(Record):
+class SplitReport(Record):
     """One part: images of each class (in the order of `CheckReport.classes`), sizes, how many are of which kind."""
 
     part: str
@@ -75,7 +75,7 @@ class CheckReport(Record):
 
     source: str
     classes: tuple[str, ...]
-    parts: tuple[PartReport, ...]
+    parts: tuple[SplitReport, ...]
     ignored: int
     broken: tuple[Broken, ...]
     num_exact: int  # groups of equal images
@@ -93,7 +93,7 @@ class CheckReport(Record):
 class _Seen:
     """One readable image, what it holds, and where it stands."""
 
-    part: Part
+    part: Split
     index: int
     size: tuple[int, int]
     traits: tuple[str, ...]
@@ -148,13 +148,13 @@ def table(report: CheckReport) -> str:
     return "\n".join(map(shown, lines)) + "\n"
 
 
-def _look_at_all(parts: Mapping[Part, Images], workers: int) -> Iterator[_Seen | Broken]:
+def _look_at_all(parts: Mapping[Split, Images], workers: int) -> Iterator[_Seen | Broken]:
     """What each image is, in order."""
     tasks = ((part, images, index) for part, images in parts.items() for index in range(len(images)))
     yield from by_threads(_look_at, tasks, workers, ahead=8)
 
 
-def _look_at(part: Part, images: Images, index: int) -> _Seen | Broken:
+def _look_at(part: Split, images: Images, index: int) -> _Seen | Broken:
     try:
         traits = images.header(index).traits
         image = images.image(index)
@@ -174,10 +174,10 @@ def _words(images: Images, index: int) -> str:
     return form_of(images.targets).words(images.targets[index], images.classes)
 
 
-def _part(part: Part, number: int, seen: list[_Seen], per_class: list[int]) -> PartReport:
+def _part(part: Split, number: int, seen: list[_Seen], per_class: list[int]) -> SplitReport:
     sizes = [image.size for image in seen if image.part == part]
     traits = Counter(trait for image in seen if image.part == part for trait in image.traits)
-    return PartReport(
+    return SplitReport(
         part=part,
         images=number,
         per_class=tuple(per_class),

@@ -15,7 +15,7 @@ from deepres.data.alike import Thumbnails, nearest
 from deepres.data.digests import Digests
 from deepres.data.images import Images
 from deepres.data.picture_digest import UNREAD
-from deepres.data.sources.splits import Part
+from deepres.data.sources.splits import Split
 from deepres.data.targets import form_of
 
 FILE = "doubles.json"
@@ -24,7 +24,7 @@ FILE = "doubles.json"
 class Place(Record):
     """An image: its part, its place there, its name and class."""
 
-    part: Part
+    part: Split
     index: int
     name: str
     class_name: str
@@ -55,7 +55,7 @@ class Doubles(Record):
         """Which images of `part` stand in an earlier part too."""
         return [pair.other.index for pair in self.pairs if pair.other.part == part]
 
-    def sentence(self, sizes: Mapping[Part, int]) -> str:
+    def sentence(self, sizes: Mapping[Split, int]) -> str:
         """`12 of 576 images of test stand in train too, the same picture or nearly`; "" where none does."""
         told = []
         for part, size in sizes.items():
@@ -67,9 +67,9 @@ class Doubles(Record):
         return f"{'; '.join(told)}: the same picture, or nearly" if told else ""
 
 
-def doubles(parts: Mapping[Part, Images], seen: Mapping[Part, tuple[Digests, Thumbnails]]) -> Doubles:
+def doubles(parts: Mapping[Split, Images], seen: Mapping[Split, tuple[Digests, Thumbnails]]) -> Doubles:
     """The pairs among the parts' images; `seen` are their digests and thumbnails (digests.py, alike.py)."""
-    found: dict[tuple[Part, int], Double] = {}
+    found: dict[tuple[Split, int], Double] = {}
     for one, other in combinations(parts, 2):
         index, distance, equal = _nearest(seen[one], seen[other])
         for place in np.flatnonzero(index >= 0).tolist():
@@ -96,7 +96,7 @@ def _nearest(
     return index, distance, equal
 
 
-def _place(parts: Mapping[Part, Images], part: Part, index: int) -> Place:
+def _place(parts: Mapping[Split, Images], part: Split, index: int) -> Place:
     images = parts[part]
     return Place(
         part=part,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Facts:
+class DatasetFacts:
     """What a recipe wants to know of a source: `side` is the median short side of its images in pixels.
 
     `beginning` is what the run begins with, where it does not begin from nothing. `targets`, of that `form`, are those
@@ -32,14 +32,14 @@ class Facts:
     channels: int
     side: int
     classes: tuple[str, ...] = ()
-    beginning: "Beginning | None" = None
+    beginning: "StartingWeights | None" = None
     levels: float | None = None
     form: FormName = "class"
     targets: "Tensor | None" = None
 
 
 @dataclass(frozen=True)
-class Beginning:
+class StartingWeights:
     """What a recipe wants to know of trained weights: how to find them, of what network, what they want of images.
 
     `mean` and `std` are what the user says of weights that do not say it.
@@ -54,7 +54,7 @@ class Beginning:
     std: tuple[float, ...] | None = None
 
 
-def facts_of(source: "Source", sample: int = 101) -> Facts:
+def facts_of(source: "Source", sample: int = 101) -> DatasetFacts:
     """The facts; of files the sizes of at most `sample` are read, evenly over the set, broken ones passed over."""
     from deepres.data.targets import form_of
 
@@ -63,7 +63,7 @@ def facts_of(source: "Source", sample: int = 101) -> Facts:
     if side is None:
         every = max(1, len(images) // sample)
         side = int(median(_short_sides(images, range(0, len(images), every)) or [224]))
-    return Facts(
+    return DatasetFacts(
         source.name,
         len(source.classes),
         len(images),

@@ -19,7 +19,7 @@ from deepres.base.wording import reason_alone
 from deepres.data.decode import BadImageError, decode, opened_file, require_levels
 from deepres.data.images import Images
 from deepres.data.loading.fetch import by_threads
-from deepres.data.sources.splits import Part
+from deepres.data.sources.splits import Split
 from deepres.data.targets import form_of
 
 WHOLE_BYTES = 2**25
@@ -53,7 +53,7 @@ class Unreadable(NamedTuple):
         return [*lines, f"  and {rest} more"] if rest > 0 else lines
 
 
-def unreadable(parts: Mapping[Part, Images], threads: int = 4, seconds: float = SECONDS) -> Unreadable:
+def unreadable(parts: Mapping[Split, Images], threads: int = 4, seconds: float = SECONDS) -> Unreadable:
     """What of the files of all parts cannot be read; images in memory can."""
     every = [(images, index) for images in parts.values() if not _lie_ready(images) for index in range(len(images))]
     whole = _bytes_of(every, WHOLE_BYTES) <= WHOLE_BYTES
@@ -80,7 +80,7 @@ def unreadable(parts: Mapping[Part, Images], threads: int = 4, seconds: float = 
     return Unreadable(reasons, {name: (lost[name], counts[name]) for name in lost}, opened, sum(map(len, named)))
 
 
-def require_readable(parts: Mapping[Part, Images], on_bad_image: str) -> list[str]:
+def require_readable(parts: Mapping[Split, Images], on_bad_image: str) -> list[str]:
     """Refuse images that cannot be read; under "skip" what there is to say of them.
 
     Raises:

@@ -15,7 +15,7 @@ from deepres.nn.weights.checkpoints import UnknownNamesError, ignoring, require_
 from deepres.nn.weights.convert import Translated, UnknownOrderError, to_ours
 from deepres.nn.weights.files import load_state
 from deepres.nn.weights.fitting import as_given, fitting
-from deepres.nn.weights.formats import Stored
+from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 from deepres.nn.weights.keras_small import KerasTensors, require_as_said
 from deepres.nn.weights.pickles import ModuleTensors
@@ -34,7 +34,7 @@ def create_model(
     *,
     num_classes: int | None = None,
     in_chans: int | None = None,
-    weights: str | Path | Stored | None = None,
+    weights: str | Path | Checkpoint | None = None,
     variant: str | None = None,
     new_head: bool = False,
     ignore: tuple[str, ...] = (),
@@ -73,9 +73,9 @@ def create_model(
     ignore = words(ignore, "ignore", "a list of names or patterns of tensors")
     if variant is not None:
         described(word(variant, "variant", _VARIANT), f"variant {variant}")
-    if not isinstance(weights, Path | Stored | None):
+    if not isinstance(weights, Path | Checkpoint | None):
         weights = word(weights, "weights", _WEIGHTS)
-    named = weights if isinstance(weights, Stored) or weights is None else ignoring(str(weights), ignore)
+    named = weights if isinstance(weights, Checkpoint) or weights is None else ignoring(str(weights), ignore)
     stored = find_weights(named, description.name) if isinstance(named, str) else named
     if num_classes is None and isinstance(model, str) and stored is not None and not new_head:
         num_classes = classes_of(stored, description)
@@ -96,7 +96,7 @@ def create_model(
 
 def load_weights(
     network: ResidualNetwork,
-    stored: Stored,
+    stored: Checkpoint,
     *,
     variant: str | None = None,
     new_head: bool = False,
@@ -124,7 +124,7 @@ def load_weights(
     load_state(network, channels.adapted(tensors, network.description, stored.where), stored.where)
 
 
-def adaptation(stored: Stored, description: Architecture) -> str:
+def adaptation(stored: Checkpoint, description: Architecture) -> str:
     """What is done to these weights for the description's number of channels, for a person to read; else empty."""
     named = _by_name(stored, description, new_head=True).found
     adapts = named is not None and channels.is_adapted(named.tensors, description)
@@ -132,7 +132,7 @@ def adaptation(stored: Stored, description: Architecture) -> str:
 
 
 def translated(
-    stored: Stored, description: Architecture, variant: str | None, called: str | None, *, new_head: bool
+    stored: Checkpoint, description: Architecture, variant: str | None, called: str | None, *, new_head: bool
 ) -> Translated:
     """The tensors under our names: by a library's names, else by structure once `variant` says that it is right.
 
@@ -176,7 +176,7 @@ class _Named(NamedTuple):
     refusal: InputError | None = None
 
 
-def _by_name(stored: Stored, description: Architecture, *, new_head: bool) -> _Named:
+def _by_name(stored: Checkpoint, description: Architecture, *, new_head: bool) -> _Named:
     named = description if description.num_classes else with_classes(description, 1)
     try:
         found = to_ours(stored.tensors, named, stored.where)
@@ -205,7 +205,7 @@ def load(weights: str | PathLike[str]) -> ResidualNetwork:
     return create_model(stored.description, weights=stored).eval()
 
 
-def classes_of(stored: Stored, description: Architecture) -> int:
+def classes_of(stored: Checkpoint, description: Architecture) -> int:
     """How many classes these weights of the described network know; as many as it where they do not show."""
     if stored.description is not None:
         return stored.description.num_classes
@@ -216,7 +216,7 @@ def classes_of(stored: Stored, description: Architecture) -> int:
     return len(head) if head is not None and head.dim() == 1 else description.num_classes
 
 
-def channels_of(stored: Stored, description: Architecture) -> int:
+def channels_of(stored: Checkpoint, description: Architecture) -> int:
     """Of how many channels the images of these weights are; as many as the description's where they do not show."""
     if stored.description is not None:
         return stored.description.input[0]

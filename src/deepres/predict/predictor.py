@@ -28,7 +28,7 @@ from deepres.nn.create import create_model
 from deepres.nn.hardware import find_device
 from deepres.nn.inference import Compiled, Inference, InferencePrecision, for_inference
 from deepres.nn.weights.folds import fold_folders
-from deepres.nn.weights.formats import Stored
+from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.maps import beside
@@ -270,7 +270,7 @@ def _picture(given: object) -> Picture:
     return of_file(path_of(place(given, "pictures", "paths of image files")))
 
 
-def _two_classes(stored: Stored) -> tuple[str, ...]:
+def _two_classes(stored: Checkpoint) -> tuple[str, ...]:
     """The names that go with one logit: the one that it speaks for comes last."""
     named = stored.classes
     return (f"not {named[0]}", named[0]) if len(named) == 1 else named or ("0", "1")

@@ -15,7 +15,7 @@ from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import adaptation
 from deepres.nn.weights.channels import RGB, adapted_values
-from deepres.nn.weights.formats import CONFIG, Preprocessing, Stored
+from deepres.nn.weights.formats import CONFIG, Checkpoint, Preprocessing
 
 STATISTICS = "statistics.safetensors"
 SMALL = 96
@@ -31,7 +31,7 @@ class Prepared(NamedTuple):
 
 
 def prepared_for(
-    stored: Stored,
+    stored: Checkpoint,
     description: Architecture,
     mean: Values | None = None,
     std: Values | None = None,

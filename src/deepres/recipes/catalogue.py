@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from deepres.base.errors import unknown
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.recipes.everyday import imagenet_modern, photos, small
 from deepres.recipes.finetune import finetune
 from deepres.recipes.papers import cifar_2015, effective_paths, identity_2016, imagenet_2015, imagenet_2016
 from deepres.recipes.papers_others import densenet_cifar, densenet_imagenet, stochastic_depth, wide
 from deepres.recipes.run import Run
 
-RECIPES: dict[str, Callable[[Facts, str | None], Run]] = {
+RECIPES: dict[str, Callable[[DatasetFacts, str | None], Run]] = {
     "small": small,
     "photos": photos,
     "cifar_2015": cifar_2015,
@@ -27,7 +27,7 @@ RECIPES: dict[str, Callable[[Facts, str | None], Run]] = {
 }
 
 
-def recipe(name: str | None, facts: Facts, model: str | None) -> Run:
+def recipe(name: str | None, facts: DatasetFacts, model: str | None) -> Run:
     """The run of the recipe of that name, or of the one that suits.
 
     That is "finetune" where weights are given to begin with, else "small" up to 40 px, "photos" above.

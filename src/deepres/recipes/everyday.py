@@ -3,7 +3,7 @@
 from math import ceil
 
 from deepres.arch.catalogue.lookup import entry
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms import config as transforms
 from deepres.recipes.run import Run
@@ -14,7 +14,7 @@ MOST_EPOCHS = 300
 """Passes over the images that are made for the sake of steps, at most."""
 
 
-def small(facts: Facts, model: str | None = None) -> Run:
+def small(facts: DatasetFacts, model: str | None = None) -> Run:
     """Images of at most 40 px: small shifts, no mirror, a cosine over 30 epochs, or more of less than 640 images.
 
     Command   deepres train digits
@@ -42,7 +42,7 @@ def small(facts: Facts, model: str | None = None) -> Run:
     )
 
 
-def photos(facts: Facts, model: str | None = None) -> Run:
+def photos(facts: DatasetFacts, model: str | None = None) -> Run:
     """A folder of photographs, from scratch: random crops, mirror, light jitter, a cosine over 1,000 steps at least.
 
     Command   deepres train path/to/photos
@@ -74,7 +74,7 @@ def photos(facts: Facts, model: str | None = None) -> Run:
     )
 
 
-def imagenet_modern(facts: Facts, model: str | None = None) -> Run:
+def imagenet_modern(facts: DatasetFacts, model: str | None = None) -> Run:
     """ImageNet the usual way: 90 epochs, RandomResizedCrop, TrivialAugment, label smoothing, cosine, averaged weights.
 
     Command   deepres train path/to/imagenet --recipe imagenet_modern --model resnet50

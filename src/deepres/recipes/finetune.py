@@ -1,7 +1,7 @@
 """The recipe that begins with trained weights: a head fitted to the user's classes first, then all parts."""
 
 from deepres.base.errors import InputError
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation
 from deepres.recipes.run import Run
@@ -9,7 +9,7 @@ from deepres.train.config import SgdConfig, TrainConfig
 from deepres.train.schedules import ScheduleConfig
 
 
-def finetune(facts: Facts, model: str | None = None) -> Run:  # noqa: ARG001 - the weights say which
+def finetune(facts: DatasetFacts, model: str | None = None) -> Run:  # noqa: ARG001 - the weights say which
     """One's own images on trained weights: a head fitted to their features, then all parts at one low rate.
 
     The new head is no noise that the first steps must undo: norm statistics are averaged over 256 of these images, and

@@ -2,7 +2,7 @@
 
 from deepres.arch.catalogue.lookup import entry
 from deepres.base.errors import InputError
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms import config as transforms
 from deepres.recipes.run import Run
@@ -10,7 +10,7 @@ from deepres.train.config import SgdConfig, TrainConfig
 from deepres.train.schedules import ScheduleConfig
 
 
-def cifar_2015(facts: Facts, model: str | None = None) -> Run:
+def cifar_2015(facts: DatasetFacts, model: str | None = None) -> Run:
     """Section 4.2: 64,000 iterations of 128, rate 0.1 divided by 10 at 32k and 48k, all training images, last weights.
 
     Command   deepres train cifar10 --recipe cifar_2015 --model resnet20_cifar
@@ -40,7 +40,7 @@ def cifar_2015(facts: Facts, model: str | None = None) -> Run:
     )
 
 
-def effective_paths(facts: Facts, model: str | None = None) -> Run:
+def effective_paths(facts: DatasetFacts, model: str | None = None) -> Run:
     """Veit et al. 2016, training on effective paths only: each batch trains 23 of the 54 units, drawn anew.
 
     Command   deepres train cifar10 --recipe effective_paths
@@ -63,7 +63,7 @@ def effective_paths(facts: Facts, model: str | None = None) -> Run:
     )
 
 
-def imagenet_2015(facts: Facts, model: str | None = None) -> Run:
+def imagenet_2015(facts: DatasetFacts, model: str | None = None) -> Run:
     """Section 3.4: 600,000 iterations of 256, rate 0.1 divided by 10 at plateaus, short side in [256, 480], 224 crops.
 
     Command   deepres train path/to/imagenet --recipe imagenet_2015 --model resnet50_v1
@@ -92,7 +92,7 @@ def imagenet_2015(facts: Facts, model: str | None = None) -> Run:
     )
 
 
-def identity_2016(facts: Facts, model: str | None = None) -> Run:
+def identity_2016(facts: DatasetFacts, model: str | None = None) -> Run:
     """He et al. 2016, appendix: as `cifar_2015`, but every network holds the rate at 0.01 for its first 400 steps.
 
     Command   deepres train cifar10 --recipe identity_2016 --model preresnet164_cifar
@@ -105,7 +105,7 @@ def identity_2016(facts: Facts, model: str | None = None) -> Run:
     return run.replace(recipe="identity_2016", train=run.train.replace(schedule=schedule))
 
 
-def imagenet_2016(facts: Facts, model: str | None = None) -> Run:
+def imagenet_2016(facts: DatasetFacts, model: str | None = None) -> Run:
     """He et al. 2016, appendix: as `imagenet_2015`, the rate divided by 10 at epochs 30 and 60 of 90.
 
     Command   deepres train path/to/imagenet --recipe imagenet_2016 --model preresnet200

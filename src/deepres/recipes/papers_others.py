@@ -1,7 +1,7 @@
 """The recipes of DenseNet, stochastic depth and wide networks, as papers and authors' code state them."""
 
 from deepres.arch.catalogue.lookup import entry
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.recipes.run import Run
@@ -12,7 +12,7 @@ _TORCH = SgdConfig(momentum=0.9, weight_decay=1e-4, nesterov=True, decay_paramet
 """Of the Torch code that all of these papers ran: Nesterov, weight decay on every parameter."""
 
 
-def densenet_cifar(facts: Facts, model: str | None = None) -> Run:
+def densenet_cifar(facts: DatasetFacts, model: str | None = None) -> Run:
     """Huang et al. 2017, section 4.2: 300 epochs of 64 a step, rate 0.1 divided by 10 at 50 % and 75 %, last weights.
 
     The authors' code divides an epoch early, when epochs 150 and 225 begin, counted from 1: as here.
@@ -40,7 +40,7 @@ def densenet_cifar(facts: Facts, model: str | None = None) -> Run:
     )
 
 
-def densenet_imagenet(facts: Facts, model: str | None = None) -> Run:
+def densenet_imagenet(facts: DatasetFacts, model: str | None = None) -> Run:
     """Huang et al. 2017, section 4.3: 90 epochs of 256 a step, rate 0.1 divided by 10 at epochs 30 and 60.
 
     Command   deepres train path/to/imagenet --recipe densenet_imagenet --model densenet121
@@ -66,7 +66,7 @@ def densenet_imagenet(facts: Facts, model: str | None = None) -> Run:
     )
 
 
-def stochastic_depth(facts: Facts, model: str | None = None) -> Run:
+def stochastic_depth(facts: DatasetFacts, model: str | None = None) -> Run:
     """Huang et al. 2016: 500 epochs of 128 a step, rate 0.1 divided by 10 at 50 % and 75 %, best validation epoch.
 
     The authors' code divides an epoch early, when epochs 250 and 375 begin, counted from 1: as here. Networks of more
@@ -102,7 +102,7 @@ def stochastic_depth(facts: Facts, model: str | None = None) -> Run:
     )
 
 
-def wide(facts: Facts, model: str | None = None) -> Run:
+def wide(facts: DatasetFacts, model: str | None = None) -> Run:
     """Zagoruyko & Komodakis 2016: 200 epochs of 128 a step, rate 0.1 times 0.2 at epochs 60, 120 and 160.
 
     The authors' code does so when these epochs begin, counted from 1, after 59, 119 and 159: as here.

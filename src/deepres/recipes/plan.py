@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from deepres.base.errors import InputError
 from deepres.base.records import edit
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.recipes import catalogue
 from deepres.recipes.run import OFF, Run, require_known, smoke
 from deepres.tasks.kinds import task_named
@@ -35,7 +35,7 @@ class Words:
     task: str | None = None
 
 
-def planned(words: Words, facts: Facts) -> Run:
+def planned(words: Words, facts: DatasetFacts) -> Run:
     """The run: the recipe's, edited, and then fitted, so that an edited size is also the network's.
 
     Raises:

@@ -10,7 +10,7 @@ from deepres.base.manifest import RUN, require_own
 from deepres.base.reading import json_object
 from deepres.base.records import Record, build
 from deepres.base.version import VERSION
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.tasks.kinds import DEFAULT_TASK, AnyTask, task_for
@@ -56,7 +56,7 @@ class Run(Record):
     teacher: TeacherConfig | None = None
     seed: int = 0
 
-    def fitted(self, facts: Facts) -> "Run":
+    def fitted(self, facts: DatasetFacts) -> "Run":
         """The same run for targets, channels, size and levels of these images; a size that the recipe sets stays.
 
         Where its task learns targets of another form, it becomes the first that learns those.

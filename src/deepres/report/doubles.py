@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from deepres.data.decode import BadImageError
 from deepres.data.doubles import Double, Doubles, Place
 from deepres.data.images import Images
-from deepres.data.sources.splits import Part
+from deepres.data.sources.splits import Split
 from deepres.report.charts import thumbnail
 
 SHOWN = 24
@@ -31,13 +31,13 @@ class Pair:
     sides: tuple[Side, Side]
 
 
-def pairs_shown(doubles: Doubles, parts: Mapping[Part, Images]) -> list[Pair]:
+def pairs_shown(doubles: Doubles, parts: Mapping[Split, Images]) -> list[Pair]:
     """The first `SHOWN` pairs of the parts that there are."""
     found = [pair for pair in doubles.pairs if {pair.one.part, pair.other.part} <= set(parts)][:SHOWN]
     return [Pair(pair, (_side(pair.one, parts), _side(pair.other, parts))) for pair in found]
 
 
-def _side(place: Place, parts: Mapping[Part, Images]) -> Side:
+def _side(place: Place, parts: Mapping[Split, Images]) -> Side:
     label = "/".join(place.name.split("/")[-2:])
     try:
         address, tiny = thumbnail(parts[place.part].image(place.index))

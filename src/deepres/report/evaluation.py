@@ -18,7 +18,7 @@ from deepres.base.files import write_atomic
 from deepres.data.decode import BadImageError
 from deepres.data.doubles import Doubles
 from deepres.data.images import Images
-from deepres.data.sources.splits import Part
+from deepres.data.sources.splits import Split
 from deepres.report.blocks import drawn
 from deepres.report.charts import History, confusion_picture, curve, rejection, reliability, shades, thumbnail
 from deepres.report.doubles import pairs_shown
@@ -73,7 +73,7 @@ def write_report(
     continued: Sequence[int] = (),
     worst: str = "",
     doubles: Doubles | None = None,
-    parts: Mapping[Part, Images] | None = None,
+    parts: Mapping[Split, Images] | None = None,
     folds: Sequence[FoldRow] = (),
     title: str = "deepres report",
 ) -> None:

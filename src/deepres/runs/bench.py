@@ -29,7 +29,7 @@ from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.predict.preprocessing import STATISTICS, run_statistics
 from deepres.recipes.plan import Words
 from deepres.recipes.run import Run, load_run
-from deepres.runs.bottleneck import Rates, Verdict, shown, verdict
+from deepres.runs.bottleneck import Bottleneck, Rates, shown, verdict
 from deepres.runs.plan import Planned, plan_run
 from deepres.tasks.classification.losses import cross_entropy
 from deepres.train.compile import choose_compile_mode
@@ -54,7 +54,7 @@ class Bench(Record):
     hardware: str
     versions: dict[str, str]
     rates: Rates
-    verdict: Verdict
+    verdict: Bottleneck
 
 
 def bench(

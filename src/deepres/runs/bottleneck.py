@@ -5,7 +5,7 @@ from typing import Literal
 
 from deepres.base.records import Record
 
-Part = Literal["compute", "input", "disk", "transfer"]
+Limit = Literal["compute", "input", "disk", "transfer"]
 
 
 class Rates(Record):
@@ -30,23 +30,23 @@ class Rates(Record):
     on_gpu: bool = False
 
 
-class Verdict(Record):
+class Bottleneck(Record):
     """The part that limits a training run, the images/s to expect, and how many times as fast the next part is."""
 
-    limit: Part
+    limit: Limit
     images_per_second: float
     factor: float
     sentence: str
 
 
-def verdict(rates: Rates) -> Verdict:
+def verdict(rates: Rates) -> Bottleneck:
     """What limits, from the rates alone.
 
     Without workers, step and loading take turns: 1 / rate = 1 / step + 1 / load. On the CPU workers take the step's
     cores: 1 / rate = 1 / step + 1 / (cores load). On a GPU with workers, the slowest part sets the pace.
     """
     loaders = 1 if rates.resident else min(max(1, rates.workers), rates.cores)
-    parts: dict[Part, float] = {"compute": rates.step}
+    parts: dict[Limit, float] = {"compute": rates.step}
     if rates.load is not None:
         parts["input"] = rates.load * loaders
     if rates.read is not None:
@@ -64,7 +64,7 @@ def verdict(rates: Rates) -> Verdict:
     said = f"{_NAMES[limit]} limits training here, to about {shown(pace)} images/s"
     if others:
         said += f": alone it gives {shown(parts[limit])}, the next slowest part {factor:.1f} times as many"
-    return Verdict(limit=limit, images_per_second=pace, factor=factor, sentence=f"{said}; {_remedy(rates, limit)}")
+    return Bottleneck(limit=limit, images_per_second=pace, factor=factor, sentence=f"{said}; {_remedy(rates, limit)}")
 
 
 def shown(value: float) -> str:
@@ -72,7 +72,7 @@ def shown(value: float) -> str:
     return f"{value:,.0f}" if value >= 20 else f"{value:.1f}"
 
 
-_NAMES: dict[Part, str] = {
+_NAMES: dict[Limit, str] = {
     "compute": "the training step",
     "input": "reading and augmenting images",
     "disk": "the disk",
@@ -80,7 +80,7 @@ _NAMES: dict[Part, str] = {
 }
 
 
-def _remedy(rates: Rates, limit: Part) -> str:
+def _remedy(rates: Rates, limit: Limit) -> str:
     if limit == "compute":
         if rates.on_gpu and rates.load is not None and rates.workers == 0 and not rates.resident:
             return "--workers 1 takes loading out of its way; else a smaller input or network"

@@ -19,11 +19,11 @@ from deepres.data.loading.workers import resolved
 from deepres.data.readable import require_readable
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_parts, open_source
-from deepres.data.sources.splits import Part
+from deepres.data.sources.splits import Split
 from deepres.data.targets import form_of
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
-from deepres.data.transforms.views import Showing
+from deepres.data.transforms.views import Views
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware, versions
 from deepres.nn.weights.checkpoints import asked_of
@@ -193,7 +193,7 @@ def weights_file(weights: Path | str) -> Path | None:
     return file if file.exists() else None
 
 
-def _side(images: Images, preparation: Preparation, showing: Showing | None) -> int:
+def _side(images: Images, preparation: Preparation, showing: Views | None) -> int:
     """The largest side that the network gets to see, in pixels; of files that are kept as they are 32 is assumed."""
     if showing is not None:
         return showing.crop or max(showing.sides)
@@ -312,7 +312,7 @@ def _chosen(
     return replace(chosen, notes=tuple(notes))
 
 
-def _part(split: str | None, parts: Mapping[Part, Images]) -> Part:
+def _part(split: str | None, parts: Mapping[Split, Images]) -> Split:
     found = next((part for part in ((split,) if split else ("test", "val", "train")) if part in parts), None)
     if found is None:
         raise unknown("split", split or "test", parts)

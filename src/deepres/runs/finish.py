@@ -28,7 +28,7 @@ from deepres.predict.preprocessing import preprocessing_of
 from deepres.report.evaluation import write_report
 from deepres.runs.context import RunContext, norms_together
 from deepres.runs.length import told_length
-from deepres.runs.logbook import parts
+from deepres.runs.logbook import sessions
 from deepres.runs.seen import began_with, doubles_in, overlap
 from deepres.tasks.doubled import told_of_doubles
 from deepres.tasks.plans import plan_of
@@ -161,7 +161,7 @@ def training_of(folder: Path) -> dict[str, Any]:
     path = folder / SUMMARY
     require_own(folder, SUMMARY)
     chosen = json_object(path, "summary of a run", "remove it").get("chosen_epoch") if path.is_file() else None
-    continued = [part["step"] for part in parts(folder)[1:] if part["step"]]
+    continued = [each["step"] for each in sessions(folder)[1:] if each["step"]]
     return {"history": read_history(folder), "chosen_epoch": chosen, "continued": continued}
 
 
@@ -210,10 +210,10 @@ def _shown(context: RunContext, facts: Mapping[str, JsonValue]) -> dict[str, Jso
 
 def _carried_out(context: RunContext) -> dict[str, JsonValue]:
     """The commands from the first start on, the time of all steps, on what and with what the last part was done."""
-    went = parts(context.folder)
+    went = sessions(context.folder)
     seconds = sum(row["seconds"] for row in read_history(context.folder))
     facts: dict[str, JsonValue] = {
-        "training time": f"{duration(seconds)} in steps" + (f", over {len(went)} parts" if len(went) > 1 else ""),
+        "training time": f"{duration(seconds)} in steps" + (f", over {len(went)} sessions" if len(went) > 1 else ""),
         "hardware": hardware(context.precision.device),
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
     }
@@ -231,7 +231,7 @@ def _provenance(context: RunContext, progress: Progress, epoch: Best | None, cho
         "model": run.model.name,
         "source": context.source.name,
         "seed": run.seed,
-        "commands": [part["command"] for part in parts(context.folder)],
+        "commands": [each["command"] for each in sessions(context.folder)],
         "training_seconds": sum(row["seconds"] for row in read_history(context.folder)),
         "steps": progress.step,
         "epochs": progress.epoch,

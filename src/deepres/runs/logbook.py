@@ -1,4 +1,4 @@
-"""What a run keeps of how it went: all that was said (`log.txt`), and each start and resume (`parts.jsonl`)."""
+"""What a run keeps of how it went: all that was said (`log.txt`), and each start or resume (`parts.jsonl`)."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from deepres.base.wording import shown
 from deepres.nn.environment import hardware, versions
 
 LOG = "log.txt"
-PARTS = "parts.jsonl"
+SESSIONS = "parts.jsonl"
 
 
 def logged(folder: Path, tell: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -32,7 +32,7 @@ def logged(folder: Path, tell: Callable[[Any], None]) -> Callable[[Any], None]:
     return told
 
 
-def begin_part(folder: Path, step: int, device: torch.device, command: str) -> None:
+def begin_session(folder: Path, step: int, device: torch.device, command: str) -> None:
     """The run begins, or goes on from `step`: which command, software and hardware do it from here."""
     facts = {
         "began": _now(),
@@ -41,13 +41,13 @@ def begin_part(folder: Path, step: int, device: torch.device, command: str) -> N
         "versions": dict(versions()),
         "hardware": hardware(device),
     }
-    _append(folder / PARTS, json.dumps(facts) + "\n")
+    _append(folder / SESSIONS, json.dumps(facts) + "\n")
 
 
-def parts(folder: Path) -> list[dict[str, Any]]:
-    """What `begin_part` wrote, from the first start on; a line cut off by a crash is left out."""
+def sessions(folder: Path) -> list[dict[str, Any]]:
+    """What `begin_session` wrote, from the first start on; a line cut off by a crash is left out."""
     found: list[dict[str, Any]] = []
-    path = folder / PARTS
+    path = folder / SESSIONS
     for line in path.read_bytes().splitlines() if path.is_file() else ():
         with suppress(InputError):
             facts = parse_json(line, path)

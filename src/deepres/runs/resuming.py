@@ -8,7 +8,7 @@ from deepres.base.errors import InputError
 from deepres.base.manifest import require_own
 from deepres.base.wording import counted
 from deepres.data.sources.open import Source
-from deepres.data.sources.splits import PARTS, Origin
+from deepres.data.sources.splits import SPLITS, DatasetRecord
 from deepres.recipes.run import Run, load_run
 from deepres.train.loop import lr_at
 from deepres.train.state import Progress
@@ -50,8 +50,8 @@ def _require_same_plan(before: Run, run: Run) -> None:
 def require_same_images(source: Source, folder: Path) -> None:
     """Refuse images that are not those that the run in `folder` began with."""
     require_own(folder, ORIGIN)
-    then, now = records.load(Origin, folder / ORIGIN, "record of the images"), source.origin
-    if any(getattr(then, part) != getattr(now, part) for part in PARTS):
+    then, now = records.load(DatasetRecord, folder / ORIGIN, "record of the images"), source.origin
+    if any(getattr(then, part) != getattr(now, part) for part in SPLITS):
         raise InputError(
             f"{source.name}: the images are not those that the run in {folder} began with; "
             "bring those back, or start a new run"

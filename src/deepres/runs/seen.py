@@ -37,7 +37,7 @@ from deepres.data.picture_digest import UNREAD, Digested
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.named import NAMES
 from deepres.data.sources.open import Source, open_source
-from deepres.data.sources.splits import PARTS, Origin
+from deepres.data.sources.splits import SPLITS, DatasetRecord
 from deepres.data.targets import form_of
 from deepres.nn.weights.checkpoints import asked_of
 from deepres.recipes.run import Run
@@ -172,7 +172,7 @@ def asks_for_own(data: DataConfig, own: DataConfig) -> bool:
     return same_source(data.source, own.source) and ("folds" not in data.model_fields_set or data.folds == own.folds)
 
 
-def unchanged(folder: Path, part: str, images: Images, origin: Origin) -> bool:
+def unchanged(folder: Path, part: str, images: Images, origin: DatasetRecord) -> bool:
     """Whether these are the images that the run's `part` held when it started.
 
     `origin` is that of the source as it lies there now: a run of an older version has its names and labels alone.
@@ -199,7 +199,7 @@ def overlap(folder: Path, run: Run, images: Images) -> Overlap:
             seen |= _as_they_lie(folder, run, images, kind if seen else None)
         except InputError as cause:
             unknown = cause.message
-    found = {part: np.zeros(len(images), bool) for part in (*PARTS, "before", "taught")}
+    found = {part: np.zeros(len(images), bool) for part in (*SPLITS, "before", "taught")}
     kinds: tuple[Digested, ...] = ("bytes", "pixels") if kind == "bytes" else ("pixels",)
     for each in kinds:
         if not any(name.startswith(each) for name in seen):
@@ -306,10 +306,10 @@ def _of_size(images: Images, size: tuple[int, ...]) -> Images:
     return images.select([index for index in range(len(images)) if fits(index)])
 
 
-def _origin(folder: Path) -> Origin | None:
+def _origin(folder: Path) -> DatasetRecord | None:
     require_own(folder, ORIGIN)
-    return records.load(Origin, folder / ORIGIN, WHAT) if (folder / ORIGIN).is_file() else None
+    return records.load(DatasetRecord, folder / ORIGIN, WHAT) if (folder / ORIGIN).is_file() else None
 
 
-def _same(then: Origin, now: Origin) -> bool:
-    return all(getattr(then, part) == getattr(now, part) for part in PARTS)
+def _same(then: DatasetRecord, now: DatasetRecord) -> bool:
+    return all(getattr(then, part) == getattr(now, part) for part in SPLITS)

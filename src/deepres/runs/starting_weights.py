@@ -7,7 +7,7 @@ from deepres.arch.catalogue.lookup import CATALOGUE, entry
 from deepres.arch.readings.diff import difference
 from deepres.base.errors import InputError
 from deepres.base.manifest import holds_run
-from deepres.data.facts import Beginning
+from deepres.data.facts import StartingWeights
 from deepres.nn.create import channels_of, classes_of
 from deepres.nn.weights.checkpoints import asked_of
 from deepres.nn.weights.hub import find_weights
@@ -16,7 +16,7 @@ from deepres.predict.preprocessing import prepared_for
 from deepres.recipes.run import OtherFormatError, load_run
 
 
-def beginning(spec: WeightsSpec | str) -> Beginning:
+def beginning(spec: WeightsSpec | str) -> StartingWeights:
     """What the recipe must know of these weights.
 
     Raises:
@@ -46,7 +46,7 @@ def beginning(spec: WeightsSpec | str) -> Beginning:
         size = (channels_of(stored, architecture), *config.input[1:])
         config = config.replace(num_classes=classes_of(stored, architecture), input=size)
     preparation = prepared_for(stored, config.architecture(), mean, std).preparation
-    return Beginning(weights, variant, config, stored.classes, preparation, mean, std)
+    return StartingWeights(weights, variant, config, stored.classes, preparation, mean, std)
 
 
 def _config_of(weights: str) -> Config | None:

@@ -37,7 +37,7 @@ NAMED = 10
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundTeachers:
     """The weights of a run's teachers, read and recognised; `config` has their places and digests."""
 
     config: TeacherConfig
@@ -60,7 +60,7 @@ class Found:
         return Teachers(self.config, [_ready(*pair, run, classes, statistics, precision) for pair in pairs])
 
 
-def find_teachers(run: Run, classes: tuple[str, ...], world: Distributed = SINGLE_PROCESS) -> Found | None:
+def find_teachers(run: Run, classes: tuple[str, ...], world: Distributed = SINGLE_PROCESS) -> FoundTeachers | None:
     """The teachers of a run on images of these classes; None where nobody teaches. Process 0 alone reads their weights.
 
     Raises:
@@ -76,7 +76,7 @@ def placed(weights: str) -> str:
     return str(path_of(name).absolute()) + weights[len(name) :] if exists(name) else weights
 
 
-def _found(run: Run, classes: tuple[str, ...]) -> Found:
+def _found(run: Run, classes: tuple[str, ...]) -> FoundTeachers:
     config = run.teacher
     assert config is not None
     predictors = tuple(_loaded(weights, config) for weights in config.weights)
@@ -99,7 +99,7 @@ def _found(run: Run, classes: tuple[str, ...]) -> Found:
                 f"(digest {then[:12]} then, {now[:12]} now); bring those back, or start a new run"
             )
     places = tuple(placed(weights) for weights in config.weights)
-    return Found(config.replace(weights=places, digests=digests), predictors)
+    return FoundTeachers(config.replace(weights=places, digests=digests), predictors)
 
 
 def _loaded(weights: str, config: TeacherConfig) -> Predictor:

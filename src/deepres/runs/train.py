@@ -32,18 +32,18 @@ from deepres.runs.finish import Finished, conclude, report_so_far
 from deepres.runs.founding import as_begun, require_no_run, rewrite, set_up, with_rates
 from deepres.runs.introduce import introduced
 from deepres.runs.lock import StoppedError, asked_to_stop, held
-from deepres.runs.logbook import begin_part, logged
+from deepres.runs.logbook import begin_session, logged
 from deepres.runs.opening import opening
 from deepres.runs.plan import Planned
 from deepres.runs.rescue import rescued, resumable
 from deepres.runs.resuming import by_patience, edited, new_rates, require_same_images
 from deepres.runs.saving import Saving
 from deepres.runs.seen import own_now
-from deepres.runs.teacher import Found, find_teachers
+from deepres.runs.teacher import FoundTeachers, find_teachers
 from deepres.tasks.validation import Validation
 from deepres.train.checkpoint import load_newest, save_best, save_state
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
-from deepres.train.history import Journal
+from deepres.train.history import HistoryWriter
 from deepres.train.loop import Epoch, Step, train
 from deepres.train.precision import choose
 from deepres.train.state import State, replicate
@@ -201,7 +201,7 @@ def _begun(run: Run) -> str:
     return adaptation(find_weights(run.weights, run.model.name), description)
 
 
-def _plan(run: Run, device: torch.device, world: Distributed, found: Found | None) -> Plan:
+def _plan(run: Run, device: torch.device, world: Distributed, found: FoundTeachers | None) -> Plan:
     """Which layers a step computes twice; a step that does not fit, or that a norm cannot take, is refused."""
     config = run.train
     parts = config.parts(world.size)
@@ -239,7 +239,7 @@ def _carry_out(context: RunContext, state: State, plan: Plan, tell: Tell, budget
         state.progress = state.progress.replace(finished=False)
     if world.first:
         tell = logged(context.folder, tell)
-        begin_part(context.folder, state.progress.step, context.precision.device, context.command)
+        begin_session(context.folder, state.progress.step, context.precision.device, context.command)
     network = state.network
     assert isinstance(network, ResidualNetwork)
     context = replace(context, teachers=introduced(context, network, tell))
@@ -315,7 +315,7 @@ def _train(
     with ExitStack() as stack:
         stack.enter_context(rescued(context, state, plan, loader))
         if world.first:
-            journal = stack.enter_context(Journal(context.folder, state.progress.step))
+            journal = stack.enter_context(HistoryWriter(context.folder, state.progress.step))
         asked = stack.enter_context(asked_to_stop())
         stack.enter_context(apply(state.network, plan))
         stack.enter_context(norms_together(context, state.network))

@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ResumeCheck:
     """SHA-256 of the final weights of the run without and with the interruption, and after which step that was."""
 
     uninterrupted: str
@@ -32,7 +32,7 @@ class Verdict:
 
 def verify_resume(
     folder: Path, source: str, tell: Callable[[str], None], settings: tuple[str, ...] = SETTINGS
-) -> Verdict:
+) -> ResumeCheck:
     """Train twice on `source` under `folder`: once through, once killed (SIGKILL) in the middle and resumed.
 
     Raises:
@@ -44,7 +44,7 @@ def verify_resume(
     killed = _kill(folder / "killed", "train", source, *settings, "--output", str(folder / "killed"))
     tell(f"3/3 killed after the state of step {killed}; resuming")
     _deepres("train", "--resume", str(folder / "killed"))
-    return Verdict(digest(folder / "through" / WEIGHTS), digest(folder / "killed" / WEIGHTS), killed)
+    return ResumeCheck(digest(folder / "through" / WEIGHTS), digest(folder / "killed" / WEIGHTS), killed)
 
 
 def _deepres(*arguments: str) -> None:

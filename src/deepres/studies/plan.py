@@ -14,7 +14,7 @@ from deepres.arch.catalogue.lookup import entry
 from deepres.arch.readings.cost import cost
 from deepres.base import records
 from deepres.base.manifest import RUN
-from deepres.data.facts import Facts
+from deepres.data.facts import DatasetFacts
 from deepres.recipes.plan import Words, planned
 from deepres.recipes.run import Run
 from deepres.studies.readings import is_read, reading
@@ -24,10 +24,10 @@ Scale = Literal["full", "short"]
 """full: the paper's recipe to the letter. short: a share of its steps, 5,000 of 50,000 training images held out."""
 
 DATASETS = {
-    "cifar10": Facts("cifar10", 10, 50_000, 3, 32),
-    "cifar100": Facts("cifar100", 100, 50_000, 3, 32),
-    "svhn": Facts("svhn", 10, 604_388, 3, 32),
-    "imagenet": Facts("imagenet", 1000, 1_281_167, 3, 375),
+    "cifar10": DatasetFacts("cifar10", 10, 50_000, 3, 32),
+    "cifar100": DatasetFacts("cifar100", 100, 50_000, 3, 32),
+    "svhn": DatasetFacts("svhn", 10, 604_388, 3, 32),
+    "imagenet": DatasetFacts("imagenet", 1000, 1_281_167, 3, 375),
 }
 """What recipes want to know of the sets that the papers train on, so that a plan can be made without them."""
 

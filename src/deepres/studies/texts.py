@@ -2,7 +2,7 @@
 
 from deepres.studies.readings import decimals, is_read
 from deepres.studies.study import Column, Printed
-from deepres.studies.verdict import Found
+from deepres.studies.verdict import CellResult
 
 MARKS = {"reproduced": "✓", "within the spread": "≈", "not reproduced": "✗", "not run": "–", "shown": ""}
 
@@ -19,7 +19,7 @@ def printed_text(printed: Printed, column: Column) -> str:
     return text if printed.std is None else f"{text} ± {_number(printed.std, column)}"
 
 
-def ours_text(found: Found, column: Column) -> str:
+def ours_text(found: CellResult, column: Column) -> str:
     """`8.81 ± 0.12 (5)`: the figure as the paper quotes it, the spread of the seeds and their number."""
     if found.quoted is None:
         return "diverged" if found.diverged else ""

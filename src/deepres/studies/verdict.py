@@ -29,7 +29,7 @@ Analysis = Callable[[Job, Path], float | None]
 """Of a finished run in its folder, what its measure needs beside what the run has written down."""
 
 
-class Found(Record):
+class CellResult(Record):
     """Our figure for a cell, in the column's unit: of each seed, and as the paper quotes it.
 
     `diverged` counts seeds whose loss ended as no number; `reason` says why a figure is not there.
@@ -77,10 +77,10 @@ class Outcome(Record):
 
     study: str
     scale: Scale
-    found: tuple[Found, ...]
+    found: tuple[CellResult, ...]
     claims: tuple[Held, ...]
 
-    def at(self, row: str, column: str) -> Found | None:
+    def at(self, row: str, column: str) -> CellResult | None:
         """The cell's figure, None for one that is only quoted."""
         return next((found for found in self.found if (found.row, found.column) == (row, column)), None)
 
@@ -133,7 +133,7 @@ def outcome(
     return Outcome(study=study.name, scale=scale, found=tuple(found), claims=tuple(held))
 
 
-def described(study: Study) -> list[Found]:
+def described(study: Study) -> list[CellResult]:
     """The study's figures that its descriptions give, each with its verdict: no images, no training."""
     return [_read(study, cell) for cell in cells(study, "full", seeds=1) if is_read(cell.column)]
 
@@ -158,7 +158,7 @@ def judge(values: Sequence[float], printed: Printed, tolerance: float, spread: f
     return "within the spread" if nearest <= 2 * spread else "not reproduced"
 
 
-def _read(study: Study, cell: Cell) -> Found:
+def _read(study: Study, cell: Cell) -> CellResult:
     """Of a figure that a description gives; where it is another than the printed one, `reason` is the study's note."""
     printed = cell.row.printed.get(cell.column.name)
     value = reading_of(study, cell)
@@ -172,7 +172,9 @@ def _read(study: Study, cell: Cell) -> Found:
     return found.replace(verdict=verdict, reason=printed.note if verdict == "not reproduced" else "")
 
 
-def _measured(study: Study, cell: Cell, home: Path, responses: Analysis | None, absent: Mapping[str, str]) -> Found:
+def _measured(
+    study: Study, cell: Cell, home: Path, responses: Analysis | None, absent: Mapping[str, str]
+) -> CellResult:
     if cell.lacking:
         return _empty(cell, reason=cell.lacking)
     ended = [job for job in cell.jobs if status(job, home) == "finished"]
@@ -191,8 +193,10 @@ def _measured(study: Study, cell: Cell, home: Path, responses: Analysis | None, 
     )
 
 
-def _empty(cell: Cell, **fields: object) -> Found:
-    return Found.model_validate({"row": cell.row.label, "column": cell.column.name, "verdict": "not run", **fields})
+def _empty(cell: Cell, **fields: object) -> CellResult:
+    return CellResult.model_validate(
+        {"row": cell.row.label, "column": cell.column.name, "verdict": "not run", **fields}
+    )
 
 
 def _value(study: Study, column: Column, job: Job, home: Path, responses: Analysis | None) -> float | None:
@@ -236,7 +240,7 @@ def result_name(protocol: str) -> str:
     return "test.json" if protocol == "center" else f"test-{re.sub(r'[^0-9a-z-]+', '-', protocol)}.json"
 
 
-def _judged(found: Found, study: Study, cell: Cell, scale: Scale, dataset: str) -> Found:
+def _judged(found: CellResult, study: Study, cell: Cell, scale: Scale, dataset: str) -> CellResult:
     printed = cell.row.printed.get(cell.column.name)
     if not found.values:
         if found.diverged and printed is not None and printed.bound == "above" and scale == "full":
@@ -260,7 +264,7 @@ def _spread(values: Sequence[float], printed: Printed, dataset: str) -> float:
     return sqrt(sampled**2 + (printed.std or sampled) ** 2)
 
 
-def _comparable(found: Found) -> float | None:
+def _comparable(found: CellResult) -> float | None:
     """What claims compare: the mean of the seeds; a row whose every run diverged is above anything."""
     if found.values:
         return mean(found.values)

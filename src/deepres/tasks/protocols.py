@@ -34,7 +34,7 @@ from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.data.transforms.config import Preparation
-from deepres.data.transforms.views import Cut, Showing
+from deepres.data.transforms.views import Cut, Views
 from deepres.tasks.task import Average
 
 PAPERS_CROP = 224
@@ -60,9 +60,9 @@ class Protocol(Record):
         return f"{self.name}:{self.crop}/{self.sides[0]}"
 
     @property
-    def showing(self) -> Showing | None:
+    def showing(self) -> Views | None:
         """The pictures that the loader has to make; None: the preparation's own."""
-        return self.cut and Showing(sides=self.sides, cut=self.cut, crop=self.crop, where=str(self))
+        return self.cut and Views(sides=self.sides, cut=self.cut, crop=self.crop, where=str(self))
 
     @property
     def num_pictures(self) -> int:

@@ -14,7 +14,7 @@ BUCKET_BYTES = 25 * 2**20
 """Gradients travel in pieces of about this size, the last layers' first, while the backward pass goes on."""
 
 
-class Exchange:
+class GradSync:
     """Steps of `batch_size` images, dealt out to the processes of `world`; nothing happens in a world of one.
 
     With `own_norms` each process normalises with its own images, in `parts` parts a step; running norm statistics end

@@ -17,7 +17,7 @@ HISTORY = "history.jsonl"
 _LARGEST = 1e30  # what is beyond, not even a figure can show
 
 
-class Journal:
+class HistoryWriter:
     """Rows of epochs in `folder`, continued after step `step`: what a resumed run will write again is dropped first."""
 
     def __init__(self, folder: Path, step: int) -> None:

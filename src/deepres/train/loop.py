@@ -18,7 +18,7 @@ from deepres.tasks.validation import Validation
 from deepres.train.config import TrainConfig
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.feeding import UnfedError, batch_or_refusal, next_batch
-from deepres.train.grad_sync import Exchange
+from deepres.train.grad_sync import GradSync
 from deepres.train.health import DivergedError, fault, lost
 from deepres.train.optim import average_weights
 from deepres.train.precision import Precision
@@ -102,7 +102,7 @@ def train(
     settling = Settling(state.network, config.batch_size, num_images, planned if from_nothing else None)
     drawn = batches.batches(settling.first(state.progress.step), state.progress.length(planned))
     parts = config.parts(world.size)
-    exchange = Exchange(world, state.network, config.batch_size, parts, own_norms=not config.sync_norm)
+    exchange = GradSync(world, state.network, config.batch_size, parts, own_norms=not config.sync_norm)
     own = ("rank", world.rank) if world.rank else ()
     fewest = 1 if config.sync_norm and world.size > 1 else fewest_images
     for step in range(settling.first(state.progress.step), state.progress.step):  # passed before the run was resumed
@@ -179,7 +179,7 @@ def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[s
 
 
 def _gradient(
-    network: Forward, batch: Batch, loss: Loss, parts: int, precision: Precision, exchange: Exchange
+    network: Forward, batch: Batch, loss: Loss, parts: int, precision: Precision, exchange: GradSync
 ) -> tuple[Tensor, Counts]:
     whole = exchange.planned(len(batch))
     mean_loss, counts = torch.zeros((), device=batch.images.device), Counts()

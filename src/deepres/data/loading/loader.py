@@ -26,7 +26,7 @@ from deepres.data.transforms.mixing import mix
 from deepres.data.transforms.per_batch import BatchStage, PixelStage, normalise
 from deepres.data.transforms.per_image import SampleStage, fit
 from deepres.data.transforms.statistics import Statistics
-from deepres.data.transforms.views import Showing
+from deepres.data.transforms.views import Views
 
 RESIDENT_BYTES = 2**31  # sets of at most this size, as fitted to the network, are kept on the device
 
@@ -219,7 +219,7 @@ def evaluation_batches(
     skipped: dict[str, str] | None = None,
     rank: int = 0,
     world_size: int = 1,
-    showing: Showing | None = None,
+    showing: Views | None = None,
 ) -> Generator[Batch, None, None]:
     """Every image once, in the set's order; the last batch is short. Each process gets every world_size-th of them.
 
@@ -284,7 +284,7 @@ class _Reader:
         images: Images,
         stage: SampleStage,
         on_bad_image: OnBadImage,
-        showing: Showing | None = None,
+        showing: Views | None = None,
         preparation: Preparation | None = None,
     ) -> None:
         self._images = images

@@ -19,7 +19,7 @@ from deepres.data.sources.layout import arranged
 from deepres.data.sources.pairs import holds_labels
 from deepres.data.sources.shards import Shards
 from deepres.data.sources.split_names import others_beside
-from deepres.data.sources.splits import Found, Part
+from deepres.data.sources.splits import RawDataset, Split
 from deepres.data.sources.tars import Placed, files_in
 from deepres.data.sources.tree import is_hidden
 from deepres.data.sources.zips import files_in_zip
@@ -45,7 +45,7 @@ def is_archive(path: Path) -> bool:
     return any(_is_picture(name) and "/" in name for name in files) and not holds_labels(path, files)
 
 
-def read_archive(path: Path, channels: int = 3, depth: Depth | None = None, splits: Splits = "auto") -> Found:
+def read_archive(path: Path, channels: int = 3, depth: Depth | None = None, splits: Splits = "auto") -> RawDataset:
     """The images of the class folders in `path`; `depth` and `splits` as in layout.py.
 
     Raises:
@@ -62,7 +62,7 @@ def read_archive(path: Path, channels: int = 3, depth: Depth | None = None, spli
         raise InputError(f"{refusal.message}{hint}", refusal.table) from refusal
     notes = [*layout.notes, *archive.notes, *others_beside(path)]
     chosen: list[tuple[int, Placed]] = []
-    labels: dict[Part, list[int]] = {}
+    labels: dict[Split, list[int]] = {}
     for part, listing in layout.parts.items():
         if listing.labels is None and part != "test":
             raise InputError(
@@ -75,13 +75,13 @@ def read_archive(path: Path, channels: int = 3, depth: Depth | None = None, spli
         labels[part] = list(listing.labels)
     below = _common_folder([placed.name for _, placed in chosen])
     store = Shards("/".join([str(path), below]).rstrip("/"), (path,), tuple(chosen), below)
-    parts: dict[Part, Images] = {}
+    parts: dict[Split, Images] = {}
     first = 0
     for part, theirs in labels.items():
         numbers = torch.arange(first, first + len(theirs))
         parts[part] = StoredImages(store, numbers, torch.tensor(theirs), layout.classes, channels)
         first += len(theirs)
-    return Found(path.stem, "archive", layout.classes, parts, channels, layout.ignored, tuple(notes))
+    return RawDataset(path.stem, "archive", layout.classes, parts, channels, layout.ignored, tuple(notes))
 
 
 def _opened(path: Path) -> _Archive:

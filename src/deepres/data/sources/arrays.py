@@ -25,7 +25,7 @@ from deepres.data.images import ArrayImages, Images
 from deepres.data.sources.labels import cleaned, in_order, numbered, one_hot
 from deepres.data.sources.pixels import to_uint8
 from deepres.data.sources.split_names import part_named
-from deepres.data.sources.splits import PARTS, Found, Part
+from deepres.data.sources.splits import SPLITS, RawDataset, Split
 
 _PIXELS = frozenset({"x", "image", "images", "data", "img", "imgs", "pixels", "features"})
 _LABELS = frozenset({"y", "label", "labels", "target", "targets", "cls", "class"})
@@ -38,8 +38,8 @@ class _Content:
     """The arrays of one file by what they are; those that are nothing known are not read."""
 
     path: Path
-    pixels: dict[Part | None, str]  # part (None: the file's own) -> the array's name
-    labels: dict[Part | None, str]
+    pixels: dict[Split | None, str]  # part (None: the file's own) -> the array's name
+    labels: dict[Split | None, str]
     arrays: dict[str, NDArray[np.generic]]
     classes: tuple[str, ...] | None
     unused: tuple[str, ...]
@@ -61,7 +61,7 @@ def pair_in(folder: Path) -> Path | None:
     return pairs[0] if len(pairs) == 1 else None
 
 
-def read_npz(path: Path, channels: int | None = None, targets: FormName | None = None) -> Found:
+def read_npz(path: Path, channels: int | None = None, targets: FormName | None = None) -> RawDataset:
     """The arrays of `path` and of its siblings; `channels` None keeps what they have.
 
     `targets` is what stands beside an image; None: one class, or several where rows of 0 and 1 say so.
@@ -71,9 +71,9 @@ def read_npz(path: Path, channels: int | None = None, targets: FormName | None =
     """
     own = _content(path)
     of_name = part_named(path.stem.rpartition("_")[2]) if "_" in path.stem and None in own.pixels else None
-    contents: dict[Part, _Content] = {of_name or "train": own}
+    contents: dict[Split, _Content] = {of_name or "train": own}
     if of_name == "train":
-        others = {part: _sibling(path, part) for part in PARTS if part != "train"}
+        others = {part: _sibling(path, part) for part in SPLITS if part != "train"}
         contents |= {part: _content(file) for part, file in others.items() if file.is_file()}
     names = own.classes
     for content in contents.values():
@@ -82,11 +82,11 @@ def read_npz(path: Path, channels: int | None = None, targets: FormName | None =
     paired = of_name is not None
     if not paired:
         told = {part or "train" for part in (*own.pixels, *own.labels)}
-        contents = {part: own for part in PARTS if part in told}
+        contents = {part: own for part in SPLITS if part in told}
     found = {part: _labelled(content, part, paired, targets) for part, content in contents.items()}
     classes, labels = _classes(found, names)
     name = path.stem.rpartition("_")[0] if paired else path.stem
-    parts: dict[Part, Images] = {
+    parts: dict[Split, Images] = {
         part: ArrayImages(with_channels(one.pixels, channels), labels[part], classes, f"{name}/{part}")
         for part, one in found.items()
     }
@@ -94,7 +94,7 @@ def read_npz(path: Path, channels: int | None = None, targets: FormName | None =
     notes = dict.fromkeys(f"{name}: arrays not used: {', '.join(rest[:5])}" for name, rest in unused.items())
     notes |= dict.fromkeys(f"{one.path.name}: {note}" for one in found.values() for note in one.notes)
     given = next(iter(parts.values())).image(0).shape[0]
-    return Found(name, "arrays", classes, parts, given, notes=(*notes, *(() if names else numbered(classes))))
+    return RawDataset(name, "arrays", classes, parts, given, notes=(*notes, *(() if names else numbered(classes))))
 
 
 def with_channels(pixels: Tensor, channels: int | None) -> Tensor:
@@ -125,10 +125,10 @@ def _content(path: Path) -> _Content:
 
 def _roles(
     path: Path, names: Iterable[str]
-) -> tuple[dict[Part | None, str], dict[Part | None, str], list[str], list[str]]:
+) -> tuple[dict[Split | None, str], dict[Split | None, str], list[str], list[str]]:
     """Which array is what, by its name: pixels and labels of each part, class names, others."""
-    pixels: dict[Part | None, str] = {}
-    labels: dict[Part | None, str] = {}
+    pixels: dict[Split | None, str] = {}
+    labels: dict[Split | None, str] = {}
     classes: list[str] = []
     others: list[str] = []
     for name in names:
@@ -162,7 +162,7 @@ def _class_names(path: Path, name: str, names: NDArray[np.generic]) -> tuple[str
     return tuple(str(name) for name in names)
 
 
-def _labelled(content: _Content, part: Part, paired: bool, targets: FormName | None) -> _Labelled:
+def _labelled(content: _Content, part: Split, paired: bool, targets: FormName | None) -> _Labelled:
     """One part of a file; the plain names x and y count for train, and for any part in a file of its own."""
     own = None if (paired or part == "train") and None in content.pixels else part
     for kind, named in (("x", content.pixels), ("y", content.labels)):
@@ -218,7 +218,9 @@ def _numbers(
     return y.astype(np.int64), ()
 
 
-def _classes(found: dict[Part, _Labelled], names: tuple[str, ...] | None) -> tuple[tuple[str, ...], dict[Part, Tensor]]:
+def _classes(
+    found: dict[Split, _Labelled], names: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], dict[Split, Tensor]]:
     """The classes, and each part's labels as their numbers."""
     tensors = {part: one.labels for part, one in found.items() if isinstance(one.labels, Tensor)}
     if tensors:
@@ -237,7 +239,9 @@ def _classes(found: dict[Part, _Labelled], names: tuple[str, ...] | None) -> tup
     return classes, {part: torch.tensor([index[label] for label in labels]) for part, labels in texts.items()}
 
 
-def _named(found: dict[Part, _Labelled], targets: dict[Part, Tensor], names: tuple[str, ...] | None) -> tuple[str, ...]:
+def _named(
+    found: dict[Split, _Labelled], targets: dict[Split, Tensor], names: tuple[str, ...] | None
+) -> tuple[str, ...]:
     """The names of the columns of targets that have several: given, or their numbers."""
     widths = {part: one.shape[1] for part, one in targets.items()}
     if len(targets) < len(found) or len({*widths.values(), *(() if names is None else (len(names),))}) > 1:

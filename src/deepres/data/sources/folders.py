@@ -21,10 +21,10 @@ from deepres.data.images import FileImages, Images
 from deepres.data.sources.config import Depth, Splits
 from deepres.data.sources.layout import Layout, arranged
 from deepres.data.sources.scan import Scan, scanned
-from deepres.data.sources.splits import Found, Part
+from deepres.data.sources.splits import RawDataset, Split
 
 
-def read_folder(root: Path, channels: int = 3, depth: Depth | None = None, splits: Splits = "auto") -> Found:
+def read_folder(root: Path, channels: int = 3, depth: Depth | None = None, splits: Splits = "auto") -> RawDataset:
     """The images below `root`; `depth` and `splits` as in layout.py.
 
     Raises:
@@ -39,7 +39,7 @@ def read_folder(root: Path, channels: int = 3, depth: Depth | None = None, split
         raise InputError(f"{refusal.message}{_instead(root, scan)}", refusal.table) from refusal
     notes = [*layout.notes, *scan.notes]
     classes = _titles(root, layout.classes)
-    parts: dict[Part, Images] = {}
+    parts: dict[Split, Images] = {}
     for part, listing in layout.parts.items():
         paths, labels = tuple(root / path for path in listing.pictures), listing.labels
         if labels is None and part == "test":
@@ -48,7 +48,7 @@ def read_folder(root: Path, channels: int = 3, depth: Depth | None = None, split
         if labels is None:
             labels = _labels(root, root / listing.place, paths, layout)
         parts[part] = FileImages(paths, torch.tensor(labels, dtype=torch.int64), classes, channels)
-    return Found(root.resolve().name, "folder", classes, parts, channels, layout.ignored, tuple(notes))
+    return RawDataset(root.resolve().name, "folder", classes, parts, channels, layout.ignored, tuple(notes))
 
 
 def images_under(folder: Path) -> list[Path]:

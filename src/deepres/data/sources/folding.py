@@ -20,7 +20,7 @@ from deepres.base.wording import counted
 from deepres.data.digests import digests
 from deepres.data.images import ArrayImages, FileImages, Images, StoredImages
 from deepres.data.picture_digest import UNREAD
-from deepres.data.sources.splits import Found, Part, names_of
+from deepres.data.sources.splits import RawDataset, Split, names_of
 from deepres.data.targets import form_of
 
 
@@ -30,7 +30,7 @@ class Folded:
 
     whole: Images
     fold: tuple[int, ...]
-    apart: dict[Part, Images]
+    apart: dict[Split, Images]
     repeated: int = 0
     groups: int = 0  # that stay together, where the source tells them
 
@@ -39,7 +39,7 @@ class Folded:
         return [index for index, own in enumerate(self.fold) if own == fold]
 
 
-def folded(found: Found, folds: int, seed: int, source: str) -> Folded:
+def folded(found: RawDataset, folds: int, seed: int, source: str) -> Folded:
     """The images of `found` in so many folds.
 
     Raises:
@@ -71,12 +71,12 @@ def folded(found: Found, folds: int, seed: int, source: str) -> Folded:
     return Folded(whole, tuple(fold), apart, repeated if named is None else 0, 0 if named is None else len(groups))
 
 
-def fold_of(found: Found, folds: int, fold: int, seed: int, source: str) -> Found:
+def fold_of(found: RawDataset, folds: int, fold: int, seed: int, source: str) -> RawDataset:
     """`found` as one fold's run sees it: the fold is its test part, the others are to train on."""
     parts = folded(found, folds, seed, source)
     own = set(parts.members(fold))
     rest = [index for index in range(len(parts.whole)) if index not in own]
-    chosen: dict[Part, Images] = {"train": parts.whole.select(rest), "test": parts.whole.select(sorted(own))}
+    chosen: dict[Split, Images] = {"train": parts.whole.select(rest), "test": parts.whole.select(sorted(own))}
     kept = "val" in parts.apart and "test" in parts.apart  # it could not be folded: it chooses the epoch of each
     if kept:
         chosen["val"] = parts.apart["val"]

@@ -20,7 +20,7 @@ from deepres.base.wording import counted
 from deepres.data.sources.config import Depth, Splits
 from deepres.data.sources.part_folders import parted
 from deepres.data.sources.split_names import part_named
-from deepres.data.sources.splits import Part
+from deepres.data.sources.splits import Split
 from deepres.data.sources.tree import Folder, grown, in_order, is_neutral, some
 
 _ABOUT_PICTURES = frozenset({".txt", ".xml", ".json", ".csv", ".tsv", ".md", ".yaml", ".yml", ".html", ".log", ".mat"})
@@ -42,7 +42,7 @@ class Layout:
     """What a tree is taken as; `ignored` counts the files that are no pictures."""
 
     classes: tuple[str, ...]
-    parts: Mapping[Part, Listing]
+    parts: Mapping[Split, Listing]
     ignored: int
     notes: tuple[str, ...]
 
@@ -74,14 +74,14 @@ def arranged(
         if parts[part] is not root and folder is not parts[part] and not is_neutral(folder.name)
     ]
     told = {p: f for p, f in inner.items() if p == "train" or len(parts) == 1 or not f.is_flat}
-    keys: dict[Part, _ByKey] = {}
+    keys: dict[Split, _ByKey] = {}
     for part, folder in told.items():
         notes += _require_class_folders(folder, where, splits, empty_is_wrong=part == "train")
         keys[part] = {key: paths for key, paths in _leaves(folder, (), splits).items() if key}
     _require_one_depth(root, keys, where, depth)
     classed = {part: _classed(found, depth) for part, found in keys.items()}
     classes, lacking = _same(classed, parts, where)
-    listings: dict[Part, Listing] = {}
+    listings: dict[Split, Listing] = {}
     for part, folder in inner.items():
         if part in classed:
             labels = tuple(label for label, name in enumerate(classes) for _ in classed[part].get(name, ()))
@@ -93,7 +93,7 @@ def arranged(
     return Layout(classes, listings, ignored, (*notes, *lacking, *spelled))
 
 
-def _unwrapped(folder: Folder, depth: Depth | None, splits: Splits, part: Part | None = None) -> Folder:
+def _unwrapped(folder: Folder, depth: Depth | None, splits: Splits, part: Split | None = None) -> Folder:
     """The folder below which, gone through folders that alone hold pictures, there are several, or another part."""
     inner = folder
     while not inner.pictures and len(inner.full) == 1:
@@ -145,7 +145,7 @@ def _leaves(folder: Folder, key: tuple[str, ...], splits: Splits) -> _ByKey:
     return found
 
 
-def _require_one_depth(root: Folder, keys: Mapping[Part, _ByKey], where: str, depth: Depth | None) -> None:
+def _require_one_depth(root: Folder, keys: Mapping[Split, _ByKey], where: str, depth: Depth | None) -> None:
     every = sorted({key for found in keys.values() for key in found})
     tops = list(dict.fromkeys(key[0] for key in every))
     if depth is not None or len(every) == len(tops):
@@ -181,7 +181,7 @@ def _classed(leaves: _ByKey, depth: Depth | None) -> dict[str, list[str]]:
 
 
 def _same(
-    classed: Mapping[Part, Mapping[str, object]], parts: Mapping[Part, Folder], where: str
+    classed: Mapping[Split, Mapping[str, object]], parts: Mapping[Split, Folder], where: str
 ) -> tuple[tuple[str, ...], list[str]]:
     """The classes, in order, and which of them a part has no images of; one that train has not is refused."""
     first = next(iter(classed))

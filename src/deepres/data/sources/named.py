@@ -17,7 +17,7 @@ from deepres.base.errors import InputError, RunError
 from deepres.base.reading import reading
 from deepres.data.images import ArrayImages, Images
 from deepres.data.sources.arrays import with_channels
-from deepres.data.sources.splits import Found, Part
+from deepres.data.sources.splits import RawDataset, Split
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package `dataset-fashion-mnist` puts its files."""
@@ -27,7 +27,7 @@ _MOST = 2**26  # bytes of an idx file of Fashion-MNIST: 47 million
 NAMES = ("cifar10", "cifar100", "digits", "fashion-mnist")
 
 
-def read_named(name: str, root: Path, download: bool = False, channels: int | None = None) -> Found:
+def read_named(name: str, root: Path, download: bool = False, channels: int | None = None) -> RawDataset:
     """The set called `name` (one of NAMES), pixels in memory; `channels` None keeps its own.
 
     Raises:
@@ -41,7 +41,7 @@ def read_named(name: str, root: Path, download: bool = False, channels: int | No
     return cifar(name, root, download, channels)
 
 
-def digits(channels: int | None = None) -> Found:
+def digits(channels: int | None = None) -> RawDataset:
     """1,797 handwritten digits, 8 x 8, one channel, no split; their 17 levels 0..16 become round(level * 255 / 16)."""
     from sklearn.datasets import load_digits
 
@@ -51,7 +51,7 @@ def digits(channels: int | None = None) -> Found:
     return _found("digits", classes, {"train": (pixels, torch.from_numpy(labels))}, channels)
 
 
-def fashion_mnist(root: Path, download: bool = False, channels: int | None = None) -> Found:
+def fashion_mnist(root: Path, download: bool = False, channels: int | None = None) -> RawDataset:
     """60,000 + 10,000 articles of clothing, 28 x 28, one channel (Xiao et al. 2017), from four gzipped or plain files.
 
     Looked for in `root`/fashion-mnist, `root`/FashionMNIST/raw (torchvision's place) and DEBIAN_FASHION_MNIST.
@@ -74,14 +74,14 @@ def fashion_mnist(root: Path, download: bool = False, channels: int | None = Non
         if pixels.dim() != 3 or labels.shape != pixels.shape[:1] or not len(labels) or int(labels.max()) > 9:
             told = f"images {tuple(pixels.shape)}, labels {tuple(labels.shape)}"
             raise InputError(f"{place / name}: {told}; wanted as many of each, of 10 classes; download the files again")
-    parts: dict[Part, tuple[Tensor, Tensor]] = {
+    parts: dict[Split, tuple[Tensor, Tensor]] = {
         "train": (arrays[0].unsqueeze(1), arrays[1].long()),
         "test": (arrays[2].unsqueeze(1), arrays[3].long()),
     }
     return _found("fashion-mnist", tuple(FashionMNIST.classes), parts, channels)
 
 
-def cifar(name: str, root: Path, download: bool = False, channels: int | None = None) -> Found:
+def cifar(name: str, root: Path, download: bool = False, channels: int | None = None) -> RawDataset:
     """50,000 + 10,000 photographs, 32 x 32, RGB, of 10 or 100 classes (Krizhevsky 2009), as torchvision reads them.
 
     Its files are pickles: they are opened only after their MD5 sums equal the published ones.
@@ -92,9 +92,9 @@ def cifar(name: str, root: Path, download: bool = False, channels: int | None = 
     place = root / kind.base_folder
     if download:
         _downloaded(name, lambda: kind(str(root), download=True))
-    parts: dict[Part, tuple[Tensor, Tensor]] = {}
+    parts: dict[Split, tuple[Tensor, Tensor]] = {}
     classes: tuple[str, ...] = ()
-    halves: tuple[tuple[Part, bool], ...] = (("train", True), ("test", False))
+    halves: tuple[tuple[Split, bool], ...] = (("train", True), ("test", False))
     for part, training in halves:
         try:
             with warnings.catch_warnings():
@@ -112,15 +112,15 @@ def cifar(name: str, root: Path, download: bool = False, channels: int | None = 
 
 
 def _found(
-    name: str, classes: tuple[str, ...], parts: dict[Part, tuple[Tensor, Tensor]], channels: int | None
-) -> Found:
-    images: dict[Part, Images] = {
+    name: str, classes: tuple[str, ...], parts: dict[Split, tuple[Tensor, Tensor]], channels: int | None
+) -> RawDataset:
+    images: dict[Split, Images] = {
         part: ArrayImages(
             with_channels(pixels, channels), labels, classes, f"{name}/{part}" if len(parts) > 1 else name
         )
         for part, (pixels, labels) in parts.items()
     }
-    return Found(name, "named", classes, images, images["train"].image(0).shape[0])
+    return RawDataset(name, "named", classes, images, images["train"].image(0).shape[0])
 
 
 def _downloaded(name: str, get: Callable[[], object]) -> None:

@@ -32,7 +32,7 @@ from deepres.data.sources.folding import fold_of
 from deepres.data.sources.named import NAMES, read_named
 from deepres.data.sources.packed import is_packed, read_packed
 from deepres.data.sources.shards import are_shards, read_shards
-from deepres.data.sources.splits import PARTS, Found, Origin, Part, arrange
+from deepres.data.sources.splits import SPLITS, DatasetRecord, RawDataset, Split, arrange
 from deepres.data.sources.tables import SUFFIXES as LISTS
 from deepres.data.sources.tables import read_table, write_table
 from deepres.data.sources.tree import NO_TEXT
@@ -49,11 +49,11 @@ class Source:
     train: Images
     val: Images | None
     test: Images | None
-    origin: Origin
+    origin: DatasetRecord
 
-    def parts(self) -> dict[Part, Images]:
+    def parts(self) -> dict[Split, Images]:
         """The parts that there are, in the order train, val, test."""
-        every: dict[Part, Images | None] = {"train": self.train, "val": self.val, "test": self.test}
+        every: dict[Split, Images | None] = {"train": self.train, "val": self.val, "test": self.test}
         return {part: images for part, images in every.items() if images is not None}
 
 
@@ -66,7 +66,7 @@ def open_source(config: DataConfig) -> Source:
     return divided(find(config), config)
 
 
-def divided(found: Found, config: DataConfig) -> Source:
+def divided(found: RawDataset, config: DataConfig) -> Source:
     """What was found, as train, val and test: the second half of `open_source`; errors of the split."""
     if config.folds is not None and config.fold is not None:
         found = fold_of(found, config.folds, config.fold, config.split_seed, config.source)
@@ -76,14 +76,14 @@ def divided(found: Found, config: DataConfig) -> Source:
     )
 
 
-def open_parts(config: DataConfig) -> Found:
+def open_parts(config: DataConfig) -> RawDataset:
     """`config.source` with its parts as they are given, none cut: to be measured on, so none has to be for training.
 
     Raises:
         InputError: as `open_source`, of a source; nothing is asked of its parts.
     """
     found = find(config)
-    return replace(found, parts={part: found.parts[part] for part in PARTS if part in found.parts})
+    return replace(found, parts={part: found.parts[part] for part in SPLITS if part in found.parts})
 
 
 def write_split(source: Source, path: Path) -> None:
@@ -96,7 +96,7 @@ def write_split(source: Source, path: Path) -> None:
     write_table(path, parts, source.name)
 
 
-def find(config: DataConfig) -> Found:
+def find(config: DataConfig) -> RawDataset:
     """What `config.source` holds, before any part is cut from another; errors of the readers.
 
     Levels "set" are the greatest value of all images that are for training.
@@ -118,7 +118,7 @@ def find(config: DataConfig) -> Found:
     return replace(found, parts={part: replace(images, levels=levels) for part, images in files.items()})
 
 
-def _found(config: DataConfig) -> Found:
+def _found(config: DataConfig) -> RawDataset:
     if config.source in NAMES:
         return read_named(config.source, path_of(config.root or "."), config.download, config.channels)
     if not config.source.strip():

@@ -19,7 +19,7 @@ from deepres.data.digests import digests
 from deepres.data.images import ArrayImages, Images
 from deepres.data.loading.fetch import by_threads
 from deepres.data.sources.packed import HEADER, INDEX, VERSION, Index, Kept, PackHeader
-from deepres.data.sources.splits import PARTS, Found, Part, names_of
+from deepres.data.sources.splits import SPLITS, RawDataset, Split, names_of
 from deepres.data.targets import form_of
 
 FILE_BYTES = 2**30
@@ -66,7 +66,7 @@ class _Columns:
 
 
 def pack(
-    found: Found,
+    found: RawDataset,
     out: Path,
     *,
     kept: Kept = "raw",
@@ -102,7 +102,7 @@ def pack(
                     label = int(target) if target.dim() == 0 else 0
                     columns.targets += target.double().tolist() if target.dim() else []
                     size = (picture.height, picture.width)
-                    columns.rows.append((*place, zlib.crc32(picture.content), *size, label, PARTS.index(part)))
+                    columns.rows.append((*place, zlib.crc32(picture.content), *size, label, SPLITS.index(part)))
                     columns.names.append(name.encode("utf-8", "surrogateescape"))
                     columns.origins += [int(origins[part][index])] if part in origins else []
                 elif on_bad_image == "stop":
@@ -165,16 +165,16 @@ class _Files:
         self._close()
 
 
-_Outcome = tuple[Part, int, str, _Picture | BadImageError]
+_Outcome = tuple[Split, int, str, _Picture | BadImageError]
 
 
 def _pictures(
-    parts: Mapping[Part, Images], small: Callable[[Images, int], _Picture], workers: int
+    parts: Mapping[Split, Images], small: Callable[[Images, int], _Picture], workers: int
 ) -> Iterator[_Outcome]:
-    """Part, index, name and what became of it, in order, whatever the threads do; a few a thread are kept ahead."""
+    """Split, index, name and what became of it, in order, whatever the threads do; a few a thread are kept ahead."""
     names = names_of(parts)
 
-    def outcome(part: Part, index: int) -> _Outcome:
+    def outcome(part: Split, index: int) -> _Outcome:
         try:
             return part, index, names[part][index], small(parts[part], index)
         except BadImageError as error:

@@ -31,7 +31,7 @@ from deepres.data.decode import BadImageError, Header, decode_bytes, header_of
 from deepres.data.forms import TOLD, FormName
 from deepres.data.images import Images, StoredImages
 from deepres.data.picture_digest import Digested, of_bytes
-from deepres.data.sources.splits import PARTS, Found, Part
+from deepres.data.sources.splits import SPLITS, RawDataset, Split
 from deepres.data.transforms.crops import Cutter
 from deepres.data.transforms.per_image import with_channels
 
@@ -152,7 +152,7 @@ def is_packed(folder: Path) -> bool:
     return (folder / HEADER).is_file()
 
 
-def read_packed(folder: Path, channels: Literal[1, 3] | None = None) -> Found:
+def read_packed(folder: Path, channels: Literal[1, 3] | None = None) -> RawDataset:
     """What was packed: names, parts and classes of the source, pictures as they are kept.
 
     Raises:
@@ -161,12 +161,12 @@ def read_packed(folder: Path, channels: Literal[1, 3] | None = None) -> Found:
     header, index = open_pack(folder)
     channels = channels or header.channels
     pack, targets = Pack(folder, header, index), _targets(header, index)
-    parts: dict[Part, Images] = {}
-    for code, part in enumerate(PARTS):
+    parts: dict[Split, Images] = {}
+    for code, part in enumerate(SPLITS):
         numbers = torch.from_numpy(np.flatnonzero(index["part"] == code))
         if len(numbers):
             parts[part] = StoredImages(pack, numbers, targets[numbers], header.classes, channels)
-    return Found(header.name, "packed", header.classes, parts, channels, header.ignored, header.notes)
+    return RawDataset(header.name, "packed", header.classes, parts, channels, header.ignored, header.notes)
 
 
 def open_pack(folder: Path) -> tuple[PackHeader, Index]:
@@ -223,7 +223,7 @@ def _require_consistent(header: PackHeader, index: Index) -> None:
     sizes = np.array(list(header.files.values()), dtype=np.int64)
     limits = {
         "label": len(header.classes) if header.targets == "class" else 1,
-        "part": len(PARTS),
+        "part": len(SPLITS),
         "file_number": len(sizes),
     }
     for name, limit in limits.items():

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from deepres.base.errors import InputError
 from deepres.data.sources.config import Splits
 from deepres.data.sources.split_names import is_fold, part_named, part_within
-from deepres.data.sources.splits import PARTS, Part
+from deepres.data.sources.splits import SPLITS, Split
 from deepres.data.sources.tree import Folder, some
 
 _NONE = "data.splits=none"
 
 
-def parted(root: Folder, where: str, splits: Splits) -> tuple[dict[Part, Folder], tuple[str, ...]]:
+def parted(root: Folder, where: str, splits: Splits) -> tuple[dict[Split, Folder], tuple[str, ...]]:
     """The parts, train first, and what there is to say; none where the folders are classes.
 
     Raises:
@@ -38,7 +38,7 @@ def parted(root: Folder, where: str, splits: Splits) -> tuple[dict[Part, Folder]
     return parts, (*taken, *notes)
 
 
-def _alike(root: Folder, where: str) -> dict[Part, Folder]:
+def _alike(root: Folder, where: str) -> dict[Split, Folder]:
     """Folders of which each speaks of a part and else says the same: seg_train, seg_test."""
     spoken = [(said[0], folder) for folder in root.full if (said := part_within(folder.name))]
     several = len({part for part, _ in spoken}) > 1
@@ -57,7 +57,7 @@ def _alike(root: Folder, where: str) -> dict[Part, Folder]:
     )
 
 
-def _below_classes(root: Folder, where: str) -> dict[Part, Folder]:
+def _below_classes(root: Folder, where: str) -> dict[Split, Folder]:
     """The parts of cat/train, cat/test, dog/train, …; none where no class folder holds parts."""
     holding = [folder for folder in root.full if any(part_named(inside.name) for inside in folder.full)]
     if not holding:
@@ -75,26 +75,26 @@ def _below_classes(root: Folder, where: str) -> dict[Part, Folder]:
             f"{root.at(where)}: {first.name}/ holds {within}, {some(others)} not that alone; give every class the same "
             f"parts, or --set {_NONE} takes these folders for no parts"
         )
-    found: dict[Part, Folder] = {}
+    found: dict[Split, Folder] = {}
     for above in whole:
         for part, inside in _once(above, where, ((part_named(i.name), i) for i in above.full)).items():
             found.setdefault(part, Folder(part, root.path)).folders[above.name] = inside
-    return {part: found[part] for part in PARTS if part in found}
+    return {part: found[part] for part in SPLITS if part in found}
 
 
-def _once(root: Folder, where: str, named: Iterable[tuple[Part | None, Folder]]) -> dict[Part, Folder]:
-    """Part -> folder, in the order train, val, test; two of one part are refused."""
-    found: dict[Part, Folder] = {}
+def _once(root: Folder, where: str, named: Iterable[tuple[Split | None, Folder]]) -> dict[Split, Folder]:
+    """Split -> folder, in the order train, val, test; two of one part are refused."""
+    found: dict[Split, Folder] = {}
     for part, folder in named:
         if part in found:
             twins = f"both {found[part].name}/ and {folder.name}/ mean {part}"
             raise InputError(f"{root.at(where)}: {twins}; remove one, or --set {_NONE} takes them as classes")
         if part is not None:
             found[part] = folder
-    return {part: found[part] for part in PARTS if part in found}
+    return {part: found[part] for part in SPLITS if part in found}
 
 
-def _part_or_class(root: Folder, where: str, parts: Mapping[Part, Folder], beside: Sequence[Folder]) -> InputError:
+def _part_or_class(root: Folder, where: str, parts: Mapping[Split, Folder], beside: Sequence[Folder]) -> InputError:
     both = f"{some(_names(parts.values()))} beside {some(_names(beside))}"
     out = (
         f"--set data.splits=folders leaves {some(_names(beside))} out, or"

@@ -29,7 +29,7 @@ from deepres.data.picture_digest import Digested, of_bytes
 from deepres.data.sources.labels import cleaned, in_order, numbered
 from deepres.data.sources.pairs import labelled_pictures
 from deepres.data.sources.split_names import part_named
-from deepres.data.sources.splits import Found, Part
+from deepres.data.sources.splits import RawDataset, Split
 from deepres.data.sources.tars import COMPRESSED, Placed, read_at
 from deepres.data.transforms.crops import Cutter
 
@@ -97,7 +97,7 @@ def are_shards(source: str) -> bool:
     return ".tar" in path.suffixes or path.name.lower().endswith(COMPRESSED) or _is_stream(source)
 
 
-def read_shards(source: str, channels: int = 3) -> Found:
+def read_shards(source: str, channels: int = 3) -> RawDataset:
     """The samples of the shards that `source` names.
 
     Raises:
@@ -125,13 +125,13 @@ def read_shards(source: str, channels: int = 3) -> Found:
         notes += numbered(classes)
     store = Shards(str(root), files, tuple(members))
     part_of = [_part(file, root) for file in files]
-    parts: dict[Part, Images] = {}
+    parts: dict[Split, Images] = {}
     for part in dict.fromkeys(part_of):
         chosen = [number for number, (shard, _) in enumerate(members) if part_of[shard] == part]
         if chosen:
             theirs = torch.tensor([numbers[number] for number in chosen])
             parts[part] = StoredImages(store, torch.tensor(chosen), theirs, classes, channels)
-    return Found(root.resolve().name, "shards", classes, parts, channels, notes=notes)
+    return RawDataset(root.resolve().name, "shards", classes, parts, channels, notes=notes)
 
 
 def _files(source: str) -> tuple[Path, ...]:
@@ -179,7 +179,7 @@ def _root(source: str, files: tuple[Path, ...]) -> Path:
     return path if path.is_dir() else files[0].parent
 
 
-def _part(file: Path, root: Path) -> Part:
+def _part(file: Path, root: Path) -> Split:
     inner = () if file.parent == root else (file.parent.name,)
     words = [*inner, *re.split(r"[-_.]", file.stem)]
     return next((part for word in words if (part := part_named(word))), "train")

@@ -4,9 +4,9 @@ import re
 import unicodedata
 from pathlib import Path
 
-from deepres.data.sources.splits import Part
+from deepres.data.sources.splits import Split
 
-_WORDS: dict[Part, str] = {
+_WORDS: dict[Split, str] = {
     "train": r"train(?:ing|s|val)?|trn",
     "val": r"val(?:id(?:ation|ate)?|s)?|validations|dev(?:elopment|el)?|eval(?:uation)?",
     "test": r"test(?:ing|s)?|tst|holdouts?|heldout",
@@ -21,7 +21,7 @@ _SAID = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no":
 _FOLD = re.compile(r"(?:k?folds?|splits?|cv|crossval|partition)\d+")
 
 
-def part_named(name: str) -> Part | None:
+def part_named(name: str) -> Split | None:
     """Which part a name means, whatever its case, plural and separators, and what it says beside (images, data, set).
 
     `train2017` is one, `train1` and `train_cropped` are not: what is beside the word has to say nothing.
@@ -30,13 +30,13 @@ def part_named(name: str) -> Part | None:
     return next((part for part, pattern in _WHOLE.items() if pattern.fullmatch(word)), None)
 
 
-def part_asked(column: str) -> Part | None:
+def part_asked(column: str) -> Split | None:
     """The part that a column of yes and no asks for: `is_valid` val, `isTest` test."""
     word = _plain(column)
     return part_named(word[2:]) if word.startswith("is") else None
 
 
-def part_told(column: str, cell: str) -> Part | None:
+def part_told(column: str, cell: str) -> Split | None:
     """Which part a cell means in a column of that name: `valid` in any, True in `is_valid`; the rest is train's."""
     asked, said = part_asked(column), _SAID.get(cell.casefold())
     if asked is None or said is None:
@@ -44,7 +44,7 @@ def part_told(column: str, cell: str) -> Part | None:
     return asked if said else "test" if asked == "train" else "train"
 
 
-def part_within(name: str) -> tuple[Part, str] | None:
+def part_within(name: str) -> tuple[Split, str] | None:
     """The part of which one word of `name` speaks, and what else it says: `seg_train` (train, "seg"), `trainA`."""
     words = _TOKEN.findall(name)
     for place, word in enumerate(words):

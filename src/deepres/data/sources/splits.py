@@ -30,19 +30,19 @@ from deepres.data.images import ArrayImages, Images, StoredImages
 from deepres.data.sources.labels import alike
 from deepres.data.targets import form_of
 
-Part = Literal["train", "val", "test"]
-PARTS: tuple[Part, ...] = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 _FOLDERS = ("folder", "archive")  # what there is to say of their names is said where they are read
 
 
 @dataclass(frozen=True)
-class Found:
+class RawDataset:
     """What a reader found: `parts` has some of train, val, test; `train` alone is a set without a split."""
 
     name: str
     kind: Literal["named", "folder", "table", "arrays", "packed", "shards", "archive"]
     classes: tuple[str, ...]
-    parts: Mapping[Part, Images]
+    parts: Mapping[Split, Images]
     channels: int
     ignored: int = 0  # files that are no images
     notes: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Found:
         return [self.groups[path] for path in images.paths] if self.groups else None
 
 
-class PartFacts(Record):
+class SplitRecord(Record):
     """One part: how many images, how it came to be, and SHA-256 over names and labels.
 
     Of arrays over pixels and labels; of a pack over the digest of its index too, which knows what each record holds.
@@ -64,14 +64,14 @@ class PartFacts(Record):
     digest: str
 
 
-class Origin(Record):
+class DatasetRecord(Record):
     """Where the images come from; with the same files, the same fractions and seed give the same digests."""
 
     kind: Literal["named", "folder", "table", "arrays", "packed", "shards", "archive"]
     source: str
-    train: PartFacts
-    val: PartFacts | None
-    test: PartFacts | None
+    train: SplitRecord
+    val: SplitRecord | None
+    test: SplitRecord | None
     val_fraction: float | None  # None: nothing was cut for this part
     test_fraction: float | None
     split_seed: int
@@ -79,7 +79,9 @@ class Origin(Record):
     notes: tuple[str, ...]
 
 
-def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tuple[dict[Part, Images], Origin]:
+def arrange(
+    found: RawDataset, source: str, val: float, test: float, seed: int
+) -> tuple[dict[Split, Images], DatasetRecord]:
     """The parts by the table above, and their origin; `val` and `test` are fractions, 0 cuts nothing.
 
     Raises:
@@ -97,7 +99,7 @@ def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tu
         parts["test"], how["test"] = parts.pop("val"), "given as val; used as test images, so it chooses no epoch"
         del how["val"]
     names = names_of(parts)
-    wanted: dict[Part, float] = {"test": 0.0 if "test" in parts else test, "val": 0.0 if "val" in parts else val}
+    wanted: dict[Split, float] = {"test": 0.0 if "test" in parts else test, "val": 0.0 if "val" in parts else val}
     fractions = {part: fraction for part, fraction in wanted.items() if fraction > 0}
     if fractions:
         whole, its_names = parts["train"], names["train"]
@@ -110,10 +112,10 @@ def arrange(found: Found, source: str, val: float, test: float, seed: int) -> tu
         how |= {part: f"{fraction:g} of {form.cut_of}, cut from train{by}" for part, fraction in fractions.items()}
         how["train"] = f"as given, less {' and '.join(sorted(fractions))}"
     facts = {
-        part: PartFacts(images=len(parts[part]), how=how[part], digest=_digest(parts[part], names[part]))
+        part: SplitRecord(images=len(parts[part]), how=how[part], digest=_digest(parts[part], names[part]))
         for part in parts
     }
-    return parts, Origin(
+    return parts, DatasetRecord(
         kind=found.kind,
         source=source,
         train=facts["train"],
@@ -131,11 +133,11 @@ def cut(
     groups: Sequence[int],
     called: Sequence[str],
     names: Sequence[str],
-    fractions: Mapping[Part, float],
+    fractions: Mapping[Split, float],
     seed: int,
     where: str,
     together: Sequence[str] | None = None,
-) -> dict[Part, list[int]]:
+) -> dict[Split, list[int]]:
     """Indices of train and of each part in `fractions`: of a group of n images round(fraction * n), at least one each.
 
     `groups` are the group of each image (`Form.strata`), `called` what they are called.
@@ -157,7 +159,7 @@ def cut(
     members: list[list[str]] = [[] for _ in called]
     for key in order:
         members[max(Counter(sorted(groups[index] for index in once[key])).items(), key=itemgetter(1))[0]].append(key)
-    chosen: dict[Part, list[int]] = {"train": [], **{part: [] for part in fractions}}
+    chosen: dict[Split, list[int]] = {"train": [], **{part: [] for part in fractions}}
     there = set(groups)
     for number, (name, of_class) in enumerate(zip(called, members, strict=True)):
         if number not in there:
@@ -180,7 +182,7 @@ def cut(
     return {part: sorted(indices) for part, indices in chosen.items()}
 
 
-def names_of(parts: Mapping[Part, Images]) -> dict[Part, list[str]]:
+def names_of(parts: Mapping[Split, Images]) -> dict[Split, list[str]]:
     """What a cut goes by: paths below the folder that holds all files, or what images are called where they lie."""
     folder = _common_folder(parts.values())
     return {part: _names(images, folder) for part, images in parts.items()}

@@ -27,13 +27,15 @@ from deepres.data.sources.places import Folders, files_of
 from deepres.data.sources.read_targets import cell_at, read_targets
 from deepres.data.sources.rows import BLANKS, Cells, is_picture, read_rows
 from deepres.data.sources.split_names import others_beside, part_told
-from deepres.data.sources.splits import PARTS, Found, Part
+from deepres.data.sources.splits import SPLITS, RawDataset, Split
 from deepres.data.targets import BETWEEN, form_of
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
 
 
-def read_table(path: Path, columns: str | None = None, channels: int = 3, targets: FormName | None = None) -> Found:
+def read_table(
+    path: Path, columns: str | None = None, channels: int = 3, targets: FormName | None = None
+) -> RawDataset:
     """The images listed in `path`; `columns` says which hold what, where their names do not (columns.py).
 
     `targets` is what stands beside an image (None: as the cells show, read_targets.py).
@@ -70,13 +72,13 @@ def read_table(path: Path, columns: str | None = None, channels: int = 3, target
         groups = _groups(path, of.header[of.group], files, lines, [cell_at(path, *row, of, of.group) for row in rows])
         named += _said_of(path, of.header[of.group], groups, files, parts)
     listed, repeated = _listed(path, lines, files, read.texts, parts)
-    found: dict[Part, Images] = {
+    found: dict[Split, Images] = {
         part: FileImages(tuple(files[row] for row in at), read.targets[torch.tensor(at)], read.names, channels)
         for part, at in listed.items()
     }
     notes = (*table.notes, *of.notes, *where, *named, *read.notes, *repeated)
     notes += () if parts else others_beside(path)
-    return Found(path.stem, "table", read.names, found, channels, notes=notes, groups=groups)
+    return RawDataset(path.stem, "table", read.names, found, channels, notes=notes, groups=groups)
 
 
 def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
@@ -122,10 +124,10 @@ def _require_width(path: Path, rows: Sequence[Cells], width: int, separator: str
             )
 
 
-def _part(path: Path, line: int, column: str, name: str) -> Part:
+def _part(path: Path, line: int, column: str, name: str) -> Split:
     part = part_told(column, name)
     if part is None:
-        raise InputError(f"{path}: line {line}: split '{name}'; wanted one of {', '.join(PARTS)}")
+        raise InputError(f"{path}: line {line}: split '{name}'; wanted one of {', '.join(SPLITS)}")
     return part
 
 
@@ -143,28 +145,28 @@ def _groups(
 
 
 def _said_of(
-    path: Path, column: str, groups: Mapping[Path, str], files: Sequence[Path], parts: Sequence[Part] | None
+    path: Path, column: str, groups: Mapping[Path, str], files: Sequence[Path], parts: Sequence[Split] | None
 ) -> tuple[str, ...]:
     """How many groups there are, and which the table itself has in several parts."""
     of = f"{path.name}: {counted(len(set(groups.values())), 'group')} by column '{column}'"
     notes = [f"{of}: images of one stay in one part or fold"]
-    places: dict[str, set[Part]] = {}
+    places: dict[str, set[Split]] = {}
     for file, part in zip(files, parts or (), strict=bool(parts)):
         places.setdefault(groups[file], set()).add(part)
     torn = [group for group, found in places.items() if len(found) > 1]
     if torn:
         more = f" (and {len(torn) - 1} more)" if len(torn) > 1 else ""
-        there = " and ".join(part for part in PARTS if part in places[torn[0]])
+        there = " and ".join(part for part in SPLITS if part in places[torn[0]])
         notes.append(f"{path.name}: {column} '{torn[0]}'{more} stands in {there}: the table itself parts it")
     return tuple(notes)
 
 
 def _listed(
-    path: Path, lines: Sequence[int], files: Sequence[Path], labels: Sequence[str], parts: Sequence[Part] | None
-) -> tuple[dict[Part, list[int]], tuple[str, ...]]:
+    path: Path, lines: Sequence[int], files: Sequence[Path], labels: Sequence[str], parts: Sequence[Split] | None
+) -> tuple[dict[Split, list[int]], tuple[str, ...]]:
     """The rows of each part, and a note where some stand there several times."""
     seen: dict[Path, int] = {}
-    listed: dict[Part, list[int]] = {}
+    listed: dict[Split, list[int]] = {}
     again = 0
     for row, (line, file, label) in enumerate(zip(lines, files, labels, strict=True)):
         part = parts[row] if parts else "train"

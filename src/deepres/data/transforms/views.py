@@ -16,7 +16,7 @@ MOST_PIXELS_AT_ONCE = 2**25
 """Of the pictures of one task, as far as they are squares: 33 images at the paper's five scales, 250 at 224 px."""
 
 
-class Showing(Record):
+class Views(Record):
     """The image at each short side of `sides`, from the first on, and of each what `cut` takes.
 
     "centre": the central `crop` x `crop`; "corners": the four corners and the centre, of that size, cut from the whole

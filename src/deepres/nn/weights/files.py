@@ -25,7 +25,7 @@ from deepres.nn.init import initialise
 from deepres.nn.weights.checkpoints import ALL, Choice, chosen
 from deepres.nn.weights.convert import known_as, names_in, to_foreign
 from deepres.nn.weights.folders import FILES, said_by, tensors_beside, undescribed
-from deepres.nn.weights.formats import CONFIG, Preprocessing, Stored, preprocessing_config
+from deepres.nn.weights.formats import CONFIG, Checkpoint, Preprocessing, preprocessing_config
 from deepres.nn.weights.keras import TOPOLOGY, is_keras, read_keras
 from deepres.nn.weights.pickles import read_pickled
 from deepres.nn.weights.sound import require_sound
@@ -92,7 +92,7 @@ def save_network(
     write_atomic(folder / CONFIG, json.dumps(config, indent=1) + "\n")
 
 
-def read_stored(path: Path, choice: Choice = ALL) -> Stored:
+def read_stored(path: Path, choice: Choice = ALL) -> Checkpoint:
     """The weights in a file, or in a folder with what its `config.json` (or Keras's `model.json`) says.
 
     `choice` says which of several sets a file's are, and what in it is left out.
@@ -112,7 +112,7 @@ def read_stored(path: Path, choice: Choice = ALL) -> Stored:
         require_own(path, CONFIG, WEIGHTS)
         return replace(said_by(path), tensors=tensors_beside(path, read_tensors))
     require_vouched(path)
-    return Stored(str(path), read_tensors(path, choice), _description_in(path))
+    return Checkpoint(str(path), read_tensors(path, choice), _description_in(path))
 
 
 def read_tensors(path: Path, choice: Choice = ALL) -> dict[str, Tensor]:

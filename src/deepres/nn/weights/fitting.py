@@ -11,7 +11,7 @@ from deepres.base.errors import InputError
 from deepres.nn.weights.structure import layers_of, match
 from deepres.nn.weights.unnamed import Layer, classes_in, layers_in, stem_of
 
-Facts = Counter[tuple[str, tuple[int, ...], tuple[str, ...]]]
+LayerCounts = Counter[tuple[str, tuple[int, ...], tuple[str, ...]]]
 
 
 def fitting(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -23,11 +23,11 @@ def fitting(tensors: Mapping[str, Tensor]) -> list[str]:
         InputError: a tensor that belongs to no layer.
     """
     given, _ = layers_in(tensors)
-    wanted = _facts(given)
+    wanted = _layer_counts(given)
     return [
         name
         for name, architecture in _candidates(given, classes_in(tensors))
-        if _facts(layers_of(architecture)) == wanted and _fits(tensors, architecture)
+        if _layer_counts(layers_of(architecture)) == wanted and _fits(tensors, architecture)
     ]
 
 
@@ -53,7 +53,7 @@ def _candidates(given: list[Layer], classes: int | None) -> Iterator[tuple[str, 
             yield name, _shaped(entry.config.architecture(), classes, _channels(given))
 
 
-def _facts(layers: list[Layer]) -> Facts:
+def _layer_counts(layers: list[Layer]) -> LayerCounts:
     return Counter((layer.kind, layer.shape, layer.leaves) for layer in layers)
 
 
@@ -81,15 +81,15 @@ def _fits(tensors: Mapping[str, Tensor], architecture: Architecture) -> bool:
 def nearest(tensors: Mapping[str, Tensor]) -> Architecture:
     """The catalogue's network that shares most layers, by kind and shape, with a file that none fits."""
     given, _ = layers_in(tensors)
-    facts = _facts(given)
+    facts = _layer_counts(given)
     found = (architecture for _, architecture in _candidates(given, classes_in(tensors)))
     return max(
         found,
-        key=lambda architecture: _shared(facts, _facts(layers_of(architecture))),
+        key=lambda architecture: _shared(facts, _layer_counts(layers_of(architecture))),
         default=lookup.architecture("resnet18"),
     )
 
 
-def _shared(one: Facts, other: Facts) -> int:
+def _shared(one: LayerCounts, other: LayerCounts) -> int:
     """Layers in common, less those that either has alone."""
     return 2 * (one & other).total() - (one | other).total()

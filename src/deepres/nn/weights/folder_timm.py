@@ -12,7 +12,7 @@ from deepres.base.normalisation import NAMED
 from deepres.base.records import build
 from deepres.nn.weights.convert import TIMM
 from deepres.nn.weights.fields import Fields
-from deepres.nn.weights.formats import CONFIG, Preprocessing, Stored, real_names
+from deepres.nn.weights.formats import CONFIG, Checkpoint, Preprocessing, real_names
 
 _ABOUT = "it tells of the file, not of the network"
 _FOLLOWS = "it follows from the network"
@@ -44,7 +44,7 @@ _WRAPPED = {
 _MEANS = ("avg", "fast", "fastavg")
 
 
-def timm_folder(config: Mapping[str, Any], folder: Path) -> Stored:
+def timm_folder(config: Mapping[str, Any], folder: Path) -> Checkpoint:
     """What a config.json says, as timm reads it: `model_args` before the rest, old files without `pretrained_cfg` too.
 
     transformers' wrapper of timm's networks writes the same file, with fields of its own.
@@ -75,7 +75,9 @@ def timm_folder(config: Mapping[str, Any], folder: Path) -> Stored:
     prepared = _preprocessing(cfg, size[1], where)
     for fields in (root, cfg, arguments):
         fields.finish()
-    return Stored(str(folder), {}, with_input(with_classes(architecture, count), size), classes, preprocessing=prepared)
+    return Checkpoint(
+        str(folder), {}, with_input(with_classes(architecture, count), size), classes, preprocessing=prepared
+    )
 
 
 def _size(cfg: Fields, arguments: Fields) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from deepres.base.normalisation import Values
 from deepres.base.reading import json_object, reading
 from deepres.base.records import build
 from deepres.nn.weights.fields import Fields
-from deepres.nn.weights.formats import CONFIG, Preprocessing, Stored, real_names
+from deepres.nn.weights.formats import CONFIG, Checkpoint, Preprocessing, real_names
 
 ARCHITECTURE = "ResNetForImageClassification"
 PREPROCESSORS = ("processor_config.json", "preprocessor_config.json")
@@ -59,7 +59,7 @@ _CUT = ("Bit", "CLIP")  # those that cut the centre out unless told not to
 _SQUASHED_FROM = 384  # px: from here on a ConvNextImageProcessor gives the aspect up and cuts nothing
 
 
-def transformers_folder(config: Mapping[str, Any], folder: Path) -> Stored:
+def transformers_folder(config: Mapping[str, Any], folder: Path) -> Checkpoint:
     """What the files of a ResNetForImageClassification say; without a preprocessor's file nothing of images.
 
     Inside a unit the library's activation is ReLU whatever `hidden_act` says, which is the stem's and the units' last.
@@ -82,7 +82,7 @@ def transformers_folder(config: Mapping[str, Any], folder: Path) -> Stored:
     prepared = _preprocessing(folder, channels)
     if prepared is not None:
         architecture = with_input(architecture, (channels, prepared.crop, prepared.crop))
-    return Stored(str(folder), {}, architecture, classes, preprocessing=prepared)
+    return Checkpoint(str(folder), {}, architecture, classes, preprocessing=prepared)
 
 
 def _network(fields: Fields, size: tuple[int, int, int], classes: int, where: str) -> Architecture:

@@ -10,7 +10,7 @@ from deepres.base.reading import json_object, reading
 from deepres.nn.weights.checkpoints import exists
 from deepres.nn.weights.folder_timm import timm_folder
 from deepres.nn.weights.folder_transformers import require_known, transformers_folder
-from deepres.nn.weights.formats import CONFIG, Stored, our_folder
+from deepres.nn.weights.formats import CONFIG, Checkpoint, our_folder
 
 FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 """In this order, as timm and transformers take them; where a folder has two, they are two forms of one network."""
@@ -20,7 +20,7 @@ _ALONE = "give a run folder, or the weights alone with the network's name"
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
-def said_by(folder: Path) -> Stored:
+def said_by(folder: Path) -> Checkpoint:
     """What the `config.json` of a folder says of the weights beside it, which are not read yet.
 
     Raises:

@@ -45,7 +45,7 @@ class Preprocessing(Record):
 
 
 @dataclass(frozen=True)
-class Stored:
+class Checkpoint:
     """Weights with what is known of them; None and () where they do not say.
 
     `description` is the network that they were trained as, `preparation` what deepres wrote about images,
@@ -87,11 +87,11 @@ def preprocessing_config(
     }
 
 
-def our_folder(config: Mapping[str, Any], path: Path, where: str) -> Stored:
+def our_folder(config: Mapping[str, Any], path: Path, where: str) -> Checkpoint:
     """What deepres wrote into a `config.json`: the run's preparation, and the same in timm's words."""
     facts = config["deepres"]
     cfg = config.get("pretrained_cfg")
-    return Stored(
+    return Checkpoint(
         where,
         {},
         build_record(Architecture, facts["network"], str(path)),

@@ -28,7 +28,7 @@ from deepres.nn.weights.files import WEIGHTS, read_stored, read_tensors
 from deepres.nn.weights.folder_transformers import PREPROCESSORS
 from deepres.nn.weights.folders import FILES
 from deepres.nn.weights.folds import require_one
-from deepres.nn.weights.formats import CONFIG, Preprocessing, Stored
+from deepres.nn.weights.formats import CONFIG, Checkpoint, Preprocessing
 from deepres.nn.weights.keras import SUFFIXES, TOPOLOGY
 
 _PUBLISHED = {
@@ -42,7 +42,7 @@ _HUB = ("hf-hub:", "hf_hub:")
 _FILES = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".pth.tar", ".pt.tar", TOPOLOGY, *SUFFIXES)
 
 
-def find_weights(weights: str | Path, model: str | None = None) -> Stored:
+def find_weights(weights: str | Path, model: str | None = None) -> Checkpoint:
     """The weights of that path or name, with what is known of them; `model` tells a bare `IMAGENET1K_V2` of which.
 
     A path that exists is taken as one; `FILE::KEY` is one of several sets in it, `FILE::-PATTERN` the file without some
@@ -75,7 +75,7 @@ def find_weights(weights: str | Path, model: str | None = None) -> Stored:
     )
 
 
-def recognised(stored: Stored, path: Path) -> Stored:
+def recognised(stored: Checkpoint, path: Path) -> Checkpoint:
     """A file of torchvision's, pytorch_resnet_cifar10's or distiller's, known by its digest, with what it is.
 
     Its classes stay unnamed, as those of any bare file.
@@ -165,7 +165,7 @@ def _require_host(address: str) -> None:
         socket.getaddrinfo(urlsplit(address).hostname, 443)
 
 
-def _torchvisions(name: str, model: str | None) -> Stored:
+def _torchvisions(name: str, model: str | None) -> Checkpoint:
     if "." in name:
         family = name.partition(".")[0]
         model = next((ours for ours in _torchvision_models() if _enum(ours) == family), None)
@@ -194,7 +194,7 @@ def _torchvisions(name: str, model: str | None) -> Stored:
         _fetched(fetch, name, f"{chosen.url} belongs to {file}")
     description: Architecture = lookup.architecture(model)
     categories = tuple(chosen.meta["categories"])
-    return Stored(f"{model} {tag}", read_tensors(file), description, categories, preprocessing=_shown(chosen))
+    return Checkpoint(f"{model} {tag}", read_tensors(file), description, categories, preprocessing=_shown(chosen))
 
 
 def _shown(chosen: models.WeightsEnum) -> Preprocessing:

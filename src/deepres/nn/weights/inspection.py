@@ -16,7 +16,7 @@ from deepres.base.wording import reason_alone
 from deepres.base.wording import shown as safe
 from deepres.nn.weights.convert import to_ours
 from deepres.nn.weights.fitting import as_given, fitting, nearest
-from deepres.nn.weights.formats import Stored
+from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 from deepres.nn.weights.pickles import ModuleTensors
 from deepres.nn.weights.structure import ROWS, Match, match
@@ -126,7 +126,7 @@ def inspect(weights: str | Path) -> Inspected:
     )
 
 
-def _elsewhere(stored: Stored, networks: list[str]) -> tuple[str, ...]:
+def _elsewhere(stored: Checkpoint, networks: list[str]) -> tuple[str, ...]:
     """The libraries' networks that have these tensors and are not described here."""
     if not networks or stored.description is not None:
         return ()
@@ -137,7 +137,7 @@ def _elsewhere(stored: Stored, networks: list[str]) -> tuple[str, ...]:
         return ()
 
 
-def _networks(stored: Stored) -> tuple[list[str], Match | None, str, list[Layer]]:
+def _networks(stored: Checkpoint) -> tuple[list[str], Match | None, str, list[Layer]]:
     """The names that fit, the match with the first of them, else why the nearest does not; the file's layers."""
     try:
         layers, _ = layers_in(stored.tensors, stored.where)

@@ -16,9 +16,9 @@ from deepres.arch.architecture import Architecture, unit_names, with_classes
 from deepres.arch.catalogue import lookup
 from deepres.base.errors import InputError
 from deepres.base.reading import json_object, parse_json, reading
-from deepres.nn.weights.formats import Preprocessing, Stored
+from deepres.nn.weights.formats import Checkpoint, Preprocessing
 from deepres.nn.weights.hdf5 import GROWS, SMALL, read_hdf5
-from deepres.nn.weights.keras_small import Found, by_place, read_small
+from deepres.nn.weights.keras_small import NamedArray, by_place, read_small
 
 SUFFIXES = (".h5", ".hdf5", ".keras")
 TOPOLOGY = "model.json"
@@ -47,7 +47,7 @@ def is_keras(path: Path) -> bool:
     return path.suffix in SUFFIXES or (path.name == TOPOLOGY and path.is_file())
 
 
-def read_keras(path: Path) -> Stored:
+def read_keras(path: Path) -> Checkpoint:
     """ResNet-50, -101 or -152 of Keras's applications as `resnet50_caffe` …: what the weights were trained as.
 
     Any other network's layers are read as they are (`keras_small.py`).
@@ -64,7 +64,7 @@ def read_keras(path: Path) -> Stored:
         return _read(path, str(path))
 
 
-def _read(path: Path, where: str) -> Stored:
+def _read(path: Path, where: str) -> Checkpoint:
     every, config = _content(path)
     found = list(every)
     if not any(_named(layer) for layer, _, _ in found if layer not in _WHOLE):
@@ -90,10 +90,10 @@ def _read(path: Path, where: str) -> Stored:
     for name in [name for name in tensors if name.endswith(".running_mean")]:
         tensors[name.replace("running_mean", "num_batches_tracked")] = torch.zeros((), dtype=torch.int64)
     classes = models.ResNet50_Weights.IMAGENET1K_V1.meta["categories"] if description.num_classes == 1000 else ()
-    return Stored(where, tensors, description, tuple(classes), preprocessing=AUTHORS)
+    return Checkpoint(where, tensors, description, tuple(classes), preprocessing=AUTHORS)
 
 
-def _content(path: Path) -> tuple[Iterator[Found], Any]:
+def _content(path: Path) -> tuple[Iterator[NamedArray], Any]:
     """The tensors, and the configuration of the model where the file has it."""
     if path.suffix == ".keras":
         with reading(path, "a whole Keras archive", "save the model again"), zipfile.ZipFile(path) as archive:
@@ -144,7 +144,7 @@ def _description(tensors: Mapping[str, Tensor], where: str) -> Architecture:
     raise InputError(f"{where}: {len(units)} units of a ResNet; wanted Keras's ResNet50, ResNet101 or ResNet152")
 
 
-def _tensorflow_js(path: Path, facts: Mapping[str, Any]) -> Iterator[Found]:
+def _tensorflow_js(path: Path, facts: Mapping[str, Any]) -> Iterator[NamedArray]:
     """Layer, kind and values: model.json lists names, shapes and the files that hold them one after the other."""
     with reading(path, "a whole TensorFlow.js layers model", "fetch it again"):
         for group in facts["weightsManifest"]:
@@ -176,14 +176,14 @@ def _part(path: Path, name: str, wanted: int) -> bytes:
     return file.read_bytes()
 
 
-def _hdf5(path: Path, member: str = "") -> tuple[Iterator[Found], Any]:
+def _hdf5(path: Path, member: str = "") -> tuple[Iterator[NamedArray], Any]:
     """Data sets `conv1/conv1/kernel:0`, `conv1/conv1_W_1:0` of the first files, `layers/conv2d/vars/0` of Keras 3."""
     held = read_hdf5(path, member)
     config = None if held.config is None else parse_json(held.config, f"{path} model_config")
     return _from_hdf5(held.arrays, held.called), config
 
 
-def _from_hdf5(found: list[tuple[str, Any]], called: Mapping[str, str]) -> Iterator[Found]:
+def _from_hdf5(found: list[tuple[str, Any]], called: Mapping[str, str]) -> Iterator[NamedArray]:
     numbered: dict[str, list[Any]] = {}
     for name, values in found:
         place = re.fullmatch(r"((?:layers|_layer_checkpoint_dependencies)/[^/]+/vars)/\d+", name)

@@ -17,10 +17,10 @@ from deepres.arch.algebra import Node, at, children
 from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Activation, Conv, Norm
 from deepres.base.errors import InputError
-from deepres.nn.weights.formats import Preprocessing, Stored
+from deepres.nn.weights.formats import Checkpoint, Preprocessing
 from deepres.nn.weights.structure import Row
 
-Found = tuple[str, str, Any]
+NamedArray = tuple[str, str, Any]
 """Layer, kind of tensor, values."""
 
 _LEAVES = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
@@ -46,7 +46,7 @@ class KerasTensors(dict[str, Tensor]):
     layers: Layers
 
 
-def read_small(where: str, found: Iterable[Found], config: Mapping[str, Any] | None) -> Stored:
+def read_small(where: str, found: Iterable[NamedArray], config: Mapping[str, Any] | None) -> Checkpoint:
     """The tensors `conv2d_3.weight` … in the order of the file's layers, or as Keras numbered them.
 
     Raises:
@@ -66,10 +66,10 @@ def read_small(where: str, found: Iterable[Found], config: Mapping[str, Any] | N
         tensors[f"{layer}.{_LEAVES[leaf]}"] = turned.contiguous()
     if not tensors:
         raise InputError(f"{where}: no weights in it; save the model again")
-    return Stored(where, tensors, preprocessing=_preprocessing(layers, where))
+    return Checkpoint(where, tensors, preprocessing=_preprocessing(layers, where))
 
 
-def by_place(layer: str, values: list[Any]) -> list[Found]:
+def by_place(layer: str, values: list[Any]) -> list[NamedArray]:
     """The tensors of a layer that Keras 3 numbers instead of naming: kernel, bias; gamma, beta, mean, variance."""
     kinds = _BY_PLACE.get(np.ndim(values[0]), ())
     full = len(kinds) if np.ndim(values[0]) == 1 else 1

@@ -22,7 +22,7 @@ from deepres.arch.readings.diff import difference, same_tensors
 from deepres.base.errors import InputError
 from deepres.nn.build import build
 from deepres.nn.weights.convert import TIMM, conventions_for, kind_of, to_foreign
-from deepres.nn.weights.formats import Stored
+from deepres.nn.weights.formats import Checkpoint
 
 LIBRARIES = "namesakes.json"
 """Signature of tensors -> the libraries' residual networks that have them, written by `evidence/namesakes.py`."""
@@ -31,7 +31,7 @@ _KNOWN = {"timm": set(TIMM.values()), "torchvision": set(lookup.CATALOGUE)}
 
 
 def require_variant(
-    wanted: Architecture, stored: Stored, convention: str, variant: str | None = None, called: str | None = None
+    wanted: Architecture, stored: Checkpoint, convention: str, variant: str | None = None, called: str | None = None
 ) -> None:
     """Refuse weights that were trained as another network than `wanted`, or that do not say as which.
 
