@@ -2,11 +2,12 @@
 
 from typing import Literal
 
-FormName = Literal["class", "classes", "numbers"]
+FormName = Literal["class", "classes", "numbers", "boxes"]
 
 TOLD: dict[FormName, str] = {
     "class": "one class an image",
     "classes": "several classes an image",
     "numbers": "numbers of an image",
+    "boxes": "boxes of objects",
 }
 """What an image has, in words."""
