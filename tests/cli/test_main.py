@@ -57,7 +57,15 @@ def test_every_command_and_option_says_what_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["models"], ["describe", "resnet50"], ["train", "--help"], ["--version"]]
+    "arguments",
+    [
+        ["--help"],
+        ["models"],
+        ["describe", "resnet50"],
+        ["describe", "fasterrcnn_resnet101_c4"],
+        ["train", "--help"],
+        ["--version"],
+    ],
 )
 def test_what_needs_no_torch_loads_none(arguments: list[str]) -> None:
     program = (

@@ -1,6 +1,6 @@
 """A whole network: a body of named parts (stem, stage1, …) and a head; its check, its features, its edits."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,15 @@ CLASSIFIER = "fc"
 
 _Side = Annotated[int, Field(le=MOST)]
 Size = Annotated[tuple[_Side, _Side, _Side], Field(description="channels, height, width")]
+
+
+class Place(NamedTuple):
+    """A part of a network where it stands: the shapes that enter it in one pass, each of them `times` times."""
+
+    name: str
+    node: Node
+    given: tuple[Shape, ...]
+    times: int = 1
 
 
 class Architecture(Record):
@@ -38,6 +47,13 @@ class Architecture(Record):
     def tree(self) -> Sequence:
         """The network as one node: the body's parts, then `head`."""
         return Sequence(parts=(*self.body, ("head", self.head)))
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """The parts of the body and the head, from the input on."""
+        entering = (self.input, *feature_shapes(self).values())
+        parts = (*self.body, ("head", self.head))
+        return tuple(Place(name, node, (given,)) for (name, node), given in zip(parts, entering, strict=True))
 
     @property
     def num_features(self) -> int:

@@ -1,7 +1,6 @@
 """The smallest parts of a network: frozen records that know their output shape, and nothing of tensors.
 
-A shape is (C, H, W) without the batch, or (C,) after the global pool. Channels that come in are never
-written down: they are what the part before gives.
+A shape is (C, H, W) without the batch, or (C,) after the global pool. What comes in is what the part before gives.
 """
 
 from math import prod
@@ -9,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from deepres.arch.bounds import Count, Kernel, Padding
+from deepres.arch.bounds import Count, Kernel, Padding, require_eps
 from deepres.base.records import Record
 
 Shape = tuple[int, ...]
@@ -69,15 +68,19 @@ class Norm(Record):
 
     "batch": mean and variance per channel over the batch (Ioffe & Szegedy 2015); evaluation uses running ones, in which
     the newest batch weighs `momentum`. "group": per image over `groups` groups of channels (Wu & He 2018). "frozen":
-    running statistics, gamma and beta are constants. Without `affine` gamma is 1 and beta 0.
+    running statistics, gamma and beta are constants; only there may eps be 0. Without `affine` gamma is 1 and beta 0.
     """
 
     kind: Literal["norm"] = "norm"
     method: Literal["batch", "group", "frozen"] = "batch"
-    eps: Annotated[float, Field(gt=0)] = 1e-5
+    eps: Annotated[float, Field(ge=0)] = 1e-5
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
     groups: Count = 32
     affine: bool = True
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Norm":
+        return require_eps(self, self.eps, self.method)
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> the same; for "group" `groups` divides C."""
@@ -317,8 +320,6 @@ Atom = (
     | Flatten
     | Linear
 )
-
-
 Biased = TypeVar("Biased", Conv, Linear)
 
 

@@ -1,6 +1,6 @@
 """How large the numbers of a description may be: what no network has is refused before it is written out."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
@@ -21,3 +21,12 @@ _DEEPEST = 10_000
 Depths = Annotated[tuple[Count, ...], AfterValidator(_few)]
 """Units of each stage: refused before a description of them takes minutes and gigabytes to write out."""
 Kernel = Annotated[int, Field(ge=1, le=1024)]
+
+T = TypeVar("T")
+
+
+def require_eps(record: T, eps: float, method: str) -> T:
+    """Refuse a norm that may divide by 0: only statistics that are constants are known not to be 0."""
+    if eps == 0 and method != "frozen":
+        raise ValueError(f"eps 0 of a {method} norm, wanted more than 0; only frozen norms may have 0")
+    return record

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from deepres.arch.algebra import Node, Parallel, Sequence
 from deepres.arch.atoms import (
@@ -19,6 +19,7 @@ from deepres.arch.atoms import (
     PadChannels,
     Scale,
 )
+from deepres.arch.bounds import require_eps
 from deepres.base.records import Record
 
 Shortcut = Literal["none", "A", "B", "C"]
@@ -75,7 +76,7 @@ class Style(Record):
     order: Order = "original"
     norm: Literal["batch", "group", "frozen"] = "batch"
     norm_groups: Annotated[int, Field(ge=1)] = 32
-    eps: Annotated[float, Field(gt=0)] = 1e-5
+    eps: Annotated[float, Field(ge=0)] = 1e-5
     bias: bool = False
     padding: Literal["symmetric", "same"] = "symmetric"
     activation: Literal["relu", "silu", "gelu", "elu", "leaky_relu"] = "relu"
@@ -89,6 +90,10 @@ class Style(Record):
     se_multiple: Annotated[int, Field(ge=1)] = 8
     blur: Annotated[int, Field(ge=2, le=7)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Style":
+        return require_eps(self, self.eps, self.norm)
 
     @property
     def pre_activated(self) -> bool:

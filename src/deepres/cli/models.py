@@ -5,8 +5,8 @@ from itertools import groupby
 
 import click
 
-from deepres.arch.catalogue.lookup import entry, names
-from deepres.arch.readings.describe import brief
+from deepres.arch.catalogue.lookup import names
+from deepres.arch.readings.describe import any_entry, brief
 
 
 @click.command("models")
@@ -19,7 +19,7 @@ def command(pattern: str, as_json: bool) -> None:
         click.echo(json.dumps([brief(name) for name in found], indent=1))
         return
     width = max(map(len, found))
-    for paper, group in groupby(found, key=lambda name: entry(name).paper):
+    for paper, group in groupby(found, key=lambda name: any_entry(name).paper):
         click.echo(f"{paper}\n  {'name':{width}}{'parameters':>13}{'multiply-adds':>16}  {'printed there':18}{'where'}")
         for facts in map(brief, group):
             click.echo(

@@ -5,7 +5,8 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from deepres.arch.architecture import Architecture, with_classes, with_input
-from deepres.arch.catalogue import entries_field, entries_others, entries_resnet
+from deepres.arch.catalogue import entries_detectors, entries_field, entries_others, entries_resnet
+from deepres.arch.catalogue.entries_detectors import DetectorEntry
 from deepres.arch.catalogue.entry import Entry
 from deepres.base.arguments import word
 from deepres.base.errors import InputError, unknown
@@ -14,6 +15,7 @@ from deepres.base.records import edit
 CATALOGUE: dict[str, Entry] = {
     entry.config.name: entry for entry in (*entries_resnet.ENTRIES, *entries_others.ENTRIES, *entries_field.ENTRIES)
 }
+DETECTORS: dict[str, DetectorEntry] = {entry.config.name: entry for entry in entries_detectors.ENTRIES}
 EDIT = "+"
 """`resnet20_cifar+shortcut=B` is the entry with a field edited, as `--set model.shortcut=B` does."""
 
@@ -22,19 +24,30 @@ def entry(name: str) -> Entry:
     """The catalogue's entry; with edits behind its name where some are named (`EDIT`).
 
     Raises:
-        InputError: no such name; the nearest are offered. An edit that does not fit.
+        InputError: no such name; the nearest are offered. A detector's. An edit that does not fit.
     """
     if EDIT in name:
         plain, *edits = name.split(EDIT)
         found = entry(plain)
         return replace(found, config=edit(found.config, edits), published="", note="edited")
+    if name in DETECTORS:
+        raise InputError(f"model '{name}': finds boxes, and one that names classes is wanted; such as resnet50")
     if name not in CATALOGUE:
         depth = re.fullmatch(r"(plain|resnet|preresnet)(\d+)_cifar(_b)?", name)
         if depth is not None:
             raise _no_such_depth(name, depth[1], int(depth[2]), depth[3] or "")
         small = [other for other in (f"{name}_cifar", f"{name}_cifar_b") if other in CATALOGUE]
-        raise unknown("model", name, small or CATALOGUE)
+        raise unknown("model", name, small or _all())
     return CATALOGUE[name]
+
+
+def detector_entry(name: str) -> DetectorEntry | None:
+    """The catalogue's detector of that name, edits behind it as in `entry`; None where the name is no detector's."""
+    plain, *edits = name.split(EDIT)
+    found = DETECTORS.get(plain)
+    if found is None or not edits:
+        return found
+    return replace(found, config=edit(found.config, edits), note="edited")
 
 
 def names(pattern: str = "*") -> list[str]:
@@ -48,9 +61,9 @@ def names(pattern: str = "*") -> list[str]:
         InputError: none matches; the nearest names are offered.
     """
     pattern = word(pattern, "pattern", "a name or a pattern such as resnet*")
-    found = [name for name in CATALOGUE if fnmatchcase(name, pattern)]
+    found = [name for name in _all() if fnmatchcase(name, pattern)]
     if not found:
-        raise unknown("model", pattern, CATALOGUE)
+        raise unknown("model", pattern, _all())
     return found
 
 
@@ -59,6 +72,10 @@ def architecture(name: str, num_classes: int | None = None, input: tuple[int, in
     found = entry(name).config.architecture()
     found = found if num_classes is None else with_classes(found, num_classes)
     return found if input is None else with_input(found, input)
+
+
+def _all() -> tuple[str, ...]:
+    return (*CATALOGUE, *DETECTORS)
 
 
 def _no_such_depth(name: str, kind: str, depth: int, suffix: str) -> InputError:

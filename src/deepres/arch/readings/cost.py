@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from deepres.arch.algebra import Node, Parallel, Sequence, Site, fold
-from deepres.arch.architecture import Architecture
+from deepres.arch.architecture import Architecture, Place
 from deepres.arch.atoms import (
     Atom,
     AvgPool,
@@ -17,6 +17,7 @@ from deepres.arch.atoms import (
     PadChannels,
     elements,
 )
+from deepres.arch.detector import Detector
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,23 @@ class Cost:
         )
 
 
-def cost(architecture: Architecture) -> Cost:
-    """The network's cost at its own input size."""
-    return fold(architecture.tree, architecture.input, _CostReading(), named=False)
+def cost(network: Architecture | Detector) -> Cost:
+    """The network's cost at its own input size; a detector's with as many regions as it tests."""
+    if isinstance(network, Detector):
+        return sum(map(cost_at, network.places), Cost())
+    return fold(network.tree, network.input, _CostReading(), named=False)
+
+
+def cost_at(place: Place) -> Cost:
+    """What a part costs where it stands: weights once, work for each of all that enters."""
+    each = [cost_of(place.node, given) for given in place.given]
+    macs, activations = sum(one.macs for one in each), sum(one.activations for one in each)
+    return Cost(each[0].parameters, each[0].buffers, place.times * macs, place.times * activations)
 
 
 def cost_of(node: Node, given: tuple[int, ...]) -> Cost:
     """The cost of a part that a (C, H, W) enters."""
-    return fold(node, given, _CostReading())
+    return fold(node, given, _CostReading(), named=False)
 
 
 class _CostReading:

@@ -4,23 +4,39 @@ from dataclasses import asdict
 from typing import Any
 
 from deepres.arch.architecture import Architecture, feature_shapes
-from deepres.arch.catalogue.lookup import entry
+from deepres.arch.catalogue.entries_detectors import DetectorEntry
+from deepres.arch.catalogue.entry import Entry
+from deepres.arch.catalogue.lookup import detector_entry, entry
+from deepres.arch.detector import Detector
 from deepres.arch.readings.cost import Cost, Field, cost, receptive_field
 from deepres.arch.readings.draw import text
 from deepres.arch.readings.memory import StepMemory, step_memory
 from deepres.base.arguments import whole, word
+from deepres.base.errors import InputError
 from deepres.base.records import Record
 
 
-class Description(Record):
-    """What `deepres describe` shows; `str()` is its text, `to_json()` its JSON."""
+class Described(Record):
+    """What `deepres describe` shows of any network; `str()` is its text, `to_json()` its JSON."""
 
-    architecture: Architecture
     paper: str
     table: str
     published: str
     note: str
     cost: Cost
+
+    def _head(self, name: str) -> str:
+        return f"{name}: {self.paper}, {self.table}" + (f"; {self.note}" if self.note else "")
+
+    def _printed(self, unit: str) -> str:
+        """What the paper prints for it, beside ours."""
+        return f" (published: {self.published.removesuffix(unit).strip()})" if self.published.endswith(unit) else ""
+
+
+class Description(Described):
+    """Of a network that names classes."""
+
+    architecture: Architecture
     receptive_field: Field
     features: dict[str, tuple[int, ...]]
     batch_size: int
@@ -30,7 +46,7 @@ class Description(Record):
         count, memory, seen = self.cost, self.step_memory, self.receptive_field
         size = " x ".join(map(str, self.architecture.input))
         lines = [
-            f"{self.architecture.name}: {self.paper}, {self.table}" + (f"; {self.note}" if self.note else ""),
+            self._head(self.architecture.name),
             "",
             text(self.architecture),
             "",
@@ -43,12 +59,35 @@ class Description(Record):
         ]
         return "\n".join(lines)
 
-    def _printed(self, unit: str) -> str:
-        """What the paper prints for it, beside ours."""
-        return f" (published: {self.published.removesuffix(unit).strip()})" if self.published.endswith(unit) else ""
+
+class DetectorDescription(Described):
+    """Of a detector; `levels` are the maps that proposals look at."""
+
+    architecture: Detector
+    levels: tuple[tuple[int, ...], ...]
+
+    def __str__(self) -> str:
+        found, count = self.architecture, self.cost
+        size, regions = " x ".join(map(str, found.input)), found.proposals.after_test
+        rows = zip(found.anchors.sizes, self.levels, strict=True)
+        anchors = "; ".join(f"{', '.join(f'{s:g}' for s in row)} px at {h} x {w}" for row, (_, h, w) in rows)
+        number = sum(found.anchors.number * height * width for _, height, width in self.levels)
+        ratios = ", ".join(f"{ratio:g}" for ratio in found.anchors.ratios)
+        lines = [
+            self._head(found.name),
+            "",
+            text(found),
+            "",
+            f"parameters       {count.parameters:,}{self._printed('parameters')} and {count.buffers:,} norm constants",
+            f"multiply-adds    {count.macs:,} for one picture of {size}, {regions:,} regions of it",
+            f"anchors          {number:,}: {anchors}; {ratios} as high as wide",
+            f"classes          {found.num_classes}, and the background in column 0; of each picture at most "
+            f"{found.regions.most} boxes with scores above {found.regions.score_above:g}",
+        ]
+        return "\n".join(lines)
 
 
-def describe(name: str, batch_size: int | None = None) -> Description:
+def describe(name: str, batch_size: int | None = None) -> Description | DetectorDescription:
     """The description of a catalogue entry; `batch_size` is by default the paper's for one GPU or run.
 
     >>> import deepres
@@ -61,7 +100,12 @@ def describe(name: str, batch_size: int | None = None) -> Description:
     Raises:
         InputError: no such name; the nearest are offered. No whole number of images.
     """
-    found = entry(word(name, "name", "the name of a network (deepres.list_models() has them)"))
+    name = word(name, "name", "the name of a network (deepres.list_models() has them)")
+    if (detector := detector_entry(name)) is not None:
+        if batch_size is not None:
+            raise InputError(f"{name}: the memory of a detector's step depends on its regions; leave --batch-size out")
+        return _of_detector(detector)
+    found = entry(name)
     architecture = found.config.architecture()
     batch = (128 if architecture.input[1] <= 32 else 32) if batch_size is None else whole(batch_size, "batch_size", 1)
     return Description(
@@ -78,8 +122,26 @@ def describe(name: str, batch_size: int | None = None) -> Description:
     )
 
 
+def _of_detector(found: DetectorEntry) -> DetectorDescription:
+    detector = found.config.architecture()
+    return DetectorDescription(
+        architecture=detector,
+        paper=found.paper,
+        table=found.table,
+        published=found.published,
+        note=found.note,
+        cost=cost(detector),
+        levels=detector.levels,
+    )
+
+
+def any_entry(name: str) -> Entry | DetectorEntry:
+    """The catalogue's entry of that name, a detector's or another network's."""
+    return detector_entry(name) or entry(name)
+
+
 def brief(name: str) -> dict[str, Any]:
     """One line of `deepres models`: name, counts, paper, table."""
-    found = entry(name)
+    found = any_entry(name)
     counted = cost(found.config.architecture())
     return {"name": name, **asdict(counted), "paper": found.paper, "table": found.table, "published": found.published}

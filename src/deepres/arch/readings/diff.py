@@ -6,8 +6,14 @@ from typing import NamedTuple
 from deepres.arch.algebra import Node, Parallel, Sequence, children, dotted
 from deepres.arch.architecture import Architecture, with_classes
 from deepres.arch.atoms import Dropout, DropPath, Identity
+from deepres.arch.detector import Detector
 
 _IN_TRAINING_ONLY = ("bias_init", "momentum", "local_drop", "global_share")
+_LEARNING = {
+    *("before_train", "after_train", "sampled", "positive_share", "positive_above", "negative_below", "negative"),
+    *("border", "knee", "channels", "widths"),
+}
+"""Facts of proposals and regions that act in training only, or show in the layers."""
 _SHAPING = ("kind", "channels", "kernel", "groups", "bias", "features", "affine")
 
 
@@ -19,13 +25,13 @@ class Difference(NamedTuple):
     second: str
 
 
-def difference(first: Architecture, second: Architecture) -> Difference | None:
+def difference(first: Architecture | Detector, second: Architecture | Detector) -> Difference | None:
     """The first difference in what the two compute, in the order of the data; None where they compute the same.
 
     Names, input sizes and numbers of classes do not count, nor do what acts in training only: dropout, drop-path,
     initial biases, the norms' momentum.
     """
-    here, there = (dict(_atoms(with_classes(net, 0).tree, "")) for net in (first, second))
+    here, there = (_facts(net) for net in (first, second))
     for name in [*here, *there]:
         if here.get(name) != there.get(name):
             one, other = here.get(name, {}), there.get(name, {})
@@ -34,13 +40,27 @@ def difference(first: Architecture, second: Architecture) -> Difference | None:
     return None
 
 
-def same_tensors(first: Architecture, second: Architecture) -> bool:
+def same_tensors(first: Architecture | Detector, second: Architecture | Detector) -> bool:
     """Whether the weights of one fit the other, name for name and shape for shape (the classifier aside)."""
     return _weighted(first) == _weighted(second)
 
 
 def _told(fields: dict[str, object], field: str) -> str:
     return str(fields[field]) if field in fields else "nothing"
+
+
+def _facts(network: Architecture | Detector) -> dict[str, dict[str, object]]:
+    """The layers by name, whatever the classes; of a detector also how anchors, proposals and regions are chosen."""
+    if isinstance(network, Architecture):
+        return dict(_atoms(with_classes(network, 0).tree, ""))
+    found: dict[str, dict[str, object]] = {}
+    for place in network.replace(num_classes=1).places:
+        found |= _atoms(place.node, place.name)
+    found["neck"] = {"kind": network.neck, "taps": ", ".join(network.taps)}
+    for name in ("anchors", "proposals", "regions"):
+        facts = getattr(network, name).model_dump()
+        found[name] = {"kind": name, **{field: value for field, value in facts.items() if field not in _LEARNING}}
+    return found
 
 
 def _atoms(node: Node, name: str) -> Iterator[tuple[str, dict[str, object]]]:
@@ -63,10 +83,10 @@ def _atoms(node: Node, name: str) -> Iterator[tuple[str, dict[str, object]]]:
         yield from _atoms(child, dotted(name, part))
 
 
-def _weighted(architecture: Architecture) -> dict[str, dict[str, object]]:
+def _weighted(network: Architecture | Detector) -> dict[str, dict[str, object]]:
     """What of each layer decides its tensors; the channels that enter follow from the layers before."""
     return {
         name: {field: facts[field] for field in _SHAPING if field in facts}
-        for name, facts in _atoms(with_classes(architecture, 0).tree, "")
+        for name, facts in _facts(network).items()
         if facts["kind"] in ("conv", "norm", "linear")
     }

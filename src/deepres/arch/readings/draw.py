@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from html import escape
 
 from deepres.arch.algebra import Node, Parallel, Sequence, children, dotted, shape
-from deepres.arch.architecture import Architecture
+from deepres.arch.architecture import Architecture, Place
 from deepres.arch.atoms import (
     Activation,
     AdaptiveAvgPool,
@@ -24,7 +24,8 @@ from deepres.arch.atoms import (
     Scale,
     Shape,
 )
-from deepres.arch.readings.cost import Cost, cost_of
+from deepres.arch.detector import Detector
+from deepres.arch.readings.cost import Cost, cost_at
 
 CONCATENATED = "concatenated"
 
@@ -39,26 +40,27 @@ class Row:
     cost: Cost  # of all `count` together
     count: int
     shortcut: str | None  # None where there is none
+    times: int = 1  # of each image: the regions of a detector
 
 
-def rows(architecture: Architecture) -> list[Row]:
+def rows(network: Architecture | Detector) -> list[Row]:
     """The network from input to head: stem and head layer by layer, stages unit by unit."""
     found: list[Row] = []
-    flowing: Shape = architecture.input
-    for name, node in (*architecture.body, ("head", architecture.head)):
-        for part, child in _units(node, name):
-            gives = shape(child, flowing, part)
-            row = Row(part, _layers(child) or _small(child), gives, cost_of(child, flowing), 1, _shortcut(child))
+    for place in network.places:
+        flowing = place.given
+        for part, child in _units(place.node, place.name):
+            entering, flowing = flowing, tuple(shape(child, given, part) for given in flowing)
+            counted = cost_at(Place(part, child, entering, place.times))
+            row = Row(part, _layers(child) or _small(child), flowing[0], counted, 1, _shortcut(child), place.times)
             found = [*found[:-1], _merged(found[-1], row)] if found and _equal(found[-1], row) else [*found, row]
-            flowing = gives
     return found
 
 
-def text(architecture: Architecture) -> str:
+def text(network: Architecture | Detector) -> str:
     """The table: name, layers, shortcut, output, parameters, multiply-adds."""
     lines = [("part", "layers", "shortcut", "output", "parameters", "multiply-adds")]
-    for row in rows(architecture):
-        output = " x ".join(map(str, row.gives))
+    for row in rows(network):
+        output = _output(row, " x ")
         lines.append(
             (row.name, _times(row, " x "), row.shortcut or "", output, f"{row.cost.parameters:,}", f"{row.cost.macs:,}")
         )
@@ -70,19 +72,19 @@ def text(architecture: Architecture) -> str:
     )
 
 
-def svg(architecture: Architecture) -> str:
+def svg(network: Architecture | Detector) -> str:
     """A drawing in the manner of Fig. 3: layers from top to bottom, an arc for each shortcut.
 
     A solid arc is an identity, a dashed one changes the shape (option A or a projection).
     """
     step, width, left = 34, 330, 60
-    parts = rows(architecture)
+    parts = rows(network)
     height = step * (len(parts) + 1) + 20
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 210} {height}" role="img" '
-        f'font-family="system-ui, sans-serif" font-size="12"><title>{escape(architecture.name)}</title>',
-        f'<text x="{left + width / 2}" y="16" text-anchor="middle" font-weight="600">{escape(architecture.name)}, '
-        f"input {' x '.join(map(str, architecture.input))}</text>",
+        f'font-family="system-ui, sans-serif" font-size="12"><title>{escape(network.name)}</title>',
+        f'<text x="{left + width / 2}" y="16" text-anchor="middle" font-weight="600">{escape(network.name)}, '
+        f"input {' x '.join(map(str, network.input))}</text>",
     ]
     sizes = list(dict.fromkeys(row.gives for row in parts))
     for number, row in enumerate(parts):
@@ -92,8 +94,7 @@ def svg(architecture: Architecture) -> str:
         label = escape(_times(row, " × "))
         out.append(f'<text x="{left + width / 2}" y="{y + 16}" text-anchor="middle" fill="#111">{label}</text>')
         out.append(
-            f'<text x="{left + width + 12}" y="{y + 16}" fill="#666">{escape(row.name)} → '
-            f"{'×'.join(map(str, row.gives))}</text>"
+            f'<text x="{left + width + 12}" y="{y + 16}" fill="#666">{escape(row.name)} → {_output(row, "×")}</text>'
         )
         if row.shortcut:
             dash = "" if row.shortcut == "identity" else ' stroke-dasharray="4 3"'
@@ -106,6 +107,11 @@ def svg(architecture: Architecture) -> str:
 
 
 _PALETTE = ("#e8eef7", "#d3e4f4", "#b9d7ee", "#9cc7e6", "#7db5dc", "#e9dcc3", "#d9c79f")
+
+
+def _output(row: Row, cross: str) -> str:
+    times = f"{row.times:,} times " if row.times > 1 else ""
+    return times + cross.join(map(str, row.gives))
 
 
 def _times(row: Row, cross: str) -> str:
@@ -133,7 +139,7 @@ def _equal(one: Row, other: Row) -> bool:
 def _merged(one: Row, other: Row) -> Row:
     first = one.name.split(" … ")[0]
     name = f"{first} … {other.name.rsplit('.', 1)[-1]}"
-    return Row(name, one.layers, other.gives, one.cost + other.cost, one.count + 1, one.shortcut)
+    return Row(name, one.layers, other.gives, one.cost + other.cost, one.count + 1, one.shortcut, one.times)
 
 
 def _layers(node: Node) -> str:

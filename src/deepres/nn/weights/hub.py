@@ -209,7 +209,7 @@ def _shown(chosen: models.WeightsEnum) -> Preprocessing:
 
 
 def _torchvision_models() -> list[str]:
-    return [name for name in lookup.names() if name in models.list_models()]
+    return [name for name in lookup.CATALOGUE if name in models.list_models()]
 
 
 def _enum(model: str) -> str:

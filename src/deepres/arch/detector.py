@@ -1,0 +1,333 @@
+"""A detector as data: a backbone's parts, a neck, anchors, proposals, regions; what stands where in one pass.
+
+Boxes are (x1, y1, x2, y2), float, half open, in pixels of the upright picture. Classes count from 0 and have no
+background among them: background is the detector's own column 0.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from deepres.arch.algebra import Node, Parallel, Parts, Sequence, children, dotted, shape
+from deepres.arch.architecture import Place, Size
+from deepres.arch.atoms import Activation, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, Norm, Shape
+from deepres.arch.bounds import MOST, Count
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.units import Style
+from deepres.base.errors import unknown
+from deepres.base.records import Record, build
+
+Positive = Annotated[float, Field(gt=0, le=MOST)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Overlap = Annotated[float, Field(ge=0, le=1)]
+
+
+def _rows(given: Any) -> Any:
+    """Numbers alone are the sizes of one level; `32/64/128` in what a person types are those of three."""
+    if isinstance(given, list | tuple) and given and not any(isinstance(row, list | tuple) for row in given):
+        return [row.split(",") for row in ",".join(map(str, given)).split("/")]
+    return given
+
+
+class Anchors(Record):
+    """Boxes around each place of a map: of `sizes` px (the root of the area) and `ratios` height / width.
+
+    One row of sizes a level. `rounded`: corners to whole px, as py-faster-rcnn and torchvision have them.
+    """
+
+    sizes: Annotated[tuple[tuple[Positive, ...], ...], BeforeValidator(_rows), Field(min_length=1)]
+    ratios: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
+    rounded: bool = True
+
+    @model_validator(mode="after")
+    def _are_alike(self) -> "Anchors":
+        numbers = [len(row) for row in self.sizes]
+        if len(set(numbers)) > 1 or not numbers[0]:
+            told = ", ".join(map(str, numbers))
+            raise ValueError(f"sizes of {told} a level: one layer judges all levels; give each the same number")
+        return self
+
+    @property
+    def number(self) -> int:
+        """Anchors at each place of a map."""
+        return len(self.sizes[0]) * len(self.ratios)
+
+
+class Proposals(Record):
+    """Which anchors are learnt from, and which of them become proposals (Ren et al. 2015, section 3).
+
+    Learning: an anchor whose IoU with an object is `positive_above` or more, or the object's largest, is positive;
+    below `negative_below` with all of them, negative. `sampled` of a picture are drawn, at most `positive_share` of
+    them positive; `border` "inside" draws none that crosses the border of the picture, as the paper does. Smooth L1
+    bends at `knee`. Proposing: of each level the `before_*` best, clipped, of `least_px` a side at least, thinned by
+    non-maximum suppression of IoU over `overlap` within a level, the `after_*` best of all levels.
+    `channels` of the 3x3; None: as many as enter.
+    """
+
+    channels: Count | None = None
+    before_train: Count = 2000
+    before_test: Count = 1000
+    after_train: Count = 2000
+    after_test: Count = 1000
+    overlap: Share = 0.7
+    sampled: Count = 256
+    positive_share: Share = 0.5
+    positive_above: Share = 0.7
+    negative_below: Overlap = 0.3
+    least_px: Annotated[float, Field(ge=0, le=MOST)] = 1e-3
+    border: Literal["all", "inside"] = "all"
+    knee: Positive = 1 / 9
+
+    @model_validator(mode="after")
+    def _are_apart(self) -> "Proposals":
+        if self.negative_below > self.positive_above:
+            raise ValueError(
+                f"negative_below {self.negative_below:g} lies over positive_above {self.positive_above:g}; "
+                "an anchor would be both"
+            )
+        return self
+
+
+class Regions(Record):
+    """How proposals are pooled, learnt from and answered (Girshick 2015, section 2.3; He et al. 2017 for "align").
+
+    `pool` bins a side, of `samples` a side each (0: as many as cells); `aligned` shifts by the half pixel that
+    torchvision's trained networks do not have. `widths` of the linear layers behind them (none for a C4). Learning:
+    positive from IoU `positive_above` on, negative where the largest lies in `negative` (lower end counted, upper not);
+    `sampled` of a picture, at most `positive_share` positive; offsets are times `deviations`. Answering: scores above
+    `score_above`, boxes of `least_px` a side, non-maximum suppression of IoU over `overlap` within a class, the `most`
+    best of a picture.
+    """
+
+    pool: Annotated[int, Field(ge=1, le=64)] = 7
+    pooled: Literal["align", "max"] = "align"
+    samples: Annotated[int, Field(ge=0, le=16)] = 2
+    aligned: bool = True
+    widths: tuple[Count, ...] = (1024, 1024)
+    sampled: Count = 512
+    positive_share: Share = 0.25
+    positive_above: Share = 0.5
+    negative: tuple[Overlap, Overlap] = (0.0, 0.5)
+    deviations: tuple[Positive, Positive, Positive, Positive] = (10.0, 10.0, 5.0, 5.0)
+    knee: Positive = 1 / 9
+    score_above: Overlap = 0.05
+    overlap: Share = 0.5
+    most: Count = 100
+    least_px: Annotated[float, Field(ge=0, le=MOST)] = 1e-2
+
+    @model_validator(mode="after")
+    def _are_apart(self) -> "Regions":
+        low, high = self.negative
+        if not low < high <= self.positive_above:
+            raise ValueError(
+                f"negative from {low:g} to {high:g} with positive_above {self.positive_above:g}; wanted a range that "
+                "ends where positives begin, or before"
+            )
+        return self
+
+
+class Detector(Record):
+    """boxes = regions(neck(body(x)), proposals(neck(body(x)))): all that is needed to build and to count it.
+
+    `taps` are the parts of the body whose maps the neck is given. "fpn" (Lin et al. 2017, section 3): 1x1 to
+    `neck_channels`, added from the top down, 3x3, and one more level by subsampling. "c4" (He et al. 2015, appendix A):
+    one tap; the parts of the body behind it are computed for each region, under their own names. `input` is the
+    (C, H, W) for which costs are stated; any other works.
+    """
+
+    family: Literal["detector"] = "detector"
+    name: str
+    input: Size
+    num_classes: Annotated[int, Field(ge=1, le=MOST)]
+    body: Parts
+    taps: Annotated[tuple[str, ...], Field(min_length=1)]
+    neck: Literal["fpn", "c4"]
+    neck_channels: Count = 256
+    anchors: Anchors
+    proposals: Proposals = Proposals()
+    regions: Regions = Regions()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Detector":
+        names = [name for name, _ in self.body]
+        for tap in self.taps:
+            if tap not in names:
+                raise unknown(f"{self.name}: tap", tap, names)
+        if list(self.taps) != [name for name in names if name in self.taps]:
+            raise ValueError(f"taps {', '.join(self.taps)}; wanted each once, from the input on")
+        if self.neck == "c4" and (len(self.taps) > 1 or self.taps[0] == names[-1]):
+            raise ValueError(
+                f"neck c4 with taps {', '.join(self.taps)} of {', '.join(names)}; wanted one, with a part behind it "
+                "that is computed for each region"
+            )
+        if self.neck == "fpn" and self.taps[-1] != names[-1]:
+            raise ValueError(f"neck fpn with last tap {self.taps[-1]}; wanted {names[-1]}, the last part of the body")
+        levels = len(self.taps) + (self.neck == "fpn")
+        if len(self.anchors.sizes) != levels:
+            raise ValueError(
+                f"anchors of {len(self.anchors.sizes)} levels, the neck '{self.neck}' gives {levels}; give a row of "
+                "sizes for each (--set model.anchors.sizes=32/64/… has one row between two strokes)"
+            )
+        methods = {node.method for _, part in self.body for node in _atoms(part) if isinstance(node, Norm)}
+        if "batch" in methods:
+            raise ValueError(
+                "norms of batches in the backbone, and a batch of pictures is too small for them; "
+                "set model.backbone.style.norm=frozen (trained weights) or group (from nothing)"
+            )
+        for place in self.places:
+            for given in place.given:
+                shape(place.node, given, place.name)
+        return self
+
+    @property
+    def shared(self) -> Parts:
+        """The parts of the body that are computed once a picture."""
+        end = [name for name, _ in self.body].index(self.taps[-1])
+        return self.body[: end + 1]
+
+    @property
+    def per_region(self) -> Parts:
+        """The parts of the body that are computed for each region: none with a pyramid."""
+        return self.body[len(self.shared) :]
+
+    @property
+    def maps(self) -> dict[str, Shape]:
+        """The (C, H, W) of each tap, at the detector's own input size."""
+        found, flowing = {}, self.input
+        for name, node in self.shared:
+            flowing = shape(node, flowing, name)  # type: ignore[assignment]
+            found[name] = flowing
+        return {tap: found[tap] for tap in self.taps}
+
+    @property
+    def levels(self) -> tuple[Shape, ...]:
+        """The maps that proposals and regions look at, the finest first."""
+        maps = tuple(self.maps.values())
+        if self.neck == "c4":
+            return maps
+        pyramid = tuple((self.neck_channels, *size) for _, *size in maps)
+        return (*pyramid, shape(EXTRA, pyramid[-1]))
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels between neighbours in the map of each tap; pictures are padded to multiples of the last."""
+        found, flowing = {}, (self.input[0], _SIDE, _SIDE)
+        for name, node in self.shared:
+            flowing = shape(node, flowing, name)  # type: ignore[assignment]
+            found[name] = round(_SIDE / flowing[2])
+        return tuple(found[tap] for tap in self.taps)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Every part with weights where it stands, in the order of a pass; proposals and regions as in a test."""
+        found, flowing = [], self.input
+        for name, node in self.shared:
+            found.append(Place(name, node, (flowing,)))
+            flowing = shape(node, flowing, name)  # type: ignore[assignment]
+        maps, levels = self.maps.values(), self.levels
+        if self.neck == "fpn":
+            pairs = enumerate(zip(maps, levels, strict=False), start=1)
+            for number, (given, gives) in pairs:
+                found.append(Place(f"neck.lateral{number}", self.neck_parts["lateral"], (given,)))
+                found.append(Place(f"neck.output{number}", self.neck_parts["output"], (gives,)))
+        entered = tuple((self._judged(level[0]), *level[1:]) for level in levels)
+        for name, node in self.proposal_parts.items():
+            found.append(Place(f"proposals.{name}", node, levels if name == "conv" else entered))
+        number = self.proposals.after_test
+        region: Shape = (levels[0][0], self.regions.pool, self.regions.pool)
+        for name, node in (*self.per_region, *((f"regions.{n}", node) for n, node in self.region_parts.items())):
+            found.append(Place(name, node, (region,), number))
+            region = region if name in ("regions.classes", "regions.boxes") else shape(node, region, name)
+        return tuple(found)
+
+    @property
+    def neck_parts(self) -> Mapping[str, Node]:
+        """What a pyramid has of each level."""
+        lateral = Conv(channels=self.neck_channels, kernel=1, bias=True)
+        output = Conv(channels=self.neck_channels, kernel=3, padding=1, bias=True)
+        return {} if self.neck == "c4" else {"lateral": lateral, "output": output}
+
+    @property
+    def proposal_parts(self) -> Mapping[str, Node]:
+        """What judges the anchors, the same on all levels: a 3x3, then their objectness and offsets."""
+        conv = Conv(channels=self._judged(self.levels[0][0]), kernel=3, padding=1, bias=True)
+        return {
+            "conv": Sequence(parts={"conv": conv, "act": Activation()}),
+            "objectness": Conv(channels=self.anchors.number, kernel=1, bias=True),
+            "deltas": Conv(channels=4 * self.anchors.number, kernel=1, bias=True),
+        }
+
+    @property
+    def region_parts(self) -> Mapping[str, Node]:
+        """What judges a region, behind the parts of the body that do: scores and offsets, background's first."""
+        layers: dict[str, Node] = {}
+        for number, width in enumerate(self.regions.widths, start=1):
+            layers |= {f"fc{number}": Linear(features=width), f"act{number}": Activation()}
+        first: Node = GlobalAveragePool() if self.per_region else Flatten()
+        columns = self.num_classes + 1
+        return {
+            "head": Sequence(parts={"pool" if self.per_region else "flatten": first, **layers}),
+            "classes": Linear(features=columns),
+            "boxes": Linear(features=4 * columns),
+        }
+
+    def _judged(self, channels: int) -> int:
+        return self.proposals.channels or channels
+
+
+_SIDE = 1024  # px, at which the maps of all strides come out even
+EXTRA = MaxPool(kernel=1, stride=2)
+"""One level more than the taps: every second pixel of the last, for the largest anchors."""
+
+
+class DetectorConfig(Record):
+    """What tells one detector from another; `architecture()` writes its description out.
+
+    `num_classes` are those of objects. The backbone's own input and classes do not count. `backbone.style.norm` is
+    "frozen" (constants, as trained weights brought them) or "group".
+    """
+
+    family: Literal["detector"] = "detector"
+    name: str
+    input: Size = (3, 600, 1000)
+    num_classes: Annotated[int, Field(ge=1, le=MOST)] = 80
+    backbone: ResNetConfig
+    neck: Literal["fpn", "c4"] = "fpn"
+    neck_channels: Count = 256
+    anchors: Anchors
+    proposals: Proposals = Proposals()
+    regions: Regions = Regions()
+
+    def architecture(self) -> Detector:
+        """The description in the algebra: the backbone's parts, and what stands on them."""
+        backbone = self.backbone.replace(input=self.input, num_classes=0, head_dropout=0.0)
+        body = backbone.architecture().body
+        names = [name for name, _ in body]
+        stages = [name for name in names if name.startswith("stage")]
+        last = names[-1]  # the final norm, where activations come first
+        taps = (*stages[:-1], last) if self.neck == "fpn" else (stages[-2:-1] or stages)
+        kept = ("input", "num_classes", "neck", "neck_channels", "anchors", "proposals", "regions")
+        fields = {name: getattr(self, name) for name in kept}
+        return build(Detector, {"name": self.name, "body": body, "taps": tuple(taps), **fields}, self.name)
+
+
+def frozen(backbone: ResNetConfig, eps: float | None = None) -> ResNetConfig:
+    """The backbone with norms that are constants, of another `eps` if wanted."""
+    style: Style = backbone.style.replace(norm="frozen", **({} if eps is None else {"eps": eps}))
+    return backbone.replace(style=style)
+
+
+def _atoms(node: Node) -> list[Node]:
+    if not isinstance(node, Sequence | Parallel):
+        return [node]
+    return [found for _, child in children(node) for found in _atoms(child)]
+
+
+def names(detector: Detector) -> tuple[str, ...]:
+    """The dotted name of every part with weights and of all within, as the modules have them."""
+    return tuple(found for place in detector.places for found in _names(place.node, place.name))
+
+
+def _names(node: Node, name: str) -> list[str]:
+    return [name, *(found for part, child in children(node) for found in _names(child, dotted(name, part)))]
