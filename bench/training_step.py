@@ -271,7 +271,7 @@ def measure(given: argparse.Namespace, source: str, folder: Path) -> dict[str, A
             turn()
     else:
         with suppress(_Enough):
-            train.start(plan(case, source, given.edits), folder, device=CPU, tell=watch)
+            train.start(plan(case, source, given.edits), folder, device=CPU, on_event=watch)
     ours = Contender("deepres train", lambda: None, per_round * batch_size, watch.ready_seconds)
     seconds[ours.name] = watch.seconds
     present = [other for other in [*others, ours] if seconds[other.name]]

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from deepres.base.telling import Detail, Doing
+from deepres.base.events import Detail, Doing
 from deepres.base.watch import EVERY, Watch
 from deepres.base.wording import duration
 from deepres.cli.main import VERBS, deepres, run
@@ -210,7 +210,7 @@ def test_torchs_log_line_about_cuda_does_not_leak(caplog: pytest.LogCaptureFixtu
 
 PROGRAM = """
 import sys, time
-from deepres.base.telling import Doing
+from deepres.base.events import Doing
 from deepres.cli.watch import watched
 import deepres.base.watch as w
 w._DRAWN = 0.02

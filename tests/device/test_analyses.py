@@ -190,7 +190,7 @@ def test_a_network_is_taken_apart(same: Same, images: ArrayImages, statistics: S
             Settings(images=8, draws=1, gradient_batches=1, batch_size=6),
             device=device,
             command="test",
-            tell=lambda what, done, total: None,
+            on_progress=lambda what, done, total: None,
         )
         assert set(found) == set(ANALYSES)
         return found

@@ -132,13 +132,13 @@ def _skipped(folder: Path) -> None:
 
 def _introduced(file: Path) -> None:
     teachers = SimpleNamespace(known_as=lambda known: str(known))
-    introduce.introduced(SimpleNamespace(teachers=teachers, world=SINGLE_PROCESS, folder=file.parent), None, print)
+    introduce.introduced(SimpleNamespace(teachers=teachers, processes=SINGLE_PROCESS, folder=file.parent), None, print)
 
 
 def _settled(file: Path) -> None:
     run = load_run(file.parent)
     train = run.train.replace(compile="auto")
-    of = SimpleNamespace(run=run.replace(train=train), folder=file.parent, world=SINGLE_PROCESS, precision=None)
+    of = SimpleNamespace(run=run.replace(train=train), folder=file.parent, processes=SINGLE_PROCESS, precision=None)
     of.source = SimpleNamespace(train=range(10))
     autotune.settle_steps(of, State(_tiny_network(), SgdConfig(), averaged=False), Plan(), in_haste=True)
 

@@ -1,10 +1,10 @@
-"""Empty arguments, and an environment that tells of half a world: refused aloud, with what is wrong."""
+"""Empty arguments, and an environment that tells of half of the processes: refused aloud, with what is wrong."""
 
 from pathlib import Path
 
 import pytest
 
-from deepres.base.telling import LAUNCHED, speaks
+from deepres.base.events import LAUNCHED, speaks
 from deepres.cli.main import run
 
 EMPTY = [

@@ -14,7 +14,7 @@ from PIL import Image
 
 from deepres.base.cells import csv_of
 from deepres.base.errors import InputError, unknown
-from deepres.base.telling import Doing
+from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.base.wording import blamed, reason_alone, shown
 from deepres.cli.main import run

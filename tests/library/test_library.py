@@ -16,7 +16,7 @@ from PIL import Image
 
 import deepres
 from deepres.base.errors import InputError
-from deepres.base.telling import UNSAID, Doing
+from deepres.base.events import UNSAID, Doing
 from deepres.base.watch import Watch
 from deepres.cli.main import run as command
 from deepres.library.showing import Cell, in_notebook

@@ -136,11 +136,11 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path) -> None:
 
     through = _weights(run, tmp_path / "through")
     with pytest.raises(_StopError):
-        start(run, tmp_path / "stopped", device=CPU, tell=stop)
-    resume(tmp_path / "stopped", device=CPU, tell=lambda event: None)
+        start(run, tmp_path / "stopped", device=CPU, on_event=stop)
+    resume(tmp_path / "stopped", device=CPU, on_event=lambda event: None)
     assert (tmp_path / "stopped" / "model.safetensors").read_bytes() == through
 
 
 def _weights(run: Run, folder: Path) -> bytes:
-    start(run, folder, device=CPU, tell=lambda event: None)
+    start(run, folder, device=CPU, on_event=lambda event: None)
     return (folder / "model.safetensors").read_bytes()

@@ -81,7 +81,7 @@ def test_the_processes_of_a_machine_share_its_cores_and_memory_and_each_makes_it
     context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(autotune, "step_rate", lambda *_: 200.0)
-    two = replace(shaken(context), world=Distributed(size=2, local_size=2))
+    two = replace(shaken(context), processes=Distributed(size=2, local_size=2))
     assert settle_workers(two, network()) == Settled(
         WorkerPlan(3, 5),
         "workers: 3 (one gives 100 images/s, steps take 200, 4 cores), "

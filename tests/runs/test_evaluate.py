@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "digits"
     plan = smoke(recipe(None, facts_of(open_source(DataConfig(source="digits"))), None))
-    start(plan, folder, device=CPU, tell=lambda event: None)
+    start(plan, folder, device=CPU, on_event=lambda event: None)
     return folder
 
 

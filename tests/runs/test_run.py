@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         smoke(recipe(None, facts_of(open_source(DataConfig(source="digits"))), None)),
         folder,
         device=CPU,
-        tell=lambda event: None,
+        on_event=lambda event: None,
     )
     return folder
 
@@ -46,7 +46,7 @@ def _examine(
         settings,
         device=CPU,
         command="test",
-        tell=lambda what, done, total: asked.append(what),
+        on_progress=lambda what, done, total: asked.append(what),
     )
     return folder, found, asked
 

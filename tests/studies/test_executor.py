@@ -9,7 +9,7 @@ import torch
 
 from deepres.base.files import digest
 from deepres.runs import train
-from deepres.runs.progress import told
+from deepres.runs.progress import print_event
 from deepres.runs.train import Event
 from deepres.studies.executor import Place, at_once, carry_out, in_turn, places
 from deepres.studies.plan import DIVERGED, Job, cells, distinct, status, unfinished
@@ -31,13 +31,13 @@ def _weights(job: Job, home: Path) -> str:
 @pytest.mark.slow
 def test_runs_are_trained_once_and_several_at_once_as_one_by_one(jobs: list[Job], tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
-    assert [job.name for job in in_turn(jobs, one, CPU, told)] == [job.name for job in jobs]
+    assert [job.name for job in in_turn(jobs, one, CPU, print_event)] == [job.name for job in jobs]
     assert not unfinished(jobs, one)
     before = [_weights(job, one) for job in jobs]
     times = [(job.folder(one) / "model.safetensors").stat().st_mtime_ns for job in jobs]
-    list(in_turn(jobs, one, CPU, told))
+    list(in_turn(jobs, one, CPU, print_event))
     assert times == [(job.folder(one) / "model.safetensors").stat().st_mtime_ns for job in jobs]
-    ended = {job.name for job in at_once(jobs, other, [Place("cpu", 1), Place("cpu", 1)], told)}
+    ended = {job.name for job in at_once(jobs, other, [Place("cpu", 1), Place("cpu", 1)], print_event)}
     assert ended == {job.name for job in jobs}
     assert [_weights(job, other) for job in jobs] == before
 
@@ -47,7 +47,7 @@ def test_a_begun_run_goes_on_also_where_its_images_have_been_moved(
     jobs: list[Job], images: Path, tmp_path: Path
 ) -> None:
     job, whole, cut = jobs[0], tmp_path / "whole", tmp_path / "cut"
-    carry_out(job, whole, CPU, told)
+    carry_out(job, whole, CPU, print_event)
 
     def stop(event: Event) -> None:
         if isinstance(event, Step) and event.step == 2:
@@ -60,10 +60,10 @@ def test_a_begun_run_goes_on_also_where_its_images_have_been_moved(
     before, after = tmp_path / "before", tmp_path / "after"
     shutil.copytree(images.parent, before)
     with pytest.raises(InterruptedError):
-        train.start(lying_in(before).run, job.folder(cut), device=CPU, tell=stop)
+        train.start(lying_in(before).run, job.folder(cut), device=CPU, on_event=stop)
     assert status(job, cut) == "begun"
     before.rename(after)
-    carry_out(lying_in(after), cut, CPU, told)
+    carry_out(lying_in(after), cut, CPU, print_event)
     assert _weights(job, cut) == _weights(job, whole)
 
 
@@ -88,6 +88,6 @@ def test_a_cluster_gives_the_same_weights(jobs: list[Job], tmp_path: Path) -> No
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'deepres[cluster]'")
     from deepres.studies.executor import on_ray
 
-    carry_out(jobs[0], tmp_path / "here", CPU, told)
-    assert [job.name for job in on_ray(jobs[:1], tmp_path / "ray", told)] == [jobs[0].name]
+    carry_out(jobs[0], tmp_path / "here", CPU, print_event)
+    assert [job.name for job in on_ray(jobs[:1], tmp_path / "ray", print_event)] == [jobs[0].name]
     assert _weights(jobs[0], tmp_path / "ray") == _weights(jobs[0], tmp_path / "here")

@@ -32,17 +32,17 @@ ENVIRONMENT = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR":
 
 def test_without_torchrun_there_is_one_process_and_nothing_to_exchange() -> None:
     assert not torch.distributed.is_initialized()
-    with init_distributed("cpu") as world:
-        assert (world.rank, world.size, world.device) == (0, 1, torch.device("cpu"))
+    with init_distributed("cpu") as processes:
+        assert (processes.rank, processes.size, processes.device) == (0, 1, torch.device("cpu"))
         assert (
-            world.on_rank_zero(lambda: 3)
-            == world.on_all_ranks(lambda: 3)
-            == world.local_rank_zero_first(lambda: 3)
+            processes.on_rank_zero(lambda: 3)
+            == processes.on_all_ranks(lambda: 3)
+            == processes.local_rank_zero_first(lambda: 3)
             == 3
         )
-        assert world.all_gather(lambda: 3) == [3]
-        assert world.highest(4, 5) == (4, 5)
-        assert world.share(9, 2) == 9
+        assert processes.all_gather(lambda: 3) == [3]
+        assert processes.highest(4, 5) == (4, 5)
+        assert processes.share(9, 2) == 9
         assert not torch.distributed.is_initialized()
 
 
@@ -131,14 +131,22 @@ def _images(num: int = 50) -> ArrayImages:
     return ArrayImages(pixels, torch.arange(num) % 5, tuple("abcde"), "noise")
 
 
-def _batches(images: Any, augmentation: Augmentation, world: int, **fields: Any) -> list[Batch]:
+def _batches(images: Any, augmentation: Augmentation, processes: int, **fields: Any) -> list[Batch]:
     """Steps 3 to 5, the shares of all processes put together."""
     statistics = measure_statistics(_images(), PREPARATION, seed=0, on_bad_image="stop")
     shares = [
         TrainLoader(
-            images, augmentation, PREPARATION, statistics, batch_size=12, seed=4, rank=rank, world_size=world, **fields
+            images,
+            augmentation,
+            PREPARATION,
+            statistics,
+            batch_size=12,
+            seed=4,
+            rank=rank,
+            world_size=processes,
+            **fields,
         )
-        for rank in range(world)
+        for rank in range(processes)
     ]
     found = []
     for parts in zip(*(share.batches(3, 6) for share in shares), strict=True):
@@ -159,8 +167,8 @@ def _batches(images: Any, augmentation: Augmentation, world: int, **fields: Any)
 @pytest.mark.parametrize("even", [False, True])
 def test_the_shares_of_all_processes_are_bitwise_the_batch_of_one(augmentation: Augmentation, even: bool) -> None:
     whole = _batches(_images(), augmentation, 1, even=even)
-    for world in (2, 3, 12):
-        for mine, theirs in zip(_batches(_images(), augmentation, world, even=even), whole, strict=True):
+    for processes in (2, 3, 12):
+        for mine, theirs in zip(_batches(_images(), augmentation, processes, even=even), whole, strict=True):
             assert torch.equal(mine.images, theirs.images)
             assert torch.equal(mine.targets, theirs.targets)
             assert torch.equal(mine.indices, theirs.indices)
@@ -181,9 +189,9 @@ def test_an_image_that_cannot_be_read_changes_nothing_for_the_others(mixup: floa
     files = FileImages(tuple(paths), pictures.targets, pictures.classes)
     whole = _batches(files, Augmentation(mixup=mixup), 1, on_bad_image="skip")
     assert any(len(batch) < 12 for batch in whole)
-    for world in (2, 3):
+    for processes in (2, 3):
         for mine, theirs in zip(
-            _batches(files, Augmentation(mixup=mixup), world, on_bad_image="skip"), whole, strict=True
+            _batches(files, Augmentation(mixup=mixup), processes, on_bad_image="skip"), whole, strict=True
         ):
             assert torch.equal(mine.images, theirs.images)
             assert torch.equal(mine.targets, theirs.targets)
@@ -193,15 +201,15 @@ def test_an_image_that_cannot_be_read_changes_nothing_for_the_others(mixup: floa
 def test_evaluation_deals_out_each_image_once_in_the_batches_of_one_process() -> None:
     statistics = measure_statistics(_images(), PREPARATION, seed=0, on_bad_image="stop")
     whole = [batch.indices for batch in evaluation_batches(_images(), PREPARATION, statistics, batch_size=7)]
-    for world in (2, 3, 9):
+    for processes in (2, 3, 9):
         shares = [
             [
                 batch.indices
                 for batch in evaluation_batches(
-                    _images(), PREPARATION, statistics, batch_size=7, rank=rank, world_size=world
+                    _images(), PREPARATION, statistics, batch_size=7, rank=rank, world_size=processes
                 )
             ]
-            for rank in range(world)
+            for rank in range(processes)
         ]
         assert sorted(indices.tolist() for share in shares for indices in share) == [one.tolist() for one in whole]
 

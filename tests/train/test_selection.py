@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from deepres.tasks.validation import by_error
-from deepres.train.selection import alike, chosen, told
+from deepres.train.selection import alike, choice_text, chosen
 from deepres.train.state import Best
 
 
@@ -61,21 +61,21 @@ def test_few_images_tell_less_than_many(images: int, wrong: list[int], auto: int
     assert picked.epoch == auto
     assert chosen("last", best, kept) is None
     assert chosen("best", best, kept) == best
-    assert told("last", best, kept, rows) == ""
+    assert choice_text("last", best, kept, rows) == ""
 
 
 def test_it_says_how_sure_the_choice_is() -> None:
     best, kept, rows = epochs([30, 10, 2, 4, 5, 9, 3, 3], 50)
-    assert told("auto", best, kept, rows) == (
+    assert choice_text("auto", best, kept, rows) == (
         "epoch 8 of 8 is kept, the last of 5 that 50 held-out images cannot tell from the best, epoch 3: "
         "error 4.0 % (95 % interval 1.1 to 13.5 %); its own is 6.0 %"
     )
-    assert told("best", best, kept, rows) == (
+    assert choice_text("best", best, kept, rows) == (
         "epoch 3 of 8 is kept, the best on 50 held-out images: error 4.0 % (95 % interval 1.1 to 13.5 %), "
         "within which 5 of 8 epochs lie"
     )
     best, kept, rows = epochs([300, 20, 400], 500)
-    assert told("auto", best, kept, rows) == (
+    assert choice_text("auto", best, kept, rows) == (
         "epoch 2 of 3 is kept, the best on 500 held-out images: error 4.0 % (95 % interval 2.6 to 6.1 %), "
         "which no other epoch reaches"
     )
@@ -83,8 +83,8 @@ def test_it_says_how_sure_the_choice_is() -> None:
 
 def test_where_nothing_is_known_or_nothing_to_choose_it_is_silent_and_old_states_keep_their_best() -> None:
     best, kept, rows = epochs([3], 50)
-    assert told("auto", best, kept, rows) == ""
-    assert told("auto", None, None, rows * 2) == ""
+    assert choice_text("auto", best, kept, rows) == ""
+    assert choice_text("auto", None, None, rows * 2) == ""
     old = Best.of(2, 20, by_error(0.04, 1.0))
     assert chosen("auto", old, None) == old
     assert alike(old, 0.04)

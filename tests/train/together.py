@@ -50,8 +50,8 @@ def statistics() -> Statistics:
     return measure_statistics(images(), PREPARATION, seed=0, on_bad_image="stop")
 
 
-def loader(world: Distributed, batch_size: int, augmentation: Augmentation = AUGMENTATION) -> TrainLoader:
-    shared: dict[str, Any] = {"batch_size": batch_size, "seed": 0, "rank": world.rank, "world_size": world.size}
+def loader(processes: Distributed, batch_size: int, augmentation: Augmentation = AUGMENTATION) -> TrainLoader:
+    shared: dict[str, Any] = {"batch_size": batch_size, "seed": 0, "rank": processes.rank, "world_size": processes.size}
     return TrainLoader(images(), augmentation, PREPARATION, statistics(), **shared)
 
 
@@ -61,7 +61,7 @@ def network() -> nn.Module:
 
 
 def trained(
-    world: Distributed, steps: int = 6, from_nothing: bool = False, weights: Tensor | None = None, **fields: Any
+    processes: Distributed, steps: int = 6, from_nothing: bool = False, weights: Tensor | None = None, **fields: Any
 ) -> dict[str, Any]:
     schedule = ScheduleConfig(kind="constant", lr=0.02)
     config = TrainConfig(iterations=steps, batch_size=16, schedule=schedule, **fields)
@@ -69,18 +69,18 @@ def trained(
     events = train(
         state,
         config,
-        loader(world, 16),
+        loader(processes, 16),
         cross_entropy(0.1 if weights is not None else 0.0, weights),
         None,
         num_images=60,
         precision=FLOAT,
         seed=0,
         from_nothing=from_nothing,
-        world=world,
+        processes=processes,
     )
-    together = config.sync_norm and world.size > 1
+    together = config.sync_norm and processes.size > 1
     if together:
-        with synced(state.network, world.norms):
+        with synced(state.network, processes.norms):
             seen = list(events)
     else:
         seen = list(events)
@@ -101,47 +101,51 @@ def refuse(message: str) -> None:
     raise InputError(message, table=["a line"])
 
 
-def agreements(world: Distributed) -> dict[str, Any]:
-    mine = world.rank == world.size - 1
+def agreements(processes: Distributed) -> dict[str, Any]:
+    mine = processes.rank == processes.size - 1
     return {
-        "highest": world.highest(world.rank, 7 - world.rank),
-        "gathered": world.all_gather(lambda: world.rank * 10),
-        "on_rank_zero": world.on_rank_zero(lambda: f"from {world.rank}"),
-        "agreed": world.on_all_ranks(lambda: world.rank),
-        "in_turn": world.local_rank_zero_first(lambda: world.rank),
-        "refused by first": said(lambda: world.on_rank_zero(lambda: refuse(f"by {world.rank}"))),
-        "refused by last": said(lambda: world.on_all_ranks(lambda: refuse(f"by {world.rank}") if mine else None)),
-        "refused in gathering": said(lambda: world.all_gather(lambda: refuse(f"by {world.rank}") if mine else None)),
-        "same": said(lambda: world.require_same("images", "one")),
-        "others": said(lambda: world.require_same("images", f"digest {world.rank}")),
+        "highest": processes.highest(processes.rank, 7 - processes.rank),
+        "gathered": processes.all_gather(lambda: processes.rank * 10),
+        "on_rank_zero": processes.on_rank_zero(lambda: f"from {processes.rank}"),
+        "agreed": processes.on_all_ranks(lambda: processes.rank),
+        "in_turn": processes.local_rank_zero_first(lambda: processes.rank),
+        "refused by first": said(lambda: processes.on_rank_zero(lambda: refuse(f"by {processes.rank}"))),
+        "refused by last": said(
+            lambda: processes.on_all_ranks(lambda: refuse(f"by {processes.rank}") if mine else None)
+        ),
+        "refused in gathering": said(
+            lambda: processes.all_gather(lambda: refuse(f"by {processes.rank}") if mine else None)
+        ),
+        "same": said(lambda: processes.require_same("images", "one")),
+        "others": said(lambda: processes.require_same("images", f"digest {processes.rank}")),
     }
 
 
-def some_unused(world: Distributed) -> dict[str, Any]:
+def some_unused(processes: Distributed) -> dict[str, Any]:
     """Parameter 0 is used by all, 1 by process 0 alone, 2 by nobody; images are missing in the last process."""
     parts = nn.ParameterList([torch.full((3,), float(n)) for n in range(3)])
-    kept = 4 if world.rank == world.size - 1 and world.size > 1 else 8
-    exchange = GradSync(world, parts, 16, 1)
-    loss = (parts[0].sum() * (world.rank + 1) + (parts[1].sum() if world.first else 0)) * kept / 16
+    kept = 4 if processes.rank == processes.size - 1 and processes.size > 1 else 8
+    exchange = GradSync(processes, parts, 16, 1)
+    loss = (parts[0].sum() * (processes.rank + 1) + (parts[1].sum() if processes.first else 0)) * kept / 16
     with exchange.summing():
         loss.backward()
-    mean, counts, seen = exchange.figures(loss.detach(), {"wrong": torch.tensor(world.rank + 1)}, kept)
+    mean, counts, seen = exchange.figures(loss.detach(), {"wrong": torch.tensor(processes.rank + 1)}, kept)
     gradients = [None if part.grad is None else part.grad.tolist() for part in parts]
     return {"gradients": gradients, "mean": float(mean), "mistakes": int(counts["wrong"]), "seen": seen}
 
 
-def whole_norm(world: Distributed) -> dict[str, Tensor]:
+def whole_norm(processes: Distributed) -> dict[str, Tensor]:
     """A network in float64 on 8 images, those of rank r being a slice; its outputs, gradients and statistics."""
     net = network().double()
     x = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    cuts = [0, 3, 8] if world.size == 2 else [0, 8]  # unequal shares
-    mine = slice(cuts[world.rank], cuts[world.rank + 1])
-    exchange = GradSync(world, net, 8, 1, own_norms=False)
-    if world.size == 1:
+    cuts = [0, 3, 8] if processes.size == 2 else [0, 8]  # unequal shares
+    mine = slice(cuts[processes.rank], cuts[processes.rank + 1])
+    exchange = GradSync(processes, net, 8, 1, own_norms=False)
+    if processes.size == 1:
         y = net(x)
         (y.square().sum() / 8).backward()
     else:
-        with synced(net, world.norms):
+        with synced(net, processes.norms):
             y = net(x[mine])
             with exchange.summing():
                 (y.square().sum() / 8).backward()
@@ -152,42 +156,44 @@ def whole_norm(world: Distributed) -> dict[str, Tensor]:
     return {"rows": rows, **gradients, **net.state_dict()}
 
 
-def evaluation(world: Distributed) -> dict[str, Any]:
-    shared: dict[str, Any] = {"batch_size": 7, "rank": world.rank, "world_size": world.size}
+def evaluation(processes: Distributed) -> dict[str, Any]:
+    shared: dict[str, Any] = {"batch_size": 7, "rank": processes.rank, "world_size": processes.size}
     batches = evaluation_batches(images(), PREPARATION, statistics(), **shared)
-    found = evaluate(network(), batches, images(), split="test", all_gather=world.all_gather)
+    found = evaluate(network(), batches, images(), split="test", all_gather=processes.all_gather)
     return {"result": found.result.replace(seconds=0, images_per_second=0), "loss": found.predictions.loss}
 
 
-def not_finite(world: Distributed) -> str:
+def not_finite(processes: Distributed) -> str:
     def loss(forward: Any, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         logits = forward(batch.images)
-        return logits.sum() * (float("nan") if world.rank == world.size - 1 else 1.0), {"wrong": torch.zeros(())}
+        return logits.sum() * (float("nan") if processes.rank == processes.size - 1 else 1.0), {
+            "wrong": torch.zeros(())
+        }
 
     config = TrainConfig(iterations=2, batch_size=16)
     state = State(network(), config.sgd, averaged=False)
-    facts: dict[str, Any] = {"num_images": 60, "precision": FLOAT, "seed": 0, "world": world}
-    return said(lambda: list(train(state, config, loader(world, 16), loss, None, **facts)))
+    facts: dict[str, Any] = {"num_images": 60, "precision": FLOAT, "seed": 0, "processes": processes}
+    return said(lambda: list(train(state, config, loader(processes, 16), loss, None, **facts)))
 
 
 def main(folder: Path) -> None:
-    with init_distributed("cpu") as world:
-        alone = world.size == 1
+    with init_distributed("cpu") as processes:
+        alone = processes.size == 1
         found = {
-            "world": (world.rank, world.size),
-            "agreements": agreements(world),
-            "unused": some_unused(world),
-            "whole norm": whole_norm(world),
-            "accumulated": trained(world, accumulate=2 if alone else 1, clip_norm=1.0, ema_decay=0.9),
-            "accumulated 4": trained(world, accumulate=4),
-            "weighted": trained(world, weights=torch.tensor([0.2, 0.5, 1.0, 2.3]), accumulate=2 if alone else 1),
-            "synced": trained(world, sync_norm=True),
-            "from nothing": trained(world, accumulate=4, from_nothing=True, ema_decay=0.9),
-            "from nothing, synced": trained(world, sync_norm=True, from_nothing=True),
-            "evaluation": evaluation(world),
-            "not finite": not_finite(world),
+            "world": (processes.rank, processes.size),
+            "agreements": agreements(processes),
+            "unused": some_unused(processes),
+            "whole norm": whole_norm(processes),
+            "accumulated": trained(processes, accumulate=2 if alone else 1, clip_norm=1.0, ema_decay=0.9),
+            "accumulated 4": trained(processes, accumulate=4),
+            "weighted": trained(processes, weights=torch.tensor([0.2, 0.5, 1.0, 2.3]), accumulate=2 if alone else 1),
+            "synced": trained(processes, sync_norm=True),
+            "from nothing": trained(processes, accumulate=4, from_nothing=True, ema_decay=0.9),
+            "from nothing, synced": trained(processes, sync_norm=True, from_nothing=True),
+            "evaluation": evaluation(processes),
+            "not finite": not_finite(processes),
         }
-        torch.save(deepcopy(found), folder / f"rank-{world.rank}-of-{world.size}.pt")
+        torch.save(deepcopy(found), folder / f"rank-{processes.rank}-of-{processes.size}.pt")
 
 
 if __name__ == "__main__":

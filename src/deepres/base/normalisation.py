@@ -85,7 +85,7 @@ def per_channel(mean: Values, std: Values, channels: int, where: str) -> tuple[V
     return mean, std
 
 
-def told(mean: Values, std: Values) -> str:
+def mean_std_text(mean: Values, std: Values) -> str:
     """`mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225 (imagenet)`; one value where all channels have it."""
     pair = tuple(values[:1] if len(set(values)) == 1 else values for values in (mean, std))
     names = [name for name, named in NAMED.items() if named == pair]

@@ -26,13 +26,13 @@ def reading(where: Path | str, wanted: str, remedy: str = "is the file whole?") 
         raise
     except OSError as cause:
         if cause.strerror is None:  # a parser's own
-            raise InputError(f"{where}: not {wanted} ({told(cause)}); {remedy}") from cause
+            raise InputError(f"{where}: not {wanted} ({cause_text(cause)}); {remedy}") from cause
         raise InputError(f"{where}: cannot be read ({cause.strerror}); wanted {wanted}") from cause
     except Exception as cause:
-        raise InputError(f"{where}: not {wanted} ({told(cause)}); {remedy}") from cause
+        raise InputError(f"{where}: not {wanted} ({cause_text(cause)}); {remedy}") from cause
 
 
-def told(cause: BaseException) -> str:
+def cause_text(cause: BaseException) -> str:
     """What failed, in at most a line: a parser's exception as its reader would put it."""
     if isinstance(cause, RecursionError):
         return "nested too deeply"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import read_text, write_atomic
-from deepres.base.reading import parse_json, require_small, told
+from deepres.base.reading import cause_text, parse_json, require_small
 
 
 class Record(BaseModel):
@@ -49,7 +49,7 @@ def build(kind: type[R], fields: dict[str, Any], where: str) -> R:
     except ValidationError as cause:
         raise InputError(_one_line(kind, cause, where)) from cause
     except (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError) as cause:
-        raise InputError(f"{where}: not possible ({told(cause)}); is the file whole?") from cause
+        raise InputError(f"{where}: not possible ({cause_text(cause)}); is the file whole?") from cause
 
 
 def parse(kind: type[R], text: str, where: str) -> R:

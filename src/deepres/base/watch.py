@@ -9,7 +9,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from deepres.base.telling import Doing
+from deepres.base.events import Doing
 from deepres.base.wording import duration, shown
 
 EVERY = 30.0

@@ -69,7 +69,7 @@ def command(
     from difflib import get_close_matches
 
     from deepres.base.errors import InputError, unknown
-    from deepres.base.telling import Doing
+    from deepres.base.events import Doing
     from deepres.nn.hardware import find_device
     from deepres.nn.weights.checkpoints import asked_of, exists
     from deepres.nn.weights.spec import WeightsSpec
@@ -102,7 +102,7 @@ def command(
         settings,
         device=find_device(device),
         command=command_line(),
-        tell=lambda kind, done, total: watch(Doing(kind, done, total)),
+        on_progress=lambda kind, done, total: watch(Doing(kind, done, total)),
     )
     if as_json:
         click.echo(json.dumps({"folder": str(folder), "found": found}, indent=1))

@@ -25,11 +25,11 @@ def command(
     watch: Watch,
 ) -> None:
     """Measure how fast this machine trains, answers and reads images with a network, and say what limits it."""
-    from deepres.base.telling import Doing
+    from deepres.base.events import Doing
     from deepres.nn.hardware import find_device
     from deepres.runs.bench import bench, table
 
-    def tell(what: str) -> None:
+    def on_event(what: str) -> None:
         watch.say(f"measuring {what} …")
         watch(Doing(f"measuring {what}"))
 
@@ -39,6 +39,6 @@ def command(
         device=find_device(device),
         batch_size=batch_size,
         seconds=seconds,
-        tell=tell,
+        on_event=on_event,
     )
     click.echo(found.to_json() if as_json else table(found), nl=not as_json)

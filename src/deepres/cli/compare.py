@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from deepres.base.telling import Doing
+from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.cli import flags, outputs
 from deepres.cli.watch import watched

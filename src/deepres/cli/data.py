@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deepres.base.telling import Doing
+from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.base.wording import blamed, counted
 from deepres.cli import flags, outputs, show

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from deepres.base.errors import RunError
-from deepres.base.telling import Doing
+from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.cli.watch import watched
 
@@ -37,12 +37,12 @@ def command(verify_resume: bool, source: str, watch: Watch) -> None:
     if not verify_resume:
         return
 
-    def tell(line: str) -> None:
+    def on_event(line: str) -> None:
         watch.say(line)
         watch(Doing(line))
 
     with tempfile.TemporaryDirectory() as folder:
-        verdict = verify(Path(folder), source, tell)
+        verdict = verify(Path(folder), source, on_event)
     click.echo(f"{'through':12}{verdict.uninterrupted}")
     click.echo(f"{'resumed':12}{verdict.resumed}  (killed after step {verdict.killed_after_step})")
     if not verdict.equal:

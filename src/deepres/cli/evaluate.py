@@ -107,8 +107,8 @@ def command(
         "--worst": (worst, outputs.WORST),
         "--predictions": (predictions, outputs.ANSWERS),
     }
-    with init_distributed(device) as world:
-        world.on_rank_zero(lambda: outputs.require_free(written, runs, overwrite=overwrite))
+    with init_distributed(device) as processes:
+        processes.on_rank_zero(lambda: outputs.require_free(written, runs, overwrite=overwrite))
         measured = measure_any(
             [WeightsSpec(one, model=model, variant=variant, mean=mean, std=std) for one in weights],
             data,
@@ -122,12 +122,12 @@ def command(
                 choose_on=select,
                 calibrate=calibrate,
             ),
-            device=world.device,
+            device=processes.device,
             command=command_line(),
             on_progress=watch.counting("images"),
-            world=world,
+            processes=processes,
         )
-    if not world.first:
+    if not processes.first:
         return
     for flag, (path, _) in written.items():
         outputs.require_not_among(flag, path, measured.images.paths)

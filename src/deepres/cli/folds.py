@@ -1,4 +1,4 @@
-"""`--folds K`: what the flag sets, and how the folds of a run are begun, taken up and told of."""
+"""`--folds K`: what the flag sets, and how the folds of a run are begun, taken up and events_of of."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,9 +10,9 @@ from deepres.base.errors import InputError, shared
 from deepres.cli.streams import command_line
 
 if TYPE_CHECKING:
-    from deepres.base.telling import Doing
+    from deepres.base.events import Doing
     from deepres.runs.folds import Finished
-    from deepres.runs.train import Tell
+    from deepres.runs.train import OnEvent
     from deepres.train.distributed import Distributed
 
 
@@ -40,25 +40,31 @@ def refuse_minutes(folder: Path, minutes: float | None) -> None:
 
 
 def start_folds(
-    run: Any, folder: Path, world: "Distributed", display: "Callable[..., Tell]", suited: "str | Doing"
+    run: Any, folder: Path, processes: "Distributed", display: "Callable[..., OnEvent]", suited: "str | Doing"
 ) -> None:
     """Train all folds and say what came out; `suited` is said before."""
     from deepres.runs import folds
 
     display()(suited)
-    told = lambda part: display(part=part)  # noqa: E731
-    done = folds.start(run, folder, device=world.device, told=told, world=world, command=command_line())
-    if world.first:
+    events_of = lambda part: display(part=part)  # noqa: E731
+    done = folds.start(
+        run, folder, device=processes.device, events_of=events_of, processes=processes, command=command_line()
+    )
+    if processes.first:
         _say(done)
 
 
-def resume_folds(folder: Path, edits: Sequence[str], world: "Distributed", display: "Callable[..., Tell]") -> None:
+def resume_folds(
+    folder: Path, edits: Sequence[str], processes: "Distributed", display: "Callable[..., OnEvent]"
+) -> None:
     """Go on where the folds were cut, and say what came out."""
     from deepres.runs import folds
 
-    told = lambda part: display(part=part)  # noqa: E731
-    done = folds.resume(folder, edits, device=world.device, told=told, world=world, command=command_line())
-    if world.first:
+    events_of = lambda part: display(part=part)  # noqa: E731
+    done = folds.resume(
+        folder, edits, device=processes.device, events_of=events_of, processes=processes, command=command_line()
+    )
+    if processes.first:
         _say(done)
 
 

@@ -12,7 +12,7 @@ from time import monotonic
 import click
 
 from deepres.base.errors import DeepresError, InputError, unknown
-from deepres.base.telling import speaks
+from deepres.base.events import speaks
 from deepres.base.version import VERSION
 from deepres.base.wording import is_text, quoted, shown
 from deepres.cli.net import caught

@@ -13,7 +13,7 @@ from types import TracebackType
 import click
 
 from deepres.base.files import cache_folder
-from deepres.base.reading import told
+from deepres.base.reading import cause_text
 from deepres.base.version import VERSION
 from deepres.base.wording import quoted
 
@@ -42,7 +42,7 @@ def caught(work: Callable[[], int]) -> int:
 def _say(kind: type[BaseException], cause: BaseException | None, trace: TracebackType | None) -> None:
     if issubclass(kind, SystemExit):
         return
-    what = "" if cause is None else told(cause)
+    what = "" if cause is None else cause_text(cause)
     name = f"{kind.__name__}: " if what != kind.__name__ else ""
     name = "out of memory: " if kind is MemoryError else name
     named = getattr(cause, "filename", None) if isinstance(cause, OSError) else None

@@ -11,8 +11,8 @@ import click
 
 from deepres.base.cells import csv_of
 from deepres.base.errors import InputError, RunError
+from deepres.base.events import Doing
 from deepres.base.files import make_folder, write_atomic
-from deepres.base.telling import Doing
 from deepres.base.watch import Watch
 from deepres.base.wording import reason_alone
 from deepres.cli import flags, outputs
@@ -107,7 +107,7 @@ def command(
         require(predictor.task, "--cam", run)
     if predictor.said:
         click.echo(f"preprocessing: {predictor.said}", err=True)
-    if (settled := predictor.task.told()) is not None:
+    if (settled := predictor.task.settled_text()) is not None:
         click.echo(f"{settled}; --uncalibrated leaves it out", err=True)
     if label is not None:
         class_number(label, predictor.network.num_classes, predictor.classes)

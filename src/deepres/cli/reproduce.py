@@ -93,7 +93,7 @@ def command(
     networks is what can be compared, not the printed numbers.
     """
     from deepres.base.errors import InputError
-    from deepres.base.telling import Doing
+    from deepres.base.events import Doing
     from deepres.studies.study import study_named
 
     if descriptions:
@@ -126,9 +126,9 @@ def command(
             watch.say(_price(plan, device))
         for name, reason in plan.absent.items():
             watch.say(f"left out: {name}: {reason}")
-        tell = showing(watch, alone=on == "here" and len(places(at_once, where)) == 1)
+        on_event = showing(watch, alone=on == "here" and len(places(at_once, where)) == 1)
         watch(Doing("runs", 0, left))
-        for number, job in enumerate(train_all(plan, where, tell, on=on, count=at_once), 1):  # type: ignore[arg-type]
+        for number, job in enumerate(train_all(plan, where, on_event, on=on, count=at_once), 1):  # type: ignore[arg-type]
             watch.say(f"{number} of {counted(left, 'run')}: {job.name} has ended")
             watch(Doing("runs", number, left))
     elif not any(job.folder(output).is_dir() for job in plan.jobs) and plan.jobs:
@@ -137,7 +137,7 @@ def command(
         )
     watch(Doing("measuring what was trained"))
     found, page = conclude(
-        plan, where, command=command_line(), told=lambda what, done, total: watch(Doing(what, done, total))
+        plan, where, command=command_line(), on_progress=lambda what, done, total: watch(Doing(what, done, total))
     )
     if as_json:
         click.echo(found.to_json(), nl=False)

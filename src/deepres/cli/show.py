@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from deepres.base.errors import InputError
-from deepres.base.telling import Doing
+from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.base.wording import blamed, counted
 from deepres.cli import flags, outputs, train

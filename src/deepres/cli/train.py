@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deepres.base.errors import InputError, shared
-from deepres.base.telling import Doing
+from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.cli import flags, outputs
 from deepres.cli.folds import refuse_minutes, resume_folds, settings_of_folds, start_folds
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deepres.runs.budget import Deadline
     from deepres.runs.finish import Finished
     from deepres.runs.plan import Planned
-    from deepres.runs.train import Event, Tell
+    from deepres.runs.train import Event, OnEvent
     from deepres.train.distributed import Distributed
 
 FIELDS = {
@@ -166,12 +166,12 @@ def command(
     from deepres.runs.progress import Display
     from deepres.train.distributed import init_distributed
 
-    tell = Display(watch, verbose)
+    on_event = Display(watch, verbose)
     assignments = settings(given)
     without = {"--smoke": smoke, "--dry-run": dry_run, "--folds": folds is not None}
     deadline = deadline_of(minutes, without, any_size=not sized(edits))
     display = partial(Display, watch, verbose)
-    with init_distributed(device) as world:
+    with init_distributed(device) as processes:
         if resume is not None:
             _refuse_with_resume(
                 {
@@ -189,45 +189,51 @@ def command(
                 }
             )
             length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
-            found = world.on_rank_zero(lambda: Path(resume) if resume else newest(Path("runs")))
+            found = processes.on_rank_zero(lambda: Path(resume) if resume else newest(Path("runs")))
             if holds_folds(found):
                 refuse_minutes(found, minutes)
-                resume_folds(found, [*assignments, *length, *edits], world, display)
+                resume_folds(found, [*assignments, *length, *edits], processes, display)
                 return
-            _resume(found, [*assignments, *length, *edits], world, tell, deadline)
+            _resume(found, [*assignments, *length, *edits], processes, on_event, deadline)
             return
-        if output is None and world.may_restart:
+        if output is None and processes.may_restart:
             raise shared(
                 InputError(
                     "torchrun --max-restarts: a restarted run has to find its folder again; name it with --output DIR"
                 )
             )
-        if output is not None and world.restarts and world.on_rank_zero(lambda: holds_any(output)):
+        if output is not None and processes.restarts and processes.on_rank_zero(lambda: holds_any(output)):
             if holds_folds(output):
-                resume_folds(output, [], world, display)
+                resume_folds(output, [], processes, display)
                 return
-            _resume(output, [], world, tell, deadline)
+            _resume(output, [], processes, on_event, deadline)
             return
         read = [word for word in (source, weights, *teacher) if word is not None]
-        world.on_rank_zero(lambda: outputs.require_free_for_run(output, read))
+        processes.on_rank_zero(lambda: outputs.require_free_for_run(output, read))
         plans: list[Planned] = []  # process 0 alone makes one, and keeps the images that it has listed
-        world.on_rank_zero(lambda: plans.append(planned(given)))
-        run = world.on_rank_zero(lambda: plans[0].run)
+        processes.on_rank_zero(lambda: plans.append(planned(given)))
+        run = processes.on_rank_zero(lambda: plans[0].run)
         if dry_run:
-            click.echo(run.to_json() if world.first else "", nl=False)
+            click.echo(run.to_json() if processes.first else "", nl=False)
             return
         if folds is not None:
-            with output_of(output, run, world) as folder:
-                start_folds(run, folder, world, display, _suited(run, recipe, model, task))
+            with output_of(output, run, processes) as folder:
+                start_folds(run, folder, processes, display, _suited(run, recipe, model, task))
             return
-        with output_of(output, run, world) as folder:
-            told = _announced(tell, _suited(run, recipe, model, task))
+        with output_of(output, run, processes) as folder:
+            announced = _announced(on_event, _suited(run, recipe, model, task))
             plan = plans[0] if plans else run
             done = train.start(
-                plan, folder, device=world.device, tell=told, world=world, deadline=deadline, command=command_line()
+                plan,
+                folder,
+                device=processes.device,
+                on_event=announced,
+                processes=processes,
+                deadline=deadline,
+                command=command_line(),
             )
-        if world.first:
-            _say_where(done, world.device)
+        if processes.first:
+            _say_where(done, processes.device)
             say_time(deadline)
 
 
@@ -264,27 +270,35 @@ def planned(given: Mapping[str, Any]) -> "Planned":
     return plan_run(source, words, begin)
 
 
-def _resume(folder: Path, edits: list[str], world: "Distributed", tell: "Tell", deadline: "Deadline | None") -> None:
+def _resume(
+    folder: Path, edits: list[str], processes: "Distributed", on_event: "OnEvent", deadline: "Deadline | None"
+) -> None:
     from deepres.runs import train
 
     done = train.resume(
-        folder, edits, device=world.device, tell=tell, world=world, deadline=deadline, command=command_line()
+        folder,
+        edits,
+        device=processes.device,
+        on_event=on_event,
+        processes=processes,
+        deadline=deadline,
+        command=command_line(),
     )
-    if world.first:
-        _say_where(done, world.device)
+    if processes.first:
+        _say_where(done, processes.device)
         say_time(deadline)
 
 
-def _announced(tell: "Tell", line: "str | Doing") -> "Tell":
-    """`tell`, with `line` before the first that is said: a run that is refused says nothing else."""
+def _announced(on_event: "OnEvent", line: "str | Doing") -> "OnEvent":
+    """`on_event`, with `line` before the first that is said: a run that is refused says nothing else."""
     waiting = [line]
 
-    def told(event: "Event") -> None:
+    def announced(event: "Event") -> None:
         if isinstance(event, str) and waiting:
-            tell(waiting.pop())
-        tell(event)
+            on_event(waiting.pop())
+        on_event(event)
 
-    return told
+    return announced
 
 
 def _suited(run: "Run", recipe: str | None, model: str | None, task: str | None) -> "str | Doing":

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from deepres.base.telling import speaks
+from deepres.base.events import speaks
 from deepres.base.watch import Watch
 from deepres.cli.warned import in_one_line
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from deepres.base.errors import InputError
-from deepres.base.telling import Doing
+from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.cli import flags, outputs
 from deepres.cli.watch import watched

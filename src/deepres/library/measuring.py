@@ -7,8 +7,8 @@ from typing import Any
 
 from deepres.base.arguments import flag, place, whole, word, words
 from deepres.base.errors import InputError
+from deepres.base.events import Doing
 from deepres.base.reading import json_object, reading
-from deepres.base.telling import Doing
 from deepres.data.sources.config import DataConfig
 from deepres.library.showing import watching
 from deepres.library.training import RunResult, device_of, spec_of
@@ -73,15 +73,15 @@ def evaluate(
         raise InputError(f"weights: none given; wanted {WANTED}")
     specs = [spec_of(one) for one in several]
     said = ", ".join([*(spec.name for spec in specs), *([] if source is None else [f"source={source!s}"])])
-    with watching("measuring", progress) as watch, init_distributed(device_of(device)) as world:
+    with watching("measuring", progress) as watch, init_distributed(device_of(device)) as processes:
         measured = measure_any(
             specs,
             _data(source),
             EnsembleConfig(split=split, protocol=protocol, force=force),
-            device=world.device,
+            device=processes.device,
             command=f"deepres.evaluate({said})",
             on_progress=watch.counting("images"),
-            world=world,
+            processes=processes,
         )
     found: Result = measured.evaluation.result
     return found
@@ -219,7 +219,7 @@ def analyze(
             Settings(images=images),
             device=find_device(device_of(device)),
             command=f"deepres.analyze({spec.name})",
-            tell=lambda kind, done, total: watch(Doing(kind, done, total)),
+            on_progress=lambda kind, done, total: watch(Doing(kind, done, total)),
         )
     return Analysis(folder, found)
 

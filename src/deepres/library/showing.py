@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from deepres.base.telling import speaks
+from deepres.base.events import speaks
 from deepres.base.watch import Watch
 
 _STEERING = re.compile(r"\r|\x1b\[K")

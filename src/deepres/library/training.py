@@ -117,17 +117,17 @@ def train(
     begun = None if begin is None else begin.name
     given = {"model": model, "weights": begun, "epochs": epochs, "settings": settings, "device": device}
     said = ", ".join([repr(source), *(f"{name}={value!r}" for name, value in given.items() if value is not None)])
-    with watching("starting", progress) as watch, init_distributed(device_of(device)) as world:
+    with watching("starting", progress) as watch, init_distributed(device_of(device)) as processes:
         plans: list[Planned] = []
-        world.on_rank_zero(lambda: plans.append(plan_run(source, words, begin)))
-        run = world.on_rank_zero(lambda: plans[0].run)
-        with output_of(None if output is None else Path(output), run, world) as folder:
+        processes.on_rank_zero(lambda: plans.append(plan_run(source, words, begin)))
+        run = processes.on_rank_zero(lambda: plans[0].run)
+        with output_of(None if output is None else Path(output), run, processes) as folder:
             done = carrying.start(
                 plans[0] if plans else run,
                 folder,
-                device=world.device,
-                tell=Display(watch),
-                world=world,
+                device=processes.device,
+                on_event=Display(watch),
+                processes=processes,
                 command=f"deepres.train({said})",
             )
     return RunResult(done.folder, load_run(done.folder), done.result)

@@ -128,7 +128,7 @@ def adaptation(stored: Checkpoint, description: Architecture) -> str:
     """What is done to these weights for the description's number of channels, for a person to read; else empty."""
     named = _by_name(stored, description, new_head=True).found
     adapts = named is not None and channels.is_adapted(named.tensors, description)
-    return channels.told(description.input[0]) if adapts else ""
+    return channels.adaptation_text(description.input[0]) if adapts else ""
 
 
 def translated(

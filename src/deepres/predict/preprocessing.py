@@ -9,7 +9,7 @@ import torch
 from deepres.arch.architecture import Architecture
 from deepres.base.errors import InputError
 from deepres.base.manifest import require_own
-from deepres.base.normalisation import CHOICES, Values, as_values, per_channel, require_possible, told
+from deepres.base.normalisation import CHOICES, Values, as_values, mean_std_text, per_channel, require_possible
 from deepres.base.records import build
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
@@ -68,12 +68,12 @@ def prepared_for(
         wanted = wanted and wanted.replace(**{name: adapted_values(values, channels) for name, values in own.items()})
     if mean is not None and std is not None:
         mean, std = per_channel(mean, std, channels, stored.where)
-        said = f"{told(mean, std)}, as asked for"
+        said = f"{mean_std_text(mean, std)}, as asked for"
         if wanted is not None and (wanted.mean, wanted.std) != (mean, std):
-            said += f" in place of the weights' own {told(wanted.mean, wanted.std)}"
+            said += f" in place of the weights' own {mean_std_text(wanted.mean, wanted.std)}"
     elif wanted is not None:
         mean, std = per_channel(wanted.mean, wanted.std, channels, stored.where)
-        said = f"{told(mean, std)}, as the weights say"
+        said = f"{mean_std_text(mean, std)}, as the weights say"
     else:
         beside = f", or give the folder {folder.parent}, which says it" if (folder.parent / CONFIG).is_file() else ""
         raise InputError(

@@ -75,7 +75,7 @@ def settle_workers(context: RunContext, network: ResidualNetwork) -> Settled | N
 
     None where both are given, where no worker is wanted, or where images lie in memory.
     """
-    data, config, world = context.run.data, context.run.train, context.world
+    data, config, processes = context.run.data, context.run.train, context.processes
     if data.workers == 0 or "auto" not in (data.workers, data.prefetch_factor):
         return None
     loader = context.loader()
@@ -85,10 +85,10 @@ def settle_workers(context: RunContext, network: ResidualNetwork) -> Settled | N
     rate = step_rate(network, context.precision, min(config.batch_size // config.accumulate, MOST_IMAGES))
     step = rate * (1 - (0.0 if context.teachers is None else context.teachers.known.share))
     load = loader.load()
-    images = config.batch_size // world.size
-    room = room_for_batches(available_bytes(torch.device("cpu"))) // world.local_size
+    images = config.batch_size // processes.size
+    room = room_for_batches(available_bytes(torch.device("cpu"))) // processes.local_size
     if data.workers == "auto":
-        cores, fitting = max(1, num_cores() // world.local_size), batches_fitting(load, images, room)
+        cores, fitting = max(1, num_cores() // processes.local_size), batches_fitting(load, images, room)
         workers, said = choose_workers(1 / load.seconds, step, cores, on_gpu=on_gpu, fitting=fitting)
     else:
         workers, said = data.workers, f"workers: {data.workers} as given"
@@ -107,8 +107,8 @@ def settle_steps(
     With `in_haste` nothing is measured: there is not the time in which it could pay. `step_rate` in images/s, where it
     has been timed, tells a run that is short.
     """
-    config, path, world = context.run.train, context.folder / COMPILE, context.world
-    if config.sync_norm and world.size > 1:
+    config, path, processes = context.run.train, context.folder / COMPILE, context.processes
+    if config.sync_norm and processes.size > 1:
         return CompilePlan(choice=config.compile, reason="norms exchange statistics within a step")
     if plan.segments:
         holes = HOLES * plan.peak_bytes > available_bytes(context.precision.device)
@@ -124,9 +124,9 @@ def settle_steps(
             return before
     network = state.network
     assert isinstance(network, ResidualNetwork)
-    parts = config.parts(world.size)
+    parts = config.parts(processes.size)
     left = (state.progress.length(config.steps(len(context.source.train))) - state.progress.step) * parts
-    share = world.share(config.batch_size, parts) // parts
+    share = processes.share(config.batch_size, parts) // parts
     if in_haste and config.compile == "auto":
         fast = CompilePlan(reason="too little time to find out whether compiling pays")
     else:
@@ -145,24 +145,24 @@ def step_rate(network: ResidualNetwork, precision: Precision, batch_size: int, s
     return batch_size / min(taken[1:])
 
 
-def pace_of(run: Run, source: Source, device: torch.device, world: Distributed, taught: int = 0) -> Pace:
+def pace_of(run: Run, source: Source, device: torch.device, processes: Distributed, taught: int = 0) -> Pace:
     """How fast training and evaluation of this run go here: steps and answers on noise, some images read.
 
     `taught` are the multiply-adds of what teachers answer to an image.
     """
     precision = choose(run.train.precision, device)
-    measured = world.all_gather(lambda: _pace_here(run, source, precision, world))
+    measured = processes.all_gather(lambda: _pace_here(run, source, precision, processes))
     pace = Pace(*(max(figures) for figures in zip(*measured, strict=True)))
     return pace.replace(trained=pace.trained * (1 + taught / (3 * cost(run.model.architecture()).macs)))
 
 
-def _pace_here(run: Run, source: Source, precision: Precision, world: Distributed) -> Pace:
+def _pace_here(run: Run, source: Source, precision: Precision, processes: Distributed) -> Pace:
     config, description, device = run.train, run.model.architecture(), precision.device
-    share = config.batch_size // (world.size * config.parts(world.size))
+    share = config.batch_size // (processes.size * config.parts(processes.size))
     on_gpu = device.type == "cuda"
     few = max(fewest_images(description), int(MOST_MACS / (3 * cost(description).macs)))
     batch = share if on_gpu else min(share, few)
-    cores = max(1, num_cores() // world.local_size)
+    cores = max(1, num_cores() // processes.local_size)
     began, worked = perf_counter(), process_time()
     load = _load(run, source) / cores
     network = create_model(description, seed=run.seed)
@@ -187,8 +187,8 @@ def _pace_here(run: Run, source: Source, precision: Precision, world: Distribute
     before = min(len(source.train), MOST_READ) * load * cores if run.statistics == "images" else 0.0
     burden = (perf_counter() - began) / max(1e-9, process_time() - worked)
     return Pace(
-        together(trained, load) / world.size,
-        together(answered, load) / world.size,
+        together(trained, load) / processes.size,
+        together(answered, load) / processes.size,
         before,
         min(MOST_BURDEN, max(1.0, burden)),
     )

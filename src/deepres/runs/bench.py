@@ -64,7 +64,7 @@ def bench(
     device: torch.device,
     batch_size: int | None = None,
     seconds: float = 20.0,
-    tell: Callable[[str], None] = lambda _: None,
+    on_event: Callable[[str], None] = lambda _: None,
 ) -> Bench:
     """Measure the network of a run folder, or of a name, for about `seconds`; with images the input path too.
 
@@ -81,9 +81,9 @@ def bench(
         config = config.replace(batch_size=batch_size, accumulate=1)
     precision = choose(config.precision, device)
     steps = config.steps(_FOREVER if opened is None else len(opened.train))
-    tell("training steps")
+    on_event("training steps")
     step, how = _step_rate(description, config, precision, steps, 0.4 * seconds)
-    tell("answers")
+    on_event("answers")
     network = create_model(description)
     answer = for_inference(network, device, close_calls=False)  # to random weights every call is close
     images = torch.rand(config.batch_size, *description.input)
@@ -101,7 +101,7 @@ def bench(
         moved = _rate_of(lambda: pixels.to(device, non_blocking=True), len(pixels), 0.05 * seconds, device)
         rates = rates.replace(transfer=moved)
     if run is not None and opened is not None:
-        tell("images")
+        on_event("images")
         rates = _with_input(rates, Planned(run, opened), folder, config.batch_size, device, 0.35 * seconds)
     return Bench(
         model=description.name,

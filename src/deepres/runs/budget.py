@@ -14,7 +14,7 @@ from time import monotonic
 
 from deepres.arch.readings.cost import cost
 from deepres.base.errors import InputError, shared
-from deepres.base.telling import Detail
+from deepres.base.events import Detail
 from deepres.base.wording import counted, duration
 from deepres.data.sources.open import Source
 from deepres.recipes.run import Run
@@ -58,12 +58,12 @@ class Deadline:
         """Seconds until it is over; below 0 afterwards."""
         return 60 * self.minutes - self.spent
 
-    def shared(self, world: Distributed) -> "Deadline":
+    def shared(self, processes: Distributed) -> "Deadline":
         """The deadline of the first process, by its clock, which all have to ask together."""
-        if world.size == 1:
+        if processes.size == 1:
             return self
-        began = world.on_rank_zero(lambda: self.began)
-        return Deadline(self.minutes, began, lambda: world.on_rank_zero(self.clock), self.any_size)
+        began = processes.on_rank_zero(lambda: self.began)
+        return Deadline(self.minutes, began, lambda: processes.on_rank_zero(self.clock), self.any_size)
 
     def __str__(self) -> str:
         return f"{self.minutes:g} min"
@@ -174,18 +174,18 @@ def fitted(
     source: Source,
     deadline: Deadline,
     measure: Callable[[Run], Pace],
-    world: Distributed = SINGLE_PROCESS,
+    processes: Distributed = SINGLE_PROCESS,
     any_size: bool = True,
 ) -> Budget:
     """The run with as many epochs as fit, at most its own, at its own size or, with `any_size`, a smaller one.
 
     A smaller one is taken where less than a fifth of the run's length fits. `measure` gives the pace of a run, the same
-    in all processes of `world`, of which the clock of the first counts.
+    in all of `processes`, of which the clock of the first counts.
 
     Raises:
         InputError: not even one epoch fits at the smallest size; the message has the shortest time that would do.
     """
-    own, deadline = deadline, deadline.shared(world)
+    own, deadline = deadline, deadline.shared(processes)
     sizes = [run, *(_smaller(run) if any_size else ())]
     first: Pace | None = None
     for candidate in sizes:

@@ -9,10 +9,10 @@ from pathlib import Path
 from pydantic import JsonValue
 from torch import nn
 
+from deepres.base.events import UNSAID
 from deepres.base.files import write_atomic
 from deepres.base.manifest import require_own, writing
 from deepres.base.reading import json_object
-from deepres.base.telling import UNSAID
 from deepres.data.images import Images
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.loading.workers import PREFETCH_FACTOR, WorkerPlan, resolved
@@ -50,7 +50,7 @@ class RunContext:
     precision: Precision
     skipped: dict[str, str] = field(default_factory=dict)
     workers: WorkerPlan | None = None
-    world: Distributed = SINGLE_PROCESS
+    processes: Distributed = SINGLE_PROCESS
     begun: str = ""
     teachers: Teachers | None = None
     hold: Hold = field(default_factory=Hold)
@@ -78,8 +78,8 @@ class RunContext:
             decode=run.data.decode,
             device=self.precision.device,
             num_classes=len(self.source.classes),
-            rank=self.world.rank,
-            world_size=self.world.size,
+            rank=self.processes.rank,
+            world_size=self.processes.size,
             with_pixels=self.teachers is not None and self.teachers.want_pixels,
             even=run.train.balance == "sampler",
         )
@@ -112,7 +112,7 @@ class RunContext:
             notes=notes,
             keep_scores=keep_scores,
             task=self.run.task,
-            world=self.world,
+            processes=self.processes,
         )
         self.skipped.update({image.name: image.reason for image in evaluation.result.skipped})
         return evaluation
@@ -152,5 +152,5 @@ def skipped_before(folder: Path) -> dict[str, str]:
 
 def norms_together(context: RunContext, network: ResidualNetwork) -> AbstractContextManager[None]:
     """The context in which norms use the images of all processes, where the run wants that."""
-    world = context.world
-    return synced(network, world.norms) if context.run.train.sync_norm and world.size > 1 else nullcontext()
+    processes = context.processes
+    return synced(network, processes.norms) if context.run.train.sync_norm and processes.size > 1 else nullcontext()

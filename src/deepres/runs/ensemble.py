@@ -1,8 +1,9 @@
 """Several weights measured as one ensemble, or one alone; what is held out chooses members and finds a temperature."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import torch
 from pydantic import JsonValue
 
 from deepres.base.errors import InputError
+from deepres.base.events import UNSAID
 from deepres.base.files import digest
 from deepres.base.manifest import holds_run
-from deepres.base.telling import UNSAID
 from deepres.data.images import Images
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_parts, open_source
+from deepres.data.sources.splits import Split
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.recipes.run import load_run
 from deepres.runs.evaluate import EvaluationConfig, measure, weights_file
@@ -61,7 +63,7 @@ def measure_together(
     device: torch.device,
     command: str = UNSAID,
     on_progress: Callable[[int, int], None] | None = None,
-    world: Distributed = SINGLE_PROCESS,
+    processes: Distributed = SINGLE_PROCESS,
 ) -> Measured:
     """The weights as one: probabilities averaged per image, each measured as by `measure`.
 
@@ -81,7 +83,12 @@ def measure_together(
 
     def on(part: str | None, named: Sequence[str], source: DataConfig | None) -> list[Member]:
         how = config.replace(split=part, keep_scores=config.keep_scores or calibrate or len(weights) > 1)
-        same: dict[str, Any] = {"device": device, "command": command, "on_progress": on_progress, "world": world}
+        same: dict[str, Any] = {
+            "device": device,
+            "command": command,
+            "on_progress": on_progress,
+            "processes": processes,
+        }
         members = [Member(each, *measure(specs[each], source, how, **same)) for each in named]
         for member in members:
             for tool in (tool for tool, asked in wanted.items() if asked):
@@ -93,24 +100,24 @@ def measure_together(
             if part is not None and part == measured:
                 raise InputError(f"{flag}: the images of {part} are what is measured; name another --split")
 
-    world.on_rank_zero(lambda: _require_different(names))
+    processes.on_rank_zero(lambda: _require_different(names))
     require_apart(split)
-    own = _held_out(names, data, world) if calibrate else None
+    own = _held_out(names, data, processes) if calibrate else None
     tried, selection = list[Member](), None
     if choose_on is not None:
         tried = on(choose_on, names, data)
-        selection = world.on_all_ranks(lambda: select(tried))
+        selection = processes.on_all_ranks(lambda: select(tried))
         names = selection.chosen
     sure = None
     if calibrate:
         known = [member for name in names for member in tried if member.name == name]
         seen = known if choose_on == "val" and own is data else on("val", names, own)
-        sure = world.on_all_ranks(lambda: _as_one(seen, command, None))
+        sure = processes.on_all_ranks(lambda: _as_one(seen, command, None))
     members = on(split, names, data)
     require_apart(members[0].evaluation.result.split)
-    evaluation = world.on_all_ranks(lambda: _as_one(members, command, selection))
+    evaluation = processes.on_all_ranks(lambda: _as_one(members, command, selection))
     if sure is not None:
-        temperature = world.on_all_ranks(lambda: temperature_of(sure.predictions, sure.result.split))
+        temperature = processes.on_all_ranks(lambda: temperature_of(sure.predictions, sure.result.split))
         found = tempered(evaluation.predictions, temperature)
         evaluation = replace(evaluation, result=evaluation.result.replace(tempered=found))
     return Measured(evaluation, members[0].images, tuple(members), selection)
@@ -128,7 +135,7 @@ def _require_different(weights: Sequence[str]) -> None:
         named[key] = each
 
 
-def _held_out(weights: Sequence[str], data: DataConfig | None, world: Distributed) -> DataConfig | None:
+def _held_out(weights: Sequence[str], data: DataConfig | None, processes: Distributed) -> DataConfig | None:
     """Where the images of a temperature come from: `data`, or None for the runs' own."""
     runs = {each: load_run(Path(each)) for each in weights if holds_run(Path(each))}
     for each in weights:
@@ -138,7 +145,7 @@ def _held_out(weights: Sequence[str], data: DataConfig | None, world: Distribute
             config, remedy = data, "name a SOURCE with train, val and test"
         else:
             continue  # measuring refuses weights without images
-        parts = world.on_all_ranks(lambda: open_source(config).parts() if each in runs else open_parts(config).parts)  # noqa: B023
+        parts = processes.on_all_ranks(partial(_parts, config, own=each in runs))
         if "val" not in parts:
             raise InputError(f"--calibrate: {each} has no held-out images to find a temperature on; {remedy}")
     return None if len(runs) == len(weights) else data
@@ -169,3 +176,7 @@ def _as_one(members: Sequence[Member], command: str, selection: Selection | None
     if selection is not None:
         provenance["selection"] = str(selection)
     return together(members, provenance)
+
+
+def _parts(config: DataConfig, *, own: bool) -> Mapping[Split, Images]:
+    return open_source(config).parts() if own else open_parts(config).parts

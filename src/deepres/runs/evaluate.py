@@ -9,10 +9,10 @@ from pydantic import JsonValue
 from torch import nn
 
 from deepres.base.errors import InputError, unknown
+from deepres.base.events import UNSAID
 from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
 from deepres.base.records import Record
-from deepres.base.telling import UNSAID
 from deepres.data.images import ArrayImages, Images
 from deepres.data.loading.loader import OnBadImage, evaluation_batches
 from deepres.data.loading.workers import resolved
@@ -86,13 +86,13 @@ def judge(
     provenance: Mapping[str, JsonValue] | None = None,
     notes: tuple[str, ...] = (),
     on_progress: Callable[[int, int], None] | None = None,
-    world: Distributed = SINGLE_PROCESS,
+    processes: Distributed = SINGLE_PROCESS,
 ) -> Evaluation:
     """`network`, which lies on the precision's device, on every one of `images`, read as `data` says.
 
     `protocol` is a spelling of `tasks/protocols.py`; `notes` go into the result; `keep_scores` keeps the scores of all
     classes; `task` None is one class an image.
-    Each process of `world` takes some of the batches; all get the result, bitwise that of one process.
+    Each of `processes` takes some of the batches; all get the result, bitwise that of one process.
 
     Raises:
         InputError: an unknown protocol, one that the network's head cannot follow, one larger than the images.
@@ -110,12 +110,12 @@ def judge(
         device=precision.device,
         on_bad_image=data.on_bad_image,
         skipped=skipped,
-        rank=world.rank,
-        world_size=world.size,
+        rank=processes.rank,
+        world_size=processes.size,
         showing=shown.showing,
     )
-    count = None if on_progress is None else lambda done, total: on_progress(min(done * world.size, total), total)
-    found = world.on_all_ranks(
+    count = None if on_progress is None else lambda done, total: on_progress(min(done * processes.size, total), total)
+    found = processes.on_all_ranks(
         lambda: evaluate(
             network,
             batches,
@@ -131,7 +131,7 @@ def judge(
             provenance=provenance,
             notes=notes,
             on_progress=count,
-            all_gather=world.all_gather,
+            all_gather=processes.all_gather,
         )
     )
     return found if keep_scores else replace(found, predictions=found.predictions.lean())
@@ -145,7 +145,7 @@ def measure(
     device: torch.device,
     command: str = UNSAID,
     on_progress: Callable[[int, int], None] | None = None,
-    world: Distributed = SINGLE_PROCESS,
+    processes: Distributed = SINGLE_PROCESS,
 ) -> tuple[Evaluation, Images]:
     """The evaluation of a run's weights, or of others (`Predictor.load`), and the images that it was made on.
 
@@ -160,7 +160,7 @@ def measure(
             run has seen, anything that weights or images refuse.
     """
     keep_freed_memory(of_any_size=True)
-    asked = world.on_all_ranks(lambda: asked_for(WeightsSpec.of(weights), data, config, device, command))
+    asked = processes.on_all_ranks(lambda: asked_for(WeightsSpec.of(weights), data, config, device, command))
     evaluation = judge(
         asked.precision.place(asked.predictor.network),
         asked.images,
@@ -175,7 +175,7 @@ def measure(
         provenance=asked.provenance,
         notes=asked.notes,
         on_progress=on_progress,
-        world=world,
+        processes=processes,
     )
     return evaluation, asked.images
 

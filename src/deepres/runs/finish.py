@@ -13,10 +13,10 @@ from torchvision.transforms.v2.functional import to_pil_image
 from deepres.arch.readings.cost import cost
 from deepres.base import records
 from deepres.base.errors import shared
+from deepres.base.events import Detail, Doing, progress_of
 from deepres.base.files import digest, write_atomic
 from deepres.base.manifest import require_own, writing
 from deepres.base.reading import json_object
-from deepres.base.telling import Detail, Doing, telling
 from deepres.base.wording import blamed, counted, duration
 from deepres.data.images import Batch, Images
 from deepres.data.targets import form_of
@@ -41,7 +41,7 @@ from deepres.train.distributed import Distributed, state_tensors
 from deepres.train.health import DivergedError, fault
 from deepres.train.history import HISTORY, read_history
 from deepres.train.precision import choose
-from deepres.train.selection import chosen, told
+from deepres.train.selection import choice_text, chosen
 from deepres.train.state import Best, Progress, State
 
 SAMPLES = 6
@@ -60,52 +60,54 @@ class Finished:
     samples: tuple[Path, ...]
 
 
-def conclude(context: RunContext, state: State, tell: Callable[[Any], None]) -> Finished:
+def conclude(context: RunContext, state: State, on_event: Callable[[Any], None]) -> Finished:
     """Choose the weights, measure them on the test images (else on the held-out ones), and write it all down."""
-    run, folder, source, world = context.run, context.folder, context.source, context.world
+    run, folder, source, processes = context.run, context.folder, context.source, context.processes
     network, progress = state.judged, state.progress
     assert isinstance(network, ResidualNetwork)
     if (epoch := chosen(run.select, progress.best, progress.kept)) is not None:
-        world.on_rank_zero(lambda: load_best(network, folder / "state", epoch.step, state.digests.get(epoch.step)))
-        world.replicate(state_tensors(network))
-    if choice := world.on_rank_zero(lambda: told(run.select, progress.best, progress.kept, read_history(folder))):
-        tell(choice)
-    if longer := world.on_rank_zero(lambda: told_length(run, progress.best, read_history(folder))):
-        tell(longer)
+        processes.on_rank_zero(lambda: load_best(network, folder / "state", epoch.step, state.digests.get(epoch.step)))
+        processes.replicate(state_tensors(network))
+    if choice := processes.on_rank_zero(
+        lambda: choice_text(run.select, progress.best, progress.kept, read_history(folder))
+    ):
+        on_event(choice)
+    if longer := processes.on_rank_zero(lambda: told_length(run, progress.best, read_history(folder))):
+        on_event(longer)
     if run.train.precise_bn_batches:
-        tell(Doing("averaging norm statistics"))
-        batches = _together(context.loader().batches(0, run.train.precise_bn_batches), world)
+        on_event(Doing("averaging norm statistics"))
+        batches = _together(context.loader().batches(0, run.train.precise_bn_batches), processes)
         with context.precision.autocast(), norms_together(context, network):
             shown = (context.precision.images(batch.images) for batch in batches)
             count = precise_bn(network, shown, run.train.frozen)
-        world.mean([buffer for buffer in network.buffers() if buffer.is_floating_point()])
-        tell(Detail(f"norm statistics averaged over {counted(count, 'training batch')}"))
+        processes.mean([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+        on_event(Detail(f"norm statistics averaged over {counted(count, 'training batch')}"))
     if (wrong := fault(network.state_dict())) is not None:
         raise shared(DivergedError(f"the run's weights: {wrong}; {folder / WEIGHTS} is not written"))
     prepared = preprocessing_of(run.preparation, context.statistics, network.description)
     form = run.preparation.model_dump(mode="json")
     held_out = None
     if source.val is not None:
-        showing = telling(tell, "held-out images")
+        showing = progress_of(on_event, "held-out images")
         reported = choose("float32", context.precision.device)
         held_out = context.judge(network, source.val, "val", None, showing, reported, keep_scores=True)
-    task, settled = world.on_all_ranks(lambda: run.task.settled(held_out))
+    task, settled = processes.on_all_ranks(lambda: run.task.settled(held_out))
 
     def kept() -> None:
         context.hold.require_here()
         with writing(folder, outdates={WEIGHTS: (*RESULTS, SUMMARY)}) as new:
             save_network(new, network, source.classes, form, prepared, task.model_dump(mode="json"))
 
-    world.on_rank_zero(kept)
-    facts = world.on_rank_zero(lambda: _provenance(context, progress, epoch, choice))
+    processes.on_rank_zero(kept)
+    facts = processes.on_rank_zero(lambda: _provenance(context, progress, epoch, choice))
     facts |= task.facts(settled)
     split, images = next(
         ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)
     )
-    showing = telling(tell, "test images" if split == "test" else "held-out images")
+    showing = progress_of(on_event, "test images" if split == "test" else "held-out images")
     evaluation = None
     if images is not None:
-        notes = world.on_rank_zero(lambda: _notes(context, images))
+        notes = processes.on_rank_zero(lambda: _notes(context, images))
         reported = choose("float32", context.precision.device)
         of_test = {**facts, "precision": str(reported), "trained_in": str(context.precision)}
         if images is source.val and held_out is not None:  # these answers are known
@@ -115,11 +117,11 @@ def conclude(context: RunContext, state: State, tell: Callable[[Any], None]) -> 
             final = replace(context, run=run.replace(task=task))
             evaluation = final.judge(network, images, split, of_test, showing, reported, notes)
     if evaluation is None or not evaluation.result.tells_settled:
-        tell(settled)
-    tell(Doing("writing the report"))
-    finished = world.on_rank_zero(lambda: _written(context, evaluation, images, facts))
+        on_event(settled)
+    on_event(Doing("writing the report"))
+    finished = processes.on_rank_zero(lambda: _written(context, evaluation, images, facts))
     for name, reason in context.skipped.items():
-        tell(f"skipped: {blamed(name, reason)}")
+        on_event(f"skipped: {blamed(name, reason)}")
     return finished
 
 
@@ -183,9 +185,9 @@ def _notes(context: RunContext, images: Images) -> tuple[str, ...]:
     return (f"{context.source.name}: {found}", *notes) if found.before else notes
 
 
-def _together(batches: Iterator[Batch], world: Distributed) -> Iterator[Batch]:
+def _together(batches: Iterator[Batch], processes: Distributed) -> Iterator[Batch]:
     """The batches, as long as every process can read its share."""
-    while (batch := world.on_all_ranks(lambda: next(batches, None))) is not None:
+    while (batch := processes.on_all_ranks(lambda: next(batches, None))) is not None:
         yield batch
 
 
@@ -241,7 +243,7 @@ def _provenance(context: RunContext, progress: Progress, epoch: Best | None, cho
         **({"choice": choice} if choice else {}),
         "weights_sha256": digest(context.folder / WEIGHTS),
         "precision": str(context.precision),
-        "processes": context.world.size,
+        "processes": context.processes.size,
         "versions": dict(versions()),
         "hardware": hardware(context.precision.device),
     }

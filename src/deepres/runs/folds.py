@@ -18,10 +18,10 @@ from pydantic import JsonValue
 
 from deepres.base import records
 from deepres.base.errors import shared
+from deepres.base.events import UNSAID, Doing
 from deepres.base.files import write_atomic
 from deepres.base.manifest import holds_run, is_whole, require_own, writing
 from deepres.base.npz import opened
-from deepres.base.telling import UNSAID, Doing
 from deepres.data.sources.folding import Folded
 from deepres.nn.weights.folds import fold_folder, fold_name, require_own_fold
 from deepres.recipes.run import Run
@@ -32,7 +32,7 @@ from deepres.runs.finish import PREDICTIONS, SUMMARY, training_of
 from deepres.runs.fold_plan import Folds, begin_folds, plan_in, require_none, require_same_plan, save_plan
 from deepres.runs.folds_measured import official, on_official, parts_of, pooled
 from deepres.runs.lock import StoppedError, held
-from deepres.runs.train import Tell
+from deepres.runs.train import OnEvent
 from deepres.tasks.classification.metrics import Predictions
 from deepres.tasks.classification.result import ClassificationResult
 from deepres.tasks.classification.task import Classification
@@ -62,11 +62,11 @@ def start(
     folder: Path,
     *,
     device: torch.device,
-    told: Callable[[str], Tell],
-    world: Distributed = SINGLE_PROCESS,
+    events_of: Callable[[str], OnEvent],
+    processes: Distributed = SINGLE_PROCESS,
     command: str = UNSAID,
 ) -> Finished:
-    """Train `run`, whose data are in folds, once for each fold; `told("fold 2 of 5")` makes what is told of one.
+    """Train `run`, whose data are in folds, once for each fold; `events_of("fold 2 of 5")` makes what is told of one.
 
     Raises:
         InputError: the folder already holds a run; anything that images or training refuse.
@@ -74,9 +74,9 @@ def start(
     """
     assert run.data.folds is not None
     plan = Folds(folds=run.data.folds, run=run.replace(data=run.data.replace(fold=1)))
-    world.on_rank_zero(lambda: require_none(folder))
-    world.on_rank_zero(lambda: begin_folds(plan, folder))
-    return _carry_out(plan, folder, (), device, told, world, command)
+    processes.on_rank_zero(lambda: require_none(folder))
+    processes.on_rank_zero(lambda: begin_folds(plan, folder))
+    return _carry_out(plan, folder, (), device, events_of, processes, command)
 
 
 def resume(
@@ -84,8 +84,8 @@ def resume(
     edits: Sequence[str],
     *,
     device: torch.device,
-    told: Callable[[str], Tell],
-    world: Distributed = SINGLE_PROCESS,
+    events_of: Callable[[str], OnEvent],
+    processes: Distributed = SINGLE_PROCESS,
     command: str = UNSAID,
 ) -> Finished:
     """Go on with the fold that was cut, and those after it; what is done is not done again.
@@ -93,10 +93,10 @@ def resume(
     Raises:
         InputError: an edit that would make another run, or anything that images or training refuse.
     """
-    plan = world.on_rank_zero(lambda: plan_in(folder))
-    world.on_rank_zero(lambda: require_same_plan(folder, edits))
+    plan = processes.on_rank_zero(lambda: plan_in(folder))
+    processes.on_rank_zero(lambda: require_same_plan(folder, edits))
     run = records.edit(plan.run, edits)
-    return _carry_out(plan.replace(run=run), folder, edits, device, told, world, command)
+    return _carry_out(plan.replace(run=run), folder, edits, device, events_of, processes, command)
 
 
 def _carry_out(
@@ -104,22 +104,22 @@ def _carry_out(
     folder: Path,
     edits: Sequence[str],
     device: torch.device,
-    told: Callable[[str], Tell],
-    world: Distributed,
+    events_of: Callable[[str], OnEvent],
+    processes: Distributed,
     command: str,
 ) -> Finished:
-    with held(folder, world):
-        world.on_rank_zero(lambda: save_plan(plan, folder))
+    with held(folder, processes):
+        processes.on_rank_zero(lambda: save_plan(plan, folder))
         for fold in range(1, plan.folds + 1):
-            if fold in plan.done and world.on_rank_zero(lambda: _has_ended(folder, fold)):  # noqa: B023
+            if fold in plan.done and processes.on_rank_zero(lambda: _has_ended(folder, fold)):  # noqa: B023
                 continue
-            _train(plan, folder, fold, edits, device, told(f"fold {fold} of {plan.folds}"), world, command)
+            _train(plan, folder, fold, edits, device, events_of(f"fold {fold} of {plan.folds}"), processes, command)
             plan = plan.replace(done=tuple(sorted({*plan.done, fold})))
-            world.on_rank_zero(lambda: save_plan(plan, folder))  # noqa: B023
-        tell = told(f"all {plan.folds} folds")
-        if not world.on_rank_zero(lambda: (folder / SUMMARY).is_file() and is_whole(folder)):
-            _conclude(plan, folder, tell, device, world, command)
-        return world.on_rank_zero(lambda: _found(plan, folder))
+            processes.on_rank_zero(lambda: save_plan(plan, folder))  # noqa: B023
+        on_event = events_of(f"all {plan.folds} folds")
+        if not processes.on_rank_zero(lambda: (folder / SUMMARY).is_file() and is_whole(folder)):
+            _conclude(plan, folder, on_event, device, processes, command)
+        return processes.on_rank_zero(lambda: _found(plan, folder))
 
 
 def _has_ended(folder: Path, fold: int) -> bool:
@@ -134,34 +134,36 @@ def _train(
     fold: int,
     edits: Sequence[str],
     device: torch.device,
-    tell: Tell,
-    world: Distributed,
+    on_event: OnEvent,
+    processes: Distributed,
     command: str,
 ) -> None:
     own = fold_folder(folder, fold)
-    tell(f"fold {fold} of {plan.folds}: {own}")
+    on_event(f"fold {fold} of {plan.folds}: {own}")
     try:
-        world.on_rank_zero(lambda: require_own_fold(folder, fold))
-        if world.on_rank_zero(lambda: holds_run(own)):
-            train.resume(own, edits, device=device, tell=tell, world=world, command=command)
+        processes.on_rank_zero(lambda: require_own_fold(folder, fold))
+        if processes.on_rank_zero(lambda: holds_run(own)):
+            train.resume(own, edits, device=device, on_event=on_event, processes=processes, command=command)
         else:
-            world.on_rank_zero(lambda: shutil.rmtree(own, ignore_errors=True))  # it was cut while it was set up
+            processes.on_rank_zero(lambda: shutil.rmtree(own, ignore_errors=True))  # it was cut while it was set up
             run = plan.run.replace(data=plan.run.data.replace(fold=fold))
-            name = world.on_rank_zero(lambda: fold_name(folder, fold))
-            train.start(run, own, device=device, tell=tell, world=world, name=name, command=command)
+            name = processes.on_rank_zero(lambda: fold_name(folder, fold))
+            train.start(run, own, device=device, on_event=on_event, processes=processes, name=name, command=command)
     except StoppedError as stopped:
         message = stopped.message.replace(f"--resume {own}", f"--resume {folder}")
         raise shared(StoppedError(f"fold {fold} of {plan.folds}: {message}", stopped.exit_code - 128)) from stopped
 
 
-def _conclude(plan: Folds, folder: Path, tell: Tell, device: torch.device, world: Distributed, command: str) -> None:
-    parts = world.on_rank_zero(lambda: parts_of(plan, folder))
+def _conclude(
+    plan: Folds, folder: Path, on_event: OnEvent, device: torch.device, processes: Distributed, command: str
+) -> None:
+    parts = processes.on_rank_zero(lambda: parts_of(plan, folder))
     ensemble = None
     if parts.apart:
-        tell(Doing("test images, by all folds"))
+        on_event(Doing("test images, by all folds"))
         config = EnsembleConfig(split=official(parts), on_bad_image=plan.run.data.on_bad_image, force=True)
-        ensemble = on_official(plan, folder, config, device, command, None, world)
-    world.on_rank_zero(lambda: _write(plan, folder, parts, ensemble, command))
+        ensemble = on_official(plan, folder, config, device, command, None, processes)
+    processes.on_rank_zero(lambda: _write(plan, folder, parts, ensemble, command))
 
 
 def _write(plan: Folds, folder: Path, parts: Folded, ensemble: Measured | None, command: str) -> None:

@@ -8,7 +8,7 @@ import torch
 from pydantic import JsonValue
 
 from deepres.base.errors import InputError
-from deepres.base.telling import UNSAID
+from deepres.base.events import UNSAID
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folding import Folded, folded
 from deepres.data.sources.open import find
@@ -37,7 +37,7 @@ def measure_any(
     device: torch.device,
     command: str = UNSAID,
     on_progress: Progress | None = None,
-    world: Distributed = SINGLE_PROCESS,
+    processes: Distributed = SINGLE_PROCESS,
 ) -> Measured:
     """`measure_together`, a folder of folds standing for all its networks.
 
@@ -59,10 +59,12 @@ def measure_any(
         every = ((spec, fold_folders(spec.name) if holds_folds(spec.name) else (spec.name,)) for spec in specs)
         return None if own is None else Path(own), tuple(spec.called(one) for spec, each in every for one in each)
 
-    own, named = world.on_rank_zero(expanded)
+    own, named = processes.on_rank_zero(expanded)
     if own is not None:
-        return _measure_own(own, config, device, command, on_progress, world)
-    return measure_together(named, data, config, device=device, command=command, on_progress=on_progress, world=world)
+        return _measure_own(own, config, device, command, on_progress, processes)
+    return measure_together(
+        named, data, config, device=device, command=command, on_progress=on_progress, processes=processes
+    )
 
 
 def _asks_for_own(folder: Path, data: DataConfig | None) -> bool:
@@ -76,21 +78,21 @@ def _measure_own(
     device: torch.device,
     command: str,
     on_progress: Progress | None,
-    world: Distributed,
+    processes: Distributed,
 ) -> Measured:
     folders = fold_folders(folder)
     plan = plan_in(folder)
-    parts = world.on_rank_zero(lambda: parts_of(plan, folder))
+    parts = processes.on_rank_zero(lambda: parts_of(plan, folder))
     if config.split not in (None, "test"):
         raise InputError(f"{folder}: --split {config.split}: each fold has its own; name {fold_folder(folder, 1)}")
     if parts.apart:
         config = config.replace(split=official(parts))
-        return on_official(plan, folder, config, device, command, on_progress, world)
+        return on_official(plan, folder, config, device, command, on_progress, processes)
     config = config.replace(split="test")
     found, named = [], []
     for each in folders:
         evaluation, images = measure(
-            each, None, config, device=device, command=command, on_progress=on_progress, world=world
+            each, None, config, device=device, command=command, on_progress=on_progress, processes=processes
         )
         found.append(evaluation)
         named.append(Member(str(each), evaluation, images))
@@ -163,13 +165,15 @@ def on_official(
     device: torch.device,
     command: str,
     on_progress: Progress | None,
-    world: Distributed,
+    processes: Distributed,
 ) -> Measured:
     """All folds as one on the test images that no fold has seen."""
     data = own_data(fold_folder(folder, 1), plan.run)
     whole = DataConfig(**{**dict(data), "folds": None, "fold": None})
     named = [str(each) for each in fold_folders(folder)]
-    return measure_together(named, whole, config, device=device, command=command, on_progress=on_progress, world=world)
+    return measure_together(
+        named, whole, config, device=device, command=command, on_progress=on_progress, processes=processes
+    )
 
 
 def parts_of(plan: Folds, folder: Path) -> Folded:

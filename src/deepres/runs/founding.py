@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from deepres.base.errors import InputError
+from deepres.base.events import Doing, progress_of
 from deepres.base.files import write_atomic
 from deepres.base.manifest import MANIFEST, RUN, begin, holds_run, manifest_of, require_own, writing
-from deepres.base.telling import Doing, telling
 from deepres.data.doubles import FILE as DOUBLES
 from deepres.data.sources.open import Source, write_split
 from deepres.data.transforms.statistics import Statistics
@@ -44,15 +44,17 @@ def set_up(
     state: State,
     device: torch.device,
     name: str | None,
-    tell: Callable[[Any], None],
+    on_event: Callable[[Any], None],
 ) -> tuple[Run, Statistics]:
     """Write what belongs to the run in `folder`, bound to one another, its plan last; the plan with a fitted head."""
     statistics = statistics_of(run, source)
     if run.train.fit_head:
-        tell(Doing("fitting the new head"))
+        on_event(Doing("fitting the new head"))
         precision = choose(run.train.precision, device)
         run = begin_head(
-            RunContext(run, source, folder, statistics, precision), state.network, telling(tell, "fitting the new head")
+            RunContext(run, source, folder, statistics, precision),
+            state.network,
+            progress_of(on_event, "fitting the new head"),
         )
         state = with_rates(state.network, run)
     statistics.save(folder / STATISTICS)
@@ -67,12 +69,12 @@ def set_up(
     return run, statistics
 
 
-def as_begun(folder: Path, tell: Callable[[Any], None]) -> Statistics:
+def as_begun(folder: Path, on_event: Callable[[Any], None]) -> Statistics:
     """The run's statistics, once all that it wrote as it began is as it was."""
     for name in BEGUN:
         require_own(folder, name)
     if manifest_of(folder) is None:
-        tell(f"no {MANIFEST} in {folder} (a run of an older version?): its files are taken as they are")
+        on_event(f"no {MANIFEST} in {folder} (a run of an older version?): its files are taken as they are")
     return run_statistics(folder)
 
 

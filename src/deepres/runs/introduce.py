@@ -10,8 +10,8 @@ import torch
 
 from deepres.base import records
 from deepres.base.errors import InputError
+from deepres.base.events import progress_of
 from deepres.base.manifest import require_own, writing
-from deepres.base.telling import telling
 from deepres.data.images import Batch, Images
 from deepres.data.loading.workers import PREFETCH_FACTOR, WorkerPlan
 from deepres.nn.build import ResidualNetwork
@@ -42,27 +42,27 @@ HARDLY = 0.9
 DOUBTS = "does it know these classes, in this order, and images of this mean and std?"
 
 
-def introduced(context: RunContext, network: ResidualNetwork, tell: Callable[[Any], None]) -> Teachers | None:
+def introduced(context: RunContext, network: ResidualNetwork, on_event: Callable[[Any], None]) -> Teachers | None:
     """The teachers of `network` with what is known of them: found out once, and kept in the run's folder."""
-    teachers, world, path = context.teachers, context.world, context.folder / KNOWN
+    teachers, processes, path = context.teachers, context.processes, context.folder / KNOWN
     if teachers is None:
         return None
-    world.on_rank_zero(lambda: require_own(context.folder, KNOWN))
-    if world.on_rank_zero(path.is_file):
-        return teachers.known_as(world.on_rank_zero(lambda: records.load(Known, path, "record of the teacher")))
+    processes.on_rank_zero(lambda: require_own(context.folder, KNOWN))
+    if processes.on_rank_zero(path.is_file):
+        return teachers.known_as(processes.on_rank_zero(lambda: records.load(Known, path, "record of the teacher")))
     part, images = _asked(context)
-    error = _error(context, teachers, part, images, tell)
+    error = _error(context, teachers, part, images, on_event)
     shown = {part: images for part, images in context.source.parts().items() if part != "train"}
-    notes = world.on_rank_zero(lambda: tuple(_seen(teachers.config.weights, shown)))
+    notes = processes.on_rank_zero(lambda: tuple(_seen(teachers.config.weights, shown)))
     chance = 1 - 1 / len(context.source.classes)
     mixes = context.run.augmentation.mixup or context.run.augmentation.cutmix
-    taught, views = world.on_rank_zero(lambda: _error_on_views(context, teachers))
+    taught, views = processes.on_rank_zero(lambda: _error_on_views(context, teachers))
     doubt = ""
     if error > HARDLY * chance:
         doubt = f"the teacher errs like one that guesses ({100 * chance:.1f} %): {DOUBTS}"
     elif taught > 2 * error + MUCH and not mixes:  # what is mixed is no one class
         doubt = f"the teacher hardly knows images that are augmented so: {REMEDY}"
-    share = world.on_rank_zero(lambda: _share(context, teachers, network))
+    share = processes.on_rank_zero(lambda: _share(context, teachers, network))
     known = Known(
         error=error, images=len(images), part=part, taught=taught, views=views, share=share, notes=notes, doubt=doubt
     )
@@ -71,7 +71,7 @@ def introduced(context: RunContext, network: ResidualNetwork, tell: Callable[[An
         with writing(context.folder) as new:
             known.save(new / KNOWN)
 
-    world.on_rank_zero(kept)
+    processes.on_rank_zero(kept)
     return teachers.known_as(known)
 
 
@@ -83,7 +83,9 @@ def _asked(context: RunContext) -> tuple[Literal["held-out", "training"], Images
     return "training", train.select(range(0, len(train), max(1, len(train) // TRAINING_IMAGES)))
 
 
-def _error(context: RunContext, teachers: Teachers, part: str, images: Images, tell: Callable[[Any], None]) -> float:
+def _error(
+    context: RunContext, teachers: Teachers, part: str, images: Images, on_event: Callable[[Any], None]
+) -> float:
     """Their error, in the views that the student is shown of these images."""
     evaluation = judge(
         teachers,
@@ -93,8 +95,8 @@ def _error(context: RunContext, teachers: Teachers, part: str, images: Images, t
         data=context.run.data,
         precision=context.precision,
         split=part,
-        on_progress=telling(tell, f"{part} images, by the teacher"),
-        world=context.world,
+        on_progress=progress_of(on_event, f"{part} images, by the teacher"),
+        processes=context.processes,
     )
     return float(evaluation.result.error)
 
@@ -122,7 +124,9 @@ def _share(context: RunContext, teachers: Teachers, network: ResidualNetwork) ->
     config, precision = context.run.train, context.precision
     if not teachers.config.weight:
         return 0.0
-    count = min(MOST_IMAGES, max(1, config.batch_size // config.parts(context.world.size) // context.world.size))
+    count = min(
+        MOST_IMAGES, max(1, config.batch_size // config.parts(context.processes.size) // context.processes.size)
+    )
     images = torch.rand(count, *network.description.input, generator=torch.Generator().manual_seed(0))
     images = images.to(precision.device)
     batch = Batch(precision.images(images), torch.zeros(count), torch.arange(count), images)

@@ -59,11 +59,11 @@ class Hold:
 
 
 @contextmanager
-def held(folder: Path, world: Distributed) -> Iterator[Hold]:
-    """`alone`, by process 0 for all of `world`."""
+def held(folder: Path, processes: Distributed) -> Iterator[Hold]:
+    """`alone`, by process 0 for all of `processes`."""
     with ExitStack() as stack:
         holds = [Hold()]
-        world.on_rank_zero(lambda: holds.append(stack.enter_context(alone(folder))))
+        processes.on_rank_zero(lambda: holds.append(stack.enter_context(alone(folder))))
         yield holds[-1]
 
 

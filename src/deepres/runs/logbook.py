@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from deepres.base.errors import InputError
+from deepres.base.events import Detail
 from deepres.base.files import explained
 from deepres.base.reading import parse_json
-from deepres.base.telling import Detail
 from deepres.base.wording import shown
 from deepres.nn.environment import hardware, versions
 
@@ -20,16 +20,16 @@ LOG = "log.txt"
 SESSIONS = "parts.jsonl"
 
 
-def logged(folder: Path, tell: Callable[[Any], None]) -> Callable[[Any], None]:
-    """`tell`, which also writes lines and details into the run's log."""
+def logged(folder: Path, on_event: Callable[[Any], None]) -> Callable[[Any], None]:
+    """`on_event`, which also writes lines and details into the run's log."""
 
-    def told(event: Any) -> None:
+    def log(event: Any) -> None:
         text = event.text if isinstance(event, Detail) else event
         if isinstance(text, str):
             _append(folder / LOG, f"{_now()}  {shown(text)}\n")
-        tell(event)
+        on_event(event)
 
-    return told
+    return log
 
 
 def begin_session(folder: Path, step: int, device: torch.device, command: str) -> None:

@@ -1,7 +1,7 @@
 """The first lines of a run, for the person who started it: what is trained on what, for how long, what was assumed."""
 
 from deepres.arch.readings.cost import cost
-from deepres.base.telling import Detail
+from deepres.base.events import Detail
 from deepres.base.wording import counted
 from deepres.data.loading.balance import class_weights, effective, unequal
 from deepres.data.sources.open import Source
@@ -21,7 +21,7 @@ def opening(context: RunContext, step: int, total: int) -> list[str | Detail]:
     size = " x ".join(map(str, run.model.input[1:]))
     parameters = counted(cost(run.model.architecture()).parameters, "parameter")
     length = counted(train.epochs, "epoch") + f", {counted(total, 'step')}" if train.epochs else counted(total, "step")
-    each = f" on {context.world.size} processes" if context.world.size > 1 else ""
+    each = f" on {context.processes.size} processes" if context.processes.size > 1 else ""
     begin = f", from {run.weights}" if run.weights else ""
     lines = [
         _images(source),

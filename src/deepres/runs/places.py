@@ -32,13 +32,13 @@ def newest(runs: Path) -> Path:
 
 
 @contextmanager
-def output_of(given: Path | None, run: "Run", world: "Distributed") -> Iterator[Path]:
+def output_of(given: Path | None, run: "Run", processes: "Distributed") -> Iterator[Path]:
     """The run's folder: the one given, else one under runs/ that is nobody else's; gone again if nothing is put in."""
-    folder = world.on_rank_zero(lambda: given or _claimed(Path("runs"), run.data.source))
+    folder = processes.on_rank_zero(lambda: given or _claimed(Path("runs"), run.data.source))
     try:
         yield folder
     finally:
-        if given is None and world.first:
+        if given is None and processes.first:
             for empty in (folder, folder.parent):
                 with suppress(OSError):
                     empty.rmdir()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
 
-from deepres.base.telling import Detail, Doing
+from deepres.base.events import Detail, Doing
 from deepres.base.watch import Watch
 from deepres.base.wording import counted, duration
 from deepres.runs.train import Event
@@ -83,22 +83,22 @@ def line(epoch: Epoch) -> str:
         "train": figures(totals.loss, totals.counts, totals.seen),
         **({"val": epoch.val.shown} if epoch.val else {}),
     }
-    told = "".join(
+    figures_shown = "".join(
         f"  {part} {' '.join(told_figure(name, value) for name, value in known.items())}"
         for part, known in parts.items()
     )
     mark = "  (best)" if epoch.val is not None and epoch.best else ""
     return (
-        f"epoch {epoch.epoch:>4}{told}{mark}"
+        f"epoch {epoch.epoch:>4}{figures_shown}{mark}"
         f"  lr {epoch.lr:.4g}  {totals.seen / totals.seconds:,.0f} images/s"
         f"  waiting for data {100 * totals.waited / totals.seconds:.0f} %"
     )
 
 
 def showing(watch: Watch, alone: bool) -> Callable[[str, Event], None]:
-    """For runs one after another a `Display` of each; for several at once `told`, which works from any process."""
+    """For runs one after another a `Display` of each; for several at once `print_event`, for any process."""
     if not alone:
-        return told
+        return print_event
     shown: dict[str, Display] = {}
 
     def show(name: str, event: Event) -> None:
@@ -110,7 +110,7 @@ def showing(watch: Watch, alone: bool) -> Callable[[str, Event], None]:
     return show
 
 
-def told(name: str, event: Event) -> None:
+def print_event(name: str, event: Event) -> None:
     """A line on stderr that begins with the run's name: an epoch's, or what is said; all else is passed over."""
     if isinstance(event, Epoch | str):
         print(f"{name}: {line(event) if isinstance(event, Epoch) else event}", file=sys.stderr, flush=True)

@@ -46,10 +46,10 @@ def rescued(context: RunContext, state: State, plan: Plan, loader: TrainLoader) 
         yield
     except UnfedError as cause:
         refusal, folder = cause.refusal, context.folder
-        for skipped in context.world.all_gather(lambda: loader.skipped):
+        for skipped in context.processes.all_gather(lambda: loader.skipped):
             context.skipped.update(skipped)
-        context.world.on_rank_zero(context.keep_skipped)
-        context.world.on_rank_zero(lambda: save_state(state, folder / "state"))
+        context.processes.on_rank_zero(context.keep_skipped)
+        context.processes.on_rank_zero(lambda: save_state(state, folder / "state"))
         after = f"state saved after step {state.progress.step:,}; continue with: deepres train --resume {folder}"
         refusal.message = f"{refusal.message}; {after}"
         raise refusal from cause
@@ -61,22 +61,22 @@ def _advice(context: RunContext, state: State, plan: Plan) -> str:
     """What to do, from what `TRIED` steps have shown; states that lead nowhere are dropped, but for the last one."""
     if not state.progress.step:
         return ", before anything was learnt; begin anew with other weights, or with --set train.precision=float32"
-    folder, world, lost_at = context.folder, context.world, state.progress.step
+    folder, processes, lost_at = context.folder, context.processes, state.progress.step
     while True:
-        world.on_rank_zero(lambda: load_newest(state, folder / "state"))
-        replicate(state, world)
+        processes.on_rank_zero(lambda: load_newest(state, folder / "state"))
+        replicate(state, processes)
         begun = state.progress
         if begun.step < lost_at or begun.finished:
             for edits in _remedies(context.run.train, state):
-                world.on_rank_zero(lambda: load_newest(state, folder / "state"))
-                replicate(state, world)
+                processes.on_rank_zero(lambda: load_newest(state, folder / "state"))
+                replicate(state, processes)
                 if _works(context, state, plan, edits):
                     words = " ".join(f"--set train.{name}={value:g}" for name, value in edits.items())
                     return (
                         f"; go on from the state after step {begun.step:,} at a lower rate, which was tried for some "
                         f"steps: deepres train --resume {folder} {words}"
                     )
-        if not world.on_rank_zero(lambda: drop_newest(folder / "state")):
+        if not processes.on_rank_zero(lambda: drop_newest(folder / "state")):
             return (
                 f"; the states that are left (the newest after step {begun.step:,}) do not learn at a lower rate "
                 f"either: begin anew in another --output with --lr {_lower(context.run.train.schedule.lr):g}"
@@ -121,7 +121,7 @@ def _works(context: RunContext, state: State, plan: Plan, edits: dict[str, float
                 precision=context.precision,
                 seed=context.run.seed,
                 fewest_images=fewest_images(network.description, config.frozen),
-                world=context.world,
+                processes=context.processes,
             ):
                 if isinstance(event, Step):
                     loss = event.loss

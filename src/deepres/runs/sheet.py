@@ -210,7 +210,7 @@ def _draw(context: RunContext, loader: TrainLoader, step: int, place: int) -> Dr
         if loader.resident:
             batch, at = next(loader.batches(step, step + 1)), place
         else:  # as process `place` of so many would see it: nothing but this image is decoded
-            alone = replace(context, world=Distributed(rank=place, size=size))
+            alone = replace(context, processes=Distributed(rank=place, size=size))
             batch, at = next(alone.loader().batches(step, step + 1)), 0
     except (BadImageError, InputError):
         if run.data.on_bad_image == "skip":

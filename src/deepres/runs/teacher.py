@@ -60,14 +60,14 @@ class FoundTeachers:
         return Teachers(self.config, [_ready(*pair, run, classes, statistics, precision) for pair in pairs])
 
 
-def find_teachers(run: Run, classes: tuple[str, ...], world: Distributed = SINGLE_PROCESS) -> FoundTeachers | None:
+def find_teachers(run: Run, classes: tuple[str, ...], processes: Distributed = SINGLE_PROCESS) -> FoundTeachers | None:
     """The teachers of a run on images of these classes; None where nobody teaches. Process 0 alone reads their weights.
 
     Raises:
         InputError: weights that cannot be read, or do not say what they must; classes that they do not know; others
             than the run was planned with.
     """
-    return None if run.teacher is None else world.on_rank_zero(lambda: _found(run, classes))
+    return None if run.teacher is None else processes.on_rank_zero(lambda: _found(run, classes))
 
 
 def placed(weights: str) -> str:

@@ -13,9 +13,9 @@ from torch import nn
 from deepres.arch.readings.norms import fewest_images, require_normalisable
 from deepres.arch.readings.segments import Plan
 from deepres.base.errors import shared
+from deepres.base.events import UNSAID, Detail, Doing, progress_of
 from deepres.base.files import make_folder
 from deepres.base.heap import keep_freed_memory
-from deepres.base.telling import UNSAID, Detail, Doing, telling
 from deepres.data.facts import facts_of
 from deepres.data.readable import require_readable
 from deepres.data.sources.open import Source, open_source
@@ -51,7 +51,7 @@ from deepres.train.state import State, replicate
 Event = Step | Epoch | Doing | Detail | str
 """What the caller is shown as it happens: steps, epochs, what is being done, and lines of text."""
 
-Tell = Callable[[Event], None]
+OnEvent = Callable[[Event], None]
 
 
 def start(
@@ -59,13 +59,13 @@ def start(
     folder: Path,
     *,
     device: torch.device,
-    tell: Tell,
-    world: Distributed = SINGLE_PROCESS,
+    on_event: OnEvent,
+    processes: Distributed = SINGLE_PROCESS,
     deadline: Deadline | None = None,
     name: str | None = None,
     command: str = UNSAID,
 ) -> Finished:
-    """Train from the first step in a new folder, which process 0 of `world` alone reads and writes.
+    """Train from the first step in a new folder, which the first of `processes` alone reads and writes.
 
     With `deadline` the run is made to fit (`budget.py`): shorter, or where that is allowed also on smaller images.
     `name` is what the run is called in its manifest; by default it is drawn. A run that comes with its images
@@ -76,36 +76,36 @@ def start(
         StoppedError: a signal asked for it.
     """
     run, listed = (plan.run, plan.source) if isinstance(plan, Planned) else (plan, None)
-    world.on_rank_zero(lambda: require_no_run(folder))
-    world.share(run.train.batch_size, run.train.parts(world.size))
-    tell(Doing(f"listing the images of {run.data.source}"))
-    source = _opened(run, world, tell, listed)
-    run = world.on_rank_zero(lambda: run.fitted(facts_of(source)))
-    found = find_teachers(run, source.classes, world)
+    processes.on_rank_zero(lambda: require_no_run(folder))
+    processes.share(run.train.batch_size, run.train.parts(processes.size))
+    on_event(Doing(f"listing the images of {run.data.source}"))
+    source = _opened(run, processes, on_event, listed)
+    run = processes.on_rank_zero(lambda: run.fitted(facts_of(source)))
+    found = find_teachers(run, source.classes, processes)
     run, budget = (run if found is None else run.replace(teacher=found.config)), None
     if deadline is not None:
-        tell(Doing("measuring what fits into the time"))
+        on_event(Doing("measuring what fits into the time"))
         taught = 0 if found is None else found.macs
-        measure = partial(pace_of, source=source, device=device, world=world, taught=taught)
-        budget = fitted(run, source, deadline, measure, world, deadline.any_size and found is None)
+        measure = partial(pace_of, source=source, device=device, processes=processes, taught=taught)
+        budget = fitted(run, source, deadline, measure, processes, deadline.any_size and found is None)
         run = budget.run
-    twice = world.on_rank_zero(lambda: _plan(run, device, world, found))
+    twice = processes.on_rank_zero(lambda: _plan(run, device, processes, found))
     # what is wrong with it is refused before anything is written
-    first = world.on_all_ranks(lambda: _new_state(run, device, begin=world.first))
-    new = world.on_rank_zero(lambda: not folder.exists() or not any(folder.iterdir()))
-    world.on_rank_zero(lambda: make_folder(folder))
-    with held(folder, world) as hold:
-        world.on_rank_zero(lambda: require_no_run(folder))  # another start may have been faster
+    first = processes.on_all_ranks(lambda: _new_state(run, device, begin=processes.first))
+    new = processes.on_rank_zero(lambda: not folder.exists() or not any(folder.iterdir()))
+    processes.on_rank_zero(lambda: make_folder(folder))
+    with held(folder, processes) as hold:
+        processes.on_rank_zero(lambda: require_no_run(folder))  # another start may have been faster
         try:
-            tell(Doing("mean and spread of the training images"))
+            on_event(Doing("mean and spread of the training images"))
             begun_as = (run, source, folder, first, device, name)
-            run, statistics = world.on_rank_zero(lambda: set_up(*begun_as, tell))
+            run, statistics = processes.on_rank_zero(lambda: set_up(*begun_as, on_event))
             first = with_rates(first.network, run)
         except BaseException:
             if new:
                 hold.remove()
             raise
-        begun = world.on_rank_zero(lambda: _begun(run))
+        begun = processes.on_rank_zero(lambda: _begun(run))
         precision = choose(run.train.precision, device)
         teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
         context = RunContext(
@@ -114,13 +114,13 @@ def start(
             folder,
             statistics,
             precision,
-            world=world,
+            processes=processes,
             begun=begun,
             teachers=teachers,
             hold=hold,
             command=command,
         )
-        return _carry_out(context, first, twice, tell, budget)
+        return _carry_out(context, first, twice, on_event, budget)
 
 
 def resume(
@@ -128,8 +128,8 @@ def resume(
     edits: Sequence[str] = (),
     *,
     device: torch.device,
-    tell: Tell,
-    world: Distributed = SINGLE_PROCESS,
+    on_event: OnEvent,
+    processes: Distributed = SINGLE_PROCESS,
     deadline: Deadline | None = None,
     command: str = UNSAID,
 ) -> Finished:
@@ -141,18 +141,18 @@ def resume(
         InputError: no run there, no whole state, or the images are not those that the run began with.
         StoppedError: a signal asked for it.
     """
-    before, run = world.on_rank_zero(lambda: edited(folder, edits))
-    world.share(run.train.batch_size, run.train.parts(world.size))
-    tell(Doing(f"listing the images of {run.data.source}"))
-    own = world.on_rank_zero(lambda: own_now(folder, run))
-    source = _opened(run.replace(data=own), world, tell)
-    world.on_rank_zero(lambda: require_same_images(source, folder))
-    found = find_teachers(run, source.classes, world)
+    before, run = processes.on_rank_zero(lambda: edited(folder, edits))
+    processes.share(run.train.batch_size, run.train.parts(processes.size))
+    on_event(Doing(f"listing the images of {run.data.source}"))
+    own = processes.on_rank_zero(lambda: own_now(folder, run))
+    source = _opened(run.replace(data=own), processes, on_event)
+    processes.on_rank_zero(lambda: require_same_images(source, folder))
+    found = find_teachers(run, source.classes, processes)
     run = run if found is None else run.replace(teacher=found.config)
-    plan = world.on_rank_zero(lambda: _plan(run, device, world, found))
-    with held(folder, world) as hold:
-        statistics = world.on_rank_zero(lambda: as_begun(folder, tell))
-        precision, skipped = choose(run.train.precision, device), world.on_rank_zero(lambda: skipped_before(folder))
+    plan = processes.on_rank_zero(lambda: _plan(run, device, processes, found))
+    with held(folder, processes) as hold:
+        statistics = processes.on_rank_zero(lambda: as_begun(folder, on_event))
+        precision, skipped = choose(run.train.precision, device), processes.on_rank_zero(lambda: skipped_before(folder))
         teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
         context = RunContext(
             run,
@@ -161,35 +161,35 @@ def resume(
             statistics,
             precision,
             skipped,
-            world=world,
+            processes=processes,
             teachers=teachers,
             hold=hold,
             command=command,
         )
-        state = world.on_all_ranks(lambda: _new_state(run, device, begin=False))
-        for line in world.on_rank_zero(lambda: load_newest(state, folder / "state")):
-            tell(f"passed over a state that cannot be used: {line}")
+        state = processes.on_all_ranks(lambda: _new_state(run, device, begin=False))
+        for line in processes.on_rank_zero(lambda: load_newest(state, folder / "state")):
+            on_event(f"passed over a state that cannot be used: {line}")
         if any(edit.startswith(("train.epochs=", "train.iterations=")) for edit in edits):
             state.progress = state.progress.replace(bend=None)  # the length is given anew
         if (rates := new_rates(before, run, state.progress, len(source.train))) is not None:
-            tell(rates)
+            on_event(rates)
         if run != before:
-            world.on_rank_zero(lambda: rewrite(run, folder))
+            processes.on_rank_zero(lambda: rewrite(run, folder))
         budget = None
         if deadline is not None:
-            tell(Doing("measuring what fits into the time"))
-            budget = going_on(run, source, deadline, pace_of(run, source=source, device=device, world=world))
-        return _carry_out(context, state, plan, tell, budget)
+            on_event(Doing("measuring what fits into the time"))
+            budget = going_on(run, source, deadline, pace_of(run, source=source, device=device, processes=processes))
+        return _carry_out(context, state, plan, on_event, budget)
 
 
-def _opened(run: Run, world: Distributed, tell: Tell, listed: Source | None = None) -> Source:
+def _opened(run: Run, processes: Distributed, on_event: OnEvent, listed: Source | None = None) -> Source:
     """The images, those that cannot be read refused, or told of."""
-    source = world.local_rank_zero_first(lambda: listed or open_source(run.data))
-    tell(Doing("opening every image file"))
-    for line in world.on_rank_zero(lambda: require_readable(source.parts(), run.data.on_bad_image)):
-        tell(line)
+    source = processes.local_rank_zero_first(lambda: listed or open_source(run.data))
+    on_event(Doing("opening every image file"))
+    for line in processes.on_rank_zero(lambda: require_readable(source.parts(), run.data.on_bad_image)):
+        on_event(line)
     facts = source.origin.replace(source="").to_json()
-    world.require_same("images", f"digest {sha256(facts.encode()).hexdigest()[:12]}")
+    processes.require_same("images", f"digest {sha256(facts.encode()).hexdigest()[:12]}")
     return source
 
 
@@ -201,17 +201,17 @@ def _begun(run: Run) -> str:
     return adaptation(find_weights(run.weights, run.model.name), description)
 
 
-def _plan(run: Run, device: torch.device, world: Distributed, found: FoundTeachers | None) -> Plan:
+def _plan(run: Run, device: torch.device, processes: Distributed, found: FoundTeachers | None) -> Plan:
     """Which layers a step computes twice; a step that does not fit, or that a norm cannot take, is refused."""
     config = run.train
-    parts = config.parts(world.size)
-    share = config.batch_size if config.sync_norm else world.share(config.batch_size, parts)
+    parts = config.parts(processes.size)
+    share = config.batch_size if config.sync_norm else processes.share(config.batch_size, parts)
     require_normalisable(run.model.architecture(), share, config.frozen, parts)
-    images, value_bytes = world.share(config.batch_size, parts), choose(config.precision, device).dtype.itemsize
+    images, value_bytes = processes.share(config.batch_size, parts), choose(config.precision, device).dtype.itemsize
     return require_fits(
         run.model.architecture(),
         images,
-        available_bytes(device) // (world.local_size if device.type == "cpu" else 1),
+        available_bytes(device) // (processes.local_size if device.type == "cpu" else 1),
         config.memory,
         accumulate=parts,
         value_bytes=value_bytes,
@@ -229,62 +229,64 @@ def _new_state(run: Run, device: torch.device, *, begin: bool) -> State:
     return with_rates(placed, run)
 
 
-def _carry_out(context: RunContext, state: State, plan: Plan, tell: Tell, budget: Budget | None = None) -> Finished:
-    config, world = context.run.train, context.world
-    world.require_same("precision", f"{context.precision.dtype}")
-    replicate(state, world)
+def _carry_out(
+    context: RunContext, state: State, plan: Plan, on_event: OnEvent, budget: Budget | None = None
+) -> Finished:
+    config, processes = context.run.train, context.processes
+    processes.require_same("precision", f"{context.precision.dtype}")
+    replicate(state, processes)
     total = state.progress.length(config.steps(len(context.source.train)))
     early_stopped = config.patience is not None and state.progress.epochs_since_best >= config.patience
     if state.progress.finished and state.progress.step < total and not early_stopped:  # the run has been extended
         state.progress = state.progress.replace(finished=False)
-    if world.first:
-        tell = logged(context.folder, tell)
+    if processes.first:
+        on_event = logged(context.folder, on_event)
         begin_session(context.folder, state.progress.step, context.precision.device, context.command)
     network = state.network
     assert isinstance(network, ResidualNetwork)
-    context = replace(context, teachers=introduced(context, network, tell))
+    context = replace(context, teachers=introduced(context, network, on_event))
     for words in budget.sentences if budget is not None else ():
-        tell(words)
+        on_event(words)
     for line in opening(context, state.progress.step, total):
-        tell(line)
+        on_event(line)
     if plan.segments:
-        tell(Detail(f"saving memory: {plan}"))
+        on_event(Detail(f"saving memory: {plan}"))
     if early_stopped and state.progress.step < total:
         more = state.progress.epochs_since_best + 5
-        tell(f"{by_patience(context.run, state.progress)}; to go on: --set train.patience={more}, or =none")
+        on_event(f"{by_patience(context.run, state.progress)}; to go on: --set train.patience={more}, or =none")
     with resumable(context.folder):
         if not state.progress.finished:
-            tell(Doing("measuring how many workers pay"))
-            rate, settled = None, world.on_rank_zero(lambda: settle_workers(context, network))
+            on_event(Doing("measuring how many workers pay"))
+            rate, settled = None, processes.on_rank_zero(lambda: settle_workers(context, network))
             if settled is not None:
-                tell(Detail(settled.sentence))
+                on_event(Detail(settled.sentence))
                 context, rate = replace(context, workers=settled.crew), settled.step_rate
-            _train(context, state, plan, tell, budget, rate)
+            _train(context, state, plan, on_event, budget, rate)
             if state.progress.step < state.progress.length(total):
-                tell(by_patience(context.run, state.progress))
-        return conclude(context, state, tell)
+                on_event(by_patience(context.run, state.progress))
+        return conclude(context, state, on_event)
 
 
 def _train(
-    context: RunContext, state: State, plan: Plan, tell: Tell, budget: Budget | None, step_rate: float | None
+    context: RunContext, state: State, plan: Plan, on_event: OnEvent, budget: Budget | None, step_rate: float | None
 ) -> None:
     config, states, val = context.run.train, context.folder / "state", context.source.val
-    world = context.world
-    loader = world.on_all_ranks(context.loader)
+    processes = context.processes
+    loader = processes.on_all_ranks(context.loader)
 
     def evaluate_val(network: nn.Module) -> Validation:
         assert val is not None
-        result = context.judge(network, val, "val", on_progress=telling(tell, "held-out images")).result
+        result = context.judge(network, val, "val", on_progress=progress_of(on_event, "held-out images")).result
         return context.run.task.validation(result, config.balance)
 
     assert isinstance(state.network, ResidualNetwork)
     if config.compile != "off" and not plan.segments:
         keep_freed_memory()
-    tell(Doing("measuring whether compiling pays"))
+    on_event(Doing("measuring whether compiling pays"))
     in_haste = budget is not None and budget.too_short_to_compile(context.precision.device.type)
-    fast = world.on_rank_zero(lambda: settle_steps(context, state, plan, in_haste=in_haste, step_rate=step_rate))
-    tell(Detail(str(fast)))
-    tell(Doing("compiling the first steps" if fast.compiled else "training"))
+    fast = processes.on_rank_zero(lambda: settle_steps(context, state, plan, in_haste=in_haste, step_rate=step_rate))
+    on_event(Detail(str(fast)))
+    on_event(Doing("compiling the first steps" if fast.compiled else "training"))
     events = train(
         state,
         config,
@@ -297,7 +299,7 @@ def _train(
         forward=fast.forward(state.network),
         fewest_images=fewest_images(state.network.description, config.frozen),
         from_nothing=context.run.weights is None,
-        world=world,
+        processes=processes,
     )
     saving = Saving(config.save_every_seconds)
 
@@ -314,26 +316,26 @@ def _train(
 
     with ExitStack() as stack:
         stack.enter_context(rescued(context, state, plan, loader))
-        if world.first:
+        if processes.first:
             journal = stack.enter_context(HistoryWriter(context.folder, state.progress.step))
         asked = stack.enter_context(asked_to_stop())
         stack.enter_context(apply(state.network, plan))
         stack.enter_context(norms_together(context, state.network))
         for event in events:
-            due = world.first and saving.due(event, finished=state.progress.finished)
-            cut = budget.cut(event, state.progress) if world.first and budget is not None else None
-            signalled, save, total = world.highest(asked[0] if asked else 0, int(due), cut or 0)
+            due = processes.first and saving.due(event, finished=state.progress.finished)
+            cut = budget.cut(event, state.progress) if processes.first and budget is not None else None
+            signalled, save, total = processes.highest(asked[0] if asked else 0, int(due), cut or 0)
             if total and budget is not None:
-                tell(budget.said(event, total))
+                on_event(budget.said(event, total))
                 state.progress = budget.bent(state.progress, total)
             ends = isinstance(event, Step) and (event.ends_epoch or total == event.step)  # its epoch comes next
             whole = bool(save or signalled or total)
             if (whole or isinstance(event, Epoch)) and not ends:
-                for skipped in world.all_gather(lambda: loader.skipped):
+                for skipped in processes.all_gather(lambda: loader.skipped):
                     context.skipped.update(skipped)
-                world.on_rank_zero(lambda: written(event, whole))  # noqa: B023
-            tell(event)
+                processes.on_rank_zero(lambda: written(event, whole))  # noqa: B023
+            on_event(event)
             if signalled and not ends and not state.progress.finished:
-                world.on_rank_zero(lambda: report_so_far(context, state.progress.step))
+                processes.on_rank_zero(lambda: report_so_far(context, state.progress.step))
                 message = f"stopped after step {state.progress.step:,}, state saved; continue with: "
                 raise shared(StoppedError(f"{message}deepres train --resume {context.folder}", signalled))

@@ -31,18 +31,18 @@ class ResumeCheck:
 
 
 def verify_resume(
-    folder: Path, source: str, tell: Callable[[str], None], settings: tuple[str, ...] = SETTINGS
+    folder: Path, source: str, on_event: Callable[[str], None], settings: tuple[str, ...] = SETTINGS
 ) -> ResumeCheck:
     """Train twice on `source` under `folder`: once through, once killed (SIGKILL) in the middle and resumed.
 
     Raises:
         RunError: one of the runs failed, or ended before it could be killed.
     """
-    tell("1/3 training without interruption")
+    on_event("1/3 training without interruption")
     _deepres("train", source, *settings, "--output", str(folder / "through"))
-    tell("2/3 training again, killed in the middle of an epoch")
+    on_event("2/3 training again, killed in the middle of an epoch")
     killed = _kill(folder / "killed", "train", source, *settings, "--output", str(folder / "killed"))
-    tell(f"3/3 killed after the state of step {killed}; resuming")
+    on_event(f"3/3 killed after the state of step {killed}; resuming")
     _deepres("train", "--resume", str(folder / "killed"))
     return ResumeCheck(digest(folder / "through" / WEIGHTS), digest(folder / "killed" / WEIGHTS), killed)
 

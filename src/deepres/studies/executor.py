@@ -20,8 +20,8 @@ from deepres.runs.train import Event
 from deepres.studies.plan import DIVERGED, Job, status
 from deepres.train.health import DivergedError
 
-Tell = Callable[[str, Event], None]
-"""tell(name of the run, what happens in it); where several run at once, each process has its own copy."""
+OnEvent = Callable[[str, Event], None]
+"""on_event(name of the run, what happens in it); where several run at once, each process has its own copy."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Place:
     threads: int | None = None
 
 
-def carry_out(job: Job, home: Path, device: torch.device, tell: Tell) -> None:
+def carry_out(job: Job, home: Path, device: torch.device, on_event: OnEvent) -> None:
     """Train one run from wherever it stands; one whose loss is no number any more has ended: it is written down.
 
     Raises:
@@ -43,22 +43,24 @@ def carry_out(job: Job, home: Path, device: torch.device, tell: Tell) -> None:
         return
     try:
         if now == "begun":
-            train.resume(folder, _elsewhere(folder, job.run), device=device, tell=lambda event: tell(job.name, event))
+            train.resume(
+                folder, _elsewhere(folder, job.run), device=device, on_event=lambda event: on_event(job.name, event)
+            )
         else:
-            train.start(job.run, folder, device=device, tell=lambda event: tell(job.name, event))
+            train.start(job.run, folder, device=device, on_event=lambda event: on_event(job.name, event))
     except DivergedError as cause:
         write_atomic(folder / DIVERGED, json.dumps({"reason": cause.message}) + "\n")
-        tell(job.name, f"diverged: {cause.message}")
+        on_event(job.name, f"diverged: {cause.message}")
 
 
-def in_turn(jobs: Sequence[Job], home: Path, device: torch.device, tell: Tell) -> Iterator[Job]:
+def in_turn(jobs: Sequence[Job], home: Path, device: torch.device, on_event: OnEvent) -> Iterator[Job]:
     """One after another; yields each that has ended."""
     for job in jobs:
-        carry_out(job, home, device, tell)
+        carry_out(job, home, device, on_event)
         yield job
 
 
-def at_once(jobs: Sequence[Job], home: Path, places: Sequence[Place], tell: Tell) -> Iterator[Job]:
+def at_once(jobs: Sequence[Job], home: Path, places: Sequence[Place], on_event: OnEvent) -> Iterator[Job]:
     """One process for each of `places`, the next run wherever one is free; yields each that has ended.
 
     Raises:
@@ -70,11 +72,11 @@ def at_once(jobs: Sequence[Job], home: Path, places: Sequence[Place], tell: Tell
     for place in places:
         free.put(place)
     with ProcessPoolExecutor(len(places), method, _take, (free,)) as pool:
-        waiting = {pool.submit(_in_process, job, home, tell): job for job in jobs}
+        waiting = {pool.submit(_in_process, job, home, on_event): job for job in jobs}
         yield from _ended(waiting, pool)
 
 
-def on_ray(jobs: Sequence[Job], home: Path, tell: Tell) -> Iterator[Job]:
+def on_ray(jobs: Sequence[Job], home: Path, on_event: OnEvent) -> Iterator[Job]:
     """On the cluster that RAY_ADDRESS names, else on this machine; `home` is a folder that all of its machines see.
 
     Raises:
@@ -90,7 +92,7 @@ def on_ray(jobs: Sequence[Job], home: Path, tell: Tell) -> Iterator[Job]:
         resources: dict[str, float] = ray.cluster_resources()
         gpus = 1 if resources.get("GPU", 0) else 0
         remote = ray.remote(num_gpus=gpus, num_cpus=1, max_retries=3)(_on_worker)
-        waiting = {remote.remote(job, home.resolve(), tell, "cuda" if gpus else "cpu"): job for job in jobs}
+        waiting = {remote.remote(job, home.resolve(), on_event, "cuda" if gpus else "cpu"): job for job in jobs}
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)
             job = waiting.pop(done[0])
@@ -145,12 +147,12 @@ def _take(free: Any) -> None:
     _place = free.get()
 
 
-def _in_process(job: Job, home: Path, tell: Tell) -> None:
+def _in_process(job: Job, home: Path, on_event: OnEvent) -> None:
     assert _place is not None
     if _place.threads is not None:
         torch.set_num_threads(_place.threads)
-    carry_out(job, home, torch.device(_place.device), tell)
+    carry_out(job, home, torch.device(_place.device), on_event)
 
 
-def _on_worker(job: Job, home: Path, tell: Tell, device: str) -> None:
-    carry_out(job, home, torch.device(device), tell)
+def _on_worker(job: Job, home: Path, on_event: OnEvent, device: str) -> None:
+    carry_out(job, home, torch.device(device), on_event)

@@ -15,7 +15,7 @@ from deepres.nn.weights.spec import WeightsSpec
 from deepres.runs.analysis.run import Target, examine
 from deepres.runs.analysis.units import Settings
 from deepres.runs.evaluate import EvaluationConfig, measure
-from deepres.studies.executor import Tell, at_once, in_turn, on_ray, places
+from deepres.studies.executor import OnEvent, at_once, in_turn, on_ray, places
 from deepres.studies.plan import DIVERGED, Cell, Job, Scale, cells, distinct, status, unfinished
 from deepres.studies.readings import is_read
 from deepres.studies.report import write_report
@@ -112,7 +112,7 @@ def absences(jobs: Mapping[str, Job], data: Mapping[str, str]) -> dict[str, str]
 
 
 def train_all(
-    plan: Plan, device: torch.device, tell: Tell, *, on: On = "here", count: int | None = None
+    plan: Plan, device: torch.device, on_event: OnEvent, *, on: On = "here", count: int | None = None
 ) -> Iterator[Job]:
     """Train what is not finished; yields each run that ends, of those that were not."""
     jobs = unfinished(plan.jobs, plan.home)
@@ -120,24 +120,26 @@ def train_all(
         return
     make_folder(plan.home)
     if on == "ray":
-        yield from on_ray(jobs, plan.home, tell)
+        yield from on_ray(jobs, plan.home, on_event)
         return
     where = places(count, device)
-    yield from in_turn(jobs, plan.home, device, tell) if len(where) == 1 else at_once(jobs, plan.home, where, tell)
+    yield from (
+        in_turn(jobs, plan.home, device, on_event) if len(where) == 1 else at_once(jobs, plan.home, where, on_event)
+    )
 
 
 def conclude(
-    plan: Plan, device: torch.device, *, command: str, told: Callable[[str, int, int], None]
+    plan: Plan, device: torch.device, *, command: str, on_progress: Callable[[str, int, int], None]
 ) -> tuple[Outcome, Path]:
     """Measure and take apart what is finished, judge, and write the report; the outcome and the page."""
     study = plan.study
-    _measure(plan, device, command, told)
+    _measure(plan, device, command, on_progress)
     kind = TAKEN_APART.get(study.shows)
     wanted = kind is not None or any(column.measure == "response" for column in study.columns)
     if wanted:
         for job in _ended(plan.jobs, plan.home):
             if job.run.seed == 0:
-                _take_apart(job, plan, kind or "responses", device, command, told)
+                _take_apart(job, plan, kind or "responses", device, command, on_progress)
     found = outcome(study, plan.scale, plan.home, seeds=plan.seeds, responses=mean_response, absent=plan.absent)
     return found, write_report(study, found, plan.cells, plan.home, command)
 
@@ -146,7 +148,7 @@ def _ended(jobs: Iterable[Job], home: Path) -> list[Job]:
     return [job for job in jobs if status(job, home) == "finished" and not (job.folder(home) / DIVERGED).is_file()]
 
 
-def _measure(plan: Plan, device: torch.device, command: str, told: Callable[[str, int, int], None]) -> None:
+def _measure(plan: Plan, device: torch.device, command: str, on_progress: Callable[[str, int, int], None]) -> None:
     """Under the study's other protocols, each once; the centre view was measured when the run ended."""
     for protocol, jobs in _by_protocol(plan).items():
         for job in _ended(jobs, plan.home):
@@ -158,7 +160,7 @@ def _measure(plan: Plan, device: torch.device, command: str, told: Callable[[str
                     EvaluationConfig(protocol=protocol),
                     device=device,
                     command=command,
-                    on_progress=lambda done, total: told(f"{job.name}, {protocol}", done, total),  # noqa: B023
+                    on_progress=lambda done, total: on_progress(f"{job.name}, {protocol}", done, total),  # noqa: B023
                 )
                 evaluation.result.save(path)
 
@@ -173,7 +175,7 @@ def _by_protocol(plan: Plan) -> dict[str, Sequence[Job]]:
 
 
 def _take_apart(
-    job: Job, plan: Plan, kind: str, device: torch.device, command: str, told: Callable[[str, int, int], None]
+    job: Job, plan: Plan, kind: str, device: torch.device, command: str, on_progress: Callable[[str, int, int], None]
 ) -> None:
     folder = job.folder(plan.home)
     data = DataConfig.model_validate(dict(job.run.data))
@@ -185,5 +187,5 @@ def _take_apart(
         settings,
         device=device,
         command=command,
-        tell=lambda what, done, total: told(f"{job.name}, {what}", done, total),
+        on_progress=lambda what, done, total: on_progress(f"{job.name}, {what}", done, total),
     )

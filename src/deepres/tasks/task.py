@@ -98,7 +98,7 @@ class Task(Protocol):
     def settled_on(self) -> str | None:
         """The split whose images settled it; None where none has."""
 
-    def told(self) -> str | None:
+    def settled_text(self) -> str | None:
         """What held-out images settled, in a sentence before answers; None where nothing."""
 
     def columns(self, names: tuple[str, ...], most: int) -> list[str]:

@@ -17,7 +17,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from deepres.base.errors import DeepresError, InputError, RunError, shared
-from deepres.base.telling import LAUNCHED
+from deepres.base.events import LAUNCHED
 from deepres.nn.hardware import find_device
 
 T = TypeVar("T")
@@ -173,7 +173,7 @@ SINGLE_PROCESS = Distributed()
 
 @contextmanager
 def init_distributed(device: str | None) -> Iterator[Distributed]:
-    """Inside, this process is part of the world that torchrun's environment tells of; alone where there is none.
+    """Inside, this process is one of those that torchrun's environment tells of; alone where it tells of none.
 
     Gradients travel by NCCL between GPUs and by Gloo between CPUs; all else by Gloo.
 
@@ -191,7 +191,7 @@ def init_distributed(device: str | None) -> Iterator[Distributed]:
     except DeepresError as refusal:
         if refusal.shared:
             dist.destroy_process_group()
-        raise  # after any other error the rest of the world may be waiting: leaving ends their wait
+        raise  # after any other error the others may be waiting: leaving ends their wait
     else:
         dist.destroy_process_group()
 
@@ -250,7 +250,7 @@ def _place(environment: Mapping[str, str]) -> Distributed:
 
 
 def _connected(place: Distributed) -> Distributed:
-    """The world once its processes have met at the store and each has a connection to every other."""
+    """The processes once they have met at the store and each has a connection to every other."""
     who, where = f"process {place.rank} of {place.size}", f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
         store, _, _ = next(rendezvous("env://", timeout=MEETING))
@@ -314,7 +314,7 @@ def _fresh(store: Store, place: Distributed) -> Store:
 
 
 def _grown(place: Distributed, device: torch.device) -> Distributed:
-    """The world with its device, its groups and the restarts of the machine that counts most."""
+    """The processes with their device, their groups and the restarts of the machine that counts most."""
     backend = "nccl" if device.type == "cuda" else "gloo"
     data, norms = (dist.new_group(backend=backend, timeout=PATIENCE) for _ in range(2))
     assert isinstance(data, dist.ProcessGroup)

@@ -15,23 +15,23 @@ BUCKET_BYTES = 25 * 2**20
 
 
 class GradSync:
-    """Steps of `batch_size` images, dealt out to the processes of `world`; nothing happens in a world of one.
+    """Steps of `batch_size` images, dealt out to `processes`; nothing happens where there is one.
 
     With `own_norms` each process normalises with its own images, in `parts` parts a step; running norm statistics end
     up as if one process had met the parts of process 0, 1, … one after another.
     """
 
     def __init__(
-        self, world: Distributed, network: nn.Module, batch_size: int, parts: int, own_norms: bool = True
+        self, processes: Distributed, network: nn.Module, batch_size: int, parts: int, own_norms: bool = True
     ) -> None:
-        self._world = world
+        self._processes = processes
         self._network = network
         self._batch_size = batch_size
-        self._norms = _Norms(network, parts, world) if own_norms and world.size > 1 else None
+        self._norms = _Norms(network, parts, processes) if own_norms and processes.size > 1 else None
 
     def planned(self, batch: int) -> int:
         """The images that a loss is divided by: those of the whole step, or `batch` where one process trains alone."""
-        return batch if self._world.size == 1 else self._batch_size
+        return batch if self._processes.size == 1 else self._batch_size
 
     @contextmanager
     def summing(self) -> Iterator[None]:
@@ -39,12 +39,12 @@ class GradSync:
 
         A parameter that no process has used keeps no gradient. Running statistics are made the same too.
         """
-        if self._world.size == 1:
+        if self._processes.size == 1:
             yield
             return
         if self._norms is not None:
             self._norms.send()
-        buckets = [_Bucket(part, self._world.data) for part in _parts(self._network)]
+        buckets = [_Bucket(part, self._processes.data) for part in _parts(self._network)]
         order = _InOrder(buckets)
         hooks = [
             parameter.register_post_accumulate_grad_hook(order.ready)  # type: ignore[no-untyped-call]
@@ -65,12 +65,12 @@ class GradSync:
 
     def figures(self, mean_loss: Tensor, counts: Counts, images: int) -> tuple[Tensor, Counts, int]:
         """Mean loss, counts and number of images of the whole step; gradients are put right where some were bad."""
-        if self._world.size == 1:
+        if self._processes.size == 1:
             return mean_loss, counts, images
         own = [mean_loss, mean_loss.new_tensor(float(images)), *counts.values()]
         figures = torch.stack([value.double() for value in own])
         with lost_said():
-            dist.all_reduce(figures, group=self._world.data)
+            dist.all_reduce(figures, group=self._processes.data)
         seen, summed = int(figures[1]), dict(zip(counts, figures[2:], strict=True))
         if seen == self._batch_size:
             return figures[0], summed, seen
@@ -86,11 +86,11 @@ class _Norms:
     (1 - m)^(k n) r + sum_i (1 - m)^(k (n - 1 - i)) c_i.
     """
 
-    def __init__(self, network: nn.Module, parts: int, world: Distributed) -> None:
+    def __init__(self, network: nn.Module, parts: int, processes: Distributed) -> None:
         norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
         self._norms = [norm for norm in norms if norm.momentum is not None and norm.running_mean is not None]
         self._parts = parts
-        self._world = world
+        self._processes = processes
         self._before = [tensor.clone() for tensor in _running(self._norms)]
 
     @torch.no_grad()
@@ -99,9 +99,9 @@ class _Norms:
             return
         kept = [(1 - (norm.momentum or 0)) ** self._parts if norm.training else 1.0 for norm in self._norms]
         self._kept = [share for share in kept for _ in range(2)]
-        behind = [share ** (self._world.size - 1 - self._world.rank) for share in self._kept]
+        behind = [share ** (self._processes.size - 1 - self._processes.rank) for share in self._kept]
         own = torch._foreach_sub(_running(self._norms), torch._foreach_mul(self._before, self._kept))
-        self._bucket = _Bucket(self._before, self._world.data)
+        self._bucket = _Bucket(self._before, self._processes.data)
         self._bucket.send(torch._foreach_mul(own, behind))
 
     @torch.no_grad()
@@ -109,12 +109,12 @@ class _Norms:
         if not self._norms:
             return
         self._bucket.wait()
-        torch._foreach_mul_(self._before, [share**self._world.size for share in self._kept])
+        torch._foreach_mul_(self._before, [share**self._processes.size for share in self._kept])
         torch._foreach_add_(self._before, [total for _, total in self._bucket.received()])
         torch._foreach_copy_(_running(self._norms), self._before)
         for norm in self._norms:
             if norm.training and norm.num_batches_tracked is not None:
-                norm.num_batches_tracked += self._parts * (self._world.size - 1)
+                norm.num_batches_tracked += self._parts * (self._processes.size - 1)
 
 
 def _running(norms: list[nn.BatchNorm2d]) -> list[Tensor]:

@@ -77,7 +77,7 @@ def train(
     forward: Forward | None = None,
     fewest_images: int = 1,
     from_nothing: bool = False,
-    world: Distributed = SINGLE_PROCESS,
+    processes: Distributed = SINGLE_PROCESS,
 ) -> Iterator[Step | Epoch]:
     """Train from `state` to the end, yielding after each step and each epoch; stopping between two is always safe.
 
@@ -90,7 +90,7 @@ def train(
     the weights of the uninterrupted run. The caller may bend `state.progress` after a step, to a length that is not
     beyond that with which this began: the run ends there, its schedule with it.
 
-    Each process of `world` trains on its share of every batch; state and events are the same in all of them, but for
+    Each of `processes` trains on its share of every batch; state and events are the same in all of them, but for
     the seconds. Other draws than those of batches (dropout and the like) are each process' own.
 
     Raises:
@@ -101,15 +101,15 @@ def train(
     planned, schedule = config.steps(num_images), config.schedule.schedule()
     settling = Settling(state.network, config.batch_size, num_images, planned if from_nothing else None)
     drawn = batches.batches(settling.first(state.progress.step), state.progress.length(planned))
-    parts = config.parts(world.size)
-    exchange = GradSync(world, state.network, config.batch_size, parts, own_norms=not config.sync_norm)
-    own = ("rank", world.rank) if world.rank else ()
-    fewest = 1 if config.sync_norm and world.size > 1 else fewest_images
+    parts = config.parts(processes.size)
+    exchange = GradSync(processes, state.network, config.batch_size, parts, own_norms=not config.sync_norm)
+    own = ("rank", processes.rank) if processes.rank else ()
+    fewest = 1 if config.sync_norm and processes.size > 1 else fewest_images
     for step in range(settling.first(state.progress.step), state.progress.step):  # passed before the run was resumed
-        passed = next_batch(drawn, parts, fewest, world)
+        passed = next_batch(drawn, parts, fewest, processes)
         assert passed is not None
         settling.see(passed, _cut(passed, parts, fewest), step)
-    upcoming: Batch | DeepresError | None = next_batch(drawn, parts, fewest, world)
+    upcoming: Batch | DeepresError | None = next_batch(drawn, parts, fewest, processes)
     frozen: tuple[str, ...] | None = None
     while (step := state.progress.step) < state.progress.length(planned):
         began, waited_before = perf_counter(), batches.waited_seconds
@@ -124,7 +124,7 @@ def train(
         called = state.network if forward is None else forward  # a compiled module has no truth value
         mean_loss, counts = _gradient(called, batch, loss, _cut(batch, parts, fewest), precision, exchange)
         # before the loss is asked for, so that a GPU works meanwhile
-        upcoming = batch_or_refusal(drawn, parts, fewest, world)
+        upcoming = batch_or_refusal(drawn, parts, fewest, processes)
         mean_loss, counts, seen = exchange.figures(mean_loss, counts, len(batch))
         if lost(float(mean_loss)):
             state.optimiser.zero_grad()
@@ -146,8 +146,8 @@ def train(
         yield done
         last = step + 1 == state.progress.length(planned)
         if ends or last:
-            _require_alive(state, _first_part(batch, parts, fewest), loss, precision, lr, world)
-            settling.settle(state.judged, frozen, precision, step + 1, world)
+            _require_alive(state, _first_part(batch, parts, fewest), loss, precision, lr, processes)
+            settling.settle(state.judged, frozen, precision, step + 1, processes)
             yield _end_epoch(state, config, evaluate, lr, last=last)
             if state.progress.finished:
                 drawn.close()  # type: ignore[attr-defined]
@@ -248,7 +248,9 @@ def _end_epoch(
     return Epoch(epoch, before.step, before.totals, lr, val, better, kept is not before.kept)
 
 
-def _require_alive(state: State, part: Batch, loss: Loss, precision: Precision, lr: float, world: Distributed) -> None:
+def _require_alive(
+    state: State, part: Batch, loss: Loss, precision: Precision, lr: float, processes: Distributed
+) -> None:
     """The weights at the end of an epoch, which no later loss may show, answer images of its last step."""
     wrong_with = fault(state.judged.state_dict())
     if wrong_with is None:
@@ -258,7 +260,7 @@ def _require_alive(state: State, part: Batch, loss: Loss, precision: Precision, 
             for name, buffer in state.network.named_buffers():
                 buffer.copy_(before[name])
         wrong_with = f"the loss is {value:.3g}" if lost(value) else None
-    told = next((words for words in world.all_gather(lambda: wrong_with) if words is not None), None)
+    told = next((words for words in processes.all_gather(lambda: wrong_with) if words is not None), None)
     if told is not None:
         raise shared(DivergedError(f"after step {state.progress.step}: {told} at learning rate {lr:g}"))
 

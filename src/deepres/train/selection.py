@@ -28,7 +28,7 @@ def chosen(select: Select, best: Best | None, kept: Best | None) -> Best | None:
     return {"auto": kept or best, "best": best, "last": None}[select]
 
 
-def told(select: Select, best: Best | None, kept: Best | None, history: Sequence[Mapping[str, Any]]) -> str:
+def choice_text(select: Select, best: Best | None, kept: Best | None, history: Sequence[Mapping[str, Any]]) -> str:
     """One line: which epoch was chosen on how many images, and from how many others they cannot tell it.
 
     `history` has one row for each epoch. Empty where there was nothing to choose from, or nothing chosen.

@@ -51,7 +51,7 @@ class Settling:
             self._kept.clear()
 
     def settle(
-        self, judged: nn.Module, frozen: Collection[str], precision: Precision, step: int, world: Distributed
+        self, judged: nn.Module, frozen: Collection[str], precision: Precision, step: int, processes: Distributed
     ) -> None:
         """Average the statistics of `judged`, but for its `frozen` parts, after so many steps."""
         if step > self._until or not self._kept:
@@ -59,4 +59,4 @@ class Settling:
         parts = [part for batch, number in self._kept for part in batch.images.tensor_split(number)]
         with torch.no_grad(), precision.autocast():
             precise_bn(judged, (precision.images(part) for part in parts), frozen)
-        world.mean([buffer for buffer in judged.buffers() if buffer.is_floating_point()])
+        processes.mean([buffer for buffer in judged.buffers() if buffer.is_floating_point()])

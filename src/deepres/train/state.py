@@ -108,10 +108,10 @@ class State:
         return self.network if self.average is None else self.average
 
 
-def replicate(state: State, world: Distributed) -> None:
+def replicate(state: State, processes: Distributed) -> None:
     """The state of process 0, in all processes."""
-    state.progress = world.on_rank_zero(lambda: state.progress)
-    world.replicate(state_tensors(state.network))
-    world.replicate(state.optimiser.state_dict())
+    state.progress = processes.on_rank_zero(lambda: state.progress)
+    processes.replicate(state_tensors(state.network))
+    processes.replicate(state.optimiser.state_dict())
     if state.average is not None:
-        world.replicate(state_tensors(state.average))
+        processes.replicate(state_tensors(state.average))

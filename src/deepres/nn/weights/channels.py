@@ -61,7 +61,7 @@ def adapted_values(values: tuple[float, ...], channels: int) -> tuple[float, ...
     return (sum(values) / RGB,) if channels == 1 else tuple(values[place % RGB] for place in range(channels))
 
 
-def told(channels: int) -> str:
+def adaptation_text(channels: int) -> str:
     """What `adapted` and `adapted_values` do, for a person to read."""
     if channels == 1:
         return "weights of RGB images for 1 channel: the first kernels summed over the colours, mean and std averaged"

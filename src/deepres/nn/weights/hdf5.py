@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from deepres.base.errors import InputError
 from deepres.base.files import open_regular
-from deepres.base.reading import reading, told
+from deepres.base.reading import cause_text, reading
 
 SECONDS, BYTES_A_SECOND = 5, 10 * 2**20
 """The processor time that a file may take: so much, and a second for each so many of its bytes."""
@@ -142,7 +142,7 @@ def _answer(path: str, member: str, out: IO[bytes]) -> None:
     try:
         header, arrays = _opened(path, member)
     except Exception as cause:
-        header, arrays = {"refused": told(cause)}, []
+        header, arrays = {"refused": cause_text(cause)}, []
     text = json.dumps(header).encode()
     out.write(len(text).to_bytes(_LENGTH, "little") + text)
     for values in arrays:

@@ -21,7 +21,7 @@ from deepres.arch import atoms
 from deepres.arch.algebra import Parallel, Site, fold
 from deepres.arch.architecture import Architecture
 from deepres.base.errors import InputError
-from deepres.nn.weights.unnamed import TRACKED, Layer, layers_in, split, told
+from deepres.nn.weights.unnamed import TRACKED, Layer, comes_before, layers_in, split
 
 ROWS = 12  # of a table that is shown where the match has to be confirmed
 
@@ -185,7 +185,7 @@ def _requiretold(pairs: list[tuple[Layer, Layer]], where: str, *, sorted_: bool)
         row = [pair for pair in pairs if pair[0].kind == kind]
         for (a, x), (b, y) in itertools.pairwise(row):
             if a.shape == b.shape:
-                says = told(a, b, x.name, y.name)
+                says = comes_before(a, b, x.name, y.name)
                 if says is False or (says is None and sorted_):
                     why = "their names say the other order" if says is False else "the file is sorted by name"
                     raise InputError(

@@ -94,7 +94,7 @@ def _layer(name: str, leaves: Mapping[str, Tensor], where: str) -> Layer:
     raise InputError(f"{where}: {name} ({', '.join(leaves)}) is no convolution, norm or classifier; wanted only these")
 
 
-def told(a: Layer, b: Layer, x: str, y: str) -> bool | None:
+def comes_before(a: Layer, b: Layer, x: str, y: str) -> bool | None:
     """Whether the names say that x comes before y; None where they say nothing."""
     if a.unit == b.unit and "shortcut" in (a.place, b.place) and a.place != b.place:
         aside = [bool(_ASIDE.search(name.lower())) for name in _apart(x, y)]

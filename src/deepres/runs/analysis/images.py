@@ -8,7 +8,7 @@ from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.transforms.per_image import fit
 from deepres.report import analysis
-from deepres.runs.analysis.units import Section, Subject, Told
+from deepres.runs.analysis.units import OnProgress, Section, Subject
 
 SHOWN = 8
 
@@ -30,7 +30,7 @@ class Shown(Record):
     box: tuple[localisation.Box | None, ...]
 
 
-def where_it_looks(subject: Subject, told: Told) -> Section:
+def where_it_looks(subject: Subject, on_progress: OnProgress) -> Section:
     """Maps on images with their boxes (Zhou et al. 2016); whether the answer rests on what they show."""
     network, predictor, settings = subject.network, subject.predictor, subject.settings
     batch = next(iter(subject.batches(1, min(SHOWN, len(subject.images)))))
@@ -47,7 +47,7 @@ def where_it_looks(subject: Subject, told: Told) -> Section:
         image = fit(subject.images.image(index), predictor.preparation)
         boxes.append(localisation.box_of(maps[place]))
         pictures[f"{place + 1}: {label}"] = (image, attribution.overlay(image, maps[place].cpu()), boxes[-1])
-    measured = faithfulness.faithfulness(network, subject.batches(2, 32), on_progress=told)
+    measured = faithfulness.faithfulness(network, subject.batches(2, 32), on_progress=on_progress)
     what = {"cam": "class activation maps", "grad-cam": f"Grad-CAM{f' of {settings.layer}' if settings.layer else ''}"}
     whose = "of the class answered" if settings.label is None else f"of {labels[0]}"
     return Section(
@@ -81,12 +81,12 @@ def where_it_looks(subject: Subject, told: Told) -> Section:
     )
 
 
-def shifted_and_resized(subject: Subject, told: Told) -> Section:
+def shifted_and_resized(subject: Subject, on_progress: OnProgress) -> Section:
     """How often answers stay, how far maps move along, what the way of resizing changes (Zhang 2019)."""
     network, seed = subject.network, subject.settings.seed
     side = min(next(iter(subject.batches(1, 1))).images.shape[-2:])
     shifts = equivariance.shift_consistency(
-        network, subject.batches(), max_shift=max(1, side // 8), border="wrap", seed=seed, on_progress=told
+        network, subject.batches(), max_shift=max(1, side // 8), border="wrap", seed=seed, on_progress=on_progress
     )
     section = Section(
         "equivariance",
@@ -103,7 +103,7 @@ def shifted_and_resized(subject: Subject, told: Told) -> Section:
     )
     filtered = "Blur" in {type(part).__name__ for part in network.modules()}
     section.found.append(f"this network subsamples {'behind' if filtered else 'without'} low-pass filters")
-    stages, refused = _stages(subject, told)
+    stages, refused = _stages(subject, on_progress)
     if stages:
         section.numbers["stages"] = Stages(errors=stages)
         section.plots["stages"] = analysis.stage_errors(stages)
@@ -113,7 +113,11 @@ def shifted_and_resized(subject: Subject, told: Told) -> Section:
         section.found.append(f"maps are {how}: {refused}")
     try:
         sizes = equivariance.resize_consistency(
-            network, subject.images, subject.predictor.preparation, subject.predictor.statistics, on_progress=told
+            network,
+            subject.images,
+            subject.predictor.preparation,
+            subject.predictor.statistics,
+            on_progress=on_progress,
         )
     except InputError as cause:  # images that are taken as they are
         section.found.append(f"ways of resizing are not compared: {cause.message}")
@@ -126,7 +130,7 @@ def shifted_and_resized(subject: Subject, told: Told) -> Section:
     return section
 
 
-def _stages(subject: Subject, told: Told) -> tuple[tuple[equivariance.StageError, ...], str]:
+def _stages(subject: Subject, on_progress: OnProgress) -> tuple[tuple[equivariance.StageError, ...], str]:
     """Errors for as large shifts as the images allow, up to the stride of the last part, and why not for larger."""
     stride = list(equivariance.part_fields(subject.network.description).values())[-1].stride
     largest, refused = stride, ""
@@ -134,7 +138,7 @@ def _stages(subject: Subject, told: Told) -> tuple[tuple[equivariance.StageError
         shifts = [2**n for n in range(largest.bit_length())]
         try:
             return equivariance.equivariance_errors(
-                subject.network, subject.batches(4), shifts=shifts, on_progress=told
+                subject.network, subject.batches(4), shifts=shifts, on_progress=on_progress
             ), refused
         except InputError as cause:  # small images leave no map to compare; the answers can still be
             largest, refused = largest // 2, refused or cause.message

@@ -21,11 +21,11 @@ from deepres.analyze.guards import require_size
 from deepres.arch.catalogue.entry import Config
 from deepres.arch.catalogue.lookup import CATALOGUE
 from deepres.base.errors import InputError, unknown
+from deepres.base.events import UNSAID
 from deepres.base.files import make_folder, read_text, write_atomic
 from deepres.base.heap import keep_freed_memory
 from deepres.base.manifest import RUN
 from deepres.base.records import Record, recalled
-from deepres.base.telling import UNSAID
 from deepres.base.wording import counted
 from deepres.data.decode import BadImageError
 from deepres.data.images import Images
@@ -41,10 +41,10 @@ from deepres.report.html import render
 from deepres.runs.analysis.images import shifted_and_resized, where_it_looks
 from deepres.runs.analysis.signal import responses_of_layers, signal_and_gradient
 from deepres.runs.analysis.units import (
+    OnProgress,
     Section,
     Settings,
     Subject,
-    Told,
     features_used_again,
     paths_by_length,
     units_left_out,
@@ -52,7 +52,7 @@ from deepres.runs.analysis.units import (
 from deepres.runs.evaluate import USUAL, Asked, EvaluationConfig, asked_for
 from deepres.tasks.task import require
 
-ANALYSES: dict[str, Callable[[Subject, Told], Section]] = {
+ANALYSES: dict[str, Callable[[Subject, OnProgress], Section]] = {
     "lesion": units_left_out,
     "paths": paths_by_length,
     "responses": responses_of_layers,
@@ -63,8 +63,8 @@ ANALYSES: dict[str, Callable[[Subject, Told], Section]] = {
 }
 """In the order of the page."""
 
-Tell = Callable[[str, int, int], None]
-"""tell(what, done, total)."""
+OnKindProgress = Callable[[str, int, int], None]
+"""on_progress(what, done, total)."""
 
 
 class Written(Record):
@@ -98,7 +98,7 @@ def examine(
     *,
     device: torch.device,
     command: str = UNSAID,
-    tell: Tell,
+    on_progress: OnKindProgress,
 ) -> tuple[Path, dict[str, list[str]]]:
     """Carry out the analyses `kinds` (none: all that this network allows) and write the page; what each found.
 
@@ -135,7 +135,7 @@ def examine(
             sections[kind] = before
             continue
         try:
-            section = ANALYSES[kind](subject, partial(tell, kind))
+            section = ANALYSES[kind](subject, partial(on_progress, kind))
         except InputError as cause:
             if kinds:
                 raise

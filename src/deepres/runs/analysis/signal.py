@@ -12,7 +12,7 @@ from deepres.data.images import Batch
 from deepres.nn.build import build
 from deepres.nn.init import initialise
 from deepres.report import analysis
-from deepres.runs.analysis.units import Section, Subject, Told
+from deepres.runs.analysis.units import OnProgress, Section, Subject
 
 STAND_IN = "resnet110_cifar"
 """Whose variants are followed where the network is no CIFAR ResNet: the network of both tables."""
@@ -20,10 +20,10 @@ STAND_IN = "resnet110_cifar"
 IMAGES = 32
 
 
-def responses_of_layers(subject: Subject, told: Told) -> Section:
+def responses_of_layers(subject: Subject, on_progress: OnProgress) -> Section:
     """The network and the same one untrained (He et al. 2015, Fig. 7); branch against shortcut; dead channels."""
     network = subject.network
-    found = responses.responses(network, subject.batches(), on_progress=told)
+    found = responses.responses(network, subject.batches(), on_progress=on_progress)
     untrained = build(network.description)
     initialise(untrained, subject.settings.seed)
     start = responses.responses(untrained.to(subject.predictor.device), subject.batches(1, 64), statistics="batch")
@@ -57,7 +57,7 @@ def responses_of_layers(subject: Subject, told: Told) -> Section:
     return section
 
 
-def signal_and_gradient(subject: Subject, told: Told) -> Section:
+def signal_and_gradient(subject: Subject, on_progress: OnProgress) -> Section:
     """The trained network, and at initialisation each shortcut and each order, beside equations 4 to 8."""
     seed = subject.settings.seed
     batch = next(iter(subject.batches(1, IMAGES)))
@@ -71,11 +71,11 @@ def signal_and_gradient(subject: Subject, told: Told) -> Section:
         "propagation_shortcuts",
         propagation.Propagation,
         lambda: propagation.propagation_at_start(
-            shortcuts, small, seed=seed, on_progress=lambda done, _: told(done, total)
+            shortcuts, small, seed=seed, on_progress=lambda done, _: on_progress(done, total)
         ),
     )
     by_order = propagation.propagation_at_start(
-        orders, small, seed=seed, on_progress=lambda done, _: told(len(shortcuts) + done, total)
+        orders, small, seed=seed, on_progress=lambda done, _: on_progress(len(shortcuts) + done, total)
     )
     first, last = found.rows[0], found.rows[-1]
     return Section(

@@ -24,8 +24,8 @@ from deepres.predict.predictor import Predictor
 from deepres.report import analysis
 from deepres.tasks.classification.result import percent
 
-Told = Callable[[int, int], None]
-"""told(done, total)."""
+OnProgress = Callable[[int, int], None]
+"""on_progress(done, total)."""
 
 R = TypeVar("R", bound=Record)
 
@@ -145,11 +145,11 @@ class Section:
     files: dict[str, Record] = field(default_factory=dict)
 
 
-def units_left_out(subject: Subject, told: Told) -> Section:
+def units_left_out(subject: Subject, on_progress: OnProgress) -> Section:
     """Each unit, random ones, and units that change places (Veit et al. 2016, Figs. 3 and 5)."""
     network, settings = subject.network, subject.settings
     each = subject.once(
-        "lesion_each", lesion.Lesions, lambda: lesion.delete_each(network, subject.batches(), on_progress=told)
+        "lesion_each", lesion.Lesions, lambda: lesion.delete_each(network, subject.batches(), on_progress=on_progress)
     )
     order = lesion.ranking(each)
     section = Section(
@@ -179,7 +179,7 @@ def units_left_out(subject: Subject, told: Told) -> Section:
             "lesion_random",
             lesion.Lesions,
             lambda: lesion.delete_random(
-                network, subject.batches(), counts, draws=settings.draws, seed=settings.seed, on_progress=told
+                network, subject.batches(), counts, draws=settings.draws, seed=settings.seed, on_progress=on_progress
             ),
         )
         section.numbers["random"] = random
@@ -189,7 +189,7 @@ def units_left_out(subject: Subject, told: Told) -> Section:
             "lesion_permutations",
             lesion.Lesions,
             lambda: lesion.permute(
-                network, subject.batches(), SWAPS, draws=settings.draws, seed=settings.seed, on_progress=told
+                network, subject.batches(), SWAPS, draws=settings.draws, seed=settings.seed, on_progress=on_progress
             ),
         )
     except InputError as cause:  # no two units of one stage and shape
@@ -200,12 +200,12 @@ def units_left_out(subject: Subject, told: Told) -> Section:
     return section
 
 
-def paths_by_length(subject: Subject, told: Told) -> Section:
+def paths_by_length(subject: Subject, on_progress: OnProgress) -> Section:
     """How many, what gradient one carries, and all together (Veit et al. 2016, Fig. 6)."""
     settings = subject.settings
     batches = subject.batches(settings.gradient_batches, 32)
     found = paths.path_gradients(
-        subject.network, batches, draws=4 * settings.draws, seed=settings.seed, on_progress=told
+        subject.network, batches, draws=4 * settings.draws, seed=settings.seed, on_progress=on_progress
     )
     effective = paths.effective_range(found)
     rate = paths.decay(found)
@@ -228,10 +228,10 @@ def paths_by_length(subject: Subject, told: Told) -> Section:
     )
 
 
-def features_used_again(subject: Subject, told: Told) -> Section:
+def features_used_again(subject: Subject, on_progress: OnProgress) -> Section:
     """The heat maps of dense blocks (Huang et al. 2017, Fig. 5)."""
     found = reuse.feature_reuse(subject.network)
-    told(1, 1)
+    on_progress(1, 1)
     layer = "first 1x1" if found.bottleneck else "3x3"
     return Section(
         "reuse",

@@ -136,7 +136,7 @@ class Classification(Record):
         """The split that settled it, where one has."""
         return None if self.temperature is None else self.temperature.found_on
 
-    def told(self) -> str | None:
+    def settled_text(self) -> str | None:
         return None if self.temperature is None else f"probabilities at {self.temperature}"
 
     def columns(self, names: tuple[str, ...], most: int) -> list[str]:

@@ -120,7 +120,7 @@ class Multilabel(Record):
         """The split that settled it, where one has."""
         return None if self.thresholds is None else self.thresholds.found_on
 
-    def told(self) -> str | None:
+    def settled_text(self) -> str | None:
         return None if self.thresholds is None else str(self.thresholds)
 
     def columns(self, names: tuple[str, ...], most: int) -> list[str]:

@@ -126,7 +126,7 @@ class Regression(Record):
         """The split that settled it, where one has."""
         return None if self.bounds is None else self.bounds.found_on
 
-    def told(self) -> str | None:
+    def settled_text(self) -> str | None:
         if self.bounds is None:
             return None
         many = counted(self.bounds.images, "held-out image")

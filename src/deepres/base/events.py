@@ -36,6 +36,6 @@ def speaks(environment: Mapping[str, str]) -> bool:
     return not whole or int(rank) == 0
 
 
-def telling(tell: Callable[[Any], None], what: str) -> Callable[[int, int], None]:
+def progress_of(on_event: Callable[[Any], None], what: str) -> Callable[[int, int], None]:
     """`on_progress(done, total)` that tells of `what`."""
-    return lambda done, total: tell(Doing(what, done, total))
+    return lambda done, total: on_event(Doing(what, done, total))
