@@ -11,6 +11,7 @@ from torch import Tensor
 from deepres.analyze.units import Place, skip_branch
 from deepres.base.records import Record
 from deepres.data.images import Batch
+from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.hooks import left_as_found
 from deepres.tasks.classification.metrics import Measures, interval
@@ -77,7 +78,7 @@ def damages(
             with torch.inference_mode():
                 for number, logits in _walk(list(enumerate(routes)), 0, batch.images.to(like), run):
                     measures = Measures()
-                    measures.update(logits, batch.targets, batch.indices)
+                    measures.update(logits, tensor_of(batch.targets), batch.indices)
                     if first:
                         seen.merge(measures)
                         first = False

@@ -19,6 +19,7 @@ from deepres.base.records import Record
 from deepres.data.images import Batch, Images
 from deepres.data.loading.loader import prepare_one
 from deepres.data.rng import generator
+from deepres.data.targets import tensor_of
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.build import ResidualNetwork
@@ -219,7 +220,7 @@ def resize_consistency(
         num_images=len(images),
         settings=tuple(answers),
         reference=_setting(preparation),
-        num_wrong=tuple(int((answer != images.targets).sum()) for answer in answers.values()),
+        num_wrong=tuple(int((answer != tensor_of(images.targets)).sum()) for answer in answers.values()),
         num_changed=tuple(tuple(row) for row in changed),
         share_changed=tuple(count / len(images) for count in changed[reference]),
     )

@@ -13,6 +13,7 @@ from deepres.analyze.guards import OnProgress, counted, some
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.data.images import Batch
+from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork
 
 SHARE_OF_MAX = 0.2
@@ -82,14 +83,15 @@ def localise(
     chosen = method or method_for(network.description)
     images = class1 = class5 = box1 = box5 = 0
     for batch in counted(batches, on_progress):
-        if batch.targets.dim() != 1:
+        truth = tensor_of(batch.targets)
+        if truth.dim() != 1:
             raise InputError("localisation: labels of mixed images; give batches as evaluation has them")
         targets = top_classes(network, batch.images, 5)
         maps = attribution_maps(network, batch.images, targets, chosen)
         for row, index in enumerate(batch.indices.tolist()):
             if index not in boxes or not len(boxes[index]):
                 raise InputError(f"localisation: image {index} has no true box; give one for each, or leave it out")
-            ranks = (targets[row].cpu() == batch.targets[row].cpu()).nonzero().flatten().tolist()
+            ranks = (targets[row].cpu() == truth[row].cpu()).nonzero().flatten().tolist()
             hit = bool(ranks) and _hits(maps[row, ranks[0]], boxes[index], share, iou)
             class5 += bool(ranks)
             class1 += ranks == [0]

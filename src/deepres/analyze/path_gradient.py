@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from deepres.analyze.units import Place, places, shortcut_and_branch
 from deepres.data.images import Batch
+from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.hooks import left_as_found
 
@@ -33,7 +34,7 @@ class TracedPass:
                 self.links.append(_link(place, x))
                 x = self.links[-1].gave.detach()
             self.logits, answer = x, x.detach().requires_grad_()
-            loss = F.cross_entropy(answer, batch.targets.to(like.device))
+            loss = F.cross_entropy(answer, tensor_of(batch.targets).to(like.device))
             (self.start,) = torch.autograd.grad(loss, answer)
 
     def along(self, through: Collection[str]) -> Tensor:

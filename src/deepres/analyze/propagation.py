@@ -23,6 +23,7 @@ from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.data.images import Batch
 from deepres.data.rng import generator
+from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.hooks import inputs, outputs
 from deepres.nn.init import initialise
@@ -176,7 +177,7 @@ def _flow(network: ResidualNetwork, batch: Batch, variant: str, statistics: Stat
         _seed(like.device, derive(seed, "propagation"))
         with inputs(network, names) as given, outputs(network, [*names, *inner]) as gave:
             logits = network(batch.images.to(like).detach().requires_grad_())
-        loss = F.cross_entropy(logits, batch.targets.to(like.device))
+        loss = F.cross_entropy(logits, tensor_of(batch.targets).to(like.device))
         ways = [given[name] for name in names] + [gave[names[-1]]]
         gradients = [_norm(gradient) for gradient in torch.autograd.grad(loss, ways, retain_graph=True)]
         squares = {name: _squares(name, unit, given, gave) for name, unit in units.items()}
@@ -225,11 +226,12 @@ def _check(network: ResidualNetwork, batch: Batch) -> None:
         raise InputError(f"{where}: no classifier, so no gradient of a loss; build it with num_classes of the labels")
     if not len(batch):
         raise InputError(f"{where}: no images were given to follow through it; wanted at least one")
-    if batch.targets.is_floating_point():
-        raise InputError(f"{where}: labels are mixed, {batch.targets.dtype}; wanted int64, give batches without mixing")
-    if int(batch.targets.max()) >= classes:
+    labels = tensor_of(batch.targets)
+    if labels.is_floating_point():
+        raise InputError(f"{where}: labels are mixed, {labels.dtype}; wanted int64, give batches without mixing")
+    if int(labels.max()) >= classes:
         raise InputError(
-            f"{where}: label {int(batch.targets.max())} with {classes} classes; build it with num_classes of the labels"
+            f"{where}: label {int(labels.max())} with {classes} classes; build it with num_classes of the labels"
         )
 
 

@@ -12,10 +12,9 @@ from deepres.data.forms import FormName
 from deepres.data.transforms.config import Preparation
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from deepres.data.images import Images
     from deepres.data.sources.open import Source
+    from deepres.data.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class DatasetFacts:
     beginning: "StartingWeights | None" = None
     levels: float | None = None
     form: FormName = "class"
-    targets: "Tensor | None" = None
+    targets: "Targets | None" = None
 
 
 @dataclass(frozen=True)

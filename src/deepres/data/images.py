@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deepres.data.decode import Header, decode, read_bytes, read_header
 from deepres.data.picture_digest import Digested, of_bytes, of_pixels
-from deepres.data.targets import DTYPES
+from deepres.data.targets import Targets
 from deepres.data.transforms.crops import Cutter
 
 
@@ -29,7 +29,7 @@ class Images(Protocol):
     def classes(self) -> tuple[str, ...]: ...
 
     @property
-    def targets(self) -> Tensor: ...
+    def targets(self) -> Targets: ...
 
     @property
     def paths(self) -> Sequence[Path]: ...
@@ -61,8 +61,8 @@ class Images(Protocol):
     def select(self, indices: Sequence[int]) -> "Images":
         """The images at `indices`, in that order."""
 
-    def labelled(self, targets: Tensor, classes: tuple[str, ...]) -> "Images":
-        """The same images with other targets."""
+    def labelled(self, targets: Any, classes: tuple[str, ...]) -> "Images":
+        """The same images with other targets, of a form that they can have."""
 
     def __len__(self) -> int: ...
 
@@ -72,7 +72,7 @@ class ArrayImages:
     """Images of one size held in memory: `pixels` uint8 (N, C, H, W), `targets` as in targets.py."""
 
     pixels: Tensor
-    targets: Tensor
+    targets: Targets
     classes: tuple[str, ...]
     address: str  # "digits/train": image 12 is named digits/train/12
     numbers: tuple[int, ...] | None = None  # each image's number in the set that it was selected from
@@ -80,7 +80,6 @@ class ArrayImages:
     def __post_init__(self) -> None:
         assert self.pixels.dtype == torch.uint8
         assert self.pixels.dim() == 4
-        assert self.targets.dtype in DTYPES
         assert len(self.targets) == len(self.pixels)
 
     @property
@@ -114,7 +113,7 @@ class ArrayImages:
     def key(self, index: int) -> str:
         return self.name(index)
 
-    def labelled(self, targets: Tensor, classes: tuple[str, ...]) -> "ArrayImages":
+    def labelled(self, targets: Targets, classes: tuple[str, ...]) -> "ArrayImages":
         return replace(self, targets=targets, classes=classes)
 
     def select(self, indices: Sequence[int]) -> "ArrayImages":
@@ -298,14 +297,14 @@ class StoredImages:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """`images` float32 (N, C, H, W) normalised; `targets` int64 (N,), or float32 (N, classes) once mixed.
+    """`images` float32 (N, C, H, W) normalised; `targets` of a form, of classes float32 (N, classes) once mixed.
 
     `indices` int64 (N,) are the images' places in their set. `pixels`, where they are asked for, are the same images,
     augmented alike, in [0, 1]: what a network of another preparation (a teacher) is to be shown.
     """
 
     images: Tensor
-    targets: Tensor
+    targets: Targets
     indices: Tensor
     pixels: Tensor | None = None
 

@@ -11,7 +11,7 @@ share a form. N images, C classes, K columns.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import torch
 from torch import Tensor
@@ -19,18 +19,45 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.data.forms import FormName
 
+if TYPE_CHECKING:
+    from deepres.data.transforms.geometry import Geometry
+
 BETWEEN = ";"
 """What separates names in one cell."""
 
 
 class Targets(Protocol):
-    """The targets of some images, in their order: a batch asks no more of them."""
+    """The targets of some images, in their order: a batch asks no more of them. A tensor is one."""
+
+    def __len__(self) -> int: ...
 
     def __getitem__(self, places: Any, /) -> Self:
         """Those at these places (int64, or a slice)."""
 
     def to(self, device: Any, /) -> Self:
         """The same on that device."""
+
+    def tolist(self) -> list[Any]:
+        """As numbers in lists, one an image."""
+
+
+class Located(Targets, Protocol):
+    """Targets that lie in the picture, and move with its pixels; no tensor, so they say of which `form` they are."""
+
+    @property
+    def form(self) -> FormName: ...
+
+    def placed(self, geometry: "Geometry", seeds: Tensor) -> Self:
+        """The same where the pixels went, knowing the map and the true sizes of the pictures.
+
+        `seeds` int64 (N,), one an image, are for what a loss draws of it.
+        """
+
+
+def tensor_of(targets: Targets) -> Tensor:
+    """The targets of a task whose form is a tensor."""
+    assert isinstance(targets, Tensor)
+    return targets
 
 
 class Form(Protocol):
@@ -40,29 +67,30 @@ class Form(Protocol):
     cut_of: str  # what a cut takes a share of
     called: str  # what a name is one of
     may_point: bool  # a target may say where in the picture something is
+    moves: bool  # it says so, and moves with the pixels (`Located`)
 
-    def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
+    def strata(self, targets: Any, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         """The group of each image, and what groups are called: a cut takes its share of each."""
 
-    def require_learnable(self, targets: Tensor, names: Sequence[str], source: str) -> None:
+    def require_learnable(self, targets: Any, names: Sequence[str], source: str) -> None:
         """Refuse training images that leave nothing to learn (InputError)."""
 
-    def words(self, target: Tensor, names: Sequence[str]) -> str:
+    def words(self, target: Any, names: Sequence[str]) -> str:
         """One image's target as a person reads it."""
 
-    def on(self, target: Tensor, names: Sequence[str]) -> list[str]:
+    def on(self, target: Any, names: Sequence[str]) -> list[str]:
         """The names that one image counts for: its classes; of numbers every column."""
 
-    def counts(self, targets: Tensor, names: Sequence[str]) -> list[int]:
+    def counts(self, targets: Any, names: Sequence[str]) -> list[int]:
         """How many images each name has."""
 
-    def cells(self, target: Tensor, names: Sequence[str]) -> list[str]:
+    def cells(self, target: Any, names: Sequence[str]) -> list[str]:
         """The same as cells of a table below `header`, exactly."""
 
     def header(self, names: Sequence[str]) -> list[str]:
         """The columns of a table that hold it."""
 
-    def matched(self, targets: Tensor, given: Sequence[str], wanted: Sequence[str]) -> Tensor:
+    def matched(self, targets: Any, given: Sequence[str], wanted: Sequence[str]) -> Any:
         """The targets under `wanted`, the same names in another order; ValueError names those that are missing."""
 
 
@@ -73,6 +101,7 @@ class OneClass:
     cut_of = "each class"
     called = "class"
     may_point = False
+    moves = False
 
     def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         return targets.tolist(), tuple(f"class '{name}'" for name in names)
@@ -113,6 +142,7 @@ class SeveralClasses:
     cut_of = "each class"
     called = "class"
     may_point = False
+    moves = False
 
     def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         """By its rarest class, so that a cut gets its share of each; groups of fewer than 4 go with the largest."""
@@ -159,6 +189,7 @@ class Numbers:
     cut_of = "the images"
     called = "column"
     may_point = True
+    moves = False
 
     def strata(self, targets: Tensor, names: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         return [0] * len(targets), ("the source",)
@@ -198,9 +229,9 @@ DTYPES: dict[torch.dtype, FormName] = {torch.int64: "class", torch.float32: "cla
 """Each form has its own."""
 
 
-def form_of(targets: Tensor) -> Form:
-    """The form, by the dtype of the targets."""
-    return FORMS[DTYPES[targets.dtype]]
+def form_of(targets: Targets) -> Form:
+    """The form, of tensors by their dtype."""
+    return FORMS[DTYPES[targets.dtype] if isinstance(targets, Tensor) else cast("Located", targets).form]
 
 
 def _require_each(names: Sequence[str], counts: Sequence[float], message: str) -> None:

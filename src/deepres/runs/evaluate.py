@@ -14,7 +14,8 @@ from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
 from deepres.base.records import Record
 from deepres.data.images import ArrayImages, Images
-from deepres.data.loading.loader import OnBadImage, evaluation_batches
+from deepres.data.loading.loader import evaluation_batches
+from deepres.data.loading.reader import OnBadImage
 from deepres.data.loading.workers import resolved
 from deepres.data.readable import require_readable
 from deepres.data.sources.config import DataConfig

@@ -9,6 +9,7 @@ from deepres.base.errors import InputError
 from deepres.data.loading.balance import class_weights, sizes
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.loading.workers import resolved
+from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.freeze import precise_bn
 from deepres.nn.hooks import left_as_found
@@ -80,7 +81,7 @@ def _fitted(context: RunContext, network: ResidualNetwork, on_progress: Callable
         for batch in batches:
             last = network.forward_features(context.precision.images(batch.images))
             features.append(network.forward_head(last, pre_logits=True).float().cpu())
-            labels.append(batch.targets.cpu())
+            labels.append(tensor_of(batch.targets).cpu())
             on_progress(sum(map(len, labels)), len(images))
     truth, classes = torch.cat(labels), len(images.classes)
     weights = None if run.train.balance == "none" else class_weights(sizes(truth, classes))

@@ -14,6 +14,7 @@ from deepres.base.events import progress_of
 from deepres.base.manifest import require_own, writing
 from deepres.data.images import Batch, Images
 from deepres.data.loading.workers import PREFETCH_FACTOR, WorkerPlan
+from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork
 from deepres.recipes.run import load_run
 from deepres.runs.autotune import step_rate
@@ -112,7 +113,7 @@ def _error_on_views(context: RunContext, teachers: Teachers) -> tuple[float, int
         for drawn in batches:
             batch = drawn.at(slice(VIEWS - seen))
             batch = replace(batch, images=context.precision.images(batch.images))
-            wrong += int(wrongly(teachers.answers(batch, 1.0), batch.targets))
+            wrong += int(wrongly(teachers.answers(batch, 1.0), tensor_of(batch.targets)))
             seen += len(batch)
             if seen >= VIEWS:
                 break

@@ -7,6 +7,7 @@ what evaluation sees of it.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,7 +90,7 @@ def drawn(context: RunContext, batches: int = 1) -> Sheet:
         [_tiles(context, batch) for batch in found],
         _rows(context, loader, found),
         form_of(source.train.targets).counts(
-            torch.cat([source.train.targets[batch.indices] for batch in found]), source.classes
+            source.train.targets[torch.cat([batch.indices for batch in found])], source.classes
         ),
         dict(loader.skipped),
     )
@@ -160,8 +161,8 @@ def _tiles(context: RunContext, batch: Batch) -> list[Tile]:
     images, preparation = context.source.train, context.run.preparation
     pixels = as_seen(batch.images, preparation, context.statistics)
     return [
-        Tile(images.name(index), _label(label, images), seen, fit(images.image(index), preparation))
-        for index, label, seen in zip(batch.indices.tolist(), batch.targets, pixels, strict=True)
+        Tile(images.name(index), _label(batch.targets[at], images), seen, fit(images.image(index), preparation))
+        for at, (index, seen) in enumerate(zip(batch.indices.tolist(), pixels, strict=True))
     ]
 
 
@@ -221,10 +222,11 @@ def _draw(context: RunContext, loader: TrainLoader, step: int, place: int) -> Dr
     return Draw(epoch, step, label, as_seen(batch.images[at], run.preparation, context.statistics))
 
 
-def _label(target: Tensor, images: Images) -> str:
+def _label(target: Any, images: Images) -> str:
     """`cat`, or of a mixed image `0.70 cat + 0.30 dog`."""
-    whole = target.dtype == images.targets.dtype and (
-        target.dtype == torch.float64 or bool((target == target.round()).all())
+    known = images.targets
+    whole = not isinstance(known, Tensor) or (
+        target.dtype == known.dtype and (target.dtype == torch.float64 or bool((target == target.round()).all()))
     )
     if whole:
         return form_of(images.targets).words(target, images.classes)

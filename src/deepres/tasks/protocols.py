@@ -33,6 +33,7 @@ from deepres.arch.atoms import Dropout, Flatten, GlobalAveragePool, Identity, Li
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record
 from deepres.data.images import Batch
+from deepres.data.targets import Targets
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.views import Cut, Views
 from deepres.tasks.task import Average
@@ -160,7 +161,7 @@ class Gathering:
         self._averaged = averaged
         self._waiting: dict[int, list[Tensor]] = {}
 
-    def add(self, logits: list[Tensor], batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def add(self, logits: list[Tensor], batch: Batch) -> tuple[Tensor, Targets, Tensor]:
         """Outputs (N, K) of each of the batch's `views` -> outputs, targets, indices of images that are complete."""
         if self._protocol.num_views == 1:
             return logits[0], batch.targets, batch.indices

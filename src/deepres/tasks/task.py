@@ -30,7 +30,7 @@ class Learning:
 
     label_smoothing: float = 0.0
     balance: str = "none"
-    targets: "Tensor | None" = None
+    targets: Any = None
     names: tuple[str, ...] = ()
 
 
@@ -73,7 +73,7 @@ class Task(Protocol):
     @property
     def kind(self) -> str: ...
 
-    def fitted(self, targets: "Tensor", names: tuple[str, ...]) -> Self:
+    def fitted(self, targets: Any, names: tuple[str, ...]) -> Self:
         """The same with what a run keeps of its training targets (their mean, …)."""
 
     def loss(self, learning: Learning) -> "Loss":

@@ -15,6 +15,7 @@ from deepres.base.errors import InputError
 from deepres.data.images import Images
 from deepres.data.loading.processes import DiedError, by_processes
 from deepres.data.loading.workers import PREFETCH_FACTOR
+from deepres.data.transforms.sides import canvas, on_canvas
 
 NAMED_FILES = 5  # as many names stand in an error
 
@@ -23,10 +24,14 @@ Task = tuple[list[int], list[int]]  # indices into the set, places in the stream
 
 
 class Group(NamedTuple):
-    """Pictures of one size, uint8 (N, C, H, W), and the places within the task of the images that they show."""
+    """Pictures of one size, uint8 (N, C, H, W), and the places within the task of the images that they show.
+
+    `sizes` int64 (N, 2) are their own (H, W), where one size is that of a canvas.
+    """
 
     pixels: Tensor
     kept: list[int]
+    sizes: Tensor | None = None
 
 
 class Answer(NamedTuple):
@@ -48,6 +53,25 @@ def grouped(pictures: Sequence[tuple[Tensor, ...]], kept: Sequence[int]) -> list
         for numbers in by_size.values():
             groups.append(Group(torch.stack([same[n] for n in numbers]), [kept[n] for n in numbers]))
     return groups
+
+
+def on_one_canvas(pictures: Sequence[Tensor], kept: Sequence[int], multiple: int) -> list[Group]:
+    """All pictures in one group, on the canvas that holds the largest sides."""
+    if not pictures:
+        return []
+    sizes = [(picture.shape[-2], picture.shape[-1]) for picture in pictures]
+    size = canvas(sizes, multiple)
+    whole = torch.stack([on_canvas(picture, size) for picture in pictures])
+    return [Group(whole, list(kept), torch.tensor(sizes))]
+
+
+def on_canvases(pictures: Sequence[Tensor], kept: Sequence[int], multiple: int) -> list[Group]:
+    """Each picture on the smallest canvas of its own, in groups of one size, in the order of the images."""
+    sizes = [(picture.shape[-2], picture.shape[-1]) for picture in pictures]
+    padded = [on_canvas(picture, canvas([size], multiple)) for picture, size in zip(pictures, sizes, strict=True)]
+    own = dict(zip(kept, sizes, strict=True))
+    groups = grouped([(picture,) for picture in padded], kept)
+    return [group._replace(sizes=torch.tensor([own[place] for place in group.kept])) for group in groups]
 
 
 @dataclass(frozen=True)

@@ -6,31 +6,41 @@ resumes at step t draws what the uninterrupted one would have drawn.
 
 from collections.abc import Generator
 from contextlib import closing
+from functools import partial
 from time import perf_counter
-from typing import Literal
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
-from deepres.base.wording import counted, reason_alone
-from deepres.data.decode import BadImageError
+from deepres.base.seeds import derive
+from deepres.base.wording import counted
 from deepres.data.images import ArrayImages, Batch, FileImages, Images, StoredImages
 from deepres.data.loading.balance import EvenDraws
-from deepres.data.loading.fetch import Answer, Task, Tasks, fetched, grouped, named, note
+from deepres.data.loading.fetch import (
+    Answer,
+    Tasks,
+    fetched,
+    named,
+    note,
+    on_canvases,
+    on_one_canvas,
+)
+from deepres.data.loading.reader import OnBadImage, Reader
 from deepres.data.loading.sampler import batch_at
 from deepres.data.loading.workers import PREFETCH_FACTOR, Load, load_of
+from deepres.data.targets import Located, Targets, form_of, tensor_of
 from deepres.data.transforms.config import Augmentation, Decode, Preparation, check_together
-from deepres.data.transforms.geometry import Geometry, Moves
+from deepres.data.transforms.geometry import Geometry, Moves, evaluated
 from deepres.data.transforms.mixing import mix
 from deepres.data.transforms.per_batch import BatchStage, PixelStage, normalise
 from deepres.data.transforms.per_image import SampleStage, fit
+from deepres.data.transforms.sides import only_inside
 from deepres.data.transforms.statistics import Statistics
 from deepres.data.transforms.views import Views
 
 RESIDENT_BYTES = 2**31  # sets of at most this size, as fitted to the network, are kept on the device
-
-OnBadImage = Literal["stop", "skip"]
 
 
 class TrainLoader:
@@ -93,14 +103,18 @@ class TrainLoader:
         self._device = torch.device(device)
         self._num_classes = len(images.classes) if num_classes is None else num_classes
         self._labels = images.targets.to(self._device)
-        self._even = EvenDraws(images.targets, self._num_classes) if even else None
+        self._moves = form_of(images.targets).moves
+        self._even = EvenDraws(tensor_of(images.targets), self._num_classes) if even else None
         on_device = statistics.to(self._device)
         self._batch_stage = BatchStage(augmentation, preparation, on_device, seed=seed, batch_size=batch_size)
         self._pixel_stage = (
             PixelStage(augmentation, preparation, on_device, seed=seed, batch_size=batch_size) if with_pixels else None
         )
-        self._resident = None if augmentation.is_per_sample else _resident(images, preparation, self._device)
-        self._read = _Reader(images, SampleStage(augmentation, preparation, seed, decode), on_bad_image)
+        one_by_one = augmentation.is_per_sample or preparation.fit == "sides"
+        self._resident = None if one_by_one else _resident(images, preparation, self._device)
+        stage = SampleStage(augmentation, preparation, seed, decode)
+        canvases = partial(on_one_canvas, multiple=preparation.edge) if preparation.fit == "sides" else None
+        self._read = Reader(images, stage, on_bad_image, canvases=canvases)
 
     @property
     def resident(self) -> bool:
@@ -127,8 +141,8 @@ class TrainLoader:
         asked = perf_counter()
         pixels = self._from_memory(start, stop) if self._resident is not None else self._from_workers(start, stop)
         with closing(pixels):
-            for step, (images, kept) in enumerate(pixels, start):
-                batch = self._finished(*self._preceded(images, kept, step), step)
+            for step, (images, kept, sizes) in enumerate(pixels, start):
+                batch = self._finished(*self._preceded(images, kept, step), sizes, step)
                 self.waited_seconds += perf_counter() - asked
                 yield batch
                 asked = perf_counter()
@@ -149,21 +163,25 @@ class TrainLoader:
         moves = Moves(self._augmentation, self._preparation, self._seed, decode, self._batch_stage)
         return moves.of(step, kept, places, sizes)
 
-    def _finished(self, pixels: Tensor, kept: Tensor, step: int) -> Batch:
-        indices = self._draw(step)[0][kept]  # `kept` are places within the whole batch
-        images, labels = self._mixed(self._batch_stage(pixels, step, kept), indices, step)
+    def _finished(self, pixels: Tensor, kept: Tensor, sizes: Tensor | None, step: int) -> Batch:
+        indices, places = (drawn[kept] for drawn in self._draw(step))  # `kept` are places within the whole batch
+        images, labels = self._mixed(self._batch_stage(pixels, step, kept, sizes), indices, step)
+        if self._moves:
+            seeds = [derive(self._seed, "within an image", place) for place in places.tolist()]
+            labels = cast("Located", labels).placed(self.geometry(step, kept), torch.tensor(seeds))
         stage = self._pixel_stage
-        plain = None if stage is None else self._mixed(stage(pixels, step, kept), indices, step)[0]
+        plain = None if stage is None else self._mixed(stage(pixels, step, kept, sizes), indices, step)[0]
         batch = Batch(images, labels, indices, plain)
         return batch if self._alone else batch.at(slice(1, None))
 
-    def _mixed(self, images: Tensor, indices: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def _mixed(self, images: Tensor, indices: Tensor, step: int) -> tuple[Tensor, Targets]:
         labels, alphas = self._labels[indices.to(self._device)], self._augmentation
         if not (alphas.mixup or alphas.cutmix):
             return images, labels
-        return mix(
-            images, labels, self._num_classes, mixup=alphas.mixup, cutmix=alphas.cutmix, seed=self._seed, step=step
-        )
+        if self._moves:
+            raise InputError("augmentation.mixup and cutmix: targets that lie in the picture are not mixed; set 0")
+        shares = {"mixup": alphas.mixup, "cutmix": alphas.cutmix}
+        return mix(images, tensor_of(labels), self._num_classes, **shares, seed=self._seed, step=step)
 
     def _preceded(self, pixels: Tensor, kept: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """With the nearest readable image before this process' share, where that is wanted and could not be read."""
@@ -190,7 +208,7 @@ class TrainLoader:
         assert self._resident is not None
         for step in range(start, stop):
             indices, _ = self._draw(step)
-            yield self._resident[indices[self._own].to(self._device)], self._own
+            yield self._resident[indices[self._own].to(self._device)], self._own, None
 
     def _fetched(self, tasks: Tasks) -> Generator[Answer, None, None]:
         return fetched(self._read, self._images, tasks, self._workers, self._device, self._prefetch_factor)
@@ -204,7 +222,8 @@ class TrainLoader:
                 if not len(kept) or (not self._alone and len(kept) == 1 and kept[0] == self._own[0]):
                     which = named([self._images.name(index) for index in task[0]])
                     raise InputError(f"step {step}: no image of its batch can be read ({which}); mend or remove them")
-                yield answer.groups[0].pixels.to(self._device, non_blocking=True), kept
+                group = answer.groups[0]
+                yield group.pixels.to(self._device, non_blocking=True), kept, group.sizes
 
 
 def evaluation_batches(
@@ -236,16 +255,21 @@ def evaluation_batches(
     on_device = statistics.to(device)
     size = batch_size if showing is None else showing.at_once(batch_size)
     numbers = torch.split(torch.arange(len(images)), size)[rank::world_size]
+    moves = form_of(images.targets).moves
 
     def fit_one(pixels: Tensor, preparation: Preparation, name: str) -> tuple[Tensor, ...]:
         return (fit(pixels, preparation, name),)
 
-    def batch(pixels: Tensor, indices: Tensor) -> Batch:
+    def batch(pixels: Tensor, indices: Tensor, sizes: Tensor | None = None) -> Batch:
         known = on_device if showing is None else on_device.at_size(*pixels.shape[-2:])
-        pixels = pixels.to(device, non_blocking=True)
-        return Batch(normalise(pixels, preparation, known), images.targets[indices].to(device), indices)
+        x, targets = normalise(pixels.to(device, non_blocking=True), preparation, known), images.targets[indices]
+        if moves:
+            headers = [images.header(index) for index in indices.tolist()]
+            geometry = evaluated(preparation, [(header.width, header.height) for header in headers])
+            targets = cast("Located", targets).placed(geometry, torch.zeros(len(indices), dtype=torch.int64))
+        return Batch(x if sizes is None else only_inside(x, sizes), targets.to(device), indices)
 
-    if isinstance(images, ArrayImages):
+    if isinstance(images, ArrayImages) and preparation.fit != "sides":
         for indices in numbers:
             pixels, name = images.pixels[indices], images.address
             shown = (
@@ -254,7 +278,9 @@ def evaluation_batches(
             yield from (batch(picture, indices) for picture in shown)
         return
     tasks = Tasks(lambda: ((indices, indices) for indices in numbers))
-    read = _Reader(images, SampleStage(Augmentation(), preparation, seed=0), on_bad_image, showing, preparation)
+    canvases = partial(on_canvases, multiple=preparation.edge) if preparation.fit == "sides" else None
+    stage = SampleStage(Augmentation(), preparation, seed=0)
+    read = Reader(images, stage, on_bad_image, showing, preparation, canvases)
     num_read = 0
     workers = workers if len(numbers) > 1 else 0  # one batch cannot be read while another is answered
     with closing(fetched(read, images, tasks, workers, device)) as answers:
@@ -262,7 +288,7 @@ def evaluation_batches(
             note(answer, images, {} if skipped is None else skipped)
             for group in answer.groups:
                 num_read += len(group.kept)
-                yield batch(group.pixels, torch.tensor(task[0])[group.kept])
+                yield batch(group.pixels, torch.tensor(task[0])[group.kept], group.sizes)
     if len(images) and not num_read and world_size == 1:
         which = named([images.name(index) for index in range(len(images))])
         raise InputError(f"none of {counted(len(images), 'image')} can be read ({which}); mend or replace them")
@@ -273,56 +299,8 @@ def prepare_one(image: Tensor, preparation: Preparation, statistics: Statistics)
     return normalise(fit(image, preparation), preparation, statistics)
 
 
-_Pixels = Generator[tuple[Tensor, Tensor], None, None]  # uint8 images, and their places within the batch as planned
-
-
-class _Reader:
-    """Task -> answer, in whichever process."""
-
-    def __init__(
-        self,
-        images: Images,
-        stage: SampleStage,
-        on_bad_image: OnBadImage,
-        showing: Views | None = None,
-        preparation: Preparation | None = None,
-    ) -> None:
-        self._images = images
-        self._stage = stage
-        self._on_bad_image = on_bad_image
-        self._showing = showing
-        self._preparation = preparation
-
-    def __getitem__(self, task: Task) -> Answer:
-        done: list[tuple[Tensor, ...]] = []
-        kept: list[int] = []
-        bad: list[tuple[int, str]] = []
-        for position, (index, place) in enumerate(zip(*task, strict=True)):
-            name = self._images.name(index)
-            try:
-                pictures = self._pictures(index, place, name)
-                if self._showing is None and done and pictures[0].shape != done[0][0].shape:
-                    other = self._images.name(task[0][kept[0]])
-                    raise InputError(_sizes_differ(name, pictures[0], other, done[0][0]))
-            except BadImageError as error:
-                if self._on_bad_image == "stop":
-                    message = f"{error} (--on-bad-image skip leaves such images out)"
-                    return Answer([], [], BadImageError, message)
-                bad.append((index, reason_alone(name, str(error))))
-            except InputError as error:
-                return Answer([], [], InputError, str(error))
-            else:
-                done.append(pictures)
-                kept.append(position)
-        return Answer(grouped(done, kept), bad)
-
-    def _pictures(self, index: int, place: int, name: str) -> tuple[Tensor, ...]:
-        if self._showing is not None and self._preparation is not None:
-            return self._showing.pictures(self._images.image(index), self._preparation, name)
-        cutter = self._stage.cutter
-        if cutter is None or not isinstance(self._images, FileImages | StoredImages):
-            return (self._stage(self._images.image(index), place, name),)
-        return (self._stage.after_cut(self._images.cut(index, cutter, place), place, name),)
+_Pixels = Generator[tuple[Tensor, Tensor, Tensor | None], None, None]
+"""uint8 images, their places within the batch as planned, their own sizes where these are not that of the canvas."""
 
 
 def _resident(images: Images, preparation: Preparation, device: torch.device) -> Tensor | None:
@@ -335,11 +313,3 @@ def _resident(images: Images, preparation: Preparation, device: torch.device) ->
     if len(images) * preparation.channels * area > RESIDENT_BYTES:
         return None
     return torch.cat([fit(chunk, preparation, images.address) for chunk in torch.split(images.pixels, 500)]).to(device)
-
-
-def _sizes_differ(name: str, image: Tensor, other_name: str, other: Tensor) -> str:
-    (height, width), (other_height, other_width) = image.shape[-2:], other.shape[-2:]
-    return (
-        f"{name}: {width} x {height} px, {other_name}: {other_width} x {other_height}; a batch wants one size, "
-        f"set preparation.crop, resize and fit"
-    )

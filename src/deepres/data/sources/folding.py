@@ -21,7 +21,7 @@ from deepres.data.digests import digests
 from deepres.data.images import ArrayImages, FileImages, Images, StoredImages
 from deepres.data.picture_digest import UNREAD
 from deepres.data.sources.splits import RawDataset, Split, names_of
-from deepres.data.targets import form_of
+from deepres.data.targets import form_of, tensor_of
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _held(images: Images) -> dict[int, int]:
 
 def _joined(one: Images, other: Images) -> Images | None:
     """Both as one set; None where they lie in different stores, or are arrays of different sizes."""
-    labels = torch.cat([one.targets, other.targets])
+    labels = torch.cat([tensor_of(one.targets), tensor_of(other.targets)])
     if isinstance(one, FileImages) and isinstance(other, FileImages):
         return replace(one, paths=(*one.paths, *other.paths), targets=labels)
     if isinstance(one, StoredImages) and isinstance(other, StoredImages) and one.store is other.store:

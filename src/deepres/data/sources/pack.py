@@ -20,7 +20,7 @@ from deepres.data.images import ArrayImages, Images
 from deepres.data.loading.fetch import by_threads
 from deepres.data.sources.packed import HEADER, INDEX, VERSION, Index, Kept, PackHeader
 from deepres.data.sources.splits import SPLITS, RawDataset, Split, names_of
-from deepres.data.targets import form_of
+from deepres.data.targets import form_of, tensor_of
 
 FILE_BYTES = 2**30
 """A new file of records begins before this would be exceeded."""
@@ -98,7 +98,7 @@ def pack(
             for done, (part, index, name, picture) in enumerate(pictures, start=1):
                 if isinstance(picture, _Picture):
                     place = files.add(picture.content)
-                    target = found.parts[part].targets[index]
+                    target = tensor_of(found.parts[part].targets)[index]
                     label = int(target) if target.dim() == 0 else 0
                     columns.targets += target.double().tolist() if target.dim() else []
                     size = (picture.height, picture.width)

@@ -22,6 +22,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
+from torch import Tensor
+
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
@@ -209,7 +211,9 @@ def _digest(images: Images, names: Sequence[str]) -> str:
     if isinstance(images, ArrayImages):
         state.update(repr(tuple(images.pixels.shape)).encode())
         state.update(images.pixels.contiguous().numpy().data)
-        state.update(images.targets.numpy().tobytes())
+        targets = images.targets
+        told = targets.numpy().tobytes() if isinstance(targets, Tensor) else repr(targets.tolist()).encode()
+        state.update(told)
     else:
         if isinstance(images, StoredImages):
             state.update(images.store.fingerprint.encode())

@@ -28,7 +28,7 @@ from deepres.data.sources.read_targets import cell_at, read_targets
 from deepres.data.sources.rows import BLANKS, Cells, is_picture, read_rows
 from deepres.data.sources.split_names import others_beside, part_told
 from deepres.data.sources.splits import SPLITS, RawDataset, Split
-from deepres.data.targets import BETWEEN, form_of
+from deepres.data.targets import BETWEEN, form_of, tensor_of
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".lst")
 
@@ -99,10 +99,12 @@ def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
             raise InputError(
                 f"{source}: its images are no files to be listed; split_seed and fractions repeat the split"
             )
-        for file, target in zip(images.paths, images.targets, strict=True):
+        for index, file in enumerate(images.paths):
+            target = images.targets[index]
             place = Path(os.path.relpath(file, path.parent)).as_posix()
             place = f"./{place}" if place != place.strip(BLANKS) or place[0] == "#" else place
-            writer.writerow([place, *form.cells(target, classes), part] + ([int(target)] if numbered else []))
+            number = [int(tensor_of(target))] if numbered else []
+            writer.writerow([place, *form.cells(target, classes), part, *number])
     write_atomic(path, text.getvalue())
 
 

@@ -5,7 +5,7 @@ images that have the network's size, colour noise, erasing, mixing) is done by `
 must see the image's own size (resizing, crops), and automatic augmentation, by `samplewise` on uint8 in the workers.
 """
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,8 +20,10 @@ class Preparation(Record):
     """What training, evaluation and prediction all do: channels, the network's input size, normalisation.
 
     `fit`: "crop" = short side to `resize`, then the central `crop` x `crop`; "squash" = to `crop` x `crop`, aspect
-    given up; "pad" = long side to `crop`, grey bars (128), whole image kept; None = as they are (all of one size).
-    `resize` is read by "crop" only, neither by None. `normalise`, on values in [0, 1]: "per_pixel" subtracts the mean
+    given up; "pad" = long side to `crop`, grey bars (128), whole image kept; "sides" = short side to `resize`, long
+    side to `longest` at most, whole image kept, in the corner of a canvas of multiples of `multiple` px (sides.py);
+    None = as they are (all of one size). `resize` is read by "crop" and "sides" only, `longest` and `multiple` by
+    "sides". `normalise`, on values in [0, 1]: "per_pixel" subtracts the mean
     of the training images and divides by nothing (He et al. 2015, 4.2); "per_channel" is (x - mean) / std; "none" is x.
     `margins`: before the central crop lies half of what is outside of it, rounded as torchvision does, to the even
     number, or floored as transformers does.
@@ -30,18 +32,35 @@ class Preparation(Record):
 
     channels: int = 3
     levels: float | None = Field(default=None, gt=0)
-    fit: Literal["crop", "squash", "pad"] | None = None
+    fit: Literal["crop", "squash", "pad", "sides"] | None = None
     resize: int | None = Field(default=None, ge=1, le=4096)
     crop: int | None = Field(default=None, ge=1, le=4096)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     antialias: bool = True
     normalise: Literal["per_pixel", "per_channel", "none"] = "per_channel"
     margins: Literal["rounded", "floored"] = "rounded"
+    longest: int | None = Field(default=None, ge=1, le=4096)
+    multiple: Annotated[int, Field(ge=1, le=256)] | None = None  # None: 32
 
     @property
     def size(self) -> int | None:
-        """The side of the network's square input in pixels; None = that of the images."""
-        return None if self.fit is None else self.crop
+        """The side of the network's square input in pixels; None = that of the images, or no square."""
+        return None if self.fit in (None, "sides") else self.crop
+
+    @property
+    def edge(self) -> int:
+        """What the sides of a canvas are multiples of, in px."""
+        return self.multiple or 32
+
+    def input(self, side: int) -> tuple[int, int]:
+        """(H, W) for which the network's costs are stated, of images of `side` px; of "sides" the largest canvas."""
+        if self.fit == "sides":
+            assert self.resize is not None
+            assert self.longest is not None
+            height, width = (-(-edge // self.edge) * self.edge for edge in (self.resize, self.longest))
+            return height, width
+        own = self.size or side
+        return own, own
 
     @field_validator("channels")
     @classmethod
@@ -52,6 +71,13 @@ class Preparation(Record):
 
     @model_validator(mode="after")
     def _has_sizes(self) -> Self:
+        if self.fit == "sides":
+            if self.resize is None or self.longest is None or self.longest < self.resize:
+                raise ValueError(
+                    f"fit 'sides' cannot have a short side of {self.resize} and a long one of {self.longest}; "
+                    "give longest >= resize first"
+                )
+            return self
         if self.fit is not None and self.crop is None:
             raise ValueError(f"fit '{self.fit}' without a size; give crop first, such as crop=224")
         if self.fit == "crop" and (self.resize is None or self.crop is None or self.resize < self.crop):
@@ -66,7 +92,8 @@ class Augmentation(Record):
 
     `crop`: "pad" = `pad` pixels added on every side of the normalised image, then a random crop of the old size;
     "short_side" = short side to an integer uniform in `scale` (both ends included), then a random crop;
-    "random_resized" = a random part of `area` (share) and aspect `ratio`, resized (Szegedy et al. 2015).
+    "random_resized" = a random part of `area` (share) and aspect `ratio`, resized (Szegedy et al. 2015); "whole", of
+    fit "sides" = short side to an integer uniform in `scale`, nothing cut off.
     `pad_fill`: "zero" = the mean once normalised; "reflect" (Zagoruyko & Komodakis 2016).
     `flip`, `erase`: probabilities. `colour_pca`: std of AlexNet's noise along the principal axes of RGB (0.1 there).
     `auto`: TrivialAugmentWide, RandAugment (2 of magnitude 9), AutoAugment (ImageNet's policy), AugMix of torchvision.
@@ -74,7 +101,7 @@ class Augmentation(Record):
     `mixup`, `cutmix`: alphas of their Beta distributions. 0 is off everywhere.
     """
 
-    crop: Literal["none", "pad", "random_resized", "short_side"] = "none"
+    crop: Literal["none", "pad", "random_resized", "short_side", "whole"] = "none"
     pad: int = Field(default=4, ge=1)
     pad_fill: Literal["zero", "reflect"] = "zero"
     scale: tuple[int, int] = (256, 480)
@@ -110,7 +137,7 @@ class Augmentation(Record):
     @property
     def is_per_sample(self) -> bool:
         """Whether some of it has to be done image by image, before batches are made."""
-        return self.sees_own_size or self.auto != "none" or self.jitter > 0
+        return self.sees_own_size or self.crop == "whole" or self.auto != "none" or self.jitter > 0
 
 
 def in_words(augmentation: Augmentation) -> str:
@@ -120,6 +147,7 @@ def in_words(augmentation: Augmentation) -> str:
         "pad": f"shifted by up to {augmentation.pad} px",
         "short_side": "short side {} to {} px, a random part of it".format(*augmentation.scale),
         "random_resized": f"random parts of {_percent(*augmentation.area)} of the image",
+        "whole": "short side {} to {} px".format(*augmentation.scale),
     }
     autos = {
         "none": "",
@@ -147,7 +175,16 @@ def check_together(augmentation: Augmentation, preparation: Preparation) -> None
     Raises:
         InputError: no size to crop to, a short side below the crop, colour noise without colours.
     """
-    size = preparation.size
+    size, sides = preparation.size, preparation.fit == "sides"
+    if sides and augmentation.crop not in ("none", "whole"):
+        raise InputError(
+            f"augmentation.crop '{augmentation.crop}': preparation.fit 'sides' keeps pictures whole; "
+            "wanted none, or whole (short side drawn from augmentation.scale)"
+        )
+    if not sides and augmentation.crop == "whole":
+        raise InputError("augmentation.crop 'whole': is for preparation.fit 'sides'; wanted another crop")
+    if sides and (augmentation.mixup or augmentation.cutmix):
+        raise InputError("augmentation.mixup and cutmix: preparation.fit 'sides' has pictures of several sizes; set 0")
     if augmentation.sees_own_size and size is None:
         raise InputError(
             f"augmentation.crop '{augmentation.crop}': wanted a size to crop to; set preparation.crop, resize and fit"

@@ -17,17 +17,25 @@ from deepres.data.rng import seeded
 from deepres.data.transforms.config import Augmentation, Decode, Preparation
 from deepres.data.transforms.crops import draw
 from deepres.data.transforms.per_batch import BatchStage
+from deepres.data.transforms.sides import Sides, View, canvas
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
     """`matrices` float64 (N, 2, 3), (x', y') = M (x, y, 1), in px of the network's input; what leaves `size` is cut.
 
-    `size` is (H, W) of the input, the same for all images of a batch.
+    `size` is (H, W) of the input, the same for all images of a batch; `sizes` int64 (N, 2) are those of the pictures
+    themselves, where they are smaller (sides.py).
     """
 
     matrices: Tensor
     size: tuple[int, int]
+    sizes: Tensor | None = None
+
+    @property
+    def own_sizes(self) -> Tensor:
+        """(H, W) of what is picture, int64 (N, 2)."""
+        return torch.tensor([self.size] * len(self.matrices)) if self.sizes is None else self.sizes
 
     def points(self, points: Tensor) -> Tensor:
         """(N, P, 2) in px of each picture -> (N, P, 2) in px of the input."""
@@ -36,8 +44,7 @@ class Geometry:
 
     def inside(self, points: Tensor) -> Tensor:
         """Which moved points (N, P, 2) lie in the input: bool (N, P)."""
-        height, width = self.size
-        return ((points >= 0) & (points <= torch.tensor([width, height], dtype=points.dtype))).all(-1)
+        return ((points >= 0) & (points <= self.own_sizes.flip(1)[:, None].to(points.dtype))).all(-1)
 
 
 class Moves:
@@ -56,14 +63,17 @@ class Moves:
                 "targets of this task move with the pixels; set augmentation.auto=none"
             )
         self._augmentation, self._preparation, self._seed, self._stage = augmentation, preparation, seed, stage
+        self._sides = Sides(preparation, augmentation, seed) if preparation.fit == "sides" else None
         self._cuts = decode == "scaled" and augmentation.sees_own_size and preparation.antialias
 
     def of(self, step: int, kept: Tensor, places: Sequence[int], sizes: Sequence[tuple[int, int]]) -> Geometry:
         """Of the images at `kept` (N,) of the batch of `step`, whose `places` in the stream and (W, H) are given."""
         every = [self._of_image(place, width, height) for place, (width, height) in zip(places, sizes, strict=True)]
-        inputs = {size for _, size in every}
-        assert len(inputs) == 1  # a batch has one size
-        (height, width), matrices = inputs.pop(), torch.stack([matrix for matrix, _ in every])
+        inputs, matrices = [size for _, size in every], torch.stack([matrix for matrix, _ in every])
+        if self._sides is not None:
+            return Geometry(matrices, canvas(inputs, self._preparation.edge), torch.tensor(inputs))
+        assert len(set(inputs)) == 1  # a batch has one size
+        height, width = inputs[0]
         if self._augmentation.crop == "pad":
             rows, columns = self._stage.shifts(step, kept).double().unbind(1)
             matrices[:, 0, 2] += self._augmentation.pad - columns
@@ -74,6 +84,8 @@ class Moves:
         return Geometry(matrices, (height, width))
 
     def _of_image(self, place: int, width: int, height: int) -> tuple[Tensor, tuple[int, int]]:
+        if self._sides is not None:
+            return viewed(self._sides.view(width, height, place), width, height)
         size = self._preparation.size
         if not self._augmentation.sees_own_size:
             return self._fitted(width, height)
@@ -119,6 +131,20 @@ class Moves:
         matrix = _window(0, 0, new_width / width, new_height / height)
         matrix[:, 2] -= torch.tensor([float(left), float(top)])
         return matrix, (size, size)
+
+
+def evaluated(preparation: Preparation, sizes: Sequence[tuple[int, int]]) -> Geometry:
+    """Where evaluation puts the points of pictures of these (W, H), of fit "sides", each on a canvas of that size."""
+    sides = Sides(preparation)
+    every = [viewed(sides.view(width, height, 0), width, height) for width, height in sizes]
+    seen = [size for _, size in every]
+    return Geometry(torch.stack([matrix for matrix, _ in every]), canvas(seen, preparation.edge), torch.tensor(seen))
+
+
+def viewed(view: View, width: int, height: int) -> tuple[Tensor, tuple[int, int]]:
+    """A `width` x `height` picture as sides.py shows it: its map, and (H, W) of what is seen."""
+    matrix = _window(0, 0, view.width / width, view.height / height)
+    return (_mirrored(matrix[None], view.width)[0] if view.flip else matrix), (view.height, view.width)
 
 
 def _window(left: float, top: float, across: float, down: float) -> Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from deepres.base.errors import InputError
 from deepres.data.rng import generator
 from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.sides import only_inside
 from deepres.data.transforms.statistics import Statistics
 
 ERASED_AREA = (0.02, 0.33)  # share of the image, and aspect: Zhong et al. 2020, as in torchvision
@@ -78,9 +79,13 @@ class BatchStage:
         self._statistics = statistics
         self._seed = seed
         self._batch_size = batch_size
+        self._flips = not augmentation.sees_own_size and preparation.fit != "sides"  # else it was done one by one
 
-    def __call__(self, pixels: Tensor, step: int, kept: Tensor) -> Tensor:
-        """`kept` int64 (N,): the images' places within the batch as planned (all, unless some were bad)."""
+    def __call__(self, pixels: Tensor, step: int, kept: Tensor, sizes: Tensor | None = None) -> Tensor:
+        """`kept` int64 (N,): the images' places within the batch as planned (all, unless some were bad).
+
+        `sizes` int64 (N, 2) are the (H, W) of pictures that are smaller than their canvas.
+        """
         augmentation = self._augmentation
         x = _scaled(pixels)
         if augmentation.colour_pca:
@@ -89,12 +94,12 @@ class BatchStage:
         x = normalised(x, self._preparation, self._statistics)
         if augmentation.crop == "pad":
             x = shift(x, self.shifts(step, kept).to(x.device), augmentation.pad, augmentation.pad_fill)
-        if augmentation.flip and not augmentation.sees_own_size:
+        if augmentation.flip and self._flips:
             x = flip(x, self.flips(step, kept).to(x.device))
         if augmentation.erase:
             boxes = self._boxes(step, x.shape[-2], x.shape[-1])[kept]
             x = erase(x, boxes.to(x.device))
-        return x
+        return x if sizes is None else only_inside(x, sizes)
 
     def shifts(self, step: int, kept: Tensor) -> Tensor:
         """Rows and columns, 0 to 2 pad, at which padded images are cut: int64 (N, 2)."""
@@ -137,9 +142,9 @@ class PixelStage:
         self._stage = BatchStage(augmentation, preparation, centred, seed=seed, batch_size=batch_size)
         self._mean = mean[:, None, None]
 
-    def __call__(self, pixels: Tensor, step: int, kept: Tensor) -> Tensor:
+    def __call__(self, pixels: Tensor, step: int, kept: Tensor, sizes: Tensor | None = None) -> Tensor:
         """As `BatchStage`."""
-        return self._stage(pixels, step, kept).add_(self._mean)
+        return self._stage(pixels, step, kept, sizes).add_(self._mean)
 
 
 def in_channels(x: Tensor, channels: int) -> Tensor:

@@ -12,6 +12,7 @@ from deepres.data.decode import BadImageError
 from deepres.data.rng import seeded
 from deepres.data.transforms.config import Augmentation, Decode, Preparation
 from deepres.data.transforms.crops import Cutter
+from deepres.data.transforms.sides import Sides
 
 BAR_VALUE = 128  # the grey of the bars of fit "pad"
 MOST_PIXELS = 2**26  # of a resized image before its crop; a 1 x 2000 strip at short side 256 has 2**27
@@ -40,6 +41,8 @@ def fit(image: Tensor, preparation: Preparation, name: str = "image") -> Tensor:
         BadImageError: so long a strip that its resized form would fill the memory.
     """
     image = with_channels(image, preparation.channels, name)
+    if preparation.fit == "sides":
+        return Sides(preparation).of(image)
     size = preparation.size
     if size is None:
         return image
@@ -91,12 +94,15 @@ class SampleStage:
         self._preparation = preparation
         self._seed = seed
         self._short_sides = augmentation.scale if augmentation.crop == "short_side" else None
+        self._sides = Sides(preparation, augmentation, seed) if preparation.fit == "sides" else None
         self._fits_first = not augmentation.sees_own_size
         self._draws = augmentation.is_per_sample
         self._transform = v2.Compose([*_crops(augmentation, preparation), *_changes(augmentation), nn.Identity()])
 
     def __call__(self, image: Tensor, place: int, name: str) -> Tensor:
-        if self._fits_first:
+        if self._sides is not None:
+            image = self._sides.of(with_channels(image, self._preparation.channels, name), place)
+        elif self._fits_first:
             image = fit(image, self._preparation, name)
         if not self._draws:
             return image

@@ -29,7 +29,7 @@ from deepres.base.records import Record, recalled
 from deepres.base.wording import counted
 from deepres.data.decode import BadImageError
 from deepres.data.images import Images
-from deepres.data.loading.loader import OnBadImage
+from deepres.data.loading.reader import OnBadImage
 from deepres.data.rng import generator
 from deepres.data.sources.config import DataConfig
 from deepres.nn.hooks import part

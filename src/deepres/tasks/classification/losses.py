@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deepres.data.images import Batch
+from deepres.data.targets import tensor_of
 from deepres.tasks.losses import Counts, Forward, Loss
 
 
@@ -17,12 +18,12 @@ def cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = None) -
     """
 
     def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
-        logits = network(batch.images).float()
-        counts = {"wrong": wrong(logits.detach(), batch.targets)}
+        logits, truth = network(batch.images).float(), tensor_of(batch.targets)
+        counts = {"wrong": wrong(logits.detach(), truth)}
         if weights is None:
-            return F.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing), counts
+            return F.cross_entropy(logits, truth, label_smoothing=label_smoothing), counts
         w = weights.to(logits.device)
-        total = F.cross_entropy(logits, batch.targets, w, label_smoothing=label_smoothing, reduction="sum")
+        total = F.cross_entropy(logits, truth, w, label_smoothing=label_smoothing, reduction="sum")
         return total / len(batch), counts
 
     return loss

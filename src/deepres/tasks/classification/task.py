@@ -68,7 +68,7 @@ class Classification(Record):
         }
     )
 
-    def fitted(self, targets: "Tensor", names: tuple[str, ...]) -> "Classification":
+    def fitted(self, targets: Any, names: tuple[str, ...]) -> "Classification":
         return self
 
     def loss(self, learning: Learning) -> "Loss":

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deepres.data.images import Batch
+from deepres.data.targets import tensor_of
 from deepres.tasks.losses import Counts, Forward, Loss
 
 
@@ -19,7 +20,7 @@ def binary_cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = 
 
     def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
         logits = network(batch.images).float()
-        truth = batch.targets.float()
+        truth = tensor_of(batch.targets).float()
         wanted = truth if not label_smoothing else (1 - label_smoothing) * truth + label_smoothing / 2
         pos_weight = None if weights is None else weights.to(logits.device)
         each = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=pos_weight, reduction="none")

@@ -60,7 +60,7 @@ class Multilabel(Record):
     form: ClassVar["FormName"] = "classes"
     tools: ClassVar[frozenset[str]] = frozenset({"train.balance=loss", "train.label_smoothing"})
 
-    def fitted(self, targets: "Tensor", names: tuple[str, ...]) -> "Multilabel":
+    def fitted(self, targets: Any, names: tuple[str, ...]) -> "Multilabel":
         return self
 
     def loss(self, learning: Learning) -> "Loss":

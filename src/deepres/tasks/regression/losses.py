@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deepres.data.images import Batch
+from deepres.data.targets import tensor_of
 from deepres.tasks.losses import Counts, Forward, Loss
 
 
@@ -17,7 +18,7 @@ def huber(mean: tuple[float, ...], std: tuple[float, ...], delta: float) -> Loss
 
     def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
         outputs = network(batch.images).float()
-        wanted = standardised(batch.targets, mean, std).float()
+        wanted = standardised(tensor_of(batch.targets), mean, std).float()
         value = F.huber_loss(outputs, wanted, delta=delta)
         return value, {"distance": (outputs.detach() - wanted).abs().double().mean(1).sum()}
 

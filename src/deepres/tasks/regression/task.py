@@ -50,7 +50,7 @@ class Regression(Record):
     form: ClassVar["FormName"] = "numbers"
     tools: ClassVar[frozenset[str]] = frozenset()
 
-    def fitted(self, targets: "Tensor", names: tuple[str, ...]) -> "Regression":
+    def fitted(self, targets: Any, names: tuple[str, ...]) -> "Regression":
         """With mean and standard deviation (over N) of each column; refuses a column that is always the same.
 
         Raises:
