@@ -64,7 +64,10 @@ def test_fields_are_edited_by_name() -> None:
             r"augmentation: scale: given \(480, 256\), wanted two numbers above 0, the smaller first",
         ),
         ({"ratio": (0, 1)}, r"augmentation: ratio: given \(0.0, 1.0\), wanted two numbers above 0"),
-        ({"crop": "centre"}, r"augmentation: crop: input should be 'none', 'pad', 'random_resized' or 'short_side'"),
+        (
+            {"crop": "centre"},
+            r"augmentation: crop: input should be 'none', 'pad', 'random_resized', 'short_side' or 'whole'",
+        ),
         ({"flips": 1}, r"augmentation: field 'flips': unknown; did you mean flip\?"),
     ],
 )

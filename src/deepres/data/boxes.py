@@ -6,12 +6,15 @@ Classes count from 0 and have no background among them. K boxes, N pictures, M b
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import torch
 from torch import Tensor
 
 from deepres.data.forms import FormName
+
+if TYPE_CHECKING:
+    from deepres.data.transforms.geometry import Geometry
 
 LEAST_SIDE = 1.0
 """A box that a change of the picture leaves a side of less, in px, is ignored."""
@@ -202,6 +205,11 @@ class BoxTargets:
     def renumbered(self, numbers: Tensor) -> "BoxTargets":
         """Class c becomes `numbers[c]`."""
         return replace(self, classes=numbers.to(self.classes.device)[self.classes])
+
+    def placed(self, geometry: "Geometry", seeds: Tensor) -> "BoxTargets":
+        """`moved` as the pictures of a batch were, `where` telling how; `seeds` int64 (N,)."""
+        where = Placed(geometry.matrices, geometry.own_sizes, seeds)
+        return replace(self.moved(where.matrices, where.sizes), where=where)
 
     def moved(self, matrices: Tensor, sizes: Tensor) -> "BoxTargets":
         """As the pictures move: (x', y') = M (x, y, 1) with `matrices` (N, 2, 3), clipped to `sizes` (N, 2) of (H, W).

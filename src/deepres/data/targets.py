@@ -8,6 +8,7 @@ share a form. N images, C classes, K columns.
 | class   | int64 (N,)                | C classes | a name, a whole number, or columns of one 1 a row           |
 | classes | float32 (N, C) of 0 and 1 | C classes | names between `;` (empty: none), or columns of 0 and 1      |
 | numbers | float64 (N, K)            | K columns | a column each                                               |
+| boxes   | BoxTargets (boxes.py)     | C classes | a row a box                                                 |
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
+from deepres.data.box_form import ObjectBoxes
 from deepres.data.forms import FormName
 
 if TYPE_CHECKING:
@@ -222,7 +224,12 @@ class Numbers:
         return targets[:, [list(given).index(name) for name in wanted]]
 
 
-FORMS: dict[FormName, Form] = {"class": OneClass(), "classes": SeveralClasses(), "numbers": Numbers()}
+FORMS: dict[FormName, Form] = {
+    "class": OneClass(),
+    "classes": SeveralClasses(),
+    "numbers": Numbers(),
+    "boxes": ObjectBoxes(),
+}
 
 
 DTYPES: dict[torch.dtype, FormName] = {torch.int64: "class", torch.float32: "classes", torch.float64: "numbers"}
