@@ -4,16 +4,18 @@ import pytest
 import torch
 
 from deepres.base.errors import InputError
+from deepres.data.boxes import Boxes, BoxTargets
 from deepres.data.targets import FORMS, form_of
 
 NAMES = ("cat", "dog", "eel")
 ONE = torch.tensor([0, 2, 1, 0])
 SEVERAL = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 0, 0], [1, 0, 1]])
+BOXES = BoxTargets.of([Boxes.of([(0, 0, 2, 3)], [1])])
 NUMBERS = torch.tensor([[0.5, 1.0, 2.0], [0.25, 1.0, 3.0]], dtype=torch.float64)
 
 
 def test_each_form_is_known_by_its_targets() -> None:
-    assert [form_of(targets).name for targets in (ONE, SEVERAL, NUMBERS)] == list(FORMS)
+    assert [form_of(targets).name for targets in (ONE, SEVERAL, NUMBERS, BOXES)] == list(FORMS)
 
 
 @pytest.mark.parametrize(

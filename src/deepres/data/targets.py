@@ -230,6 +230,11 @@ FORMS: dict[FormName, Form] = {
     "numbers": Numbers(),
     "boxes": ObjectBoxes(),
 }
+    "class": OneClass(),
+    "classes": SeveralClasses(),
+    "numbers": Numbers(),
+    "boxes": ObjectBoxes(),
+}
 
 
 DTYPES: dict[torch.dtype, FormName] = {torch.int64: "class", torch.float32: "classes", torch.float64: "numbers"}
