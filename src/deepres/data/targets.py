@@ -230,11 +230,6 @@ FORMS: dict[FormName, Form] = {
     "numbers": Numbers(),
     "boxes": ObjectBoxes(),
 }
-    "class": OneClass(),
-    "classes": SeveralClasses(),
-    "numbers": Numbers(),
-    "boxes": ObjectBoxes(),
-}
 
 
 DTYPES: dict[torch.dtype, FormName] = {torch.int64: "class", torch.float32: "classes", torch.float64: "numbers"}
