@@ -17,6 +17,7 @@ import torch
 from protocol import Contender
 from torch import Tensor, nn
 
+from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
@@ -98,7 +99,9 @@ def images_of(predictor: Predictor, source: str, batch_size: int) -> list[Tensor
     """The test images of a source, without a split all of them, as the network wants them."""
     parts = open_source(DataConfig(source=source, val_fraction=0, test_fraction=0)).parts()
     images = parts.get("test", parts["train"])
-    loaded = evaluation_batches(images, predictor.preparation, predictor.statistics, batch_size=batch_size)
+    loaded = evaluation_batches(
+        images, predictor.preparation, predictor.statistics, LoaderConfig(batch_size=batch_size)
+    )
     return [batch.images for batch in loaded]
 
 

@@ -36,6 +36,7 @@ from torchvision import transforms as v1
 from deepres.base.heap import keep_freed_memory
 from deepres.data.decode import header_of
 from deepres.data.images import Images
+from deepres.data.loading.config import TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import find
@@ -98,7 +99,11 @@ class Shorter:
 def ours(images: Images, augmentation: Augmentation, decode: Decode) -> Callable[[], object]:
     """A pass over all images by the training loader, with new draws at each call."""
     loader = TrainLoader(
-        images, augmentation, PREPARATION, imagenet_statistics(), batch_size=BATCH, seed=0, decode=decode
+        images,
+        augmentation,
+        PREPARATION,
+        imagenet_statistics(),
+        TrainLoaderConfig(batch_size=BATCH, seed=0, decode=decode),
     )
     steps = -(-len(images) // BATCH)
     starts = count(0, steps)

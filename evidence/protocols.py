@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from deepres.data.sources.config import DataConfig
-from deepres.runs.evaluate import measure
+from deepres.runs.evaluate import evaluate_weights
 
 HERE = Path(__file__).parent
 KEPT = (
@@ -44,7 +44,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for protocol in given.protocol:
         began = perf_counter()
-        evaluation, _ = measure(
+        evaluation, _ = evaluate_weights(
             given.weights,
             DataConfig(source=given.source),
             protocol=protocol,

@@ -17,6 +17,7 @@ from foreign_weights import NETWORKS
 
 from deepres.arch.catalogue.lookup import entry
 from deepres.data.images import ArrayImages
+from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import imagenet_statistics
@@ -27,7 +28,7 @@ from deepres.nn.weights.files import load_state, read_tensors
 from deepres.tasks.classification.compare import against_best, all_pairs, paired, table, table_of_pairs
 from deepres.tasks.classification.metrics import interval
 from deepres.tasks.classification.predictions import Answers, voted
-from deepres.tasks.evaluator import evaluate
+from deepres.tasks.evaluator import EvaluationMethod, evaluate
 from deepres.tasks.protocols import PROTOCOLS
 
 SOURCE = "CIFAR-10, test"
@@ -61,9 +62,11 @@ def measured(folder: Path, images: ArrayImages, protocol: str) -> list[Answers]:
         load_state(network, to_ours(read_tensors(folder / file), description).tensors, file)
         statistics = imagenet_statistics().to_tensors() | {"mean": torch.tensor(mean), "std": torch.tensor(std)}
         batches = evaluation_batches(
-            images, Preparation(), imagenet_statistics().from_tensors(statistics), batch_size=250
+            images, Preparation(), imagenet_statistics().from_tensors(statistics), LoaderConfig(batch_size=250)
         )
-        said = evaluate(network, batches, images, split="test", protocol=PROTOCOLS[protocol]).predictions
+        said = evaluate(
+            network, batches, images, split="test", method=EvaluationMethod(protocol=PROTOCOLS[protocol])
+        ).predictions
         columns = (said.truth.numpy(), said.predicted.numpy())
         found.append(Answers(file, model, names, (said.rank == 0).numpy(), protocol, SOURCE, *columns))
     return found

@@ -15,11 +15,13 @@ import torch
 
 from deepres.analyze import lesion, paths, responses
 from deepres.data.images import Images
+from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.rng import generator
 from deepres.data.sources.config import DataConfig
 from deepres.nn.environment import hardware
-from deepres.runs.evaluate import Asked, asked_for
+from deepres.nn.weights.spec import WeightsSpec
+from deepres.runs.evaluate import EvaluationConfig, EvaluationTarget, resolve_target
 
 HERE = Path(__file__).parent
 BATCH = 250
@@ -29,7 +31,7 @@ SWAPS = (1, 2, 5, 10, 20)
 class Batches:
     """Batches of some images, as the network wants them; they can be gone through more than once."""
 
-    def __init__(self, asked: Asked, images: Images, size: int = BATCH) -> None:
+    def __init__(self, asked: EvaluationTarget, images: Images, size: int = BATCH) -> None:
         self.asked, self.images, self.size = asked, images, size
 
     def __len__(self) -> int:
@@ -37,10 +39,12 @@ class Batches:
 
     def __iter__(self) -> Any:
         predictor = self.asked.predictor
-        return evaluation_batches(self.images, predictor.preparation, predictor.statistics, batch_size=self.size)
+        return evaluation_batches(
+            self.images, predictor.preparation, predictor.statistics, LoaderConfig(batch_size=self.size)
+        )
 
 
-def measured(asked: Asked, train: Images, given: argparse.Namespace) -> dict[str, Any]:
+def measured(asked: EvaluationTarget, train: Images, given: argparse.Namespace) -> dict[str, Any]:
     """What the lesions cost, and in a residual network what gradient comes by which way, how strongly it answers."""
     network = asked.predictor.network
     every = Batches(asked, _some(asked.images, given.images, given.seed))
@@ -83,7 +87,13 @@ def main() -> None:
     given = parser.parse_args()
     device = torch.device("cpu")
     test, train = (
-        asked_for(given.weights, DataConfig(source=given.source), given.model, None, None, None, split, device, "")
+        resolve_target(
+            WeightsSpec(given.weights, model=given.model),
+            DataConfig(source=given.source),
+            EvaluationConfig(split=split),
+            device,
+            "",
+        )
         for split in ("test", "train")
     )
     network = test.predictor.network

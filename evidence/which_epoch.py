@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from deepres.data.facts import DatasetFacts
 from deepres.data.images import Images
+from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import find
@@ -36,7 +37,7 @@ from deepres.tasks.classification.calibration import at_temperature, temperature
 from deepres.tasks.classification.losses import cross_entropy
 from deepres.tasks.classification.metrics import Measures, Predictions, calibration_bins, expected_error
 from deepres.tasks.validation import by_error
-from deepres.train.loop import Epoch, Step, train
+from deepres.train.loop import Epoch, Step, TrainingContext, train
 from deepres.train.optim import average_weights
 from deepres.train.precision import choose
 from deepres.train.selection import alike
@@ -85,17 +86,14 @@ def trained(folder: Path, source: str, begin: str, seed: int) -> None:
             run.augmentation,
             run.preparation,
             statistics,
-            batch_size=run.train.batch_size,
-            seed=seed,
-            workers=0,
-            num_classes=len(whole.classes),
+            TrainLoaderConfig(batch_size=run.train.batch_size, seed=seed, workers=0, num_classes=len(whole.classes)),
         )
 
     @torch.inference_mode()
     def answers(net: nn.Module) -> Tensor:
         net.eval()
         logits = torch.empty(len(others), len(whole.classes))
-        for batch in evaluation_batches(others, run.preparation, statistics, batch_size=200):
+        for batch in evaluation_batches(others, run.preparation, statistics, LoaderConfig(batch_size=200)):
             with precision.autocast():
                 logits[batch.indices] = net(precision.images(batch.images)).float()
         return logits
@@ -114,9 +112,7 @@ def trained(folder: Path, source: str, begin: str, seed: int) -> None:
         loader(),
         cross_entropy(run.train.label_smoothing),
         None,
-        num_images=TRAINED,
-        precision=precision,
-        seed=seed,
+        TrainingContext(num_images=TRAINED, precision=precision, seed=seed),
     ):
         if isinstance(event, Step):
             for decay, average in moving.items():

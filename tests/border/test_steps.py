@@ -21,7 +21,7 @@ from deepres.nn.create import create_model
 from deepres.tasks.classification.losses import cross_entropy
 from deepres.train.config import SgdConfig, TrainConfig
 from deepres.train.feeding import UnfedError
-from deepres.train.loop import Step, train
+from deepres.train.loop import Step, TrainingContext, train
 from deepres.train.precision import Precision
 from deepres.train.state import State
 
@@ -129,10 +129,7 @@ def _steps(lengths: list[int], accumulate: int) -> list[Step]:
         _Short(lengths),
         cross_entropy(),
         None,
-        num_images=1000,
-        precision=FLOAT32,
-        seed=0,
-        fewest_images=2,
+        TrainingContext(num_images=1000, precision=FLOAT32, seed=0, fewest_images=2),
     )
     return [event for event in events if isinstance(event, Step)]
 

@@ -13,7 +13,7 @@ from deepres.base.files import explained
 from deepres.base.wording import blamed, counted, signed
 from deepres.cli.main import run
 from deepres.data.decode import BadImageError, decode
-from deepres.report.evaluation import write_report
+from deepres.report.evaluation import ReportFacts, write_report
 from deepres.report.html import render
 
 
@@ -150,7 +150,7 @@ def test_a_report_of_nothing_but_no_has_no_empty_rows(tmp_path: Path) -> None:
         "frozen": [],
         "train": {"clip": None, "lr": 1.0},
     }
-    write_report(tmp_path / "r.html", result=None, run=facts)
+    write_report(tmp_path / "r.html", ReportFacts(result=None, run=facts))
     text = _text(tmp_path / "r.html")
     assert "network n" in text
     for absent in ("weights", "new_head", "variant", "frozen", "clip"):

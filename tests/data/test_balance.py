@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from deepres.data.images import Batch
 from deepres.data.loading.balance import EvenDraws, class_weights, effective, sizes, unequal
+from deepres.data.loading.config import TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import find, open_source
@@ -115,7 +116,11 @@ def test_no_number_of_workers_no_beginning_and_no_packing_changes_a_batch(pets: 
         augmentation = Augmentation(crop="random_resized", flip=0.5)
         preparation = Preparation(fit="crop", resize=32, crop=32)
         loader = TrainLoader(
-            images, augmentation, preparation, imagenet_statistics(), batch_size=4, seed=1, workers=workers, even=True
+            images,
+            augmentation,
+            preparation,
+            imagenet_statistics(),
+            TrainLoaderConfig(batch_size=4, seed=1, workers=workers, even=True),
         )
         return list(loader.batches(start, 9))
 

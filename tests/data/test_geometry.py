@@ -7,6 +7,7 @@ from PIL import Image
 
 from deepres.base.errors import InputError
 from deepres.data.images import ArrayImages, FileImages, Images
+from deepres.data.loading.config import TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.geometry import Geometry
@@ -59,7 +60,9 @@ def test_a_mark_is_found_where_the_map_says(name: str, decode: str, files: FileI
     augmentation, preparation = CASES[name]
     sets: list[Images] = [files, arrays]
     for images in sets:
-        loader = TrainLoader(images, augmentation, preparation, BLACK, batch_size=8, seed=3, decode=decode)
+        loader = TrainLoader(
+            images, augmentation, preparation, BLACK, TrainLoaderConfig(batch_size=8, seed=3, decode=decode)
+        )
         found = 0
         for step, batch in enumerate(loader.batches(0, 3)):
             geometry = loader.geometry(step)
@@ -87,6 +90,8 @@ def test_what_leaves_the_input_is_told() -> None:
 
 
 def test_maps_that_are_not_told_are_refused(arrays: ArrayImages) -> None:
-    loader = TrainLoader(arrays, Augmentation(auto="trivial"), Preparation(**CROP), BLACK, batch_size=8, seed=3)
+    loader = TrainLoader(
+        arrays, Augmentation(auto="trivial"), Preparation(**CROP), BLACK, TrainLoaderConfig(batch_size=8, seed=3)
+    )
     with pytest.raises(InputError, match=r"augmentation\.auto=trivial: it turns and shears by maps"):
         loader.geometry(0)

@@ -11,6 +11,7 @@ from PIL import Image
 from deepres.base.errors import InputError
 from deepres.data.decode import BadImageError
 from deepres.data.images import ArrayImages, Batch, FileImages, Images
+from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.fetch import Answer, Readings, Task
 from deepres.data.loading.loader import TrainLoader, evaluation_batches, prepare_one
 from deepres.data.loading.sampler import batch_at
@@ -47,7 +48,7 @@ def statistics(images: Images, preparation: Preparation) -> Statistics:
 
 def loader(images: Images, augmentation: Augmentation, preparation: Preparation, **options: object) -> TrainLoader:
     chosen = {"batch_size": 4, "seed": 3, **options}
-    return TrainLoader(images, augmentation, preparation, statistics(MEMORY, preparation), **chosen)  # type: ignore[arg-type]
+    return TrainLoader(images, augmentation, preparation, statistics(MEMORY, preparation), TrainLoaderConfig(**chosen))  # type: ignore[arg-type]
 
 
 def assert_equal(ours: list[Batch], others: list[Batch]) -> None:
@@ -126,7 +127,9 @@ def test_an_image_drawn_again_is_augmented_anew() -> None:
 
 
 def test_without_augmentation_training_sees_what_evaluation_sees() -> None:
-    seen = torch.cat([batch.images for batch in evaluation_batches(MEMORY, FIT, statistics(MEMORY, FIT), batch_size=7)])
+    seen = torch.cat(
+        [batch.images for batch in evaluation_batches(MEMORY, FIT, statistics(MEMORY, FIT), LoaderConfig(batch_size=7))]
+    )
     for batch in loader(MEMORY, Augmentation(), FIT).batches(0, 6):
         assert torch.equal(batch.images, seen[batch.indices])
 
@@ -179,7 +182,7 @@ def test_images_that_differ_in_size_are_refused_by_name(files: FileImages) -> No
     Image.new("RGB", (9, 7)).save(files.paths[5])
     as_they_are = Preparation(normalise="none")
     with pytest.raises(InputError, match=r"05\.png: 9 x 7 px, .*04\.png: 10 x 12; a batch wants one size, set prep"):
-        list(evaluation_batches(files.select([4, 5]), as_they_are, statistics(MEMORY, FIT), batch_size=2))
+        list(evaluation_batches(files.select([4, 5]), as_they_are, statistics(MEMORY, FIT), LoaderConfig(batch_size=2)))
 
 
 def test_workers_end_when_the_caller_stops_early(files: FileImages) -> None:
@@ -210,8 +213,8 @@ def test_evaluation_sees_each_image_once_and_prediction_sees_the_same(
     files: FileImages, workers: int, preparation: Preparation
 ) -> None:
     measured = statistics(MEMORY, preparation)
-    from_files = list(evaluation_batches(files, preparation, measured, batch_size=5, workers=workers))
-    from_memory = list(evaluation_batches(MEMORY, preparation, measured, batch_size=5))
+    from_files = list(evaluation_batches(files, preparation, measured, LoaderConfig(batch_size=5, workers=workers)))
+    from_memory = list(evaluation_batches(MEMORY, preparation, measured, LoaderConfig(batch_size=5)))
     assert [len(batch) for batch in from_files] == [5, 5, 5, 5, 2]
     assert torch.cat([batch.indices for batch in from_files]).tolist() == list(range(22))
     assert torch.equal(torch.cat([batch.targets for batch in from_files]), LABELS)
@@ -223,7 +226,7 @@ def test_evaluation_sees_each_image_once_and_prediction_sees_the_same(
 
 def test_splitting_evaluation_into_batches_changes_no_bit() -> None:
     measured = statistics(MEMORY, FIT)
-    parts = (evaluation_batches(MEMORY, FIT, measured, batch_size=size) for size in (1, 5, 22))
+    parts = (evaluation_batches(MEMORY, FIT, measured, LoaderConfig(batch_size=size)) for size in (1, 5, 22))
     one, other, whole = (torch.cat([batch.images for batch in batches]) for batches in parts)
     assert torch.equal(one, whole)
     assert torch.equal(other, whole)
@@ -232,7 +235,7 @@ def test_splitting_evaluation_into_batches_changes_no_bit() -> None:
 def test_grey_images_become_what_the_network_wants() -> None:
     grey = ArrayImages(PIXELS[:, :1], LABELS, CLASSES, "grey")
     preparation = FIT.replace(normalise="none")
-    (batch,) = evaluation_batches(grey, preparation, statistics(MEMORY, FIT), batch_size=22)
+    (batch,) = evaluation_batches(grey, preparation, statistics(MEMORY, FIT), LoaderConfig(batch_size=22))
     assert batch.images.shape == (22, 3, 8, 8)
     assert torch.equal(batch.images[:, 0], batch.images[:, 2])
     assert next(loader(grey, Augmentation(), preparation).batches(0, 1)).images.shape == (4, 3, 8, 8)
@@ -244,16 +247,18 @@ def test_evaluation_stops_at_a_bad_image_or_leaves_it_out(files: FileImages) -> 
     spoil(files, 7)
     measured = statistics(MEMORY, FIT)
     with pytest.raises(BadImageError, match=r"07\.png"):
-        list(evaluation_batches(files, FIT, measured, batch_size=5))
+        list(evaluation_batches(files, FIT, measured, LoaderConfig(batch_size=5)))
     skipped: dict[str, str] = {}
     batches = list(
-        evaluation_batches(files, FIT, measured, batch_size=5, on_bad_image="skip", skipped=skipped, workers=1)
+        evaluation_batches(
+            files, FIT, measured, LoaderConfig(batch_size=5, on_bad_image="skip", workers=1), skipped=skipped
+        )
     )
     assert torch.cat([batch.indices for batch in batches]).tolist() == [i for i in range(22) if i != 7]
     assert list(skipped) == [str(files.paths[7])]
     spoil(files, *range(22))
     with pytest.raises(InputError, match=r"none of 22 images can be read \(.*and 17 more\); mend or replace"):
-        list(evaluation_batches(files, FIT, measured, batch_size=5, on_bad_image="skip"))
+        list(evaluation_batches(files, FIT, measured, LoaderConfig(batch_size=5, on_bad_image="skip")))
 
 
 @pytest.mark.parametrize("recipe", [photos(8), small(8), small(8, channels=1)])

@@ -11,6 +11,7 @@ from deepres.base.errors import InputError
 from deepres.data.check import check
 from deepres.data.decode import BadImageError
 from deepres.data.images import Batch, FileImages, StoredImages
+from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import find, open_source
@@ -46,10 +47,7 @@ def batches(source: Path, start: int, stop: int, workers: int = 0) -> list[Batch
         Augmentation(crop="random_resized", flip=0.5, jitter=0.2),
         FIT,
         imagenet_statistics(),
-        batch_size=4,
-        seed=1,
-        workers=workers,
-        decode="scaled",
+        TrainLoaderConfig(batch_size=4, seed=1, workers=workers, decode="scaled"),
     )
     return list(loader.batches(start, stop))
 
@@ -116,9 +114,7 @@ def test_crops_of_a_pack_are_near_those_of_the_files(pets: Path, packed: Path) -
             steps,
             FIT.replace(normalise="none"),
             imagenet_statistics(),
-            batch_size=20,
-            seed=1,
-            decode="scaled",
+            TrainLoaderConfig(batch_size=20, seed=1, decode="scaled"),
         )
         seen.append(next(loader.batches(0, 1)).images)
     assert (seen[0] - seen[1]).abs().mean() * 255 < 4
@@ -126,7 +122,10 @@ def test_crops_of_a_pack_are_near_those_of_the_files(pets: Path, packed: Path) -
 
 def test_evaluation_and_checking_read_a_pack(packed: Path) -> None:
     source = open_source(DataConfig(source=str(packed)))
-    assert sum(len(b) for b in evaluation_batches(source.train, FIT, imagenet_statistics(), batch_size=4)) == 14
+    assert (
+        sum(len(b) for b in evaluation_batches(source.train, FIT, imagenet_statistics(), LoaderConfig(batch_size=4)))
+        == 14
+    )
     report = check(source)
     assert (len(report.broken), report.parts[0].width.least) == (0, 56)  # type: ignore[union-attr]
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from deepres.base.errors import InputError
 from deepres.data.images import StoredImages
+from deepres.data.loading.config import TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, open_source
@@ -103,10 +104,7 @@ def test_training_reaches_any_step_with_any_workers(shards: Path) -> None:
             Augmentation(crop="random_resized", flip=0.5),
             Preparation(fit="crop", resize=8, crop=8),
             imagenet_statistics(),
-            batch_size=4,
-            seed=1,
-            workers=workers,
-            decode="scaled",
+            TrainLoaderConfig(batch_size=4, seed=1, workers=workers, decode="scaled"),
         )
         return [batch.images for batch in loader.batches(start, 6)]
 

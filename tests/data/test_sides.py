@@ -13,6 +13,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.data.images import FileImages
+from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.targets import FORMS, Numbers
 from deepres.data.transforms.config import Augmentation, Preparation
@@ -96,7 +97,7 @@ def test_canvases_are_the_smallest_multiples() -> None:
 def test_the_map_is_where_the_pixels_went(images: FileImages, augmentation: Augmentation, workers: int) -> None:
     """The brightest region of each prepared picture lies around its moved target; beyond the picture all is mean."""
     options = {"batch_size": 5, "seed": 3, "workers": workers}
-    loader = TrainLoader(images, augmentation, PREPARATION, STATISTICS, **options)  # type: ignore[arg-type]
+    loader = TrainLoader(images, augmentation, PREPARATION, STATISTICS, TrainLoaderConfig(**options))  # type: ignore[arg-type]
     flips = set()
     for step, batch in enumerate(loader.batches(0, 4)):
         assert isinstance(batch.targets, Points)
@@ -121,10 +122,16 @@ def test_the_map_is_where_the_pixels_went(images: FileImages, augmentation: Augm
 def test_shares_of_processes_are_the_whole_batch(images: FileImages) -> None:
     """Of each picture the pixels, the target and the seed are those that it has in one process."""
     options: dict[str, Any] = {"batch_size": 4, "seed": 1}
-    one = next(TrainLoader(images, Augmentation(flip=0.5), PREPARATION, STATISTICS, **options).batches(0, 1))
+    one = next(
+        TrainLoader(images, Augmentation(flip=0.5), PREPARATION, STATISTICS, TrainLoaderConfig(**options)).batches(0, 1)
+    )
     for rank in range(2):
         loader = TrainLoader(
-            images, Augmentation(flip=0.5), PREPARATION, STATISTICS, **options, rank=rank, world_size=2
+            images,
+            Augmentation(flip=0.5),
+            PREPARATION,
+            STATISTICS,
+            TrainLoaderConfig(**options, rank=rank, world_size=2),
         )
         part = next(loader.batches(0, 1))
         for at in range(2):
@@ -137,7 +144,7 @@ def test_shares_of_processes_are_the_whole_batch(images: FileImages) -> None:
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_evaluation_pads_each_picture_to_its_own(images: FileImages, batch_size: int) -> None:
     seen = {}
-    for batch in evaluation_batches(images, PREPARATION, STATISTICS, batch_size=batch_size):
+    for batch in evaluation_batches(images, PREPARATION, STATISTICS, LoaderConfig(batch_size=batch_size)):
         for at, index in enumerate(batch.indices.tolist()):
             height, width = batch.targets.sizes[at].tolist()  # type: ignore[attr-defined]
             assert (width, height) == resized(*SIZES[index], 48, 80)
@@ -160,7 +167,7 @@ def test_what_does_not_go_together(
     images: FileImages, augmentation: Augmentation, preparation: Preparation, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        TrainLoader(images, augmentation, preparation, STATISTICS, batch_size=2, seed=0)
+        TrainLoader(images, augmentation, preparation, STATISTICS, TrainLoaderConfig(batch_size=2, seed=0))
 
 
 def test_sides_that_cannot_be() -> None:

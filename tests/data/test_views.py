@@ -10,6 +10,7 @@ from torchvision.transforms.v2 import functional
 
 from deepres.base.errors import InputError
 from deepres.data.images import ArrayImages, Batch, FileImages
+from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics, imagenet_statistics, measure_statistics
@@ -69,7 +70,9 @@ def test_every_image_comes_as_often_as_it_has_pictures_from_any_number_of_worker
 ) -> None:
     def batches(workers: int) -> list[Batch]:
         return list(
-            evaluation_batches(files, RESIZED, imagenet_statistics(), batch_size=4, workers=workers, showing=showing)
+            evaluation_batches(
+                files, RESIZED, imagenet_statistics(), LoaderConfig(batch_size=4, workers=workers), showing=showing
+            )
         )
 
     here, there = batches(0), batches(2)
@@ -97,8 +100,10 @@ def test_images_in_memory_are_shown_as_those_of_files(tmp_path: Path) -> None:
     labels, known = torch.arange(5) % 2, imagenet_statistics()
     memory = ArrayImages(pixels, labels, ("a", "b"), "noise")
     for one, other in zip(
-        evaluation_batches(memory, RESIZED, known, batch_size=2, showing=CORNERS),
-        evaluation_batches(FileImages(paths, labels, ("a", "b")), RESIZED, known, batch_size=2, showing=CORNERS),
+        evaluation_batches(memory, RESIZED, known, LoaderConfig(batch_size=2), showing=CORNERS),
+        evaluation_batches(
+            FileImages(paths, labels, ("a", "b")), RESIZED, known, LoaderConfig(batch_size=2), showing=CORNERS
+        ),
         strict=True,
     ):
         assert torch.equal(one.images, other.images)
@@ -126,7 +131,7 @@ def test_a_mean_image_goes_with_pictures_of_its_size_and_is_resized_for_others()
     assert known.mean_image is not None
     torch.testing.assert_close(smaller.mean_image.mean(), known.mean_image.mean(), rtol=0.02, atol=0)
     showing = Views(sides=(32, 16), cut="whole")
-    plain, small = evaluation_batches(images, preparation, known, batch_size=4, showing=showing)
-    (ordinary,) = evaluation_batches(images, preparation, known, batch_size=4)
+    plain, small = evaluation_batches(images, preparation, known, LoaderConfig(batch_size=4), showing=showing)
+    (ordinary,) = evaluation_batches(images, preparation, known, LoaderConfig(batch_size=4))
     assert torch.equal(plain.images, ordinary.images)
     assert float(small.images.abs().mean()) < 0.02  # all images are the mean image

@@ -24,6 +24,7 @@ from deepres.arch.catalogue.lookup import entry
 from deepres.arch.variants import SHORTCUTS
 from deepres.base.records import Record
 from deepres.data.images import ArrayImages, Batch
+from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Preparation
@@ -111,7 +112,9 @@ def _asked(
 
     def asked(device: torch.device) -> object:
         network = create_model(description).to(device).eval()
-        batches = [*evaluation_batches(images, MEAN_IMAGE, statistics, batch_size=5, device=lie or device)]
+        batches = [
+            *evaluation_batches(images, MEAN_IMAGE, statistics, LoaderConfig(batch_size=5, device=lie or device))
+        ]
         torch.manual_seed(7)
         before = deepcopy(network)
         found = analysis(network, batches)
@@ -155,7 +158,7 @@ def test_variants_at_the_start(same: Same, images: ArrayImages, statistics: Stat
     }
 
     def asked(device: torch.device) -> object:
-        (batch,) = evaluation_batches(images, MEAN_IMAGE, statistics, batch_size=8, device=device)
+        (batch,) = evaluation_batches(images, MEAN_IMAGE, statistics, LoaderConfig(batch_size=8, device=device))
         return propagation_at_start(variants, batch)
 
     same(asked)

@@ -12,6 +12,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.lookup import entry
 from deepres.data.images import ArrayImages, FileImages
+from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
@@ -22,7 +23,7 @@ from deepres.nn.weights.files import save_network
 from deepres.predict.predictor import Predictor
 from deepres.tasks.classification.calibration import temperature_of, tempered
 from deepres.tasks.classification.ensemble import Member, select, together
-from deepres.tasks.evaluator import evaluate
+from deepres.tasks.evaluator import EvaluationMethod, ResultFacts, evaluate
 from deepres.tasks.protocols import protocol_named
 from deepres.tasks.result import Evaluation
 from deepres.tasks.saved import save_predictions
@@ -70,10 +71,8 @@ def _evaluated(
         images,
         CROPPED,
         statistics,
-        batch_size=5,
-        device=device,
+        LoaderConfig(batch_size=5, device=device, on_bad_image="skip"),
         showing=chosen.showing,
-        on_bad_image="skip",
         skipped=skipped,
     )
     return evaluate(
@@ -81,9 +80,8 @@ def _evaluated(
         batches,
         images,
         split="test",
-        protocol=chosen,
-        keep_scores=True,
-        skipped=skipped,
+        method=EvaluationMethod(protocol=chosen, keep_scores=True),
+        facts=ResultFacts(skipped=skipped),
     )
 
 

@@ -8,6 +8,7 @@ import torch
 
 from deepres.arch.catalogue.lookup import entry
 from deepres.data.images import ArrayImages
+from deepres.data.loading.config import TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import Statistics
@@ -17,7 +18,7 @@ from deepres.runs.teaching import Teacher, Teachers
 from deepres.tasks.classification.losses import cross_entropy
 from deepres.train.config import TeacherConfig, TrainConfig
 from deepres.train.distil import distilled
-from deepres.train.loop import Step, train
+from deepres.train.loop import Step, TrainingContext, train
 from deepres.train.precision import Precision
 from deepres.train.state import State
 
@@ -54,10 +55,7 @@ def test_a_taught_step_is_the_cpus(same: Same, images: ArrayImages, statistics: 
             AUGMENTATION,
             Preparation(normalise="per_pixel"),
             statistics,
-            batch_size=6,
-            seed=3,
-            device=device,
-            with_pixels=True,
+            TrainLoaderConfig(batch_size=6, seed=3, device=device, with_pixels=True),
         )
         precision = Precision(device, torch.float32, channels_last=True)
         plan = TrainConfig(iterations=3, batch_size=6, accumulate=2)
@@ -65,7 +63,9 @@ def test_a_taught_step_is_the_cpus(same: Same, images: ArrayImages, statistics: 
         loss = distilled(cross_entropy(0.1), teachers.answers, 4.0, 0.9)
         seen = [
             event.loss
-            for event in train(state, plan, loader, loss, None, num_images=len(images), precision=precision, seed=1)
+            for event in train(
+                state, plan, loader, loss, None, TrainingContext(num_images=len(images), precision=precision, seed=1)
+            )
             if isinstance(event, Step)
         ]
         assert len(seen) == 3

@@ -14,6 +14,7 @@ from deepres.arch.readings.checkpointing import make_plan
 from deepres.arch.readings.segments import Plan
 from deepres.base.records import build
 from deepres.data.images import ArrayImages
+from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import Statistics
@@ -25,7 +26,7 @@ from deepres.tasks.evaluator import evaluate
 from deepres.tasks.validation import Validation, by_error
 from deepres.train.checkpoint import load_best, load_newest, save_best, save_state
 from deepres.train.config import TrainConfig
-from deepres.train.loop import Step, train
+from deepres.train.loop import Step, TrainingContext, train
 from deepres.train.precision import Precision
 from deepres.train.state import State
 
@@ -57,7 +58,9 @@ def _precision(device: torch.device) -> Precision:
 def _loader(
     images: ArrayImages, statistics: Statistics, device: torch.device, augmentation: Augmentation = ALL_AT_ONCE
 ) -> TrainLoader:
-    return TrainLoader(images, augmentation, MEAN_IMAGE, statistics, batch_size=6, seed=3, device=device)
+    return TrainLoader(
+        images, augmentation, MEAN_IMAGE, statistics, TrainLoaderConfig(batch_size=6, seed=3, device=device)
+    )
 
 
 def _state(description: Architecture, device: torch.device, config: TrainConfig) -> State:
@@ -86,7 +89,7 @@ def _train(
     """The loss and mistakes of each step; held-out images are judged at the end of each epoch."""
 
     def judge(network: torch.nn.Module) -> Validation:
-        batches = evaluation_batches(images, MEAN_IMAGE, statistics, batch_size=5, device=device)
+        batches = evaluation_batches(images, MEAN_IMAGE, statistics, LoaderConfig(batch_size=5, device=device))
         result = evaluate(network, batches, images, split="val").result
         return by_error(result.error, result.cross_entropy)
 
@@ -97,9 +100,7 @@ def _train(
         _loader(images, statistics, device),
         cross_entropy(label_smoothing=0.1),
         judge,
-        num_images=len(images),
-        precision=_precision(device),
-        seed=1,
+        TrainingContext(num_images=len(images), precision=_precision(device), seed=1),
     ):
         if isinstance(event, Step):
             seen.append((event.loss, event.counts["wrong"]))

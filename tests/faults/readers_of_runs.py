@@ -20,7 +20,7 @@ from deepres.data.sources.open import find
 from deepres.library.measuring import Analysis
 from deepres.nn.memory import Plan
 from deepres.recipes.run import Run, load_run
-from deepres.report.evaluation import write_report
+from deepres.report.evaluation import ReportFacts, write_report
 from deepres.runs import autotune, context, fold_plan, introduce, resuming, seen
 from deepres.runs.analysis import run as examine
 from deepres.runs.analysis import units
@@ -109,7 +109,7 @@ def _shown(folder: Path) -> None:
     report._curves([SimpleNamespace(row=SimpleNamespace(label="x", panel=""), jobs=[_job(folder)])], folder)
     verdict.train_error(training_of(folder)["history"])
     result = ClassificationResult.load(folder / "test.json")
-    write_report(folder / "report.html", result=result, run={}, **training_of(folder))
+    write_report(folder / "report.html", ReportFacts(result=result, run={}, **training_of(folder)))
 
 
 def _same_images(file: Path) -> None:

@@ -21,6 +21,7 @@ from deepres.base.files import digest
 from deepres.cli.main import run
 from deepres.data.images import FileImages
 from deepres.data.loading import processes
+from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.loading.processes import LIVES, DiedError, by_processes
 from deepres.data.transforms.config import Preparation
@@ -178,20 +179,20 @@ def test_the_images_over_which_processes_die_are_named(files: FileImages, monkey
     known = statistics(files)
     monkeypatch.setattr(FileImages, "image", image)
     with pytest.raises(DiedError, match=r"\(exit code 9\).*each was reading .*00\.png, .*02\.png"):
-        list(evaluation_batches(files, FIT, known, batch_size=2, workers=1))
+        list(evaluation_batches(files, FIT, known, LoaderConfig(batch_size=2, workers=1)))
 
 
 def test_one_batch_is_read_without_a_worker(files: FileImages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_Hand", None)
-    assert len(list(evaluation_batches(files, FIT, statistics(files), batch_size=12, workers=4))) == 1
+    assert len(list(evaluation_batches(files, FIT, statistics(files), LoaderConfig(batch_size=12, workers=4)))) == 1
 
 
 @pytest.mark.slow
 def test_beside_collectives_nothing_is_forked_from_here_and_no_bit_changes(files: FileImages) -> None:
     known = statistics(files)
-    here = list(evaluation_batches(files, FIT, known, batch_size=2))
+    here = list(evaluation_batches(files, FIT, known, LoaderConfig(batch_size=2)))
     with collectives():
-        batches = evaluation_batches(files, FIT, known, batch_size=2, workers=2)
+        batches = evaluation_batches(files, FIT, known, LoaderConfig(batch_size=2, workers=2))
         got = [next(batches)]
         mine = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
         workers = {str(each.pid) for each in multiprocessing.active_children()}

@@ -21,7 +21,7 @@ from deepres.nn.create import create_model
 from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.tasks.classification.losses import cross_entropy
 from deepres.train.config import SgdConfig, TrainConfig
-from deepres.train.loop import train
+from deepres.train.loop import TrainingContext, train
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.state import State
@@ -154,7 +154,16 @@ def test_the_training_loop_ends_with_the_same_weights() -> None:
         state = State(net, SgdConfig(), averaged=True)
         float32 = Precision(torch.device("cpu"), torch.float32, channels_last=True)
         with apply(net, plan):
-            list(train(state, config, _Fixed(), cross_entropy(), None, num_images=100, precision=float32, seed=0))
+            list(
+                train(
+                    state,
+                    config,
+                    _Fixed(),
+                    cross_entropy(),
+                    None,
+                    TrainingContext(num_images=100, precision=float32, seed=0),
+                )
+            )
         assert state.average is not None
         ends.append({**net.state_dict(), **{f"average {n}": t for n, t in state.average.state_dict().items()}})
     assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())

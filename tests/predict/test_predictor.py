@@ -8,6 +8,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from deepres.base.errors import InputError
 from deepres.data.images import ArrayImages
+from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import measure_statistics
@@ -37,7 +38,7 @@ def run(tmp_path: Path, images: ArrayImages) -> Path:
 
 def test_an_answer_is_what_evaluation_computes_for_that_image(run: Path, images: ArrayImages) -> None:
     predictor = Predictor.load(run, CPU)
-    (batch,) = evaluation_batches(images, predictor.preparation, predictor.statistics, batch_size=6)
+    (batch,) = evaluation_batches(images, predictor.preparation, predictor.statistics, LoaderConfig(batch_size=6))
     expected = predictor.network(batch.images).softmax(1)
     paths = []
     for index in range(6):

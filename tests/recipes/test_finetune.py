@@ -13,6 +13,7 @@ from deepres.base.errors import InputError
 from deepres.base.manifest import MANIFEST
 from deepres.base.records import edit
 from deepres.data.facts import DatasetFacts, facts_of
+from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
@@ -138,7 +139,9 @@ def test_the_fitted_head_is_the_classifier_of_the_features(digits: Path, three: 
     source = open_source(plan.data)
     statistics = Statistics.load(tmp_path / "run" / "statistics.safetensors")
     with torch.no_grad():
-        batches = list(evaluation_batches(source.train, plan.preparation, statistics, batch_size=len(source.train)))
+        batches = list(
+            evaluation_batches(source.train, plan.preparation, statistics, LoaderConfig(batch_size=len(source.train)))
+        )
         features = network.forward_head(network.forward_features(batches[0].images), pre_logits=True)
     fitted = fit_classifier(features, batches[0].targets, 3)
     ours = network.head.get_parameter("fc.weight").double() @ features.T.double()

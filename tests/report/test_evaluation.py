@@ -13,9 +13,9 @@ from deepres.base.errors import InputError
 from deepres.data.decode import BadImageError
 from deepres.data.images import ArrayImages, Batch
 from deepres.report import charts
-from deepres.report.evaluation import table, write_report
+from deepres.report.evaluation import ReportFacts, table, write_report
 from deepres.tasks.classification.result import ClassificationResult
-from deepres.tasks.evaluator import evaluate
+from deepres.tasks.evaluator import ResultFacts, evaluate
 
 EVIL = "<b>&amp;\"'</script><script>alert(1)</script> 蟻"
 HISTORY = [
@@ -78,12 +78,14 @@ def made(
     logits[torch.arange(count), labels] += 2
     batch = Batch(logits.reshape(count, classes, 1, 1), labels, torch.arange(count))
     facts: dict[str, Any] = {"command": EVIL, "versions": {"torch": "2.11"}}
-    found = evaluate(torch.nn.Flatten(), [batch], images, split="test", provenance=facts, skipped=skipped)
+    found = evaluate(
+        torch.nn.Flatten(), [batch], images, split="test", facts=ResultFacts(provenance=facts, skipped=skipped or {})
+    )
     return found.result.replace(seconds=1, images_per_second=60), images
 
 
 def written(folder: Path, **given: Any) -> str:
-    write_report(folder / "report.html", **given)
+    write_report(folder / "report.html", ReportFacts(**given))
     return (folder / "report.html").read_text("utf-8")
 
 
@@ -180,7 +182,7 @@ def test_images_of_another_set_are_refused(tmp_path: Path) -> None:
     result, images = made(5)
     other = ArrayImages(images.pixels, images.targets, images.classes, "set/val")
     with pytest.raises(InputError, match=r"^report: image \d+ is set/val/\d+, the result says set/test/\d+; give the"):
-        write_report(tmp_path / "report.html", result=result, images=other)
+        write_report(tmp_path / "report.html", ReportFacts(result=result, images=other))
     assert not list(tmp_path.iterdir())
 
 

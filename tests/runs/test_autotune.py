@@ -73,7 +73,7 @@ def test_auto_is_settled_from_what_is_measured_and_said(context: RunContext) -> 
         300.0,
     )
     loader = replace(context, workers=found.crew).loader()
-    assert (loader._workers, loader._prefetch_factor) == (4, 4)
+    assert (loader._config.workers, loader._config.prefetch_factor) == (4, 4)
 
 
 @pytest.mark.usefixtures("measured")
@@ -129,7 +129,7 @@ def test_nothing_is_measured_where_nothing_is_open(
     assert settle_workers(given, network()) is None
     if crew is not None:
         loader = given.loader()
-        assert (loader._workers, loader._prefetch_factor) == crew
+        assert (loader._config.workers, loader._config.prefetch_factor) == crew
 
 
 def test_measuring_changes_neither_network_nor_generators_nor_batches(context: RunContext) -> None:

@@ -19,8 +19,8 @@ from deepres.nn.weights.files import read_stored
 from deepres.predict.predictor import Predictor
 from deepres.recipes.catalogue import recipe
 from deepres.recipes.run import Run, smoke
-from deepres.runs.ensemble import EnsembleConfig, measure_together
-from deepres.runs.evaluate import EvaluationConfig, measure
+from deepres.runs.ensemble import EnsembleConfig, evaluate_ensemble
+from deepres.runs.evaluate import EvaluationConfig, evaluate_weights
 from deepres.runs.train import start
 from deepres.tasks.classification.result import ClassificationResult
 
@@ -51,14 +51,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_one_alone_is_measured_as_ever(runs: list[str]) -> None:
-    found = measure_together(runs[:1], **HOW)  # type: ignore[arg-type]
+    found = evaluate_ensemble(runs[:1], **HOW)  # type: ignore[arg-type]
     assert found.evaluation.result.confusion == ClassificationResult.load(Path(runs[0]) / "test.json").confusion
     assert (len(found.members), found.selection) == (1, None)
 
 
 def test_several_are_the_mean_of_their_probabilities(runs: list[str]) -> None:
-    found = measure_together(runs, **HOW)  # type: ignore[arg-type]
-    alone = [measure(run, None, EvaluationConfig(keep_scores=True), **HOW)[0].predictions for run in runs]  # type: ignore[arg-type]
+    found = evaluate_ensemble(runs, **HOW)  # type: ignore[arg-type]
+    alone = [evaluate_weights(run, None, EvaluationConfig(keep_scores=True), **HOW)[0].predictions for run in runs]  # type: ignore[arg-type]
     mean = torch.stack([one.scores.exp() for one in alone if one.scores is not None]).mean(0)
     assert found.evaluation.result.num_wrong == int((mean.argmax(1) != alone[0].truth).sum())
     facts = found.evaluation.result.provenance
@@ -71,7 +71,7 @@ def test_several_are_the_mean_of_their_probabilities(runs: list[str]) -> None:
 
 
 def test_members_are_chosen_on_held_out_images_alone(runs: list[str]) -> None:
-    found = measure_together(runs, None, EnsembleConfig(choose_on="val", calibrate=True), **HOW)  # type: ignore[arg-type]
+    found = evaluate_ensemble(runs, None, EnsembleConfig(choose_on="val", calibrate=True), **HOW)  # type: ignore[arg-type]
     assert found.selection is not None
     assert found.selection.split == "val"
     assert {*found.selection.chosen, *found.selection.left_out} == set(runs)
@@ -86,13 +86,13 @@ def test_members_are_chosen_on_held_out_images_alone(runs: list[str]) -> None:
 
 
 def test_the_temperature_is_that_of_the_runs_own_held_out_images(runs: list[str], tmp_path: Path) -> None:
-    own = measure_together(runs[:1], None, EnsembleConfig(calibrate=True), **HOW).evaluation.result  # type: ignore[arg-type]
+    own = evaluate_ensemble(runs[:1], None, EnsembleConfig(calibrate=True), **HOW).evaluation.result  # type: ignore[arg-type]
     source = open_source(DataConfig(source="digits"))
     x = torch.stack([source.train.image(i) for i in range(60)]).permute(0, 2, 3, 1).numpy()
     names = np.array([str(digit) for digit in range(10)])
     np.savez(tmp_path / "other.npz", x=x, y=source.train.targets[:60].numpy(), classes=names)
     data = DataConfig(source=str(tmp_path / "other.npz"))
-    other = measure_together(runs[:1], data, EnsembleConfig(calibrate=True, force=True), **HOW).evaluation.result  # type: ignore[arg-type]
+    other = evaluate_ensemble(runs[:1], data, EnsembleConfig(calibrate=True, force=True), **HOW).evaluation.result  # type: ignore[arg-type]
     assert own.tempered is not None
     assert other.tempered is not None
     assert own.tempered.temperature == other.tempered.temperature
@@ -100,8 +100,8 @@ def test_the_temperature_is_that_of_the_runs_own_held_out_images(runs: list[str]
 
 
 def test_what_a_run_knows_is_measured_unasked_and_is_what_predict_uses(runs: list[str], tmp_path: Path) -> None:
-    unasked = measure_together(runs[:1], **HOW).evaluation  # type: ignore[arg-type]
-    asked = measure_together(runs[:1], None, EnsembleConfig(calibrate=True), **HOW).evaluation  # type: ignore[arg-type]
+    unasked = evaluate_ensemble(runs[:1], **HOW).evaluation  # type: ignore[arg-type]
+    asked = evaluate_ensemble(runs[:1], None, EnsembleConfig(calibrate=True), **HOW).evaluation  # type: ignore[arg-type]
     known = Predictor.load(runs[0], HOW["device"]).task.temperature  # type: ignore[arg-type]
     at_the_end = ClassificationResult.load(Path(runs[0]) / "test.json")
     assert known is not None
@@ -114,8 +114,8 @@ def test_what_a_run_knows_is_measured_unasked_and_is_what_predict_uses(runs: lis
     assert summary["probabilities"] == f"probabilities at {known}"
     assert f"Probabilities at {known}"[1:] in (Path(runs[0]) / "report.html").read_text()
     for others in (EnsembleConfig(split="val"), EnsembleConfig(protocol="flip")):
-        assert measure_together(runs[:1], None, others, **HOW).evaluation.result.tempered is None  # type: ignore[arg-type]
-    assert measure_together(runs, **HOW).evaluation.result.tempered is None  # type: ignore[arg-type]
+        assert evaluate_ensemble(runs[:1], None, others, **HOW).evaluation.result.tempered is None  # type: ignore[arg-type]
+    assert evaluate_ensemble(runs, **HOW).evaluation.result.tempered is None  # type: ignore[arg-type]
 
 
 def test_converted_weights_keep_it_and_bare_ones_do_not(
@@ -140,7 +140,7 @@ def test_a_run_of_an_older_version_is_measured_as_ever(runs: list[str], tmp_path
     config = json.loads((folder / "config.json").read_text())
     del config["deepres"]["task"]
     (folder / "config.json").write_text(json.dumps(config))
-    old, new = (measure_together([str(one)], **HOW).evaluation.result for one in (folder, runs[0]))  # type: ignore[arg-type]
+    old, new = (evaluate_ensemble([str(one)], **HOW).evaluation.result for one in (folder, runs[0]))  # type: ignore[arg-type]
     assert old.tempered is None
     assert (old.num_wrong, old.cross_entropy) == (new.num_wrong, new.cross_entropy)
     assert Predictor.load(folder, HOW["device"]).task.temperature is None  # type: ignore[arg-type]
@@ -176,15 +176,15 @@ def test_without_a_temperature_it_is_said_why(
 
 def test_what_is_held_out_is_never_what_is_measured(runs: list[str]) -> None:
     with pytest.raises(InputError, match=r"^--select: the images of test are what is measured; name another --split$"):
-        measure_together(runs, None, EnsembleConfig(choose_on="test"), **HOW)  # type: ignore[arg-type]
+        evaluate_ensemble(runs, None, EnsembleConfig(choose_on="test"), **HOW)  # type: ignore[arg-type]
     with pytest.raises(
         InputError, match=r"^--calibrate: the images of val are what is measured; name another --split$"
     ):
-        measure_together(runs[:1], None, EnsembleConfig(calibrate=True, split="val"), **HOW)  # type: ignore[arg-type]
+        evaluate_ensemble(runs[:1], None, EnsembleConfig(calibrate=True, split="val"), **HOW)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"0: named twice; name each member of an ensemble once$"):
-        measure_together([runs[0], runs[0]], **HOW)  # type: ignore[arg-type]
+        evaluate_ensemble([runs[0], runs[0]], **HOW)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"split 'vla': unknown; did you mean val\?"):
-        measure_together(runs, None, EnsembleConfig(choose_on="vla"), **HOW)  # type: ignore[arg-type]
+        evaluate_ensemble(runs, None, EnsembleConfig(choose_on="vla"), **HOW)  # type: ignore[arg-type]
 
 
 def test_a_run_without_held_out_images_has_no_temperature(runs: list[str], tmp_path: Path) -> None:
@@ -197,21 +197,21 @@ def test_a_run_without_held_out_images_has_no_temperature(runs: list[str], tmp_p
         InputError,
         match=r"^--calibrate: .*all has no held-out images to find a temperature on; train it with --set data\.val_fraction",
     ):
-        measure_together([str(folder)], None, EnsembleConfig(calibrate=True), **HOW)  # type: ignore[arg-type]
+        evaluate_ensemble([str(folder)], None, EnsembleConfig(calibrate=True), **HOW)  # type: ignore[arg-type]
     weights = str(folder / "model.safetensors")
     with pytest.raises(InputError, match=r"no held-out images .*; name a SOURCE with train, val and test$"):
-        measure_together([weights], DataConfig(source="digits"), EnsembleConfig(calibrate=True), **HOW)  # type: ignore[arg-type]
+        evaluate_ensemble([weights], DataConfig(source="digits"), EnsembleConfig(calibrate=True), **HOW)  # type: ignore[arg-type]
 
 
 def test_runs_of_other_images_are_no_ensemble(runs: list[str], tmp_path: Path) -> None:
     made = plan(split_seed=7)
     start(made, tmp_path / "other", device=HOW["device"], on_event=lambda event: None)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"other is measured on 269 images \(test of digits\), .*0 on others"):
-        measure_together([runs[0], str(tmp_path / "other")], **HOW)  # type: ignore[arg-type]
+        evaluate_ensemble([runs[0], str(tmp_path / "other")], **HOW)  # type: ignore[arg-type]
 
 
 def test_a_protocol_goes_through_to_the_result(runs: list[str]) -> None:
-    found = measure_together(runs[:2], None, EnsembleConfig(protocol="flip"), **HOW).evaluation.result  # type: ignore[arg-type]
+    found = evaluate_ensemble(runs[:2], None, EnsembleConfig(protocol="flip"), **HOW).evaluation.result  # type: ignore[arg-type]
     assert (found.protocol, found.shown) == (
         "flip", "the central 16 x 16 of short side 16, and its mirror; probabilities averaged",
     )  # fmt: skip

@@ -14,9 +14,17 @@ from deepres.data.sources.open import open_source
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import imagenet_statistics
 from deepres.nn.create import create_model
+from deepres.predict.preprocessing import Prepared
 from deepres.recipes.catalogue import recipe
 from deepres.recipes.run import smoke
-from deepres.runs.evaluate import BATCH, EvaluationConfig, batch_size, judge, measure
+from deepres.runs.evaluate import (
+    BATCH,
+    EvaluationConfig,
+    EvaluationSetup,
+    batch_size,
+    evaluate_network,
+    evaluate_weights,
+)
 from deepres.runs.train import start
 from deepres.tasks.classification.result import ClassificationResult
 from deepres.train.precision import choose
@@ -34,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_measured_again_it_is_the_same(run: Path) -> None:
     first = ClassificationResult.load(run / "test.json")
-    again, images = measure(run, device=CPU, command="test")
+    again, images = evaluate_weights(run, device=CPU, command="test")
     assert len(images) == first.num_images == 269
     assert again.result.confusion == first.confusion
     assert again.result.cross_entropy == first.cross_entropy
@@ -48,8 +56,8 @@ def test_classes_are_matched_by_name_not_by_order(run: Path, tmp_path: Path) -> 
     y = source.test.targets.numpy()
     backwards = np.array([str(digit) for digit in reversed(range(10))])
     np.savez(tmp_path / "digits.npz", x=x, y=9 - y, classes=backwards)
-    plain, _ = measure(run, device=CPU, command="test")
-    mixed, _ = measure(run, DataConfig(source=str(tmp_path / "digits.npz")), device=CPU, command="test")
+    plain, _ = evaluate_weights(run, device=CPU, command="test")
+    mixed, _ = evaluate_weights(run, DataConfig(source=str(tmp_path / "digits.npz")), device=CPU, command="test")
     assert mixed.result.split == "all images"
     assert mixed.result.confusion == plain.result.confusion
 
@@ -58,9 +66,9 @@ def test_strange_classes_and_splits_are_refused(run: Path, tmp_path: Path) -> No
     x = np.zeros((20, 8, 8, 1), dtype=np.uint8)
     np.savez(tmp_path / "other.npz", x=x, y=np.arange(20) % 2, classes=np.array(["0", "ten"]))
     with pytest.raises(InputError, match=r"does not know the classes ten \(it knows 0, 1, 2"):
-        measure(run, DataConfig(source=str(tmp_path / "other.npz")), device=CPU, command="test")
+        evaluate_weights(run, DataConfig(source=str(tmp_path / "other.npz")), device=CPU, command="test")
     with pytest.raises(InputError, match=r"split 'tset': unknown; did you mean test\?"):
-        measure(run, None, EvaluationConfig(split="tset"), device=CPU, command="test")
+        evaluate_weights(run, None, EvaluationConfig(split="tset"), device=CPU, command="test")
 
 
 def test_a_run_folder_holds_all_that_it_promises(run: Path) -> None:
@@ -87,14 +95,6 @@ def test_batches_are_as_large_as_the_pictures_that_are_shown_allow(
     preparation = Preparation(fit="crop", resize=42, crop=40)
     sizes: list[int] = []
     network.stem.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
-    judge(
-        network,
-        images,
-        preparation,
-        imagenet_statistics(),
-        data=DataConfig(source="zeros", workers=0),
-        precision=choose("float32", CPU),
-        split="test",
-        protocol=protocol,
-    )
+    setup = EvaluationSetup(DataConfig(source="zeros", workers=0), choose("float32", CPU), protocol)
+    evaluate_network(network, images, Prepared(preparation, imagenet_statistics()), setup, split="test")
     assert max(sizes) == most

@@ -15,6 +15,7 @@ from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.files import digest
 from deepres.cli.main import run as deepres
 from deepres.data.images import ArrayImages, Batch
+from deepres.data.loading.config import TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import measure_statistics
@@ -101,11 +102,7 @@ def test_pixels_are_the_very_view_before_normalisation(name: str, normalise: Any
                 augmentation,
                 preparation,
                 flat,
-                batch_size=12,
-                seed=5,
-                rank=rank,
-                world_size=2,
-                with_pixels=wanted,
+                TrainLoaderConfig(batch_size=12, seed=5, rank=rank, world_size=2, with_pixels=wanted),
             )
             for wanted in (False, True)
         ]
@@ -130,7 +127,11 @@ def test_a_mean_image_is_taken_off_before_shifts_and_put_back_before_them() -> N
     """With a mean image of many colours, what is shown is still the picture: shifted pixels, not differences."""
     statistics = measure_statistics(IMAGES, PREPARATION)
     loader = TrainLoader(
-        IMAGES, Augmentation(flip=1.0), PREPARATION, statistics, batch_size=12, seed=5, with_pixels=True
+        IMAGES,
+        Augmentation(flip=1.0),
+        PREPARATION,
+        statistics,
+        TrainLoaderConfig(batch_size=12, seed=5, with_pixels=True),
     )
     batch = next(loader.batches(0, 1))
     assert batch.pixels is not None

@@ -13,7 +13,7 @@ from PIL import Image
 from deepres.cli.main import run
 from deepres.data.doubles import Double, Doubles, Place
 from deepres.data.images import ArrayImages, Batch
-from deepres.report.evaluation import write_report
+from deepres.report.evaluation import ReportFacts, write_report
 from deepres.tasks.classification.task import Classification, Temperature
 from deepres.tasks.doubled import told_of_doubles
 from deepres.tasks.evaluator import evaluate
@@ -81,7 +81,7 @@ def test_the_report_shows_them_side_by_side(tmp_path: Path) -> None:
     evaluation, images = measured()
     found = doubles_of(images, 1, 2, class_name="<b>")
     parts = {"train": images, "test": images}
-    write_report(tmp_path / "r.html", result=evaluation.result, doubles=found, parts=parts)  # type: ignore[arg-type]
+    write_report(tmp_path / "r.html", ReportFacts(result=evaluation.result, doubles=found, parts=parts))  # type: ignore[arg-type]
     page = (tmp_path / "r.html").read_text("utf-8")
     section = page[page.index('id="doubles"') : page.index("<h2>Calibration")]
     assert section.count("<img ") == 4
@@ -89,7 +89,7 @@ def test_the_report_shows_them_side_by_side(tmp_path: Path) -> None:
     assert section.count("distance 0.010, of different classes") == 2
     assert "&lt;b&gt;" in section
     assert "15 of 20 images were compared by what they show" in section
-    write_report(tmp_path / "r.html", result=evaluation.result, doubles=doubles_of(images), parts=parts)  # type: ignore[arg-type]
+    write_report(tmp_path / "r.html", ReportFacts(result=evaluation.result, doubles=doubles_of(images), parts=parts))  # type: ignore[arg-type]
     assert 'id="doubles"' not in (tmp_path / "r.html").read_text("utf-8")
 
 

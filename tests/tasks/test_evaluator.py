@@ -15,7 +15,7 @@ from deepres.data.images import ArrayImages, Batch
 from deepres.nn.hooks import modes_kept
 from deepres.tasks.classification.predictions import load_answers
 from deepres.tasks.classification.result import ClassificationResult
-from deepres.tasks.evaluator import evaluate
+from deepres.tasks.evaluator import EvaluationMethod, ResultFacts, evaluate
 from deepres.tasks.protocols import PROTOCOLS
 from deepres.tasks.result import Evaluation, SkippedImage, printable, summary
 from deepres.tasks.saved import save_predictions
@@ -56,7 +56,11 @@ def network_for(images: ArrayImages, seed: int = 0, strength: float = 2.0) -> An
 def evaluated(count: int = 60, classes: int = 6, strength: float = 2.0) -> tuple[Evaluation, Answers, ArrayImages]:
     images = digits(count, classes)
     network = network_for(images, strength=strength)
-    return evaluate(network, batches(images), images, split="test", provenance={"seed": 3}), network, images
+    return (
+        evaluate(network, batches(images), images, split="test", facts=ResultFacts(provenance={"seed": 3})),
+        network,
+        images,
+    )
 
 
 def test_result_counts_and_names_the_worst() -> None:
@@ -117,8 +121,8 @@ def test_precision_wraps_each_forward_pass_and_progress_is_told() -> None:
         batches(images, 4),
         images,
         split="val",
-        precision=precision,
         on_progress=lambda done, total: told.append((done, total)),
+        method=EvaluationMethod(precision=precision),
     )
     assert told == [(4, 10), (8, 10), (10, 10)]
     assert len(entered) == 3
@@ -138,7 +142,9 @@ def test_an_image_that_never_came_is_refused_unless_skipped() -> None:
     ):
         evaluate(network, batches(images, leave_out=(3, 5)), images, split="test")
     skipped = {"digits/test/3": "digits/test/3: ends early", "digits/test/5": "is text"}
-    result = evaluate(network, batches(images, leave_out=(3, 5)), images, split="test", skipped=skipped).result
+    result = evaluate(
+        network, batches(images, leave_out=(3, 5)), images, split="test", facts=ResultFacts(skipped=skipped)
+    ).result
     assert result.num_images == 10
     assert result.skipped == (
         SkippedImage(name="digits/test/3", reason="ends early"),
@@ -190,7 +196,7 @@ def test_predictions_are_saved_as_arrays_and_bytes_repeat(tmp_path: Path) -> Non
 def test_scores_of_all_classes_are_kept_where_they_are_asked_for(tmp_path: Path) -> None:
     images = digits(30, 5)
     network = network_for(images)
-    found = evaluate(network, batches(images), images, split="test", keep_scores=True)
+    found = evaluate(network, batches(images), images, split="test", method=EvaluationMethod(keep_scores=True))
     wanted = network.logits.double().log_softmax(1)
     assert found.predictions.scores is not None
     assert torch.equal(found.predictions.scores, wanted)
@@ -213,7 +219,13 @@ def test_a_result_of_an_earlier_version_is_read(tmp_path: Path) -> None:
 def test_a_protocol_is_named_in_the_result_and_said_in_the_summary() -> None:
     images = digits(12, 4)
     network = network_for(images)
-    flip = evaluate(network, batches(images), images, split="test", protocol=PROTOCOLS["flip"], shown="and its mirror")
+    flip = evaluate(
+        network,
+        batches(images),
+        images,
+        split="test",
+        method=EvaluationMethod(protocol=PROTOCOLS["flip"], shown="and its mirror"),
+    )
     assert flip.result.protocol == "flip"
     assert "shown: and its mirror" in summary(flip.result)
     assert len(network.modes) == 2 * 5 * 2  # two views of each of two batches, as many modes of five modules and one

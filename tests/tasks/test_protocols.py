@@ -17,11 +17,12 @@ from deepres.arch.atoms import GlobalAveragePool, Linear
 from deepres.arch.catalogue.lookup import architecture
 from deepres.base.errors import InputError
 from deepres.data.images import ArrayImages, Batch, FileImages, Images
+from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches, prepare_one
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import imagenet_statistics
 from deepres.tasks.classification.metrics import Measures, averaged
-from deepres.tasks.evaluator import evaluate
+from deepres.tasks.evaluator import EvaluationMethod, evaluate
 from deepres.tasks.protocols import PROTOCOLS, Gathering, protocol_named, require_fitting
 from deepres.tasks.result import Evaluation
 
@@ -68,8 +69,12 @@ def photos(tmp_path: Path) -> FileImages:
 def measured(images: Images, text: str, preparation: Preparation = CROPPED, **how: int) -> Evaluation:
     protocol = protocol_named(text, preparation)
     size = how.pop("batch_size", 4)
-    batches = evaluation_batches(images, preparation, KNOWN, batch_size=size, showing=protocol.showing, **how)  # type: ignore[arg-type]
-    return evaluate(InDouble(), batches, images, split="test", protocol=protocol, keep_scores=True)
+    batches = evaluation_batches(
+        images, preparation, KNOWN, LoaderConfig(batch_size=size, **how), showing=protocol.showing
+    )  # type: ignore[arg-type]
+    return evaluate(
+        InDouble(), batches, images, split="test", method=EvaluationMethod(protocol=protocol, keep_scores=True)
+    )
 
 
 def scores(found: Evaluation) -> Tensor:
@@ -138,7 +143,7 @@ def test_shards_batches_and_workers_change_no_count(photos: FileImages, text: st
 
     def share(rank: int) -> Measures:
         batches = evaluation_batches(
-            photos, CROPPED, KNOWN, batch_size=4, showing=protocol.showing, rank=rank, world_size=2
+            photos, CROPPED, KNOWN, LoaderConfig(batch_size=4, rank=rank, world_size=2), showing=protocol.showing
         )
         parts: list[tuple[Measures, dict[str, str]]] = []
 
@@ -148,7 +153,12 @@ def test_shards_batches_and_workers_change_no_count(photos: FileImages, text: st
 
         with pytest.raises(KeyError):
             evaluate(
-                InDouble(), batches, photos, split="test", protocol=protocol, keep_scores=True, all_gather=gathered
+                InDouble(),
+                batches,
+                photos,
+                split="test",
+                all_gather=gathered,
+                method=EvaluationMethod(protocol=protocol, keep_scores=True),
             )
         return parts[0][0]
 

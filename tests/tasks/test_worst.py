@@ -12,7 +12,7 @@ import torch
 from deepres.base.cells import csv_of
 from deepres.cli.main import run
 from deepres.data.images import ArrayImages, Batch, FileImages
-from deepres.report.evaluation import write_report
+from deepres.report.evaluation import ReportFacts, write_report
 from deepres.tasks.classification.worst import HEAD, LEAST_UNSURE
 from deepres.tasks.evaluator import evaluate
 from deepres.tasks.result import Evaluation
@@ -99,7 +99,7 @@ def test_the_page_holds_the_list(tmp_path: Path) -> None:
     logits = torch.randn(40, 2, 1, 1, generator=torch.Generator().manual_seed(0))
     evaluation = evaluate(torch.nn.Flatten(), [Batch(logits, labels, torch.arange(40))], images, split="test")
     text = worst_list(evaluation, images)
-    write_report(tmp_path / "report.html", result=evaluation.result, images=images, worst=text)
+    write_report(tmp_path / "report.html", ReportFacts(result=evaluation.result, images=images, worst=text))
     page = (tmp_path / "report.html").read_text("utf-8")
     found = re.search(r'href="data:text/csv;charset=utf-8;base64,([^"]+)" download="worst.csv"', page)
     assert found is not None

@@ -17,6 +17,7 @@ import torch
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import digest
 from deepres.data.images import ArrayImages, Batch, FileImages
+from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import measure_statistics
@@ -140,11 +141,7 @@ def _batches(images: Any, augmentation: Augmentation, processes: int, **fields: 
             augmentation,
             PREPARATION,
             statistics,
-            batch_size=12,
-            seed=4,
-            rank=rank,
-            world_size=processes,
-            **fields,
+            TrainLoaderConfig(batch_size=12, seed=4, rank=rank, world_size=processes, **fields),
         )
         for rank in range(processes)
     ]
@@ -200,13 +197,15 @@ def test_an_image_that_cannot_be_read_changes_nothing_for_the_others(mixup: floa
 
 def test_evaluation_deals_out_each_image_once_in_the_batches_of_one_process() -> None:
     statistics = measure_statistics(_images(), PREPARATION, seed=0, on_bad_image="stop")
-    whole = [batch.indices for batch in evaluation_batches(_images(), PREPARATION, statistics, batch_size=7)]
+    whole = [
+        batch.indices for batch in evaluation_batches(_images(), PREPARATION, statistics, LoaderConfig(batch_size=7))
+    ]
     for processes in (2, 3, 9):
         shares = [
             [
                 batch.indices
                 for batch in evaluation_batches(
-                    _images(), PREPARATION, statistics, batch_size=7, rank=rank, world_size=processes
+                    _images(), PREPARATION, statistics, LoaderConfig(batch_size=7, rank=rank, world_size=processes)
                 )
             ]
             for rank in range(processes)

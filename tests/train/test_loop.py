@@ -13,7 +13,7 @@ from deepres.data.images import Batch
 from deepres.tasks.classification.losses import cross_entropy
 from deepres.tasks.validation import Validation, by_error
 from deepres.train.config import SgdConfig, TrainConfig
-from deepres.train.loop import Epoch, Step, train
+from deepres.train.loop import Epoch, Step, TrainingContext, train
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.state import State
@@ -58,9 +58,7 @@ def _train(
         Fixed(),
         cross_entropy(),
         None if val is None else lambda network: next(judged),
-        num_images=NUM_IMAGES,
-        precision=FLOAT32,
-        seed=0,
+        TrainingContext(num_images=NUM_IMAGES, precision=FLOAT32, seed=0),
     )
     seen = []
     for event in events:
@@ -274,10 +272,7 @@ def test_a_compiled_network_which_has_no_truth_value_is_called() -> None:
             Fixed(),
             cross_entropy(),
             None,
-            num_images=NUM_IMAGES,
-            precision=FLOAT32,
-            seed=0,
-            forward=forward,
+            TrainingContext(num_images=NUM_IMAGES, precision=FLOAT32, seed=0, forward=forward),
         )
     )
     assert forward.calls == 2
@@ -286,7 +281,9 @@ def test_a_compiled_network_which_has_no_truth_value_is_called() -> None:
 def test_a_bent_run_ends_where_it_is_bent_to_and_its_rate_falls_all_the_way() -> None:
     config = _config(iterations=20, schedule=ScheduleConfig(kind="cosine", lr=0.1), head_only_fraction=0.25)
     state = State(_network(), config.sgd, averaged=False)
-    events = train(state, config, Fixed(), cross_entropy(), None, num_images=NUM_IMAGES, precision=FLOAT32, seed=0)
+    events = train(
+        state, config, Fixed(), cross_entropy(), None, TrainingContext(num_images=NUM_IMAGES, precision=FLOAT32, seed=0)
+    )
     seen = []
     for event in events:
         seen.append(event)
@@ -304,7 +301,9 @@ def test_a_bent_run_ends_where_it_is_bent_to_and_its_rate_falls_all_the_way() ->
 def test_a_run_bent_to_where_it_is_ends_there_with_its_epoch() -> None:
     state = State(_network(), SgdConfig(), averaged=False)
     config = _config(iterations=20)
-    for event in train(state, config, Fixed(), cross_entropy(), None, num_images=NUM_IMAGES, precision=FLOAT32, seed=0):
+    for event in train(
+        state, config, Fixed(), cross_entropy(), None, TrainingContext(num_images=NUM_IMAGES, precision=FLOAT32, seed=0)
+    ):
         if isinstance(event, Step) and event.step == 7:
             state.progress = state.progress.bent(3, 20, "a test")
     assert isinstance(event, Epoch)

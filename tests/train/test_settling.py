@@ -18,6 +18,7 @@ from deepres.arch.families.vgg import VggConfig
 from deepres.arch.units import Style
 from deepres.base.records import build as record
 from deepres.data.images import ArrayImages
+from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import measure_statistics
@@ -27,7 +28,7 @@ from deepres.tasks.classification.losses import cross_entropy
 from deepres.tasks.evaluator import evaluate
 from deepres.tasks.validation import Validation, by_error
 from deepres.train.config import SgdConfig, TrainConfig
-from deepres.train.loop import Epoch, Step, train
+from deepres.train.loop import Epoch, Step, TrainingContext, train
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.settling import SETTLED, Settling
@@ -75,17 +76,23 @@ STATISTICS = measure_statistics(TRAIN, PLAIN, seed=0, on_bad_image="stop")
 
 
 def judged(network: nn.Module) -> Validation:
-    result = evaluate(network, evaluation_batches(VAL, PLAIN, STATISTICS, batch_size=40), VAL, split="val").result
+    result = evaluate(
+        network, evaluation_batches(VAL, PLAIN, STATISTICS, LoaderConfig(batch_size=40)), VAL, split="val"
+    ).result
     return by_error(result.error, result.cross_entropy)
 
 
 def ran(state: State, config: TrainConfig, *, stop: int | None = None, **given: Any) -> list[Epoch]:
     loader = TrainLoader(
-        TRAIN, Augmentation(crop="pad", pad=2), PLAIN, STATISTICS, batch_size=config.batch_size, seed=0
+        TRAIN,
+        Augmentation(crop="pad", pad=2),
+        PLAIN,
+        STATISTICS,
+        TrainLoaderConfig(batch_size=config.batch_size, seed=0),
     )
     facts: dict[str, Any] = {"num_images": len(TRAIN), "precision": FLOAT32, "seed": 0, "from_nothing": True, **given}
     seen = []
-    for event in train(state, config, loader, cross_entropy(), judged, **facts):
+    for event in train(state, config, loader, cross_entropy(), judged, TrainingContext(**facts)):
         if isinstance(event, Epoch):
             seen.append(event)
         if stop == event.step and not (isinstance(event, Step) and event.ends_epoch):
@@ -177,7 +184,9 @@ def test_frozen_parts_keep_their_statistics_and_norms_their_count() -> None:
 def test_statistics_are_the_plain_average_over_the_last_images() -> None:
     state = state_of(create_model(FAMILIES["resnet"], seed=0))
     ran(state, plan(epochs=1))
-    loader = TrainLoader(TRAIN, Augmentation(crop="pad", pad=2), PLAIN, STATISTICS, batch_size=16, seed=0)
+    loader = TrainLoader(
+        TRAIN, Augmentation(crop="pad", pad=2), PLAIN, STATISTICS, TrainLoaderConfig(batch_size=16, seed=0)
+    )
     twin = deepcopy(state.network)
     precise_bn(twin, (batch.images for batch in loader.batches(1, 7)))
     for mine, theirs in zip(norms(state.network), norms(twin), strict=True):

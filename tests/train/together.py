@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import DeepresError, InputError
 from deepres.data.images import ArrayImages
+from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import Statistics, measure_statistics
@@ -25,7 +26,7 @@ from deepres.tasks.evaluator import evaluate
 from deepres.train.config import TrainConfig
 from deepres.train.distributed import Distributed, init_distributed
 from deepres.train.grad_sync import GradSync
-from deepres.train.loop import Step, train
+from deepres.train.loop import Step, TrainingContext, train
 from deepres.train.precision import Precision
 from deepres.train.schedules import ScheduleConfig
 from deepres.train.state import State
@@ -52,7 +53,7 @@ def statistics() -> Statistics:
 
 def loader(processes: Distributed, batch_size: int, augmentation: Augmentation = AUGMENTATION) -> TrainLoader:
     shared: dict[str, Any] = {"batch_size": batch_size, "seed": 0, "rank": processes.rank, "world_size": processes.size}
-    return TrainLoader(images(), augmentation, PREPARATION, statistics(), **shared)
+    return TrainLoader(images(), augmentation, PREPARATION, statistics(), TrainLoaderConfig(**shared))
 
 
 def network() -> nn.Module:
@@ -72,11 +73,7 @@ def trained(
         loader(processes, 16),
         cross_entropy(0.1 if weights is not None else 0.0, weights),
         None,
-        num_images=60,
-        precision=FLOAT,
-        seed=0,
-        from_nothing=from_nothing,
-        processes=processes,
+        TrainingContext(num_images=60, precision=FLOAT, seed=0, from_nothing=from_nothing, processes=processes),
     )
     together = config.sync_norm and processes.size > 1
     if together:
@@ -158,7 +155,7 @@ def whole_norm(processes: Distributed) -> dict[str, Tensor]:
 
 def evaluation(processes: Distributed) -> dict[str, Any]:
     shared: dict[str, Any] = {"batch_size": 7, "rank": processes.rank, "world_size": processes.size}
-    batches = evaluation_batches(images(), PREPARATION, statistics(), **shared)
+    batches = evaluation_batches(images(), PREPARATION, statistics(), LoaderConfig(**shared))
     found = evaluate(network(), batches, images(), split="test", all_gather=processes.all_gather)
     return {"result": found.result.replace(seconds=0, images_per_second=0), "loss": found.predictions.loss}
 
@@ -173,7 +170,7 @@ def not_finite(processes: Distributed) -> str:
     config = TrainConfig(iterations=2, batch_size=16)
     state = State(network(), config.sgd, averaged=False)
     facts: dict[str, Any] = {"num_images": 60, "precision": FLOAT, "seed": 0, "processes": processes}
-    return said(lambda: list(train(state, config, loader(processes, 16), loss, None, **facts)))
+    return said(lambda: list(train(state, config, loader(processes, 16), loss, None, TrainingContext(**facts))))
 
 
 def main(folder: Path) -> None:

@@ -8,6 +8,7 @@ from deepres.base.watch import Watch
 from deepres.cli import flags, outputs
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
+from deepres.report.evaluation import ReportFacts
 
 
 @click.command("eval")
@@ -146,7 +147,7 @@ def command(
         name = f"{result.provenance['model']} on {result.provenance['source']}"
         facts = dict(result.provenance)
         shown = {"images": measured.images, "worst": listed, "run": facts, "title": name, **training}
-        write_report(report, result=result, **shown)
+        write_report(report, ReportFacts(result=result, **shown))
     if as_json:
         click.echo(result.to_json())
     else:

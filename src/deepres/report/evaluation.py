@@ -5,7 +5,7 @@ The same input gives the same bytes. All text is escaped; figures take their col
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path, PurePath
 from typing import Any
@@ -62,49 +62,54 @@ class FoldRow:
     epoch: int | None
 
 
-def write_report(
-    path: Path,
-    *,
-    result: Result | None,
-    history: History = (),
-    images: Images | None = None,
-    run: Mapping[str, Any] | None = None,
-    chosen_epoch: int | None = None,
-    continued: Sequence[int] = (),
-    worst: str = "",
-    doubles: Doubles | None = None,
-    parts: Mapping[Split, Images] | None = None,
-    folds: Sequence[FoldRow] = (),
-    title: str = "deepres report",
-) -> None:
-    """Write one self-contained HTML file: headline, training, errors, classes, worst images, provenance.
+@dataclass(frozen=True, kw_only=True)
+class ReportFacts:
+    """What an evaluation's page shows; what is None or empty leaves its part of the page out.
 
     `images` is the set that `result` was measured on (None: no thumbnails). `run` is shown as a table, its nested
     mappings folded away below. `continued` are the steps after which the run was taken up again; `worst` is the list of
     worst.py, which the page holds to be saved; `doubles` are pictures that stand in two of `parts`; `folds` are a
-    table of the folds that were pooled. What is None or empty leaves its part of the page out.
+    table of the folds that were pooled.
+    """
+
+    result: Result | None
+    history: History = ()
+    images: Images | None = None
+    run: Mapping[str, Any] = field(default_factory=dict)
+    chosen_epoch: int | None = None
+    continued: Sequence[int] = ()
+    worst: str = ""
+    doubles: Doubles | None = None
+    parts: Mapping[Split, Images] = field(default_factory=dict)
+    folds: Sequence[FoldRow] = ()
+    title: str = "deepres report"
+
+
+def write_report(path: Path, known: ReportFacts) -> None:
+    """Write one self-contained HTML file: headline, training, errors, classes, worst images, provenance.
 
     Raises:
         InputError: `images` is another set than the one that was measured; the place cannot be written.
     """
-    facts, groups = _facts(run or {})
+    facts, groups = _facts(known.run)
+    result, images = known.result, known.images
     scored = result if isinstance(result, ClassificationResult) else None
     page = render(
         "evaluation.html.jinja",
         {"percent": percent, "value": _value},
-        title=title,
+        title=known.title,
         result=result,
         scored=scored,
         interval=result.headline.interval if result else "",
         scale=_scale(scored) if scored else None,
         facts=facts,
         groups=groups,
-        curves=_curves(history, chosen_epoch, continued),
-        history=history,
-        columns=_columns(history),
-        last=history[-1] if history else None,
-        waiting=_mean(history, "data_wait_fraction"),
-        chosen_epoch=chosen_epoch,
+        curves=_curves(known.history, known.chosen_epoch, known.continued),
+        history=known.history,
+        columns=_columns(known.history),
+        last=known.history[-1] if known.history else None,
+        waiting=_mean(known.history, "data_wait_fraction"),
+        chosen_epoch=known.chosen_epoch,
         table=_table(scored) if scored and len(scored.classes) <= MOST_CLASSES_WITH_NUMBERS else None,
         picture=_picture(scored) if scored else None,
         classes=scored.worst_first() if scored else (),
@@ -114,12 +119,14 @@ def write_report(
         rejection=Markup(rejection(scored.covered, scored.tempered)) if scored and scored.covered else "",
         halfway=scored.covered[(len(scored.covered) - 1) * 3 // 4] if scored and scored.covered else None,
         blocks=[drawn(block, images) for block in result.blocks()] if result else (),
-        worst="data:text/csv;charset=utf-8;base64," + b64encode(worst.encode()).decode() if worst else "",
+        worst="data:text/csv;charset=utf-8;base64," + b64encode(known.worst.encode()).decode() if known.worst else "",
         worst_name=WORST,
-        doubles=doubles,
-        folds=[(row, interval_text(row.result)) for row in folds],
-        doubled=doubles.sentence({part: len(images) for part, images in (parts or {}).items()}) if doubles else "",
-        pairs=pairs_shown(doubles, parts or {}) if doubles else (),
+        doubles=known.doubles,
+        folds=[(row, interval_text(row.result)) for row in known.folds],
+        doubled=known.doubles.sentence({part: len(images) for part, images in known.parts.items()})
+        if known.doubles
+        else "",
+        pairs=pairs_shown(known.doubles, known.parts) if known.doubles else (),
         thumbnails=_thumbnails(scored, images) if scored and images is not None else (),
         provenance=_flat(result.provenance) if result else (),
     )

@@ -17,6 +17,7 @@ from deepres.base.manifest import RUN
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.images import Batch
+from deepres.data.loading.config import TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.loading.workers import choose_workers, num_cores, resolved
 from deepres.data.sources.open import Source, open_source
@@ -34,7 +35,7 @@ from deepres.runs.plan import Planned, plan_run
 from deepres.tasks.classification.losses import cross_entropy
 from deepres.train.compile import choose_compile_mode
 from deepres.train.config import TrainConfig
-from deepres.train.loop import Step, train
+from deepres.train.loop import Step, TrainingContext, train
 from deepres.train.precision import Precision, choose
 from deepres.train.state import State
 
@@ -185,10 +186,9 @@ def _step_rate(
         _Noise(description, config.batch_size, precision.device),
         cross_entropy(config.label_smoothing),
         None,
-        num_images=_FOREVER * config.batch_size,
-        precision=precision,
-        seed=0,
-        forward=fast.forward(placed),
+        TrainingContext(
+            num_images=_FOREVER * config.batch_size, precision=precision, seed=0, forward=fast.forward(placed)
+        ),
     )
     with apply(placed, plan):
         done = [event.seconds for event in _for(events, seconds) if isinstance(event, Step)]
@@ -247,12 +247,14 @@ def _with_input(
         run.augmentation,
         run.preparation,
         statistics,
-        batch_size=size,
-        seed=run.seed,
-        on_bad_image="skip",
-        decode=run.data.decode,
-        device=device,
-        num_classes=len(source.classes),
+        TrainLoaderConfig(
+            batch_size=size,
+            seed=run.seed,
+            on_bad_image="skip",
+            decode=run.data.decode,
+            device=device,
+            num_classes=len(source.classes),
+        ),
     )
     threads = torch.get_num_threads()
     resident = loader.resident

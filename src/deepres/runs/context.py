@@ -1,12 +1,11 @@
 """What all parts of a run share while it is carried out: plan, images, statistics, precision, the folder."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import JsonValue
 from torch import nn
 
 from deepres.base.events import UNSAID
@@ -14,6 +13,7 @@ from deepres.base.files import write_atomic
 from deepres.base.manifest import require_own, writing
 from deepres.base.reading import json_object
 from deepres.data.images import Images
+from deepres.data.loading.config import TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.loading.workers import PREFETCH_FACTOR, WorkerPlan, resolved
 from deepres.data.sources.open import Source
@@ -21,11 +21,12 @@ from deepres.data.transforms.statistics import Statistics, measure_statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.sync_batch_norm import synced
 from deepres.nn.weights.hub import find_weights
-from deepres.predict.preprocessing import prepared_for
+from deepres.predict.preprocessing import Prepared, prepared_for
 from deepres.recipes.run import Run
-from deepres.runs.evaluate import judge
+from deepres.runs.evaluate import EvaluationSetup, evaluate_network
 from deepres.runs.lock import Hold
 from deepres.runs.teaching import Teachers, taught
+from deepres.tasks.evaluator import NO_FACTS, ResultFacts
 from deepres.tasks.losses import Loss
 from deepres.tasks.result import Evaluation
 from deepres.tasks.task import Learning
@@ -70,48 +71,45 @@ class RunContext:
             run.augmentation,
             run.preparation,
             self.statistics,
-            batch_size=run.train.batch_size,
-            seed=run.seed,
-            workers=self._crew.workers,
-            prefetch_factor=self._crew.prefetch_factor,
-            on_bad_image=run.data.on_bad_image,
-            decode=run.data.decode,
-            device=self.precision.device,
-            num_classes=len(self.source.classes),
-            rank=self.processes.rank,
-            world_size=self.processes.size,
-            with_pixels=self.teachers is not None and self.teachers.want_pixels,
-            even=run.train.balance == "sampler",
+            TrainLoaderConfig(
+                batch_size=run.train.batch_size,
+                seed=run.seed,
+                workers=self._worker_plan.workers,
+                prefetch_factor=self._worker_plan.prefetch_factor,
+                on_bad_image=run.data.on_bad_image,
+                decode=run.data.decode,
+                device=self.precision.device,
+                num_classes=len(self.source.classes),
+                rank=self.processes.rank,
+                world_size=self.processes.size,
+                with_pixels=self.teachers is not None and self.teachers.want_pixels,
+                even=run.train.balance == "sampler",
+            ),
         )
 
-    def judge(
+    def evaluate(
         self,
         network: nn.Module,
         images: Images,
         split: str,
-        provenance: Mapping[str, JsonValue] | None = None,
+        facts: ResultFacts = NO_FACTS,
         on_progress: Callable[[int, int], None] | None = None,
         precision: Precision | None = None,
-        notes: tuple[str, ...] = (),
         keep_scores: bool = False,
     ) -> Evaluation:
-        """The network on one part of the images, asked the run's task.
+        """The network on one split of the images, asked the run's task; `facts` go into the result.
 
         `precision` None is that of training, good enough to choose an epoch; what is reported is measured in float32.
         """
-        evaluation = judge(
+        data = self.run.data.replace(workers=self._worker_plan.workers)
+        evaluation = evaluate_network(
             network,
             images,
-            self.run.preparation,
-            self.statistics,
-            data=self.run.data.replace(workers=self._crew.workers),
-            precision=precision or self.precision,
+            Prepared(self.run.preparation, self.statistics),
+            EvaluationSetup(data, precision or self.precision, keep_scores=keep_scores, task=self.run.task),
             split=split,
-            provenance=provenance,
+            facts=facts,
             on_progress=on_progress,
-            notes=notes,
-            keep_scores=keep_scores,
-            task=self.run.task,
             processes=self.processes,
         )
         self.skipped.update({image.name: image.reason for image in evaluation.result.skipped})
@@ -126,7 +124,7 @@ class RunContext:
                 write_atomic(new / SKIPPED, text)
 
     @property
-    def _crew(self) -> WorkerPlan:
+    def _worker_plan(self) -> WorkerPlan:
         if self.workers is not None:
             return self.workers
         data = self.run.data

@@ -20,7 +20,7 @@ from deepres.data.sources.open import open_parts, open_source
 from deepres.data.sources.splits import Split
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.recipes.run import load_run
-from deepres.runs.evaluate import EvaluationConfig, measure, weights_file
+from deepres.runs.evaluate import EvaluationConfig, evaluate_weights, weights_file
 from deepres.runs.seen import own_data
 from deepres.tasks.classification.calibration import temperature_of, tempered
 from deepres.tasks.classification.ensemble import Member, Selection, select, together
@@ -31,7 +31,7 @@ from deepres.train.distributed import SINGLE_PROCESS, Distributed
 
 
 @dataclass(frozen=True)
-class Measured:
+class EnsembleEvaluation:
     """An evaluation, its images, the members that made it (one, or an ensemble's), and how they were chosen."""
 
     evaluation: Evaluation
@@ -45,7 +45,7 @@ class EnsembleConfig(EvaluationConfig):
 
     `choose_on` names the split on which members are chosen (`ensemble.select`); `calibrate` finds a temperature on the
     runs' own held-out images (those that chose their epochs), or on the val part of a source for weights of no run;
-    without it one run alone is measured with the temperature that it knows (`measure`).
+    without it one run alone is measured with the temperature that it knows (`evaluate_weights`).
     """
 
     choose_on: str | None = None
@@ -55,7 +55,7 @@ class EnsembleConfig(EvaluationConfig):
 AS_ONE = EnsembleConfig()
 
 
-def measure_together(
+def evaluate_ensemble(
     weights: Sequence[WeightsSpec | str],
     data: DataConfig | None = None,
     config: EnsembleConfig = AS_ONE,
@@ -64,8 +64,8 @@ def measure_together(
     command: str = UNSAID,
     on_progress: Callable[[int, int], None] | None = None,
     processes: Distributed = SINGLE_PROCESS,
-) -> Measured:
-    """The weights as one: probabilities averaged per image, each measured as by `measure`.
+) -> EnsembleEvaluation:
+    """The weights as one: probabilities averaged per image, each measured as by `evaluate_weights`.
 
     Raises:
         InputError: what is held out is also measured, or there is none; members that do not go together.
@@ -89,7 +89,7 @@ def measure_together(
             "on_progress": on_progress,
             "processes": processes,
         }
-        members = [Member(each, *measure(specs[each], source, how, **same)) for each in named]
+        members = [Member(each, *evaluate_weights(specs[each], source, how, **same)) for each in named]
         for member in members:
             for tool in (tool for tool, asked in wanted.items() if asked):
                 require(member.evaluation.task, tool, member.name)
@@ -120,7 +120,7 @@ def measure_together(
         temperature = processes.on_all_ranks(lambda: temperature_of(sure.predictions, sure.result.split))
         found = tempered(evaluation.predictions, temperature)
         evaluation = replace(evaluation, result=evaluation.result.replace(tempered=found))
-    return Measured(evaluation, members[0].images, tuple(members), selection)
+    return EnsembleEvaluation(evaluation, members[0].images, tuple(members), selection)
 
 
 def _require_different(weights: Sequence[str]) -> None:

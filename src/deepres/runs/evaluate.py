@@ -14,8 +14,8 @@ from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
 from deepres.base.records import Record
 from deepres.data.images import ArrayImages, Images
+from deepres.data.loading.config import LoaderConfig, OnBadImage
 from deepres.data.loading.loader import evaluation_batches
-from deepres.data.loading.reader import OnBadImage
 from deepres.data.loading.workers import resolved
 from deepres.data.readable import require_readable
 from deepres.data.sources.config import DataConfig
@@ -23,7 +23,6 @@ from deepres.data.sources.open import open_parts, open_source
 from deepres.data.sources.splits import Split
 from deepres.data.targets import form_of
 from deepres.data.transforms.config import Preparation
-from deepres.data.transforms.statistics import Statistics
 from deepres.data.transforms.views import Views
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware, versions
@@ -32,9 +31,10 @@ from deepres.nn.weights.files import WEIGHTS
 from deepres.nn.weights.keras import TOPOLOGY
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.predictor import Predictor
+from deepres.predict.preprocessing import Prepared
 from deepres.recipes.run import Run, load_run
 from deepres.runs.seen import SPLIT, asks_for_own, began_with, overlap, own_now, run_of, unchanged
-from deepres.tasks.evaluator import evaluate
+from deepres.tasks.evaluator import NO_FACTS, EvaluationMethod, ResultFacts, evaluate
 from deepres.tasks.kinds import AnyTask
 from deepres.tasks.protocols import CENTER, protocol_named, require_fitting
 from deepres.tasks.result import Evaluation
@@ -71,48 +71,56 @@ class EvaluationConfig(Record):
 USUAL = EvaluationConfig()
 
 
-def judge(
+@dataclass(frozen=True)
+class EvaluationSetup:
+    """How a network is measured: its images read as `data` says, computed in `precision`, asked `task`.
+
+    `protocol` is a spelling of `tasks/protocols.py`; `keep_scores` keeps the scores of all classes; `task` None is one
+    class an image.
+    """
+
+    data: DataConfig
+    precision: Precision
+    protocol: str = "center"
+    keep_scores: bool = False
+    task: AnyTask | None = None
+
+
+def evaluate_network(
     network: nn.Module,
     images: Images,
-    preparation: Preparation,
-    statistics: Statistics,
+    prepared: Prepared,
+    setup: EvaluationSetup,
     *,
-    data: DataConfig,
-    precision: Precision,
     split: str,
-    protocol: str = "center",
-    keep_scores: bool = False,
-    task: AnyTask | None = None,
-    skipped: dict[str, str] | None = None,
-    provenance: Mapping[str, JsonValue] | None = None,
-    notes: tuple[str, ...] = (),
+    facts: ResultFacts = NO_FACTS,
     on_progress: Callable[[int, int], None] | None = None,
     processes: Distributed = SINGLE_PROCESS,
 ) -> Evaluation:
-    """`network`, which lies on the precision's device, on every one of `images`, read as `data` says.
+    """`network`, which lies on the precision's device, on every one of `images`; `facts` go into the result.
 
-    `protocol` is a spelling of `tasks/protocols.py`; `notes` go into the result; `keep_scores` keeps the scores of all
-    classes; `task` None is one class an image.
     Each of `processes` takes some of the batches; all get the result, bitwise that of one process.
 
     Raises:
         InputError: an unknown protocol, one that the network's head cannot follow, one larger than the images.
     """
-    skipped = {} if skipped is None else skipped
-    shown = protocol_named(protocol, preparation)
+    data, precision, preparation, skipped = setup.data, setup.precision, prepared.preparation, dict[str, str]()
+    shown = protocol_named(setup.protocol, preparation)
     if isinstance(network, ResidualNetwork):
         require_fitting(shown, network.description)
     batches = evaluation_batches(
         images,
         preparation,
-        statistics,
-        batch_size=batch_size(_side(images, preparation, shown.showing), precision.device),
-        workers=resolved(data.workers),
-        device=precision.device,
-        on_bad_image=data.on_bad_image,
+        prepared.statistics,
+        LoaderConfig(
+            batch_size=batch_size(_side(images, preparation, shown.showing), precision.device),
+            workers=resolved(data.workers),
+            device=precision.device,
+            on_bad_image=data.on_bad_image,
+            rank=processes.rank,
+            world_size=processes.size,
+        ),
         skipped=skipped,
-        rank=processes.rank,
-        world_size=processes.size,
         showing=shown.showing,
     )
     count = None if on_progress is None else lambda done, total: on_progress(min(done * processes.size, total), total)
@@ -122,23 +130,23 @@ def judge(
             batches,
             images,
             split=split,
-            protocol=shown,
-            shown=shown.sentence(preparation),
-            keep_scores=keep_scores,
-            task=task,
-            precision=precision.autocast,
-            computed_in=precision.name,
-            skipped=skipped,
-            provenance=provenance,
-            notes=notes,
             on_progress=count,
             all_gather=processes.all_gather,
+            method=EvaluationMethod(
+                protocol=shown,
+                shown=shown.sentence(preparation),
+                keep_scores=setup.keep_scores,
+                task=setup.task,
+                precision=precision.autocast,
+                computed_in=precision.name,
+            ),
+            facts=replace(facts, skipped=skipped),
         )
     )
-    return found if keep_scores else replace(found, predictions=found.predictions.lean())
+    return found if setup.keep_scores else replace(found, predictions=found.predictions.lean())
 
 
-def measure(
+def evaluate_weights(
     weights: WeightsSpec | Path | str,
     data: DataConfig | None = None,
     config: EvaluationConfig = USUAL,
@@ -161,24 +169,25 @@ def measure(
             run has seen, anything that weights or images refuse.
     """
     keep_freed_memory(of_any_size=True)
-    asked = processes.on_all_ranks(lambda: asked_for(WeightsSpec.of(weights), data, config, device, command))
-    evaluation = judge(
-        asked.precision.place(asked.predictor.network),
-        asked.images,
-        asked.predictor.preparation,
-        asked.predictor.statistics,
-        data=asked.data,
-        precision=asked.precision,
-        split=asked.split,
-        protocol=config.protocol,
-        keep_scores=config.keep_scores,
-        task=asked.predictor.task.measured_as(own_protocol=config.protocol == str(CENTER), found_here=asked.found_here),
-        provenance=asked.provenance,
-        notes=asked.notes,
+    target = processes.on_all_ranks(lambda: resolve_target(WeightsSpec.of(weights), data, config, device, command))
+    predictor = target.predictor
+    evaluation = evaluate_network(
+        target.precision.place(predictor.network),
+        target.images,
+        Prepared(predictor.preparation, predictor.statistics),
+        EvaluationSetup(
+            target.data,
+            target.precision,
+            config.protocol,
+            config.keep_scores,
+            predictor.task.measured_as(own_protocol=config.protocol == str(CENTER), found_here=target.found_here),
+        ),
+        split=target.split,
+        facts=ResultFacts(target.provenance, target.notes),
         on_progress=on_progress,
         processes=processes,
     )
-    return evaluation, asked.images
+    return evaluation, target.images
 
 
 def batch_size(side: int, device: torch.device) -> int:
@@ -203,7 +212,7 @@ def _side(images: Images, preparation: Preparation, showing: Views | None) -> in
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluationTarget:
     """Which weights are measured, on which images."""
 
     predictor: Predictor
@@ -216,10 +225,10 @@ class Asked:
     found_here: bool = False  # on these the run found what held-out images settle
 
 
-def asked_for(
+def resolve_target(
     spec: WeightsSpec, data: DataConfig | None, config: EvaluationConfig, device: torch.device, command: str
-) -> Asked:
-    """The weights and the images that a call of `measure` speaks of; errors as there."""
+) -> EvaluationTarget:
+    """The weights and the images that a call of `evaluate_weights` speaks of; errors as there."""
     weights = spec.name
     folder = run_of(weights)
     run = None if folder is None else load_run(folder)
@@ -249,7 +258,7 @@ def asked_for(
     if chosen.notes:
         provenance["note"] = "; ".join(chosen.notes)
     found_here = chosen.own and chosen.split == predictor.task.settled_on
-    return Asked(predictor, images, own_config, chosen.split, precise, provenance, chosen.notes, found_here)
+    return EvaluationTarget(predictor, images, own_config, chosen.split, precise, provenance, chosen.notes, found_here)
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,13 @@ from deepres.nn.environment import hardware, versions
 from deepres.nn.freeze import precise_bn
 from deepres.nn.weights.files import WEIGHTS, save_network
 from deepres.predict.preprocessing import preprocessing_of
-from deepres.report.evaluation import write_report
+from deepres.report.evaluation import ReportFacts, write_report
 from deepres.runs.context import RunContext, norms_together
 from deepres.runs.length import told_length
 from deepres.runs.logbook import sessions
 from deepres.runs.seen import began_with, doubles_in, overlap
 from deepres.tasks.doubled import told_of_doubles
+from deepres.tasks.evaluator import ResultFacts
 from deepres.tasks.plans import plan_of
 from deepres.tasks.result import Evaluation, Result
 from deepres.tasks.saved import save_predictions
@@ -90,7 +91,9 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
     if source.val is not None:
         showing = progress_of(on_event, "held-out images")
         reported = choose("float32", context.precision.device)
-        held_out = context.judge(network, source.val, "val", None, showing, reported, keep_scores=True)
+        held_out = context.evaluate(
+            network, source.val, "val", on_progress=showing, precision=reported, keep_scores=True
+        )
     task, settled = processes.on_all_ranks(lambda: run.task.settled(held_out))
 
     def kept() -> None:
@@ -115,7 +118,7 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
             evaluation = Evaluation(result, held_out.predictions.lean(), held_out.task)
         else:
             final = replace(context, run=run.replace(task=task))
-            evaluation = final.judge(network, images, split, of_test, showing, reported, notes)
+            evaluation = final.evaluate(network, images, split, ResultFacts(of_test, notes), showing, reported)
     if evaluation is None or not evaluation.result.tells_settled:
         on_event(settled)
     on_event(Doing("writing the report"))
@@ -146,14 +149,16 @@ def _written(
             shutil.copy(folder / HISTORY, new / HISTORY)
     write_report(
         folder / "report.html",
-        result=result,
-        images=images,
-        worst=worst,
-        doubles=doubles_in(folder),
-        parts=context.source.parts(),
-        run=_shown(context, facts),
-        **training_of(folder),
-        title=f"{run.model.name} on {context.source.name}",
+        ReportFacts(
+            result=result,
+            images=images,
+            worst=worst,
+            doubles=doubles_in(folder),
+            parts=context.source.parts(),
+            run=_shown(context, facts),
+            **training_of(folder),
+            title=f"{run.model.name} on {context.source.name}",
+        ),
     )
     return Finished(folder, result, () if images is None else _samples(images, folder, context.skipped))
 
@@ -173,7 +178,7 @@ def report_so_far(context: RunContext, step: int) -> None:
     training = {**training_of(context.folder), "chosen_epoch": None}
     total = context.run.train.steps(len(context.source.train))
     shown = {"stopped": f"after step {step:,} of {total:,}", **_shown(context, {})}
-    write_report(context.folder / "report.html", result=None, run=shown, title=title, **training)
+    write_report(context.folder / "report.html", ReportFacts(result=None, run=shown, title=title, **training))
 
 
 def _notes(context: RunContext, images: Images) -> tuple[str, ...]:

@@ -25,9 +25,9 @@ from deepres.base.npz import opened
 from deepres.data.sources.folding import Folded
 from deepres.nn.weights.folds import fold_folder, fold_name, require_own_fold
 from deepres.recipes.run import Run
-from deepres.report.evaluation import FoldRow, write_report
+from deepres.report.evaluation import FoldRow, ReportFacts, write_report
 from deepres.runs import train
-from deepres.runs.ensemble import EnsembleConfig, Measured
+from deepres.runs.ensemble import EnsembleConfig, EnsembleEvaluation
 from deepres.runs.finish import PREDICTIONS, SUMMARY, training_of
 from deepres.runs.fold_plan import Folds, begin_folds, plan_in, require_none, require_same_plan, save_plan
 from deepres.runs.folds_measured import official, on_official, parts_of, pooled
@@ -166,7 +166,7 @@ def _conclude(
     processes.on_rank_zero(lambda: _write(plan, folder, parts, ensemble, command))
 
 
-def _write(plan: Folds, folder: Path, parts: Folded, ensemble: Measured | None, command: str) -> None:
+def _write(plan: Folds, folder: Path, parts: Folded, ensemble: EnsembleEvaluation | None, command: str) -> None:
     evaluations = [_of_fold(fold_folder(folder, fold)) for fold in range(1, plan.folds + 1)]
     evaluation = pooled(evaluations, parts, command, folder)
     result, run = evaluation.result, plan.run
@@ -178,12 +178,14 @@ def _write(plan: Folds, folder: Path, parts: Folded, ensemble: Measured | None, 
     ]
     write_report(
         folder / "report.html",
-        result=result,
-        images=parts.whole,
-        worst=worst,
-        folds=[*rows, *([FoldRow("all of them as one, on the test images", together, None)] if together else [])],
-        run={"command": command, "folds": plan.folds, **run.model_dump(mode="json")},
-        title=f"{run.model.name} on {Path(run.data.source).name or run.data.source}: {plan.folds} folds",
+        ReportFacts(
+            result=result,
+            images=parts.whole,
+            worst=worst,
+            folds=[*rows, *([FoldRow("all of them as one, on the test images", together, None)] if together else [])],
+            run={"command": command, "folds": plan.folds, **run.model_dump(mode="json")},
+            title=f"{run.model.name} on {Path(run.data.source).name or run.data.source}: {plan.folds} folds",
+        ),
     )
     errors = [each.result.error for each in evaluations]
     facts: dict[str, JsonValue] = {

@@ -14,8 +14,8 @@ from deepres.data.sources.folding import Folded, folded
 from deepres.data.sources.open import find
 from deepres.nn.weights.folds import fold_folder, fold_folders, holds_folds
 from deepres.nn.weights.spec import WeightsSpec
-from deepres.runs.ensemble import AS_ONE, EnsembleConfig, Measured, measure_together
-from deepres.runs.evaluate import measure
+from deepres.runs.ensemble import AS_ONE, EnsembleConfig, EnsembleEvaluation, evaluate_ensemble
+from deepres.runs.evaluate import evaluate_weights
 from deepres.runs.fold_plan import Folds, plan_in
 from deepres.runs.seen import asks_for_own, own_data
 from deepres.tasks.classification.ensemble import Member
@@ -38,8 +38,8 @@ def measure_any(
     command: str = UNSAID,
     on_progress: Progress | None = None,
     processes: Distributed = SINGLE_PROCESS,
-) -> Measured:
-    """`measure_together`, a folder of folds standing for all its networks.
+) -> EnsembleEvaluation:
+    """`evaluate_ensemble`, a folder of folds standing for all its networks.
 
     On the run's own images: its ensemble on the official test images, where there are none each by the network that has
     not seen it.
@@ -62,7 +62,7 @@ def measure_any(
     own, named = processes.on_rank_zero(expanded)
     if own is not None:
         return _measure_own(own, config, device, command, on_progress, processes)
-    return measure_together(
+    return evaluate_ensemble(
         named, data, config, device=device, command=command, on_progress=on_progress, processes=processes
     )
 
@@ -79,7 +79,7 @@ def _measure_own(
     command: str,
     on_progress: Progress | None,
     processes: Distributed,
-) -> Measured:
+) -> EnsembleEvaluation:
     folders = fold_folders(folder)
     plan = plan_in(folder)
     parts = processes.on_rank_zero(lambda: parts_of(plan, folder))
@@ -91,12 +91,12 @@ def _measure_own(
     config = config.replace(split="test")
     found, named = [], []
     for each in folders:
-        evaluation, images = measure(
+        evaluation, images = evaluate_weights(
             each, None, config, device=device, command=command, on_progress=on_progress, processes=processes
         )
         found.append(evaluation)
         named.append(Member(str(each), evaluation, images))
-    return Measured(pooled(found, parts, command, folder), parts.whole, tuple(named), None)
+    return EnsembleEvaluation(pooled(found, parts, command, folder), parts.whole, tuple(named), None)
 
 
 def pooled(evaluations: Sequence[Evaluation], parts: Folded, command: str, folder: Path) -> Evaluation:
@@ -166,12 +166,12 @@ def on_official(
     command: str,
     on_progress: Progress | None,
     processes: Distributed,
-) -> Measured:
+) -> EnsembleEvaluation:
     """All folds as one on the test images that no fold has seen."""
     data = own_data(fold_folder(folder, 1), plan.run)
     whole = DataConfig(**{**dict(data), "folds": None, "fold": None})
     named = [str(each) for each in fold_folders(folder)]
-    return measure_together(
+    return evaluate_ensemble(
         named, whole, config, device=device, command=command, on_progress=on_progress, processes=processes
     )
 

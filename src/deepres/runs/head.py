@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from deepres.base.errors import InputError
 from deepres.data.loading.balance import class_weights, sizes
+from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.loading.workers import resolved
 from deepres.data.targets import tensor_of
@@ -69,10 +70,12 @@ def _fitted(context: RunContext, network: ResidualNetwork, on_progress: Callable
         images,
         run.preparation,
         context.statistics,
-        batch_size=batch_size(run.model.input[1], device),
-        workers=resolved(run.data.workers),
-        device=device,
-        on_bad_image=run.data.on_bad_image,
+        LoaderConfig(
+            batch_size=batch_size(run.model.input[1], device),
+            workers=resolved(run.data.workers),
+            device=device,
+            on_bad_image=run.data.on_bad_image,
+        ),
     )
     features: list[Tensor] = []
     labels: list[Tensor] = []

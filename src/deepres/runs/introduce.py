@@ -16,10 +16,11 @@ from deepres.data.images import Batch, Images
 from deepres.data.loading.workers import PREFETCH_FACTOR, WorkerPlan
 from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork
+from deepres.predict.preprocessing import Prepared
 from deepres.recipes.run import load_run
 from deepres.runs.autotune import step_rate
 from deepres.runs.context import RunContext
-from deepres.runs.evaluate import judge
+from deepres.runs.evaluate import EvaluationSetup, evaluate_network
 from deepres.runs.seen import overlap, run_of
 from deepres.runs.teaching import Known, Teachers
 from deepres.tasks.classification.losses import wrong as wrongly
@@ -88,13 +89,11 @@ def _error(
     context: RunContext, teachers: Teachers, part: str, images: Images, on_event: Callable[[Any], None]
 ) -> float:
     """Their error, in the views that the student is shown of these images."""
-    evaluation = judge(
+    evaluation = evaluate_network(
         teachers,
         images,
-        context.run.preparation.replace(normalise="none"),
-        context.statistics,
-        data=context.run.data,
-        precision=context.precision,
+        Prepared(context.run.preparation.replace(normalise="none"), context.statistics),
+        EvaluationSetup(context.run.data, context.precision),
         split=part,
         on_progress=progress_of(on_event, f"{part} images, by the teacher"),
         processes=context.processes,

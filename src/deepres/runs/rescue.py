@@ -17,7 +17,7 @@ from deepres.train.checkpoint import drop_newest, load_newest, save_state
 from deepres.train.config import TrainConfig
 from deepres.train.feeding import UnfedError
 from deepres.train.health import DivergedError
-from deepres.train.loop import Step, in_warmup, train
+from deepres.train.loop import Step, TrainingContext, in_warmup, train
 from deepres.train.state import State, replicate
 
 TRIED = 10  # steps, in memory alone
@@ -117,11 +117,13 @@ def _works(context: RunContext, state: State, plan: Plan, edits: dict[str, float
                 context.loader(),
                 context.loss(),
                 None,
-                num_images=len(context.source.train),
-                precision=context.precision,
-                seed=context.run.seed,
-                fewest_images=fewest_images(network.description, config.frozen),
-                processes=context.processes,
+                TrainingContext(
+                    num_images=len(context.source.train),
+                    precision=context.precision,
+                    seed=context.run.seed,
+                    fewest_images=fewest_images(network.description, config.frozen),
+                    processes=context.processes,
+                ),
             ):
                 if isinstance(event, Step):
                     loss = event.loss

@@ -44,7 +44,7 @@ from deepres.tasks.validation import Validation
 from deepres.train.checkpoint import load_newest, save_best, save_state
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.history import HistoryWriter
-from deepres.train.loop import Epoch, Step, train
+from deepres.train.loop import Epoch, Step, TrainingContext, train
 from deepres.train.precision import choose
 from deepres.train.state import State, replicate
 
@@ -276,7 +276,7 @@ def _train(
 
     def evaluate_val(network: nn.Module) -> Validation:
         assert val is not None
-        result = context.judge(network, val, "val", on_progress=progress_of(on_event, "held-out images")).result
+        result = context.evaluate(network, val, "val", on_progress=progress_of(on_event, "held-out images")).result
         return context.run.task.validation(result, config.balance)
 
     assert isinstance(state.network, ResidualNetwork)
@@ -293,13 +293,15 @@ def _train(
         loader,
         context.loss(),
         None if val is None else evaluate_val,
-        num_images=len(context.source.train),
-        precision=context.precision,
-        seed=context.run.seed,
-        forward=fast.forward(state.network),
-        fewest_images=fewest_images(state.network.description, config.frozen),
-        from_nothing=context.run.weights is None,
-        processes=processes,
+        TrainingContext(
+            num_images=len(context.source.train),
+            precision=context.precision,
+            seed=context.run.seed,
+            forward=fast.forward(state.network),
+            fewest_images=fewest_images(state.network.description, config.frozen),
+            from_nothing=context.run.weights is None,
+            processes=processes,
+        ),
     )
     saving = Saving(config.save_every_seconds)
 

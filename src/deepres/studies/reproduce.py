@@ -14,7 +14,7 @@ from deepres.data.sources.open import open_source
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.runs.analysis.run import Target, examine
 from deepres.runs.analysis.units import Settings
-from deepres.runs.evaluate import EvaluationConfig, measure
+from deepres.runs.evaluate import EvaluationConfig, evaluate_weights
 from deepres.studies.executor import OnEvent, at_once, in_turn, on_ray, places
 from deepres.studies.plan import DIVERGED, Cell, Job, Scale, cells, distinct, status, unfinished
 from deepres.studies.readings import is_read
@@ -154,7 +154,7 @@ def _measure(plan: Plan, device: torch.device, command: str, on_progress: Callab
         for job in _ended(jobs, plan.home):
             path = job.folder(plan.home) / result_name(protocol)
             if not path.is_file():
-                evaluation, _ = measure(
+                evaluation, _ = evaluate_weights(
                     job.folder(plan.home),
                     job.run.data,
                     EvaluationConfig(protocol=protocol),

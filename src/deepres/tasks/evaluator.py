@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -26,52 +27,79 @@ def alone(work: Callable[[], Answers]) -> list[Answers]:
     return [work()]
 
 
+@dataclass(frozen=True)
+class EvaluationMethod:
+    """How a network is asked: for which `task` (None: one class an image), in the views of which `protocol`.
+
+    `shown` is the protocol in words; `keep_scores` keeps the scores of all classes. `precision` makes the context of
+    each forward pass, which computes in `computed_in`.
+    """
+
+    task: Task | None = None
+    protocol: Protocol = CENTER
+    shown: str = ""
+    keep_scores: bool = False
+    precision: Callable[[], AbstractContextManager[Any]] = nullcontext
+    computed_in: str = "float32"
+
+
+@dataclass(frozen=True)
+class ResultFacts:
+    """What a result says of itself beside its figures: where it comes from, and what a reader must know.
+
+    `provenance` holds JSON values only (lists, no tuples). `skipped` maps the names of unreadable images to reasons; it
+    may fill up while the images are read.
+    """
+
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_FACTS = ResultFacts()
+CENTERED = EvaluationMethod()
+"""One class an image, in the centre view."""
+
+
 def evaluate(
     network: nn.Module,
     batches: Iterable[Batch],
     images: Images,
     *,
     split: str,
-    task: Task | None = None,
-    protocol: Protocol = CENTER,
-    shown: str = "",
-    keep_scores: bool = False,
-    precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
-    computed_in: str = "float32",
-    skipped: Mapping[str, str] | None = None,
-    provenance: Mapping[str, Any] | None = None,
-    notes: tuple[str, ...] = (),
+    method: EvaluationMethod = CENTERED,
+    facts: ResultFacts = NO_FACTS,
     on_progress: Callable[[int, int], None] | None = None,
     all_gather: Callable[[Callable[[], Answers]], list[Answers]] = alone,
 ) -> Evaluation:
     """Ask `network` about every image, in eval and inference mode; its modes are restored afterwards.
 
-    `task` None is one class an image. `batches` lie on the network's device, in any order, and hold every picture that
-    the protocol wants of an image; `shown` is the protocol in words. `keep_scores` keeps the scores of all classes.
-    `precision` makes the context of each forward pass, which computes in `computed_in`.
-    `skipped` maps the names of unreadable images to reasons; it may fill up while `batches` is read.
-    `provenance` holds JSON values only (lists, no tuples). `on_progress(done, total)` is called after each batch.
-    `all_gather(work)` is what `work` gives in each of several processes, whose `batches` together hold every image
-    once.
+    `batches` lie on the network's device, in any order, and hold every picture that the protocol wants of an image.
+    `on_progress(done, total)` is called after each batch. `all_gather(work)` is what `work` gives in each of several
+    processes, whose `batches` together hold every image once.
 
     Raises:
         InputError: network and images disagree on the number of outputs; an image came twice, or never.
         RunError: an output is not finite.
     """
     start = perf_counter()
-    asked: Task = Classification() if task is None else task
+    asked: Task = Classification() if method.task is None else method.task
 
     def answers() -> Answers:
-        metrics, gathering, done = asked.metrics(keep_scores=keep_scores), Gathering(protocol, asked.averaged), 0
+        metrics, gathering, done = (
+            asked.metrics(keep_scores=method.keep_scores),
+            Gathering(method.protocol, asked.averaged),
+            0,
+        )
         for batch in batches:
-            with torch.inference_mode(), precision():
-                outputs, targets, indices = gathering.add(answer(network, batch, protocol), batch)
+            with torch.inference_mode(), method.precision():
+                outputs, targets, indices = gathering.add(answer(network, batch, method.protocol), batch)
             _same_names(outputs.shape[1], len(images.classes), split)
             metrics.update(outputs, targets, indices)
             done += len(indices)
             if on_progress is not None and len(indices):
                 on_progress(done, len(images))
-        return metrics, dict(skipped or {})
+        return metrics, dict(facts.skipped)
 
     with modes_kept(network):
         network.eval()
@@ -86,9 +114,15 @@ def evaluate(
         for name, reason in {name: reason for _, left in parts for name, reason in left.items()}.items()
     )
     _all_seen(set(predictions.indices.tolist()), images, left_out, split)
-    facts = {"split": split, "protocol": str(protocol), "shown": shown, "skipped": left_out, "seconds": seconds}
-    facts |= {"provenance": dict(provenance or {}), "precision": computed_in, "notes": notes}
-    return asked.concluded(predictions, images, facts)
+    known: dict[str, Any] = {
+        "split": split,
+        "protocol": str(method.protocol),
+        "shown": method.shown,
+        "skipped": left_out,
+    }
+    known |= {"seconds": seconds, "precision": method.computed_in}
+    known |= {"provenance": dict(facts.provenance), "notes": facts.notes}
+    return asked.concluded(predictions, images, known)
 
 
 def _same_names(known: int, given: int, split: str) -> None:

@@ -64,27 +64,34 @@ class Batches(Protocol):
     def batches(self, start: int, stop: int) -> Iterator[Batch]: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingContext:
+    """What training goes by beside its configuration: how many images, in which precision, with which processes.
+
+    `forward` is what a training step calls in place of the network (compiled, wrapped); evaluation gets the network.
+    `fewest_images` go through it together at least (`arch/readings/norms.py`): where images could not be read, in fewer
+    parts.
+    `from_nothing`: no trained norm statistics are there to be kept, the first ones are averages (`train/settling.py`).
+    """
+
+    num_images: int
+    precision: Precision
+    seed: int
+    forward: Forward | None = None
+    fewest_images: int = 1
+    from_nothing: bool = False
+    processes: Distributed = SINGLE_PROCESS
+
+
 def train(
     state: State,
     config: TrainConfig,
     batches: Batches,
     loss: Loss,
     evaluate: Callable[[nn.Module], Validation] | None,
-    *,
-    num_images: int,
-    precision: Precision,
-    seed: int,
-    forward: Forward | None = None,
-    fewest_images: int = 1,
-    from_nothing: bool = False,
-    processes: Distributed = SINGLE_PROCESS,
+    context: TrainingContext,
 ) -> Iterator[Step | Epoch]:
     """Train from `state` to the end, yielding after each step and each epoch; stopping between two is always safe.
-
-    `forward` is what a training step calls in place of the network (compiled, wrapped); evaluation gets the network.
-    `fewest_images` go through it together at least (`arch/readings/norms.py`): where images could not be read, in fewer
-    parts.
-    `from_nothing`: no trained norm statistics are there to be kept, the first ones are averages (`train/settling.py`).
 
     All that happens from step t on is a function of the state after t steps: a state saved there and resumed gives
     the weights of the uninterrupted run. The caller may bend `state.progress` after a step, to a length that is not
@@ -98,13 +105,14 @@ def train(
             which no later loss may show.
         UnfedError: there is no batch for the next step; the state may be saved.
     """
+    num_images, precision, processes = context.num_images, context.precision, context.processes
     planned, schedule = config.steps(num_images), config.schedule.schedule()
-    settling = Settling(state.network, config.batch_size, num_images, planned if from_nothing else None)
+    settling = Settling(state.network, config.batch_size, num_images, planned if context.from_nothing else None)
     drawn = batches.batches(settling.first(state.progress.step), state.progress.length(planned))
     parts = config.parts(processes.size)
     exchange = GradSync(processes, state.network, config.batch_size, parts, own_norms=not config.sync_norm)
     own = ("rank", processes.rank) if processes.rank else ()
-    fewest = 1 if config.sync_norm and processes.size > 1 else fewest_images
+    fewest = 1 if config.sync_norm and processes.size > 1 else context.fewest_images
     for step in range(settling.first(state.progress.step), state.progress.step):  # passed before the run was resumed
         passed = next_batch(drawn, parts, fewest, processes)
         assert passed is not None
@@ -120,8 +128,8 @@ def train(
         assert batch is not None
         settling.see(batch, _cut(batch, parts, fewest), step)
         lr = lr_at(config.schedule, schedule, state.progress, step, planned)
-        torch.manual_seed(derive(seed, "step", step, *own))  # dropout and the like
-        called = state.network if forward is None else forward  # a compiled module has no truth value
+        torch.manual_seed(derive(context.seed, "step", step, *own))  # dropout and the like
+        called = state.network if context.forward is None else context.forward  # a compiled module has no truth value
         mean_loss, counts = _gradient(called, batch, loss, _cut(batch, parts, fewest), precision, exchange)
         # before the loss is asked for, so that a GPU works meanwhile
         upcoming = batch_or_refusal(drawn, parts, fewest, processes)

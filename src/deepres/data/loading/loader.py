@@ -18,6 +18,7 @@ from deepres.base.seeds import derive
 from deepres.base.wording import counted
 from deepres.data.images import ArrayImages, Batch, FileImages, Images, StoredImages
 from deepres.data.loading.balance import EvenDraws
+from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.fetch import (
     Answer,
     Tasks,
@@ -27,11 +28,11 @@ from deepres.data.loading.fetch import (
     on_canvases,
     on_one_canvas,
 )
-from deepres.data.loading.reader import OnBadImage, Reader
+from deepres.data.loading.reader import Reader
 from deepres.data.loading.sampler import batch_at
-from deepres.data.loading.workers import PREFETCH_FACTOR, Load, load_of
+from deepres.data.loading.workers import Load, load_of
 from deepres.data.targets import Located, Targets, form_of, tensor_of
-from deepres.data.transforms.config import Augmentation, Decode, Preparation, check_together
+from deepres.data.transforms.config import Augmentation, Preparation, check_together
 from deepres.data.transforms.geometry import Geometry, Moves, evaluated
 from deepres.data.transforms.mixing import mix
 from deepres.data.transforms.per_batch import BatchStage, PixelStage, normalise
@@ -46,17 +47,10 @@ RESIDENT_BYTES = 2**31  # sets of at most this size, as fitted to the network, a
 class TrainLoader:
     """Training batches by step number, from a set in memory or on disk.
 
-    Images in memory that need nothing done one by one lie on `device`, fitted once, and no worker is started; others
-    pass through `workers` processes (0 = this one), which decode and crop, each at most `prefetch_factor` batches
-    before they are asked for. A bad image stops the run with `BadImageError`, or under "skip" is left out of its batch,
-    never replaced, and noted in `skipped`. Files are decoded as `decode` says (samplewise.py); images in memory always
-    whole.
+    Images in memory that need nothing done one by one lie on the device, fitted once, and no worker is started; others
+    pass through the workers, which decode and crop. Bad images that are left out are noted in `skipped`.
 
-    `with_pixels`: batches hold the images as they are before normalisation too (`Batch.pixels`).
-    With `even` every class is drawn equally often (balance.py).
-
-    Process `rank` of `world_size` gets its contiguous share of each batch of `batch_size`, bitwise as it would be
-    within it.
+    Each of several processes gets its contiguous share of each batch, bitwise as it would be within it.
 
     Raises:
         InputError: no images, or an augmentation and a preparation that do not go together.
@@ -68,19 +62,7 @@ class TrainLoader:
         augmentation: Augmentation,
         preparation: Preparation,
         statistics: Statistics,
-        *,
-        batch_size: int,
-        seed: int,
-        workers: int = 0,
-        prefetch_factor: int = PREFETCH_FACTOR,
-        on_bad_image: OnBadImage = "stop",
-        decode: Decode = "full",
-        device: torch.device | str = "cpu",
-        num_classes: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-        with_pixels: bool = False,
-        even: bool = False,
+        config: TrainLoaderConfig,
     ) -> None:
         check_together(augmentation, preparation)
         if not len(images):
@@ -88,33 +70,29 @@ class TrainLoader:
         self.skipped: dict[str, str] = {}  # path -> reason
         self.waited_seconds = 0.0  # spent on making batches while the caller waited for them
         self._images = images
-        self._augmentation, self._preparation, self._decode = augmentation, preparation, decode
-        self._batch_size = batch_size
-        share = batch_size // world_size
-        self._own = torch.arange(rank * share, (rank + 1) * share)  # places within the batch
+        self._augmentation, self._preparation, self._config = augmentation, preparation, config
+        self._batch_size, self._seed = config.batch_size, config.seed
+        share = config.batch_size // config.world_size
+        self._own = torch.arange(config.rank * share, (config.rank + 1) * share)  # places within the batch
         # the first image is mixed with the one before it
-        if (augmentation.mixup or augmentation.cutmix) and world_size > 1:
-            self._own = torch.cat([(self._own[:1] - 1) % batch_size, self._own])
+        if (augmentation.mixup or augmentation.cutmix) and config.world_size > 1:
+            self._own = torch.cat([(self._own[:1] - 1) % config.batch_size, self._own])
         self._alone = len(self._own) == share
-        self._seed = seed
-        self._workers = workers
-        self._prefetch_factor = prefetch_factor
-        self._on_bad_image = on_bad_image
-        self._device = torch.device(device)
-        self._num_classes = len(images.classes) if num_classes is None else num_classes
+        self._device = torch.device(config.device)
+        self._num_classes = len(images.classes) if config.num_classes is None else config.num_classes
         self._labels = images.targets.to(self._device)
         self._moves = form_of(images.targets).moves
-        self._even = EvenDraws(tensor_of(images.targets), self._num_classes) if even else None
-        on_device = statistics.to(self._device)
-        self._batch_stage = BatchStage(augmentation, preparation, on_device, seed=seed, batch_size=batch_size)
+        self._even = EvenDraws(tensor_of(images.targets), self._num_classes) if config.even else None
+        how = (augmentation, preparation, statistics.to(self._device))
+        self._batch_stage = BatchStage(*how, seed=config.seed, batch_size=config.batch_size)
         self._pixel_stage = (
-            PixelStage(augmentation, preparation, on_device, seed=seed, batch_size=batch_size) if with_pixels else None
+            PixelStage(*how, seed=config.seed, batch_size=config.batch_size) if config.with_pixels else None
         )
         one_by_one = augmentation.is_per_sample or preparation.fit == "sides"
         self._resident = None if one_by_one else _resident(images, preparation, self._device)
-        stage = SampleStage(augmentation, preparation, seed, decode)
+        stage = SampleStage(augmentation, preparation, config.seed, config.decode)
         canvases = partial(on_one_canvas, multiple=preparation.edge) if preparation.fit == "sides" else None
-        self._read = Reader(images, stage, on_bad_image, canvases=canvases)
+        self._read = Reader(images, stage, config.on_bad_image, canvases=canvases)
 
     @property
     def resident(self) -> bool:
@@ -159,7 +137,7 @@ class TrainLoader:
         indices, places = (drawn[kept].tolist() for drawn in self._draw(step))
         headers = [self._images.header(index) for index in indices]
         sizes = [(header.width, header.height) for header in headers]
-        decode = self._decode if isinstance(self._images, FileImages | StoredImages) else "full"
+        decode = self._config.decode if isinstance(self._images, FileImages | StoredImages) else "full"
         moves = Moves(self._augmentation, self._preparation, self._seed, decode, self._batch_stage)
         return moves.of(step, kept, places, sizes)
 
@@ -211,7 +189,9 @@ class TrainLoader:
             yield self._resident[indices[self._own].to(self._device)], self._own, None
 
     def _fetched(self, tasks: Tasks) -> Generator[Answer, None, None]:
-        return fetched(self._read, self._images, tasks, self._workers, self._device, self._prefetch_factor)
+        return fetched(
+            self._read, self._images, tasks, self._config.workers, self._device, self._config.prefetch_factor
+        )
 
     def _from_workers(self, start: int, stop: int) -> "_Pixels":
         tasks = Tasks(lambda: (self._draw_own(step) for step in range(start, stop)))
@@ -230,14 +210,9 @@ def evaluation_batches(
     images: Images,
     preparation: Preparation,
     statistics: Statistics,
+    config: LoaderConfig,
     *,
-    batch_size: int,
-    workers: int = 0,
-    device: torch.device | str = "cpu",
-    on_bad_image: OnBadImage = "stop",
     skipped: dict[str, str] | None = None,
-    rank: int = 0,
-    world_size: int = 1,
     showing: Views | None = None,
 ) -> Generator[Batch, None, None]:
     """Every image once, in the set's order; the last batch is short. Each process gets every world_size-th of them.
@@ -251,10 +226,10 @@ def evaluation_batches(
         BadImageError: an image cannot be read, under "stop".
         InputError: none can be read, under "skip", by a process that reads them all.
     """
-    device = torch.device(device)
+    device = torch.device(config.device)
     on_device = statistics.to(device)
-    size = batch_size if showing is None else showing.at_once(batch_size)
-    numbers = torch.split(torch.arange(len(images)), size)[rank::world_size]
+    size = config.batch_size if showing is None else showing.at_once(config.batch_size)
+    numbers = torch.split(torch.arange(len(images)), size)[config.rank :: config.world_size]
     moves = form_of(images.targets).moves
 
     def fit_one(pixels: Tensor, preparation: Preparation, name: str) -> tuple[Tensor, ...]:
@@ -280,16 +255,16 @@ def evaluation_batches(
     tasks = Tasks(lambda: ((indices, indices) for indices in numbers))
     canvases = partial(on_canvases, multiple=preparation.edge) if preparation.fit == "sides" else None
     stage = SampleStage(Augmentation(), preparation, seed=0)
-    read = Reader(images, stage, on_bad_image, showing, preparation, canvases)
+    read = Reader(images, stage, config.on_bad_image, showing, preparation, canvases)
     num_read = 0
-    workers = workers if len(numbers) > 1 else 0  # one batch cannot be read while another is answered
+    workers = config.workers if len(numbers) > 1 else 0  # one batch cannot be read while another is answered
     with closing(fetched(read, images, tasks, workers, device)) as answers:
         for task, answer in zip(tasks, answers, strict=True):
             note(answer, images, {} if skipped is None else skipped)
             for group in answer.groups:
                 num_read += len(group.kept)
                 yield batch(group.pixels, torch.tensor(task[0])[group.kept], group.sizes)
-    if len(images) and not num_read and world_size == 1:
+    if len(images) and not num_read and config.world_size == 1:
         which = named([images.name(index) for index in range(len(images))])
         raise InputError(f"none of {counted(len(images), 'image')} can be read ({which}); mend or replace them")
 

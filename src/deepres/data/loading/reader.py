@@ -1,7 +1,6 @@
 """Images read and made ready for a batch, in whichever process; what cannot be read is told, or left out."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from torch import Tensor
 
@@ -9,12 +8,11 @@ from deepres.base.errors import InputError
 from deepres.base.wording import reason_alone
 from deepres.data.decode import BadImageError
 from deepres.data.images import FileImages, Images, StoredImages
+from deepres.data.loading.config import OnBadImage
 from deepres.data.loading.fetch import Answer, Group, Task, grouped
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.per_image import SampleStage
 from deepres.data.transforms.views import Views
-
-OnBadImage = Literal["stop", "skip"]
 
 Canvases = Callable[[Sequence[Tensor], Sequence[int]], list[Group]]
 """Pictures of several sizes and their places -> groups of one size."""

@@ -29,7 +29,7 @@ from deepres.base.records import Record, recalled
 from deepres.base.wording import counted
 from deepres.data.decode import BadImageError
 from deepres.data.images import Images
-from deepres.data.loading.reader import OnBadImage
+from deepres.data.loading.config import OnBadImage
 from deepres.data.rng import generator
 from deepres.data.sources.config import DataConfig
 from deepres.nn.hooks import part
@@ -49,7 +49,7 @@ from deepres.runs.analysis.units import (
     paths_by_length,
     units_left_out,
 )
-from deepres.runs.evaluate import USUAL, Asked, EvaluationConfig, asked_for
+from deepres.runs.evaluate import USUAL, EvaluationConfig, EvaluationTarget, resolve_target
 from deepres.tasks.task import require
 
 ANALYSES: dict[str, Callable[[Subject, OnProgress], Section]] = {
@@ -112,7 +112,7 @@ def examine(
     if kinds and "cam" not in kinds and (settings.label is not None or settings.layer is not None):
         raise InputError(f"--class, --layer with {', '.join(kinds)}: only cam uses them; add cam to the analyses")
     weights = target.weights.name
-    asked = asked_for(target.weights, target.data, target.config, device, command)
+    asked = resolve_target(target.weights, target.data, target.config, device, command)
     require(asked.predictor.task, "analyze", str(target.weights))
     images, left = _some(asked.images, settings, asked.data.on_bad_image)
     place = Path(asked_of(weights)[0])
@@ -162,7 +162,7 @@ def _check(subject: Subject) -> None:
         part(subject.network, layer)
 
 
-def _config(weights: Path, asked: Asked) -> Config | None:
+def _config(weights: Path, asked: EvaluationTarget) -> Config | None:
     """The network's row of a paper's table: that of the run, else of the catalogue under the network's name."""
     if (weights / RUN).is_file():
         return load_run(weights).model

@@ -18,6 +18,7 @@ from deepres.base.files import write_atomic
 from deepres.base.records import Record, recalled
 from deepres.base.wording import counted
 from deepres.data.images import Batch, Images
+from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.nn.build import ResidualNetwork
 from deepres.predict.predictor import Predictor
@@ -119,8 +120,7 @@ class Batches:
             self.subject.images,
             predictor.preparation,
             predictor.statistics,
-            batch_size=self.size,
-            device=predictor.device,
+            LoaderConfig(batch_size=self.size, device=predictor.device),
         )
         for number, batch in enumerate(batches):
             if number == len(self):
