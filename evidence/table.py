@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -177,6 +178,50 @@ def protocols() -> str:
     return "\n".join(lines) + "\n"
 
 
+def tasks() -> str:
+    """One row a figure of the other tasks: ours and the plain way's, mean and spread over seeds; seconds of a run."""
+    path = HERE / "tasks.json"
+    facts = json.loads(path.read_text())
+    seeds = len(facts["seeds"])
+    head = f"| [{path.name}]({LINKS}/{path.name}), {seeds} seeds | figure | deepres | plain torch |"
+    lines = [head, "| --- | --- | ---: | ---: |"]
+    for task, ways in facts["results"].items():
+        for figure in ways["deepres"][0]:
+            cells = [_spread([run[figure] for run in ways[way] if figure in run]) for way in ("deepres", "plain")]
+            what = WORDS.get(figure, figure.replace("_", " "))
+            lines.append(f"| {WORDS[task]} | {what} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines) + "\n"
+
+
+WORDS = {
+    "several": "the digits on a picture",
+    "angle": "the angle of a digit, in degrees",
+    "macro_f1": "F1, mean over classes",
+    "r2": "R2",
+    "covered_of_90": "share of angles within the intervals that are to hold for 90 %",
+    "seconds": "seconds of training",
+}
+
+
+def _spread(values: list[float]) -> str:
+    return f"{mean(values):.4g} ± {stdev(values):.2g}" if values else "–"
+
+
+def boxes() -> str:
+    """One row a set of published detections: figures, the largest difference from what they should be, the bar."""
+    path = HERE / "detection_ap.json"
+    groups: dict[tuple[str, str, float], list[float]] = {}
+    for row in json.loads(path.read_text())["rows"]:
+        groups.setdefault((row["fixture"], row["by"], row["bar"]), []).append(abs(row["difference"]))
+    lines = [
+        f"| [{path.name}]({LINKS}/{path.name}) | held against | figures | largest difference | bar |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for (fixture, by, bar), differences in groups.items():
+        lines.append(f"| {fixture} | {by} | {len(differences)} | {max(differences):.1g} | {bar:g} |")
+    return "\n".join(lines) + "\n"
+
+
 TABLES = {
     "measured": table,
     "photos": photos,
@@ -186,6 +231,8 @@ TABLES = {
     "claims": claims,
     "foreign": foreign,
     "protocols": protocols,
+    "tasks": tasks,
+    "boxes": boxes,
 }
 
 

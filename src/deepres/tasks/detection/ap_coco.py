@@ -1,0 +1,150 @@
+"""COCO's average precision and recalls of boxes, by hotcoco (MIT), whose figures are pycocotools' to the last digit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deepres.base.errors import RunError
+from deepres.tasks.bootstrap import Floats
+from deepres.tasks.detection.detections import Detections, Truth
+from deepres.tasks.detection.matches import Matches, sorted_matches
+
+SIZES = ("all", "small", "medium", "large")
+"""By the area of an object: all, below 32² px, up to 96² px, above."""
+MOST = (1, 10, 100)
+"""Boxes of a picture and class that count at most, the best ones."""
+FIFTY, SEVENTY_FIVE = 0, 5
+"""Where the overlaps .5 and .75 stand among the ten, .5, .55, … .95."""
+
+
+@dataclass(frozen=True, eq=False)
+class CocoFigures:
+    """The twelve of COCO, None where there is no object to find, and the matches of each class with 100 boxes.
+
+    `ap` is the mean over ten overlaps and the classes with objects, `by_size` that of small, medium and large objects;
+    `recalls` are those of 1, 10 and 100 boxes a picture, then of small, medium and large objects; `per_class` (C, 3) is
+    AP, AP50, AP75 of each class, nan without an object.
+    """
+
+    ap: float | None
+    ap50: float | None
+    ap75: float | None
+    by_size: tuple[float | None, ...]
+    recalls: tuple[float | None, ...]
+    per_class: Floats
+    matches: tuple[Matches, ...]
+
+    @property
+    def twelve(self) -> tuple[float | None, ...]:
+        """As COCO prints them."""
+        return (self.ap, self.ap50, self.ap75, *self.by_size, *self.recalls)
+
+
+def coco_figures(found: Detections, truth: Truth, images: int, classes: int) -> CocoFigures:
+    """The figures of boxes in pictures 0 to `images` - 1 and classes 0 to `classes` - 1.
+
+    What the truth says to ignore is taken as COCO takes crowds: a box that hits no object, and of whose own area the
+    share asked for lies in it, is neither right nor wrong, and any number of boxes may. Of a picture and class the 100
+    best boxes count.
+    """
+    from hotcoco import COCO, COCOeval
+
+    known = COCO(_as_coco(truth, images, classes))
+    boxes = _with_sides(found)
+    rows = np.concatenate(
+        [found.image.numpy()[:, None] + 1, boxes, found.scores.numpy()[:, None], found.classes.numpy()[:, None] + 1],
+        axis=1,
+    )
+    asked = COCOeval(known, known.load_res(rows), "bbox")
+    asked.evaluate()
+    asked.accumulate()
+    of = asked.eval
+    if of is None:
+        raise RunError("hotcoco has measured nothing; install another version of it (1.3 is known to measure)")
+    precision, recall = np.asarray(of["precision"]), np.asarray(of["recall"])  # (T, R, C, sizes, most), (T, C, …)
+    each = [precision[:, :, :, 0, -1], precision[FIFTY, :, :, 0, -1][None], precision[SEVENTY_FIVE, :, :, 0, -1][None]]
+    with np.errstate(invalid="ignore"):
+        per_class = np.stack([np.where(one < 0, np.nan, one).mean((0, 1)) for one in each], axis=1)
+    return CocoFigures(
+        ap=_mean(each[0]),
+        ap50=_mean(each[1]),
+        ap75=_mean(each[2]),
+        by_size=tuple(_mean(precision[:, :, :, size, -1]) for size in range(1, len(SIZES))),
+        recalls=(
+            *(_mean(recall[:, :, 0, most]) for most in range(len(MOST))),
+            *(_mean(recall[:, :, size, -1]) for size in range(1, len(SIZES))),
+        ),
+        per_class=per_class,
+        matches=_matches(asked, found, truth, images, classes),
+    )
+
+
+def _as_coco(truth: Truth, images: int, classes: int) -> dict[str, Any]:
+    """COCO's JSON, everything counted from 1: in it an object 0 cannot be told from none."""
+    columns = (truth.image.tolist(), truth.classes.tolist(), _with_sides(truth).tolist(), truth.areas.tolist())
+    return {
+        "images": [{"id": one + 1} for one in range(images)],
+        "categories": [{"id": one + 1, "name": str(one)} for one in range(classes)],
+        "annotations": [
+            {
+                "id": row,
+                "image_id": image + 1,
+                "category_id": of_class + 1,
+                "bbox": box,
+                "area": area,
+                "iscrowd": int(crowd),
+            }
+            for row, (image, of_class, box, area, crowd) in enumerate(
+                zip(*columns, truth.ignored.tolist(), strict=True), start=1
+            )
+        ],
+    }
+
+
+def _with_sides(boxes: Detections | Truth) -> Floats:
+    """(M, 4): x, y, width, height."""
+    corners = boxes.corners.numpy()
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+
+
+def _mean(values: Floats) -> float | None:
+    """COCO's -1 stands for a class without an object, which is in no mean."""
+    known = values[values > -1]
+    return float(known.mean()) if len(known) else None
+
+
+def _matches(asked: Any, found: Detections, truth: Truth, images: int, classes: int) -> tuple[Matches, ...]:
+    """What hotcoco has matched, of objects of any size."""
+    whole = asked.params
+    whole.area_rng, whole.area_rng_lbl, whole.max_dets = [whole.area_rng[0]], ["all"], [MOST[-1]]
+    asked.params = whole
+    asked.evaluate()
+    overlaps = len(whole.iou_thrs)
+    parts: list[list[tuple[Any, Any, Any]]] = [[] for _ in range(classes)]
+    for one in asked.eval_imgs:
+        if one is not None and one["dtIds"]:
+            parts[one["category_id"] - 1].append((one["dtIds"], one["dtMatches"], one["dtIgnore"]))
+    counts = ~truth.ignored.numpy()
+    of_class, image, scores, places = (
+        truth.classes.numpy(),
+        truth.image.numpy(),
+        found.scores.numpy(),
+        found.image.numpy(),
+    )
+    matches = []
+    for number, part in enumerate(parts):
+        rows = np.flatnonzero(counts & (of_class == number))
+        row = np.concatenate([np.zeros(0, np.int64), *(np.asarray(ids, np.int64) - 1 for ids, _, _ in part)])
+        hit = _side_by_side([hits for _, hits, _ in part], overlaps, np.int64) - 1
+        ignored = _side_by_side([left for _, _, left in part], overlaps, np.bool_)
+        by_image = np.argsort(places[row], kind="stable")
+        row, hit, ignored = row[by_image], hit[:, by_image], ignored[:, by_image]
+        objects = np.bincount(image[rows], minlength=images)
+        matches.append(sorted_matches(row, places[row], scores[row], hit, ignored, objects, rows))
+    return tuple(matches)
+
+
+def _side_by_side(parts: Sequence[Any], overlaps: int, kind: Any) -> Any:
+    return np.concatenate([np.zeros((overlaps, 0), kind), *(np.asarray(part, kind) for part in parts)], axis=1)
