@@ -5,13 +5,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
 
 from deepres.base.errors import DeepresError, InputError
-from deepres.base.files import read_text
+from deepres.base.files import open_regular, read_text
 
 _SHOWN = 160  # letters of a parser's own words
 _MOST_TEXT = 2**28
 """A description of more (256 MiB) is none: what lies beside weights and images is small."""
+
+_MOST_MARKUP = 2**24
+"""Of XML and YAML, which are read slowly (16 MiB)."""
+_DEEPEST = 32  # elements within one another
 
 
 @contextmanager
@@ -44,6 +50,8 @@ def cause_text(cause: BaseException) -> str:
         return f"no {str(cause.args[0])!r:.{_SHOWN}}"
     if isinstance(cause, json.JSONDecodeError):
         return f"line {cause.lineno}: {cause.msg}"
+    if isinstance(cause, expat.ExpatError):
+        return f"line {cause.lineno}: {expat.ErrorString(cause.code)}"
     if isinstance(cause, AssertionError) and not str(cause):
         return "not as it should be"
     lines = str(cause).split("; use sys.set_int_max_str_digits")[0].strip().splitlines()
@@ -64,9 +72,9 @@ def parse_json(text: str | bytes, where: Path | str, wanted: str = "JSON", remed
         return found
 
 
-def read_json(path: Path, what: str, remedy: str = "is the file whole?") -> Any:
+def read_json(path: Path, what: str, remedy: str = "is the file whole?", most: int = _MOST_TEXT) -> Any:
     """The values of a JSON file; `what` names it in the error ("run description"); errors as `parse_json`."""
-    require_small(path, what)
+    require_small(path, what, most)
     return parse_json(read_text(path, what), path, f"a {what} in JSON", remedy)
 
 
@@ -76,6 +84,62 @@ def json_object(path: Path, what: str, remedy: str = "is the file whole?") -> di
     if not isinstance(found, dict):
         raise InputError(f"{path}: wanted a JSON object with the {what}, given {type(found).__name__}; {remedy}")
     return found
+
+
+def parse_xml(content: bytes, where: Path | str, wanted: str = "XML", remedy: str = "is the file whole?") -> Element:
+    """The root of an XML text without a DOCTYPE, so that no entity is declared and no other file is asked for.
+
+    Raises:
+        InputError: it is none, has a DOCTYPE, or elements more than 32 deep.
+    """
+    builder, depth = TreeBuilder(), 0
+
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _DEEPEST:
+            raise RecursionError
+        builder.start(name, attributes)
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(name)
+
+    def refuse(*_: object) -> None:
+        raise ValueError("it has a DOCTYPE, which may ask for other files and is not read")
+
+    with reading(where, wanted, remedy):
+        parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = begin, end, builder.data
+        parser.StartDoctypeDeclHandler = refuse
+        parser.Parse(content, True)
+        return builder.close()
+
+
+def read_xml(path: Path, what: str, remedy: str = "is the file whole?") -> Element:
+    """The root of an XML file; `what` names it in the error; errors as `parse_xml`."""
+    require_small(path, what, _MOST_MARKUP)
+    with reading(path, f"a readable {what}", remedy), open_regular(path) as file:
+        content = file.read()
+    return parse_xml(content, path, f"a {what} in XML", remedy)
+
+
+def read_yaml(path: Path, what: str, remedy: str = "is the file whole?") -> Any:
+    """The plain values of a YAML file: no object of any other kind is made; `what` names it in the error.
+
+    Raises:
+        InputError: it is absent, too large, no YAML of plain values, or has references (&, *), which may grow at will.
+    """
+    import yaml
+
+    require_small(path, what, _MOST_MARKUP)
+    text = read_text(path, what)
+    with reading(path, f"a {what} in YAML", remedy):
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+            raise ValueError("it has references (*), which are not followed")
+        return yaml.safe_load(text)
 
 
 def require_small(path: Path, what: str, most: int = _MOST_TEXT) -> None:

@@ -133,7 +133,7 @@ class FileImages:
     """
 
     paths: Sequence[Path]
-    targets: Tensor
+    targets: Targets
     classes: tuple[str, ...]
     channels: int = 3
     levels: float | None = None
@@ -165,7 +165,7 @@ class FileImages:
     def key(self, index: int) -> str:
         return self.name(index)
 
-    def labelled(self, targets: Tensor, classes: tuple[str, ...]) -> "FileImages":
+    def labelled(self, targets: Targets, classes: tuple[str, ...]) -> "FileImages":
         return replace(self, targets=targets, classes=classes)
 
     def select(self, indices: Sequence[int]) -> "FileImages":
@@ -205,7 +205,7 @@ class _Paths(Sequence[Path]):
 _BETWEEN = "\0"  # in no path
 
 
-def _arrived(text: str, targets: Tensor, classes: tuple[str, ...], channels: int, levels: float | None) -> FileImages:
+def _arrived(text: str, targets: Targets, classes: tuple[str, ...], channels: int, levels: float | None) -> FileImages:
     names = text.split(_BETWEEN) if len(targets) else []
     return FileImages(_Paths(names), targets, classes, channels, levels)
 

@@ -9,6 +9,7 @@ from deepres.data.forms import FormName
 from deepres.data.transforms.config import Decode
 
 Depth = int | Literal["leaf"]
+BoxLabels = Literal["voc", "coco", "yolo", "csv"]
 Splits = Literal["auto", "folders", "none"]
 
 
@@ -23,7 +24,7 @@ class DataConfig(Record):
     """
 
     source: str = "digits"
-    root: str | None = "data"  # where sets known by name lie, or are downloaded to; None: the working folder
+    root: str | None = "data"  # where sets known by name lie, or a file's pictures; None: the working folder
     download: bool = False
     channels: Literal[1, 3] | None = None  # None: what the source has (photographs 3)
     val_fraction: float = Field(0.1, ge=0, lt=1)  # of the set that it is cut from; 0: no val
@@ -34,6 +35,16 @@ class DataConfig(Record):
     depth: Annotated[int, Field(ge=1)] | Literal["leaf"] | None = None  # of class folders; None: there is but one way
     splits: Splits = "auto"  # folders called train, …: "folders" parts in any case, "none" classes
     targets: FormName | Literal["auto"] = "auto"  # what stands beside an image (data/targets.py)
+    boxes: BoxLabels | Literal["auto"] = "auto"  # whose way of writing boxes (boxed.py)
+    first_pixel: Literal["auto", 0, 1] = (
+        "auto"  # what VOC and CSV call the first pixel; auto: 0 where a box begins at 0
+    )
+    frame: Literal["auto", "upright", "stored"] = "auto"  # which way up boxes are meant where sizes do not tell
+    on_bad_box: Literal["drop", "stop"] = "drop"  # a box without area
+    unlabelled: Literal["auto", "stop", "empty"] = (
+        "auto"  # a picture without labels; auto: VOC stops, YOLO has empty ones
+    )
+    classes: tuple[str, ...] | None = None  # of boxes, in this order, those of others left out; None: all
     columns: str | None = None  # of a table: path:COLUMN,label:COLUMN[,split:COLUMN]; None: by their names
     levels: Annotated[float, Field(gt=0)] | Literal["set"] | None = None  # white, of more than 8 bits (decode.py)
     on_bad_image: Literal["stop", "skip"] = "stop"
@@ -52,10 +63,10 @@ class DataConfig(Record):
         said = ",".join(f"{role}:{column}" for role, column in old.items() if column not in (None, role))
         return {**fields, "columns": said or None}
 
-    @field_validator("channels", mode="before")
+    @field_validator("channels", "first_pixel", mode="before")
     @classmethod
     def _number(cls, value: object) -> object:
-        return int(value) if value in ("1", "3") else value
+        return int(value) if value in ("0", "1", "3") else value
 
     @model_validator(mode="after")
     def _something_to_train_on(self) -> Self:

@@ -24,13 +24,15 @@ from deepres.data.sources.scan import Scan, scanned
 from deepres.data.sources.splits import RawDataset, Split
 
 
-def read_folder(root: Path, channels: int = 3, depth: Depth | None = None, splits: Splits = "auto") -> RawDataset:
-    """The images below `root`; `depth` and `splits` as in layout.py.
+def read_folder(
+    root: Path, channels: int = 3, depth: Depth | None = None, splits: Splits = "auto", scan: Scan | None = None
+) -> RawDataset:
+    """The images below `root`; `depth` and `splits` as in layout.py, `scan` what it holds where that is known.
 
     Raises:
         InputError: what `arranged` refuses, a val/ without labels, labels of classes that train/ has not.
     """
-    scan = scanned(root)
+    scan = scan or scanned(root)
     try:
         layout = arranged(
             scan.pictures, str(root), others=scan.others, folders=scan.folders, depth=depth, splits=splits

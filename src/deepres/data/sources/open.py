@@ -8,6 +8,7 @@
 | a .npz, a folder with one pair of them  | arrays (arrays.py)                                                    |
 | a .zip or .tar of class folders         | as a folder of them, read where they lie (archives.py)                |
 | a packed folder                         | what `deepres data pack` made of another source (packed.py)           |
+| a folder or file of labels of boxes     | VOC, COCO, YOLO, a table of boxes (boxed.py)                          |
 | a .tar, shard-{0000..0009}.tar, a folder of them | web shards (shards.py)                                       |
 
 How parts come to be that a source does not have: splits.py; folds of one: folding.py.
@@ -26,11 +27,14 @@ from deepres.data.forms import TOLD
 from deepres.data.images import FileImages, Images
 from deepres.data.sources.archives import is_archive, read_archive
 from deepres.data.sources.arrays import pair_in, read_npz
+from deepres.data.sources.boxed import boxes_in_file, boxes_in_folder
+from deepres.data.sources.boxes_csv import write_boxes
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folders import read_folder
 from deepres.data.sources.folding import fold_of
 from deepres.data.sources.named import NAMES, read_named
 from deepres.data.sources.packed import is_packed, read_packed
+from deepres.data.sources.scan import scanned
 from deepres.data.sources.shards import are_shards, read_shards
 from deepres.data.sources.splits import SPLITS, DatasetRecord, RawDataset, Split, arrange
 from deepres.data.sources.tables import SUFFIXES as LISTS
@@ -93,6 +97,9 @@ def write_split(source: Source, path: Path) -> None:
         InputError: the images lie in memory: source, split_seed and fractions repeat their split.
     """
     parts: Mapping[str, Images] = {str(part): images for part, images in source.parts().items()}
+    if form_of(source.train.targets).name == "boxes":
+        write_boxes(path, parts, source.name)
+        return
     write_table(path, parts, source.name)
 
 
@@ -125,7 +132,8 @@ def _found(config: DataConfig) -> RawDataset:
         raise InputError("source '': empty (a variable that is not set?); name a folder of images, or . for here")
     if not is_text(config.source):
         raise InputError(f"source {quoted(config.source)}: {NO_TEXT}")
-    path, form = path_of(config.source), None if config.targets == "auto" else config.targets
+    path = path_of(config.source)
+    form = None if config.targets == "auto" or config.targets == "boxes" else config.targets
     if is_archive(path):
         return read_archive(path, config.channels or 3, config.depth, config.splits)
     if are_shards(config.source):
@@ -138,7 +146,11 @@ def _found(config: DataConfig) -> RawDataset:
         pair = pair_in(path)
         if pair:
             return read_npz(pair, config.channels, form)
-        return read_folder(path, config.channels or 3, config.depth, config.splits)
+        scan = scanned(path)
+        boxes = boxes_in_folder(path, scan, config, config.channels or 3)
+        return boxes or read_folder(path, config.channels or 3, config.depth, config.splits, scan)
+    if boxes := boxes_in_file(path, config, config.channels or 3):
+        return boxes
     if path.suffix.lower() == ".npz":
         return read_npz(path, config.channels, form)
     if path.suffix.lower() in LISTS:

@@ -42,7 +42,7 @@ class RawDataset:
     """What a reader found: `parts` has some of train, val, test; `train` alone is a set without a split."""
 
     name: str
-    kind: Literal["named", "folder", "table", "arrays", "packed", "shards", "archive"]
+    kind: Literal["named", "folder", "table", "arrays", "packed", "shards", "archive", "boxes"]
     classes: tuple[str, ...]
     parts: Mapping[Split, Images]
     channels: int
@@ -69,7 +69,7 @@ class SplitRecord(Record):
 class DatasetRecord(Record):
     """Where the images come from; with the same files, the same fractions and seed give the same digests."""
 
-    kind: Literal["named", "folder", "table", "arrays", "packed", "shards", "archive"]
+    kind: Literal["named", "folder", "table", "arrays", "packed", "shards", "archive", "boxes"]
     source: str
     train: SplitRecord
     val: SplitRecord | None

@@ -1,0 +1,238 @@
+"""A table of a row a box: `filename,width,height,class,xmin,ymin,xmax,ymax`, as it is made of VOC's XML.
+
+Columns called xmin … ymax are as in VOC (boxes_voc.py: edges inside, pixels from 1 unless a box begins at 0); x1 … y2
+are half open, in px from 0. `width` and `height` of the picture, `split`, `difficult` (ignored), `area` and `image_id`
+may be there. A row without class and corners is a picture without objects. Several files of which each is called by a
+split (`train_labels.csv`, `test_labels.csv`) are its splits. `write_boxes` writes all that is known.
+"""
+
+import csv
+import io
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepres.base.errors import InputError
+from deepres.base.files import open_regular, write_atomic
+from deepres.data.boxes import BoxTargets
+from deepres.data.images import Images
+from deepres.data.sources.box_labels import Labelled, Labels, Object
+from deepres.data.sources.boxes_voc import corners_from, first_pixel, has_no_area
+from deepres.data.sources.columns import is_header, plain
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.labels import in_order
+from deepres.data.sources.places import files_of
+from deepres.data.sources.rows import BLANKS, Cells, read_rows
+from deepres.data.sources.split_names import others_beside, part_named, part_told, part_within
+from deepres.data.sources.splits import SPLITS, Split
+from deepres.data.sources.tree import some
+
+_VOC, _OPEN = ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2")
+_KNOWN: dict[str, tuple[str, ...]] = {
+    "path": ("filename", "path", "filepath", "file", "image", "imagename", "imagepath", "img", "imageid", "name"),
+    "class": ("class", "label", "classname", "category", "name", "object", "labelname"),
+    "width": ("width", "imagewidth", "imgwidth"),
+    "height": ("height", "imageheight", "imgheight"),
+    "split": ("split", "set", "subset", "partition"),
+    "ignored": ("difficult", "ignored", "iscrowd"),
+    "area": ("area",),
+    "id": ("imageid", "id"),
+}
+_COLUMNS = ("path", "width", "height", "image_id", "class", *_OPEN, "ignored", "area", "split")
+
+
+def is_box_table(path: Path) -> bool:
+    """Whether the first line of a table names the four corners of boxes, a file and a class."""
+    try:
+        with open_regular(path) as file:
+            start = file.read(2**14)
+    except OSError:
+        return False
+    lines = start.replace(b"\0", b"").decode("latin-1").splitlines()  # names of columns are ASCII in any encoding
+    first = next((line for line in lines if line.strip() and not line.startswith("sep=")), "")
+    return _columns(re.split(r"[,;\t|]", first.lstrip("\u00ef\u00bb\u00bf\u00fe\u00ff#"))) is not None
+
+
+def read_csv(files: Sequence[Path], config: DataConfig) -> Labels:
+    """What these tables say: one, with a column of splits or without, or several of which each is a split.
+
+    Raises:
+        InputError: a cell that is no number, a missing file, a picture of two sizes or in two splits.
+    """
+    labels: dict[Split, dict[Path, Labelled]] = {}
+    notes: list[str] = []
+    voc = None
+    for path in files:
+        own = _split_of(path) if len(files) > 1 else None
+        table = _Table(path, own)
+        if voc not in (None, table.voc):
+            raise InputError(f"{path}: corners are called otherwise than in {files[0].name}; write them alike")
+        voc = table.voc
+        notes += table.notes
+        for split, pictures in table.pictures.items():
+            both = labels.setdefault(split, {}).keys() & pictures.keys()
+            if both:
+                raise InputError(f"{path}: {next(iter(both))} stands in another table of {split} too; keep one")
+            labels[split] |= pictures
+    where: dict[Path, Split] = {}
+    for split, pictures in labels.items():
+        for picture in pictures:
+            if where.setdefault(picture, split) != split:
+                raise InputError(f"{files[-1]}: {picture} stands in {where[picture]} and in {split}; keep it in one")
+    parted = {split: list(labels[split].values()) for split in SPLITS if split in labels}
+    classes = in_order({one.name for items in parted.values() for each in items for one in each.objects})
+    if not classes:
+        raise InputError(f"{files[0]}: no object in any row; nothing to learn from")
+    for items in parted.values():
+        for each in items:
+            each.count = len(each.objects)
+    first, told = first_pixel(parted, config) if voc else (0, "corners x1 … y2 are half open, in px from 0")
+    notes += others_beside(files[0]) if len(files) == 1 and len(parted) == 1 else ()
+    return Labels(parted, classes, corners_from(first), has_no_area, _called, [*notes, told])
+
+
+def chosen(files: Sequence[Path]) -> list[Path]:
+    """Of a folder's tables of boxes those that are its splits, or the only one; none where that is not clear."""
+    called: dict[Split, list[Path]] = {}
+    for path in files:
+        split = _split_of(path)
+        if split is not None:
+            called.setdefault(split, []).append(path)
+    if "train" in called and len(called) > 1 and all(len(each) == 1 for each in called.values()):
+        return [called[split][0] for split in SPLITS if split in called]
+    return list(files) if len(files) == 1 else []
+
+
+def write_boxes(path: Path, splits: Mapping[str, Images], source: str) -> None:
+    """The splits as a table whose paths are relative to it; `read_csv` gives the same boxes, ids and splits.
+
+    Raises:
+        InputError: the images lie in memory, and have no paths.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for split, images in splits.items():
+        if not images.paths:
+            raise InputError(
+                f"{source}: its images are no files to be listed; split_seed and fractions repeat the split"
+            )
+        targets = images.targets
+        assert isinstance(targets, BoxTargets)
+        for file, boxes, number in zip(images.paths, targets, targets.ids.tolist(), strict=True):
+            place = Path(os.path.relpath(file, path.parent)).as_posix()
+            place = f"./{place}" if place != place.strip(BLANKS) or place[0] == "#" else place
+            rows = zip(
+                *(each.tolist() for each in (boxes.classes, boxes.corners, boxes.ignored, boxes.areas)), strict=True
+            )
+            for label, corners, ignored, area in rows:
+                writer.writerow([place, "", "", number, images.classes[label], *corners, int(ignored), area, split])
+            if not len(boxes):
+                writer.writerow([place, "", "", number, *[""] * 7, split])
+    write_atomic(path, text.getvalue())
+
+
+def _columns(header: Sequence[str]) -> dict[str, int] | None:
+    """Role -> column; None where it is no table of boxes."""
+    names = [plain(name) for name in header]
+    corners = next((each for each in (_VOC, _OPEN) if all(name in names for name in each)), None)
+    if corners is None:
+        return None
+    found = {name: names.index(name) for name in corners}
+    for role, known in _KNOWN.items():
+        at = next(
+            (names.index(name) for name in known if name in names and names.index(name) not in found.values()), None
+        )
+        if at is not None:
+            found[role] = at
+    return found if {"path", "class"} <= set(found) else None
+
+
+def _split_of(path: Path) -> Split | None:
+    said = part_within(path.stem)
+    return part_named(path.stem) or (said[0] if said else None)
+
+
+def _called(picture: Labelled, found: Object) -> str:
+    return f"{picture.labels.name}: line {found.number} ({found.name}, {picture.picture.name})"
+
+
+class _Table:
+    """One file of rows."""
+
+    def __init__(self, path: Path, split: Split | None) -> None:
+        self.path = path
+        table = read_rows(path, is_header)
+        header = table.cells[0][1]
+        of = _columns(header)
+        if of is None:
+            raise InputError(f"{path}: columns {some(header)}; wanted filename,class,xmin,ymin,xmax,ymax")
+        self.voc, self._of, self._header = "xmin" in of, of, header
+        rows = table.cells[1:]
+        if not rows:
+            raise InputError(f"{path}: no rows; wanted one a box")
+        files, where = files_of(path, [(line, self._text(cells, "path")) for line, cells in rows])
+        self.notes = [*table.notes, *where]
+        self.pictures: dict[Split, dict[Path, Labelled]] = {}
+        for (line, cells), file in zip(rows, files, strict=True):
+            told = split or self._split((line, cells))
+            picture = self.pictures.setdefault(told, {}).setdefault(file, Labelled(file, path, []))
+            self._told_once(picture, line, cells)
+            found = self._object(line, cells)
+            if found is not None:
+                picture.objects.append(found)
+
+    def _text(self, cells: Sequence[str], role: str) -> str:
+        at = self._of.get(role)
+        return cells[at] if at is not None and at < len(cells) else ""
+
+    def _split(self, row: Cells) -> Split:
+        line, cells = row
+        text = self._text(cells, "split")
+        if "split" not in self._of:
+            return "train"
+        told = part_told(self._header[self._of["split"]], text)
+        if told is None:
+            raise InputError(f"{self.path}: line {line}: split '{text}'; wanted train, val or test")
+        return told
+
+    def _told_once(self, picture: Labelled, line: int, cells: Sequence[str]) -> None:
+        """What every row of a picture says of it."""
+        width, height = (self._number(line, cells, role, none=0.0) for role in ("width", "height"))
+        size = (int(width), int(height)) if width > 0 and height > 0 else None
+        number = self._text(cells, "id")
+        own = int(number) if number.isdecimal() and len(number) < 19 else None
+        for name, value in (("size", size), ("id", own)):
+            before = getattr(picture, name)
+            if before is not None and value is not None and before != value:
+                raise InputError(
+                    f"{self.path}: line {line}: {picture.picture.name} has two {name}s, {before} and {value}"
+                )
+            setattr(picture, name, value if before is None else before)
+
+    def _object(self, line: int, cells: Sequence[str]) -> Object | None:
+        corners: Any = _VOC if self.voc else _OPEN
+        name = self._text(cells, "class").strip()
+        texts = [self._text(cells, corner) for corner in corners]
+        if not name and not any(texts):
+            return None
+        if not name:
+            raise InputError(f"{self.path}: line {line}: no class; a picture without objects has no corners either")
+        x1, y1, x2, y2 = (self._number(line, cells, corner) for corner in corners)
+        ignored, area = self._number(line, cells, "ignored", none=0.0), self._number(line, cells, "area", none=-1.0)
+        return Object(line, name, (x1, y1, x2, y2), ignored != 0, None if area < 0 else area)
+
+    def _number(self, line: int, cells: Sequence[str], role: str, none: float | None = None) -> float:
+        text = self._text(cells, role)
+        if not text and none is not None:
+            return none
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise InputError(f"{self.path}: line {line}: {role} is '{text}'; wanted a number")
+        return value
