@@ -40,7 +40,9 @@ class Fixed:
 
 def _network() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(16, 2))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(16, 2))
+    network.head_names = ("4",)  # type: ignore[assignment]
+    return network
 
 
 def _config(**fields: object) -> TrainConfig:
@@ -208,7 +210,9 @@ def test_a_wrong_plan_is_refused(fields: dict[str, object], message: str) -> Non
 def _parts(seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
-    return nn.Sequential(OrderedDict(stem=body, head=nn.Sequential(nn.Flatten(), nn.Linear(16, 2))))
+    network = nn.Sequential(OrderedDict(stem=body, head=nn.Sequential(nn.Flatten(), nn.Linear(16, 2))))
+    network.head_names = ("head",)  # type: ignore[assignment]
+    return network
 
 
 def test_the_head_learns_first_and_the_body_stays_with_its_statistics() -> None:

@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from deepres.arch.algebra import Node, Parallel, Parts, Sequence, children, dotted, shape
-from deepres.arch.architecture import Place, Size
+from deepres.arch.architecture import Architecture, Place, Size
 from deepres.arch.atoms import Activation, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, Norm, Shape
 from deepres.arch.bounds import MOST, Count
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.units import Style
-from deepres.base.errors import unknown
+from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record, build
 
 Positive = Annotated[float, Field(gt=0, le=MOST)]
@@ -310,6 +310,21 @@ class DetectorConfig(Record):
         kept = ("input", "num_classes", "neck", "neck_channels", "anchors", "proposals", "regions")
         fields = {name: getattr(self, name) for name in kept}
         return build(Detector, {"name": self.name, "body": body, "taps": tuple(taps), **fields}, self.name)
+
+
+Description = Architecture | Detector
+"""Of any network: told apart by `family`, which only a detector has."""
+
+
+def naming(description: Description, where: str) -> Architecture:
+    """The description as one of a network whose answer is of the whole picture.
+
+    Raises:
+        InputError: it is a detector's.
+    """
+    if isinstance(description, Detector):
+        raise InputError(f"{where}: {description.name} finds boxes; wanted a network that answers of the whole picture")
+    return description
 
 
 def frozen(backbone: ResNetConfig, eps: float | None = None) -> ResNetConfig:

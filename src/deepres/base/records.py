@@ -54,10 +54,15 @@ def build(kind: type[R], fields: dict[str, Any], where: str) -> R:
 
 def parse(kind: type[R], text: str, where: str) -> R:
     """A record from its JSON; `where` names the source in an error."""
+    return build(kind, fields_of(text, where), where)
+
+
+def fields_of(text: str, where: str) -> dict[str, Any]:
+    """The fields that stand in a JSON object."""
     fields = parse_json(text, where)
     if not isinstance(fields, dict):
         raise InputError(f"{where}: wanted a JSON object, given {type(fields).__name__}")
-    return build(kind, fields, where)
+    return fields
 
 
 def load(kind: type[R], path: Path, what: str) -> R:

@@ -72,6 +72,7 @@ def convert_command(
 
     The network has to be known: from the file, or from --model and --variant.
     """
+    from deepres.arch.detector import naming
     from deepres.base.files import make_folder
     from deepres.nn.create import create_model
     from deepres.nn.weights.files import save_network
@@ -86,7 +87,8 @@ def convert_command(
     stored = find_weights(file, model)
     if model is None and stored.description is None:
         raise InputError(f"{file}: does not say which network it is of; see deepres weights inspect, then --model")
-    network = create_model(model or stored.description or "", weights=stored, variant=variant).eval()
+    given = None if stored.description is None else naming(stored.description, file)
+    network = create_model(model or given or "", weights=stored, variant=variant).eval()
     preparation, statistics, said = prepared_for(stored, network.description, mean, std)
     names = _names(classes, max(2, network.num_classes)) if classes else stored.classes
     told = preprocessing_of(preparation, statistics, network.description)

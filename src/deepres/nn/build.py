@@ -85,6 +85,11 @@ class ResidualNetwork(nn.Module):
         return tuple(cast("layers.CountDropPath", self.get_submodule(name)) for name in self._counted)
 
     @property
+    def head_names(self) -> tuple[str, ...]:
+        """The head alone."""
+        return ("head",)
+
+    @property
     def num_features(self) -> int:
         """Features that enter the classifier: those of `forward_head(…, pre_logits=True)`."""
         return self.description.num_features

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from deepres.arch.architecture import Architecture, with_classes
 from deepres.arch.catalogue.lookup import EDIT, architecture
+from deepres.arch.detector import naming
 from deepres.base.arguments import flag, place, whole, word, words
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, build
@@ -202,7 +203,7 @@ def load(weights: str | PathLike[str]) -> ResidualNetwork:
     stored = find_weights(place(weights, "weights", _WEIGHTS))
     if stored.description is None:
         raise InputError(f"{stored.where}: does not say which network it is of; use create_model(NAME, weights=…)")
-    return create_model(stored.description, weights=stored).eval()
+    return create_model(naming(stored.description, stored.where), weights=stored).eval()
 
 
 def classes_of(stored: Checkpoint, description: Architecture) -> int:

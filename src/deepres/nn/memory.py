@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from deepres.arch.architecture import Architecture
+from deepres.arch.detector import Description, Detector
 from deepres.arch.readings.checkpointing import MemoryChoice, make_plan
 from deepres.arch.readings.memory import step_memory
 from deepres.arch.readings.segments import Plan, Step, steps
@@ -25,7 +25,7 @@ _RANDOM = (nn.Dropout, layers.BatchDropPath, layers.SampleDropPath, layers.Colum
 
 
 @contextmanager
-def apply(network: ResidualNetwork, plan: Plan) -> Iterator[None]:
+def apply(network: nn.Module, plan: Plan) -> Iterator[None]:
     """Within it, training steps of `network` follow `plan`; evaluation, inference and `features` are as ever.
 
     Logits, gradients and norm statistics are bitwise those of the plain step: a segment is run again with the random
@@ -38,6 +38,7 @@ def apply(network: ResidualNetwork, plan: Plan) -> Iterator[None]:
     if not plan.segments:
         yield
         return
+    assert isinstance(network, ResidualNetwork)
     runs = [_Run(network, step) for step in steps(network.description, plan)]
     plain = network.forward
 
@@ -56,7 +57,7 @@ def apply(network: ResidualNetwork, plan: Plan) -> Iterator[None]:
 
 
 def require_fits(
-    network: Architecture,
+    network: Description,
     batch_size: int,
     available: int,
     choice: MemoryChoice,
@@ -76,15 +77,19 @@ def require_fits(
     room, batch = int(available / MARGIN) - beside, -(-batch_size // accumulate)
     plain = step_memory(network, batch, value_bytes, averaged=averaged).total
     kept_all = Plan(peak_bytes=plain, plain_bytes=plain)
-    if choice == "keep" or (choice == "auto" and plain <= room):
+    if isinstance(network, Detector):
+        choice = "keep"  # its layers are never computed twice
+    if isinstance(network, Detector) or choice == "keep" or (choice == "auto" and plain <= room):
         plan = kept_all
     else:
         plan = make_plan(network, batch, value_bytes=value_bytes, averaged=averaged)
     if plan.peak_bytes <= room:
         return plan
-    remedies, kept = [], Plan() if choice == "keep" else plan
-    if choice == "keep" and make_plan(network, batch, value_bytes=value_bytes, averaged=averaged).peak_bytes <= room:
-        remedies.append("--memory save")
+    remedies: list[str] = []
+    kept = Plan() if choice == "keep" else plan
+    if choice == "keep" and not isinstance(network, Detector):
+        saving = make_plan(network, batch, value_bytes=value_bytes, averaged=averaged)
+        remedies += ["--memory save"] if saving.peak_bytes <= room else []
     fitting = range(1, batch)
     largest = bisect_right(fitting, room, key=lambda n: step_memory(network, n, value_bytes, kept, averaged).total)
     if largest:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from deepres.analyze import attribution
 from deepres.analyze.guards import require_size
+from deepres.arch.detector import naming
 from deepres.base.arguments import place, whole
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import path_of
@@ -111,7 +112,8 @@ class Predictor:
         if model is None and stored.description is None:
             told = f"see deepres weights inspect {stored.where}, then name it with --model"
             raise InputError(f"{stored.where}: does not say which network it is of; {told}")
-        network = create_model(model or stored.description or "", weights=stored, variant=variant).eval()
+        given = None if stored.description is None else naming(stored.description, stored.where)
+        network = create_model(model or given or "", weights=stored, variant=variant).eval()
         preparation, statistics, said = prepared_for(stored, network.description, spec.mean, spec.std)
         classes = stored.classes or tuple(f"class {number}" for number in range(network.num_classes))
         if network.num_classes == 0:

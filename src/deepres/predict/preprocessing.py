@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from deepres.arch.architecture import Architecture
+from deepres.arch.detector import Description, Detector
 from deepres.base.errors import InputError
 from deepres.base.manifest import require_own
 from deepres.base.normalisation import CHOICES, Values, as_values, mean_std_text, per_channel, require_possible
@@ -32,7 +32,7 @@ class Prepared(NamedTuple):
 
 def prepared_for(
     stored: Checkpoint,
-    description: Architecture,
+    description: Description,
     mean: Values | None = None,
     std: Values | None = None,
 ) -> Prepared:
@@ -49,7 +49,7 @@ def prepared_for(
     mean, std = as_values(mean, "mean"), as_values(std, "std")
     require_possible(mean, std, "--mean, --std")
     folder, channels = Path(stored.where), description.input[0]
-    note = "" if channels == RGB else adaptation(stored, description)
+    note = "" if channels == RGB or isinstance(description, Detector) else adaptation(stored, description)
     if stored.preparation:
         require_own(folder, STATISTICS)  # also that it is there
     if stored.preparation and (folder / STATISTICS).is_file():
@@ -115,8 +115,15 @@ def statistics_of(preprocessing: Preprocessing) -> Statistics:
     )
 
 
-def preprocessing_of(preparation: Preparation, statistics: Statistics, description: Architecture) -> Preprocessing:
-    """The field's words for it. A mean image becomes its mean per channel, which is nearly the same."""
+def preprocessing_of(
+    preparation: Preparation, statistics: Statistics, description: Description
+) -> Preprocessing | None:
+    """The field's words for it. A mean image becomes its mean per channel, which is nearly the same.
+
+    None where the field has none: of pictures that keep their shape.
+    """
+    if preparation.fit == "sides":
+        return None
     side = preparation.size or description.input[1]
     ones, zeros = (1.0,) * preparation.channels, (0.0,) * preparation.channels
     mean = zeros if preparation.normalise == "none" else tuple(statistics.mean.tolist())

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from deepres.arch.catalogue.entry import Config
+from deepres.arch.catalogue.entry import Model
 from deepres.base.errors import InputError
 from deepres.base.manifest import RUN, require_own
 from deepres.base.reading import json_object
@@ -42,7 +42,7 @@ class Run(Record):
     recipe: str
     data: DataConfig
     task: AnyTask = DEFAULT_TASK
-    model: Config
+    model: Model
     augmentation: Augmentation
     preparation: Preparation
     train: TrainConfig
@@ -63,8 +63,8 @@ class Run(Record):
         """
         task = task_for(facts.form, self.task)
         task = task if facts.targets is None else task.fitted(facts.targets, facts.classes)
-        side = self.preparation.size or facts.side
-        model = self.model.replace(num_classes=facts.num_classes, input=(self.preparation.channels, side, side))
+        size = (self.preparation.channels, *self.preparation.input(facts.side))
+        model = self.model.replace(num_classes=facts.num_classes, input=size)
         train = self.train.replace(**{field: off for field, off in OFF.items() if f"train.{field}" not in task.tools})
         data = self.data.replace(levels=facts.levels, targets=facts.form)
         preparation = self.preparation.replace(levels=facts.levels)

@@ -5,7 +5,9 @@ from time import perf_counter, process_time
 from typing import NamedTuple, Self
 
 import torch
+from torch import nn
 
+from deepres.arch.detector import Detector
 from deepres.arch.readings.cost import cost
 from deepres.arch.readings.norms import fewest_images
 from deepres.arch.readings.segments import Plan
@@ -70,7 +72,7 @@ class Settled(NamedTuple):
     step_rate: float
 
 
-def settle_workers(context: RunContext, network: ResidualNetwork) -> Settled | None:
+def settle_workers(context: RunContext, network: nn.Module) -> Settled | None:
     """The workers of a run whose `data.workers` or `data.prefetch_factor` is "auto"; what is given stays as it is.
 
     None where both are given, where no worker is wanted, or where images lie in memory.
@@ -79,7 +81,7 @@ def settle_workers(context: RunContext, network: ResidualNetwork) -> Settled | N
     if data.workers == 0 or "auto" not in (data.workers, data.prefetch_factor):
         return None
     loader = context.loader()
-    if loader.resident:
+    if loader.resident or not isinstance(network, ResidualNetwork):
         return None
     on_gpu = context.precision.device.type == "cuda"
     rate = step_rate(network, context.precision, min(config.batch_size // config.accumulate, MOST_IMAGES))
@@ -123,7 +125,8 @@ def settle_steps(
         if before.choice == config.compile:
             return before
     network = state.network
-    assert isinstance(network, ResidualNetwork)
+    if not isinstance(network, ResidualNetwork):
+        return CompilePlan(choice=config.compile, reason="the sizes of its pictures change from step to step")
     parts = config.parts(processes.size)
     left = (state.progress.length(config.steps(len(context.source.train))) - state.progress.step) * parts
     share = processes.share(config.batch_size, parts) // parts
@@ -158,6 +161,7 @@ def pace_of(run: Run, source: Source, device: torch.device, processes: Distribut
 
 def _pace_here(run: Run, source: Source, precision: Precision, processes: Distributed) -> Pace:
     config, description, device = run.train, run.model.architecture(), precision.device
+    assert not isinstance(description, Detector)  # `--minutes` is no tool of its task
     share = config.batch_size // (processes.size * config.parts(processes.size))
     on_gpu = device.type == "cuda"
     few = max(fewest_images(description), int(MOST_MACS / (3 * cost(description).macs)))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.lookup import architecture
+from deepres.arch.detector import naming
 from deepres.base.errors import InputError
 from deepres.base.heap import keep_freed_memory
 from deepres.base.manifest import RUN
@@ -76,7 +77,7 @@ def bench(
         InputError: no such run, network or images; a batch that does not fit.
     """
     run, folder, opened = _run_of(target, source)
-    description = architecture(target) if run is None else run.model.architecture()
+    description = architecture(target) if run is None else naming(run.model.architecture(), target)
     config = TrainConfig(iterations=1, compile="off") if run is None else run.train
     if batch_size is not None:
         config = config.replace(batch_size=batch_size, accumulate=1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from deepres.arch.catalogue.entry import backbone_of
 from deepres.base.events import UNSAID
 from deepres.base.files import write_atomic
 from deepres.base.manifest import require_own, writing
@@ -136,7 +137,7 @@ class RunContext:
 def statistics_of(run: Run, source: Source) -> Statistics:
     """Those by which the run's images are normalised: of its training images, or what came with its weights."""
     if run.statistics == "weights" and run.weights is not None:
-        begun = find_weights(run.weights, run.model.name)
+        begun = find_weights(run.weights, backbone_of(run.model).name)
         return prepared_for(begun, run.model.architecture(), run.weights_mean, run.weights_std).statistics
     return measure_statistics(source.train, run.preparation, seed=run.seed, on_bad_image=run.data.on_bad_image)
 
@@ -148,7 +149,8 @@ def skipped_before(folder: Path) -> dict[str, str]:
     return json_object(path, "list of skipped images", "remove it") if path.is_file() else {}
 
 
-def norms_together(context: RunContext, network: ResidualNetwork) -> AbstractContextManager[None]:
+def norms_together(context: RunContext, network: nn.Module) -> AbstractContextManager[None]:
     """The context in which norms use the images of all processes, where the run wants that."""
     processes = context.processes
-    return synced(network, processes.norms) if context.run.train.sync_norm and processes.size > 1 else nullcontext()
+    several = context.run.train.sync_norm and processes.size > 1
+    return synced(network, processes.norms) if several and isinstance(network, ResidualNetwork) else nullcontext()

@@ -20,9 +20,9 @@ from deepres.base.reading import json_object
 from deepres.base.wording import blamed, counted, duration
 from deepres.data.images import Batch, Images
 from deepres.data.targets import form_of
-from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware, versions
 from deepres.nn.freeze import precise_bn
+from deepres.nn.model import told_by
 from deepres.nn.weights.files import WEIGHTS, save_network
 from deepres.predict.preprocessing import preprocessing_of
 from deepres.report.evaluation import ReportFacts, write_report
@@ -65,7 +65,6 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
     """Choose the weights, measure them on the test images (else on the held-out ones), and write it all down."""
     run, folder, source, processes = context.run, context.folder, context.source, context.processes
     network, progress = state.judged, state.progress
-    assert isinstance(network, ResidualNetwork)
     if (epoch := chosen(run.select, progress.best, progress.kept)) is not None:
         processes.on_rank_zero(lambda: load_best(network, folder / "state", epoch.step, state.digests.get(epoch.step)))
         processes.replicate(state_tensors(network))
@@ -85,7 +84,8 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
         on_event(Detail(f"norm statistics averaged over {counted(count, 'training batch')}"))
     if (wrong := fault(network.state_dict())) is not None:
         raise shared(DivergedError(f"the run's weights: {wrong}; {folder / WEIGHTS} is not written"))
-    prepared = preprocessing_of(run.preparation, context.statistics, network.description)
+    description = told_by(network).description
+    prepared = preprocessing_of(run.preparation, context.statistics, description)
     form = run.preparation.model_dump(mode="json")
     held_out = None
     if source.val is not None:

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from deepres.base import records
 from deepres.base.errors import InputError
@@ -44,7 +45,7 @@ HARDLY = 0.9
 DOUBTS = "does it know these classes, in this order, and images of this mean and std?"
 
 
-def introduced(context: RunContext, network: ResidualNetwork, on_event: Callable[[Any], None]) -> Teachers | None:
+def introduced(context: RunContext, network: nn.Module, on_event: Callable[[Any], None]) -> Teachers | None:
     """The teachers of `network` with what is known of them: found out once, and kept in the run's folder."""
     teachers, processes, path = context.teachers, context.processes, context.folder / KNOWN
     if teachers is None:
@@ -119,7 +120,7 @@ def _error_on_views(context: RunContext, teachers: Teachers) -> tuple[float, int
     return wrong / seen, seen
 
 
-def _share(context: RunContext, teachers: Teachers, network: ResidualNetwork) -> float:
+def _share(context: RunContext, teachers: Teachers, network: nn.Module) -> float:
     """t / (t + s): seconds t of the teachers' answers to some images, s of the student's passes, forward and back."""
     config, precision = context.run.train, context.precision
     if not teachers.config.weight:
@@ -127,6 +128,7 @@ def _share(context: RunContext, teachers: Teachers, network: ResidualNetwork) ->
     count = min(
         MOST_IMAGES, max(1, config.batch_size // config.parts(context.processes.size) // context.processes.size)
     )
+    assert isinstance(network, ResidualNetwork)  # teachers are no tool of other tasks
     images = torch.rand(count, *network.description.input, generator=torch.Generator().manual_seed(0))
     images = images.to(precision.device)
     batch = Batch(precision.images(images), torch.zeros(count), torch.arange(count), images)

@@ -10,8 +10,8 @@ from deepres.arch.readings.segments import Plan
 from deepres.base.errors import shared
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.loading.processes import DiedError
-from deepres.nn.build import ResidualNetwork
 from deepres.nn.memory import apply
+from deepres.nn.model import told_by
 from deepres.runs.context import RunContext, norms_together
 from deepres.train.checkpoint import drop_newest, load_newest, save_state
 from deepres.train.config import TrainConfig
@@ -101,7 +101,6 @@ def _lower(lr: float) -> float:
 def _works(context: RunContext, state: State, plan: Plan, edits: dict[str, float]) -> bool:
     """Whether some steps from this state, which they spoil, keep a loss that can be learnt from."""
     config, network = context.run.train, state.network
-    assert isinstance(network, ResidualNetwork)
     rates = {name.removeprefix("schedule."): value for name, value in edits.items() if name != "clip_norm"}
     changed = config.replace(
         schedule=config.schedule.replace(**rates), clip_norm=edits.get("clip_norm", config.clip_norm), patience=None
@@ -121,7 +120,7 @@ def _works(context: RunContext, state: State, plan: Plan, edits: dict[str, float
                     num_images=len(context.source.train),
                     precision=context.precision,
                     seed=context.run.seed,
-                    fewest_images=fewest_images(network.description, config.frozen),
+                    fewest_images=fewest_images(told_by(network).description, config.frozen),
                     processes=context.processes,
                 ),
             ):

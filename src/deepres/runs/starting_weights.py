@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from deepres.arch.catalogue.entry import Config
+from deepres.arch.architecture import Architecture
+from deepres.arch.catalogue.entry import Model
 from deepres.arch.catalogue.lookup import CATALOGUE, entry
 from deepres.arch.readings.diff import difference
 from deepres.base.errors import InputError
@@ -41,15 +42,14 @@ def beginning(spec: WeightsSpec | str) -> StartingWeights:
     description = stored.description
     if description is not None:
         config = config.replace(num_classes=description.num_classes, input=description.input)
-    else:
-        architecture = config.architecture()
+    elif isinstance(architecture := config.architecture(), Architecture):
         size = (channels_of(stored, architecture), *config.input[1:])
         config = config.replace(num_classes=classes_of(stored, architecture), input=size)
     preparation = prepared_for(stored, config.architecture(), mean, std).preparation
     return StartingWeights(weights, variant, config, stored.classes, preparation, mean, std)
 
 
-def _config_of(weights: str) -> Config | None:
+def _config_of(weights: str) -> Model | None:
     """The network of a run, with all that `--set model.…` made of it; None where its weights have to say it."""
     folder = Path(asked_of(weights)[0])
     try:

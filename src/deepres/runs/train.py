@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from deepres.arch.detector import Detector
 from deepres.arch.readings.norms import fewest_images, require_normalisable
 from deepres.arch.readings.segments import Plan
 from deepres.base.errors import shared
@@ -19,9 +20,9 @@ from deepres.base.heap import keep_freed_memory
 from deepres.data.facts import facts_of
 from deepres.data.readable import require_readable
 from deepres.data.sources.open import Source, open_source
-from deepres.nn.build import ResidualNetwork
-from deepres.nn.create import adaptation, create_model
+from deepres.nn.create import adaptation
 from deepres.nn.memory import apply, available_bytes, require_fits
+from deepres.nn.model import told_by
 from deepres.nn.weights.channels import RGB
 from deepres.nn.weights.hub import find_weights
 from deepres.recipes.run import Run
@@ -40,6 +41,7 @@ from deepres.runs.resuming import by_patience, edited, new_rates, require_same_i
 from deepres.runs.saving import Saving
 from deepres.runs.seen import own_now
 from deepres.runs.teacher import FoundTeachers, find_teachers
+from deepres.tasks.task import FirstValues
 from deepres.tasks.validation import Validation
 from deepres.train.checkpoint import load_newest, save_best, save_state
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
@@ -91,7 +93,7 @@ def start(
         run = budget.run
     twice = processes.on_rank_zero(lambda: _plan(run, device, processes, found))
     # what is wrong with it is refused before anything is written
-    first = processes.on_all_ranks(lambda: _new_state(run, device, begin=processes.first))
+    first = processes.on_all_ranks(lambda: _new_state(run, source.classes, device, begin=processes.first))
     new = processes.on_rank_zero(lambda: not folder.exists() or not any(folder.iterdir()))
     processes.on_rank_zero(lambda: make_folder(folder))
     with held(folder, processes) as hold:
@@ -166,7 +168,7 @@ def resume(
             hold=hold,
             command=command,
         )
-        state = processes.on_all_ranks(lambda: _new_state(run, device, begin=False))
+        state = processes.on_all_ranks(lambda: _new_state(run, source.classes, device, begin=False))
         for line in processes.on_rank_zero(lambda: load_newest(state, folder / "state")):
             on_event(f"passed over a state that cannot be used: {line}")
         if any(edit.startswith(("train.epochs=", "train.iterations=")) for edit in edits):
@@ -196,7 +198,7 @@ def _opened(run: Run, processes: Distributed, on_event: OnEvent, listed: Source 
 def _begun(run: Run) -> str:
     """What was done to the weights that the run begins with, so that they take its images."""
     description = run.model.architecture()
-    if run.weights is None or description.input[0] == RGB:
+    if run.weights is None or isinstance(description, Detector) or description.input[0] == RGB:
         return ""
     return adaptation(find_weights(run.weights, run.model.name), description)
 
@@ -206,10 +208,11 @@ def _plan(run: Run, device: torch.device, processes: Distributed, found: FoundTe
     config = run.train
     parts = config.parts(processes.size)
     share = config.batch_size if config.sync_norm else processes.share(config.batch_size, parts)
-    require_normalisable(run.model.architecture(), share, config.frozen, parts)
+    description = run.model.architecture()
+    require_normalisable(description, share, config.frozen, parts)
     images, value_bytes = processes.share(config.batch_size, parts), choose(config.precision, device).dtype.itemsize
     return require_fits(
-        run.model.architecture(),
+        description,
         images,
         available_bytes(device) // (processes.local_size if device.type == "cpu" else 1),
         config.memory,
@@ -220,11 +223,10 @@ def _plan(run: Run, device: torch.device, processes: Distributed, found: FoundTe
     )
 
 
-def _new_state(run: Run, device: torch.device, *, begin: bool) -> State:
+def _new_state(run: Run, names: tuple[str, ...], device: torch.device, *, begin: bool) -> State:
     weights = run.weights if begin else None
-    network = create_model(
-        run.model.architecture(), weights=weights, variant=run.variant, new_head=run.new_head, seed=run.seed
-    )
+    first = FirstValues(weights, run.variant, run.new_head, run.seed)
+    network = run.task.network(run.model.architecture(), names, first)
     placed = choose(run.train.precision, device).place(network)
     return with_rates(placed, run)
 
@@ -243,7 +245,6 @@ def _carry_out(
         on_event = logged(context.folder, on_event)
         begin_session(context.folder, state.progress.step, context.precision.device, context.command)
     network = state.network
-    assert isinstance(network, ResidualNetwork)
     context = replace(context, teachers=introduced(context, network, on_event))
     for words in budget.sentences if budget is not None else ():
         on_event(words)
@@ -279,7 +280,6 @@ def _train(
         result = context.evaluate(network, val, "val", on_progress=progress_of(on_event, "held-out images")).result
         return context.run.task.validation(result, config.balance)
 
-    assert isinstance(state.network, ResidualNetwork)
     if config.compile != "off" and not plan.segments:
         keep_freed_memory()
     on_event(Doing("measuring whether compiling pays"))
@@ -298,7 +298,7 @@ def _train(
             precision=context.precision,
             seed=context.run.seed,
             forward=fast.forward(state.network),
-            fewest_images=fewest_images(state.network.description, config.frozen),
+            fewest_images=fewest_images(told_by(state.network).description, config.frozen),
             from_nothing=context.run.weights is None,
             processes=processes,
         ),

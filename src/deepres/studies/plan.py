@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from deepres.arch.architecture import Architecture
-from deepres.arch.catalogue.entry import Config
+from deepres.arch.catalogue.entry import Config, Model
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.readings.cost import cost
 from deepres.base import records
@@ -145,7 +145,7 @@ def reading_of(study: Study, cell: Cell) -> float:
     return _reading(_config_of(study, cell.row, cell.column), cell.column, measure)
 
 
-def _config_of(study: Study, row: Row, column: Column) -> Config:
+def _config_of(study: Study, row: Row, column: Column) -> Model:
     if row.trained and (row.recipe or study.recipe):
         return run_of(study, row, column).model
     assert row.network is not None

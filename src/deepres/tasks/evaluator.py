@@ -7,14 +7,15 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deepres.base.errors import InputError
 from deepres.base.wording import counted, reason_alone
 from deepres.data.images import Batch, Images
 from deepres.nn.hooks import modes_kept
+from deepres.nn.model import told_by
 from deepres.tasks.classification.task import Classification
-from deepres.tasks.protocols import CENTER, Gathering, Protocol, answer
+from deepres.tasks.protocols import CENTER, Gathering, Protocol, views
 from deepres.tasks.result import Evaluation, SkippedImage, printable
 from deepres.tasks.task import Metrics, Task
 
@@ -93,8 +94,9 @@ def evaluate(
         )
         for batch in batches:
             with torch.inference_mode(), method.precision():
-                outputs, targets, indices = gathering.add(answer(network, batch, method.protocol), batch)
-            _same_names(outputs.shape[1], len(images.classes), split)
+                said = [asked.outputs(network, view) for view in views(batch, method.protocol)]
+                outputs, targets, indices = gathering.add(said, batch)
+            _same_names(network, outputs, len(images.classes), split)
             metrics.update(outputs, targets, indices)
             done += len(indices)
             if on_progress is not None and len(indices):
@@ -125,7 +127,8 @@ def evaluate(
     return asked.concluded(predictions, images, known)
 
 
-def _same_names(known: int, given: int, split: str) -> None:
+def _same_names(network: nn.Module, outputs: Any, given: int, split: str) -> None:
+    known = outputs.shape[1] if isinstance(outputs, Tensor) else told_by(network).num_classes
     if known != given:
         raise InputError(
             f"{split}: the weights know {known} classes, the images have {given}; "

@@ -22,10 +22,11 @@ the linear map of the mean; that pass is what is done. Probabilities are average
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deepres.arch.algebra import Node, children
 from deepres.arch.architecture import Architecture, with_input
@@ -142,11 +143,11 @@ def require_fitting(protocol: Protocol, architecture: Architecture) -> None:
             ) from cause
 
 
-def views(batch: Batch, protocol: Protocol) -> Iterator[Tensor]:
+def views(batch: Batch, protocol: Protocol) -> Iterator[Batch]:
     """The pictures of a batch, then their mirrors where the protocol wants them."""
-    yield batch.images
+    yield batch
     if protocol.flip:
-        yield batch.images.flip(-1)
+        yield replace(batch, images=batch.images.flip(-1))
 
 
 Averaged = Callable[[Tensor, Average, int], Tensor]
@@ -161,8 +162,8 @@ class Gathering:
         self._averaged = averaged
         self._waiting: dict[int, list[Tensor]] = {}
 
-    def add(self, logits: list[Tensor], batch: Batch) -> tuple[Tensor, Targets, Tensor]:
-        """Outputs (N, K) of each of the batch's `views` -> outputs, targets, indices of images that are complete."""
+    def add(self, logits: list[Any], batch: Batch) -> tuple[Any, Targets, Tensor]:
+        """What is said of each of the batch's `views` -> outputs, targets, indices of images that are complete."""
         if self._protocol.num_views == 1:
             return logits[0], batch.targets, batch.indices
         rows = torch.stack([one.detach().to("cpu", torch.float64) for one in logits], dim=1)
@@ -180,11 +181,6 @@ class Gathering:
         return mean, batch.targets[places], batch.indices[places]
 
 
-def answer(network: nn.Module, batch: Batch, protocol: Protocol) -> list[Tensor]:
-    """Logits (N, C) of each of the batch's views."""
-    return [network(view) for view in views(batch, protocol)]
-
-
 def _own_view(preparation: Preparation) -> str:
     size = f"{preparation.crop} x {preparation.crop}"
     return {
@@ -192,6 +188,7 @@ def _own_view(preparation: Preparation) -> str:
         "crop": f"the central {size} of short side {preparation.resize}",
         "squash": f"the whole image squashed to {size}",
         "pad": f"the whole image, padded to {size}",
+        "sides": f"the whole image, short side {preparation.resize}, long side {preparation.longest} at most",
     }[preparation.fit]
 
 

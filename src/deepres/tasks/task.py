@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 from deepres.base.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
+    from deepres.arch.detector import Description
     from deepres.data.forms import FormName
-    from deepres.data.images import Images
+    from deepres.data.images import Batch, Images
+    from deepres.nn.weights.formats import Checkpoint
     from deepres.tasks.losses import Loss
     from deepres.tasks.result import Evaluation
     from deepres.tasks.validation import Validation
@@ -35,6 +37,19 @@ class Learning:
 
 
 @dataclass(frozen=True)
+class FirstValues:
+    """What a network begins with: `weights` (a name, a path, what was read; None: those of the seed) and what is said.
+
+    `variant` is what they were trained as, where they do not say; `new_head` leaves what is specific to classes behind.
+    """
+
+    weights: "Checkpoint | str | None" = None
+    variant: str | None = None
+    new_head: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Compared:
     """What networks are compared by: the `name` of a figure, and weights (D, N) of images -> the figure (D,).
 
@@ -50,8 +65,8 @@ class Compared:
 class Metrics(Protocol):
     """Collects outputs batch by batch; neither cuts nor order nor the number of processes changes a figure."""
 
-    def update(self, outputs: "Tensor", targets: Any, indices: "Tensor") -> None:
-        """Add a batch: outputs (N, K) on any device, the targets and places of its images; RunError if not finite."""
+    def update(self, outputs: Any, targets: Any, indices: "Tensor") -> None:
+        """Add a batch: `Task.outputs` on any device, targets and places of its images; RunError if not finite."""
 
     def merge(self, other: Any) -> None:
         """Add all that `other`, of the same kind, has seen."""
@@ -75,6 +90,19 @@ class Task(Protocol):
 
     def fitted(self, targets: Any, names: tuple[str, ...]) -> Self:
         """The same with what a run keeps of its training targets (their mean, …)."""
+
+    def network(self, description: "Description", names: tuple[str, ...], first: FirstValues) -> "nn.Module":
+        """A network that can be asked, a `Model`; `names` are what its outputs are called.
+
+        Raises:
+            InputError: a description of networks that answer other questions; weights that do not fit.
+        """
+
+    def outputs(self, network: "nn.Module", batch: "Batch") -> Any:
+        """What the network says of a batch, one view of each image: (N, K), or what the task's metrics collect."""
+
+    def one(self, outputs: Any, row: int) -> Any:
+        """Of them those of one image."""
 
     def loss(self, learning: Learning) -> "Loss":
         """What training minimises, and what it counts."""

@@ -13,6 +13,7 @@ from deepres.base.errors import DeepresError, InputError, shared
 from deepres.base.seeds import derive
 from deepres.data.images import Batch
 from deepres.nn.freeze import freeze
+from deepres.nn.model import body_names
 from deepres.tasks.losses import Counts, Forward, Loss
 from deepres.tasks.validation import Validation
 from deepres.train.config import TrainConfig
@@ -182,8 +183,7 @@ def _cut(batch: Batch, parts: int, fewest: int) -> int:
 
 
 def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[str, ...]:
-    parts = tuple(name for name, _ in network.named_children())
-    return parts[:-1] if progress < config.head_only_fraction else config.frozen
+    return body_names(network) if progress < config.head_only_fraction else config.frozen
 
 
 def _gradient(

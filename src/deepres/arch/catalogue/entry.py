@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from deepres.arch.detector import DetectorConfig
 from deepres.arch.families.densenet import DenseNetConfig
 from deepres.arch.families.fractal import FractalConfig
 from deepres.arch.families.highway import HighwayConfig
@@ -16,6 +17,16 @@ Config = Annotated[
     ResNetConfig | DenseNetConfig | VggConfig | HighwayConfig | FractalConfig | RirConfig,
     Field(discriminator="family"),
 ]
+Model = Annotated[
+    ResNetConfig | DenseNetConfig | VggConfig | HighwayConfig | FractalConfig | RirConfig | DetectorConfig,
+    Field(discriminator="family"),
+]
+"""What a run can train: a network that answers of the whole picture, or a detector."""
+
+
+def backbone_of(model: Model) -> Config:
+    """The network that weights of one may be of: the model itself, of a detector its backbone."""
+    return model.backbone if isinstance(model, DetectorConfig) else model
 
 
 @dataclass(frozen=True)

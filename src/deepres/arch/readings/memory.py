@@ -4,7 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from deepres.arch.architecture import Architecture
-from deepres.arch.readings.cost import cost
+from deepres.arch.atoms import Identity
+from deepres.arch.detector import Description, Detector
+from deepres.arch.readings.cost import cost, cost_at
 from deepres.arch.readings.segments import Plan, steps
 from deepres.arch.readings.tape import Op, Tape, record
 
@@ -32,7 +34,7 @@ class StepMemory:
 
 
 def step_memory(
-    architecture: Architecture, batch_size: int, value_bytes: int = 4, plan: Plan | None = None, averaged: bool = False
+    architecture: Description, batch_size: int, value_bytes: int = 4, plan: Plan | None = None, averaged: bool = False
 ) -> StepMemory:
     """The memory of a training step, under a plan if wanted; `averaged` says that an average of the weights is kept.
 
@@ -40,12 +42,31 @@ def step_memory(
     weights too). What is kept is what PyTorch's autograd keeps on a CPU: a convolution, a norm and a linear layer
     their input, a ReLU its output, max pooling its input and an 8-byte index for each output, dropout its mask, a
     product its factors; a tensor kept by two is counted once. Workspaces inside a kernel are not counted.
+    Of a detector what is kept of the body all counts as if all of it learnt, and behind it two maps for each layer:
+    of the neck and the proposals once, of the regions for as many as are learnt from.
     """
     whole = cost(architecture)
     parameters = 4 * whole.parameters
     weights = (parameters + 4 * whole.buffers) * (2 if averaged else 1)
-    saved, peak = play(record(architecture, steps(architecture, plan), batch_size, value_bytes))
+    body = _body(architecture) if isinstance(architecture, Detector) else architecture
+    saved, peak = play(record(body, steps(body, plan), batch_size, value_bytes))
+    if isinstance(architecture, Detector):
+        behind = 2 * batch_size * value_bytes * _behind(architecture)
+        saved, peak = saved + behind, peak + behind
     return StepMemory(weights, parameters, parameters, saved, peak - saved)
+
+
+def _body(detector: Detector) -> Architecture:
+    """What of a detector is computed once a picture, as a network."""
+    return Architecture(name=detector.name, input=detector.input, body=detector.shared, head=Identity())
+
+
+def _behind(detector: Detector) -> int:
+    """Values that leave the layers of a detector behind its body, in a training step of one picture."""
+    shared = {name for name, _ in detector.shared}
+    sampled = detector.regions.sampled
+    places = [place for place in detector.places if place.name not in shared]
+    return sum(cost_at(one if one.times == 1 else one._replace(times=sampled)).activations for one in places)
 
 
 def answer_memory(architecture: Architecture, batch_size: int, value_bytes: int = 4) -> int:

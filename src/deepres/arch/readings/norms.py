@@ -3,27 +3,29 @@
 from collections.abc import Collection
 
 from deepres.arch.algebra import Parallel, Site, fold
-from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Atom, Norm, elements
+from deepres.arch.detector import Description, Detector
 from deepres.base.errors import InputError
 from deepres.base.wording import counted
 
 
-def single_valued(architecture: Architecture, frozen: Collection[str] = ()) -> tuple[str, ...]:
+def single_valued(architecture: Description, frozen: Collection[str] = ()) -> tuple[str, ...]:
     """Dotted names of batch norms that see one value of each channel of an image: a variance then needs two images.
 
-    Parts of the body (or the head) in `frozen` keep their statistics and are left out.
+    Parts of the body (or the head) in `frozen` keep their statistics and are left out. A detector has none.
     """
+    if isinstance(architecture, Detector):
+        return ()
     found = fold(architecture.tree, architecture.input, _Single())
     return tuple(name for name in found if name.partition(".")[0] not in frozen)
 
 
-def fewest_images(architecture: Architecture, frozen: Collection[str] = ()) -> int:
+def fewest_images(architecture: Description, frozen: Collection[str] = ()) -> int:
     """How many images, at least, go through a training pass together: 2 where a norm sees one value of each."""
     return 2 if single_valued(architecture, frozen) else 1
 
 
-def require_normalisable(architecture: Architecture, images: int, frozen: Collection[str] = (), parts: int = 1) -> None:
+def require_normalisable(architecture: Description, images: int, frozen: Collection[str] = (), parts: int = 1) -> None:
     """Refuse a step of `images` images in `parts` parts, one of which would give a norm a single value of a channel.
 
     Raises:

@@ -13,19 +13,21 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from deepres.arch.architecture import Architecture
+from deepres.arch.detector import Description, Detector
 from deepres.base import npz
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.base.manifest import require_own, require_vouched
 from deepres.base.reading import reading
-from deepres.base.records import parse
+from deepres.base.records import fields_of
 from deepres.base.version import VERSION
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.init import initialise
+from deepres.nn.model import told_by
 from deepres.nn.weights.checkpoints import ALL, Choice, chosen
 from deepres.nn.weights.convert import known_as, names_in, to_foreign
 from deepres.nn.weights.folders import FILES, said_by, tensors_beside, undescribed
-from deepres.nn.weights.formats import CONFIG, Checkpoint, Preprocessing, preprocessing_config
+from deepres.nn.weights.formats import CONFIG, Checkpoint, Preprocessing, built, preprocessing_config
 from deepres.nn.weights.keras import TOPOLOGY, is_keras, read_keras
 from deepres.nn.weights.pickles import read_pickled
 from deepres.nn.weights.sound import require_sound
@@ -55,7 +57,7 @@ ROWS = 12  # of the table of tensors that do not fit
 
 def save_network(
     folder: Path,
-    network: ResidualNetwork,
+    network: nn.Module,
     classes: tuple[str, ...],
     preparation: Mapping[str, Any],
     preprocessing: Preprocessing | None = None,
@@ -68,19 +70,26 @@ def save_network(
     stands in both files. `preparation` is kept as it is under the key `deepres`, which timm leaves alone;
     `preprocessing` is what timm is told of it, `task` what the outputs mean (`tasks/kinds.py`).
     """
-    description = network.description
-    theirs = known_as(description)
-    tensors = dict(network.state_dict())
-    named = tensors if theirs is None else to_foreign(tensors, description, "timm")
+    told, tensors = told_by(network), dict(network.state_dict())
+    description = told.description
+    theirs = None if isinstance(description, Detector) else known_as(description)
+    named = tensors
+    if theirs is not None and isinstance(description, Architecture):
+        named = to_foreign(tensors, description, "timm")
     write_atomic(folder / WEIGHTS, _in_order(save(_plain(named), metadata=_metadata(description))))
+    pooled: dict[str, Any] = {}
+    if isinstance(network, ResidualNetwork):
+        pooled = {"num_features": network.num_features, "global_pool": "avg"}
+    cfg = None
+    if preprocessing is not None and isinstance(description, Architecture):
+        cfg = _timm_cfg(preprocessing, description, classes)
     config = {
         "architecture": theirs or description.name,
-        "num_classes": network.num_classes,
-        "num_features": network.num_features,
-        "global_pool": "avg",
+        "num_classes": told.num_classes,
+        **pooled,
         "label_names": list(classes),
         **({} if description.input[0] == 3 else {"model_args": {"in_chans": description.input[0]}}),
-        **({} if preprocessing is None else {"pretrained_cfg": _timm_cfg(preprocessing, description, classes)}),
+        **({} if cfg is None else {"pretrained_cfg": cfg}),
         "deepres": {
             "version": VERSION,
             "tensor_names": "deepres" if theirs is None else "timm",
@@ -227,7 +236,7 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _metadata(description: Architecture) -> dict[str, str]:
+def _metadata(description: Description) -> dict[str, str]:
     return {"format": "pt", "deepres": description.model_dump_json()}
 
 
@@ -251,7 +260,7 @@ def _timm_cfg(preprocessing: Preprocessing, description: Architecture, classes: 
     }
 
 
-def _description_in(path: Path) -> Architecture | None:
+def _description_in(path: Path) -> Description | None:
     with path.open("rb") as opened:
         if path.suffix != ".safetensors" and opened.read(9)[8:] != b"{":
             return None
@@ -260,4 +269,4 @@ def _description_in(path: Path) -> Architecture | None:
         safetensors.safe_open(path, framework="pt") as file,
     ):
         text = (file.metadata() or {}).get("deepres")
-    return None if text is None else parse(Architecture, text, str(path))
+    return None if text is None else built(fields_of(text, str(path)), str(path))

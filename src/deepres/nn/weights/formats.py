@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from deepres.arch.architecture import Architecture
+from deepres.arch.detector import Description, Detector
 from deepres.base.errors import InputError
 from deepres.base.normalisation import Values, require_possible
 from deepres.base.records import Record
@@ -55,7 +56,7 @@ class Checkpoint:
 
     where: str
     tensors: Mapping[str, Tensor]
-    description: Architecture | None = None
+    description: Description | None = None
     classes: tuple[str, ...] = ()
     preparation: Mapping[str, Any] | None = None
     preprocessing: Preprocessing | None = None
@@ -94,12 +95,19 @@ def our_folder(config: Mapping[str, Any], path: Path, where: str) -> Checkpoint:
     return Checkpoint(
         where,
         {},
-        build_record(Architecture, facts["network"], str(path)),
+        built(facts["network"], str(path)),
         _class_names(config["label_names"], str(path)),
         dict(facts["preparation"]),
         None if cfg is None else _preprocessing_in(cfg, f"{path} pretrained_cfg"),
         facts.get("task", {"temperature": facts["calibration"]} if "calibration" in facts else None),
     )
+
+
+def built(fields: dict[str, Any], where: str) -> Description:
+    """The description that these fields are of: a detector's names its family."""
+    if fields.get("family") == "detector":
+        return build_record(Detector, fields, where)
+    return build_record(Architecture, fields, where)
 
 
 def _class_names(names: Any, where: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from deepres.arch.catalogue import lookup
+from deepres.arch.detector import naming
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.wording import reason_alone
@@ -143,7 +144,7 @@ def _networks(stored: Checkpoint) -> tuple[list[str], Match | None, str, list[La
         layers, _ = layers_in(stored.tensors, stored.where)
     except InputError as cause:
         return [], None, reason_alone(stored.where, cause.message), []
-    said = stored.description
+    said = None if stored.description is None else naming(stored.description, stored.where)
     names = sorted(fitting(stored.tensors), key=lambda name: said is None or name != said.name)
     try:
         if names or said is not None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from deepres.arch.architecture import Architecture, unit_names, with_classes
 from deepres.arch.catalogue import lookup
+from deepres.arch.detector import naming
 from deepres.arch.families.densenet import DenseNetConfig
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.readings.diff import difference, same_tensors
@@ -42,7 +43,7 @@ def require_variant(
     Raises:
         InputError: one line with the first differing layer and both values, or with the networks that they fit.
     """
-    said = stored.description
+    said = None if stored.description is None else naming(stored.description, stored.where)
     if variant is not None:
         claimed = described(variant, stored.where)
         if said is not None:

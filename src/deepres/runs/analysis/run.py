@@ -18,7 +18,7 @@ from pydantic import Field, JsonValue
 
 from deepres.analyze.attribution import class_number
 from deepres.analyze.guards import require_size
-from deepres.arch.catalogue.entry import Config
+from deepres.arch.catalogue.entry import Config, backbone_of
 from deepres.arch.catalogue.lookup import CATALOGUE
 from deepres.base.errors import InputError, unknown
 from deepres.base.events import UNSAID
@@ -165,7 +165,7 @@ def _check(subject: Subject) -> None:
 def _config(weights: Path, asked: EvaluationTarget) -> Config | None:
     """The network's row of a paper's table: that of the run, else of the catalogue under the network's name."""
     if (weights / RUN).is_file():
-        return load_run(weights).model
+        return backbone_of(load_run(weights).model)
     known = CATALOGUE.get(asked.predictor.network.description.name)
     return None if known is None else known.config
 

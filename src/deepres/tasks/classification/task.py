@@ -9,6 +9,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.tasks.classification.answer import ClassAnswer, Guess
+from deepres.tasks.plain import OneRow
 from deepres.tasks.task import Average, Compared, Learning, guessed
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Temperature(Record):
         return f"temperature {self.value:.2f} ({sure}), found on {counted(self.images, 'held-out image')}"
 
 
-class Classification(Record):
+class Classification(OneRow, Record):
     """Which of the classes is it? Cross-entropy; probabilities are softmax(logits / T).
 
     `temperature` is T, once held-out images have told it; without one it is 1.
@@ -52,6 +53,8 @@ class Classification(Record):
         {
             "an ensemble",
             "--folds",
+            "--protocol",
+            "--minutes",
             "--calibrate",
             "--select",
             "analyze",

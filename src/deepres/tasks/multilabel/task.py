@@ -8,6 +8,7 @@ from pydantic import Field
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.tasks.multilabel.answer import LabelGuess, LabelsAnswer
+from deepres.tasks.plain import OneRow
 from deepres.tasks.task import Average, Compared, Learning, guessed
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Thresholds(Record):
         )
 
 
-class Multilabel(Record):
+class Multilabel(OneRow, Record):
     """Every class for itself: is it on the image? Binary cross-entropy; a class is said from its threshold on.
 
     `choose` says where thresholds come from: "held-out" images, for the best F1 of each class, or 1/2 for all ("half").
@@ -58,7 +59,9 @@ class Multilabel(Record):
     thresholds: Thresholds | None = None
 
     form: ClassVar["FormName"] = "classes"
-    tools: ClassVar[frozenset[str]] = frozenset({"train.balance=loss", "train.label_smoothing"})
+    tools: ClassVar[frozenset[str]] = frozenset(
+        {"train.balance=loss", "train.label_smoothing", "--protocol", "--minutes"}
+    )
 
     def fitted(self, targets: Any, names: tuple[str, ...]) -> "Multilabel":
         return self

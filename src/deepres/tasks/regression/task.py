@@ -9,6 +9,7 @@ from pydantic import Field
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.wording import counted
+from deepres.tasks.plain import OneRow
 from deepres.tasks.regression.answer import NumbersAnswer, Value
 from deepres.tasks.task import Average, Compared, Learning
 
@@ -33,7 +34,7 @@ class Bounds(Record):
     images: int
 
 
-class Regression(Record):
+class Regression(OneRow, Record):
     """The network's outputs are (y - mean) / std, `mean` and `std` those of the training images' numbers.
 
     `delta` is where Huber's loss turns from squares to absolute values, in standard deviations. An answer comes with an
@@ -48,7 +49,7 @@ class Regression(Record):
     bounds: Bounds | None = None
 
     form: ClassVar["FormName"] = "numbers"
-    tools: ClassVar[frozenset[str]] = frozenset()
+    tools: ClassVar[frozenset[str]] = frozenset({"--protocol", "--minutes"})
 
     def fitted(self, targets: Any, names: tuple[str, ...]) -> "Regression":
         """With mean and standard deviation (over N) of each column; refuses a column that is always the same.
