@@ -2,12 +2,16 @@
 
 import os
 import resource
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import linear_regression, mean
 from time import monotonic
 from typing import Any, NamedTuple
 
 FLAT = 1.02
+SPANS = 10
+"""Of what is measured: neighbours are alike, so that a line is fitted to the means of so many spans."""
 
 
 class Kind(NamedTuple):
@@ -19,38 +23,70 @@ class Kind(NamedTuple):
 
 
 class Held(NamedTuple):
-    """The most that was held in the tenth after the first third and in the last tenth, and what is wrong with that.
+    """What is held at one time: bytes, Python's own objects, and descriptors but for the fonts that matplotlib keeps.
 
-    The most of a tenth: what is held after one command depends on its picture.
+    Bytes grow without a leak while the heap is torn and caches fill; the number of objects does not.
+    """
+
+    bytes: int
+    objects: int
+    open: int
+
+
+class Soaked(NamedTuple):
+    """The most of the tenth after the first third and of the last one, the slopes between them, and what is wrong.
+
+    The most of a tenth: what is held after one command depends on its picture. The first third fills what is filled
+    once: one picture of each size, the heap's holes, caches that are bounded.
     """
 
     facts: dict[str, Any]
     wrong: str | None
 
 
-def soaked(kind: Kind, scale: float, ask: Callable[[list[str]], str], note: Callable[[str, str], None]) -> Held:
+def soaked(kind: Kind, scale: float, ask: Callable[[list[str]], str], note: Callable[[str, str], None]) -> Soaked:
     """Give the command; `ask` says what is wrong with an answer, which is noted; "" where nothing is."""
     began, until = monotonic(), scale * kind.much
-    taken = list[tuple[int, int]]()
+    taken = list[Held]()
     while (monotonic() - began if isinstance(kind.much, float) else len(taken)) < until or not taken:
         if wrong := ask(kind.words(len(taken))):
             note(f"{kind.name} {len(taken)}", wrong)
         taken.append(held())
-    span, begin = -(-len(taken) // 10), len(taken) // 3
-    third, last = (tuple(map(max, zip(*part, strict=True))) for part in (taken[begin : begin + span], taken[-span:]))
-    memory, descriptors = (now / max(1, then) for then, now in zip(third, last, strict=True))
-    facts = {
-        "times": len(taken),
-        "seconds": round(monotonic() - began, 1),
-        "bytes": [third[0], last[0]],
-        "open": [third[1], last[1]],
-    }
+    return judged(taken, monotonic() - began)
+
+
+def judged(taken: Sequence[Held], seconds: float) -> Soaked:
+    """What was held after each command."""
+    span, begin = -(-len(taken) // SPANS), len(taken) // 3
+    third, last = (Held(*map(max, zip(*part, strict=True))) for part in (taken[begin : begin + span], taken[-span:]))
+    memory, descriptors = (now / max(1, then) for then, now in ((third.bytes, last.bytes), (third.open, last.open)))
+    facts: dict[str, Any] = {"times": len(taken), "seconds": round(seconds, 1)}
+    facts |= {name: [getattr(third, name), getattr(last, name)] for name in ("bytes", "open")}
+    facts["bytes_ratio"] = round(memory, 4)
+    if len(taken[begin:]) >= 3 * SPANS:
+        per_hour = 3600 * len(taken) / seconds / 1000
+        for name in ("bytes", "objects"):
+            slope, error = sloped([float(getattr(each, name)) for each in taken[begin:]])
+            facts[f"{name}_per_1000"] = [round(1000 * slope), round(1000 * error)]
+            facts[f"{name}_per_hour"] = [round(1000 * slope * per_hour), round(1000 * error * per_hour)]
     flat = max(memory, descriptors) <= FLAT
-    return Held(facts, None if flat else f"memory x {memory:.3f}, descriptors x {descriptors:.3f}")
+    return Soaked(facts, None if flat else f"memory x {memory:.3f}, descriptors x {descriptors:.3f}")
 
 
-def held() -> tuple[int, int]:
-    """Bytes of this process' own memory, and open descriptors but for the fonts that matplotlib keeps, 64 at most."""
+def sloped(values: Sequence[float]) -> tuple[float, float]:
+    """How much each value is above the one before it, and the standard error of that: least squares of spans' means."""
+    wide = len(values) // SPANS
+    points = [mean(values[place * wide : (place + 1) * wide]) for place in range(SPANS)]
+    places = [wide * (place + 0.5) for place in range(SPANS)]
+    slope, begin = linear_regression(places, points)
+    left = sum((point - begin - slope * place) ** 2 for place, point in zip(places, points, strict=True))
+    wideness = sum((place - mean(places)) ** 2 for place in places)
+    return slope, (left / (SPANS - 2) / wideness) ** 0.5
+
+
+def held() -> Held:
+    """What this process holds now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     names = [os.path.realpath(file) for file in Path("/proc/self/fd").iterdir()]
-    return pages * resource.getpagesize(), sum(not name.endswith(".ttf") for name in names)
+    opened = sum(not name.endswith(".ttf") for name in names)
+    return Held(pages * resource.getpagesize(), sys.getallocatedblocks(), opened)

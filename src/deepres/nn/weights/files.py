@@ -164,7 +164,7 @@ def _is_npz(path: Path) -> bool:
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
     with reading(path, "a whole safetensors file", "copy or save it again"):
-        return load_file(path)
+        return load_file(path, backend="pread")  # of its other way, two numbers of each tensor stay for ever
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
