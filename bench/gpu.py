@@ -27,7 +27,7 @@ from training_step import plain_resnet
 from deepres.arch.architecture import Architecture, with_input
 from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.cost import cost
-from deepres.arch.readings.segments import Plan, steps
+from deepres.arch.readings.segments import CheckpointPlan, segments
 from deepres.arch.readings.tape import record
 from deepres.nn.create import create_model
 from deepres.train.config import SgdConfig
@@ -159,7 +159,7 @@ def copy_rate(device: torch.device, size: int) -> float:
 
 def bytes_of_step(description: Architecture, batch_size: int) -> int:
     """What a step of unfused operations moves: forward once, backward twice, weights and velocities of the update."""
-    tape = record(description, steps(description, Plan()), batch_size, 2)
+    tape = record(description, segments(description, CheckpointPlan()), batch_size, 2)
     forward = sum(sum(tape.sizes[place] for place in op.given) + tape.sizes[op.gives] for op in tape.ops)
     return 3 * forward + 4 * 6 * cost(description).parameters
 

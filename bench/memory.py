@@ -29,7 +29,7 @@ from torch import nn
 
 from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.checkpointing import make_plan
-from deepres.arch.readings.segments import Plan
+from deepres.arch.readings.segments import CheckpointPlan
 from deepres.nn.create import create_model
 from deepres.nn.environment import hardware, versions
 from deepres.nn.memory import MARGIN, apply, available_bytes
@@ -69,7 +69,7 @@ def measure(name: str, how: str, batch_size: int, steps: int) -> dict[str, Any]:
     """One case in this process: bytes, and seconds of each step after the first."""
     torch.set_num_threads(1)
     description = architecture(name)
-    plan = make_plan(description, batch_size) if how.startswith("save") else Plan()
+    plan = make_plan(description, batch_size) if how.startswith("save") else CheckpointPlan()
     before = _resident()
     if how.startswith("torchvision"):
         net = torchvision_twin(how.endswith("memory_efficient"))

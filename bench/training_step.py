@@ -37,7 +37,7 @@ from deepres.data.facts import facts_of
 from deepres.data.images import ArrayImages
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
-from deepres.recipes import catalogue
+from deepres.recipes import by_name
 from deepres.recipes.run import Run
 from deepres.runs import train
 from deepres.train.loop import Step
@@ -154,7 +154,7 @@ def plan(case: str, source: str, edits: list[str]) -> Run:
     """
     model, recipe, batch_size, _ = CASES[case]
     opened = open_source(DataConfig(source=source, val_fraction=0, test_fraction=0))
-    run = catalogue.recipe(recipe, facts_of(opened), model)
+    run = by_name.recipe(recipe, facts_of(opened), model)
     own = [f"train.batch_size={batch_size}", "train.accumulate=1", "train.epochs=none", "train.iterations=64000"]
     own += ["train.ema_decay=none", "data.test_fraction=0", "data.val_fraction=0"]
     own += [

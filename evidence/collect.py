@@ -7,7 +7,7 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from deepres.report.analysis import png
-from deepres.report.studies import Curve, curves
+from deepres.report.studies import ErrorCurve, curves
 
 
 def collect(runs: list[Path], claim: str, note: str) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def drawn(facts: dict[str, Any]) -> bytes:
             for name in ("train_error", "val_error")
         )
         label = facts["model"] if facts["n"] == 1 else f"seed {seed}"
-        found.append(Curve(label, facts["model"], train, held_out, 100 * error))
+        found.append(ErrorCurve(label, facts["model"], train, held_out, 100 * error))
     return png(curves(found, facts["source"]))
 
 

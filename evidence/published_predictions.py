@@ -27,7 +27,7 @@ from deepres.nn.weights.convert import to_ours
 from deepres.nn.weights.files import load_state, read_tensors
 from deepres.tasks.classification.compare import against_best, all_pairs, paired, table, table_of_pairs
 from deepres.tasks.classification.metrics import interval
-from deepres.tasks.classification.predictions import Answers, voted
+from deepres.tasks.classification.predictions import SavedPredictions, voted
 from deepres.tasks.evaluator import EvaluationMethod, evaluate
 from deepres.tasks.protocols import PROTOCOLS
 
@@ -41,7 +41,7 @@ PUBLISHED = {
 } | {name: accuracy for name, *_, accuracy in NETWORKS}
 
 
-def published(path: Path, truth: "np.ndarray[Any, Any]") -> list[Answers]:
+def published(path: Path, truth: "np.ndarray[Any, Any]") -> list[SavedPredictions]:
     """What each network of the file said of the test images."""
     names = tuple(map(str, range(len(truth))))
     found = []
@@ -49,11 +49,11 @@ def published(path: Path, truth: "np.ndarray[Any, Any]") -> list[Answers]:
         for column in stored.files:
             if column.startswith("original__"):
                 name, said = column.removeprefix("original__"), stored[column].astype(np.int64)
-                found.append(Answers(name, name, names, said == truth, "center", SOURCE, truth, said))
+                found.append(SavedPredictions(name, name, names, said == truth, "center", SOURCE, truth, said))
     return found
 
 
-def measured(folder: Path, images: ArrayImages, protocol: str) -> list[Answers]:
+def measured(folder: Path, images: ArrayImages, protocol: str) -> list[SavedPredictions]:
     """The others' weights in our descriptions, in float32, under a protocol."""
     names, found = tuple(map(str, range(len(images)))), []
     for file, model, shortcut, (mean, std), _ in NETWORKS:
@@ -68,11 +68,11 @@ def measured(folder: Path, images: ArrayImages, protocol: str) -> list[Answers]:
             network, batches, images, split="test", method=EvaluationMethod(protocol=PROTOCOLS[protocol])
         ).predictions
         columns = (said.truth.numpy(), said.predicted.numpy())
-        found.append(Answers(file, model, names, (said.rank == 0).numpy(), protocol, SOURCE, *columns))
+        found.append(SavedPredictions(file, model, names, (said.rank == 0).numpy(), protocol, SOURCE, *columns))
     return found
 
 
-def row(one: Answers) -> dict[str, Any]:
+def row(one: SavedPredictions) -> dict[str, Any]:
     """One line of the evidence's table."""
     low, high = interval(one.num_wrong, len(one.images))
     facts = {"name": one.name, "protocol": one.protocol, "num_wrong": one.num_wrong, "error": one.error}

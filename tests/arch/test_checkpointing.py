@@ -6,7 +6,7 @@ from deepres.arch.algebra import Parallel, Sequence
 from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.checkpointing import MOST_RECOMPUTED, make_plan
 from deepres.arch.readings.memory import step_memory
-from deepres.arch.readings.segments import chain, steps
+from deepres.arch.readings.segments import chain, segments
 
 
 @pytest.mark.parametrize("name", ["preresnet164_cifar", "densenet_bc100_k12_cifar", "resnet50"])
@@ -17,7 +17,7 @@ def test_the_smallest_peak_is_below_the_plain_one_and_recomputes_no_more_than_it
     assert plan.peak_bytes == step_memory(net, 16, plan=plan).total
     assert plan.plain_bytes == step_memory(net, 16).total
     assert plan.peak_bytes < 0.7 * plan.plain_bytes
-    assert [link.name for step in steps(net, plan) for link in step.links] == [link.name for link in chain(net)]
+    assert [link.name for step in segments(net, plan) for link in step.links] == [link.name for link in chain(net)]
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.checkpointing import make_plan
 from deepres.arch.readings.cost import cost
 from deepres.arch.readings.memory import step_memory
-from deepres.arch.readings.segments import Plan
+from deepres.arch.readings.segments import CheckpointPlan
 
 TINY = Architecture(
     name="tiny",
@@ -35,7 +35,7 @@ def test_a_step_counted_by_hand() -> None:
 
 
 def test_recomputing_keeps_what_enters_and_leaves_alone() -> None:
-    plan = Plan((("stem.conv", "stem.norm", "stem.act", "conv"),))
+    plan = CheckpointPlan((("stem.conv", "stem.norm", "stem.act", "conv"),))
     memory = step_memory(TINY, 10, plan=plan)
     assert memory.saved == 10 * (IMAGE + 4 * 4 + 4 * 2)
     assert memory.total >= step_memory(TINY, 10).total - 10 * MAP  # one segment saves next to nothing at the peak

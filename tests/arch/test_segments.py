@@ -1,7 +1,7 @@
 import pytest
 
 from deepres.arch.catalogue.lookup import CATALOGUE, architecture
-from deepres.arch.readings.segments import Plan, chain, steps
+from deepres.arch.readings.segments import CheckpointPlan, chain, segments
 
 
 @pytest.mark.parametrize("name", list(CATALOGUE))
@@ -35,7 +35,7 @@ def test_units_are_links_and_dense_units_are_their_branches_layers() -> None:
 def test_a_plan_cuts_the_chain_and_leaves_the_rest_in_single_steps() -> None:
     net = architecture("resnet20_cifar")
     segment = ("stage1.unit1", "stage1.unit2", "stage1.unit3", "stage2.unit1")
-    cut = steps(net, Plan((segment,)))
+    cut = segments(net, CheckpointPlan((segment,)))
     assert [link.name for step in cut for link in step.links] == [link.name for link in chain(net)]
     assert [len(step.links) for step in cut if step.again] == [4]
     assert all(len(step.links) == 1 for step in cut if not step.again)
@@ -50,10 +50,10 @@ def test_a_plan_cuts_the_chain_and_leaves_the_rest_in_single_steps() -> None:
 )
 def test_a_plan_that_does_not_fit_is_refused(segment: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        steps(architecture("resnet20_cifar"), Plan((segment,)))
+        segments(architecture("resnet20_cifar"), CheckpointPlan((segment,)))
 
 
 def test_a_segment_cannot_run_across_a_dense_units_end() -> None:
     names = tuple(link.name for link in chain(architecture("densenet40_k12_cifar")))
     with pytest.raises(ValueError, match="is no run of its layers"):
-        steps(architecture("densenet40_k12_cifar"), Plan((names[1:7],)))
+        segments(architecture("densenet40_k12_cifar"), CheckpointPlan((names[1:7],)))

@@ -24,19 +24,21 @@ from deepres.tasks.classification.calibration import (
 )
 from deepres.tasks.classification.metrics import Measures, Predictions
 from deepres.tasks.classification.pooling import apart, measured_with, pooled, require_different
-from deepres.tasks.classification.predictions import Answers
-from deepres.tasks.plans import Plan, plan_of
+from deepres.tasks.classification.predictions import SavedPredictions
+from deepres.tasks.plans import RunPlan, plan_of
 
 PLAN: dict[str, object] = {
     "recipe": "small", "train.epochs": 30, "data.split_seed": 0, "model.name": "resnet20_cifar", "images.train": "abc",
 }  # fmt: skip
 
 
-def answers(name: str, seed: int | None, wrong: int = 5, weights: str | None = None, **facts: object) -> Answers:
+def answers(
+    name: str, seed: int | None, wrong: int = 5, weights: str | None = None, **facts: object
+) -> SavedPredictions:
     how = {key: str(facts.pop(key)) for key in ("protocol", "precision", "model") if key in facts}
     given = {"protocol": "center", "precision": "float32", "model": "resnet20_cifar"} | how
     changed = {name.replace("__", "."): value for name, value in facts.items()}
-    return Answers(
+    return SavedPredictions(
         name,
         given["model"],
         tuple(map(str, range(100))),
@@ -45,7 +47,7 @@ def answers(name: str, seed: int | None, wrong: int = 5, weights: str | None = N
         "photos, test",
         precision=given["precision"],
         weights=weights or f"sha of {name}",
-        plan=None if seed is None else Plan(seed=seed, facts={**PLAN, **changed}),  # type: ignore[arg-type]
+        plan=None if seed is None else RunPlan(seed=seed, facts={**PLAN, **changed}),  # type: ignore[arg-type]
     )
 
 
@@ -74,7 +76,7 @@ def test_runs_equal_but_for_the_seed_are_pooled_and_it_is_said() -> None:
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )
-def test_what_differs_in_more_is_not_pooled_and_told_why(other: Answers, reason: str) -> None:
+def test_what_differs_in_more_is_not_pooled_and_told_why(other: SavedPredictions, reason: str) -> None:
     first = answers("a", 0)
     assert pooled([first, other]) == ()
     assert apart([first, other]) == (f"resnet20_cifar: a and b are not pooled: {reason}",)

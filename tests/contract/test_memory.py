@@ -14,7 +14,7 @@ from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.readings.checkpointing import make_plan
 from deepres.arch.readings.memory import StepMemory, step_memory
-from deepres.arch.readings.segments import Plan
+from deepres.arch.readings.segments import CheckpointPlan
 from deepres.nn.create import create_model
 from deepres.nn.memory import apply
 
@@ -50,7 +50,7 @@ class Living(TorchDispatchMode):
         return out
 
 
-def _measured(description: Architecture, batch_size: int, value_bytes: int, plan: Plan) -> tuple[int, int]:
+def _measured(description: Architecture, batch_size: int, value_bytes: int, plan: CheckpointPlan) -> tuple[int, int]:
     """Bytes kept at the end of the forward pass, and at the largest moment of forward and backward pass."""
     net = create_model(description).train().to(memory_format=torch.channels_last)
     x = torch.randn(batch_size, *description.input).contiguous(memory_format=torch.channels_last)
@@ -108,7 +108,7 @@ def _peak(predicted: StepMemory) -> int:
 )
 def test_what_is_kept_and_the_peak_are_as_predicted(name: str, value_bytes: int) -> None:
     description = _short(name)
-    saved, peak = _measured(description, 4, value_bytes, Plan())
+    saved, peak = _measured(description, 4, value_bytes, CheckpointPlan())
     predicted = step_memory(description, 4, value_bytes)
     assert predicted.saved == pytest.approx(saved, rel=0.02)
     assert _peak(predicted) == pytest.approx(peak, rel=0.05)
@@ -136,7 +136,7 @@ def test_what_is_kept_and_the_peak_are_as_predicted(name: str, value_bytes: int)
 def test_every_style_is_as_predicted(style: dict[str, Any]) -> None:
     config = entry("resnet20_cifar").config
     description = config.model_validate({**config.model_dump(), "style": style, "depths": (2, 2, 2)}).architecture()
-    saved, peak = _measured(description, 8, 4, Plan())
+    saved, peak = _measured(description, 8, 4, CheckpointPlan())
     predicted = step_memory(description, 8)
     assert predicted.saved == pytest.approx(saved, rel=0.02)
     assert _peak(predicted) == pytest.approx(peak, rel=0.05)

@@ -12,7 +12,7 @@ from deepres.base.errors import InputError
 from deepres.data.decode import BadImageError
 from deepres.data.images import ArrayImages, Batch, FileImages, Images
 from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
-from deepres.data.loading.fetch import Answer, Readings, Task
+from deepres.data.loading.fetch import Fetched, Readings, ReadTask
 from deepres.data.loading.loader import TrainLoader, evaluation_batches, prepare_one
 from deepres.data.loading.sampler import batch_at
 from deepres.data.transforms.config import Augmentation, Preparation, cifar_2015, photos, small
@@ -115,7 +115,7 @@ class Watched:
     def __init__(self, inner: Readings, folder: Path) -> None:
         self._inner, self._folder = inner, folder
 
-    def __getitem__(self, task: Task) -> Answer:
+    def __getitem__(self, task: ReadTask) -> Fetched:
         (self._folder / "-".join(map(str, task[1]))).touch()
         return self._inner[task]
 

@@ -33,8 +33,8 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.weights.files import save_network
 from deepres.nn.weights.spec import WeightsSpec
-from deepres.runs.analysis.run import ANALYSES, Target, examine
-from deepres.runs.analysis.units import Settings
+from deepres.runs.analysis.run import ANALYSES, AnalysisTarget, examine
+from deepres.runs.analysis.units import AnalysisConfig
 
 Same = Callable[[Callable[[torch.device], Any]], Any]
 Analysis = Callable[[ResidualNetwork, list[Batch]], Any]
@@ -187,10 +187,10 @@ def test_a_network_is_taken_apart(same: Same, images: ArrayImages, statistics: S
 
     def asked(device: torch.device) -> dict[str, list[str]]:
         _, found = examine(
-            Target(WeightsSpec(str(run)), DataConfig(source=str(data))),
+            AnalysisTarget(WeightsSpec(str(run)), DataConfig(source=str(data))),
             (),
             tmp_path / device.type,
-            Settings(images=8, draws=1, gradient_batches=1, batch_size=6),
+            AnalysisConfig(images=8, draws=1, gradient_batches=1, batch_size=6),
             device=device,
             command="test",
             on_progress=lambda what, done, total: None,

@@ -11,7 +11,7 @@ from torch import Tensor
 from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.readings.checkpointing import make_plan
-from deepres.arch.readings.segments import Plan
+from deepres.arch.readings.segments import CheckpointPlan
 from deepres.base.records import build
 from deepres.data.images import ArrayImages
 from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
@@ -191,7 +191,7 @@ def test_layers_computed_twice_have_the_plain_steps_bits(same: Same, name: str) 
 
     def stepped(device: torch.device) -> dict[str, Tensor]:
         ends, draws = [], []
-        for chosen in (Plan(), plan):
+        for chosen in (CheckpointPlan(), plan):
             network = create_model(description).to(device).train()
             torch.manual_seed(2)
             x = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1)).to(device)

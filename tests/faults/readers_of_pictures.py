@@ -20,7 +20,7 @@ from deepres.data.sources.pack import _small
 from deepres.data.transforms.config import Augmentation
 from deepres.data.transforms.crops import Cutter
 from deepres.predict.addresses import fetch
-from deepres.predict.pictures import Asked
+from deepres.predict.pictures import ImageInputs
 from deepres.predict.videos import frames
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
@@ -94,7 +94,7 @@ def _looked_at(file: Path) -> None:
         lambda: images.cut(0, Cutter(Augmentation(), 8, "bilinear", 0), 1),
         lambda: looked_at(images),
         lambda: _small(images, 0, "jpeg", 16, 90),
-        lambda: [picture.pixels(3) for picture in Asked([str(file)], 1.0, lambda: b"")],
+        lambda: [picture.pixels(3) for picture in ImageInputs([str(file)], 1.0, lambda: b"")],
     ]
     for way in ways:
         try:

@@ -18,7 +18,7 @@ from deepres.cli import main
 from deepres.cli.weights import _names
 from deepres.data.sources.open import find
 from deepres.library.measuring import Analysis
-from deepres.nn.memory import Plan
+from deepres.nn.memory import CheckpointPlan
 from deepres.recipes.run import Run, load_run
 from deepres.report.evaluation import ReportFacts, write_report
 from deepres.runs import autotune, context, fold_plan, introduce, resuming, seen
@@ -140,7 +140,7 @@ def _settled(file: Path) -> None:
     train = run.train.replace(compile="auto")
     of = SimpleNamespace(run=run.replace(train=train), folder=file.parent, processes=SINGLE_PROCESS, precision=None)
     of.source = SimpleNamespace(train=range(10))
-    autotune.settle_steps(of, State(_tiny_network(), SgdConfig(), averaged=False), Plan(), in_haste=True)
+    autotune.settle_steps(of, State(_tiny_network(), SgdConfig(), averaged=False), CheckpointPlan(), in_haste=True)
 
 
 @cache

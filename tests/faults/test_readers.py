@@ -34,7 +34,7 @@ from deepres.nn.create import create_model
 from deepres.nn.weights.files import read_stored
 from deepres.nn.weights.folders import said_by
 from deepres.nn.weights.hub import find_weights
-from deepres.predict.pictures import Asked
+from deepres.predict.pictures import ImageInputs
 from deepres.report.html import render
 from deepres.runs import seen
 from deepres.runs.analysis import run as examine
@@ -229,7 +229,7 @@ def test_names_that_no_file_has(tmp_path: Path) -> None:
     for word in ("x" * 300, "~nobody-of-that-name/x"):
         with pytest.raises(InputError):
             find_weights(word)
-        (picture,) = Asked([word], 1.0, bytes)
+        (picture,) = ImageInputs([word], 1.0, bytes)
         assert picture.name
 
 

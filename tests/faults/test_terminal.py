@@ -18,7 +18,7 @@ from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.base.wording import blamed, reason_alone, shown
 from deepres.cli.main import run
-from deepres.cli.streams import ReaderGoneError, Shown
+from deepres.cli.streams import ReaderGoneError, SafeStream
 
 TITLE, CLIPBOARD, CLEAR, CSI = "\x1b]0;owned\x07", "\x1b]52;c;cm0gLXJm\x07", "\x1b[2J\x1b[H", "\x9b31m"
 EVIL = [
@@ -140,8 +140,8 @@ def test_a_reader_that_went_away_ends_the_work_on_stdout_only() -> None:
             raise BrokenPipeError
 
     with pytest.raises(ReaderGoneError):
-        Shown(Gone(), ends=True).write("x")
-    err = Shown(Gone(), ends=False)
+        SafeStream(Gone(), ends=True).write("x")
+    err = SafeStream(Gone(), ends=False)
     assert err.write("x") == 1
     assert err.lost
 
@@ -151,7 +151,7 @@ def test_commands_leave_no_streams_behind(capsys: pytest.CaptureFixture[str]) ->
 
     def left() -> int:
         gc.collect()
-        return sum(type(each) is Shown for each in gc.get_objects())
+        return sum(type(each) is SafeStream for each in gc.get_objects())
 
     before = left()
     for _ in range(5):

@@ -19,7 +19,7 @@ from deepres.base.errors import InputError
 from deepres.base.events import UNSAID, Doing
 from deepres.base.watch import Watch
 from deepres.cli.main import run as command
-from deepres.library.showing import Cell, in_notebook
+from deepres.library.showing import NotebookOutput, in_notebook
 from deepres.library.training import as_edits
 from deepres.recipes.run import load_run
 
@@ -139,7 +139,7 @@ class Shown:
 
 def test_in_a_notebook_one_line_is_replaced_and_nothing_steers_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     shown = Shown()
-    watch = Watch("starting", out=Cell(shown), live=True)
+    watch = Watch("starting", out=NotebookOutput(shown), live=True)
     for done in (10, 20, 20):
         watch(Doing("training", done, 100))
         watch.beat()

@@ -12,7 +12,7 @@ from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.lookup import architecture, entry
 from deepres.arch.readings.checkpointing import make_plan
 from deepres.arch.readings.memory import step_memory
-from deepres.arch.readings.segments import Plan, chain
+from deepres.arch.readings.segments import CheckpointPlan, chain
 from deepres.base import ram
 from deepres.base.errors import InputError
 from deepres.data.images import Batch
@@ -49,7 +49,7 @@ NETWORKS = {
 }
 
 
-def _step(net: ResidualNetwork, plan: Plan, dtype: torch.dtype, size: int = 4) -> tuple[Tensor, Tensor]:
+def _step(net: ResidualNetwork, plan: CheckpointPlan, dtype: torch.dtype, size: int = 4) -> tuple[Tensor, Tensor]:
     """One forward and backward pass; the loss, and the next number of the generator."""
     draw = torch.Generator().manual_seed(1)
     x = torch.randn(size, *net.description.input, generator=draw)
@@ -60,7 +60,7 @@ def _step(net: ResidualNetwork, plan: Plan, dtype: torch.dtype, size: int = 4) -
     return loss.detach(), torch.rand(1)
 
 
-def _everything(description: Architecture) -> Plan:
+def _everything(description: Architecture) -> CheckpointPlan:
     """The plan of the smallest peak, whatever it recomputes."""
     plan = make_plan(description, 4, most=1.0)
     assert plan.segments
@@ -72,7 +72,7 @@ def _everything(description: Architecture) -> Plan:
 def test_a_planned_step_has_the_bits_of_the_plain_one(name: str, dtype: torch.dtype) -> None:
     plain = create_model(NETWORKS[name]).train()
     planned = deepcopy(plain)
-    ends = [_step(plain, Plan(), dtype), _step(planned, _everything(NETWORKS[name]), dtype)]
+    ends = [_step(plain, CheckpointPlan(), dtype), _step(planned, _everything(NETWORKS[name]), dtype)]
     assert torch.equal(ends[0][0], ends[1][0])
     assert torch.equal(ends[0][1], ends[1][1])  # the random state goes on as if nothing had been drawn twice
     for (where, mine), other in zip(planned.named_parameters(), plain.parameters(), strict=True):
@@ -94,7 +94,7 @@ def test_norms_count_a_batch_once() -> None:
 
 def test_layers_are_really_run_twice_and_only_those_of_the_plan() -> None:
     net = create_model(NETWORKS["original"]).train()
-    plan = Plan((("stage1.unit1", "stage1.unit2"), ("stage3.unit1", "stage3.unit2", "stage3.unit3")))
+    plan = CheckpointPlan((("stage1.unit1", "stage1.unit2"), ("stage3.unit1", "stage3.unit2", "stage3.unit3")))
     seen: dict[str, int] = {}
     for name, module in net.named_modules():
         module.register_forward_hook(lambda *_, name=name: seen.update({name: seen.get(name, 0) + 1}))
@@ -127,7 +127,7 @@ def test_parts_that_are_frozen_stay_frozen() -> None:
     for part in (plain.stem, plain.stage1):
         part.eval().requires_grad_(False)
     planned = deepcopy(plain)
-    _step(plain, Plan(), torch.float32)
+    _step(plain, CheckpointPlan(), torch.float32)
     _step(planned, _everything(description), torch.float32)
     for mine, other in zip(planned.parameters(), plain.parameters(), strict=True):
         assert (mine.grad is None) == (other.grad is None)
@@ -149,7 +149,7 @@ def test_the_training_loop_ends_with_the_same_weights() -> None:
         iterations=3, batch_size=8, accumulate=2, schedule=ScheduleConfig(kind="constant", lr=0.1), ema_decay=0.9
     )
     ends = []
-    for plan in (Plan(), _everything(_dense(dropout=0.2))):
+    for plan in (CheckpointPlan(), _everything(_dense(dropout=0.2))):
         net = create_model(_dense(dropout=0.2))
         state = State(net, SgdConfig(), averaged=True)
         float32 = Precision(torch.device("cpu"), torch.float32, channels_last=True)
@@ -179,10 +179,10 @@ def test_however_the_chain_is_cut_the_step_is_the_same(coins: list[int], longest
             runs.append(run)
             run = []
         run.append(link)
-    plan = Plan(tuple(tuple(link.name for link in run) for run in runs))
+    plan = CheckpointPlan(tuple(tuple(link.name for link in run) for run in runs))
     plain = create_model(description).train()
     planned = deepcopy(plain)
-    assert torch.equal(_step(plain, Plan(), torch.float32)[0], _step(planned, plan, torch.float32)[0])
+    assert torch.equal(_step(plain, CheckpointPlan(), torch.float32)[0], _step(planned, plan, torch.float32)[0])
     for mine, other in zip(planned.parameters(), plain.parameters(), strict=True):
         assert torch.equal(mine.grad, other.grad)  # type: ignore[arg-type]
 
@@ -191,12 +191,12 @@ def test_a_plan_of_another_network_is_refused() -> None:
     net = create_model(NETWORKS["original"])
     with (
         pytest.raises(ValueError, match=r"no layer 'stage9.unit1' begins a segment; plan for this network"),
-        apply(net, Plan((("stage9.unit1",),))),
+        apply(net, CheckpointPlan((("stage9.unit1",),))),
     ):
         pass
     with (
         pytest.raises(ValueError, match=r"stage1.unit1 … stage1.unit3 is no run of its layers"),
-        apply(net, Plan((("stage1.unit1", "stage1.unit3"),))),
+        apply(net, CheckpointPlan((("stage1.unit1", "stage1.unit3"),))),
     ):
         pass
 

@@ -20,7 +20,7 @@ from deepres.data.sources.open import open_source
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model, load
 from deepres.nn.weights.files import read_stored
-from deepres.recipes.catalogue import recipe
+from deepres.recipes.by_name import recipe
 from deepres.recipes.finetune import finetune
 from deepres.recipes.run import Run, smoke
 from deepres.runs.starting_weights import beginning

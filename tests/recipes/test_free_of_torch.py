@@ -24,7 +24,7 @@ def loads_none(words: str) -> str:
 
 @pytest.mark.parametrize(
     "modules",
-    ["train.config, deepres.data.sources.config, deepres.recipes.catalogue", "studies.plan, deepres.studies.overview"],
+    ["train.config, deepres.data.sources.config, deepres.recipes.by_name", "studies.plan, deepres.studies.overview"],
 )
 def test_configurations_recipes_and_plans_load_no_torch(modules: str) -> None:
     loads_none(f"import deepres.{modules}")

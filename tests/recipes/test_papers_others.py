@@ -4,7 +4,7 @@ import pytest
 
 from deepres.data.facts import DatasetFacts
 from deepres.data.transforms.config import check_together
-from deepres.recipes.catalogue import RECIPES
+from deepres.recipes.by_name import RECIPES
 from deepres.recipes.run import Run
 
 CIFAR = DatasetFacts("somewhere", num_classes=10, num_images=50_000, channels=3, side=32)

@@ -12,7 +12,7 @@ from deepres.data.sources.open import open_source
 from deepres.data.transforms.statistics import imagenet_statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
-from deepres.recipes import catalogue
+from deepres.recipes import by_name
 from deepres.runs import autotune
 from deepres.runs.autotune import Settled, settle_workers, step_rate
 from deepres.runs.context import RunContext
@@ -30,7 +30,7 @@ def context(tmp_path: Path) -> RunContext:
             Image.new("RGB", (40, 40), (number, 0, 0)).save(tmp_path / name / f"{number}.png")
     source = open_source(DataConfig(source=str(tmp_path)))
     facts = facts_of(source)
-    run = catalogue.recipe(None, facts, None).fitted(facts)
+    run = by_name.recipe(None, facts, None).fitted(facts)
     return RunContext(
         run.replace(data=run.data.replace(workers="auto")),
         source,

@@ -24,7 +24,7 @@ from deepres.cli.main import run as command
 from deepres.data.facts import facts_of
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, open_source
-from deepres.recipes.catalogue import recipe
+from deepres.recipes.by_name import recipe
 from deepres.recipes.run import Run
 from deepres.runs import train as execute
 from deepres.runs.autotune import Pace, pace_of

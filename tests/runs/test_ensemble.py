@@ -17,7 +17,7 @@ from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
 from deepres.nn.weights.files import read_stored
 from deepres.predict.predictor import Predictor
-from deepres.recipes.catalogue import recipe
+from deepres.recipes.by_name import recipe
 from deepres.recipes.run import Run, smoke
 from deepres.runs.ensemble import EnsembleConfig, evaluate_ensemble
 from deepres.runs.evaluate import EvaluationConfig, evaluate_weights

@@ -15,7 +15,7 @@ from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import imagenet_statistics
 from deepres.nn.create import create_model
 from deepres.predict.preprocessing import Prepared
-from deepres.recipes.catalogue import recipe
+from deepres.recipes.by_name import recipe
 from deepres.recipes.run import smoke
 from deepres.runs.evaluate import (
     BATCH,

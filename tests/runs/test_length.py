@@ -3,7 +3,7 @@
 import pytest
 
 from deepres.data.facts import DatasetFacts
-from deepres.recipes.catalogue import recipe
+from deepres.recipes.by_name import recipe
 from deepres.runs.length import told_length
 from deepres.tasks.validation import by_error
 from deepres.train.state import Best

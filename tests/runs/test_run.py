@@ -11,16 +11,16 @@ from deepres.data.facts import facts_of
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
 from deepres.nn.weights.spec import WeightsSpec
-from deepres.recipes.catalogue import recipe
+from deepres.recipes.by_name import recipe
 from deepres.recipes.run import smoke
-from deepres.runs.analysis.run import ANALYSES, Target, examine
-from deepres.runs.analysis.units import Settings
+from deepres.runs.analysis.run import ANALYSES, AnalysisTarget, examine
+from deepres.runs.analysis.units import AnalysisConfig
 from deepres.runs.train import start
 
 pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
-SMALL = Settings(images=24, draws=1, gradient_batches=1, batch_size=12)
+SMALL = AnalysisConfig(images=24, draws=1, gradient_batches=1, batch_size=12)
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +36,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _examine(
-    run: Path, kinds: tuple[str, ...], output: Path | None = None, settings: Settings = SMALL
+    run: Path, kinds: tuple[str, ...], output: Path | None = None, settings: AnalysisConfig = SMALL
 ) -> tuple[Path, dict[str, list[str]], list[str]]:
     asked: list[str] = []
     folder, found = examine(
-        Target(WeightsSpec(str(run))),
+        AnalysisTarget(WeightsSpec(str(run))),
         kinds,
         output,
         settings,

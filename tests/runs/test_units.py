@@ -17,7 +17,7 @@ from deepres.nn.create import create_model
 from deepres.predict.predictor import Predictor
 from deepres.runs.analysis.images import shifted_and_resized, where_it_looks
 from deepres.runs.analysis.signal import signal_and_gradient, variants_of
-from deepres.runs.analysis.units import Settings, Subject, units_left_out
+from deepres.runs.analysis.units import AnalysisConfig, Subject, units_left_out
 
 CPU = torch.device("cpu")
 TINY = ResNetConfig(
@@ -36,7 +36,7 @@ class Number(Record):
     value: int
 
 
-def _subject(folder: Path, settings: Settings | None = None, key: str = "key") -> Subject:
+def _subject(folder: Path, settings: AnalysisConfig | None = None, key: str = "key") -> Subject:
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (9, 3, 16, 16), dtype=torch.uint8, generator=draw)
     images = ArrayImages(pixels, torch.arange(9) % 3, ("ant", "bee", "cat"), "noise")
@@ -49,7 +49,7 @@ def _subject(folder: Path, settings: Settings | None = None, key: str = "key") -
         CPU,
         unnamed=True,
     )
-    chosen = settings or Settings(images=9, draws=1, batch_size=5)
+    chosen = settings or AnalysisConfig(images=9, draws=1, batch_size=5)
     return Subject(predictor, images, chosen, {}, folder, key, TINY)
 
 
@@ -100,12 +100,12 @@ def test_the_ranking_is_a_record_of_its_own(tmp_path: Path) -> None:
 
 def test_classes_without_names_have_those_of_the_images(tmp_path: Path) -> None:
     assert _subject(tmp_path).classes == ("ant", "bee", "cat")
-    section = where_it_looks(_subject(tmp_path, Settings(images=9, label="bee")), _told)
+    section = where_it_looks(_subject(tmp_path, AnalysisConfig(images=9, label="bee")), _told)
     assert set(section.numbers["shown"].label) == {"bee"}  # type: ignore[attr-defined]
 
 
 def test_a_layer_is_shown_by_grad_cam(tmp_path: Path) -> None:
-    section = where_it_looks(_subject(tmp_path, Settings(images=9, layer="stage1")), _told)
+    section = where_it_looks(_subject(tmp_path, AnalysisConfig(images=9, layer="stage1")), _told)
     shown = section.numbers["shown"]
     assert (shown.method, shown.layer) == ("grad-cam", "stage1")  # type: ignore[attr-defined]
     assert section.found[0] == "Grad-CAM of stage1 of the class answered, 8 images"

@@ -11,7 +11,7 @@ from deepres.base.files import digest
 from deepres.runs import train
 from deepres.runs.progress import print_event
 from deepres.runs.train import Event
-from deepres.studies.executor import Place, at_once, carry_out, in_turn, places
+from deepres.studies.executor import Slot, at_once, carry_out, in_turn, places
 from deepres.studies.plan import DIVERGED, Job, cells, distinct, status, unfinished
 from deepres.studies.study import Study
 from deepres.train.loop import Step
@@ -37,7 +37,7 @@ def test_runs_are_trained_once_and_several_at_once_as_one_by_one(jobs: list[Job]
     times = [(job.folder(one) / "model.safetensors").stat().st_mtime_ns for job in jobs]
     list(in_turn(jobs, one, CPU, print_event))
     assert times == [(job.folder(one) / "model.safetensors").stat().st_mtime_ns for job in jobs]
-    ended = {job.name for job in at_once(jobs, other, [Place("cpu", 1), Place("cpu", 1)], print_event)}
+    ended = {job.name for job in at_once(jobs, other, [Slot("cpu", 1), Slot("cpu", 1)], print_event)}
     assert ended == {job.name for job in jobs}
     assert [_weights(job, other) for job in jobs] == before
 
@@ -79,8 +79,8 @@ def test_a_run_that_diverges_has_ended_and_says_how(jobs: list[Job], tmp_path: P
 
 def test_places_share_the_threads_of_a_processor() -> None:
     threads = torch.get_num_threads()
-    assert places(None, CPU) == [Place("cpu", threads)]
-    assert places(2, CPU) == [Place("cpu", max(1, threads // 2))] * 2
+    assert places(None, CPU) == [Slot("cpu", threads)]
+    assert places(2, CPU) == [Slot("cpu", max(1, threads // 2))] * 2
 
 
 @pytest.mark.slow

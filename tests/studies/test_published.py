@@ -10,7 +10,7 @@ from deepres.arch import variants
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.readings.cost import cost
-from deepres.recipes.catalogue import RECIPES
+from deepres.recipes.by_name import RECIPES
 from deepres.studies.plan import DATASETS, cells, network_of, run_of
 from deepres.studies.study import Study, papers, studies
 from deepres.studies.verdict import described

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deepres.studies.study import Claim, Printed, Study
-from deepres.studies.verdict import Held, judge, outcome, quoted, train_error
+from deepres.studies.verdict import CheckedClaim, judge, outcome, quoted, train_error
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,9 @@ def test_our_seeds_are_quoted_as_the_paper_quotes_its_own() -> None:
 def test_a_claim_holds_where_its_figures_are_in_its_order(
     better: float | None, worse: float, holds: bool | None
 ) -> None:
-    held = Held(claim=Claim(column="test", better="a", worse="b"), title="test error", better=better, worse=worse)
+    held = CheckedClaim(
+        claim=Claim(column="test", better="a", worse="b"), title="test error", better=better, worse=worse
+    )
     assert held.holds is holds
     assert str(held).startswith("test error, a below b: ")
     assert {True: "holds", False: "DOES NOT", None: "not known yet"}[holds] in str(held)

@@ -18,12 +18,14 @@ from deepres.tasks.classification.compare import (
     table_of_pairs,
 )
 from deepres.tasks.classification.pooling import Seeds
-from deepres.tasks.classification.predictions import Answers, load_answers, named_apart, voted
+from deepres.tasks.classification.predictions import SavedPredictions, load_answers, named_apart, voted
 
 
-def _answers(name: str, right: "np.ndarray[tuple[int], np.dtype[np.bool_]]", **facts: str) -> Answers:
+def _answers(name: str, right: "np.ndarray[tuple[int], np.dtype[np.bool_]]", **facts: str) -> SavedPredictions:
     told = {"model": "resnet20_cifar", "protocol": "center", "source": "digits, test"} | facts
-    return Answers(name, told["model"], tuple(map(str, range(len(right)))), right, told["protocol"], told["source"])
+    return SavedPredictions(
+        name, told["model"], tuple(map(str, range(len(right)))), right, told["protocol"], told["source"]
+    )
 
 
 DRAW = np.random.default_rng(0)
@@ -123,10 +125,10 @@ def test_a_probability_below_the_range_of_numbers_is_said_to_be_small() -> None:
     assert [small(p) for p in (0.0, 1e-301, 3.44e-5, 0.0019, 1)] == ["<1e-300", "<1e-300", "3.4e-05", "0.0019", "1"]
 
 
-def _said(name: str, predicted: list[int], truth: list[int]) -> Answers:
+def _said(name: str, predicted: list[int], truth: list[int]) -> SavedPredictions:
     columns = np.array(truth), np.array(predicted)
     images = tuple(map(str, range(len(truth))))
-    return Answers(name, name, images, columns[0] == columns[1], "center", "x, test", *columns)
+    return SavedPredictions(name, name, images, columns[0] == columns[1], "center", "x, test", *columns)
 
 
 def test_a_vote_goes_with_the_better_network_where_it_is_even() -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from deepres.cli.main import run
-from deepres.data.doubles import Double, Doubles, Place
+from deepres.data.doubles import Double, Doubles, ImageRef
 from deepres.data.images import ArrayImages, Batch
 from deepres.report.evaluation import ReportFacts, write_report
 from deepres.tasks.classification.task import Classification, Temperature
@@ -34,8 +34,8 @@ def measured(count: int = 10, wrong: tuple[int, ...] = (1, 4, 6)) -> tuple[Evalu
 def doubles_of(images: ArrayImages, *indices: int, part: str = "test", class_name: str = "a") -> Doubles:
     pairs = [
         Double(
-            one=Place(part="train", index=index, name=f"s/train/{index}", class_name="a"),
-            other=Place.model_validate(
+            one=ImageRef(part="train", index=index, name=f"s/train/{index}", class_name="a"),
+            other=ImageRef.model_validate(
                 {"part": part, "index": index, "name": f"s/test/{index}", "class_name": class_name}
             ),
             distance=0.01,

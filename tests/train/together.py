@@ -126,7 +126,7 @@ def some_unused(processes: Distributed) -> dict[str, Any]:
     loss = (parts[0].sum() * (processes.rank + 1) + (parts[1].sum() if processes.first else 0)) * kept / 16
     with exchange.summing():
         loss.backward()
-    mean, counts, seen = exchange.figures(loss.detach(), {"wrong": torch.tensor(processes.rank + 1)}, kept)
+    mean, counts, seen = exchange.totals(loss.detach(), {"wrong": torch.tensor(processes.rank + 1)}, kept)
     gradients = [None if part.grad is None else part.grad.tolist() for part in parts]
     return {"gradients": gradients, "mean": float(mean), "mistakes": int(counts["wrong"]), "seen": seen}
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from deepres.analyze.units import Place, skip_branch
+from deepres.analyze.units import RowModule, skip_branch
 from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.data.targets import tensor_of
@@ -46,7 +46,7 @@ class Shared(Record):
 
 def damages(
     network: ResidualNetwork,
-    row: Sequence[Place],
+    row: Sequence[RowModule],
     batches: Iterable[Batch],
     routes: Sequence[Route],
     on_progress: Progress | None = None,
@@ -92,7 +92,7 @@ def damages(
     return images, [_damage(count, torch.cat(loss), images) for count, loss in zip(wrong, losses, strict=True)]
 
 
-def shared(row: Sequence[Place], routes: Sequence[Route]) -> Shared:
+def shared(row: Sequence[RowModule], routes: Sequence[Route]) -> Shared:
     """How many unit evaluations an image needs on all `routes` together."""
 
     def works(stop: Stop) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from deepres.analyze.ablation import Damage, Progress, Route, damages, shared
-from deepres.analyze.units import Place, places, require_passable
+from deepres.analyze.units import RowModule, places, require_passable
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.data.images import Batch
@@ -195,7 +195,7 @@ def kendall_tau(order: Sequence[int]) -> float:
 
 def _deletions(
     network: ResidualNetwork,
-    row: Sequence[Place],
+    row: Sequence[RowModule],
     batches: Iterable[Batch],
     cuts: Sequence[tuple[str, ...]],
     on_progress: Progress | None,
@@ -208,7 +208,7 @@ def _deletions(
 
 def _measured(
     network: ResidualNetwork,
-    row: Sequence[Place],
+    row: Sequence[RowModule],
     batches: Iterable[Batch],
     lesions: Sequence[Route],
     on_progress: Progress | None,
@@ -232,24 +232,24 @@ def _measured(
     return together, damaged
 
 
-def _without(row: Sequence[Place], names: Sequence[str]) -> Route:
+def _without(row: Sequence[RowModule], names: Sequence[str]) -> Route:
     return tuple((place, at.name not in names) for place, at in enumerate(row))
 
 
-def _passable(row: Sequence[Place], network: ResidualNetwork) -> list[str]:
+def _passable(row: Sequence[RowModule], network: ResidualNetwork) -> list[str]:
     names = [place.name for place in row if place.passable]
     if not names:
         raise InputError(f"{network.description.name}: no unit has a shortcut or keeps its shape; none can be left out")
     return names
 
 
-def _changes_shape(place: Place) -> bool:
+def _changes_shape(place: RowModule) -> bool:
     """Whether a unit that can be left out changes the shape, other than by adding features to those before it."""
     adds = isinstance(place.module, layers.Parallel) and place.module.join == "concat"
     return place.passable and place.given != place.gives and not adds
 
 
-def _exchangeable(a: Place, b: Place) -> bool:
+def _exchangeable(a: RowModule, b: RowModule) -> bool:
     same_stage = a.name.rpartition(".")[0] == b.name.rpartition(".")[0]
     return same_stage and a.given == a.gives == b.given == b.gives
 

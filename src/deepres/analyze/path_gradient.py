@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepres.analyze.units import Place, places, shortcut_and_branch
+from deepres.analyze.units import RowModule, places, shortcut_and_branch
 from deepres.data.images import Batch
 from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork
@@ -86,7 +86,7 @@ class _Link:
         return gradient
 
 
-def _link(place: Place, x: Tensor) -> _Link:
+def _link(place: RowModule, x: Tensor) -> _Link:
     x = x.detach().requires_grad_()
     if place.kind != "residual":
         y = place.module(x)

@@ -15,7 +15,7 @@ from deepres.base.records import Record
 from deepres.nn.build import ResidualNetwork
 
 
-class Column(Record):
+class LayerReads(Record):
     """How one layer weighs its sources: `weight` is the mean of |w| over outputs, the source's channels and the kernel.
 
     `scaled` is the mean of |gamma w|, gamma being what the norm before multiplies each channel with: |w| alone says
@@ -39,8 +39,8 @@ class DenseBlock(Record):
     name: str
     sources: tuple[str, ...]
     channels: tuple[int, ...]
-    layers: tuple[Column, ...]
-    after: Column | None
+    layers: tuple[LayerReads, ...]
+    after: LayerReads | None
 
     def rows(self, *, scaled: bool = False) -> tuple[tuple[float | None, ...], ...]:
         """The heat map: a row a source, a column a reader (`after` last); None where a reader comes before a source."""
@@ -111,7 +111,7 @@ def _block(network: ResidualNetwork, name: str) -> DenseBlock:
     )
 
 
-def _column(network: ResidualNetwork, chain: Sequence[tuple[str, Node]], channels: Sequence[int]) -> Column | None:
+def _column(network: ResidualNetwork, chain: Sequence[tuple[str, Node]], channels: Sequence[int]) -> LayerReads | None:
     """What the first weights of the chain give to each source; None where other things than norms mix them before."""
     gamma = torch.ones(sum(channels), dtype=torch.float64)
     for name, node in chain:
@@ -119,7 +119,7 @@ def _column(network: ResidualNetwork, chain: Sequence[tuple[str, Node]], channel
         if isinstance(node, Conv | Linear):
             each = _by_channel(module, sum(channels))
             kernel = node.kernel if isinstance(node, Conv) else None
-            return Column(
+            return LayerReads(
                 reader=name, kernel=kernel, weight=_means(each, channels), scaled=_means(each * gamma, channels)
             )
         if isinstance(node, Parallel):

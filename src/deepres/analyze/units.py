@@ -21,7 +21,7 @@ plain: a unit of a branch alone that keeps the shape. whole: any other unit. lay
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class RowModule:
     """One module of the row: its dotted name, the shapes that enter and leave it, and whether it can be passed by."""
 
     name: str
@@ -36,13 +36,13 @@ class Place:
         return self.kind in ("residual", "plain")
 
 
-def places(network: ResidualNetwork) -> tuple[Place, ...]:
+def places(network: ResidualNetwork) -> tuple[RowModule, ...]:
     """The row of body and head; units within units belong to the outermost one."""
     row = _row(network.description.tree, "", network.description.input)
-    return tuple(Place(name, network.get_submodule(name), kind, given, gives) for name, kind, given, gives in row)
+    return tuple(RowModule(name, network.get_submodule(name), kind, given, gives) for name, kind, given, gives in row)
 
 
-def skip_branch(place: Place, x: Tensor) -> Tensor:
+def skip_branch(place: RowModule, x: Tensor) -> Tensor:
     """What the unit gives without its branch: y = act(shortcut(pre(x))); a plain unit's whole layer is left out, y = x.
 
     Projections and option A stay. The exclusive gate of a highway unit is closed, y = x (Srivastava et al. 2015, arXiv
@@ -62,7 +62,7 @@ def skip_branch(place: Place, x: Tensor) -> Tensor:
     return y
 
 
-def shortcut_and_branch(place: Place, x: Tensor) -> tuple[Tensor, Tensor]:
+def shortcut_and_branch(place: RowModule, x: Tensor) -> tuple[Tensor, Tensor]:
     """What shortcut and branch of a residual unit add to the join: y = act(first + second).
 
     Under a gate they are (1 - g) shortcut, or the shortcut, and g branch, each with its share of the gate's own
@@ -100,7 +100,7 @@ def without(network: ResidualNetwork, names: Collection[str]) -> Iterator[None]:
             del place.module.forward
 
 
-def require_passable(row: Collection[Place], names: Collection[str], where: str) -> tuple[Place, ...]:
+def require_passable(row: Collection[RowModule], names: Collection[str], where: str) -> tuple[RowModule, ...]:
     """The places of those names, in the order of the row.
 
     Raises:
@@ -141,7 +141,7 @@ def _kind(node: Parallel, keeps_shape: bool) -> Kind:
     return "residual" if node.gated or node.join == "add" else "whole"
 
 
-def _unit(place: Place) -> layers.Parallel:
+def _unit(place: RowModule) -> layers.Parallel:
     assert place.kind == "residual", place.name
     assert isinstance(place.module, layers.Parallel)
     return place.module

@@ -73,8 +73,8 @@ def command(
     from deepres.nn.hardware import find_device
     from deepres.nn.weights.checkpoints import asked_of, exists
     from deepres.nn.weights.spec import WeightsSpec
-    from deepres.runs.analysis.run import ANALYSES, Target, examine
-    from deepres.runs.analysis.units import Settings
+    from deepres.runs.analysis.run import ANALYSES, AnalysisTarget, examine
+    from deepres.runs.analysis.units import AnalysisConfig
     from deepres.runs.evaluate import EvaluationConfig
 
     kinds = [word for word in words if word in ANALYSES]
@@ -90,9 +90,9 @@ def command(
     page = None if output is None or not output.is_dir() else output / "report.html"
     outputs.require_free({"--output": (page, outputs.PAGE)}, others, overwrite=overwrite)
     wanted = {"images": images, "draws": draws, "seed": seed, "label": label, "layer": layer}
-    settings = Settings.model_validate({name: value for name, value in wanted.items() if value is not None})
+    settings = AnalysisConfig.model_validate({name: value for name, value in wanted.items() if value is not None})
     folder, found = examine(
-        Target(
+        AnalysisTarget(
             WeightsSpec(others[0], model=model, variant=variant, mean=mean, std=std),
             flags.source(others[1] if len(others) == 2 else None, reading),
             EvaluationConfig(on_bad_image=on_bad_image, force=force),

@@ -11,7 +11,7 @@ from deepres.cli.streams import command_line
 
 if TYPE_CHECKING:
     from deepres.base.events import Doing
-    from deepres.runs.folds import Finished
+    from deepres.runs.folds import FinishedFolds
     from deepres.runs.train import OnEvent
     from deepres.train.distributed import Distributed
 
@@ -68,7 +68,7 @@ def resume_folds(
         _say(done)
 
 
-def _say(done: "Finished") -> None:
+def _say(done: "FinishedFolds") -> None:
     from deepres.tasks.classification.result import percent
     from deepres.tasks.result import summary
 

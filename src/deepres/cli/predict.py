@@ -89,7 +89,7 @@ def command(
     from deepres.nn.hardware import find_device
     from deepres.nn.weights.folds import holds_folds
     from deepres.nn.weights.spec import WeightsSpec
-    from deepres.predict.pictures import Asked, Picture
+    from deepres.predict.pictures import ImageInputs, Picture
     from deepres.predict.predictor import Predictor
     from deepres.tasks.task import require
 
@@ -111,7 +111,7 @@ def command(
         click.echo(f"{settled}; --uncalibrated leaves it out", err=True)
     if label is not None:
         class_number(label, predictor.network.num_classes, predictor.classes)
-    asked = Asked(images, every or 1.0, _piped)
+    asked = ImageInputs(images, every or 1.0, _piped)
     if every is not None and not asked.videos:
         raise InputError(f"--every {every:g}: no video is among the images; leave it out")
     for video in asked.videos if every is None else ():

@@ -14,7 +14,7 @@ from deepres.cli.watch import watched
 
 if TYPE_CHECKING:
     from deepres.studies.plan import Scale
-    from deepres.studies.reproduce import Plan
+    from deepres.studies.reproduce import StudyPlan
     from deepres.studies.study import Study
 
 
@@ -159,7 +159,7 @@ def _chosen(name: str, scale: str, share: float | None, edits: tuple[str, ...], 
     return study.only(only) if only else study
 
 
-def _price(plan: "Plan", device: str | None) -> str:
+def _price(plan: "StudyPlan", device: str | None) -> str:
     from deepres.studies.plan import unfinished
     from deepres.studies.speed import speed
 
@@ -182,7 +182,7 @@ def _places(data: tuple[str, ...], own: str) -> dict[str, str]:
     return found
 
 
-def _show_runs(plan: "Plan", device: str | None) -> None:
+def _show_runs(plan: "StudyPlan", device: str | None) -> None:
     from deepres.cli.table import columns
     from deepres.studies.plan import status
     from deepres.studies.speed import speed
@@ -257,7 +257,7 @@ def _show_list(study: str | None, output: Path, device: str | None, as_json: boo
     )
 
 
-def _show_outcome(plan: "Plan", found: object) -> None:
+def _show_outcome(plan: "StudyPlan", found: object) -> None:
     from deepres.cli.table import columns
     from deepres.studies.report import differing, share, table, with_printed
     from deepres.studies.verdict import Outcome

@@ -18,7 +18,7 @@ class ReaderGoneError(Exception):
     """Who read stdout, such as `head`, has seen enough; no OSError, which click would take for its own."""
 
 
-class Shown:
+class SafeStream:
     """A stream that makes texts safe to show; a failure to write is kept in `lost`, and nothing is written any more.
 
     `out` is None where the stream was closed before the program began. A reader that went away (`| head`) is an error
@@ -74,15 +74,15 @@ class Shown:
 
 def work_without_reader() -> None:
     """There is more to do than to fill stdout: files are written, also where nobody reads it any more."""
-    if isinstance(sys.stdout, Shown):
+    if isinstance(sys.stdout, SafeStream):
         sys.stdout.go_on()
 
 
 @contextmanager
-def safe_streams() -> Iterator[Shown]:
-    """Inside, stdout and stderr are `Shown`; stdout, whose failures count, is given."""
+def safe_streams() -> Iterator[SafeStream]:
+    """Inside, stdout and stderr are `SafeStream`; stdout, whose failures count, is given."""
     before = sys.stdout, sys.stderr
-    out, err = Shown(before[0], ends=True), Shown(before[1], ends=False)
+    out, err = SafeStream(before[0], ends=True), SafeStream(before[1], ends=False)
     sys.stdout, sys.stderr = out, err
     try:
         yield out

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from deepres.recipes.run import Run
     from deepres.runs.budget import Deadline
-    from deepres.runs.finish import Finished
+    from deepres.runs.finish import FinishedRun
     from deepres.runs.plan import Planned
     from deepres.runs.train import Event, OnEvent
     from deepres.train.distributed import Distributed
@@ -319,7 +319,7 @@ def _refuse_with_resume(given: dict[str, object | None]) -> None:
             raise shared(InputError(message))
 
 
-def _say_where(done: "Finished", device: "torch.device") -> None:
+def _say_where(done: "FinishedRun", device: "torch.device") -> None:
     from deepres.predict.predictor import Predictor
     from deepres.tasks.result import summary
 

@@ -21,7 +21,7 @@ from deepres.data.targets import form_of
 FILE = "doubles.json"
 
 
-class Place(Record):
+class ImageRef(Record):
     """An image: its part, its place there, its name and class."""
 
     part: Split
@@ -33,8 +33,8 @@ class Place(Record):
 class Double(Record):
     """`one` is the earlier part's, mostly train's; `distance` as in alike.py; `equal`: files, or pixels, bit by bit."""
 
-    one: Place
-    other: Place
+    one: ImageRef
+    other: ImageRef
     distance: float
     equal: bool
 
@@ -96,9 +96,9 @@ def _nearest(
     return index, distance, equal
 
 
-def _place(parts: Mapping[Split, Images], part: Split, index: int) -> Place:
+def _place(parts: Mapping[Split, Images], part: Split, index: int) -> ImageRef:
     images = parts[part]
-    return Place(
+    return ImageRef(
         part=part,
         index=index,
         name=images.name(index),

@@ -14,15 +14,15 @@ from deepres.library.showing import watching
 from deepres.library.training import RunResult, device_of, spec_of
 from deepres.nn.hardware import find_device
 from deepres.nn.weights.spec import WANTED, WeightsSpec
-from deepres.runs.analysis.run import ANALYSES, Target, examine
-from deepres.runs.analysis.units import Settings
+from deepres.runs.analysis.run import ANALYSES, AnalysisTarget, examine
+from deepres.runs.analysis.units import AnalysisConfig
 from deepres.runs.ensemble import EnsembleConfig
 from deepres.runs.folds_measured import measure_any
 from deepres.tasks import paired
 from deepres.tasks.classification.compare import Paired, all_pairs, table
 from deepres.tasks.classification.pooling import Seeds, apart, measured_with, pooled, require_different
-from deepres.tasks.classification.predictions import Answers, load_answers, named_apart, voted
-from deepres.tasks.paired import Difference, SavedAnswers, load_saved, task_of
+from deepres.tasks.classification.predictions import SavedPredictions, load_answers, named_apart, voted
+from deepres.tasks.paired import PairedDifference, SavedAnswers, load_saved, task_of
 from deepres.tasks.result import Result
 from deepres.tasks.task import require
 from deepres.train.distributed import init_distributed
@@ -94,8 +94,8 @@ class Comparison:
     `str()` of it says all of that in a few lines.
     """
 
-    answers: tuple[Answers, ...] | tuple[SavedAnswers, ...]
-    pairs: tuple[Paired, ...] | tuple[Difference, ...]
+    answers: tuple[SavedPredictions, ...] | tuple[SavedAnswers, ...]
+    pairs: tuple[Paired, ...] | tuple[PairedDifference, ...]
     seeds: tuple[Seeds, ...]
     notes: tuple[str, ...]
     told: str
@@ -213,10 +213,10 @@ def analyze(
     flag(progress, "progress")
     with watching("looking at the network", progress) as watch:
         folder, found = examine(
-            Target(spec, _data(source)),
+            AnalysisTarget(spec, _data(source)),
             kinds,
             None if output is None else Path(output),
-            Settings(images=images),
+            AnalysisConfig(images=images),
             device=find_device(device_of(device)),
             command=f"deepres.analyze({spec.name})",
             on_progress=lambda kind, done, total: watch(Doing(kind, done, total)),

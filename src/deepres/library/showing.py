@@ -13,7 +13,7 @@ from deepres.base.watch import Watch
 _STEERING = re.compile(r"\r|\x1b\[K")
 
 
-class Cell:
+class NotebookOutput:
     """The output below a notebook's cell, as a stream: lines that stay, and one, by `draw`, that is replaced."""
 
     encoding = "utf-8"
@@ -61,7 +61,7 @@ def watching(what: str, progress: bool) -> Iterator[Watch]:
     if visible and in_notebook():
         from IPython.display import display
 
-        with Watch(what, out=Cell(display), live=True) as watch:
+        with Watch(what, out=NotebookOutput(display), live=True) as watch:
             yield watch
     else:
         with Watch(what, visible=visible) as watch:

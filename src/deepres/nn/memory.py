@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from deepres.arch.detector import Description, Detector
 from deepres.arch.readings.checkpointing import MemoryChoice, make_plan
 from deepres.arch.readings.memory import step_memory
-from deepres.arch.readings.segments import Plan, Step, steps
+from deepres.arch.readings.segments import CheckpointPlan, Segment, segments
 from deepres.base.errors import InputError
 from deepres.base.ram import free_bytes, told_bytes
 from deepres.base.wording import counted
@@ -25,7 +25,7 @@ _RANDOM = (nn.Dropout, layers.BatchDropPath, layers.SampleDropPath, layers.Colum
 
 
 @contextmanager
-def apply(network: nn.Module, plan: Plan) -> Iterator[None]:
+def apply(network: nn.Module, plan: CheckpointPlan) -> Iterator[None]:
     """Within it, training steps of `network` follow `plan`; evaluation, inference and `features` are as ever.
 
     Logits, gradients and norm statistics are bitwise those of the plain step: a segment is run again with the random
@@ -39,7 +39,7 @@ def apply(network: nn.Module, plan: Plan) -> Iterator[None]:
         yield
         return
     assert isinstance(network, ResidualNetwork)
-    runs = [_Run(network, step) for step in steps(network.description, plan)]
+    runs = [_Run(network, step) for step in segments(network.description, plan)]
     plain = network.forward
 
     def forward(x: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def require_fits(
     value_bytes: int = 4,
     averaged: bool = False,
     beside: int = 0,
-) -> Plan:
+) -> CheckpointPlan:
     """The plan of `choice` for steps of `batch_size` images, `accumulate` parts one by one, in `available` bytes.
 
     `beside` of these bytes are another network's, which a step asks too (a teacher).
@@ -76,7 +76,7 @@ def require_fits(
     """
     room, batch = int(available / MARGIN) - beside, -(-batch_size // accumulate)
     plain = step_memory(network, batch, value_bytes, averaged=averaged).total
-    kept_all = Plan(peak_bytes=plain, plain_bytes=plain)
+    kept_all = CheckpointPlan(peak_bytes=plain, plain_bytes=plain)
     if isinstance(network, Detector):
         choice = "keep"  # its layers are never computed twice
     if isinstance(network, Detector) or choice == "keep" or (choice == "auto" and plain <= room):
@@ -86,7 +86,7 @@ def require_fits(
     if plan.peak_bytes <= room:
         return plan
     remedies: list[str] = []
-    kept = Plan() if choice == "keep" else plan
+    kept = CheckpointPlan() if choice == "keep" else plan
     if choice == "keep" and not isinstance(network, Detector):
         saving = make_plan(network, batch, value_bytes=value_bytes, averaged=averaged)
         remedies += ["--memory save"] if saving.peak_bytes <= room else []
@@ -113,7 +113,7 @@ def available_bytes(device: torch.device) -> int:
 class _Run:
     """A step of the chain as modules: what is called, whether again, and what has to be as it was then."""
 
-    def __init__(self, network: ResidualNetwork, step: Step) -> None:
+    def __init__(self, network: ResidualNetwork, step: Segment) -> None:
         self.parts = [network.get_submodule(link.name) for link in step.links]
         self.opens, self.closes, self.again = step.links[0].opens, step.links[-1].closes, step.again
         within = [module for part in self.parts for module in part.modules()]

@@ -63,7 +63,7 @@ def of_file(path: Path) -> Picture:
     return Picture(str(path), lambda: path)
 
 
-class Asked:
+class ImageInputs:
     """All that is asked about: `files` are listed at once, the frames of videos come as they are read."""
 
     def __init__(self, words: Sequence[str], every: float, pipe: Callable[[], bytes]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from deepres.base.errors import InputError
 from deepres.base.records import edit
 from deepres.data.facts import DatasetFacts
-from deepres.recipes import catalogue
+from deepres.recipes import by_name
 from deepres.recipes.run import OFF, Run, require_known, smoke
 from deepres.tasks.kinds import task_named
 from deepres.tasks.task import require
@@ -42,7 +42,7 @@ def planned(words: Words, facts: DatasetFacts) -> Run:
         InputError: an unknown recipe, network or field; a value that a field cannot take; an input that the images do
             not have; a network that does not fit together.
     """
-    run = catalogue.recipe(words.recipe, facts, words.model).replace(teacher=words.teacher)
+    run = by_name.recipe(words.recipe, facts, words.model).replace(teacher=words.teacher)
     if words.task is not None:
         run = run.replace(task=task_named(words.task))
     if words.source is not None:

@@ -8,7 +8,7 @@ from markupsafe import Markup, escape
 from deepres.data.decode import BadImageError
 from deepres.data.images import Images
 from deepres.report.charts import agreement, thumbnail
-from deepres.tasks.blocks import Block, Picture, Pictures, Points, Table
+from deepres.tasks.blocks import AnsweredPicture, Block, Pictures, Points, Table
 
 AT_ONCE = 30
 """Rows that are shown; others are folded away."""
@@ -70,7 +70,7 @@ def _pictures(block: Pictures, images: Images | None) -> Markup:
     )
 
 
-def _figure(one: Picture, images: Images) -> Markup:
+def _figure(one: AnsweredPicture, images: Images) -> Markup:
     try:
         address, tiny = thumbnail(images.image(one.index))
         frame = Markup('<img src="{}" class="{}" alt="{}">').format(address, "tiny" if tiny else "", one.name)

@@ -14,14 +14,14 @@ from deepres.tasks.blocks import Block
 from deepres.tasks.classification.compare import LEVEL, Paired, against_best, small
 from deepres.tasks.classification.metrics import interval
 from deepres.tasks.classification.pooling import Seeds
-from deepres.tasks.classification.predictions import Answers
+from deepres.tasks.classification.predictions import SavedPredictions
 from deepres.tasks.classification.result import percent
 from deepres.tasks.result import printable
 
 
 def write_comparison(
     path: Path,
-    answers: Sequence[Answers],
+    answers: Sequence[SavedPredictions],
     pairs: Sequence[Paired],
     seeds: Sequence[Seeds] = (),
     notes: Sequence[str] = (),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deepres.data.decode import BadImageError
-from deepres.data.doubles import Double, Doubles, Place
+from deepres.data.doubles import Double, Doubles, ImageRef
 from deepres.data.images import Images
 from deepres.data.sources.splits import Split
 from deepres.report.charts import thumbnail
@@ -17,7 +17,7 @@ SHOWN = 24
 class Side:
     """One of a pair as the page shows it; `address` None where it can no longer be read."""
 
-    place: Place
+    place: ImageRef
     label: str
     address: str | None
     tiny: bool
@@ -37,7 +37,7 @@ def pairs_shown(doubles: Doubles, parts: Mapping[Split, Images]) -> list[Pair]:
     return [Pair(pair, (_side(pair.one, parts), _side(pair.other, parts))) for pair in found]
 
 
-def _side(place: Place, parts: Mapping[Split, Images]) -> Side:
+def _side(place: ImageRef, parts: Mapping[Split, Images]) -> Side:
     label = "/".join(place.name.split("/")[-2:])
     try:
         address, tiny = thumbnail(parts[place.part].image(place.index))

@@ -34,7 +34,7 @@ SCALES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
-class Cell:
+class ConfusionCell:
     """One cell of the confusion table: its count, its strength in [0, 1], whether it lies on the diagonal."""
 
     count: int
@@ -193,10 +193,10 @@ def _epochs(history: History, steps: Sequence[int]) -> list[float]:
     return [] if each is None else [step / each for step in steps]
 
 
-def _table(result: ClassificationResult) -> list[tuple[str, list[Cell]]]:
+def _table(result: ClassificationResult) -> list[tuple[str, list[ConfusionCell]]]:
     strength = shades(np.asarray(result.confusion, dtype=np.float64))
     return [
-        (name, [Cell(count, round(float(strength[t, p]), 3), t == p) for p, count in enumerate(row)])
+        (name, [ConfusionCell(count, round(float(strength[t, p]), 3), t == p) for p, count in enumerate(row)])
         for t, (name, row) in enumerate(zip(result.classes, result.confusion, strict=True))
     ]
 

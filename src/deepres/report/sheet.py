@@ -38,7 +38,7 @@ class Tile:
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
+class AugmentedView:
     """What training sees of an image the next time that it is drawn: in which epoch, from 1 on, and at which step."""
 
     epoch: int
@@ -48,7 +48,7 @@ class Draw:
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class AugmentedImage:
     """One image: `whole`, what evaluation keeps of it as (left, top, width, height) in px, and some draws of it."""
 
     name: str
@@ -56,7 +56,7 @@ class Row:
     whole: Tensor
     kept: tuple[float, float, float, float]
     judged: Tensor
-    draws: list[Draw]
+    draws: list[AugmentedView]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Page:
 
     facts: dict[str, str]
     balance: str
-    rows: list[Row]
+    rows: list[AugmentedImage]
     tiles: list[list[Tile]]
     classes: list[tuple[str, int, int]]
     skipped: dict[str, str]

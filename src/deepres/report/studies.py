@@ -11,14 +11,14 @@ from deepres.report.analysis import CYCLE
 Points = Sequence[tuple[float, float]]
 
 
-class Curve:
+class ErrorCurve:
     """A run's errors over its iterations, in per cent: training, held out, and of the test images at the end."""
 
     def __init__(self, label: str, panel: str, train: Points, held_out: Points, test: float | None) -> None:
         self.label, self.panel, self.train, self.held_out, self.test = label, panel, train, held_out, test
 
 
-def curves(found: Sequence[Curve], title: str) -> Figure:
+def curves(found: Sequence[ErrorCurve], title: str) -> Figure:
     """He et al. 2015, Fig. 6: a panel for each group, thin dashed training error, bold held-out error, dots test error.
 
     All panels share their axes; the first tenth of a curve may leave the frame.

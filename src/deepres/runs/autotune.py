@@ -10,7 +10,7 @@ from torch import nn
 from deepres.arch.detector import Detector
 from deepres.arch.readings.cost import cost
 from deepres.arch.readings.norms import fewest_images
-from deepres.arch.readings.segments import Plan
+from deepres.arch.readings.segments import CheckpointPlan
 from deepres.base import records
 from deepres.base.heap import return_freed_memory
 from deepres.base.manifest import require_own, writing
@@ -102,7 +102,7 @@ def settle_workers(context: RunContext, network: nn.Module) -> Settled | None:
 
 
 def settle_steps(
-    context: RunContext, state: State, plan: Plan, *, in_haste: bool, step_rate: float | None = None
+    context: RunContext, state: State, plan: CheckpointPlan, *, in_haste: bool, step_rate: float | None = None
 ) -> CompilePlan:
     """How steps are carried out: as the run began, where it is resumed; layers computed twice are never compiled.
 
@@ -131,13 +131,13 @@ def settle_steps(
     left = (state.progress.length(config.steps(len(context.source.train))) - state.progress.step) * parts
     share = processes.share(config.batch_size, parts) // parts
     if in_haste and config.compile == "auto":
-        fast = CompilePlan(reason="too little time to find out whether compiling pays")
+        compile_plan = CompilePlan(reason="too little time to find out whether compiling pays")
     else:
         about = None if step_rate is None else share / step_rate
-        fast = choose_compile_mode(config.compile, network, context.precision, share, left, parts, about)
+        compile_plan = choose_compile_mode(config.compile, network, context.precision, share, left, parts, about)
     with writing(context.folder) as new:
-        fast.save(new / COMPILE)
-    return fast
+        compile_plan.save(new / COMPILE)
+    return compile_plan
 
 
 def step_rate(network: ResidualNetwork, precision: Precision, batch_size: int, seconds: float = STEP_SECONDS) -> float:

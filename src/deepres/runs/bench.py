@@ -177,7 +177,7 @@ def _step_rate(
     choice, part = "off" if plan.segments else config.compile, config.batch_size // config.accumulate
     if choice != "off":
         keep_freed_memory()
-    fast = choose_compile_mode(choice, placed, precision, part, steps * config.accumulate, config.accumulate)
+    compile_plan = choose_compile_mode(choice, placed, precision, part, steps * config.accumulate, config.accumulate)
     still = config.schedule.replace(kind="constant", lr=1e-9, warmup_lr=None, warmup_fraction=0)
     endless = config.replace(epochs=None, iterations=_FOREVER, schedule=still, head_only_fraction=0.0)
     state = State(placed, config.sgd, averaged=config.ema_decay is not None)
@@ -188,12 +188,12 @@ def _step_rate(
         cross_entropy(config.label_smoothing),
         None,
         TrainingContext(
-            num_images=_FOREVER * config.batch_size, precision=precision, seed=0, forward=fast.forward(placed)
+            num_images=_FOREVER * config.batch_size, precision=precision, seed=0, forward=compile_plan.forward(placed)
         ),
     )
     with apply(placed, plan):
         done = [event.seconds for event in _for(events, seconds) if isinstance(event, Step)]
-    return config.batch_size / median(done[2:] or done), f"memory saved: {plan}" if plan.segments else str(fast)
+    return config.batch_size / median(done[2:] or done), f"memory saved: {plan}" if plan.segments else str(compile_plan)
 
 
 class _Noise:

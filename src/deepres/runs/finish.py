@@ -53,7 +53,7 @@ RESULTS = ("test.json", "val.json", PREDICTIONS, WORST)
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A run's folder, what it measured (None where there was nothing to measure on), a few of the images measured."""
 
     folder: Path
@@ -61,7 +61,7 @@ class Finished:
     samples: tuple[Path, ...]
 
 
-def conclude(context: RunContext, state: State, on_event: Callable[[Any], None]) -> Finished:
+def conclude(context: RunContext, state: State, on_event: Callable[[Any], None]) -> FinishedRun:
     """Choose the weights, measure them on the test images (else on the held-out ones), and write it all down."""
     run, folder, source, processes = context.run, context.folder, context.source, context.processes
     network, progress = state.judged, state.progress
@@ -130,7 +130,7 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
 
 def _written(
     context: RunContext, evaluation: Evaluation | None, images: Images | None, facts: dict[str, JsonValue]
-) -> Finished:
+) -> FinishedRun:
     run, folder, result, worst = context.run, context.folder, None, ""
     context.keep_skipped()
     if evaluation is not None and images is not None:
@@ -160,7 +160,7 @@ def _written(
             title=f"{run.model.name} on {context.source.name}",
         ),
     )
-    return Finished(folder, result, () if images is None else _samples(images, folder, context.skipped))
+    return FinishedRun(folder, result, () if images is None else _samples(images, folder, context.skipped))
 
 
 def training_of(folder: Path) -> dict[str, Any]:

@@ -48,7 +48,7 @@ ENSEMBLE = "ensemble.json"
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedFolds:
     """What all folds came to, and the ensemble on the official test images, where there are some."""
 
     folder: Path
@@ -65,7 +65,7 @@ def start(
     events_of: Callable[[str], OnEvent],
     processes: Distributed = SINGLE_PROCESS,
     command: str = UNSAID,
-) -> Finished:
+) -> FinishedFolds:
     """Train `run`, whose data are in folds, once for each fold; `events_of("fold 2 of 5")` makes what is told of one.
 
     Raises:
@@ -87,7 +87,7 @@ def resume(
     events_of: Callable[[str], OnEvent],
     processes: Distributed = SINGLE_PROCESS,
     command: str = UNSAID,
-) -> Finished:
+) -> FinishedFolds:
     """Go on with the fold that was cut, and those after it; what is done is not done again.
 
     Raises:
@@ -107,7 +107,7 @@ def _carry_out(
     events_of: Callable[[str], OnEvent],
     processes: Distributed,
     command: str,
-) -> Finished:
+) -> FinishedFolds:
     with held(folder, processes):
         processes.on_rank_zero(lambda: save_plan(plan, folder))
         for fold in range(1, plan.folds + 1):
@@ -210,12 +210,14 @@ def _write(plan: Folds, folder: Path, parts: Folded, ensemble: EnsembleEvaluatio
         write_atomic(new / SUMMARY, records.json_text(facts))
 
 
-def _found(plan: Folds, folder: Path) -> Finished:
+def _found(plan: Folds, folder: Path) -> FinishedFolds:
     require_own(folder, POOLED)
     require_own(folder, ENSEMBLE)
     tests = [ClassificationResult.load(fold_folder(folder, fold) / POOLED) for fold in range(1, plan.folds + 1)]
     ensemble = ClassificationResult.load(folder / ENSEMBLE) if (folder / ENSEMBLE).is_file() else None
-    return Finished(folder, ClassificationResult.load(folder / POOLED), tuple(each.error for each in tests), ensemble)
+    return FinishedFolds(
+        folder, ClassificationResult.load(folder / POOLED), tuple(each.error for each in tests), ensemble
+    )
 
 
 def _of_fold(folder: Path) -> Evaluation:

@@ -6,7 +6,7 @@ from math import log
 from pathlib import Path
 
 from deepres.arch.readings.norms import fewest_images
-from deepres.arch.readings.segments import Plan
+from deepres.arch.readings.segments import CheckpointPlan
 from deepres.base.errors import shared
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.loading.processes import DiedError
@@ -37,7 +37,7 @@ def resumable(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def rescued(context: RunContext, state: State, plan: Plan, loader: TrainLoader) -> Iterator[None]:
+def rescued(context: RunContext, state: State, plan: CheckpointPlan, loader: TrainLoader) -> Iterator[None]:
     """A run that is lost within keeps the states that it can go on from; the error says how, as it was tried.
 
     One that has no next batch saves its state; the error says what is wrong with the batch, and how to go on.
@@ -57,7 +57,7 @@ def rescued(context: RunContext, state: State, plan: Plan, loader: TrainLoader) 
         raise shared(DivergedError(f"{cause.message}{_advice(context, state, plan)}")) from cause
 
 
-def _advice(context: RunContext, state: State, plan: Plan) -> str:
+def _advice(context: RunContext, state: State, plan: CheckpointPlan) -> str:
     """What to do, from what `TRIED` steps have shown; states that lead nowhere are dropped, but for the last one."""
     if not state.progress.step:
         return ", before anything was learnt; begin anew with other weights, or with --set train.precision=float32"
@@ -98,7 +98,7 @@ def _lower(lr: float) -> float:
     return float(f"{min(lr / 10, COMMON_RATE):.2g}")
 
 
-def _works(context: RunContext, state: State, plan: Plan, edits: dict[str, float]) -> bool:
+def _works(context: RunContext, state: State, plan: CheckpointPlan, edits: dict[str, float]) -> bool:
     """Whether some steps from this state, which they spoil, keep a loss that can be learnt from."""
     config, network = context.run.train, state.network
     rates = {name.removeprefix("schedule."): value for name, value in edits.items() if name != "clip_norm"}

@@ -27,7 +27,7 @@ from deepres.data.transforms.per_image import fit, with_channels
 from deepres.data.transforms.statistics import Statistics
 from deepres.predict.preprocessing import run_statistics
 from deepres.recipes.run import Run, load_run
-from deepres.report.sheet import DRAWS, Draw, Page, Row, Tile
+from deepres.report.sheet import DRAWS, AugmentedImage, AugmentedView, Page, Tile
 from deepres.runs.context import RunContext, statistics_of
 from deepres.runs.plan import Planned
 from deepres.runs.resuming import require_same_images
@@ -50,7 +50,7 @@ class Sheet:
     statistics: Statistics
     batches: list[Batch]
     tiles: list[list[Tile]]
-    rows: list[Row]
+    rows: list[AugmentedImage]
     counts: list[int]
     skipped: dict[str, str]
 
@@ -166,7 +166,7 @@ def _tiles(context: RunContext, batch: Batch) -> list[Tile]:
     ]
 
 
-def _rows(context: RunContext, loader: TrainLoader, batches: Iterable[Batch]) -> list[Row]:
+def _rows(context: RunContext, loader: TrainLoader, batches: Iterable[Batch]) -> list[AugmentedImage]:
     images, preparation = context.source.train, context.run.preparation
     asked = _first_of_each_class(images, [index for batch in batches for index in batch.indices.tolist()])
     rows = []
@@ -176,7 +176,7 @@ def _rows(context: RunContext, loader: TrainLoader, batches: Iterable[Batch]) ->
         seen = (_draw(context, loader, step, place) for step, place in places)
         draws = [one for one in seen if one is not None]
         name, label = images.name(index), form_of(images.targets).words(images.targets[index], images.classes)
-        rows.append(Row(name, label, whole, kept, fit(whole, preparation), draws))
+        rows.append(AugmentedImage(name, label, whole, kept, fit(whole, preparation), draws))
     return rows
 
 
@@ -204,7 +204,7 @@ def _when(loader: TrainLoader, asked: list[int], num_images: int, batch_size: in
     return {index: places[:DRAWS] for index, places in found.items()}
 
 
-def _draw(context: RunContext, loader: TrainLoader, step: int, place: int) -> Draw | None:
+def _draw(context: RunContext, loader: TrainLoader, step: int, place: int) -> AugmentedView | None:
     """The image at `place` of the batch of `step`, as it is within it; None where it can no longer be read."""
     run, size = context.run, context.run.train.batch_size
     try:
@@ -219,7 +219,7 @@ def _draw(context: RunContext, loader: TrainLoader, step: int, place: int) -> Dr
         raise
     epoch = (step * size + place) // len(context.source.train) + 1
     label = _label(batch.targets[at], context.source.train)
-    return Draw(epoch, step, label, as_seen(batch.images[at], run.preparation, context.statistics))
+    return AugmentedView(epoch, step, label, as_seen(batch.images[at], run.preparation, context.statistics))
 
 
 def _label(target: Any, images: Images) -> str:

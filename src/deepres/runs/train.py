@@ -12,7 +12,7 @@ from torch import nn
 
 from deepres.arch.detector import Detector
 from deepres.arch.readings.norms import fewest_images, require_normalisable
-from deepres.arch.readings.segments import Plan
+from deepres.arch.readings.segments import CheckpointPlan
 from deepres.base.errors import shared
 from deepres.base.events import UNSAID, Detail, Doing, progress_of
 from deepres.base.files import make_folder
@@ -29,7 +29,7 @@ from deepres.recipes.run import Run
 from deepres.runs.autotune import pace_of, settle_steps, settle_workers
 from deepres.runs.budget import Budget, Deadline, fitted, going_on
 from deepres.runs.context import RunContext, norms_together, skipped_before
-from deepres.runs.finish import Finished, conclude, report_so_far
+from deepres.runs.finish import FinishedRun, conclude, report_so_far
 from deepres.runs.founding import as_begun, require_no_run, rewrite, set_up, with_rates
 from deepres.runs.introduce import introduced
 from deepres.runs.lock import StoppedError, asked_to_stop, held
@@ -66,7 +66,7 @@ def start(
     deadline: Deadline | None = None,
     name: str | None = None,
     command: str = UNSAID,
-) -> Finished:
+) -> FinishedRun:
     """Train from the first step in a new folder, which the first of `processes` alone reads and writes.
 
     With `deadline` the run is made to fit (`budget.py`): shorter, or where that is allowed also on smaller images.
@@ -134,7 +134,7 @@ def resume(
     processes: Distributed = SINGLE_PROCESS,
     deadline: Deadline | None = None,
     command: str = UNSAID,
-) -> Finished:
+) -> FinishedRun:
     """Go on from the newest whole state; `edits` such as `train.epochs=60` extend a run that has finished.
 
     With `deadline` the steps that are left are cut where they would not end in time.
@@ -203,7 +203,7 @@ def _begun(run: Run) -> str:
     return adaptation(find_weights(run.weights, run.model.name), description)
 
 
-def _plan(run: Run, device: torch.device, processes: Distributed, found: FoundTeachers | None) -> Plan:
+def _plan(run: Run, device: torch.device, processes: Distributed, found: FoundTeachers | None) -> CheckpointPlan:
     """Which layers a step computes twice; a step that does not fit, or that a norm cannot take, is refused."""
     config = run.train
     parts = config.parts(processes.size)
@@ -232,8 +232,8 @@ def _new_state(run: Run, names: tuple[str, ...], device: torch.device, *, begin:
 
 
 def _carry_out(
-    context: RunContext, state: State, plan: Plan, on_event: OnEvent, budget: Budget | None = None
-) -> Finished:
+    context: RunContext, state: State, plan: CheckpointPlan, on_event: OnEvent, budget: Budget | None = None
+) -> FinishedRun:
     config, processes = context.run.train, context.processes
     processes.require_same("precision", f"{context.precision.dtype}")
     replicate(state, processes)
@@ -269,7 +269,12 @@ def _carry_out(
 
 
 def _train(
-    context: RunContext, state: State, plan: Plan, on_event: OnEvent, budget: Budget | None, step_rate: float | None
+    context: RunContext,
+    state: State,
+    plan: CheckpointPlan,
+    on_event: OnEvent,
+    budget: Budget | None,
+    step_rate: float | None,
 ) -> None:
     config, states, val = context.run.train, context.folder / "state", context.source.val
     processes = context.processes
@@ -284,9 +289,11 @@ def _train(
         keep_freed_memory()
     on_event(Doing("measuring whether compiling pays"))
     in_haste = budget is not None and budget.too_short_to_compile(context.precision.device.type)
-    fast = processes.on_rank_zero(lambda: settle_steps(context, state, plan, in_haste=in_haste, step_rate=step_rate))
-    on_event(Detail(str(fast)))
-    on_event(Doing("compiling the first steps" if fast.compiled else "training"))
+    compile_plan = processes.on_rank_zero(
+        lambda: settle_steps(context, state, plan, in_haste=in_haste, step_rate=step_rate)
+    )
+    on_event(Detail(str(compile_plan)))
+    on_event(Doing("compiling the first steps" if compile_plan.compiled else "training"))
     events = train(
         state,
         config,
@@ -297,7 +304,7 @@ def _train(
             num_images=len(context.source.train),
             precision=context.precision,
             seed=context.run.seed,
-            forward=fast.forward(state.network),
+            forward=compile_plan.forward(state.network),
             fewest_images=fewest_images(told_by(state.network).description, config.frozen),
             from_nothing=context.run.weights is None,
             processes=processes,

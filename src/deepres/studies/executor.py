@@ -25,7 +25,7 @@ OnEvent = Callable[[str, Event], None]
 
 
 @dataclass(frozen=True)
-class Place:
+class Slot:
     """What a process that carries out one run after another has for it."""
 
     device: str
@@ -60,7 +60,7 @@ def in_turn(jobs: Sequence[Job], home: Path, device: torch.device, on_event: OnE
         yield job
 
 
-def at_once(jobs: Sequence[Job], home: Path, places: Sequence[Place], on_event: OnEvent) -> Iterator[Job]:
+def at_once(jobs: Sequence[Job], home: Path, places: Sequence[Slot], on_event: OnEvent) -> Iterator[Job]:
     """One process for each of `places`, the next run wherever one is free; yields each that has ended.
 
     Raises:
@@ -106,14 +106,14 @@ def on_ray(jobs: Sequence[Job], home: Path, on_event: OnEvent) -> Iterator[Job]:
         ray.shutdown()
 
 
-def places(count: int | None, device: torch.device) -> list[Place]:
+def places(count: int | None, device: torch.device) -> list[Slot]:
     """Where runs go: one on each GPU of this machine; on a processor `count` of them share its threads."""
     if str(device) == "cuda":
         gpus = torch.cuda.device_count()
-        return [Place(f"cuda:{number % gpus}") for number in range(count or gpus)]
+        return [Slot(f"cuda:{number % gpus}") for number in range(count or gpus)]
     number = count or 1
     threads = max(1, torch.get_num_threads() // number) if device.type == "cpu" else None
-    return [Place(str(device), threads) for _ in range(number)]
+    return [Slot(str(device), threads) for _ in range(number)]
 
 
 def _elsewhere(folder: Path, run: Run) -> list[str]:
@@ -138,7 +138,7 @@ def _ended(waiting: dict["Future[None]", Job], pool: ProcessPoolExecutor) -> Ite
         yield waiting[done]
 
 
-_place: Place | None = None
+_place: Slot | None = None
 
 
 def _take(free: Any) -> None:

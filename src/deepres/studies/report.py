@@ -14,10 +14,10 @@ from deepres.base import records
 from deepres.base.files import make_folder, read_text, write_atomic
 from deepres.base.manifest import require_vouched
 from deepres.base.reading import json_object
-from deepres.report import studies as figures
+from deepres.report import studies as plots
 from deepres.report.analysis import png, svg
 from deepres.report.html import render
-from deepres.report.studies import Curve
+from deepres.report.studies import ErrorCurve
 from deepres.studies.plan import SUMMARY, Cell, Job, Scale
 from deepres.studies.readings import is_read
 from deepres.studies.responses import response_stds
@@ -88,7 +88,7 @@ def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path
 
 
 @dataclass(frozen=True)
-class Shown:
+class ReportCell:
     """A cell as it is shown: the printed figure and ours, the verdict on it and why it is that."""
 
     printed: str = ""
@@ -109,7 +109,7 @@ class Line:
     label: str
     quoted: bool
     note: str
-    cells: tuple[Shown, ...]
+    cells: tuple[ReportCell, ...]
 
     def texts(self, printed: Container[int]) -> list[str]:
         """Of each cell in turn what is printed, for the columns at the places `printed`, and ours with its sign."""
@@ -133,9 +133,9 @@ def table(study: Study, found: Outcome) -> list[Line]:
             one = found.at(row.label, column.name)
             printed = row.printed.get(column.name)
             text = "" if printed is None else printed_text(printed, column)
-            known = Shown(text)
+            known = ReportCell(text)
             if one is not None:
-                known = Shown(text, ours_text(one, column), one.verdict, one.reason)
+                known = ReportCell(text, ours_text(one, column), one.verdict, one.reason)
             cells.append(known)
         lines.append(Line(row.label, not row.trained, row.note, tuple(cells)))
     return lines
@@ -175,14 +175,14 @@ def drawings(study: Study, found: Outcome, cells: Sequence[Cell], home: Path) ->
     """The study's figure, and the printed figures beside ours where both are there."""
     drawn: dict[str, Figure] = {}
     if study.shows == "curves" and (lines := _curves(cells, home)):
-        drawn["curves"] = figures.curves(lines, _title(study, found))
+        drawn["curves"] = plots.curves(lines, _title(study, found))
     if study.shows == "responses" and (stds := _responses(cells, home)):
-        drawn["responses"] = figures.responses(stds, _title(study, found))
+        drawn["responses"] = plots.responses(stds, _title(study, found))
     if study.shows == "scatter":
         ours, printed = _sizes(study, found)
         if ours or printed:
             size = next((c.title for c in study.columns if c.measure in ("parameters", "multiply_adds")), "parameters")
-            drawn["sizes"] = figures.scatter(ours, printed, size)
+            drawn["sizes"] = plots.scatter(ours, printed, size)
     if study.shows == "table":
         for column in study.columns:
             rows = [
@@ -191,7 +191,7 @@ def drawings(study: Study, found: Outcome, cells: Sequence[Cell], home: Path) ->
                 if column.name in row.printed and (one := found.at(row.label, column.name)) is not None and one.values
             ]
             if rows and not is_read(column):
-                drawn[f"figures_{len(drawn) + 1}"] = figures.dots(rows, column.title, UNITS.get(column.measure, ""))
+                drawn[f"figures_{len(drawn) + 1}"] = plots.dots(rows, column.title, UNITS.get(column.measure, ""))
     return drawn
 
 
@@ -239,7 +239,7 @@ def _first_jobs(cells: Sequence[Cell]) -> dict[str, tuple[Cell, Job]]:
     return found
 
 
-def _curves(cells: Sequence[Cell], home: Path) -> list[Curve]:
+def _curves(cells: Sequence[Cell], home: Path) -> list[ErrorCurve]:
     found = []
     for label, (cell, job) in _first_jobs(cells).items():
         history = read_history(job.folder(home), "train_error", "val_error")
@@ -250,7 +250,7 @@ def _curves(cells: Sequence[Cell], home: Path) -> list[Curve]:
         path = job.folder(home) / "test.json"
         require_vouched(path)
         test = 100 * records.load(ClassificationResult, path, "evaluation result").error if path.is_file() else None
-        found.append(Curve(label, cell.row.panel, train, held, test))
+        found.append(ErrorCurve(label, cell.row.panel, train, held, test))
     return found
 
 

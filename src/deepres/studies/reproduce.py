@@ -12,8 +12,8 @@ from deepres.base.files import make_folder
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
 from deepres.nn.weights.spec import WeightsSpec
-from deepres.runs.analysis.run import Target, examine
-from deepres.runs.analysis.units import Settings
+from deepres.runs.analysis.run import AnalysisTarget, examine
+from deepres.runs.analysis.units import AnalysisConfig
 from deepres.runs.evaluate import EvaluationConfig, evaluate_weights
 from deepres.studies.executor import OnEvent, at_once, in_turn, on_ray, places
 from deepres.studies.plan import DIVERGED, Cell, Job, Scale, cells, distinct, status, unfinished
@@ -48,7 +48,7 @@ IMAGES: dict[Scale, int] = {"full": 10_000, "short": 1_000}
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """A study as asked for: its runs by data set, and the sets that are not there (name -> reason)."""
 
     study: Study
@@ -66,7 +66,7 @@ class Plan:
 
 def planned(
     study: Study, scale: Scale, home: Path, *, seeds: int | None = None, data: Mapping[str, str] | None = None
-) -> Plan:
+) -> StudyPlan:
     """The study's runs; `data` says where sets lie that are not found by their names.
 
     Raises:
@@ -88,7 +88,7 @@ def planned(
     if named or (needed and absent.keys() == needed and not read):
         others = f"studies without images: {', '.join(without_images())}"
         raise InputError(f"{study.name}: {'; '.join(named or absent.values())} ({others})")
-    return Plan(study, scale, seeds, home, found, absent)
+    return StudyPlan(study, scale, seeds, home, found, absent)
 
 
 def without_images() -> list[str]:
@@ -112,7 +112,7 @@ def absences(jobs: Mapping[str, Job], data: Mapping[str, str]) -> dict[str, str]
 
 
 def train_all(
-    plan: Plan, device: torch.device, on_event: OnEvent, *, on: On = "here", count: int | None = None
+    plan: StudyPlan, device: torch.device, on_event: OnEvent, *, on: On = "here", count: int | None = None
 ) -> Iterator[Job]:
     """Train what is not finished; yields each run that ends, of those that were not."""
     jobs = unfinished(plan.jobs, plan.home)
@@ -129,7 +129,7 @@ def train_all(
 
 
 def conclude(
-    plan: Plan, device: torch.device, *, command: str, on_progress: Callable[[str, int, int], None]
+    plan: StudyPlan, device: torch.device, *, command: str, on_progress: Callable[[str, int, int], None]
 ) -> tuple[Outcome, Path]:
     """Measure and take apart what is finished, judge, and write the report; the outcome and the page."""
     study = plan.study
@@ -148,7 +148,7 @@ def _ended(jobs: Iterable[Job], home: Path) -> list[Job]:
     return [job for job in jobs if status(job, home) == "finished" and not (job.folder(home) / DIVERGED).is_file()]
 
 
-def _measure(plan: Plan, device: torch.device, command: str, on_progress: Callable[[str, int, int], None]) -> None:
+def _measure(plan: StudyPlan, device: torch.device, command: str, on_progress: Callable[[str, int, int], None]) -> None:
     """Under the study's other protocols, each once; the centre view was measured when the run ended."""
     for protocol, jobs in _by_protocol(plan).items():
         for job in _ended(jobs, plan.home):
@@ -165,7 +165,7 @@ def _measure(plan: Plan, device: torch.device, command: str, on_progress: Callab
                 evaluation.result.save(path)
 
 
-def _by_protocol(plan: Plan) -> dict[str, Sequence[Job]]:
+def _by_protocol(plan: StudyPlan) -> dict[str, Sequence[Job]]:
     found: dict[str, list[Job]] = {}
     for cell in plan.cells:
         protocol = cell.column.protocol or plan.study.protocol
@@ -175,13 +175,18 @@ def _by_protocol(plan: Plan) -> dict[str, Sequence[Job]]:
 
 
 def _take_apart(
-    job: Job, plan: Plan, kind: str, device: torch.device, command: str, on_progress: Callable[[str, int, int], None]
+    job: Job,
+    plan: StudyPlan,
+    kind: str,
+    device: torch.device,
+    command: str,
+    on_progress: Callable[[str, int, int], None],
 ) -> None:
     folder = job.folder(plan.home)
     data = DataConfig.model_validate(dict(job.run.data))
-    settings = Settings(images=IMAGES[plan.scale])
+    settings = AnalysisConfig(images=IMAGES[plan.scale])
     examine(
-        Target(WeightsSpec(str(folder)), data),
+        AnalysisTarget(WeightsSpec(str(folder)), data),
         (kind,),
         folder / "analysis",
         settings,

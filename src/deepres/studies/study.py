@@ -124,7 +124,7 @@ class Study(Record):
 
     source     paper, place and protocol as the paper states it
     dataset    cifar10, cifar100, svhn, imagenet, voc, coco; what the runs are trained and measured on
-    recipe     a name from `deepres.recipes.catalogue`; "" where nothing is trained
+    recipe     a name from `deepres.recipes.by_name`; "" where nothing is trained
     seeds      runs of each cell at full scale, as many as the paper had
     tolerance  of the columns that are trained and set none: a difference up to this counts as reproduced, in the
                column's unit

@@ -47,7 +47,7 @@ class CellResult(Record):
     runs: tuple[str, ...] = ()
 
 
-class Held(Record):
+class CheckedClaim(Record):
     """A claim and whether it holds: the two figures in the column's unit, None where one is missing.
 
     `title` is what the column holds: test error.
@@ -78,7 +78,7 @@ class Outcome(Record):
     study: str
     scale: Scale
     found: tuple[CellResult, ...]
-    claims: tuple[Held, ...]
+    claims: tuple[CheckedClaim, ...]
 
     def at(self, row: str, column: str) -> CellResult | None:
         """The cell's figure, None for one that is only quoted."""
@@ -122,7 +122,7 @@ def outcome(
     figures = {(one.row, one.column): _comparable(one) for one in found}
     titles = {column.name: column.title for column in study.columns}
     held = [
-        Held(
+        CheckedClaim(
             claim=claim,
             title=titles[claim.column],
             better=figures.get((claim.better, claim.column)),

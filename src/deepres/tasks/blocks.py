@@ -34,7 +34,7 @@ class Points(Record):
     note: str = ""
 
 
-class Picture(Record):
+class AnsweredPicture(Record):
     """An image of the measured set, by its place there, with what was wanted and what was answered."""
 
     index: int
@@ -48,7 +48,7 @@ class Pictures(Record):
 
     kind: Literal["pictures"] = "pictures"
     title: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[AnsweredPicture, ...]
     note: str = ""
 
 

@@ -19,11 +19,11 @@ from deepres.tasks.protocols import CENTER, Gathering, Protocol, views
 from deepres.tasks.result import Evaluation, SkippedImage, printable
 from deepres.tasks.task import Metrics, Task
 
-Answers = tuple[Metrics, Mapping[str, str]]
+PartialMetrics = tuple[Metrics, Mapping[str, str]]
 """What one process has seen: answers to its images, and those that it left out (name -> reason)."""
 
 
-def alone(work: Callable[[], Answers]) -> list[Answers]:
+def alone(work: Callable[[], PartialMetrics]) -> list[PartialMetrics]:
     """The answers of all processes, where there is one."""
     return [work()]
 
@@ -71,7 +71,7 @@ def evaluate(
     method: EvaluationMethod = CENTERED,
     facts: ResultFacts = NO_FACTS,
     on_progress: Callable[[int, int], None] | None = None,
-    all_gather: Callable[[Callable[[], Answers]], list[Answers]] = alone,
+    all_gather: Callable[[Callable[[], PartialMetrics]], list[PartialMetrics]] = alone,
 ) -> Evaluation:
     """Ask `network` about every image, in eval and inference mode; its modes are restored afterwards.
 
@@ -86,7 +86,7 @@ def evaluate(
     start = perf_counter()
     asked: Task = Classification() if method.task is None else method.task
 
-    def answers() -> Answers:
+    def answers() -> PartialMetrics:
         metrics, gathering, done = (
             asked.metrics(keep_scores=method.keep_scores),
             Gathering(method.protocol, asked.averaged),

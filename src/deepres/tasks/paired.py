@@ -44,7 +44,7 @@ class SavedAnswers:
     compared: Compared
 
 
-class Difference(Record):
+class PairedDifference(Record):
     """`first` against `second`: how much worse its figure is (above 0: worse), 95 % of the draws, p-values."""
 
     first: str
@@ -99,7 +99,9 @@ def load_saved(path: Path) -> SavedAnswers:
     return SavedAnswers(name, *facts, tuple(about.get("notes") or ()), compared)
 
 
-def compare(answers: Sequence[SavedAnswers], *, force: bool = False) -> tuple[list[float], tuple[Difference, ...]]:
+def compare(
+    answers: Sequence[SavedAnswers], *, force: bool = False
+) -> tuple[list[float], tuple[PairedDifference, ...]]:
     """The figure of each, and every pair of them, p-values corrected for their number (Holm).
 
     Raises:
@@ -135,7 +137,7 @@ def compare(answers: Sequence[SavedAnswers], *, force: bool = False) -> tuple[li
     for a, b in combinations(range(len(answers)), 2):
         low, high, p_value = paired(sign * (every[a] - every[b]), DRAWS)
         pairs.append(
-            Difference(
+            PairedDifference(
                 first=answers[a].name,
                 second=answers[b].name,
                 num_images=images,
@@ -163,7 +165,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def verdict(pair: Difference, shown: Compared) -> str:
+def verdict(pair: PairedDifference, shown: Compared) -> str:
     """`b is better than a by 1.2 % (95 % interval 0.7 to 1.7 %; p = 0.002)`, or that none is."""
     better, worse = (pair.second, pair.first) if pair.difference > 0 else (pair.first, pair.second)
     low, high = sorted((abs(pair.low), abs(pair.high))) if pair.low * pair.high > 0 else (pair.low, pair.high)

@@ -25,19 +25,19 @@ _OF_PLACE_OR_MACHINE = (
 fast it went."""
 
 
-class Plan(Record):
+class RunPlan(Record):
     """All that decided a run's weights but its seed: `facts` by dotted name, those of `images` by part."""
 
     seed: int
     facts: dict[str, JsonValue]
 
-    def differences(self, other: "Plan") -> tuple[str, ...]:
+    def differences(self, other: "RunPlan") -> tuple[str, ...]:
         """The names of the facts in which the two differ, in order."""
         names = sorted({*self.facts, *other.facts})
         return tuple(name for name in names if self.facts.get(name) != other.facts.get(name))
 
 
-def plan_of(folder: Path) -> Plan | None:
+def plan_of(folder: Path) -> RunPlan | None:
     """The plan of the run in `folder`; None where there is none.
 
     Raises:
@@ -55,7 +55,7 @@ def plan_of(folder: Path) -> Plan | None:
         facts |= {f"images.{part}": of.get("digest") for part, of in parts.items() if isinstance(of, Mapping)}
         for name in _OF_PLACE_OR_MACHINE:
             facts.pop(name, None)
-    return Plan(seed=seed if isinstance(seed, int) else 0, facts=facts)
+    return RunPlan(seed=seed if isinstance(seed, int) else 0, facts=facts)
 
 
 def _json(path: Path) -> dict[str, JsonValue]:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from deepres.base.files import write_atomic
 from deepres.data.images import Images
-from deepres.tasks.plans import Plan
+from deepres.tasks.plans import RunPlan
 from deepres.tasks.result import Evaluation, printable
 
 
-def save_predictions(path: Path, evaluation: Evaluation, images: Images, plan: Plan | None = None) -> None:
+def save_predictions(path: Path, evaluation: Evaluation, images: Images, plan: RunPlan | None = None) -> None:
     """Write the answers as `.npz`: index, name, and the columns of the task's answers.
 
     Of one class an image these are truth, predicted, rank, probability, probability_of_truth, loss, and with kept

@@ -63,7 +63,7 @@ class GradSync:
             bucket.wait()
             bucket.put_gradients()
 
-    def figures(self, mean_loss: Tensor, counts: Counts, images: int) -> tuple[Tensor, Counts, int]:
+    def totals(self, mean_loss: Tensor, counts: Counts, images: int) -> tuple[Tensor, Counts, int]:
         """Mean loss, counts and number of images of the whole step; gradients are put right where some were bad."""
         if self._processes.size == 1:
             return mean_loss, counts, images

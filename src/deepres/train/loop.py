@@ -134,7 +134,7 @@ def train(
         mean_loss, counts = _gradient(called, batch, loss, _cut(batch, parts, fewest), precision, exchange)
         # before the loss is asked for, so that a GPU works meanwhile
         upcoming = batch_or_refusal(drawn, parts, fewest, processes)
-        mean_loss, counts, seen = exchange.figures(mean_loss, counts, len(batch))
+        mean_loss, counts, seen = exchange.totals(mean_loss, counts, len(batch))
         if lost(float(mean_loss)):
             state.optimiser.zero_grad()
             raise shared(DivergedError(_lost(float(mean_loss), step, lr, state)))

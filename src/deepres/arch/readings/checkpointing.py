@@ -9,7 +9,7 @@ from deepres.arch.algebra import Parallel
 from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Conv, Linear
 from deepres.arch.readings.memory import step_memory
-from deepres.arch.readings.segments import Link, Plan, Step, chain
+from deepres.arch.readings.segments import CheckpointPlan, Link, Segment, chain
 from deepres.arch.readings.tape import record
 
 MemoryChoice = Literal["auto", "save", "keep"]
@@ -32,7 +32,7 @@ def make_plan(
     value_bytes: int = 4,
     averaged: bool = False,
     most: float = MOST_RECOMPUTED,
-) -> Plan:
+) -> CheckpointPlan:
     """The plan that recomputes least within `budget_bytes`; without a budget, or where none fits, the smallest peak.
 
     The chain's beginning is cut into runs of which only what enters is kept (Chen et al. 2016, arXiv 1604.06174: for n
@@ -44,17 +44,17 @@ def make_plan(
     """
     plain = step_memory(architecture, batch_size, value_bytes, averaged=averaged)
     if budget_bytes is not None and plain.total <= budget_bytes:
-        return Plan(peak_bytes=plain.total, plain_bytes=plain.total)
+        return CheckpointPlan(peak_bytes=plain.total, plain_bytes=plain.total)
     line = _Line.of(architecture, batch_size, value_bytes)
     found = []
     for planned in line.trials():
         share = line.share(planned)
         if planned and share <= most:
             names = tuple(tuple(link.name for link in run) for run in planned)
-            peak = step_memory(architecture, batch_size, value_bytes, Plan(names), averaged).total
-            found.append(Plan(names, round(share, 4), peak, plain.total))
+            peak = step_memory(architecture, batch_size, value_bytes, CheckpointPlan(names), averaged).total
+            found.append(CheckpointPlan(names, round(share, 4), peak, plain.total))
     found = [plan for plan in found if plan.peak_bytes < plain.total] or [
-        Plan(peak_bytes=plain.total, plain_bytes=plain.total)
+        CheckpointPlan(peak_bytes=plain.total, plain_bytes=plain.total)
     ]
     fitting = [plan for plan in found if budget_bytes is not None and plan.peak_bytes <= budget_bytes]
     if fitting:
@@ -81,7 +81,7 @@ class _Line:
     @classmethod
     def of(cls, architecture: Architecture, batch_size: int, value_bytes: int) -> "_Line":
         links = chain(architecture)
-        tape = record(architecture, tuple(Step((link,)) for link in links), batch_size, value_bytes)
+        tape = record(architecture, tuple(Segment((link,)) for link in links), batch_size, value_bytes)
         inside, reach, work, spared = ([0] * len(links) for _ in range(4))
         entrance = [tape.sizes[0], *[0] * len(links)]
         kept = {number for op in tape.ops for number in op.keeps}

@@ -31,7 +31,7 @@ CONCATENATED = "concatenated"
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerRow:
     """A part of the network, or `count` equal parts in a row (then `name` is `first … last`)."""
 
     name: str
@@ -43,15 +43,15 @@ class Row:
     times: int = 1  # of each image: the regions of a detector
 
 
-def rows(network: Architecture | Detector) -> list[Row]:
+def rows(network: Architecture | Detector) -> list[LayerRow]:
     """The network from input to head: stem and head layer by layer, stages unit by unit."""
-    found: list[Row] = []
+    found: list[LayerRow] = []
     for place in network.places:
         flowing = place.given
         for part, child in _units(place.node, place.name):
             entering, flowing = flowing, tuple(shape(child, given, part) for given in flowing)
             counted = cost_at(Place(part, child, entering, place.times))
-            row = Row(part, _layers(child) or _small(child), flowing[0], counted, 1, _shortcut(child), place.times)
+            row = LayerRow(part, _layers(child) or _small(child), flowing[0], counted, 1, _shortcut(child), place.times)
             found = [*found[:-1], _merged(found[-1], row)] if found and _equal(found[-1], row) else [*found, row]
     return found
 
@@ -109,12 +109,12 @@ def svg(network: Architecture | Detector) -> str:
 _PALETTE = ("#e8eef7", "#d3e4f4", "#b9d7ee", "#9cc7e6", "#7db5dc", "#e9dcc3", "#d9c79f")
 
 
-def _output(row: Row, cross: str) -> str:
+def _output(row: LayerRow, cross: str) -> str:
     times = f"{row.times:,} times " if row.times > 1 else ""
     return times + cross.join(map(str, row.gives))
 
 
-def _times(row: Row, cross: str) -> str:
+def _times(row: LayerRow, cross: str) -> str:
     return f"[{row.layers}]{cross}{row.count}" if row.count > 1 else row.layers
 
 
@@ -124,7 +124,7 @@ def _units(node: Node, name: str) -> list[tuple[str, Node]]:
     return [(name, node)]
 
 
-def _equal(one: Row, other: Row) -> bool:
+def _equal(one: LayerRow, other: LayerRow) -> bool:
     if one.shortcut == other.shortcut == CONCATENATED:  # units of a dense block grow, each by the same layers
         return one.layers == other.layers
     each = one.cost.parameters // one.count
@@ -136,10 +136,10 @@ def _equal(one: Row, other: Row) -> bool:
     )
 
 
-def _merged(one: Row, other: Row) -> Row:
+def _merged(one: LayerRow, other: LayerRow) -> LayerRow:
     first = one.name.split(" … ")[0]
     name = f"{first} … {other.name.rsplit('.', 1)[-1]}"
-    return Row(name, one.layers, other.gives, one.cost + other.cost, one.count + 1, one.shortcut, one.times)
+    return LayerRow(name, one.layers, other.gives, one.cost + other.cost, one.count + 1, one.shortcut, one.times)
 
 
 def _layers(node: Node) -> str:

@@ -7,7 +7,7 @@ from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Identity
 from deepres.arch.detector import Description, Detector
 from deepres.arch.readings.cost import cost, cost_at
-from deepres.arch.readings.segments import Plan, steps
+from deepres.arch.readings.segments import CheckpointPlan, segments
 from deepres.arch.readings.tape import Op, Tape, record
 
 
@@ -34,7 +34,11 @@ class StepMemory:
 
 
 def step_memory(
-    architecture: Description, batch_size: int, value_bytes: int = 4, plan: Plan | None = None, averaged: bool = False
+    architecture: Description,
+    batch_size: int,
+    value_bytes: int = 4,
+    plan: CheckpointPlan | None = None,
+    averaged: bool = False,
 ) -> StepMemory:
     """The memory of a training step, under a plan if wanted; `averaged` says that an average of the weights is kept.
 
@@ -49,7 +53,7 @@ def step_memory(
     parameters = 4 * whole.parameters
     weights = (parameters + 4 * whole.buffers) * (2 if averaged else 1)
     body = _body(architecture) if isinstance(architecture, Detector) else architecture
-    saved, peak = play(record(body, steps(body, plan), batch_size, value_bytes))
+    saved, peak = play(record(body, segments(body, plan), batch_size, value_bytes))
     if isinstance(architecture, Detector):
         behind = 2 * batch_size * value_bytes * _behind(architecture)
         saved, peak = saved + behind, peak + behind
@@ -72,7 +76,7 @@ def _behind(detector: Detector) -> int:
 def answer_memory(architecture: Architecture, batch_size: int, value_bytes: int = 4) -> int:
     """Bytes of the weights and of the maps at the largest moment of a forward pass that keeps nothing for later."""
     whole = cost(architecture)
-    tape = record(architecture, steps(architecture, None), batch_size, value_bytes)
+    tape = record(architecture, segments(architecture, None), batch_size, value_bytes)
     last = {number: place for place, op in enumerate(tape.ops) for number in op.given}
     live = {0: tape.sizes[0]}
     peak = tape.sizes[0]

@@ -27,7 +27,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CheckpointPlan:
     """Which runs of links are forgotten in the forward pass and computed again in the backward pass.
 
     recomputed   the share of a forward pass's work that is done twice
@@ -47,7 +47,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Step:
+class Segment:
     """Links that are run one after the other; `again` says that the backward pass runs them once more."""
 
     links: tuple[Link, ...]
@@ -59,7 +59,7 @@ def chain(architecture: Architecture) -> tuple[Link, ...]:
     return tuple(_links(architecture.tree, "", architecture.input))
 
 
-def steps(architecture: Architecture, plan: Plan | None = None) -> tuple[Step, ...]:
+def segments(architecture: Architecture, plan: CheckpointPlan | None = None) -> tuple[Segment, ...]:
     """The chain cut into the plan's segments, each other link a step of its own.
 
     Raises:
@@ -79,7 +79,7 @@ def steps(architecture: Architecture, plan: Plan | None = None) -> tuple[Step, .
             raise ValueError(
                 f"{architecture.name}: {run[0]} … {run[-1]} is no run of its layers; plan for this network"
             )
-        found.append(Step(inside, again=segment is not None))
+        found.append(Segment(inside, again=segment is not None))
         place += len(run)
     if starts:
         raise ValueError(

@@ -21,7 +21,7 @@ from deepres.arch.atoms import (
     elements,
 )
 from deepres.arch.readings.cost import cost_of
-from deepres.arch.readings.segments import Step
+from deepres.arch.readings.segments import Segment
 
 VALUE_WORK = 40
 """Multiply-adds that take about as long as reading and writing one value in memory; ours, measured on a CPU."""
@@ -49,7 +49,7 @@ class Op:
 class Tape:
     """The operations of a forward pass in order, and the bytes of every map; map 0 is the input."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[Segment, ...]
     sizes: list[int]
     ops: list[Op] = field(default_factory=list)
     step: int = 0
@@ -74,8 +74,8 @@ class Tape:
         return new
 
 
-def record(architecture: Architecture, cut: tuple[Step, ...], batch_size: int, value_bytes: int) -> Tape:
-    """The tape of a forward pass through steps that `chain.steps` gave."""
+def record(architecture: Architecture, cut: tuple[Segment, ...], batch_size: int, value_bytes: int) -> Tape:
+    """The tape of a forward pass through steps that `segments` gave."""
     tape = Tape(cut, [4 * batch_size * elements(architecture.input)])
     reading = _Recording(tape, batch_size, value_bytes)
     pieces, held = [0], [0]

@@ -20,7 +20,7 @@ from deepres.data.transforms.sides import canvas, on_canvas
 NAMED_FILES = 5  # as many names stand in an error
 
 T = TypeVar("T")
-Task = tuple[list[int], list[int]]  # indices into the set, places in the stream
+ReadTask = tuple[list[int], list[int]]  # indices into the set, places in the stream
 
 
 class Group(NamedTuple):
@@ -34,7 +34,7 @@ class Group(NamedTuple):
     sizes: Tensor | None = None
 
 
-class Answer(NamedTuple):
+class Fetched(NamedTuple):
     """What a worker sends back; errors travel as text, for a worker's exception arrives as a wall of traceback."""
 
     groups: list[Group]  # none where no image could be read
@@ -75,36 +75,36 @@ def on_canvases(pictures: Sequence[Tensor], kept: Sequence[int], multiple: int) 
 
 
 @dataclass(frozen=True)
-class Tasks:
+class ReadTasks:
     """Drawn afresh by each reader of it: one by the loader, which runs ahead, and one by the consumer."""
 
     draw: Callable[[], Iterable[tuple[Tensor, Tensor]]]
 
-    def __iter__(self) -> Iterator[Task]:
+    def __iter__(self) -> Iterator[ReadTask]:
         return ((indices.tolist(), places.tolist()) for indices, places in self.draw())
 
 
 class Readings(Protocol):
-    """Task -> answer, the same in any process."""
+    """ReadTask -> answer, the same in any process."""
 
-    def __getitem__(self, task: Task) -> Answer: ...
+    def __getitem__(self, task: ReadTask) -> Fetched: ...
 
 
 def fetched(
     read: Readings,
     images: Images,
-    tasks: Iterable[Task],
+    tasks: Iterable[ReadTask],
     workers: int,
     device: torch.device,
     prefetch_factor: int = PREFETCH_FACTOR,
-) -> Generator[Answer, None, None]:
+) -> Generator[Fetched, None, None]:
     """The answers in the order of the tasks, of which each worker has at most `prefetch_factor` in hand or ready.
 
     The workers end when this generator does. One that dies is replaced; where that does not help, the error names the
     images that were read.
     """
     with ExitStack() as stack:
-        answers: Iterator[Answer] = (read[task] for task in tasks)
+        answers: Iterator[Fetched] = (read[task] for task in tasks)
         if workers:
             each = by_processes(read.__getitem__, tasks, workers, ahead=prefetch_factor)
             answers = stack.enter_context(closing(each))
@@ -122,7 +122,7 @@ def fetched(
             raise DiedError(f"{died.message}; each was reading {which}", died.task) from died
 
 
-def _one_ahead(answers: Iterator[Answer]) -> Generator[Answer, None, None]:
+def _one_ahead(answers: Iterator[Fetched]) -> Generator[Fetched, None, None]:
     begun = by_threads(lambda: next(answers, None), repeat(()), 1, ahead=2)
     with closing(begun):
         for answer in begun:
@@ -131,7 +131,7 @@ def _one_ahead(answers: Iterator[Answer]) -> Generator[Answer, None, None]:
             yield answer
 
 
-def _pinned(answer: Answer) -> Answer:
+def _pinned(answer: Fetched) -> Fetched:
     return answer._replace(groups=[group._replace(pixels=group.pixels.pin_memory()) for group in answer.groups])
 
 
@@ -150,7 +150,7 @@ def by_threads(
             begun.extend(pool.submit(work, *task) for task in islice(left, 1))
 
 
-def note(answer: Answer, images: Images, skipped: dict[str, str]) -> None:
+def note(answer: Fetched, images: Images, skipped: dict[str, str]) -> None:
     """Write down the names of the images that could not be read, each with its first reason."""
     for index, reason in answer.bad:
         skipped.setdefault(images.name(index), reason)

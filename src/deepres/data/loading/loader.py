@@ -20,8 +20,8 @@ from deepres.data.images import ArrayImages, Batch, FileImages, Images, StoredIm
 from deepres.data.loading.balance import EvenDraws
 from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.fetch import (
-    Answer,
-    Tasks,
+    Fetched,
+    ReadTasks,
     fetched,
     named,
     note,
@@ -188,13 +188,13 @@ class TrainLoader:
             indices, _ = self._draw(step)
             yield self._resident[indices[self._own].to(self._device)], self._own, None
 
-    def _fetched(self, tasks: Tasks) -> Generator[Answer, None, None]:
+    def _fetched(self, tasks: ReadTasks) -> Generator[Fetched, None, None]:
         return fetched(
             self._read, self._images, tasks, self._config.workers, self._device, self._config.prefetch_factor
         )
 
     def _from_workers(self, start: int, stop: int) -> "_Pixels":
-        tasks = Tasks(lambda: (self._draw_own(step) for step in range(start, stop)))
+        tasks = ReadTasks(lambda: (self._draw_own(step) for step in range(start, stop)))
         with closing(self._fetched(tasks)) as answers:
             for step, (task, answer) in enumerate(zip(tasks, answers, strict=True), start):
                 note(answer, self._images, self.skipped)
@@ -252,7 +252,7 @@ def evaluation_batches(
             )
             yield from (batch(picture, indices) for picture in shown)
         return
-    tasks = Tasks(lambda: ((indices, indices) for indices in numbers))
+    tasks = ReadTasks(lambda: ((indices, indices) for indices in numbers))
     canvases = partial(on_canvases, multiple=preparation.edge) if preparation.fit == "sides" else None
     stage = SampleStage(Augmentation(), preparation, seed=0)
     read = Reader(images, stage, config.on_bad_image, showing, preparation, canvases)

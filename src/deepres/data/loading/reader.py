@@ -9,7 +9,7 @@ from deepres.base.wording import reason_alone
 from deepres.data.decode import BadImageError
 from deepres.data.images import FileImages, Images, StoredImages
 from deepres.data.loading.config import OnBadImage
-from deepres.data.loading.fetch import Answer, Group, Task, grouped
+from deepres.data.loading.fetch import Fetched, Group, ReadTask, grouped
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.per_image import SampleStage
 from deepres.data.transforms.views import Views
@@ -19,7 +19,7 @@ Canvases = Callable[[Sequence[Tensor], Sequence[int]], list[Group]]
 
 
 class Reader:
-    """Task -> answer, in whichever process."""
+    """ReadTask -> answer, in whichever process."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Reader:
         self._preparation = preparation
         self._canvases = canvases
 
-    def __getitem__(self, task: Task) -> Answer:
+    def __getitem__(self, task: ReadTask) -> Fetched:
         done: list[tuple[Tensor, ...]] = []
         kept: list[int] = []
         bad: list[tuple[int, str]] = []
@@ -52,16 +52,16 @@ class Reader:
             except BadImageError as error:
                 if self._on_bad_image == "stop":
                     message = f"{error} (--on-bad-image skip leaves such images out)"
-                    return Answer([], [], BadImageError, message)
+                    return Fetched([], [], BadImageError, message)
                 bad.append((index, reason_alone(name, str(error))))
             except InputError as error:
-                return Answer([], [], InputError, str(error))
+                return Fetched([], [], InputError, str(error))
             else:
                 done.append(pictures)
                 kept.append(position)
         if self._canvases is not None:
-            return Answer(self._canvases([picture for (picture,) in done], kept), bad)
-        return Answer(grouped(done, kept), bad)
+            return Fetched(self._canvases([picture for (picture,) in done], kept), bad)
+        return Fetched(grouped(done, kept), bad)
 
     def _pictures(self, index: int, place: int, name: str) -> tuple[Tensor, ...]:
         if self._showing is not None and self._preparation is not None:

@@ -41,7 +41,7 @@ _SEEDS = "seed_generator"  # of dropout
 _LENGTH = 8  # bytes in front of the header
 
 
-class Held(NamedTuple):
+class Hdf5Contents(NamedTuple):
     """What a file holds: arrays by path, the groups that bear a name, and the model's configuration as text."""
 
     arrays: list[tuple[str, NDArray[Any]]]
@@ -49,7 +49,7 @@ class Held(NamedTuple):
     config: str | None
 
 
-def read_hdf5(path: Path, member: str = "") -> Held:
+def read_hdf5(path: Path, member: str = "") -> Hdf5Contents:
     """The arrays of numbers in the file, or in that member of a zip, but for an optimizer's.
 
     Raises:
@@ -99,7 +99,7 @@ def _process(path: Path, member: str, seconds: int) -> Iterator["subprocess.Pope
         late.cancel()
 
 
-def _received(pipe: IO[bytes]) -> Held:
+def _received(pipe: IO[bytes]) -> Hdf5Contents:
     header = json.loads(_exactly(pipe, int.from_bytes(_exactly(pipe, _LENGTH), "little")))
     if "refused" in header:
         raise ValueError(header["refused"])
@@ -109,7 +109,7 @@ def _received(pipe: IO[bytes]) -> Held:
         if values.nbytes:
             _fill(pipe, values.reshape(-1).view(np.uint8).data)
         arrays.append((name, values))
-    return Held(arrays, header["called"], header["config"])
+    return Hdf5Contents(arrays, header["called"], header["config"])
 
 
 def _exactly(pipe: IO[bytes], count: int) -> bytes:

@@ -18,7 +18,7 @@ from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Activation, Conv, Norm
 from deepres.base.errors import InputError
 from deepres.nn.weights.formats import Checkpoint, Preprocessing
-from deepres.nn.weights.structure import Row
+from deepres.nn.weights.structure import MatchedLayer
 
 NamedArray = tuple[str, str, Any]
 """Layer, kind of tensor, values."""
@@ -78,7 +78,7 @@ def by_place(layer: str, values: list[Any]) -> list[NamedArray]:
     return [(layer, kind, value) for kind, value in zip(kinds, values, strict=False)]
 
 
-def require_as_said(rows: Iterable[Row], tensors: KerasTensors, description: Architecture, where: str) -> None:
+def require_as_said(rows: Iterable[MatchedLayer], tensors: KerasTensors, description: Architecture, where: str) -> None:
     """Refuse a description that differs from what the file says of a layer.
 
     Raises:

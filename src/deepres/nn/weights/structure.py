@@ -26,7 +26,7 @@ from deepres.nn.weights.unnamed import TRACKED, Layer, comes_before, layers_in, 
 ROWS = 12  # of a table that is shown where the match has to be confirmed
 
 
-class Row(NamedTuple):
+class MatchedLayer(NamedTuple):
     """One layer of ours and the file's that it is taken for."""
 
     ours: str
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 class Match:
     """The assignment, layer by layer in our order, and the tensors under our names."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[MatchedLayer, ...]
     tensors: dict[str, Tensor]
 
     def table(self, most: int | None = ROWS) -> list[str]:
@@ -89,7 +89,7 @@ def match(tensors: Mapping[str, Tensor], description: Architecture, where: str =
     _requiretold(pairs, where, sorted_=sorted_)
     numbers = {layer.name: number for number, layer in enumerate(wanted)}
     pairs.sort(key=lambda pair: numbers[pair[0].name])
-    return Match(tuple(Row(a.name, b.name, a.shape) for a, b in pairs), _renamed(pairs, tensors))
+    return Match(tuple(MatchedLayer(a.name, b.name, a.shape) for a, b in pairs), _renamed(pairs, tensors))
 
 
 def layers_of(description: Architecture) -> list[Layer]:

@@ -19,7 +19,7 @@ class Stages(Record):
     errors: tuple[equivariance.StageError, ...]
 
 
-class Shown(Record):
+class DrawnMaps(Record):
     """What the page shows of some images: the class of each map, and the box around its largest bright part, in px."""
 
     method: attribution.Method
@@ -68,7 +68,7 @@ def where_it_looks(subject: Subject, on_progress: OnProgress) -> Section:
         ],
         {
             "faithfulness": measured,
-            "shown": Shown(
+            "shown": DrawnMaps(
                 method=method,
                 layer=settings.layer,
                 upsampling=attribution.UPSAMPLING,

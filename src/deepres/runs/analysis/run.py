@@ -41,9 +41,9 @@ from deepres.report.html import render
 from deepres.runs.analysis.images import shifted_and_resized, where_it_looks
 from deepres.runs.analysis.signal import responses_of_layers, signal_and_gradient
 from deepres.runs.analysis.units import (
+    AnalysisConfig,
     OnProgress,
     Section,
-    Settings,
     Subject,
     features_used_again,
     paths_by_length,
@@ -82,7 +82,7 @@ class Written(Record):
 
 
 @dataclass(frozen=True)
-class Target:
+class AnalysisTarget:
     """What is taken apart: weights, on their own images or those of `data`, chosen as for a measurement."""
 
     weights: WeightsSpec
@@ -91,10 +91,10 @@ class Target:
 
 
 def examine(
-    target: Target,
+    target: AnalysisTarget,
     kinds: tuple[str, ...],
     output: Path | None,
-    settings: Settings,
+    settings: AnalysisConfig,
     *,
     device: torch.device,
     command: str = UNSAID,
@@ -170,7 +170,7 @@ def _config(weights: Path, asked: EvaluationTarget) -> Config | None:
     return None if known is None else known.config
 
 
-def _some(images: Images, settings: Settings, on_bad_image: OnBadImage) -> tuple[Images, int]:
+def _some(images: Images, settings: AnalysisConfig, on_bad_image: OnBadImage) -> tuple[Images, int]:
     """The images that are looked at, drawn by the seed; under "skip" those that can be read, and how many could not."""
     order = torch.randperm(len(images), generator=generator(settings.seed, "examined")).tolist()
     if on_bad_image == "stop":
@@ -214,7 +214,7 @@ def _write(subject: Subject, section: Section, of: list[JsonValue]) -> None:
         subject.part(f"{section.name}_{name}").unlink(missing_ok=True)
 
 
-def _key(of: list[JsonValue], settings: Settings, kind: str) -> str:
+def _key(of: list[JsonValue], settings: AnalysisConfig, kind: str) -> str:
     """What has to be the same for an analysis not to be done again; class and part are of the maps alone."""
     return json.dumps([*of, (settings if kind == "cam" else settings.replace(label=None, layer=None)).model_dump()])
 

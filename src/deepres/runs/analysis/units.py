@@ -33,7 +33,7 @@ R = TypeVar("R", bound=Record)
 SWAPS = (1, 2, 5, 10, 20)
 
 
-class Settings(Record):
+class AnalysisConfig(Record):
     """How much is looked at: images of the test set, draws of what is random, batches of gradients, and the seed.
 
     `label`: the class whose maps are shown, by name or number; None: the one that each image is answered with. `layer`:
@@ -65,7 +65,7 @@ class Subject:
 
     predictor: Predictor
     images: Images
-    settings: Settings
+    settings: AnalysisConfig
     provenance: dict[str, JsonValue]
     folder: Path
     key: str
@@ -82,9 +82,9 @@ class Subject:
         own, theirs = self.predictor.classes, self.images.classes
         return theirs if self.predictor.unnamed and len(theirs) == len(own) else own
 
-    def batches(self, count: int | None = None, batch_size: int | None = None) -> "Batches":
+    def batches(self, count: int | None = None, batch_size: int | None = None) -> "SubjectBatches":
         """The images, or the first `count` batches of them, as the network wants them."""
-        return Batches(self, count, batch_size or self.settings.batch_size)
+        return SubjectBatches(self, count, batch_size or self.settings.batch_size)
 
     def once(self, name: str, kind: type[R], make: Callable[[], R]) -> R:
         """What `make` gives, or has given before it was interrupted, of the same weights, images and settings."""
@@ -103,7 +103,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Batches:
+class SubjectBatches:
     """Batches that can be gone through more than once, and counted."""
 
     subject: Subject

@@ -12,7 +12,7 @@ from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.base.wording import signed
 from deepres.tasks.classification.metrics import interval
-from deepres.tasks.classification.predictions import Answers
+from deepres.tasks.classification.predictions import SavedPredictions
 from deepres.tasks.classification.result import percent
 from deepres.tasks.paired import holm
 
@@ -55,7 +55,7 @@ class Paired(Record):
         return f"{better} is better than {worse} by {100 * abs(self.difference):.2f} points ({told})"
 
 
-def paired(first: Answers, second: Answers, *, seed: int = 0, force: bool = False) -> Paired:
+def paired(first: SavedPredictions, second: SavedPredictions, *, seed: int = 0, force: bool = False) -> Paired:
     """The two on the same images; `force` compares also what two protocols measured.
 
     Raises:
@@ -91,14 +91,14 @@ def paired(first: Answers, second: Answers, *, seed: int = 0, force: bool = Fals
     )
 
 
-def all_pairs(answers: Sequence[Answers], *, seed: int = 0, force: bool = False) -> tuple[Paired, ...]:
+def all_pairs(answers: Sequence[SavedPredictions], *, seed: int = 0, force: bool = False) -> tuple[Paired, ...]:
     """Every two of them, p-values corrected for their number; errors as `paired`."""
     pairs = [paired(first, second, seed=seed, force=force) for first, second in combinations(answers, 2)]
     corrected = holm([pair.p_value for pair in pairs])
     return tuple(pair.replace(p_corrected=p, num_pairs=len(pairs)) for pair, p in zip(pairs, corrected, strict=True))
 
 
-def against_best(answers: Sequence[Answers], pairs: Sequence[Paired]) -> tuple[Paired, ...]:
+def against_best(answers: Sequence[SavedPredictions], pairs: Sequence[Paired]) -> tuple[Paired, ...]:
     """The pairs that the best network is in, in the order of the others' errors, the best as `second`.
 
     The correction stays that for all pairs: the best was picked by these same images, so every pair was tried.
@@ -117,7 +117,7 @@ def _turned(pair: Paired) -> Paired:
     return pair.replace(**turned, **counts)
 
 
-def table(answers: Sequence[Answers]) -> str:
+def table(answers: Sequence[SavedPredictions]) -> str:
     """One line for each: name, network, error with its interval, wrong images, protocol."""
     lines = [("run", "network", "error", "95 % interval", "wrong", "protocol")]
     for one in sorted(answers, key=lambda one: one.error):

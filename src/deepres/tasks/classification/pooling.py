@@ -6,7 +6,7 @@ from statistics import mean, median, stdev
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record
-from deepres.tasks.classification.predictions import Answers
+from deepres.tasks.classification.predictions import SavedPredictions
 from deepres.tasks.classification.result import percent
 
 MOST_NAMED = 4
@@ -29,7 +29,7 @@ class Seeds(Record):
         )
 
 
-def pooled(answers: Sequence[Answers]) -> tuple[Seeds, ...]:
+def pooled(answers: Sequence[SavedPredictions]) -> tuple[Seeds, ...]:
     """The groups of two runs or more that are equal but for the seed, measured by one protocol in one precision."""
     return tuple(
         Seeds(
@@ -43,9 +43,9 @@ def pooled(answers: Sequence[Answers]) -> tuple[Seeds, ...]:
     )
 
 
-def apart(answers: Sequence[Answers]) -> tuple[str, ...]:
+def apart(answers: Sequence[SavedPredictions]) -> tuple[str, ...]:
     """Why runs of the same network are not pooled: a line for each group beside the network's first one."""
-    lines, first = [], dict[str, Answers]()
+    lines, first = [], dict[str, SavedPredictions]()
     for group in _groups(answers):
         one = group[0]
         known = first.setdefault(one.model, one)
@@ -54,7 +54,7 @@ def apart(answers: Sequence[Answers]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def measured_with(answers: Sequence[Answers]) -> tuple[str, ...]:
+def measured_with(answers: Sequence[SavedPredictions]) -> tuple[str, ...]:
     """What has to be known beside the errors: notes of the results, precisions that differ."""
     lines = [f"{one.name}: {note}" for one in answers for note in one.notes]
     names: dict[str, list[str]] = {}
@@ -65,13 +65,13 @@ def measured_with(answers: Sequence[Answers]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def require_different(answers: Sequence[Answers]) -> None:
+def require_different(answers: Sequence[SavedPredictions]) -> None:
     """Refuse the same weights measured twice in the same way, under whatever names.
 
     Raises:
         InputError: there are such; both are named.
     """
-    seen: dict[tuple[str, str, str], Answers] = {}
+    seen: dict[tuple[str, str, str], SavedPredictions] = {}
     for one in answers:
         if one.weights is None:
             continue
@@ -83,9 +83,9 @@ def require_different(answers: Sequence[Answers]) -> None:
             )
 
 
-def _groups(answers: Sequence[Answers]) -> list[list[Answers]]:
+def _groups(answers: Sequence[SavedPredictions]) -> list[list[SavedPredictions]]:
     """In the order in which they come; what is not known to be equal, or has a seed that is there already, is alone."""
-    groups: dict[str, list[Answers]] = {}
+    groups: dict[str, list[SavedPredictions]] = {}
     for number, one in enumerate(answers):
         if one.plan is None:
             key = f"unknown {number}"
@@ -97,7 +97,7 @@ def _groups(answers: Sequence[Answers]) -> list[list[Answers]]:
     return list(groups.values())
 
 
-def _reason(one: Answers, other: Answers) -> str:
+def _reason(one: SavedPredictions, other: SavedPredictions) -> str:
     if one.plan is None or other.plan is None:
         unknown = one if one.plan is None else other
         return f"how {unknown.name} was trained is not known"

@@ -17,7 +17,7 @@ from deepres.base.npz import Npz, opened
 from deepres.base.reading import parse_json
 from deepres.tasks.classification.ensemble import vote
 from deepres.tasks.classification.result import ClassificationResult
-from deepres.tasks.plans import Plan, plan_of
+from deepres.tasks.plans import RunPlan, plan_of
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 _WANTED = "wanted a .npz with name, truth and predicted, as deepres eval --predictions writes it"
@@ -26,7 +26,7 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class SavedPredictions:
     """What one network answered: `right` by image, in the order of `images`, under a protocol on a set of images.
 
     `truth` and `predicted`, where they are known, are the names' places among the classes: a vote needs them.
@@ -44,11 +44,11 @@ class Answers:
     predicted: Integers | None = None
     precision: str = ""
     weights: str | None = None
-    plan: Plan | None = None
+    plan: RunPlan | None = None
     notes: tuple[str, ...] = ()
     numbered: tuple[str, ...] | None = None
 
-    def same_images(self, other: "Answers") -> bool:
+    def same_images(self, other: "SavedPredictions") -> bool:
         """Whether both answered the same: by the names of the images, or as the same part of the same set."""
         return self.images == other.images or (self.numbered is not None and self.numbered == other.numbered)
 
@@ -63,7 +63,7 @@ class Answers:
         return int((~self.right).sum())
 
 
-def load_answers(path: Path) -> Answers:
+def load_answers(path: Path) -> SavedPredictions:
     """What stands in a run's folder (`predictions.npz` and the result beside it), or in a `.npz` of predictions.
 
     A file needs `name`, `truth` and `predicted`, one for each image; `deepres eval --predictions` writes it.
@@ -74,7 +74,7 @@ def load_answers(path: Path) -> Answers:
     return _of_file(path) if path.suffix == ".npz" else _of_run(path)
 
 
-def named_apart(answers: Sequence[Answers], paths: Sequence[str]) -> list[Answers]:
+def named_apart(answers: Sequence[SavedPredictions], paths: Sequence[str]) -> list[SavedPredictions]:
     """The same under names of their own: folders of one name (`a/run`, `b/run`) get their paths as names.
 
     Raises:
@@ -89,7 +89,7 @@ def named_apart(answers: Sequence[Answers], paths: Sequence[str]) -> list[Answer
     return [replace(one, name=path) if count[one.name] > 1 else one for one, path in zip(answers, paths, strict=True)]
 
 
-def voted(answers: Sequence[Answers]) -> Answers:
+def voted(answers: Sequence[SavedPredictions]) -> SavedPredictions:
     """The class that most of them name, of equal ones that of the better network (`ensemble.vote`).
 
     Raises:
@@ -110,12 +110,12 @@ def voted(answers: Sequence[Answers]) -> Answers:
     chosen = classes[vote(torch.from_numpy(places.reshape(len(members), -1)), len(classes)).numpy()]
     protocol = ", ".join(dict.fromkeys(one.protocol for one in members))
     name = f"vote of {len(members)}"
-    return Answers(
+    return SavedPredictions(
         name, "majority vote", first.images, chosen == first.truth, protocol, first.source, first.truth, chosen
     )
 
 
-def _of_file(path: Path) -> Answers:
+def _of_file(path: Path) -> SavedPredictions:
     with opened(path, path, "a file of predictions", _WANTED) as columns:
         about = parse_json(str(columns["about"]), f"{path}: about") if "about" in columns.names else {}
         name, truth, predicted, index, rank = _columns(path, columns)
@@ -132,11 +132,11 @@ def _answers(
     predicted: Column,
     order: Integers,
     right: Bools,
-) -> Answers:
+) -> SavedPredictions:
     where = f"{about.get('source') or '?'}, {about.get('split', '?')}"
     model, protocol = str(about.get("model") or "?"), str(about.get("protocol", "center"))
     known = (truth[order].astype(np.int64), predicted[order].astype(np.int64))
-    return Answers(
+    return SavedPredictions(
         path.stem,
         model,
         tuple(name[order].tolist()),
@@ -146,7 +146,7 @@ def _answers(
         *known,
         precision=str(about.get("precision") or ""),
         weights=about.get("weights_sha256"),
-        plan=None if about.get("plan") is None else records.build(Plan, about["plan"], f"{path}: plan"),
+        plan=None if about.get("plan") is None else records.build(RunPlan, about["plan"], f"{path}: plan"),
         notes=tuple(about.get("notes") or ()),
     )
 
@@ -167,7 +167,7 @@ def _columns(path: Path, columns: Npz) -> tuple[Column, Column, Column, Column, 
     return name, truth, predicted, known.get("index", np.arange(len(name))), known.get("rank")
 
 
-def _of_run(folder: Path) -> Answers:
+def _of_run(folder: Path) -> SavedPredictions:
     for name in ("test.json", "val.json"):
         require_own(folder, name, "predictions.npz")
     found = next((folder / f"{split}.json" for split in ("test", "val") if (folder / f"{split}.json").is_file()), None)
@@ -191,7 +191,7 @@ def _of_run(folder: Path) -> Answers:
     model, images = str(facts.get("model", "?")), tuple(names.tolist())
     weights, plan = facts.get("weights_sha256"), plan_of(folder)
     part = None if plan is None else plan.facts.get(f"images.{result.split}")
-    return Answers(
+    return SavedPredictions(
         folder.resolve().name,
         model,
         images,

@@ -10,7 +10,7 @@ from torch import Tensor
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.images import Images
-from deepres.tasks.blocks import Block, Card, Picture, Pictures, Table
+from deepres.tasks.blocks import AnsweredPicture, Block, Card, Pictures, Table
 from deepres.tasks.multilabel.metrics import (
     LabelAnswers,
     average_precisions,
@@ -145,7 +145,7 @@ class MultilabelResult(Result):
             note=note,
         )
         pictures = tuple(
-            Picture(index=one.index, name=one.name, wanted=_named(one.truth), answered=_named(one.said))
+            AnsweredPicture(index=one.index, name=one.name, wanted=_named(one.truth), answered=_named(one.said))
             for one in self.worst
         )
         shown = (Pictures(title="Images of the highest loss", pictures=pictures),) if pictures else ()

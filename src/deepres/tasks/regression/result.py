@@ -9,7 +9,7 @@ import torch
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.images import Images
-from deepres.tasks.blocks import Block, Card, Picture, Pictures, Points, Table
+from deepres.tasks.blocks import AnsweredPicture, Block, Card, Pictures, Points, Table
 from deepres.tasks.regression.metrics import NumberAnswers, interval_of_mean, mean_of, r2
 from deepres.tasks.regression.task import Bounds, Regression, number
 from deepres.tasks.result import Evaluation, Headline, Result, printable
@@ -159,7 +159,7 @@ class RegressionResult(Result):
             )
         table = Table(title="Column by column", header=header, rows=rows, note=note)
         pictures = tuple(
-            Picture(index=one.index, name=one.name, wanted=_row(one.truth), answered=_row(one.predicted))
+            AnsweredPicture(index=one.index, name=one.name, wanted=_row(one.truth), answered=_row(one.predicted))
             for one in self.worst
         )
         return (*points, table, Pictures(title="Images of the largest error", pictures=pictures))

@@ -4,7 +4,7 @@ from deepres.arch.catalogue.lookup import entry
 from deepres.base.records import parse
 from deepres.data.facts import DatasetFacts, StartingWeights
 from deepres.data.transforms.config import small
-from deepres.recipes.catalogue import RECIPES, recipe
+from deepres.recipes.by_name import RECIPES, recipe
 from deepres.recipes.run import Run, smoke
 
 BEGINNING = StartingWeights("there", None, entry("resnet20_cifar").config, (), small(32)[1])
