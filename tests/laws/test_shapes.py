@@ -19,6 +19,7 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn import layers
 from deepres.nn.create import create_model
 from deepres.tasks.classification import ensemble
+from deepres.tasks.detection import coding, proposals
 from deepres.tasks.multilabel import metrics as multilabel
 from deepres.tasks.multilabel.metrics import map_statistic
 
@@ -27,6 +28,7 @@ X = torch.rand(3, 3, 32, 32)
 PIXELS = torch.randint(0, 256, (3, 3, 8, 9), dtype=torch.uint8)
 TARGETS = torch.tensor([[0, 1], [2, 3], [4, 0]])
 STATISTICS = Statistics(torch.full((3,), 0.5), torch.ones(3), torch.ones(3), torch.eye(3), None, 0)
+BOXES = torch.tensor([[0.0, 0, 4, 5], [1, 2, 9, 9]])
 PREPARATION = Preparation(channels=3, normalise="per_channel")
 
 Case = tuple[Callable[..., Any], tuple[Any, ...], dict[str, object]]
@@ -88,11 +90,19 @@ CASES: dict[str, Case] = {
     "normalise": (lambda x: per_batch.normalise(x, PREPARATION, STATISTICS), (PIXELS,), {}),
     "as_seen": (lambda x: per_batch.as_seen(x, PREPARATION, STATISTICS), (X,), {}),
     "map_statistic": (map_statistic(torch.eye(4), torch.rand(4, 4)), (np.ones((7, 4)),), {}),
+    "encode": (coding.encode, (BOXES, BOXES + 1), {}),
+    "decode": (coding.decode, (BOXES, BOXES), {}),
+    "clip": (lambda x: coding.clip(x, (4, 5)), (BOXES,), {}),
+    "by_place": (lambda x: proposals.by_place(x, 4), (C8,), {"each": 4}),
     "vote": (lambda x: ensemble.vote(x, 4), (torch.randint(0, 4, (5, 7)),), {}),
 }
 WITHOUT_A_SHAPE = ("to_uint8", "with_channels", "normalise", "as_seen")
 """Behind their arrow stands a type, or the change in words."""
 OTHERWISE = {
+    "DetectorNetwork.forward": "boxes of each picture, tests/tasks/detection/test_detector.py",
+    "DetectorNetwork.features": "several maps, tests/parity/test_torchvision_detection.py",
+    "DetectorNetwork.levels": "several maps, tests/parity/test_torchvision_detection.py",
+    "Regions.forward": "two tensors, tests/parity/test_torchvision_detection.py",
     "Geometry.points": "tests/data/test_geometry.py",
     "thumbnail": "gives bytes, tests/data/test_alike.py",
     "_ranks": "private",
@@ -136,7 +146,7 @@ def test_a_change_of_type_alone_keeps_the_shape(name: str) -> None:
 
 
 def _named(name: str) -> Any:
-    rooms = (attribution, faithfulness, labels, pixels, arrays, per_batch, ensemble, multilabel)
+    rooms = (attribution, faithfulness, labels, pixels, arrays, per_batch, ensemble, multilabel, coding, proposals)
     return next(getattr(room, name) for room in rooms if hasattr(room, name))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from deepres.arch.algebra import Node, Parallel, Parts, Sequence, children, dotted, shape
+from deepres.arch.algebra import Node, Parallel, Parts, Sequence, children, shape
 from deepres.arch.architecture import Architecture, Place, Size
 from deepres.arch.atoms import Activation, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, Norm, Shape
 from deepres.arch.bounds import MOST, Count
@@ -133,13 +133,14 @@ class Detector(Record):
     `taps` are the parts of the body whose maps the neck is given. "fpn" (Lin et al. 2017, section 3): 1x1 to
     `neck_channels`, added from the top down, 3x3, and one more level by subsampling. "c4" (He et al. 2015, appendix A):
     one tap; the parts of the body behind it are computed for each region, under their own names. `input` is the
-    (C, H, W) for which costs are stated; any other works.
+    (C, H, W) for which costs are stated; any other works. `backbone_name` is whose weights the body takes.
     """
 
     family: Literal["detector"] = "detector"
     name: str
     input: Size
     num_classes: Annotated[int, Field(ge=1, le=MOST)]
+    backbone_name: str
     body: Parts
     taps: Annotated[tuple[str, ...], Field(min_length=1)]
     neck: Literal["fpn", "c4"]
@@ -179,6 +180,12 @@ class Detector(Record):
             for given in place.given:
                 shape(place.node, given, place.name)
         return self
+
+    @property
+    def backbone(self) -> Architecture:
+        """The body as a network of its own, without classes: what classification's weights fit."""
+        head = Sequence(parts={"pool": GlobalAveragePool()})
+        return Architecture(name=self.backbone_name, input=self.input, body=self.body, head=head)
 
     @property
     def shared(self) -> Parts:
@@ -309,7 +316,8 @@ class DetectorConfig(Record):
         taps = (*stages[:-1], last) if self.neck == "fpn" else (stages[-2:-1] or stages)
         kept = ("input", "num_classes", "neck", "neck_channels", "anchors", "proposals", "regions")
         fields = {name: getattr(self, name) for name in kept}
-        return build(Detector, {"name": self.name, "body": body, "taps": tuple(taps), **fields}, self.name)
+        named = {"name": self.name, "backbone_name": backbone.name, "body": body, "taps": tuple(taps)}
+        return build(Detector, {**named, **fields}, self.name)
 
 
 Description = Architecture | Detector
@@ -337,12 +345,3 @@ def _atoms(node: Node) -> list[Node]:
     if not isinstance(node, Sequence | Parallel):
         return [node]
     return [found for _, child in children(node) for found in _atoms(child)]
-
-
-def names(detector: Detector) -> tuple[str, ...]:
-    """The dotted name of every part with weights and of all within, as the modules have them."""
-    return tuple(found for place in detector.places for found in _names(place.node, place.name))
-
-
-def _names(node: Node, name: str) -> list[str]:
-    return [name, *(found for part, child in children(node) for found in _names(child, dotted(name, part)))]

@@ -100,10 +100,15 @@ class ResidualNetwork(nn.Module):
         return self.description.num_classes
 
 
-def build(description: Architecture) -> ResidualNetwork:
-    """The modules on the `meta` device: shapes without values, in no time; `init.initialise` gives the values."""
+def modules(node: algebra.Node, given: atoms.Shape) -> nn.Module:
+    """One part that `given` enters, on the `meta` device: shapes without values, in no time."""
     with torch.device("meta"):
-        whole = fold(description.tree, description.input, _Modules())
+        return fold(node, given, _Modules())
+
+
+def build(description: Architecture) -> ResidualNetwork:
+    """The modules on the `meta` device; `init.initialise` gives the values."""
+    whole = modules(description.tree, description.input)
     assert isinstance(whole, nn.Sequential)
     *body, head = whole.named_children()
     return ResidualNetwork(description, OrderedDict(body), head[1])

@@ -1,7 +1,8 @@
 """Initialisation as one table of rules over a whole network; a tensor without a rule is an error."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import sqrt
+from types import MappingProxyType
 
 import torch
 from torch import Generator, Tensor, nn
@@ -36,9 +37,29 @@ def binomial_filter(tensor: Tensor, draw: Generator) -> None:  # noqa: ARG001
     tensor.copy_(binomial(len(tensor)))
 
 
-Rule = Callable[[Tensor, Generator], None]
+def uniform(share: float) -> "Rule":
+    """U(-b, b), b = sqrt(share / n), n the inputs of one output value."""
 
-RULES: dict[tuple[type[nn.Module], str], Rule] = {
+    def rule(tensor: Tensor, draw: Generator) -> None:
+        bound = sqrt(share / tensor[0].numel())
+        tensor.uniform_(-bound, bound, generator=draw)
+
+    return rule
+
+
+def normal(deviation: float) -> "Rule":
+    """N(0, deviation^2)."""
+
+    def rule(tensor: Tensor, draw: Generator) -> None:
+        tensor.normal_(0, deviation, generator=draw)
+
+    return rule
+
+
+Rule = Callable[[Tensor, Generator], None]
+Rules = Mapping[tuple[type[nn.Module], str], Rule]
+
+RULES: Rules = {
     **dict.fromkeys([(nn.Conv2d, "weight"), (SameConv2d, "weight")], he_normal),
     **dict.fromkeys([(nn.Conv2d, "bias"), (SameConv2d, "bias")], zeros),
     (nn.Linear, "weight"): he_normal,
@@ -59,12 +80,14 @@ RULES: dict[tuple[type[nn.Module], str], Rule] = {
 
 
 @torch.no_grad()
-def initialise(network: nn.Module, seed: int, rules: dict[tuple[type[nn.Module], str], Rule] = RULES) -> None:
+def initialise(
+    network: nn.Module, seed: int, rules: Rules = RULES, *, parts: Mapping[str, Rules] = MappingProxyType({})
+) -> None:
     """Give every parameter and buffer its first value, on the CPU where it has none yet.
 
     Each tensor draws from a generator of its own, seeded by `seed` and its dotted name: two networks that share a
-    part (a plain net and its residual twin) begin with the same values there. A `bias_init` of the description comes
-    before the table.
+    part (a plain net and its residual twin) begin with the same values there. The rules of `parts`, by the names of the
+    network's children, come before the table, and a `bias_init` of the description before both.
     """
     if any(tensor.is_meta for tensor in network.state_dict().values()):
         _require_room(network)
@@ -72,7 +95,7 @@ def initialise(network: nn.Module, seed: int, rules: dict[tuple[type[nn.Module],
     for prefix, module in network.named_modules():
         own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
         for name, tensor in own.items():
-            rule = rules.get((type(module), name))
+            rule = parts.get(prefix.partition(".")[0], {}).get((type(module), name)) or rules.get((type(module), name))
             if rule is None:
                 raise AssertionError(f"{prefix}.{name} of {type(module).__name__}: no rule in the initialisation table")
             rule(tensor, Generator(tensor.device).manual_seed(derive(seed, "init", f"{prefix}.{name}")))

@@ -1,0 +1,113 @@
+"""A detector as a module: pictures in, boxes out; its children are the description's parts."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from deepres.arch.detector import Detector
+from deepres.base.errors import InputError
+from deepres.nn.build import modules
+from deepres.nn.init import Rules, initialise, normal, uniform
+from deepres.tasks.detection.neck import Neck
+from deepres.tasks.detection.proposals import Proposing
+from deepres.tasks.detection.regions import Found, Regions
+
+HEADS = ("neck", "proposals", "regions")
+"""The children behind the body."""
+
+PARTS: Mapping[str, Rules] = {
+    "neck": {(nn.Conv2d, "weight"): uniform(3)},
+    "proposals": {(nn.Conv2d, "weight"): normal(0.01)},
+    "regions": {(nn.Linear, "weight"): uniform(1)},
+}
+"""First values as torchvision draws them; biases are 0, where it draws those of `regions` as it does their weights."""
+
+
+class DetectorNetwork(nn.Module):
+    """boxes = regions(neck(body(x)), proposals(neck(body(x)))); stem, stage1, …, neck, proposals, regions.
+
+    With a C4 the parts of the body behind the tap are computed for each region; they keep their names.
+    """
+
+    def __init__(self, description: Detector) -> None:
+        super().__init__()
+        self.description = description
+        self.shared_names = tuple(name for name, _ in description.shared)
+        self.region_names = tuple(name for name, _ in description.per_region)
+        for place in description.places:
+            if place.name in (*self.shared_names, *self.region_names):
+                self.add_module(place.name, modules(place.node, place.given[0]))
+        self.neck = Neck(description)
+        self.proposals = Proposing(description)
+        self.regions = Regions(description)
+
+    def forward(self, images: Tensor, sizes: Tensor | None = None) -> list[Found]:
+        """Pictures (N, C, H, W), padded right and below -> what is found on each, in its own px.
+
+        `sizes` int64 (N, 2) are their own (height, width); without them all is picture.
+        """
+        own = own_sizes(images, sizes)
+        levels = self.levels(images)
+        judged = self.proposals(levels, images.shape[-2:])
+        boxes = self.proposals.proposed(judged, own, training=False)
+        scores, offsets = self.looked_at(levels, boxes)
+        numbers = [len(each) for each in boxes]
+        every = zip(torch.split(scores, numbers), torch.split(offsets, numbers), boxes, own, strict=True)
+        return [self.regions.answered(*each) for each in every]
+
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        """(N, C, H, W) -> the map that leaves each part of the body that is computed once a picture, by name."""
+        maps = {}
+        for name in self.shared_names:
+            x = maps[name] = self.get_submodule(name)(x)
+        return maps
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """(N, C, H, W) -> the maps that proposals and regions look at, the finest first."""
+        maps = self.features(images)
+        levels: list[Tensor] = self.neck([maps[tap] for tap in self.description.taps])
+        return levels
+
+    def looked_at(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """What is said of the boxes of all pictures: scores (R, 1 + classes), offsets (R, 1 + classes, 4)."""
+        x = self.regions.pooled(levels, boxes)
+        for name in self.region_names:
+            x = self.get_submodule(name)(x)
+        scores, offsets = self.regions(x)
+        return scores, offsets
+
+    @property
+    def num_classes(self) -> int:
+        """Of objects, without the background."""
+        return self.description.num_classes
+
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """The children that are new on a backbone's weights."""
+        return HEADS
+
+
+def create(description: Detector, seed: int = 0) -> DetectorNetwork:
+    """The detector with first values: the body as He et al. 2015, the rest as `PARTS`."""
+    network = DetectorNetwork(description)
+    initialise(network, seed, parts=PARTS)
+    return network
+
+
+def own_sizes(images: Tensor, sizes: Tensor | None) -> list[tuple[int, int]]:
+    """The (height, width) of each picture in a batch.
+
+    Raises:
+        InputError: a size is none that lies in the batch.
+    """
+    height, width = images.shape[-2:]
+    if sizes is None:
+        return [(height, width)] * len(images)
+    found = [(int(high), int(wide)) for high, wide in torch.as_tensor(sizes).tolist()]
+    for high, wide in found:
+        if not (1 <= high <= height and 1 <= wide <= width):
+            raise InputError(f"a picture of {wide} x {high} px in a batch of {width} x {height}; wanted 1 px to all")
+    if len(found) != len(images):
+        raise InputError(f"{len(found)} sizes of {len(images)} pictures; wanted one for each")
+    return found

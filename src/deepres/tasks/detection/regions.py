@@ -1,0 +1,88 @@
+"""What stands in each region, and where exactly: maps pooled by regions, judged, thinned (Girshick 2015, section 2)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import batched_nms, roi_align, roi_pool
+
+from deepres.arch.detector import Detector
+from deepres.nn.build import modules
+from deepres.tasks.detection.coding import clip, decode, large_enough
+from deepres.tasks.detection.proposals import exact
+
+CANONICAL_SIDE, CANONICAL_STRIDE = 224, 16
+"""A region of 224 px is looked at in the map of stride 16 (Lin et al. 2017, eq. 1)."""
+
+
+class Found(NamedTuple):
+    """What was found on one picture, the likeliest first: `corners` (M, 4) px, `classes` int64 (M,), `scores` (M,)."""
+
+    corners: Tensor
+    classes: Tensor
+    scores: Tensor
+
+
+class Regions(nn.Module):
+    """Regions of the levels' maps, pooled to one size; and what the layers behind it say of each.
+
+    Column 0 of the scores is the background's, column c + 1 class c's; offsets are 4 for each column.
+    """
+
+    def __init__(self, description: Detector) -> None:
+        super().__init__()
+        self.config, self.strides = description.regions, description.strides
+        places = {place.name.removeprefix("regions."): place for place in description.places}
+        for name, node in description.region_parts.items():
+            self.add_module(name, modules(node, places[name].given[0]))
+
+    def pooled(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
+        """The regions of all pictures, picture by picture: (R, C, pool, pool), float32 at least."""
+        number = torch.tensor([len(own) for own in boxes], device=levels[0].device)
+        picture = torch.arange(len(boxes), device=levels[0].device).repeat_interleave(number)
+        corners = torch.cat(list(boxes))
+        regions = torch.cat([picture[:, None].to(corners.dtype), corners], dim=1)
+        if len(self.strides) == 1:
+            return self._pooled(levels[0], regions, self.strides[0])
+        level = level_of(corners, self.strides)
+        parts, places = [], []
+        for place, stride in enumerate(self.strides):
+            chosen = (level == place).nonzero()[:, 0]
+            parts.append(self._pooled(levels[place], regions[chosen], stride))
+            places.append(chosen)
+        return torch.cat(parts)[torch.cat(places).argsort()]
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(R, C, h, w) -> scores (R, 1 + classes) before the softmax, offsets (R, 1 + classes, 4), float32 at least."""
+        features = self.get_submodule("head")(features)
+        scores, offsets = self.get_submodule("classes")(features), self.get_submodule("boxes")(features)
+        return exact(scores), exact(offsets).view(len(features), -1, 4)
+
+    def answered(self, scores: Tensor, offsets: Tensor, boxes: Tensor, size: tuple[int, int]) -> Found:
+        """What the (P, …) said of one picture's regions come to; `size` is the picture's own (H, W)."""
+        config = self.config
+        chances = scores.softmax(1)[:, 1:]
+        place, classes = (chances > config.score_above).nonzero(as_tuple=True)
+        corners = clip(decode(offsets[place, classes + 1], boxes[place], config.deviations), size)
+        kept = large_enough(corners, config.least_px)
+        corners, classes, chance = corners[kept], classes[kept], chances[place, classes][kept]
+        best = batched_nms(corners, chance, classes, config.overlap)[: config.most]
+        return Found(corners[best], classes[best], chance[best])
+
+    def _pooled(self, level: Tensor, regions: Tensor, stride: int) -> Tensor:
+        config, x = self.config, exact(level)
+        regions = regions.to(x.dtype)
+        if config.pooled == "max":
+            largest: Tensor = roi_pool(x, regions, config.pool, 1 / stride)
+            return largest
+        samples = config.samples or -1
+        found: Tensor = roi_align(x, regions, config.pool, 1 / stride, samples, config.aligned)
+        return found
+
+
+def level_of(boxes: Tensor, strides: Sequence[int]) -> Tensor:
+    """floor(log2(sqrt(w h) / 224)) levels from the one of stride 16, the nearest that there is: int64 (B,)."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt()
+    level = torch.floor(torch.log2(sides / CANONICAL_SIDE * (CANONICAL_STRIDE / strides[0])) + 1e-6)
+    return level.clamp(0, len(strides) - 1).long()
