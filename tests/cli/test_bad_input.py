@@ -63,7 +63,7 @@ def test_a_path_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
 
 
 def test_a_misspelt_source_recipe_model_and_key(refused: Refused) -> None:
-    refused("train", "digit", match=r"source 'digit': unknown; did you mean digits\?")
+    refused("train", "digit", match=r"source 'digit': unknown; did you mean digits, digit-scenes\?")
     refused("train", "--recipe", "cifar2015", match=r"recipe 'cifar2015': unknown; did you mean cifar_2015")
     refused("train", "--model", "resnet20", match=r"model 'resnet20': unknown; did you mean .*resnet20_cifar")
     refused("train", "--set", "train.epoch=3", match=r"--set 'train.epoch': unknown; did you mean train.epochs\?")

@@ -56,7 +56,7 @@ def unknown(kind: str, name: str, known: Iterable[str], prefix: str = "") -> Inp
     `prefix` stands before `name` and before every name offered (`train.` in `train.epochs`).
     """
     names = sorted(known)
-    begun = [other for other in names if name and other.startswith(name)]
+    begun = sorted((other for other in names if name and other.startswith(name)), key=len)
     near = [*begun, *(other for other in get_close_matches(name, names, n=3, cutoff=0.6) if other not in begun)][:3]
     offered = ", ".join(prefix + other for other in near or names)
     hint = f"did you mean {offered}?" if near else f"known: {offered}" if offered else "leave it out"

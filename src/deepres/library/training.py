@@ -91,7 +91,8 @@ def train(
     True
 
     Args:
-        source: digits, fashion-mnist, cifar10, cifar100, a folder or archive of class folders, a .csv, a .npz.
+        source: digits, digit-scenes, fashion-mnist, cifar10, cifar100, a folder or archive of class folders, a .csv,
+            a .npz.
         output: the run's folder; by default `runs/SOURCE-N`.
         model: a name of `deepres.list_models()`; by default what suits the images.
         weights: what the run begins with: a run, a file or a name (`resnet50.a1_in1k`); by default nothing.

@@ -1,4 +1,4 @@
-"""Sets known by name: digits (comes with scikit-learn), Fashion-MNIST, CIFAR-10 and CIFAR-100 (files in `root`).
+"""Sets known by name: digits and digit-scenes (made of scikit-learn's), Fashion-MNIST and CIFAR (files in `root`).
 
 Nothing is downloaded unless asked for; torchvision downloads, checks the published MD5 sums, and reads.
 """
@@ -17,6 +17,7 @@ from deepres.base.errors import InputError, RunError
 from deepres.base.reading import reading
 from deepres.data.images import ArrayImages, Images
 from deepres.data.sources.arrays import with_channels
+from deepres.data.sources.digit_scenes import digit_scenes
 from deepres.data.sources.splits import RawDataset, Split
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -24,7 +25,7 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 
 _MOST = 2**26  # bytes of an idx file of Fashion-MNIST: 47 million
 
-NAMES = ("cifar10", "cifar100", "digits", "fashion-mnist")
+NAMES = ("cifar10", "cifar100", "digit-scenes", "digits", "fashion-mnist")
 
 
 def read_named(name: str, root: Path, download: bool = False, channels: int | None = None) -> RawDataset:
@@ -36,6 +37,8 @@ def read_named(name: str, root: Path, download: bool = False, channels: int | No
     """
     if name == "digits":
         return digits(channels)
+    if name == "digit-scenes":
+        return digit_scenes(channels)
     if name == "fashion-mnist":
         return fashion_mnist(root, download, channels)
     return cifar(name, root, download, channels)

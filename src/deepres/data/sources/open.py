@@ -2,7 +2,7 @@
 
 | source                                  | what                                                                  |
 | --------------------------------------- | --------------------------------------------------------------------- |
-| digits, fashion-mnist, cifar10, cifar100 | sets known by name (named.py); a folder so called is given as ./digits |
+| digits, digit-scenes, fashion-mnist, …  | sets known by name (named.py); a folder so called is given as ./digits |
 | a folder                                | class folders, with train/ val/ test/ or without; ImageNet (folders.py) |
 | a .csv, a list (.tsv, .txt, .lst)       | paths and labels, with a column of splits or without (tables.py)      |
 | a .npz, a folder with one pair of them  | arrays (arrays.py)                                                    |
