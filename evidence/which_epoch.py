@@ -26,7 +26,7 @@ from deepres.data.transforms.config import photos
 from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model
 from deepres.nn.environment import hardware, versions
-from deepres.nn.freeze import precise_bn
+from deepres.nn.precise_bn import precise_bn
 from deepres.nn.weights.hub import find_weights
 from deepres.predict.preprocessing import prepared_for
 from deepres.recipes import everyday

@@ -23,7 +23,7 @@ from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model
-from deepres.nn.freeze import precise_bn
+from deepres.nn.precise_bn import precise_bn
 from deepres.tasks.classification.losses import cross_entropy
 from deepres.tasks.evaluator import evaluate
 from deepres.tasks.validation import Validation, by_error

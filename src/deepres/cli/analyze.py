@@ -55,11 +55,11 @@ def command(
     """Take RUN apart by one ANALYSIS or several; without one, by all that suit its network.
 
     \b
-    lesion        error without each unit, some at random, or with units exchanged
+    lesion        error without each unit, without several at random, and with units swapped
     paths         how much gradient the paths of each length carry
     responses     how strongly layers, branches and shortcuts answer
-    propagation   signal and gradient unit by unit, beside the equations
-    reuse         which earlier layers those of a dense block use
+    propagation   signal and gradient unit by unit, beside the paper's equations
+    reuse         which earlier layers each layer of a dense block uses
     cam           where in an image the answer comes from
     equivariance  what shifting or resizing an image changes
 

@@ -23,10 +23,14 @@ def command() -> None:
 command.add_command(show.command)
 
 
-@command.command("check")
+@command.command("check", short_help="Find broken files and duplicates; count classes and sizes.")
 @click.argument("source")
 @click.option(
-    "--workers", "-j", default=0, type=click.IntRange(0), help="Threads that read the files beside the main one (0)."
+    "--workers",
+    "-j",
+    default=0,
+    type=click.IntRange(0),
+    help="Further threads that read files, beside the main one (0).",
 )
 @click.option(
     "--set",
@@ -104,7 +108,11 @@ def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: 
 )
 @click.option("--quality", default=90, show_default=True, type=click.IntRange(1, 100), help="JPEG quality.")
 @click.option(
-    "--workers", "-j", default=0, type=click.IntRange(0), help="Threads that read the files beside the main one (0)."
+    "--workers",
+    "-j",
+    default=0,
+    type=click.IntRange(0),
+    help="Further threads that read files, beside the main one (0).",
 )
 @click.option(
     "--set", "edits", multiple=True, metavar="FIELD=VALUE", help="How SOURCE is read, such as on_bad_image=skip."
@@ -115,7 +123,7 @@ def pack_command(
 ) -> None:
     """Pack SOURCE, images made smaller, into the new folder OUT.
 
-    OUT is a source like any other and is read several times as fast.
+    OUT can be used as SOURCE everywhere, and is read several times as fast.
 
     \b
     raw    about 3 bytes a pixel (288 px: 320 kB an image): nothing is left to decode

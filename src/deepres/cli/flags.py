@@ -76,7 +76,7 @@ on_bad_image = click.option(
 overwrite = click.option(
     "--overwrite",
     is_flag=True,
-    help="Replace the output file even where it is of another kind; never an input or a file of a run.",
+    help="Replace the output file, whatever kind of file it is; inputs and files of a run are never replaced.",
 )
 force = click.option(
     "--force", is_flag=True, help="Go on although RUN was trained on some of these images; the result says so."

@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     "--every",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
-    help="Videos: answer one frame each so many seconds (1).",
+    help="Videos: seconds between the frames that are answered (1).",
 )
 @click.option(
     "--cam",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write each image with a class activation map, where the answer comes from, into DIR.",
+    help="Write each image into DIR, with a class activation map that shows where the answer comes from.",
 )
 @click.option("--class", "label", metavar="NAME", help="With --cam: the map of this class instead of the answered one.")
 @flags.overwrite
@@ -82,8 +82,8 @@ def command(
     video, or - for an image from a pipe.
 
     Images that cannot be read are reported, the others answered; the exit code is then 1, or 2 if none could be read.
-    From 16 images on the network is first made faster (norms folded, compiled where that pays), which rounds otherwise
-    and is said. In bfloat16 close calls between two classes are answered again in float32.
+    With 16 images or more the network is first made faster (norms folded, compiled where that pays), which changes the
+    last digits; a line says so. In bfloat16 close calls between two classes are answered again in float32.
     """
     from deepres.analyze.attribution import class_number
     from deepres.nn.hardware import find_device

@@ -90,7 +90,10 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     help="Give all classes the same weight: in the loss, or by drawing the images of each equally often (none).",
 )
 @click.option(
-    "--folds", type=int, metavar="K", help="Cross-validation: K runs, each tested on its own K-th; all as one."
+    "--folds",
+    type=int,
+    metavar="K",
+    help="Cross-validation: K runs, each tested on another K-th of the images; one report of all.",
 )
 @click.option("--seed", type=click.IntRange(0), help="Seed of weights, order of images and augmentation (0).")
 @click.option("--workers", "-j", metavar="N|auto", callback=_workers, help="Processes that decode images (auto).")

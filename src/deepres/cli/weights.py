@@ -16,7 +16,7 @@ def command() -> None:
     """Look into a file of weights, or convert it to a folder that every command takes."""
 
 
-@command.command("inspect")
+@command.command("inspect", short_help="Show what FILE holds, and which networks fit.")
 @click.argument("file", metavar="FILE|WEIGHTS")
 @flags.ignored
 @click.option("--all", "whole", is_flag=True, help="Show all layers, not only the first.")
@@ -47,7 +47,7 @@ def inspect_command(file: str, whole: bool, as_json: bool, watch: Watch) -> None
         click.echo(f"next: deepres eval {file} SOURCE --variant {name} --preprocessing …")
 
 
-@command.command("convert")
+@command.command("convert", short_help="Convert FILE to a folder that every command takes.")
 @click.argument("file", metavar="FILE|WEIGHTS")
 @click.argument("out", type=click.Path(path_type=Path))
 @flags.weights

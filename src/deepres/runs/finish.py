@@ -21,8 +21,8 @@ from deepres.base.wording import blamed, counted, duration
 from deepres.data.images import Batch, Images
 from deepres.data.targets import form_of
 from deepres.nn.environment import hardware, versions
-from deepres.nn.freeze import precise_bn
 from deepres.nn.model import told_by
+from deepres.nn.precise_bn import precise_bn
 from deepres.nn.weights.files import WEIGHTS, save_network
 from deepres.predict.preprocessing import preprocessing_of
 from deepres.report.evaluation import ReportFacts, write_report

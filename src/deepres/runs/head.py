@@ -12,8 +12,8 @@ from deepres.data.loading.loader import evaluation_batches
 from deepres.data.loading.workers import resolved
 from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork
-from deepres.nn.freeze import precise_bn
 from deepres.nn.hooks import left_as_found
+from deepres.nn.precise_bn import precise_bn
 from deepres.recipes.run import Run
 from deepres.runs.context import RunContext
 from deepres.runs.evaluate import batch_size

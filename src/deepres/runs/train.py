@@ -4,24 +4,21 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from deepres.arch.detector import Detector
-from deepres.arch.readings.norms import fewest_images, require_normalisable
+from deepres.arch.readings.norms import fewest_images
 from deepres.arch.readings.segments import CheckpointPlan
 from deepres.base.errors import shared
 from deepres.base.events import UNSAID, Detail, Doing, progress_of
 from deepres.base.files import make_folder
 from deepres.base.heap import keep_freed_memory
 from deepres.data.facts import facts_of
-from deepres.data.readable import require_readable
-from deepres.data.sources.open import Source, open_source
 from deepres.nn.create import adaptation
-from deepres.nn.memory import apply, available_bytes, require_fits
+from deepres.nn.memory import apply
 from deepres.nn.model import told_by
 from deepres.nn.weights.channels import RGB
 from deepres.nn.weights.hub import find_weights
@@ -40,14 +37,12 @@ from deepres.runs.rescue import rescued, resumable
 from deepres.runs.resuming import by_patience, edited, new_rates, require_same_images
 from deepres.runs.saving import Saving
 from deepres.runs.seen import own_now
-from deepres.runs.teacher import FoundTeachers, find_teachers
-from deepres.tasks.task import FirstValues
+from deepres.runs.session import Session
 from deepres.tasks.validation import Validation
 from deepres.train.checkpoint import load_newest, save_best, save_state
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.history import HistoryWriter
 from deepres.train.loop import Epoch, Step, TrainingContext, train
-from deepres.train.precision import choose
 from deepres.train.state import State, replicate
 
 Event = Step | Epoch | Doing | Detail | str
@@ -78,50 +73,37 @@ def start(
         StoppedError: a signal asked for it.
     """
     run, listed = (plan.run, plan.source) if isinstance(plan, Planned) else (plan, None)
-    processes.on_rank_zero(lambda: require_no_run(folder))
-    processes.share(run.train.batch_size, run.train.parts(processes.size))
-    on_event(Doing(f"listing the images of {run.data.source}"))
-    source = _opened(run, processes, on_event, listed)
-    run = processes.on_rank_zero(lambda: run.fitted(facts_of(source)))
-    found = find_teachers(run, source.classes, processes)
-    run, budget = (run if found is None else run.replace(teacher=found.config)), None
+    session = Session(folder, device, on_event, processes, command)
+    once = processes.on_rank_zero
+    once(lambda: require_no_run(folder))
+    source = session.images(run, listed=listed)
+    run = once(lambda: run.fitted(facts_of(source)))
+    run, found = session.teachers(run, source)
+    budget = None
     if deadline is not None:
         on_event(Doing("measuring what fits into the time"))
         taught = 0 if found is None else found.macs
         measure = partial(pace_of, source=source, device=device, processes=processes, taught=taught)
         budget = fitted(run, source, deadline, measure, processes, deadline.any_size and found is None)
         run = budget.run
-    twice = processes.on_rank_zero(lambda: _plan(run, device, processes, found))
+    twice = session.memory_plan(run, found)
     # what is wrong with it is refused before anything is written
-    first = processes.on_all_ranks(lambda: _new_state(run, source.classes, device, begin=processes.first))
-    new = processes.on_rank_zero(lambda: not folder.exists() or not any(folder.iterdir()))
-    processes.on_rank_zero(lambda: make_folder(folder))
+    first = session.state(run, source, begin=processes.first)
+    new = once(lambda: not folder.exists() or not any(folder.iterdir()))
+    once(lambda: make_folder(folder))
     with held(folder, processes) as hold:
-        processes.on_rank_zero(lambda: require_no_run(folder))  # another start may have been faster
+        once(lambda: require_no_run(folder))  # another start may have been faster
         try:
             on_event(Doing("mean and spread of the training images"))
             begun_as = (run, source, folder, first, device, name)
-            run, statistics = processes.on_rank_zero(lambda: set_up(*begun_as, on_event))
+            run, statistics = once(lambda: set_up(*begun_as, on_event))
             first = with_rates(first.network, run)
         except BaseException:
             if new:
                 hold.remove()
             raise
-        begun = processes.on_rank_zero(lambda: _begun(run))
-        precision = choose(run.train.precision, device)
-        teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
-        context = RunContext(
-            run,
-            source,
-            folder,
-            statistics,
-            precision,
-            processes=processes,
-            begun=begun,
-            teachers=teachers,
-            hold=hold,
-            command=command,
-        )
+        begun = once(lambda: _begun(run))
+        context = session.context(run, source, statistics, found, hold, begun=begun)
         return _carry_out(context, first, twice, on_event, budget)
 
 
@@ -143,56 +125,31 @@ def resume(
         InputError: no run there, no whole state, or the images are not those that the run began with.
         StoppedError: a signal asked for it.
     """
-    before, run = processes.on_rank_zero(lambda: edited(folder, edits))
-    processes.share(run.train.batch_size, run.train.parts(processes.size))
-    on_event(Doing(f"listing the images of {run.data.source}"))
-    own = processes.on_rank_zero(lambda: own_now(folder, run))
-    source = _opened(run.replace(data=own), processes, on_event)
-    processes.on_rank_zero(lambda: require_same_images(source, folder))
-    found = find_teachers(run, source.classes, processes)
-    run = run if found is None else run.replace(teacher=found.config)
-    plan = processes.on_rank_zero(lambda: _plan(run, device, processes, found))
+    session = Session(folder, device, on_event, processes, command)
+    once = processes.on_rank_zero
+    before, run = once(lambda: edited(folder, edits))
+    source = session.images(run, own=lambda: own_now(folder, run))
+    once(lambda: require_same_images(source, folder))
+    run, found = session.teachers(run, source)
+    plan = session.memory_plan(run, found)
     with held(folder, processes) as hold:
-        statistics = processes.on_rank_zero(lambda: as_begun(folder, on_event))
-        precision, skipped = choose(run.train.precision, device), processes.on_rank_zero(lambda: skipped_before(folder))
-        teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
-        context = RunContext(
-            run,
-            source,
-            folder,
-            statistics,
-            precision,
-            skipped,
-            processes=processes,
-            teachers=teachers,
-            hold=hold,
-            command=command,
-        )
-        state = processes.on_all_ranks(lambda: _new_state(run, source.classes, device, begin=False))
-        for line in processes.on_rank_zero(lambda: load_newest(state, folder / "state")):
+        statistics = once(lambda: as_begun(folder, on_event))
+        skipped = once(lambda: skipped_before(folder))
+        context = session.context(run, source, statistics, found, hold, skipped=skipped)
+        state = session.state(run, source, begin=False)
+        for line in once(lambda: load_newest(state, folder / "state")):
             on_event(f"passed over a state that cannot be used: {line}")
         if any(edit.startswith(("train.epochs=", "train.iterations=")) for edit in edits):
             state.progress = state.progress.replace(bend=None)  # the length is given anew
         if (rates := new_rates(before, run, state.progress, len(source.train))) is not None:
             on_event(rates)
         if run != before:
-            processes.on_rank_zero(lambda: rewrite(run, folder))
+            once(lambda: rewrite(run, folder))
         budget = None
         if deadline is not None:
             on_event(Doing("measuring what fits into the time"))
             budget = going_on(run, source, deadline, pace_of(run, source=source, device=device, processes=processes))
         return _carry_out(context, state, plan, on_event, budget)
-
-
-def _opened(run: Run, processes: Distributed, on_event: OnEvent, listed: Source | None = None) -> Source:
-    """The images, those that cannot be read refused, or told of."""
-    source = processes.local_rank_zero_first(lambda: listed or open_source(run.data))
-    on_event(Doing("opening every image file"))
-    for line in processes.on_rank_zero(lambda: require_readable(source.parts(), run.data.on_bad_image)):
-        on_event(line)
-    facts = source.origin.replace(source="").to_json()
-    processes.require_same("images", f"digest {sha256(facts.encode()).hexdigest()[:12]}")
-    return source
 
 
 def _begun(run: Run) -> str:
@@ -201,34 +158,6 @@ def _begun(run: Run) -> str:
     if run.weights is None or isinstance(description, Detector) or description.input[0] == RGB:
         return ""
     return adaptation(find_weights(run.weights, run.model.name), description)
-
-
-def _plan(run: Run, device: torch.device, processes: Distributed, found: FoundTeachers | None) -> CheckpointPlan:
-    """Which layers a step computes twice; a step that does not fit, or that a norm cannot take, is refused."""
-    config = run.train
-    parts = config.parts(processes.size)
-    share = config.batch_size if config.sync_norm else processes.share(config.batch_size, parts)
-    description = run.model.architecture()
-    require_normalisable(description, share, config.frozen, parts)
-    images, value_bytes = processes.share(config.batch_size, parts), choose(config.precision, device).dtype.itemsize
-    return require_fits(
-        description,
-        images,
-        available_bytes(device) // (processes.local_size if device.type == "cpu" else 1),
-        config.memory,
-        accumulate=parts,
-        value_bytes=value_bytes,
-        averaged=config.ema_decay is not None,
-        beside=0 if found is None else found.memory(-(-images // parts), value_bytes),
-    )
-
-
-def _new_state(run: Run, names: tuple[str, ...], device: torch.device, *, begin: bool) -> State:
-    weights = run.weights if begin else None
-    first = FirstValues(weights, run.variant, run.new_head, run.seed)
-    network = run.task.network(run.model.architecture(), names, first)
-    placed = choose(run.train.precision, device).place(network)
-    return with_rates(placed, run)
 
 
 def _carry_out(

@@ -58,7 +58,7 @@ class Bend(Record):
 
 
 class ScheduleConfig(Record):
-    """The learning rate over the run: `lr` at its height; `milestones` and `gamma` for "steps", `end` for "cosine".
+    """The learning rate over the run: `lr` is its peak; `milestones` and `gamma` for "steps", `end` for "cosine".
 
     `warmup_fraction` is the fraction of the run with a linear rise. `warmup_lr` is the paper's other warm-up: that rate
     is held until the training error falls below `warmup_until_error` (He et al. 2015, section 4.2, for 110 layers: 0.01

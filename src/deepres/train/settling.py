@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from deepres.data.images import Batch
-from deepres.nn.freeze import precise_bn
+from deepres.nn.precise_bn import precise_bn
 from deepres.train.distributed import Distributed
 from deepres.train.precision import Precision
 

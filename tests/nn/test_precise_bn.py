@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from deepres.nn.create import create_model
-from deepres.nn.freeze import precise_bn
+from deepres.nn.precise_bn import precise_bn
 
 
 def test_statistics_are_the_plain_average_over_batches() -> None:

@@ -1,0 +1,124 @@
+"""One start or resume of a run: its images, teachers, memory and network, by all processes of it alike."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepres.arch.readings.norms import require_normalisable
+from deepres.arch.readings.segments import CheckpointPlan
+from deepres.base.events import Doing
+from deepres.data.readable import require_readable
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import Source, open_source
+from deepres.data.transforms.statistics import Statistics
+from deepres.nn.memory import available_bytes, require_fits
+from deepres.recipes.run import Run
+from deepres.runs.context import RunContext
+from deepres.runs.founding import with_rates
+from deepres.runs.lock import Hold
+from deepres.runs.teacher import FoundTeachers, find_teachers
+from deepres.tasks.task import FirstValues
+from deepres.train.distributed import Distributed
+from deepres.train.precision import choose
+from deepres.train.state import State
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where a run starts or goes on, in which processes, who is told of it, and the command that asked for it."""
+
+    folder: Path
+    device: torch.device
+    on_event: Callable[[Any], None]
+    processes: Distributed
+    command: str
+
+    def images(self, run: Run, listed: Source | None = None, own: Callable[[], DataConfig] | None = None) -> Source:
+        """The images, those that cannot be read refused, or told of.
+
+        `listed` are those that the run comes with; `own` says how they are read now, where that has changed.
+        """
+        processes = self.processes
+        processes.share(run.train.batch_size, run.train.parts(processes.size))
+        self.on_event(Doing(f"listing the images of {run.data.source}"))
+        data = run.data if own is None else processes.on_rank_zero(own)
+        source = processes.local_rank_zero_first(lambda: listed or open_source(data))
+        self.on_event(Doing("opening every image file"))
+        for line in processes.on_rank_zero(lambda: require_readable(source.parts(), data.on_bad_image)):
+            self.on_event(line)
+        facts = source.origin.replace(source="").to_json()
+        processes.require_same("images", f"digest {sha256(facts.encode()).hexdigest()[:12]}")
+        return source
+
+    def teachers(self, run: Run, source: Source) -> tuple[Run, FoundTeachers | None]:
+        """The run with its teachers by place and digest, and these; None where it has none."""
+        found = find_teachers(run, source.classes, self.processes)
+        return (run if found is None else run.replace(teacher=found.config)), found
+
+    def memory_plan(self, run: Run, found: FoundTeachers | None) -> CheckpointPlan:
+        """Which layers a step computes twice; a step that does not fit, or that a norm cannot take, is refused."""
+        return self.processes.on_rank_zero(lambda: self._memory_plan(run, found))
+
+    def state(self, run: Run, source: Source, *, begin: bool) -> State:
+        """The network as it is before the first step, with the weights that the run begins with under `begin`."""
+        return self.processes.on_all_ranks(lambda: self._state(run, source, begin=begin))
+
+    def context(
+        self,
+        run: Run,
+        source: Source,
+        statistics: Statistics,
+        found: FoundTeachers | None,
+        hold: Hold,
+        *,
+        skipped: dict[str, str] | None = None,
+        begun: str = "",
+    ) -> RunContext:
+        """What all parts of the run share from here on."""
+        precision = choose(run.train.precision, self.device)
+        teachers = None if found is None else found.ready(run, source.classes, statistics, precision)
+        return RunContext(
+            run,
+            source,
+            self.folder,
+            statistics,
+            precision,
+            {} if skipped is None else skipped,
+            processes=self.processes,
+            begun=begun,
+            teachers=teachers,
+            hold=hold,
+            command=self.command,
+        )
+
+    def _memory_plan(self, run: Run, found: FoundTeachers | None) -> CheckpointPlan:
+        config, processes = run.train, self.processes
+        parts = config.parts(processes.size)
+        share = config.batch_size if config.sync_norm else processes.share(config.batch_size, parts)
+        description = run.model.architecture()
+        require_normalisable(description, share, config.frozen, parts)
+        images, value_bytes = (
+            processes.share(config.batch_size, parts),
+            choose(config.precision, self.device).dtype.itemsize,
+        )
+        return require_fits(
+            description,
+            images,
+            available_bytes(self.device) // (processes.local_size if self.device.type == "cpu" else 1),
+            config.memory,
+            accumulate=parts,
+            value_bytes=value_bytes,
+            averaged=config.ema_decay is not None,
+            beside=0 if found is None else found.memory(-(-images // parts), value_bytes),
+        )
+
+    def _state(self, run: Run, source: Source, *, begin: bool) -> State:
+        weights = run.weights if begin else None
+        first = FirstValues(weights, run.variant, run.new_head, run.seed)
+        network = run.task.network(run.model.architecture(), source.classes, first)
+        placed = choose(run.train.precision, self.device).place(network)
+        return with_rates(placed, run)
