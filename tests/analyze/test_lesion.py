@@ -59,7 +59,7 @@ def _batches(channels: int = 3, sizes: tuple[int, ...] = (5, 3)) -> list[Batch]:
     ]
 
 
-def _damage(network: torch.nn.Module, batches: list[Batch]) -> dict[str, object]:
+def _scores(network: torch.nn.Module, batches: list[Batch]) -> dict[str, object]:
     """Slowly and alone: image by image."""
     wrong, losses = 0, []
     with torch.inference_mode():
@@ -96,11 +96,11 @@ def _facts(found: object) -> dict[str, object]:
 def test_deleting_a_unit_equals_the_network_described_without_its_branch(order: str, shortcut: str) -> None:
     network, batches = _lived_in(_resnet(shortcut=shortcut, order=order)), _batches()
     found = delete_each(network, batches)
-    assert _facts(found.intact) == _damage(network, batches)
+    assert _facts(found.intact) == _scores(network, batches)
     assert found.units == spec.unit_names(network.description)
     assert [deletion.units for deletion in found.deletions] == [(name,) for name in found.units]
     for deletion in found.deletions:
-        assert _facts(deletion) == _damage(_edited(network, f"{deletion.units[0]}.branch"), batches)
+        assert _facts(deletion) == _scores(_edited(network, f"{deletion.units[0]}.branch"), batches)
     assert len({deletion.cross_entropy for deletion in found.deletions}) == len(found.units)
 
 
@@ -110,7 +110,7 @@ def test_a_plain_layer_is_left_out_whole_and_one_that_changes_the_shape_stays() 
     found = delete_each(network, batches)
     assert (found.units, found.fixed) == (("stage1.unit1", "stage1.unit2", "stage2.unit2"), ("stage2.unit1",))
     for deletion in found.deletions:
-        assert _facts(deletion) == _damage(_edited(network, deletion.units[0]), batches)
+        assert _facts(deletion) == _scores(_edited(network, deletion.units[0]), batches)
     with pytest.raises(
         InputError, match=r"plain: stage2\.unit1 turns \(4, 4, 4\) into \(8, 4, 4\) and has no shortcut"
     ):
@@ -124,7 +124,7 @@ def test_a_dense_unit_adds_zeros_instead_of_features() -> None:
     assert len(found.deletions) == 4
     for deletion in found.deletions:
         with changed(network, {f"{deletion.units[0]}.branch": torch.zeros_like}):
-            assert _facts(deletion) == _damage(network, batches)
+            assert _facts(deletion) == _scores(network, batches)
 
 
 def test_a_highway_unit_has_its_gate_closed() -> None:
@@ -135,7 +135,7 @@ def test_a_highway_unit_has_its_gate_closed() -> None:
     found = delete_each(network, batches)
     for deletion in found.deletions:
         with changed(network, {f"{deletion.units[0]}.gate": torch.zeros_like}):
-            assert _facts(deletion) == _damage(network, batches)
+            assert _facts(deletion) == _scores(network, batches)
 
 
 def test_under_a_shortcut_only_gate_the_gated_shortcut_is_left() -> None:
@@ -143,7 +143,7 @@ def test_under_a_shortcut_only_gate_the_gated_shortcut_is_left() -> None:
     found = delete_each(network, batches)
     for deletion in found.deletions:
         with changed(network, {f"{deletion.units[0]}.branch": torch.zeros_like}):
-            assert _facts(deletion) == _damage(network, batches)
+            assert _facts(deletion) == _scores(network, batches)
 
 
 def test_lesions_share_the_pass_up_to_their_unit() -> None:
@@ -177,7 +177,7 @@ def test_random_deletions_are_those_units_left_out_and_repeat_with_their_seed() 
     for deletion in found.deletions:
         assert list(deletion.units) == [name for name in found.units if name in deletion.units]
         with without(network, deletion.units):
-            assert _facts(deletion) == _damage(network, batches)
+            assert _facts(deletion) == _scores(network, batches)
     assert found == delete_random(network, batches, [1, 3], draws=4, seed=5)
     assert found.deletions[4:] == delete_random(network, batches, [3], draws=4, seed=5).deletions
     assert found.deletions != delete_random(network, batches, [1, 3], draws=4, seed=6).deletions
@@ -206,7 +206,7 @@ def test_exchanged_units_take_all_that_is_theirs_along() -> None:
         other = build(network.description)
         initialise(other, 9)
         other.load_state_dict(state)
-        assert _facts(permutation) == _damage(other.eval(), batches)
+        assert _facts(permutation) == _scores(other.eval(), batches)
         moved = dict(permutation.moved)
         order = [found.units.index(moved.get(name, name)) for name in found.units]
         assert permutation.kendall_tau == pytest.approx(kendalltau(range(6), order).statistic)

@@ -14,7 +14,7 @@ from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folders import read_folder
 from deepres.data.sources.layout import Layout, arranged
 from deepres.data.sources.open import open_source
-from deepres.data.sources.split_names import part_named
+from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import Split
 
 
@@ -42,7 +42,7 @@ SPELLINGS: dict[Split | None, str] = {
 
 @pytest.mark.parametrize(("part", "names"), SPELLINGS.items())
 def test_spellings(part: Split | None, names: str) -> None:
-    assert {name: part_named(name) for name in names.split()} == dict.fromkeys(names.split(), part)
+    assert {name: split_named(name) for name in names.split()} == dict.fromkeys(names.split(), part)
 
 
 LAYOUTS = {

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from deepres.cli.main import run
-from deepres.runs.bottleneck import Rates, verdict
+from deepres.runs.bottleneck import Rates, bottleneck_of
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_a_named_network_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["rates"]["batch_size"] == 4
     assert min(found["rates"][name] for name in ("step", "answer_one", "answer_batch")) > 0
     assert found["rates"]["load"] is None
-    assert found["verdict"] == verdict(Rates(**found["rates"])).model_dump()
+    assert found["verdict"] == bottleneck_of(Rates(**found["rates"])).model_dump()
 
 
 def test_with_image_files_the_disk_and_the_reading_are_measured(

@@ -5,7 +5,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deepres.analyze.ablation import Damage
+from deepres.analyze.ablation import AblationScores
 from deepres.analyze.equivariance import StageError
 from deepres.analyze.faithfulness import Curve, Faithfulness
 from deepres.analyze.lesion import Deletion, Lesions
@@ -13,7 +13,7 @@ from deepres.analyze.paths import EffectiveRange, LengthGradient, PathGradients
 from deepres.analyze.propagation import Propagation, UnitFlow
 from deepres.report import analysis
 
-WHOLE = Damage(num_wrong=10, error=0.1, error_low=0.05, error_high=0.2, cross_entropy=0.3)
+WHOLE = AblationScores(num_wrong=10, error=0.1, error_low=0.05, error_high=0.2, cross_entropy=0.3)
 
 
 def _lines(axes: Axes) -> dict[str, list[float]]:

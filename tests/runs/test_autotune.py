@@ -72,7 +72,7 @@ def test_auto_is_settled_from_what_is_measured_and_said(context: RunContext) -> 
         "each 4 batches ahead (a batch takes 0.16 s ± 0.1 in a worker, one is due every 0.21)",
         300.0,
     )
-    loader = replace(context, workers=found.crew).loader()
+    loader = replace(context, workers=found.worker_plan).loader()
     assert (loader._config.workers, loader._config.prefetch_factor) == (4, 4)
 
 
@@ -91,29 +91,29 @@ def test_the_processes_of_a_machine_share_its_cores_and_memory_and_each_makes_it
     monkeypatch.setattr(autotune, "room_for_batches", lambda _: 2 * 5 * 8 * 10**6)
     found = settle_workers(two, network())
     assert found is not None
-    assert found.crew == WorkerPlan(3, 1)
+    assert found.worker_plan == WorkerPlan(3, 1)
     assert found.sentence.endswith("; 5 would be better, memory has room for 5 of all workers)")
 
 
 @pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize(
-    ("fields", "crew", "said"),
+    ("fields", "worker_plan", "said"),
     [
         ({"workers": 4}, WorkerPlan(4, 4), "workers: 4 as given, each 4 batches ahead (a batch takes "),
         ({"prefetch_factor": 3}, WorkerPlan(4, 3), "8 cores), each 3 batches ahead as given"),
     ],
 )
 def test_what_is_given_is_kept_and_the_other_is_measured(
-    context: RunContext, fields: dict[str, object], crew: WorkerPlan, said: str
+    context: RunContext, fields: dict[str, object], worker_plan: WorkerPlan, said: str
 ) -> None:
     found = settle_workers(with_data(shaken(context), **fields), network())
     assert found is not None
-    assert found.crew == crew
+    assert found.worker_plan == worker_plan
     assert said in found.sentence
 
 
 @pytest.mark.parametrize(
-    ("fields", "crew"),
+    ("fields", "worker_plan"),
     [
         ({"workers": 3, "prefetch_factor": 7}, (3, 7)),
         ({"workers": 0}, (0, PREFETCH_FACTOR)),
@@ -121,15 +121,15 @@ def test_what_is_given_is_kept_and_the_other_is_measured(
     ],
 )
 def test_nothing_is_measured_where_nothing_is_open(
-    context: RunContext, fields: dict[str, object], crew: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+    context: RunContext, fields: dict[str, object], worker_plan: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = with_data(context, **fields)
-    if crew is None:  # images in memory
+    if worker_plan is None:  # images in memory
         monkeypatch.setattr("deepres.data.loading.loader.TrainLoader.resident", True)
     assert settle_workers(given, network()) is None
-    if crew is not None:
+    if worker_plan is not None:
         loader = given.loader()
-        assert (loader._config.workers, loader._config.prefetch_factor) == crew
+        assert (loader._config.workers, loader._config.prefetch_factor) == worker_plan
 
 
 def test_measuring_changes_neither_network_nor_generators_nor_batches(context: RunContext) -> None:

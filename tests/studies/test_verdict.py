@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deepres.studies.study import Claim, Printed, Study
-from deepres.studies.verdict import CheckedClaim, judge, outcome, quoted, train_error
+from deepres.studies.verdict import CheckedClaim, outcome, quoted, train_error, verdict_of
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from deepres.studies.verdict import CheckedClaim, judge, outcome, quoted, train_
     ],
 )
 def test_verdicts(values: tuple[float, ...], printed: Printed, tolerance: float, spread: float, expected: str) -> None:
-    assert judge(values, printed, tolerance, spread) == expected
+    assert verdict_of(values, printed, tolerance, spread) == expected
 
 
 def test_our_seeds_are_quoted_as_the_paper_quotes_its_own() -> None:

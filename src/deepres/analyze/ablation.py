@@ -27,7 +27,7 @@ Route = tuple[Stop, ...]
 T = TypeVar("T")
 
 
-class Damage(Record):
+class AblationScores(Record):
     """What a network answered to all images; `error` in [0, 1] with Wilson's 95 % interval, cross-entropy in nats."""
 
     num_wrong: int
@@ -44,13 +44,13 @@ class Shared(Record):
     alone: int
 
 
-def damages(
+def scores_of(
     network: ResidualNetwork,
     row: Sequence[RowModule],
     batches: Iterable[Batch],
     routes: Sequence[Route],
     on_progress: Progress | None = None,
-) -> tuple[int, list[Damage]]:
+) -> tuple[int, list[AblationScores]]:
     """The number of images, and what they cost on each route; `batches` are read once, on any device.
 
     The network answers in evaluation mode and is left as it was. `on_progress(done, total)` counts routes times
@@ -89,7 +89,7 @@ def damages(
                     if on_progress is not None:
                         on_progress(done, total)
     images = len(seen.answers())
-    return images, [_damage(count, torch.cat(loss), images) for count, loss in zip(wrong, losses, strict=True)]
+    return images, [_scores(count, torch.cat(loss), images) for count, loss in zip(wrong, losses, strict=True)]
 
 
 def shared(row: Sequence[RowModule], routes: Sequence[Route]) -> Shared:
@@ -104,9 +104,9 @@ def shared(row: Sequence[RowModule], routes: Sequence[Route]) -> Shared:
     return Shared(run=sum(map(works, stops)), alone=sum(works(stop) for route in routes for stop in route))
 
 
-def _damage(num_wrong: int, losses: Tensor, num_images: int) -> Damage:
+def _scores(num_wrong: int, losses: Tensor, num_images: int) -> AblationScores:
     low, high = interval(num_wrong, num_images)
-    return Damage(
+    return AblationScores(
         num_wrong=num_wrong,
         error=num_wrong / num_images,
         error_low=low,

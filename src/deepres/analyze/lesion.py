@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from deepres.analyze.ablation import Damage, Progress, Route, damages, shared
+from deepres.analyze.ablation import AblationScores, Progress, Route, scores_of, shared
 from deepres.analyze.units import RowModule, places, require_passable
 from deepres.base.errors import InputError
 from deepres.base.records import Record
@@ -16,13 +16,13 @@ from deepres.nn import layers
 from deepres.nn.build import ResidualNetwork
 
 
-class Deletion(Damage):
+class Deletion(AblationScores):
     """… without the branches of `units`."""
 
     units: tuple[str, ...]
 
 
-class Permutation(Damage):
+class Permutation(AblationScores):
     """… with units exchanged: `moved` has (place, the unit that now stands there) for each place that changed.
 
     `kendall_tau` over all units, of the original and the new order: 1 - 4 discordant pairs / (n (n - 1)).
@@ -46,7 +46,7 @@ class Lesions(Record):
     units: tuple[str, ...]
     fixed: tuple[str, ...]
     shaping: tuple[str, ...] = ()
-    intact: Damage
+    intact: AblationScores
     deletions: tuple[Deletion, ...] = ()
     permutations: tuple[Permutation, ...] = ()
     units_run: int
@@ -213,11 +213,11 @@ def _measured(
     lesions: Sequence[Route],
     on_progress: Progress | None,
     seed: int | None,
-) -> tuple[Lesions, list[Damage]]:
+) -> tuple[Lesions, list[AblationScores]]:
     """What is true of all lesions together, and the damage of each."""
     routes = [_without(row, ()), *lesions]
     cost = shared(row, routes)
-    num_images, (intact, *damaged) = damages(network, row, batches, routes, on_progress)
+    num_images, (intact, *damaged) = scores_of(network, row, batches, routes, on_progress)
     together = Lesions(
         network=network.description.name,
         num_images=num_images,

@@ -67,7 +67,7 @@ class Pace(NamedTuple):
 class Settled(NamedTuple):
     """How many workers, how many batches ahead; the line that says why; images/s of the steps timed for it."""
 
-    crew: WorkerPlan
+    worker_plan: WorkerPlan
     sentence: str
     step_rate: float
 

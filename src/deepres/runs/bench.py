@@ -31,7 +31,7 @@ from deepres.nn.memory import apply, available_bytes, require_fits
 from deepres.predict.preprocessing import STATISTICS, run_statistics
 from deepres.recipes.plan import Words
 from deepres.recipes.run import Run, load_run
-from deepres.runs.bottleneck import Bottleneck, Rates, shown, verdict
+from deepres.runs.bottleneck import Bottleneck, Rates, bottleneck_of, shown
 from deepres.runs.plan import Planned, plan_run
 from deepres.tasks.classification.losses import cross_entropy
 from deepres.train.compile import choose_compile_mode
@@ -115,7 +115,7 @@ def bench(
         hardware=hardware(device),
         versions=versions(),
         rates=rates,
-        verdict=verdict(rates),
+        verdict=bottleneck_of(rates),
     )
 
 

@@ -39,7 +39,7 @@ class Bottleneck(Record):
     sentence: str
 
 
-def verdict(rates: Rates) -> Bottleneck:
+def bottleneck_of(rates: Rates) -> Bottleneck:
     """What limits, from the rates alone.
 
     Without workers, step and loading take turns: 1 / rate = 1 / step + 1 / load. On the CPU workers take the step's

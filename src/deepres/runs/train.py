@@ -190,7 +190,7 @@ def _carry_out(
             rate, settled = None, processes.on_rank_zero(lambda: settle_workers(context, network))
             if settled is not None:
                 on_event(Detail(settled.sentence))
-                context, rate = replace(context, workers=settled.crew), settled.step_rate
+                context, rate = replace(context, workers=settled.worker_plan), settled.step_rate
             _train(context, state, plan, on_event, budget, rate)
             if state.progress.step < state.progress.length(total):
                 on_event(by_patience(context.run, state.progress))

@@ -144,7 +144,7 @@ def quoted(values: Sequence[float], printed: Printed | None) -> float:
     return min(values) if kind == "best" else median(values) if kind == "median" else mean(values)
 
 
-def judge(values: Sequence[float], printed: Printed, tolerance: float, spread: float) -> Verdict:
+def verdict_of(values: Sequence[float], printed: Printed, tolerance: float, spread: float) -> Verdict:
     """The verdict on our values; `spread` is the standard deviation of the difference from the printed figure."""
     ours = quoted(values, printed)
     if printed.bound is not None:
@@ -166,7 +166,7 @@ def _read(study: Study, cell: Cell) -> CellResult:
     if printed is None:
         return found.replace(verdict="shown")
     if printed.bound is not None or cell.column.tolerance is not None:
-        verdict = judge((value,), printed, cell.column.tolerance or 0.0, 0.0)
+        verdict = verdict_of((value,), printed, cell.column.tolerance or 0.0, 0.0)
     else:
         verdict = "reproduced" if rounds_to(value, printed.value) else "not reproduced"
     return found.replace(verdict=verdict, reason=printed.note if verdict == "not reproduced" else "")
@@ -252,7 +252,7 @@ def _judged(found: CellResult, study: Study, cell: Cell, scale: Scale, dataset: 
     if printed is None or scale == "short":
         return told.replace(verdict="shown")
     tolerance = study.tolerance if cell.column.tolerance is None else cell.column.tolerance
-    return told.replace(verdict=judge(values, printed, tolerance, _spread(values, printed, dataset)))
+    return told.replace(verdict=verdict_of(values, printed, tolerance, _spread(values, printed, dataset)))
 
 
 def _spread(values: Sequence[float], printed: Printed, dataset: str) -> float:

@@ -24,7 +24,7 @@ from deepres.data.forms import FormName
 from deepres.data.images import ArrayImages, Images
 from deepres.data.sources.labels import cleaned, in_order, numbered, one_hot
 from deepres.data.sources.pixels import to_uint8
-from deepres.data.sources.split_names import part_named
+from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import SPLITS, RawDataset, Split
 
 _PIXELS = frozenset({"x", "image", "images", "data", "img", "imgs", "pixels", "features"})
@@ -70,7 +70,7 @@ def read_npz(path: Path, channels: int | None = None, targets: FormName | None =
         InputError: not an npz, no x or y, a wrong type or shape, a label outside the classes.
     """
     own = _content(path)
-    of_name = part_named(path.stem.rpartition("_")[2]) if "_" in path.stem and None in own.pixels else None
+    of_name = split_named(path.stem.rpartition("_")[2]) if "_" in path.stem and None in own.pixels else None
     contents: dict[Split, _Content] = {of_name or "train": own}
     if of_name == "train":
         others = {part: _sibling(path, part) for part in SPLITS if part != "train"}
@@ -133,8 +133,8 @@ def _roles(
     others: list[str] = []
     for name in names:
         words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+", name)]
-        part = next((part for word in words if (part := part_named(word))), None)
-        rest = "".join(word for word in words if not part_named(word))
+        part = next((part for word in words if (part := split_named(word))), None)
+        rest = "".join(word for word in words if not split_named(word))
         of = pixels if rest in _PIXELS else labels if rest in _LABELS else None
         if rest in _NAMES and part is None:
             classes.append(name)

@@ -25,7 +25,7 @@ from deepres.data.sources.boxes_voc import read_voc
 from deepres.data.sources.boxes_yolo import is_yolo, read_yolo
 from deepres.data.sources.config import BoxLabels, DataConfig
 from deepres.data.sources.scan import Scan
-from deepres.data.sources.split_names import part_named
+from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import RawDataset
 from deepres.data.sources.tree import grown, is_neutral, some
 
@@ -124,8 +124,8 @@ def _xml_folders(root: Path, scan: Scan, insisted: bool) -> list[str]:
     found = []
     for folder, names in label_folders(scan.others, ".xml").items():
         parts = folder.split("/") if folder else []
-        apart = folder not in pictured or not parts or all(is_neutral(n) or part_named(n) for n in parts)
-        about = any(name.casefold() in ABOUT_LABELS or part_named(name) for name in parts)
+        apart = folder not in pictured or not parts or all(is_neutral(n) or split_named(n) for n in parts)
+        about = any(name.casefold() in ABOUT_LABELS or split_named(name) for name in parts)
         if (insisted or apart or about) and _is_voc(root / folder / names[0]):
             found.append(f"{folder}/{names[0]}" if folder else names[0])
     return found

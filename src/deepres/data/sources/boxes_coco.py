@@ -25,7 +25,7 @@ from deepres.data.sources.box_places import ABOUT_LABELS
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.places import Folders
 from deepres.data.sources.rows import is_picture
-from deepres.data.sources.split_names import part_named, part_within
+from deepres.data.sources.split_names import split_named, split_within
 from deepres.data.sources.splits import Split
 from deepres.data.sources.tree import is_hidden, some
 
@@ -80,8 +80,8 @@ def read_coco(files: Sequence[Path], config: DataConfig) -> Labels:
 
 def split_of(path: Path) -> Split | None:
     """The split that a file is by its name (`instances_val2017.json`), or its folder's (`valid/_annotations.json`)."""
-    said = part_within(path.stem)
-    return said[0] if said else part_named(path.parent.name)
+    said = split_within(path.stem)
+    return said[0] if said else split_named(path.parent.name)
 
 
 def _corners(given: NDArray[np.float64], _: tuple[int, int]) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ from deepres.data.sources.config import DataConfig
 from deepres.data.sources.labels import in_order
 from deepres.data.sources.places import files_of
 from deepres.data.sources.rows import BLANKS, Cells, read_rows
-from deepres.data.sources.split_names import others_beside, part_named, part_told, part_within
+from deepres.data.sources.split_names import others_beside, split_named, split_of_cell, split_within
 from deepres.data.sources.splits import SPLITS, Split
 from deepres.data.sources.tree import some
 
@@ -152,8 +152,8 @@ def _columns(header: Sequence[str]) -> dict[str, int] | None:
 
 
 def _split_of(path: Path) -> Split | None:
-    said = part_within(path.stem)
-    return part_named(path.stem) or (said[0] if said else None)
+    said = split_within(path.stem)
+    return split_named(path.stem) or (said[0] if said else None)
 
 
 def _called(picture: Labelled, found: Object) -> str:
@@ -194,7 +194,7 @@ class _Table:
         text = self._text(cells, "split")
         if "split" not in self._of:
             return "train"
-        told = part_told(self._header[self._of["split"]], text)
+        told = split_of_cell(self._header[self._of["split"]], text)
         if told is None:
             raise InputError(f"{self.path}: line {line}: split '{text}'; wanted train, val or test")
         return told

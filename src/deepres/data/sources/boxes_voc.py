@@ -26,7 +26,7 @@ from deepres.data.sources.box_places import Pictures, label_folders, require_lab
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.labels import in_order
 from deepres.data.sources.scan import Scan
-from deepres.data.sources.split_names import part_named
+from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import SPLITS, Split
 
 _WHAT = "VOC annotation"
@@ -103,7 +103,7 @@ def _unlabelled(config: DataConfig) -> str:
 
 
 def _split_of(folder: str) -> Split | None:
-    return next((split for name in reversed(folder.split("/")) if (split := part_named(name))), None)
+    return next((split for name in reversed(folder.split("/")) if (split := split_named(name))), None)
 
 
 def _lists(root: Path, folder: str) -> dict[Split, Path]:

@@ -23,7 +23,7 @@ from deepres.base.wording import counted
 from deepres.data.sources.box_labels import Labelled, Labels, Object
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.scan import scanned
-from deepres.data.sources.split_names import part_named
+from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import SPLITS, Split
 from deepres.data.sources.tree import some
 
@@ -137,7 +137,7 @@ def _by_folder(path: Path) -> dict[Split, list[Path]]:
     scan = scanned(path.parent)
     for name in scan.pictures:
         folders = name.split("/")[:-1]
-        found.setdefault(next((split for f in folders if (split := part_named(f))), None), []).append(
+        found.setdefault(next((split for f in folders if (split := split_named(f))), None), []).append(
             path.parent / name
         )
     if not found:

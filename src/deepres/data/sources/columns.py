@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from deepres.base.errors import InputError
 from deepres.data.forms import FormName
 from deepres.data.sources.rows import Cells, is_picture
-from deepres.data.sources.split_names import part_asked, part_told
+from deepres.data.sources.split_names import split_of_cell, split_of_column
 
 Role = Literal["path", "label", "split", "group"]
 INDEX = "label_index"
@@ -79,7 +79,7 @@ def is_header(cells: Sequence[str]) -> bool:
     return any(plain(cell) in (*_KNOWN["path"], *_BY_NUMBER) for cell in cells) and not any(map(is_picture, cells))
 
 
-def asked_for(columns: str | None, where: str) -> dict[Role, str]:
+def roles_named(columns: str | None, where: str) -> dict[Role, str]:
     """`path:file name,label:kind` -> {"path": "file name", "label": "kind"}.
 
     Raises:
@@ -172,7 +172,9 @@ class _Finder:
     def split(self) -> int | None:
         if "split" in self.given:
             return self.given["split"]
-        known = self._by_name("split") + [at for at, name in enumerate(self.names) if self.named and part_asked(name)]
+        known = self._by_name("split") + [
+            at for at, name in enumerate(self.names) if self.named and split_of_column(name)
+        ]
         found = [at for at in known if self.names[at] == "split" or self._are_splits(at)]
         if not self.named:
             found = [at for at in range(len(self.names)) if self._are_splits(at)]
@@ -209,7 +211,7 @@ class _Finder:
         return [at for at, name in enumerate(self.names) if plain(name) in _KNOWN[role]]
 
     def _are_splits(self, at: int) -> bool:
-        return all(part_told(self.names[at], _at(cells, at)) for _, cells in self.rows)
+        return all(split_of_cell(self.names[at], _at(cells, at)) for _, cells in self.rows)
 
     def held(self, columns: Sequence[int]) -> str:
         """` of 0 and 1`, where that is all they hold."""

@@ -18,8 +18,8 @@ from pathlib import PurePosixPath
 from deepres.base.errors import InputError
 from deepres.base.wording import counted
 from deepres.data.sources.config import Depth, Splits
-from deepres.data.sources.part_folders import parted
-from deepres.data.sources.split_names import part_named
+from deepres.data.sources.split_folders import parted
+from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import Split
 from deepres.data.sources.tree import Folder, grown, in_order, is_neutral, some
 
@@ -97,7 +97,7 @@ def _unwrapped(folder: Folder, depth: Depth | None, splits: Splits, part: Split 
     """The folder below which, gone through folders that alone hold pictures, there are several, or another part."""
     inner = folder
     while not inner.pictures and len(inner.full) == 1:
-        if splits != "none" and part_named(inner.full[0].name) not in (None, part):
+        if splits != "none" and split_named(inner.full[0].name) not in (None, part):
             break
         if depth not in (None, 1) and not is_neutral(inner.full[0].name):
             break  # names are paths, and this folder begins them

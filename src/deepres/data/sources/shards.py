@@ -28,7 +28,7 @@ from deepres.data.images import Images, StoredImages
 from deepres.data.picture_digest import Digested, of_bytes
 from deepres.data.sources.labels import cleaned, in_order, numbered
 from deepres.data.sources.pairs import labelled_pictures
-from deepres.data.sources.split_names import part_named
+from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import RawDataset, Split
 from deepres.data.sources.tars import COMPRESSED, Placed, read_at
 from deepres.data.transforms.crops import Cutter
@@ -168,7 +168,7 @@ def _expanded(pattern: str) -> Iterator[str]:
 def _tars(folder: Path) -> list[Path]:
     """The tar files in a folder, and in its folders train, val and test."""
     try:
-        inside = [entry for entry in sorted(folder.iterdir()) if part_named(entry.name) and entry.is_dir()]
+        inside = [entry for entry in sorted(folder.iterdir()) if split_named(entry.name) and entry.is_dir()]
     except OSError:  # whoever lists it next says so
         return []
     return [file for place in (folder, *inside) for file in sorted(place.glob("*.tar"))]
@@ -182,7 +182,7 @@ def _root(source: str, files: tuple[Path, ...]) -> Path:
 def _part(file: Path, root: Path) -> Split:
     inner = () if file.parent == root else (file.parent.name,)
     words = [*inner, *re.split(r"[-_.]", file.stem)]
-    return next((part for word in words if (part := part_named(word))), "train")
+    return next((part for word in words if (part := split_named(word))), "train")
 
 
 def _require_one_kind(labels: Sequence[tuple[Path, str]]) -> None:

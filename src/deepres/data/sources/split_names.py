@@ -21,7 +21,7 @@ _SAID = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no":
 _FOLD = re.compile(r"(?:k?folds?|splits?|cv|crossval|partition)\d+")
 
 
-def part_named(name: str) -> Split | None:
+def split_named(name: str) -> Split | None:
     """Which part a name means, whatever its case, plural and separators, and what it says beside (images, data, set).
 
     `train2017` is one, `train1` and `train_cropped` are not: what is beside the word has to say nothing.
@@ -30,25 +30,25 @@ def part_named(name: str) -> Split | None:
     return next((part for part, pattern in _WHOLE.items() if pattern.fullmatch(word)), None)
 
 
-def part_asked(column: str) -> Split | None:
+def split_of_column(column: str) -> Split | None:
     """The part that a column of yes and no asks for: `is_valid` val, `isTest` test."""
     word = _plain(column)
-    return part_named(word[2:]) if word.startswith("is") else None
+    return split_named(word[2:]) if word.startswith("is") else None
 
 
-def part_told(column: str, cell: str) -> Split | None:
+def split_of_cell(column: str, cell: str) -> Split | None:
     """Which part a cell means in a column of that name: `valid` in any, True in `is_valid`; the rest is train's."""
-    asked, said = part_asked(column), _SAID.get(cell.casefold())
+    asked, said = split_of_column(column), _SAID.get(cell.casefold())
     if asked is None or said is None:
-        return part_named(cell)
+        return split_named(cell)
     return asked if said else "test" if asked == "train" else "train"
 
 
-def part_within(name: str) -> tuple[Split, str] | None:
+def split_within(name: str) -> tuple[Split, str] | None:
     """The part of which one word of `name` speaks, and what else it says: `seg_train` (train, "seg"), `trainA`."""
     words = _TOKEN.findall(name)
     for place, word in enumerate(words):
-        part = part_named(word)
+        part = split_named(word)
         if part is not None:
             rest = [_plain(other) for other in words[:place] + words[place + 1 :]]
             return part, " ".join(other for other in rest if not re.fullmatch(_ABOUT, other))
@@ -57,11 +57,11 @@ def part_within(name: str) -> tuple[Split, str] | None:
 
 def others_beside(path: Path) -> tuple[str, ...]:
     """A note of each file beside `train.csv` that is called by another part: `test.csv`."""
-    own = part_named(path.stem)
+    own = split_named(path.stem)
     if own is None:
         return ()
     files = sorted(file for file in path.parent.glob(f"*{path.suffix}") if file.is_file())
-    others = [file.name for file in files if part_named(file.stem) not in (None, own)]
+    others = [file.name for file in files if split_named(file.stem) not in (None, own)]
     remedy = "in one table with a column split" if path.suffix != ".zip" else "in one folder as train/ and test/"
     return tuple(f"{name} beside {path.name} is not used; put both {remedy}" for name in others)
 

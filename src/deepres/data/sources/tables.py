@@ -21,12 +21,12 @@ from deepres.base.files import write_atomic
 from deepres.base.wording import counted
 from deepres.data.forms import FormName
 from deepres.data.images import FileImages, Images
-from deepres.data.sources.columns import INDEX, Role, asked_for, columns_of, is_header
+from deepres.data.sources.columns import INDEX, Role, columns_of, is_header, roles_named
 from deepres.data.sources.labels import in_order
 from deepres.data.sources.places import Folders, files_of
 from deepres.data.sources.read_targets import cell_at, read_targets
 from deepres.data.sources.rows import BLANKS, Cells, is_picture, read_rows
-from deepres.data.sources.split_names import others_beside, part_told
+from deepres.data.sources.split_names import others_beside, split_of_cell
 from deepres.data.sources.splits import SPLITS, RawDataset, Split
 from deepres.data.targets import BETWEEN, form_of, tensor_of
 
@@ -46,7 +46,7 @@ def read_table(
         InputError: an unknown column, no rows, an empty cell, a split of another name, a missing file; a file with two
             labels, in two parts, or twice in a part that is measured.
     """
-    asked = asked_for(columns, str(path))
+    asked = roles_named(columns, str(path))
     table = read_rows(path, is_header)
     first = table.cells[0][1]
     header = tuple(first) if _has_header(path, first, asked) else None
@@ -127,7 +127,7 @@ def _require_width(path: Path, rows: Sequence[Cells], width: int, separator: str
 
 
 def _part(path: Path, line: int, column: str, name: str) -> Split:
-    part = part_told(column, name)
+    part = split_of_cell(column, name)
     if part is None:
         raise InputError(f"{path}: line {line}: split '{name}'; wanted one of {', '.join(SPLITS)}")
     return part

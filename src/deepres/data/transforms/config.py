@@ -1,8 +1,8 @@
 """What happens to an image on its way to the network, as facts: `Preparation` always, `Augmentation` in training.
 
 Pixels are scaled to [0, 1] first, always; then normalised. What can be done on whole batches (shifts and flips of
-images that have the network's size, colour noise, erasing, mixing) is done by `batchwise` on the training device; what
-must see the image's own size (resizing, crops), and automatic augmentation, by `samplewise` on uint8 in the workers.
+images that have the network's size, colour noise, erasing, mixing) is done by `per_batch` on the training device; what
+must see the image's own size (resizing, crops), and automatic augmentation, by `per_image` on uint8 in the workers.
 """
 
 from typing import Annotated, Literal, Self

@@ -148,7 +148,7 @@ class PixelStage:
 
 
 def in_channels(x: Tensor, channels: int) -> Tensor:
-    """`samplewise.with_channels` for values in [0, 1], (..., C, H, W), unrounded."""
+    """`per_image.with_channels` for values in [0, 1], (..., C, H, W), unrounded."""
     if x.shape[-3] == channels:
         return x
     if channels == 3:

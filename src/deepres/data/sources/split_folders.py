@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from deepres.base.errors import InputError
 from deepres.data.sources.config import Splits
-from deepres.data.sources.split_names import is_fold, part_named, part_within
+from deepres.data.sources.split_names import is_fold, split_named, split_within
 from deepres.data.sources.splits import SPLITS, Split
 from deepres.data.sources.tree import Folder, some
 
@@ -19,7 +19,7 @@ def parted(root: Folder, where: str, splits: Splits) -> tuple[dict[Split, Folder
     """
     if splits == "none":
         return {}, ()
-    parts = _once(root, where, ((part_named(folder.name), folder) for folder in root.full))
+    parts = _once(root, where, ((split_named(folder.name), folder) for folder in root.full))
     parts = parts or _alike(root, where)
     if not parts:
         above = _below_classes(root, where)
@@ -32,7 +32,7 @@ def parted(root: Folder, where: str, splits: Splits) -> tuple[dict[Split, Folder
     if not clear and splits == "auto":
         raise _part_or_class(root, where, parts, beside)
     notes = [f"{folder.name}/ stands beside {some(_names(parts.values()))}: it is not used" for folder in beside]
-    empty = [folder for folder in root.folders.values() if not folder.holds and part_named(folder.name)]
+    empty = [folder for folder in root.folders.values() if not folder.holds and split_named(folder.name)]
     notes += [f"{folder.name}/ holds no images: it is not used" for folder in empty]
     taken = [f"{folder.name}/ is taken as {part}" for part, folder in parts.items() if folder.name != part]
     return parts, (*taken, *notes)
@@ -40,9 +40,9 @@ def parted(root: Folder, where: str, splits: Splits) -> tuple[dict[Split, Folder
 
 def _alike(root: Folder, where: str) -> dict[Split, Folder]:
     """Folders of which each speaks of a part and else says the same: seg_train, seg_test."""
-    spoken = [(said[0], folder) for folder in root.full if (said := part_within(folder.name))]
+    spoken = [(said[0], folder) for folder in root.full if (said := split_within(folder.name))]
     several = len({part for part, _ in spoken}) > 1
-    rests = {said[1] for folder in root.full if (said := part_within(folder.name))}
+    rests = {said[1] for folder in root.full if (said := split_within(folder.name))}
     if several and len(rests) == 1 and len({part for part, _ in spoken}) == len(spoken):
         return _once(root, where, spoken)
     named, what, remedy = [folder for _, folder in spoken], "parts of a split", ""
@@ -59,12 +59,12 @@ def _alike(root: Folder, where: str) -> dict[Split, Folder]:
 
 def _below_classes(root: Folder, where: str) -> dict[Split, Folder]:
     """The parts of cat/train, cat/test, dog/train, …; none where no class folder holds parts."""
-    holding = [folder for folder in root.full if any(part_named(inside.name) for inside in folder.full)]
+    holding = [folder for folder in root.full if any(split_named(inside.name) for inside in folder.full)]
     if not holding:
         return {}
-    whole = [f for f in holding if not f.pictures and all(part_named(inside.name) for inside in f.full)]
+    whole = [f for f in holding if not f.pictures and all(split_named(inside.name) for inside in f.full)]
     first = holding[0]
-    within = some(_names(inside for inside in first.full if part_named(inside.name)))
+    within = some(_names(inside for inside in first.full if split_named(inside.name)))
     if any(not inside.is_flat for folder in holding for inside in folder.full):
         raise InputError(
             f"{root.at(where)}: {first.name}/ holds {within} with class folders itself; name {first.at(where)}"
@@ -77,7 +77,7 @@ def _below_classes(root: Folder, where: str) -> dict[Split, Folder]:
         )
     found: dict[Split, Folder] = {}
     for above in whole:
-        for part, inside in _once(above, where, ((part_named(i.name), i) for i in above.full)).items():
+        for part, inside in _once(above, where, ((split_named(i.name), i) for i in above.full)).items():
             found.setdefault(part, Folder(part, root.path)).folders[above.name] = inside
     return {part: found[part] for part in SPLITS if part in found}
 
