@@ -194,10 +194,10 @@ def _show(
 
 
 def _table(answers: "list[Answer]", columns: "Sequence[str]") -> str:
-    """One row an image: its name, what is answered (`Answer.cells`), what was wrong."""
+    """The name of each image, what is answered in a row or several (`Answer.rows`), what was wrong."""
     rows = [["image", *columns, "problem"]]
     for answer in answers:
-        cells = answer.cells()
         problem = reason_alone(answer.image, answer.problem or "")
-        rows.append([answer.image, *(cells.get(column, "") for column in columns), problem])
+        for cells in answer.rows():
+            rows.append([answer.image, *(cells.get(column, "") for column in columns), problem])
     return csv_of(rows)

@@ -34,6 +34,32 @@ class Points(Record):
     note: str = ""
 
 
+class Panel(Record):
+    """One small plot: lines (x, y) by name, the first one solid."""
+
+    title: str
+    lines: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
+
+
+class Panels(Record):
+    """Small plots side by side, of the same axes from 0 to 1."""
+
+    kind: Literal["panels"] = "panels"
+    title: str
+    x: str
+    y: str
+    panels: tuple[Panel, ...]
+    note: str = ""
+
+
+class Outline(Record):
+    """A box to be drawn on a picture, (x1, y1, x2, y2) in px of it: answered (right or false), or wanted and missed."""
+
+    kind: Literal["right", "false", "missed"]
+    corners: tuple[float, float, float, float]
+    label: str
+
+
 class AnsweredPicture(Record):
     """An image of the measured set, by its place there, with what was wanted and what was answered."""
 
@@ -41,6 +67,7 @@ class AnsweredPicture(Record):
     name: str
     wanted: str
     answered: str
+    outlines: tuple[Outline, ...] = ()
 
 
 class Pictures(Record):
@@ -52,4 +79,4 @@ class Pictures(Record):
     note: str = ""
 
 
-Block = Table | Points | Pictures
+Block = Table | Points | Panels | Pictures

@@ -130,7 +130,7 @@ class Task(Protocol):
         """What held-out images settled, in a sentence before answers; None where nothing."""
 
     def columns(self, names: tuple[str, ...], most: int) -> list[str]:
-        """The columns of a table of answers (`Answer.cells`)."""
+        """The columns of a table of answers (`Answer.rows`)."""
 
     def facts(self, said: str) -> dict[str, Any]:
         """What `summary.json` says of it, `said` being the sentence of `settled`."""
@@ -172,8 +172,8 @@ class Answer(Protocol):
     def line(self) -> str:
         """One line for a person."""
 
-    def cells(self) -> dict[str, str]:
-        """The same as cells of a table, by column."""
+    def rows(self) -> list[dict[str, str]]:
+        """The same as rows of a table, cells by column; one at least."""
 
     def model_dump(self, *, mode: str = "python") -> dict[str, Any]:
         """As JSON."""

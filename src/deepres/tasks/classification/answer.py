@@ -23,10 +23,10 @@ class ClassAnswer(Record):
         guesses = "  ".join(f"{guess.name} {100 * guess.probability:.1f} %" for guess in self.guesses)
         return self.problem or shown(f"{self.image}: {guesses}")
 
-    def cells(self) -> dict[str, str]:
+    def rows(self) -> list[dict[str, str]]:
         """Each class with its probability."""
         row: dict[str, str] = {}
         for place, one in enumerate(self.guesses, start=1):
             end = "" if place == 1 else f"_{place}"
             row |= {f"class{end}": one.name, f"probability{end}": f"{one.probability:.6f}"}
-        return row
+        return [row]

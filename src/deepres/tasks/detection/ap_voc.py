@@ -7,7 +7,7 @@ import numpy as np
 
 from deepres.tasks.bootstrap import Floats
 from deepres.tasks.detection.detections import Detections, Truth
-from deepres.tasks.detection.matches import Ints, Matches, sorted_matches
+from deepres.tasks.detection.matches import Ints, Matches
 
 OVERLAPS = (0.5,)
 SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
@@ -45,7 +45,7 @@ def voc_matches(
             row[later & ~out] = -1
         rows = own[~ignored[own]]
         objects = np.bincount(own_image[rows], minlength=images)
-        matches.append(sorted_matches(boxes, box_image[boxes], scores[boxes], hit, left, objects, rows))
+        matches.append(Matches(boxes, box_image[boxes], scores[boxes], hit, left, objects, rows))
     return tuple(matches)
 
 

@@ -7,10 +7,10 @@ the highest precision there or below, and m(R) the share of recalls up to R, whi
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from deepres.tasks.bootstrap import Floats, Statistic
 
@@ -19,26 +19,32 @@ Bools = NDArray[np.bool_]
 Share = Callable[[Floats], Floats]
 """m(R): how much of all recalls, 0 to 1, lies at R or below it."""
 
-ENTRIES = 2**20
-"""Boxes times draws that are held at once."""
+ENTRIES = 2**18
+"""Boxes that are right times draws, held at once."""
 
-_AT_101 = np.linspace(0.0, 1.0, 101)
-_AT_11 = np.arange(11) * 0.1
+_AT_101, _AT_11 = np.append(np.linspace(0.0, 1.0, 101), np.inf), np.append(np.arange(11) * 0.1, np.inf)
 
 
 def of_101(recall: Floats) -> Floats:
     """COCO: 101 recalls, 0, .01, … 1."""
-    return np.searchsorted(_AT_101, recall, side="right") / 101
+    return _up_to(recall, _AT_101)
 
 
 def of_11(recall: Floats) -> Floats:
     """VOC 2007: 11 recalls, the floats k * .1 of the field, so that a recall of .3, .6 or .7 falls short of its own."""
-    return np.searchsorted(_AT_11, recall, side="right") / 11
+    return _up_to(recall, _AT_11)
 
 
 def of_all(recall: Floats) -> Floats:
     """VOC from 2010 on: every recall, which gives the area below the curve."""
     return recall
+
+
+def _up_to(recall: Floats, steps: Floats) -> Floats:
+    """The share of equally far `steps` (the last one is inf) that lie at `recall` or below it, exactly."""
+    near = (recall * (len(steps) - 2)).astype(np.int64)
+    found: Floats = (near + (steps[near] <= recall) + (steps[near + 1] <= recall)) / (len(steps) - 1)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +84,7 @@ def statistic(classes: Sequence[Matches], share: Share) -> Statistic:
     """Weights (D, N) -> mean AP (D,) over the overlaps, and over the classes of which an object is in the draw."""
     there = [found for found in classes if found.num_objects]
     each = [_precisions(found, share) for found in there]
-    step = max(1, ENTRIES // max([1, *(len(found.row) for found in there)]))
+    step = max(1, ENTRIES // max([1, *(int(found.right.any(0).sum()) for found in there)]))
 
     def of_weights(weights: Floats) -> Floats:
         values = np.stack([of_class(weights).mean(0) for of_class in each])
@@ -105,35 +111,42 @@ def curve(found: Matches, overlap: int, recalls: Floats) -> list[float]:
 
 def _precisions(found: Matches, share: Share) -> Callable[[Floats], Floats]:
     """Weights (D, N) -> AP (T, D), each box and each object counting as often as its picture is drawn."""
-    overlaps = [
-        (np.flatnonzero(right), np.flatnonzero(ignored))
-        for right, ignored in zip(found.right, found.ignored, strict=True)
-    ]
+    ever = np.flatnonzero(found.right.any(0))
+    to_next = np.searchsorted(ever, np.arange(len(found.row)))  # boxes between two that are right count as one number
+    until = to_next < len(ever)
+    ones = np.ones(int(until.sum()))
+    between = csr_array((ones, (to_next[until], found.image[until])), shape=(len(ever), len(found.objects)))
+    overlaps = [_Overlap(found, ever, overlap) for overlap in range(len(found.hit))]
 
     def of_weights(weights: Floats) -> Floats:
-        drawn = weights[:, found.image]
-        boxes, objects = np.cumsum(drawn, axis=1), (weights @ found.objects)[:, None]
-        return np.stack([_area(drawn, boxes, objects, *places, share) for places in overlaps])
+        boxes = np.cumsum(np.ascontiguousarray((between @ weights.T).T), axis=1)
+        objects = (weights @ found.objects)[:, None]
+        return np.stack([one.area(weights, boxes, objects, share) for one in overlaps])
 
     return of_weights
 
 
-def _area(drawn: Floats, boxes: Floats, objects: Floats, right: Ints, ignored: Ints, share: Share) -> Floats:
-    """AP (D,) by the places of boxes that are right and of those that are ignored."""
-    hits, said = np.cumsum(drawn[:, right], axis=1), boxes[:, right]
-    if len(ignored):
-        left = np.cumsum(drawn[:, ignored], axis=1)
-        said = said - np.concatenate([np.zeros_like(objects), left], axis=1)[:, np.searchsorted(ignored, right)]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.where(said > 0, hits / said, 0.0)
-        reached = share(hits / objects)
+class _Overlap:
+    """Of one overlap: the pictures of the boxes that are right and of those that count as nothing, and their order."""
+
+    def __init__(self, found: Matches, ever: Ints, overlap: int) -> None:
+        right, ignored = np.flatnonzero(found.right[overlap]), np.flatnonzero(found.ignored[overlap])
+        self.right, self.ignored = found.image[right], found.image[ignored]
+        self.among_ever, self.ignored_before = np.searchsorted(ever, right), np.searchsorted(ignored, right)
+
+    def area(self, weights: Floats, boxes: Floats, objects: Floats, share: Share) -> Floats:
+        """AP (D,); `boxes` (D, P) are how many there are down to each that is ever right, `objects` (D, 1)."""
+        hits, said = np.cumsum(weights[:, self.right], axis=1), boxes[:, self.among_ever]
+        if len(self.ignored):
+            left = np.cumsum(weights[:, self.ignored], axis=1)
+            said = said - np.concatenate([np.zeros_like(objects), left], axis=1)[:, self.ignored_before]
+        precision = hits / np.maximum(said, _LEAST)
         best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        gained = np.diff(reached, axis=1, prepend=0.0)
-        found: Floats = np.where(objects[:, 0] > 0, (gained * best).sum(1), nan)
-    return found
+        reached = share(hits / np.maximum(objects, _LEAST))
+        gained = reached.copy()
+        gained[:, 1:] -= reached[:, :-1]
+        found: Floats = np.where(objects[:, 0] > 0, np.einsum("dp,dp->d", gained, best), nan)
+        return found
 
 
-def sorted_matches(row: Any, image: Any, scores: Any, hit: Any, ignored: Any, objects: Ints, rows: Ints) -> Matches:
-    """The matches, best score first; of equal ones in the order of the pictures."""
-    order = np.argsort(-scores, kind="stable")
-    return Matches(row[order], image[order], scores[order], hit[:, order], ignored[:, order], objects, rows)
+_LEAST = 1e-100  # where a picture is not drawn nothing is divided by nothing

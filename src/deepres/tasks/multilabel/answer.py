@@ -32,10 +32,10 @@ class LabelsAnswer(Record):
             told = [f"none (likeliest {first.name} {100 * first.probability:.1f} %)"]
         return shown(f"{self.image}: {'  '.join(told)}")
 
-    def cells(self) -> dict[str, str]:
+    def rows(self) -> list[dict[str, str]]:
         """`labels` separated by `;`, then the probabilities of the likeliest."""
         row = {"labels": ";".join(self.labels)}
         for place, one in enumerate(self.guesses, start=1):
             end = "" if place == 1 else f"_{place}"
             row |= {f"class{end}": one.name, f"probability{end}": f"{one.probability:.6f}"}
-        return row
+        return [row]

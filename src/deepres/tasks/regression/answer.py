@@ -25,14 +25,14 @@ class NumbersAnswer(Record):
         """`face.jpg: age 31.2 (90 %: 25.0 to 37.4)`, or the problem."""
         return self.problem or shown(f"{self.image}: {'  '.join(map(self._told, self.values))}")
 
-    def cells(self) -> dict[str, str]:
+    def rows(self) -> list[dict[str, str]]:
         """Each column with its low and high."""
         row: dict[str, str] = {}
         for one in self.values:
             row[one.name] = f"{one.value:.8g}"
             if one.low is not None and one.high is not None:
                 row |= {f"{one.name} low": f"{one.low:.8g}", f"{one.name} high": f"{one.high:.8g}"}
-        return row
+        return [row]
 
     def _told(self, one: Value) -> str:
         if one.low is None or one.high is None or self.coverage is None:

@@ -1,0 +1,46 @@
+"""Boxes of one picture, told in lines, rows and JSON."""
+
+import json
+
+import pytest
+
+from deepres.tasks.detection.answer import COLUMNS, BoxesAnswer, FoundBox, told_hidden
+
+CAR = FoundBox(name="car", score=0.984, corners=(12.4, 40.0, 310.25, 220.6))
+DOG = FoundBox(name="dog\x1b[2J", score=0.5, corners=(0.0, 0.0, 1.0, 1.0))
+
+
+def _answer(*boxes: FoundBox, hidden: int = 0, best: float | None = None) -> BoxesAnswer:
+    return BoxesAnswer(image="street.jpg", boxes=boxes, above=0.5, hidden=hidden, best_hidden=best)
+
+
+def test_a_line_a_box() -> None:
+    assert _answer(CAR, DOG, hidden=3).line() == (
+        "street.jpg: car 0.98 (12, 40, 310, 221)\nstreet.jpg: dog\\u001b[2J 0.50 (0, 0, 1, 1)"
+    )
+    assert _answer(hidden=2, best=0.41).line() == "street.jpg: no box with a score of 0.5 or more (best 0.41)"
+    assert _answer().line() == "street.jpg: no box with a score of 0.5 or more"
+    unread = BoxesAnswer(image="a.jpg", boxes=(), above=0.5, hidden=0, problem="a.jpg: empty")
+    assert unread.line() == "a.jpg: empty"
+
+
+def test_a_row_a_box_and_json() -> None:
+    rows = _answer(CAR, DOG).rows()
+    assert [list(row) for row in rows] == [list(COLUMNS)] * 2
+    assert rows[0] == {"class": "car", "score": "0.984000", "x1": "12.4", "y1": "40", "x2": "310.25", "y2": "220.6"}
+    assert _answer().rows() == [{}]
+    told = json.loads(json.dumps(_answer(CAR).model_dump(mode="json")))
+    assert told["boxes"] == [{"name": "car", "score": 0.984, "corners": [12.4, 40.0, 310.25, 220.6]}]
+    assert (told["above"], told["hidden"]) == (0.5, 0)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "told"),
+    [
+        ((0, 0), ""),
+        ((1, 0), "1 box of 1 image has a score below 0.5 and is not shown; --above 0 shows it"),
+        ((2, 5), "7 boxes of 2 images have a score below 0.5 and are not shown; --above 0 shows them"),
+    ],
+)
+def test_what_is_hidden_is_said(hidden: tuple[int, int], told: str) -> None:
+    assert told_hidden([_answer(CAR, hidden=one) for one in hidden]) == told
