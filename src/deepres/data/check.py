@@ -16,6 +16,7 @@ import numpy as np
 
 from deepres.base.records import Record
 from deepres.base.wording import counted, reason_alone, shown
+from deepres.data import check_boxes
 from deepres.data.alike import DISTANCE, nearest, thumbnail, thumbnails
 from deepres.data.decode import BadImageError, greatest_of
 from deepres.data.images import Images
@@ -85,6 +86,7 @@ class CheckReport(Record):
     num_near: int  # pairs that lie in two parts
     near: tuple[Duplicates, ...]
     greatest: float | None  # value of pictures of more than 8 bits; None: there are none, or data.levels is set
+    boxes: tuple[check_boxes.BoxReport, ...] | None = None  # of each part; None: targets are no boxes
     imbalance: float  # images of the greatest class of train over those of the smallest
     notes: tuple[str, ...]
 
@@ -137,6 +139,7 @@ def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], No
         num_near=len(near),
         near=tuple(near[:MAX_LISTED]),
         greatest=max((image.greatest for image in seen if image.greatest is not None), default=None),
+        boxes=check_boxes.check_boxes({str(part): images for part, images in parts.items()}),
         imbalance=imbalance(counts[0]),
         notes=source.origin.notes,
     )
@@ -144,7 +147,8 @@ def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], No
 
 def table(report: CheckReport) -> str:
     """The report as plain text for a terminal: parts, classes with bars, what is wrong, and what to do about it."""
-    lines = [*_parts_table(report), "", *_classes_table(report), "", *_findings(report), *_advice(report)]
+    boxes = check_boxes.lines(report.boxes) if report.boxes else []
+    lines = [*_parts_table(report), "", *_classes_table(report), "", *boxes, *_findings(report), *_advice(report)]
     return "\n".join(map(shown, lines)) + "\n"
 
 
@@ -225,8 +229,9 @@ def _duplicates(source: Source, group: list[_Seen], distance: float = 0.0) -> Du
 
 def _parts_table(report: CheckReport) -> list[str]:
     images = counted(sum(part.images for part in report.parts), "image")
+    objects = f", {sum(one.objects for one in report.boxes):,} boxes" if report.boxes else ""
     lines = [
-        f"{report.source}: {counted(len(report.classes), 'class')}, {images}",
+        f"{report.source}: {counted(len(report.classes), 'class')}, {images}{objects}",
         "",
     ]
     for part in report.parts:
@@ -243,16 +248,19 @@ def _parts_table(report: CheckReport) -> list[str]:
 
 
 def _classes_table(report: CheckReport) -> list[str]:
-    first = report.parts[0].per_class
+    """Images of each class, or its objects."""
+    counted_in = report.boxes or report.parts
+    first = counted_in[0].per_class
     order = sorted(range(len(first)), key=lambda label: (-first[label], label))
     shown = order if len(order) <= 20 else [*order[:8], *order[-8:]]
     width = min(40, max(5, *(len(report.classes[label]) for label in shown)))
-    lines = [f"{'class':<{width}}" + "".join(f"{part.part:>9}" for part in report.parts)]
+    what = "  objects" if report.boxes else ""
+    lines = [f"{'class':<{width}}" + "".join(f"{part.part:>9}" for part in report.parts) + what]
     for place, label in enumerate(shown):
         if len(shown) < len(order) and place == 8:
             lines.append(f"… {counted(len(order) - len(shown), 'class')} in between …")
-        counts = "".join(f"{part.per_class[label]:>9,}" for part in report.parts)
-        bar = "#" * max(1, round(40 * first[label] / first[order[0]]))
+        counts = "".join(f"{part.per_class[label]:>9,}" for part in counted_in)
+        bar = "#" * (round(40 * first[label] / max(1, first[order[0]])) or bool(first[label]) or not report.boxes)
         name = report.classes[label]  # of a path the end tells most
         lines.append(f"{name if len(name) <= width else '…' + name[1 - width :]:<{width}}{counts}  {bar}")
     return lines
@@ -261,7 +269,7 @@ def _classes_table(report: CheckReport) -> list[str]:
 def _findings(report: CheckReport) -> list[str]:
     of_class = Counter(broken.class_name for broken in report.broken).most_common()
     classes = ", ".join(f"{count} of {name}" for name, count in of_class[:_SHOWN]) + ", …" * (len(of_class) > _SHOWN)
-    lines = [f"broken     {len(report.broken):>6,}" + (f"  ({classes})" if classes else "")]
+    lines = [f"broken     {len(report.broken):>6,}" + (f"  ({classes})" if classes and not report.boxes else "")]
     lines += [f"             {broken.path}: {broken.reason}" for broken in report.broken[:_SHOWN]]
     lines.append(
         f"duplicates {report.num_exact:>6,} groups of equal pixels; {report.num_leaks:,} across parts, "
@@ -293,7 +301,8 @@ def _advice(report: CheckReport) -> list[str]:
         "nearly equal images lie in several parts: look at them, and keep each pair in one part": report.num_near > 0,
         "equal images have different labels: look at them, one label is wrong": report.num_conflicts > 0,
         f"{unequal(report.parts[0].per_class)}: read the error per class; train --balance loss or sampler weighs them "
-        "alike": unequal(report.parts[0].per_class) is not None,
+        "alike": unequal(report.parts[0].per_class) is not None and not report.boxes,
+        **check_boxes.advice(report.boxes or ()),
         "half of the images are below 64 px: choose a network for small images": bool(sides) and min(sides) < 64,
     }
     lines = [f"advice     {line}" for line, holds in advice.items() if holds]
