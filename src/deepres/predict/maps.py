@@ -1,16 +1,17 @@
 """A picture beside the map of an answer, at its own size: what the network saw of it, a scale, the answer in words."""
 
 from hashlib import sha256
-from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from deepres.analyze.attribution import overlay
+from deepres.data.box_drawing import Font
+from deepres.data.box_drawing import font as font_of
 from deepres.data.transforms.config import Preparation
 from deepres.predict.pictures import Picture
 from deepres.report.html import made_here
@@ -62,7 +63,7 @@ def beside(image: Tensor, heat: Tensor, preparation: Preparation, answer: str) -
 def _laid_out(plain: Image.Image, mapped: Image.Image, largest: float, answer: str) -> Image.Image:
     width, height = plain.size
     size = max(13, min(width, height) // 24)
-    font = _font(size)
+    font = font_of(size)
     labels = (f"{largest:.3g}" if largest > 0 else "no part speaks for it", "0")
     bar = max(10, size // 2)
     right = bar + GAP // 2 + round(max(font.getlength(label) for label in labels))
@@ -106,14 +107,7 @@ def file_name(picture: Picture) -> str:
     return f"{plain or 'picture'}-{sha256(whole).hexdigest()[:10]}_cam.png"
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """matplotlib's, which has more letters than Pillow's own."""
-    spec = find_spec("matplotlib")
-    path = Path(spec.origin or "").parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf" if spec else Path()
-    return ImageFont.truetype(str(path), size) if path.is_file() else ImageFont.load_default(size)
-
-
-def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> str:
+def _shortened(text: str, font: Font, room: int) -> str:
     text = " ".join(text.split())
     if font.getlength(text) <= room:
         return text
