@@ -10,6 +10,7 @@ from torchvision.ops import batched_nms, roi_align, roi_pool
 from deepres.arch.detector import Detector
 from deepres.nn.build import modules
 from deepres.tasks.detection.coding import clip, decode, large_enough
+from deepres.tasks.detection.pooling import align
 from deepres.tasks.detection.proposals import exact
 
 CANONICAL_SIDE, CANONICAL_STRIDE = 224, 16
@@ -38,14 +39,16 @@ class Regions(nn.Module):
             self.add_module(name, modules(node, places[name].given[0]))
 
     def pooled(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
-        """The regions of all pictures, picture by picture: (R, C, pool, pool), float32 at least."""
+        """The regions of all pictures, picture by picture: (R, C, pool, pool); float32 at least where it is learnt."""
         number = torch.tensor([len(own) for own in boxes], device=levels[0].device)
         picture = torch.arange(len(boxes), device=levels[0].device).repeat_interleave(number)
         corners = torch.cat(list(boxes))
         regions = torch.cat([picture[:, None].to(corners.dtype), corners], dim=1)
-        if len(self.strides) == 1:
-            return self._pooled(levels[0], regions, self.strides[0])
         level = level_of(corners, self.strides)
+        if self.config.pooled == "align" and self.config.samples:
+            rows = [exact(each) if each.requires_grad else each for each in levels[: len(self.strides)]]
+            config, shift = self.config, 0.5 if self.config.aligned else 0.0
+            return align(rows, regions, level, self.strides, config.pool, config.samples, shift)
         parts, places = [], []
         for place, stride in enumerate(self.strides):
             chosen = (level == place).nonzero()[:, 0]
@@ -76,8 +79,7 @@ class Regions(nn.Module):
         if config.pooled == "max":
             largest: Tensor = roi_pool(x, regions, config.pool, 1 / stride)
             return largest
-        samples = config.samples or -1
-        found: Tensor = roi_align(x, regions, config.pool, 1 / stride, samples, config.aligned)
+        found: Tensor = roi_align(x, regions, config.pool, 1 / stride, -1, config.aligned)
         return found
 
 
