@@ -86,6 +86,7 @@ def test_weights_of_another_number_of_classes_or_another_detector_are_refused() 
         load_weights(network(), Checkpoint("w", state, broken.description))
 
 
+@pytest.mark.slow
 def test_a_classification_networks_weights_fill_the_body_and_its_statistics_stay(tmp_path: Path) -> None:
     description = with_classes(architecture("resnet18"), 7)
     source = create_model(description, seed=3)
@@ -112,6 +113,7 @@ def test_a_classification_networks_weights_fill_the_body_and_its_statistics_stay
         load_weights(other, Checkpoint("w", source.state_dict(), description))
 
 
+@pytest.mark.slow
 def test_a_file_of_torchvisions_is_recognised_by_its_names(tmp_path: Path) -> None:
     from deepres.arch.catalogue.lookup import detector_entry
 

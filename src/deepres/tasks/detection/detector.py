@@ -1,5 +1,6 @@
 """A detector as a module: pictures in, boxes out; its children are the description's parts."""
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from deepres.arch.detector import Detector
 from deepres.base.errors import InputError
-from deepres.nn.build import modules
+from deepres.nn.build import ResidualNetwork, modules
 from deepres.nn.init import Rules, initialise, normal, uniform
 from deepres.tasks.detection.neck import Neck
 from deepres.tasks.detection.proposals import Proposing
@@ -93,6 +94,13 @@ def create(description: Detector, seed: int = 0) -> DetectorNetwork:
     network = DetectorNetwork(description)
     initialise(network, seed, parts=PARTS)
     return network
+
+
+def as_backbone(network: DetectorNetwork) -> ResidualNetwork:
+    """The body as a network of its own that shares its modules: what is done to one is done to the other."""
+    backbone = network.description.backbone
+    body = OrderedDict((name, network.get_submodule(name)) for name, _ in backbone.body)
+    return ResidualNetwork(backbone, body, modules(backbone.head, (1, 1, 1)))
 
 
 def own_sizes(images: Tensor, sizes: Tensor | None) -> list[tuple[int, int]]:

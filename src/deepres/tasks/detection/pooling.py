@@ -13,7 +13,13 @@ from torch import Tensor
 
 
 def align(
-    levels: Sequence[Tensor], regions: Tensor, level: Tensor, strides: Sequence[int], pool: int, samples: int, shift: float
+    levels: Sequence[Tensor],
+    regions: Tensor,
+    level: Tensor,
+    strides: Sequence[int],
+    pool: int,
+    samples: int,
+    shift: float,
 ) -> Tensor:
     """Regions (R, 5), picture and corners in px, of `levels` (N, C, h, w), each of its own `level` (R,): (R, C, P, P).
 
@@ -49,5 +55,5 @@ def _along(start: Tensor, side: Tensor, length: Tensor, pool: int, samples: int)
     low = torch.minimum(at.floor(), last)
     part = torch.where(low >= last, torch.zeros_like(at), at - low)
     places = torch.stack([low, torch.minimum(low + 1, last)], dim=2).long()
-    shares = torch.stack([1 - part, part], dim=2) * (inside[:, :, None] / samples)
+    shares = torch.stack([1 - part, part], dim=2) * (inside.to(at.dtype)[:, :, None] / samples)
     return places.view(-1, pool, 2 * samples), shares.view(-1, pool, 2 * samples)

@@ -59,8 +59,8 @@ class Regions(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(R, C, h, w) -> scores (R, 1 + classes) before the softmax, offsets (R, 1 + classes, 4), float32 at least."""
         features = self.get_submodule("head")(features)
-        scores, offsets = self.get_submodule("classes")(features), self.get_submodule("boxes")(features)
-        return exact(scores), exact(offsets).view(len(features), -1, 4)
+        scores, offsets = self._said("classes", features), self._said("boxes", features)
+        return scores, offsets.view(len(features), -1, 4)
 
     def answered(self, scores: Tensor, offsets: Tensor, boxes: Tensor, size: tuple[int, int]) -> Found:
         """What the (P, …) said of one picture's regions come to; `size` is the picture's own (H, W)."""
@@ -73,14 +73,18 @@ class Regions(nn.Module):
         best = batched_nms(corners, chance, classes, config.overlap)[: config.most]
         return Found(corners[best], classes[best], chance[best])
 
+    def _said(self, name: str, features: Tensor) -> Tensor:
+        said: Tensor = self.get_submodule(name)(features.to(self.get_parameter(f"{name}.weight").dtype))
+        return exact(said)
+
     def _pooled(self, level: Tensor, regions: Tensor, stride: int) -> Tensor:
         config, x = self.config, exact(level)
         regions = regions.to(x.dtype)
         if config.pooled == "max":
-            largest: Tensor = roi_pool(x, regions, config.pool, 1 / stride)
-            return largest
-        found: Tensor = roi_align(x, regions, config.pool, 1 / stride, -1, config.aligned)
-        return found
+            found: Tensor = roi_pool(x, regions, config.pool, 1 / stride)
+        else:
+            found = roi_align(x, regions, config.pool, 1 / stride, -1, config.aligned)
+        return found if level.requires_grad else found.to(level.dtype)
 
 
 def level_of(boxes: Tensor, strides: Sequence[int]) -> Tensor:

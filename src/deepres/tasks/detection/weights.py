@@ -1,6 +1,5 @@
 """Weights into a detector: a detector's own, ours or torchvision's; or a classification network's, into the body."""
 
-from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +12,10 @@ from deepres.base.errors import InputError
 from deepres.base.files import digest
 from deepres.base.wording import counted
 from deepres.nn import create as classification
-from deepres.nn.build import ResidualNetwork, modules
 from deepres.nn.weights.files import load_state
 from deepres.nn.weights.formats import Checkpoint
 from deepres.tasks.detection import names_torchvision
-from deepres.tasks.detection.detector import DetectorNetwork
+from deepres.tasks.detection.detector import DetectorNetwork, as_backbone
 
 OF_CLASSES = ("regions.classes.", "regions.boxes.")
 """The layers that have a column, or four, for each class."""
@@ -119,7 +117,7 @@ def _turned(name: str, tensor: Tensor, order: list[int]) -> Tensor:
 
 def _fill_body(network: DetectorNetwork, stored: Checkpoint, variant: str | None) -> None:
     """A classification network's weights into the body, which shares its modules with one for as long."""
-    backbone = network.description.backbone
-    body = OrderedDict((name, network.get_submodule(name)) for name, _ in backbone.body)
-    shared = ResidualNetwork(backbone, body, modules(backbone.head, (1, 1, 1)))
-    classification.load_weights(shared, stored, variant=variant, new_head=True, called=backbone.name)
+    shared = as_backbone(network)
+    classification.load_weights(
+        shared, stored, variant=variant, new_head=True, called=network.description.backbone_name
+    )
