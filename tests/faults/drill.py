@@ -123,11 +123,8 @@ def _ill(code: int, said: str) -> str | None:
 
 def _completed(folder: Path, source: Path, whole: Path, words: list[str]) -> str | None:
     """Resume, or begin anew where nothing had begun; what is wrong with what comes of it."""
-    begun = (folder / "run.json").exists()
-    if not begun and folder.exists():
-        shutil.rmtree(folder)
-    again = ["train", "--resume", str(folder)] if begun else ["train", str(source), *words, "--output", str(folder)]
-    ended = _command(again)
+    new = ["train", str(source), *words, "--output", str(folder)]
+    ended = _command(["train", "--resume", str(folder)] if _begun(folder) else new)
     if ended.returncode != 0:
         return f"does not go on, exit code {ended.returncode}: {ended.stderr[-300:]!r}"
     left = [path.name for path in folder.rglob("*.part")] + [path.name for path in folder.rglob(".*.part")]
@@ -143,12 +140,8 @@ def kills(drill: Drill) -> None:
         folder, workers = drill.place / f"kill-{trial}", str(drill.draw.choice((0, 2)))
         words = [*TRAIN, "--workers", workers]
         for _ in range(drill.draw.choice((1, 1, 2, 3))):
-            begun = (folder / "run.json").exists()
-            if not begun and folder.exists():
-                shutil.rmtree(folder)
-            process = _started(
-                ["train", "--resume", str(folder)] if begun else ["train", str(source), *words, "--output", str(folder)]
-            )
+            again = ["train", "--resume", str(folder)]
+            process = _started(again if _begun(folder) else ["train", str(source), *words, "--output", str(folder)])
             _wait_for(folder, process, drill.draw.random())
             number = drill.draw.choice((signal.SIGKILL,) * 3 + (signal.SIGTERM, signal.SIGINT))
             with contextlib.suppress(ProcessLookupError):
@@ -169,6 +162,53 @@ def _wait_for(folder: Path, process: "subprocess.Popen[str]", share: float) -> N
     while process.poll() is None and monotonic() < until and not set(folder.glob("state/step-*")) - known:
         sleep(0.002)
     sleep(share)
+
+
+def pairs(drill: Drill) -> None:
+    """Runs of two processes: either or both killed at random moments and resumed; or with what is another run's."""
+    from pairs import FOREIGN, alike, both_ended, both_started, put_foreign, refused_together
+
+    source, _ = undisturbed(drill)
+    whole, other = drill.place / "pair-0", drill.place / "pair-1"
+    for seed, folder in enumerate((whole, other)):
+        ends = both_ended(
+            both_started(["train", str(source), *TRAIN, "--seed", str(seed), "--output", str(folder)]), SECONDS
+        )
+        assert all(each.code == 0 for each in ends), ends
+    killed = 0
+    for trial in drill.times(4):
+        folder = drill.place / f"pair-killed-{trial}"
+        words = ["train", str(source), *TRAIN, "--seed", "0", "--output", str(folder)]
+        for _ in range(drill.draw.choice((1, 2))):
+            both = both_started(["train", "--resume", str(folder)] if _begun(folder) else words)
+            _wait_for(folder, both[0], drill.draw.random())
+            for victim in drill.draw.choice((both[:1], both[1:], both)):
+                killed += victim.poll() is None
+                victim.kill()
+            for rank, each in enumerate(both_ended(both, SECONDS)):
+                if each.code != -signal.SIGKILL and (ill := _ill(each.code, each.said or "deepres: the other speaks")):
+                    drill.note(f"pair {trial}, process {rank}", ill)
+        ends = both_ended(both_started(["train", "--resume", str(folder)] if _begun(folder) else words), SECONDS)
+        went_on = all(each.code == 0 for each in ends)
+        drill.note(f"pair {trial}", alike(folder, whole) if went_on else f"does not go on: {ends[0]}")
+        shutil.rmtree(folder)
+    for what in FOREIGN if drill.scale >= 1 else [drill.draw.choice(FOREIGN)]:
+        folder = drill.place / "pair-foreign"
+        shutil.copytree(whole, folder)
+        put_foreign(folder, other, what)
+        ends = both_ended(both_started(["train", "--resume", str(folder)]), SECONDS)
+        mended = all(each.code == 0 for each in ends)
+        drill.note(f"pair, foreign {what}", alike(folder, whole) if mended else refused_together(ends))
+        shutil.rmtree(folder)
+    drill.facts["killed"] = killed
+
+
+def _begun(folder: Path) -> bool:
+    """Whether there is a run to resume; what was left of one that had not begun is removed."""
+    begun = (folder / "run.json").exists()
+    if not begun and folder.exists():
+        shutil.rmtree(folder)
+    return begun
 
 
 def workers(drill: Drill) -> None:
@@ -410,6 +450,7 @@ def _changing(folder: Path, number: int) -> str:
 
 GROUPS: dict[str, Callable[[Drill], None]] = {
     "kills": kills,
+    "pairs": pairs,
     "workers": workers,
     "disks": disks,
     "damage": damage,

@@ -1,0 +1,106 @@
+"""A run of two processes, started as torchrun starts them: killed, given what belongs to another run, and compared."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+
+from deepres.base.files import digest
+from deepres.base.manifest import MANIFEST, is_whole
+
+Process = subprocess.Popen[str]
+
+TIMED = {"compile.json", "config.json", "history.jsonl", "summary.json", "test.json"}
+"""What holds seconds, rates, dates or places, and differs between two runs that are alike."""
+
+FOREIGN = (
+    "run.json",
+    "statistics.safetensors",
+    "data.json",
+    "split.csv",
+    "model.safetensors",
+    "manifest.json",
+    "state/step-*/weights.safetensors",
+    "state/step-*/state.json",
+    "state",
+)
+"""What of another run is put into a run's folder, one of these at a time."""
+
+
+class Ended(NamedTuple):
+    """How one of them ended, and what it said on stderr."""
+
+    code: int
+    said: str
+
+
+def both_started(words: Sequence[str]) -> list[Process]:
+    """`deepres WORDS`, twice, as process 0 and 1 of one run."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    place["LOCAL_WORLD_SIZE"] = "2"
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "deepres", *words],
+            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        for rank in range(2)
+    ]
+
+
+def both_ended(both: Sequence[Process], seconds: float) -> list[Ended]:
+    """How they ended; what still runs after so long is killed, with its loaders, and its code is 124."""
+    found, until = list[Ended](), monotonic() + seconds
+    for process in both:
+        try:
+            _, said = process.communicate(timeout=max(0.1, until - monotonic()))
+            found.append(Ended(process.returncode, said))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            found.append(Ended(124, process.communicate()[1]))
+    return found
+
+
+def alike(folder: Path, whole: Path) -> str | None:
+    """What of a run that has ended is not, bitwise, as in another of the same words: manifest, states, weights."""
+    if not is_whole(folder):
+        return "not all that its manifest binds is there"
+    mine, theirs = (json.loads((each / MANIFEST).read_text())["files"] for each in (folder, whole))
+    if set(mine) != set(theirs):
+        return f"the manifest binds other files: {', '.join(sorted(set(mine) ^ set(theirs)))}"
+    if other := sorted(name for name in set(mine) - TIMED if mine[name] != theirs[name]):
+        return f"other content: {', '.join(other)}"
+    newest = max(path.name for path in whole.glob("state/step-*"))
+    for name in ("weights.safetensors", "optimiser.safetensors"):
+        if digest(folder / "state" / newest / name) != digest(whole / "state" / newest / name):
+            return f"other content: {newest}/{name}"
+    return None
+
+
+def put_foreign(folder: Path, other: Path, what: str) -> None:
+    """Put what `FOREIGN` names of another run in the place of the folder's own."""
+    for path in sorted(other.glob(what)):
+        name = folder / path.relative_to(other)
+        shutil.rmtree(name) if name.is_dir() else name.unlink(missing_ok=True)
+        shutil.copytree(path, name) if path.is_dir() else shutil.copy(path, name)
+
+
+def refused_together(ends: Sequence[Ended]) -> str | None:
+    """What is wrong with how both refuse: with the same code, in one line of one of them."""
+    lines = [line for each in ends for line in each.said.splitlines() if line.startswith("deepres: ")]
+    if {each.code for each in ends} != {2}:
+        return f"exit codes {[each.code for each in ends]}: {[each.said[-300:] for each in ends]}"
+    return None if len(lines) == 1 and "Traceback" not in "".join(each.said for each in ends) else f"said: {lines}"
