@@ -1,4 +1,4 @@
-"""Blocks of a report (`tasks/blocks.py`) as HTML: tables, points, pictures."""
+"""Blocks of a report (`tasks/blocks.py`) as HTML: tables, points, panels, pictures."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,9 @@ from markupsafe import Markup, escape
 from deepres.data.decode import BadImageError
 from deepres.data.images import Images
 from deepres.report.charts import agreement, thumbnail
-from deepres.tasks.blocks import AnsweredPicture, Block, Pictures, Points, Table
+from deepres.report.outlines import outlined
+from deepres.report.panels import panels
+from deepres.tasks.blocks import AnsweredPicture, Block, Panels, Pictures, Points, Table
 
 AT_ONCE = 30
 """Rows that are shown; others are folded away."""
@@ -19,6 +21,7 @@ def drawn(block: Block, images: Images | None) -> Markup:
     draw: dict[str, Callable[[Any, Images | None], Markup]] = {
         "table": _table,
         "points": _points,
+        "panels": _panels,
         "pictures": _pictures,
     }
     note = Markup('<p class="note">{}</p>').format(block.note) if block.note else Markup("")
@@ -62,18 +65,27 @@ def _points(block: Points, _: Images | None) -> Markup:
     )
 
 
+def _panels(block: Panels, _: Images | None) -> Markup:
+    return panels(block.panels, block.x, block.y)
+
+
 def _pictures(block: Pictures, images: Images | None) -> Markup:
     if images is None:
         return Markup("")
-    return Markup('<div class="thumbs">{}</div>').format(
-        Markup("").join(_figure(one, images) for one in block.pictures)
+    wide = any(one.outlines for one in block.pictures)
+    return Markup('<div class="thumbs{}">{}</div>').format(
+        " wider" if wide else "", Markup("").join(_figure(one, images) for one in block.pictures)
     )
 
 
 def _figure(one: AnsweredPicture, images: Images) -> Markup:
     try:
-        address, tiny = thumbnail(images.image(one.index))
-        frame = Markup('<img src="{}" class="{}" alt="{}">').format(address, "tiny" if tiny else "", one.name)
+        image = images.image(one.index)
+        if one.outlines:
+            frame = outlined(image, one.outlines, one.name)
+        else:
+            address, tiny = thumbnail(image)
+            frame = Markup('<img src="{}" class="{}" alt="{}">').format(address, "tiny" if tiny else "", one.name)
     except BadImageError as cause:
         frame = Markup('<span class="note" title="{}">can no longer be read</span>').format(cause)
     label = "/".join(one.name.replace("\\", "/").split("/")[-2:])

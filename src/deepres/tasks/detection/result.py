@@ -158,8 +158,8 @@ class DetectionResult(Result):
             *cards,
             Card(value=f"{self.num_classes}{of}", name="classes in the mean"),
             Card(value=f"{self.num_objects:,}", name="objects"),
-            Card(value=f"{self.num_missed:,}", name=f"missed from a score of {self.shown_above:g} on"),
-            Card(value=f"{self.num_false:,}", name=f"false from a score of {self.shown_above:g} on"),
+            Card(value=f"{self.num_missed:,}", name=f"objects missed, boxes of a score of {self.shown_above:g} up"),
+            Card(value=f"{self.num_false:,}", name=f"boxes false, of a score of {self.shown_above:g} up"),
         )
 
     def blocks(self) -> tuple[Block, ...]:
@@ -170,13 +170,13 @@ class DetectionResult(Result):
         if self.curves:
             blocks.append(self._curves())
         told = (
-            f"Boxes with a score of {self.shown_above:g} or more, at an overlap of {OVERLAP:g}: found ones are solid, "
-            "false ones orange and solid with their score, missed objects dashed."
+            f"Boxes with a score of {self.shown_above:g} or more, at an overlap of {OVERLAP:g}: found ones are blue, "
+            "false ones orange, with their score; missed objects are yellow and dashed."
         )
-        for title, pictures in (("missed", self.most_missed), ("false", self.most_false)):
+        for title, pictures in (("missed objects", self.most_missed), ("false boxes", self.most_false)):
             if pictures:
                 shown = tuple(map(_picture, pictures))
-                blocks.append(Pictures(title=f"Pictures with the most {title} boxes", pictures=shown, note=told))
+                blocks.append(Pictures(title=f"Pictures with the most {title}", pictures=shown, note=told))
         return tuple(blocks)
 
     def _by_class(self) -> Table:
@@ -213,7 +213,7 @@ class DetectionResult(Result):
             (name, "–", _shown(recall), f"{self.num_objects:,}")
             for name, recall in zip(RECALLS, self.recalls[:3], strict=True)
         ]
-        header = ("objects, by their area, or boxes that count", "AP", "recall", "objects")
+        header = ("objects, or boxes", "AP", "recall", "objects")
         note = "Means over the overlaps of .5 to .95 and the classes."
         return Table(title="By size, and by how many boxes count", header=header, rows=tuple(rows), note=note)
 

@@ -1,0 +1,86 @@
+"""Boxes on pictures and small plots in a report: where they lie, what is escaped, the same bytes each time."""
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from base64 import b64decode
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deepres.data.images import ArrayImages
+from deepres.report.blocks import drawn
+from deepres.report.outlines import WIDEST_PX, outlined
+from deepres.report.panels import BOTTOM, LEFT, RIGHT, TOP, panels
+from deepres.tasks.blocks import AnsweredPicture, Outline, Panel, Panels, Pictures
+
+HOSTILE = '<script>"&\x1b[2J'
+
+
+def _outline(kind: str = "false", corners: tuple[float, ...] = (10, 20, 60, 80), label: str = "dog 0.91") -> Outline:
+    return Outline(kind=kind, corners=corners, label=label)
+
+
+def _texts(svg: str) -> list[str]:
+    return re.findall(r"<text [^>]*>([^<]*)</text>", svg)
+
+
+@pytest.mark.parametrize(
+    ("channels", "side", "kind"), [(3, 60, "png"), (1, 60, "png"), (3, 300, "jpeg"), (3, 900, "jpeg")]
+)
+def test_a_box_lies_in_px_of_the_picture_however_small_it_is_shown(channels: int, side: int, kind: str) -> None:
+    image = torch.full((channels, side, 2 * side), 200, dtype=torch.uint8)
+    svg = outlined(image, [_outline("missed"), _outline("right")], "a.jpg")
+    tree = ET.fromstring(str(svg).replace("<svg ", '<svg xmlns="x" '))
+    assert tree.get("viewBox") == f"0 0 {2 * side} {side}"
+    for rect in tree.iter("{x}rect"):
+        assert [rect.get(name) for name in ("x", "y", "width", "height")] == ["10.00", "20.00", "50.00", "60.00"]
+    address = re.search(rf"data:image/{kind};base64,([^\"]+)", svg)
+    assert address is not None
+    shown = Image.open(io.BytesIO(b64decode(address[1])))
+    assert max(shown.size) == min(2 * side, WIDEST_PX)
+    assert outlined(image, [_outline("missed"), _outline("right")], "a.jpg") == svg
+
+
+def test_what_is_found_has_no_label_and_no_label_covers_an_earlier_one() -> None:
+    image = torch.zeros(3, 200, 300, dtype=torch.uint8)
+    boxes = [_outline("missed", label="cat"), _outline(label="near"), _outline("false", (10, 120, 40, 150), "far")]
+    assert _texts(outlined(image, [*boxes, _outline("right", (200, 20, 220, 40), "found")], "a")) == ["cat", "far"]
+    edge = outlined(image, [_outline(corners=(280, 0, 300, 20), label="a long name")], "a")
+    assert float(re.search(r'<text x="([\d.]+)"', edge)[1]) + 11 * 0.62 * 12 <= 300.01
+
+
+def test_names_are_escaped() -> None:
+    block = Pictures(
+        title=HOSTILE,
+        pictures=(
+            AnsweredPicture(
+                index=0, name=HOSTILE, wanted=HOSTILE, answered=HOSTILE, outlines=(_outline(label=HOSTILE),)
+            ),
+        ),
+    )
+    images = ArrayImages(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.tensor([0]), ("a",), "set")
+    lines = ((HOSTILE, ((0.0, 1.0), (1.0, 0.0))),)
+    plot = Panels(title="p", x="recall", y="precision", panels=(Panel(title=HOSTILE, lines=lines),))
+    for html in (drawn(block, images), drawn(plot, None)):
+        assert "<script>" not in html
+        assert "&lt;script&gt;" in html
+    assert 'class="thumbs wider"' in drawn(block, images)
+
+
+def test_lines_begin_and_end_where_the_axes_do() -> None:
+    both = (("overlap 0.5", ((0.0, 1.0), (1.0, 0.5))), ("overlap 0.75", ((0.0, 0.0), (0.5, 0.0))))
+    html = panels([Panel(title="cat", lines=both), Panel(title="dog", lines=both[:1])], "recall", "precision")
+    middle = (TOP + BOTTOM) / 2
+    assert re.findall(r'points="([^"]+)"', html)[0] == f"{LEFT:.1f},{TOP:.1f} {RIGHT:.1f},{middle:.1f}"
+    assert html.count("<svg") == 2 + 2
+    assert html.count("5 3") == 2
+    assert {"cat", "dog", "recall", "precision"} <= set(_texts(html))
+
+
+def test_a_panel_of_each_of_forty_classes_is_drawn_at_once() -> None:
+    points = tuple((float(x), 1 - float(x)) for x in np.linspace(0, 1, 101))
+    many = [Panel(title=f"class {number}", lines=(("overlap 0.5", points),)) for number in range(40)]
+    assert len(panels(many, "recall", "precision")) < 200_000
