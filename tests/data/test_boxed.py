@@ -16,6 +16,7 @@ from deepres.data.boxes import CLIPPED, LEFT_OUT, NO_FILE, BoxTargets
 from deepres.data.sources.box_labels import turned_upright
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, open_parts, open_source, write_split
+from deepres.data.sources.pack import pack
 from deepres.data.sources.splits import RawDataset
 
 WANTED = {name: sorted((label, corners) for label, corners in objects) for name, objects in SET.items()}
@@ -625,3 +626,56 @@ def test_a_table_of_boxes_is_known_in_whatever_encoding(
     text = before + (root / "boxes.csv").read_text().replace(",", between)
     (root / "boxes.csv").write_text(text, encoding=encoding)
     assert boxes_in(raw(root / "boxes.csv")).keys() == SET.keys()
+
+
+def test_folds_hold_each_picture_once_and_equal_ones_together(tmp_path: Path) -> None:
+    many(tmp_path / "set")
+    tested: list[str] = []
+    for fold in (1, 2, 3):
+        source = open_source(edit(DataConfig(source=str(tmp_path / "set")), ["folds=3", f"fold={fold}"]))
+        assert source.test is not None
+        tested += [path.name for path in source.test.paths]
+    assert sorted(tested) == sorted(f"{number}.png" for number in range(24))
+
+
+def test_folds_of_train_and_val_keep_their_boxes(tmp_path: Path) -> None:
+    voc(tmp_path, pictures="train", labels="train")
+    voc(tmp_path, pictures="val", labels="val")
+    voc(tmp_path, pictures="test", labels="test")
+    source = open_source(edit(DataConfig(source=str(tmp_path)), ["folds=2", "fold=1"]))
+    for images in source.parts().values():
+        for path, boxes in zip(images.paths, images.targets, strict=True):  # type: ignore[call-overload]
+            assert len(boxes) == len(SET[path.name])
+
+
+def test_boxes_are_not_packed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="boxes are not packed; train on the files as they are"):
+        pack(raw(voc(tmp_path / "set")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_real_sets_are_read_as_they_are_meant(shared: Path) -> None:
+    sets = shared / "data" / "detection"
+    if not sets.is_dir():
+        pytest.skip(f"no sets with boxes at {sets}")
+    bccd = raw(sets / "bccd" / "BCCD")
+    assert {split: len(images) for split, images in bccd.parts.items()} == {"train": 205, "val": 87, "test": 72}
+    assert bccd.classes == ("Platelets", "RBC", "WBC")
+    assert sum(len(targets_of(bccd, split).classes) for split in bccd.parts) == 4886
+    assert "BloodImage_00338.xml: object 13 of 14 (RBC): box 504,337,504,337 has no area" in bccd.notes
+    assert "BloodImage_00343.xml: object 4 of 12 (RBC): box 181,329,181,329 has no area" in bccd.notes
+    xml, rows = raw(sets / "raccoon"), raw(sets / "raccoon" / "data" / "raccoon_labels.csv")
+    assert boxes_in(xml) == boxes_in(rows)
+    assert sum(len(boxes) for boxes in boxes_in(xml).values()) == 217
+    halves = raw(sets / "raccoon" / "data")
+    assert {split: len(images) for split, images in halves.parts.items()} == {"train": 160, "test": 40}
+    voc_xml, voc_json = (raw(sets / "voc2007_100", f"boxes={kind}") for kind in ("voc", "coco"))
+    assert (len(voc_xml.classes), int(targets_of(voc_xml).ignored.sum())) == (20, 38)
+    one, other = boxes_in(voc_xml), boxes_in(voc_json)
+    assert sum(map(len, one.values())) == 273
+    for name, boxes in one.items():
+        assert [(label, (x1 + 1, y1 + 1, x2, y2)) for label, (x1, y1, x2, y2) in boxes] == other[name]
+    with pytest.raises(InputError, match="labels of two kinds"):
+        raw(sets / "voc2007_100")
+    fruits = targets_of(raw(sets / "fruits_nuts_coco"))
+    assert (len(fruits), len(fruits.classes)) == (18, 165)

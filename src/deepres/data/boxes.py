@@ -101,6 +101,7 @@ class BoxTargets:
     `corners` float32 (M, 4), `classes` int64 (M,), `ignored` bool (M,), `areas` float64 (M,) as in `Boxes`; `starts`
     int64 (N + 1,), `ids` int64 (N,) (what a COCO source calls its pictures, else the place in the source) and `remarks`
     int64 (N, 3) (NO_FILE, LEFT_OUT, CLIPPED) stay on the CPU, as does `where`: of a batch, what became of its pictures.
+    `class_ids` are what a COCO source calls its classes; none: it has no such numbers.
     """
 
     corners: Tensor
@@ -111,6 +112,7 @@ class BoxTargets:
     ids: Tensor
     remarks: Tensor
     where: Placed | None = None
+    class_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.starts) == len(self.ids) + 1 == len(self.remarks) + 1
@@ -169,6 +171,20 @@ class BoxTargets:
             self.ids[chosen],
             self.remarks[chosen],
             None if self.where is None else self.where.at(chosen),
+            self.class_ids,
+        )
+
+    def joined(self, other: "BoxTargets") -> "BoxTargets":
+        """These and then those."""
+        return BoxTargets(
+            torch.cat([self.corners, other.corners]),
+            torch.cat([self.classes, other.classes]),
+            torch.cat([self.ignored, other.ignored]),
+            torch.cat([self.areas, other.areas]),
+            torch.cat([self.starts, other.starts[1:] + self.starts[-1]]),
+            torch.cat([self.ids, other.ids]),
+            torch.cat([self.remarks, other.remarks]),
+            class_ids=self.class_ids,
         )
 
     @property
@@ -204,7 +220,7 @@ class BoxTargets:
 
     def renumbered(self, numbers: Tensor) -> "BoxTargets":
         """Class c becomes `numbers[c]`."""
-        return replace(self, classes=numbers.to(self.classes.device)[self.classes])
+        return replace(self, classes=numbers.to(self.classes.device)[self.classes], class_ids=())
 
     def placed(self, geometry: "Geometry", seeds: Tensor) -> "BoxTargets":
         """`moved` as the pictures of a batch were, `where` telling how; `seeds` int64 (N,)."""

@@ -78,8 +78,8 @@ def advice(reports: Sequence[BoxReport]) -> dict[str, bool]:
         "boxes without area are left out: mend the labels": any(one.left_out for one in reports),
         "images without labels are taken as images without objects: see that nothing is missing; data.unlabelled=stop "
         "refuses them": any(one.no_labels for one in reports),
-        f"{small:,} of {objects:,} objects are small (below 32 x 32 px): give the network large pictures, "
-        "--set preparation.resize=800": small * 2 > objects,
+        f"{small:,} of {objects:,} objects are small (below 32 x 32 px): resize pictures up rather than down": small * 2
+        > objects,
     }
 
 

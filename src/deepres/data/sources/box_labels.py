@@ -11,7 +11,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,6 +70,7 @@ class Labels:
     flat: "Callable[[NDArray[np.float64]], NDArray[np.bool_]]"
     called: Callable[[Labelled, Object], str]
     notes: list[str] = field(default_factory=list)
+    class_ids: tuple[int, ...] = ()  # what COCO calls the classes
 
     def every(self) -> Iterable[Labelled]:
         """All pictures."""
@@ -93,6 +94,7 @@ def settled(labels: Labels, name: str, config: DataConfig, channels: int) -> Raw
         ids = [first + place if picture.id is None else picture.id for place, picture in enumerate(pictures)]
         first += len(pictures)
         targets = BoxTargets.of([boxes for boxes, _ in made], ids, [remarks for _, remarks in made])
+        targets = replace(targets, class_ids=labels.class_ids)
         paths = tuple(picture.picture for picture in pictures)
         splits[split] = FileImages(paths, targets, labels.classes, channels)
     rows.refuse()
@@ -115,7 +117,8 @@ def _of_classes(labels: Labels, config: DataConfig) -> Labels:
     for picture in labels.every():
         left.update(found.name for found in picture.objects if found.name not in wanted)
         picture.objects = [found for found in picture.objects if found.name in wanted]
-    labels.classes = wanted
+    by_name = dict(zip(labels.classes, labels.class_ids, strict=False))
+    labels.classes, labels.class_ids = wanted, tuple(by_name[name] for name in wanted if name in by_name)
     if left:
         told = ", ".join(f"{count:,} {name}" for name, count in left.most_common(_SHOWN))
         labels.notes.append(f"data.classes leaves out the boxes of other classes ({told})")

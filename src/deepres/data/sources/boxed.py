@@ -86,7 +86,7 @@ def _labels(kind: BoxLabels, root: Path, scan: Scan, files: Sequence[Path], conf
     if kind == "voc":
         return read_voc(root, scan, config)
     if kind == "coco":
-        return read_coco(files, config)
+        return read_coco(files, config, [root / folder for folder in _pictured(scan)])
     if kind == "csv":
         return read_csv(files, config)
     if len(files) > 1:
@@ -120,7 +120,7 @@ def _found(root: Path, scan: Scan, config: DataConfig, insisted: bool) -> Files:
 
 def _xml_folders(root: Path, scan: Scan, insisted: bool) -> list[str]:
     """One XML file of each folder that holds VOC's; beside pictures of class folders only where it is insisted on."""
-    pictured = {path.rpartition("/")[0] for path in scan.pictures}
+    pictured = _pictured(scan)
     found = []
     for folder, names in label_folders(scan.others, ".xml").items():
         parts = folder.split("/") if folder else []
@@ -129,6 +129,11 @@ def _xml_folders(root: Path, scan: Scan, insisted: bool) -> list[str]:
         if (insisted or apart or about) and _is_voc(root / folder / names[0]):
             found.append(f"{folder}/{names[0]}" if folder else names[0])
     return found
+
+
+def _pictured(scan: Scan) -> dict[str, None]:
+    """The folders that hold pictures, in order."""
+    return dict.fromkeys(path.rpartition("/")[0] for path in scan.pictures)
 
 
 def _is_voc(path: Path) -> bool:

@@ -49,8 +49,10 @@ def is_coco(path: Path) -> bool:
     return content[:200].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and all(word in content for word in _WORDS)
 
 
-def read_coco(files: Sequence[Path], config: DataConfig) -> Labels:
+def read_coco(files: Sequence[Path], config: DataConfig, pictured: Sequence[Path] = ()) -> Labels:
     """What these files say: one, or several of which each is a split by its name or its folder's.
+
+    `pictured` are the folders of pictures of the source, in which those of a file may lie.
 
     Raises:
         InputError: two files of one split or of none; what `_Set` refuses; other categories in one than in another.
@@ -64,7 +66,7 @@ def read_coco(files: Sequence[Path], config: DataConfig) -> Labels:
                 f"{path.parent}: {some(each.name for each in files)}: which are for training, which for testing? give "
                 "one of them, or call them instances_train.json, instances_val.json"
             )
-        read[split] = _Set(path, config)
+        read[split] = _Set(path, config, pictured)
     one = next(iter(read.values()))
     for other in read.values():
         if other.classes != one.classes:
@@ -75,7 +77,7 @@ def read_coco(files: Sequence[Path], config: DataConfig) -> Labels:
     for each in read.values():
         notes += each.notes
     parted = {split: each.pictures for split, each in read.items()}
-    return Labels(parted, one.classes, _corners, _has_no_area, _called, notes)
+    return Labels(parted, one.classes, _corners, _has_no_area, _called, notes, one.class_ids)
 
 
 def split_of(path: Path) -> Split | None:
@@ -103,14 +105,15 @@ class _Set:
         InputError: a field that is not as COCO has it, an id that stands twice or is none, a picture that is not there.
     """
 
-    def __init__(self, path: Path, config: DataConfig) -> None:
-        self.path, self.notes = path, list[str]()
+    def __init__(self, path: Path, config: DataConfig, pictured: Sequence[Path]) -> None:
+        self.path, self.notes, self._pictured = path, list[str](), pictured
         facts = read_json(path, _WHAT, most=MOST)
         if not isinstance(facts, dict):
             raise InputError(f"{path}: a list of {len(facts)}, as of answers? wanted a {_WHAT}")
         images, annotations, categories = (self._rows(facts, name) for name in ("images", "annotations", "categories"))
         names = self._names(categories)
-        self.classes = tuple(names[key] for key in sorted(names))
+        self.class_ids = tuple(sorted(names))
+        self.classes = tuple(names[key] for key in self.class_ids)
         listed: dict[int, dict[str, Any]] = {}
         files: dict[str, int] = {}
         for place, image in enumerate(images):
@@ -235,7 +238,8 @@ class _Set:
         found = next(likely, None)
         if found is not None:
             return found
-        every = [each for each in _others(self.path) if folders.find(str(each), names[0])]
+        others = list(dict.fromkeys([*_others(self.path), *self._pictured]))
+        every = [each for each in others if folders.find(str(each), names[0])]
         if len(every) > 1:
             raise InputError(
                 f"{self.path}: its pictures may lie in {some(map(str, every))}; data.root=FOLDER says where they lie"

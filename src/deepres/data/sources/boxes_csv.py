@@ -20,7 +20,7 @@ from deepres.base.files import open_regular, write_atomic
 from deepres.data.boxes import BoxTargets
 from deepres.data.images import Images
 from deepres.data.sources.box_labels import Labelled, Labels, Object
-from deepres.data.sources.boxes_voc import corners_from, first_pixel, has_no_area
+from deepres.data.sources.boxes_voc import corners_from, first_pixel, no_area_from
 from deepres.data.sources.columns import is_header, plain
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.labels import in_order
@@ -91,7 +91,7 @@ def read_csv(files: Sequence[Path], config: DataConfig) -> Labels:
             each.count = len(each.objects)
     first, told = first_pixel(parted, config) if voc else (0, "corners x1 … y2 are half open, in px from 0")
     notes += others_beside(files[0]) if len(files) == 1 and len(parted) == 1 else ()
-    return Labels(parted, classes, corners_from(first), has_no_area, _called, [*notes, told])
+    return Labels(parted, classes, corners_from(first), no_area_from(first), _called, [*notes, told])
 
 
 def chosen(files: Sequence[Path]) -> list[Path]:

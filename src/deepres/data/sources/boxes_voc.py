@@ -10,7 +10,7 @@ by a split, such as train/ and valid/, are splits. Of several files that a name 
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -59,7 +59,7 @@ def read_voc(root: Path, scan: Scan, config: DataConfig) -> Labels:
     if not classes:
         raise InputError(f"{root}: no object in any of its XML files; nothing to learn from")
     first, told = first_pixel(parted, config)
-    return Labels(parted, classes, corners_from(first), has_no_area, _called, [*pictures.notes, *notes, told])
+    return Labels(parted, classes, corners_from(first), no_area_from(first), _called, [*pictures.notes, *notes, told])
 
 
 def corners_from(first: int) -> "_Corners":
@@ -75,9 +75,14 @@ class _Corners:
         return given - self._shift
 
 
-def has_no_area(given: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Of boxes written as two corners."""
-    return (given[:, 2] <= given[:, 0]) | (given[:, 3] <= given[:, 1])
+def no_area_from(first: int) -> Callable[[NDArray[np.float64]], NDArray[np.bool_]]:
+    """Of boxes so written: corners that are one in x or y, as a stray click leaves them, or the wrong way round."""
+
+    def has_no_area(given: NDArray[np.float64]) -> NDArray[np.bool_]:
+        sides = given[:, 2:] - given[:, :2]
+        return np.asarray(((sides == 0) | (sides + first <= 0)).any(1))
+
+    return has_no_area
 
 
 def first_pixel(parted: dict[Split, list[Labelled]], config: DataConfig) -> tuple[int, str]:

@@ -17,11 +17,12 @@ import torch
 from deepres.base.errors import InputError
 from deepres.base.seeds import derive
 from deepres.base.wording import counted
+from deepres.data.boxes import BoxTargets
 from deepres.data.digests import digests
 from deepres.data.images import ArrayImages, FileImages, Images, StoredImages
 from deepres.data.picture_digest import UNREAD
 from deepres.data.sources.splits import RawDataset, Split, names_of
-from deepres.data.targets import form_of, tensor_of
+from deepres.data.targets import Targets, form_of, tensor_of
 
 
 @dataclass(frozen=True)
@@ -151,11 +152,15 @@ def _held(images: Images) -> dict[int, int]:
 
 def _joined(one: Images, other: Images) -> Images | None:
     """Both as one set; None where they lie in different stores, or are arrays of different sizes."""
-    labels = torch.cat([tensor_of(one.targets), tensor_of(other.targets)])
+    labels: Targets
+    if isinstance(one.targets, BoxTargets) and isinstance(other.targets, BoxTargets):
+        labels = one.targets.joined(other.targets)
+    else:
+        labels = torch.cat([tensor_of(one.targets), tensor_of(other.targets)])
     if isinstance(one, FileImages) and isinstance(other, FileImages):
         return replace(one, paths=(*one.paths, *other.paths), targets=labels)
     if isinstance(one, StoredImages) and isinstance(other, StoredImages) and one.store is other.store:
-        return replace(one, numbers=torch.cat([one.numbers, other.numbers]), targets=labels)
+        return replace(one, numbers=torch.cat([one.numbers, other.numbers]), targets=tensor_of(labels))
     if (
         isinstance(one, ArrayImages)
         and isinstance(other, ArrayImages)
