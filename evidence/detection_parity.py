@@ -30,10 +30,11 @@ from deepres.tasks.detection import anchors, coding, losses, matching, names_tor
 from deepres.tasks.detection.detector import DetectorNetwork, create
 
 CLASSES = 4
-SIZES = [(120, 150), (128, 97)]
-PADDED = (128, 160)
+SIZES = [(90, 122), (96, 71)]
+PADDED = (96, 128)
 SEEDS = [11, 12]
-SAMPLED = {"proposals": 64, "regions": 32}
+SAMPLED = {"proposals": 64, "regions": 16}
+LEFT = {"train": 150, "test": 40}
 NETWORKS = ("resnet18_fpn", "resnet50_fpn", "resnet18_c4", "resnet50_c4")
 TORCHVISIONS = {"samples": 2, "aligned": False, "score_above": 0.0}
 
@@ -51,7 +52,7 @@ def described(name: str) -> Detector:
         backbone=backbone,
         neck="c4" if c4 else "fpn",
         anchors=Anchors(sizes=((16, 32, 64),)) if c4 else pyramid.config.anchors,
-        proposals=Proposals(sampled=SAMPLED["proposals"], after_train=300, after_test=200),
+        proposals=Proposals(sampled=SAMPLED["proposals"], after_train=LEFT["train"], after_test=LEFT["test"]),
         regions=Regions(
             pool=14 if c4 else 7, widths=() if c4 else (1024, 1024), sampled=SAMPLED["regions"], **TORCHVISIONS
         ),
@@ -89,8 +90,8 @@ def theirs(name: str) -> FasterRCNN:
     fields: dict[str, Any] = {
         "rpn_batch_size_per_image": SAMPLED["proposals"],
         "box_batch_size_per_image": SAMPLED["regions"],
-        "rpn_post_nms_top_n_train": 300,
-        "rpn_post_nms_top_n_test": 200,
+        "rpn_post_nms_top_n_train": LEFT["train"],
+        "rpn_post_nms_top_n_test": LEFT["test"],
         "box_score_thresh": 0.0,
     }
     if neck == "fpn":
@@ -155,8 +156,8 @@ def pictures() -> Tensor:
 
 def objects() -> list[Boxes]:
     """Of two pictures: three objects and five."""
-    corners = [[10, 12, 60, 70], [40, 30, 140, 110], [100, 5, 130, 40]]
-    more = [[5, 5, 30, 40], [20, 60, 90, 120], [50, 10, 95, 60], [2, 80, 18, 96], [30, 30, 70, 70]]
+    corners = [[10, 12, 60, 70], [40, 30, 118, 88], [80, 5, 110, 40]]
+    more = [[5, 5, 30, 40], [20, 50, 70, 94], [40, 10, 68, 60], [2, 70, 18, 86], [30, 30, 70, 70]]
     return [Boxes.of(corners, [0, 3, 1]), Boxes.of(more, [2, 2, 0, 1, 3])]
 
 
@@ -266,7 +267,7 @@ def learning(name: str) -> dict[str, Any]:
     gaps = {key: _relative(gradients[key], p.grad) for key, p in other.named_parameters()}
     means = {key: float(counts[key]) / len(x) for key in wanted}
     found = {f"{key}_loss": abs(means[key] - value.item()) for key, value in wanted.items()}
-    return {**found, "terms": means, "loss": float(total), "gradients": max(gaps.values()), "num_gradients": len(gaps)}
+    return {**found, "terms": means, "loss": total.item(), "gradients": max(gaps.values()), "num_gradients": len(gaps)}
 
 
 def _gap(ours: Tensor, wanted: Tensor) -> float:

@@ -71,24 +71,35 @@ def folded(network: ResidualNetwork) -> ResidualNetwork:
     s = gamma / sqrt(var + eps); computed in float64, stored in the network's own precision. The names of all other
     parts stay; where a norm was stands an identity. Logits agree to rounding.
     """
-    found = folds(network.description)
-    tree = network.description.tree
     state = {name: tensor.detach() for name, tensor in network.state_dict().items()}
-    for fold in found:
-        _absorb(state, fold, at(tree, fold.conv), at(tree, fold.norm))
-    changed: Sequence = tree
-    for fold in found:
-        conv = at(changed, fold.conv)
-        assert isinstance(conv, Conv)
-        changed = substitute(changed, fold.conv, conv.replace(bias=True))  # type: ignore[assignment]
-        changed = substitute(changed, fold.norm, Identity())  # type: ignore[assignment]
-    *body, (_, head) = changed.parts
-    copy = build(network.description.replace(body=tuple(body), head=head))
+    absorb(state, network.description, torch.float64)
+    copy = build(without_norms(network.description))
     initialise(copy, 0)  # gives buffers that are not stored, such as a blur's filter, their values
     first = next(iter(network.parameters()), torch.zeros(()))
     copy = copy.to(first.device, first.dtype)
     copy.load_state_dict(state)
     return copy.eval()
+
+
+def without_norms(description: Architecture) -> Architecture:
+    """The description once its convolutions have taken up the norms of `folds`: they have biases."""
+    changed: Sequence = description.tree
+    for fold in folds(description):
+        conv = at(changed, fold.conv)
+        assert isinstance(conv, Conv)
+        changed = substitute(changed, fold.conv, conv.replace(bias=True))  # type: ignore[assignment]
+        changed = substitute(changed, fold.norm, Identity())  # type: ignore[assignment]
+    *body, (_, head) = changed.parts
+    return description.replace(body=tuple(body), head=head)
+
+
+def absorb(state: dict[str, Tensor], description: Architecture, precision: torch.dtype) -> None:
+    """Make tensors of `description` those of `without_norms`, in place; gradients pass through to the weights.
+
+    Weights are multiplied in `precision`, and stay of their own.
+    """
+    for fold in folds(description):
+        _absorb(state, fold, at(description.tree, fold.conv), at(description.tree, fold.norm), precision)
 
 
 @dataclass(frozen=True)
@@ -271,12 +282,12 @@ def _walk(node: "Atom | Sequence | Parallel", name: str) -> Iterator[tuple[str, 
         yield from _walk(child, dotted(name, part))
 
 
-def _absorb(state: dict[str, Tensor], fold: Fold, conv: object, norm: object) -> None:
+def _absorb(state: dict[str, Tensor], fold: Fold, conv: object, norm: object, precision: torch.dtype) -> None:
     """Put the norm into the convolution's weight and bias, and take its own tensors out of `state`."""
     assert isinstance(conv, Conv)
     assert isinstance(norm, Norm)
     kept = state[f"{fold.conv}.weight"]
-    weight = kept.double()
+    weight = kept.to(precision)
     own = {key: state.pop(f"{fold.norm}.{key}", None) for key in ("weight", "bias", "running_mean", "running_var")}
     state.pop(f"{fold.norm}.num_batches_tracked", None)
     mean, variance = own["running_mean"], own["running_var"]
@@ -286,7 +297,8 @@ def _absorb(state: dict[str, Tensor], fold: Fold, conv: object, norm: object) ->
     factor = factor if own["weight"] is None else factor * own["weight"].double()
     shift = -mean.double() * factor
     shift = shift if own["bias"] is None else shift + own["bias"].double()
-    bias = state.get(f"{fold.conv}.bias", kept.new_zeros(len(kept))).double()
+    factor, shift = factor.to(precision), shift.to(precision)
+    bias = state.get(f"{fold.conv}.bias", kept.new_zeros(len(kept))).to(precision)
     if fold.norm_first:
         groups, inner = conv.groups, weight.shape[1]
         per_output = len(weight) // groups

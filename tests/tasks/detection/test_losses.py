@@ -145,6 +145,29 @@ def test_bfloat16_learns_nearly_the_same_and_chooses_in_float32(neck: str) -> No
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in net.parameters())
 
 
+@pytest.mark.parametrize("neck", NECKS)
+@pytest.mark.parametrize("style", [{}, {"order": "pre"}, {"se_ratio": 0.25, "blur": 4}])
+def test_taking_up_frozen_norms_changes_neither_loss_nor_gradients(neck: str, style: dict[str, Any]) -> None:
+    plain = config(neck)
+    backbone = plain.backbone.replace(style=plain.backbone.style.replace(**style))
+    net = create(plain.replace(backbone=backbone).architecture()).double()
+    dice = torch.Generator().manual_seed(0)
+    for name, tensor in net.state_dict().items():
+        if "running_var" in name or ("norm" in name and name.endswith("weight")):
+            tensor.uniform_(0.5, 1.5, generator=dice)
+        elif "running_mean" in name or ("norm" in name and name.endswith("bias")):
+            tensor.normal_(0, 0.3, generator=dice)
+    given = batch(pictures().double(), TWO)
+    value = _gradients(net, given)
+    found = {name: parameter.grad.clone() for name, parameter in net.named_parameters() if parameter.grad is not None}
+    net.zero_grad()
+    net.eval()  # then each norm is computed where it stands
+    assert _gradients(net, given) == pytest.approx(value, rel=1e-12)
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-8, atol=1e-10)
+
+
 def test_frozen_parts_and_norms_stay_bitwise() -> None:
     net = network()
     freeze(net, ("stem", "stage1"))

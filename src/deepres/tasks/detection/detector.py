@@ -10,6 +10,7 @@ from deepres.arch.detector import Detector
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, modules
 from deepres.nn.init import Rules, initialise, normal, uniform
+from deepres.tasks.detection.folding import Folding
 from deepres.tasks.detection.neck import Neck
 from deepres.tasks.detection.proposals import Proposing
 from deepres.tasks.detection.regions import Found, Regions
@@ -34,11 +35,12 @@ class DetectorNetwork(nn.Module):
     def __init__(self, description: Detector) -> None:
         super().__init__()
         self.description = description
-        self.shared_names = tuple(name for name, _ in description.shared)
-        self.region_names = tuple(name for name, _ in description.per_region)
-        for place in description.places:
-            if place.name in (*self.shared_names, *self.region_names):
-                self.add_module(place.name, modules(place.node, place.given[0]))
+        entering = {place.name: place for place in description.places}
+        for name, node in description.body:
+            self.add_module(name, modules(node, entering[name].given[0]))
+        self._shared = Folding(description.shared, description.input)
+        region = (description.levels[0][0], description.regions.pool, description.regions.pool)
+        self._per_region = Folding(description.per_region, region)
         self.neck = Neck(description)
         self.proposals = Proposing(description)
         self.regions = Regions(description)
@@ -59,10 +61,7 @@ class DetectorNetwork(nn.Module):
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """(N, C, H, W) -> the map that leaves each part of the body that is computed once a picture, by name."""
-        maps = {}
-        for name in self.shared_names:
-            x = maps[name] = self.get_submodule(name)(x)
-        return maps
+        return self._shared.maps(self, x)
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """(N, C, H, W) -> the maps that proposals and regions look at, the finest first."""
@@ -73,8 +72,8 @@ class DetectorNetwork(nn.Module):
     def looked_at(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """What is said of the boxes of all pictures: scores (R, 1 + classes), offsets (R, 1 + classes, 4)."""
         x = self.regions.pooled(levels, boxes)
-        for name in self.region_names:
-            x = self.get_submodule(name)(x)
+        for after in self._per_region.maps(self, x).values():
+            x = after
         scores, offsets = self.regions(x)
         return scores, offsets
 
