@@ -18,7 +18,7 @@ import torch
 
 from deepres.base.heap import keep_freed_memory
 from deepres.nn.create import create_model
-from deepres.runs.evaluate import BATCH, batch_size
+from deepres.runs.together import BATCH, batch_size
 from deepres.train.precision import choose
 
 CPU = torch.device("cpu")

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from deepres.library.training import RunResult as RunResult
     from deepres.library.training import train as train
     from deepres.nn.create import create_model as create_model
-    from deepres.nn.create import load as load
     from deepres.nn.weights.spec import WeightsSpec as WeightsSpec
     from deepres.predict.predictor import Predictor as Predictor
+    from deepres.tasks.networks import load as load
 
 _PUBLIC = {
     "train": ("deepres.library.training", "train"),
@@ -29,7 +29,7 @@ _PUBLIC = {
     "analyze": ("deepres.library.measuring", "analyze"),
     "compare": ("deepres.library.measuring", "compare"),
     "create_model": ("deepres.nn.create", "create_model"),
-    "load": ("deepres.nn.create", "load"),
+    "load": ("deepres.tasks.networks", "load"),
     "WeightsSpec": ("deepres.nn.weights.spec", "WeightsSpec"),
     "list_models": ("deepres.arch.catalogue.lookup", "names"),
     "describe": ("deepres.arch.readings.describe", "describe"),

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from deepres.arch.catalogue.lookup import architecture
 from deepres.base.errors import InputError
-from deepres.nn.create import load
 from deepres.nn.weights.convert import TIMM
 from deepres.nn.weights.folder_transformers import preprocessing_said
 from deepres.nn.weights.folders import said_by
@@ -20,6 +19,7 @@ from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 from deepres.predict.predictor import Predictor
 from deepres.predict.preprocessing import prepared_for
+from deepres.tasks.networks import load
 
 CPU = torch.device("cpu")
 PICTURES = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((70, 91), (64, 64), (101, 67))]

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from deepres.cli.main import run
-from deepres.nn.create import create_model, load
+from deepres.nn.create import create_model
+from deepres.tasks.networks import load
 
 
 def _say(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 0) -> str:

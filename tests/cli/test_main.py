@@ -10,12 +10,12 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 FLAGS = {
     "train": "--balance --batch-size --compile --device --dry-run --epochs --folds --ignore --lr --mean --memory --minutes --model --on-bad-image --output --preprocessing --recipe "
     "--resume --seed --set --smoke --std --task --teacher --variant --verbose --weights --workers",
-    "eval": "--calibrate --device --force --ignore --json --mean --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
+    "eval": "--calibrate --device --force --ignore --json --mean --measure --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
     "--select --set --split --std --variant --worst",
     "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --overwrite --preprocessing --seed --set "
     "--std --variant",
     "compare": "--force --json --overwrite --pairs --report --vote",
-    "predict": "--cam --class --csv --device --every --ignore --json --mean --model --overwrite --precision --preprocessing --set --std --top-k --uncalibrated --variant",
+    "predict": "--above --cam --class --csv --device --every --ignore --json --mean --model --overwrite --precision --preprocessing --set --show --std --top-k --uncalibrated --variant",
     "models": "--json",
     "describe": "--batch-size --json --overwrite --svg",
     "weights convert": "--classes --ignore --mean --model --preprocessing --set --std --variant",

@@ -7,8 +7,9 @@ import torch
 from safetensors.torch import save_file
 
 from deepres.base.errors import InputError
-from deepres.nn.create import create_model, load
+from deepres.nn.create import create_model
 from deepres.nn.weights.files import load_state, read_stored, read_tensors, save_network
+from deepres.tasks.networks import load
 
 
 def test_a_folder_gives_back_the_network_its_names_and_its_preparation(tmp_path: Path) -> None:

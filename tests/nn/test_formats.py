@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from deepres.base.errors import InputError
-from deepres.nn.create import create_model, load
+from deepres.nn.create import create_model
 from deepres.nn.weights.files import read_stored, save_network
 from deepres.nn.weights.folders import said_by
 from deepres.nn.weights.formats import Preprocessing
+from deepres.tasks.networks import load
 
 PREPARED = Preprocessing(crop=96, resize=110, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), interpolation="bicubic")
 

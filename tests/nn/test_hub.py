@@ -8,8 +8,9 @@ from safetensors.torch import save_file
 from torchvision import models
 
 from deepres.base.errors import InputError
-from deepres.nn.create import create_model, load
+from deepres.nn.create import create_model
 from deepres.nn.weights.hub import find_weights
+from deepres.tasks.networks import load
 
 
 @pytest.fixture(autouse=True)

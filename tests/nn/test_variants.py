@@ -9,10 +9,11 @@ from torchvision import models
 from deepres.arch.catalogue.lookup import architecture, entry
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import InputError
-from deepres.nn.create import create_model, load
+from deepres.nn.create import create_model
 from deepres.nn.weights.convert import to_foreign
 from deepres.nn.weights.files import save_network
 from deepres.nn.weights.variants import lookalikes
+from deepres.tasks.networks import load
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,14 @@ from deepres.data.loading.loader import evaluation_batches
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
 from deepres.data.transforms.statistics import Statistics
-from deepres.nn.create import create_model, load
+from deepres.nn.create import create_model
 from deepres.nn.weights.files import read_stored
 from deepres.recipes.by_name import recipe
 from deepres.recipes.finetune import finetune
 from deepres.recipes.run import Run, smoke
 from deepres.runs.starting_weights import beginning
 from deepres.runs.train import resume, start
+from deepres.tasks.networks import load
 from deepres.train.classifier import fit_classifier
 from deepres.train.config import SgdConfig
 from deepres.train.state import State

@@ -17,14 +17,8 @@ from deepres.nn.create import create_model
 from deepres.predict.preprocessing import Prepared
 from deepres.recipes.by_name import recipe
 from deepres.recipes.run import smoke
-from deepres.runs.evaluate import (
-    BATCH,
-    EvaluationConfig,
-    EvaluationSetup,
-    batch_size,
-    evaluate_network,
-    evaluate_weights,
-)
+from deepres.runs.evaluate import EvaluationConfig, EvaluationSetup, evaluate_network, evaluate_weights
+from deepres.runs.together import BATCH, batch_size
 from deepres.runs.train import start
 from deepres.tasks.classification.result import ClassificationResult
 from deepres.train.precision import choose
@@ -89,7 +83,7 @@ def test_a_cpu_answers_fewer_of_larger_images_at_once() -> None:
 def test_batches_are_as_large_as_the_pictures_that_are_shown_allow(
     protocol: str, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepres.runs.evaluate.PIXELS", 10_000)
+    monkeypatch.setattr("deepres.runs.together.PIXELS", 10_000)
     network = create_model("resnet20_cifar", num_classes=2).eval()
     images = ArrayImages(torch.zeros(9, 3, 70, 65, dtype=torch.uint8), torch.arange(9) % 2, ("a", "b"), "zeros")
     preparation = Preparation(fit="crop", resize=42, crop=40)

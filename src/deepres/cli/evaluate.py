@@ -26,6 +26,11 @@ from deepres.report.evaluation import ReportFacts
     "multi-scale-flip; with sizes in px: center:320, ten-crop:224/256 (crop/short side), multi-scale:224,256.",
 )
 @click.option(
+    "--measure",
+    type=click.Choice(["coco", "voc07", "voc"]),
+    help="Boxes: average precision as of COCO (the default), of VOC 2007 (11 recalls), or of VOC from 2010 on.",
+)
+@click.option(
     "--select",
     metavar="SPLIT",
     help="Several runs: choose those that make the best ensemble on this split (val), then measure it.",
@@ -60,6 +65,7 @@ def command(
     std: tuple[float, ...] | None,
     split: str | None,
     protocol: str,
+    measure: str | None,
     select: str | None,
     calibrate: bool,
     as_json: bool,
@@ -116,6 +122,7 @@ def command(
             EnsembleConfig(
                 split=split,
                 protocol=protocol,
+                measure=measure,
                 precision=precision,
                 on_bad_image=on_bad_image,
                 force=force,

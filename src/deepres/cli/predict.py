@@ -16,6 +16,7 @@ from deepres.base.files import make_folder, write_atomic
 from deepres.base.watch import Watch
 from deepres.base.wording import reason_alone
 from deepres.cli import flags, outputs
+from deepres.cli.boxes import BoxFlags, box_flags
 from deepres.cli.watch import watched
 
 FEW = 16
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     help="Write each image into DIR, with a class activation map that shows where the answer comes from.",
 )
 @click.option("--class", "label", metavar="NAME", help="With --cam: the map of this class instead of the answered one.")
+@box_flags
 @flags.overwrite
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image, each on a line of its own.")
 @click.option("--uncalibrated", is_flag=True, help="Probabilities without the temperature that the run found.")
@@ -69,6 +71,7 @@ def command(
     every: float | None,
     cam: Path | None,
     label: str | None,
+    boxes: BoxFlags,
     overwrite: bool,
     as_json: bool,
     uncalibrated: bool,
@@ -105,6 +108,7 @@ def command(
         predictor = Predictor.load(weights, find_device(device), settled=not uncalibrated)
     if cam is not None:
         require(predictor.task, "--cam", run)
+    predictor = boxes.asked(predictor, run)
     if predictor.said:
         click.echo(f"preprocessing: {predictor.said}", err=True)
     if (settled := predictor.task.settled_text()) is not None:
@@ -117,12 +121,15 @@ def command(
     for video in asked.videos if every is None else ():
         click.echo(f"{video}: a frame every second; others: --every SECONDS", err=True)
     outputs.require_free_folder("--cam", cam, ())
-    for folder in {folder for folder in (cam, table and table.parent) if folder is not None}:
+    for folder in {folder for folder in (cam, boxes.show, table and table.parent) if folder is not None}:
         make_folder(folder)
     read = [run, *(one.name if isinstance(one, Picture) else one for one in asked.listed)]
     outputs.require_free({"--csv": (table, outputs.TABLE)}, read, overwrite=overwrite)
     many = len(asked) + FEW * len(asked.videos)
-    if precision == "bfloat16" or many >= FEW:
+    if "--above" in predictor.task.tools:  # one picture at a time, of any size: nothing to be made faster
+        if precision == "bfloat16":
+            require(predictor.task, "--precision bfloat16", run)
+    elif precision == "bfloat16" or many >= FEW:
         watch(Doing("making the network fast"))
         predictor = predictor.optimized(many, precision=precision)
         other = "; --precision float32 is exact" if predictor.ready is not None and predictor.ready.exact else ""
@@ -137,16 +144,22 @@ def command(
         if table is not None:
             answers.append(answer)
         shown = None if cam is None or answer.problem is not None else _show(predictor, picture, cam, label, overwrite)
+        drawing = boxes.drawn(predictor, picture, answer, overwrite=overwrite)
         if as_json:
-            click.echo(json.dumps({**answer.model_dump(mode="json"), **({"map": shown[1]} if shown else {})}))
+            more = {"map": shown[1]} if shown else {"shown": drawing} if drawing else {}
+            click.echo(json.dumps({**answer.model_dump(mode="json"), **more}))
         elif answer.problem is None:
             click.echo(answer.line())
             if shown is not None:
                 click.echo(f"  {shown[0]}: {shown[1]}")
+            if drawing is not None:
+                click.echo(f"  boxes: {drawing}")
         elif len(asked) > 1 or asked.videos:
             click.echo(answer.problem, err=True)
     if table is not None:
         write_atomic(table, _table(answers, predictor.task.columns(predictor.classes, top_k)))
+    if hidden := boxes.left_out(predictor):
+        click.echo(hidden, err=True)
     _conclude(problems)
 
 

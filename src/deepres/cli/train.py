@@ -53,15 +53,15 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 @click.argument("source", required=False)
 @click.option(
     "--recipe",
-    help="How to train: small, photos, finetune, imagenet_modern, or a paper's: cifar_2015, imagenet_2015, "
+    help="How to train: small, photos, boxes, finetune, imagenet_modern, or a paper's: cifar_2015, imagenet_2015, "
     "identity_2016, imagenet_2016, effective_paths, stochastic_depth, wide, densenet_cifar, densenet_imagenet; by "
     "default chosen by the images and weights.",
 )
 @click.option(
     "--task",
     metavar="TASK",
-    help="What is learnt: classification (one class an image), multilabel (several, or none), regression (numbers); by "
-    "default what the source holds.",
+    help="What is learnt: classification (one class an image), multilabel (several, or none), regression (numbers), "
+    "detection (boxes); by default what the source holds.",
 )
 @click.option("--model", metavar="NET", help="A network by its name in `deepres models`; by default the recipe's.")
 @click.option(

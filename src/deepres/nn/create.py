@@ -1,13 +1,11 @@
 """Name (and weights) -> a network ready to use: the door for people who write Python."""
 
-from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
 from deepres.arch.architecture import Architecture, with_classes
 from deepres.arch.catalogue.lookup import EDIT, architecture
-from deepres.arch.detector import naming
-from deepres.base.arguments import flag, place, whole, word, words
+from deepres.base.arguments import flag, whole, word, words
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.init import initialise
@@ -187,23 +185,6 @@ def _by_name(stored: Checkpoint, description: Architecture, *, new_head: bool) -
         return _Named(None, 0.0, refusal)
     wanted = [name for name in build(description).state_dict() if not (new_head and name.startswith("head."))]
     return _Named(found, sum(name in found.tensors for name in wanted) / len(wanted))
-
-
-def load(weights: str | PathLike[str]) -> ResidualNetwork:
-    """The trained network of a run folder, or of weights by name, in evaluation mode.
-
-    >>> import deepres
-    >>> network = deepres.load("runs/digits-1")
-    >>> network.description.input, network.num_classes, network.training
-    ((1, 16, 16), 10, False)
-
-    Raises:
-        InputError: weights that do not say which network they are of.
-    """
-    stored = find_weights(place(weights, "weights", _WEIGHTS))
-    if stored.description is None:
-        raise InputError(f"{stored.where}: does not say which network it is of; use create_model(NAME, weights=…)")
-    return create_model(naming(stored.description, stored.where), weights=stored).eval()
 
 
 def classes_of(stored: Checkpoint, description: Architecture) -> int:

@@ -93,7 +93,7 @@ def png(picture: Image.Image) -> bytes:
     return content.getvalue()
 
 
-def file_name(picture: Picture) -> str:
+def file_name(picture: Picture, what: str = "cam") -> str:
     """`cat-1f0c9a3be2_cam.png`: of the same picture always the same, of two pictures never."""
     content = picture.content
     if isinstance(content, Path):
@@ -104,7 +104,7 @@ def file_name(picture: Picture) -> str:
         whole += picture.name.encode(errors="surrogateescape")
         stem = Path(picture.name.split("?")[0]).name
     plain = "".join(letter if letter.isalnum() or letter in "-_.@" else "_" for letter in stem)[:_LONGEST].strip("._")
-    return f"{plain or 'picture'}-{sha256(whole).hexdigest()[:10]}_cam.png"
+    return f"{plain or 'picture'}-{sha256(whole).hexdigest()[:10]}_{what}.png"
 
 
 def _shortened(text: str, font: Font, room: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from PIL.Image import Image
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from deepres.analyze import attribution
 from deepres.analyze.guards import require_size
-from deepres.arch.detector import naming
+from deepres.arch.detector import Detector
 from deepres.base.arguments import place, whole
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import path_of
@@ -24,7 +25,6 @@ from deepres.data.loading.workers import num_cores
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.binary import two_logits
-from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.hardware import find_device
 from deepres.nn.inference import Compiled, Inference, InferencePrecision, for_inference
@@ -35,8 +35,9 @@ from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.maps import beside
 from deepres.predict.pictures import Picture, of_file
 from deepres.predict.preprocessing import prepared_for
-from deepres.tasks.kinds import DEFAULT_TASK, AnyTask, task_in
-from deepres.tasks.task import Answer
+from deepres.tasks.kinds import DEFAULT_TASK, AnyTask
+from deepres.tasks.networks import asked_of
+from deepres.tasks.task import Answer, FirstValues
 
 BATCH = 16
 """How many images an optimized predictor answers together: beyond it a CPU gains nothing."""
@@ -58,7 +59,7 @@ class Predictor:
     5
     """
 
-    network: ResidualNetwork
+    network: Any  # what the task asks: a ResidualNetwork, as a rule
     classes: tuple[str, ...]
     preparation: Preparation
     statistics: Statistics
@@ -108,19 +109,23 @@ class Predictor:
         """
         spec, device = WeightsSpec.of(weights), device if isinstance(device, torch.device) else find_device(device)
         stored, model, variant = find_weights(spec.name, spec.model), spec.model, spec.variant
+        task, stored = asked_of(stored)
         model = variant if stored.description is None and model is None else model
         if model is None and stored.description is None:
             told = f"see deepres weights inspect {stored.where}, then name it with --model"
             raise InputError(f"{stored.where}: does not say which network it is of; {told}")
-        given = None if stored.description is None else naming(stored.description, stored.where)
-        network = create_model(model or given or "", weights=stored, variant=variant).eval()
+        network: Any
+        if isinstance(stored.description, Detector):
+            network = task.network(stored.description, (), FirstValues(stored, variant))[0]
+        else:
+            network = create_model(model or stored.description or "", weights=stored, variant=variant)
+        network.eval()
         preparation, statistics, said = prepared_for(stored, network.description, spec.mean, spec.std)
         classes = stored.classes or tuple(f"class {number}" for number in range(network.num_classes))
         if network.num_classes == 0:
             raise InputError(
                 f"{stored.where}: no classifier in it, so no answers; train one: deepres train … --weights"
             )
-        task = task_in(stored.task, f"{stored.where} task")
         if network.num_classes == 1 and task.form == "class":
             classes = _two_classes(stored)
             network = two_logits(network)
@@ -229,21 +234,34 @@ class Predictor:
         An optimized predictor reads and answers `BATCH` images together, any other one by one.
         """
         size = 1 if self.ready is None else BATCH
+        ask = self._alone if self.preparation.fit == "sides" else self._rows
         with ThreadPoolExecutor(min(size, num_cores())) as readers:
             asked = map(_picture, [pictures] if isinstance(pictures, str | Path) else pictures)
             while part := list(islice(asked, size)):
                 read = list(readers.map(self._read, part))
-                rows = self._rows(read)
+                rows = ask(read)
                 for number, (picture, image) in enumerate(zip(part, read, strict=True)):
                     if isinstance(image, str):
                         yield self.task.unread(picture.name, image)
                     else:
                         yield self.task.decode(rows[number], self.classes, picture.name, top_k)
 
+    def _alone(self, read: Sequence[Tensor | str]) -> dict[int, Any]:
+        """Of pictures that keep their shape the answers, one by one, by their number."""
+        answers: dict[int, Any] = {}
+        for number, pixels in enumerate(read):
+            if isinstance(pixels, Tensor):
+                batch = self.task.asked(pixels, self.preparation, self.statistics.to(self.device))
+                with torch.inference_mode():
+                    answers[number] = self.task.one(self.task.outputs(self.network, batch), 0)
+        return answers
+
     def _read(self, picture: Picture) -> Tensor | str:
         """The image as each of the members wants it (M, C, H, W), or why there is none."""
         try:
             pixels = picture.pixels(self.preparation.channels, self.preparation.levels)
+            if self.preparation.fit == "sides":
+                return pixels
             image = torch.stack([member.prepare(pixels) for member in self.members])
             require_size(self.network.description, *image.shape[1:])
         except BadImageError as cause:

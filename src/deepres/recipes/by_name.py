@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from deepres.base.errors import unknown
 from deepres.data.facts import DatasetFacts
+from deepres.recipes.boxes import boxes
 from deepres.recipes.everyday import imagenet_modern, photos, small
 from deepres.recipes.finetune import finetune
 from deepres.recipes.papers import cifar_2015, effective_paths, identity_2016, imagenet_2015, imagenet_2016
@@ -24,18 +25,21 @@ RECIPES: dict[str, Callable[[DatasetFacts, str | None], Run]] = {
     "densenet_imagenet": densenet_imagenet,
     "imagenet_modern": imagenet_modern,
     "finetune": finetune,
+    "boxes": boxes,
 }
 
 
 def recipe(name: str | None, facts: DatasetFacts, model: str | None) -> Run:
     """The run of the recipe of that name, or of the one that suits.
 
-    That is "finetune" where weights are given to begin with, else "small" up to 40 px, "photos" above.
+    That is "boxes" for pictures with boxes, "finetune" where weights are given to begin with, else "small" up to 40 px,
+    "photos" above.
 
     Raises:
         InputError: no such recipe or model; the nearest are offered.
     """
-    chosen = name or ("finetune" if facts.beginning else "small" if facts.side <= 40 else "photos")
+    usual = "finetune" if facts.beginning else "small" if facts.side <= 40 else "photos"
+    chosen = name or ("boxes" if facts.form == "boxes" else usual)
     if chosen not in RECIPES:
         raise unknown("recipe", chosen, RECIPES)
     return RECIPES[chosen](facts, model)

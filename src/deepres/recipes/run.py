@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from deepres.arch.catalogue.entry import Model
+from deepres.arch.detector import DetectorConfig
 from deepres.base.errors import InputError
 from deepres.base.manifest import RUN, require_own
 from deepres.base.reading import json_object
@@ -12,7 +13,7 @@ from deepres.base.records import Record, build
 from deepres.base.version import VERSION
 from deepres.data.facts import DatasetFacts
 from deepres.data.sources.config import DataConfig
-from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.config import Augmentation, Preparation, check_together
 from deepres.tasks.kinds import DEFAULT_TASK, AnyTask, task_for
 from deepres.tasks.task import require
 from deepres.train.config import Select, TeacherConfig, TrainConfig
@@ -75,7 +76,8 @@ def require_known(run: Run) -> None:
     """Refuse what the run's task does not know.
 
     Raises:
-        InputError: folds, a teacher, classes that weigh alike, or a low rate until an error, of a task without them.
+        InputError: folds, a teacher, classes that weigh alike, or a low rate until an error, of a task without them; an
+            augmentation that does not go with the preparation.
     """
     train = run.train
     asked = {
@@ -88,7 +90,11 @@ def require_known(run: Run) -> None:
     for tool, wanted in asked.items():
         if wanted:
             require(run.task, tool, run.data.source)
+    check_together(run.augmentation, run.preparation)
 
+
+SMOKE_SIDE, SMOKE_REGIONS = 96, 64
+"""The short side in px; of a picture."""
 
 OFF = {"label_smoothing": 0.0, "fit_head": False}
 """What recipes turn on for the tasks that know it."""
@@ -124,6 +130,21 @@ def require_format(fields: Mapping[str, object], path: Path) -> None:
 
 
 def smoke(run: Run) -> Run:
-    """The same run cut down to 20 steps of 16 images: does it work at all, in under a minute on two cores."""
+    """The same run cut down to 20 steps of 16 images: does it work at all, in under a minute on two cores.
+
+    Pictures that keep their shape are brought to `SMOKE_SIDE` px, 2 make a step, and a detector looks at few regions.
+    """
+    if run.preparation.fit == "sides":
+        short = min(SMOKE_SIDE, run.preparation.resize or SMOKE_SIDE)
+        longest = min(2 * short, run.preparation.longest or short)
+        train = run.train.replace(epochs=None, iterations=20, batch_size=2, accumulate=1)
+        augmentation = run.augmentation.replace(scale=(short, short))
+        preparation = run.preparation.replace(resize=short, longest=longest)
+        size = (run.model.input[0], *preparation.input(short))
+        model = run.model.replace(input=size)
+        if isinstance(model, DetectorConfig):
+            proposals = model.proposals.replace(after_train=SMOKE_REGIONS, after_test=SMOKE_REGIONS)
+            model = model.replace(proposals=proposals, regions=model.regions.replace(sampled=SMOKE_REGIONS))
+        return run.replace(train=train, augmentation=augmentation, preparation=preparation, model=model)
     train = run.train.replace(epochs=None, iterations=20, batch_size=16, accumulate=1, precise_bn_batches=0)
     return run.replace(train=train)

@@ -13,7 +13,7 @@ from deepres.base.events import UNSAID
 from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
 from deepres.base.records import Record
-from deepres.data.images import ArrayImages, Images
+from deepres.data.images import Images
 from deepres.data.loading.config import LoaderConfig, OnBadImage
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.loading.workers import resolved
@@ -22,8 +22,6 @@ from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_parts, open_source
 from deepres.data.sources.splits import Split
 from deepres.data.targets import form_of
-from deepres.data.transforms.config import Preparation
-from deepres.data.transforms.views import Views
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware, versions
 from deepres.nn.weights.checkpoints import asked_of
@@ -34,23 +32,18 @@ from deepres.predict.predictor import Predictor
 from deepres.predict.preprocessing import Prepared
 from deepres.recipes.run import Run, load_run
 from deepres.runs.seen import SPLIT, asks_for_own, began_with, overlap, own_now, run_of, unchanged
+from deepres.runs.together import batch_size, largest_side
 from deepres.tasks.evaluator import NO_FACTS, EvaluationMethod, ResultFacts, evaluate
 from deepres.tasks.kinds import AnyTask
 from deepres.tasks.protocols import CENTER, protocol_named, require_fitting
 from deepres.tasks.result import Evaluation
+from deepres.tasks.task import require
 from deepres.train.config import Choice
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.precision import Precision, choose
 
-BATCH = 250
-"""Images answered together, at most."""
-
 READ_AS_THE_RUN = ("channels", "depth", "splits", "columns", "levels")
 """How other images are read where that is not said: as the run's own were."""
-
-PIXELS = 2**20
-"""Pixels of one batch on a CPU, at most; ours: larger batches take more memory and no less time, see
-`evidence/evaluation_batches.json`."""
 
 
 class EvaluationConfig(Record):
@@ -58,6 +51,7 @@ class EvaluationConfig(Record):
 
     `split` None: test, of a source without parts all images. `on_bad_image` None: as the images, or the run, say.
     `force` also measures what the run was trained on; `keep_scores` keeps the log-probabilities of all classes.
+    `measure` is how boxes are measured, where not as their task says.
     """
 
     split: str | None = None
@@ -66,6 +60,7 @@ class EvaluationConfig(Record):
     on_bad_image: OnBadImage | None = None
     force: bool = False
     keep_scores: bool = False
+    measure: str | None = None
 
 
 USUAL = EvaluationConfig()
@@ -113,7 +108,7 @@ def evaluate_network(
         preparation,
         prepared.statistics,
         LoaderConfig(
-            batch_size=batch_size(_side(images, preparation, shown.showing), precision.device),
+            batch_size=batch_size(largest_side(images, preparation, shown.showing), precision.device),
             workers=resolved(data.workers),
             device=precision.device,
             on_bad_image=data.on_bad_image,
@@ -190,25 +185,12 @@ def evaluate_weights(
     return evaluation, target.images
 
 
-def batch_size(side: int, device: torch.device) -> int:
-    """How many images of side x side pixels are answered together: `BATCH`, on a CPU at most `PIXELS` pixels."""
-    return max(1, min(BATCH, PIXELS // side**2)) if device.type == "cpu" else BATCH
-
-
 def weights_file(weights: Path | str) -> Path | None:
     """The file or folder that holds the weights; None for weights that are named, not placed."""
     path = Path(asked_of(str(weights))[0])
     lying = path.parent if path.name == TOPOLOGY else path  # of a TensorFlow.js model the weights lie beside it
     file = path / WEIGHTS if (path / WEIGHTS).is_file() else lying
     return file if file.exists() else None
-
-
-def _side(images: Images, preparation: Preparation, showing: Views | None) -> int:
-    """The largest side that the network gets to see, in pixels; of files that are kept as they are 32 is assumed."""
-    if showing is not None:
-        return showing.crop or max(showing.sides)
-    own = max(images.pixels.shape[-2:]) if isinstance(images, ArrayImages) else 32
-    return preparation.size or own
 
 
 @dataclass(frozen=True)
@@ -232,7 +214,7 @@ def resolve_target(
     weights = spec.name
     folder = run_of(weights)
     run = None if folder is None else load_run(folder)
-    predictor = Predictor.load(spec, device)
+    predictor = _asked_by(Predictor.load(spec, device), config, weights)
     if data is not None and data.targets == "auto":
         data = data.model_copy(update={"targets": predictor.task.form})  # what was said stays what was said
     chosen = _chosen(folder, run, weights, data, config)
@@ -259,6 +241,16 @@ def resolve_target(
         provenance["note"] = "; ".join(chosen.notes)
     found_here = chosen.own and chosen.split == predictor.task.settled_on
     return EvaluationTarget(predictor, images, own_config, chosen.split, precise, provenance, chosen.notes, found_here)
+
+
+def _asked_by(predictor: Predictor, config: EvaluationConfig, weights: str) -> Predictor:
+    """The same, asked by the measure that is wanted; what its task does not know is refused."""
+    if config.protocol != str(CENTER):
+        require(predictor.task, "--protocol", weights)
+    if config.measure is None:
+        return predictor
+    require(predictor.task, "--measure", weights)
+    return replace(predictor, task=predictor.task.replace(measure=config.measure))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from deepres.nn.hooks import left_as_found
 from deepres.nn.precise_bn import precise_bn
 from deepres.recipes.run import Run
 from deepres.runs.context import RunContext
-from deepres.runs.evaluate import batch_size
+from deepres.runs.together import batch_size
 from deepres.train.classifier import Classifier, fit_classifier
 
 BATCHES = 8

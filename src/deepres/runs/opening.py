@@ -18,7 +18,10 @@ _FOR = {"train": "to train on", "val": "to choose the epoch", "test": "for the t
 def opening(context: RunContext, step: int, total: int) -> list[str | Detail]:
     """Images and classes, network and length, what was assumed, where the report will be; then details."""
     run, source, train = context.run, context.source, context.run.train
+    prepared = run.preparation
     size = " x ".join(map(str, run.model.input[1:]))
+    if prepared.fit == "sides":
+        size = f"short sides of {prepared.resize} and long ones of up to {prepared.longest}"
     parameters = counted(cost(run.model.architecture()).parameters, "parameter")
     length = counted(train.epochs, "epoch") + f", {counted(total, 'step')}" if train.epochs else counted(total, "step")
     each = f" on {context.processes.size} processes" if context.processes.size > 1 else ""
@@ -89,7 +92,7 @@ def _balance(context: RunContext) -> list[str]:
 def _moved(context: RunContext) -> list[str]:
     """That targets stay as they are where pixels move, of those for which that may be wrong."""
     augmentation, form = context.run.augmentation, form_of(context.source.train.targets)
-    if not form.may_point or not (augmentation.flip or augmentation.crop != "none"):
+    if form.moves or not form.may_point or not (augmentation.flip or augmentation.crop != "none"):
         return []
     moved = [*(["mirrored"] if augmentation.flip else []), *(["cut or shifted"] if augmentation.crop != "none" else [])]
     return [

@@ -63,8 +63,11 @@ class Session:
         """Which layers a step computes twice; a step that does not fit, or that a norm cannot take, is refused."""
         return self.processes.on_rank_zero(lambda: self._memory_plan(run, found))
 
-    def state(self, run: Run, source: Source, *, begin: bool) -> State:
-        """The network as it is before the first step, with the weights that the run begins with under `begin`."""
+    def state(self, run: Run, source: Source, *, begin: bool) -> tuple[State, str]:
+        """The network as it is before the first step, with the weights that the run begins with under `begin`.
+
+        And what was done to these, for a person to read.
+        """
         return self.processes.on_all_ranks(lambda: self._state(run, source, begin=begin))
 
     def context(
@@ -116,9 +119,9 @@ class Session:
             beside=0 if found is None else found.memory(-(-images // parts), value_bytes),
         )
 
-    def _state(self, run: Run, source: Source, *, begin: bool) -> State:
+    def _state(self, run: Run, source: Source, *, begin: bool) -> tuple[State, str]:
         weights = run.weights if begin else None
         first = FirstValues(weights, run.variant, run.new_head, run.seed)
-        network = run.task.network(run.model.architecture(), source.classes, first)
+        network, said = run.task.network(run.model.architecture(), source.classes, first)
         placed = choose(run.train.precision, self.device).place(network)
-        return with_rates(placed, run)
+        return with_rates(placed, run), said

@@ -187,7 +187,7 @@ def _side(weights: str, predictor: Predictor, run: Run) -> int:
 
 
 def _as_shown(predictor: Predictor, config: TeacherConfig) -> Architecture:
-    description = predictor.network.description
+    description: Architecture = predictor.network.description
     side = config.size or predictor.preparation.size or description.input[1]
     return description.replace(input=(description.input[0], side, side))
 

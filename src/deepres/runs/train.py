@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from deepres.arch.detector import Detector
 from deepres.arch.readings.norms import fewest_images
 from deepres.arch.readings.segments import CheckpointPlan
 from deepres.base.errors import shared
@@ -17,11 +16,8 @@ from deepres.base.events import UNSAID, Detail, Doing, progress_of
 from deepres.base.files import make_folder
 from deepres.base.heap import keep_freed_memory
 from deepres.data.facts import facts_of
-from deepres.nn.create import adaptation
 from deepres.nn.memory import apply
 from deepres.nn.model import told_by
-from deepres.nn.weights.channels import RGB
-from deepres.nn.weights.hub import find_weights
 from deepres.recipes.run import Run
 from deepres.runs.autotune import pace_of, settle_steps, settle_workers
 from deepres.runs.budget import Budget, Deadline, fitted, going_on
@@ -38,6 +34,7 @@ from deepres.runs.resuming import by_patience, edited, new_rates, require_same_i
 from deepres.runs.saving import Saving
 from deepres.runs.seen import own_now
 from deepres.runs.session import Session
+from deepres.tasks.task import require
 from deepres.tasks.validation import Validation
 from deepres.train.checkpoint import load_newest, save_best, save_state
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
@@ -81,6 +78,7 @@ def start(
     run, found = session.teachers(run, source)
     budget = None
     if deadline is not None:
+        require(run.task, "--minutes", run.data.source)
         on_event(Doing("measuring what fits into the time"))
         taught = 0 if found is None else found.macs
         measure = partial(pace_of, source=source, device=device, processes=processes, taught=taught)
@@ -88,7 +86,7 @@ def start(
         run = budget.run
     twice = session.memory_plan(run, found)
     # what is wrong with it is refused before anything is written
-    first = session.state(run, source, begin=processes.first)
+    first, said = session.state(run, source, begin=processes.first)
     new = once(lambda: not folder.exists() or not any(folder.iterdir()))
     once(lambda: make_folder(folder))
     with held(folder, processes) as hold:
@@ -102,8 +100,7 @@ def start(
             if new:
                 hold.remove()
             raise
-        begun = once(lambda: _begun(run))
-        context = session.context(run, source, statistics, found, hold, begun=begun)
+        context = session.context(run, source, statistics, found, hold, begun=once(lambda: said))
         return _carry_out(context, first, twice, on_event, budget)
 
 
@@ -136,7 +133,7 @@ def resume(
         statistics = once(lambda: as_begun(folder, on_event))
         skipped = once(lambda: skipped_before(folder))
         context = session.context(run, source, statistics, found, hold, skipped=skipped)
-        state = session.state(run, source, begin=False)
+        state, _ = session.state(run, source, begin=False)
         for line in once(lambda: load_newest(state, folder / "state")):
             on_event(f"passed over a state that cannot be used: {line}")
         if any(edit.startswith(("train.epochs=", "train.iterations=")) for edit in edits):
@@ -150,14 +147,6 @@ def resume(
             on_event(Doing("measuring what fits into the time"))
             budget = going_on(run, source, deadline, pace_of(run, source=source, device=device, processes=processes))
         return _carry_out(context, state, plan, on_event, budget)
-
-
-def _begun(run: Run) -> str:
-    """What was done to the weights that the run begins with, so that they take its images."""
-    description = run.model.architecture()
-    if run.weights is None or isinstance(description, Detector) or description.input[0] == RGB:
-        return ""
-    return adaptation(find_weights(run.weights, run.model.name), description)
 
 
 def _carry_out(

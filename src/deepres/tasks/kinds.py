@@ -8,6 +8,7 @@ from pydantic import Field
 from deepres.base.errors import unknown
 from deepres.base.records import Record, build
 from deepres.tasks.classification.task import Classification
+from deepres.tasks.detection.task import Detection
 from deepres.tasks.multilabel.task import Multilabel
 from deepres.tasks.regression.task import Regression
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from deepres.data.forms import FormName
 
 AnyTask = Annotated[
-    Classification | Multilabel | Regression,
+    Classification | Multilabel | Regression | Detection,
     Field(discriminator="kind"),
 ]
 """Told apart by `kind`; of tasks that learn the same form of targets the first is taken where none is named."""

@@ -87,8 +87,10 @@ def load_saved(path: Path) -> SavedAnswers:
     about = _about(file)
     task = task_in(about.get("task"), f"{file}: about")
     try:
+        columns = {name: column for name, column in columns.items() if name != "about"}
         order = np.argsort(columns["index"])
-        columns = {name: column[order] for name, column in columns.items() if name != "about"}
+        if not np.array_equal(order, np.arange(len(order))):
+            columns = {name: column[order] for name, column in columns.items()}
         compared = task.compared(columns)
         images = tuple(columns["name"].tolist())
     except (KeyError, IndexError, ValueError, TypeError) as cause:
@@ -118,6 +120,11 @@ def compare(
                 f"{first.name} was measured on {len(first.images):,} images ({first.source}), {one.name} on "
                 f"{len(one.images):,} others ({one.source}), or on other targets; measure both on the same "
                 "(deepres eval RUN SOURCE --predictions FILE)"
+            )
+        if one.compared.name != first.compared.name:
+            raise InputError(
+                f"{first.name} was measured by {first.compared.name}, {one.name} by {one.compared.name}: the numbers "
+                "say different things; measure both by one"
             )
         if one.protocol != first.protocol and not force:
             raise InputError(

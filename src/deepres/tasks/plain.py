@@ -1,5 +1,7 @@
 """Tasks whose network answers each picture with a row of numbers: how it is made, and how it is asked."""
 
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from deepres.base.errors import InputError
@@ -9,35 +11,77 @@ if TYPE_CHECKING:
 
     from deepres.arch.detector import Description
     from deepres.data.images import Batch
+    from deepres.data.transforms.config import Preparation
+    from deepres.data.transforms.statistics import Statistics
     from deepres.nn.build import ResidualNetwork
+    from deepres.nn.weights.formats import Checkpoint
     from deepres.tasks.task import FirstValues
 
 
 class OneRow:
     """outputs (N, K) = network(images (N, C, H, W))."""
 
+    def answers(self, description: "Description | None") -> bool:
+        """Whether it is asked of networks of that description; None: of weights that do not say it."""
+        from deepres.arch.detector import Detector
+
+        return not isinstance(description, Detector)
+
+    def recognised(self, stored: "Checkpoint") -> "Checkpoint":
+        """The same: the catalogue's names and guards are `create_model`'s."""
+        return stored
+
     def network(
         self,
-        description: "Description | str",
+        description: "Description",
         names: tuple[str, ...],
         first: "FirstValues",
-    ) -> "ResidualNetwork":
-        """The network of that description, or of that name as far as the weights tell; errors as `create_model`."""
+    ) -> "tuple[ResidualNetwork, str]":
+        """The network of that description, and what its weights were adapted to; errors as `create_model`."""
         from deepres.arch.detector import Detector
-        from deepres.nn.create import create_model
+        from deepres.nn.create import adaptation, create_model
+        from deepres.nn.weights.channels import RGB
+        from deepres.nn.weights.hub import find_weights
 
         if isinstance(description, Detector):
-            raise InputError(f"{description.name}: finds boxes, and these images have none; take another --model")
-        return create_model(
-            description, weights=first.weights, variant=first.variant, new_head=first.new_head, seed=first.seed
+            raise InputError(
+                f"{description.name}: finds boxes, and these images have none; wanted a network that names classes"
+            )
+        weights = first.weights
+        network = create_model(
+            description, weights=weights, variant=first.variant, new_head=first.new_head, seed=first.seed
         )
+        if weights is None or description.input[0] == RGB:
+            return network, ""
+        stored = find_weights(weights, description.name) if isinstance(weights, str) else weights
+        return network, adaptation(stored, description)
 
     def outputs(self, network: "nn.Module", batch: "Batch") -> "Tensor":
         """(N, K)."""
         found: Tensor = network(batch.images)
         return found
 
+    def asked(self, pixels: "Tensor", preparation: "Preparation", statistics: "Statistics") -> "Batch":
+        """A picture (C, H, W), uint8, as a batch on the device of the statistics."""
+        import torch
+
+        from deepres.data.images import Batch
+        from deepres.data.loading.loader import prepare_one
+
+        x = prepare_one(pixels.to(statistics.mean.device), preparation, statistics)[None]
+        return Batch(x, torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
+
     def one(self, outputs: Any, row: int) -> "Tensor":
         """Those of one image of a batch, (K,)."""
         found: Tensor = outputs[row]
         return found
+
+    def left_out(self, answers: "Sequence[Any]") -> str:
+        return ""
+
+    def saved(self, answers: Any) -> "dict[str, Tensor]":
+        """The columns as they are."""
+        from torch import Tensor
+
+        found = {field.name: getattr(answers, field.name) for field in fields(answers)}
+        return {name: column for name, column in found.items() if isinstance(column, Tensor)}

@@ -2,12 +2,10 @@
 
 import io
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from deepres.base.files import write_atomic
 from deepres.data.images import Images
@@ -23,8 +21,8 @@ def save_predictions(path: Path, evaluation: Evaluation, images: Images, plan: R
     numbers: the columns), precision, notes, the `task`, and the `plan` of the run.
     """
     predictions, result = evaluation.predictions, evaluation.result
-    found = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
-    columns: dict[str, Any] = {name: column.numpy() for name, column in found.items() if isinstance(column, Tensor)}
+    saved = evaluation.task.saved(predictions)
+    columns: dict[str, Any] = {name: column.numpy() for name, column in saved.items()}
     columns["index"] = columns.pop("indices")
     if "scores" in columns:
         columns["scores"] = columns["scores"].astype(np.float32)

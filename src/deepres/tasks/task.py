@@ -5,7 +5,7 @@ written and packed) is a form of targets (`data/targets.py`), which several task
 `run.json`, which is read without torch: what needs torch is imported where it is used.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from deepres.arch.detector import Description
     from deepres.data.forms import FormName
     from deepres.data.images import Batch, Images
+    from deepres.data.transforms.config import Preparation
+    from deepres.data.transforms.statistics import Statistics
     from deepres.nn.weights.formats import Checkpoint
     from deepres.tasks.losses import Loss
     from deepres.tasks.result import Evaluation
@@ -91,8 +93,18 @@ class Task(Protocol):
     def fitted(self, targets: Any, names: tuple[str, ...]) -> Self:
         """The same with what a run keeps of its training targets (their mean, …)."""
 
-    def network(self, description: "Description", names: tuple[str, ...], first: FirstValues) -> "nn.Module":
-        """A network that can be asked, a `Model`; `names` are what its outputs are called.
+    def answers(self, description: "Description | None") -> bool:
+        """Whether it is asked of networks of that description; None: of weights that do not say it."""
+
+    def recognised(self, stored: "Checkpoint") -> "Checkpoint":
+        """Weights that do not say of which network they are, with what this task can tell of them."""
+
+    def network(
+        self, description: "Description", names: tuple[str, ...], first: FirstValues
+    ) -> "tuple[nn.Module, str]":
+        """A network that can be asked, a `Model`, and what was done to the weights, for a person to read.
+
+        `names` are what its outputs are called.
 
         Raises:
             InputError: a description of networks that answer other questions; weights that do not fit.
@@ -100,6 +112,9 @@ class Task(Protocol):
 
     def outputs(self, network: "nn.Module", batch: "Batch") -> Any:
         """What the network says of a batch, one view of each image: (N, K), or what the task's metrics collect."""
+
+    def asked(self, pixels: "Tensor", preparation: "Preparation", statistics: "Statistics") -> "Batch":
+        """A picture (C, H, W), uint8, upright, as a batch of one that `outputs` takes, on the statistics' device."""
 
     def one(self, outputs: Any, row: int) -> Any:
         """Of them those of one image."""
@@ -141,20 +156,26 @@ class Task(Protocol):
     def unsettled(self) -> Self:
         """The same without what held-out images decided."""
 
+    def saved(self, answers: Any) -> dict[str, Any]:
+        """The answers as columns of a file, `indices` among them; `truth` is equal where targets are."""
+
     def compared(self, columns: Mapping[str, Any]) -> Compared:
         """What networks are compared by, from the columns of saved answers (`saved.py`)."""
 
     def worst(self, evaluation: "Evaluation", images: "Images") -> list[tuple[object, ...]]:
         """The images that were answered worst, a row each, the head first."""
 
-    def activated(self, outputs: "Tensor") -> "Tensor":
+    def activated(self, outputs: Any) -> Any:
         """Outputs (…, K) as they are averaged over networks and decoded: probabilities, or numbers."""
 
     def model_dump(self, *, mode: str = "python") -> dict[str, Any]:
         """As JSON."""
 
-    def decode(self, outputs: "Tensor", names: tuple[str, ...], image: str, most: int) -> "Answer":
+    def decode(self, outputs: Any, names: tuple[str, ...], image: str, most: int) -> "Answer":
         """What a network says about one image by its activated outputs (K,); `most` names at most."""
+
+    def left_out(self, answers: Sequence[Any]) -> str:
+        """What of these answers was not told, and how to have it, in a sentence; "" where all is."""
 
     def unread(self, image: str, problem: str) -> "Answer":
         """The answer about an image that cannot be read."""

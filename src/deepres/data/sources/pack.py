@@ -86,6 +86,8 @@ def pack(
     """
     if out.exists():
         raise InputError(f"{out}: exists already; choose another place, or remove it first")
+    if any(form_of(images.targets).moves for images in found.parts.values()):
+        raise InputError(f"{found.name}: its images have boxes, which a pack has no room for; train on it as it lies")
     if any(isinstance(images, ArrayImages) for images in found.parts.values()):
         raise InputError(f"{found.name}: its images are arrays, and read fast as they are; wanted image files")
     if form_of(next(iter(found.parts.values())).targets).moves:

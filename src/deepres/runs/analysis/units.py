@@ -74,7 +74,8 @@ class Subject:
     @property
     def network(self) -> ResidualNetwork:
         """The network."""
-        return self.predictor.network
+        network: ResidualNetwork = self.predictor.network
+        return network
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -1,0 +1,92 @@
+"""A detector asked about a batch: its loss, its boxes in px of the upright pictures, as columns of a file and back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepres.data.boxes import Boxes, BoxTargets, Placed
+from deepres.data.images import Batch
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.geometry import evaluated
+from deepres.data.transforms.per_batch import normalise
+from deepres.data.transforms.per_image import fit
+from deepres.data.transforms.sides import on_canvas, only_inside
+from deepres.data.transforms.statistics import Statistics
+from deepres.tasks.detection.detections import Detections, Truth, checked
+from deepres.tasks.detection.detector import DetectorNetwork
+from deepres.tasks.detection.figures import Figures, figures
+from deepres.tasks.detection.losses import loss as terms
+from deepres.tasks.detection.measure import Measure
+from deepres.tasks.detection.metrics import BoxAnswers
+from deepres.tasks.losses import Counts, Forward
+
+PREFIX = "box_"
+
+
+def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
+    """losses.py, of a network that is a detector and nothing that stands in for it."""
+    assert isinstance(network, DetectorNetwork)
+    return terms(network, batch)
+
+
+def batch_of(pixels: Tensor, preparation: Preparation, statistics: Statistics) -> Batch:
+    """A picture (C, H, W), uint8, as evaluation has it: resized, on its own canvas, on the statistics' device."""
+    height, width = pixels.shape[-2:]
+    geometry = evaluated(preparation, [(width, height)])
+    image = fit(pixels.to(statistics.mean.device), preparation)
+    x = normalise(on_canvas(image, geometry.size)[None], preparation, statistics)
+    targets = BoxTargets.of([Boxes.of([], [])]).placed(geometry, torch.zeros(1, dtype=torch.int64))
+    return Batch(only_inside(x, geometry.own_sizes), targets, torch.zeros(1, dtype=torch.int64))
+
+
+def found_in(network: nn.Module, batch: Batch) -> Detections:
+    """The network's boxes; `image` is the row of the batch, corners lie in the picture as it is upright."""
+    targets = batch.targets
+    assert isinstance(targets, BoxTargets)
+    assert targets.where is not None
+    found = network(batch.images, targets.where.sizes)
+    number = torch.tensor([len(one.scores) for one in found])
+    image = torch.arange(len(found)).repeat_interleave(number)
+    corners, classes, scores = (torch.cat([getattr(one, name) for one in found]).cpu() for name in found[0]._fields)
+    told = {"image": image, "corners": upright(corners, image, targets.where), "classes": classes, "scores": scores}
+    return Detections.of(told)
+
+
+def upright(corners: Tensor, image: Tensor, where: Placed) -> Tensor:
+    """Corners (M, 4) in px of the prepared pictures -> of the upright ones, float64: x = A^-1 (x' - b)."""
+    maps = where.matrices[image]
+    moved = corners.double().reshape(-1, 2, 2) - maps[:, None, :, 2]
+    points = torch.einsum("mij,mpj->mpi", torch.linalg.inv(maps[:, :, :2]), moved)
+    return torch.cat([points.amin(1), points.amax(1)], 1)
+
+
+def columns_of(answers: BoxAnswers) -> dict[str, Any]:
+    """Pictures, boxes and truth as columns; of truth one: image, corners, class, ignored, area."""
+    found, truth = answers.detections.columns(), answers.truth.columns()
+    rows = [column.double().reshape(len(answers.truth), -1) for column in truth.values()]
+    return {
+        "indices": answers.indices,
+        **{f"{PREFIX}{name}": column for name, column in found.items()},
+        "truth": torch.cat(rows, 1),
+    }
+
+
+def figures_in(columns: Mapping[str, Any], measure: Measure) -> Figures:
+    """What `columns_of` wrote, measured; KeyError and ValueError where it is none of that."""
+    indices = np.asarray(columns["index"])
+    rows = np.asarray(columns["truth"], dtype=np.float64)
+    names = ("image", "corners", "classes", "ignored", "areas")
+    ends = np.cumsum([1, 4, 1, 1])
+    parts = dict(zip(names, np.split(rows.reshape(-1, 8), ends, axis=1), strict=True))
+    told = {name: part if name == "corners" else part[:, 0] for name, part in parts.items()}
+    told |= {"image": told["image"].astype(np.int64), "classes": told["classes"].astype(np.int64)}
+    told |= {"ignored": told["ignored"] != 0}
+    known = {name: columns[f"{PREFIX}{name}"] for name in Detections.names()}
+    number = 1 + int(max([-1, *told["classes"].tolist(), *np.asarray(known["classes"]).tolist()]))
+    truth = Truth.of(checked(Truth, told, indices.tolist(), number))
+    found = Detections.of(checked(Detections, known, indices.tolist(), number))
+    places = torch.as_tensor(indices)
+    return figures(found.placed(places), truth.placed(places), len(indices), number, measure)

@@ -1,0 +1,255 @@
+"""Pictures with boxes from the disk to the answer: trained, resumed, measured, predicted, compared, refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import deepres
+from deepres.base.errors import InputError
+from deepres.cli.main import run as deepres_command
+from deepres.nn.create import create_model
+from deepres.runs.train import resume
+from deepres.tasks.detection.detector import DetectorNetwork
+
+NAMES = ("disc", "square")
+TINY = {
+    "model.backbone.widths": "8,8,8,16",
+    "model.backbone.stem_width": 8,
+    "model.backbone.depths": "1,1,1,1",
+    "model.backbone.style.norm_groups": 4,
+    "model.neck_channels": 8,
+    "model.anchors.sizes": "12/24/48/96/192",
+    "model.proposals.after_train": 16,
+    "model.proposals.after_test": 16,
+    "model.regions.widths": "16",
+    "model.regions.sampled": 8,
+    "model.regions.score_above": 0,
+    "preparation.resize": 48,
+    "preparation.longest": 64,
+    "train.batch_size": 4,
+    "data.workers": 0,
+}
+
+
+def draw(folder: Path, numbers: range, seed: int) -> None:
+    """Pictures of 64 x 48 px or upright, a box or two on each but every fifth, as VOC has them."""
+    rng = np.random.default_rng(seed)
+    for kind in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for number in numbers:
+        width, height = (64, 48) if number % 3 else (48, 64)
+        pixels = np.full((height, width, 3), 90, np.uint8) + rng.integers(0, 20, (height, width, 1), dtype=np.uint8)
+        objects = ""
+        for _ in range(0 if number % 5 == 4 else int(rng.integers(1, 3))):
+            side = int(rng.integers(10, 20))
+            left, top, which = int(rng.integers(0, width - side)), int(rng.integers(0, height - side)), rng.integers(2)
+            rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
+            inside = rows**2 + columns**2 <= (side / 2) ** 2 if which == 0 else np.ones((side, side), bool)
+            pixels[top : top + side, left : left + side][inside] = (250, 40, 40) if which == 0 else (40, 40, 250)
+            corners = (left + 1, top + 1, left + side, top + side)
+            ends = "".join(f"<{n}>{v}</{n}>" for n, v in zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=True))
+            objects += f"<object><name>{NAMES[which]}</name><bndbox>{ends}</bndbox></object>"
+        Image.fromarray(pixels).save(folder / "JPEGImages" / f"{number:03}.png")
+        size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+        (folder / "Annotations" / f"{number:03}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes") / "shapes"
+    draw(folder, range(26), seed=0)
+    for split, numbers in {"train": range(14), "val": range(14, 20), "test": range(20, 26)}.items():
+        (folder / "ImageSets/Main" / f"{split}.txt").write_text("".join(f"{number:03}\n" for number in numbers))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(source: Path, tmp_path_factory: pytest.TempPathFactory) -> deepres.RunResult:
+    output = tmp_path_factory.mktemp("runs") / "boxes"
+    return deepres.train(source, output, epochs=2, settings=TINY, device="cpu", progress=False)
+
+
+Say = Callable[..., str]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Runs a command; its stdout, or of one that is refused its stderr."""
+
+    def say(*words: object, code: int = 0) -> str:
+        capsys.readouterr()
+        assert deepres_command([str(word) for word in words]) == code, capsys.readouterr().err
+        return capsys.readouterr()[0 if code == 0 else 1]
+
+    return say
+
+
+def test_a_run_on_boxes_is_a_run(trained: deepres.RunResult) -> None:
+    """It has a result whose figure is the average precision, curves by term, a report, and weights that load."""
+    result, folder = trained.result, Path(trained)
+    assert result is not None
+    assert result.headline.name == "AP"
+    assert 0 <= result.ap_low <= result.ap <= result.ap_high <= 1
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    terms = ("objectness", "proposal_boxes", "classes", "region_boxes")
+    assert all(row["train_loss"] == pytest.approx(sum(row[f"train_{term}"] for term in terms)) for row in history)
+    assert [row["val_error"] for row in history] == [pytest.approx(1 - row["val_ap"]) for row in history]
+    assert "</html>" in (folder / "report.html").read_text()
+    network = deepres.load(trained)
+    assert isinstance(network, DetectorNetwork)
+    assert network.num_classes == 2
+    assert not network.training
+    saved = load_file(folder / "model.safetensors")
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_resumed_run_is_bitwise_the_uninterrupted_one(
+    trained: deepres.RunResult, source: Path, tmp_path: Path
+) -> None:
+    first = deepres.train(
+        source,
+        tmp_path / "run",
+        epochs=1,
+        settings=TINY | {"train.schedule.kind": "constant"},
+        device="cpu",
+        progress=False,
+    )
+    resume(Path(first), ["train.epochs=2"], device=torch.device("cpu"), on_event=lambda _: None)
+    whole = deepres.train(
+        source,
+        tmp_path / "whole",
+        epochs=2,
+        settings=TINY | {"train.schedule.kind": "constant"},
+        device="cpu",
+        progress=False,
+    )
+    one, other = (load_file(Path(run) / "model.safetensors") for run in (first, whole))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+def test_scores_do_not_depend_on_the_batches(trained: deepres.RunResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for batch in (1, 3, 8):
+        monkeypatch.setattr("deepres.runs.evaluate.batch_size", lambda *_, batch=batch: batch)
+        found.append(deepres.evaluate(trained, device="cpu", progress=False))
+    assert len({round(result.ap, 5) for result in found}) == 1
+    assert len({result.num_found for result in found}) == 1
+
+
+@pytest.mark.parametrize("measure", ["coco", "voc07", "voc"])
+def test_eval_measures_as_it_is_asked(said: Say, trained: deepres.RunResult, measure: str, tmp_path: Path) -> None:
+    told = json.loads(said("eval", trained.folder, "--measure", measure, "--json", "--device", "cpu"))
+    assert told["measure"] == measure
+    assert (told["ap75"] is None) == (measure != "coco")
+    report = tmp_path / "report.html"
+    assert "AP" in said("eval", trained.folder, "--measure", measure, "--report", report, "--device", "cpu")
+    assert "</html>" in report.read_text()
+
+
+def test_predict_tells_boxes_and_draws_them(
+    said: Say, trained: deepres.RunResult, source: Path, tmp_path: Path
+) -> None:
+    pictures = [source / "JPEGImages" / f"{number:03}.png" for number in (20, 21)]
+    told = said("predict", trained.folder, *pictures, "--above", 0, "--show", tmp_path / "shown", "--device", "cpu")
+    assert len(list((tmp_path / "shown").iterdir())) == 2
+    assert any(name in told for name in NAMES)
+    with Image.open(next((tmp_path / "shown").glob("021*"))) as drawn:
+        assert drawn.size == (48, 64)
+    answer = json.loads(said("predict", trained.folder, pictures[0], "--above", 0, "--json", "--device", "cpu"))
+    for box in answer["boxes"]:
+        x1, y1, x2, y2 = box["corners"]
+        assert 0 <= x1 <= x2 <= 64
+        assert 0 <= y1 <= y2 <= 48
+    again = deepres.Predictor.load(trained.folder, "cpu")(pictures[0])
+    assert "no box of a score of 0.5 or more" in again.line() or again.boxes
+
+
+def test_runs_on_boxes_are_compared_by_their_figure(
+    said: Say, trained: deepres.RunResult, source: Path, tmp_path: Path
+) -> None:
+    other = deepres.train(source, tmp_path / "b", epochs=1, settings=TINY | {"seed": 1}, device="cpu", progress=False)
+    told = said("compare", trained.folder, other.folder)
+    assert "paired bootstrap p" in told
+    said("eval", other.folder, "--measure", "voc", "--predictions", tmp_path / "voc.npz", "--device", "cpu")
+    assert "measured by AP, voc by VOC AP" in said("compare", trained.folder, tmp_path / "voc.npz", code=2)
+
+
+def test_a_classification_network_fills_the_body_and_its_norms_stay(source: Path, tmp_path: Path) -> None:
+    """Frozen norms are bitwise what the weights brought; stem and first stage too."""
+    backbone = create_model("resnet18", num_classes=3, seed=5)
+    for name, tensor in backbone.state_dict().items():
+        if "running" in name:
+            tensor.uniform_(0.5, 1.5)
+    torch.save(backbone.state_dict(), tmp_path / "backbone.pth")
+    small = {name: value for name, value in TINY.items() if not name.startswith("model.backbone")}
+    weights = deepres.WeightsSpec(str(tmp_path / "backbone.pth"), "resnet18", "resnet18", (0.4,) * 3, (0.2,) * 3)
+    settings = small | {"train.iterations": 2, "train.epochs": "none", "augmentation.scale": "40,48"}
+    run = deepres.train(source, tmp_path / "run", weights=weights, settings=settings, device="cpu", progress=False)
+    network, before = deepres.load(run), backbone.state_dict()
+    assert network.description.name == "fasterrcnn_resnet18_fpn"
+    for name, tensor in network.state_dict().items():
+        if ".norm" in name and not name.startswith(("neck", "regions", "proposals")):
+            assert torch.equal(tensor, before[name]), name
+        if name.startswith(("stem.", "stage1.")):
+            assert torch.equal(tensor, before[name]), name
+    assert not torch.equal(
+        network.state_dict()["stage4.unit1.branch.conv1.weight"], before["stage4.unit1.branch.conv1.weight"]
+    )
+    again = deepres.train(source, tmp_path / "b", weights=run, settings=settings, device="cpu", progress=False)
+    assert deepres.load(again).num_classes == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("eval", "RUN", "--protocol", "flip"), "its task is detection, which --protocol does not know"),
+        (("eval", "RUN", "--calibrate"), "its task is detection, which"),
+        (("analyze", "RUN"), "its task is detection, which analyze does not know"),
+        (("predict", "RUN", "PICTURE", "--cam", "OUT"), "its task is detection, which --cam does not know"),
+        (("predict", "CLASSES", "PICTURE", "--show", "OUT"), "which --show does not know"),
+        (("eval", "CLASSES", "--measure", "voc"), "which --measure does not know"),
+        (("train", "SOURCE", "--model", "resnet18"), "wanted a detector"),
+        (("train", "digits", "--model", "fasterrcnn_resnet50_fpn"), "finds boxes"),
+        (("train", "SOURCE", "--recipe", "small"), "names classes of whole pictures"),
+        (("train", "SOURCE", "--folds", "3"), "which --folds does not know"),
+        (("train", "SOURCE", "--minutes", "3"), "which --minutes does not know"),
+        (("train", "SOURCE", "--set", "augmentation.crop=random_resized"), "keeps pictures whole"),
+    ],
+)
+def test_what_is_not_for_boxes_is_refused_in_one_line(
+    said: Say,
+    trained: deepres.RunResult,
+    source: Path,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    message: str,
+    classes: Path,
+) -> None:
+    places = {"RUN": trained.folder, "SOURCE": source, "PICTURE": source / "JPEGImages/000.png", "CLASSES": classes}
+    places["OUT"] = tmp_path / "out"
+    asked = [str(places.get(word, word)) for word in words]
+    if words[0] == "train":
+        asked += ["--output", str(tmp_path / "run"), "--device", "cpu"]
+    told = said(*asked, code=2)
+    assert message in told
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("classes") / "run"
+    settings = {"train.iterations": 1, "train.epochs": "none", "train.batch_size": 8}
+    deepres.train("digits", folder, settings=settings, device="cpu", progress=False)
+    return folder
+
+
+def test_a_source_without_objects_is_refused(tmp_path: Path) -> None:
+    draw(tmp_path / "none", range(4, 5), seed=0)
+    with pytest.raises(InputError, match="no object in any"):
+        deepres.train(tmp_path / "none", tmp_path / "run", device="cpu", progress=False)
