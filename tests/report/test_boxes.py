@@ -10,11 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from deepres.base.errors import InputError
 from deepres.data.images import ArrayImages
 from deepres.report.blocks import drawn
 from deepres.report.outlines import WIDEST_PX, outlined
 from deepres.report.panels import BOTTOM, LEFT, RIGHT, TOP, panels
-from deepres.tasks.blocks import AnsweredPicture, Outline, Panel, Panels, Pictures
+from deepres.tasks.blocks import AnsweredPicture, Outline, Panel, Panels, Pictures, Table
 
 HOSTILE = '<script>"&\x1b[2J'
 
@@ -57,11 +58,11 @@ def test_names_are_escaped() -> None:
         title=HOSTILE,
         pictures=(
             AnsweredPicture(
-                index=0, name=HOSTILE, wanted=HOSTILE, answered=HOSTILE, outlines=(_outline(label=HOSTILE),)
+                index=0, name=f"{HOSTILE}/0", wanted=HOSTILE, answered=HOSTILE, outlines=(_outline(label=HOSTILE),)
             ),
         ),
     )
-    images = ArrayImages(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.tensor([0]), ("a",), "set")
+    images = ArrayImages(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.tensor([0]), ("a",), HOSTILE)
     lines = ((HOSTILE, ((0.0, 1.0), (1.0, 0.0))),)
     plot = Panels(title="p", x="recall", y="precision", panels=(Panel(title=HOSTILE, lines=lines),))
     for html in (drawn(block, images), drawn(plot, None)):
@@ -84,3 +85,19 @@ def test_a_panel_of_each_of_forty_classes_is_drawn_at_once() -> None:
     points = tuple((float(x), 1 - float(x)) for x in np.linspace(0, 1, 101))
     many = [Panel(title=f"class {number}", lines=(("overlap 0.5", points),)) for number in range(40)]
     assert len(panels(many, "recall", "precision")) < 200_000
+
+
+def test_pictures_of_another_set_are_refused_whatever_the_task() -> None:
+    block = Pictures(title="worst", pictures=(AnsweredPicture(index=1, name="set/1", wanted="a", answered="b"),))
+    images = ArrayImages(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.tensor([0]), ("a",), "set")
+    with pytest.raises(InputError, match="report: image 1 is absent, the result says set/1; give the images that"):
+        drawn(block, images)
+    assert drawn(block, None) == ""
+
+
+def test_a_bar_stands_behind_its_value_and_wide_columns_are_told_apart() -> None:
+    block = Table(title="t", header=("class", "AP", "F1"), rows=(("cat", "50 %", "<1"),), bars=(0.5,), wide=1)
+    html = drawn(block, None)
+    assert html.index("50 %") < html.index("width: 50.00%") < html.index("&lt;1")
+    assert html.count('class="wide"') == 2
+    assert html.count("<th") == 1 + 4  # <thead too

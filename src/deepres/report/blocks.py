@@ -1,23 +1,31 @@
 """Blocks of a report (`tasks/blocks.py`) as HTML: tables, points, panels, pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
 
+from deepres.base.errors import InputError
 from deepres.data.decode import BadImageError
 from deepres.data.images import Images
 from deepres.report.charts import agreement, thumbnail
 from deepres.report.outlines import outlined
 from deepres.report.panels import panels
 from deepres.tasks.blocks import AnsweredPicture, Block, Panels, Pictures, Points, Table
+from deepres.tasks.result import printable
 
 AT_ONCE = 30
 """Rows that are shown; others are folded away."""
 
 
 def drawn(block: Block, images: Images | None) -> Markup:
-    """The block, all text escaped; of pictures those that can still be read."""
+    """The block, all text escaped; of pictures those that can still be read.
+
+    Raises:
+        InputError: `images` is another set than the one whose pictures the block shows.
+    """
+    if block.kind == "pictures" and images is None:
+        return Markup("")
     draw: dict[str, Callable[[Any, Images | None], Markup]] = {
         "table": _table,
         "points": _points,
@@ -30,33 +38,34 @@ def drawn(block: Block, images: Images | None) -> Markup:
 
 
 def _table(block: Table, _: Images | None) -> Markup:
+    narrow = len(block.header) - block.wide
 
-    bars: tuple[float | None, ...] = block.bars or (None,) * len(block.rows)
+    def cell(tag: str, place: int, text: str) -> Markup:
+        kind = ' class="name"' if place == 0 else ' class="wide"' if place >= narrow else ""
+        return Markup(f"<{tag}{kind}>{{}}</{tag}>").format(text)
+
+    def row(tag: str, cells: Sequence[str], bar: Markup) -> Markup:
+        drawn = [cell(tag, place, text) for place, text in enumerate(cells)]
+        return Markup("<tr>{}</tr>").format(Markup("").join([*drawn[:2], bar, *drawn[2:]]))
 
     def rows(first: int, last: int | None) -> Markup:
-        head = Markup("").join(
-            Markup('<th class="name">{}</th>' if place == 0 else "<th>{}</th>").format(name)
-            for place, name in enumerate((*block.header, *([""] if block.bars else [])))
-        )
+        head = row("th", block.header, Markup("<th></th>" if block.bars else ""))
+        lengths: Sequence[float | None] = block.bars or (None,) * len(block.rows)
         body = Markup("").join(
-            Markup("<tr>{}{}</tr>").format(
-                Markup("").join(
-                    Markup('<td class="name">{}</td>' if place == 0 else "<td>{}</td>").format(cell)
-                    for place, cell in enumerate(row)
-                ),
-                Markup('<td><span class="bar"><i style="width: {:.2f}%"></i></span></td>').format(100 * bar)
-                if bar is not None
-                else "",
-            )
-            for row, bar in zip(block.rows[first:last], bars[first:last], strict=True)
+            row("td", cells, _bar(length))
+            for cells, length in zip(block.rows[first:last], lengths[first:last], strict=True)
         )
-        return Markup('<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>').format(
-            head, body
-        )
+        return Markup('<div class="scroll"><table><thead>{}</thead><tbody>{}</tbody></table></div>').format(head, body)
 
     more = len(block.rows) - AT_ONCE
     folded = Markup("<details><summary>{} more</summary>{}</details>").format(more, rows(AT_ONCE, None))
     return rows(0, AT_ONCE) + (folded if more > 0 else Markup(""))
+
+
+def _bar(length: float | None) -> Markup:
+    if length is None:
+        return Markup("")
+    return Markup('<td><span class="bar"><i style="width: {:.2f}%"></i></span></td>').format(100 * length)
 
 
 def _points(block: Points, _: Images | None) -> Markup:
@@ -70,8 +79,7 @@ def _panels(block: Panels, _: Images | None) -> Markup:
 
 
 def _pictures(block: Pictures, images: Images | None) -> Markup:
-    if images is None:
-        return Markup("")
+    assert images is not None
     wide = any(one.outlines for one in block.pictures)
     return Markup('<div class="thumbs{}">{}</div>').format(
         " wider" if wide else "", Markup("").join(_figure(one, images) for one in block.pictures)
@@ -79,6 +87,12 @@ def _pictures(block: Pictures, images: Images | None) -> Markup:
 
 
 def _figure(one: AnsweredPicture, images: Images) -> Markup:
+    name = printable(images.name(one.index)) if one.index < len(images) else "absent"
+    if name != one.name:
+        raise InputError(
+            f"report: image {one.index} is {name}, the result says {one.name}; "
+            "give the images that the result was measured on"
+        )
     try:
         image = images.image(one.index)
         if one.outlines:

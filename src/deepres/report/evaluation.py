@@ -7,29 +7,26 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
-from deepres.data.decode import BadImageError
 from deepres.data.doubles import Doubles
 from deepres.data.images import Images
 from deepres.data.sources.splits import Split
 from deepres.report.blocks import drawn
-from deepres.report.charts import History, confusion_picture, curve, rejection, reliability, shades, thumbnail
+from deepres.report.charts import History, confusion_picture, curve, rejection, reliability, shades
 from deepres.report.doubles import pairs_shown
 from deepres.report.html import render
-from deepres.tasks.classification.result import ClassificationResult, WrongImage, interval_text, percent
+from deepres.tasks.classification.result import ClassificationResult, interval_text, percent
 from deepres.tasks.result import Result, printable
 from deepres.tasks.worst import FILE as WORST
 
 MOST_CLASSES_WITH_NUMBERS = 20
 MOST_CLASSES_IN_PICTURE = 200
-MOST_CLASSES_AT_ONCE = 30
 SCALES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -40,17 +37,6 @@ class ConfusionCell:
     count: int
     shade: float
     right: bool
-
-
-@dataclass(frozen=True)
-class Thumbnail:
-    """A wrong image as the page shows it, `address` None where it can no longer be read (`problem` says why)."""
-
-    image: WrongImage
-    label: str
-    address: str | None
-    tiny: bool
-    problem: str
 
 
 @dataclass(frozen=True)
@@ -112,9 +98,6 @@ def write_report(path: Path, known: ReportFacts) -> None:
         chosen_epoch=known.chosen_epoch,
         table=_table(scored) if scored and len(scored.classes) <= MOST_CLASSES_WITH_NUMBERS else None,
         picture=_picture(scored) if scored else None,
-        classes=scored.worst_first() if scored else (),
-        largest=max((1 - c.recall for c in scored.per_class if c.recall is not None), default=0) or 1 if scored else 1,
-        at_once=MOST_CLASSES_AT_ONCE,
         reliability=Markup(reliability(scored, scored.tempered)) if scored else "",
         rejection=Markup(rejection(scored.covered, scored.tempered)) if scored and scored.covered else "",
         halfway=scored.covered[(len(scored.covered) - 1) * 3 // 4] if scored and scored.covered else None,
@@ -127,7 +110,6 @@ def write_report(path: Path, known: ReportFacts) -> None:
         if known.doubles
         else "",
         pairs=pairs_shown(known.doubles, known.parts) if known.doubles else (),
-        thumbnails=_thumbnails(scored, images) if scored and images is not None else (),
         provenance=_flat(result.provenance) if result else (),
     )
     write_atomic(path, printable(page))
@@ -204,24 +186,6 @@ def _table(result: ClassificationResult) -> list[tuple[str, list[ConfusionCell]]
 def _picture(result: ClassificationResult) -> str | None:
     in_range = MOST_CLASSES_WITH_NUMBERS < len(result.classes) <= MOST_CLASSES_IN_PICTURE
     return confusion_picture(result.confusion) if in_range else None
-
-
-def _thumbnails(result: ClassificationResult, images: Images) -> list[Thumbnail]:
-    shown = []
-    for wrong in result.worst:
-        name = printable(images.name(wrong.index)) if wrong.index < len(images) else "absent"
-        if name != wrong.name:
-            raise InputError(
-                f"report: image {wrong.index} is {name}, the result says {wrong.name}; "
-                f"give the images that the {result.split} result was measured on"
-            )
-        label = "/".join(PurePath(wrong.name).parts[-2:])
-        try:
-            address, tiny = thumbnail(images.image(wrong.index))
-            shown.append(Thumbnail(wrong, label, address, tiny, ""))
-        except BadImageError as cause:
-            shown.append(Thumbnail(wrong, label, None, False, str(cause)))
-    return shown
 
 
 def _facts(run: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], list[tuple[str, list[tuple[str, Any]]]]]:

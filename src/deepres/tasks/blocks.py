@@ -13,13 +13,18 @@ class Card(Record):
 
 
 class Table(Record):
-    """Rows below a title; the first column is a name, `bars` a length in [0, 1] for each row (or none)."""
+    """Rows below a title; the first column is a name.
+
+    `bars` are lengths in [0, 1], one a row, behind the second column (or none); the last `wide` columns are left out
+    where the page is narrow.
+    """
 
     kind: Literal["table"] = "table"
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     bars: tuple[float, ...] = ()
+    wide: int = 0
     note: str = ""
 
 

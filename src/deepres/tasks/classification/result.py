@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.images import Images
+from deepres.tasks.blocks import AnsweredPicture, Block, Card, Pictures, Table
 from deepres.tasks.classification.calibration import Tempered
 from deepres.tasks.classification.metrics import Coverage, Predictions, Scores, coverage, score
 from deepres.tasks.classification.task import Classification
@@ -79,6 +80,59 @@ class ClassificationResult(Scores, Result):
     def lines(self) -> list[str]:
         """The error with its interval, the worst classes, the most confused pairs."""
         return _lines(self)
+
+    def cards(self) -> tuple[Card, ...]:
+        """Figures beside the headline."""
+        each = (
+            (self.telling_balanced, "balanced error (mean over classes)"),
+            (self.telling_top5, "top-5 error"),
+        )
+        return (
+            *(Card(value=percent(value), name=name) for value, name in each if value is not None),
+            Card(value=f"{self.cross_entropy:.4f}", name="cross-entropy (nats)"),
+            Card(value=percent(self.calibration_error), name="calibration error"),
+            Card(value=str(len(self.classes)), name="classes"),
+        )
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Classes and images, the worst first; what is taken for what, and calibration, the page draws itself."""
+        order = self.worst_first()
+        errors = [1 - one.recall if one.recall is not None else 0.0 for one in order]
+        largest = max(errors, default=0) or 1
+        classes = Table(
+            title="Class by class, worst first",
+            header=("class", "error", "wrong", "images", "precision", "F1"),
+            rows=tuple(
+                (
+                    one.name,
+                    percent(error) if one.num_images else "no images",
+                    f"{one.num_images - one.num_right}" if one.num_images else "–",
+                    f"{one.num_images}",
+                    "–" if one.precision is None else percent(one.precision),
+                    "–" if one.f1 is None else percent(one.f1),
+                )
+                for one, error in zip(order, errors, strict=True)
+            ),
+            bars=tuple(error / largest for error in errors),
+            wide=2,
+            note="A bar is relative to the largest error of a class.",
+        )
+        pictures = tuple(
+            AnsweredPicture(
+                index=one.index,
+                name=one.name,
+                wanted=f"{one.truth} {percent(one.probability_of_truth, 1)}",
+                answered=f"{one.predicted} {percent(one.probability, 1)}",
+            )
+            for one in self.worst
+        )
+        worst = Pictures(
+            title=f"The {'worst image' if len(pictures) == 1 else f'{len(pictures)} worst images'}",
+            pictures=pictures,
+            note="Wrong, and of the highest loss: true class → answer, each with the probability that the network gave "
+            "it. A wrong label in the data often shows here.",
+        )
+        return (classes, worst) if pictures else (classes,)
 
     def to_json(self) -> str:
         """Indented JSON with one line a row of the confusion matrix."""
