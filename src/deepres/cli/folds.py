@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deepres.base.errors import InputError, shared
+from deepres.base.errors import InputError
+from deepres.cli.minutes import say_time
 from deepres.cli.streams import command_line
 
 if TYPE_CHECKING:
     from deepres.base.events import Doing
+    from deepres.runs.budget import Deadline
     from deepres.runs.folds import FinishedFolds
     from deepres.runs.train import OnEvent
     from deepres.train.distributed import Distributed
@@ -29,18 +31,13 @@ def settings_of_folds(folds: int | None) -> list[str]:
     return [f"data.folds={folds}", "data.fold=1"]
 
 
-def refuse_minutes(folder: Path, minutes: float | None) -> None:
-    """Folds have all the same length."""
-    if minutes is not None:
-        raise shared(
-            InputError(
-                f"--minutes {minutes:g} with the folds in {folder}: all folds are trained equally long; leave it out"
-            )
-        )
-
-
 def start_folds(
-    run: Any, folder: Path, processes: "Distributed", display: "Callable[..., OnEvent]", suited: "str | Doing"
+    run: Any,
+    folder: Path,
+    processes: "Distributed",
+    display: "Callable[..., OnEvent]",
+    suited: "str | Doing",
+    deadline: "Deadline | None",
 ) -> None:
     """Train all folds and say what came out; `suited` is said before."""
     from deepres.runs import folds
@@ -48,24 +45,42 @@ def start_folds(
     display()(suited)
     events_of = lambda part: display(part=part)  # noqa: E731
     done = folds.start(
-        run, folder, device=processes.device, events_of=events_of, processes=processes, command=command_line()
+        run,
+        folder,
+        device=processes.device,
+        events_of=events_of,
+        processes=processes,
+        deadline=deadline,
+        command=command_line(),
     )
     if processes.first:
         _say(done)
+        say_time(deadline)
 
 
 def resume_folds(
-    folder: Path, edits: Sequence[str], processes: "Distributed", display: "Callable[..., OnEvent]"
+    folder: Path,
+    edits: Sequence[str],
+    processes: "Distributed",
+    display: "Callable[..., OnEvent]",
+    deadline: "Deadline | None",
 ) -> None:
     """Go on where the folds were cut, and say what came out."""
     from deepres.runs import folds
 
     events_of = lambda part: display(part=part)  # noqa: E731
     done = folds.resume(
-        folder, edits, device=processes.device, events_of=events_of, processes=processes, command=command_line()
+        folder,
+        edits,
+        device=processes.device,
+        events_of=events_of,
+        processes=processes,
+        deadline=deadline,
+        command=command_line(),
     )
     if processes.first:
         _say(done)
+        say_time(deadline)
 
 
 def _say(done: "FinishedFolds") -> None:
@@ -73,7 +88,8 @@ def _say(done: "FinishedFolds") -> None:
     from deepres.tasks.result import summary
 
     for fold, error in enumerate(done.errors, 1):
-        click.echo(f"fold {fold}: error {percent(error)}")
+        cut = ", trained for less than planned, to end in time" if fold in done.cut else ""
+        click.echo(f"fold {fold}: error {percent(error)}{cut}")
     click.echo(summary(done.result))
     if done.ensemble is not None:
         click.echo(f"all {len(done.errors)} as one, on the test images, which no fold has seen:")

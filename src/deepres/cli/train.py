@@ -11,7 +11,7 @@ from deepres.base.errors import InputError, shared
 from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.cli import flags, outputs
-from deepres.cli.folds import refuse_minutes, resume_folds, settings_of_folds, start_folds
+from deepres.cli.folds import resume_folds, settings_of_folds, start_folds
 from deepres.cli.minutes import deadline_of, minutes_flag, say_time, sized
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
@@ -172,7 +172,7 @@ def command(
 
     on_event = Display(watch, verbose)
     assignments = settings(given)
-    without = {"--smoke": smoke, "--dry-run": dry_run, "--folds": folds is not None}
+    without = {"--smoke": smoke, "--dry-run": dry_run}
     deadline = deadline_of(minutes, without, any_size=not sized(edits))
     display = partial(Display, watch, verbose)
     with init_distributed(device) as processes:
@@ -195,8 +195,7 @@ def command(
             length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
             found = processes.on_rank_zero(lambda: Path(resume) if resume else newest(Path("runs")))
             if holds_folds(found):
-                refuse_minutes(found, minutes)
-                resume_folds(found, [*assignments, *length, *edits], processes, display)
+                resume_folds(found, [*assignments, *length, *edits], processes, display, deadline)
                 return
             _resume(found, [*assignments, *length, *edits], processes, on_event, deadline)
             return
@@ -208,7 +207,7 @@ def command(
             )
         if output is not None and processes.restarts and processes.on_rank_zero(lambda: holds_any(output)):
             if holds_folds(output):
-                resume_folds(output, [], processes, display)
+                resume_folds(output, [], processes, display, deadline)
                 return
             _resume(output, [], processes, on_event, deadline)
             return
@@ -222,7 +221,7 @@ def command(
             return
         if folds is not None:
             with output_of(output, run, processes) as folder:
-                start_folds(run, folder, processes, display, _suited(run, recipe, model, task))
+                start_folds(run, folder, processes, display, _suited(run, recipe, model, task), deadline)
             return
         with output_of(output, run, processes) as folder:
             announced = _announced(on_event, _suited(run, recipe, model, task))

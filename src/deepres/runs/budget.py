@@ -8,7 +8,7 @@ state holds the bend, so that it resumes exactly. A run that is resumed keeps th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil, exp, floor
 from time import monotonic
 
@@ -41,12 +41,19 @@ END_SECONDS = 4.0  # of an idle machine: weights, report, a few answers, the end
 
 @dataclass(frozen=True)
 class Deadline:
-    """So many minutes from `began` on, by `clock`, which is in seconds; with `any_size` images may become smaller."""
+    """So many minutes from `began` on, by `clock`, which is in seconds; with `any_size` images may become smaller.
+
+    As one of `folds` equal runs is planned, it is a share of them. The one that is then trained `ends` earlier, on the
+    clock, keeps the length that was planned, and goes at the `pace` that was measured, where that is known.
+    """
 
     minutes: float
     began: float
     clock: Callable[[], float] = monotonic
     any_size: bool = True
+    folds: int = 1
+    ends: float | None = None
+    pace: Pace | None = None
 
     @property
     def spent(self) -> float:
@@ -55,15 +62,17 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds until it is over; below 0 afterwards."""
-        return 60 * self.minutes - self.spent
+        """Seconds until it is over, for each of the folds; below 0 afterwards."""
+        if self.ends is not None:
+            return self.ends - self.clock()
+        return (60 * self.minutes - self.spent) / self.folds
 
     def shared(self, processes: Distributed) -> "Deadline":
         """The deadline of the first process, by its clock, which all have to ask together."""
         if processes.size == 1:
             return self
         began = processes.on_rank_zero(lambda: self.began)
-        return Deadline(self.minutes, began, lambda: processes.on_rank_zero(self.clock), self.any_size)
+        return replace(self, began=began, clock=lambda: processes.on_rank_zero(self.clock))
 
     def __str__(self) -> str:
         return f"{self.minutes:g} min"
@@ -204,9 +213,11 @@ def fitted(
     raise shared(InputError(_too_short(candidate, source, deadline, pace, run)))
 
 
-def going_on(run: Run, source: Source, deadline: Deadline, pace: Pace) -> Budget:
-    """The budget of a run that is resumed: it keeps its steps as long as they end in time."""
-    line = f"{deadline}: what is left is cut where it would not end in time (measured {_rate(1 / pace.trained)})"
+def going_on(run: Run, source: Source, deadline: Deadline, measure: Callable[[Run], Pace]) -> Budget:
+    """The budget of a run whose length is planned, resumed or one of several folds: it keeps its steps in time."""
+    pace = deadline.pace or measure(run)
+    own = "" if deadline.ends is None else f", of which {duration(max(0.0, deadline.left))} for this fold"
+    line = f"{deadline}{own}: what is left is cut where it would not end in time (measured {_rate(1 / pace.trained)})"
     return Budget(run, source, deadline, pace, (line,))
 
 
@@ -215,17 +226,18 @@ def _planned(run: Run, chosen: Run, source: Source, deadline: Deadline, pace: Pa
     made = chosen.replace(train=chosen.train.replace(**{_field(run): units}))
     size = made.model.input[1]
     own, all_of_it = run.model.input[1], units == _length(run)
-    takes = _seconds(made, source, pace, units)
+    folds = deadline.folds
+    takes = folds * _seconds(made, source, pace, units)
     length = f"all {counted(units, noun)}" if all_of_it and units > 1 else counted(units, noun)
     measured = f"measured {_rate(1 / pace.trained)}"
     if size != own:
         least = _worthwhile(run)
-        full = duration(_seconds(run, source, first, least))
+        full = duration(folds * _seconds(run, source, first, least))
         why = f"{measured}; at {own} px {_rate(1 / first.trained)}, where {counted(least, noun)} would take {full}"
     elif all_of_it:
         why = f"{measured}; about {duration(takes)} from here"
     else:
-        whole = duration(_seconds(run, source, pace, _length(run)))
+        whole = duration(folds * _seconds(run, source, pace, _length(run)))
         why = f"{measured}; {counted(_length(run), noun)} would take {whole}"
     edits = [f"--set preparation.crop={size} --set preparation.resize={made.preparation.resize}"] if size != own else []
     flag = f"--epochs {units}" if noun == "epoch" else f"--set train.iterations={units}"
@@ -235,7 +247,7 @@ def _planned(run: Run, chosen: Run, source: Source, deadline: Deadline, pace: Pa
         deadline,
         pace,
         (
-            f"{deadline}: {length} at {size} px ({why})",
+            f"{deadline}: {length} at {size} px{_of_folds(deadline)} ({why})",
             Detail(f"the same without a clock: {' '.join([flag, *edits])}"),
         ),
     )
@@ -246,13 +258,17 @@ def _window(room: float) -> float:
 
 
 def _too_short(smallest: Run, source: Source, deadline: Deadline, pace: Pace, run: Run) -> str:
-    seconds = deadline.spent + 1.1 * _seconds(smallest, source, pace, 1) / FILLED
+    seconds = deadline.spent + 1.1 * deadline.folds * _seconds(smallest, source, pace, 1) / FILLED
     minutes = ceil(seconds / 6) / 10 if seconds < 600 else ceil(seconds / 60)
     return (
-        f"--minutes {deadline.minutes:g}: {counted(1, _noun(run))} at {smallest.model.input[1]} px does not fit "
-        f"({_rate(1 / pace.trained)} measured, {duration(deadline.spent)} gone so far); "
-        f"the shortest is --minutes {minutes:g}"
+        f"--minutes {deadline.minutes:g}: {counted(1, _noun(run))} at {smallest.model.input[1]} px"
+        f"{_of_folds(deadline)} does not fit ({_rate(1 / pace.trained)} measured, {duration(deadline.spent)} gone so "
+        f"far); the shortest is --minutes {minutes:g}"
     )
+
+
+def _of_folds(deadline: Deadline) -> str:
+    return f" in each of {deadline.folds} folds" if deadline.folds > 1 else ""
 
 
 def _units(run: Run, source: Source, pace: Pace, deadline: Deadline) -> int:

@@ -9,9 +9,10 @@ RUN/ensemble.json    the K networks as one on the official test images, where th
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import torch
 from pydantic import JsonValue
@@ -22,16 +23,20 @@ from deepres.base.events import UNSAID, Doing
 from deepres.base.files import write_atomic
 from deepres.base.manifest import holds_run, is_whole, require_own, writing
 from deepres.base.npz import opened
+from deepres.base.reading import json_object
 from deepres.data.sources.folding import Folded
 from deepres.nn.weights.folds import fold_folder, fold_name, require_own_fold
 from deepres.recipes.run import Run
 from deepres.report.evaluation import FoldRow, ReportFacts, write_report
 from deepres.runs import train
+from deepres.runs.budget import Deadline
 from deepres.runs.ensemble import EnsembleConfig, EnsembleEvaluation
 from deepres.runs.finish import PREDICTIONS, SUMMARY, training_of
 from deepres.runs.fold_plan import Folds, begin_folds, plan_in, require_none, require_same_plan, save_plan
+from deepres.runs.fold_time import FoldTime, planned_in_time
 from deepres.runs.folds_measured import official, on_official, parts_of, pooled
 from deepres.runs.lock import StoppedError, held
+from deepres.runs.session import Session
 from deepres.runs.train import OnEvent
 from deepres.tasks.classification.metrics import Predictions
 from deepres.tasks.classification.result import ClassificationResult
@@ -55,6 +60,8 @@ class FinishedFolds:
     result: ClassificationResult
     errors: tuple[float, ...]
     ensemble: ClassificationResult | None
+    cut: tuple[int, ...] = ()
+    """The folds that were trained for less than planned, so that all ended in time."""
 
 
 def start(
@@ -64,9 +71,12 @@ def start(
     device: torch.device,
     events_of: Callable[[str], OnEvent],
     processes: Distributed = SINGLE_PROCESS,
+    deadline: Deadline | None = None,
     command: str = UNSAID,
 ) -> FinishedFolds:
     """Train `run`, whose data are in folds, once for each fold; `events_of("fold 2 of 5")` makes what is told of one.
+
+    With `deadline` all of it is made to fit (`fold_time.py`): each fold as long as the others.
 
     Raises:
         InputError: the folder already holds a run; anything that images or training refuse.
@@ -75,8 +85,12 @@ def start(
     assert run.data.folds is not None
     plan = Folds(folds=run.data.folds, run=run.replace(data=run.data.replace(fold=1)))
     processes.on_rank_zero(lambda: require_none(folder))
+    time = None
+    if deadline is not None:
+        session = Session(folder, device, events_of(f"all {plan.folds} folds"), processes, command)
+        plan, time = planned_in_time(plan, deadline, session)
     processes.on_rank_zero(lambda: begin_folds(plan, folder))
-    return _carry_out(plan, folder, (), device, events_of, processes, command)
+    return _carry_out(plan, (), Session(folder, device, _unsaid, processes, command), events_of, time)
 
 
 def resume(
@@ -86,9 +100,12 @@ def resume(
     device: torch.device,
     events_of: Callable[[str], OnEvent],
     processes: Distributed = SINGLE_PROCESS,
+    deadline: Deadline | None = None,
     command: str = UNSAID,
 ) -> FinishedFolds:
     """Go on with the fold that was cut, and those after it; what is done is not done again.
+
+    With `deadline` what is left is cut where it would not end in time, each fold to an equal share.
 
     Raises:
         InputError: an edit that would make another run, or anything that images or training refuse.
@@ -96,73 +113,73 @@ def resume(
     plan = processes.on_rank_zero(lambda: plan_in(folder))
     processes.on_rank_zero(lambda: require_same_plan(folder, edits))
     run = records.edit(plan.run, edits)
-    return _carry_out(plan.replace(run=run), folder, edits, device, events_of, processes, command)
+    time = None if deadline is None else FoldTime(deadline)
+    session = Session(folder, device, _unsaid, processes, command)
+    return _carry_out(plan.replace(run=run), edits, session, events_of, time)
+
+
+def _unsaid(event: object) -> None:
+    """What is said is said of a fold."""
 
 
 def _carry_out(
-    plan: Folds,
-    folder: Path,
-    edits: Sequence[str],
-    device: torch.device,
-    events_of: Callable[[str], OnEvent],
-    processes: Distributed,
-    command: str,
+    plan: Folds, edits: Sequence[str], session: Session, events_of: Callable[[str], OnEvent], time: FoldTime | None
 ) -> FinishedFolds:
+    folder, processes = session.folder, session.processes
     with held(folder, processes):
         processes.on_rank_zero(lambda: save_plan(plan, folder))
-        for fold in range(1, plan.folds + 1):
-            if fold in plan.done and processes.on_rank_zero(lambda: _has_ended(folder, fold)):  # noqa: B023
-                continue
-            _train(plan, folder, fold, edits, device, events_of(f"fold {fold} of {plan.folds}"), processes, command)
+        missing = [fold for fold in range(1, plan.folds + 1) if not _is_done(plan, fold, session)]
+        for left, fold in zip(range(len(missing), 0, -1), missing, strict=True):
+            own = replace(session, on_event=events_of(f"fold {fold} of {plan.folds}"))
+            _train(plan, fold, edits, own, None if time is None else time.share(left))
             plan = plan.replace(done=tuple(sorted({*plan.done, fold})))
             processes.on_rank_zero(lambda: save_plan(plan, folder))  # noqa: B023
-        on_event = events_of(f"all {plan.folds} folds")
         if not processes.on_rank_zero(lambda: (folder / SUMMARY).is_file() and is_whole(folder)):
-            _conclude(plan, folder, on_event, device, processes, command)
+            _conclude(plan, replace(session, on_event=events_of(f"all {plan.folds} folds")))
         return processes.on_rank_zero(lambda: _found(plan, folder))
 
 
-def _has_ended(folder: Path, fold: int) -> bool:
-    """Whether a fold that was trained lies there as it was; if not, resuming mends it, or says what is wrong."""
-    require_own_fold(folder, fold)
-    return is_whole(fold_folder(folder, fold))
+def _is_done(plan: Folds, fold: int, session: Session) -> bool:
+    """Whether a fold was trained and lies there as it was; if not, resuming mends it, or says what is wrong."""
+
+    def as_it_was() -> bool:
+        require_own_fold(session.folder, fold)
+        return is_whole(fold_folder(session.folder, fold))
+
+    return fold in plan.done and session.processes.on_rank_zero(as_it_was)
 
 
-def _train(
-    plan: Folds,
-    folder: Path,
-    fold: int,
-    edits: Sequence[str],
-    device: torch.device,
-    on_event: OnEvent,
-    processes: Distributed,
-    command: str,
-) -> None:
-    own = fold_folder(folder, fold)
-    on_event(f"fold {fold} of {plan.folds}: {own}")
+def _train(plan: Folds, fold: int, edits: Sequence[str], session: Session, deadline: Deadline | None) -> None:
+    folder, processes, own = session.folder, session.processes, fold_folder(session.folder, fold)
+    session.on_event(f"fold {fold} of {plan.folds}: {own}")
+    how: dict[str, Any] = {
+        "device": session.device,
+        "on_event": session.on_event,
+        "processes": processes,
+        "deadline": deadline,
+        "command": session.command,
+    }
     try:
         processes.on_rank_zero(lambda: require_own_fold(folder, fold))
         if processes.on_rank_zero(lambda: holds_run(own)):
-            train.resume(own, edits, device=device, on_event=on_event, processes=processes, command=command)
+            train.resume(own, edits, **how)
         else:
             processes.on_rank_zero(lambda: shutil.rmtree(own, ignore_errors=True))  # it was cut while it was set up
             run = plan.run.replace(data=plan.run.data.replace(fold=fold))
-            name = processes.on_rank_zero(lambda: fold_name(folder, fold))
-            train.start(run, own, device=device, on_event=on_event, processes=processes, name=name, command=command)
+            train.start(run, own, name=processes.on_rank_zero(lambda: fold_name(folder, fold)), **how)
     except StoppedError as stopped:
         message = stopped.message.replace(f"--resume {own}", f"--resume {folder}")
         raise shared(StoppedError(f"fold {fold} of {plan.folds}: {message}", stopped.exit_code - 128)) from stopped
 
 
-def _conclude(
-    plan: Folds, folder: Path, on_event: OnEvent, device: torch.device, processes: Distributed, command: str
-) -> None:
+def _conclude(plan: Folds, session: Session) -> None:
+    folder, processes, command = session.folder, session.processes, session.command
     parts = processes.on_rank_zero(lambda: parts_of(plan, folder))
     ensemble = None
     if parts.apart:
-        on_event(Doing("test images, by all folds"))
+        session.on_event(Doing("test images, by all folds"))
         config = EnsembleConfig(split=official(parts), on_bad_image=plan.run.data.on_bad_image, force=True)
-        ensemble = on_official(plan, folder, config, device, command, None, processes)
+        ensemble = on_official(plan, folder, config, session.device, command, None, processes)
     processes.on_rank_zero(lambda: _write(plan, folder, parts, ensemble, command))
 
 
@@ -215,9 +232,14 @@ def _found(plan: Folds, folder: Path) -> FinishedFolds:
     require_own(folder, ENSEMBLE)
     tests = [ClassificationResult.load(fold_folder(folder, fold) / POOLED) for fold in range(1, plan.folds + 1)]
     ensemble = ClassificationResult.load(folder / ENSEMBLE) if (folder / ENSEMBLE).is_file() else None
-    return FinishedFolds(
-        folder, ClassificationResult.load(folder / POOLED), tuple(each.error for each in tests), ensemble
-    )
+    errors = tuple(each.error for each in tests)
+    cut = tuple(fold for fold in range(1, plan.folds + 1) if _was_cut(fold_folder(folder, fold)))
+    return FinishedFolds(folder, ClassificationResult.load(folder / POOLED), errors, ensemble, cut)
+
+
+def _was_cut(folder: Path) -> bool:
+    summary = json_object(folder / SUMMARY, "summary of a run", "resume it")
+    return str(summary.get("ended_by")).startswith("--minutes")
 
 
 def _of_fold(folder: Path) -> Evaluation:

@@ -61,7 +61,8 @@ def start(
 ) -> FinishedRun:
     """Train from the first step in a new folder, which the first of `processes` alone reads and writes.
 
-    With `deadline` the run is made to fit (`budget.py`): shorter, or where that is allowed also on smaller images.
+    With `deadline` the run is made to fit (`budget.py`): shorter, or where that is allowed also on smaller images; one
+    of several folds (`fold_time.py`) is only cut.
     `name` is what the run is called in its manifest; by default it is drawn. A run that comes with its images
     (`Planned`) has them listed already. `command` is written down beside what comes of it.
 
@@ -82,7 +83,10 @@ def start(
         on_event(Doing("measuring what fits into the time"))
         taught = 0 if found is None else found.macs
         measure = partial(pace_of, source=source, device=device, processes=processes, taught=taught)
-        budget = fitted(run, source, deadline, measure, processes, deadline.any_size and found is None)
+        if deadline.ends is None:
+            budget = fitted(run, source, deadline, measure, processes, deadline.any_size and found is None)
+        else:
+            budget = going_on(run, source, deadline, measure)
         run = budget.run
     twice = session.memory_plan(run, found)
     # what is wrong with it is refused before anything is written
@@ -145,7 +149,8 @@ def resume(
         budget = None
         if deadline is not None:
             on_event(Doing("measuring what fits into the time"))
-            budget = going_on(run, source, deadline, pace_of(run, source=source, device=device, processes=processes))
+            measure = partial(pace_of, source=source, device=device, processes=processes)
+            budget = going_on(run, source, deadline, measure)
         return _carry_out(context, state, plan, on_event, budget)
 
 
