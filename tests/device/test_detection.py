@@ -1,0 +1,46 @@
+"""Detectors on the pretended device: answers, losses and gradients; the CPU's bits throughout."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from deepres.data.boxes import Boxes
+from deepres.tasks.detection.losses import loss
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tasks" / "detection"))
+import tiny
+
+Same = Callable[[Callable[[torch.device], Any]], Any]
+
+
+@pytest.mark.parametrize("neck", ["fpn", "c4"])
+def test_answers_are_the_cpus(neck: str, same: Same) -> None:
+    def answered(device: torch.device) -> dict[str, Tensor]:
+        net = tiny.network(neck).to(device).eval()
+        with torch.no_grad():
+            found = net(tiny.pictures().to(device), torch.tensor([[64, 50], [33, 64]]))
+        return {f"{place}.{name}": getattr(each, name) for place, each in enumerate(found) for name in each._fields}
+
+    same(answered)
+
+
+@pytest.mark.parametrize("neck", ["fpn", "c4"])
+def test_losses_and_gradients_are_the_cpus(neck: str, same: Same) -> None:
+    crowd = Boxes.of([[8, 8, 30, 40], [20, 10, 60, 50], [0, 0, 20, 20]], [0, 2, 1], [False, False, True])
+
+    def learnt(device: torch.device) -> dict[str, Tensor]:
+        net = tiny.network(neck).to(device).train()
+        given = tiny.batch(tiny.pictures(), [crowd, tiny.NONE])
+        given = replace(given, images=given.images.to(device), targets=given.targets.to(device))
+        value, counts = loss(net, given)
+        value.backward()  # type: ignore[no-untyped-call]
+        gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+        return {"loss": value.detach(), **counts, **gradients}
+
+    same(learnt)
