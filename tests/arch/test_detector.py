@@ -63,6 +63,8 @@ def test_what_stands_for_each_region_is_counted_for_each() -> None:
         (["regions.pool=0"], r"regions\.pool: input should be greater than or equal to 1"),
         (["anchors.ratios=0"], r"anchors\.ratios\.0: input should be greater than 0"),
         (["anchors.sizes=a"], r"anchors\.sizes\.0\.0: input should be a valid number"),
+        (["backbone=resnet51"], r"backbone: residual network 'resnet51': unknown; did you mean resnet50"),
+        (["backbone=densenet121"], r"backbone: residual network 'densenet121': unknown"),
         (["anchor.sizes=32"], r"did you mean anchors"),
     ],
 )

@@ -14,7 +14,6 @@ from deepres.arch.architecture import Architecture, Place, Size
 from deepres.arch.atoms import Activation, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, Norm, Shape
 from deepres.arch.bounds import MOST, Count
 from deepres.arch.families.resnet import ResNetConfig
-from deepres.arch.units import Style
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record, build
 
@@ -288,18 +287,26 @@ EXTRA = MaxPool(kernel=1, stride=2)
 """One level more than the taps: every second pixel of the last, for the largest anchors."""
 
 
+def _named(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    from deepres.arch.catalogue.lookup import residual  # which knows detectors too
+
+    return frozen(residual(given))
+
+
 class DetectorConfig(Record):
     """What tells one detector from another; `architecture()` writes its description out.
 
-    `num_classes` are those of objects. The backbone's own input and classes do not count. `backbone.style.norm` is
-    "frozen" (constants, as trained weights brought them) or "group".
+    `num_classes` are those of objects. The backbone's own input and classes do not count; its name in the catalogue
+    stands for it with frozen norms. `backbone.style.norm` is "frozen" (constants, as weights brought them) or "group".
     """
 
     family: Literal["detector"] = "detector"
     name: str
     input: Size = (3, 600, 1000)
     num_classes: Annotated[int, Field(ge=1, le=MOST)] = 80
-    backbone: ResNetConfig
+    backbone: Annotated[ResNetConfig, BeforeValidator(_named)]
     neck: Literal["fpn", "c4"] = "fpn"
     neck_channels: Count = 256
     anchors: Anchors
@@ -325,11 +332,7 @@ Description = Architecture | Detector
 
 
 def naming(description: Description, where: str) -> Architecture:
-    """The description as one of a network whose answer is of the whole picture.
-
-    Raises:
-        InputError: it is a detector's.
-    """
+    """The description as one of a network that answers of the whole picture; InputError where it is a detector's."""
     if isinstance(description, Detector):
         raise InputError(f"{where}: {description.name} finds boxes; wanted a network that answers of the whole picture")
     return description
@@ -337,8 +340,8 @@ def naming(description: Description, where: str) -> Architecture:
 
 def frozen(backbone: ResNetConfig, eps: float | None = None) -> ResNetConfig:
     """The backbone with norms that are constants, of another `eps` if wanted."""
-    style: Style = backbone.style.replace(norm="frozen", **({} if eps is None else {"eps": eps}))
-    return backbone.replace(style=style)
+    changes: dict[str, Any] = {"norm": "frozen"} if eps is None else {"norm": "frozen", "eps": eps}
+    return backbone.replace(style=backbone.style.replace(**changes))
 
 
 def _atoms(node: Node) -> list[Node]:

@@ -8,6 +8,7 @@ from deepres.arch.architecture import Architecture, with_classes, with_input
 from deepres.arch.catalogue import entries_detectors, entries_field, entries_others, entries_resnet
 from deepres.arch.catalogue.entries_detectors import DetectorEntry
 from deepres.arch.catalogue.entry import Entry
+from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.arguments import word
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import edit
@@ -48,6 +49,19 @@ def detector_entry(name: str) -> DetectorEntry | None:
     if found is None or not edits:
         return found
     return replace(found, config=edit(found.config, edits), note="edited")
+
+
+def residual(name: str) -> ResNetConfig:
+    """The catalogue's residual network of that name: what a detector may stand on.
+
+    Raises:
+        ValueError: there is none, or it is of another family; the nearest are offered.
+    """
+    config = CATALOGUE[name].config if name in CATALOGUE else None
+    if not isinstance(config, ResNetConfig):
+        known = [other for other, entry in CATALOGUE.items() if isinstance(entry.config, ResNetConfig)]
+        raise ValueError(str(unknown("residual network", name, known)))
+    return config
 
 
 def names(pattern: str = "*") -> list[str]:
