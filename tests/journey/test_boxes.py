@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,22 @@ def test_eval_measures_as_it_is_asked(said: Say, trained: deepres.RunResult, mea
     report = tmp_path / "report.html"
     assert "AP" in said("eval", trained.folder, "--measure", measure, "--report", report, "--device", "cpu")
     assert "</html>" in report.read_text()
+
+
+def test_many_pictures_are_answered_by_a_fast_network_and_nearly_alike(
+    trained: deepres.RunResult, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = [str(source / "JPEGImages" / f"{number:03}.png") for number in range(16)]
+    words = ["predict", str(trained.folder), *pictures, "--above", "0", "--json", "--device", "cpu"]
+    for precision in ("float32", "bfloat16"):
+        assert deepres_command([*words, "--precision", precision]) == 0
+        out, err = capsys.readouterr()
+        assert f"{precision}, channels last, norms folded, on cpu" in err
+        assert ("--precision float32 is exact" in err) == (precision == "bfloat16")
+        first = json.loads(out.splitlines()[0])["boxes"][0]
+        plain = deepres.Predictor.load(trained.folder, "cpu")
+        shown = replace(plain, task=plain.task.replace(above=0.0))(pictures[0]).boxes[0]
+        assert first["score"] == pytest.approx(shown.score, abs=1e-3 if precision == "float32" else 0.1)
 
 
 def test_predict_tells_boxes_and_draws_them(

@@ -126,10 +126,7 @@ def command(
     read = [run, *(one.name if isinstance(one, Picture) else one for one in asked.listed)]
     outputs.require_free({"--csv": (table, outputs.TABLE)}, read, overwrite=overwrite)
     many = len(asked) + FEW * len(asked.videos)
-    if "--above" in predictor.task.tools:  # one picture at a time, of any size: nothing to be made faster
-        if precision == "bfloat16":
-            require(predictor.task, "--precision bfloat16", run)
-    elif precision == "bfloat16" or many >= FEW:
+    if precision == "bfloat16" or many >= FEW:
         watch(Doing("making the network fast"))
         predictor = predictor.optimized(many, precision=precision)
         other = "; --precision float32 is exact" if predictor.ready is not None and predictor.ready.exact else ""

@@ -27,7 +27,7 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn.binary import two_logits
 from deepres.nn.create import create_model
 from deepres.nn.hardware import find_device
-from deepres.nn.inference import Compiled, Inference, InferencePrecision, for_inference
+from deepres.nn.inference import Compiled, InferencePrecision, for_inference
 from deepres.nn.weights.folds import fold_folders
 from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
@@ -35,6 +35,8 @@ from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.maps import beside
 from deepres.predict.pictures import Picture, of_file
 from deepres.predict.preprocessing import prepared_for
+from deepres.tasks.detection.detector import DetectorNetwork
+from deepres.tasks.detection.inference import for_inference as fast_detector
 from deepres.tasks.kinds import DEFAULT_TASK, AnyTask
 from deepres.tasks.networks import asked_of
 from deepres.tasks.task import Answer, FirstValues
@@ -65,7 +67,7 @@ class Predictor:
     statistics: Statistics
     device: torch.device
     unnamed: bool = False
-    ready: Inference | None = None
+    ready: Any = None  # an Inference, or a FastDetector, once it is made fast
     said: str = ""
     task: AnyTask = DEFAULT_TASK
     others: tuple["Predictor", ...] = ()
@@ -154,8 +156,10 @@ class Predictor:
 
         In bfloat16 a probability may move by some hundredths, close calls are answered again in float32
         (`nn/inference.py`); with `precision` "float32" nothing but the last digits moves. "auto" times a plain answer
-        to say whether compiling pays.
+        to say whether compiling pays; a detector is never compiled, for its pictures are of many sizes.
         """
+        if isinstance(self.network, DetectorNetwork):
+            return replace(self, ready=fast_detector(self.network, self.device, precision))
         if "bfloat16 with close calls" not in self.task.tools:
             precision = "float32"
         keep_freed_memory(of_any_size=True)
@@ -253,7 +257,7 @@ class Predictor:
             if isinstance(pixels, Tensor):
                 batch = self.task.asked(pixels, self.preparation, self.statistics.to(self.device))
                 with torch.inference_mode():
-                    answers[number] = self.task.one(self.task.outputs(self.network, batch), 0)
+                    answers[number] = self.task.one(self.task.outputs(self.ready or self.network, batch), 0)
         return answers
 
     def _read(self, picture: Picture) -> Tensor | str:

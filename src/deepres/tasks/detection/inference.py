@@ -27,6 +27,11 @@ class FastDetector:
         x = images.to(self.device, self.dtype, memory_format=torch.channels_last)
         return self.network(x, sizes)  # type: ignore[no-any-return]
 
+    @property
+    def exact(self) -> bool:
+        """Whether float32 would be more exact."""
+        return self.dtype is not torch.float32
+
     def __str__(self) -> str:
         return f"{str(self.dtype).removeprefix('torch.')}, channels last, norms folded, on {self.device}"
 
