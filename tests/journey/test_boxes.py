@@ -187,6 +187,33 @@ def test_predict_tells_boxes_and_draws_them(
     assert "no box of a score of 0.5 or more" in again.line() or again.boxes
 
 
+@pytest.mark.parametrize("kind", ["coco", "voc", "yolo"])
+def test_boxes_are_written_as_others_read_them(
+    said: Say, trained: deepres.RunResult, source: Path, tmp_path: Path, kind: str
+) -> None:
+    pictures = [source / "JPEGImages" / f"{number:03}.png" for number in (20, 21)]
+    asked = ("predict", trained.folder, *pictures, "--above", 0, "--json", "--device", "cpu")
+    answers = [json.loads(line) for line in said(*asked, "--format", kind, "--output", tmp_path / kind).splitlines()]
+    boxes = sum(len(answer["boxes"]) for answer in answers)
+    assert boxes
+    written = {
+        path.relative_to(tmp_path / kind).as_posix(): path.read_text() for path in (tmp_path / kind).rglob("*.*")
+    }
+    if kind == "coco":
+        facts = json.loads(written["instances.json"])
+        assert len(facts["annotations"]) == boxes
+        assert [one["file_name"] for one in facts["images"]] == ["020.png", "021.png"]
+        first = facts["annotations"][0]["bbox"]
+        x1, y1, x2, y2 = answers[0]["boxes"][0]["corners"]
+        assert first == pytest.approx([x1, y1, x2 - x1, y2 - y1], abs=1e-3)
+    elif kind == "voc":
+        assert sum(text.count("<object>") for text in written.values()) == boxes
+    else:
+        assert sum(text.count("\n") for name, text in written.items() if name.startswith("labels/")) == boxes
+    assert "exists already" in said(*asked, "--format", kind, "--output", tmp_path / kind, code=2)
+    assert "--format alone" in said(*asked, "--format", kind, code=2)
+
+
 def test_runs_on_boxes_are_compared_by_their_figure(
     said: Say, trained: deepres.RunResult, source: Path, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""--above and --show of `deepres predict`: which boxes are told, and drawn."""
+"""--above, --show, --format of `deepres predict`: which boxes are told, drawn, and written as others read them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.cli import outputs
 
 if TYPE_CHECKING:
+    from deepres.data.box_writing import BoxFormat, PictureBoxes
+    from deepres.data.boxes import Boxes
     from deepres.predict.pictures import Picture
     from deepres.predict.predictor import Predictor
 
@@ -24,16 +27,25 @@ class BoxFlags:
 
     above: float | None = None
     show: Path | None = None
+    format: "BoxFormat | None" = None
+    output: Path | None = None
     told: list[Any] = field(default_factory=list)
+    written: "list[PictureBoxes]" = field(default_factory=list)
+    paths: list[Path] = field(default_factory=list)
 
     def asked(self, predictor: "Predictor", run: str) -> "Predictor":
         """The predictor that tells boxes from `above` on; InputError where its task has none."""
         from deepres.tasks.task import require
 
-        for flag, value in (("--above", self.above), ("--show", self.show)):
+        for flag, value in (("--above", self.above), ("--show", self.show), ("--format", self.format)):
             if value is not None:
                 require(predictor.task, flag, run)
+        if (self.format is None) != (self.output is None):
+            given, other = ("--format", "--output DIR") if self.output is None else ("--output", "--format coco")
+            raise InputError(f"{given} alone: boxes are written in a format, into a new folder; add {other}")
         outputs.require_free_folder("--show", self.show, ())
+        if self.output is not None and self.output.exists():
+            raise InputError(f"--output {self.output}: exists already; choose another place, or remove it first")
         return predictor if self.above is None else replace(predictor, task=predictor.task.replace(above=self.above))
 
     def drawn(self, predictor: "Predictor", picture: "Picture", answer: Any, *, overwrite: bool) -> str | None:
@@ -41,7 +53,7 @@ class BoxFlags:
         if "--above" not in predictor.task.tools:
             return None
         self.told.append(answer)
-        if self.show is None or answer.problem is not None:
+        if answer.problem is not None or (self.show is None and self.format is None):
             return None
         from deepres.data.box_drawing import drawn
         from deepres.data.boxes import Boxes
@@ -49,12 +61,38 @@ class BoxFlags:
 
         number = {name: place for place, name in enumerate(predictor.classes)}
         boxes = Boxes.of([one.corners for one in answer.boxes], [number[one.name] for one in answer.boxes])
+        scores = [one.score for one in answer.boxes]
+        pixels = picture.pixels(predictor.preparation.channels, predictor.preparation.levels)
+        if self.format is not None:
+            self._keep(picture, (pixels.shape[-1], pixels.shape[-2]), boxes, tuple(scores))
+        if self.show is None:
+            return None
         path = self.show / file_name(picture, "boxes")
         outputs.require_free({"--show": (path, outputs.PICTURE)}, [picture.name], overwrite=overwrite)
-        pixels = picture.pixels(predictor.preparation.channels, predictor.preparation.levels)
-        scores = [one.score for one in answer.boxes]
         write_atomic(path, png(drawn(pixels, boxes, predictor.classes, scores, enlarge=False)))
         return str(path)
+
+    def _keep(self, picture: "Picture", size: tuple[int, int], boxes: "Boxes", scores: tuple[float, ...]) -> None:
+        from deepres.data.box_writing import PictureBoxes
+
+        content = picture.content
+        if not isinstance(content, Path):
+            raise InputError(f"--format {self.format}: {picture.name} is no file, whose name the boxes would go by")
+        self.paths.append(content)
+        self.written.append(PictureBoxes(picture.name, size, boxes, scores))
+
+    def write(self, predictor: "Predictor", run: str) -> None:
+        """Write the boxes of all pictures, where that is wanted; of COCO by the numbers of the run's own source."""
+        if self.format is None or self.output is None:
+            return
+        from deepres.data.box_writing import relative_names, write_boxes
+
+        ids, class_ids = _numbers_of(run, predictor.classes) if self.format == "coco" else ({}, ())
+        named = zip(self.written, relative_names(self.paths), self.paths, strict=True)
+        known = all(path.resolve() in ids for path in self.paths)
+        pictures = [replace(one, name=name, id=ids[path.resolve()] if known else None) for one, name, path in named]
+        write_boxes(self.output, self.format, pictures, predictor.classes, class_ids)
+        click.echo(f"boxes: {self.output}", err=True)
 
     def left_out(self, predictor: "Predictor") -> str:
         """What was not told, in a sentence; "" where all was."""
@@ -62,18 +100,28 @@ class BoxFlags:
 
 
 def box_flags(command: Command) -> Command:
-    """--above and --show; the command gets `boxes`."""
+    """--above, --show, --format and --output; the command gets `boxes`."""
 
     @wraps(command)
-    def with_boxes(*arguments: Any, above: float | None, show: Path | None, **named: Any) -> Any:
-        return command(*arguments, boxes=BoxFlags(above, show), **named)
+    def with_boxes(
+        *arguments: Any, above: float | None, show: Path | None, format: str | None, output: Path | None, **named: Any
+    ) -> Any:
+        return command(*arguments, boxes=BoxFlags(above, show, cast("BoxFormat", format), output), **named)
 
+    into = click.option(
+        "--output", type=click.Path(path_type=Path), metavar="DIR", help="With --format: the new folder."
+    )(with_boxes)
+    written = click.option(
+        "--format",
+        type=click.Choice(["coco", "voc", "yolo"]),
+        help="Boxes: write those of all images as COCO's JSON, VOC's XML or YOLO's text files into --output.",
+    )(into)
     shown = click.option(
         "--show",
         type=click.Path(path_type=Path),
         metavar="DIR",
         help="Boxes: write each image with its boxes drawn on it into DIR.",
-    )(with_boxes)
+    )(written)
     told = click.option(
         "--above",
         type=click.FloatRange(0, 1),
@@ -81,3 +129,26 @@ def box_flags(command: Command) -> Command:
         help="Boxes: tell those of this score or more (0.5); changes no measure.",
     )(shown)
     return cast(Command, told)
+
+
+def _numbers_of(run: str, classes: tuple[str, ...]) -> tuple[dict[Path, int], tuple[int, ...]]:
+    """What the COCO source of a run calls its pictures, by their places, and its classes; nothing of another run."""
+    from deepres.data.boxes import BoxTargets
+    from deepres.data.sources.open import open_source
+    from deepres.recipes.run import load_run
+    from deepres.runs.seen import own_data, run_of
+
+    folder = run_of(run)
+    if folder is None:
+        return {}, ()
+    try:
+        source = open_source(own_data(folder, load_run(folder)))
+    except InputError:  # it lies elsewhere by now
+        return {}, ()
+    ids: dict[Path, int] = {}
+    numbers: dict[str, int] = {}
+    for images in source.parts().values():
+        if isinstance(images.targets, BoxTargets) and images.targets.class_ids:
+            numbers = dict(zip(images.classes, images.targets.class_ids, strict=False))
+            ids |= zip((path.resolve() for path in images.paths), images.targets.ids.tolist(), strict=True)
+    return ids, tuple(numbers[name] for name in classes) if set(classes) <= set(numbers) else ()

@@ -155,6 +155,7 @@ def command(
             click.echo(answer.problem, err=True)
     if table is not None:
         write_atomic(table, _table(answers, predictor.task.columns(predictor.classes, top_k)))
+    boxes.write(predictor, run)
     if hidden := boxes.left_out(predictor):
         click.echo(hidden, err=True)
     _conclude(problems)

@@ -331,7 +331,7 @@ def _say_where(done: "FinishedRun", device: "torch.device") -> None:
     if done.samples:
         click.echo("a few images that it was not trained on:")
         for answer in Predictor.load(done.folder, device).answers(done.samples, top_k=1):
-            click.echo(f"  {answer.line()}")
+            click.echo("  " + answer.line().replace("\n", "\n  "))
     if done.result is not None and done.result.has_worst:
         click.echo(f"wrong:  {done.folder / 'worst.csv'} lists them")
     click.echo(f"report: {done.folder / 'report.html'}")
