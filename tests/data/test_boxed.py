@@ -486,7 +486,11 @@ REFUSED: dict[str, tuple[str, Mend, str]] = {
         lambda root: picture(root / "JPEGImages" / "b.jpg"),
         r"'b' may be .*b\.jpg, .*b\.png; keep one",
     ),
-    "two lists": ("voc", lambda root: lists(root, train="a b", test="c b"), r"test\.txt:2: b stands in train\.txt too"),
+    "two lists": (
+        "voc",
+        lambda root: lists(root, train="a b", test="c b"),
+        r"test\.txt:2: b stands in train\.txt too; keep it once",
+    ),
     "list of strangers": ("voc", lambda root: lists(root, train="a z", test="c"), r"train\.txt:2: no picture z"),
     "json in half": (
         "coco",
@@ -560,7 +564,7 @@ REFUSED: dict[str, tuple[str, Mend, str]] = {
         in_lines("1 154 .5 .1 .1"),
         r"b\.txt:1: 154 lies outside of 0 to 1; YOLO labels are shares of the picture",
     ),
-    "share nan": ("yolo", in_lines("1 nan .5 .1 .1"), r"b\.txt:1: nan lies outside of 0 to 1"),
+    "share nan": ("yolo", in_lines("1 nan .5 .1 .1"), r"b\.txt:1: '1 nan .*'; wanted numbers"),
     "six": ("yolo", in_lines("1 .5 .5 .1 .1 .9"), r"b\.txt:1: 6 numbers; .*a polygon needs masks"),
     "polygon of yolo": ("yolo", in_lines("1 .5 .5 .1 .1 .9 .3 .2 .1"), r"b\.txt:1: 9 numbers; a polygon needs masks"),
     "four": ("yolo", in_lines("1 .5 .5 .1"), r"b\.txt:1: 4 numbers; wanted class x y width height"),
@@ -586,6 +590,35 @@ REFUSED: dict[str, tuple[str, Mend, str]] = {
         lambda root: (root / "data.yaml").write_text("a: &a [1]\nb: *a\nnames: [a]"),
         r"references \(\*\), which are not followed",
     ),
+    "yes": (
+        "yolo",
+        lambda root: (root / "data.yaml").write_text("names: [yes, no]"),
+        r"names: True is what YAML makes of yes",
+    ),
+    "no names": ("yolo", lambda root: (root / "data.yaml").unlink(), r"no data\.yaml \(YOLO\) in it"),
+    "underscore": ("yolo", in_lines("1 .5 .5 .1 0.1_0"), r"b\.txt:1: .*; wanted numbers: class x y width height"),
+    "big": (
+        "coco",
+        in_json(lambda f: f["annotations"][0].update(bbox=[10**400, 0, 1, 1])),
+        r"bbox is \[1000+….*wanted",
+    ),
+    "no annotations": (
+        "coco",
+        in_json(lambda f: f.pop("annotations")),
+        r"annotations is missing; wanted a set of boxes",
+    ),
+    "answers": (
+        "coco",
+        lambda root: (root / "annotations" / "instances.json").write_text('[{"bbox": [1, 2, 3, 4], "score": 1}]'),
+        r"a list of 1, as of answers\? wanted a set of boxes",
+    ),
+    "line break": ("voc", in_xml(DOG.replace("dog", "do\ng")), r"class 'do\\ng': wanted a name of letters in one line"),
+    "half a pixel": ("voc", in_xml(DOG.replace("<width>64", "<width>64.5")), r"b\.xml: size 64\.5 x 48; wanted whole"),
+    "digits of another script": ("voc", in_xml(DOG.replace("20", "٢٠")), r"xmax '٢٠'; wanted a number of px"),
+    "twice in a list": ("voc", lambda root: lists(root, train="a b a"), r"train\.txt:3: a stands twice; keep it once"),
+    "empty list": ("voc", lambda root: lists(root, train=""), r"train\.txt: names no picture; wanted one a line"),
+    "wide row": ("csv", in_rows("a.png,64,48,dog,1,2,3,4,5"), r"boxes\.csv: line 8: more cells than the 8 columns"),
+    "minus": ("csv", in_rows("a.png,-64,48,dog,1,2,3,4"), r"boxes\.csv: line 8: size -64 x 48; wanted whole numbers"),
     "no class": ("csv", in_rows("a.png,64,48,,1,2,3,4"), r"boxes\.csv: line 8: no class"),
     "no corner of a row": (
         "csv",
@@ -626,6 +659,18 @@ def test_a_table_of_boxes_is_known_in_whatever_encoding(
     text = before + (root / "boxes.csv").read_text().replace(",", between)
     (root / "boxes.csv").write_text(text, encoding=encoding)
     assert boxes_in(raw(root / "boxes.csv")).keys() == SET.keys()
+
+
+def test_labels_of_yolo_without_names_are_told(tmp_path: Path) -> None:
+    (yolo(tmp_path) / "data.yaml").unlink()
+    with pytest.raises(InputError, match=r"labels/a\.txt may hold boxes as YOLO writes them, but no data\.yaml names"):
+        raw(tmp_path)
+
+
+def test_lists_may_name_files_and_folders(tmp_path: Path) -> None:
+    root = voc(tmp_path)
+    lists(root, train="a.png JPEGImages/b.png ./JPEGImages/c")
+    assert [path.name for path in raw(root).parts["train"].paths] == ["a.png", "b.png", "c.png"]
 
 
 def test_folds_hold_each_picture_once_and_equal_ones_together(tmp_path: Path) -> None:

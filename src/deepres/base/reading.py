@@ -66,7 +66,7 @@ def parse_json(text: str | bytes, where: Path | str, wanted: str = "JSON", remed
         InputError: it is none, is nested too deeply, or holds numbers or texts that no computer can write down.
     """
     with reading(where, wanted, remedy):
-        found = json.loads(text)
+        found = json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
         if (b"\\u" in text) if isinstance(text, bytes) else ("\\u" in text):
             json.dumps(found, ensure_ascii=False).encode()  # halves of a pair: text that no file can hold
         return found

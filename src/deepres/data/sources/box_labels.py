@@ -9,6 +9,7 @@
 | sizes that fit neither way up    | refused with all three                                                  |
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,12 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepres.base.errors import InputError
-from deepres.base.wording import counted
+from deepres.base.wording import counted, is_text, quoted
 from deepres.data.boxes import Boxes, BoxTargets
 from deepres.data.decode import BadImageError, opened_file, orientation
 from deepres.data.images import FileImages, Images
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.splits import SPLITS, RawDataset, Split
+
+MOST = 1e9
+"""No coordinate is beyond."""
 
 _SHOWN = 5
 _TABLE = 10
@@ -77,12 +81,24 @@ class Labels:
         return (picture for split in self.pictures.values() for picture in split)
 
 
+def number_in(text: str | None) -> float:
+    """The number that a text of px or shares is; NaN where it is none: also of 1_000, and of what no picture has."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return math.nan
+    return value if abs(value) <= MOST and text is not None and text.isascii() and "_" not in text else math.nan
+
+
 def settled(labels: Labels, name: str, config: DataConfig, channels: int) -> RawDataset:
     """The images of all splits with their boxes.
 
     Raises:
         InputError: as the table above says; an unknown class of `data.classes`.
     """
+    odd = next((name for name in labels.classes if not name.isprintable() or not is_text(name)), None)
+    if odd is not None:
+        raise InputError(f"{config.source}: class {quoted(odd)}: wanted a name of letters in one line; rename it")
     labels = _of_classes(labels, config)
     seen = {id(picture): _seen(picture) for picture in labels.every()}
     frames, told = _frames(labels, seen, config)

@@ -52,6 +52,7 @@ def boxes_in_folder(root: Path, scan: Scan, config: DataConfig, channels: int) -
     found = _found(root, scan, config, insisted)
     if not found:
         if not insisted:
+            _require_named(root, scan)
             return None
         wanted = _TOLD[config.boxes] if config.boxes != "auto" else "labels of boxes"
         raise InputError(f"{root}: no {wanted.removeprefix('a ')} in it; wanted one of {', '.join(_TOLD.values())}")
@@ -101,6 +102,8 @@ def _found(root: Path, scan: Scan, config: DataConfig, insisted: bool) -> Files:
     json = [name for name in near if name.lower().endswith(".json") and config.boxes in ("auto", "coco")]
     yaml = [name for name in near if name.lower().endswith((".yaml", ".yml")) and name.count("/") < 2]
     coco = [root / name for name in json if is_coco(root / name)]
+    if config.boxes == "coco":
+        coco = coco or [root / name for name in json]  # whose reader says what they lack
     found: Files = {
         "voc": xml,
         "coco": [path.relative_to(root).as_posix() for path in boxes_coco.chosen(coco)],
@@ -129,6 +132,16 @@ def _xml_folders(root: Path, scan: Scan, insisted: bool) -> list[str]:
         if (insisted or apart or about) and _is_voc(root / folder / names[0]):
             found.append(f"{folder}/{names[0]}" if folder else names[0])
     return found
+
+
+def _require_named(root: Path, scan: Scan) -> None:
+    """Refuse pictures beside text files as YOLO writes them whose classes nobody names: they are no other source."""
+    texts = [name for name in scan.others if name.lower().endswith(".txt") and "labels" in name.split("/")[:-1]]
+    if texts and scan.pictures and grown(scan.pictures, (), (), str(root))[0].is_flat:
+        raise InputError(
+            f"{root}: {texts[0]} may hold boxes as YOLO writes them, but no data.yaml names their classes; write "
+            "data.yaml with names: [FIRST, SECOND, …]"
+        )
 
 
 def _pictured(scan: Scan) -> dict[str, None]:

@@ -5,7 +5,6 @@ the order of their ids. `iscrowd` (and `ignore`) objects are ignored. Pictures o
 list are counted and not used; `data.root` names the folder where pictures lie elsewhere.
 """
 
-import math
 import os
 import re
 from collections import Counter
@@ -20,6 +19,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import open_regular, path_of
 from deepres.base.reading import read_json, require_small
 from deepres.base.wording import counted
+from deepres.data.sources.box_labels import MOST as MOST_PX
 from deepres.data.sources.box_labels import Labelled, Labels, Object
 from deepres.data.sources.box_places import ABOUT_LABELS
 from deepres.data.sources.config import DataConfig
@@ -33,9 +33,11 @@ MOST = 2**31
 """Bytes of a file of labels; COCO's own have 448 million."""
 
 _WHAT = "set of boxes (COCO: images, annotations, categories)"
-_WORDS = (b'"images"', b'"annotations"', b'"categories"', b'"bbox"')
+_WORDS = (b'"images"', b'"annotations"', b'"categories"')
+_NONE = re.compile(rb'"annotations"\s*:\s*\[\s*\]')
 _FOLDERS = 200  # that are looked into for pictures
 _TABLE = 10
+_SAMPLE = 200  # pictures by which their folder is told
 
 
 def is_coco(path: Path) -> bool:
@@ -46,7 +48,9 @@ def is_coco(path: Path) -> bool:
             content = file.read()
     except OSError:
         return False
-    return content[:200].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and all(word in content for word in _WORDS)
+    begins = content[:200].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+    boxes = b'"bbox"' in content or _NONE.search(content) is not None
+    return begins and boxes and all(word in content for word in _WORDS)
 
 
 def read_coco(files: Sequence[Path], config: DataConfig, pictured: Sequence[Path] = ()) -> Labels:
@@ -139,7 +143,7 @@ class _Set:
             picture = by_id.get(image_id)
             if picture is None:
                 raise InputError(f"{path}: annotation {called} speaks of image {image_id}, which is not in images")
-            picture.objects.append(self._object(each, called, names))
+            picture.objects.append(self._object(each, called if isinstance(called, int) else place + 1, names))
         for picture in self.pictures:
             picture.count = len(picture.objects)
 
@@ -170,17 +174,17 @@ class _Set:
         return names
 
     def _size(self, image: Mapping[str, Any], number: int) -> tuple[int, int] | None:
-        sides = [image.get("width"), image.get("height")]
+        sides: list[Any] = [image.get("width"), image.get("height")]
         if sides in ([None, None], [0, 0]):
             return None
         for side in sides:
-            if isinstance(side, bool) or not isinstance(side, int | float) or not 0 < side < 2**31:
+            if not _is_number(side) or side <= 0 or side != int(side):
                 raise InputError(
-                    f"{self.path}: image {number}: width and height {_short(sides)}; wanted two numbers of px"
+                    f"{self.path}: image {number}: width and height {_short(sides)}; wanted two whole numbers of px"
                 )
-        return int(sides[0]), int(sides[1])  # type: ignore[arg-type]
+        return int(sides[0]), int(sides[1])
 
-    def _object(self, row: Mapping[str, Any], called: object, names: Mapping[int, str]) -> Object:
+    def _object(self, row: Mapping[str, Any], called: int, names: Mapping[int, str]) -> Object:
         where, box = f"annotation {called}", row.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
             remedy = "an outline is no box: masks are not learnt" if box is None and row.get("segmentation") else ""
@@ -200,9 +204,8 @@ class _Set:
         if ignored not in (0, 1):
             raise InputError(f"{self.path}: {where}: iscrowd is {_short(row.get('iscrowd'))}; wanted 0 or 1")
         x, y, width, height = map(float, box)
-        number = called if isinstance(called, int) else -1
         return Object(
-            number, names[category], (x, y, width, height), bool(ignored), None if area is None else float(area)
+            called, names[category], (x, y, width, height), bool(ignored), None if area is None else float(area)
         )
 
     def _located(self, names: list[str], config: DataConfig) -> list[Path]:
@@ -234,10 +237,10 @@ class _Set:
 
     def _base(self, folders: Folders, names: list[str]) -> Path | None:
         """The folder beside the file that has its pictures, the likeliest first; of others the only one."""
-        likely = (each for each in _likely(self.path) if any(folders.find(str(each), name) for name in names))
-        found = next(likely, None)
-        if found is not None:
-            return found
+        sample, likely = names[:_SAMPLE], list(dict.fromkeys(_likely(self.path)))
+        held = [sum(bool(folders.find(str(each), name)) for name in sample) for each in likely]
+        if any(held):
+            return likely[held.index(max(held))]
         others = list(dict.fromkeys([*_others(self.path), *self._pictured]))
         every = [each for each in others if folders.find(str(each), names[0])]
         if len(every) > 1:
@@ -289,7 +292,7 @@ def _num_pictures(folder: Path) -> int:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_PX
 
 
 def _short(value: object) -> str:

@@ -19,7 +19,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import open_regular, write_atomic
 from deepres.data.boxes import BoxTargets
 from deepres.data.images import Images
-from deepres.data.sources.box_labels import Labelled, Labels, Object
+from deepres.data.sources.box_labels import Labelled, Labels, Object, number_in
 from deepres.data.sources.boxes_voc import corners_from, first_pixel, no_area_from
 from deepres.data.sources.columns import is_header, plain
 from deepres.data.sources.config import DataConfig
@@ -176,6 +176,14 @@ class _Table:
             raise InputError(f"{path}: no rows; wanted one a box")
         files, where = files_of(path, [(line, self._text(cells, "path")) for line, cells in rows])
         self.notes = [*table.notes, *where]
+        unused = [name for at, name in enumerate(header) if at not in of.values()]
+        if unused:
+            self.notes.append(f"{path.name}: columns not used: {some(unused)}")
+        wide = next((line for line, cells in rows if len(cells) > len(header) and any(cells[len(header) :])), None)
+        if wide is not None:
+            raise InputError(
+                f"{path}: line {wide}: more cells than the {len(header)} columns; quote those with a comma"
+            )
         self.pictures: dict[Split, dict[Path, Labelled]] = {}
         for (line, cells), file in zip(rows, files, strict=True):
             told = split or self._split((line, cells))
@@ -202,7 +210,9 @@ class _Table:
     def _told_once(self, picture: Labelled, line: int, cells: Sequence[str]) -> None:
         """What every row of a picture says of it."""
         width, height = (self._number(line, cells, role, none=0.0) for role in ("width", "height"))
-        size = (int(width), int(height)) if width > 0 and height > 0 else None
+        if min(width, height) < 0 or width != int(width) or height != int(height):
+            raise InputError(f"{self.path}: line {line}: size {width:g} x {height:g}; wanted whole numbers of px")
+        size = (int(width), int(height)) if width and height else None
         number = self._text(cells, "id")
         own = int(number) if number.isdecimal() and len(number) < 19 else None
         for name, value in (("size", size), ("id", own)):
@@ -222,17 +232,16 @@ class _Table:
         if not name:
             raise InputError(f"{self.path}: line {line}: no class; a picture without objects has no corners either")
         x1, y1, x2, y2 = (self._number(line, cells, corner) for corner in corners)
-        ignored, area = self._number(line, cells, "ignored", none=0.0), self._number(line, cells, "area", none=-1.0)
-        return Object(line, name, (x1, y1, x2, y2), ignored != 0, None if area < 0 else area)
+        ignored, area = self._number(line, cells, "ignored", none=0.0), self._number(line, cells, "area", none=0.0)
+        if area < 0:
+            raise InputError(f"{self.path}: line {line}: area is {area:g}; wanted px^2")
+        return Object(line, name, (x1, y1, x2, y2), ignored != 0, area if self._text(cells, "area") else None)
 
     def _number(self, line: int, cells: Sequence[str], role: str, none: float | None = None) -> float:
         text = self._text(cells, role)
         if not text and none is not None:
             return none
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
-            raise InputError(f"{self.path}: line {line}: {role} is '{text}'; wanted a number")
+        value = number_in(text)
+        if math.isnan(value):
+            raise InputError(f"{self.path}: line {line}: {self._header[self._of[role]]} is '{text}'; wanted a number")
         return value

@@ -21,7 +21,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import read_text
 from deepres.base.reading import read_xml
 from deepres.base.wording import counted
-from deepres.data.sources.box_labels import Labelled, Labels, Object
+from deepres.data.sources.box_labels import Labelled, Labels, Object, number_in
 from deepres.data.sources.box_places import Pictures, label_folders, require_labelled
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.labels import in_order
@@ -129,10 +129,14 @@ def _listed(
     listed_in: dict[str, Path] = {}
     for split, path in lists.items():
         stems = list(_stems(path, names))
+        if not stems:
+            raise InputError(f"{path}: names no picture; wanted one a line, or no such list")
         for number, stem in stems:
-            other = listed_in.setdefault(stem, path)
-            if other != path:
-                raise InputError(f"{path}:{number}: {stem} stands in {other.name} too; keep it in one of them")
+            other = listed_in.get(stem)
+            if other is not None:
+                where = "twice" if other == path else f"in {other.name} too"
+                raise InputError(f"{path}:{number}: {stem} stands {where}; keep it once")
+            listed_in[stem] = path
         if stems and not any(f"{stem}.xml" in names for _, stem in stems):
             notes.append(f"{path.name}: none of its {len(stems):,} pictures has labels: it is not used")
             continue
@@ -160,11 +164,12 @@ def _listed(
 
 
 def _stems(path: Path, names: set[str]) -> Iterator[tuple[int, str]]:
-    """The line and the name of each picture; a 1 or -1 behind it, as in lists of a class, is passed over."""
+    """The line and the name of each picture; a 1 or -1 behind it, folders before it and a suffix are passed over."""
     for number, line in enumerate(read_text(path, "list of pictures").splitlines(), 1):
         text = line.strip()
         if text:
-            yield number, text if f"{text}.xml" in names else text.split()[0]
+            tries = [name for each in (text, text.split()[0]) for name in (each, Path(each).name, Path(each).stem)]
+            yield number, next((name for name in tries if f"{name}.xml" in names), tries[3])
 
 
 def _read(xml: Path, pictures: Pictures, picture: Path | None = None) -> Labelled:
@@ -200,11 +205,8 @@ def _object(xml: Path, number: int, tree: Element) -> Object:
 
 
 def _number(where: str, what: str, text: str | None) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+    value = number_in(text and text.strip())
+    if math.isnan(value):
         raise InputError(
             f"{where}: {what} {'is missing' if text is None else f'{text.strip()!r}'}; wanted a number of px"
         )
@@ -216,5 +218,7 @@ def _size(xml: Path, tree: Element) -> tuple[int, int] | None:
     size = tree.find("size")
     if size is None:
         return None
-    width, height = (_number(f"{xml}: size", side, size.findtext(side) or "0") for side in ("width", "height"))
-    return (int(width), int(height)) if width > 0 and height > 0 else None
+    sides = [_number(f"{xml}: size", side, size.findtext(side) or "0") for side in ("width", "height")]
+    if any(side < 0 or side != int(side) for side in sides):
+        raise InputError(f"{xml}: size {sides[0]:g} x {sides[1]:g}; wanted whole numbers of px")
+    return (int(sides[0]), int(sides[1])) if all(sides) else None

@@ -20,7 +20,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import read_text
 from deepres.base.reading import read_yaml, require_small
 from deepres.base.wording import counted
-from deepres.data.sources.box_labels import Labelled, Labels, Object
+from deepres.data.sources.box_labels import Labelled, Labels, Object, number_in
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.scan import scanned
 from deepres.data.sources.split_names import split_named
@@ -67,11 +67,15 @@ def read_yolo(path: Path, config: DataConfig) -> Labels:
 def _names(path: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:
     given = facts.get("names")
     if isinstance(given, dict):
+        given = {int(key) if isinstance(key, str) and key.isdecimal() else key: name for key, name in given.items()}
         if sorted(given, key=str) != sorted(range(len(given)), key=str):
             raise InputError(f"{path}: names are numbered {some(map(str, given))}; wanted 0 to {len(given) - 1}")
         given = [given[number] for number in range(len(given))]
     if not isinstance(given, list) or not given or not all(isinstance(name, str | int) for name in given):
         raise InputError(f"{path}: names: wanted a list of classes, or a map from numbers to them")
+    truth = next((name for name in given if isinstance(name, bool)), None)
+    if truth is not None:
+        raise InputError(f"{path}: names: {truth} is what YAML makes of yes, no, on, off; write it in quotes")
     names = tuple(str(name).strip() for name in given)
     if len(set(names)) < len(names) or not all(names):
         raise InputError(
@@ -170,7 +174,7 @@ def _read(picture: Path, names: Sequence[str], path: Path, config: DataConfig) -
     require_small(file, "file of boxes", _MOST)
     objects = [
         _object(file, number, line.split(), names, path)
-        for number, line in enumerate(read_text(file, "file of boxes").splitlines(), 1)
+        for number, line in enumerate(read_text(file, "file of boxes").removeprefix("\ufeff").splitlines(), 1)
         if line.strip()
     ]
     return Labelled(picture, file, objects, count=len(objects))
@@ -178,20 +182,19 @@ def _read(picture: Path, names: Sequence[str], path: Path, config: DataConfig) -
 
 def _object(file: Path, line: int, cells: list[str], names: Sequence[str], path: Path) -> Object:
     where = f"{file}:{line}"
-    try:
-        label, *values = map(float, cells)
-    except ValueError:
-        raise InputError(f"{where}: '{' '.join(cells)[:40]}'; wanted numbers: class x y width height") from None
+    label, *values = map(number_in, cells)
+    if any(map(math.isnan, (label, *values))):
+        raise InputError(f"{where}: '{' '.join(cells)[:40]}'; wanted numbers: class x y width height")
     if len(values) != 4:
         told = counted(len(cells), "number")
         hint = "a polygon needs masks" if len(cells) > 5 else "wanted class x y width height"
         raise InputError(
             f"{where}: {told}; {hint if len(cells) != 6 else 'a score, or a polygon? ' + hint + ', labels have 5'}"
         )
-    if not math.isfinite(label) or label != int(label) or not 0 <= label < len(names):
+    if label != int(label) or not 0 <= label < len(names):
         raise InputError(f"{where}: class {cells[0]}, {path.name} names {len(names)} (0 to {len(names) - 1})")
     for text, value in zip(cells[1:], values, strict=True):
-        if not 0 <= value <= 1:  # also of what is no number
+        if not 0 <= value <= 1:
             raise InputError(f"{where}: {text} lies outside of 0 to 1; YOLO labels are shares of the picture")
     x, y, width, height = values
     return Object(line, names[int(label)], (x, y, width, height))
