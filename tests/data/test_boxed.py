@@ -694,7 +694,7 @@ def test_folds_of_train_and_val_keep_their_boxes(tmp_path: Path) -> None:
 
 
 def test_boxes_are_not_packed(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="boxes are not packed; train on the files as they are"):
+    with pytest.raises(InputError, match="its images have boxes, which a pack has no room for"):
         pack(raw(voc(tmp_path / "set")), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -95,7 +95,7 @@ def test_a_cut_goes_by_the_rarest_class_and_few_go_with_the_many() -> None:
 
 def test_boxes_are_told_as_a_person_reads_them() -> None:
     boxes = Boxes.of([[0, 0, 5, 5]] * 4, [1, 1, 0, 1])
-    assert FORM.words(boxes, NAMES) == "3 dog, 1 car"
+    assert FORM.words(boxes, NAMES) == "dog (3), car"
     assert FORM.words(Boxes.of([], []), NAMES) == "no object"
     assert FORM.on(boxes, NAMES) == ["car", "dog"]
 

@@ -10,6 +10,8 @@ from deepres.base.wording import counted
 from deepres.data.boxes import Boxes, BoxTargets
 from deepres.data.forms import FormName
 
+_NONE = "no object"
+
 
 class ObjectBoxes:
     """Each image has boxes of objects, of one, or of none; a class without any is learnt by nobody and harms nobody."""
@@ -38,9 +40,9 @@ class ObjectBoxes:
             )
 
     def words(self, target: Boxes, names: Sequence[str]) -> str:
-        """`3 car, 1 dog`, by number."""
-        counts = Counter(target.classes.tolist())
-        return ", ".join(f"{count} {names[label]}" for label, count in counts.most_common()) or "no object"
+        """`car (3), dog`, the most first."""
+        counts = Counter(target.classes.tolist()).most_common()
+        return ", ".join(f"{names[label]} ({count})" if count > 1 else names[label] for label, count in counts) or _NONE
 
     def on(self, target: Boxes, names: Sequence[str]) -> list[str]:
         return [names[label] for label in sorted(set(target.classes.tolist()))]

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.wording import counted
+from deepres.data.box_drawing import as_tensor
+from deepres.data.box_drawing import drawn as drawn_boxes
+from deepres.data.boxes import Boxes
 from deepres.data.decode import BadImageError
 from deepres.data.facts import facts_of
 from deepres.data.images import Batch, Images
@@ -22,6 +25,7 @@ from deepres.data.loading.workers import PREFETCH_FACTOR, WorkerPlan
 from deepres.data.sources.open import Source, open_source
 from deepres.data.targets import form_of
 from deepres.data.transforms.config import Preparation, in_words
+from deepres.data.transforms.geometry import evaluated
 from deepres.data.transforms.per_batch import as_seen
 from deepres.data.transforms.per_image import fit, with_channels
 from deepres.data.transforms.statistics import Statistics
@@ -161,7 +165,12 @@ def _tiles(context: RunContext, batch: Batch) -> list[Tile]:
     images, preparation = context.source.train, context.run.preparation
     pixels = as_seen(batch.images, preparation, context.statistics)
     return [
-        Tile(images.name(index), _label(batch.targets[at], images), seen, fit(images.image(index), preparation))
+        Tile(
+            images.name(index),
+            _label(batch.targets[at], images),
+            _marked(seen, batch.targets[at], images),
+            _judged(images.image(index), index, images, preparation),
+        )
         for at, (index, seen) in enumerate(zip(batch.indices.tolist(), pixels, strict=True))
     ]
 
@@ -176,7 +185,8 @@ def _rows(context: RunContext, loader: TrainLoader, batches: Iterable[Batch]) ->
         seen = (_draw(context, loader, step, place) for step, place in places)
         draws = [one for one in seen if one is not None]
         name, label = images.name(index), form_of(images.targets).words(images.targets[index], images.classes)
-        rows.append(AugmentedImage(name, label, whole, kept, fit(whole, preparation), draws))
+        judged = _judged(whole, index, images, preparation)
+        rows.append(AugmentedImage(name, label, _marked(whole, images.targets[index], images), kept, judged, draws))
     return rows
 
 
@@ -218,8 +228,26 @@ def _draw(context: RunContext, loader: TrainLoader, step: int, place: int) -> Au
             return None
         raise
     epoch = (step * size + place) // len(context.source.train) + 1
-    label = _label(batch.targets[at], context.source.train)
-    return AugmentedView(epoch, step, label, as_seen(batch.images[at], run.preparation, context.statistics))
+    images, target = context.source.train, batch.targets[at]
+    seen = _marked(as_seen(batch.images[at], run.preparation, context.statistics), target, images)
+    return AugmentedView(epoch, step, _label(target, images), seen)
+
+
+def _marked(pixels: Tensor, target: Any, images: Images) -> Tensor:
+    """The picture with its boxes drawn on it, where it has any."""
+    return (
+        as_tensor(drawn_boxes(pixels, target, images.classes, enlarge=False)) if isinstance(target, Boxes) else pixels
+    )
+
+
+def _judged(image: Tensor, index: int, images: Images, preparation: Preparation) -> Tensor:
+    """The picture as evaluation sees it, with its boxes where these go too."""
+    seen, target = fit(image, preparation), images.targets[index]
+    if preparation.fit != "sides" or not isinstance(target, Boxes):
+        return seen
+    geometry = evaluated(preparation, [(image.shape[-1], image.shape[-2])])
+    height, width = geometry.own_sizes[0].tolist()
+    return _marked(seen, target.moved(geometry.matrices[0], (height, width)), images)
 
 
 def _label(target: Any, images: Images) -> str:

@@ -90,8 +90,6 @@ def pack(
         raise InputError(f"{found.name}: its images have boxes, which a pack has no room for; train on it as it lies")
     if any(isinstance(images, ArrayImages) for images in found.parts.values()):
         raise InputError(f"{found.name}: its images are arrays, and read fast as they are; wanted image files")
-    if form_of(next(iter(found.parts.values())).targets).moves:
-        raise InputError(f"{found.name}: boxes are not packed; train on the files as they are, with --workers auto")
     total, skipped, columns = sum(map(len, found.parts.values())), dict[str, str](), _Columns()
     known = all(images.digested == "bytes" for images in found.parts.values())
     origins = {part: digests(images) for part, images in found.parts.items()} if known else {}
