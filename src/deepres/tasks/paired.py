@@ -88,9 +88,10 @@ def load_saved(path: Path) -> SavedAnswers:
     task = task_in(about.get("task"), f"{file}: about")
     try:
         columns = {name: column for name, column in columns.items() if name != "about"}
-        order = np.argsort(columns["index"])
-        if not np.array_equal(order, np.arange(len(order))):
-            columns = {name: column[order] for name, column in columns.items()}
+        if columns["index"].ndim != 1 or not (np.diff(columns["index"]) > 0).all():
+            raise ValueError("its images are not in the order of their places, each once")
+        if columns["name"].shape != columns["index"].shape:
+            raise ValueError(f"{columns['name'].size} names of {columns['index'].size} images")
         compared = task.compared(columns)
         images = tuple(columns["name"].tolist())
     except (KeyError, IndexError, ValueError, TypeError) as cause:

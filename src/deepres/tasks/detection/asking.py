@@ -75,18 +75,33 @@ def columns_of(answers: BoxAnswers) -> dict[str, Any]:
 
 
 def figures_in(columns: Mapping[str, Any], measure: Measure) -> Figures:
-    """What `columns_of` wrote, measured; KeyError and ValueError where it is none of that."""
+    """What `columns_of` wrote, measured; KeyError and ValueError where it is none of that.
+
+    Classes without an object are in no mean, so that boxes of them need not be counted, whatever their number.
+    """
     indices = np.asarray(columns["index"])
     rows = np.asarray(columns["truth"], dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != _COLUMNS:
+        raise ValueError(f"truth is {rows.shape}, wanted (G, {_COLUMNS})")
+    whole = rows[:, [0, 5, 6]]
+    if not (np.isfinite(whole).all() and (whole == np.rint(whole)).all() and (abs(whole) < 2**31).all()):
+        raise ValueError("truth has a picture, a class or a mark that is no whole number")
     names = ("image", "corners", "classes", "ignored", "areas")
-    ends = np.cumsum([1, 4, 1, 1])
-    parts = dict(zip(names, np.split(rows.reshape(-1, 8), ends, axis=1), strict=True))
-    told = {name: part if name == "corners" else part[:, 0] for name, part in parts.items()}
-    told |= {"image": told["image"].astype(np.int64), "classes": told["classes"].astype(np.int64)}
-    told |= {"ignored": told["ignored"] != 0}
-    known = {name: columns[f"{PREFIX}{name}"] for name in Detections.names()}
-    number = 1 + int(max([-1, *told["classes"].tolist(), *np.asarray(known["classes"]).tolist()]))
-    truth = Truth.of(checked(Truth, told, indices.tolist(), number))
-    found = Detections.of(checked(Detections, known, indices.tolist(), number))
+    parts = dict(zip(names, np.split(rows, np.cumsum([1, 4, 1, 1]), axis=1), strict=True))
+    told: dict[str, Any] = {name: part if name == "corners" else part[:, 0] for name, part in parts.items()}
+    told |= {"image": told["image"].astype(np.int64), "ignored": told["ignored"] != 0}
+    present, told["classes"] = np.unique(told["classes"].astype(np.int64), return_inverse=True)
+    known = checked(
+        Detections, {name: columns[f"{PREFIX}{name}"] for name in Detections.names()}, indices.tolist(), None
+    )
+    truth = Truth.of(checked(Truth, told, indices.tolist(), len(present)))
+    if not (~truth.ignored).any():
+        raise ValueError("no object in any picture: AP is not defined")
+    counted = np.isin(known["classes"], present)
+    boxes = {name: column[counted] for name, column in known.items()}
+    found = Detections.of(boxes | {"classes": np.searchsorted(present, boxes["classes"])})
     places = torch.as_tensor(indices)
-    return figures(found.placed(places), truth.placed(places), len(indices), number, measure)
+    return figures(found.placed(places), truth.placed(places), len(indices), len(present), measure)
+
+
+_COLUMNS = 8

@@ -99,14 +99,15 @@ class DetectionResult(Result):
 
     @property
     def headline(self) -> Headline:
-        """The average precision."""
+        """The average precision; the interval has two decimals where it is narrower than 1 %."""
+        digits = 1 if self.ap_high - self.ap_low >= 0.01 else 2
         return Headline(
             name=name_of(self.measure),
             value=self.ap,
             low=self.ap_low,
             high=self.ap_high,
             text=percent(self.ap),
-            interval=f"{100 * self.ap_low:.1f} to {100 * self.ap_high:.1f} %",
+            interval=f"{100 * self.ap_low:.{digits}f} to {100 * self.ap_high:.{digits}f} %",
             lower_is_better=False,
         )
 
@@ -244,7 +245,7 @@ def name_of(measure: Measure) -> str:
 
 def percent(fraction: float) -> str:
     """`34.70 %`."""
-    return f"{100 * fraction:.2f} %"
+    return f"{round(100 * fraction, 2) + 0.0:.2f} %"
 
 
 def _shown(fraction: float | None) -> str:

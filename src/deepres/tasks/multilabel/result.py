@@ -214,7 +214,7 @@ def worst_rows(evaluation: Evaluation, images: Images, thresholds: Thresholds | 
 
 def percent(fraction: float) -> str:
     """`91.24 %`."""
-    return f"{100 * fraction:.2f} %"
+    return f"{round(100 * fraction, 2) + 0.0:.2f} %"
 
 
 def _by_loss(answers: LabelAnswers, chosen: Tensor) -> tuple[Tensor, list[int]]:

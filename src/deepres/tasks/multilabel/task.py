@@ -146,12 +146,11 @@ class Multilabel(OneRow, Record):
         import torch
 
         from deepres.tasks.multilabel.metrics import map_statistic
+        from deepres.tasks.multilabel.result import percent
 
         truth, logits = torch.from_numpy(columns["truth"]), torch.from_numpy(columns["logits"])
         statistic = map_statistic(truth, logits)
-        return Compared(
-            "mean average precision", statistic, lambda value: f"{100 * value:.2f} %", lower_is_better=False
-        )
+        return Compared("mean average precision", statistic, percent, lower_is_better=False)
 
     def worst(self, evaluation: "Evaluation", images: "Images") -> list[tuple[object, ...]]:
         from deepres.tasks.multilabel.result import worst_rows

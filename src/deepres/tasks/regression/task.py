@@ -190,4 +190,4 @@ class Regression(OneRow, Record):
 
 def number(value: float) -> str:
     """`12.35`, `0.001235`, `1.235e+06`: four digits."""
-    return f"{value:.4g}"
+    return f"{value + 0.0:.4g}"
