@@ -1,5 +1,6 @@
 """A run in folds, one of which is damaged, gone, another's or changed for its neighbour: refused by name, or mended."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from deepres.base.errors import InputError
 from deepres.base.files import digest
 from deepres.base.manifest import is_whole
 from deepres.cli.main import run as deepres
+from deepres.runs.fold_plan import plan_in
 
 SHORT = [
     "--device",
@@ -162,3 +165,10 @@ def test_a_fold_is_mended_by_itself_too(folds: Path, home: Path) -> None:
     flipped("fold-1/model.safetensors")(folds, home)
     assert deepres(["train", "--resume", str(folds / "fold-1")]) == 0
     assert deepres(["predict", str(folds), str(home / "pictures" / "dark" / "1.png")]) == 0
+
+
+@pytest.mark.parametrize("run", [5, None, [], "x", {"format": "2"}, {"format": 99}, {}])
+def test_a_plan_whose_run_is_none_is_refused_in_one_line(tmp_path: Path, run: object) -> None:
+    (tmp_path / "folds.json").write_text(json.dumps({"folds": 2, "run": run, "done": []}))
+    with pytest.raises(InputError, match=r"folds\.json"):
+        plan_in(tmp_path)

@@ -1,5 +1,6 @@
 """`deepres data check|show|split|pack SOURCE`: look at images before training on them, and make them fast to read."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bo
 @flags.overwrite
 @watched
 def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: bool, watch: Watch) -> None:
-    """Write a CSV (path, label, split) of SOURCE.
+    """Write a CSV (path, label, split) of SOURCE; of a table with all its other columns.
 
     It can be edited, kept, and trained on in place of SOURCE.
     """
@@ -82,10 +83,13 @@ def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: 
     opened = open_source(_config(source, edits))
     for images in opened.parts().values():
         outputs.require_not_among("--output", output, images.paths)
-    write_split(opened, output)
+    write_split(opened, output, keep_columns=True)
     counts = ", ".join(f"{len(images):,} {part}" for part, images in opened.parts().items())
-    names = counted(len(opened.classes), form_of(opened.train.targets).called)
-    click.echo(f"{output}: {counts}, {names}; train on it with: deepres train {output}")
+    form = form_of(opened.train.targets)
+    said = None if opened.kept is None else opened.kept.said(form.header(opened.classes))
+    how = "" if said is None else " " + shlex.join(["--set", f"data.columns={said}"])
+    names = counted(len(opened.classes), form.called)
+    click.echo(f"{output}: {counts}, {names}; train on it with: deepres train {output}{how}")
 
 
 @command.command("pack")

@@ -113,13 +113,13 @@ def load_run(folder: Path) -> Run:
     return build(Run, fields, str(path))
 
 
-def require_format(fields: Mapping[str, object], path: Path) -> None:
-    """Refuse the description of a run that is of another format.
+def require_format(fields: object, path: Path) -> None:
+    """Refuse the description of a run that is of another format; what is no description, the record refuses.
 
     Raises:
         OtherFormatError: it is; the version that reads it is named.
     """
-    given = fields.get("format", 1)
+    given = fields.get("format", 1) if isinstance(fields, Mapping) else None
     if given == FORMAT or not isinstance(given, int):  # what is no number, the record refuses
         return
     reader = f"deepres {WRITTEN_BY[given]}" if given in WRITTEN_BY else "a newer deepres"

@@ -44,7 +44,7 @@ def plan_in(folder: Path) -> Folds:
     require_own(folder, FOLDS)
     path = folder / FOLDS
     fields = json_object(path, "record of folds")
-    require_format(fields.get("run") or {}, path)
+    require_format(fields.get("run", {}), path)
     return records.build(Folds, fields, str(path))
 
 

@@ -32,6 +32,7 @@ from deepres.data.sources.boxes_csv import write_boxes
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folders import read_folder
 from deepres.data.sources.folding import fold_of
+from deepres.data.sources.kept_columns import KeptColumns
 from deepres.data.sources.named import NAMES, read_named
 from deepres.data.sources.packed import is_packed, read_packed
 from deepres.data.sources.scan import scanned
@@ -54,6 +55,7 @@ class Source:
     val: Images | None
     test: Images | None
     origin: DatasetRecord
+    kept: KeptColumns | None = None
 
     def parts(self) -> dict[Split, Images]:
         """The parts that there are, in the order train, val, test."""
@@ -75,9 +77,8 @@ def divided(found: RawDataset, config: DataConfig) -> Source:
     if config.folds is not None and config.fold is not None:
         found = fold_of(found, config.folds, config.fold, config.split_seed, config.source)
     parts, origin = arrange(found, config.source, config.val_fraction, config.test_fraction, config.split_seed)
-    return Source(
-        found.name, found.classes, found.channels, parts["train"], parts.get("val"), parts.get("test"), origin
-    )
+    three = parts["train"], parts.get("val"), parts.get("test")
+    return Source(found.name, found.classes, found.channels, *three, origin, found.kept)
 
 
 def open_parts(config: DataConfig) -> RawDataset:
@@ -90,8 +91,10 @@ def open_parts(config: DataConfig) -> RawDataset:
     return replace(found, parts={part: found.parts[part] for part in SPLITS if part in found.parts})
 
 
-def write_split(source: Source, path: Path) -> None:
+def write_split(source: Source, path: Path, *, keep_columns: bool = False) -> None:
     """A CSV (path, label, split) that `open_source` reads back to the same parts; a column `label_index` where needed.
+
+    With `keep_columns` all other columns of a table that is the source, such as groups, are written too.
 
     Raises:
         InputError: the images lie in memory: source, split_seed and fractions repeat their split.
@@ -100,7 +103,7 @@ def write_split(source: Source, path: Path) -> None:
     if form_of(source.train.targets).name == "boxes":
         write_boxes(path, parts, source.name)
         return
-    write_table(path, parts, source.name)
+    write_table(path, parts, source.name, source.kept if keep_columns else None)
 
 
 def find(config: DataConfig) -> RawDataset:

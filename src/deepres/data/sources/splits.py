@@ -29,6 +29,7 @@ from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.base.wording import counted
 from deepres.data.images import ArrayImages, Images, StoredImages
+from deepres.data.sources.kept_columns import KeptColumns
 from deepres.data.sources.labels import alike
 from deepres.data.targets import form_of
 
@@ -49,6 +50,7 @@ class RawDataset:
     ignored: int = 0  # files that are no images
     notes: tuple[str, ...] = ()
     groups: Mapping[Path, str] = field(default_factory=dict)  # of files: those of one group are never parted
+    kept: KeptColumns | None = None  # of a table: what else stands in it
 
     def groups_of(self, images: Images) -> list[str] | None:
         """The group of each image; None where the source knows none."""

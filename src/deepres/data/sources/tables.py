@@ -11,6 +11,7 @@ numbers), or in the order of a column `label_index` where there is one.
 import csv
 import io
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from deepres.base.files import write_atomic
 from deepres.base.wording import counted
 from deepres.data.forms import FormName
 from deepres.data.images import FileImages, Images
-from deepres.data.sources.columns import INDEX, Role, columns_of, is_header, roles_named
+from deepres.data.sources.columns import INDEX, Columns, Role, columns_of, is_header, roles_named
+from deepres.data.sources.kept_columns import KeptColumns
 from deepres.data.sources.labels import in_order
 from deepres.data.sources.places import Folders, files_of
 from deepres.data.sources.read_targets import cell_at, read_targets
@@ -78,11 +80,14 @@ def read_table(
     }
     notes = (*table.notes, *of.notes, *where, *named, *read.notes, *repeated)
     notes += () if parts else others_beside(path)
-    return RawDataset(path.stem, "table", read.names, found, channels, notes=notes, groups=groups)
+    kept = _kept(of, rows, files, named=header is not None, asked=bool(asked))
+    return RawDataset(path.stem, "table", read.names, found, channels, notes=notes, groups=groups, kept=kept)
 
 
-def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
+def write_table(path: Path, parts: Mapping[str, Images], source: str, kept: KeptColumns | None = None) -> None:
     """The parts as CSV (path, label, split), paths relative to it; `read_table` gives the same parts and classes.
+
+    With `kept` the other columns of the table that the images come from stand there too, all in the table's order.
 
     Raises:
         InputError: the images lie in memory, and have no paths.
@@ -90,10 +95,15 @@ def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
     one = next(iter(parts.values()))
     classes, form = one.classes, form_of(one.targets)
     told = classes != in_order(set(classes)) or any(BETWEEN in name for name in classes)
+    told = told or (kept is not None and kept.index is not None)
     numbered = form.name == "class" and told  # a number beside the name says: one class
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", *form.header(classes), "split"] + [INDEX] * numbered)
+    names = form.header(classes)
+    standard: list[str | int] = ["path", *names, "split", *[INDEX] * numbered]
+    columns = standard if kept is None else kept.arranged(names, [INDEX] * numbered)
+    writer.writerow(columns if kept is None else map(kept.called, columns))
+    given = defaultdict[Path, int](int)
     for part, images in parts.items():
         if not images.paths:
             raise InputError(
@@ -103,9 +113,24 @@ def write_table(path: Path, parts: Mapping[str, Images], source: str) -> None:
             target = images.targets[index]
             place = Path(os.path.relpath(file, path.parent)).as_posix()
             place = f"./{place}" if place != place.strip(BLANKS) or place[0] == "#" else place
-            number = [int(tensor_of(target))] if numbered else []
-            writer.writerow([place, *form.cells(target, classes), part, *number])
+            own: dict[str | int, object] = {"path": place, "split": part}
+            own |= dict(zip(names, form.cells(target, classes), strict=True))
+            own |= {INDEX: int(tensor_of(target))} if numbered else {}
+            if kept is not None:
+                rows = kept.rows[file]
+                own |= dict(enumerate(rows[given[file] % len(rows)]))
+                given[file] += 1
+            writer.writerow([own[column] for column in columns])
     write_atomic(path, text.getvalue())
+
+
+def _kept(of: Columns, rows: Sequence[Cells], files: Sequence[Path], *, named: bool, asked: bool) -> KeptColumns:
+    header = of.header if named else tuple(f"column {name}" for name in of.header)
+    by_file = defaultdict[Path, list[list[str]]](list)
+    for file, (_, cells) in zip(files, rows, strict=True):
+        by_file[file].append([*cells, *[""] * (len(header) - len(cells))])
+    targets = of.each if of.label is None else (of.label,)
+    return KeptColumns(header, of.path, targets, of.split, of.index, dict(by_file), asked or not named)
 
 
 def _has_header(path: Path, first: Sequence[str], asked: Mapping[Role, str]) -> bool:
