@@ -87,7 +87,9 @@ def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: 
     counts = ", ".join(f"{len(images):,} {part}" for part, images in opened.parts().items())
     form = form_of(opened.train.targets)
     said = None if opened.kept is None else opened.kept.said(form.header(opened.classes))
-    how = "" if said is None else " " + shlex.join(["--set", f"data.columns={said}"])
+    sets = [f"data.columns={said}"] if said is not None else []
+    sets += ["data.targets=numbers"] if form.name == "numbers" else []
+    how = "".join(f" --set {shlex.quote(each)}" for each in sets)
     names = counted(len(opened.classes), form.called)
     click.echo(f"{output}: {counts}, {names}; train on it with: deepres train {output}{how}")
 

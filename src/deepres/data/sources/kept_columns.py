@@ -22,6 +22,7 @@ class KeptColumns:
     split: int | None
     index: int | None
     rows: dict[Path, list[list[str]]] = field(repr=False)
+    group: int | None = None
     asked: bool = False  # `data.columns` said which are which: their own names do not
 
     def arranged(self, targets: Sequence[str], index: Sequence[str]) -> list[str | int]:
@@ -46,4 +47,5 @@ class KeptColumns:
         columns = self.arranged(targets, ())
         if not any(isinstance(column, int) for column in columns) or not (self.asked or len(targets) > 1):
             return None
-        return f"path:{self.called('path')},label:{','.join(map(self.called, targets))},split:split"
+        group = "" if self.group is None else f",group:{self.header[self.group]}"
+        return f"path:{self.called('path')},label:{','.join(map(self.called, targets))},split:split{group}"

@@ -130,7 +130,7 @@ def _kept(of: Columns, rows: Sequence[Cells], files: Sequence[Path], *, named: b
     for file, (_, cells) in zip(files, rows, strict=True):
         by_file[file].append([*cells, *[""] * (len(header) - len(cells))])
     targets = of.each if of.label is None else (of.label,)
-    return KeptColumns(header, of.path, targets, of.split, of.index, dict(by_file), asked or not named)
+    return KeptColumns(header, of.path, targets, of.split, of.index, dict(by_file), of.group, asked or not named)
 
 
 def _has_header(path: Path, first: Sequence[str], asked: Mapping[Role, str]) -> bool:
