@@ -141,6 +141,26 @@ def test_shares_of_processes_are_the_whole_batch(images: FileImages) -> None:
             assert part.targets.seeds[at] == one.targets.seeds[2 * rank + at]  # type: ignore[attr-defined]
 
 
+def test_a_part_of_a_batch_stands_on_the_canvas_that_it_needs(images: FileImages) -> None:
+    """So that a part is the same, whether one process cut it from its batch or another one has nothing else."""
+    options: dict[str, Any] = {"batch_size": 4, "seed": 2}
+    one = next(
+        TrainLoader(images, Augmentation(flip=0.5), PREPARATION, STATISTICS, TrainLoaderConfig(**options)).batches(0, 1)
+    )
+    for rank in range(2):
+        share = next(
+            TrainLoader(
+                images,
+                Augmentation(flip=0.5),
+                PREPARATION,
+                STATISTICS,
+                TrainLoaderConfig(**options, rank=rank, world_size=2),
+            ).batches(0, 1)
+        )
+        part = one.at(torch.arange(2 * rank, 2 * rank + 2))
+        assert torch.equal(part.images, share.images)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_evaluation_pads_each_picture_to_its_own(images: FileImages, batch_size: int) -> None:
     seen = {}

@@ -1,6 +1,8 @@
 """Pictures with boxes from the disk to the answer: trained, resumed, measured, predicted, compared, refused."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from deepres.base.errors import InputError
 from deepres.cli.main import run as deepres_command
 from deepres.nn.create import create_model
 from deepres.runs.train import resume
+from deepres.runs.verify_resume import verify_resume
 from deepres.tasks.detection.detector import DetectorNetwork
 
 NAMES = ("disc", "square")
@@ -132,6 +135,30 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(
     )
     one, other = (load_file(Path(run) / "model.safetensors") for run in (first, whole))
     assert all(torch.equal(one[name], other[name]) for name in other)
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_measure_as_one(said: Say, source: Path, tmp_path: Path) -> None:
+    settings = TINY | {"train.accumulate": 2, "train.epochs": "none", "train.iterations": 8}
+    asked = ["train", str(source), "--compile", "off", "--device", "cpu"]
+    asked += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    said(*asked, "--output", tmp_path / "one")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "deepres"]
+    subprocess.run([*torchrun, *asked, "--output", str(tmp_path / "two")], check=True, capture_output=True, timeout=300)
+    histories = [(tmp_path / folder / "history.jsonl").read_text().splitlines() for folder in ("one", "two")]
+    for mine, theirs in zip(*(map(json.loads, lines) for lines in histories), strict=True):
+        for name in mine:
+            if name.startswith(("train_", "val_")):
+                assert mine[name] == pytest.approx(theirs[name], rel=1e-3), name
+    one, two = (load_file(tmp_path / folder / "model.safetensors") for folder in ("one", "two"))
+    assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
+
+
+@pytest.mark.slow
+def test_a_killed_run_on_boxes_resumes_bitwise(source: Path, tmp_path: Path) -> None:
+    settings = TINY | {"train.epochs": "none", "train.iterations": 60, "train.save_every_seconds": 0.05}
+    words = tuple(word for name, value in settings.items() for word in ("--set", f"{name}={value}"))
+    assert verify_resume(tmp_path, str(source), lambda _: None, words).equal
 
 
 def test_scores_do_not_depend_on_the_batches(trained: deepres.RunResult, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from deepres.data.decode import Header, decode, read_bytes, read_header
 from deepres.data.picture_digest import Digested, of_bytes, of_pixels
 from deepres.data.targets import Targets
 from deepres.data.transforms.crops import Cutter
+from deepres.data.transforms.sides import OwnSizes
 
 
 class Images(Protocol):
@@ -300,19 +301,25 @@ class Batch:
     """`images` float32 (N, C, H, W) normalised; `targets` of a form, of classes float32 (N, classes) once mixed.
 
     `indices` int64 (N,) are the images' places in their set. `pixels`, where they are asked for, are the same images,
-    augmented alike, in [0, 1]: what a network of another preparation (a teacher) is to be shown.
+    augmented alike, in [0, 1]: what a network of another preparation (a teacher) is to be shown. `own` are the sizes of
+    pictures that stand on a canvas, which is no larger than the largest of them need.
     """
 
     images: Tensor
     targets: Targets
     indices: Tensor
     pixels: Tensor | None = None
+    own: OwnSizes | None = None
 
     def at(self, places: Tensor | slice) -> "Batch":
         """The images at these places of the batch."""
         where = places.cpu() if isinstance(places, Tensor) else places
-        pixels = None if self.pixels is None else self.pixels[places]
-        return Batch(self.images[places], self.targets[places], self.indices[where], pixels)
+        images, pixels = self.images[places], None if self.pixels is None else self.pixels[places]
+        own = None if self.own is None else self.own.at(where)
+        if own is not None and len(own.sizes):
+            height, width = own.canvas
+            images, pixels = images[..., :height, :width], None if pixels is None else pixels[..., :height, :width]
+        return Batch(images, self.targets[places], self.indices[where], pixels, own)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -10,9 +10,18 @@ from time import monotonic, sleep
 
 from deepres.base.errors import RunError
 from deepres.base.files import digest
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import find
+from deepres.data.targets import form_of
 from deepres.nn.weights.files import WEIGHTS
 
 SETTINGS = ("--batch-size", "32", "--set", "train.epochs=2", "--set", "train.save_every_seconds=0.05")
+OF_BOXES = (
+    *("--batch-size", "2", "--set", "train.epochs=none", "--set", "train.iterations=16"),
+    *("--set", "preparation.resize=96", "--set", "preparation.longest=192", "--set", "augmentation.scale=96,96"),
+    *("--set", "train.save_every_seconds=0.05"),
+)
+"""Of pictures with boxes: small ones, and few of them."""
 PATIENCE_SECONDS = 300.0
 
 
@@ -31,13 +40,17 @@ class ResumeCheck:
 
 
 def verify_resume(
-    folder: Path, source: str, on_event: Callable[[str], None], settings: tuple[str, ...] = SETTINGS
+    folder: Path, source: str, on_event: Callable[[str], None], settings: tuple[str, ...] | None = None
 ) -> ResumeCheck:
     """Train twice on `source` under `folder`: once through, once killed (SIGKILL) in the middle and resumed.
 
     Raises:
         RunError: one of the runs failed, or ended before it could be killed.
     """
+    if settings is None:
+        found = find(DataConfig(source=source))
+        moves = any(form_of(images.targets).moves for images in found.parts.values())
+        settings = OF_BOXES if moves else SETTINGS
     on_event("1/3 training without interruption")
     _deepres("train", source, *settings, "--output", str(folder / "through"))
     on_event("2/3 training again, killed in the middle of an epoch")

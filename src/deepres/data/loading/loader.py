@@ -37,7 +37,7 @@ from deepres.data.transforms.geometry import Geometry, Moves, evaluated
 from deepres.data.transforms.mixing import mix
 from deepres.data.transforms.per_batch import BatchStage, PixelStage, normalise
 from deepres.data.transforms.per_image import SampleStage, fit
-from deepres.data.transforms.sides import only_inside
+from deepres.data.transforms.sides import OwnSizes, only_inside
 from deepres.data.transforms.statistics import Statistics
 from deepres.data.transforms.views import Views
 
@@ -149,7 +149,8 @@ class TrainLoader:
             labels = cast("Located", labels).placed(self.geometry(step, kept), torch.tensor(seeds))
         stage = self._pixel_stage
         plain = None if stage is None else self._mixed(stage(pixels, step, kept, sizes), indices, step)[0]
-        batch = Batch(images, labels, indices, plain)
+        own = None if sizes is None else OwnSizes(sizes, self._preparation.edge)
+        batch = Batch(images, labels, indices, plain, own)
         return batch if self._alone else batch.at(slice(1, None))
 
     def _mixed(self, images: Tensor, indices: Tensor, step: int) -> tuple[Tensor, Targets]:

@@ -7,7 +7,7 @@ mean once normalised, and its true size stays known.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,6 +79,23 @@ def canvas(sizes: Sequence[tuple[int, int]], multiple: int) -> tuple[int, int]:
     """The smallest (H, W), each a multiple of `multiple`, in which all of these (H, W) fit."""
     height, width = (-(-max(sides) // multiple) * multiple for sides in zip(*sizes, strict=True))
     return height, width
+
+
+@dataclass(frozen=True, eq=False)
+class OwnSizes:
+    """`sizes` int64 (N, 2) are the (H, W) of pictures on a canvas whose sides are multiples of `multiple` px."""
+
+    sizes: Tensor
+    multiple: int
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """The smallest that holds them."""
+        return canvas([(height, width) for height, width in self.sizes.tolist()], self.multiple)
+
+    def at(self, places: Any) -> "OwnSizes":
+        """Those at these places."""
+        return OwnSizes(self.sizes[places], self.multiple)
 
 
 def on_canvas(image: Tensor, size: tuple[int, int]) -> Tensor:
