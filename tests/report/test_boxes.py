@@ -101,3 +101,11 @@ def test_a_bar_stands_behind_its_value_and_wide_columns_are_told_apart() -> None
     assert html.index("50 %") < html.index("width: 50.00%") < html.index("&lt;1")
     assert html.count('class="wide"') == 2
     assert html.count("<th") == 1 + 4  # <thead too
+
+
+def test_average_precision_is_drawn_in_percent_and_called_as_the_field_calls_it() -> None:
+    from deepres.report.evaluation import _curves
+
+    history = [{"epoch": n, "step": n, "train_loss": 1.0, "val_AP": 0.1 * n, "val_AP50": 0.2 * n} for n in (1, 2, 3)]
+    titles = [re.search(r'aria-label="([^"]+)"', svg)[1] for svg in _curves(history, None, ())]
+    assert titles == ["AP (%)", "AP50 (%)", "Loss"]

@@ -38,6 +38,11 @@ def reason_alone(name: str, message: str) -> str:
     return message.removeprefix(f"{name}: ").removeprefix(f"{shown(name)}: ")
 
 
+def is_share(figure: str) -> bool:
+    """Whether a figure of that name is a fraction in [0, 1], shown in percent: `error`, `top5_error`, `AP`, `AP50`."""
+    return figure in ("error", "AP", "AP50") or figure.endswith("_error")
+
+
 def signed(number: float) -> str:
     """`+1.25`, `-0.40`, and `+0.00` for whatever rounds to it."""
     return f"{round(number, 2) + 0.0:+.2f}"

@@ -35,8 +35,6 @@ from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.maps import beside
 from deepres.predict.pictures import Picture, of_file
 from deepres.predict.preprocessing import prepared_for
-from deepres.tasks.detection.detector import DetectorNetwork
-from deepres.tasks.detection.inference import for_inference as fast_detector
 from deepres.tasks.kinds import DEFAULT_TASK, AnyTask
 from deepres.tasks.networks import asked_of
 from deepres.tasks.task import Answer, FirstValues
@@ -156,10 +154,10 @@ class Predictor:
 
         In bfloat16 a probability may move by some hundredths, close calls are answered again in float32
         (`nn/inference.py`); with `precision` "float32" nothing but the last digits moves. "auto" times a plain answer
-        to say whether compiling pays; a detector is never compiled, for its pictures are of many sizes.
+        to say whether compiling pays. A task may have a way of its own (`Task.made_fast`).
         """
-        if isinstance(self.network, DetectorNetwork):
-            return replace(self, ready=fast_detector(self.network, self.device, precision))
+        if (own := self.task.made_fast(self.network, self.device, precision)) is not None:
+            return replace(self, ready=own)
         if "bfloat16 with close calls" not in self.task.tools:
             precision = "float32"
         keep_freed_memory(of_any_size=True)

@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from deepres.base.files import write_atomic
+from deepres.base.wording import is_share
 from deepres.data.doubles import Doubles
 from deepres.data.images import Images
 from deepres.data.sources.splits import Split
@@ -148,7 +149,7 @@ def _curves(history: History, chosen_epoch: int | None, continued: Sequence[int]
     marks: dict[str, Any] = {"chosen_epoch": chosen_epoch, "continued": _epochs(history, continued)}
     named = dict.fromkeys(key.partition("_")[2] for row in history for key in row if key.startswith(("train_", "val_")))
     others = [name for name in named if name not in ("loss", "error")]
-    shares = [name for name in ("error", *others) if name == "error" or name.endswith("_error")]
+    shares = [name for name in ("error", *others) if is_share(name)]
     drawn = (
         *(
             curve(history, {f"{k}_{name}": v for k, v in both.items()}, f"{_title(name)} (%)", kind="percent", **marks)
@@ -166,7 +167,7 @@ def _curves(history: History, chosen_epoch: int | None, continued: Sequence[int]
 
 
 def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    return f"{name[0].upper()}{name[1:]}".replace("_", " ")
 
 
 def _epochs(history: History, steps: Sequence[int]) -> list[float]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deepres.data.transforms.config import Preparation
     from deepres.data.transforms.statistics import Statistics
     from deepres.nn.build import ResidualNetwork
+    from deepres.nn.inference import InferencePrecision
     from deepres.nn.weights.formats import Checkpoint
     from deepres.tasks.task import FirstValues
 
@@ -75,6 +76,9 @@ class OneRow:
         """Those of one image of a batch, (K,)."""
         found: Tensor = outputs[row]
         return found
+
+    def made_fast(self, network: Any, device: Any, precision: "InferencePrecision") -> None:
+        return None
 
     def left_out(self, answers: "Sequence[Any]") -> str:
         return ""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deepres.data.images import Batch, Images
     from deepres.data.transforms.config import Preparation
     from deepres.data.transforms.statistics import Statistics
+    from deepres.nn.inference import InferencePrecision
     from deepres.nn.weights.formats import Checkpoint
     from deepres.tasks.losses import Loss
     from deepres.tasks.result import Evaluation
@@ -164,6 +165,9 @@ class Task(Protocol):
 
     def worst(self, evaluation: "Evaluation", images: "Images") -> list[tuple[object, ...]]:
         """The images that were answered worst, a row each, the head first."""
+
+    def made_fast(self, network: Any, device: Any, precision: "InferencePrecision") -> Any:
+        """The network as it answers many images, made fast in a way of its own; None: folded and compiled as others."""
 
     def activated(self, outputs: Any) -> Any:
         """Outputs (…, K) as they are averaged over networks and decoded: probabilities, or numbers."""

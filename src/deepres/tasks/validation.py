@@ -10,7 +10,7 @@ class Validation:
     """`key` decides, its first number first; `shown` are figures by name, `loss` and the one called `name` among them.
 
     `name` is what `key[0]` is called, `low` and `high` its 95 % interval (None: not known how sure it is), `images` how
-    many it is of (0: not known). What is called `error`, or ends in `_error`, is a fraction in [0, 1].
+    many it is of (0: not known). Fractions are told by their names (`wording.is_share`).
     """
 
     key: tuple[float, ...]

@@ -11,6 +11,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import explained, write_atomic
 from deepres.base.manifest import is_bound, release, require_own
 from deepres.base.reading import parse_json, reading
+from deepres.base.wording import is_share
 from deepres.train.loop import Epoch
 
 HISTORY = "history.jsonl"
@@ -72,7 +73,7 @@ def figures(loss: float, counts: Mapping[str, float], images: int) -> dict[str, 
 
 def told_figure(name: str, value: float) -> str:
     """`error 1.23 %`, `distance 0.4321`: fractions in percent, other figures as they are."""
-    told = f"{100 * value:5.2f} %" if name == "error" or name.endswith("_error") else f"{value:.4f}"
+    told = f"{100 * value:5.2f} %" if is_share(name) else f"{value:.4f}"
     return f"{name.replace('_', ' ')} {told}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from deepres.base.wording import counted
+from deepres.base.wording import counted, is_share
 from deepres.train.config import Select
 from deepres.train.state import Best
 
@@ -38,7 +38,7 @@ def choice_text(select: Select, best: Best | None, kept: Best | None, history: S
         return ""
     number = sum(value is not None and alike(best, value) for value in values(history, best.name))
     images = counted(best.images, "held-out image")
-    share = best.name == "error" or best.name.endswith("_error")
+    share = is_share(best.name)
     own, at, low, high = (
         f"{100 * value:.1f}" if share else f"{value:.3g}" for value in (epoch.value, best.value, best.low, best.high)
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deepres.data.images import Batch, Images
     from deepres.data.transforms.config import Preparation
     from deepres.data.transforms.statistics import Statistics
+    from deepres.nn.inference import InferencePrecision
     from deepres.nn.weights.formats import Checkpoint
     from deepres.tasks.detection.detections import Detections
     from deepres.tasks.detection.metrics import BoxAnswers, DetectionMetrics
@@ -123,7 +124,7 @@ class Detection(Record):
 
         return Validation(
             (result.error,),
-            {"error": result.error, "ap": result.ap, "ap50": result.ap50},
+            {"error": result.error, "AP": result.ap} | ({"AP50": result.ap50} if self.measure == "coco" else {}),
             result.num_images,
             low=1 - result.ap_high,
             high=1 - result.ap_low,
@@ -169,6 +170,12 @@ class Detection(Record):
         from deepres.tasks.detection.conclude import worst_rows
 
         return worst_rows(evaluation, images)
+
+    def made_fast(self, network: Any, device: Any, precision: "InferencePrecision") -> Any:
+        """Never compiled, for its pictures are of many sizes."""
+        from deepres.tasks.detection.inference import for_inference
+
+        return for_inference(network, device, precision)
 
     def activated(self, outputs: Any) -> Any:
         """Scores are probabilities already."""
