@@ -480,6 +480,11 @@ REFUSED: dict[str, tuple[str, Mend, str]] = {
         in_xml(xml_of([("dog", (4, 6, 70, 31))])),
         r"b\.xml: object 1 of 1 \(dog\): box 4,6,70,31 ends outside of the picture \(64 x 48\) by more than 1 px: is the",
     ),
+    "no pictures": (
+        "voc",
+        lambda root: [file.unlink() for file in (root / "JPEGImages").iterdir()],
+        r"set: XML of boxes, and no pictures; give the folder that holds both",
+    ),
     "xml alone": ("voc", lambda root: (root / "JPEGImages" / "b.png").unlink(), r"b\.xml: no picture of that name in "),
     "two pictures": (
         "voc",
@@ -724,3 +729,21 @@ def test_real_sets_are_read_as_they_are_meant(shared: Path) -> None:
         raw(sets / "voc2007_100")
     fruits = targets_of(raw(sets / "fruits_nuts_coco"))
     assert (len(fruits), len(fruits.classes)) == (18, 165)
+
+
+def test_what_is_said_of_boxes_where_there_are_none_is_refused(class_folders: Callable[..., Path]) -> None:
+    pets = class_folders("pets", {"cat": 4, "dog": 4}, (8, 8))
+    for said in ("first_pixel=1", "frame=stored", "on_bad_box=stop", "unlabelled=empty", "classes=cat"):
+        with pytest.raises(
+            InputError, match=rf"data\.{said.split('=')[0]}: .* holds one class an image, and it is about"
+        ):
+            raw(pets, said)
+    with pytest.raises(InputError, match=r"data\.classes: digit-scenes holds no labels of boxes"):
+        raw(Path("digit-scenes"), "classes=1,2")
+
+
+def test_what_a_way_of_writing_has_no_use_for_is_said(tmp_path: Path) -> None:
+    notes = raw(coco(tmp_path), "first_pixel=1").notes
+    assert any(
+        "data.first_pixel=1 changes nothing: it is about XML files (VOC) and a .csv of boxes" in n for n in notes
+    )

@@ -37,6 +37,8 @@ _TOLD: dict[BoxLabels, str] = {
 }
 _DEEPEST = 5  # folders below the top in which a .json, .yaml or .csv is looked for
 
+_TABLES = (".csv", ".tsv", ".txt")
+
 Files = dict[BoxLabels, list[str]]
 
 
@@ -61,26 +63,40 @@ def boxes_in_folder(root: Path, scan: Scan, config: DataConfig, channels: int) -
         raise InputError(f"{root}: labels of two kinds ({each}); say which: data.boxes={' or '.join(found)}")
     kind, files = next(iter(found.items()))
     labels = _labels(kind, root, scan, [root / file for file in files], config)
+    labels.notes += _unused(kind, config)
     return settled(labels, root.resolve().name, config, channels)
 
 
 def boxes_in_file(path: Path, config: DataConfig, channels: int) -> RawDataset | None:
     """The images that one file of labels is about; None where it is no such file."""
     suffix = path.suffix.lower()
+    kind: BoxLabels
     if config.targets not in ("auto", "boxes"):
         return None
     asked = config.boxes
+    labels: Labels | None = None
     if suffix == ".json" and asked in ("auto", "coco") and (asked == "coco" or is_coco(path)):
-        return settled(read_coco([path], config), path.stem, config, channels)
-    if suffix in (".yaml", ".yml") and asked in ("auto", "yolo") and (asked == "yolo" or is_yolo(path)):
-        return settled(read_yolo(path, config), path.parent.resolve().name, config, channels)
-    if suffix in (".csv", ".tsv", ".txt") and asked in ("auto", "csv") and config.columns is None:
-        if is_box_table(path) or asked == "csv":
-            return settled(read_csv([path], config), path.stem, config, channels)
-        return None
+        labels, kind, name = read_coco([path], config), "coco", path.stem
+    elif suffix in (".yaml", ".yml") and asked in ("auto", "yolo") and (asked == "yolo" or is_yolo(path)):
+        labels, kind, name = read_yolo(path, config), "yolo", path.parent.resolve().name
+    elif suffix in _TABLES and config.columns is None and (asked == "csv" or (asked == "auto" and is_box_table(path))):
+        labels, kind, name = read_csv([path], config), "csv", path.stem
+    if labels is not None:
+        labels.notes += _unused(kind, config)
+        return settled(labels, name, config, channels)
     if asked != "auto":
         raise InputError(f"{path}: data.boxes={asked} wants {_TOLD[asked]}, or the folder that holds it")
     return None
+
+
+def _unused(kind: BoxLabels, config: DataConfig) -> list[str]:
+    """What was said that this kind of labels has no use for."""
+    fields: dict[str, tuple[BoxLabels, ...]] = {"first_pixel": ("voc", "csv"), "unlabelled": ("voc", "yolo")}
+    return [
+        f"data.{name}={getattr(config, name)} changes nothing: it is about {' and '.join(_TOLD[one] for one in kinds)}"
+        for name, kinds in fields.items()
+        if kind not in kinds and getattr(config, name) != "auto"
+    ]
 
 
 def _labels(kind: BoxLabels, root: Path, scan: Scan, files: Sequence[Path], config: DataConfig) -> Labels:
@@ -112,7 +128,7 @@ def _found(root: Path, scan: Scan, config: DataConfig, insisted: bool) -> Files:
     found = {kind: files for kind, files in found.items() if files}
     if not found or config.boxes == "csv":
         flat = insisted or grown(scan.pictures, (), (), str(root))[0].is_flat
-        tables = [name for name in near if name.lower().endswith((".csv", ".tsv")) and flat]
+        tables = [name for name in near if name.lower().endswith(_TABLES[:2]) and flat]
         chosen = boxes_csv.chosen([root / name for name in tables if is_box_table(root / name)])
         if chosen:
             found["csv"] = [path.relative_to(root).as_posix() for path in chosen]

@@ -41,6 +41,8 @@ def read_voc(root: Path, scan: Scan, config: DataConfig) -> Labels:
         InputError: XML that cannot be read or says no box, a picture without XML (`data.unlabelled`) or XML without a
             picture, a picture in two lists.
     """
+    if not scan.pictures:
+        raise InputError(f"{root}: XML of boxes, and no pictures; give the folder that holds both")
     pictures = Pictures(root, scan)
     found: dict[Split | None, list[Labelled]] = {}
     notes: list[str] = []

@@ -13,6 +13,10 @@ BoxLabels = Literal["voc", "coco", "yolo", "csv"]
 Splits = Literal["auto", "folders", "none"]
 
 
+ABOUT_BOXES = ("boxes", "first_pixel", "frame", "on_bad_box", "unlabelled", "classes")
+"""Fields that say how labels of boxes are read."""
+
+
 class DataConfig(Record):
     """Which images, and how they are split and read; written into the run, edited by `--set data.field=value`.
 

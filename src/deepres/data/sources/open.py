@@ -29,7 +29,7 @@ from deepres.data.sources.archives import is_archive, read_archive
 from deepres.data.sources.arrays import pair_in, read_npz
 from deepres.data.sources.boxed import boxes_in_file, boxes_in_folder
 from deepres.data.sources.boxes_csv import write_boxes
-from deepres.data.sources.config import DataConfig
+from deepres.data.sources.config import ABOUT_BOXES, DataConfig
 from deepres.data.sources.folders import read_folder
 from deepres.data.sources.folding import fold_of
 from deepres.data.sources.kept_columns import KeptColumns
@@ -118,6 +118,8 @@ def find(config: DataConfig) -> RawDataset:
             f"{config.source}: holds {TOLD[own]}, wanted {TOLD[config.targets]}; write a table (.csv) of paths and "
             "targets, or arrays (.npz)"
         )
+    if own != "boxes" or found.kind == "named":
+        _require_no_word_of_boxes(config, "no labels of boxes" if own == "boxes" else TOLD[own])
     if config.levels is None or found.kind in ("named", "arrays", "packed"):  # these hold 8 bits
         return found
     if not all(isinstance(images, FileImages) for images in found.parts.values()):
@@ -126,6 +128,15 @@ def find(config: DataConfig) -> RawDataset:
     train = files.get("train", next(iter(files.values())))
     levels = greatest(train.paths, config.source) if config.levels == "set" else config.levels
     return replace(found, parts={part: replace(images, levels=levels) for part, images in files.items()})
+
+
+def _require_no_word_of_boxes(config: DataConfig, holds: str) -> None:
+    """Refuse what is said of labels of boxes where there are none to read."""
+    said = [name for name in ABOUT_BOXES if getattr(config, name) != DataConfig.model_fields[name].default]
+    if said:
+        raise InputError(
+            f"data.{said[0]}: {config.source} holds {holds}, and it is about labels of boxes; leave it out"
+        )
 
 
 def _found(config: DataConfig) -> RawDataset:
@@ -178,7 +189,8 @@ _CIFAR = (
     "give the name cifar10 (or cifar100) with --set data.root=FOLDER"
 )
 _OTHERS: dict[tuple[str, ...], str] = {
-    (".json", ".jsonl", ".ndjson", ".xml", ".yaml", ".yml"): f"of annotations, one class an image is wanted: {_TO_CSV}",
+    (".xml",): "of annotations; give the folder that holds it and its picture",
+    (".json", ".jsonl", ".ndjson", ".yaml", ".yml"): f"of annotations, one class an image is wanted: {_TO_CSV}",
     (".parquet", ".arrow", ".feather", ".xlsx", ".xls", ".ods", ".sqlite", ".db"): _TO_CSV,
     (".csv.gz", ".csv.zip", ".tsv.gz", ".csv.bz2", ".csv.xz", ".txt.gz"): "unpack it, and give what it holds",
     (".npy",): f"pixels and labels belong into one file: {_TO_NPZ}",
