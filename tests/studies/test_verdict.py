@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deepres.studies.study import Claim, Printed, Study
+from deepres.studies.study import Claim, Column, Printed, Study
 from deepres.studies.verdict import CheckedClaim, outcome, quoted, train_error, verdict_of
 
 
@@ -47,6 +47,16 @@ def test_a_claim_holds_where_its_figures_are_in_its_order(
     assert held.holds is holds
     assert str(held).startswith("test error, a below b: ")
     assert {True: "holds", False: "DOES NOT", None: "not known yet"}[holds] in str(held)
+
+
+def test_of_average_precision_the_higher_is_the_better() -> None:
+    column = Column(name="ap", measure="ap50", title="AP50")
+    assert column.higher_is_better
+    claim = Claim(column="ap", better="a", worse="b")
+    held = CheckedClaim(claim=claim, title="AP50", better=48.4, worse=27.2, higher_is_better=column.higher_is_better)
+    assert held.holds
+    assert str(held).startswith("AP50, a above b: holds")
+    assert quoted((27.0, 28.0), Printed(value=28.0, quoted="best"), higher_is_better=True) == 28.0
 
 
 def test_a_count_is_read_from_the_description_at_either_scale_and_judged(study: Study, tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ Measure = Literal[
     "error",
     "top5_error",
     "train_error",
+    "ap",
+    "ap50",
+    "voc_ap",
     "response",
     "parameters",
     "multiply_adds",
@@ -28,7 +31,8 @@ Measure = Literal[
     "paths_left",
     "other",
 ]
-"""error, top5_error: of the test images, %.
+"""error, top5_error: of the test images, %. ap, ap50, voc_ap: of boxes in the test images, COCO's, at an overlap of .5,
+VOC's, %: the higher, the better.
 
 train_error: of the training images as they were augmented, over the last pass through them, %. response: standard
 deviation of the layers' responses, mean over the 3x3 layers (He et al. 2015, Fig. 7). `other` cannot be measured here.
@@ -40,6 +44,8 @@ units (Veit et al. 2016), their mean length in units, the share with `lengths` u
 and the layers of a path through `lengths` units (none named: the mean over all). paths_log2: base-2 logarithm of how
 many there are without `left_out` units. paths_left: the share that is left without one unit.
 """
+
+HIGHER_IS_BETTER: frozenset[Measure] = frozenset({"ap", "ap50", "voc_ap"})
 
 Shows = Literal[
     "table", "curves", "responses", "deletion", "random_deletion", "permutation", "paths", "reuse", "scatter"
@@ -84,6 +90,11 @@ class Column(Record):
     left_out: Annotated[int, Field(ge=0)] = 0
     tolerance: Annotated[float, Field(ge=0)] | None = None
 
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether the best of several figures is the largest."""
+        return self.measure in HIGHER_IS_BETTER
+
 
 class Row(Record):
     """A line of the table: a network of the catalogue under a recipe.
@@ -111,7 +122,7 @@ class Row(Record):
 
 
 class Claim(Record):
-    """What the table is there to show: the row `better` has the lower figure in `column` than the row `worse`."""
+    """What the table is there to show: the row `better` has the better figure in `column` than the row `worse`."""
 
     column: str
     better: str

@@ -9,6 +9,7 @@ from typing import Literal
 
 from deepres.base import records
 from deepres.base.manifest import require_vouched
+from deepres.base.reading import json_object
 from deepres.base.records import Record
 from deepres.studies.plan import DIVERGED, Cell, Job, Scale, cells, reading_of, status
 from deepres.studies.readings import is_read, rounds_to
@@ -57,16 +58,18 @@ class CheckedClaim(Record):
     title: str
     better: float | None
     worse: float | None
+    higher_is_better: bool = False
 
     @property
     def holds(self) -> bool | None:
         """None: not known yet."""
         if self.better is None or self.worse is None:
             return None
-        return self.better < self.worse
+        return self.better > self.worse if self.higher_is_better else self.better < self.worse
 
     def __str__(self) -> str:
-        order = f"{self.title}, {self.claim.better} below {self.claim.worse}"
+        side = "above" if self.higher_is_better else "below"
+        order = f"{self.title}, {self.claim.better} {side} {self.claim.worse}"
         if self.better is None or self.worse is None:
             return f"{order}: not known yet"
         return f"{order}: {'holds' if self.holds else 'DOES NOT HOLD'} ({self.better:.2f} and {self.worse:.2f})"
@@ -120,13 +123,14 @@ def outcome(
             one = _measured(study, cell, home, responses, absent or {})
             found.append(_judged(one, study, cell, scale, cell.column.dataset or study.dataset))
     figures = {(one.row, one.column): _comparable(one) for one in found}
-    titles = {column.name: column.title for column in study.columns}
+    columns = {column.name: column for column in study.columns}
     held = [
         CheckedClaim(
             claim=claim,
-            title=titles[claim.column],
+            title=columns[claim.column].title,
             better=figures.get((claim.better, claim.column)),
             worse=figures.get((claim.worse, claim.column)),
+            higher_is_better=columns[claim.column].higher_is_better,
         )
         for claim in study.claims_at(scale)
     ]
@@ -138,15 +142,18 @@ def described(study: Study) -> list[CellResult]:
     return [_read(study, cell) for cell in cells(study, "full", seeds=1) if is_read(cell.column)]
 
 
-def quoted(values: Sequence[float], printed: Printed | None) -> float:
+def quoted(values: Sequence[float], printed: Printed | None, *, higher_is_better: bool = False) -> float:
     """The values of several seeds as the paper quotes its own: best, median, mean; by default the mean."""
     kind = printed.quoted if printed else "mean"
-    return min(values) if kind == "best" else median(values) if kind == "median" else mean(values)
+    best = max if higher_is_better else min
+    return best(values) if kind == "best" else median(values) if kind == "median" else mean(values)
 
 
-def verdict_of(values: Sequence[float], printed: Printed, tolerance: float, spread: float) -> Verdict:
+def verdict_of(
+    values: Sequence[float], printed: Printed, tolerance: float, spread: float, *, higher_is_better: bool = False
+) -> Verdict:
     """The verdict on our values; `spread` is the standard deviation of the difference from the printed figure."""
-    ours = quoted(values, printed)
+    ours = quoted(values, printed, higher_is_better=higher_is_better)
     if printed.bound is not None:
         kept = ours > printed.value if printed.bound == "above" else ours < printed.value
         return "reproduced" if kept else "not reproduced"
@@ -216,6 +223,11 @@ def _value(study: Study, column: Column, job: Job, home: Path, responses: Analys
     if not path.is_file():
         return None
     require_vouched(path)
+    if column.higher_is_better:
+        of_boxes = json_object(path, "evaluation result", "evaluate the run again")
+        other = (column.measure == "voc_ap") == (of_boxes.get("measure") == "coco")
+        share = None if other else of_boxes.get("ap50" if column.measure == "ap50" else "ap")
+        return None if share is None else 100 * float(share)
     result = records.load(ClassificationResult, path, "evaluation result")
     value = result.error if column.measure == "error" else result.top5_error
     return None if value is None else 100 * value
@@ -248,11 +260,13 @@ def _judged(found: CellResult, study: Study, cell: Cell, scale: Scale, dataset: 
         return found.replace(reason=found.reason or ("diverged" if found.diverged else "not trained yet"))
     values = found.values
     std = stdev(values) if len(values) > 1 else None
-    told = found.replace(quoted=quoted(values, printed), std=std)
+    higher = cell.column.higher_is_better
+    told = found.replace(quoted=quoted(values, printed, higher_is_better=higher), std=std)
     if printed is None or scale == "short":
         return told.replace(verdict="shown")
     tolerance = study.tolerance if cell.column.tolerance is None else cell.column.tolerance
-    return told.replace(verdict=verdict_of(values, printed, tolerance, _spread(values, printed, dataset)))
+    spread = _spread(values, printed, dataset)
+    return told.replace(verdict=verdict_of(values, printed, tolerance, spread, higher_is_better=higher))
 
 
 def _spread(values: Sequence[float], printed: Printed, dataset: str) -> float:
