@@ -233,6 +233,7 @@ def _npy(content: bytes, draw: random.Random) -> bytes:
 def readers() -> list[Reader]:
     """One for each kind of file that deepres reads and did not write a moment ago."""
     from readers_of_answers import readers_of_answers
+    from readers_of_boxes import readers_of_boxes
     from readers_of_pictures import readers_of_pictures
     from readers_of_runs import readers_of_runs
 
@@ -240,6 +241,7 @@ def readers() -> list[Reader]:
         *readers_of_runs(),
         *readers_of_pictures(),
         *readers_of_answers(),
+        *readers_of_boxes(),
         Reader("our config.json", _ours("config.json"), _predictor),
         Reader("our model.safetensors", _ours("model.safetensors"), _predictor),
         Reader("timm config.json", _written("config.json", _TIMM), lambda file: said_by(file.parent)),

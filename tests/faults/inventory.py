@@ -25,6 +25,8 @@ READERS = {
         "json_object",
         "read_json",
         "parse_json",
+        "read_xml",
+        "read_yaml",
         "read_sealed",
         "records.load",
     ),

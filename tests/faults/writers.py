@@ -29,6 +29,10 @@ TRAIN = [
     "1",
 ]
 TRAIN += ["--set", "model.depths=1,1,1", "--set", "model.widths=16,16,16", "--set", "preparation.crop=8"]
+XML = (
+    "<annotation><object><name>dog</name><bndbox><xmin>2</xmin><ymin>1</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
+    "</object></annotation>"
+)
 
 
 class Writer(NamedTuple):
@@ -53,6 +57,7 @@ def writers() -> list[Writer]:
         _writer("compare", "compare {0}/run {0}/other --force --report {0}/c.html", "c.html"),
         _writer("analyze", "analyze {0}/run lesion --device cpu --images 2 --draws 1 --output {0}/taken", "taken"),
         _writer("data split", "data split {0}/photos --output {0}/s.csv", "s.csv"),
+        _writer("data split of boxes", "data split {0}/boxed --output {0}/b.csv", "b.csv"),
         _writer("data show", "data show {0}/photos --output {0}/sheet.html", "sheet.html"),
         _writer("data pack", "data pack {0}/photos {0}/packed", "packed"),
         _writer("weights convert", "weights convert {0}/run {0}/weights", "weights"),
@@ -65,7 +70,7 @@ def writers() -> list[Writer]:
 
 
 def home_in(folder: Path) -> Path:
-    """Photos, some with a damaged one among them, and two runs on the former."""
+    """Photos, some with a damaged one among them, some with boxes, and two runs on the first."""
     shutil.copytree(_made(folder.parent), folder)
     return folder
 
@@ -79,6 +84,10 @@ def _made(folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(draw.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(path)
     (home / "spoilt" / "cat" / "1.png").write_bytes(path.read_bytes()[:-40])
+    for number in range(8):
+        (home / "boxed").mkdir(exist_ok=True)
+        shutil.copyfile(path, home / "boxed" / f"{number}.png")
+        (home / "boxed" / f"{number}.xml").write_text(XML)
     for name, seed in (("run", "0"), ("other", "1")):
         assert run(["train", str(home / "photos"), *TRAIN, "--seed", seed, "--output", str(home / name)]) == 0
     return home

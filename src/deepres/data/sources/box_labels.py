@@ -294,7 +294,7 @@ class _Rows:
 
 
 def turned_upright(corners: NDArray[np.float64], size: tuple[int, int], turn: int) -> NDArray[np.float64]:
-    """Corners (K, 4) on the stored picture of `size` (W, H) -> on the picture turned upright as EXIF's `turn` says."""
+    """Corners (K, 4) of the stored picture of `size` (W, H) as they are once EXIF's `turn` has put it upright."""
     x1, y1, x2, y2 = corners.T
     width, height = size
     if turn in (2, 3, 7, 8):  # what is left as stored ends up on the other side: right, or below where axes change

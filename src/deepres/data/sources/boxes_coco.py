@@ -113,7 +113,10 @@ class _Set:
         self.path, self.notes, self._pictured = path, list[str](), pictured
         facts = read_json(path, _WHAT, most=MOST)
         if not isinstance(facts, dict):
-            raise InputError(f"{path}: a list of {len(facts)}, as of answers? wanted a {_WHAT}")
+            given = (
+                f"a list of {len(facts)}, as of answers?" if isinstance(facts, list) else f"a {type(facts).__name__},"
+            )
+            raise InputError(f"{path}: {given} wanted a {_WHAT}")
         images, annotations, categories = (self._rows(facts, name) for name in ("images", "annotations", "categories"))
         names = self._names(categories)
         self.class_ids = tuple(sorted(names))

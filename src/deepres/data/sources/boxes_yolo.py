@@ -29,6 +29,7 @@ from deepres.data.sources.tree import some
 
 _WHAT = "description of a set (YOLO: names, train, val)"
 _KEYS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+_LONGEST = 300  # letters of a path that is told
 _MOST = 2**24  # bytes of a file of labels
 
 
@@ -121,7 +122,7 @@ def _splits(path: Path, facts: Mapping[str, Any], notes: list[str]) -> dict[Spli
 def _place(tops: Sequence[Path], place: str) -> Path | None:
     """Where a split lies; exports often say ../train/images for what lies beside the file."""
     tries = [top / each for top in tops for each in (place, place.removeprefix("../").removeprefix("./"))]
-    return next((at for at in tries if at.exists()), None)
+    return next((at for at in tries if os.path.exists(at)), None)  # noqa: PTH110 (False of what cannot be a name)
 
 
 def _pictures(place: Path) -> list[Path]:
@@ -130,8 +131,9 @@ def _pictures(place: Path) -> list[Path]:
     lines = [line.strip() for line in read_text(place, "list of pictures").splitlines()]
     paths = [place.parent / line for line in lines if line]
     for number, at in enumerate(paths, 1):
-        if not at.is_file():
-            raise InputError(f"{place}:{number}: no picture {at}; paths are relative to the list")
+        if not os.path.isfile(at):  # noqa: PTH113 (False of what cannot be a name)
+            shown = str(at) if len(str(at)) <= _LONGEST else f"{str(at)[:_LONGEST]}…"
+            raise InputError(f"{place}:{number}: no picture {shown}; paths are relative to the list")
     return paths
 
 
