@@ -180,6 +180,13 @@ def test_eval_measures_as_it_is_asked(said: Say, trained: deepres.RunResult, mea
     assert "</html>" in report.read_text()
 
 
+def test_a_loss_that_is_lost_names_its_terms_the_step_and_the_pictures(source: Path, tmp_path: Path) -> None:
+    settings = TINY | {"train.schedule.lr": 1e12, "train.clip_norm": "none"}
+    wanted = r"step \d+: the loss is \S+ \(objectness \S+, .*classes \S+, .*\) at learning rate .*; pictures .*\.png"
+    with pytest.raises(InputError, match=wanted):
+        deepres.train(source, tmp_path / "run", epochs=2, settings=settings, device="cpu", progress=False)
+
+
 def test_many_pictures_are_answered_by_a_fast_network_and_nearly_alike(
     trained: deepres.RunResult, source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

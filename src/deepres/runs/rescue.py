@@ -36,6 +36,10 @@ def resumable(folder: Path) -> Iterator[None]:
         raise
 
 
+FEW = 8
+"""Pictures of a step that are named."""
+
+
 @contextmanager
 def rescued(context: RunContext, state: State, plan: CheckpointPlan, loader: TrainLoader) -> Iterator[None]:
     """A run that is lost within keeps the states that it can go on from; the error says how, as it was tried.
@@ -54,7 +58,15 @@ def rescued(context: RunContext, state: State, plan: CheckpointPlan, loader: Tra
         refusal.message = f"{refusal.message}; {after}"
         raise refusal from cause
     except DivergedError as cause:
-        raise shared(DivergedError(f"{cause.message}{_advice(context, state, plan)}")) from cause
+        told = f"{cause.message}{_pictures(context, cause.images)}{_advice(context, state, plan)}"
+        raise shared(DivergedError(told)) from cause
+
+
+def _pictures(context: RunContext, places: tuple[int, ...]) -> str:
+    """Which pictures the step was about, where they are few enough to be looked at."""
+    if not 0 < len(places) <= FEW:
+        return ""
+    return "; pictures " + ", ".join(context.source.train.key(place) for place in sorted(set(places)))
 
 
 def _advice(context: RunContext, state: State, plan: CheckpointPlan) -> str:

@@ -17,7 +17,14 @@ float32 at about 1e19, and a network that learns stays below 1e6."""
 
 
 class DivergedError(InputError):
-    """The loss or the weights are lost: not finite, or far beyond what can be learnt from."""
+    """The loss or the weights are lost: not finite, or far beyond what can be learnt from.
+
+    `images` are the places of the step's images, where one step is to blame.
+    """
+
+    def __init__(self, message: str, images: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.images = images
 
 
 def lost(loss: float) -> bool:

@@ -137,7 +137,9 @@ def train(
         mean_loss, counts, seen = exchange.totals(mean_loss, counts, len(batch))
         if lost(float(mean_loss)):
             state.optimiser.zero_grad()
-            raise shared(DivergedError(_lost(float(mean_loss), step, lr, state)))
+            terms = {name: float(count) / seen for name, count in counts.items() if name != "wrong"}
+            told = _lost(float(mean_loss), terms, step, lr, state)
+            raise shared(DivergedError(told, tuple(batch.indices.tolist())))
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(state.network.parameters(), config.clip_norm)
         state.optimiser.step(lr)
@@ -277,7 +279,9 @@ def _first_part(batch: Batch, parts: int, fewest: int) -> Batch:
     return batch.at(slice(max(fewest, len(batch) // parts)))
 
 
-def _lost(value: float, step: int, lr: float, state: State) -> str:
+def _lost(value: float, terms: Mapping[str, float], step: int, lr: float, state: State) -> str:
+    counted = ", ".join(f"{name} {term:.3g}" for name, term in terms.items())
     totals = state.progress.totals
     lately = f"; mean loss of the epoch before it: {totals.loss / totals.seen:.3g}" if totals.seen else ""
-    return f"step {step + 1}: the loss is {value:.3g} at learning rate {lr:g}{lately}"
+    of_it = f" ({counted})" if counted else ""
+    return f"step {step + 1}: the loss is {value:.3g}{of_it} at learning rate {lr:g}{lately}"
