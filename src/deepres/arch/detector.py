@@ -169,7 +169,7 @@ class Detector(Record):
                 f"anchors of {len(self.anchors.sizes)} levels, the neck '{self.neck}' gives {levels}; give a row of "
                 "sizes for each (--set model.anchors.sizes=32/64/… has one row between two strokes)"
             )
-        methods = {node.method for _, part in self.body for node in _atoms(part) if isinstance(node, Norm)}
+        methods = {node.method for _, part in self.body for node in atoms_of(part) if isinstance(node, Norm)}
         if "batch" in methods:
             raise ValueError(
                 "norms of batches in the backbone, and a batch of pictures is too small for them; "
@@ -344,7 +344,7 @@ def frozen(backbone: ResNetConfig, eps: float | None = None) -> ResNetConfig:
     return backbone.replace(style=backbone.style.replace(**changes))
 
 
-def _atoms(node: Node) -> list[Node]:
-    if not isinstance(node, Sequence | Parallel):
-        return [node]
-    return [found for _, child in children(node) for found in _atoms(child)]
+def atoms_of(node: Node) -> list[Node]:
+    """All atoms of a part."""
+    inner = children(node) if isinstance(node, Sequence | Parallel) else ()
+    return [found for _, child in inner for found in atoms_of(child)] if inner else [node]

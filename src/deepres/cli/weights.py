@@ -1,6 +1,9 @@
 """`deepres weights inspect|convert`: what a file of weights is, and a folder of ours made of it."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -31,6 +34,10 @@ def inspect_command(file: str, whole: bool, as_json: bool, watch: Watch) -> None
     from deepres.nn.weights.structure import ROWS
 
     watch(Doing(f"reading {file}"))
+    if (facts := _detector(file)) is not None:
+        told = (f"{name:16}{value}" for name, value in facts.items())
+        click.echo(json.dumps(facts) if as_json else "\n".join(told))
+        return
     found = inspect(file)
     if as_json:
         click.echo(found.to_json())
@@ -72,23 +79,30 @@ def convert_command(
 
     The network has to be known: from the file, or from --model and --variant.
     """
-    from deepres.arch.detector import naming
+    from deepres.arch.detector import Detector
     from deepres.base.files import make_folder
     from deepres.nn.create import create_model
     from deepres.nn.weights.files import save_network
     from deepres.nn.weights.hub import find_weights
     from deepres.predict.preprocessing import STATISTICS, prepared_for, preprocessing_of
+    from deepres.tasks.networks import asked_of
+    from deepres.tasks.task import FirstValues
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is there already; name a folder that is not")
     outputs.require_free_folder("OUT", out, ())
     model = model or variant
     watch(Doing(f"reading {file}"))
-    stored = find_weights(file, model)
+    task, stored = asked_of(find_weights(file, model))
     if model is None and stored.description is None:
         raise InputError(f"{file}: does not say which network it is of; see deepres weights inspect, then --model")
-    given = None if stored.description is None else naming(stored.description, file)
-    network = create_model(model or given or "", weights=stored, variant=variant).eval()
+    network: Any
+    if isinstance(stored.description, Detector):
+        network = task.network(stored.description, (), FirstValues(stored, variant))[0]
+        stored = replace(stored, task=task.model_dump(mode="json"))
+    else:
+        network = create_model(model or stored.description or "", weights=stored, variant=variant)
+    network.eval()
     preparation, statistics, said = prepared_for(stored, network.description, mean, std)
     names = _names(classes, max(2, network.num_classes)) if classes else stored.classes
     told = preprocessing_of(preparation, statistics, network.description)
@@ -98,6 +112,33 @@ def convert_command(
     count = f"{network.num_classes} classes" + ("" if names else " without names (--classes)")
     click.echo(f"{out}: {network.description.name}, {count}; {said or 'prepared as its run'}")
     click.echo(f"next: deepres eval {out} SOURCE, deepres predict {out} IMAGE…")
+
+
+def _detector(file: str) -> dict[str, Any] | None:
+    """What a file of a detector's weights says; None of any other."""
+    from deepres.arch.atoms import Norm
+    from deepres.arch.detector import Detector, atoms_of
+    from deepres.nn.weights.hub import find_weights
+    from deepres.tasks.networks import asked_of
+
+    try:
+        stored = asked_of(find_weights(file))[1]
+    except InputError:
+        return None  # whoever inspects it says what is wrong
+    found = stored.description
+    if not isinstance(found, Detector):
+        return None
+    eps = {node.eps for _, part in found.body for node in atoms_of(part) if isinstance(node, Norm)}
+    names = ", ".join(stored.classes) or "without names"
+    return {
+        "file": stored.where,
+        "finds boxes": f"{found.name}, on {found.backbone_name}, neck {found.neck}",
+        "classes": f"{found.num_classes}, {names}; the background in column 0",
+        "tensors": f"{len(stored.tensors)}, {sum(t.numel() for t in stored.tensors.values()):,} numbers",
+        "norms": f"eps {', '.join(f'{value:g}' for value in sorted(eps))}",
+        "regions": "shifted by half a pixel" if found.regions.aligned else "not shifted by half a pixel (torchvision)",
+        "next": f"deepres predict {file} IMAGE…" + ("" if stored.preparation else " --preprocessing …"),
+    }
 
 
 def _names(path: Path, wanted: int) -> tuple[str, ...]:

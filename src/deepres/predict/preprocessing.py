@@ -20,6 +20,8 @@ from deepres.nn.weights.formats import CONFIG, Checkpoint, Preprocessing
 STATISTICS = "statistics.safetensors"
 SMALL = 96
 """Up to this size in pixels the whole short side is shown to bare weights, beyond it 224 / 256 of it."""
+SHORT, LONG = 800, 1333
+"""Sides in px to which torchvision's detectors bring a picture."""
 
 
 class Prepared(NamedTuple):
@@ -80,6 +82,8 @@ def prepared_for(
             f"{stored.where}: does not say how its images were normalised, which decides every answer; say it with "
             f"{CHOICES}{beside}"
         )
+    if isinstance(description, Detector):
+        return _of_detector(stored, description, Preprocessing(crop=1, resize=1, mean=mean, std=std), said)
     if wanted is None:
         wanted = Preprocessing(crop=side, resize=side if side <= SMALL else side * 256 // 224, mean=mean, std=std)
         colours = "RGB" if channels == 3 else "grey"
@@ -90,6 +94,25 @@ def prepared_for(
         facts |= {"resize": wanted.resize, "crop": wanted.crop}
     said += "".join(f"; {each}" for each in (wanted.note, note) if each)
     return Prepared(build(Preparation, facts, stored.where), statistics_of(wanted), said)
+
+
+def _of_detector(stored: Checkpoint, description: Detector, scaled: Preprocessing, said: str) -> Prepared:
+    """Pictures keep their shape; sides as torchvision's detectors have them, which do not say so either."""
+    facts = {
+        "channels": description.input[0],
+        "fit": "sides",
+        "resize": SHORT,
+        "longest": LONG,
+        "multiple": description.strides[-1],
+        "interpolation": "bilinear",
+        "normalise": "per_channel",
+    }
+    said += f"; assumed, as the weights do not say: RGB, short side {SHORT} px, long side {LONG} px at most, bilinear"
+    if stored.preprocessing is None:
+        said += (
+            ", eps of norms as --variant has it, else 1e-05 (0 where training began with torchvision's COCO weights)"
+        )
+    return Prepared(build(Preparation, facts, stored.where), statistics_of(scaled), said)
 
 
 def run_statistics(folder: Path) -> Statistics:

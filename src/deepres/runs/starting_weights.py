@@ -4,17 +4,21 @@ from pathlib import Path
 
 from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.entry import Model
-from deepres.arch.catalogue.lookup import CATALOGUE, entry
+from deepres.arch.catalogue.lookup import CATALOGUE, detector_config, entry
+from deepres.arch.detector import Detector
 from deepres.arch.readings.diff import difference
 from deepres.base.errors import InputError
 from deepres.base.manifest import holds_run
 from deepres.data.facts import StartingWeights
 from deepres.nn.create import channels_of, classes_of
 from deepres.nn.weights.checkpoints import asked_of
+from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.preprocessing import prepared_for
 from deepres.recipes.run import OtherFormatError, load_run
+from deepres.tasks.detection.weights import eps_of, with_eps
+from deepres.tasks.networks import asked_of as told_by_task
 
 
 def beginning(spec: WeightsSpec | str) -> StartingWeights:
@@ -25,7 +29,9 @@ def beginning(spec: WeightsSpec | str) -> StartingWeights:
     """
     spec = WeightsSpec.of(spec)
     weights, variant, mean, std = spec.name, spec.variant, spec.mean, spec.std
-    stored = find_weights(weights, spec.model)
+    _, stored = told_by_task(find_weights(weights, spec.model))
+    if isinstance(stored.description, Detector):
+        return _of_detector(spec, stored)
     model = variant if spec.model is None and stored.description is None else spec.model
     config = entry(model).config if model is not None else _config_of(weights)
     if config is None and stored.description is not None:
@@ -47,6 +53,27 @@ def beginning(spec: WeightsSpec | str) -> StartingWeights:
         config = config.replace(num_classes=classes_of(stored, architecture), input=size)
     preparation = prepared_for(stored, config.architecture(), mean, std).preparation
     return StartingWeights(weights, variant, config, stored.classes, preparation, mean, std)
+
+
+def _of_detector(spec: WeightsSpec, stored: Checkpoint) -> StartingWeights:
+    """Of a detector's weights: the run's configuration, or the catalogue's with what the weights say.
+
+    `--variant` (or `--model`) says what bare weights do not: the eps of their norms.
+    """
+    detector = stored.description
+    assert isinstance(detector, Detector)
+    config = _config_of(spec.name)
+    if config is None:
+        said = spec.variant or spec.model
+        config = detector_config(detector if said is None else with_eps(detector, eps_of(said, stored.where)))
+    if config is None:
+        raise InputError(
+            f"{spec.name}: its detector ({detector.name}, as it is described there) is none of the catalogue, and only "
+            "those are trained on; take weights of one of `deepres models`"
+        )
+    config = config.replace(num_classes=detector.num_classes)
+    preparation = prepared_for(stored, detector, spec.mean, spec.std).preparation
+    return StartingWeights(spec.name, spec.variant, config, stored.classes, preparation, spec.mean, spec.std)
 
 
 def _config_of(weights: str) -> Model | None:

@@ -16,7 +16,7 @@ from deepres.nn.weights.files import read_stored
 from deepres.nn.weights.formats import Checkpoint
 from deepres.tasks.detection import names_torchvision
 from deepres.tasks.detection.detector import DetectorNetwork, create
-from deepres.tasks.detection.weights import OF_CLASSES, load_weights, recognised
+from deepres.tasks.detection.weights import OF_CLASSES, load_weights, recognised, with_eps
 
 
 def _stored(net: DetectorNetwork, classes: tuple[str, ...] = ()) -> Checkpoint:
@@ -132,3 +132,24 @@ def test_a_file_of_torchvisions_is_recognised_by_its_names(tmp_path: Path) -> No
     zero = create(there.replace(backbone=frozen(there.backbone, eps=0.0)).architecture())
     with pytest.raises(InputError, match=r"stem\.norm\.eps is 1e-05 there, 0\.0 here"):
         load_weights(zero, read_stored(path))
+
+
+def test_the_user_says_the_eps_that_bare_weights_do_not() -> None:
+    from deepres.arch.catalogue.lookup import detector_config, detector_entry
+
+    source = _trained()
+    zero = create(with_eps(source.description, 0.0))
+    with pytest.raises(InputError, match=r"stem\.norm\.eps is 1e-05 there, 0\.0 here"):
+        load_weights(zero, _stored(source))
+    assert load_weights(zero, _stored(source), variant="fasterrcnn_resnet50_fpn+backbone.style.eps=0") == ""
+    with pytest.raises(InputError, match="weights of a detector, and resnet18 is none; wanted such as fasterrcnn"):
+        load_weights(zero, _stored(source), variant="resnet18")
+    entry = detector_entry("fasterrcnn_resnet18_fpn")
+    assert entry is not None
+    there = entry.config.replace(num_classes=4, regions=entry.config.regions.replace(aligned=False))
+    assert detector_config(there.architecture()) == there
+    said = detector_config(with_eps(there.architecture(), 0.0))
+    assert said is not None
+    assert said.backbone.style.eps == 0
+    assert detector_config(source.description) is None
+    assert detector_config(there.architecture().replace(backbone_name="x")) is None

@@ -5,9 +5,11 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from deepres.arch.architecture import Architecture, with_classes, with_input
+from deepres.arch.atoms import Norm
 from deepres.arch.catalogue import entries_detectors, entries_field, entries_others, entries_resnet
 from deepres.arch.catalogue.entries_detectors import DetectorEntry
 from deepres.arch.catalogue.entry import Entry
+from deepres.arch.detector import Detector, DetectorConfig, atoms_of, frozen
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.arguments import word
 from deepres.base.errors import InputError, unknown
@@ -49,6 +51,18 @@ def detector_entry(name: str) -> DetectorEntry | None:
     if found is None or not edits:
         return found
     return replace(found, config=edit(found.config, edits), note="edited")
+
+
+def detector_config(description: Detector) -> DetectorConfig | None:
+    """The configuration that gives this description, as the catalogue's detector of its name with changed numbers."""
+    found = DETECTORS.get(description.name)
+    if found is None:
+        return None
+    kept = ("input", "num_classes", "neck_channels", "anchors", "proposals", "regions")
+    eps = {node.eps for _, part in description.body for node in atoms_of(part) if isinstance(node, Norm)}
+    config = found.config.replace(**{name: getattr(description, name) for name in kept})
+    config = config.replace(backbone=frozen(config.backbone, eps.pop())) if len(eps) == 1 else config
+    return config if config.architecture() == description else None
 
 
 def residual(name: str) -> ResNetConfig:

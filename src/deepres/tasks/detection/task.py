@@ -68,17 +68,20 @@ class Detection(Record):
         from deepres.arch.detector import Detector
         from deepres.nn.weights.hub import find_weights
         from deepres.tasks.detection.detector import create
-        from deepres.tasks.detection.weights import load_weights
+        from deepres.tasks.detection.weights import eps_of, load_weights, recognised, with_eps
 
         if not isinstance(description, Detector):
             raise InputError(
                 f"{description.name}: names classes of whole pictures, and these have boxes; wanted a detector, "
                 "such as fasterrcnn_resnet50_fpn"
             )
-        network, weights = create(description, first.seed), first.weights
+        weights = first.weights
         if weights is None:
-            return network, ""
-        stored = find_weights(weights, description.backbone.name) if isinstance(weights, str) else weights
+            return create(description, first.seed), ""
+        stored = recognised(find_weights(weights, description.backbone.name) if isinstance(weights, str) else weights)
+        if not names and first.variant is not None and isinstance(stored.description, Detector):
+            description = with_eps(description, eps_of(first.variant, stored.where))  # as it is asked, not trained on
+        network = create(description, first.seed)
         said = load_weights(network, stored, names, variant=first.variant, new_head=first.new_head)
         return network, said
 

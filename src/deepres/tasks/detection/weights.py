@@ -2,23 +2,31 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from deepres.arch.catalogue.lookup import detector_entry
 from deepres.arch.detector import Detector
 from deepres.arch.readings.diff import difference
 from deepres.base.errors import InputError
 from deepres.base.files import digest
+from deepres.base.normalisation import NAMED
+from deepres.base.records import build
 from deepres.base.wording import counted
 from deepres.nn import create as classification
 from deepres.nn.weights.files import load_state
-from deepres.nn.weights.formats import Checkpoint
+from deepres.nn.weights.formats import Checkpoint, Preprocessing
 from deepres.tasks.detection import names_torchvision
 from deepres.tasks.detection.detector import DetectorNetwork, as_backbone
 
 OF_CLASSES = ("regions.classes.", "regions.boxes.")
 """The layers that have a column, or four, for each class."""
+
+
+_PUBLISHED = Preprocessing(crop=800, resize=800, mean=NAMED["imagenet"][0], std=NAMED["imagenet"][1], fit=None)
+"""What torchvision's published detector was trained on; its pictures keep their shape."""
 
 
 def recognised(stored: Checkpoint) -> Checkpoint:
@@ -37,6 +45,7 @@ def recognised(stored: Checkpoint) -> Checkpoint:
         tensors=names_torchvision.to_ours(stored.tensors, detector),
         description=detector,
         classes=names_torchvision.coco_classes() if published else (),
+        preprocessing=_PUBLISHED if published else None,
     )
 
 
@@ -52,7 +61,8 @@ def load_weights(
 
     A detector's weights fill it; its layers of classes are matched by name, and stay new where the `classes` are others
     or `new_head` is said; without `classes`, or of weights that do not name theirs, they are taken as they lie. A
-    classification network's fill the body, after the same guard as everywhere (`variant` as in `create_model`).
+    classification network's fill the body, after the same guard as everywhere (`variant` as in `create_model`; of a
+    detector's weights it says what bare ones do not, the eps of their norms).
 
     Raises:
         InputError: another variant's weights, or such that do not fit.
@@ -62,6 +72,8 @@ def load_weights(
         _fill_body(network, stored, variant)
         return f"{', '.join(network.head_names)} are new; {stored.where} fills the body"
     there, here = stored.description, network.description
+    if variant is not None:
+        there = with_eps(there, eps_of(variant, stored.where))
     found = difference(there, here)
     if found is not None:
         raise InputError(
@@ -77,6 +89,33 @@ def load_weights(
         tensors = {name: _turned(name, tensor, order) for name, tensor in tensors.items()}
     load_state(network, tensors, stored.where)
     return told
+
+
+def eps_of(variant: str, where: str) -> float:
+    """The eps of the norms of the catalogue's detector of that name, which may have edits behind it.
+
+    Raises:
+        InputError: no detector has that name.
+    """
+    found = detector_entry(variant)
+    if found is None:
+        raise InputError(f"{where}: weights of a detector, and {variant} is none; wanted such as {_WITH_EPS}")
+    return found.config.backbone.style.eps
+
+
+_WITH_EPS = "fasterrcnn_resnet50_fpn+backbone.style.eps=0"
+
+
+def with_eps(detector: Detector, eps: float) -> Detector:
+    """The description with norms of another eps."""
+
+    def changed(part: Any) -> Any:
+        if isinstance(part, dict):
+            inner = {name: changed(value) for name, value in part.items()}
+            return {**inner, "eps": eps} if part.get("kind") == "norm" else inner
+        return [changed(value) for value in part] if isinstance(part, list) else part
+
+    return build(Detector, changed(detector.model_dump(mode="json")), detector.name)
 
 
 def _order(
