@@ -1,8 +1,8 @@
 """Soaks: one kind of command again and again in one process, and whether memory and open files stay flat."""
 
 import os
-import resource
 import sys
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import linear_regression, mean
@@ -25,7 +25,8 @@ class Kind(NamedTuple):
 class Held(NamedTuple):
     """What is held at one time: bytes, Python's own objects, and descriptors but for the fonts that matplotlib keeps.
 
-    Bytes grow without a leak while the heap is torn and caches fill; the number of objects does not.
+    Bytes are those of no file: pages of libraries come and go with what else the machine does. They grow without a leak
+    while the heap is torn and caches fill; the number of objects does not.
     """
 
     bytes: int
@@ -46,13 +47,15 @@ class Soaked(NamedTuple):
 
 def soaked(kind: Kind, scale: float, ask: Callable[[list[str]], str], note: Callable[[str, str], None]) -> Soaked:
     """Give the command; `ask` says what is wrong with an answer, which is noted; "" where nothing is."""
-    began, until = monotonic(), scale * kind.much
-    taken = list[Held]()
-    while (monotonic() - began if isinstance(kind.much, float) else len(taken)) < until or not taken:
-        if wrong := ask(kind.words(len(taken))):
-            note(f"{kind.name} {len(taken)}", wrong)
-        taken.append(held())
-    return judged(taken, monotonic() - began)
+    began, until, times = monotonic(), scale * kind.much, 0
+    taken = array("q")  # flat: what is kept of each time is no object
+    while (monotonic() - began if isinstance(kind.much, float) else times) < until or not times:
+        if wrong := ask(kind.words(times)):
+            note(f"{kind.name} {times}", wrong)
+        taken.extend(held())
+        times += 1
+    wide = len(Held._fields)
+    return judged([Held(*taken[at : at + wide]) for at in range(0, len(taken), wide)], monotonic() - began)
 
 
 def judged(taken: Sequence[Held], seconds: float) -> Soaked:
@@ -86,7 +89,8 @@ def sloped(values: Sequence[float]) -> tuple[float, float]:
 
 def held() -> Held:
     """What this process holds now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    lines = Path("/proc/self/status").read_text().splitlines()
+    own = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
     names = [os.path.realpath(file) for file in Path("/proc/self/fd").iterdir()]
     opened = sum(not name.endswith(".ttf") for name in names)
-    return Held(pages * resource.getpagesize(), sys.getallocatedblocks(), opened)
+    return Held(1024 * own, sys.getallocatedblocks(), opened)

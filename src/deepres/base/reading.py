@@ -126,19 +126,28 @@ def read_xml(path: Path, what: str, remedy: str = "is the file whole?") -> Eleme
     return parse_xml(content, path, f"a {what} in XML", remedy)
 
 
+_DEEPEST_YAML = 50  # each level makes all that follows slower: 20,000 took 40 s
+
+
 def read_yaml(path: Path, what: str, remedy: str = "is the file whole?") -> Any:
     """The plain values of a YAML file: no object of any other kind is made; `what` names it in the error.
 
     Raises:
-        InputError: it is absent, too large, no YAML of plain values, or has references (&, *), which may grow at will.
+        InputError: it is absent, too large, nested too deep, no YAML of plain values, or has references (&, *), which
+            may grow at will.
     """
     import yaml
 
     require_small(path, what, _MOST_MARKUP)
     text = read_text(path, what)
     with reading(path, f"a {what} in YAML", remedy):
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ValueError("it has references (*), which are not followed")
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("it has references (*), which are not followed")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST_YAML:
+                raise ValueError(f"it is nested more than {_DEEPEST_YAML} levels deep")
         return yaml.safe_load(text)
 
 

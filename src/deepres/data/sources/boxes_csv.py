@@ -243,5 +243,7 @@ class _Table:
             return none
         value = number_in(text)
         if math.isnan(value):
-            raise InputError(f"{self.path}: line {line}: {self._header[self._of[role]]} is '{text}'; wanted a number")
+            raise InputError(
+                f"{self.path}: line {line}: {self._header[self._of[role]]} is '{text:.80}'; wanted a number"
+            )
         return value

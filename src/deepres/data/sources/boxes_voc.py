@@ -210,7 +210,7 @@ def _number(where: str, what: str, text: str | None) -> float:
     value = number_in(text and text.strip())
     if math.isnan(value):
         raise InputError(
-            f"{where}: {what} {'is missing' if text is None else f'{text.strip()!r}'}; wanted a number of px"
+            f"{where}: {what} {'is missing' if text is None else f'{text.strip()[:80]!r}'}; wanted a number of px"
         )
     return value
 
