@@ -106,10 +106,10 @@ def _splits(path: Path, facts: Mapping[str, Any], notes: list[str]) -> dict[Spli
         where = [_place(tops, place) for place in places]
         absent = [place for place, at in zip(places, where, strict=True) if at is None]
         if absent and split == "test":  # COCO's own description names a test set that few have
-            notes.append(f"{path.name}: {split}: {absent[0]} is not there: it is not used")
+            notes.append(f"{path.name}: {split}: {absent[0]:.200} is not there: it is not used")
             continue
         if absent:
-            raise InputError(f"{path}: {split}: {absent[0]} is not there; paths are relative to {tops[0]}")
+            raise InputError(f"{path}: {split}: {absent[0]:.200} is not there; paths are relative to {tops[0]}")
         found[split] = [picture for at in where if at is not None for picture in _pictures(at)]
     if not found:
         return _by_folder(path)
