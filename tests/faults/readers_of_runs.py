@@ -21,7 +21,7 @@ from deepres.library.measuring import Analysis
 from deepres.nn.memory import CheckpointPlan
 from deepres.recipes.run import Run, load_run
 from deepres.report.evaluation import ReportFacts, write_report
-from deepres.runs import autotune, context, fold_plan, introduce, resuming, seen
+from deepres.runs import autotune, context, fold_plan, folds, introduce, resuming, seen
 from deepres.runs.analysis import run as examine
 from deepres.runs.analysis import units
 from deepres.runs.finish import training_of
@@ -46,6 +46,7 @@ def readers_of_runs() -> list[Reader]:
         Reader("numbers of an analysis", _analysis("paths.json", _PATHS), _numbers),
         Reader("predictions of a run", _of_run("predictions.npz"), lambda file: load_answers(file.parent)),
         Reader("summary.json", _of_run("summary.json"), lambda file: training_of(file.parent)),
+        Reader("summary.json of a fold", _of_run("summary.json"), lambda file: folds._was_cut(file.parent)),
         Reader("history of a run", _of_run("history.jsonl"), lambda file: _shown(file.parent), 10),
         Reader("data.json", _of_run("data.json"), _same_images),
         Reader("doubles.json", _of_run("doubles.json"), lambda file: seen.doubles_in(file.parent)),
@@ -234,7 +235,10 @@ def _speed(folder: Path) -> Path:
 
 
 def _judged(file: Path) -> None:
-    study, column = SimpleNamespace(protocol="center"), SimpleNamespace(measure="error", protocol=None)
+    study, column = (
+        SimpleNamespace(protocol="center"),
+        SimpleNamespace(measure="error", protocol=None, higher_is_better=False),
+    )
     verdict._value(study, column, _job(file.parent), file.parent, None)
 
 
