@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from boxed_sets import xml_of
 from PIL import Image
 
 from deepres.data.boxes import Boxes, BoxTargets
 from deepres.data.images import FileImages
 from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader, evaluation_batches
+from deepres.data.sources.config import DataConfig
+from deepres.data.sources.open import open_parts
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import Statistics
 
@@ -96,3 +99,16 @@ def test_workers_and_their_number_change_no_box(images: FileImages) -> None:
         loader = TrainLoader(images, Augmentation(flip=0.5, crop="whole", scale=(30, 64)), SIDES, KNOWN, config)
         found.append([batch.targets.tolist() for batch in loader.batches(0, 2)])
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_boxes_of_pictures_that_are_stored_turned_lie_where_their_pixels_are_shown(turn: int, tmp_path: Path) -> None:
+    pixels = np.zeros((60, 100), dtype=np.uint8)
+    pixels[5:25, 60:90] = 255
+    exif = Image.Exif()
+    exif[274] = turn
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    (tmp_path / "a.xml").write_text(xml_of([("dog", (61, 6, 90, 25))], (100, 60)))
+    found = open_parts(DataConfig(source=str(tmp_path), frame="stored")).parts["train"]
+    (batch,) = evaluation_batches(found, SIDES.replace(normalise="none"), KNOWN, LoaderConfig(batch_size=1))
+    assert batch.targets[0].corners[0].tolist() == pytest.approx(lit(batch.images[0]), abs=1.01)  # type: ignore[attr-defined]
