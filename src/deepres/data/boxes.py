@@ -152,6 +152,8 @@ class BoxTargets:
 
     def __getitem__(self, places: Any) -> "Boxes | BoxTargets":
         """The boxes of one picture, or the targets of those at these places."""
+        if isinstance(places, Tensor) and places.dim() == 0 and places.dtype == torch.int64:
+            places = int(places)
         if isinstance(places, int):
             if not -len(self) <= places < len(self):
                 raise IndexError(places)
