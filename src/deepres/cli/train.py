@@ -160,8 +160,8 @@ def command(
     """Train a network on the images of SOURCE; everything about the run is in its folder.
 
     SOURCE is a folder with one folder of pictures per class (or a .zip or .tar of it), a .csv of paths and labels, a
-    .npz of arrays, web shards, a packed folder, or a name: digits (the default), digit-scenes, fashion-mnist,
-    cifar10, cifar100.
+    .npz of arrays, web shards, a packed folder, pictures with boxes (VOC, COCO, YOLO or a table), or a name: digits
+    (the default), digit-scenes, fashion-mnist, cifar10, cifar100.
 
     The run's folder gets the weights, class names, preprocessing, history, a report, and states to resume from.
     """
