@@ -107,8 +107,18 @@ def edit(record: R, assignments: Iterable[str], within: str = "") -> R:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {within}{assignment}: wanted name=value, such as train.epochs=3")
-        _place(changed, record, name.strip().split("."), text.strip(), within + name.strip())
+        path, text = name.strip().split("."), text.strip()
+        try:
+            _place(changed, record, path, text, within + name.strip())
+        except _WholeError:  # the record that a field is of was given by its name: it is made first
+            record = build(type(record), _with(record, changed), f"--set {within}".strip())
+            changed = {}
+            _place(changed, record, path, text, within + name.strip())
     return build(type(record), _with(record, changed), f"--set {within}".strip()) if changed else record
+
+
+class _WholeError(Exception):
+    """A field of a record that is to be changed as a whole too."""
 
 
 def _place(changed: dict[str, Any], record: Record, path: list[str], text: str, where: str) -> None:
@@ -127,7 +137,9 @@ def _place(changed: dict[str, Any], record: Record, path: list[str], text: str, 
         raise InputError(f"--set {where}: there is no {first} here, so no {rest[0]} of it can be set; leave it out")
     if not isinstance(inner, Record):
         raise InputError(f"--set {where}: '{first}' is one value ({inner!r}), not a record; write --set {first}=value")
-    _place(changed.setdefault(first, {}), inner, rest, text, where)
+    if not isinstance(changed.setdefault(first, {}), dict):
+        raise _WholeError
+    _place(changed[first], inner, rest, text, where)
 
 
 def _with(record: Record, changed: dict[str, Any]) -> dict[str, Any]:
