@@ -298,6 +298,14 @@ def test_a_classification_network_fills_the_body_and_its_norms_stay(source: Path
         (("train", "SOURCE", "--folds", "3"), "which --folds does not know"),
         (("train", "SOURCE", "--minutes", "3"), "which --minutes does not know"),
         (("train", "SOURCE", "--set", "augmentation.crop=random_resized"), "keeps pictures whole"),
+        (("train", "SOURCE", "--set", "augmentation.auto=trivial"), "turns and shears by maps that it does not tell"),
+        (("train", "SOURCE", "--set", "preparation.fit=squash", "--set", "preparation.crop=64"), "wanted sides"),
+        (("train", "digits", "--weights", "RUN"), "finds boxes; wanted a network that names classes"),
+        (("train", "digits", "--recipe", "boxes"), "finds boxes; wanted a network that names classes"),
+        (
+            ("train", "digits", "--set", "preparation.fit=sides", "--set", "preparation.longest=32"),
+            "is for boxes of objects",
+        ),
     ],
 )
 def test_what_is_not_for_boxes_is_refused_in_one_line(

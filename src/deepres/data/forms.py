@@ -11,3 +11,6 @@ TOLD: dict[FormName, str] = {
     "boxes": "boxes of objects",
 }
 """What an image has, in words."""
+
+MOVING: frozenset[FormName] = frozenset({"boxes"})
+"""Those that lie in the picture: it keeps its shape, and they move with its pixels."""

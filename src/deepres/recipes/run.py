@@ -12,6 +12,7 @@ from deepres.base.reading import json_object
 from deepres.base.records import Record, build
 from deepres.base.version import VERSION
 from deepres.data.facts import DatasetFacts
+from deepres.data.forms import MOVING, TOLD
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation, check_together
 from deepres.tasks.kinds import DEFAULT_TASK, AnyTask, task_for
@@ -76,8 +77,8 @@ def require_known(run: Run) -> None:
     """Refuse what the run's task does not know.
 
     Raises:
-        InputError: folds, a teacher, classes that weigh alike, or a low rate until an error, of a task without them; an
-            augmentation that does not go with the preparation.
+        InputError: folds, a teacher, classes that weigh alike, or a low rate until an error, of a task without them; a
+            network that answers otherwise; a preparation or an augmentation that targets do not go with.
     """
     train = run.train
     asked = {
@@ -90,8 +91,23 @@ def require_known(run: Run) -> None:
     for tool, wanted in asked.items():
         if wanted:
             require(run.task, tool, run.data.source)
+    moving, model = run.task.form in MOVING, run.model
+    if not run.task.answers(model.architecture()):
+        instead = f"a detector, such as {DETECTOR}" if moving else "a network that names classes, such as resnet50"
+        raise InputError(
+            f"{run.data.source}: holds {TOLD[run.task.form]}, and {model.name} "
+            f"{'names classes of whole pictures' if moving else 'finds boxes'}; wanted {instead}"
+        )
+    if moving != (run.preparation.fit == "sides"):
+        other = "pictures keep their shape" if moving else "'sides' is for boxes of objects"
+        raise InputError(
+            f"preparation.fit={run.preparation.fit or 'none'}: {run.data.source} holds {TOLD[run.task.form]}, {other}; "
+            f"wanted {'sides' if moving else 'crop, squash, pad or none'}"
+        )
     check_together(run.augmentation, run.preparation)
 
+
+DETECTOR = "fasterrcnn_resnet50_fpn"
 
 SMOKE_SIDE, SMOKE_REGIONS = 96, 64
 """The short side in px; of a picture."""

@@ -183,6 +183,11 @@ def check_together(augmentation: Augmentation, preparation: Preparation) -> None
         )
     if not sides and augmentation.crop == "whole":
         raise InputError("augmentation.crop 'whole': is for preparation.fit 'sides'; wanted another crop")
+    if sides and augmentation.auto != "none":
+        raise InputError(
+            f"augmentation.auto={augmentation.auto}: it turns and shears by maps that it does not tell, and boxes move "
+            "with the pixels; set augmentation.auto=none"
+        )
     if sides and (augmentation.mixup or augmentation.cutmix):
         raise InputError("augmentation.mixup and cutmix: preparation.fit 'sides' has pictures of several sizes; set 0")
     if augmentation.sees_own_size and size is None:
