@@ -95,6 +95,15 @@ def test_any_residual_backbone_stands_below(edits: list[str]) -> None:
         assert cost(edit(_config(name), edits).architecture()).macs > 0
 
 
+def test_a_backbone_by_name_and_edits_of_it_go_together() -> None:
+    config = edit(
+        _config("fasterrcnn_resnet50_c4"), ["backbone=resnet18", "backbone.style.norm=group", "num_classes=3"]
+    )
+    assert (config.backbone.name, config.backbone.style.norm, config.num_classes) == ("resnet18", "group", 3)
+    later = edit(_config("fasterrcnn_resnet50_c4"), ["backbone.stem_width=8", "backbone=resnet34"])
+    assert later.backbone.stem_width == 64
+
+
 def test_small_backbones_of_three_stages_and_those_activated_first() -> None:
     for name, levels in (("resnet20_cifar", 4), ("preresnet164_cifar", 4)):
         backbone = entry(name).config.replace(style=entry(name).config.style.replace(norm="group", norm_groups=4))
