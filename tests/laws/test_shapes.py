@@ -99,11 +99,16 @@ CASES: dict[str, Case] = {
 WITHOUT_A_SHAPE = ("to_uint8", "with_channels", "normalise", "as_seen")
 """Behind their arrow stands a type, or the change in words."""
 OTHERWISE = {
+    "Sides": "a class, tests/data/test_sides.py",
+    "Figures.statistic": "of matches, tests/tasks/detection/test_average_precision.py",
+    "statistic": "of matches, tests/tasks/detection/test_average_precision.py",
+    "_precisions": "private",
+    "outlined": "gives HTML, tests/report/test_boxes.py",
+    "upright": "of placed pictures, tests/journey/test_boxes.py",
     "DetectorNetwork.forward": "boxes of each picture, tests/tasks/detection/test_detector.py",
     "DetectorNetwork.features": "several maps, tests/parity/test_torchvision_detection.py",
     "DetectorNetwork.levels": "several maps, tests/parity/test_torchvision_detection.py",
     "_Rows": "private",
-    "align": "several tensors, tests/tasks/detection/test_inference.py",
     "FastDetector": "a class, tests/tasks/detection/test_inference.py",
     "Regions.forward": "two tensors, tests/parity/test_torchvision_detection.py",
     "Geometry.points": "tests/data/test_geometry.py",
@@ -120,7 +125,6 @@ OTHERWISE = {
     "Teacher.of_pixels": "of a run, tests/runs/test_teacher.py",
     "Compared": "a class; its statistics are those of the tasks, such as map_statistic",
     "Teachers": "of a run, tests/runs/test_teacher.py",
-    "Gathering.add": "of a protocol's views, tests/tasks/classification/test_protocols.py",
 }
 
 
