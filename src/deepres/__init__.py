@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from deepres.library.measuring import evaluate as evaluate
     from deepres.library.training import RunResult as RunResult
     from deepres.library.training import train as train
-    from deepres.nn.create import create_model as create_model
     from deepres.nn.weights.spec import WeightsSpec as WeightsSpec
     from deepres.predict.predictor import Predictor as Predictor
+    from deepres.tasks.networks import create_model as create_model
     from deepres.tasks.networks import load as load
 
 _PUBLIC = {
@@ -28,7 +28,7 @@ _PUBLIC = {
     "Predictor": ("deepres.predict.predictor", "Predictor"),
     "analyze": ("deepres.library.measuring", "analyze"),
     "compare": ("deepres.library.measuring", "compare"),
-    "create_model": ("deepres.nn.create", "create_model"),
+    "create_model": ("deepres.tasks.networks", "create_model"),
     "load": ("deepres.tasks.networks", "load"),
     "WeightsSpec": ("deepres.nn.weights.spec", "WeightsSpec"),
     "list_models": ("deepres.arch.catalogue.lookup", "names"),

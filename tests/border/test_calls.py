@@ -16,7 +16,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 import deepres
 from deepres.arch.algebra import fold
 from deepres.arch.architecture import feature_shapes, with_classes
-from deepres.arch.catalogue.lookup import architecture, names
+from deepres.arch.catalogue.lookup import CATALOGUE, architecture
 from deepres.arch.families.fractal import FractalConfig
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import InputError
@@ -251,7 +251,7 @@ def test_vggs_features_are_those_of_its_last_hidden_layer() -> None:
 
 
 def test_num_features_are_those_before_the_classifier_in_every_network() -> None:
-    for name in names():
+    for name in CATALOGUE:
         description = architecture(name)
         last = feature_shapes(description)[description.body[-1][0]]
         with torch.device("meta"):

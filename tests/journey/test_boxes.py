@@ -283,6 +283,14 @@ def test_a_classification_network_fills_the_body_and_its_norms_stay(source: Path
     assert deepres.load(again).num_classes == 2
 
 
+def test_create_model_makes_every_network_that_is_listed() -> None:
+    network = deepres.create_model("fasterrcnn_resnet18_fpn", num_classes=3, seed=1)
+    assert isinstance(network, DetectorNetwork)
+    assert (network.num_classes, network.description.name) == (3, "fasterrcnn_resnet18_fpn")
+    with pytest.raises(InputError, match="num_classes: given 0"):
+        deepres.create_model("fasterrcnn_resnet18_fpn", num_classes=0)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -39,28 +39,7 @@ def create_model(
     ignore: tuple[str, ...] = (),
     seed: int = 0,
 ) -> ResidualNetwork:
-    """The network of that name or description, initialised as He et al. 2015, or with trained weights.
-
-    >>> import deepres, torch
-    >>> network = deepres.create_model("resnet20_cifar", num_classes=7)
-    >>> network(torch.zeros(2, 3, 32, 32)).shape
-    torch.Size([2, 7])
-    >>> deepres.create_model("resnet20_cifar+shortcut=B", weights=None).description.name
-    'resnet20_cifar'
-
-    Args:
-        model: a name (`deepres.list_models()`) or a description.
-        num_classes: number of logits; 0 gives pooled features; None what the paper has, or the weights.
-        in_chans: channels of the images; None what the weights have, else the paper (3). Of weights of RGB images the
-            first kernels are summed for 1 channel, repeated and scaled for others, as timm does
-            (`nn/weights/channels.py`).
-        weights: a file, a folder, or a name: timm's (`resnet50.a1_in1k`), torchvision's (`IMAGENET1K_V2`), `hf-hub:…`.
-            `FILE::KEY` is one of several sets in a file, such as `last.pth::state_dict_ema`.
-        variant: the network that bare weights were trained as, where their names fit several
-            (`nn/weights/variants.py`).
-        new_head: leave the weights of the classifier behind; it is initialised, for classes of your own.
-        ignore: names or patterns of tensors in the file that are none of the network's.
-        seed: of the initialisation.
+    """The catalogue's network of that name or description; as `deepres.create_model`, which knows detectors too.
 
     Raises:
         InputError: an unknown name (the nearest are offered), weights that do not fit or are another variant's.

@@ -1,10 +1,16 @@
 """Weights of any task -> the task, and its network, ready to be asked."""
 
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepres.base.arguments import place
+from deepres.arch.architecture import Architecture
+from deepres.arch.catalogue.lookup import detector_entry
+from deepres.arch.detector import Detector
+from deepres.base.arguments import flag, place, whole
 from deepres.base.errors import InputError
+from deepres.nn import create as nn
+from deepres.nn.weights.checkpoints import ignoring
 from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 from deepres.tasks.kinds import DEFAULT_TASK, TASKS, AnyTask, task_in
@@ -31,6 +37,72 @@ def asked_of(stored: Checkpoint) -> tuple[AnyTask, Checkpoint]:
         if known.description is not None and task.answers(known.description):
             return task, known
     return DEFAULT_TASK, stored
+
+
+def create_model(
+    model: str | Architecture | Detector,
+    *,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    weights: str | Path | Checkpoint | None = None,
+    variant: str | None = None,
+    new_head: bool = False,
+    ignore: tuple[str, ...] = (),
+    seed: int = 0,
+) -> "ResidualNetwork | DetectorNetwork":
+    """The network of that name or description, initialised as He et al. 2015, or with trained weights.
+
+    A detector's (`fasterrcnn_resnet50_fpn`) is a `DetectorNetwork`: pictures in, boxes out; weights of a classification
+    network fill its body.
+
+    >>> import deepres, torch
+    >>> network = deepres.create_model("resnet20_cifar", num_classes=7)
+    >>> network(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 7])
+    >>> deepres.create_model("resnet20_cifar+shortcut=B", weights=None).description.name
+    'resnet20_cifar'
+
+    Args:
+        model: a name (`deepres.list_models()`) or a description.
+        num_classes: number of logits, of a detector classes of objects; 0 gives pooled features; None what the paper
+            has, or the weights.
+        in_chans: channels of the images; None what the weights have, else the paper (3). Of weights of RGB images the
+            first kernels are summed for 1 channel, repeated and scaled for others, as timm does
+            (`nn/weights/channels.py`).
+        weights: a file, a folder, or a name: timm's (`resnet50.a1_in1k`), torchvision's (`IMAGENET1K_V2`), `hf-hub:…`.
+            `FILE::KEY` is one of several sets in a file, such as `last.pth::state_dict_ema`.
+        variant: the network that bare weights were trained as, where their names fit several
+            (`nn/weights/variants.py`).
+        new_head: leave the weights of the classifier behind; it is initialised, for classes of your own.
+        ignore: names or patterns of tensors in the file that are none of the network's.
+        seed: of the initialisation.
+
+    Raises:
+        InputError: an unknown name (the nearest are offered), weights that do not fit or are another variant's.
+    """
+    found = detector_entry(model) if isinstance(model, str) else None
+    if found is None and not isinstance(model, Detector):
+        return nn.create_model(
+            model,
+            num_classes=num_classes,
+            in_chans=in_chans,
+            weights=weights,
+            variant=variant,
+            new_head=new_head,
+            ignore=ignore,
+            seed=seed,
+        )
+    detector = model if isinstance(model, Detector) else found.config.architecture() if found is not None else None
+    assert detector is not None
+    if num_classes is not None:
+        detector = detector.replace(num_classes=whole(num_classes, "num_classes", 1))
+    if in_chans is not None:
+        detector = detector.replace(input=(whole(in_chans, "in_chans", 1, 2**16), *detector.input[1:]))
+    named = ignoring(str(weights), ignore) if isinstance(weights, str | Path) else weights
+    first = FirstValues(named, variant, flag(new_head, "new_head"), whole(seed, "seed", 0, 2**64 - 1))
+    task: Any = next(kind for kind in TASKS.values() if kind().answers(detector))()
+    network: DetectorNetwork = task.network(detector, (), first)[0]
+    return network
 
 
 def load(weights: str | PathLike[str]) -> "ResidualNetwork | DetectorNetwork":
