@@ -72,7 +72,7 @@ def test_numbers_taken_for_classes_are_told_how_to_be_learnt(home: Path, capsys:
     assert "label '-20.7', wanted 0 or more" in (err := capsys.readouterr().err)
     assert "numbers to be learnt: data.targets=numbers" in err
     assert run(["train", str(home / "below.csv"), "--set", "data.targets=many", "--dry-run"]) == 2
-    wanted = "--set data.targets: input should be 'class', 'classes' or 'numbers', given 'many'"
+    wanted = "--set data.targets: input should be 'class', 'classes', 'numbers' or 'boxes', given 'many'"
     assert wanted in capsys.readouterr().err
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.entry import Model
-from deepres.arch.catalogue.lookup import CATALOGUE, detector_config, entry
+from deepres.arch.catalogue.lookup import CATALOGUE, detector_config, entry, eps_of, with_eps
 from deepres.arch.detector import Detector
 from deepres.arch.readings.diff import difference
 from deepres.base.errors import InputError
@@ -17,7 +17,6 @@ from deepres.nn.weights.hub import find_weights
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.preprocessing import prepared_for
 from deepres.recipes.run import OtherFormatError, load_run
-from deepres.tasks.detection.weights import eps_of, with_eps
 from deepres.tasks.networks import asked_of as told_by_task
 
 

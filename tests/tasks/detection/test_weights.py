@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from tiny import config, network
 
 from deepres.arch.architecture import with_classes
-from deepres.arch.catalogue.lookup import architecture
+from deepres.arch.catalogue.lookup import architecture, with_eps
 from deepres.arch.detector import frozen
 from deepres.base.errors import InputError
 from deepres.nn.create import create_model
@@ -16,7 +16,7 @@ from deepres.nn.weights.files import read_stored
 from deepres.nn.weights.formats import Checkpoint
 from deepres.tasks.detection import names_torchvision
 from deepres.tasks.detection.detector import DetectorNetwork, create
-from deepres.tasks.detection.weights import OF_CLASSES, load_weights, recognised, with_eps
+from deepres.tasks.detection.weights import OF_CLASSES, load_weights, recognised
 
 
 def _stored(net: DetectorNetwork, classes: tuple[str, ...] = ()) -> Checkpoint:

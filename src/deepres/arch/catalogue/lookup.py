@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from deepres.arch.architecture import Architecture, with_classes, with_input
 from deepres.arch.atoms import Norm
@@ -13,7 +14,7 @@ from deepres.arch.detector import Detector, DetectorConfig, atoms_of, frozen
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.arguments import word
 from deepres.base.errors import InputError, unknown
-from deepres.base.records import edit
+from deepres.base.records import build, edit
 
 CATALOGUE: dict[str, Entry] = {
     entry.config.name: entry for entry in (*entries_resnet.ENTRIES, *entries_others.ENTRIES, *entries_field.ENTRIES)
@@ -76,6 +77,33 @@ def residual(name: str) -> ResNetConfig:
         known = [other for other, entry in CATALOGUE.items() if isinstance(entry.config, ResNetConfig)]
         raise ValueError(str(unknown("residual network", name, known)))
     return config
+
+
+def eps_of(variant: str, where: str) -> float:
+    """The eps of the norms of the catalogue's detector of that name, which may have edits behind it.
+
+    Raises:
+        InputError: no detector has that name.
+    """
+    found = detector_entry(variant)
+    if found is None:
+        raise InputError(f"{where}: weights of a detector, and {variant} is none; wanted such as {_WITH_EPS}")
+    return found.config.backbone.style.eps
+
+
+_WITH_EPS = "fasterrcnn_resnet50_fpn+backbone.style.eps=0"
+
+
+def with_eps(detector: Detector, eps: float) -> Detector:
+    """The description with norms of another eps."""
+
+    def changed(part: Any) -> Any:
+        if isinstance(part, dict):
+            inner = {name: changed(value) for name, value in part.items()}
+            return {**inner, "eps": eps} if part.get("kind") == "norm" else inner
+        return [changed(value) for value in part] if isinstance(part, list) else part
+
+    return build(Detector, changed(detector.model_dump(mode="json")), detector.name)
 
 
 def names(pattern: str = "*") -> list[str]:

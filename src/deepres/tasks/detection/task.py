@@ -65,10 +65,11 @@ class Detection(Record):
         Raises:
             InputError: a description of a network that names classes; weights that do not fit.
         """
+        from deepres.arch.catalogue.lookup import eps_of, with_eps
         from deepres.arch.detector import Detector
         from deepres.nn.weights.hub import find_weights
         from deepres.tasks.detection.detector import create
-        from deepres.tasks.detection.weights import eps_of, load_weights, recognised, with_eps
+        from deepres.tasks.detection.weights import load_weights, recognised
 
         if not isinstance(description, Detector):
             raise InputError(

@@ -2,18 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from deepres.arch.catalogue.lookup import detector_entry
+from deepres.arch.catalogue.lookup import eps_of, with_eps
 from deepres.arch.detector import Detector
 from deepres.arch.readings.diff import difference
 from deepres.base.errors import InputError
 from deepres.base.files import digest
 from deepres.base.normalisation import NAMED
-from deepres.base.records import build
 from deepres.base.wording import counted
 from deepres.nn import create as classification
 from deepres.nn.weights.files import load_state
@@ -89,33 +87,6 @@ def load_weights(
         tensors = {name: _turned(name, tensor, order) for name, tensor in tensors.items()}
     load_state(network, tensors, stored.where)
     return told
-
-
-def eps_of(variant: str, where: str) -> float:
-    """The eps of the norms of the catalogue's detector of that name, which may have edits behind it.
-
-    Raises:
-        InputError: no detector has that name.
-    """
-    found = detector_entry(variant)
-    if found is None:
-        raise InputError(f"{where}: weights of a detector, and {variant} is none; wanted such as {_WITH_EPS}")
-    return found.config.backbone.style.eps
-
-
-_WITH_EPS = "fasterrcnn_resnet50_fpn+backbone.style.eps=0"
-
-
-def with_eps(detector: Detector, eps: float) -> Detector:
-    """The description with norms of another eps."""
-
-    def changed(part: Any) -> Any:
-        if isinstance(part, dict):
-            inner = {name: changed(value) for name, value in part.items()}
-            return {**inner, "eps": eps} if part.get("kind") == "norm" else inner
-        return [changed(value) for value in part] if isinstance(part, list) else part
-
-    return build(Detector, changed(detector.model_dump(mode="json")), detector.name)
 
 
 def _order(
