@@ -88,7 +88,7 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
     prepared = preprocessing_of(run.preparation, context.statistics, description)
     form = run.preparation.model_dump(mode="json")
     held_out = None
-    if source.val is not None:
+    if source.val is not None and (run.task.settles or source.test is None):
         showing = progress_of(on_event, "held-out images")
         reported = choose("float32", context.precision.device)
         held_out = context.evaluate(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from deepres.base.errors import InputError
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 class OneRow:
     """outputs (N, K) = network(images (N, C, H, W))."""
+
+    settles: ClassVar[bool] = True
 
     def answers(self, description: "Description | None") -> bool:
         """Whether it is asked of networks of that description; None: of weights that do not say it."""

@@ -82,11 +82,12 @@ class Task(Protocol):
     """What is asked about an image. A record with `kind`: it stands in `run.json` and beside the weights.
 
     `form` is that of the targets it learns; `tools` are those of the toolbox that know what to do with it (ensembles,
-    maps of classes, …): `require` refuses the others.
+    maps of classes, …): `require` refuses the others. `settles`: held-out images still decide something in the end.
     """
 
     form: "ClassVar[FormName]"
     tools: ClassVar[frozenset[str]]
+    settles: ClassVar[bool]
 
     @property
     def kind(self) -> str: ...

@@ -40,6 +40,7 @@ class Detection(Record):
     above: Annotated[float, Field(ge=0, le=1)] = SHOWN_ABOVE
 
     form: ClassVar["FormName"] = "boxes"
+    settles: ClassVar[bool] = False
     tools: ClassVar[frozenset[str]] = frozenset({"--measure", "--above", "--show", "--format"})
 
     def fitted(self, targets: Any, names: tuple[str, ...]) -> "Detection":
