@@ -11,10 +11,9 @@ from deepres.report.studies import ErrorCurve, curves
 
 
 def collect(runs: list[Path], claim: str, note: str) -> dict[str, Any]:
-    """Test error over the runs (fraction; mean, spread, each), images a second of their epochs, and the curves."""
+    """Test error over the runs (of detectors AP, AP50; mean, spread, each), images a second, the curves."""
     summaries = [json.loads((run / "summary.json").read_text()) for run in runs]
     histories = [[json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()] for run in runs]
-    errors = [summary["error"] for summary in summaries]
     speeds = [row["images_per_second"] for rows in histories for row in rows]
     first = summaries[0]
     return {
@@ -30,19 +29,30 @@ def collect(runs: list[Path], claim: str, note: str) -> dict[str, Any]:
         "seeds": [summary["seed"] for summary in summaries],
         "n": len(runs),
         "num_test_images": first["num_images"],
-        "test_error": {
-            "mean": mean(errors),
-            "std": stdev(errors) if len(errors) > 1 else None,
-            "each": errors,
-            "interval_95_of_first": first["error_interval_95"],
-        },
+        **_measured(summaries),
         "images_per_second": {"median": median(speeds), "min": min(speeds), "max": max(speeds)},
         "training_seconds": [sum(row["seconds"] for row in rows) for rows in histories],
-        "curves": [[{name: row[name] for name in CURVE} for row in rows] for rows in histories],
+        "curves": [[{name: row[name] for name in CURVE if name in row} for row in rows] for rows in histories],
     }
 
 
-CURVE = ("epoch", "step", "train_loss", "train_error", "val_loss", "val_error", "lr", "images_per_second")
+def _measured(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    of_boxes = summaries[0].get("task") == "detection"
+    keys = {"AP": "AP", "AP50": "ap50"} if of_boxes else {"test_error": "error"}
+    over = {name: _over([summary[key] for summary in summaries]) for name, key in keys.items()}
+    interval = summaries[0]["interval_95" if of_boxes else "error_interval_95"]
+    over[next(iter(over))]["interval_95_of_first"] = interval
+    return {"average_precision": over, "epochs": summaries[0]["epochs"]} if of_boxes else over
+
+
+def _over(values: list[float]) -> dict[str, Any]:
+    return {"mean": mean(values), "std": stdev(values) if len(values) > 1 else None, "each": values}
+
+
+CURVE = (
+    *("epoch", "step", "train_loss", "train_error", "val_loss", "val_error", "val_ap", "val_ap50", "lr"),
+    "images_per_second",
+)
 
 
 def main() -> None:

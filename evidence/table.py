@@ -12,7 +12,10 @@ PAGES = (DOCS / "results" / "measured.md", DOCS / "results" / "papers.md")
 MARKED = re.compile(r"(<!-- (\w+): written by [^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
 LINKS = "../../evidence"
 """From those pages to this folder."""
-OURS = ("deepres train", "ours, folded, compiled", "files scaled", "packed raw")
+OURS = (
+    *("deepres train", "ours, folded, compiled", "files scaled", "packed raw"),
+    *("ours, float32", "ours, bfloat16", "ours, bfloat16 autocast"),
+)
 PEERS = ("default loop", "timm", "torchvision", "onnxruntime")
 
 
@@ -204,7 +207,27 @@ WORDS = {
 
 
 def _spread(values: list[float]) -> str:
-    return f"{mean(values):.4g} ± {stdev(values):.2g}" if values else "–"
+    if len(values) < 2:
+        return f"{values[0]:.4g}" if values else "–"
+    return f"{mean(values):.4g} ± {stdev(values):.2g}"
+
+
+def detectors() -> str:
+    """One row a file of detectors' runs: AP50 and AP over the seeds, minutes of training.
+
+    Nothing where no detector's runs were collected.
+    """
+    head = "| what | runs | AP50 | AP | minutes of training | evidence |"
+    lines = [head, "| --- | ---: | ---: | ---: | ---: | --- |"]
+    for path in sorted(HERE.glob("*.json")):
+        facts = json.loads(path.read_text())
+        if "average_precision" in facts:
+            over, minutes = facts["average_precision"], [seconds / 60 for seconds in facts["training_seconds"]]
+            told = [_spread([100 * value for value in over[name]["each"]]) for name in ("AP50", "AP")]
+            what = f"{facts['claim']}; {facts['epochs']} epochs; {facts['hardware']}"
+            cells = [what, facts["n"], *(f"{each} %" for each in told), f"{min(minutes):.0f}–{max(minutes):.0f}"]
+            lines.append(f"| {' | '.join(map(str, cells))} | [{path.name}]({LINKS}/{path.name}) |")
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
 def boxes() -> str:
@@ -233,6 +256,7 @@ TABLES = {
     "protocols": protocols,
     "tasks": tasks,
     "boxes": boxes,
+    "detectors": detectors,
 }
 
 
