@@ -116,7 +116,7 @@ def test_an_edited_network_is_called_by_its_edits(tmp_path: Path) -> None:
 def test_no_network_of_the_libraries_loads_into_another_of_ours() -> None:
     """What is taken without a word is compared by logits in tests/parity; a signature is all that loading sees."""
     taken, seen = set(), set()
-    for name in lookup.names():
+    for name in lookup.CATALOGUE:
         description = lookup.architecture(name)
         if description.num_classes != 1000:
             continue
