@@ -225,7 +225,12 @@ def detectors() -> str:
             over, minutes = facts["average_precision"], [seconds / 60 for seconds in facts["training_seconds"]]
             told = [_spread([100 * value for value in over[name]["each"]]) for name in ("AP50", "AP")]
             what = f"{facts['claim']}; {facts['epochs']} epochs; {facts['hardware']}"
-            cells = [what, facts["n"], *(f"{each} %" for each in told), f"{min(minutes):.0f}–{max(minutes):.0f}"]
+            cells = [
+                what,
+                facts["n"],
+                *(f"{each} %" for each in told),
+                "–".join(sorted({f"{min(minutes):.0f}", f"{max(minutes):.0f}"}, key=int)),
+            ]
             lines.append(f"| {' | '.join(map(str, cells))} | [{path.name}]({LINKS}/{path.name}) |")
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
