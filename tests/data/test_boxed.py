@@ -203,7 +203,7 @@ def test_a_single_file_finds_its_pictures_by_data_root_and_others_are_counted(tm
         ("names:\n  0: car\n  1: dog\n", {"train": 4}),
         ("names: {1: dog, 0: car}\nnc: 2\n", {"train": 4}),
         ("path: .\ntrain: images\nval: images2\nnames: [car, dog]\n", {"train": 4, "val": 4}),
-        ("path: /home/else/where\ntrain: ../images\nval: [images2]\nnames: [car, dog]\n", {"train": 4, "val": 4}),
+        ("path: /else/where\ntrain: ../images\nval: [images2]\nnames: [car, dog]\n", {"train": 4, "val": 4}),
         ("train: list.txt\nval: images2\ntest: none/here\nnames: [car, dog]\n", {"train": 2, "val": 4}),
     ],
 )
