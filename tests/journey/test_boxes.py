@@ -301,6 +301,7 @@ def test_create_model_makes_every_network_that_is_listed() -> None:
         (("predict", "CLASSES", "PICTURE", "--show", "OUT"), "which --show does not know"),
         (("eval", "CLASSES", "--measure", "voc"), "which --measure does not know"),
         (("train", "SOURCE", "--model", "resnet18"), "wanted a detector"),
+        (("train", "SOURCE", "--model", "fasterrcnn_resnet5_fpn"), "unknown; did you mean fasterrcnn_resnet50_fpn"),
         (("train", "digits", "--model", "fasterrcnn_resnet50_fpn"), "finds boxes"),
         (("train", "SOURCE", "--recipe", "small"), "names classes of whole pictures"),
         (("train", "SOURCE", "--folds", "3"), "which --folds does not know"),

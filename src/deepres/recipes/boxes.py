@@ -1,6 +1,6 @@
 """The recipe for pictures with boxes: a detector on a trained backbone, or a small one from nothing."""
 
-from deepres.arch.catalogue.lookup import DETECTORS, detector_entry
+from deepres.arch.catalogue.lookup import DETECTORS, detector_entry, entry
 from deepres.arch.detector import Anchors, DetectorConfig, Regions, frozen
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import InputError
@@ -78,6 +78,7 @@ def _detector(facts: DatasetFacts, model: str | None, *, small: bool) -> Detecto
     if begin is not None:
         return _on(begin.model.name, begin.model)
     if model is not None:
+        entry(model)  # a name that no network has is refused with the nearest
         raise InputError(
             f"--model {model}: names classes of whole pictures, and these have boxes; wanted a detector, such as "
             f"{USUAL} (deepres models 'fasterrcnn*' lists them)"
