@@ -15,6 +15,7 @@ FLAGS = {
     "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --overwrite --preprocessing --seed --set "
     "--std --variant",
     "compare": "--force --json --overwrite --pairs --report --vote",
+    "slim": "--accept-uncertain --device --drop-blocks --finetune-epochs --max-loss --output --source --target-ms",
     "predict": "--above --cam --class --csv --device --every --format --ignore --json --mean --model --output --overwrite --precision --preprocessing --set --show --std --top-k --uncalibrated --variant",
     "models": "--json",
     "describe": "--batch-size --json --overwrite --svg",

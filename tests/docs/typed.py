@@ -20,10 +20,11 @@ SHORTER = {
     "train": ("--dry-run",),
     "analyze": ("--images", "8", "--draws", "1", "--overwrite"),
     "bench": ("--seconds", "0.1", "-b", "2"),
+    "slim": ("--drop-blocks", "1", "--finetune-epochs", "0", "--max-loss", "100", "--accept-uncertain"),
 }
 RESUMED = ("--set", "train.iterations=3", "--set", "train.epochs=none")
 """… and of one that resumes: a step further."""
-NOT_SHORTER = {"train": "--minutes", "doctor": "--verify-resume"}
+NOT_SHORTER = {"train": "--minutes", "doctor": "--verify-resume", "slim": "--target-ms"}
 """A flag that the shorter form of a command does without (tests/journey and tests/runs prove resuming and budgets)."""
 _BLOCK = re.compile(
     r"(?:^<!-- needs: (?P<needs>[^\n]*?) -->\n+)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
@@ -56,7 +57,7 @@ def shorter(words: list[str]) -> list[str]:
     kept, without = [*words, *SHORTER.get(words[0], ())], NOT_SHORTER.get(words[0])
     if without in kept:
         at = kept.index(without)
-        del kept[at : at + (2 if without == "--minutes" else 1)]
+        del kept[at : at + (1 if without == "--verify-resume" else 2)]
     return kept
 
 

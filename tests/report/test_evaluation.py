@@ -65,7 +65,7 @@ class Broken(ArrayImages):
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures without content: drawing takes most of the time, and what the test asks is said in words."""
-    monkeypatch.setattr(charts, "_svg", lambda *_: "<svg></svg>")
+    monkeypatch.setattr(charts, "svg_of", lambda *_: "<svg></svg>")
 
 
 def made(

@@ -64,6 +64,36 @@ def scores_of(
     wrong = [0] * len(routes)
     losses: list[list[Tensor]] = [[] for _ in routes]
     done, total = 0, length_hint(batches) * len(routes)
+
+    def take(number: int, batch: Batch, logits: Tensor, first: bool) -> None:
+        nonlocal done
+        measures = Measures()
+        measures.update(logits, tensor_of(batch.targets), batch.indices)
+        if first:
+            seen.merge(measures)
+        answers = measures.answers()
+        wrong[number] += int((answers.rank > 0).sum())
+        losses[number].append(answers.loss)
+        done += 1
+        if on_progress is not None:
+            on_progress(done, total)
+
+    each_pass(network, row, batches, routes, take)
+    images = len(seen.answers())
+    return images, [_scores(count, torch.cat(loss), images) for count, loss in zip(wrong, losses, strict=True)]
+
+
+def each_pass(
+    network: ResidualNetwork,
+    row: Sequence[RowModule],
+    batches: Iterable[Batch],
+    routes: Sequence[Route],
+    take: Callable[[int, Batch, Tensor, bool], None],
+) -> None:
+    """`take(route, batch, logits, first)` of every route over every batch, `batches` read once, on any device.
+
+    `first` is True once a batch. The network answers in evaluation and inference mode, and is left as it was.
+    """
     like = next(network.parameters())
 
     def run(stop: Stop, x: Tensor) -> Tensor:
@@ -71,25 +101,13 @@ def scores_of(
         y: Tensor = place.module(x) if whole else skip_branch(place, x)
         return y
 
-    with left_as_found(network):
+    with left_as_found(network), torch.inference_mode():
         network.eval()
         for batch in batches:
             first = True
-            with torch.inference_mode():
-                for number, logits in _walk(list(enumerate(routes)), 0, batch.images.to(like), run):
-                    measures = Measures()
-                    measures.update(logits, tensor_of(batch.targets), batch.indices)
-                    if first:
-                        seen.merge(measures)
-                        first = False
-                    answers = measures.answers()
-                    wrong[number] += int((answers.rank > 0).sum())
-                    losses[number].append(answers.loss)
-                    done += 1
-                    if on_progress is not None:
-                        on_progress(done, total)
-    images = len(seen.answers())
-    return images, [_scores(count, torch.cat(loss), images) for count, loss in zip(wrong, losses, strict=True)]
+            for number, logits in _walk(list(enumerate(routes)), 0, batch.images.to(like), run):
+                take(number, batch, logits, first)
+                first = False
 
 
 def shared(row: Sequence[RowModule], routes: Sequence[Route]) -> Shared:

@@ -24,6 +24,7 @@ VERBS = {
     "compare": "say which of several runs is better, and whether the difference is real",
     "analyze": "take a trained network apart: units left out, paths, where it looks",
     "reproduce": "train a paper's table or figure again and compare with the printed numbers",
+    "slim": "make a trained network smaller and faster, and say what it loses",
     "predict": "name what is on images; needs nothing but the folder of a run",
     "models": "list the networks with their papers and costs",
     "describe": "show one network: layers, cost, receptive field, memory",

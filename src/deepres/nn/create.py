@@ -17,6 +17,7 @@ from deepres.nn.weights.fitting import as_given, fitting
 from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 from deepres.nn.weights.keras_small import KerasTensors, require_as_said
+from deepres.nn.weights.part import for_part
 from deepres.nn.weights.pickles import ModuleTensors
 from deepres.nn.weights.structure import match
 from deepres.nn.weights.unnamed import classes_in
@@ -82,12 +83,14 @@ def load_weights(
 ) -> None:
     """Put weights of any origin into the network, all or none, after the guard has passed them.
 
-    Names of no known library are matched by structure (`nn/weights/structure.py`), which `variant` confirms; `called`
-    is the network's name as the user has it, edits included.
+    Those of units that the network lacks are left behind (`nn/weights/part.py`). Names of no known library are matched
+    by structure (`nn/weights/structure.py`), which `variant` confirms; `called` is the network's name as the user has
+    it, edits included.
 
     Raises:
         InputError: another variant's weights, layers that do not fit or whose match is not confirmed.
     """
+    stored = for_part(stored, network.description)
     found = translated(stored, network.description, variant, called, new_head=new_head)
     tensors, convention = found.tensors, found.convention
     if all(name in tensors for name in network.state_dict() if not name.startswith("head.fc.")):

@@ -34,7 +34,7 @@ History = Sequence[Mapping[str, Any]]
 
 def agreement(points: Sequence[tuple[float, float]], x: str, y: str) -> str:
     """SVG of points (x, y) with the diagonal on which both are equal, both axes of one scale."""
-    figure, axes = _axes("", width=4.4, height=4.2)
+    figure, axes = axes_of("", width=4.4, height=4.2)
     low, high = min(map(min, points)), max(map(max, points))
     room = (high - low) * 0.04 or 1.0
     axes.plot([low - room, high + room], [low - room, high + room], color=MUTED, linewidth=1, linestyle=":")
@@ -43,7 +43,7 @@ def agreement(points: Sequence[tuple[float, float]], x: str, y: str) -> str:
     axes.set_ylim(low - room, high + room)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    return _svg(figure, f"{y} against {x}")
+    return svg_of(figure, f"{y} against {x}")
 
 
 def curve(
@@ -68,7 +68,7 @@ def curve(
     values = [y for points in lines.values() for _, y in points]
     if not values:
         return None
-    figure, axes = _axes(title, width=size[0], height=size[1])
+    figure, axes = axes_of(title, width=size[0], height=size[1])
     styles = ((TRAIN, "--", "s"), (VALIDATION, "-", "o")) if len(columns) > 1 else ((INK, "-", "o"),)
     for (legend, points), (colour, line, marker) in zip(lines.items(), styles, strict=False):
         if points:
@@ -93,7 +93,7 @@ def curve(
     axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
     if len(axes.get_legend_handles_labels()[0]) > 1:
         axes.legend(frameon=False, labelcolor=INK, fontsize=9)
-    return _svg(figure, title)
+    return svg_of(figure, title)
 
 
 def reliability(scores: Scores, tempered: Tempered | None = None) -> str:
@@ -102,7 +102,7 @@ def reliability(scores: Scores, tempered: Tempered | None = None) -> str:
     At a temperature, where one was found, squares in the other colour.
     """
     title = "Right answers against stated probability (%)"
-    figure, axes = _axes(title)
+    figure, axes = axes_of(title)
     axes.plot((0, 100), (0, 100), color=MUTED, linewidth=1, linestyle=":")
     _bins(axes, scores.calibration, scores.num_images, VALIDATION, "o", "as the network says")
     if tempered is not None:
@@ -111,13 +111,13 @@ def reliability(scores: Scores, tempered: Tempered | None = None) -> str:
     axes.set_xlim(0, 104)
     axes.set_ylim(0, 104)
     axes.set_xlabel("stated probability (%)")
-    return _svg(figure, title)
+    return svg_of(figure, title)
 
 
 def rejection(covered: Sequence[Coverage], tempered: Tempered | None = None) -> str:
     """SVG of the error among the images that are answered, against their share, the surest first."""
     title = "Error among the answered (%)"
-    figure, axes = _axes(title)
+    figure, axes = axes_of(title)
     lines = [(covered, VALIDATION, "-", "o", "as the network says")]
     if tempered is not None:
         lines.append((tempered.covered, TRAIN, "--", "s", f"at temperature {tempered.temperature:.2f}"))
@@ -130,13 +130,13 @@ def rejection(covered: Sequence[Coverage], tempered: Tempered | None = None) -> 
     axes.set_xlabel("images answered, the surest first (%)")
     if tempered is not None:
         axes.legend(frameon=False, labelcolor=INK, fontsize=9, loc="upper left")
-    return _svg(figure, title)
+    return svg_of(figure, title)
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
     """SVG of named fractions with their intervals (name, value, low, high), the first row at the top, in percent."""
     title = "Error with its 95 % interval (%)"
-    figure, axes = _axes(title, height=0.9 + 0.23 * len(rows), width=7.6)
+    figure, axes = axes_of(title, height=0.9 + 0.23 * len(rows), width=7.6)
     values = [100 * value for _, value, _, _ in rows]
     spread = ([100 * (value - low) for _, value, low, _ in rows], [100 * (high - value) for _, value, _, high in rows])
     places = range(len(rows))
@@ -146,7 +146,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
     axes.set_xlim(left=0)
     axes.grid(axis="x", color=MUTED, linewidth=0.5, alpha=0.35)
     axes.grid(visible=False, axis="y")
-    return _svg(figure, title)
+    return svg_of(figure, title)
 
 
 def confusion_picture(confusion: Sequence[Sequence[int]]) -> str:
@@ -198,7 +198,8 @@ def _points(history: History, column: str, scale: float) -> list[tuple[float, fl
     return [(x, scale * y) for x, y in values if x is not None and y is not None and isfinite(y)]
 
 
-def _axes(title: str, *, width: float = 4.4, height: float = 2.9) -> tuple[Figure, Axes]:
+def axes_of(title: str, *, width: float = 4.4, height: float = 2.9) -> tuple[Figure, Axes]:
+    """An empty drawing in the style of the page; sides in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     figure.patch.set_visible(False)
@@ -212,7 +213,8 @@ def _axes(title: str, *, width: float = 4.4, height: float = 2.9) -> tuple[Figur
     return figure, axes
 
 
-def _svg(figure: Figure, title: str) -> str:
+def svg_of(figure: Figure, title: str) -> str:
+    """The drawing as SVG, its placeholders become the colours of the page."""
     file = io.StringIO()
     with rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}):
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))

@@ -43,6 +43,7 @@ class RunContext:
 
     `workers` is None until their number has been measured; `begun` says what was done to the weights that the run
     begins with; `teachers` are the networks whose answers are learnt; `hold` is asked before each write into it.
+    `spares_test`: the end is measured on held-out images (`Planned`).
     """
 
     run: Run
@@ -57,6 +58,7 @@ class RunContext:
     teachers: Teachers | None = None
     hold: Hold = field(default_factory=Hold)
     command: str = UNSAID
+    spares_test: bool = False
 
     def loss(self) -> Loss:
         """What training minimises."""

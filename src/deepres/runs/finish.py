@@ -87,8 +87,10 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
     description = told_by(network).description
     prepared = preprocessing_of(run.preparation, context.statistics, description)
     form = run.preparation.model_dump(mode="json")
-    held_out = None
-    if source.val is not None and (run.task.settles or source.test is None):
+    held_out, parts = None, source.parts()
+    if context.spares_test:
+        parts.pop("test", None)
+    if source.val is not None and (run.task.settles or "test" not in parts):
         showing = progress_of(on_event, "held-out images")
         reported = choose("float32", context.precision.device)
         held_out = context.evaluate(
@@ -104,9 +106,7 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
     processes.on_rank_zero(kept)
     facts = processes.on_rank_zero(lambda: _provenance(context, progress, epoch, choice))
     facts |= task.facts(settled)
-    split, images = next(
-        ((part, found) for part, found in reversed(source.parts().items()) if part != "train"), ("", None)
-    )
+    split, images = next(((part, found) for part, found in reversed(parts.items()) if part != "train"), ("", None))
     showing = progress_of(on_event, "test images" if split == "test" else "held-out images")
     evaluation = None
     if images is not None:

@@ -21,10 +21,16 @@ DIVIDED_BY = ("val_fraction", "test_fraction", "split_seed", "folds", "fold")
 
 @dataclass(frozen=True)
 class Planned:
-    """A run, fitted to its images and ready to be carried out, and these images."""
+    """A run, fitted to its images and ready to be carried out, and these images.
+
+    Not `trains`: its weights stay what it begins with. `spares_test`: it is one of several, of which held-out images
+    choose; the test images are for the one that is chosen, when it is resumed.
+    """
 
     run: Run
     source: Source
+    trains: bool = True
+    spares_test: bool = False
 
 
 def plan_run(source: str, words: Words | None = None, weights: WeightsSpec | None = None) -> Planned:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.entry import Model
-from deepres.arch.catalogue.lookup import CATALOGUE, detector_config, entry, eps_of, with_eps
+from deepres.arch.catalogue.lookup import config_of, detector_config, entry, eps_of, with_eps
 from deepres.arch.detector import Detector
-from deepres.arch.readings.diff import difference
 from deepres.base.errors import InputError
 from deepres.base.manifest import holds_run
 from deepres.data.facts import StartingWeights
@@ -34,9 +33,7 @@ def beginning(spec: WeightsSpec | str) -> StartingWeights:
     model = variant if spec.model is None and stored.description is None else spec.model
     config = entry(model).config if model is not None else _config_of(weights)
     if config is None and stored.description is not None:
-        config = next((e.config for n, e in CATALOGUE.items() if n == stored.description.name), None)
-        if config is not None and difference(config.architecture(), stored.description) is not None:
-            config = None
+        config = config_of(stored.description)
     if config is None and model is None and stored.description is not None:
         raise InputError(
             f"{weights}: its network ({stored.description.name}, as it is described there) is none of the catalogue, "

@@ -40,7 +40,7 @@ from deepres.train.checkpoint import load_newest, save_best, save_state
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.history import HistoryWriter
 from deepres.train.loop import Epoch, Step, TrainingContext, train
-from deepres.train.state import State, replicate
+from deepres.train.state import Progress, State, replicate
 
 Event = Step | Epoch | Doing | Detail | str
 """What the caller is shown as it happens: steps, epochs, what is being done, and lines of text."""
@@ -71,6 +71,7 @@ def start(
         StoppedError: a signal asked for it.
     """
     run, listed = (plan.run, plan.source) if isinstance(plan, Planned) else (plan, None)
+    trains, spares_test = (plan.trains, plan.spares_test) if isinstance(plan, Planned) else (True, False)
     session = Session(folder, device, on_event, processes, command)
     once = processes.on_rank_zero
     once(lambda: require_no_run(folder))
@@ -91,6 +92,7 @@ def start(
     twice = session.memory_plan(run, found)
     # what is wrong with it is refused before anything is written
     first, said = session.state(run, source, begin=processes.first)
+    first.progress = first.progress if trains else _as_it_begins(first.progress)
     new = once(lambda: not folder.exists() or not any(folder.iterdir()))
     once(lambda: make_folder(folder))
     with held(folder, processes) as hold:
@@ -99,12 +101,14 @@ def start(
             on_event(Doing("mean and spread of the training images"))
             begun_as = (run, source, folder, first, device, name)
             run, statistics = once(lambda: set_up(*begun_as, on_event))
-            first = with_rates(first.network, run)
+            progress, first = first.progress, with_rates(first.network, run)
+            first.progress = progress
         except BaseException:
             if new:
                 hold.remove()
             raise
         context = session.context(run, source, statistics, found, hold, begun=once(lambda: said))
+        context = replace(context, spares_test=spares_test)
         return _carry_out(context, first, twice, on_event, budget)
 
 
@@ -117,10 +121,11 @@ def resume(
     processes: Distributed = SINGLE_PROCESS,
     deadline: Deadline | None = None,
     command: str = UNSAID,
+    spares_test: bool = False,
 ) -> FinishedRun:
     """Go on from the newest whole state; `edits` such as `train.epochs=60` extend a run that has finished.
 
-    With `deadline` the steps that are left are cut where they would not end in time.
+    With `deadline` the steps that are left are cut where they would not end in time. `spares_test` as in `Planned`.
 
     Raises:
         InputError: no run there, no whole state, or the images are not those that the run began with.
@@ -137,6 +142,7 @@ def resume(
         statistics = once(lambda: as_begun(folder, on_event))
         skipped = once(lambda: skipped_before(folder))
         context = session.context(run, source, statistics, found, hold, skipped=skipped)
+        context = replace(context, spares_test=spares_test)
         state, _ = session.state(run, source, begin=False)
         for line in once(lambda: load_newest(state, folder / "state")):
             on_event(f"passed over a state that cannot be used: {line}")
@@ -152,6 +158,11 @@ def resume(
             measure = partial(pace_of, source=source, device=device, processes=processes)
             budget = going_on(run, source, deadline, measure)
         return _carry_out(context, state, plan, on_event, budget)
+
+
+def _as_it_begins(progress: Progress) -> Progress:
+    """Of a run that ends before its first step."""
+    return progress.bent(0, 1, "no step was wanted").replace(finished=True)
 
 
 def _carry_out(

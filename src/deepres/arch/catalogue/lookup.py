@@ -9,9 +9,11 @@ from deepres.arch.architecture import Architecture, with_classes, with_input
 from deepres.arch.atoms import Norm
 from deepres.arch.catalogue import entries_detectors, entries_field, entries_others, entries_resnet
 from deepres.arch.catalogue.entries_detectors import DetectorEntry
-from deepres.arch.catalogue.entry import Entry
+from deepres.arch.catalogue.entry import Config, Entry
 from deepres.arch.detector import Detector, DetectorConfig, atoms_of, frozen
 from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.readings.diff import difference
+from deepres.arch.spare import left_out
 from deepres.base.arguments import word
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import build, edit
@@ -64,6 +66,23 @@ def detector_config(description: Detector) -> DetectorConfig | None:
     config = found.config.replace(**{name: getattr(description, name) for name in kept})
     config = config.replace(backbone=frozen(config.backbone, eps.pop())) if len(eps) == 1 else config
     return config if config.architecture() == description else None
+
+
+def config_of(description: Architecture) -> Config | None:
+    """The catalogue's configuration of its name that computes this, perhaps without some units; None: there is none.
+
+    Classes and input are the catalogue's.
+    """
+    found = CATALOGUE.get(description.name)
+    if found is None:
+        return None
+    config = found.config
+    if missing := left_out(config.architecture(), description):
+        try:
+            config = edit(config, [f"without={','.join(missing)}"])
+        except InputError:  # a family whose units stay, or one that changes the shape
+            return None
+    return config if difference(config.architecture(), description) is None else None
 
 
 def residual(name: str) -> ResNetConfig:

@@ -8,6 +8,7 @@ from deepres.arch.algebra import Node, Parallel, Sequence
 from deepres.arch.architecture import Architecture, Size
 from deepres.arch.atoms import Activation, Flatten, GlobalAveragePool, Identity, Linear, MaxPool
 from deepres.arch.bounds import Classes, Count, Depths
+from deepres.arch.spare import without_units
 from deepres.arch.units import conv3x3
 from deepres.base.records import Record, build
 
@@ -20,6 +21,7 @@ class HighwayConfig(Record):
 
     `layer`: "linear" on flattened images, or "conv", 3x3 in H and in T. `gate_bias`: what b_T begins with; below 0 a
     layer begins as a copy, the papers tried -1 to -10. H(x) = activation(W_H x + b_H).
+    `without`: layers that are left out, by dotted name, as if their gates were closed (`arch/spare.py`).
     """
 
     family: Literal["highway"] = "highway"
@@ -31,6 +33,7 @@ class HighwayConfig(Record):
     widths: tuple[Count, ...]
     gate_bias: float = -2.0
     activation: Literal["relu", "tanh"] = "relu"
+    without: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> "HighwayConfig":
@@ -54,7 +57,7 @@ class HighwayConfig(Record):
         if self.num_classes:
             head["fc"] = Linear(features=self.num_classes)
         parts = {"name": self.name, "input": self.input, "body": tuple(body.items()), "head": Sequence(parts=head)}
-        return build(Architecture, parts, self.name)
+        return without_units(build(Architecture, parts, self.name), self.without)
 
     @property
     def _name(self) -> str:

@@ -8,6 +8,7 @@ from deepres.arch.algebra import Node, Sequence
 from deepres.arch.architecture import Architecture, Size
 from deepres.arch.atoms import Blur, Conv, Dropout, DropPath, GlobalAveragePool, Linear, MaxPool
 from deepres.arch.bounds import Classes, Count, Depths
+from deepres.arch.spare import without_units
 from deepres.arch.units import (
     Shortcut,
     Style,
@@ -35,6 +36,7 @@ class ResNetConfig(Record):
     `width_factor` and `groups`: inner channels of a bottleneck are floor(width * width_factor) * groups.
     `drop_path` is the rate of the last unit and falls linearly to the first; `drop_path_per` as in `DropPath`.
     `active_units`: exactly so many units, drawn anew for each batch, have their branch in training.
+    `without`: units that are left out, by dotted name; the others stay as they are (`arch/spare.py`).
     """
 
     family: Literal["resnet"] = "resnet"
@@ -59,6 +61,7 @@ class ResNetConfig(Record):
     drop_path_per: Literal["batch", "sample"] = "batch"
     active_units: Count | None = None
     head_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    without: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> "ResNetConfig":
@@ -96,7 +99,7 @@ class ResNetConfig(Record):
         if self.num_classes:
             head["fc"] = Linear(features=self.num_classes)
         parts = {"name": self.name, "input": self.input, "body": tuple(body.items()), "head": Sequence(parts=head)}
-        return build(Architecture, parts, self.name)
+        return without_units(build(Architecture, parts, self.name), self.without)
 
 
 def _stem(config: ResNetConfig) -> Sequence:

@@ -8,6 +8,7 @@ from deepres.arch.algebra import Node, Parallel, Sequence
 from deepres.arch.architecture import Architecture, Size
 from deepres.arch.atoms import Activation, GlobalAveragePool, Identity, Linear, MaskChannels, Norm, PadChannels
 from deepres.arch.bounds import Classes, Count, Depths
+from deepres.arch.spare import without_units
 from deepres.arch.units import conv3x3
 from deepres.base.records import Record, build
 
@@ -31,6 +32,7 @@ class RirConfig(Record):
     num_classes: Classes = 10
     depths: Depths
     widths: tuple[Count, ...]
+    without: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> "RirConfig":
@@ -58,7 +60,7 @@ class RirConfig(Record):
         if self.num_classes:
             head["fc"] = Linear(features=self.num_classes)
         parts = {"name": self.name, "input": self.input, "body": tuple(body.items()), "head": Sequence(parts=head)}
-        return build(Architecture, parts, self.name)
+        return without_units(build(Architecture, parts, self.name), self.without)
 
 
 def _unit(given: int, channels: int, stride: int) -> Parallel:

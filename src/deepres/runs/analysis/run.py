@@ -19,7 +19,7 @@ from pydantic import Field, JsonValue
 from deepres.analyze.attribution import class_number
 from deepres.analyze.guards import require_size
 from deepres.arch.catalogue.entry import Config, backbone_of
-from deepres.arch.catalogue.lookup import CATALOGUE
+from deepres.arch.catalogue.lookup import config_of
 from deepres.base.errors import InputError, unknown
 from deepres.base.events import UNSAID
 from deepres.base.files import make_folder, read_text, write_atomic
@@ -166,8 +166,7 @@ def _config(weights: Path, asked: EvaluationTarget) -> Config | None:
     """The network's row of a paper's table: that of the run, else of the catalogue under the network's name."""
     if (weights / RUN).is_file():
         return backbone_of(load_run(weights).model)
-    known = CATALOGUE.get(asked.predictor.network.description.name)
-    return None if known is None else known.config
+    return config_of(asked.predictor.network.description)
 
 
 def _some(images: Images, settings: AnalysisConfig, on_bad_image: OnBadImage) -> tuple[Images, int]:

@@ -1,0 +1,1 @@
+"""What can be left out of a trained network, and what does that cost?"""

@@ -1,0 +1,184 @@
+"""A run made slim: the whole way, what every other verb makes of the result, and what is refused before any work."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepres.base.files import digest
+from deepres.cli.main import run as deepres
+from deepres.predict.predictor import Predictor
+from deepres.recipes.run import load_run
+from deepres.slim.frontier import Frontier
+
+pytestmark = pytest.mark.slow
+
+TINY = ("model.depths=2,2,1", "model.widths=4,6,8", "model.stem_width=4", "data.val_fraction=0.4")
+PLAN = ("train.epochs=none", "train.iterations=6", "train.precise_bn_batches=0", "train.compile=off")
+SURE = ("--max-loss", "100", "--accept-uncertain", "--device", "cpu")
+
+
+def pictures(file: Path, images: int = 120, seed: int = 0) -> Path:
+    noise = np.random.default_rng(seed)
+    y = np.arange(images) % 3
+    x = noise.integers(0, 120, (images, 12, 12, 3), dtype=np.uint8) + (40 * y).astype(np.uint8)[:, None, None, None]
+    np.savez(file, x=x, y=y, classes=np.array(["ant", "bee", "fly"]))
+    return file
+
+
+def train(source: Path, folder: Path, *more: str) -> Path:
+    edits = [part for edit in (*TINY, *PLAN) for part in ("--set", edit)]
+    plan = ["train", str(source), "--recipe", "small", "-b", "16", "--device", "cpu"]
+    model = [] if "--model" in more else ["--model", "resnet20_cifar"]
+    assert deepres([*plan, *model, *edits, *more, "--output", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("slim")
+    train(pictures(home / "own.npz"), home / "run")
+    return home
+
+
+def said(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int) -> str:
+    assert deepres(["slim", *arguments]) == code
+    return capsys.readouterr().err
+
+
+def test_two_units_out_make_a_run_like_any_other(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = home / "slim"
+    before = {path.name: digest(path) for path in (home / "run").iterdir() if path.is_file()}
+    arguments = [str(home / "run"), "--output", str(out), "--drop-blocks", "2", "--finetune-epochs", "1", *SURE]
+    assert deepres(["slim", *arguments]) == 0
+    told = capsys.readouterr()
+    assert "taken: drop-2" in told.out
+    assert {path.name: digest(path) for path in (home / "run").iterdir() if path.is_file()} == before
+    assert not (home / "slim.candidates").exists()
+    run = load_run(out)
+    assert len(run.model.without) == 2
+    assert run.teacher is not None
+    frontier = Frontier.model_validate_json((out / "slim.json").read_text())
+    assert [one.name for one in frontier.candidates] == ["intact", "drop-2"]
+    assert frontier.candidates[1].dropped == run.model.without
+    assert frontier.candidates[1].sha256 == digest(out / "model.safetensors")
+    assert frontier.chosen == "drop-2"
+    assert "test images" in frontier.test
+    assert frontier.candidates[0].loss is None
+    for verb in (
+        ["eval", str(out)],
+        ["compare", str(out), str(home / "run")],
+        ["predict", str(out), str(home / "run" / "samples")],
+    ):
+        assert deepres([*verb, *(["--device", "cpu"] if verb[0] != "compare" else [])]) == 0
+    assert deepres(["train", str(home / "own.npz"), "--weights", str(out), "--epochs", "1", "--set", "train.compile=off",
+                    "--device", "cpu", "--output", str(home / "on")]) == 0  # fmt: skip
+    assert load_run(home / "on").model.without == run.model.without
+    told = said(capsys, [str(out), "--output", str(home / "slimmer"), "--drop-blocks", "1"], 2)
+    assert "has units of which more than y = x is left without their branch" in told  # one unit a stage is left
+
+
+def test_without_fine_tuning_it_answers_as_the_lesioned_network(home: Path) -> None:
+    out = home / "bare"
+    arguments = [str(home / "run"), "--output", str(out), "--drop-blocks", "1", "--finetune-epochs", "0", *SURE]
+    assert deepres(["slim", *arguments]) == 0
+    from deepres.analyze.units import without
+
+    whole, slim = Predictor.load(home / "run", "cpu"), Predictor.load(out, "cpu")
+    assert load_run(out).teacher is None
+    images = torch.randn(5, *whole.network.description.input)
+    with torch.no_grad(), without(whole.network, load_run(out).model.without):
+        wanted = whole.network(images)
+    with torch.no_grad():
+        assert torch.equal(slim.network(images), wanted)
+    assert torch.equal(whole.statistics.mean, slim.statistics.mean)
+
+
+def test_a_loss_that_is_too_great_or_not_shown_leaves_nothing_and_another_limit_goes_on(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, kept = home / "strict", home / "strict.candidates"
+    arguments = [
+        str(home / "run"),
+        "--output",
+        str(out),
+        "--drop-blocks",
+        "1",
+        "--finetune-epochs",
+        "0",
+        "--device",
+        "cpu",
+    ]
+    told = said(capsys, [*arguments, "--max-loss", "0.5"], 1).splitlines()
+    assert told[-1].startswith("deepres: 1 unit out: error ")
+    assert "held-out images" in told[-1]
+    assert str(kept / "slim.html") in told[-1]
+    assert not out.exists()
+    assert (kept / "slim.html").is_file()
+    assert not any(kept.glob("*/test.json"))  # the test images are not read for candidates
+    assert deepres(["slim", *arguments, *SURE[:3]]) == 0
+    assert (out / "test.json").is_file()
+    facts = json.loads((out / "slim.json").read_text())
+    assert facts["max_loss"] == 100
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--drop-blocks", "9"], r"--drop-blocks 9: resnet20_cifar can do without 2 units at most"),
+        (["--drop-blocks", "0"], r"'--drop-blocks': 0: wanted a number of units, 1 or more, or auto"),
+        (["--drop-blocks", "some"], r"'--drop-blocks': some: wanted a number of units, 1 or more, or auto"),
+        (["--target-ms", "0"], r"'--target-ms'"),
+        (["--target-ms", "1000000"], r"--target-ms 1e\+06: resnet20_cifar answers in .* nothing is to go"),
+        (["--source", "nowhere.npz"], r"nowhere.npz"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    home: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import re
+
+    told = said(capsys, [str(home / "run"), "--output", str(home / "no"), "--device", "cpu", *more], 2)
+    assert re.search(message, told), told
+    assert told.splitlines()[-1].startswith("deepres: ")
+    assert not (home / "no").exists()
+
+
+def test_networks_that_have_nothing_to_spare_and_images_that_were_seen_are_refused(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = train(home / "own.npz", home / "plain", "--model", "plain20_cifar")
+    told = said(capsys, [str(plain), "--output", str(home / "no"), "--device", "cpu"], 2)
+    assert "plain20_cifar has units without a shortcut" in told
+    other = pictures(home / "other.npz")  # the same pictures, cut otherwise
+    told = said(capsys, [str(home / "run"), "--source", str(other), "--output", str(home / "no"), "--device", "cpu"], 2)
+    assert "were trained on" in told
+    none = train(home / "own.npz", home / "none", "--set", "data.val_fraction=0")
+    told = said(capsys, [str(none), "--output", str(home / "no"), "--device", "cpu"], 2)
+    assert "no held-out images" in told
+    told = said(capsys, [str(home / "run"), "--output", str(home / "run"), "--device", "cpu"], 2)
+    assert "--output" in told
+    assert not (home / "no").exists()
+
+
+def test_a_signal_keeps_what_was_tried_and_the_same_command_goes_on(home: Path) -> None:
+    out, kept = home / "stopped", home / "stopped.candidates"
+    command = [sys.executable, "-m", "deepres", "slim", str(home / "run"), "--output", str(out)]
+    command += ["--drop-blocks", "2", "--finetune-epochs", "400", *SURE]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (kept / "drop-2" / "run.json").exists():
+        os.sched_yield()
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "the same command goes on" in told.splitlines()[-1]
+    first = json.loads((kept / "slim.json").read_text())
+    assert [one["name"] for one in first["candidates"]] == ["intact"]
+    assert deepres(command[3:]) == 0
+    assert json.loads((out / "slim.json").read_text())["candidates"][0] == first["candidates"][0]
