@@ -12,6 +12,7 @@ from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.data.sources.folding import fold_of, folded
 from deepres.data.sources.open import DataConfig, find, open_source
+from deepres.data.sources.pack import pack
 from deepres.data.sources.splits import cut
 from deepres.data.sources.tables import read_table
 
@@ -59,6 +60,23 @@ def test_no_group_stands_in_two_parts(tmp_path: Path, seed: int) -> None:
     assert _parted(parts) == []
     assert "by group" in source.origin.test.how
     assert any("12 groups by column 'group': images of one stay in one part or fold" in n for n in source.origin.notes)
+
+
+def test_a_pack_keeps_groups_together_as_its_source_does(tmp_path: Path) -> None:
+    pack(find(DataConfig(source=str(_table(tmp_path)))), tmp_path / "packed")
+    for fields in ({}, {"folds": 3, "fold": 2}):
+        table, packed = (
+            open_source(DataConfig.model_validate({"source": str(tmp_path / name), **fields}))
+            for name in ("t.csv", "packed")
+        )
+        for part, images in table.parts().items():
+            assert [Path(name).name for name in _names(packed.parts()[part])] == [
+                Path(name).name for name in _names(images)
+            ]
+        assert (
+            _parted({part: _names(images) for part, images in packed.parts().items() if part != "val" or not fields})
+            == []
+        )
 
 
 def test_without_groups_they_are_torn_and_the_table_hints_at_the_column(tmp_path: Path) -> None:

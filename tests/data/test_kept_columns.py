@@ -122,7 +122,7 @@ def test_groups_hold_for_folds_of_what_was_written(here: Path) -> None:
     (here / "in" / "t.csv").write_text("path,label,group\n" + "\n".join(rows) + "\n")
     assert run(["data", "split", "in/t.csv", "--output", "split.csv"]) == 0
     found = find(DataConfig(source="split.csv"))
-    assert {path.name: group for path, group in found.groups.items()} == {
+    assert {Path(path).name: group for path, group in found.groups.items()} == {
         name: f"g{number % 2}-{number // 4}" for number, name in enumerate(NAMES)
     }
 

@@ -9,8 +9,9 @@ import click
 from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.base.wording import blamed, counted
-from deepres.cli import flags, outputs, show
+from deepres.cli import flags, show
 from deepres.cli.watch import watched
+from deepres.runs import outputs
 
 if TYPE_CHECKING:
     from deepres.data.sources.config import DataConfig
@@ -75,6 +76,7 @@ def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: 
 
     It can be edited, kept, and trained on in place of SOURCE.
     """
+    from deepres.data.sources.kept_columns import KeptColumns
     from deepres.data.sources.open import open_source, write_split
     from deepres.data.targets import form_of
 
@@ -86,7 +88,7 @@ def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: 
     write_split(opened, output, keep_columns=True)
     counts = ", ".join(f"{len(images):,} {part}" for part, images in opened.parts().items())
     form = form_of(opened.train.targets)
-    said = None if opened.kept is None else opened.kept.said(form.header(opened.classes))
+    said = opened.kept.said(form.header(opened.classes)) if isinstance(opened.kept, KeptColumns) else None
     sets = [f"data.columns={said}"] if said is not None else []
     sets += ["data.targets=numbers"] if form.name == "numbers" else []
     how = "".join(f" --set {shlex.quote(each)}" for each in sets)

@@ -25,6 +25,7 @@ from deepres.data.boxes import Boxes, BoxTargets
 from deepres.data.decode import BadImageError, opened_file, orientation
 from deepres.data.images import FileImages, Images
 from deepres.data.sources.config import DataConfig
+from deepres.data.sources.kept_columns import KeptBoxes
 from deepres.data.sources.splits import SPLITS, RawDataset, Split
 
 MOST = 1e9
@@ -65,7 +66,7 @@ class Labels:
     """What a source says: pictures of each split (or of "all"), classes in their order, how its numbers are meant.
 
     `corners` makes (K, 4) as written, of a picture of (W, H), into half-open corners in px; `flat` says which rows have
-    no area. `called` names an object in an error.
+    no area. `called` names an object in an error. `others` are further columns of a table, whose cells `cells` gives.
     """
 
     pictures: dict[Split, list[Labelled]]
@@ -75,6 +76,8 @@ class Labels:
     called: Callable[[Labelled, Object], str]
     notes: list[str] = field(default_factory=list)
     class_ids: tuple[int, ...] = ()  # what COCO calls the classes
+    others: tuple[str, ...] = ()
+    cells: Callable[[Labelled, Object | None], list[str]] = lambda *_: []
 
     def every(self) -> Iterable[Labelled]:
         """All pictures."""
@@ -104,9 +107,16 @@ def settled(labels: Labels, name: str, config: DataConfig, channels: int) -> Raw
     frames, told = _frames(labels, seen, config)
     rows = _Rows(labels, config)
     splits: dict[Split, Images] = {}
+    kept = KeptBoxes(labels.others)
     first = 0
     for split, pictures in sorted(labels.pictures.items(), key=lambda item: SPLITS.index(item[0])):
         made = [rows.of(picture, seen[id(picture)], frames.get(id(picture), 1)) for picture in pictures]
+        for picture in pictures:
+            if (header := seen[id(picture)]) is not None:
+                kept.sizes[picture.picture] = header.upright
+            if labels.others:
+                found: list[Object | None] = [*picture.objects] or [None]
+                kept.rows[picture.picture] = [labels.cells(picture, one) for one in found]
         ids = [first + place if picture.id is None else picture.id for place, picture in enumerate(pictures)]
         first += len(pictures)
         targets = BoxTargets.of([boxes for boxes, _ in made], ids, [remarks for _, remarks in made])
@@ -115,7 +125,7 @@ def settled(labels: Labels, name: str, config: DataConfig, channels: int) -> Raw
         splits[split] = FileImages(paths, targets, labels.classes, channels)
     rows.refuse()
     notes = (*labels.notes, *told, *rows.notes(), *_without(labels))
-    return RawDataset(name, "boxes", labels.classes, splits, channels, notes=notes)
+    return RawDataset(name, "boxes", labels.classes, splits, channels, notes=notes, kept=kept)
 
 
 def _of_classes(labels: Labels, config: DataConfig) -> Labels:
@@ -245,6 +255,7 @@ class _Rows:
         kept = np.flatnonzero(~flat)
         self._clipped += int((beyond[kept] > 1e-9).sum())
         chosen = [picture.objects[row] for row in kept]
+        picture.objects = chosen
         self._duplicates += len(chosen) - len({(found.name, found.given) for found in chosen})
         areas = [
             (x2 - x1) * (y2 - y1) if found.area is None else found.area

@@ -2,6 +2,8 @@
 
 id,file,label,patient            id,file,label,patient,split
 7,a.jpg,cat,P1           ->      7,../photos/a.jpg,cat,P1,train
+
+Of boxes they stand behind those that `boxes_csv.py` writes, a row a box.
 """
 
 from collections.abc import Sequence
@@ -49,3 +51,15 @@ class KeptColumns:
             return None
         group = "" if self.group is None else f",group:{self.header[self.group]}"
         return f"path:{self.called('path')},label:{','.join(map(self.called, targets))},split:split{group}"
+
+
+@dataclass(frozen=True)
+class KeptBoxes:
+    """What a source of boxes says besides: sizes (W, H) of its pictures upright, and the other columns of a table.
+
+    `rows` has the cells of these for each box of a picture, in their order; one row for a picture without boxes.
+    """
+
+    names: tuple[str, ...] = ()
+    rows: dict[Path, list[list[str]]] = field(default_factory=dict, repr=False)
+    sizes: dict[Path, tuple[int, int]] = field(default_factory=dict, repr=False)

@@ -32,7 +32,7 @@ from deepres.data.sources.boxes_csv import write_boxes
 from deepres.data.sources.config import ABOUT_BOXES, DataConfig
 from deepres.data.sources.folders import read_folder
 from deepres.data.sources.folding import fold_of
-from deepres.data.sources.kept_columns import KeptColumns
+from deepres.data.sources.kept_columns import KeptBoxes, KeptColumns
 from deepres.data.sources.named import NAMES, read_named
 from deepres.data.sources.packed import is_packed, read_packed
 from deepres.data.sources.scan import scanned
@@ -55,7 +55,7 @@ class Source:
     val: Images | None
     test: Images | None
     origin: DatasetRecord
-    kept: KeptColumns | None = None
+    kept: KeptColumns | KeptBoxes | None = None
 
     def parts(self) -> dict[Split, Images]:
         """The parts that there are, in the order train, val, test."""
@@ -101,9 +101,11 @@ def write_split(source: Source, path: Path, *, keep_columns: bool = False) -> No
     """
     parts: Mapping[str, Images] = {str(part): images for part, images in source.parts().items()}
     if form_of(source.train.targets).name == "boxes":
-        write_boxes(path, parts, source.name)
+        kept = source.kept if isinstance(source.kept, KeptBoxes) else KeptBoxes()
+        write_boxes(path, parts, source.name, kept if keep_columns else replace(kept, names=()))
         return
-    write_table(path, parts, source.name, source.kept if keep_columns else None)
+    columns = source.kept if keep_columns and isinstance(source.kept, KeptColumns) else None
+    write_table(path, parts, source.name, columns)
 
 
 def find(config: DataConfig) -> RawDataset:

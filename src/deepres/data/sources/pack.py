@@ -51,6 +51,11 @@ class _Columns:
     names: list[bytes] = field(default_factory=list)
     origins: list[int] = field(default_factory=list)
     targets: list[float] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.groups))
 
     def content(self) -> bytes:
         table = np.array(self.rows, dtype=np.int64).reshape(-1, 8).T
@@ -58,6 +63,9 @@ class _Columns:
         columns["name_ends"] = np.cumsum([len(name) for name in self.names], dtype=np.int64)
         if self.origins:
             columns[Index.ORIGIN] = np.array(self.origins, dtype=np.uint64)
+        if self.groups:
+            places = {name: place for place, name in enumerate(self.group_names)}
+            columns[Index.GROUP] = np.array([places[name] for name in self.groups], dtype=np.int64)
         if self.targets:
             columns[Index.TARGETS] = np.array(self.targets, dtype=np.float64)
         file = BytesIO()
@@ -106,6 +114,7 @@ def pack(
                     size = (picture.height, picture.width)
                     columns.rows.append((*place, zlib.crc32(picture.content), *size, label, SPLITS.index(part)))
                     columns.names.append(name.encode("utf-8", "surrogateescape"))
+                    columns.groups += [found.groups[found.parts[part].key(index)]] if found.groups else []
                     columns.origins += [int(origins[part][index])] if part in origins else []
                 elif on_bad_image == "stop":
                     raise BadImageError(f"{picture}, or leave such images out: --set on_bad_image=skip")
@@ -128,6 +137,7 @@ def pack(
             index_sha256=sha256(index_content).hexdigest(),
             ignored=found.ignored,
             notes=found.notes,
+            groups=columns.group_names,
             targets=form_of(next(iter(found.parts.values())).targets).name,
         )
         (folder / INDEX).write_bytes(index_content)

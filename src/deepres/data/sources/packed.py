@@ -2,7 +2,7 @@
 
     OUT/pack.json            Header: version, classes, how pictures are kept, bytes of each file, digest of the index
     OUT/index.npz            for each record: file, offset, length, CRC-32, height, width, label, part, name, and the
-                             digest of the file that it was made of (digests.py), where that is known
+                             digest of the file that it was made of (digests.py) and its group, where known
     OUT/records-00000.bin    records one after another, at most FILE_BYTES each
 
 A record is a JPEG, or raw uint8 (H, W, C). Names and parts are those of the source before a split is cut, so that the
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from deepres.base import npz
 from deepres.base.errors import InputError
-from deepres.base.files import read_text
+from deepres.base.files import open_regular, read_bytes, read_text
 from deepres.base.reading import json_object
 from deepres.base.records import Record, parse
 from deepres.data.decode import BadImageError, Header, decode_bytes, header_of
@@ -55,6 +55,7 @@ class PackHeader(Record):
     index_sha256: str
     ignored: int = 0
     notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()  # which the index has by number
     targets: FormName = "class"  # of the other forms the index holds them in a column of their own
 
 
@@ -62,6 +63,7 @@ class Index:
     """The columns of the index, one entry a record; `names` is UTF-8, record i at `name_ends[i - 1]:name_ends[i]`."""
 
     ORIGIN = "origin"
+    GROUP = "group"
     TARGETS = "targets"  # float64, a row of as many as there are names after the other
     COLUMNS = ("file_number", "offset", "length", "crc", "height", "width", "label", "part", "name_ends", "names")
 
@@ -142,7 +144,7 @@ class Pack:
     def _content(self, number: int) -> memoryview:
         file, offset = int(self._index["file_number"][number]), int(self._index["offset"][number])
         if file not in self._maps:
-            with (self._folder / self._files[file]).open("rb") as opened:
+            with open_regular(self._folder / self._files[file]) as opened:
                 self._maps[file] = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)  # torch wants it writable
         return memoryview(self._maps[file])[offset : offset + int(self._index["length"][number])]
 
@@ -166,7 +168,9 @@ def read_packed(folder: Path, channels: Literal[1, 3] | None = None) -> RawDatas
         numbers = torch.from_numpy(np.flatnonzero(index["part"] == code))
         if len(numbers):
             parts[part] = StoredImages(pack, numbers, targets[numbers], header.classes, channels)
-    return RawDataset(header.name, "packed", header.classes, parts, channels, header.ignored, header.notes)
+    numbered = index[Index.GROUP].tolist() if header.groups else ()
+    groups = {pack.key(record): header.groups[number] for record, number in enumerate(numbered)}
+    return RawDataset(header.name, "packed", header.classes, parts, channels, header.ignored, header.notes, groups)
 
 
 def open_pack(folder: Path) -> tuple[PackHeader, Index]:
@@ -187,7 +191,10 @@ def open_pack(folder: Path) -> tuple[PackHeader, Index]:
     if sha256(content).hexdigest() != header.index_sha256:
         raise InputError(f"{folder / INDEX}: not the index that was packed; copy it anew, or pack the source again")
     with npz.opened(BytesIO(content), folder / INDEX, "the index of a pack", "pack the source again") as columns:
-        known = [*Index.COLUMNS, *(name for name in (Index.ORIGIN, Index.TARGETS) if name in columns.names)]
+        known = [
+            *Index.COLUMNS,
+            *(name for name in (Index.ORIGIN, Index.TARGETS, Index.GROUP) if name in columns.names),
+        ]
         index = Index({name: columns[name] for name in known})
         _require_consistent(header, index)
     return header, index
@@ -210,6 +217,8 @@ def _require_consistent(header: PackHeader, index: Index) -> None:
     count = len(index["label"])
     if (header.targets != "class") != (Index.TARGETS in index.columns):
         raise ValueError(f"its targets are not {TOLD[header.targets]}")
+    if bool(header.groups) != (Index.GROUP in index.columns):
+        raise ValueError("its groups are not those of its records")
     for name, column in index.columns.items():
         if name == Index.TARGETS:
             if column.dtype != np.float64 or column.shape != (count * len(header.classes),):
@@ -226,6 +235,7 @@ def _require_consistent(header: PackHeader, index: Index) -> None:
         "part": len(SPLITS),
         "file_number": len(sizes),
     }
+    limits |= {Index.GROUP: len(header.groups)} if header.groups else {}
     for name, limit in limits.items():
         _require_within(index, name, 0, limit - 1)
     for name in ("height", "width", "length"):
@@ -255,6 +265,6 @@ def _version(path: Path) -> object:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as cause:
         raise InputError(f"{path}: cannot be read ({cause.strerror}); pack the source again") from cause

@@ -68,7 +68,7 @@ def _one_class(path: Path, rows: Sequence[Cells], of: Columns, at: int) -> Read:
     lines = [line for line, _ in rows]
     given = [cell_at(path, line, cells, of, at) for line, cells in rows]
     labels, told = cleaned(given, lambda i: f"{path}: line {lines[i]}")
-    return _as_classes(labels, _classes(path, set(labels), _order(path, rows, labels, of)), told)
+    return _as_classes(labels, ordered(path, set(labels), _order(path, rows, labels, of)), told)
 
 
 def _as_classes(labels: list[str], classes: tuple[str, ...], notes: tuple[str, ...] = ()) -> Read:
@@ -147,7 +147,12 @@ def _order(path: Path, rows: Sequence[Cells], labels: Sequence[str], columns: Co
     return numbers
 
 
-def _classes(path: Path, labels: set[str], numbers: Mapping[str, str]) -> tuple[str, ...]:
+def ordered(path: Path, labels: set[str], numbers: Mapping[str, str]) -> tuple[str, ...]:
+    """The classes in the order of `numbers`, by label; sorted where there are none.
+
+    Raises:
+        InputError: they are not 0, 1, 2, ….
+    """
     if not numbers:
         return in_order(labels)
     if sorted(numbers.values()) != sorted(str(n) for n in range(len(labels))):

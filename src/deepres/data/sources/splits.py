@@ -29,7 +29,7 @@ from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.base.wording import counted
 from deepres.data.images import ArrayImages, Images, StoredImages
-from deepres.data.sources.kept_columns import KeptColumns
+from deepres.data.sources.kept_columns import KeptBoxes, KeptColumns
 from deepres.data.sources.labels import alike
 from deepres.data.targets import form_of
 
@@ -49,12 +49,12 @@ class RawDataset:
     channels: int
     ignored: int = 0  # files that are no images
     notes: tuple[str, ...] = ()
-    groups: Mapping[Path, str] = field(default_factory=dict)  # of files: those of one group are never parted
-    kept: KeptColumns | None = None  # of a table: what else stands in it
+    groups: Mapping[str, str] = field(default_factory=dict)  # by `Images.key`: those of one group are never parted
+    kept: KeptColumns | KeptBoxes | None = None  # of a table, or of boxes: what else stands in it
 
     def groups_of(self, images: Images) -> list[str] | None:
         """The group of each image; None where the source knows none."""
-        return [self.groups[path] for path in images.paths] if self.groups else None
+        return [self.groups[images.key(i)] for i in range(len(images))] if self.groups else None
 
 
 class SplitRecord(Record):

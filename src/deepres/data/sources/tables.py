@@ -81,7 +81,16 @@ def read_table(
     notes = (*table.notes, *of.notes, *where, *named, *read.notes, *repeated)
     notes += () if parts else others_beside(path)
     kept = _kept(of, rows, files, named=header is not None, asked=bool(asked))
-    return RawDataset(path.stem, "table", read.names, found, channels, notes=notes, groups=groups, kept=kept)
+    return RawDataset(
+        path.stem,
+        "table",
+        read.names,
+        found,
+        channels,
+        notes=notes,
+        groups={str(file): group for file, group in groups.items()},
+        kept=kept,
+    )
 
 
 def write_table(path: Path, parts: Mapping[str, Images], source: str, kept: KeptColumns | None = None) -> None:
