@@ -80,13 +80,40 @@ def pictures(folder: Path) -> Path:
     return folder
 
 
-def undisturbed(drill: Drill) -> tuple[Path, Path]:
-    """Pictures, and a run on them that nothing happened to; made once."""
+def undisturbed(drill: Drill, of: str = "classes") -> tuple[Path, Path]:
+    """Pictures, and a run on them that nothing happened to; made once. `of` what they are: classes, or boxes."""
     source, whole = drill.place / "pictures", drill.place / "whole"
+    if of == "boxes":
+        source, whole = boxed(drill.place / "boxed"), drill.place / "whole-of-boxes"
     if not whole.exists():
-        ended = _command(["train", str(pictures(source)), *TRAIN, "--output", str(whole)])
+        given = pictures(source) if of == "classes" else source
+        ended = _command(["train", str(given), *words_of(of), "--output", str(whole)])
         assert ended.returncode == 0, ended.stderr
     return source, whole
+
+
+def boxed(folder: Path) -> Path:
+    """Sixteen pictures with a box each, as a table."""
+    table = folder / "boxes.csv"
+    if not table.exists():
+        folder.mkdir()
+        rows = ["path,class,x1,y1,x2,y2,split"]
+        for number in range(16):
+            Image.effect_noise((64, 48), 40 + 4 * number).convert("RGB").save(folder / f"{number:02}.png")
+            split = "train" if number < 8 else "val" if number < 12 else "test"
+            rows.append(f"{number:02}.png,{'ab'[number % 2]},{number},4,{number + 20},40,{split}")
+        table.write_text("\n".join(rows) + "\n")
+    return table
+
+
+def words_of(of: str) -> list[str]:
+    """How a run of these is trained."""
+    from runs_of_tasks import BOXES
+
+    if of == "classes":
+        return TRAIN
+    edits = [*(f"{name}={value}" for name, value in BOXES.items()), "train.save_every_seconds=0.01"]
+    return [*TRAIN[:4], "-b", "2", "--epochs", "3", *(word for edit in edits for word in ("--set", edit))]
 
 
 def _started(words: list[str], **options: Any) -> "subprocess.Popen[str]":
@@ -135,10 +162,11 @@ def _completed(folder: Path, source: Path, whole: Path, words: list[str]) -> str
 
 def kills(drill: Drill) -> None:
     """SIGKILL, or sometimes another signal, at random moments of a run, once or several times."""
-    source, whole = undisturbed(drill)
     for trial in drill.times(12):
+        of = "boxes" if trial % 4 == 3 else "classes"
+        source, whole = undisturbed(drill, of)
         folder, workers = drill.place / f"kill-{trial}", str(drill.draw.choice((0, 2)))
-        words = [*TRAIN, "--workers", workers]
+        words = [*words_of(of), "--workers", workers]
         for _ in range(drill.draw.choice((1, 1, 2, 3))):
             again = ["train", "--resume", str(folder)]
             process = _started(again if _begun(folder) else ["train", str(source), *words, "--output", str(folder)])
@@ -149,7 +177,7 @@ def kills(drill: Drill) -> None:
             _, said = process.communicate(timeout=SECONDS)
             if number != signal.SIGKILL and (ill := _ill(process.returncode, said)) and process.returncode > 0:
                 drill.note(f"{signal.Signals(number).name} {trial}", ill)
-        drill.note(f"kill {trial}", _completed(folder, source, whole, words))
+        drill.note(f"kill {trial}, {of}", _completed(folder, source, whole, words))
         shutil.rmtree(folder)
 
 
@@ -201,6 +229,44 @@ def pairs(drill: Drill) -> None:
         drill.note(f"pair, foreign {what}", alike(folder, whole) if mended else refused_together(ends))
         shutil.rmtree(folder)
     drill.facts["killed"] = killed
+
+
+def torchrun(drill: Drill) -> None:
+    """The same by torchrun itself: a process killed or the launcher asked to stop; resumed by two, by one; damaged."""
+    from pairs import alike, both_ended, by_torchrun, is_whole, ranks, refused_once
+
+    def ended(words: list[str], processes: int = 2) -> Any:
+        return both_ended([by_torchrun(words, processes)], SECONDS)[0]
+
+    source, _ = undisturbed(drill)
+    whole = drill.place / "torchrun"
+    words = ["train", str(source), *TRAIN, "--output"]
+    first = ended([*words, str(whole)])
+    drill.note("torchrun, undisturbed", None if first.code == 0 else f"exit code {first.code}: {first.said[-600:]!r}")
+    for trial in drill.times(3):
+        folder, rank = drill.place / f"torchrun-{trial}", drill.draw.choice((0, 1, 2))
+        launched = by_torchrun([*words, str(folder)])
+        _wait_for(folder, launched, 0.2 + 0.8 * drill.draw.random())
+        with contextlib.suppress(ProcessLookupError, IndexError):
+            launched.terminate() if rank == 2 else os.kill(ranks(launched)[rank], signal.SIGKILL)
+        both_ended([launched], SECONDS)
+        alone = drill.place / f"torchrun-{trial}-alone"
+        if _begun(folder):
+            shutil.copytree(folder, alone)
+        again = ended(["train", "--resume", str(folder)] if _begun(folder) else [*words, str(folder)])
+        wrong = None if again.code == 0 else f"does not go on, exit code {again.code}: {again.said[-600:]!r}"
+        drill.note(f"torchrun {trial}, process {rank} ends", wrong or alike(folder, whole))
+        if alone.exists():
+            again = ended(["train", "--resume", str(alone)], 1)
+            wrong = None if again.code == 0 and is_whole(alone) else f"exit code {again.code}: {again.said[-600:]!r}"
+            drill.note(f"torchrun {trial}, resumed by one", wrong)
+    for name in ("state/step-*/weights.safetensors", "statistics.safetensors"):
+        folder = drill.place / "torchrun-damaged"
+        shutil.copytree(whole, folder)
+        for path in folder.glob(name):
+            _changed(path, drill.draw)
+        drill.note(f"torchrun, damaged {name}", refused_once(ended(["train", "--resume", str(folder)])))
+        shutil.rmtree(folder)
 
 
 def _begun(folder: Path) -> bool:
@@ -271,27 +337,40 @@ def _asked(words: list[str]) -> tuple[int, str, str]:
 
 
 def damage(drill: Drill) -> None:
-    """Every file of a run's folder in turn: changed, cut short, emptied, removed; then the run is resumed and asked."""
-    source, whole = undisturbed(drill)
-    asked = {
+    """Every file of a run's folder in turn: changed, cut short, emptied, removed, a pipe or a folder in its place.
+
+    Then the run is resumed and asked. Of a detector's run one of these happens to each file.
+    """
+    for of in ("classes", "boxes"):
+        _damaged(drill, of, all_ways=drill.scale >= 1 and of == "classes")
+
+
+def _damaged(drill: Drill, of: str, *, all_ways: bool) -> None:
+    from fuzz import bounded
+
+    source, whole = undisturbed(drill, of)
+    picture = source / "cat" / "00.png" if of == "classes" else source.with_name("00.png")
+    asked: dict[str, Callable[[Path], list[str]]] = {
         "resume": lambda folder: ["train", "--resume", str(folder)],
-        "predict": lambda folder: ["predict", str(folder), str(source / "cat" / "00.png"), "--json"],
+        "predict": lambda folder: ["predict", str(folder), str(picture), "--json"],
         "eval": lambda folder: ["eval", str(folder), "--json"],
     }
     right = {question: _answer(question, whole, _asked(asked[question](whole))[1]) for question in QUESTIONS}
     files = [path.relative_to(whole) for path in sorted(whole.rglob("*")) if path.is_file()]
     files = [name for name in files if name.name not in (".lock", "log.txt") and "events" not in name.parts]
-    ways = [_changed, _cut, _emptied, _removed]
+    ways = [_changed, _cut, _emptied, _removed, _piped, _foldered]
     for name in files:
-        for way in ways if drill.scale >= 1 else [drill.draw.choice(ways)]:
+        for way in ways if all_ways else [drill.draw.choice(ways)]:
             for question in QUESTIONS:
                 folder = drill.place / "damaged"
                 shutil.copytree(whole, folder)
                 way(folder / name, drill.draw)
-                code, said, wrong = _asked(asked[question](folder))
+                with bounded(folder / name) as late:
+                    code, said, wrong = _asked(asked[question](folder))
+                wrong = "hangs" if late else wrong
                 answer = _answer(question, folder, said) if code == 0 and not wrong else right[question]
                 told = wrong or (None if answer == right[question] else "another answer, and nothing is said")
-                drill.note(f"{way.__name__[1:]} {name}, {question}", told)
+                drill.note(f"{of}: {way.__name__[1:]} {name}, {question}", told)
                 shutil.rmtree(folder)
 
 
@@ -300,7 +379,7 @@ def _answer(question: str, folder: Path, said: str) -> str:
         return digest(folder / WEIGHTS) if (folder / WEIGHTS).is_file() else "none"
     if question == "eval":
         facts = json.loads(said[said.index("{") :])
-        return str(facts.get("error"))
+        return str([facts.get(figure) for figure in ("error", "ap", "figures")])
     return said.replace(str(folder), "RUN")
 
 
@@ -324,9 +403,19 @@ def _removed(path: Path, draw: random.Random) -> None:
     path.unlink()
 
 
+def _piped(path: Path, draw: random.Random) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _foldered(path: Path, draw: random.Random) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def readers(drill: Drill) -> None:
     """Every reader of what comes from outside, over damaged files."""
-    from fuzz import fuzzed
+    from fuzz import fuzzed, replaced
     from fuzz import readers as known
 
     for reader in known():
@@ -337,6 +426,10 @@ def readers(drill: Drill) -> None:
         drill.tried += read + refused
         for fault in faults:
             drill.note(f"{reader.name}, seed {fault.seed}", fault.told[-300:])
+        shutil.rmtree(folder)
+        folder.mkdir()
+        for way, told in replaced(reader, folder):
+            drill.note(f"{reader.name}, {way}", None if told in ("read", "refused") else told[-300:])
         shutil.rmtree(folder)
 
 
@@ -448,15 +541,35 @@ def _changing(folder: Path, number: int) -> str:
     return str(folder if len(names) > 1 else names[0])
 
 
+def arguments(drill: Drill) -> None:
+    """Each argument of each verb given what it does not mean; at a lower scale some of them."""
+    from arguments import prepared, tried, unread
+    from arguments import trials as known
+    from writers import home_in
+
+    home, before = prepared(home_in(drill.place / "arguments")), Path.cwd()
+    os.chdir(home)
+    try:
+        for trial in known(home):
+            if drill.scale >= 1 or drill.draw.random() < drill.scale:
+                drill.note(trial.name, tried(trial, home))
+        for name, wrong in unread(home):
+            drill.note(name, wrong)
+    finally:
+        os.chdir(before)
+
+
 GROUPS: dict[str, Callable[[Drill], None]] = {
     "kills": kills,
     "pairs": pairs,
+    "torchrun": torchrun,
     "workers": workers,
     "disks": disks,
     "damage": damage,
     "readers": readers,
     "writers": writers,
     "pictures": hostile,
+    "arguments": arguments,
     "soak": soak,
 }
 LONG: dict[str, Callable[[Drill], None]] = {

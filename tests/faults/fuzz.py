@@ -8,13 +8,19 @@ import csv
 import gzip
 import io
 import json
+import os
 import pickle
 import random
+import re
+import resource
+import shutil
 import struct
 import tarfile
+import threading
 import traceback
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -54,17 +60,21 @@ from deepres.runs.logbook import SESSIONS, sessions
 from deepres.tasks.classification.predictions import load_answers
 from deepres.train.history import HISTORY, read_history
 
+PATIENCE = 5.0
+"""Seconds after which who waits at a pipe hangs."""
+
 
 class Reader(NamedTuple):
     """`write_valid(folder)` writes what is read and gives the file to be damaged, which `read(file)` reads.
 
-    It takes `cost` times as long as most, and is tried so many times less.
+    It takes `cost` times as long as most, and is tried so many times less; `slow`: something is trained first.
     """
 
     name: str
     write_valid: Callable[[Path], Path]
     read: Callable[[Path], object]
     cost: int = 1
+    slow: bool = False
 
 
 class Fault(NamedTuple):
@@ -91,6 +101,64 @@ def fuzzed(reader: Reader, folder: Path, count: int, seed: int = 0) -> tuple[int
             faults.append(Fault(reader.name, number, told))
     file.write_bytes(whole)
     return was[0], was[1], faults
+
+
+STAND_INS: dict[str, Callable[[Path], object]] = {
+    "nothing": lambda place: None,
+    "a folder": lambda place: place.mkdir(),
+    "a pipe": lambda place: os.mkfifo(place),
+    "a link to itself": lambda place: place.symlink_to(place.name),
+    "a link to nothing": lambda place: place.symlink_to("nowhere"),
+    "an endless device": lambda place: place.symlink_to("/dev/zero"),
+    "4 TiB of nothing": lambda place: _sparse(place, 2**42),
+}
+"""What else may lie under a file's name."""
+
+
+def _sparse(place: Path, size: int) -> None:
+    place.touch()
+    os.truncate(place, size)
+
+
+def replaced(reader: Reader, folder: Path) -> Iterator[tuple[str, str]]:
+    """By stand-in what came of it; `folder` is empty and is written to."""
+    file = reader.write_valid(folder)
+    whole = file.read_bytes()
+    for name, put in STAND_INS.items():
+        file.unlink()
+        put(file)
+        with bounded(file) as late:
+            told = outcome(reader, file)
+        yield name, "hangs" if late else told
+        if file.is_dir() and not file.is_symlink():
+            shutil.rmtree(file)
+        else:
+            file.unlink(missing_ok=True)
+        file.write_bytes(whole)
+
+
+@contextmanager
+def bounded(file: Path) -> Iterator[list[str]]:
+    """Who waits at a pipe for longer than some seconds is let go, and told; memory ends 8 GiB further on."""
+    late, ended = list[str](), threading.Event()
+
+    def let_go() -> None:
+        while not ended.wait(PATIENCE):
+            with suppress(OSError):
+                os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK))
+                late.append("waited at a pipe")
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = 1024 * int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
+    thread = threading.Thread(target=let_go, daemon=True)
+    thread.start()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**33, before[1]))
+    try:
+        yield late
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+        ended.set()
+        thread.join()
 
 
 def outcome(reader: Reader, file: Path) -> str:
@@ -236,9 +304,11 @@ def readers() -> list[Reader]:
     from readers_of_boxes import readers_of_boxes
     from readers_of_pictures import readers_of_pictures
     from readers_of_runs import readers_of_runs
+    from readers_of_tasks import readers_of_tasks
 
     return [
         *readers_of_runs(),
+        *readers_of_tasks(),
         *readers_of_pictures(),
         *readers_of_answers(),
         *readers_of_boxes(),

@@ -62,7 +62,7 @@ def functions(calls: set[str], modes: str) -> set[Function]:
     return {
         Function(path.relative_to(PACKAGE).as_posix(), name)
         for path in sorted(PACKAGE.rglob("*.py"))
-        for name, call in _calls(ast.parse(path.read_text()), "")
+        for name, call in calls_in(path)
         if _is_one(call, calls, modes)
     }
 
@@ -75,6 +75,12 @@ def readers() -> set[Function]:
 def writers() -> set[Function]:
     """Those that write to the disk."""
     return functions(WRITERS, "wxa+")
+
+
+@cache
+def calls_in(path: Path) -> tuple[tuple[str, ast.Call], ...]:
+    """The calls in a file, each with the function that it stands in."""
+    return tuple(_calls(ast.parse(path.read_text()), ""))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A run of two processes, started as torchrun starts them: killed, given what belongs to another run, and compared."""
+"""A run of two processes, by torchrun or as it starts them: killed, given what belongs to another run, and compared."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -61,6 +62,31 @@ def both_started(words: Sequence[str]) -> list[Process]:
     ]
 
 
+def by_torchrun(words: Sequence[str], processes: int = 2) -> Process:
+    """`torchrun --nproc-per-node N -m deepres WORDS`."""
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m", "deepres"]
+    return subprocess.Popen(
+        [sys.executable, "-m", *launcher, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def ranks(launched: Process) -> list[int]:
+    """The numbers of the processes that torchrun has started, the first one first; those that are there by now."""
+    found = dict[int, int]()
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError, StopIteration):
+            if int((place / "stat").read_text().rpartition(")")[2].split()[1]) != launched.pid:
+                continue
+            facts = (place / "environ").read_bytes().split(b"\0")
+            found[int(next(fact[5:] for fact in facts if fact.startswith(b"RANK=")))] = int(place.name)
+    return [found[rank] for rank in sorted(found)]
+
+
 def both_ended(both: Sequence[Process], seconds: float) -> list[Ended]:
     """How they ended; what still runs after so long is killed, with its loaders, and its code is 124."""
     found, until = list[Ended](), monotonic() + seconds
@@ -96,6 +122,14 @@ def put_foreign(folder: Path, other: Path, what: str) -> None:
         name = folder / path.relative_to(other)
         shutil.rmtree(name) if name.is_dir() else name.unlink(missing_ok=True)
         shutil.copytree(path, name) if path.is_dir() else shutil.copy(path, name)
+
+
+def refused_once(ended: Ended) -> str | None:
+    """What is wrong with how torchrun ends where both refuse: one line of ours, and no traceback but its own."""
+    lines = [line for line in ended.said.splitlines() if line.startswith("deepres: ")]
+    if ended.code in (0, 124) or len(lines) != 1 or "/deepres/cli/" in ended.said:
+        return f"exit code {ended.code}, said: {ended.said[-600:]!r}"
+    return None
 
 
 def refused_together(ends: Sequence[Ended]) -> str | None:

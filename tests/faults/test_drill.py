@@ -45,7 +45,19 @@ def test_a_line_is_right_and_a_traceback_a_crash_or_a_hang_is_wrong(
 
 
 def test_every_group_is_run_by_name_and_counts(drill: ModuleType, tmp_path: Path) -> None:
-    known = {"kills", "pairs", "workers", "disks", "damage", "readers", "writers", "pictures", "soak"}
+    known = {
+        "kills",
+        "pairs",
+        "torchrun",
+        "workers",
+        "disks",
+        "damage",
+        "readers",
+        "writers",
+        "pictures",
+        "arguments",
+        "soak",
+    }
     assert set(drill.GROUPS) == known
     group = drill.Drill(0.1, 0, tmp_path)
     assert [len(group.times(count)) for count in (1, 12, 100)] == [1, 1, 10]

@@ -1,5 +1,6 @@
 """Whoever adds a function that reads what comes from outside, or writes a file, adds it to the drills."""
 
+import ast
 import io
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ NOT_FUZZED = {
     Function("studies/speed.py", "_machine"): "the system's own",
     Function("cli/streams.py", "open_closed"): "no file is read: the null device",
     Function("cli/streams.py", "leave_unwritten"): "no file is read: the null device",
-    Function("cli/outputs.py", "Kind.is_of"): "first bytes, compared and not parsed",
+    Function("runs/outputs.py", "Kind.is_of"): "first bytes, compared and not parsed",
     Function("runs/bench.py", "_read"): "bytes, timed and not parsed",
     Function("runs/lock.py", "alone"): "a folder and its lock, in which nothing stands",
     Function("nn/weights/hdf5.py", "_opened"): "in a process of its own: the reader HDF5",
@@ -86,6 +87,25 @@ def test_every_function_that_writes_is_drilled_and_files_are_written_though_nobo
 def test_reasons_are_of_functions_that_are_there() -> None:
     assert NOT_FUZZED.keys() <= inventory.readers()
     assert NOT_DRILLED.keys() <= inventory.writers()
+
+
+OWN = {
+    *("base/ram.py", "base/files.py", "cli/main.py", "cli/streams.py", "nn/environment.py", "studies/speed.py"),
+    *("nn/weights/variants.py", "report/html.py", "studies/study.py"),  # of the package
+    *("base/manifest.py", "nn/weights/hub.py"),  # written a moment ago
+}
+"""Files that open what is the system's, the package's or their own."""
+
+
+def test_what_lies_on_a_disk_is_opened_as_a_regular_file_or_not_at_all() -> None:
+    """A pipe would hang, a device never end: `base/files.py` asks first (`open_regular`, `read_bytes`, `read_text`)."""
+    for path in sorted(inventory.PACKAGE.rglob("*.py")):
+        name = path.relative_to(inventory.PACKAGE).as_posix()
+        for where, call in inventory.calls_in(path):
+            words = {each.value for each in call.args if isinstance(each, ast.Constant)}
+            of = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            opens = of == "open" and words & {"rb", "a", "ab", "r+b"}
+            assert name in OWN or not (opens or of in ("read_bytes", "read_text")), f"{name}: {where}"
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,22 @@
 import io
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from runs_of_tasks import TASKS, pictures, run_of
+
+import deepres
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.cli.main import run
-from deepres.cli.outputs import OWN
 from deepres.predict.predictor import Predictor
+from deepres.runs.outputs import OWN
 
 Made = Callable[..., Path]
 
@@ -65,6 +70,41 @@ def home(begun: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return begun
 
 
+IN_PYTHON: list[tuple[Callable[[], object], str]] = [
+    (lambda: deepres.train("photos", "photos/cat/run", epochs=1, progress=False), "output photos/cat/run: lies in"),
+    (lambda: deepres.train("photos", "weights", epochs=1, progress=False), "output weights: exists already, as a run"),
+    (lambda: deepres.train("photos", "theirs", progress=False), "output theirs: holds report.html"),
+    (lambda: deepres.train("digits", "run/state", progress=False), "output run/state: belongs to the run"),
+    (lambda: deepres.analyze("run", kinds=["lesion"], output="run", progress=False), "run: exists already, as a run"),
+    (lambda: deepres.analyze("run", "photos", output="photos/x", progress=False), "photos/x: lies in"),
+    (lambda: deepres.analyze("run", output="theirs", progress=False), "theirs/report.html: is there already, and is"),
+    (lambda: deepres.analyze("run", output="run/state", progress=False), "run/state: belongs to the run"),
+]
+
+
+@pytest.mark.usefixtures("others")
+@pytest.mark.parametrize(("call", "said"), IN_PYTHON)
+def test_from_python_too(call: Callable[[], object], said: str, home: Path) -> None:
+    before = _files(home)
+    with pytest.raises(InputError, match=said):
+        call()
+    assert _files(home) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_what_any_task_wrote_is_written_again(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, pictures_of = str(run_of(task)), str(pictures() / "photos")
+    for words in (
+        ["eval", folder, "--report", "e.html", "--worst", "e.csv", "--predictions", "e.npz"],
+        ["predict", folder, pictures_of, "--csv", "p.csv"],
+        ["data", "split", str(pictures() / TASKS[task][0]), "--output", "s.csv"],
+    ):
+        given = [str(tmp_path / word) if word[1:2] == "." else word for word in words]
+        for _ in range(1 if words[0] == "data" and task != "detection" else 2):  # other columns: whose table is it?
+            assert run([*given, *(["--device", "cpu"] if words[0] != "data" else [])]) == 0, capsys.readouterr().err
+
+
 def _files(home: Path) -> dict[str, bytes]:
     return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
@@ -73,6 +113,10 @@ REFUSED = [
     ("data split t.csv --output t.csv", "is what is read"),
     ("data split t.csv --output t.csv --overwrite", "is what is read"),
     ("data split t.csv --output link.csv", "is what is read"),
+    ("data split t.csv --output hard.csv --overwrite", "is what is read"),
+    ("data split t.csv --output into/split.csv --overwrite", "belongs to the run"),
+    ("eval run --report into/model.safetensors --overwrite", "belongs to the run"),
+    ("eval into --report link-to-split.html --overwrite", "belongs to the run"),
     ("data split ./photos/../t.csv --output photos/../t.csv", "is what is read"),
     ("data split t.csv --output photos/cat/0.png --overwrite", "is one of the images"),
     ("data split photos --output photos/cat/0.png --overwrite", "a file of what is read"),
@@ -140,9 +184,13 @@ def others(home: Path) -> Iterator[None]:
     (home / "theirs" / "report.html").write_text("<!doctype html><p>mine")
     (home / "link.csv").symlink_to("t.csv")
     (home / "full.csv").symlink_to("/dev/full")
+    os.link(home / "t.csv", home / "hard.csv")
+    (home / "into").symlink_to("run")
+    (home / "link-to-split.html").symlink_to("run/split.csv")
     os.mkfifo(home / "pipe.html")
     yield
-    for name in ("notes.csv", "page.html", "other-run.html", "link.csv", "full.csv", "pipe.html"):
+    links = ("link.csv", "full.csv", "hard.csv", "into", "link-to-split.html")
+    for name in ("notes.csv", "page.html", "other-run.html", "pipe.html", *links):
         (home / name).unlink()
     shutil.rmtree(home / "theirs")
 

@@ -48,11 +48,21 @@ DEEP, LONG = "[" * 100_000, "1" * 5000
 READERS = {reader.name: reader for reader in fuzz.readers()}
 
 
-@pytest.mark.parametrize("name", READERS)
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * reader.slow) for name, reader in READERS.items()]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_damaged_files_are_read_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
     read, refused, faults = fuzz.fuzzed(READERS[name], tmp_path, 10)
     assert not faults, faults[0].told
     assert read + refused == 10 // READERS[name].cost
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_no_file_is_told_as_that(name: str, tmp_path: Path) -> None:
+    """A pipe, a folder, a link to itself, a device, a file of 4 TiB; or nothing."""
+    wrong = {way: told for way, told in fuzz.replaced(READERS[name], tmp_path) if told not in ("read", "refused")}
+    assert not wrong, wrong
 
 
 @pytest.mark.parametrize("text", [DEEP, f'{{"a": {LONG}}}', '{"architecture": "\\ud800"}', "[]", "", '{"a": {}'])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from deepres.report.charts import confusion_picture, curve, reliability, shades, thumbnail
+from deepres.report.charts import agreement, confusion_picture, curve, intervals, reliability, shades, thumbnail
 from deepres.tasks.classification.metrics import Measures
 
 HISTORY = [{"epoch": e, "train_error": 0.5 / e, "val_error": None if e == 2 else 0.6 / e, "lr": 0.1} for e in (1, 2, 3)]
@@ -32,6 +32,20 @@ def test_a_curve_repeats_bitwise_and_is_whole_svg_without_foreign_addresses_or_f
     assert not re.search(r"#[0-9a-f]{6}\b", svg)
     for part in ("var(--wrong)", "var(--right)", "training", "validation", "chosen: epoch 2"):
         assert part in svg
+
+
+@pytest.mark.parametrize("name", [r"a$\frac{$b", "$5 or $6", "$x$", r"$\foo$", "_hidden", "50 %", r"a\$b$c$"])
+def test_names_are_no_formulae(name: str) -> None:
+    rows = [{**row, "lr": row["lr"] / 10 ** row["epoch"]} for row in HISTORY]  # type: ignore[operator]
+    for svg in (
+        intervals([(name, 0.1, 0.05, 0.2)]),
+        agreement([(0, 1), (1, 2)], name, "y"),
+        curve(HISTORY, {"train_error": name}, name),
+        curve(rows, {"lr": "lr"}, name, kind="log"),
+    ):
+        assert svg is not None
+        assert name in ("".join(ElementTree.fromstring(svg).itertext()))
+    assert "mathdefault" not in str(svg)
 
 
 def test_a_missing_value_leaves_a_curve_without_that_point() -> None:

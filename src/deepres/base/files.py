@@ -6,17 +6,19 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO, cast
 
 from deepres.base.errors import InputError
 
 _OWNER = re.compile(r"\..+\.([1-9]\d{0,9})\.part", re.DOTALL)
 """The number of the process that writes a part."""
 
+_NO_FILE = "no regular file but a folder, a pipe or a device"
 _LONGEST = 255  # bytes of a name, on every common file system
 
 
@@ -67,7 +69,7 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     """
     temporary = part_of(path)
     with explained(path):
-        _clear(path.parent.glob(f".{glob.escape(path.name)}.*.part"))
+        clear_parts_of(path)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
@@ -87,6 +89,12 @@ def folder_atomic(path: Path) -> Iterator[Path]:
 def part_of(path: Path) -> Path:
     """Where this process writes what is to become `path`: beside it, hidden, `.NAME.PID.part`."""
     return path.with_name(f".{path.name}.{os.getpid()}.part")
+
+
+def clear_parts_of(path: Path) -> None:
+    """Remove what processes that are no more left half written of what was to become `path`."""
+    with explained(path):
+        _clear(path.parent.glob(f".{glob.escape(path.name)}.*.part"))
 
 
 def clear_parts(*folders: Path) -> None:
@@ -121,9 +129,13 @@ def _lives(process: int) -> bool:
 
 
 def cache_folder() -> Path:
-    """Where what can be had again is kept: DEEPRES_CACHE, else `deepres` in the user's cache."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return Path(os.environ.get("DEEPRES_CACHE") or Path(cache or Path.home() / ".cache") / "deepres")
+    """Where what can be had again is kept: DEEPRES_CACHE, else `deepres` in the user's, or what is as good."""
+    if given := os.environ.get("DEEPRES_CACHE"):
+        return Path(given)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepres"
+    except RuntimeError:  # nobody's home: a user whom the system does not know, as in containers
+        return Path(tempfile.gettempdir()) / f"deepres-{os.getuid()}"
 
 
 def digest(path: Path) -> str:
@@ -138,19 +150,50 @@ def digest(path: Path) -> str:
     return state.hexdigest()
 
 
-def open_regular(path: Path | str) -> IO[bytes]:
+def open_regular(path: Path | str) -> BinaryIO:
     """The file, open for reading, if it is a regular one: a pipe would hang, a device never end. Asked of what is open.
 
     Raises:
         OSError: it cannot be opened, or is none.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a device may act when it is opened)
-        raise OSError(errno.EINVAL, "no regular file but a folder, a pipe or a device", str(path))
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "no regular file but a folder, a pipe or a device", str(path))
-    return os.fdopen(descriptor, "rb")
+        raise OSError(errno.EINVAL, _NO_FILE, str(path))
+    return _regular(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path, "rb")
+
+
+def what_lies(path: Path) -> str | None:
+    """What lies there in place of a file, in words; None where nothing does.
+
+    Raises:
+        OSError: it may not be looked at.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "a link to nothing"
+    except OSError as cause:
+        return f"a link that leads nowhere ({cause.strerror})"
+    kinds = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """All of a regular file; errors as `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """The file, open for writing at its end, made where it is absent; errors as `open_regular`."""
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, _NO_FILE, str(path))
+    return _regular(
+        os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666), path, "ab"
+    )
 
 
 def read_text(path: Path, what: str) -> str:
@@ -160,8 +203,7 @@ def read_text(path: Path, what: str) -> str:
         InputError: it is absent, unreadable or not text.
     """
     try:
-        with open_regular(path) as file:
-            return file.read().decode("utf-8")
+        return read_bytes(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as cause:
         raise InputError(f"{path}: wanted a readable {what}; {_reason(cause)}") from cause
 
@@ -190,6 +232,14 @@ def explained(path: Path) -> Iterator[None]:
         raise InputError(
             f"{path}: cannot be used ({_reason(cause)}); choose another place, or mend its permissions"
         ) from cause
+
+
+def _regular(descriptor: int, path: Path | str, mode: str) -> BinaryIO:
+    """The open file, if it is a regular one."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, _NO_FILE, str(path))
+    return cast(BinaryIO, os.fdopen(descriptor, mode))
 
 
 def _regular_place(path: Path) -> Path:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from deepres.base.errors import InputError, unknown
 from deepres.base.files import read_text, write_atomic
 from deepres.base.reading import cause_text, parse_json, require_small
+from deepres.base.wording import is_text, quoted
 
 
 class Record(BaseModel):
@@ -104,6 +105,8 @@ def edit(record: R, assignments: Iterable[str], within: str = "") -> R:
     """
     changed: dict[str, Any] = {}
     for assignment in assignments:
+        if not is_text(assignment):
+            raise InputError(f"--set {within}{quoted(assignment)}: this is no UTF-8, and could not be written down")
         name, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {within}{assignment}: wanted name=value, such as train.epochs=3")
@@ -200,7 +203,7 @@ def _one_line(kind: type[Record], cause: ValidationError, where: str) -> str:
         return place + str(error["ctx"]["error"])
     if error["type"] == "missing":
         return place + "missing"
-    message = error["msg"]
+    message = error["msg"] if len(error["msg"]) <= 2 * _SHOWN else f"{error['msg'][: 2 * _SHOWN]}…"
     return place + f"{message[0].lower()}{message[1:]}, given {_shown(error['input'])}"
 
 

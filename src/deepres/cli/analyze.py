@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from deepres.base.watch import Watch
-from deepres.cli import flags, outputs
+from deepres.cli import flags
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
 
@@ -86,9 +86,6 @@ def command(
         raise InputError(
             f"analyze {' '.join(words)}: wanted analyses ({', '.join(ANALYSES)}), one run or weights, a source if any"
         )
-    outputs.require_free_folder("--output", output, others)
-    page = None if output is None or not output.is_dir() else output / "report.html"
-    outputs.require_free({"--output": (page, outputs.PAGE)}, others, overwrite=overwrite)
     wanted = {"images": images, "draws": draws, "seed": seed, "label": label, "layer": layer}
     settings = AnalysisConfig.model_validate({name: value for name, value in wanted.items() if value is not None})
     folder, found = examine(
@@ -102,6 +99,7 @@ def command(
         settings,
         device=find_device(device),
         command=command_line(),
+        overwrite=overwrite,
         on_progress=lambda kind, done, total: watch(Doing(kind, done, total)),
     )
     if as_json:

@@ -1,6 +1,7 @@
 """--above, --show, --format of `deepres predict`: which boxes are told, drawn, and written as others read them."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
-from deepres.cli import outputs
+from deepres.runs import outputs
 
 if TYPE_CHECKING:
     from deepres.data.box_writing import BoxFormat, PictureBoxes
@@ -43,10 +44,26 @@ class BoxFlags:
         if (self.format is None) != (self.output is None):
             given, other = ("--format", "--output DIR") if self.output is None else ("--output", "--format coco")
             raise InputError(f"{given} alone: boxes are written in a format, into a new folder; add {other}")
-        outputs.require_free_folder("--show", self.show, ())
-        if self.output is not None and self.output.exists():
-            raise InputError(f"--output {self.output}: exists already; choose another place, or remove it first")
         return predictor if self.above is None else replace(predictor, task=predictor.task.replace(above=self.above))
+
+    def require_free(self, predictor: "Predictor", run: str, listed: "Sequence[Picture | Path]") -> None:
+        """Refuse places that must not be written, and pictures whose boxes could not be, before any is answered."""
+        from deepres.data.box_writing import relative_names, require_writable
+        from deepres.predict.pictures import Picture
+
+        outputs.require_free_folder("--show", self.show, ())
+        if self.output is None or self.format is None:
+            return
+        if os.path.lexists(self.output):
+            raise InputError(f"--output {self.output}: exists already; choose another place, or remove it first")
+        outputs.require_free_folder("--output", self.output, [run])
+        video = next((one for one in listed if isinstance(one, Path)), None)
+        if video is not None:
+            raise InputError(
+                f"--format {self.format}: {video} is a video, and boxes go by the names of pictures' files"
+            )
+        files = [one.file for one in listed if isinstance(one, Picture) and one.file is not None]
+        require_writable(self.format, relative_names(files), predictor.classes)
 
     def drawn(self, predictor: "Predictor", picture: "Picture", answer: Any, *, overwrite: bool) -> str | None:
         """The file of the picture with its boxes, where that is wanted."""
@@ -68,7 +85,7 @@ class BoxFlags:
         if self.show is None:
             return None
         path = self.show / file_name(picture, "boxes")
-        outputs.require_free({"--show": (path, outputs.PICTURE)}, [picture.name], overwrite=overwrite)
+        outputs.require_one("--show", path, outputs.PICTURE, [picture.name], overwrite=overwrite)
         write_atomic(path, png(drawn(pixels, boxes, predictor.classes, scores, enlarge=False)))
         return str(path)
 

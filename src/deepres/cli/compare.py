@@ -8,8 +8,9 @@ import click
 
 from deepres.base.events import Doing
 from deepres.base.watch import Watch
-from deepres.cli import flags, outputs
+from deepres.cli import flags
 from deepres.cli.watch import watched
+from deepres.runs import outputs
 
 PAIRS_IN_WORDS = 3
 

@@ -7,7 +7,8 @@ import click
 from deepres.arch.readings.describe import describe
 from deepres.arch.readings.draw import svg
 from deepres.base.files import write_atomic
-from deepres.cli import flags, outputs
+from deepres.cli import flags
+from deepres.runs import outputs
 
 
 @click.command("describe")

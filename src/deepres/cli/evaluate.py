@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from deepres.base.watch import Watch
-from deepres.cli import flags, outputs
+from deepres.cli import flags
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
 from deepres.report.evaluation import ReportFacts
+from deepres.runs import outputs
 
 
 @click.command("eval")

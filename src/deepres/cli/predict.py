@@ -12,12 +12,13 @@ import click
 from deepres.base.cells import csv_of
 from deepres.base.errors import InputError, RunError
 from deepres.base.events import Doing
-from deepres.base.files import make_folder, write_atomic
+from deepres.base.files import clear_parts, make_folder, write_atomic
 from deepres.base.watch import Watch
 from deepres.base.wording import reason_alone
-from deepres.cli import flags, outputs
+from deepres.cli import flags
 from deepres.cli.boxes import BoxFlags, box_flags
 from deepres.cli.watch import watched
+from deepres.runs import outputs
 
 FEW = 16
 """Fewer images than this are answered before a network is made ready to answer faster."""
@@ -121,8 +122,10 @@ def command(
     for video in asked.videos if every is None else ():
         click.echo(f"{video}: a frame every second; others: --every SECONDS", err=True)
     outputs.require_free_folder("--cam", cam, ())
+    boxes.require_free(predictor, run, asked.listed)
     for folder in {folder for folder in (cam, boxes.show, table and table.parent) if folder is not None}:
         make_folder(folder)
+    clear_parts(*(folder for folder in (cam, boxes.show) if folder is not None))
     read = [run, *(one.name if isinstance(one, Picture) else one for one in asked.listed)]
     outputs.require_free({"--csv": (table, outputs.TABLE)}, read, overwrite=overwrite)
     many = len(asked) + FEW * len(asked.videos)
@@ -199,7 +202,7 @@ def _show(
 
     name, drawing = predictor.shown(picture, label)
     path = folder / file_name(picture)
-    outputs.require_free({"--cam": (path, outputs.PICTURE)}, [picture.name], overwrite=overwrite)
+    outputs.require_one("--cam", path, outputs.PICTURE, [picture.name], overwrite=overwrite)
     write_atomic(path, png(drawing))
     return name, str(path)
 

@@ -8,9 +8,10 @@ import click
 
 from deepres.base.watch import Watch
 from deepres.base.wording import counted, duration
-from deepres.cli import flags, outputs
+from deepres.cli import flags
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
+from deepres.runs import outputs
 
 if TYPE_CHECKING:
     from deepres.studies.plan import Scale

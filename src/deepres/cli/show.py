@@ -9,8 +9,9 @@ from deepres.base.errors import InputError
 from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.base.wording import blamed, counted
-from deepres.cli import flags, outputs, train
+from deepres.cli import flags, train
 from deepres.cli.watch import watched
+from deepres.runs import outputs
 
 NOT_OF_IMAGES = (
     "teacher",

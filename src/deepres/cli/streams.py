@@ -72,12 +72,6 @@ class SafeStream:
         return getattr(self._out, name)
 
 
-def work_without_reader() -> None:
-    """There is more to do than to fill stdout: files are written, also where nobody reads it any more."""
-    if isinstance(sys.stdout, SafeStream):
-        sys.stdout.go_on()
-
-
 @contextmanager
 def safe_streams() -> Iterator[SafeStream]:
     """Inside, stdout and stderr are `SafeStream`; stdout, whose failures count, is given."""

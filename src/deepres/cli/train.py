@@ -10,12 +10,13 @@ import click
 from deepres.base.errors import InputError, shared
 from deepres.base.events import Doing
 from deepres.base.watch import Watch
-from deepres.cli import flags, outputs
+from deepres.cli import flags
 from deepres.cli.folds import resume_folds, settings_of_folds, start_folds
 from deepres.cli.minutes import deadline_of, minutes_flag, say_time, sized
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
 from deepres.nn.weights.folds import holds_folds
+from deepres.runs import outputs
 from deepres.runs.places import holds_any, newest, output_of
 
 if TYPE_CHECKING:

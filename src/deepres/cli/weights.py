@@ -10,8 +10,9 @@ import click
 from deepres.base.errors import InputError
 from deepres.base.events import Doing
 from deepres.base.watch import Watch
-from deepres.cli import flags, outputs
+from deepres.cli import flags
 from deepres.cli.watch import watched
+from deepres.runs import outputs
 
 
 @click.group("weights")

@@ -11,6 +11,8 @@ Boxes of the upright picture, as it is shown.
 
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,11 +21,14 @@ from xml.etree import ElementTree
 
 from deepres.base.errors import InputError
 from deepres.base.files import folder_atomic
+from deepres.base.wording import is_text, quoted
 from deepres.data.boxes import Boxes
 
 BoxFormat = Literal["coco", "voc", "yolo"]
 FORMATS: tuple[BoxFormat, ...] = get_args(BoxFormat)
 
+_FORMS = {"coco": "JSON", "voc": "XML"}
+_IN_XML = re.compile("[^\x00-\x1f\ufffe\uffff]+")
 _DIGITS = 6  # digits behind the point: of px, and of a share of 2,000 px
 
 
@@ -50,16 +55,9 @@ def write_boxes(
     Raises:
         InputError: `out` exists; two pictures would have one file; a place that cannot be written.
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise InputError(f"{out}: exists already; choose another place, or remove it first")
-    names = [picture.name for picture in pictures]
-    for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or not PurePosixPath(name).name:
-            raise InputError(f"{name!r}: wanted the name of a picture below a folder, such as sub/a.jpg")
-    if kind != "coco":
-        _require_apart(names, ".xml" if kind == "voc" else ".txt")
-    elif len(set(names)) < len(names):
-        raise InputError(f"{next(name for name in names if names.count(name) > 1)}: stands twice; give it once")
+    require_writable(kind, [picture.name for picture in pictures], classes)
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     with folder_atomic(out) as folder:
         files = _FILES[kind](pictures, classes, class_ids)
@@ -67,6 +65,24 @@ def write_boxes(
             place = folder / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(content, encoding="utf-8")
+
+
+def require_writable(kind: BoxFormat, names: Sequence[str], classes: Sequence[str]) -> None:
+    """Refuse names of pictures and classes that the files cannot hold, or that lead out of their folder.
+
+    Raises:
+        InputError: one does, is no UTF-8, or in XML has letters that XML has not; two pictures would have one file.
+    """
+    for name in names:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or not PurePosixPath(name).name:
+            raise InputError(f"{name!r}: wanted the name of a picture below a folder, such as sub/a.jpg")
+    for name in () if kind == "yolo" else (*names, *classes):
+        if not is_text(name) or (kind == "voc" and not _IN_XML.fullmatch(name)):
+            raise InputError(f"{quoted(name)}: a name that {_FORMS[kind]} cannot hold; rename it, or write yolo")
+    if kind != "coco":
+        _require_apart(names, ".xml" if kind == "voc" else ".txt")
+    elif len(set(names)) < len(names):
+        raise InputError(f"{Counter(names).most_common(1)[0][0]}: stands twice; give it once")
 
 
 def coco_results(pictures: Sequence[PictureBoxes], class_ids: Sequence[int]) -> list[dict[str, object]]:

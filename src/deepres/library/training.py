@@ -13,6 +13,7 @@ from deepres.predict.predictor import Predictor
 from deepres.recipes.plan import Words
 from deepres.recipes.run import Run, load_run
 from deepres.runs import train as carrying
+from deepres.runs.outputs import require_free_for_run
 from deepres.runs.places import output_of
 from deepres.runs.plan import Planned, plan_run
 from deepres.runs.progress import Display
@@ -120,9 +121,14 @@ def train(
     said = ", ".join([repr(source), *(f"{name}={value!r}" for name, value in given.items() if value is not None)])
     with watching("starting", progress) as watch, init_distributed(device_of(device)) as processes:
         plans: list[Planned] = []
+        output_given, read = (
+            None if output is None else Path(output),
+            [source, *([] if begin is None else [begin.name])],
+        )
+        processes.on_rank_zero(lambda: require_free_for_run(output_given, read, "output"))
         processes.on_rank_zero(lambda: plans.append(plan_run(source, words, begin)))
         run = processes.on_rank_zero(lambda: plans[0].run)
-        with output_of(None if output is None else Path(output), run, processes) as folder:
+        with output_of(output_given, run, processes) as folder:
             done = carrying.start(
                 plans[0] if plans else run,
                 folder,

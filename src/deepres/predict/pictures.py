@@ -27,11 +27,11 @@ _SCHEME = re.compile(r"(?!file$)[A-Za-z][A-Za-z0-9+.-]+(?=://)|(data|file|blob)(
 class Picture:
     """A picture by its `name`; `load` gives a file, its bytes, or pixels (uint8 RGB, (3, H, W)), or refuses.
 
-    It is read when it is needed, once, but for files, which are read each time.
+    It is read when it is needed, once, but for files, which are read each time. `file` is where it lies, if it does.
     """
 
-    def __init__(self, name: str, load: Callable[[], Path | bytes | Tensor]) -> None:
-        self.name, self._load = name, load
+    def __init__(self, name: str, load: Callable[[], Path | bytes | Tensor], file: Path | None = None) -> None:
+        self.name, self._load, self.file = name, load, file
 
     @cached_property
     def content(self) -> Path | bytes | Tensor:
@@ -60,7 +60,7 @@ class Picture:
 
 def of_file(path: Path) -> Picture:
     """The picture in this file."""
-    return Picture(str(path), lambda: path)
+    return Picture(str(path), lambda: path, path)
 
 
 class ImageInputs:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
+from deepres.base.files import open_regular
 from deepres.data.decode import BadImageError
 
 SUFFIXES = frozenset(
@@ -32,7 +33,7 @@ def frames(path: Path, every: float) -> Iterator[tuple[float, Tensor]]:
         raise InputError(f"{path}: reading videos needs an extra: pip install 'deepres[video]'") from cause
     due, seen = 0.0, False
     try:
-        with path.open("rb") as file, av.open(file, "r", options={"protocol_whitelist": "none"}) as container:
+        with open_regular(path) as file, av.open(file, "r", options={"protocol_whitelist": "none"}) as container:
             if not container.streams.video:
                 raise BadImageError(f"{path}: a file without a video; wanted one with pictures")
             stream = container.streams.video[0]

@@ -18,6 +18,7 @@ from deepres.analyze.lesion import Lesions
 from deepres.analyze.localisation import Box
 from deepres.analyze.paths import EffectiveRange, PathGradients
 from deepres.analyze.propagation import Propagation
+from deepres.report.lettering import literal
 
 BLUE, ORANGE, GREEN, PURPLE, GREY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#7f7f7f", "#D55E00"
 CYCLE = (
@@ -283,7 +284,7 @@ def bars(values: Mapping[str, float], *, title: str, y: str) -> Figure:
 def png(figure: Figure) -> bytes:
     """160 dots an inch, on white."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    literal(figure).savefig(file, format="png", dpi=160, facecolor="white", metadata={"Software": None})
     return file.getvalue()
 
 
@@ -291,7 +292,7 @@ def svg(figure: Figure) -> str:
     """The same to the byte whenever the figure is the same: no date, no random names; text stays text."""
     file = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": "deepres", "svg.fonttype": "none"}):
-        figure.savefig(
+        literal(figure).savefig(
             file, format="svg", facecolor="white", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
         )
     text = file.getvalue()

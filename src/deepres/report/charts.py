@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
+from deepres.report.lettering import literal
 from deepres.tasks.classification.calibration import Tempered
 from deepres.tasks.classification.metrics import CalibrationBin, Coverage, Scores
 
@@ -217,7 +218,7 @@ def svg_of(figure: Figure, title: str) -> str:
     """The drawing as SVG, its placeholders become the colours of the page."""
     file = io.StringIO()
     with rc_context({"svg.hashsalt": title, "svg.fonttype": "none"}):
-        figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        literal(figure).savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = file.getvalue()
     text = text[text.index("<svg ") :]
     for name in set(re.findall(r' id="([^"]+)"', text)):

@@ -13,6 +13,7 @@ from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.detector import naming
 from deepres.base.errors import InputError
+from deepres.base.files import open_regular, read_bytes
 from deepres.base.heap import keep_freed_memory
 from deepres.base.manifest import RUN
 from deepres.base.records import Record
@@ -280,8 +281,8 @@ def _read(paths: Sequence[Path]) -> tuple[int, int, float]:
     chosen = paths[:: max(1, len(paths) // SAMPLE)][:SAMPLE]
     if hasattr(os, "posix_fadvise"):
         for path in chosen:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     began = perf_counter()
-    size = sum(len(path.read_bytes()) for path in chosen)
+    size = sum(len(read_bytes(path)) for path in chosen)
     return len(chosen), size, max(perf_counter() - began, 1e-9)

@@ -10,7 +10,7 @@ from torch import nn
 
 from deepres.arch.catalogue.entry import backbone_of
 from deepres.base.events import UNSAID
-from deepres.base.files import write_atomic
+from deepres.base.files import read_bytes, write_atomic
 from deepres.base.manifest import require_own, writing
 from deepres.base.reading import json_object
 from deepres.data.images import Images
@@ -122,7 +122,7 @@ class RunContext:
         """Write down what has been skipped so far, so that a resumed run counts it too."""
         text = json.dumps(self.skipped, indent=1) + "\n"
         path = self.folder / SKIPPED
-        if self.skipped and not (path.is_file() and path.read_text(encoding="utf-8") == text):
+        if self.skipped and not (path.is_file() and read_bytes(path) == text.encode()):
             with writing(self.folder) as new:
                 write_atomic(new / SKIPPED, text)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from deepres.base.errors import DeepresError, InputError, RunError
-from deepres.base.files import clear_parts, explained
+from deepres.base.files import clear_parts, explained, open_to_append
 from deepres.train.distributed import Distributed
 
 
@@ -79,7 +79,7 @@ def alone(folder: Path) -> Iterator[Hold]:
     """
     with ExitStack() as stack:
         with explained(folder):
-            file = stack.enter_context((folder / ".lock").open("a"))
+            file = stack.enter_context(open_to_append(folder / ".lock"))
             descriptor = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, descriptor)
         try:

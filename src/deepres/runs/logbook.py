@@ -11,7 +11,7 @@ import torch
 
 from deepres.base.errors import InputError
 from deepres.base.events import Detail
-from deepres.base.files import explained
+from deepres.base.files import explained, open_to_append, read_bytes
 from deepres.base.reading import parse_json
 from deepres.base.wording import shown
 from deepres.nn.environment import hardware, versions
@@ -48,7 +48,7 @@ def sessions(folder: Path) -> list[dict[str, Any]]:
     """What `begin_session` wrote, from the first start on; a line cut off by a crash is left out."""
     found: list[dict[str, Any]] = []
     path = folder / SESSIONS
-    for line in path.read_bytes().splitlines() if path.is_file() else ():
+    for line in read_bytes(path).splitlines() if path.is_file() else ():
         with suppress(InputError):
             facts = parse_json(line, path)
             found += [facts] if isinstance(facts, dict) and isinstance(facts.get("step"), int) else []
@@ -56,8 +56,8 @@ def sessions(folder: Path) -> list[dict[str, Any]]:
 
 
 def _append(path: Path, text: str) -> None:
-    with explained(path), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text)
+    with explained(path), open_to_append(path) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def _now() -> str:

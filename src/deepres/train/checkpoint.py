@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from deepres.base.errors import InputError
-from deepres.base.files import digest, explained, folder_atomic, write_atomic
+from deepres.base.files import digest, explained, folder_atomic, read_bytes, write_atomic
 from deepres.base.manifest import RUN, STATE, name_of, read_sealed, sealed
 from deepres.base.records import Record, build
 from deepres.train.health import DivergedError, fault
@@ -84,7 +84,7 @@ def load_best(network: nn.Module, folder: Path, step: int, expected: str | None 
     """
     path = folder / _best_name(step)
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         if expected not in (None, sha256(content).hexdigest()):
             raise InputError(f"{path}: not what was written (truncated or changed); bring it back, or train anew")
         tensors = load(content)
@@ -124,7 +124,7 @@ def load_newest(state: State, folder: Path) -> list[str]:
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
             contents = _verified(path, run)
-            named = {name: load((path / name).read_bytes()) for name in contents.files if not name.startswith("../")}
+            named = {name: load(read_bytes(path / name)) for name in contents.files if not name.startswith("../")}
             _require_fitting(state, named)
         except _DamagedError as cause:
             damaged.append(f"{path}: {cause}")

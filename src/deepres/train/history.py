@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from deepres.base.errors import InputError
-from deepres.base.files import explained, write_atomic
+from deepres.base.files import explained, open_to_append, read_bytes, write_atomic
 from deepres.base.manifest import is_bound, release, require_own
 from deepres.base.reading import parse_json, reading
 from deepres.base.wording import is_share
@@ -28,7 +28,8 @@ class HistoryWriter:
         self.rows = [row for row in read_history(folder) if row["step"] <= step]
         release(folder, HISTORY)
         write_atomic(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in self.rows))
-        self._events = SummaryWriter(str(folder / "events"), purge_step=step + 1)
+        with explained(folder / "events"):
+            self._events = SummaryWriter(str(folder / "events"), purge_step=step + 1)
 
     def write(self, epoch: Epoch) -> dict[str, Any]:
         """Append the epoch's row, flushed to the disk; errors are fractions, losses means."""
@@ -47,8 +48,8 @@ class HistoryWriter:
             "data_wait_fraction": totals.waited / totals.seconds,
         }
         path = self.folder / HISTORY
-        with explained(path), path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        with explained(path), open_to_append(path) as file:
+            file.write(f"{json.dumps(row)}\n".encode())
             file.flush()
             os.fsync(file.fileno())
         self.rows.append(row)
@@ -93,7 +94,7 @@ def read_history(folder: Path, *wanted: str) -> list[dict[str, Any]]:
         except InputError as cause:
             raise InputError(f"{path}: not what this run wrote: damaged, or changed by hand; {remedy}") from cause
     with reading(path, "a history of epochs", remedy):
-        lines = path.read_bytes().splitlines()
+        lines = read_bytes(path).splitlines()
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -165,13 +165,15 @@ class _Set:
 
     def _names(self, categories: list[dict[str, Any]]) -> dict[int, str]:
         names: dict[int, str] = {}
+        used = set[str]()
         for place, category in enumerate(categories):
             number, name = self._id(category, "id", f"category {place + 1}"), category.get("name")
             if not isinstance(name, str) or not name.strip():
                 raise InputError(f"{self.path}: category {number} has no name")
-            if number in names or name.strip() in names.values():
+            if number in names or name.strip() in used:
                 raise InputError(f"{self.path}: two categories of id {number} or of name {name!r}; keep one")
             names[number] = name.strip()
+            used.add(name.strip())
         if not names:
             raise InputError(f"{self.path}: no categories; wanted a {_WHAT}")
         return names

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepres.base.errors import InputError
-from deepres.base.files import read_text
+from deepres.base.files import read_text, what_lies
 from deepres.base.reading import read_yaml, require_small
 from deepres.base.wording import counted
 from deepres.data.sources.box_labels import Labelled, Labels, Object, number_in
 from deepres.data.sources.config import DataConfig
+from deepres.data.sources.labels import repeated
 from deepres.data.sources.scan import scanned
 from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import SPLITS, Split
@@ -79,9 +80,7 @@ def _names(path: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:
         raise InputError(f"{path}: names: {truth} is what YAML makes of yes, no, on, off; write it in quotes")
     names = tuple(str(name).strip() for name in given)
     if len(set(names)) < len(names) or not all(names):
-        raise InputError(
-            f"{path}: names: '{next(n for n in names if names.count(n) > 1 or not n)}' stands twice, or is empty"
-        )
+        raise InputError(f"{path}: names: '{repeated(names) or ''}' stands twice, or is empty")
     number = facts.get("nc")
     if isinstance(number, int) and number != len(names):
         raise InputError(f"{path}: nc is {number}, names has {len(names)}; correct one of them")
@@ -163,16 +162,18 @@ def labels_of(picture: Path) -> Path:
 
 
 def _read(picture: Path, names: Sequence[str], path: Path, config: DataConfig) -> Labelled:
-    file = labels_of(picture)
-    if not file.is_file():
-        beside = picture.with_suffix(".txt")
-        file = beside if beside.is_file() else file
-    if not file.is_file():
+    file, beside = labels_of(picture), picture.with_suffix(".txt")
+    lies = what_lies(file)
+    if lies is None and (lies := what_lies(beside)) is not None:
+        file = beside
+    if lies is None:
         if config.unlabelled == "stop":
             raise InputError(
                 f"{picture.name}: no label file {file}; data.unlabelled=empty takes it as a picture without objects"
             )
         return Labelled(picture, file, [], missing=True)
+    if lies != "a file":
+        raise InputError(f"{file}: {lies}, wanted the boxes of {picture.name}; bring the file, or remove what is there")
     require_small(file, "file of boxes", _MOST)
     objects = [
         _object(file, number, line.split(), names, path)

@@ -58,6 +58,12 @@ def cleaned(labels: Sequence[str], where: Callable[[int], str]) -> tuple[list[st
     return [whole[label] for label in labels], notes
 
 
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that stands twice."""
+    seen = set[str]()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:
     """The different labels, sorted; by value where all are whole numbers."""
     different = set(labels)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError, RunError
+from deepres.base.files import open_regular
 from deepres.base.reading import reading
 from deepres.data.images import ArrayImages, Images
 from deepres.data.sources.arrays import with_channels
@@ -141,7 +142,7 @@ def _idx_file(place: Path, name: str) -> Path | None:
 def _read_idx(path: Path) -> Tensor:
     """The array of bytes in an idx file: 0, 0, type 8, number of sizes; the sizes, big-endian; the bytes."""
     with reading(path, "a file of the set", "it is damaged; bring the file anew"):
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if path.suffix == ".gz" else open_regular(path) as file:
             data = file.read(_MOST + 1)  # no more of a bomb
         zero, kind, dims = struct.unpack(">HBB", data[:4])
         sizes = struct.unpack(f">{dims}I", data[4 : 4 + 4 * dims])

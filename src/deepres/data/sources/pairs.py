@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepres.base.errors import InputError
+from deepres.base.files import open_regular
 from deepres.base.reading import parse_json, reading
 from deepres.base.wording import counted
 from deepres.data.formats import SUFFIXES
@@ -66,7 +67,7 @@ def holds_labels(file: Path, files: Mapping[str, Placed]) -> bool:
     first = next((label for stem in names.labels if stem in stems for label in names.labels[stem]), None)
     if first is None:
         return False
-    with file.open("rb") as content:
+    with open_regular(file) as content:
         where = f"{file}: {first}"
         return bool(_told(where, read_at(content.fileno(), files[first], where)))
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deepres.base.errors import InputError
+from deepres.base.files import what_lies
 from deepres.data.sources.rows import is_picture
 
 _SHOWN = 10
@@ -26,6 +27,7 @@ class Folders:
     def __init__(self) -> None:
         self._names: dict[str, frozenset[str]] = {}
         self._plain: dict[str, dict[str, list[str]]] = {}
+        self._closed: dict[str, str] = {}
 
     def find(self, base: str, name: str) -> list[str]:
         """The files that `name` below `base` means: one where all is well."""
@@ -39,6 +41,17 @@ class Folders:
         folder, last = os.path.split(os.path.normpath(os.path.join(base, name)))  # noqa: PTH118
         return next((other for other in self._listed(folder) if other.casefold() == last.casefold()), None)
 
+    def instead(self, base: str, name: str) -> str | None:
+        """What lies there that is no file, or why nothing can be seen there."""
+        folder, last = os.path.split(os.path.normpath(os.path.join(base, name)))  # noqa: PTH118
+        if folder in self._closed:
+            return f"{folder} may not be listed ({self._closed[folder]}); mend its permissions"
+        try:
+            found = what_lies(Path(folder, last))
+        except (OSError, ValueError):  # what can be no name
+            return None
+        return None if found is None else f"{found} lies there; wanted a picture"
+
     def _listed(self, folder: str) -> frozenset[str]:
         if folder not in self._names:
             try:
@@ -47,8 +60,10 @@ class Folders:
             except (
                 OSError,
                 ValueError,
-            ):  # no such folder, nor can there be: what it should hold is missing
+            ) as cause:  # no such folder, nor can there be: what it should hold is missing
                 self._names[folder] = frozenset()
+                if isinstance(cause, PermissionError):
+                    self._closed[folder] = cause.strerror or "permission denied"
         return self._names[folder]
 
     def _alike(self, folder: str) -> dict[str, list[str]]:
@@ -134,7 +149,9 @@ def _missing(table: Path, folders: Folders, own: str, missing: list[tuple[int, s
     whole = Path(os.path.normpath(Path(own) / name))
     near = folders.otherwise(own, name)
     hint = "paths are relative to the table"
-    if near:
+    if instead := folders.instead(own, name):
+        hint = instead
+    elif near:
         hint = f"there is {near}, in other letters"
     elif Path(name).is_absolute():
         hint = "as on the machine where the table was written? write paths relative to the table"

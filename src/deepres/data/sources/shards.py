@@ -26,7 +26,7 @@ from deepres.base.files import path_of, read_text
 from deepres.data.decode import Header, decode_bytes, header_of
 from deepres.data.images import Images, StoredImages
 from deepres.data.picture_digest import Digested, of_bytes
-from deepres.data.sources.labels import cleaned, in_order, numbered
+from deepres.data.sources.labels import cleaned, in_order, numbered, repeated
 from deepres.data.sources.pairs import labelled_pictures
 from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import RawDataset, Split
@@ -227,8 +227,7 @@ def _named_classes(root: Path, files: tuple[Path, ...]) -> tuple[Path, tuple[str
             lines = read_text(path, "list of class names").removeprefix("\ufeff").splitlines()
             lists[path] = tuple(line.strip() for line in lines if line.strip())
     for path, names in lists.items():
-        twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-        if twice is not None:
+        if (twice := repeated(names)) is not None:
             raise InputError(f"{path}: names '{twice}' twice; wanted every class once")
         if names != next(iter(lists.values())):
             raise InputError(f"{path}: names other classes than {next(iter(lists))}; make them the same")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepres.base.errors import InputError
+from deepres.base.files import open_regular
 from deepres.base.reading import reading
 from deepres.data.decode import BadImageError
 
@@ -112,7 +113,7 @@ def read_at(descriptor: int, placed: Placed, where: str) -> bytes:
 def _require_plain(file: Path) -> None:
     """Every tar ends with two blocks of zeros; one that was cut between two members would only seem smaller."""
     try:
-        with file.open("rb") as tar:
+        with open_regular(file) as tar:
             start = tar.read(8)
             tar.seek(max(0, file.stat().st_size - len(_END)))
             end = tar.read()
@@ -128,7 +129,7 @@ def _require_plain(file: Path) -> None:
 
 
 def _require_nothing_behind(file: Path, end: int) -> None:
-    with file.open("rb") as tar:
+    with open_regular(file) as tar:
         tar.seek(end)
         while block := tar.read(_BLOCK):
             if block.count(0) != len(block):

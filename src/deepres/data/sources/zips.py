@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 from deepres.base.errors import InputError
+from deepres.base.files import open_regular
 from deepres.base.reading import reading
 from deepres.data.sources.tars import Placed, inner_name
 
@@ -29,7 +30,7 @@ def files_in_zip(file: Path) -> tuple[dict[str, Placed], tuple[str, ...], tuple[
     with (
         reading(file, "a whole zip file", "copy it anew"),
         zipfile.ZipFile(file) as archive,
-        file.open("rb") as content,
+        open_regular(file) as content,
     ):
         for info in archive.infolist():
             spelled, known = _spelled(info)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from deepres.base.errors import InputError
-from deepres.base.files import write_atomic
+from deepres.base.files import read_bytes, write_atomic
 from deepres.base.reading import reading, require_small
 from deepres.data.decode import BadImageError
 from deepres.data.images import ArrayImages, Images
@@ -80,7 +80,7 @@ class Statistics:
         what = "statistics of the training images"
         require_small(path, what)
         with reading(path, f"the {what}", "bring a whole file of statistics"):
-            tensors = load(path.read_bytes())
+            tensors = load(read_bytes(path))
             found = cls.from_tensors(tensors, str(path))
         for name, tensor in tensors.items():
             if name != "count" and not (tensor.is_floating_point() and bool(torch.isfinite(tensor).all())):

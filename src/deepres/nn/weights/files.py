@@ -16,7 +16,7 @@ from deepres.arch.architecture import Architecture
 from deepres.arch.detector import Description, Detector
 from deepres.base import npz
 from deepres.base.errors import InputError
-from deepres.base.files import write_atomic
+from deepres.base.files import open_regular, write_atomic
 from deepres.base.manifest import require_own, require_vouched
 from deepres.base.reading import reading
 from deepres.base.records import fields_of
@@ -135,7 +135,7 @@ def read_tensors(path: Path, choice: Choice = ALL) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a model.safetensors, a torch checkpoint or a run folder")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             begin = file.read(64)
     except OSError as cause:
         raise InputError(
@@ -261,7 +261,7 @@ def _timm_cfg(preprocessing: Preprocessing, description: Architecture, classes: 
 
 
 def _description_in(path: Path) -> Description | None:
-    with path.open("rb") as opened:
+    with open_regular(path) as opened:
         if path.suffix != ".safetensors" and opened.read(9)[8:] != b"{":
             return None
     with (

@@ -12,6 +12,7 @@ from torch import Tensor
 from deepres.arch.catalogue import lookup
 from deepres.arch.detector import naming
 from deepres.base.errors import InputError
+from deepres.base.files import open_regular
 from deepres.base.records import Record
 from deepres.base.wording import reason_alone
 from deepres.base.wording import shown as safe
@@ -168,7 +169,7 @@ def _form(path: Path) -> str:
         return "a folder"
     if not path.is_file():
         return "by name"
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         begin = file.read(16)
     if begin.startswith(b"\x89HDF"):
         return "HDF5"

@@ -15,6 +15,7 @@ from torchvision import models
 from deepres.arch.architecture import Architecture, unit_names, with_classes
 from deepres.arch.catalogue import lookup
 from deepres.base.errors import InputError
+from deepres.base.files import read_bytes
 from deepres.base.reading import json_object, parse_json, reading
 from deepres.nn.weights.formats import Checkpoint, Preprocessing
 from deepres.nn.weights.hdf5 import GROWS, SMALL, read_hdf5
@@ -173,7 +174,7 @@ def _part(path: Path, name: str, wanted: int) -> bytes:
         raise InputError(f"{path}: names {name!r}, which is no file beside it; fetch the whole folder again")
     if file.stat().st_size > max(wanted, SMALL):
         raise InputError(f"{file}: {file.stat().st_size:,} bytes, its tensors are {wanted:,}; fetch it again")
-    return file.read_bytes()
+    return read_bytes(file)
 
 
 def _hdf5(path: Path, member: str = "") -> tuple[Iterator[NamedArray], Any]:

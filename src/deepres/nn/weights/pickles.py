@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
+from deepres.base.files import open_regular
 from deepres.base.reading import reading
 from deepres.nn.weights.inert import Machine, Table, Thing, as_key, call
 
@@ -52,7 +53,7 @@ def read_pickled(path: Path) -> Any:
     with reading(path, "a whole torch checkpoint", "copy or save it again"):
         if zipfile.is_zipfile(path):
             return _settled(_zipped(path))
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _settled(_plain(file, str(path), path.stat().st_size))
 
 

@@ -38,6 +38,7 @@ from deepres.nn.weights.spec import WeightsSpec
 from deepres.recipes.run import load_run
 from deepres.report import analysis
 from deepres.report.html import render
+from deepres.runs import outputs
 from deepres.runs.analysis.images import shifted_and_resized, where_it_looks
 from deepres.runs.analysis.signal import responses_of_layers, signal_and_gradient
 from deepres.runs.analysis.units import (
@@ -98,13 +99,16 @@ def examine(
     *,
     device: torch.device,
     command: str = UNSAID,
+    overwrite: bool = False,
     on_progress: OnKindProgress,
 ) -> tuple[Path, dict[str, list[str]]]:
     """Carry out the analyses `kinds` (none: all that this network allows) and write the page; what each found.
 
+    A page of others in the folder is kept, but under `overwrite`.
+
     Raises:
-        InputError: an unknown analysis, class or part, an analysis that this network has no parts for, anything that
-            weights or images refuse.
+        InputError: an unknown analysis, class or part, an analysis that this network has no parts for, a folder that is
+            not for it, anything that weights or images refuse.
     """
     for kind in kinds:
         if kind not in ANALYSES:
@@ -112,11 +116,12 @@ def examine(
     if kinds and "cam" not in kinds and (settings.label is not None or settings.layer is not None):
         raise InputError(f"--class, --layer with {', '.join(kinds)}: only cam uses them; add cam to the analyses")
     weights = target.weights.name
+    place = Path(asked_of(weights)[0])
+    folder = output or (place / "analysis" if place.is_dir() else Path("analysis"))
+    _require_free(folder, target, overwrite=overwrite, own=place.is_dir() and folder == place / "analysis")
     asked = resolve_target(target.weights, target.data, target.config, device, command)
     require(asked.predictor.task, "analyze", str(target.weights))
     images, left = _some(asked.images, settings, asked.data.on_bad_image)
-    place = Path(asked_of(weights)[0])
-    folder = output or (place / "analysis" if place.is_dir() else Path("analysis"))
     of = [asked.provenance[name] for name in ("model", "source")]
     of += [
         asked.provenance["weights_sha256"] or weights,
@@ -216,6 +221,16 @@ def _write(subject: Subject, section: Section, of: list[JsonValue]) -> None:
 def _key(of: list[JsonValue], settings: AnalysisConfig, kind: str) -> str:
     """What has to be the same for an analysis not to be done again; class and part are of the maps alone."""
     return json.dumps([*of, (settings if kind == "cam" else settings.replace(label=None, layer=None)).model_dump()])
+
+
+def _require_free(folder: Path, target: AnalysisTarget, *, overwrite: bool, own: bool) -> None:
+    """Refuse a folder that is an input or somebody else's; that of a run's own analyses is for them."""
+    if own:
+        return
+    read = [target.weights.name, *([] if target.data is None else [target.data.source])]
+    outputs.require_free_folder("--output", folder, read)
+    page = folder / "report.html" if folder.is_dir() else None
+    outputs.require_free({"--output": (page, outputs.PAGE)}, read, overwrite=overwrite)
 
 
 def _before(folder: Path, kind: str, key: str) -> list[str] | None:

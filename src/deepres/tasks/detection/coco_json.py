@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from deepres.base.errors import InputError
 from deepres.base.reading import read_json, reading
+from deepres.data.sources.labels import repeated
 from deepres.tasks.detection.detections import Detections, checked
 
 _WHAT = "list of detections"
@@ -80,8 +81,9 @@ def _by_name(entries: Any, field: str, names: list[str], where: str) -> Mapping[
     """The ids of a file's own entries -> the places of their names in `names`."""
     places = {name: place for place, name in enumerate(names)}
     if len(places) < len(names):
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise InputError(f"{where}: two of those here are called {twice!r}, so that names tell them not apart; use ids")
+        raise InputError(
+            f"{where}: two of those here are called {repeated(names)!r}, so that names tell them not apart; use ids"
+        )
     found: dict[int, int] = {}
     for entry in entries:
         name = _file(str(entry[field])) if field == "file_name" else str(entry[field])

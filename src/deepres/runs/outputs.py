@@ -3,12 +3,13 @@
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepres.base.errors import InputError
-from deepres.cli.streams import work_without_reader
+from deepres.base.files import clear_parts_of, open_regular
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,23 @@ class Kind:
 
     def is_of(self, path: Path) -> bool:
         """Whether this regular file is empty, or of this kind."""
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(1024)
         return not start or re.match(self.beginning, start, re.DOTALL) is not None
 
 
 PAGE = Kind("a page of deepres", rb'<!doctype html>.{0,300}<meta name="generator" content="deepres">')
-WORST = Kind("a list of images that deepres wrote", rb"image,truth,predicted,")
+WORST = Kind(
+    "a list of images that deepres wrote",
+    rb"image,(truth,predicted,|truth,said,loss,split|objects,found,missed,false,split"
+    rb"|[^\n]*error in standard deviations,split)",
+)
 ANSWERS = Kind("predictions that deepres wrote", rb"PK\x03\x04.{26}about\.npy")
-TABLE = Kind("a table of answers", rb"image,(class,probability,[^\n]*)?problem\r?\n")
-SPLIT = Kind("a split that deepres wrote", rb"path,label,split(,label_index)?\r?\n")
+TABLE = Kind("a table of answers", rb"image,[^\n]+,problem\r?\n")
+SPLIT = Kind(
+    "a split that deepres wrote",
+    rb"path,(label,split(,label_index)?\r?\n|width,height,image_id,class,x1,y1,x2,y2,ignored,area,split)",
+)
 DRAWING = Kind("a drawing of deepres", rb'<svg xmlns="[^"]+" viewBox="0 0 \d+ \d+" role="img" font-family="system-ui')
 PICTURE = Kind("a picture of deepres", rb"\x89PNG\r\n.{0,200}Software\x00deepres")
 
@@ -66,34 +74,46 @@ def require_free(
 ) -> None:
     """Refuse files that must not be written, by flag, before any work; `inputs` are what the verb reads.
 
+    What processes that are no more left of these files is removed.
+
     Raises:
-        InputError: a name without a folder to lie in, one that another output has, an input, a file of a run or of a
-            folder of weights, what is no regular file; without `overwrite` a file that is of another kind.
+        InputError: a name that another output has; what `require_one` refuses.
     """
     taken: dict[Path, str] = {}
     read = _there(inputs)
     for flag, (path, kind) in outputs.items():
         if path is None:
             continue
-        work_without_reader()
-        given = f"{flag} {path}"
         whole = Path(os.path.realpath(path))
         if whole in taken:
-            raise InputError(f"{given}: {taken[whole]} is written there too; give each a file of its own")
+            raise InputError(f"{flag} {path}: {taken[whole]} is written there too; give each a file of its own")
         taken[whole] = flag
-        require_file(flag, path)
-        if not whole.parent.is_dir():
-            raise InputError(f"{given}: there is no folder {path.parent}; make it first, or choose another place")
-        if any(_is_same(whole, other) for other in read):
-            raise InputError(f"{given}: this is what is read; choose another file")
-        _refuse_own(given, whole)
-        if whole.exists() and not kind.is_of(whole):
-            if any(other.is_dir() and whole.is_relative_to(other) for other in read):
-                raise InputError(f"{given}: a file of what is read, {_within(whole, read)}; choose another file")
-            if not overwrite:
-                raise InputError(
-                    f"{given}: is there already, and is not {kind.what}; choose another file, or add --overwrite"
-                )
+        require_one(flag, path, kind, read, overwrite=overwrite)
+        clear_parts_of(whole)
+
+
+def require_one(flag: str, path: Path, kind: Kind, inputs: Iterable[str | Path], *, overwrite: bool) -> None:
+    """Refuse a file that must not be written.
+
+    Raises:
+        InputError: a name without a folder to lie in, an input, a file of a run or of a folder of weights, what is no
+            regular file; without `overwrite` a file that is of another kind.
+    """
+    _go_on()
+    given, whole, read = f"{flag} {path}", Path(os.path.realpath(path)), _there(inputs)
+    require_file(flag, path)
+    if not whole.parent.is_dir():
+        raise InputError(f"{given}: there is no folder {path.parent}; make it first, or choose another place")
+    if any(_is_same(whole, other) for other in read):
+        raise InputError(f"{given}: this is what is read; choose another file")
+    _refuse_own(given, whole)
+    if whole.exists() and not kind.is_of(whole):
+        if any(other.is_dir() and whole.is_relative_to(other) for other in read):
+            raise InputError(f"{given}: a file of what is read, {_within(whole, read)}; choose another file")
+        if not overwrite:
+            raise InputError(
+                f"{given}: is there already, and is not {kind.what}; choose another file, or add --overwrite"
+            )
 
 
 def require_file(flag: str, path: Path) -> None:
@@ -131,7 +151,7 @@ def require_free_folder(flag: str, path: Path | None, inputs: Iterable[str | Pat
     """
     if path is None:
         return
-    work_without_reader()
+    _go_on()
     given, whole = f"{flag} {path}", Path(os.path.realpath(path))
     for other in _there(inputs):
         if other.is_dir() and whole.is_relative_to(other) and not _is_holder(other):
@@ -141,7 +161,7 @@ def require_free_folder(flag: str, path: Path | None, inputs: Iterable[str | Pat
     _refuse_own(given, whole, beside="analysis")
 
 
-def require_free_for_run(output: Path | None, inputs: Iterable[str | Path]) -> None:
+def require_free_for_run(output: Path | None, inputs: Iterable[str | Path], flag: str = "--output") -> None:
     """Refuse a folder for a new run where the run's files would replace others, or become part of what it reads.
 
     What a start that was cut off left behind may be there, and files that no run writes.
@@ -149,23 +169,28 @@ def require_free_for_run(output: Path | None, inputs: Iterable[str | Path]) -> N
     Raises:
         InputError: it would.
     """
-    work_without_reader()
+    _go_on()
     if output is None or any((output / name).exists() for name in ("run.json", "folds.json")):
         return  # what is to be said of that, the run says
-    require_free_folder("--output", output, inputs)
+    require_free_folder(flag, output, inputs)
     try:
         found = sorted(entry.name for entry in output.iterdir()) if output.is_dir() else []
     except OSError:  # told where the folder is made
         found = []
     taken = [name for name in found if name in OWN - _BEGUN]
     if taken:
-        raise InputError(f"--output {output}: holds {taken[0]}, which a run would replace; choose another folder")
+        raise InputError(f"{flag} {output}: holds {taken[0]}, which a run would replace; choose another folder")
+
+
+def _go_on() -> None:
+    """There is more to do than to fill stdout: files are written, also where nobody reads it any more (streams.py)."""
+    getattr(sys.stdout, "go_on", lambda: None)()
 
 
 def _there(inputs: Iterable[str | Path]) -> list[Path]:
     """The inputs that are places on this disk, links followed; names of sets and weights are none (`FILE::KEY` is)."""
     words = (spelled for each in map(str, inputs) for spelled in (each, each.split("::")[0]) if "\0" not in each)
-    found = dict.fromkeys(Path(os.path.realpath(Path(word).expanduser())) for word in words if word)
+    found = dict.fromkeys(Path(os.path.realpath(os.path.expanduser(word))) for word in words if word)  # noqa: PTH111
     return [path for path in found if os.path.exists(path)]  # noqa: PTH110 (never raises)
 
 
