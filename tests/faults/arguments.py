@@ -39,6 +39,18 @@ RIGHT: dict[tuple[str, ...], list[str]] = {
     ("data", "pack"): ["data", "pack", "{photos}", "{out}"],
     ("bench",): ["bench", "resnet20_cifar", "--seconds", "0.1", "--batch-size", "2", "--device", "cpu"],
     ("doctor",): ["doctor"],
+    ("slim",): [
+        "slim",
+        "{run}",
+        "--output",
+        "{out}",
+        "--drop-blocks",
+        "1",
+        "--finetune-epochs",
+        "0",
+        "--device",
+        "cpu",
+    ],
 }
 """A command that works, of each verb; `{out}` is free."""
 

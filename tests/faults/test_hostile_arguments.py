@@ -11,7 +11,7 @@ from writers import home_in
 
 from deepres.cli.main import run
 
-DEAR = ("train", "eval", "analyze", "predict", "bench", "doctor", "data show", "compare")
+DEAR = ("train", "eval", "analyze", "predict", "bench", "doctor", "data show", "compare", "slim")
 """Verbs that compute: of these some."""
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 
 from deepres.base.watch import Watch
-from deepres.cli import flags, outputs
+from deepres.cli import flags
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
+from deepres.runs import outputs
 
 
 def _blocks(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
