@@ -155,6 +155,31 @@ def claims() -> str:
     return "\n".join(lines) + "\n"
 
 
+def trained(path: Path = HERE / "trained.json") -> str:
+    """One row a figure that was trained at full length: printed and ours, seeds, verdict, hours; then the claims."""
+    if not path.is_file():
+        return "No run at full length has ended yet.\n"
+    facts = json.loads(path.read_text())
+    head = f"| [{path.name}]({LINKS}/{path.name}) | network | figure | printed | ours | seeds | verdict | hours |"
+    lines = [head, "| --- | --- | --- | ---: | ---: | ---: | --- | ---: |"]
+    for one in facts["figures"]:
+        edits = f" ({', '.join(one['edits'])})" if one["edits"] else ""
+        ours = "diverged" if one["ours"] is None else f"{one['ours']:.2f}"
+        ours += "" if one["std"] is None else f" ± {one['std']:.2f}"
+        seeds = f"{len(one['values']) + one['diverged']} of {one['wanted']}"
+        verdict = "" if one["verdict"] == "shown" else one["verdict"]
+        cells = (one["study"], one["row"] + edits, one["column"], one["printed"], ours, seeds, verdict)
+        lines.append(f"| {' | '.join(cells)} | {one['hours']:.1f} |")
+    if facts["claims"]:
+        lines += ["", "| study | claim | the lower | the higher | holds |", "| --- | --- | ---: | ---: | --- |"]
+    for one in facts["claims"]:
+        claim, low, high = one["claim"], one["better"], one["worse"]
+        said = f" ({claim['says']})" if claim["says"] else ""
+        what = f"{one['title']}: {claim['better']} below {claim['worse']}{said}"
+        lines.append(f"| {one['study']} | {what} | {low:.2f} | {high:.2f} | {'yes' if low < high else 'no'} |")
+    return "\n".join([*lines, *(["", facts["note"]] if facts["note"] else [])]) + "\n"
+
+
 def foreign() -> str:
     """One row a network trained by others: the accuracy that they state, and that of its weights in our description."""
     path = HERE / "foreign_cifar_weights.json"
@@ -257,6 +282,7 @@ TABLES = {
     "drills": drills,
     "descriptions": descriptions,
     "claims": claims,
+    "trained": trained,
     "foreign": foreign,
     "protocols": protocols,
     "tasks": tasks,

@@ -10,7 +10,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def _table() -> Any:
-    spec = importlib.util.spec_from_file_location("table", ROOT / "evidence" / "table.py")
+    return _program("table")
+
+
+def _program(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "evidence" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -29,6 +33,8 @@ def test_the_tables_of_the_pages_are_generated_from_the_evidence() -> None:
 
 def test_every_claim_carries_command_hardware_versions_seeds_and_n() -> None:
     for path in (ROOT / "evidence").glob("*.json"):
+        if path.name == "queue.json":  # what is to be trained: no claim yet
+            continue
         facts = json.loads(path.read_text())
         assert facts.keys() >= {"claim", "command", "hardware", "versions", "n"}, path
         assert not re.search(r"/(tmp|root|work|home)/", path.read_text()), path
@@ -55,3 +61,48 @@ def test_the_table_of_photos_has_a_cell_a_contender_and_says_what_was_wanted(tmp
     )
     assert lines[3] == "| p (1,800 photos), n from scratch, 32 px, 5 epochs |  |  | **50.0 ± 10.0 %**, 0.1 min |  |"
     assert "within its spread: 1 of 1; spread no larger than that one's: 0 of 0; 2.5 times" in lines[5]
+
+
+def test_what_a_queue_has_trained_is_a_table_of_figures_with_verdicts(tmp_path: Path) -> None:
+    from deepres.studies.study import study_named
+    from deepres.studies.verdict import CellResult, CheckedClaim, Outcome
+
+    study = study_named("resnet/table6").only(("ResNet-20", "ResNet-32"))
+    found = {"row": "ResNet-20", "column": "error", "wanted": 5, "verdict": "reproduced", "runs": ("a", "b")}
+    figures = (
+        CellResult(**found, values=(8.5, 8.9), quoted=8.7, std=0.28),
+        CellResult(**{**found, "row": "ResNet-32", "verdict": "not run", "runs": ()}),
+        CellResult(**{**found, "column": "layers", "runs": ()}, values=(20.0,), quoted=20.0),
+    )
+    claims = tuple(
+        CheckedClaim(claim=claim, title="test error", better=worse, worse=8.7)
+        for claim, worse in zip(study.claims, (7.6, None), strict=False)
+    )
+    outcome = Outcome(study=study.name, scale="full", found=figures, claims=claims)
+    (tmp_path / "reports" / "one").mkdir(parents=True)
+    (tmp_path / "evidence").mkdir()
+    report = {"study": json.loads(study.to_json()), "outcome": json.loads(outcome.to_json())}
+    (tmp_path / "reports" / "one" / "report.json").write_text(json.dumps(report))
+    for seed, name in enumerate(("a", "b")):
+        run = {
+            "name": name,
+            "scale": "full",
+            "seed": seed,
+            "minutes": 120,
+            "hardware": "h",
+            "versions": {},
+            "figures": [],
+        }
+        run |= {"command": "deepres reproduce --queue q.json --data cifar10=/tmp/x.npz --output /tmp/full"}
+        (tmp_path / "evidence" / f"{name}.json").write_text(json.dumps(run))
+    facts = _program("trained").collect(tmp_path, "a note")
+    assert facts["n"] == 2
+    assert facts["seeds"] == [0, 1]
+    assert {run["command"] for run in facts["runs"]} == {"deepres reproduce --queue q.json"}
+    path = tmp_path / "trained.json"
+    assert _table().trained(path) == "No run at full length has ended yet.\n"
+    path.write_text(json.dumps(facts))
+    lines = _table().trained(path).splitlines()
+    assert lines[2] == "| resnet/table6 | ResNet-20 | test error | 8.75 | 8.70 ± 0.28 | 2 of 5 | reproduced | 4.0 |"
+    assert lines[6] == "| resnet/table6 | test error: ResNet-32 below ResNet-20 | 7.60 | 8.70 | yes |"
+    assert lines[-1] == "a note"

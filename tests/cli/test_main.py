@@ -27,7 +27,8 @@ FLAGS = {
     "--std --task --variant --weights",
     "data split": "--output --overwrite --set",
     "bench": "--batch-size --data --device --json --seconds",
-    "reproduce": "--at-once --data --descriptions --device --dry-run --json --list --on --only --output --report-only --scale --seeds --set --share",
+    "reproduce": "--at-once --data --descriptions --device --dry-run --hours --json --list --on --only --output --pause --queue --report-only --scale --seeds --set --share "
+    "--status --unpause",
     "doctor": "--source --verify-resume",
 }
 

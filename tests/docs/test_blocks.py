@@ -44,6 +44,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for part, count in {"train": 20, "test": 10}.items():
         pixels = draw.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
         np.savez(folder / f"cifar10_{part}.npz", x=pixels, y=np.arange(count) % 10)
+    shutil.copy(ROOT / "evidence" / "queue.json", folder)
     import deepres as library
 
     torch.save(library.create_model("resnet20_cifar_b").state_dict(), folder / "last.pth")

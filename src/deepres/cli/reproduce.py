@@ -9,6 +9,7 @@ import click
 from deepres.base.watch import Watch
 from deepres.base.wording import counted, duration
 from deepres.cli import flags
+from deepres.cli.queue import Asked, attend, checked_hours, given
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
 from deepres.runs import outputs
@@ -66,7 +67,18 @@ if TYPE_CHECKING:
 )
 @click.option("--report-only", is_flag=True, help="Train nothing; write the report of the runs that are there.")
 @click.option("--dry-run", is_flag=True, help="Print the runs that would be trained, and train nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome, or the list, as JSON.")
+@click.option(
+    "--queue",
+    "queue_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Work through the runs that this file names, the cheapest first, one at a time, at the lowest priority.",
+)
+@click.option("--hours", type=float, callback=checked_hours, help="With --queue: end after so many; the run is saved.")
+@click.option("--status", is_flag=True, help="With --queue: what is done, what runs, when the next ends.")
+@click.option("--pause", is_flag=True, help="With --queue: hold whatever works on it, and wait until it holds still.")
+@click.option("--unpause", is_flag=True, help="With --queue: let it go on.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome, the list or the status as JSON.")
 @flags.device
 @watched
 def command(
@@ -84,6 +96,11 @@ def command(
     at_once: int | None,
     report_only: bool,
     dry_run: bool,
+    queue_file: Path | None,
+    hours: float | None,
+    status: bool,
+    pause: bool,
+    unpause: bool,
     as_json: bool,
     device: str | None,
     watch: Watch,
@@ -91,12 +108,19 @@ def command(
     """Train the networks of a paper's table or figure, such as resnet/table6, and compare with the printed numbers.
 
     Finished runs are kept, unfinished ones continue, and studies share their runs. At short scale the order of the
-    networks is what can be compared, not the printed numbers.
+    networks is what can be compared, not the printed numbers. With --queue the runs of several studies are trained in
+    the background, one after the other.
     """
     from deepres.base.errors import InputError
     from deepres.base.events import Doing
     from deepres.studies.study import study_named
 
+    if queue_file is None and (flag := given("hours", "status", "pause", "unpause")):
+        raise InputError(f"{flag}: of which queue? add --queue FILE")
+    if queue_file is not None:
+        asked = Asked(hours, status, pause, unpause, as_json, device)
+        attend(queue_file, _places(data, ""), output if given("output") else None, asked, watch)
+        return
     if descriptions:
         if only and study is None:
             raise InputError(f"--only {only[0]}: of which study? deepres reproduce STUDY --descriptions --only ROW")
@@ -129,7 +153,8 @@ def command(
             watch.say(f"left out: {name}: {reason}")
         on_event = showing(watch, alone=on == "here" and len(places(at_once, where)) == 1)
         watch(Doing("runs", 0, left))
-        for number, job in enumerate(train_all(plan, where, on_event, on=on, count=at_once), 1):  # type: ignore[arg-type]
+        ended = train_all(plan, where, on_event, on=on, count=at_once, command=command_line())  # type: ignore[arg-type]
+        for number, job in enumerate(ended, 1):
             watch.say(f"{number} of {counted(left, 'run')}: {job.name} has ended")
             watch(Doing("runs", number, left))
     elif not any(job.folder(output).is_dir() for job in plan.jobs) and plan.jobs:

@@ -1,6 +1,5 @@
 """Holding a run: the lock on its folder, and the signals that ask it to stop."""
 
-import fcntl
 import os
 import shutil
 import signal
@@ -9,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from deepres.base.errors import DeepresError, InputError, RunError
-from deepres.base.files import clear_parts, explained, open_to_append
+from deepres.base.errors import DeepresError, RunError
+from deepres.base.files import clear_parts, explained
+from deepres.base.locks import locked
 from deepres.train.distributed import Distributed
 
 
@@ -67,6 +67,10 @@ def held(folder: Path, processes: Distributed) -> Iterator[Hold]:
         yield holds[-1]
 
 
+TRAINING = "another process is training there; wait for it, or choose another --output"
+"""Said where another process holds the lock of a run."""
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[Hold]:
     """Hold the folder's lock, so that two processes never write one run; it falls with the process, however it ends.
@@ -79,15 +83,9 @@ def alone(folder: Path) -> Iterator[Hold]:
     """
     with ExitStack() as stack:
         with explained(folder):
-            file = stack.enter_context(open_to_append(folder / ".lock"))
             descriptor = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, descriptor)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as cause:
-            raise InputError(
-                f"{folder}: another process is training there; wait for it, or choose another --output"
-            ) from cause
+        stack.enter_context(locked(folder, TRAINING))
         clear_parts(folder, folder / "state")
         hold = Hold(folder.absolute(), descriptor)
         try:

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 
 from deepres.base.errors import InputError, RunError
+from deepres.base.events import UNSAID
 from deepres.base.files import write_atomic
+from deepres.base.manifest import is_whole
 from deepres.recipes.run import Run, load_run
 from deepres.runs import train
 from deepres.runs.train import Event
@@ -32,35 +34,43 @@ class Slot:
     threads: int | None = None
 
 
-def carry_out(job: Job, home: Path, device: torch.device, on_event: OnEvent) -> None:
+def carry_out(job: Job, home: Path, device: torch.device, on_event: OnEvent, command: str = UNSAID) -> None:
     """Train one run from wherever it stands; one whose loss is no number any more has ended: it is written down.
+
+    One that was killed while it wrote down what came of it writes that again.
 
     Raises:
         InputError: anything that images or training refuse. StoppedError: a signal asked for it; its state is saved.
     """
     folder, now = job.folder(home), status(job, home)
-    if now == "finished":
+    if now == "finished" and ((folder / DIVERGED).is_file() or is_whole(folder)):
         return
+
+    def told(event: Event) -> None:
+        on_event(job.name, event)
+
     try:
-        if now == "begun":
-            train.resume(
-                folder, _elsewhere(folder, job.run), device=device, on_event=lambda event: on_event(job.name, event)
-            )
+        if now == "absent":
+            train.start(job.run, folder, device=device, on_event=told, command=command)
         else:
-            train.start(job.run, folder, device=device, on_event=lambda event: on_event(job.name, event))
+            train.resume(folder, _elsewhere(folder, job.run), device=device, on_event=told, command=command)
     except DivergedError as cause:
         write_atomic(folder / DIVERGED, json.dumps({"reason": cause.message}) + "\n")
         on_event(job.name, f"diverged: {cause.message}")
 
 
-def in_turn(jobs: Sequence[Job], home: Path, device: torch.device, on_event: OnEvent) -> Iterator[Job]:
+def in_turn(
+    jobs: Sequence[Job], home: Path, device: torch.device, on_event: OnEvent, command: str = UNSAID
+) -> Iterator[Job]:
     """One after another; yields each that has ended."""
     for job in jobs:
-        carry_out(job, home, device, on_event)
+        carry_out(job, home, device, on_event, command)
         yield job
 
 
-def at_once(jobs: Sequence[Job], home: Path, places: Sequence[Slot], on_event: OnEvent) -> Iterator[Job]:
+def at_once(
+    jobs: Sequence[Job], home: Path, places: Sequence[Slot], on_event: OnEvent, command: str = UNSAID
+) -> Iterator[Job]:
     """One process for each of `places`, the next run wherever one is free; yields each that has ended.
 
     Raises:
@@ -72,11 +82,11 @@ def at_once(jobs: Sequence[Job], home: Path, places: Sequence[Slot], on_event: O
     for place in places:
         free.put(place)
     with ProcessPoolExecutor(len(places), method, _take, (free,)) as pool:
-        waiting = {pool.submit(_in_process, job, home, on_event): job for job in jobs}
+        waiting = {pool.submit(_in_process, job, home, on_event, command): job for job in jobs}
         yield from _ended(waiting, pool)
 
 
-def on_ray(jobs: Sequence[Job], home: Path, on_event: OnEvent) -> Iterator[Job]:
+def on_ray(jobs: Sequence[Job], home: Path, on_event: OnEvent, command: str = UNSAID) -> Iterator[Job]:
     """On the cluster that RAY_ADDRESS names, else on this machine; `home` is a folder that all of its machines see.
 
     Raises:
@@ -92,7 +102,8 @@ def on_ray(jobs: Sequence[Job], home: Path, on_event: OnEvent) -> Iterator[Job]:
         resources: dict[str, float] = ray.cluster_resources()
         gpus = 1 if resources.get("GPU", 0) else 0
         remote = ray.remote(num_gpus=gpus, num_cpus=1, max_retries=3)(_on_worker)
-        waiting = {remote.remote(job, home.resolve(), on_event, "cuda" if gpus else "cpu"): job for job in jobs}
+        device = "cuda" if gpus else "cpu"
+        waiting = {remote.remote(job, home.resolve(), on_event, device, command): job for job in jobs}
         while waiting:
             done, _ = ray.wait(list(waiting), num_returns=1)
             job = waiting.pop(done[0])
@@ -147,12 +158,12 @@ def _take(free: Any) -> None:
     _place = free.get()
 
 
-def _in_process(job: Job, home: Path, on_event: OnEvent) -> None:
+def _in_process(job: Job, home: Path, on_event: OnEvent, command: str) -> None:
     assert _place is not None
     if _place.threads is not None:
         torch.set_num_threads(_place.threads)
-    carry_out(job, home, torch.device(_place.device), on_event)
+    carry_out(job, home, torch.device(_place.device), on_event, command)
 
 
-def _on_worker(job: Job, home: Path, on_event: OnEvent, device: str) -> None:
-    carry_out(job, home, torch.device(device), on_event)
+def _on_worker(job: Job, home: Path, on_event: OnEvent, device: str, command: str) -> None:
+    carry_out(job, home, torch.device(device), on_event, command)

@@ -1,6 +1,6 @@
 """Which runs a study needs, at which scale, and what they cost: a run is a value, trained once for all studies."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import sha256
@@ -64,6 +64,10 @@ class Job:
         """Where it lies below the folder of all studies."""
         return home / self.scale / self.name
 
+    def evidence(self, home: Path) -> Path:
+        """What is written down of it once it has ended (studies/evidence.py)."""
+        return home / "evidence" / f"{self.name}.json"
+
     @property
     def num_train(self) -> int:
         """Images that it trains on."""
@@ -90,7 +94,11 @@ class Cell:
     lacking: str = ""
 
 
-def cells(study: Study, scale: Scale, seeds: int | None = None, data: Mapping[str, str] | None = None) -> list[Cell]:
+Seeds = int | Sequence[int] | None
+"""Of each network so many, from 0 on; or these; None: as many as the paper had."""
+
+
+def cells(study: Study, scale: Scale, seeds: Seeds = None, data: Mapping[str, str] | None = None) -> list[Cell]:
     """All figures of the study but what others have trained; `data` says where sets lie.
 
     Of a table those that it prints, of a figure those of all its columns.
@@ -162,11 +170,9 @@ def _reading(config: Config, column: Column, measure: Measure) -> float:
     return reading(_built(config), column, measure)
 
 
-def _jobs(
-    study: Study, row: Row, column: Column, scale: Scale, seeds: int | None, data: Mapping[str, str]
-) -> Iterable[Job]:
-    count = seeds or (row.seeds or study.seeds if scale == "full" else 1)
-    for seed in range(count):
+def _jobs(study: Study, row: Row, column: Column, scale: Scale, seeds: Seeds, data: Mapping[str, str]) -> Iterable[Job]:
+    wanted = seeds or (row.seeds or study.seeds if scale == "full" else 1)
+    for seed in range(wanted) if isinstance(wanted, int) else wanted:
         yield Job(_run(study, row, column, scale, seed, data), column.dataset or study.dataset, scale)
 
 

@@ -9,16 +9,15 @@ from pathlib import Path
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from deepres.arch.readings.cost import cost
 from deepres.base import records
 from deepres.base.files import make_folder, read_text, write_atomic
 from deepres.base.manifest import require_vouched
-from deepres.base.reading import json_object
 from deepres.report import studies as plots
 from deepres.report.analysis import png, svg
 from deepres.report.html import render
 from deepres.report.studies import ErrorCurve
-from deepres.studies.plan import SUMMARY, Cell, Job, Scale
+from deepres.studies.evidence import facts_of
+from deepres.studies.plan import Cell, Job, Scale
 from deepres.studies.readings import is_read
 from deepres.studies.responses import response_stds
 from deepres.studies.study import Study, study_named
@@ -37,9 +36,6 @@ SHOWN_BY = {
 }
 """The plot of the analysis that shows a figure of the paper."""
 
-CURVE = ("step", "train_error", "val_error", "lr")
-"""What the data file keeps of a run's history, a row an epoch."""
-
 
 def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path, command: str) -> Path:
     """`report.html`, `report.md`, `report.json` and the figures in PNG and SVG below `home`/reports; the page."""
@@ -50,7 +46,7 @@ def write_report(study: Study, found: Outcome, cells: Sequence[Cell], home: Path
         write_atomic(folder / f"{name}.png", png(figure))
         write_atomic(folder / f"{name}.svg", svg(figure))
     existing = existing_plots(study, cells, home)
-    runs = [_facts(job, home) for job in _jobs(cells)]
+    runs = [facts_of(job, home) for job in _jobs(cells)]
     begun = [run for run in runs if run["done"] or run["error"] is not None]
     facts = {
         "study": json.loads(study.to_json()),
@@ -219,6 +215,8 @@ def _folder(study: Study, found: Outcome) -> str:
     name += "".join(f"-{edit}" for edit in study.short_edits[len(whole.short_edits) :])
     if len(study.rows) < len(whole.rows):
         name += "".join(f"-{row.label}" for row in study.rows)
+    own = (edit for row in study.rows for edit in row.edits[len(whole.row(row.label).edits) :])
+    name += "".join(f"-{edit}" for edit in dict.fromkeys(own))
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name)
 
 
@@ -275,26 +273,3 @@ def _sizes(study: Study, found: Outcome) -> tuple[dict[str, tuple[float, float]]
         if error.name in row.printed:
             printed[row.label] = (width, row.printed[error.name].value)
     return ours, printed
-
-
-def _facts(job: Job, home: Path) -> dict[str, object]:
-    """What was trained: network, recipe, steps, and where it ended the error, time and hardware."""
-    path = job.folder(home) / SUMMARY
-    require_vouched(path)
-    summary = json_object(path, "summary of a run", "train it anew") if path.is_file() else {}
-    history = read_history(job.folder(home), *CURVE)
-    return {
-        "name": job.name,
-        "network": job.run.model.name,
-        "parameters": cost(job.run.model.architecture()).parameters,
-        "recipe": job.run.recipe,
-        "steps": job.steps,
-        "done": history[-1]["step"] if history else 0,
-        "seed": job.run.seed,
-        "error": summary.get("error"),
-        "minutes": sum(row["seconds"] for row in history) / 60,
-        "hardware": summary.get("hardware", ""),
-        "precision": summary.get("precision", ""),
-        "versions": summary.get("versions", {}),
-        "curve": [{name: row[name] for name in CURVE} for row in history],
-    }

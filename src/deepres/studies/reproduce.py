@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from deepres.base.errors import InputError
+from deepres.base.events import UNSAID
 from deepres.base.files import make_folder
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
@@ -15,8 +16,9 @@ from deepres.nn.weights.spec import WeightsSpec
 from deepres.runs.analysis.run import AnalysisTarget, examine
 from deepres.runs.analysis.units import AnalysisConfig
 from deepres.runs.evaluate import EvaluationConfig, evaluate_weights
+from deepres.studies.evidence import write_evidence
 from deepres.studies.executor import OnEvent, at_once, in_turn, on_ray, places
-from deepres.studies.plan import DIVERGED, Cell, Job, Scale, cells, distinct, status, unfinished
+from deepres.studies.plan import DIVERGED, Cell, Job, Scale, Seeds, cells, distinct, status, unfinished
 from deepres.studies.readings import is_read
 from deepres.studies.report import write_report
 from deepres.studies.responses import mean_response
@@ -53,7 +55,7 @@ class StudyPlan:
 
     study: Study
     scale: Scale
-    seeds: int | None
+    seeds: Seeds
     home: Path
     cells: tuple[Cell, ...]
     absent: Mapping[str, str] = field(default_factory=dict)
@@ -65,7 +67,7 @@ class StudyPlan:
 
 
 def planned(
-    study: Study, scale: Scale, home: Path, *, seeds: int | None = None, data: Mapping[str, str] | None = None
+    study: Study, scale: Scale, home: Path, *, seeds: Seeds = None, data: Mapping[str, str] | None = None
 ) -> StudyPlan:
     """The study's runs; `data` says where sets lie that are not found by their names.
 
@@ -112,7 +114,13 @@ def absences(jobs: Mapping[str, Job], data: Mapping[str, str]) -> dict[str, str]
 
 
 def train_all(
-    plan: StudyPlan, device: torch.device, on_event: OnEvent, *, on: On = "here", count: int | None = None
+    plan: StudyPlan,
+    device: torch.device,
+    on_event: OnEvent,
+    *,
+    on: On = "here",
+    count: int | None = None,
+    command: str = UNSAID,
 ) -> Iterator[Job]:
     """Train what is not finished; yields each run that ends, of those that were not."""
     jobs = unfinished(plan.jobs, plan.home)
@@ -120,18 +128,19 @@ def train_all(
         return
     make_folder(plan.home)
     if on == "ray":
-        yield from on_ray(jobs, plan.home, on_event)
+        yield from on_ray(jobs, plan.home, on_event, command)
         return
     where = places(count, device)
-    yield from (
-        in_turn(jobs, plan.home, device, on_event) if len(where) == 1 else at_once(jobs, plan.home, where, on_event)
-    )
+    if len(where) == 1:
+        yield from in_turn(jobs, plan.home, device, on_event, command)
+    else:
+        yield from at_once(jobs, plan.home, where, on_event, command)
 
 
 def conclude(
     plan: StudyPlan, device: torch.device, *, command: str, on_progress: Callable[[str, int, int], None]
 ) -> tuple[Outcome, Path]:
-    """Measure and take apart what is finished, judge, and write the report; the outcome and the page."""
+    """Measure and take apart what is finished, judge, write the report and the evidence; the outcome and the page."""
     study = plan.study
     _measure(plan, device, command, on_progress)
     kind = TAKEN_APART.get(study.shows)
@@ -141,7 +150,11 @@ def conclude(
             if job.run.seed == 0:
                 _take_apart(job, plan, kind or "responses", device, command, on_progress)
     found = outcome(study, plan.scale, plan.home, seeds=plan.seeds, responses=mean_response, absent=plan.absent)
-    return found, write_report(study, found, plan.cells, plan.home, command)
+    page = write_report(study, found, plan.cells, plan.home, command)
+    for job in plan.jobs:
+        if status(job, plan.home) == "finished":
+            write_evidence(job, plan.home, study)
+    return found, page
 
 
 def _ended(jobs: Iterable[Job], home: Path) -> list[Job]:

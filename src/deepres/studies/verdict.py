@@ -11,7 +11,7 @@ from deepres.base import records
 from deepres.base.manifest import require_vouched
 from deepres.base.reading import json_object
 from deepres.base.records import Record
-from deepres.studies.plan import DIVERGED, Cell, Job, Scale, cells, reading_of, status
+from deepres.studies.plan import DIVERGED, Cell, Job, Scale, Seeds, cells, reading_of, status
 from deepres.studies.readings import is_read, rounds_to
 from deepres.studies.study import Claim, Column, Printed, Study
 
@@ -110,7 +110,7 @@ def outcome(
     scale: Scale,
     home: Path,
     *,
-    seeds: int | None = None,
+    seeds: Seeds = None,
     responses: Analysis | None = None,
     absent: Mapping[str, str] | None = None,
 ) -> Outcome:

@@ -1,0 +1,203 @@
+"""How a queue stands: what is done, what runs, when the next ends; from files alone, without torch."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from pydantic import Field
+
+from deepres.base.errors import InputError
+from deepres.base.locks import is_locked
+from deepres.base.reading import json_object
+from deepres.base.records import Record, recalled
+from deepres.base.wording import counted, duration
+from deepres.studies.plan import Job, status
+from deepres.studies.queue import Queued
+from deepres.studies.speed import Speed
+
+PAUSED = "paused"
+"""The file that pauses a queue, in the folder of its runs, until it is removed."""
+
+NOW = "now.json"
+_YEAR = 365 * 86400
+RECENT = 10
+"""Epochs whose median is the rate of a run."""
+
+Stands = Literal["done", "runs", "begun", "waits", "refused"]
+"""done: its evidence is written. begun: trained so far, by nobody at this moment. refused: it could not go on."""
+
+
+class Now(Record):
+    """What the queue in a folder does: the run, on how many threads (0: not the processor's), whether it is held.
+
+    `refused` are runs that could not go on, and why.
+    """
+
+    run: str = ""
+    threads: int = 0
+    held: bool = False
+    refused: dict[str, str] = Field(default_factory=dict)
+
+
+class Standing(Record):
+    """A run of the queue: `done` of its `steps`; `seconds_left` by its own rate, else by that of another run, or None.
+
+    `came` is what its evidence claims.
+    """
+
+    run: str
+    study: str
+    row: str
+    seed: int
+    turn: int
+    macs: float
+    steps: int
+    done: int
+    stands: Stands
+    seconds_left: float | None = None
+    came: str = ""
+
+
+class QueueStatus(Record):
+    """All runs in their order; whether a queue works on them, and whether it is to pause."""
+
+    runs: tuple[Standing, ...]
+    works: bool
+    paused: bool
+
+    @property
+    def current(self) -> Standing | None:
+        """The run that is being trained, or would be."""
+        begun = sorted(self.runs, key=lambda one: ("runs", "begun", "waits").index(one.stands) if _is_open(one) else 9)
+        return begun[0] if begun and _is_open(begun[0]) else None
+
+    def sentences(self, now: datetime) -> list[str]:
+        """What is done, what runs, when the next ends and when all of them; at the time `now`."""
+        done = sum(one.stands == "done" for one in self.runs)
+        lines = [f"{done} of {counted(len(self.runs), 'run')} done"]
+        refused = [one for one in self.runs if one.stands == "refused"]
+        lines += [f"could not go on: {one.run}: {one.came}" for one in refused]
+        if self.current is None:
+            return lines
+        if not self.works:
+            lines.append("no queue works here at this moment")
+        if self.paused:
+            lines.append("paused until --unpause" if self.works else "one that is started will pause until --unpause")
+        left = [one.seconds_left for one in self.runs if _is_open(one)]
+        lines.append(f"next to end: {self.current.run}, {_when(self.current.seconds_left, now)}")
+        if len(left) > 1:
+            known = [seconds for seconds in left if seconds is not None]
+            lines.append(f"all: {_when(sum(known) if len(known) == len(left) else None, now)}")
+        return lines
+
+
+def queue_status(line: Sequence[Queued], home: Path, speed: Path) -> QueueStatus:
+    """The queue whose runs are `line` and lie below `home`; `speed` is where the machine's rate may be remembered."""
+    works = is_locked(home)
+    now = (recalled(Now, home / NOW) or Now()) if works else Now()
+    paces = {each.job.name: pace for each in line if (pace := seconds_per_step(each.job.folder(home))) is not None}
+    machine = recalled(Speed, speed)
+    found = []
+    for each in line:
+        job = each.job
+        stands = _stands(job, home, now)
+        done = steps_done(job, home)
+        left = None
+        if stands not in ("done", "refused"):
+            step = _seconds_of_a_step(job, line, paces, machine)
+            left = None if step is None else step * (job.steps - done)
+        found.append(
+            Standing(
+                run=job.name,
+                study=each.study.name,
+                row=each.row,
+                seed=job.run.seed,
+                turn=each.turn,
+                macs=job.macs,
+                steps=job.steps,
+                done=done,
+                stands=stands,
+                seconds_left=left,
+                came=_came(job, home) if stands == "done" else now.refused.get(job.name, ""),
+            )
+        )
+    return QueueStatus(runs=tuple(found), works=works, paused=(home / PAUSED).exists())
+
+
+def steps_done(job: Job, home: Path) -> int:
+    """Steps of which nothing is lost: those of the newest state, or of the run where it has ended."""
+    folder = job.folder(home)
+    if status(job, home) == "finished":
+        return max((row["step"] for row in _history(folder)), default=job.steps)
+    numbers = (path.name.removeprefix("step-") for path in folder.glob("state/step-*"))
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+
+def seconds_per_step(folder: Path) -> float | None:
+    """The rate of a run by its own history: the median of its last epochs; None before the first one's end."""
+    rows = list(_history(folder))
+    before = [0, *(row["step"] for row in rows)]
+    paces = [row["seconds"] / (row["step"] - step) for row, step in zip(rows, before, strict=False)]
+    return median(paces[-RECENT:]) if paces else None
+
+
+def _seconds_of_a_step(
+    job: Job, line: Sequence[Queued], paces: dict[str, float], machine: Speed | None
+) -> float | None:
+    """By the run's own history; else by that of another run, of the same precision first, and the sizes of both."""
+    if job.name in paces:
+        return paces[job.name]
+    cost = job.macs / job.steps
+    precision = job.run.train.precision
+    others = sorted(
+        (each.job for each in line if each.job.name in paces),
+        key=lambda other: (other.run.train.precision != precision, abs(other.macs - job.macs)),
+    )
+    if others:
+        return paces[others[0].name] * cost / (others[0].macs / others[0].steps)
+    return None if machine is None else machine.seconds(cost)
+
+
+def _stands(job: Job, home: Path, now: Now) -> Stands:
+    if job.evidence(home).is_file():
+        return "done"
+    if job.name in now.refused:
+        return "refused"
+    if now.run == job.name:
+        return "runs"
+    return "waits" if status(job, home) == "absent" else "begun"
+
+
+def _history(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a run's epochs that are whole and go on; others are told of by who reads them for more."""
+    path = folder / "history.jsonl"
+    step = 0
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
+        with suppress(ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
+            row = json.loads(line)
+            if int(row["step"]) > step and float(row["seconds"]) > 0:
+                step = int(row["step"])
+                yield {"step": step, "seconds": float(row["seconds"])}
+
+
+def _came(job: Job, home: Path) -> str:
+    try:
+        return str(json_object(job.evidence(home), "evidence of a run").get("claim", ""))
+    except InputError as cause:
+        return cause.message
+
+
+def _is_open(one: Standing) -> bool:
+    return one.stands in ("runs", "begun", "waits")
+
+
+def _when(seconds: float | None, now: datetime) -> str:
+    """`in about 3.2 h, Fri 19:42`."""
+    if seconds is None:
+        return "when is not known before its first epoch has ended"
+    at = f", {now + timedelta(seconds=seconds):%a %d %b %H:%M}" if seconds < _YEAR else ""
+    return f"in about {duration(seconds)}{at}"
