@@ -127,7 +127,7 @@ def _moved(facts: dict[str, Any], name: str) -> list[tuple[str, str, str, str]]:
         for swaps, found in by_swaps.items()
     )
     errors = [mean(error for _, error in found) for found in by_swaps.values()]
-    smooth = all(later >= before - 0.02 for before, later in pairwise(errors))
+    smooth = _rises(errors)
     return [
         (
             "units exchanged",
@@ -161,7 +161,7 @@ def _lengths(facts: dict[str, Any], name: str) -> list[tuple[str, str, str, str]
             f"{effective.shortest} to {effective.longest} of {gradients.num_units} units, "
             f"{100 * effective.paths_share:.3g} % of all paths",
             "shorter than the most frequent length, as in the paper"
-            if effective.shortest + effective.longest < gradients.num_units
+            if _is_short(effective, gradients.num_units)
             else "not short ones: follows from the row above",
         ),
     ]
@@ -194,6 +194,10 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         "## What depth changes",
         "",
         *_by_depth(found),
+        "",
+        "## The papers' claims",
+        "",
+        *claims(found),
     ]
     for name, facts in found.items():
         each = _each(facts)
@@ -215,6 +219,67 @@ def page(found: dict[str, dict[str, Any]]) -> str:
             ),
         ]
     return "\n".join(lines) + "\n"
+
+
+def claims(found: dict[str, dict[str, Any]]) -> list[str]:
+    """One row a claim and a network that it is about: what decides it, and whether it holds."""
+    lines = ["| claim | network | here | holds |", "| --- | --- | --- | --- |"]
+
+    def row(claim: str, network: str, told: str, holds: bool) -> None:
+        lines.append(f"| {claim} | {network} | {told} | {'yes' if holds else 'no'} |")
+
+    stds = {}
+    for name, facts in found.items():
+        each, network = _each(facts), facts["network"]
+        errors = [one.error for one in each.deletions]
+        if network.endswith("_cifar"):
+            layers = build(Responses, facts["numbers"]["responses"], name).layers
+            stds.setdefault(network, mean(layer.std for layer in layers))
+        if not _residual(facts):
+            told = f"{_percent(median(errors))} in the middle"
+            row("a plain network collapses without any one layer (Veit, Fig. 3)", network, told, median(errors) > 0.8)
+            continue
+        by_count: dict[int, list[float]] = {0: [each.intact.error]}
+        for one in build(Lesions, facts["numbers"]["random"], name).deletions:
+            by_count.setdefault(len(one.units), []).append(one.error)
+        means = [mean(by_count[count]) for count in sorted(by_count)]
+        rising = (
+            f"the largest step from one number of units to the next: {100 * _largest_step(by_count):.0f} points a unit"
+        )
+        row("the error rises smoothly with the units left out (Veit, Fig. 5a)", network, rising, _rises(means))
+        moved: dict[int, list[float]] = {0: [each.intact.error]}
+        for other in build(Lesions, facts["numbers"]["permutations"], name).permutations:
+            moved.setdefault(other.num_swaps, []).append(other.error)
+        swapped = [mean(moved[count]) for count in sorted(moved)]
+        told = " to ".join((_percent(swapped[0]), _percent(max(swapped))))
+        row("… with the units exchanged (Veit, Fig. 5b)", network, told, _rises(swapped))
+        effective = build(EffectiveRange, facts["numbers"]["effective"], name)
+        units = len(each.units)
+        told = f"{effective.shortest} to {effective.longest} units; the mean length of all paths is {units / 2:g}"
+        row("effective paths are shorter than the mean (Veit, Fig. 6)", network, told, _is_short(effective, units))
+    for network, plain in ((name, name.replace("resnet", "plain")) for name in stds):
+        if network != plain and plain in stds:
+            told = f"{stds[network]:.2f} and {stds[plain]:.2f}"
+            row(f"responses below those of {plain} (He, Fig. 7)", network, told, stds[network] < stds[plain])
+    return lines
+
+
+def _rises(errors: list[float]) -> bool:
+    """Never falling by more than 2 points from one number to the next."""
+    return all(later >= before - 0.02 for before, later in pairwise(errors))
+
+
+def _largest_step(by_count: dict[int, list[float]]) -> float:
+    """By how much the mean error rises at most for one more unit."""
+    return max(
+        (mean(by_count[later]) - mean(by_count[before])) / (later - before)
+        for before, later in pairwise(sorted(by_count))
+    )
+
+
+def _is_short(effective: EffectiveRange, units: int) -> bool:
+    """Whether the middle of the range is below the mean length of all paths."""
+    return effective.shortest + effective.longest < units
 
 
 def _by_depth(found: dict[str, dict[str, Any]]) -> list[str]:

@@ -57,10 +57,11 @@ def given(*names: str) -> str:
 def attend(path: Path, data: dict[str, str], output: Path | None, asked: Asked, watch: Watch) -> None:
     """Do with the queue in the file at `path` what is asked; `output` takes the place of its folder."""
     _require_fitting(asked)
+    from deepres.base.files import path_of
     from deepres.studies.queue import load_queue
 
     queue = load_queue(path)
-    home = (Path(queue.folder) if output is None else output).expanduser()
+    home = path_of(queue.folder) if output is None else output
     outputs.require_free_folder("--output" if output is not None else f"{path}: folder", home, list(data.values()))
     if asked.pause:
         _pause(home, watch)

@@ -33,7 +33,7 @@ class Queue(Record):
     """`folder` is where runs and reports lie, as `--output` names it: from the folder in which the command is typed."""
 
     folder: Annotated[str, Field(min_length=1)]
-    runs: Annotated[tuple[Entry, ...], Field(min_length=1)]
+    runs: Annotated[tuple[Entry, ...], Field(min_length=1, max_length=1000)]
 
 
 @dataclass(frozen=True)
