@@ -53,7 +53,8 @@ def free_processors(
         after = _idle(read())
     except (OSError, ValueError, LookupError):  # no /proc, or one of another form
         return 1
-    spent = {number: (after[number][0] - before[number][0], after[number][1] - before[number][1]) for number in before}
+    both = [number for number in before if number in after]
+    spent = {number: (after[number][0] - before[number][0], after[number][1] - before[number][1]) for number in both}
     return max(1, round(sum(idle / whole for number, (idle, whole) in spent.items() if number in own and whole > 0)))
 
 

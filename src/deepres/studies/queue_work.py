@@ -43,7 +43,7 @@ class Gate:
     clock: Callable[[], float] = monotonic
     wait: Callable[[float], None] = sleep
     now: Now = field(default_factory=Now)
-    _stopped: bool = False
+    _told: bool = False  # a run that trains has heard that it is to stop
 
     @property
     def late(self) -> bool:
@@ -59,13 +59,13 @@ class Gate:
         """Show the event; hold the run here if need be; between two steps, where it listens, ask it to stop."""
         self.show(name, event)
         self.hold()
-        if isinstance(event, Step) and self.over and not self._stopped:
-            self._stopped = True
+        if isinstance(event, Step) and self.over and not self._told:
+            self._told = True
             signal.raise_signal(self.asked[0] if self.asked else signal.SIGTERM)
 
     def hold(self) -> None:
         """Stay here as long as the queue is paused; a signal that asks to stop is passed on to who listens outside."""
-        if not self.is_paused():
+        if self._told or self.over or not self.is_paused():
             return
         self.write(self.now.replace(held=True))
         self.show(self.now.run, Doing("paused until --unpause"))
@@ -75,6 +75,7 @@ class Gate:
         self.write(self.now.replace(held=False))
         if asked:
             signal.raise_signal(asked[0])
+            self._told = not self.asked
 
     def is_paused(self) -> bool:
         """Whether the file that pauses lies there."""
