@@ -20,6 +20,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -563,15 +564,16 @@ GROUPS: dict[str, Callable[[Drill], None]] = {
     "kills": kills,
     "pairs": pairs,
     "torchrun": torchrun,
+    "damage": damage,
     "workers": workers,
     "disks": disks,
-    "damage": damage,
     "readers": readers,
     "writers": writers,
     "pictures": hostile,
     "arguments": arguments,
     "soak": soak,
 }
+"""The long ones first: groups go on side by side."""
 LONG: dict[str, Callable[[Drill], None]] = {
     "soak_predict": lambda drill: _soaked(drill, {"predict": 7200.0}),
     "soak_resume": lambda drill: _soaked(drill, {"resume": 200}),
@@ -586,38 +588,70 @@ def _place() -> Iterator[Path]:
         yield Path(place)
 
 
+def _carried_out(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
+    """One group in this process: its figures, with what made them."""
+    with _place() as place:
+        drill, began = Drill(chosen.scale, chosen.seed, place), monotonic()
+        {**GROUPS, **LONG}[name](drill)
+        return drill.figures(monotonic() - began)
+
+
+def _beside(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
+    """One group in a process of its own; a group that falls over is wrong as a whole."""
+    words = [sys.executable, __file__, "--groups", name, "--scale", str(chosen.scale), "--seed", str(chosen.seed)]
+    with tempfile.TemporaryDirectory(prefix="deepres-drill-") as place:
+        output = Path(place) / "figures.json"
+        began, process = monotonic(), subprocess.run([*words, "--output", str(output)], stdout=subprocess.DEVNULL)
+        found = json.loads(output.read_text()) if output.is_file() else {}
+    figures: dict[str, Any] = found.get("groups", {}).get(name) or found.get("long", {}).get(name)
+    if figures is None:
+        told = [f"{name}: fell over with exit code {process.returncode}"]
+        figures = {"tried": 1, "right": 0, "wrong": 1, "told": told, "seconds": monotonic() - began}
+    return figures
+
+
+def _ended(chosen: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each group and its figures as it ends: one alone in this process, several in processes side by side."""
+    names = chosen.groups.split(",")
+    if len(names) == 1:
+        yield names[0], _carried_out(names[0], chosen)
+        return
+    with ThreadPoolExecutor(chosen.jobs) as pool:
+        work = {pool.submit(_beside, name, chosen): name for name in names}
+        for done in as_completed(work):
+            yield work[done], done.result()
+
+
 def main() -> int:
     """Carries out the groups that are asked for; 1 where anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--groups", default=",".join(GROUPS), help="which, with commas between")
     parser.add_argument("--scale", type=float, default=1.0, help="how many trials, of the usual number")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2, help="groups at once, each in a process of its own")
     parser.add_argument("--output", type=Path, help="JSON; groups that stand there and are not asked for stay")
     chosen = parser.parse_args()
     facts = json.loads(chosen.output.read_text()) if chosen.output and chosen.output.is_file() else {}
     known, long = facts.get("groups", {}), facts.get("long", {})
-    with _place() as place:
-        for name in chosen.groups.split(","):
-            drill, began = Drill(chosen.scale, chosen.seed, place), monotonic()
-            {**GROUPS, **LONG}[name](drill)
-            figures = drill.figures(monotonic() - began)
-            print(f"{name}: {json.dumps({k: v for k, v in figures.items() if k != 'told'})}", flush=True)
-            made = {
-                "command": f"python tests/faults/drill.py --groups {chosen.groups} --scale {chosen.scale:g} "
-                f"--seed {chosen.seed}",
-                "versions": versions(),
-                "hardware": hardware(torch.device("cpu")),
-            }
-            if name in LONG:
-                long[name] = {**figures, **made}
-            else:
-                known[name] = figures
-                facts = {**facts, **made, "seeds": [chosen.seed]}
-            facts["claim"] = "faults and hostile input: refused in one line, or bitwise the undisturbed run"
-            facts["n"] = sum(each["tried"] for each in known.values())
-            facts |= {"groups": known} | ({"long": long} if long else {})
-            if chosen.output:
-                chosen.output.write_text(json.dumps(facts, indent=1) + "\n")
+    began = monotonic()
+    made = {
+        "command": f"python tests/faults/drill.py --groups {chosen.groups} --scale {chosen.scale:g} "
+        f"--seed {chosen.seed} --jobs {chosen.jobs}",
+        "versions": versions(),
+        "hardware": hardware(torch.device("cpu")),
+    }
+    for name, figures in _ended(chosen):
+        print(f"{name}: {json.dumps({k: v for k, v in figures.items() if k != 'told'})}", flush=True)
+        if name in LONG:
+            long[name] = {**figures, **made}
+        else:
+            known[name] = figures
+            facts |= {**made, "seeds": [chosen.seed], "seconds": round(monotonic() - began, 1)}
+        facts["claim"] = "faults and hostile input: refused in one line, or bitwise the undisturbed run"
+        facts["n"] = sum(each["tried"] for each in known.values())
+        facts |= {"groups": known} | ({"long": long} if long else {})
+        if chosen.output:
+            chosen.output.write_text(json.dumps(facts, indent=1) + "\n")
     return int(any(figures["wrong"] for figures in (*known.values(), *long.values())))
 
 
