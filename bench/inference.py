@@ -97,7 +97,7 @@ def onnx_session(network: ResidualNetwork, images: Tensor) -> Any:
 
 def images_of(predictor: Predictor, source: str, batch_size: int) -> list[Tensor]:
     """The test images of a source, without a split all of them, as the network wants them."""
-    parts = open_source(DataConfig(source=source, val_fraction=0, test_fraction=0)).parts()
+    parts = open_source(DataConfig(source=source, val_fraction=0, test_fraction=0)).splits()
     images = parts.get("test", parts["train"])
     loaded = evaluation_batches(
         images, predictor.preparation, predictor.statistics, LoaderConfig(batch_size=batch_size)

@@ -128,7 +128,7 @@ def theirs(loader: DataLoader[Any]) -> Callable[[], object]:
 
 def contenders(folder: Path, packs: dict[str, Path], num: int) -> tuple[list[Contender], list[Contender]]:
     """Those with random resized crops and those with the crops of He et al., the reference first in each."""
-    files = find(DataConfig(source=str(folder))).parts["train"]
+    files = find(DataConfig(source=str(folder))).splits["train"]
     make = partial(Contender, images=num)
     random = [make("torchvision", theirs(torchvision_loader(folder, [v1.RandomResizedCrop(SIZE)])))]
     try:
@@ -141,7 +141,7 @@ def contenders(folder: Path, packs: dict[str, Path], num: int) -> tuple[list[Con
     short = [make("torchvision", theirs(torchvision_loader(folder, [Shorter(), v1.RandomCrop(SIZE)])))]
     short += [Contender(f"files {decode}", ours(files, SHORT, decode), padded) for decode in decodes]
     for name, path in packs.items():
-        images = find(DataConfig(source=str(path))).parts["train"]
+        images = find(DataConfig(source=str(path))).splits["train"]
         random.append(Contender(f"packed {name}", ours(images, RANDOM, "scaled"), padded))
         short.append(Contender(f"packed {name}", ours(images, SHORT, "scaled"), padded))
     return random, short

@@ -40,6 +40,7 @@ from deepres.data.sources.open import open_source
 from deepres.recipes import by_name
 from deepres.recipes.run import Run
 from deepres.runs import train
+from deepres.runs.session import Session
 from deepres.train.loop import Step
 
 CPU = torch.device("cpu")
@@ -271,7 +272,7 @@ def measure(given: argparse.Namespace, source: str, folder: Path) -> dict[str, A
             turn()
     else:
         with suppress(_Enough):
-            train.start(plan(case, source, given.edits), folder, device=CPU, on_event=watch)
+            train.start(plan(case, source, given.edits), Session(folder, CPU, watch))
     ours = Contender("deepres train", lambda: None, per_round * batch_size, watch.ready_seconds)
     seconds[ours.name] = watch.seconds
     present = [other for other in [*others, ours] if seconds[other.name]]

@@ -3,7 +3,7 @@
     python evidence/tasks.py OUTPUT            writes evidence/tasks.json
 
 `several`: 1 to 4 handwritten digits in one picture of 16 x 16 px, the classes on it. `angle`: a digit of 24 px,
-turned by -60 to 60 degrees, and the angle. No digit's image is in two parts. Plain: the same network, AdamW with a
+turned by -60 to 60 degrees, and the angle. No digit's image is in two splits. Plain: the same network, AdamW with a
 cosine, 15 epochs, the last one, thresholds of 1/2; what `deepres train` adds is the recipe, the choice of the epoch and
 of thresholds on held-out images.
 """

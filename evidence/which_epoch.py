@@ -66,7 +66,7 @@ def planned(source: str, begin: str, images: Images, seed: int) -> Run:
 
 def trained(folder: Path, source: str, begin: str, seed: int) -> None:
     """Train on 300 images drawn by `seed`; write the logits of every epoch on up to 600 others."""
-    whole = next(iter(find(DataConfig(source=source)).parts.values()))
+    whole = next(iter(find(DataConfig(source=source)).splits.values()))
     order = np.random.default_rng(seed).permutation(len(whole))
     known, others = whole.select(order[:TRAINED].tolist()), whole.select(order[TRAINED : TRAINED + 600].tolist())
     run = planned(source, begin, whole, seed)

@@ -3,6 +3,8 @@
 import ast
 import re
 import subprocess
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +66,28 @@ def test_no_function_has_more_than_eight_arguments_but_a_verb_its_flags() -> Non
                 if len([name for name in named if name not in ("self", "cls", "ctx")]) > 8 and not verb:
                     found.add(f"{path.relative_to(PACKAGE).as_posix()}: {node.name}")
     assert found == set()
+
+
+def _types(path: Path) -> Iterator[str]:
+    """The names of classes and of types (`Floats = NDArray[…]`, `Split = Literal[…]`) of a file; of no type variables."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript | ast.BinOp | ast.Tuple):
+            yield from (each.id for each in node.targets if isinstance(each, ast.Name))
+
+
+def test_the_name_of_a_type_means_one_thing() -> None:
+    """But for modules, which are called like the nodes of a description that they are built of."""
+    found = defaultdict(list)
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for name in _types(path):
+            if name[0].isupper() and not name.isupper():
+                found[name].append(path.relative_to(PACKAGE).as_posix())
+    node_and_module = ({"arch/atoms.py", "nn/layers.py"}, {"arch/algebra.py", "nn/layers.py"})
+    twice = {name: paths for name, paths in found.items() if len(paths) > 1 and set(paths) not in node_and_module}
+    assert len(found) > 400
+    assert twice == {}
 
 
 def test_no_pin_names_a_registry_and_every_requirement_is_pinned() -> None:

@@ -10,7 +10,7 @@ from scipy.stats import kendalltau
 
 from deepres.analyze.ablation import shared
 from deepres.analyze.lesion import Lesions, Ranking, delete_each, delete_random, kendall_tau, permute, ranking
-from deepres.analyze.units import places, without
+from deepres.analyze.units import row_modules, without
 from deepres.arch import architecture as spec
 from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.families.densenet import DenseNetConfig
@@ -163,7 +163,7 @@ def test_lesions_share_the_pass_up_to_their_unit() -> None:
 
 
 def test_of_54_units_about_half_of_the_evaluations_are_saved() -> None:
-    row = places(build(architecture("preresnet110_cifar")))
+    row = row_modules(build(architecture("preresnet110_cifar")))
     units = [number for number, place in enumerate(row) if place.passable]
     routes = [tuple((number, number != cut) for number in range(len(row))) for cut in [-1, *units]]
     found = shared(row, routes)
@@ -321,5 +321,5 @@ def test_units_that_change_the_shape_are_named(model: str, expected: tuple[str, 
     network = build(architecture(model))
     initialise(network, 0)
     batch = Batch(torch.zeros(1, 3, 32, 32), torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64))
-    first = [place.name for place in places(network) if place.passable][-1:]
+    first = [place.name for place in row_modules(network) if place.passable][-1:]
     assert delete_each(network, [batch], units=first).shaping == expected

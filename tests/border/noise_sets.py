@@ -28,7 +28,7 @@ def draw(folder: Path, seed: int = 0, each: int = EACH) -> Path:
 
 
 def pixels_of(photos: Path, file: Path) -> Path:
-    parts = find(DataConfig(source=str(photos))).parts["train"]
+    parts = find(DataConfig(source=str(photos))).splits["train"]
     x = np.stack([parts.image(i).permute(1, 2, 0).numpy() for i in range(len(parts))])
     np.savez(file, x=x, y=parts.targets.numpy(), classes=np.array(CLASSES))
     return file
@@ -57,5 +57,5 @@ def trained(source: Path | str, folder: Path, *arguments: str) -> Path:
 
 
 def table(photos: Path, file: Path) -> Path:
-    write_table(file, {"test": find(DataConfig(source=str(photos))).parts["train"]}, "photos")
+    write_table(file, {"test": find(DataConfig(source=str(photos))).splits["train"]}, "photos")
     return file

@@ -81,8 +81,8 @@ def test_is_the_folder_itself(tmp_path: Path, kind: str, layout: str) -> None:
     source = opened(KINDS[kind](tmp_path / f"pets{kind}", files))
     assert (source.classes, source.origin.kind) == (own.classes, "archive")
     assert source.origin.ignored == own.origin.ignored
-    for part, images in own.parts().items():
-        theirs = source.parts()[part]
+    for part, images in own.splits().items():
+        theirs = source.splits()[part]
         assert torch.equal(theirs.targets, images.targets)
         assert torch.equal(theirs.image(0), images.image(0))
         assert torch.equal(theirs.image(len(theirs) - 1), images.image(len(images) - 1))

@@ -76,7 +76,7 @@ def test_is_read_as_it_means(
 
 
 def test_all_parts_of_medmnist_are_read(tmp_path: Path) -> None:
-    assert {part: len(images) for part, images in opened(tmp_path / "t.npz", **MED).parts().items()} == {
+    assert {part: len(images) for part, images in opened(tmp_path / "t.npz", **MED).splits().items()} == {
         "train": 6,
         "val": 3,
         "test": 3,

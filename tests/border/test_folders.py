@@ -78,8 +78,8 @@ def test_parts_are_known_by_name(pictures: tuple[str, ...], places: str) -> None
     wanted = {
         part: place for part, place in zip(("train", "val", "test"), places.split(), strict=False) if place != "-"
     }
-    assert {part: listing.place for part, listing in layout.parts.items()} == wanted
-    assert layout.parts["train"].labels == (0, 1)
+    assert {part: listing.place for part, listing in layout.splits.items()} == wanted
+    assert layout.splits["train"].labels == (0, 1)
     plain = set(places.split()) <= {"train", "val", "test", "-"} or "/images" in places
     assert plain or any(" taken" in note for note in layout.notes)
 
@@ -87,20 +87,20 @@ def test_parts_are_known_by_name(pictures: tuple[str, ...], places: str) -> None
 def test_the_class_may_stand_above_the_part() -> None:
     layout = taken("cat/train/1.jpg", "cat/test/2.jpg", "dog/train/3.jpg", "dog/Testing/4.jpg")
     assert layout.classes == ("cat", "dog")
-    assert {part: listing.pictures for part, listing in layout.parts.items()} == {
+    assert {part: listing.pictures for part, listing in layout.splits.items()} == {
         "train": ("cat/train/1.jpg", "dog/train/3.jpg"),
         "test": ("cat/test/2.jpg", "dog/Testing/4.jpg"),
     }
-    assert layout.notes == ("every class folder holds train/, test/: taken as these parts",)
+    assert layout.notes == ("every class folder holds train/, test/: taken as these splits",)
 
 
 QUESTIONS = {
     "a part beside classes": (
         ("train/1.jpg", "bus/1.jpg", "car/1.jpg"),
-        r"photos: train/ beside bus/, car/: parts of a split, or classes\? --set data.splits=folders leaves bus/, car/ out, or --set data.splits=none takes all 3 as classes",
+        r"photos: train/ beside bus/, car/: splits, or classes\? --set data.splits=folders leaves bus/, car/ out, or --set data.splits=none takes all 3 as classes",
     ),
-    "a part with classes beside classes": ((*two("train"), "bird/1.jpg"), "train/ beside bird/: parts of a split, or"),
-    "an unclear second part": (two("train", "test_2"), r"train/ beside test_2/: parts of a split, or classes\?"),
+    "a split with classes beside classes": ((*two("train"), "bird/1.jpg"), "train/ beside bird/: splits, or"),
+    "an unclear second split": (two("train", "test_2"), r"train/ beside test_2/: splits, or classes\?"),
     "valid or invalid": (
         ("valid/1.jpg", "invalid/2.jpg"),
         r"valid/ beside invalid/: .* name what is for training train/, or",
@@ -110,13 +110,13 @@ QUESTIONS = {
     "train twice": (two("train", "Training"), "both (train|Training)/ and (train|Training)/ mean train; remove one"),
     "CycleGAN's": (
         ("trainA/1.jpg", "trainB/1.jpg", "testA/1.jpg", "testB/1.jpg"),
-        "trainA/.*sound like parts of a split; name the",
+        "trainA/.*sound like splits; name the",
     ),
     "the class in the name": (
         ("cats_train/1.jpg", "dogs_train/1.jpg", "cats_test/1.jpg"),
-        "sound like parts of a split",
+        "sound like splits",
     ),
-    "cropped or not": (two("train_cropped", "test_full"), "test_full/, train_cropped/ sound like parts of a split"),
+    "cropped or not": (two("train_cropped", "test_full"), "test_full/, train_cropped/ sound like splits"),
     "folds": (
         two("fold1", "fold2", "fold3"),
         r"fold1/, fold2/, fold3/ sound like folds of one set; .* \.csv with a column split",
@@ -156,12 +156,12 @@ def test_the_question_is_answered() -> None:
 
 def test_a_part_without_labels_is_kept_apart() -> None:
     layout = taken(*two("train"), "test/1.jpg", "test/2.jpg")
-    assert layout.parts["test"].labels is None
-    assert layout.parts["test"].pictures == ("test/1.jpg", "test/2.jpg")
+    assert layout.splits["test"].labels is None
+    assert layout.splits["test"].pictures == ("test/1.jpg", "test/2.jpg")
 
 
 def test_parts_without_train_are_told() -> None:
-    assert set(taken(*two("val", "test")).parts) == {"val", "test"}
+    assert set(taken(*two("val", "test")).splits) == {"val", "test"}
 
 
 NESTED = ("Fruit/Apple/Gala/1.jpg", "Fruit/Apple/Pink/2.jpg", "Fruit/Lime/3.jpg", "Packages/Milk/4.jpg")
@@ -210,7 +210,7 @@ def test_what_a_class_is_in_nested_folders_is_asked(pictures: tuple[str, ...], q
 def test_depth(depth: int | str, classes: tuple[str, ...]) -> None:
     layout = taken(*NESTED, depth=depth)
     assert layout.classes == classes
-    assert sorted(layout.parts["train"].pictures) == sorted(NESTED)
+    assert sorted(layout.splits["train"].pictures) == sorted(NESTED)
 
 
 UNASKED = {
@@ -260,12 +260,12 @@ def test_twins_are_refused(twin: str) -> None:
 def test_accents_in_two_ways_meet_across_parts() -> None:
     names = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
     layout = taken(f"train/{names[0]}/1.jpg", "train/b/1.jpg", f"test/{names[1]}/1.jpg", "test/b/1.jpg")
-    assert layout.parts["test"].labels == (0, 1)
+    assert layout.splits["test"].labels == (0, 1)
 
 
 def test_a_part_may_lack_classes_and_has_none_of_its_own() -> None:
     layout = taken(*two("train", "val"), "test/dog/1.jpg", folders=["test/cat"])
-    assert layout.parts["test"].labels == (1,)
+    assert layout.splits["test"].labels == (1,)
     assert layout.notes == ("test/ has no images of cat",)
     with pytest.raises(
         InputError, match=r"test/ has classes that train/ has not: Cat \(train/ has cat\); rename or remove"
@@ -315,7 +315,7 @@ def test_links_in_a_circle_to_themselves_and_to_nothing_are_told(tmp_path: Path)
     (tmp_path / "cat" / "self").symlink_to(tmp_path / "cat" / "self")
     (tmp_path / "dog" / "gone").symlink_to(tmp_path / "nowhere")
     found = read_folder(tmp_path)
-    assert [len(found.parts["train"]), found.classes] == [2, ("cat", "dog")]
+    assert [len(found.splits["train"]), found.classes] == [2, ("cat", "dog")]
     assert "cat/all: a link to a folder that it lies in; it is not followed" in found.notes
     assert {"cat/self: a link to nothing; it is passed over", "dog/gone: a link to nothing; it is passed over"} < {
         *found.notes

@@ -32,7 +32,7 @@ def drawn(folder: Path, count: int, seed: int) -> None:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`photos`, and `out`, trained on it in three folds; `split`, with a test part, and `official` likewise."""
+    """`photos`, and `out`, trained on it in three folds; `split`, with a test split, and `official` likewise."""
     place = tmp_path_factory.mktemp("folds")
     drawn(place / "photos", 9, 0)
     drawn(place / "split" / "train", 6, 1)

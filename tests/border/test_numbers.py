@@ -134,7 +134,7 @@ def test_the_test_half_of_a_pair_is_measured_alone(home: Path, tmp_path: Path) -
     photos = draw(tmp_path / "new", seed=7, each=4)
     pair = [pixels_of(photos, tmp_path / f"pair_{part}.npz") for part in ("train", "test")]
     assert run(["eval", str(home / "run"), str(pair[1]), "--device", "cpu"]) == 0
-    assert {part: len(images) for part, images in open_source(DataConfig(source=str(pair[0]))).parts().items()} == {
+    assert {part: len(images) for part, images in open_source(DataConfig(source=str(pair[0]))).splits().items()} == {
         "train": 9, "val": 3, "test": 12,
     }  # fmt: skip
 
@@ -173,7 +173,7 @@ def test_top5_is_shown_where_five_guesses_are_few(classes: int, shown: bool) -> 
 
 def damage(photos: Path, *parts: str) -> list[Path]:
     """One image of each of these parts, cut short."""
-    source = open_source(DataConfig(source=str(photos))).parts()
+    source = open_source(DataConfig(source=str(photos))).splits()
     found = [Path(source[part].name(parts[:place].count(part))) for place, part in enumerate(parts)]  # type: ignore[index]
     for path in found:
         path.write_bytes(path.read_bytes()[:60])

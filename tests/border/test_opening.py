@@ -73,6 +73,6 @@ def test_the_rest_is_said_on_request_and_always_kept(photos: Path, capsys: pytes
     log = (photos.parent / "out" / "log.txt").read_text()
     assert log.count("plain steps: ") == 2
     assert "goes on after step 4 of 8" in log
-    parts = [json.loads(line) for line in (photos.parent / "out" / "parts.jsonl").read_text().splitlines()]
+    parts = [json.loads(line) for line in (photos.parent / "out" / "sessions.jsonl").read_text().splitlines()]
     assert [part["step"] for part in parts] == [0, 4]
     assert all(part["versions"]["torch"] and part["hardware"] and part["command"] for part in parts)

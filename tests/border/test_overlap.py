@@ -388,7 +388,7 @@ def test_images_that_moved_are_asked_for_and_found_from_anywhere(
         assert "or deepres train --resume run --set data.source=SOURCE" in refusal_of(
             capsys, "train", "--resume", "run"
         )
-        assert result_of(capsys, "run", home / "moved")["num_images"] == 9  # as advised: its test part
+        assert result_of(capsys, "run", home / "moved")["num_images"] == 9  # as advised: its test split
         monkeypatch.chdir(home)
         steps = json.loads(Path("run/run.json").read_text())["train"]
         more = ["--set", f"train.epochs={steps['epochs'] + 1}"] if steps["epochs"] else []

@@ -63,9 +63,9 @@ BY_CONTENT = {
 def test_pictures_are_known_by_their_content(tmp_path: Path, name: str, kind: str) -> None:
     folder(tmp_path, **{name: picture(kind)})
     found = read_folder(tmp_path)
-    assert (len(found.parts["train"]), found.ignored) == (17, 0)
+    assert (len(found.splits["train"]), found.ignored) == (17, 0)
     assert decode(tmp_path / "cat" / name).shape == (3, 24, 24)
-    assert not unreadable(found.parts).reasons
+    assert not unreadable(found.splits).reasons
 
 
 @pytest.mark.parametrize("name", ["._a.jpg", "Thumbs.db", ".DS_Store", "desktop.ini"])
@@ -102,18 +102,18 @@ UNREADABLE = {
 
 @pytest.mark.parametrize(("name", "content", "reason"), UNREADABLE.values(), ids=UNREADABLE)
 def test_no_picture_vanishes_and_its_remedy_is_named(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
-    found = unreadable(read_folder(folder(tmp_path, **{name: content})).parts)
+    found = unreadable(read_folder(folder(tmp_path, **{name: content})).splits)
     assert found.of_class == {"cat": (1, 9)}
     assert len(found.reasons) == 1
     with pytest.raises(
         InputError, match=rf"1 of 17 images cannot be read \(cat 1 of 9\); .*--on-bad-image skip\n.*{reason}"
     ):
-        require_readable(read_folder(tmp_path).parts, "stop")
+        require_readable(read_folder(tmp_path).splits, "stop")
 
 
 def test_a_link_to_nothing_is_a_picture_that_cannot_be_read(tmp_path: Path) -> None:
     (folder(tmp_path) / "dog" / "a.jpg").symlink_to("/nowhere/a.jpg")
-    assert list(unreadable(read_folder(tmp_path).parts).reasons.values()) == [
+    assert list(unreadable(read_folder(tmp_path).splits).reasons.values()) == [
         "cannot be opened (a link to nothing); wanted an image file"
     ]
 
@@ -144,16 +144,16 @@ def test_files_cut_short_are_found_without_decoding_the_others(
     monkeypatch.setattr(readable, "WHOLE_BYTES", 0)
     whole = picture(kind, **CUT[kind])
     folder(tmp_path, **{"whole.png": whole, "cut.png": whole[: len(whole) * 2 // 3], "tail.jpg": picture() + b"more"})
-    assert [Path(name).name for name in unreadable(read_folder(tmp_path).parts).reasons] == ["cut.png"]
+    assert [Path(name).name for name in unreadable(read_folder(tmp_path).splits).reasons] == ["cut.png"]
 
 
 def test_all_that_cannot_be_read_are_named_up_to_ten(tmp_path: Path) -> None:
     folder(tmp_path, **{f"bad{number:02}.jpg": b"no" for number in range(13)})
     with pytest.raises(InputError, match=r"^13 of 29 images cannot be read \(cat 13 of 21\)") as caught:
-        require_readable(open_source(DataConfig(source=str(tmp_path))).parts(), "stop")
+        require_readable(open_source(DataConfig(source=str(tmp_path))).splits(), "stop")
     assert len(caught.value.table) == 11
     assert caught.value.table[-1] == "  and 3 more"
-    lines = require_readable(read_folder(tmp_path).parts, "skip")
+    lines = require_readable(read_folder(tmp_path).splits, "skip")
     assert lines[0] == "13 of 29 images cannot be read (cat 13 of 21): left out"
 
 
@@ -161,7 +161,7 @@ def test_a_class_without_a_readable_image_is_refused_in_any_case(tmp_path: Path)
     for file in (folder(tmp_path) / "dog").iterdir():
         file.write_bytes(HEIC[:8])
     with pytest.raises(InputError, match="class 'dog': none of its images for training can be read"):
-        require_readable(read_folder(tmp_path).parts, "skip")
+        require_readable(read_folder(tmp_path).splits, "skip")
 
 
 def test_train_stops_before_it_begins_and_check_exits_with_1(

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from deepres.cli import main
-from deepres.studies.overview import Described, descriptions, overview
+from deepres.studies.overview import DescribedFigure, descriptions, overview
 from deepres.studies.plan import cells, network_of, run_of
 from deepres.studies.readings import decimals, is_read, rounds_to
-from deepres.studies.study import Measure, Study, studies
+from deepres.studies.study import Quantity, Study, studies
 
 ROOT = Path(__file__).parents[2]
 
@@ -282,11 +282,11 @@ OTHERWISE = {
 
 
 @pytest.fixture(scope="module")
-def found() -> list[Described]:
+def found() -> list[DescribedFigure]:
     return descriptions()
 
 
-def test_what_descriptions_give_comes_out_but_for_these_and_they_say_why(found: list[Described]) -> None:
+def test_what_descriptions_give_comes_out_but_for_these_and_they_say_why(found: list[DescribedFigure]) -> None:
     wrong = {(one.study, one.row, one.column): one for one in found if one.verdict != "reproduced"}
     assert {key: one.value for key, one in wrong.items()} == pytest.approx(OTHERWISE)
     assert all(one.reason and one.verdict == "not reproduced" for one in wrong.values())
@@ -294,7 +294,7 @@ def test_what_descriptions_give_comes_out_but_for_these_and_they_say_why(found: 
     assert len({one.study for one in found}) >= 24
 
 
-def test_the_evidence_is_what_the_program_gives_now(found: list[Described]) -> None:
+def test_the_evidence_is_what_the_program_gives_now(found: list[DescribedFigure]) -> None:
     spec = importlib.util.spec_from_file_location("descriptions", ROOT / "evidence" / "descriptions.py")
     assert spec is not None
     assert spec.loader is not None
@@ -334,7 +334,7 @@ def test_a_printed_figure_has_its_decimals() -> None:
     assert [decimals(value) for value in (0.27, 1.7, 7.0, 1202)] == [2, 1, 1, 1]
 
 
-READINGS: list[tuple[str, Measure, dict[str, Any], float]] = [
+READINGS: list[tuple[str, Quantity, dict[str, Any], float]] = [
     ("resnet20_cifar", "layers", {}, 20),
     ("resnet20_cifar", "layers", {"parts": ("stem", "stage1")}, 7),
     ("resnet50_v1", "convolutions", {}, 53),
@@ -358,7 +358,7 @@ READINGS: list[tuple[str, Measure, dict[str, Any], float]] = [
 
 
 @pytest.mark.parametrize(("name", "measure", "fields", "wanted"), READINGS)
-def test_a_description_is_read(name: str, measure: Measure, fields: dict[str, Any], wanted: float) -> None:
+def test_a_description_is_read(name: str, measure: Quantity, fields: dict[str, Any], wanted: float) -> None:
     from deepres.arch.catalogue.lookup import architecture
     from deepres.studies.readings import reading
     from deepres.studies.study import Column
@@ -413,7 +413,7 @@ def test_images_that_were_named_and_are_not_there_are_refused_although_something
     assert "no/such.npz" in capsys.readouterr().err
 
 
-def test_one_command_shows_them_all(capsys: pytest.CaptureFixture[str], found: list[Described]) -> None:
+def test_one_command_shows_them_all(capsys: pytest.CaptureFixture[str], found: list[DescribedFigure]) -> None:
     assert _run("--descriptions") == 0
     told = capsys.readouterr().out
     right = sum(one.verdict == "reproduced" for one in found)

@@ -194,7 +194,7 @@ def test_braces(tmp_path: Path) -> None:
     for name in ("train-00", "train-01", "val-00"):
         write(tmp_path / f"{name}.tar", ONE)
     assert len(opened(f"{tmp_path}/train-{{00..01}}.tar").train) == 4
-    assert set(opened(f"{tmp_path}/{{train-00,val-00}}.tar").parts()) == {"train", "test"}
+    assert set(opened(f"{tmp_path}/{{train-00,val-00}}.tar").splits()) == {"train", "test"}
     with pytest.raises(InputError, match="its braces name no shard; wanted such as shard-"):
         opened(f"{tmp_path}/train-{{01..00}}.tar")
     with pytest.raises(InputError, match=r"train-02\.tar: this shard does not exist; check the path, or the numbers"):

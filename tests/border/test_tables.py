@@ -32,7 +32,7 @@ def opened(path: Path, *edits: str) -> Source:
 
 def listed(source: Source, folder: Path) -> dict[str, str]:
     found = {}
-    for images in source.parts().values():
+    for images in source.splits().values():
         assert isinstance(images, FileImages)
         for path, label in zip(images.paths, images.targets.tolist(), strict=True):
             found[path.relative_to(folder).as_posix()] = images.classes[label]
@@ -127,7 +127,7 @@ REFUSED: list[tuple[str, str, bytes | str, str]] = [
     ("fractions", "t.csv", "path,label\n1.png,1.0\n2.png,0.5\n", r"line 3: label '0\.5' is no whole number; wanted classes"),
     ("no class as -1", "t.csv", "path,label\n1.png,1\n2.png,-1\n", r"line 3: label '-1', wanted 0 or more; remove images without"),
     ("two labels of a file", "t.csv", "path,label\n1.png,cat\n2.png,dog\n./1.png,dog\n", r"line 4: '1\.png' is 'dog' here and 'cat' in line 2; keep one"),
-    ("a file in two parts", "t.csv", "path,label,split\n1.png,cat,train\n2.png,dog,train\n1.png,cat,test\n", r"line 4: '1\.png' is in test here and in train in line 2"),
+    ("a file in two splits", "t.csv", "path,label,split\n1.png,cat,train\n2.png,dog,train\n1.png,cat,test\n", r"line 4: '1\.png' is in test here and in train in line 2"),
     ("twice in test", "t.csv", "path,label,split\n1.png,cat,train\n2.png,dog,train\n3.png,cat,test\n3.png,cat,test\n", "test measures each once; remove one"),
     ("a split's number", "t.csv", "path,label,split\n1.png,cat,0\n", "line 2: split '0'; wanted one of train"),
     ("too many cells", "t.csv", "path,label\n1.png,cat, big\n2.png,dog\n", r"line 2: 3 cells, wanted 2; put quotes around a cell that holds ','"),
@@ -187,7 +187,7 @@ def test_columns_that_cannot_be_are_refused(place: Path, columns: str, message: 
 @pytest.mark.parametrize(
     ("column", "cells", "parts"),
     [
-        ("is_valid", ("False", "False", "True"), {"train": 2, "test": 1}),  # the one part beside train is reported
+        ("is_valid", ("False", "False", "True"), {"train": 2, "test": 1}),  # the one split beside train is reported
         ("isTest", ("0", "0", "1"), {"train": 2, "test": 1}),
         ("is_training_image", ("1", "1", "0"), {"train": 2, "test": 1}),
         ("is_validation", ("no", "no", "yes"), {"train": 2, "test": 1}),
@@ -199,7 +199,7 @@ def test_a_column_that_asks_for_a_part_is_the_split(
 ) -> None:
     rows = zip(("1.png,cat", "2.png,dog", "3.png,cat"), cells, strict=True)
     (place / "t.csv").write_text(f"path,label,{column}\n" + "".join(f"{row},{cell}\n" for row, cell in rows))
-    assert {part: len(images) for part, images in opened(place / "t.csv").parts().items()} == parts
+    assert {part: len(images) for part, images in opened(place / "t.csv").splits().items()} == parts
 
 
 def test_a_first_line_that_may_be_names_is_told(place: Path) -> None:
@@ -262,7 +262,7 @@ def _many(place: Path, rows: Sequence[tuple[str, str]]) -> Path:
 def test_repeated_rows_train_as_often_and_never_leak(place: Path) -> None:
     rows = [(f"a{n}.png", "a") for n in range(20)] + [(f"b{n}.png", "b") for n in range(10)] * 3
     source = open_source(DataConfig(source=str(_many(place, rows)), val_fraction=0.2, test_fraction=0.2))
-    names = {part: [images.name(i) for i in range(len(images))] for part, images in source.parts().items()}
+    names = {part: [images.name(i) for i in range(len(images))] for part, images in source.splits().items()}
     assert set(names["train"]).isdisjoint(names["val"])
     assert set(names["train"]).isdisjoint(names["test"])
     assert [len(names[part]) for part in ("train", "val", "test")] == [12 + 6 * 3, 4 + 2, 4 + 2]

@@ -37,25 +37,25 @@ SETS = [[1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1], [0, 0, 1], [0, 1, 0]] * 2
 def test_names_between_semicolons_are_several_classes_and_an_empty_cell_is_none(home: Path) -> None:
     found = find(DataConfig(source=_table(home, "path,label", CELLS)))
     assert found.classes == ("cat", "dog", "eel")
-    assert found.parts["train"].targets.tolist() == SETS
-    assert found.parts["train"].targets.dtype == torch.float32
+    assert found.splits["train"].targets.tolist() == SETS
+    assert found.splits["train"].targets.dtype == torch.float32
 
 
 def test_columns_of_0_and_1_are_several_classes_unless_each_row_has_one(home: Path) -> None:
     rows = [",".join(map(str, row)) for row in SETS]
     found = find(DataConfig(source=_table(home, "path,cat,dog,eel", rows)))
-    assert found.parts["train"].targets.tolist() == SETS
+    assert found.splits["train"].targets.tolist() == SETS
     one = ["1,0,0", "0,1,0", "0,0,1"] * 4
     assert (
-        find(DataConfig(source=_table(home, "path,cat,dog,eel", one))).parts["train"].targets.tolist() == [0, 1, 2] * 4
+        find(DataConfig(source=_table(home, "path,cat,dog,eel", one))).splits["train"].targets.tolist() == [0, 1, 2] * 4
     )
     asked = find(DataConfig(source=_table(home, "path,cat,dog,eel", one), targets="classes"))
-    assert asked.parts["train"].targets.dtype == torch.float32
+    assert asked.splits["train"].targets.dtype == torch.float32
 
 
 def test_a_single_name_a_cell_is_several_classes_where_that_is_asked(home: Path) -> None:
     found = find(DataConfig(source=_table(home, "path,label", ["cat", "dog"] * 6), targets="classes"))
-    assert found.parts["train"].targets.tolist() == [[1, 0], [0, 1]] * 6
+    assert found.splits["train"].targets.tolist() == [[1, 0], [0, 1]] * 6
 
 
 def test_numbers_are_read_where_they_are_asked_for(home: Path) -> None:
@@ -63,11 +63,11 @@ def test_numbers_are_read_where_they_are_asked_for(home: Path) -> None:
     source = _table(home, "path,angle,depth", rows)
     both = find(DataConfig(source=source, targets="numbers", columns="path:path,label:angle,depth"))
     assert both.classes == ("angle", "depth")
-    assert both.parts["train"].targets.tolist() == [[n / 3, -n] for n in range(N)]
+    assert both.splits["train"].targets.tolist() == [[n / 3, -n] for n in range(N)]
     one = find(DataConfig(source=source, targets="numbers", columns="path:path,label:depth"))
     assert one.classes == ("depth",)
     alone = find(DataConfig(source=_table(home, "path,age", [str(n) for n in range(N)]), targets="numbers"))
-    assert alone.parts["train"].targets[:, 0].tolist() == list(range(N))
+    assert alone.splits["train"].targets[:, 0].tolist() == list(range(N))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_cut_is_the_same_for_any_order_of_rows_and_each_class_is_trained_on(ho
     for number, order in enumerate((rows, rows[::-1])):
         (home / f"{number}.csv").write_text("\n".join(["path,label", *order]) + "\n")
         source = open_source(DataConfig(source=str(home / f"{number}.csv")))
-        parts.append({part: sorted(map(Path, images.paths)) for part, images in source.parts().items()})
+        parts.append({part: sorted(map(Path, images.paths)) for part, images in source.splits().items()})
         assert source.train.targets.any(0).all()
     assert parts[0] == parts[1]
 
@@ -139,13 +139,13 @@ def test_packs_and_lists_of_a_split_give_the_same_targets(home: Path, form: str)
     pack(found, home / "packed")
     packed = read_packed(home / "packed")
     assert packed.classes == found.classes
-    assert torch.equal(packed.parts["train"].targets, found.parts["train"].targets)
-    assert packed.parts["train"].targets.dtype == found.parts["train"].targets.dtype
+    assert torch.equal(packed.splits["train"].targets, found.splits["train"].targets)
+    assert packed.splits["train"].targets.dtype == found.splits["train"].targets.dtype
     source = open_source(config)
     write_split(source, home / "split.csv")
     again = open_source(config.replace(source=str(home / "split.csv")))
-    for part, images in source.parts().items():
-        other = again.parts()[part]
+    for part, images in source.splits().items():
+        other = again.splits()[part]
         assert torch.equal(other.targets, images.targets)
         assert [*map(Path, other.paths)] == [*map(Path, images.paths)]
 
@@ -154,10 +154,10 @@ def test_arrays_of_0_and_1_and_of_numbers(tmp_path: Path) -> None:
     x = np.zeros((N, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "a.npz", x=x, y=np.array(SETS), classes=np.array(["cat", "dog", "eel"]))
     found = find(DataConfig(source=str(tmp_path / "a.npz")))
-    assert found.parts["train"].targets.tolist() == SETS
+    assert found.splits["train"].targets.tolist() == SETS
     np.savez(tmp_path / "b.npz", x=x, y=np.linspace(0, 1, N))
     numbers = find(DataConfig(source=str(tmp_path / "b.npz"), targets="numbers"))
     assert numbers.classes == ("y",)
-    assert numbers.parts["train"].targets[:, 0].tolist() == np.linspace(0, 1, N).tolist()
+    assert numbers.splits["train"].targets[:, 0].tolist() == np.linspace(0, 1, N).tolist()
     with pytest.raises(InputError, match=r"with fractions, .*data\.targets=numbers"):
         find(DataConfig(source=str(tmp_path / "b.npz")))

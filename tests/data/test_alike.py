@@ -127,7 +127,7 @@ def test_what_is_small_or_broken_has_no_thumbnail(tmp_path: Path) -> None:
 
 
 def found_in(source: str, **fields: object) -> tuple[Doubles, dict[str, int]]:
-    parts = open_source(DataConfig.model_validate({"source": source, **fields})).parts()
+    parts = open_source(DataConfig.model_validate({"source": source, **fields})).splits()
     sizes = {str(part): len(images) for part, images in parts.items()}
     return doubles(parts, {part: looked_at(images) for part, images in parts.items()}), sizes
 

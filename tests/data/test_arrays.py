@@ -27,7 +27,7 @@ def save(path: Path, **arrays: object) -> Path:
 
 def test_pixels_labels_and_names(tmp_path: Path) -> None:
     found = read_npz(save(tmp_path / "toy.npz", x=X, y=Y.astype(np.uint8), classes=["r", "g", "b"]))
-    images = found.parts["train"]
+    images = found.splits["train"]
     assert isinstance(images, ArrayImages)
     assert np.array_equal(images.pixels.permute(0, 2, 3, 1).numpy(), X)
     assert images.targets.tolist() == Y.tolist()
@@ -37,7 +37,7 @@ def test_pixels_labels_and_names(tmp_path: Path) -> None:
 
 def test_grey_without_names(tmp_path: Path) -> None:
     found = read_npz(save(tmp_path / "toy.npz", x=X[..., 0], y=Y))
-    assert found.parts["train"].image(0).shape == (1, 4, 5)
+    assert found.splits["train"].image(0).shape == (1, 4, 5)
     assert found.classes == ("0", "1", "2")
 
 
@@ -45,14 +45,14 @@ def test_grey_without_names(tmp_path: Path) -> None:
 def test_parts_in_one_file(tmp_path: Path, names: tuple[str, str]) -> None:
     arrays = {names[0]: X, names[1]: Y, "x_test": X[:2], "y_test": Y[:2], "x_val": X[:3], "y_val": Y[:3]}
     found = read_npz(save(tmp_path / "toy.npz", **arrays))
-    assert {part: len(images) for part, images in found.parts.items()} == {"train": 6, "val": 3, "test": 2}
+    assert {part: len(images) for part, images in found.splits.items()} == {"train": 6, "val": 3, "test": 2}
 
 
 def test_a_pair_by_file_and_by_folder(tmp_path: Path) -> None:
     train, test = save(tmp_path / "toy_train.npz", x=X, y=Y), save(tmp_path / "toy_test.npz", x=X[:2], y=Y[:2])
     assert pair_in(tmp_path) == train
-    assert {part: len(images) for part, images in read_npz(train).parts.items()} == {"train": 6, "test": 2}
-    assert {part: len(images) for part, images in read_npz(test).parts.items()} == {"test": 2}  # to be measured on
+    assert {part: len(images) for part, images in read_npz(train).splits.items()} == {"train": 6, "test": 2}
+    assert {part: len(images) for part, images in read_npz(test).splits.items()} == {"test": 2}  # to be measured on
     save(tmp_path / "other_train.npz", x=X, y=Y)
     assert pair_in(tmp_path) == train
     save(tmp_path / "other_test.npz", x=X, y=Y)

@@ -13,7 +13,7 @@ from deepres.base.records import edit
 from deepres.data.box_writing import FORMATS, BoxFormat, PictureBoxes, relative_names, write_boxes
 from deepres.data.boxes import Boxes, BoxTargets
 from deepres.data.sources.config import DataConfig
-from deepres.data.sources.open import open_parts
+from deepres.data.sources.open import open_splits
 
 NAMES = ("große Ente", 'a "quoted" <name> & more')
 SIZES = {"bär.jpg": (640, 480), "sub/1.jpg": (37, 5000), "sub/dir/1.jpg": (300, 200), "none.jpg": (64, 48)}
@@ -32,8 +32,8 @@ def answers() -> list[PictureBoxes]:
 
 
 def read(source: Path, *edits: str) -> dict[str, Boxes]:
-    found = open_parts(edit(DataConfig(source=str(source)), list(edits)))
-    images = found.parts["train"]
+    found = open_splits(edit(DataConfig(source=str(source)), list(edits)))
+    images = found.splits["train"]
     assert isinstance(images.targets, BoxTargets)
     assert set(found.classes) == set(NAMES)
     numbers = torch.tensor([NAMES.index(name) for name in found.classes])

@@ -15,7 +15,7 @@ from deepres.base.records import edit
 from deepres.data.boxes import CLIPPED, LEFT_OUT, NO_FILE, BoxTargets
 from deepres.data.sources.box_labels import turned_upright
 from deepres.data.sources.config import DataConfig
-from deepres.data.sources.open import Source, open_parts, open_source, write_split
+from deepres.data.sources.open import Source, open_source, open_splits, write_split
 from deepres.data.sources.pack import pack
 from deepres.data.sources.splits import RawDataset
 
@@ -23,17 +23,17 @@ WANTED = {name: sorted((label, corners) for label, corners in objects) for name,
 
 
 def raw(source: Path, *edits: str) -> RawDataset:
-    return open_parts(edit(DataConfig(source=str(source)), list(edits)))
+    return open_splits(edit(DataConfig(source=str(source)), list(edits)))
 
 
 def targets_of(found: RawDataset, split: str = "train") -> BoxTargets:
-    targets = found.parts[split].targets  # type: ignore[index]
+    targets = found.splits[split].targets  # type: ignore[index]
     assert isinstance(targets, BoxTargets)
     return targets
 
 
 def boxes_in(found: RawDataset, split: str = "train") -> dict[str, list[tuple[str, tuple[float, ...]]]]:
-    images = found.parts[split]  # type: ignore[index]
+    images = found.splits[split]  # type: ignore[index]
     return {
         path.name: sorted(
             (found.classes[label], tuple(corners))
@@ -122,7 +122,7 @@ def test_official_lists_are_the_split(given: dict[str, str], wanted: dict[str, s
     lists(root, **given)
     for source in (root, tmp_path):  # also the folder above, as VOCdevkit is
         found = raw(source)
-        assert {split: "".join(p.stem for p in images.paths) for split, images in found.parts.items()} == wanted
+        assert {split: "".join(p.stem for p in images.paths) for split, images in found.splits.items()} == wanted
 
 
 def test_a_list_without_labels_is_left_out_and_pictures_in_no_list_are_counted(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_list_without_labels_is_left_out_and_pictures_in_no_list_are_counted(t
     picture(root / "JPEGImages" / "e.png")
     lists(root, train="a b", test="e")
     found = raw(root)
-    assert list(found.parts) == ["train"]
+    assert list(found.splits) == ["train"]
     assert any("test.txt: none of its 1 pictures has labels: it is not used" in note for note in found.notes)
     assert any("2 pictures of Annotations in none of the lists: not used" in note for note in found.notes)
 
@@ -157,7 +157,7 @@ def test_folders_of_xml_and_of_pictures_find_each_other(pictures: str, labels: s
 def test_folders_called_by_a_split_are_splits(pictures: str, labels: str, tmp_path: Path) -> None:
     voc(tmp_path, pictures=pictures.format("train"), labels=labels.format("train"))
     voc(tmp_path, pictures=pictures.format("valid"), labels=labels.format("valid"))
-    assert {split: len(images) for split, images in raw(tmp_path).parts.items()} == {"train": 4, "val": 4}
+    assert {split: len(images) for split, images in raw(tmp_path).splits.items()} == {"train": 4, "val": 4}
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_a_coco_file_for_each_split_finds_its_pictures(names: list[str], folders
         for each in SET:
             picture(tmp_path / folder / each)
     found = raw(tmp_path)
-    assert {split: len(images) for split, images in found.parts.items()} == {"train": 4, "val": 4}
+    assert {split: len(images) for split, images in found.splits.items()} == {"train": 4, "val": 4}
     assert [
-        found.parts[split].paths[0].parent.relative_to(tmp_path).as_posix() for split in ("train", "val")
+        found.splits[split].paths[0].parent.relative_to(tmp_path).as_posix() for split in ("train", "val")
     ] == folders
 
 
@@ -193,7 +193,7 @@ def test_a_single_file_finds_its_pictures_by_data_root_and_others_are_counted(tm
         raw(file)
     found = raw(file, f"root={root / 'images'}")
     assert any("1 picture beside those that it lists: not used" in note for note in found.notes)
-    assert len(found.parts["train"]) == 4
+    assert len(found.splits["train"]) == 4
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_a_description_of_yolo_names_classes_and_splits(text: str, wanted: dict[
     (root / "data.yaml").write_text(text)
     found = raw(root)
     assert found.classes == NAMES
-    assert {split: len(images) for split, images in found.parts.items()} == wanted
+    assert {split: len(images) for split, images in found.splits.items()} == wanted
     assert boxes_in(raw(root / "data.yaml")).keys() == boxes_in(found).keys()
 
 
@@ -298,7 +298,7 @@ def test_boxes_of_both_frames_are_one_on_the_upright_picture(turn: int, frame: s
     (tmp_path / "a.xml").write_text(xml_of([("dog", [written[0] + 1, written[1] + 1, *written[2:]])], size))
     found = raw(tmp_path, f"frame={frame}")
     assert targets_of(found)[0].corners.tolist() == [wanted]
-    header = found.parts["train"].header(0)
+    header = found.splits["train"].header(0)
     assert (header.width, header.height) == upright.shape[::-1]
     assert (len(found.notes) == 2) == (turn in (2, 3, 4))  # only these are not told by their sizes
 
@@ -357,7 +357,7 @@ def test_tables_called_by_splits_are_splits(tmp_path: Path) -> None:
     (tmp_path / "train_labels.csv").write_text("\n".join([rows[0], *rows[1:3]]))
     (tmp_path / "test_labels.csv").write_text("\n".join([rows[0], *rows[3:]]))
     found = raw(tmp_path)
-    assert {split: [p.name for p in images.paths] for split, images in found.parts.items()} == {
+    assert {split: [p.name for p in images.paths] for split, images in found.splits.items()} == {
         "train": ["a.png"],
         "test": ["b.png", "c.png", "d.png"],
     }
@@ -386,15 +386,15 @@ def many(root: Path, number: int = 24) -> Path:
 
 def test_without_lists_a_split_is_cut_by_rarest_class_and_written_as_a_table_that_reads_back(tmp_path: Path) -> None:
     source = open_source(DataConfig(source=str(many(tmp_path / "set")), val_fraction=0.25, test_fraction=0.25))
-    for images in source.parts().values():
+    for images in source.splits().values():
         names = [source.classes[label] for label in images.targets.classes.tolist()]  # type: ignore[attr-defined]
         assert "owl" in names
         assert int((images.targets.counts == 0).sum()) >= 1  # type: ignore[attr-defined]
     write_split(source, tmp_path / "split.csv")
     again = open_source(DataConfig(source=str(tmp_path / "split.csv")))
     assert again.classes == source.classes
-    for split, images in source.parts().items():
-        other = again.parts()[split]
+    for split, images in source.splits().items():
+        other = again.splits()[split]
         assert [p.name for p in other.paths] == [p.name for p in images.paths]
         assert other.targets.tolist() == images.targets.tolist()
         assert other.targets.ids.tolist() == images.targets.ids.tolist()  # type: ignore[attr-defined]
@@ -417,7 +417,7 @@ def test_grey_and_clear_pictures_one_of_1_px_and_a_strip_are_read(
     (tmp_path / "bär.xml").write_text(xml_of([("dog", (0, 0, *size))], size))
     found = raw(tmp_path)
     assert targets_of(found)[0].corners.tolist() == [[0, 0, *size]]
-    assert found.parts["train"].image(0).shape == (3, size[1], size[0])
+    assert found.splits["train"].image(0).shape == (3, size[1], size[0])
 
 
 Mend = Callable[[Path], object]
@@ -675,7 +675,7 @@ def test_labels_of_yolo_without_names_are_told(tmp_path: Path) -> None:
 def test_lists_may_name_files_and_folders(tmp_path: Path) -> None:
     root = voc(tmp_path)
     lists(root, train="a.png JPEGImages/b.png ./JPEGImages/c")
-    assert [path.name for path in raw(root).parts["train"].paths] == ["a.png", "b.png", "c.png"]
+    assert [path.name for path in raw(root).splits["train"].paths] == ["a.png", "b.png", "c.png"]
 
 
 def test_folds_hold_each_picture_once_and_equal_ones_together(tmp_path: Path) -> None:
@@ -693,7 +693,7 @@ def test_folds_of_train_and_val_keep_their_boxes(tmp_path: Path) -> None:
     voc(tmp_path, pictures="val", labels="val")
     voc(tmp_path, pictures="test", labels="test")
     source = open_source(edit(DataConfig(source=str(tmp_path)), ["folds=2", "fold=1"]))
-    for images in source.parts().values():
+    for images in source.splits().values():
         for path, boxes in zip(images.paths, images.targets, strict=True):  # type: ignore[call-overload]
             assert len(boxes) == len(SET[path.name])
 
@@ -709,16 +709,16 @@ def test_real_sets_are_read_as_they_are_meant(shared: Path) -> None:
     if not sets.is_dir():
         pytest.skip(f"no sets with boxes at {sets}")
     bccd = raw(sets / "bccd" / "BCCD")
-    assert {split: len(images) for split, images in bccd.parts.items()} == {"train": 205, "val": 87, "test": 72}
+    assert {split: len(images) for split, images in bccd.splits.items()} == {"train": 205, "val": 87, "test": 72}
     assert bccd.classes == ("Platelets", "RBC", "WBC")
-    assert sum(len(targets_of(bccd, split).classes) for split in bccd.parts) == 4886
+    assert sum(len(targets_of(bccd, split).classes) for split in bccd.splits) == 4886
     assert "BloodImage_00338.xml: object 13 of 14 (RBC): box 504,337,504,337 has no area" in bccd.notes
     assert "BloodImage_00343.xml: object 4 of 12 (RBC): box 181,329,181,329 has no area" in bccd.notes
     xml, rows = raw(sets / "raccoon"), raw(sets / "raccoon" / "data" / "raccoon_labels.csv")
     assert boxes_in(xml) == boxes_in(rows)
     assert sum(len(boxes) for boxes in boxes_in(xml).values()) == 217
     halves = raw(sets / "raccoon" / "data")
-    assert {split: len(images) for split, images in halves.parts.items()} == {"train": 160, "test": 40}
+    assert {split: len(images) for split, images in halves.splits.items()} == {"train": 160, "test": 40}
     voc_xml, voc_json = (raw(sets / "voc2007_100", f"boxes={kind}") for kind in ("voc", "coco"))
     assert (len(voc_xml.classes), int(targets_of(voc_xml).ignored.sum())) == (20, 38)
     one, other = boxes_in(voc_xml), boxes_in(voc_json)

@@ -37,7 +37,7 @@ def test_a_clean_folder(folder: Path) -> None:
     seen: list[tuple[int, int]] = []
     report = check(opened(folder), on_progress=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 12) for done in range(1, 13)]
-    assert [(part.part, part.images, part.per_class, part.num_sizes) for part in report.parts] == [
+    assert [(split.split, split.images, split.per_class, split.num_sizes) for split in report.splits] == [
         ("train", 6, (3, 3), 1),
         ("test", 6, (3, 3), 1),
     ]
@@ -60,7 +60,7 @@ def test_sizes_and_kinds(folder: Path) -> None:
     Image.fromarray(np.asarray(photo(93).convert("L")).astype(np.uint16) * 257).save(
         folder / "train" / "a" / "deep.png"
     )
-    train = check(opened(folder)).parts[0]
+    train = check(opened(folder)).splits[0]
     assert train.width is not None
     assert train.height is not None
     assert (train.width.least, train.width.middle, train.width.greatest) == (20, 48.0, 48)
@@ -72,7 +72,7 @@ def test_sizes_and_kinds(folder: Path) -> None:
 def test_broken_files_are_listed_with_reasons(folder: Path) -> None:
     (folder / "train" / "a" / "2.png").write_bytes(b"")
     report = check(opened(folder))
-    assert [(b.part, Path(b.path).name, b.reason) for b in report.broken] == [
+    assert [(b.split, Path(b.path).name, b.reason) for b in report.broken] == [
         ("train", "2.png", "empty (0 bytes); replace or remove the file")
     ]
     assert "repair or remove the broken files" in table(report)
@@ -85,9 +85,9 @@ def test_equal_pixels_within_and_between_parts(folder: Path) -> None:
     assert (report.num_exact, report.num_leaks, report.num_conflicts, report.num_near) == (2, 1, 1, 0)
     leak, conflict = report.exact
     assert [Path(path).name for path in leak.paths] == ["1.png", "copy.bmp"]
-    assert (leak.parts, leak.classes, leak.conflicting) == (("train", "test"), ("a", "a"), False)
-    assert (conflict.parts, conflict.classes, conflict.conflicting) == (("train", "train"), ("a", "b"), True)
-    assert "images lie in several parts: the test error will flatter" in table(report)
+    assert (leak.splits, leak.classes, leak.conflicting) == (("train", "test"), ("a", "a"), False)
+    assert (conflict.splits, conflict.classes, conflict.conflicting) == (("train", "train"), ("a", "b"), True)
+    assert "images lie in several splits: the test error will flatter" in table(report)
     assert "equal images have different labels" in table(report)
 
 
@@ -103,7 +103,7 @@ def test_the_same_picture_anew_is_near(folder: Path, change: str) -> None:
     report = check(opened(folder))
     assert (report.num_exact, report.num_near) == (0, 1)
     assert [Path(path).stem for path in report.near[0].paths] == ["1", "anew"]
-    assert (report.near[0].parts, report.near[0].conflicting) == (("train", "test"), True)
+    assert (report.near[0].splits, report.near[0].conflicting) == (("train", "test"), True)
 
 
 def test_plain_pictures_are_not_called_alike(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_long_lists_are_cut_and_counted(folder: Path, monkeypatch: pytest.Monkey
 def test_images_in_memory_need_no_files() -> None:
     source = open_source(DataConfig())
     report = check(source)
-    sizes = [(part.width.least, part.width.greatest, part.traits) for part in report.parts if part.width]
+    sizes = [(part.width.least, part.width.greatest, part.traits) for part in report.splits if part.width]
     assert sizes == [(8, 8, {})] * 3
     assert report.num_exact == 0
     assert "choose a network for small images" in table(report)
@@ -158,8 +158,8 @@ def test_table_of_a_clean_folder(folder: Path) -> None:
         "b            3        3  ########################################",
         "",
         "broken          0",
-        "duplicates      0 groups of equal pixels; 0 across parts, 0 with different labels",
-        "alike           0 pairs across parts (distance at most 0.06)",
+        "duplicates      0 groups of equal pixels; 0 across splits, 0 with different labels",
+        "alike           0 pairs across splits (distance at most 0.06)",
         "ignored         0 files that are no images",
         "advice     half of the images are below 64 px: choose a network for small images",
     ]
@@ -169,8 +169,8 @@ def test_imbalance_and_many_classes_in_the_table(folder: Path) -> None:
     report = check(opened(folder))
     names = tuple(f"class{i:02}" for i in range(30))
     counts = tuple(range(1, 31))
-    parts = tuple(part.replace(per_class=counts) for part in report.parts)
-    text = table(report.replace(classes=names, parts=parts, imbalance=30.0))
+    splits = tuple(part.replace(per_class=counts) for part in report.splits)
+    text = table(report.replace(classes=names, splits=splits, imbalance=30.0))
     assert "… 14 classes in between …" in text
     assert "classes from 1 to 30 images (30 to 1): read the error per class; train --balance loss or sampler" in text
     assert text.index("class29") < text.index("class22") < text.index("class07") < text.index("class00")

@@ -17,7 +17,7 @@ def scenes() -> RawDataset:
 
 
 def test_a_box_holds_its_digit_and_no_ground_at_its_edges(scenes: RawDataset) -> None:
-    targets = scenes.parts["val"].targets
+    targets = scenes.splits["val"].targets
     assert isinstance(targets, BoxTargets)
     assert set(targets.counts.tolist()) == {1, 2, 3, 4, 5}
     sides = targets.corners[:, 2:] - targets.corners[:, :2]
@@ -25,7 +25,7 @@ def test_a_box_holds_its_digit_and_no_ground_at_its_edges(scenes: RawDataset) ->
     assert 4 < float(sides.min()) < float(sides.max()) <= 52
     alone = [place for place, count in enumerate(targets.counts.tolist()) if count == 1]
     for place in alone[:20]:  # ink differs from the ground around its box, which is nearly one colour there
-        image = scenes.parts["val"].image(place).float()
+        image = scenes.splits["val"].image(place).float()
         x1, y1, x2, y2 = (int(value) for value in targets[place].corners[0].tolist())
         inside = image[:, y1:y2, x1:x2].flatten(1)
         row = image[:, y1:y2, [max(0, x1 - 4), min(127, x2 + 3)]].flatten(1)
@@ -34,10 +34,10 @@ def test_a_box_holds_its_digit_and_no_ground_at_its_edges(scenes: RawDataset) ->
 
 
 def test_splits_are_of_800_200_and_200_and_have_their_own_digits_and_numbers(scenes: RawDataset) -> None:
-    assert {split: len(images) for split, images in scenes.parts.items()} == {"train": 800, "val": 200, "test": 200}
-    ids = torch.cat([images.targets.ids for images in scenes.parts.values()])  # type: ignore[attr-defined]
+    assert {split: len(images) for split, images in scenes.splits.items()} == {"train": 800, "val": 200, "test": 200}
+    ids = torch.cat([images.targets.ids for images in scenes.splits.values()])  # type: ignore[attr-defined]
     assert ids.tolist() == list(range(1200))
-    for images in scenes.parts.values():
+    for images in scenes.splits.values():
         counts = torch.bincount(images.targets.classes, minlength=10)  # type: ignore[attr-defined]
         assert int(counts.min()) > 30
 
@@ -45,8 +45,8 @@ def test_splits_are_of_800_200_and_200_and_have_their_own_digits_and_numbers(sce
 def test_they_are_made_alike_each_time_and_opened_by_name(scenes: RawDataset) -> None:
     source: Source = open_source(DataConfig(source="digit-scenes"))
     assert source.test is not None
-    assert torch.equal(source.test.image(7), scenes.parts["test"].image(7))
-    assert source.test.targets.tolist() == scenes.parts["test"].targets.tolist()
+    assert torch.equal(source.test.image(7), scenes.splits["test"].image(7))
+    assert source.test.targets.tolist() == scenes.splits["test"].targets.tolist()
     digits, labels = np.ones((3, 8, 8), dtype=np.float32), np.arange(3)
     one, other = scene(digits, labels, "val", 4), scene(digits, labels, "val", 4)
     assert (one[0] == other[0]).all()

@@ -30,7 +30,7 @@ def test_class_folders_equal_torchvisions(tmp_path: Path) -> None:
     fill(tmp_path, "class2/b.png", "class10/a.JPEG", "class10/deep/er/c.webp", "Class3/d.bmp")
     found = read_folder(tmp_path, depth=1)  # deep/er/ may be a class of its own: torchvision does not ask
     reference = ImageFolder(str(tmp_path))
-    images = found.parts["train"]
+    images = found.splits["train"]
     assert isinstance(images, FileImages)
     assert list(found.classes) == reference.classes == ["Class3", "class10", "class2"]
     assert sorted((str(p), y) for p, y in zip(images.paths, images.targets.tolist(), strict=True)) == sorted(
@@ -43,7 +43,7 @@ def test_hidden_files_are_passed_over_and_others_counted(tmp_path: Path) -> None
     (tmp_path / "a" / "notes.txt").touch()
     (tmp_path / "LICENSE").touch()
     found = read_folder(tmp_path)
-    assert listed(found.parts["train"]) == [("1.png", 0), ("1.png", 1)]
+    assert listed(found.splits["train"]) == [("1.png", 0), ("1.png", 1)]
     assert found.ignored == 2
     assert found.notes == (f"outside the class folders of {tmp_path.name}/: 1 not used",)
 
@@ -52,7 +52,7 @@ def test_hidden_files_are_passed_over_and_others_counted(tmp_path: Path) -> None
 def test_parts_by_name(tmp_path: Path, val: str) -> None:
     fill(tmp_path, *(f"{part}/{name}/{part}.png" for part in ("train", val, "test") for name in "ab"), "old/a/1.png")
     found = read_folder(tmp_path)
-    assert {part: listed(images) for part, images in found.parts.items()} == {
+    assert {part: listed(images) for part, images in found.splits.items()} == {
         "train": [("train.png", 0), ("train.png", 1)],
         "val": [(f"{val}.png", 0), (f"{val}.png", 1)],
         "test": [("test.png", 0), ("test.png", 1)],
@@ -77,8 +77,8 @@ def test_imagenet_as_kaggle_gives_it(tmp_path: Path) -> None:
     )
     found = read_folder(tmp_path)
     assert found.classes == ("crane (n01)", "tench, Tinca tinca", "crane (n03)")
-    assert listed(found.parts["val"]) == [("v1.JPEG", 2), ("v2.JPEG", 0)]
-    assert "test" not in found.parts
+    assert listed(found.splits["val"]) == [("v1.JPEG", 2), ("v2.JPEG", 0)]
+    assert "test" not in found.splits
     assert found.notes == ("test/ has no class folders, so no labels: it is not used",)
 
 
@@ -99,8 +99,8 @@ def test_tiny_imagenet(tmp_path: Path) -> None:
     (tmp_path / "words.txt").write_text("n01\tgoldfish\nn02\tbull frog\nn99\tnothing\n")
     found = read_folder(tmp_path)
     assert found.classes == ("goldfish", "bull frog")
-    assert listed(found.parts["train"]) == [("1.JPEG", 0), ("2.JPEG", 1)]
-    assert listed(found.parts["val"]) == [("v1.JPEG", 1)]
+    assert listed(found.splits["train"]) == [("1.JPEG", 0), ("2.JPEG", 1)]
+    assert listed(found.splits["val"]) == [("v1.JPEG", 1)]
     assert found.ignored == 2
 
 

@@ -67,14 +67,14 @@ def config(source: Path | str, fold: int = 1, folds: int = 3, **fields: object) 
 
 def test_each_image_is_the_test_of_one_fold_and_trained_on_in_the_others(pets: Path) -> None:
     sources = [open_source(config(pets, fold)) for fold in (1, 2, 3)]
-    tests = [{source.parts()["test"].name(i) for i in range(len(source.parts()["test"]))} for source in sources]
+    tests = [{source.splits()["test"].name(i) for i in range(len(source.splits()["test"]))} for source in sources]
     assert sum(map(len, tests)) == len(set.union(*tests)) == 17
     for source, test in zip(sources, tests, strict=True):
-        parts = source.parts()
+        parts = source.splits()
         others = {images.name(i) for part, images in parts.items() if part != "test" for i in range(len(images))}
         assert others == set.union(*tests) - test
         assert len(parts["val"]) == 2
-        assert f"fold {sources.index(source) + 1} of 3 is the test part" in source.origin.notes
+        assert f"fold {sources.index(source) + 1} of 3 is the test split" in source.origin.notes
 
 
 def _like(stem: str, found: Folded, index: int) -> bool:
@@ -92,7 +92,7 @@ def test_equal_pictures_lie_in_one_fold(pets: Path) -> None:
     assert len(set(same)) == 1
     assert found.repeated == 5
     note = open_source(config(pets)).origin.notes[-1]
-    assert note == "fold 1 of 3 is the test part (5 images equal another: in its fold)"
+    assert note == "fold 1 of 3 is the test split (5 images equal another: in its fold)"
 
 
 def test_equal_arrays_and_rows_that_repeat_a_file_lie_in_one_fold(pets: Path, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_equal_arrays_and_rows_that_repeat_a_file_lie_in_one_fold(pets: Path, tm
 
 def test_a_pack_and_a_moved_folder_have_the_same_folds(pets: Path) -> None:
     def names(source: Path) -> list[set[str]]:
-        parts = (open_source(config(source, fold)).parts()["test"] for fold in (1, 2, 3))
+        parts = (open_source(config(source, fold)).splits()["test"] for fold in (1, 2, 3))
         return [{"/".join(Path(part.name(i)).parts[-2:]) for i in range(len(part))} for part in parts]
 
     wanted = names(pets)
@@ -145,7 +145,7 @@ def test_official_test_images_stay_apart_and_val_is_folded(
     assert set(found.apart) == apart
     assert len(found.whole) == folded_images
     opened = open_source(config(source))
-    test = opened.parts()["test"]
+    test = opened.splits()["test"]
     assert not any(f"/{each}/" in test.name(i) for each in apart for i in range(len(test)))
     assert any(f"17 given as {next(iter(apart))} stay apart" in note for note in opened.origin.notes)
 

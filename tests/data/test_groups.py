@@ -1,4 +1,4 @@
-"""Images of one group (of one patient, one burst) stay in one part, and in one fold."""
+"""Images of one group (of one patient, one burst) stay in one split, and in one fold."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def _patients(names: Sequence[str]) -> set[str]:
 
 
 def _parted(parts: Mapping[str, Sequence[str]]) -> list[str]:
-    """The patients that stand in two parts."""
+    """The patients that stand in two splits."""
     places = defaultdict(set)
     for part, names in parts.items():
         for patient in _patients(names):
@@ -54,12 +54,12 @@ def _names(images: object) -> list[str]:
 def test_no_group_stands_in_two_parts(tmp_path: Path, seed: int) -> None:
     config = DataConfig(source=str(_table(tmp_path)), split_seed=seed, val_fraction=0.2, test_fraction=0.2)
     source = open_source(config)
-    parts = {part: _names(images) for part, images in source.parts().items()}
+    parts = {part: _names(images) for part, images in source.splits().items()}
     assert set(parts) == {"train", "val", "test"}
     assert sum(map(len, parts.values())) == 3 * PATIENTS
     assert _parted(parts) == []
     assert "by group" in source.origin.test.how
-    assert any("12 groups by column 'group': images of one stay in one part or fold" in n for n in source.origin.notes)
+    assert any("12 groups by column 'group': images of one stay in one split or fold" in n for n in source.origin.notes)
 
 
 def test_a_pack_keeps_groups_together_as_its_source_does(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_pack_keeps_groups_together_as_its_source_does(tmp_path: Path) -> None
 
 def test_without_groups_they_are_torn_and_the_table_hints_at_the_column(tmp_path: Path) -> None:
     source = open_source(DataConfig(source=str(_table(tmp_path, "patient_id"))))
-    assert _parted({part: _names(images) for part, images in source.parts().items()})
+    assert _parted({part: _names(images) for part, images in source.splits().items()})
     assert any("data.columns=…,group:patient_id keeps the images of one patient_id" in n for n in source.origin.notes)
 
 
@@ -96,7 +96,7 @@ def test_no_group_stands_in_two_folds_nor_in_a_folds_val(tmp_path: Path, name: s
     assert _parted(every) == []
     assert {len(names) for names in every.values()} == {12}
     source = open_source(config)
-    assert _parted({part: _names(images) for part, images in source.parts().items()}) == []
+    assert _parted({part: _names(images) for part, images in source.splits().items()}) == []
     assert "folded by group: 12 groups" in " ".join(fold_of(find(config), 3, 2, 0, "t").notes)
 
 

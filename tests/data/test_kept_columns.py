@@ -112,9 +112,9 @@ def test_what_is_not_changed_stays_in_its_order(here: Path, case: str, capsys: p
     assert bool(told) == (case in ("columns that were said", "columns of 0 and 1", "several classes", "no names"))
     back = open_source(DataConfig(source="split.csv", columns=columns.strip("'") or None))
     assert back.classes == source.classes
-    for part, images in source.parts().items():
-        assert [path.name for path in back.parts()[part].paths] == [path.name for path in images.paths]
-        assert back.parts()[part].targets.tolist() == images.targets.tolist()
+    for part, images in source.splits().items():
+        assert [path.name for path in back.splits()[part].paths] == [path.name for path in images.paths]
+        assert back.splits()[part].targets.tolist() == images.targets.tolist()
 
 
 def test_groups_hold_for_folds_of_what_was_written(here: Path) -> None:

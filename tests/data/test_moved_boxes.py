@@ -13,7 +13,7 @@ from deepres.data.images import FileImages
 from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.sources.config import DataConfig
-from deepres.data.sources.open import open_parts
+from deepres.data.sources.open import open_splits
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import Statistics
 
@@ -109,6 +109,6 @@ def test_boxes_of_pictures_that_are_stored_turned_lie_where_their_pixels_are_sho
     exif[274] = turn
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
     (tmp_path / "a.xml").write_text(xml_of([("dog", (61, 6, 90, 25))], (100, 60)))
-    found = open_parts(DataConfig(source=str(tmp_path), frame="stored")).parts["train"]
+    found = open_splits(DataConfig(source=str(tmp_path), frame="stored")).splits["train"]
     (batch,) = evaluation_batches(found, SIDES.replace(normalise="none"), KNOWN, LoaderConfig(batch_size=1))
     assert batch.targets[0].corners[0].tolist() == pytest.approx(lit(batch.images[0]), abs=1.01)  # type: ignore[attr-defined]

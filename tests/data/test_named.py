@@ -24,7 +24,7 @@ def test_digits_are_scikit_learns_in_256_levels() -> None:
 
     reference = load_digits()
     found = digits()
-    images = found.parts["train"]
+    images = found.splits["train"]
     pixels = pixels_of(images)
     assert pixels.shape == (1797, 1, 8, 8)
     assert images.targets.tolist() == reference.target.tolist()
@@ -32,7 +32,7 @@ def test_digits_are_scikit_learns_in_256_levels() -> None:
     for level, expected in levels.items():
         assert (pixels[:, 0][reference.images == level] == expected).all()
     assert images.name(3) == "digits/3"
-    assert digits(channels=3).parts["train"].image(0).shape == (3, 8, 8)
+    assert digits(channels=3).splits["train"].image(0).shape == (3, 8, 8)
 
 
 @pytest.fixture
@@ -60,12 +60,12 @@ def write_idx(folder: Path, packed: bool) -> dict[str, np.ndarray]:  # type: ign
 def test_fashion_mnist_from_idx_files(tmp_path: Path, place: str, packed: bool) -> None:
     arrays = write_idx(tmp_path / place, packed)
     found = fashion_mnist(tmp_path)
-    assert np.array_equal(pixels_of(found.parts["train"])[:, 0], arrays["train-images-idx3-ubyte"])
-    assert np.array_equal(pixels_of(found.parts["test"])[:, 0], arrays["t10k-images-idx3-ubyte"])
-    assert found.parts["test"].targets.tolist() == [0, 1, 2]
+    assert np.array_equal(pixels_of(found.splits["train"])[:, 0], arrays["train-images-idx3-ubyte"])
+    assert np.array_equal(pixels_of(found.splits["test"])[:, 0], arrays["t10k-images-idx3-ubyte"])
+    assert found.splits["test"].targets.tolist() == [0, 1, 2]
     assert (found.classes[9], found.channels) == ("Ankle boot", 1)
     if not packed:
-        assert np.array_equal(pixels_of(found.parts["train"])[:, 0], FashionMNIST(str(tmp_path)).data.numpy())
+        assert np.array_equal(pixels_of(found.splits["train"])[:, 0], FashionMNIST(str(tmp_path)).data.numpy())
 
 
 @pytest.mark.usefixtures("no_debian")
@@ -99,8 +99,8 @@ def test_cifar_from_verified_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(CIFAR10, "test_list", [sums["test_batch"]])
     monkeypatch.setattr(CIFAR10, "meta", {"filename": meta[0], "key": "label_names", "md5": meta[1]})
     found = cifar("cifar10", tmp_path)
-    assert np.array_equal(pixels_of(found.parts["train"]).reshape(4, -1), data["data_batch_1"])
-    assert np.array_equal(pixels_of(found.parts["test"]).reshape(4, -1), data["test_batch"])
+    assert np.array_equal(pixels_of(found.splits["train"]).reshape(4, -1), data["data_batch_1"])
+    assert np.array_equal(pixels_of(found.splits["test"]).reshape(4, -1), data["test_batch"])
     assert found.classes == ("a", "b", "c", "d")
     (folder / "test_batch").write_bytes(b"another pickle")
     with pytest.raises(InputError, match=r"its files differ from the published ones \(MD5\); unpack cifar-10-python"):

@@ -29,19 +29,19 @@ def files(images: Images | None) -> list[tuple[Path, int]]:
 
 def test_digits_are_cut_into_three_stratified_parts() -> None:
     source = open_source(DataConfig())
-    assert [len(images) for images in source.parts().values()] == [1349, 179, 269]
+    assert [len(images) for images in source.splits().values()] == [1349, 179, 269]
     assert source.channels == 1
-    for images in source.parts().values():
+    for images in source.splits().values():
         assert set(images.targets.tolist()) == set(range(10))
-    names = [images.name(i) for images in source.parts().values() for i in range(len(images))]
+    names = [images.name(i) for images in source.splits().values() for i in range(len(images))]
     assert len(set(names)) == 1797
 
 
 def test_the_same_config_gives_the_same_bits() -> None:
     one, two = open_source(DataConfig()), open_source(DataConfig())
     assert one.origin == two.origin
-    for part, images in one.parts().items():
-        other = two.parts()[part]
+    for part, images in one.splits().items():
+        other = two.splits()[part]
         assert isinstance(images, ArrayImages)
         assert isinstance(other, ArrayImages)
         assert torch.equal(images.pixels, other.pixels)
@@ -64,11 +64,11 @@ def test_digest_follows_pixels_and_labels(tmp_path: Path) -> None:
 
 def test_folder_and_its_written_split_are_the_same_source(pets: Path, tmp_path: Path) -> None:
     source = open_source(DataConfig(source=str(pets), val_fraction=0.2, test_fraction=0.3))
-    assert [len(images) for images in source.parts().values()] == [10, 4, 6]
+    assert [len(images) for images in source.splits().values()] == [10, 4, 6]
     write_split(source, tmp_path / "split.csv")
     again = open_source(DataConfig(source=str(tmp_path / "split.csv")))
-    for part, images in source.parts().items():
-        assert files(again.parts()[part]) == files(images)
+    for part, images in source.splits().items():
+        assert files(again.splits()[part]) == files(images)
     assert again.classes == source.classes
     facts = zip((again.origin.train, again.origin.val, again.origin.test),
                 (source.origin.train, source.origin.val, source.origin.test), strict=True)  # fmt: skip
@@ -97,7 +97,7 @@ def test_a_folder_with_a_pair_of_arrays(tmp_path: Path) -> None:
     for part in ("train", "test"):
         np.savez(tmp_path / f"toy_{part}.npz", x=np.zeros((8, 2, 2), dtype=np.uint8), y=np.arange(8) % 2)
     source = open_source(DataConfig(source=str(tmp_path), val_fraction=0.25))
-    assert [len(images) for images in source.parts().values()] == [6, 2, 8]
+    assert [len(images) for images in source.splits().values()] == [6, 2, 8]
     assert source.name == "toy"
 
 

@@ -41,7 +41,7 @@ def test_records_go_on_in_another_file(pets: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(packing, "FILE_BYTES", 3 * 30 * 41 * 3)
     done = pack(found(pets), tmp_path / "out", short_side=30)
     assert done.header.files == {f"records-{n:05}.bin": (3 if n < 3 else 1) * 30 * 41 * 3 for n in range(4)}
-    (images,) = read_packed(tmp_path / "out").parts.values()
+    (images,) = read_packed(tmp_path / "out").splits.values()
     assert [images.image(index)[0, 5, 5].item() for index in (0, 1, 2, 3, 4, 9)] == pytest.approx(
         [0, 9, 18, 27, 36, 36], abs=2
     )
@@ -52,7 +52,7 @@ def test_small_jpegs_keep_their_own_bytes_and_nothing_is_enlarged(pets: Path, tm
     files = [*sorted((pets / "cat").iterdir()), *sorted((pets / "dog").iterdir())]
     assert (tmp_path / "out" / "records-00000.bin").read_bytes() == b"".join(path.read_bytes() for path in files)
     pack(found(pets), tmp_path / "raw", short_side=400)
-    assert next(iter(read_packed(tmp_path / "raw").parts.values())).image(0).shape == (3, 44, 60)
+    assert next(iter(read_packed(tmp_path / "raw").splits.values())).image(0).shape == (3, 44, 60)
 
 
 def test_progress_counts_to_the_end(pets: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_bad_image_stops_or_is_left_out(pets: Path, tmp_path: Path) -> None:
     for kept in ("raw", "jpeg"):
         done = pack(found(pets), tmp_path / kept, kept=kept, on_bad_image="skip")  # type: ignore[arg-type]
         assert (done.images, list(done.skipped)) == (9, [str(bad)])
-        (images,) = read_packed(tmp_path / kept).parts.values()
+        (images,) = read_packed(tmp_path / kept).splits.values()
         assert len(images) == 9
 
 

@@ -60,8 +60,8 @@ def test_a_pack_is_the_same_source(pets: Path, kept: str) -> None:
         folder = open_source(DataConfig(source=str(pets)).replace(**changes))
         ours = open_source(DataConfig(source=str(out)).replace(**changes))
         assert (ours.name, ours.classes, ours.channels, ours.origin.kind) == ("pets", ("cat", "dög"), 3, "packed")
-        for part, images in folder.parts().items():
-            stored = ours.parts()[part]
+        for part, images in folder.splits().items():
+            stored = ours.splits()[part]
             assert isinstance(images, FileImages)
             assert isinstance(stored, StoredImages)
             names = [path.relative_to(pets).as_posix() for path in images.paths]
@@ -127,7 +127,7 @@ def test_evaluation_and_checking_read_a_pack(packed: Path) -> None:
         == 14
     )
     report = check(source)
-    assert (len(report.broken), report.parts[0].width.least) == (0, 56)  # type: ignore[union-attr]
+    assert (len(report.broken), report.splits[0].width.least) == (0, 56)  # type: ignore[union-attr]
 
 
 def test_a_store_can_be_sent_to_another_process(packed: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_damaged_record_is_found(pets: Path, kept: str) -> None:
     assert broken.reason == f"damaged in {file} (another checksum); pack the source again"
     assert broken.path.startswith(f"{out}/cat/0.jpg")
     images = next(
-        images for images in source.parts().values() if f"{out}/cat/0.jpg" in map(images.name, range(len(images)))
+        images for images in source.splits().values() if f"{out}/cat/0.jpg" in map(images.name, range(len(images)))
     )
     with pytest.raises(BadImageError, match=r"cat/0\.jpg: damaged in .*records-00000\.bin \(another checksum\)"):
         [images.image(index) for index in range(len(images))]

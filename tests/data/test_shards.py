@@ -93,7 +93,7 @@ def test_words_in_names_or_folders_make_the_split(tmp_path: Path) -> None:
     shard(tmp_path / "b" / "train" / "0000.tar", 0)
     shard(tmp_path / "b" / "validation" / "0000.tar", 6, 4)
     for folder in ("a", "b"):
-        parts = opened(tmp_path / folder).parts()
+        parts = opened(tmp_path / folder).splits()
         assert {part: len(images) for part, images in parts.items()} == {"train": 6, "test": 4}
 
 

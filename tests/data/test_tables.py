@@ -27,7 +27,7 @@ def listed(found: RawDataset) -> dict[str, list[tuple[str, str]]]:
         part: [
             (path.name, found.classes[label]) for path, label in zip(images.paths, images.targets.tolist(), strict=True)
         ]
-        for part, images in found.parts.items()
+        for part, images in found.splits.items()
         if isinstance(images, FileImages)
     }
 
@@ -64,7 +64,7 @@ def test_written_and_read_back(tmp_path: Path, classes: tuple[str, ...]) -> None
     found = read_table(tmp_path / "lists" / "split.csv")
     assert found.classes == classes
     for part, images in parts.items():
-        again = found.parts[part]  # type: ignore[index]
+        again = found.splits[part]  # type: ignore[index]
         assert isinstance(again, FileImages)
         assert again.paths == images.paths
         assert torch.equal(again.targets, images.targets)

@@ -344,7 +344,7 @@ def readers() -> list[Reader]:
         Reader("statistics", _statistics, Statistics.load),
         Reader("run.json", _run, lambda file: records.load(Run, file, "run description")),
         Reader("history.jsonl", _history, lambda file: read_history(file.parent)),
-        Reader("parts.jsonl", _logbook, lambda file: sessions(file.parent)),
+        Reader("sessions.jsonl", _logbook, lambda file: sessions(file.parent)),
         Reader("folds.json", _folds, lambda file: fold_folders(file.parent)),
     ]
 
@@ -513,7 +513,7 @@ def _keras_config() -> dict[str, Any]:
 
 def _looked_at(found: RawDataset) -> None:
     """What is done first with a source: split, and an image of each part opened."""
-    for images in found.parts.values():
+    for images in found.splits.values():
         images.image(0)
         images.name(len(images) - 1)
     arrange(found, "source", 0.2, 0.2, 0)

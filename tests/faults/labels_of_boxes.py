@@ -8,7 +8,7 @@ from fuzz import Reader
 from PIL import Image
 
 from deepres.data.sources.config import DataConfig
-from deepres.data.sources.open import open_parts
+from deepres.data.sources.open import open_splits
 
 VOC = """<annotation><folder>JPEGImages</folder><filename>{name}.jpg</filename>
 <size><width>24</width><height>16</height><depth>3</depth></size>
@@ -34,16 +34,16 @@ def labels_of_boxes() -> list[Reader]:
     return [
         Reader("VOC annotation", _voc(Path("Annotations", "a.xml")), _from(2)),
         Reader("VOC list", _voc(Path("ImageSets", "Main", "train.txt")), _from(3)),
-        Reader("COCO annotations", _coco, lambda file: open_parts(DataConfig(source=str(file)))),
+        Reader("COCO annotations", _coco, lambda file: open_splits(DataConfig(source=str(file)))),
         Reader("YOLO labels", _yolo(Path("labels", "train", "a.txt")), _from(3)),
-        Reader("YOLO description", _yolo(Path("data.yaml")), lambda file: open_parts(DataConfig(source=str(file)))),
-        Reader("table of boxes", _table, lambda file: open_parts(DataConfig(source=str(file)))),
+        Reader("YOLO description", _yolo(Path("data.yaml")), lambda file: open_splits(DataConfig(source=str(file)))),
+        Reader("table of boxes", _table, lambda file: open_splits(DataConfig(source=str(file)))),
     ]
 
 
 def _from(levels: int) -> Callable[[Path], object]:
     """All that lies below the folder so many levels above the file."""
-    return lambda file: open_parts(DataConfig(source=str(file.parents[levels - 1])))
+    return lambda file: open_splits(DataConfig(source=str(file.parents[levels - 1])))
 
 
 def _pictures(folder: Path) -> None:

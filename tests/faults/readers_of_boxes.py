@@ -9,7 +9,7 @@ from PIL import Image
 
 from deepres.data.boxes import Boxes
 from deepres.data.sources.config import DataConfig
-from deepres.data.sources.open import open_parts
+from deepres.data.sources.open import open_splits
 
 _XML = (
     '<?xml version="1.0"?>\n<annotation>\n<filename>a.png</filename>\n'
@@ -52,8 +52,8 @@ def _opened(kind: str) -> Callable[[Path], object]:
 
 
 def _parts(source: Path, kind: str) -> list[Boxes]:
-    found = open_parts(DataConfig.model_validate({"source": str(source), "boxes": kind}))
-    return [boxes for images in found.parts.values() for boxes in images.targets]  # type: ignore[attr-defined]
+    found = open_splits(DataConfig.model_validate({"source": str(source), "boxes": kind}))
+    return [boxes for images in found.splits.values() for boxes in images.targets]  # type: ignore[attr-defined]
 
 
 def _placed(name: str, text: str) -> Callable[[Path], Path]:

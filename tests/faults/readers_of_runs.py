@@ -123,7 +123,7 @@ def _seen(file: Path) -> None:
     run = load_run(file.parent)
     seen.began_with(file.parent)
     seen.own_data(file.parent, run)
-    seen.overlap(file.parent, run, find(run.data).parts["train"])
+    seen.overlap(file.parent, run, find(run.data).splits["train"])
 
 
 def _skipped(folder: Path) -> None:

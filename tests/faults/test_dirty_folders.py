@@ -85,8 +85,8 @@ def test_a_split_reads_back_the_same_classes_and_images(name: str, class_folders
         again = open_source(DataConfig(source=str(place)))
         place.unlink()
         assert again.classes == source.classes
-        for part, images in source.parts().items():
-            assert again.parts()[part].targets.tolist() == images.targets.tolist()
+        for part, images in source.splits().items():
+            assert again.splits()[part].targets.tolist() == images.targets.tolist()
             assert [images.name(i) for i in range(len(images))] == [
-                os.path.normpath(again.parts()[part].name(i)) for i in range(len(images))
+                os.path.normpath(again.splits()[part].name(i)) for i in range(len(images))
             ]

@@ -27,7 +27,7 @@ from deepres.data.sources.arrays import read_npz
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folders import read_folder
 from deepres.data.sources.named import fashion_mnist
-from deepres.data.sources.open import open_parts
+from deepres.data.sources.open import open_splits
 from deepres.data.sources.packed import INDEX
 from deepres.data.sources.tables import read_table
 from deepres.nn.create import create_model
@@ -233,7 +233,7 @@ def test_names_that_no_file_has(tmp_path: Path) -> None:
     (tmp_path / "u.csv").write_text(f"path,label\n#{'y' * 300},a\nz.png,b\n")
     for source in ("x" * 300, "~nobody-of-that-name/x", "a/" + "é" * 200, f"{'x' * 300}.tar", str(tmp_path / "t.csv")):
         with pytest.raises(InputError):
-            open_parts(DataConfig(source=source))
+            open_splits(DataConfig(source=source))
     with pytest.raises(InputError, match=r"no file .*z\.png"):
         read_table(tmp_path / "u.csv")
     for word in ("x" * 300, "~nobody-of-that-name/x"):

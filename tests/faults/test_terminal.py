@@ -110,7 +110,7 @@ def test_every_verb_shows_class_and_file_names_safely(
             words,
             [line for line in (said.out + said.err).splitlines() if steers(line)],
         )
-    for name in ("run/log.txt", "run/worst.csv", "worst.csv", "answers.csv", "run/parts.jsonl", "run/history.jsonl"):
+    for name in ("run/log.txt", "run/worst.csv", "worst.csv", "answers.csv", "run/sessions.jsonl", "run/history.jsonl"):
         assert not steers((tmp_path / name).read_text()), name
     for events in (tmp_path / "run" / "events").iterdir():
         assert CLIPBOARD.encode() not in events.read_bytes()

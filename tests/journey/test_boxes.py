@@ -17,6 +17,7 @@ import deepres
 from deepres.base.errors import InputError
 from deepres.cli.main import run as deepres_command
 from deepres.nn.create import create_model
+from deepres.runs.session import Session
 from deepres.runs.train import resume
 from deepres.runs.verify_resume import verify_resume
 from deepres.tasks.detection.detector import DetectorNetwork
@@ -124,7 +125,7 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(
         device="cpu",
         progress=False,
     )
-    resume(Path(first), ["train.epochs=2"], device=torch.device("cpu"), on_event=lambda _: None)
+    resume(Session(Path(first), torch.device("cpu")), ["train.epochs=2"])
     whole = deepres.train(
         source,
         tmp_path / "whole",

@@ -23,6 +23,7 @@ from deepres.nn.weights.files import read_stored
 from deepres.recipes.by_name import recipe
 from deepres.recipes.finetune import finetune
 from deepres.recipes.run import Run, smoke
+from deepres.runs.session import Session
 from deepres.runs.starting_weights import beginning
 from deepres.runs.train import resume, start
 from deepres.tasks.networks import load
@@ -41,7 +42,7 @@ def _run(source: str, folder: Path, weights: str | None = None, kind: str | None
     plan = plan.replace(data=plan.data.replace(source=source))
     if kind == "head only":
         plan = plan.replace(train=plan.train.replace(head_only_fraction=0.99, fit_head=False))
-    start(plan, folder, device=CPU, on_event=lambda event: None)
+    start(plan, Session(folder, CPU))
     return plan
 
 
@@ -97,7 +98,7 @@ def test_the_network_is_the_runs_own_with_its_edits(three: str, tmp_path: Path) 
     plan = plan.replace(data=plan.data.replace(source=three))
     assert isinstance(plan.model, ResNetConfig)
     edited = plan.model.replace(style=plan.model.style.replace(order="bn_after_add"))
-    start(plan.replace(model=edited), tmp_path / "edited", device=CPU, on_event=lambda event: None)
+    start(plan.replace(model=edited), Session(tmp_path / "edited", CPU))
     model = beginning(str(tmp_path / "edited")).model
     assert isinstance(model, ResNetConfig)
     assert model.style.order == "bn_after_add"
@@ -120,13 +121,13 @@ def test_a_new_head_begins_fitted_and_a_resumed_run_keeps_its_pace(digits: Path,
     plan = smoke(recipe(None, facts, None)).fitted(facts)
     plan = edit(plan, [f"data.source={three}", "train.schedule.kind=constant", "train.iterations=6", "select=last"])
     said: list[str] = []
-    start(plan, tmp_path / "whole", device=CPU, on_event=lambda event: said.append(str(event)))
+    start(plan, Session(tmp_path / "whole", CPU, lambda event: said.append(str(event))))
     assert any("the new head begins fitted to the features of the training images" in line for line in said)
     begun = records.load(Run, tmp_path / "whole" / "run.json", "run").train
     assert begun.head_pace is not None
     assert 0 < begun.head_pace < 1
-    start(edit(plan, ["train.iterations=3"]), tmp_path / "cut", device=CPU, on_event=lambda event: None)
-    resume(tmp_path / "cut", ["train.iterations=6"], device=CPU, on_event=lambda event: None)
+    start(edit(plan, ["train.iterations=3"]), Session(tmp_path / "cut", CPU))
+    resume(Session(tmp_path / "cut", CPU), ["train.iterations=6"])
     whole, cut = (read_stored(tmp_path / name).tensors for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
@@ -135,7 +136,7 @@ def test_the_fitted_head_is_the_classifier_of_the_features(digits: Path, three: 
     facts = replace(facts_of(open_source(DataConfig(source=three))), beginning=beginning(str(digits)))
     plan = smoke(recipe(None, facts, None)).fitted(facts)
     plan = edit(plan, [f"data.source={three}", "train.schedule.lr=1e-12", "train.iterations=1", "select=last"])
-    start(plan, tmp_path / "run", device=CPU, on_event=lambda event: None)
+    start(plan, Session(tmp_path / "run", CPU))
     network = load(tmp_path / "run")
     source = open_source(plan.data)
     statistics = Statistics.load(tmp_path / "run" / "statistics.safetensors")
@@ -157,11 +158,11 @@ def test_a_pace_that_was_given_stays_and_a_head_without_weights_is_refused(
     facts = replace(facts_of(open_source(DataConfig(source=three))), beginning=beginning(str(digits)))
     plan = smoke(recipe(None, facts, None)).fitted(facts)
     plan = edit(plan, [f"data.source={three}", "train.head_pace=0.5", "train.iterations=1"])
-    start(plan, tmp_path / "run", device=CPU, on_event=lambda event: None)
+    start(plan, Session(tmp_path / "run", CPU))
     assert records.load(Run, tmp_path / "run" / "run.json", "run").train.head_pace == 0.5
     scratch = edit(plan, ["weights=none", "new_head=false", "statistics=images"])
     with pytest.raises(InputError, match=r"train\.fit_head: it fits the head to the features of trained weights"):
-        start(scratch, tmp_path / "scratch", device=CPU, on_event=lambda event: None)
+        start(scratch, Session(tmp_path / "scratch", CPU))
     assert not (tmp_path / "scratch").exists()
 
 

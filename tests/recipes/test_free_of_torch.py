@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deepres.studies.speed import Speed, place, speed
+from deepres.studies.speed import Speed, rate_file, speed
 
 LOADED = """
 import sys
@@ -34,8 +34,8 @@ def test_the_list_of_studies_loads_no_torch_once_the_machine_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path))
-    place().parent.mkdir()
-    Speed(hardware="this machine", network="resnet20_cifar", macs_per_second=1e12).save(place())
+    rate_file().parent.mkdir()
+    Speed(hardware="this machine", network="resnet20_cifar", macs_per_second=1e12).save(rate_file())
     assert "resnet/table6" in loads_none("from deepres.cli.main import run; run(['reproduce', '--list'])")
 
 
@@ -49,5 +49,5 @@ def test_the_rate_is_measured_once_and_again_where_that_is_asked(
     assert speed("cpu") == first
     assert speed("cpu", again=True) == first  # the best that was seen
     assert speed("cpu", again=True).macs_per_second == pytest.approx(1.2 * first.macs_per_second)
-    assert [path.name for path in (tmp_path / "speed").iterdir()] == [place("cpu").name]
-    assert place("cpu") != place(None)
+    assert [path.name for path in (tmp_path / "speed").iterdir()] == [rate_file("cpu").name]
+    assert rate_file("cpu") != rate_file(None)

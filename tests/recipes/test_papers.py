@@ -20,6 +20,7 @@ from deepres.nn.hooks import outputs
 from deepres.nn.layers import CountDropPath, draw_branches
 from deepres.recipes.papers import effective_paths
 from deepres.recipes.run import Run
+from deepres.runs.session import Session
 from deepres.runs.train import Event, resume, start
 from deepres.train.loop import Step
 
@@ -136,11 +137,11 @@ def test_an_interrupted_run_ends_with_the_same_bits(tmp_path: Path) -> None:
 
     through = _weights(run, tmp_path / "through")
     with pytest.raises(_StopError):
-        start(run, tmp_path / "stopped", device=CPU, on_event=stop)
-    resume(tmp_path / "stopped", device=CPU, on_event=lambda event: None)
+        start(run, Session(tmp_path / "stopped", CPU, stop))
+    resume(Session(tmp_path / "stopped", CPU))
     assert (tmp_path / "stopped" / "model.safetensors").read_bytes() == through
 
 
 def _weights(run: Run, folder: Path) -> bytes:
-    start(run, folder, device=CPU, on_event=lambda event: None)
+    start(run, Session(folder, CPU))
     return (folder / "model.safetensors").read_bytes()

@@ -29,6 +29,7 @@ from deepres.recipes.run import Run
 from deepres.runs import train as execute
 from deepres.runs.autotune import Pace, pace_of
 from deepres.runs.budget import Deadline, fitted
+from deepres.runs.session import Session
 from deepres.runs.train import Event, resume, start
 from deepres.tasks.validation import by_error
 from deepres.train.checkpoint import Contents
@@ -218,7 +219,7 @@ def test_a_planned_run_is_one_without_a_clock_to_the_bit(numbers: Path, tmp_path
     assert with_clock[0] == "3 min: 4 epochs at 16 px (measured 1.0 images/s; 50 epochs would take 30 min)"
     assert "3 min: 4 epochs" in (tmp_path / "clock" / "log.txt").read_text()
     without = run.replace(train=run.train.replace(epochs=4))
-    start(without, tmp_path / "none", device=CPU, on_event=lambda event: None)
+    start(without, Session(tmp_path / "none", CPU))
     assert weights(tmp_path / "clock") == weights(tmp_path / "none")
     assert json.loads((tmp_path / "clock" / "summary.json").read_text())["ended_by"] == "length"
 
@@ -240,14 +241,14 @@ def test_a_cut_run_ends_its_schedule_says_why_and_resumes_to_the_bit(numbers: Pa
         begun(run, part, deadline(clock), Pace(1.0, 0.0), clock=clock, step=30.0, stop=bend.step + 1)
     assert bent(part) == bend
     assert bend.step < bend.total < 13
-    resume(part, device=CPU, on_event=lambda event: None)
+    resume(Session(part, CPU))
     assert weights(whole) == weights(part)
     assert read_history(whole)[-1]["step"] == bend.total
     assert read_history(whole)[-1]["lr"] < 0.3 * run.train.schedule.lr
     for folder in (whole, part):
         assert json.loads((folder / "summary.json").read_text())["ended_by"] == "--minutes 5"
     # a length that is given anew is the whole one again
-    resume(part, ["train.epochs=7"], device=CPU, on_event=lambda event: None)
+    resume(Session(part, CPU), ["train.epochs=7"])
     assert read_history(part)[-1]["step"] == 16
 
 
@@ -267,7 +268,7 @@ def test_minutes_of_a_resumed_run_are_that_commands(numbers: Path, tmp_path: Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "pace_of", lambda run, **_: Pace(0.01, 0.0))
         patch.setattr(execute, "train", timed(clock, 2.0))
-        resume(folder, device=CPU, on_event=told.append, deadline=Deadline(0.5, 1000.0, clock))
+        resume(Session(folder, CPU, told.append), deadline=Deadline(0.5, 1000.0, clock))
     assert "0.5 min: what is left is cut where it would not end in time (measured 100 images/s)" in told
     steps = [event for event in told if isinstance(event, Step)]
     assert 2 < steps[-1].step < 20
@@ -303,7 +304,7 @@ def begun(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execute, "pace_of", lambda run, **_: pace)
         patch.setattr(execute, "train", timed(clock, step))
-        start(run, folder, device=CPU, on_event=on_event, deadline=deadline)
+        start(run, Session(folder, CPU, on_event), deadline=deadline)
     return said
 
 

@@ -21,6 +21,7 @@ from deepres.recipes.by_name import recipe
 from deepres.recipes.run import Run, smoke
 from deepres.runs.ensemble import EnsembleConfig, evaluate_ensemble
 from deepres.runs.evaluate import EvaluationConfig, evaluate_weights
+from deepres.runs.session import Session
 from deepres.runs.train import start
 from deepres.tasks.classification.result import ClassificationResult
 
@@ -46,7 +47,7 @@ def _temperatures_of_hardly_trained_networks() -> Iterator[None]:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     home = tmp_path_factory.mktemp("runs")
     for seed in (0, 1, 2):
-        start(plan().replace(seed=seed), home / str(seed), device=HOW["device"], on_event=lambda event: None)  # type: ignore[arg-type]
+        start(plan().replace(seed=seed), Session(home / str(seed), HOW["device"]))  # type: ignore[arg-type]
     return [str(home / str(seed)) for seed in (0, 1, 2)]
 
 
@@ -159,7 +160,7 @@ def test_without_a_temperature_it_is_said_why(
 ) -> None:
     lines: list[object] = []
     beginning = plan(**data).replace(weights=runs[0])  # which knows a temperature
-    done = start(beginning, tmp_path / "run", device=HOW["device"], on_event=lines.append)  # type: ignore[arg-type]
+    done = start(beginning, Session(tmp_path / "run", HOW["device"], lines.append))  # type: ignore[arg-type]
     told = [line for line in lines if isinstance(line, str) and line.startswith("probabilities ")]
     known = Predictor.load(done.folder, HOW["device"]).task.temperature  # type: ignore[arg-type]
     assert done.result is not None
@@ -205,7 +206,7 @@ def test_a_run_without_held_out_images_has_no_temperature(runs: list[str], tmp_p
 
 def test_runs_of_other_images_are_no_ensemble(runs: list[str], tmp_path: Path) -> None:
     made = plan(split_seed=7)
-    start(made, tmp_path / "other", device=HOW["device"], on_event=lambda event: None)  # type: ignore[arg-type]
+    start(made, Session(tmp_path / "other", HOW["device"]))  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"other is measured on 269 images \(test of digits\), .*0 on others"):
         evaluate_ensemble([runs[0], str(tmp_path / "other")], **HOW)  # type: ignore[arg-type]
 

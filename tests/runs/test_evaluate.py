@@ -18,6 +18,7 @@ from deepres.predict.preprocessing import Prepared
 from deepres.recipes.by_name import recipe
 from deepres.recipes.run import smoke
 from deepres.runs.evaluate import EvaluationConfig, EvaluationSetup, evaluate_network, evaluate_weights
+from deepres.runs.session import Session
 from deepres.runs.together import BATCH, batch_size
 from deepres.runs.train import start
 from deepres.tasks.classification.result import ClassificationResult
@@ -30,7 +31,7 @@ CPU = torch.device("cpu")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "digits"
     plan = smoke(recipe(None, facts_of(open_source(DataConfig(source="digits"))), None))
-    start(plan, folder, device=CPU, on_event=lambda event: None)
+    start(plan, Session(folder, CPU))
     return folder
 
 

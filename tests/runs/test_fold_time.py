@@ -108,7 +108,7 @@ def test_a_share_is_of_what_is_left() -> None:
 def test_all_folds_are_as_long_as_one_another_and_end_in_time(tmp_path: Path) -> None:
     run, clock, folder = planned(tmp_path), Clock(), tmp_path / "out"
     done, said = carried_out(
-        lambda told: folds.start(run, folder, device=CPU, events_of=told, deadline=Deadline(2, 0.0, clock)),
+        lambda told: folds.start(run, Session(folder, CPU), told, deadline=Deadline(2, 0.0, clock)),
         clock,
         lambda _: 0.4,  # of 4 images, as measured
         Pace(0.1, 0.0),
@@ -133,7 +133,7 @@ def test_all_folds_are_as_long_as_one_another_and_end_in_time(tmp_path: Path) ->
 def test_on_a_machine_that_becomes_slower_each_fold_is_cut_and_all_end_in_time(tmp_path: Path) -> None:
     run, clock, folder = planned(tmp_path), Clock(), tmp_path / "out"
     done, said = carried_out(
-        lambda told: folds.start(run, folder, device=CPU, events_of=told, deadline=Deadline(2, 0.0, clock)),
+        lambda told: folds.start(run, Session(folder, CPU), told, deadline=Deadline(2, 0.0, clock)),
         clock,
         lambda number: 0.4 if number < 40 else 1.0,
         Pace(0.1, 0.0),
@@ -167,7 +167,7 @@ def test_what_does_not_fit_is_refused_with_what_would_and_nothing_is_left(tmp_pa
     message = r"--minutes 0.1: 1 epoch at 16 px in each of 3 folds does not fit .*; the shortest is --minutes "
     with pytest.raises(InputError, match=message) as refused:
         carried_out(
-            lambda told: folds.start(run, folder, device=CPU, events_of=told, deadline=Deadline(0.1, 0.0, Clock())),
+            lambda told: folds.start(run, Session(folder, CPU), told, deadline=Deadline(0.1, 0.0, Clock())),
             Clock(),
             lambda _: 0.0,
             Pace(0.1, 0.0),
@@ -189,10 +189,10 @@ def test_minutes_of_folds_that_are_resumed_are_that_commands(tmp_path: Path) -> 
         return 0.4
 
     with pytest.raises(StopError):
-        carried_out(lambda told: folds.start(run, folder, device=CPU, events_of=told), clock, stopping, Pace(0.1, 0.0))
+        carried_out(lambda told: folds.start(run, Session(folder, CPU), told), clock, stopping, Pace(0.1, 0.0))
     clock.now = 1000.0
     done, _ = carried_out(
-        lambda told: folds.resume(folder, (), device=CPU, events_of=told, deadline=Deadline(1, 1000.0, clock)),
+        lambda told: folds.resume(Session(folder, CPU), (), told, deadline=Deadline(1, 1000.0, clock)),
         clock,
         lambda _: 0.4,
         Pace(0.1, 0.0),

@@ -93,7 +93,9 @@ def test_what_was_opened_to_look_is_what_the_run_has(class_folders: Folders) -> 
         plan = plan_run(str(folder), words)
         again = opening.open_source(plan.run.data)
         assert plan.source.origin == again.origin
-        assert [len(images) for images in plan.source.parts().values()] == [len(one) for one in again.parts().values()]
+        assert [len(images) for images in plan.source.splits().values()] == [
+            len(one) for one in again.splits().values()
+        ]
 
 
 def test_facts_alone_make_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:

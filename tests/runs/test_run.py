@@ -15,6 +15,7 @@ from deepres.recipes.by_name import recipe
 from deepres.recipes.run import smoke
 from deepres.runs.analysis.run import ANALYSES, AnalysisTarget, examine
 from deepres.runs.analysis.units import AnalysisConfig
+from deepres.runs.session import Session
 from deepres.runs.train import start
 
 pytestmark = pytest.mark.slow
@@ -28,9 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "digits"
     start(
         smoke(recipe(None, facts_of(open_source(DataConfig(source="digits"))), None)),
-        folder,
-        device=CPU,
-        on_event=lambda event: None,
+        Session(folder, CPU),
     )
     return folder
 

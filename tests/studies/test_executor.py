@@ -10,8 +10,9 @@ import torch
 from deepres.base.files import digest
 from deepres.runs import train
 from deepres.runs.progress import print_event
+from deepres.runs.session import Session
 from deepres.runs.train import Event
-from deepres.studies.executor import Slot, at_once, carry_out, in_turn, places
+from deepres.studies.executor import Slot, at_once, carry_out, in_turn, slots
 from deepres.studies.plan import DIVERGED, Job, cells, distinct, status, unfinished
 from deepres.studies.study import Study
 from deepres.train.loop import Step
@@ -60,7 +61,7 @@ def test_a_begun_run_goes_on_also_where_its_images_have_been_moved(
     before, after = tmp_path / "before", tmp_path / "after"
     shutil.copytree(images.parent, before)
     with pytest.raises(InterruptedError):
-        train.start(lying_in(before).run, job.folder(cut), device=CPU, on_event=stop)
+        train.start(lying_in(before).run, Session(job.folder(cut), CPU, stop))
     assert status(job, cut) == "begun"
     before.rename(after)
     carry_out(lying_in(after), cut, CPU, print_event)
@@ -79,8 +80,8 @@ def test_a_run_that_diverges_has_ended_and_says_how(jobs: list[Job], tmp_path: P
 
 def test_places_share_the_threads_of_a_processor() -> None:
     threads = torch.get_num_threads()
-    assert places(None, CPU) == [Slot("cpu", threads)]
-    assert places(2, CPU) == [Slot("cpu", max(1, threads // 2))] * 2
+    assert slots(None, CPU) == [Slot("cpu", threads)]
+    assert slots(2, CPU) == [Slot("cpu", max(1, threads // 2))] * 2
 
 
 @pytest.mark.slow

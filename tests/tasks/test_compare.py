@@ -56,9 +56,9 @@ def test_exchanging_the_two_turns_the_sign() -> None:
     there, back = paired(FIRST, SECOND), paired(SECOND, FIRST)
     assert there.difference == -back.difference
     assert there.p_value == back.p_value
-    assert "second is better than first by" in there.verdict()
-    assert "second is better than first by" in back.verdict()
-    assert "no difference shown (+0.00 points" in paired(FIRST, FIRST).verdict()
+    assert "second is better than first by" in there.sentence()
+    assert "second is better than first by" in back.sentence()
+    assert "no difference shown (+0.00 points" in paired(FIRST, FIRST).sentence()
     assert paired(FIRST, FIRST).p_value == 1
 
 
@@ -93,17 +93,17 @@ def test_all_pairs_are_corrected_for_their_number() -> None:
     ]
     assert [pair.p_corrected for pair in pairs] == holm([pair.p_value for pair in pairs])
     assert all(pair.num_pairs == 3 for pair in pairs)
-    assert "corrected for 3 pairs" in pairs[0].verdict()
+    assert "corrected for 3 pairs" in pairs[0].sentence()
     (alone,) = all_pairs([FIRST, SECOND])
     assert alone == paired(FIRST, SECOND)
-    assert "corrected" not in alone.verdict()
+    assert "corrected" not in alone.sentence()
 
 
 def test_a_difference_that_only_the_correction_takes_away_is_not_shown() -> None:
     pair = paired(FIRST, SECOND).replace(p_value=0.03, p_corrected=0.06, num_pairs=2)
-    assert "no difference shown" in pair.verdict()
+    assert "no difference shown" in pair.sentence()
     assert "no difference shown" in table_of_pairs([pair])
-    assert "no difference shown" not in pair.replace(p_corrected=0.04).verdict()
+    assert "no difference shown" not in pair.replace(p_corrected=0.04).sentence()
 
 
 def test_each_is_put_against_the_best_with_the_sign_of_its_loss() -> None:

@@ -31,12 +31,12 @@ def measured(count: int = 10, wrong: tuple[int, ...] = (1, 4, 6)) -> tuple[Evalu
     return evaluate(torch.nn.Flatten(), [batch], images, split="test"), images
 
 
-def doubles_of(images: ArrayImages, *indices: int, part: str = "test", class_name: str = "a") -> Doubles:
+def doubles_of(images: ArrayImages, *indices: int, split: str = "test", class_name: str = "a") -> Doubles:
     pairs = [
         Double(
-            one=ImageRef(part="train", index=index, name=f"s/train/{index}", class_name="a"),
+            one=ImageRef(split="train", index=index, name=f"s/train/{index}", class_name="a"),
             other=ImageRef.model_validate(
-                {"part": part, "index": index, "name": f"s/test/{index}", "class_name": class_name}
+                {"split": split, "index": index, "name": f"s/test/{index}", "class_name": class_name}
             ),
             distance=0.01,
             equal=False,
@@ -74,14 +74,14 @@ def test_the_error_without_them_is_said(indices: tuple[int, ...]) -> None:
     told = told_of_doubles(evaluation, images, doubles_of(images, *indices)).result.notes
     assert told == (() if SAID[indices] is None else (SAID[indices],))
     assert told_of_doubles(evaluation, images, None) is evaluation
-    assert told_of_doubles(evaluation, images, doubles_of(images, 1, part="val")) is evaluation
+    assert told_of_doubles(evaluation, images, doubles_of(images, 1, split="val")) is evaluation
 
 
 def test_the_report_shows_them_side_by_side(tmp_path: Path) -> None:
     evaluation, images = measured()
     found = doubles_of(images, 1, 2, class_name="<b>")
-    parts = {"train": images, "test": images}
-    write_report(tmp_path / "r.html", ReportFacts(result=evaluation.result, doubles=found, parts=parts))  # type: ignore[arg-type]
+    splits = {"train": images, "test": images}
+    write_report(tmp_path / "r.html", ReportFacts(result=evaluation.result, doubles=found, splits=splits))  # type: ignore[arg-type]
     page = (tmp_path / "r.html").read_text("utf-8")
     section = page[page.index('id="doubles"') : page.index("<h2>Calibration")]
     assert section.count("<img ") == 4
@@ -89,7 +89,7 @@ def test_the_report_shows_them_side_by_side(tmp_path: Path) -> None:
     assert section.count("distance 0.010, of different classes") == 2
     assert "&lt;b&gt;" in section
     assert "15 of 20 images were compared by what they show" in section
-    write_report(tmp_path / "r.html", ReportFacts(result=evaluation.result, doubles=doubles_of(images), parts=parts))  # type: ignore[arg-type]
+    write_report(tmp_path / "r.html", ReportFacts(result=evaluation.result, doubles=doubles_of(images), splits=splits))  # type: ignore[arg-type]
     assert 'id="doubles"' not in (tmp_path / "r.html").read_text("utf-8")
 
 
@@ -115,8 +115,8 @@ def test_a_run_says_it_at_its_start_beside_its_error_and_later(
     note = r"1 of 5 images stands in train too \(the same picture, or nearly\): without it the error is \d+\.\d\d %"
     assert re.search(note, said.out)
     assert re.search(note, "\n".join(json.loads(Path("run/test.json").read_text())["notes"]))
-    assert "The same picture in two parts" in Path("run/report.html").read_text()
+    assert "The same picture in two splits" in Path("run/report.html").read_text()
     assert run(["eval", "run", "--device", "cpu"]) == 0
     assert re.search(note, capsys.readouterr().out)
     assert run(["data", "check", "set"]) == 0
-    assert "alike           1 pair across parts" in capsys.readouterr().out
+    assert "alike           1 pair across splits" in capsys.readouterr().out

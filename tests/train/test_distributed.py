@@ -102,13 +102,13 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused_with_one_that_can() -> None
     with pytest.raises(InputError, match=r"batch_size 100: cannot .* to 3 processes; set --batch-size 99") as refusal:
         Distributed(size=3).share(100, 1)
     assert refusal.value.shared
-    with pytest.raises(InputError, match=r"to 3 processes in 2 parts each; set --batch-size 6, or"):
+    with pytest.raises(InputError, match=r"to 3 processes in 2 pieces each; set --batch-size 6, or"):
         Distributed(size=3).share(4, 2)
     assert Distributed(size=3).share(12, 2) == 4
 
 
 @pytest.mark.parametrize(
-    ("accumulate", "processes", "sync_norm", "parts"),
+    ("accumulate", "processes", "sync_norm", "pieces"),
     [
         (1, 1, False, 1),
         (4, 1, False, 4),
@@ -119,9 +119,9 @@ def test_a_batch_that_cannot_be_dealt_out_is_refused_with_one_that_can() -> None
         (4, 2, True, 4),
     ],
 )
-def test_the_parts_of_a_step_are_shared_out_too(accumulate: int, processes: int, sync_norm: bool, parts: int) -> None:
+def test_the_pieces_of_a_step_are_shared_out_too(accumulate: int, processes: int, sync_norm: bool, pieces: int) -> None:
     config = TrainConfig(epochs=1, batch_size=128, accumulate=accumulate, sync_norm=sync_norm)
-    assert config.parts(processes) == parts
+    assert config.pieces(processes) == pieces
 
 
 PREPARATION = Preparation(channels=3)

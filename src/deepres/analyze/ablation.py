@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from deepres.analyze.units import RowModule, skip_branch
+from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.hooks import left_as_found
 from deepres.tasks.classification.metrics import Measures, interval
-
-Progress = Callable[[int, int], None]
 
 Stop = tuple[int, bool]
 """The number of the place whose module runs, and whether with its branch."""
@@ -49,7 +48,7 @@ def scores_of(
     row: Sequence[RowModule],
     batches: Iterable[Batch],
     routes: Sequence[Route],
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[int, list[AblationScores]]:
     """The number of images, and what they cost on each route; `batches` are read once, on any device.
 

@@ -11,10 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from deepres.analyze.guards import OnProgress, counted, evaluating, on_device, require_size, some
+from deepres.analyze.guards import counted, evaluating, on_device, require_size, some
 from deepres.arch.architecture import Architecture
 from deepres.arch.readings.cost import Field, receptive_field
 from deepres.base.errors import InputError
+from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.data.images import Batch, Images
 from deepres.data.loading.loader import prepare_one

@@ -10,8 +10,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 from deepres.analyze.attribution import Method, attribution_maps, method_for, top_classes
-from deepres.analyze.guards import OnProgress, counted, evaluating, on_device, some
+from deepres.analyze.guards import counted, evaluating, on_device, some
 from deepres.base.errors import InputError
+from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.data.rng import generator

@@ -1,7 +1,7 @@
 """How an analysis asks a network about images: they fit, they lie on its device, it is left as it was found."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from operator import length_hint
 
@@ -11,12 +11,10 @@ from torch import Tensor
 from deepres.arch.algebra import shape
 from deepres.arch.architecture import Architecture
 from deepres.base.errors import InputError
+from deepres.base.events import OnProgress
 from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.hooks import left_as_found
-
-OnProgress = Callable[[int, int], None]
-"""Called with what is done and what there is in all, 0 where that is not known."""
 
 
 def counted(batches: Iterable[Batch], on_progress: OnProgress | None) -> Iterator[Batch]:

@@ -6,9 +6,10 @@ from typing import Literal
 
 import torch
 
-from deepres.analyze.ablation import AblationScores, Progress, Route, scores_of, shared
-from deepres.analyze.units import RowModule, places, require_passable
+from deepres.analyze.ablation import AblationScores, Route, scores_of, shared
+from deepres.analyze.units import RowModule, require_passable, row_modules
 from deepres.base.errors import InputError
+from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.data.rng import generator
@@ -69,7 +70,7 @@ def delete_each(
     batches: Iterable[Batch],
     *,
     units: Sequence[str] | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Lesions:
     """Each unit alone loses its branch, never its shortcut; no norm statistic is estimated anew.
 
@@ -83,7 +84,7 @@ def delete_each(
         InputError: no unit can be left out, an unknown unit, or one that cannot.
         RunError: a logit is not finite.
     """
-    row = places(network)
+    row = row_modules(network)
     chosen = require_passable(row, _passable(row, network) if units is None else units, network.description.name)
     cuts = [(place.name,) for place in chosen]
     return _deletions(network, row, batches, cuts, on_progress)
@@ -96,7 +97,7 @@ def delete_random(
     *,
     draws: int = 20,
     seed: int = 0,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Lesions:
     """For each m of `counts`, `draws` subsets of m units, uniformly without replacement, lose their branches.
 
@@ -106,7 +107,7 @@ def delete_random(
         InputError: no unit can be left out, a count beyond their number, or no draw.
         RunError: a logit is not finite.
     """
-    row = places(network)
+    row = row_modules(network)
     names = _passable(row, network)
     for count in counts:
         if not 1 <= count <= len(names):
@@ -129,7 +130,7 @@ def permute(
     *,
     draws: int = 20,
     seed: int = 0,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Lesions:
     """For each k of `swaps`, `draws` times k random pairs of units of one stage and shape change places.
 
@@ -141,7 +142,7 @@ def permute(
         InputError: no two units can change places, a negative number of swaps, or no draw.
         RunError: a logit is not finite.
     """
-    row = places(network)
+    row = row_modules(network)
     stands = [place for place, at in enumerate(row) if at.kind != "layer"]
     pairs = [(a, b) for a, b in combinations(stands, 2) if _exchangeable(row[a], row[b])]
     if not pairs:
@@ -198,7 +199,7 @@ def _deletions(
     row: Sequence[RowModule],
     batches: Iterable[Batch],
     cuts: Sequence[tuple[str, ...]],
-    on_progress: Progress | None,
+    on_progress: OnProgress | None,
     seed: int | None = None,
 ) -> Lesions:
     found, damaged = _measured(network, row, batches, [_without(row, cut) for cut in cuts], on_progress, seed)
@@ -211,7 +212,7 @@ def _measured(
     row: Sequence[RowModule],
     batches: Iterable[Batch],
     lesions: Sequence[Route],
-    on_progress: Progress | None,
+    on_progress: OnProgress | None,
     seed: int | None,
 ) -> tuple[Lesions, list[AblationScores]]:
     """What is true of all lesions together, and the damage of each."""

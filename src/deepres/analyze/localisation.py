@@ -9,8 +9,9 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from deepres.analyze.attribution import UPSAMPLING, Method, attribution_maps, method_for, top_classes
-from deepres.analyze.guards import OnProgress, counted, some
+from deepres.analyze.guards import counted, some
 from deepres.base.errors import InputError
+from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.data.targets import tensor_of

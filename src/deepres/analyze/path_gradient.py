@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepres.analyze.units import RowModule, places, shortcut_and_branch
+from deepres.analyze.units import RowModule, row_modules, shortcut_and_branch
 from deepres.data.images import Batch
 from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.hooks import left_as_found
 
-Statistics = Literal["batch", "running"]
+NormStatistics = Literal["batch", "running"]
 """Which mean and variance batch norms use: those of the batch, as in training, or the running ones."""
 
 
@@ -30,7 +30,7 @@ class TracedPass:
         self.links: list[_Link] = []
         with torch.enable_grad():
             x = batch.images.to(like)
-            for place in places(network):
+            for place in row_modules(network):
                 self.links.append(_link(place, x))
                 x = self.links[-1].gave.detach()
             self.logits, answer = x, x.detach().requires_grad_()
@@ -54,7 +54,7 @@ class TracedPass:
 
 
 @contextmanager
-def measuring(network: ResidualNetwork, statistics: Statistics) -> Iterator[None]:
+def measuring(network: ResidualNetwork, statistics: NormStatistics) -> Iterator[None]:
     """Within it, only batch norms behave as `statistics` says, all else as in evaluation; afterwards all is as it was.
 
     Also running statistics, and also after an exception.

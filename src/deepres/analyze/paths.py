@@ -1,6 +1,6 @@
 """How much gradient reaches the input along paths of which length (Veit et al. 2016, arXiv 1605.06431)."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import combinations
 from math import comb, exp, fsum, isfinite, log
 from operator import length_hint
@@ -9,9 +9,10 @@ from statistics import stdev
 import torch
 from torch import Tensor
 
-from deepres.analyze.path_gradient import Statistics, TracedPass, measuring
-from deepres.analyze.units import places, require_passable
+from deepres.analyze.path_gradient import NormStatistics, TracedPass, measuring
+from deepres.analyze.units import require_passable, row_modules
 from deepres.base.errors import InputError, RunError
+from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.data.rng import generator
@@ -40,7 +41,7 @@ class PathGradients(Record):
     network: str
     num_units: int
     num_batches: int
-    statistics: Statistics
+    statistics: NormStatistics
     seed: int
     whole_norm: float
     lengths: tuple[LengthGradient, ...]
@@ -64,9 +65,9 @@ def path_gradients(
     *,
     draws: int = 10,
     lengths: Sequence[int] | None = None,
-    statistics: Statistics = "batch",
+    statistics: NormStatistics = "batch",
     seed: int = 0,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> PathGradients:
     """For each length k, the norm of d loss / d images along paths through k of the n units' branches.
 
@@ -166,7 +167,7 @@ def active_units(network: ResidualNetwork, count: int, seed: int, step: int, kee
         InputError: an unknown unit in `keep`, or a count below that of `keep` or beyond that of all units.
     """
     units = _units(network)
-    kept = [place.name for place in require_passable(places(network), keep, network.description.name)]
+    kept = [place.name for place in require_passable(row_modules(network), keep, network.description.name)]
     if not max(len(kept), 1) <= count <= len(units):
         raise InputError(f"count: {count} units; wanted {max(len(kept), 1)} to {len(units)}, all that there are")
     others = [name for name in units if name not in kept]
@@ -175,7 +176,7 @@ def active_units(network: ResidualNetwork, count: int, seed: int, step: int, kee
 
 
 def _units(network: ResidualNetwork) -> list[str]:
-    names = [place.name for place in places(network) if place.kind == "residual"]
+    names = [place.name for place in row_modules(network) if place.kind == "residual"]
     if not names:
         name = network.description.name
         raise InputError(f"{name}: no unit has a branch and a shortcut; there is one path only, give its residual twin")

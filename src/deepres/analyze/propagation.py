@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deepres.analyze.ablation import Progress
-from deepres.analyze.path_gradient import Statistics, measuring
+from deepres.analyze.path_gradient import NormStatistics, measuring
 from deepres.analyze.responses import summing_units, weighed
 from deepres.arch.algebra import Node, Parallel, children, dotted
 from deepres.arch.architecture import unit_names
@@ -19,6 +18,7 @@ from deepres.arch.atoms import Dropout, Identity, PadChannels, Scale
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.variants import ORDERS, SHORTCUTS, with_mixing, with_order
 from deepres.base.errors import InputError, RunError, unknown
+from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.data.images import Batch
@@ -68,7 +68,7 @@ class Propagation(Record):
 
     network: str
     num_images: int
-    statistics: Statistics
+    statistics: NormStatistics
     seed: int
     variants: tuple[str, ...]
     loss: tuple[float, ...]
@@ -87,7 +87,7 @@ class Propagation(Record):
 
 
 def propagation(
-    network: ResidualNetwork, batch: Batch, *, statistics: Statistics = "batch", seed: int = 0
+    network: ResidualNetwork, batch: Batch, *, statistics: NormStatistics = "batch", seed: int = 0
 ) -> Propagation:
     """||dE/dx_l|| and E x_l^2 of each unit of a given network, beside eq. 4-8 (He et al. 2016, sections 2 and 3).
 
@@ -128,7 +128,7 @@ def order_variants(config: ResNetConfig) -> dict[str, ResNetConfig]:
 
 
 def propagation_at_start(
-    variants: dict[str, ResNetConfig], batch: Batch, *, seed: int = 0, on_progress: Progress | None = None
+    variants: dict[str, ResNetConfig], batch: Batch, *, seed: int = 0, on_progress: OnProgress | None = None
 ) -> Propagation:
     """`propagation` of each variant as it is initialised by `seed`, norms by the batch, on the device of the images.
 
@@ -153,7 +153,7 @@ def propagation_at_start(
 _Flow = tuple[str, float, float, tuple[UnitFlow, ...]]  # variant, loss, last gradient, units
 
 
-def _together(where: str, batch: Batch, statistics: Statistics, seed: int, flows: Sequence[_Flow]) -> Propagation:
+def _together(where: str, batch: Batch, statistics: NormStatistics, seed: int, flows: Sequence[_Flow]) -> Propagation:
     return Propagation(
         network=where,
         num_images=len(batch),
@@ -166,7 +166,7 @@ def _together(where: str, batch: Batch, statistics: Statistics, seed: int, flows
     )
 
 
-def _flow(network: ResidualNetwork, batch: Batch, variant: str, statistics: Statistics, seed: int) -> _Flow:
+def _flow(network: ResidualNetwork, batch: Batch, variant: str, statistics: NormStatistics, seed: int) -> _Flow:
     units = _units(network)
     _check(network, batch)
     names = list(units)

@@ -8,12 +8,12 @@ from operator import length_hint
 import torch
 from torch import Tensor
 
-from deepres.analyze.ablation import Progress
-from deepres.analyze.path_gradient import Statistics, measuring
+from deepres.analyze.path_gradient import NormStatistics, measuring
 from deepres.arch.algebra import Node, Parallel, Sequence, at, children, dotted
 from deepres.arch.architecture import Architecture, unit_names
 from deepres.arch.atoms import Activation, Conv, Norm
 from deepres.base.errors import InputError, RunError
+from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
@@ -64,7 +64,7 @@ class Responses(Record):
 
     network: str
     num_images: int
-    statistics: Statistics
+    statistics: NormStatistics
     layers: tuple[LayerResponse, ...]
     units: tuple[UnitResponse, ...]
     activations: tuple[ChannelUse, ...]
@@ -84,8 +84,8 @@ def responses(
     network: ResidualNetwork,
     batches: Iterable[Batch],
     *,
-    statistics: Statistics = "running",
-    on_progress: Progress | None = None,
+    statistics: NormStatistics = "running",
+    on_progress: OnProgress | None = None,
 ) -> Responses:
     """std of every 3x3 layer's response after its norm, before activation or addition (He et al. 2015, Fig. 7).
 

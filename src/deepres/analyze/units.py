@@ -15,7 +15,7 @@ from deepres.base.errors import InputError, unknown
 from deepres.nn import layers
 from deepres.nn.build import ResidualNetwork
 
-Kind = Literal["residual", "plain", "whole", "layer"]
+UnitKind = Literal["residual", "plain", "whole", "layer"]
 """residual: a unit with a branch beside a shortcut (or beside the features so far, y = concat(x, branch(x))).
 plain: a unit of a branch alone that keeps the shape. whole: any other unit. layer: no unit."""
 
@@ -26,7 +26,7 @@ class RowModule:
 
     name: str
     module: nn.Module
-    kind: Kind
+    kind: UnitKind
     given: Shape
     gives: Shape
 
@@ -36,7 +36,7 @@ class RowModule:
         return self.kind in ("residual", "plain")
 
 
-def places(network: ResidualNetwork) -> tuple[RowModule, ...]:
+def row_modules(network: ResidualNetwork) -> tuple[RowModule, ...]:
     """The row of body and head; units within units belong to the outermost one."""
     row = _row(network.description.tree, "", network.description.input)
     return tuple(RowModule(name, network.get_submodule(name), kind, given, gives) for name, kind, given, gives in row)
@@ -90,7 +90,7 @@ def without(network: ResidualNetwork, names: Collection[str]) -> Iterator[None]:
     Raises:
         InputError: no unit of that name (the nearest are offered), or one that cannot be passed by.
     """
-    chosen = require_passable(places(network), names, network.description.name)
+    chosen = require_passable(row_modules(network), names, network.description.name)
     for place in chosen:
         place.module.forward = partial(skip_branch, place)
     try:
@@ -119,7 +119,7 @@ def require_passable(row: Collection[RowModule], names: Collection[str], where: 
     return tuple(place for name, place in units.items() if name in names)
 
 
-def _row(node: Node, name: str, given: Shape) -> Iterator[tuple[str, Kind, Shape, Shape]]:
+def _row(node: Node, name: str, given: Shape) -> Iterator[tuple[str, UnitKind, Shape, Shape]]:
     if isinstance(node, Sequence):
         for inner, child in node.parts:
             yield from _row(child, dotted(name, inner), given)
@@ -129,7 +129,7 @@ def _row(node: Node, name: str, given: Shape) -> Iterator[tuple[str, Kind, Shape
         yield name, _kind(node, given == gives) if isinstance(node, Parallel) else "layer", given, gives
 
 
-def _kind(node: Parallel, keeps_shape: bool) -> Kind:
+def _kind(node: Parallel, keeps_shape: bool) -> UnitKind:
     parts = {name: child for name, child in node.parts if name != "gate"}
     if list(parts) == ["branch"]:
         return "plain" if keeps_shape else "whole"

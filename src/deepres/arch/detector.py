@@ -17,9 +17,9 @@ from deepres.arch.families.resnet import ResNetConfig
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record, build
 
-Positive = Annotated[float, Field(gt=0, le=MOST)]
+PositiveNumber = Annotated[float, Field(gt=0, le=MOST)]
 Share = Annotated[float, Field(gt=0, le=1)]
-Overlap = Annotated[float, Field(ge=0, le=1)]
+IoU = Annotated[float, Field(ge=0, le=1)]
 
 
 def _rows(given: Any) -> Any:
@@ -35,8 +35,8 @@ class Anchors(Record):
     One row of sizes a level. `rounded`: corners to whole px, as py-faster-rcnn and torchvision have them.
     """
 
-    sizes: Annotated[tuple[tuple[Positive, ...], ...], BeforeValidator(_rows), Field(min_length=1)]
-    ratios: Annotated[tuple[Positive, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
+    sizes: Annotated[tuple[tuple[PositiveNumber, ...], ...], BeforeValidator(_rows), Field(min_length=1)]
+    ratios: Annotated[tuple[PositiveNumber, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
     rounded: bool = True
 
     @model_validator(mode="after")
@@ -73,10 +73,10 @@ class Proposals(Record):
     sampled: Count = 256
     positive_share: Share = 0.5
     positive_above: Share = 0.7
-    negative_below: Overlap = 0.3
+    negative_below: IoU = 0.3
     least_px: Annotated[float, Field(ge=0, le=MOST)] = 1e-3
     border: Literal["all", "inside"] = "all"
-    knee: Positive = 1 / 9
+    knee: PositiveNumber = 1 / 9
 
     @model_validator(mode="after")
     def _are_apart(self) -> "Proposals":
@@ -107,10 +107,10 @@ class Regions(Record):
     sampled: Count = 512
     positive_share: Share = 0.25
     positive_above: Share = 0.5
-    negative: tuple[Overlap, Overlap] = (0.0, 0.5)
-    deviations: tuple[Positive, Positive, Positive, Positive] = (10.0, 10.0, 5.0, 5.0)
-    knee: Positive = 1 / 9
-    score_above: Overlap = 0.05
+    negative: tuple[IoU, IoU] = (0.0, 0.5)
+    deviations: tuple[PositiveNumber, PositiveNumber, PositiveNumber, PositiveNumber] = (10.0, 10.0, 5.0, 5.0)
+    knee: PositiveNumber = 1 / 9
+    score_above: IoU = 0.05
     overlap: Share = 0.5
     most: Count = 100
     least_px: Annotated[float, Field(ge=0, le=MOST)] = 1e-2

@@ -40,7 +40,7 @@ def word(value: object, name: str, wanted: str) -> str:
     return value
 
 
-def place(value: object, name: str, wanted: str) -> str:
+def path_text(value: object, name: str, wanted: str) -> str:
     """The value as text: a path, or a text that says something.
 
     Raises:

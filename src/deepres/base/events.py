@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+OnProgress = Callable[[int, int], None]
+"""Called with how much of how much is done."""
+
 
 @dataclass(frozen=True)
 class Doing:
@@ -36,6 +39,6 @@ def speaks(environment: Mapping[str, str]) -> bool:
     return not whole or int(rank) == 0
 
 
-def progress_of(on_event: Callable[[Any], None], what: str) -> Callable[[int, int], None]:
+def progress_of(on_event: Callable[[Any], None], what: str) -> OnProgress:
     """`on_progress(done, total)` that tells of `what`."""
     return lambda done, total: on_event(Doing(what, done, total))

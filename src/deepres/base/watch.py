@@ -9,7 +9,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
-from deepres.base.events import Doing
+from deepres.base.events import Doing, OnProgress
 from deepres.base.wording import duration, shown
 
 EVERY = 30.0
@@ -55,7 +55,7 @@ class Watch:
             self._done[now.what] = now.done
             self._now, self._figures = now, tuple(figures)
 
-    def counting(self, what: str) -> Callable[[int, int], None]:
+    def counting(self, what: str) -> OnProgress:
         """`on_progress(done, total)` of this."""
         return lambda done, total: self(Doing(what, done, total))
 

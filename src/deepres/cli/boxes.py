@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
+from deepres.cli.flags import Command
 from deepres.runs import outputs
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from deepres.data.boxes import Boxes
     from deepres.predict.pictures import Picture
     from deepres.predict.predictor import Predictor
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ def _numbers_of(run: str, classes: tuple[str, ...]) -> tuple[dict[Path, int], tu
         return {}, ()
     ids: dict[Path, int] = {}
     numbers: dict[str, int] = {}
-    for images in source.parts().values():
+    for images in source.splits().values():
         if isinstance(images.targets, BoxTargets) and images.targets.class_ids:
             numbers = dict(zip(images.classes, images.targets.class_ids, strict=False))
             ids |= zip((path.resolve() for path in images.paths), images.targets.ids.tolist(), strict=True)

@@ -76,7 +76,7 @@ def command(
             click.echo(str(line))
         if len(pairs) <= PAIRS_IN_WORDS:
             for pair in pairs:
-                click.echo(pair.verdict())
+                click.echo(pair.sentence())
         else:
             shown = pairs if every else against_best(answers, pairs)
             what = "every pair" if every else f"each against the best, {shown[0].second}"
@@ -90,7 +90,7 @@ def _by_figure(runs: tuple[Path, ...], force: bool, report: Path | None, *, as_j
     """Compare by the figure of their task, where that is no share of wrong images."""
     from deepres.report.comparison import write_tables
     from deepres.tasks.blocks import Table
-    from deepres.tasks.paired import compare, load_saved, named_apart, verdict
+    from deepres.tasks.paired import compare, load_saved, named_apart, sentence
 
     answers = named_apart([load_saved(run) for run in runs], [str(run) for run in runs])
     values, pairs = compare(answers, force=force)
@@ -98,12 +98,12 @@ def _by_figure(runs: tuple[Path, ...], force: bool, report: Path | None, *, as_j
     order = sorted(range(len(answers)), key=lambda place: values[place] * (1 if shown.lower_is_better else -1))
     header = ("run", "network", shown.name, "protocol")
     rows = tuple((answers[at].name, answers[at].model, shown.text(values[at]), answers[at].protocol) for at in order)
-    told = [verdict(pair, shown) for pair in pairs]
+    told = [sentence(pair, shown) for pair in pairs]
     notes = [f"note: {one.name}: {note}" for one in answers for note in one.notes]
     if report is not None:
         title = f"{len(answers)} networks compared"
-        verdicts = Table(title="Pairs", header=("verdict",), rows=tuple((line,) for line in told))
-        write_tables(report, title, [Table(title=shown.name.capitalize(), header=header, rows=rows), verdicts])
+        sentences = Table(title="Pairs", header=("what they show",), rows=tuple((line,) for line in told))
+        write_tables(report, title, [Table(title=shown.name.capitalize(), header=header, rows=rows), sentences])
     if as_json:
         figures = {one.name: value for one, value in zip(answers, values, strict=True)}
         facts = {"figure": shown.name, "figures": figures, "pairs": [pair.model_dump() for pair in pairs]}

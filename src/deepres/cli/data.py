@@ -83,10 +83,10 @@ def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: 
     outputs.require_free({"--output": (output, outputs.SPLIT)}, [source], overwrite=overwrite)
     watch(Doing(f"listing the images of {source}"))
     opened = open_source(_config(source, edits))
-    for images in opened.parts().values():
+    for images in opened.splits().values():
         outputs.require_not_among("--output", output, images.paths)
     write_split(opened, output, keep_columns=True)
-    counts = ", ".join(f"{len(images):,} {part}" for part, images in opened.parts().items())
+    counts = ", ".join(f"{len(images):,} {split}" for split, images in opened.splits().items())
     form = form_of(opened.train.targets)
     said = opened.kept.said(form.header(opened.classes)) if isinstance(opened.kept, KeptColumns) else None
     sets = [f"data.columns={said}"] if said is not None else []

@@ -42,9 +42,9 @@ def command(verify_resume: bool, source: str, watch: Watch) -> None:
         watch(Doing(line))
 
     with tempfile.TemporaryDirectory() as folder:
-        verdict = verify(Path(folder), source, on_event)
-    click.echo(f"{'through':12}{verdict.uninterrupted}")
-    click.echo(f"{'resumed':12}{verdict.resumed}  (killed after step {verdict.killed_after_step})")
-    if not verdict.equal:
+        proof = verify(Path(folder), source, on_event)
+    click.echo(f"{'through':12}{proof.uninterrupted}")
+    click.echo(f"{'resumed':12}{proof.resumed}  (killed after step {proof.killed_after_step})")
+    if not proof.equal:
         raise RunError("resuming changed the weights on this machine; please report this with the lines above")
     click.echo("resuming is exact: every bit of the weights agrees")

@@ -1,21 +1,13 @@
-"""`--folds K`: what the flag sets, and how the folds of a run are begun, taken up and events_of of."""
+"""`--folds K`: what the flag sets, and what is said of the folds in the end."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from deepres.base.errors import InputError
-from deepres.cli.minutes import say_time
-from deepres.cli.streams import command_line
 
 if TYPE_CHECKING:
-    from deepres.base.events import Doing
-    from deepres.runs.budget import Deadline
     from deepres.runs.folds import FinishedFolds
-    from deepres.runs.train import OnEvent
-    from deepres.train.distributed import Distributed
 
 
 def settings_of_folds(folds: int | None) -> list[str]:
@@ -31,59 +23,8 @@ def settings_of_folds(folds: int | None) -> list[str]:
     return [f"data.folds={folds}", "data.fold=1"]
 
 
-def start_folds(
-    run: Any,
-    folder: Path,
-    processes: "Distributed",
-    display: "Callable[..., OnEvent]",
-    suited: "str | Doing",
-    deadline: "Deadline | None",
-) -> None:
-    """Train all folds and say what came out; `suited` is said before."""
-    from deepres.runs import folds
-
-    display()(suited)
-    events_of = lambda part: display(part=part)  # noqa: E731
-    done = folds.start(
-        run,
-        folder,
-        device=processes.device,
-        events_of=events_of,
-        processes=processes,
-        deadline=deadline,
-        command=command_line(),
-    )
-    if processes.first:
-        _say(done)
-        say_time(deadline)
-
-
-def resume_folds(
-    folder: Path,
-    edits: Sequence[str],
-    processes: "Distributed",
-    display: "Callable[..., OnEvent]",
-    deadline: "Deadline | None",
-) -> None:
-    """Go on where the folds were cut, and say what came out."""
-    from deepres.runs import folds
-
-    events_of = lambda part: display(part=part)  # noqa: E731
-    done = folds.resume(
-        folder,
-        edits,
-        device=processes.device,
-        events_of=events_of,
-        processes=processes,
-        deadline=deadline,
-        command=command_line(),
-    )
-    if processes.first:
-        _say(done)
-        say_time(deadline)
-
-
-def _say(done: "FinishedFolds") -> None:
+def say_folds(done: "FinishedFolds") -> None:
+    """What all folds came to, in lines."""
     from deepres.tasks.classification.result import percent
     from deepres.tasks.result import summary
 

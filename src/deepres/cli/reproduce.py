@@ -15,7 +15,7 @@ from deepres.cli.watch import watched
 from deepres.runs import outputs
 
 if TYPE_CHECKING:
-    from deepres.studies.plan import Scale
+    from deepres.studies.plan import StudyScale
     from deepres.studies.reproduce import StudyPlan
     from deepres.studies.study import Study
 
@@ -85,7 +85,7 @@ def command(
     study: str | None,
     listed: bool,
     descriptions: bool,
-    scale: "Scale",
+    scale: "StudyScale",
     share: float | None,
     edits: tuple[str, ...],
     only: tuple[str, ...],
@@ -143,7 +143,7 @@ def command(
         return
     if not report_only:
         from deepres.runs.progress import showing
-        from deepres.studies.executor import places
+        from deepres.studies.executor import slots
         from deepres.studies.plan import unfinished
 
         left = len(unfinished(plan.jobs, plan.home))
@@ -151,7 +151,7 @@ def command(
             watch.say(_price(plan, device))
         for name, reason in plan.absent.items():
             watch.say(f"left out: {name}: {reason}")
-        on_event = showing(watch, alone=on == "here" and len(places(at_once, where)) == 1)
+        on_event = showing(watch, alone=on == "here" and len(slots(at_once, where)) == 1)
         watch(Doing("runs", 0, left))
         ended = train_all(plan, where, on_event, on=on, count=at_once, command=command_line())  # type: ignore[arg-type]
         for number, job in enumerate(ended, 1):
@@ -238,8 +238,8 @@ def _show_descriptions(study: "Study | None", as_json: bool) -> None:
         lines.append((one.study, one.row, one.column, one.printed, one.ours, MARKS[one.verdict]))
     click.echo(columns(lines, "<<<>><") + "\n")
     for reason in dict.fromkeys(one.reason for one in found if one.reason):
-        places = dict.fromkeys(f"{one.study}, {one.row}" for one in found if one.reason == reason)
-        click.echo(f"✗ {'; '.join(places)}: {reason}")
+        slots = dict.fromkeys(f"{one.study}, {one.row}" for one in found if one.reason == reason)
+        click.echo(f"✗ {'; '.join(slots)}: {reason}")
     right = sum(one.verdict == "reproduced" for one in found)
     click.echo(
         f"{len(found)} printed figures from descriptions alone: {right} reproduced, {len(found) - right} not "

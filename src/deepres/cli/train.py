@@ -1,7 +1,6 @@
 """`deepres train [SOURCE]`: from images to a run folder."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from deepres.base.errors import InputError, shared
 from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.cli import flags
-from deepres.cli.folds import resume_folds, settings_of_folds, start_folds
+from deepres.cli.folds import say_folds, settings_of_folds
 from deepres.cli.minutes import deadline_of, minutes_flag, say_time, sized
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
@@ -20,14 +19,13 @@ from deepres.runs import outputs
 from deepres.runs.places import holds_any, newest, output_of
 
 if TYPE_CHECKING:
-    import torch
-
     from deepres.recipes.run import Run
     from deepres.runs.budget import Deadline
     from deepres.runs.finish import FinishedRun
+    from deepres.runs.folds import EventsOf, FinishedFolds
     from deepres.runs.plan import Planned
+    from deepres.runs.session import Session
     from deepres.runs.train import Event, OnEvent
-    from deepres.train.distributed import Distributed
 
 FIELDS = {
     "batch_size": "train.batch_size",
@@ -167,16 +165,25 @@ def command(
     The run's folder gets the weights, class names, preprocessing, history, a report, and states to resume from.
     """
     given = dict(locals())
+    from deepres.runs import folds as in_folds
     from deepres.runs import train
     from deepres.runs.progress import Display
+    from deepres.runs.session import Session
     from deepres.train.distributed import init_distributed
 
     on_event = Display(watch, verbose)
     assignments = settings(given)
     without = {"--smoke": smoke, "--dry-run": dry_run}
     deadline = deadline_of(minutes, without, any_size=not sized(edits))
-    display = partial(Display, watch, verbose)
+
+    def events_of(fold: str) -> "OnEvent":
+        return Display(watch, verbose, fold=fold)
+
     with init_distributed(device) as processes:
+
+        def session(folder: Path, on_event: "OnEvent" = on_event) -> Session:
+            return Session(folder, processes.device, on_event, processes, command_line())
+
         if resume is not None:
             _refuse_with_resume(
                 {
@@ -195,10 +202,7 @@ def command(
             )
             length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
             found = processes.on_rank_zero(lambda: Path(resume) if resume else newest(Path("runs")))
-            if holds_folds(found):
-                resume_folds(found, [*assignments, *length, *edits], processes, display, deadline)
-                return
-            _resume(found, [*assignments, *length, *edits], processes, on_event, deadline)
+            _resume(session(found), [*assignments, *length, *edits], events_of, deadline)
             return
         if output is None and processes.may_restart:
             raise shared(
@@ -207,10 +211,7 @@ def command(
                 )
             )
         if output is not None and processes.restarts and processes.on_rank_zero(lambda: holds_any(output)):
-            if holds_folds(output):
-                resume_folds(output, [], processes, display, deadline)
-                return
-            _resume(output, [], processes, on_event, deadline)
+            _resume(session(output), [], events_of, deadline)
             return
         read = [word for word in (source, weights, *teacher) if word is not None]
         processes.on_rank_zero(lambda: outputs.require_free_for_run(output, read))
@@ -220,25 +221,16 @@ def command(
         if dry_run:
             click.echo(run.to_json() if processes.first else "", nl=False)
             return
-        if folds is not None:
-            with output_of(output, run, processes) as folder:
-                start_folds(run, folder, processes, display, _suited(run, recipe, model, task), deadline)
-            return
+        suited = _suited(run, recipe, model, task)
         with output_of(output, run, processes) as folder:
-            announced = _announced(on_event, _suited(run, recipe, model, task))
-            plan = plans[0] if plans else run
-            done = train.start(
-                plan,
-                folder,
-                device=processes.device,
-                on_event=announced,
-                processes=processes,
-                deadline=deadline,
-                command=command_line(),
-            )
-        if processes.first:
-            _say_where(done, processes.device)
-            say_time(deadline)
+            done: FinishedRun | FinishedFolds
+            if folds is not None:
+                on_event(suited)
+                done = in_folds.start(run, session(folder), events_of, deadline=deadline)
+            else:
+                asked = session(folder, _announced(on_event, suited))
+                done = train.start(plans[0] if plans else run, asked, deadline=deadline)
+        _say(done, session(folder), deadline)
 
 
 def settings(given: Mapping[str, Any]) -> list[str]:
@@ -274,23 +266,15 @@ def planned(given: Mapping[str, Any]) -> "Planned":
     return plan_run(source, words, begin)
 
 
-def _resume(
-    folder: Path, edits: list[str], processes: "Distributed", on_event: "OnEvent", deadline: "Deadline | None"
-) -> None:
-    from deepres.runs import train
+def _resume(session: "Session", edits: list[str], events_of: "EventsOf", deadline: "Deadline | None") -> None:
+    from deepres.runs import folds, train
 
-    done = train.resume(
-        folder,
-        edits,
-        device=processes.device,
-        on_event=on_event,
-        processes=processes,
-        deadline=deadline,
-        command=command_line(),
-    )
-    if processes.first:
-        _say_where(done, processes.device)
-        say_time(deadline)
+    done: FinishedRun | FinishedFolds
+    if holds_folds(session.folder):
+        done = folds.resume(session, edits, events_of, deadline=deadline)
+    else:
+        done = train.resume(session, edits, deadline=deadline)
+    _say(done, session, deadline)
 
 
 def _announced(on_event: "OnEvent", line: "str | Doing") -> "OnEvent":
@@ -323,7 +307,18 @@ def _refuse_with_resume(given: dict[str, object | None]) -> None:
             raise shared(InputError(message))
 
 
-def _say_where(done: "FinishedRun", device: "torch.device") -> None:
+def _say(done: "FinishedRun | FinishedFolds", session: "Session", deadline: "Deadline | None") -> None:
+    from deepres.runs.folds import FinishedFolds
+
+    if session.processes.first:
+        if isinstance(done, FinishedFolds):
+            say_folds(done)
+        else:
+            _say_run(done, session)
+        say_time(deadline)
+
+
+def _say_run(done: "FinishedRun", session: "Session") -> None:
     from deepres.predict.predictor import Predictor
     from deepres.tasks.result import summary
 
@@ -331,7 +326,7 @@ def _say_where(done: "FinishedRun", device: "torch.device") -> None:
         click.echo(summary(done.result))
     if done.samples:
         click.echo("a few images that it was not trained on:")
-        for answer in Predictor.load(done.folder, device).answers(done.samples, top_k=1):
+        for answer in Predictor.load(done.folder, session.device).answers(done.samples, top_k=1):
             click.echo("  " + answer.line().replace("\n", "\n  "))
     if done.result is not None and done.result.has_worst:
         click.echo(f"wrong:  {done.folder / 'worst.csv'} lists them")

@@ -1,12 +1,12 @@
-"""Look at every image before training: sizes, kinds, broken files, duplicates within and between parts, balance.
+"""Look at every image before training: sizes, kinds, broken files, duplicates within and between splits, balance.
 
 Two images are exact duplicates when their decoded pixels are equal, and near duplicates when they lie in different
-parts and are the same picture by alike.py: scaled, encoded anew, brighter, or with a narrow edge cut off. Of each image
-the nearest in another part is told.
+splits and are the same picture by alike.py: scaled, encoded anew, brighter, or with a narrow edge cut off. Of each
+image the nearest in another split is told.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import combinations
@@ -14,6 +14,7 @@ from statistics import median
 
 import numpy as np
 
+from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.base.wording import counted, reason_alone, shown
 from deepres.data import check_boxes
@@ -41,9 +42,9 @@ class Span(Record):
 
 
 class SplitReport(Record):
-    """One part: images of each class (in the order of `CheckReport.classes`), sizes, how many are of which kind."""
+    """One split: images of each class (in the order of `CheckReport.classes`), sizes, how many are of which kind."""
 
-    part: str
+    split: str
     images: int
     per_class: tuple[int, ...]
     width: Span | None  # None: nothing could be read
@@ -55,17 +56,17 @@ class SplitReport(Record):
 class Broken(Record):
     """A file that cannot be read."""
 
-    part: str
+    split: str
     class_name: str
     path: str
     reason: str
 
 
 class Duplicates(Record):
-    """Images with equal pixels (exact) or alike (near), each with its part and class."""
+    """Images with equal pixels (exact) or alike (near), each with its split and class."""
 
     paths: tuple[str, ...]
-    parts: tuple[str, ...]
+    splits: tuple[str, ...]
     classes: tuple[str, ...]
     conflicting: bool  # their classes differ
     distance: float = 0.0  # as in alike.py
@@ -76,17 +77,17 @@ class CheckReport(Record):
 
     source: str
     classes: tuple[str, ...]
-    parts: tuple[SplitReport, ...]
+    splits: tuple[SplitReport, ...]
     ignored: int
     broken: tuple[Broken, ...]
     num_exact: int  # groups of equal images
-    num_leaks: int  # groups that lie in several parts
+    num_leaks: int  # groups that lie in several splits
     num_conflicts: int  # groups with several classes
     exact: tuple[Duplicates, ...]
-    num_near: int  # pairs that lie in two parts
+    num_near: int  # pairs that lie in two splits
     near: tuple[Duplicates, ...]
     greatest: float | None  # value of pictures of more than 8 bits; None: there are none, or data.levels is set
-    boxes: tuple[check_boxes.BoxReport, ...] | None = None  # of each part; None: targets are no boxes
+    boxes: tuple[check_boxes.BoxReport, ...] | None = None  # of each split; None: targets are no boxes
     imbalance: float  # images of the greatest class of train over those of the smallest
     notes: tuple[str, ...]
 
@@ -95,7 +96,7 @@ class CheckReport(Record):
 class _Seen:
     """One readable image, what it holds, and where it stands."""
 
-    part: Split
+    split: Split
     index: int
     size: tuple[int, int]
     traits: tuple[str, ...]
@@ -104,16 +105,16 @@ class _Seen:
     greatest: float | None
 
 
-def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], None] | None = None) -> CheckReport:
+def check(source: Source, workers: int = 0, on_progress: OnProgress | None = None) -> CheckReport:
     """Decode every image of `source` once, with `workers` threads (0: none), and report; `on_progress(done, total)`.
 
-    Near duplicates cost one comparison a pair of images in different parts: 5e8, half a minute, for 50,000 + 10,000.
+    Near duplicates cost one comparison a pair of images in different splits: 5e8, half a minute, for 50,000 + 10,000.
     """
-    parts = source.parts()
-    total = sum(len(images) for images in parts.values())
+    splits = source.splits()
+    total = sum(len(images) for images in splits.values())
     seen: list[_Seen] = []
     broken: list[Broken] = []
-    for done, outcome in enumerate(_look_at_all(parts, workers), start=1):
+    for done, outcome in enumerate(_look_at_all(splits, workers), start=1):
         if isinstance(outcome, Broken):
             broken.append(outcome)
         else:
@@ -122,67 +123,67 @@ def check(source: Source, workers: int = 0, on_progress: Callable[[int, int], No
             on_progress(done, total)
     exact = _exact(source, seen)
     near = sorted(_near(source, seen), key=lambda pair: (not pair.conflicting, pair.distance, pair.paths))
-    counts = [form_of(images.targets).counts(images.targets, source.classes) for images in parts.values()]
+    counts = [form_of(images.targets).counts(images.targets, source.classes) for images in splits.values()]
     return CheckReport(
         source=source.origin.source,
         classes=source.classes,
-        parts=tuple(
-            _part(part, len(images), seen, per_class)
-            for (part, images), per_class in zip(parts.items(), counts, strict=True)
+        splits=tuple(
+            _split(split, len(images), seen, per_class)
+            for (split, images), per_class in zip(splits.items(), counts, strict=True)
         ),
         ignored=source.origin.ignored,
         broken=tuple(broken),
         num_exact=len(exact),
-        num_leaks=sum(len(set(group.parts)) > 1 for group in exact),
+        num_leaks=sum(len(set(group.splits)) > 1 for group in exact),
         num_conflicts=sum(group.conflicting for group in exact),
-        exact=tuple(sorted(exact, key=lambda g: (len(set(g.parts)) == 1, not g.conflicting, g.paths))[:MAX_LISTED]),
+        exact=tuple(sorted(exact, key=lambda g: (len(set(g.splits)) == 1, not g.conflicting, g.paths))[:MAX_LISTED]),
         num_near=len(near),
         near=tuple(near[:MAX_LISTED]),
         greatest=max((image.greatest for image in seen if image.greatest is not None), default=None),
-        boxes=check_boxes.check_boxes({str(part): images for part, images in parts.items()}),
+        boxes=check_boxes.check_boxes({str(split): images for split, images in splits.items()}),
         imbalance=imbalance(counts[0]),
         notes=source.origin.notes,
     )
 
 
 def table(report: CheckReport) -> str:
-    """The report as plain text for a terminal: parts, classes with bars, what is wrong, and what to do about it."""
+    """The report as plain text for a terminal: splits, classes with bars, what is wrong, and what to do about it."""
     boxes = check_boxes.lines(report.boxes) if report.boxes else []
-    lines = [*_parts_table(report), "", *_classes_table(report), "", *boxes, *_findings(report), *_advice(report)]
+    lines = [*_splits_table(report), "", *_classes_table(report), "", *boxes, *_findings(report), *_advice(report)]
     return "\n".join(map(shown, lines)) + "\n"
 
 
-def _look_at_all(parts: Mapping[Split, Images], workers: int) -> Iterator[_Seen | Broken]:
+def _look_at_all(splits: Mapping[Split, Images], workers: int) -> Iterator[_Seen | Broken]:
     """What each image is, in order."""
-    tasks = ((part, images, index) for part, images in parts.items() for index in range(len(images)))
+    tasks = ((split, images, index) for split, images in splits.items() for index in range(len(images)))
     yield from by_threads(_look_at, tasks, workers, ahead=8)
 
 
-def _look_at(part: Split, images: Images, index: int) -> _Seen | Broken:
+def _look_at(split: Split, images: Images, index: int) -> _Seen | Broken:
     try:
         traits = images.header(index).traits
         image = images.image(index)
     except BadImageError as error:
         path = images.name(index)
         name = _words(images, index)
-        return Broken(part=part, class_name=name, path=path, reason=reason_alone(path, str(error)))
+        return Broken(split=split, class_name=name, path=path, reason=reason_alone(path, str(error)))
     pixels = image.permute(1, 2, 0).numpy()
     height, width, _ = pixels.shape
     digest = blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
     deep = images.paths and images.levels is None and "16-bit" in traits
     greatest = greatest_of(images.paths[index]) if deep else None
-    return _Seen(part, index, (width, height), traits, digest, thumbnail(image), greatest)
+    return _Seen(split, index, (width, height), traits, digest, thumbnail(image), greatest)
 
 
 def _words(images: Images, index: int) -> str:
     return form_of(images.targets).words(images.targets[index], images.classes)
 
 
-def _part(part: Split, number: int, seen: list[_Seen], per_class: list[int]) -> SplitReport:
-    sizes = [image.size for image in seen if image.part == part]
-    traits = Counter(trait for image in seen if image.part == part for trait in image.traits)
+def _split(split: Split, number: int, seen: list[_Seen], per_class: list[int]) -> SplitReport:
+    sizes = [image.size for image in seen if image.split == split]
+    traits = Counter(trait for image in seen if image.split == split for trait in image.traits)
     return SplitReport(
-        part=part,
+        split=split,
         images=number,
         per_class=tuple(per_class),
         width=_span([width for width, _ in sizes]),
@@ -205,8 +206,8 @@ def _exact(source: Source, seen: list[_Seen]) -> list[Duplicates]:
 
 def _near(source: Source, seen: list[_Seen]) -> list[Duplicates]:
     pairs = []
-    for one, other in combinations(source.parts(), 2):
-        left, right = ([image for image in seen if image.part == part] for part in (one, other))
+    for one, other in combinations(source.splits(), 2):
+        left, right = ([image for image in seen if image.split == split] for split in (one, other))
         index, distance = nearest(*(thumbnails([image.thumbnail for image in each]) for each in (left, right)))
         for place in np.flatnonzero(index >= 0).tolist():
             pair = [left[index[place]], right[place]]
@@ -216,50 +217,51 @@ def _near(source: Source, seen: list[_Seen]) -> list[Duplicates]:
 
 
 def _duplicates(source: Source, group: list[_Seen], distance: float = 0.0) -> Duplicates:
-    parts = source.parts()
-    classes = tuple(_words(parts[image.part], image.index) for image in group)
+    splits = source.splits()
+    classes = tuple(_words(splits[image.split], image.index) for image in group)
     return Duplicates(
-        paths=tuple(parts[image.part].name(image.index) for image in group),
-        parts=tuple(image.part for image in group),
+        paths=tuple(splits[image.split].name(image.index) for image in group),
+        splits=tuple(image.split for image in group),
         classes=classes,
         conflicting=len(set(classes)) > 1,
         distance=distance,
     )
 
 
-def _parts_table(report: CheckReport) -> list[str]:
-    images = counted(sum(part.images for part in report.parts), "image")
+def _splits_table(report: CheckReport) -> list[str]:
+    images = counted(sum(split.images for split in report.splits), "image")
     objects = f", {sum(one.objects for one in report.boxes):,} boxes" if report.boxes else ""
     lines = [
         f"{report.source}: {counted(len(report.classes), 'class')}, {images}{objects}",
         "",
     ]
-    for part in report.parts:
+    for split in report.splits:
         size = "nothing could be read"
-        if part.width and part.height:
+        if split.width and split.height:
             across = " x ".join(
-                f"{s.least}" if s.least == s.greatest else f"{s.least}-{s.greatest}" for s in (part.width, part.height)
+                f"{s.least}" if s.least == s.greatest else f"{s.least}-{s.greatest}"
+                for s in (split.width, split.height)
             )
-            middle = f" (median {part.width.middle:g} x {part.height.middle:g}, {part.num_sizes} sizes)"
-            size = f"{across} px" + (middle if part.num_sizes > 1 else "")
-        traits = "".join(f", {count} {trait}" for trait, count in part.traits.items())
-        lines.append(f"{part.part:<6}{part.images:>9,}  {size}{traits}")
+            middle = f" (median {split.width.middle:g} x {split.height.middle:g}, {split.num_sizes} sizes)"
+            size = f"{across} px" + (middle if split.num_sizes > 1 else "")
+        traits = "".join(f", {count} {trait}" for trait, count in split.traits.items())
+        lines.append(f"{split.split:<6}{split.images:>9,}  {size}{traits}")
     return lines
 
 
 def _classes_table(report: CheckReport) -> list[str]:
     """Images of each class, or its objects."""
-    counted_in = report.boxes or report.parts
+    counted_in = report.boxes or report.splits
     first = counted_in[0].per_class
     order = sorted(range(len(first)), key=lambda label: (-first[label], label))
     shown = order if len(order) <= 20 else [*order[:8], *order[-8:]]
     width = min(40, max(5, *(len(report.classes[label]) for label in shown)))
     what = "  objects" if report.boxes else ""
-    lines = [f"{'class':<{width}}" + "".join(f"{part.part:>9}" for part in report.parts) + what]
+    lines = [f"{'class':<{width}}" + "".join(f"{split.split:>9}" for split in report.splits) + what]
     for place, label in enumerate(shown):
         if len(shown) < len(order) and place == 8:
             lines.append(f"… {counted(len(order) - len(shown), 'class')} in between …")
-        counts = "".join(f"{part.per_class[label]:>9,}" for part in counted_in)
+        counts = "".join(f"{split.per_class[label]:>9,}" for split in counted_in)
         bar = "#" * (round(40 * first[label] / max(1, first[order[0]])) or bool(first[label]) or not report.boxes)
         name = report.classes[label]  # of a path the end tells most
         lines.append(f"{name if len(name) <= width else '…' + name[1 - width :]:<{width}}{counts}  {bar}")
@@ -272,12 +274,12 @@ def _findings(report: CheckReport) -> list[str]:
     lines = [f"broken     {len(report.broken):>6,}" + (f"  ({classes})" if classes and not report.boxes else "")]
     lines += [f"             {broken.path}: {broken.reason}" for broken in report.broken[:_SHOWN]]
     lines.append(
-        f"duplicates {report.num_exact:>6,} groups of equal pixels; {report.num_leaks:,} across parts, "
+        f"duplicates {report.num_exact:>6,} groups of equal pixels; {report.num_leaks:,} across splits, "
         f"{report.num_conflicts:,} with different labels"
     )
     lines += [_pair_line(group) for group in report.exact[:_SHOWN]]
     pairs = "pair" if report.num_near == 1 else "pairs"
-    lines.append(f"alike      {report.num_near:>6,} {pairs} across parts (distance at most {DISTANCE:g})")
+    lines.append(f"alike      {report.num_near:>6,} {pairs} across splits (distance at most {DISTANCE:g})")
     lines += [_pair_line(pair) for pair in report.near[:_SHOWN]]
     lines.append(f"ignored    {report.ignored:>6,} files that are no images")
     return lines + [f"note       {note}" for note in report.notes]
@@ -285,23 +287,23 @@ def _findings(report: CheckReport) -> list[str]:
 
 def _pair_line(group: Duplicates) -> str:
     named = [
-        f"{path} ({part}, {name})" for path, part, name in zip(group.paths, group.parts, group.classes, strict=True)
+        f"{path} ({split}, {name})" for path, split, name in zip(group.paths, group.splits, group.classes, strict=True)
     ]
     return f"             {' = '.join(named[:3])}" + (f" and {len(named) - 3} more" if len(named) > 3 else "")
 
 
 def _advice(report: CheckReport) -> list[str]:
-    sides = [span.middle for part in report.parts for span in (part.width, part.height) if span]
+    sides = [span.middle for split in report.splits for span in (split.width, split.height) if span]
     greatest = report.greatest or 65535
     advice = {
         f"pictures of 16 bits hold values up to {greatest:,.0f} of 65,535, {greatest / 257 + 1:.0f} of 256 levels "
         f"remain: --set data.levels={2 ** int(greatest).bit_length() - 1}, or data.levels=set": greatest < 2**15,
         "repair or remove the broken files, or leave them out: --on-bad-image skip": bool(report.broken),
-        "images lie in several parts: the test error will flatter; keep each in one part": report.num_leaks > 0,
-        "nearly equal images lie in several parts: look at them, and keep each pair in one part": report.num_near > 0,
+        "images lie in several splits: the test error will flatter; keep each in one split": report.num_leaks > 0,
+        "nearly equal images lie in several splits: look at them, and keep each pair in one split": report.num_near > 0,
         "equal images have different labels: look at them, one label is wrong": report.num_conflicts > 0,
-        f"{unequal(report.parts[0].per_class)}: read the error per class; train --balance loss or sampler weighs them "
-        "alike": unequal(report.parts[0].per_class) is not None and not report.boxes,
+        f"{unequal(report.splits[0].per_class)}: read the error per class; train --balance loss or sampler weighs them "
+        "alike": unequal(report.splits[0].per_class) is not None and not report.boxes,
         **check_boxes.advice(report.boxes or ()),
         "half of the images are below 64 px: choose a network for small images": bool(sides) and min(sides) < 64,
     }

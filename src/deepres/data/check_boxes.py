@@ -20,7 +20,7 @@ class BoxReport(Record):
     `without_objects` counts pictures, `no_labels` those among them that no file of labels is of.
     """
 
-    part: str
+    split: str
     objects: int
     ignored: int
     per_class: tuple[int, ...]
@@ -40,10 +40,10 @@ class BoxReport(Record):
 def check_boxes(splits: Mapping[str, Images]) -> tuple[BoxReport, ...] | None:
     """The boxes of each split; None where targets are no boxes."""
     found = []
-    for part, images in splits.items():
+    for split, images in splits.items():
         if not isinstance(images.targets, BoxTargets):
             return None
-        found.append(_report(part, images.targets, len(images.classes)))
+        found.append(_report(split, images.targets, len(images.classes)))
     return tuple(found)
 
 
@@ -55,7 +55,7 @@ def lines(reports: Sequence[BoxReport]) -> list[str]:
         counts = (one.objects, one.ignored, one.small, one.medium, one.large)
         sides = "no box" if one.side is None else f"{one.side[0]:.3g}-{one.side[2]:.4g} (median {one.side[1]:.3g})"
         rows.append(
-            f"{one.part:<6}"
+            f"{one.split:<6}"
             + "".join(f"{count:>9,}" for count in counts)
             + f"  {sides:<24}{one.middle:g}, at most {one.most}"
         )
@@ -89,12 +89,12 @@ def duplicates(targets: BoxTargets) -> int:
     return len(targets.classes) - len({(picture, label, *corners) for picture, label, corners in rows})
 
 
-def _report(part: str, targets: BoxTargets, num_classes: int) -> BoxReport:
+def _report(split: str, targets: BoxTargets, num_classes: int) -> BoxReport:
     sides = (targets.corners[:, 2:] - targets.corners[:, :2]).flatten()
     counts, areas, remarks = targets.counts, targets.areas, targets.remarks
     small, large = int((areas < SMALL).sum()), int((areas >= LARGE).sum())
     return BoxReport(
-        part=part,
+        split=split,
         objects=len(areas),
         ignored=int(targets.ignored.sum()),
         per_class=tuple(torch.bincount(targets.classes, minlength=num_classes).tolist()),

@@ -14,7 +14,7 @@ from torch import Tensor
 _UNCHANGED = 0  # torchvision's ImageReadMode
 _WHITE_IS_ZERO = 262, 0  # a tag of TIFF
 
-Values = NDArray[Any]
+PixelValues = NDArray[Any]
 
 
 def bits_of(image: Image.Image) -> int:
@@ -34,7 +34,7 @@ def has_deep_colours(image: Image.Image) -> bool:
     return ";16" in str(raw[0] if isinstance(raw, tuple) and raw else raw)
 
 
-def values_of(image: Image.Image) -> Values:
+def values_of(image: Image.Image) -> PixelValues:
     """The values of a grey picture of more than 8 bits, 0 for black."""
     values = np.asarray(image)
     if bits_of(image) == 16:
@@ -44,7 +44,7 @@ def values_of(image: Image.Image) -> Values:
     return values.astype(np.float64)
 
 
-def colours_of(image: Image.Image) -> Values | None:
+def colours_of(image: Image.Image) -> PixelValues | None:
     """(H, W, C) of an opened PNG with colours of 16 bits; None: their lower 8 bits cannot be read."""
     file, decoder = getattr(image, "fp", None), _decoder()
     if image.format != "PNG" or file is None or decoder is None:
@@ -53,14 +53,14 @@ def colours_of(image: Image.Image) -> Values | None:
     file.seek(0)
     content = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
     file.seek(place)
-    pixels: Values = decoder(content, _UNCHANGED, False).permute(1, 2, 0).numpy()
+    pixels: PixelValues = decoder(content, _UNCHANGED, False).permute(1, 2, 0).numpy()
     return pixels.astype(np.int64)
 
 
-def to_8_bits(values: Values, levels: float) -> NDArray[np.uint8]:
+def to_8_bits(values: PixelValues, levels: float) -> NDArray[np.uint8]:
     """255 v / levels, rounded, within 0 and 255."""
     if np.issubdtype(values.dtype, np.integer) and float(levels).is_integer():
-        scaled: Values = (values * 255 + int(levels) // 2) // int(levels)
+        scaled: PixelValues = (values * 255 + int(levels) // 2) // int(levels)
     else:
         scaled = np.rint(values * (255 / levels))
     return np.clip(scaled, 0, 255).astype(np.uint8, copy=False)

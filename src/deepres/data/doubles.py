@@ -1,13 +1,15 @@
-"""Pictures that stand in two parts of a source: the same file, or the same picture by alike.py.
+"""Pictures that stand in two splits of a source: the same file, or the same picture by alike.py.
 
 Of each image of val and test the nearest of train is taken; of test, where train has none, the nearest of val.
 """
 
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AliasChoices, Field
 
 from deepres.base.records import Record
 from deepres.base.wording import counted
@@ -22,16 +24,16 @@ FILE = "doubles.json"
 
 
 class ImageRef(Record):
-    """An image: its part, its place there, its name and class."""
+    """An image: its split, its place there, its name and class."""
 
-    part: Split
+    split: Annotated[Split, Field(validation_alias=AliasChoices("split", "part"))]  # "part": in runs that began before
     index: int
     name: str
     class_name: str
 
 
 class Double(Record):
-    """`one` is the earlier part's, mostly train's; `distance` as in alike.py; `equal`: files, or pixels, bit by bit."""
+    """`one` is of the earlier split, mostly train; `distance` as in alike.py; `equal`: files, or pixels, bit by bit."""
 
     one: ImageRef
     other: ImageRef
@@ -51,37 +53,37 @@ class Doubles(Record):
     num_compared: int
     num_images: int
 
-    def places(self, part: str) -> list[int]:
-        """Which images of `part` stand in an earlier part too."""
-        return [pair.other.index for pair in self.pairs if pair.other.part == part]
+    def places(self, split: str) -> list[int]:
+        """Which images of `split` stand in an earlier split too."""
+        return [pair.other.index for pair in self.pairs if pair.other.split == split]
 
     def sentence(self, sizes: Mapping[Split, int]) -> str:
         """`12 of 576 images of test stand in train too, the same picture or nearly`; "" where none does."""
         told = []
-        for part, size in sizes.items():
-            ones = {pair.one.part for pair in self.pairs if pair.other.part == part}
+        for split, size in sizes.items():
+            ones = {pair.one.split for pair in self.pairs if pair.other.split == split}
             if ones:
                 where = " and ".join(sorted(ones))
-                verb = "stands" if len(self.places(part)) == 1 else "stand"
-                told.append(f"{len(self.places(part)):,} of {counted(size, 'image')} of {part} {verb} in {where} too")
+                verb = "stands" if len(self.places(split)) == 1 else "stand"
+                told.append(f"{len(self.places(split)):,} of {counted(size, 'image')} of {split} {verb} in {where} too")
         return f"{'; '.join(told)}: the same picture, or nearly" if told else ""
 
 
-def doubles(parts: Mapping[Split, Images], seen: Mapping[Split, tuple[Digests, Thumbnails]]) -> Doubles:
-    """The pairs among the parts' images; `seen` are their digests and thumbnails (digests.py, alike.py)."""
+def doubles(splits: Mapping[Split, Images], seen: Mapping[Split, tuple[Digests, Thumbnails]]) -> Doubles:
+    """The pairs among the splits' images; `seen` are their digests and thumbnails (digests.py, alike.py)."""
     found: dict[tuple[Split, int], Double] = {}
-    for one, other in combinations(parts, 2):
+    for one, other in combinations(splits, 2):
         index, distance, equal = _nearest(seen[one], seen[other])
         for place in np.flatnonzero(index >= 0).tolist():
             if (other, place) not in found:
-                pair = (_place(parts, one, int(index[place])), _place(parts, other, place))
+                pair = (_place(splits, one, int(index[place])), _place(splits, other, place))
                 apart = round(float(distance[place]), 4)
                 found[other, place] = Double(one=pair[0], other=pair[1], distance=apart, equal=bool(equal[place]))
     pairs = sorted(
         found.values(), key=lambda pair: (not pair.conflicting, not pair.equal, pair.distance, pair.other.name)
     )
     compared = sum(int(thumbnails.any(axis=(1, 2)).sum()) for _, thumbnails in seen.values())
-    return Doubles(pairs=tuple(pairs), num_compared=compared, num_images=sum(map(len, parts.values())))
+    return Doubles(pairs=tuple(pairs), num_compared=compared, num_images=sum(map(len, splits.values())))
 
 
 def _nearest(
@@ -96,10 +98,10 @@ def _nearest(
     return index, distance, equal
 
 
-def _place(parts: Mapping[Split, Images], part: Split, index: int) -> ImageRef:
-    images = parts[part]
+def _place(splits: Mapping[Split, Images], split: Split, index: int) -> ImageRef:
+    images = splits[split]
     return ImageRef(
-        part=part,
+        split=split,
         index=index,
         name=images.name(index),
         class_name=form_of(images.targets).words(images.targets[index], images.classes),

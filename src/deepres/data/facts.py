@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from deepres.arch.catalogue.entry import Model
+from deepres.arch.catalogue.entry import ModelConfig
 from deepres.data.forms import FormName
 from deepres.data.transforms.config import Preparation
 
@@ -46,7 +46,7 @@ class StartingWeights:
 
     weights: str
     variant: str | None
-    model: Model
+    model: ModelConfig
     classes: tuple[str, ...]
     preparation: Preparation
     mean: tuple[float, ...] | None = None

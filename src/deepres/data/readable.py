@@ -53,14 +53,14 @@ class Unreadable(NamedTuple):
         return [*lines, f"  and {rest} more"] if rest > 0 else lines
 
 
-def unreadable(parts: Mapping[Split, Images], threads: int = 4, seconds: float = SECONDS) -> Unreadable:
-    """What of the files of all parts cannot be read; images in memory can."""
-    every = [(images, index) for images in parts.values() if not _lie_ready(images) for index in range(len(images))]
+def unreadable(splits: Mapping[Split, Images], threads: int = 4, seconds: float = SECONDS) -> Unreadable:
+    """What of the files of all splits cannot be read; images in memory can."""
+    every = [(images, index) for images in splits.values() if not _lie_ready(images) for index in range(len(images))]
     whole = _bytes_of(every, WHOLE_BYTES) <= WHOLE_BYTES
     tasks = max(1, -(-len(every) // _AT_ONCE))
     began, opened = monotonic(), 0
     bad: dict[tuple[int, int], str] = {}
-    places = {id(images): number for number, images in enumerate(parts.values())}
+    places = {id(images): number for number, images in enumerate(splits.values())}
 
     def look(start: int) -> list[tuple[int, int, str | None]]:
         if monotonic() - began > seconds:
@@ -70,7 +70,7 @@ def unreadable(parts: Mapping[Split, Images], threads: int = 4, seconds: float =
     for answers in by_threads(look, ((start,) for start in range(tasks)), threads, ahead=2):
         opened += len(answers)
         bad.update({(place, index): reason for place, index, reason in answers if reason is not None})
-    named = list(parts.values())
+    named = list(splits.values())
     reasons = {named[place].name(index): reason for (place, index), reason in sorted(bad.items())}
     lost = Counter(name for place, index in bad for name in _names(named[place], index))
     counts = Counter[str]()
@@ -80,21 +80,21 @@ def unreadable(parts: Mapping[Split, Images], threads: int = 4, seconds: float =
     return Unreadable(reasons, {name: (lost[name], counts[name]) for name in lost}, opened, sum(map(len, named)))
 
 
-def require_readable(parts: Mapping[Split, Images], on_bad_image: str) -> list[str]:
+def require_readable(splits: Mapping[Split, Images], on_bad_image: str) -> list[str]:
     """Refuse images that cannot be read; under "skip" what there is to say of them.
 
     Raises:
         InputError: some cannot be read, under "stop"; all of a class cannot, in train.
     """
-    found = unreadable(parts)
+    found = unreadable(splits)
     if not found.reasons:
         return []
     if on_bad_image == "stop":
         raise InputError(
             f"{found.sentence()}; mend or remove them, or leave them out: --on-bad-image skip", found.lines()
         )
-    if "train" in parts:
-        left = unreadable_classes(parts["train"], found)
+    if "train" in splits:
+        left = unreadable_classes(splits["train"], found)
         if left:
             raise InputError(
                 f"class '{left[0]}': none of its images for training can be read; mend them, or remove the class",

@@ -1,4 +1,4 @@
-"""What stands beside an image: one class, several, or numbers; how each is cut into parts, said, written, matched.
+"""What stands beside an image: one class, several, or numbers; how each is cut into splits, said, written, matched.
 
 A form is a fact of data, as a kind of file is; what a network learns of it is a task (`tasks/`), and two tasks may
 share a form. N images, C classes, K columns.

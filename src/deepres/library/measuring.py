@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepres.base.arguments import flag, place, whole, word, words
+from deepres.base.arguments import flag, path_text, whole, word, words
 from deepres.base.errors import InputError
 from deepres.base.events import Doing
 from deepres.base.reading import json_object, reading
@@ -55,7 +55,7 @@ def evaluate(
     Args:
         weights: those of a run, or others; of several the probabilities are averaged.
         source: the images; by default a run's own.
-        split: train, val or test (test; of a source without parts all images).
+        split: train, val or test (test; of a source without splits all images).
         protocol: the views of each image: center, flip, ten-crop, multi-scale:224,256, ….
         force: measure also images that the run was trained on; the result says so.
         device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.
@@ -125,7 +125,7 @@ def compare(*runs: RunResult | str | Path, vote: bool = False, force: bool = Fal
     Raises:
         InputError: fewer than two, the same twice, or runs that were tested on other images.
     """
-    folders = [Path(place(run, "runs", "runs, their folders, or files of predictions (.npz)")) for run in runs]
+    folders = [Path(path_text(run, "runs", "runs, their folders, or files of predictions (.npz)")) for run in runs]
     flag(vote, "vote")
     flag(force, "force")
     if len(folders) < 2:
@@ -140,7 +140,7 @@ def compare(*runs: RunResult | str | Path, vote: bool = False, force: bool = Fal
     seeds, notes = pooled(answers), (*measured_with(answers), *apart(answers))
     every = [*answers, voted(answers)] if vote else answers
     pairs = tuple(all_pairs(every, force=force))
-    lines = [table(every), *map(str, seeds), *(f"note: {note}" for note in notes), *(pair.verdict() for pair in pairs)]
+    lines = [table(every), *map(str, seeds), *(f"note: {note}" for note in notes), *(pair.sentence() for pair in pairs)]
     return Comparison(tuple(every), pairs, tuple(seeds), notes, "\n".join(lines))
 
 
@@ -151,7 +151,7 @@ def _by_figure(folders: Sequence[Path], *, force: bool) -> Comparison:
     shown = answers[0].compared
     lines = [f"{one.name}: {shown.name} {shown.text(value)}" for one, value in zip(answers, values, strict=True)]
     notes = tuple(f"{one.name}: {note}" for one in answers for note in one.notes)
-    lines += [*(f"note: {note}" for note in notes), *(paired.verdict(pair, shown) for pair in pairs)]
+    lines += [*(f"note: {note}" for note in notes), *(paired.sentence(pair, shown) for pair in pairs)]
     return Comparison(tuple(answers), pairs, (), notes, "\n".join(lines))
 
 
@@ -209,7 +209,7 @@ def analyze(
     """
     spec, kinds = spec_of(weights), words(kinds, "kinds", f"some of {', '.join(ANALYSES)}")
     images = whole(images, "images", 1)
-    output = None if output is None else place(output, "output", "a folder")
+    output = None if output is None else path_text(output, "output", "a folder")
     flag(progress, "progress")
     with watching("looking at the network", progress) as watch:
         folder, found = examine(
@@ -227,4 +227,6 @@ def analyze(
 def _data(source: str | Path | DataConfig | None) -> DataConfig | None:
     if isinstance(source, DataConfig) or source is None:
         return source
-    return DataConfig(source=place(source, "source", "a name such as digits, a folder, an archive, a .csv or a .npz"))
+    return DataConfig(
+        source=path_text(source, "source", "a name such as digits, a folder, an archive, a .csv or a .npz")
+    )

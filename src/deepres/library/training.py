@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deepres.base.arguments import flag, place, whole, word
+from deepres.base.arguments import flag, path_text, whole, word
 from deepres.base.errors import InputError
 from deepres.library.showing import watching
 from deepres.nn.weights.spec import WeightsSpec
@@ -17,6 +17,7 @@ from deepres.runs.outputs import require_free_for_run
 from deepres.runs.places import output_of
 from deepres.runs.plan import Planned, plan_run
 from deepres.runs.progress import Display
+from deepres.runs.session import Session
 from deepres.tasks.result import Result, summary
 from deepres.train.distributed import init_distributed
 from deepres.train.history import read_history
@@ -106,8 +107,8 @@ def train(
     Raises:
         InputError: anything that images, weights or settings refuse. RunError: the run cannot go on.
     """
-    source = place(source, "source", "a name such as digits, a folder, an archive, a .csv or a .npz")
-    output = None if output is None else place(output, "output", "a folder")
+    source = path_text(source, "source", "a name such as digits, a folder, an archive, a .csv or a .npz")
+    output = None if output is None else path_text(output, "output", "a folder")
     flag(progress, "progress")
     recipe, task, edits = as_edits(settings)
     begin = None if weights is None else spec_of(weights)
@@ -129,14 +130,8 @@ def train(
         processes.on_rank_zero(lambda: plans.append(plan_run(source, words, begin)))
         run = processes.on_rank_zero(lambda: plans[0].run)
         with output_of(output_given, run, processes) as folder:
-            done = carrying.start(
-                plans[0] if plans else run,
-                folder,
-                device=processes.device,
-                on_event=Display(watch),
-                processes=processes,
-                command=f"deepres.train({said})",
-            )
+            session = Session(folder, processes.device, Display(watch), processes, f"deepres.train({said})")
+            done = carrying.start(plans[0] if plans else run, session)
     return RunResult(done.folder, load_run(done.folder), done.result)
 
 

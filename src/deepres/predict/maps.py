@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from deepres.analyze.attribution import overlay
+from deepres.analyze.localisation import Box
 from deepres.data.box_drawing import Font
 from deepres.data.box_drawing import font as font_of
 from deepres.data.transforms.config import Preparation
@@ -21,9 +22,6 @@ GAP = 8
 
 _PAPER, _INK = (255, 255, 255), (26, 31, 36)
 _LONGEST = 60  # letters of a picture's name in the file of its map
-
-Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels."""
 
 
 def seen(preparation: Preparation, height: int, width: int) -> Box:

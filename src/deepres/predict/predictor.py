@@ -15,7 +15,7 @@ from torch import Tensor
 from deepres.analyze import attribution
 from deepres.analyze.guards import require_size
 from deepres.arch.detector import Detector
-from deepres.base.arguments import place, whole
+from deepres.base.arguments import path_text, whole
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import path_of
 from deepres.base.heap import keep_freed_memory
@@ -289,7 +289,7 @@ class Predictor:
 def _picture(given: object) -> Picture:
     if isinstance(given, Picture):
         return given
-    return of_file(path_of(place(given, "pictures", "paths of image files")))
+    return of_file(path_of(path_text(given, "pictures", "paths of image files")))
 
 
 def _two_classes(stored: Checkpoint) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from deepres.arch.catalogue.entry import Model
+from deepres.arch.catalogue.entry import ModelConfig
 from deepres.arch.detector import DetectorConfig
 from deepres.base.errors import InputError
 from deepres.base.manifest import RUN, require_own
@@ -44,7 +44,7 @@ class Run(Record):
     recipe: str
     data: DataConfig
     task: AnyTask = DEFAULT_TASK
-    model: Model
+    model: ModelConfig
     augmentation: Augmentation
     preparation: Preparation
     train: TrainConfig
@@ -92,7 +92,7 @@ def require_known(run: Run) -> None:
         if wanted:
             require(run.task, tool, run.data.source)
     moving, model = run.task.form in MOVING, run.model
-    if not run.task.answers(model.architecture()):
+    if not run.task.suits(model.architecture()):
         instead = f"a detector, such as {DETECTOR}" if moving else "a network that names classes, such as resnet50"
         raise InputError(
             f"{run.data.source}: holds {TOLD[run.task.form]}, and {model.name} "

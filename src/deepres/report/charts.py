@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from deepres.report.lettering import literal
+from deepres.tasks.bootstrap import Floats
 from deepres.tasks.classification.calibration import Tempered
 from deepres.tasks.classification.metrics import CalibrationBin, Coverage, Scores
 
@@ -29,7 +30,6 @@ VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", TRAIN: "var(--wrong)", VA
 RIGHT_RGB, WRONG_RGB = (47, 126, 196), (217, 95, 14)
 THUMBNAIL_PX = 128
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 History = Sequence[Mapping[str, Any]]
 
 

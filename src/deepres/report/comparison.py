@@ -47,7 +47,7 @@ def write_comparison(
         notes=notes,
         best=rows[0][0].name,
         versus=against_best(answers, pairs),
-        verdicts=[pair.verdict() for pair in pairs] if len(pairs) <= 3 else [],
+        sentences=[pair.sentence() for pair in pairs] if len(pairs) <= 3 else [],
         num_pairs=len(pairs),
         level=LEVEL,
     )

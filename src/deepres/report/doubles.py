@@ -1,4 +1,4 @@
-"""Pictures that stand in two parts, side by side on a page."""
+"""Pictures that stand in two splits, side by side on a page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,16 +31,16 @@ class Pair:
     sides: tuple[Side, Side]
 
 
-def pairs_shown(doubles: Doubles, parts: Mapping[Split, Images]) -> list[Pair]:
-    """The first `SHOWN` pairs of the parts that there are."""
-    found = [pair for pair in doubles.pairs if {pair.one.part, pair.other.part} <= set(parts)][:SHOWN]
-    return [Pair(pair, (_side(pair.one, parts), _side(pair.other, parts))) for pair in found]
+def pairs_shown(doubles: Doubles, splits: Mapping[Split, Images]) -> list[Pair]:
+    """The first `SHOWN` pairs of the splits that there are."""
+    found = [pair for pair in doubles.pairs if {pair.one.split, pair.other.split} <= set(splits)][:SHOWN]
+    return [Pair(pair, (_side(pair.one, splits), _side(pair.other, splits))) for pair in found]
 
 
-def _side(place: ImageRef, parts: Mapping[Split, Images]) -> Side:
+def _side(place: ImageRef, splits: Mapping[Split, Images]) -> Side:
     label = "/".join(place.name.split("/")[-2:])
     try:
-        address, tiny = thumbnail(parts[place.part].image(place.index))
+        address, tiny = thumbnail(splits[place.split].image(place.index))
     except (BadImageError, IndexError):
         return Side(place, label, None, False)
     return Side(place, label, address, tiny)

@@ -55,7 +55,7 @@ class ReportFacts:
 
     `images` is the set that `result` was measured on (None: no thumbnails). `run` is shown as a table, its nested
     mappings folded away below. `continued` are the steps after which the run was taken up again; `worst` is the list of
-    worst.py, which the page holds to be saved; `doubles` are pictures that stand in two of `parts`; `folds` are a
+    worst.py, which the page holds to be saved; `doubles` are pictures that stand in two of `splits`; `folds` are a
     table of the folds that were pooled.
     """
 
@@ -67,7 +67,7 @@ class ReportFacts:
     continued: Sequence[int] = ()
     worst: str = ""
     doubles: Doubles | None = None
-    parts: Mapping[Split, Images] = field(default_factory=dict)
+    splits: Mapping[Split, Images] = field(default_factory=dict)
     folds: Sequence[FoldRow] = ()
     title: str = "deepres report"
 
@@ -107,10 +107,10 @@ def write_report(path: Path, known: ReportFacts) -> None:
         worst_name=WORST,
         doubles=known.doubles,
         folds=[(row, interval_text(row.result)) for row in known.folds],
-        doubled=known.doubles.sentence({part: len(images) for part, images in known.parts.items()})
+        doubled=known.doubles.sentence({split: len(images) for split, images in known.splits.items()})
         if known.doubles
         else "",
-        pairs=pairs_shown(known.doubles, known.parts) if known.doubles else (),
+        pairs=pairs_shown(known.doubles, known.splits) if known.doubles else (),
         provenance=_flat(result.provenance) if result else (),
     )
     write_atomic(path, printable(page))

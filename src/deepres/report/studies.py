@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from deepres.report.analysis import CYCLE
 
-Points = Sequence[tuple[float, float]]
+XY = Sequence[tuple[float, float]]
 
 
 class ErrorCurve:
     """A run's errors over its iterations, in per cent: training, held out, and of the test images at the end."""
 
-    def __init__(self, label: str, panel: str, train: Points, held_out: Points, test: float | None) -> None:
+    def __init__(self, label: str, panel: str, train: XY, held_out: XY, test: float | None) -> None:
         self.label, self.panel, self.train, self.held_out, self.test = label, panel, train, held_out, test
 
 
@@ -112,6 +112,6 @@ def _panels(count: int, title: str, share: bool = True) -> tuple[Figure, list[Ax
     return figure, list(grid[0])
 
 
-def _line(axes: Axes, points: Points, **style: Any) -> None:
+def _line(axes: Axes, points: XY, **style: Any) -> None:
     if points:
         axes.plot(*zip(*points, strict=True), **style)

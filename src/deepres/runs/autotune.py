@@ -127,14 +127,14 @@ def settle_steps(
     network = state.network
     if not isinstance(network, ResidualNetwork):
         return CompilePlan(choice=config.compile, reason="the sizes of its pictures change from step to step")
-    parts = config.parts(processes.size)
-    left = (state.progress.length(config.steps(len(context.source.train))) - state.progress.step) * parts
-    share = processes.share(config.batch_size, parts) // parts
+    pieces = config.pieces(processes.size)
+    left = (state.progress.length(config.steps(len(context.source.train))) - state.progress.step) * pieces
+    share = processes.share(config.batch_size, pieces) // pieces
     if in_haste and config.compile == "auto":
         compile_plan = CompilePlan(reason="too little time to find out whether compiling pays")
     else:
         about = None if step_rate is None else share / step_rate
-        compile_plan = choose_compile_mode(config.compile, network, context.precision, share, left, parts, about)
+        compile_plan = choose_compile_mode(config.compile, network, context.precision, share, left, pieces, about)
     with writing(context.folder) as new:
         compile_plan.save(new / COMPILE)
     return compile_plan
@@ -162,7 +162,7 @@ def pace_of(run: Run, source: Source, device: torch.device, processes: Distribut
 def _pace_here(run: Run, source: Source, precision: Precision, processes: Distributed) -> Pace:
     config, description, device = run.train, run.model.architecture(), precision.device
     assert not isinstance(description, Detector)  # `--minutes` is no tool of its task
-    share = config.batch_size // (processes.size * config.parts(processes.size))
+    share = config.batch_size // (processes.size * config.pieces(processes.size))
     on_gpu = device.type == "cuda"
     few = max(fewest_images(description), int(MOST_MACS / (3 * cost(description).macs)))
     batch = share if on_gpu else min(share, few)

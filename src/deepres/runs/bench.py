@@ -175,10 +175,10 @@ def _step_rate(
     )
     placed = precision.place(network)
     assert isinstance(placed, ResidualNetwork)
-    choice, part = "off" if plan.segments else config.compile, config.batch_size // config.accumulate
+    choice, piece = "off" if plan.segments else config.compile, config.batch_size // config.accumulate
     if choice != "off":
         keep_freed_memory()
-    compile_plan = choose_compile_mode(choice, placed, precision, part, steps * config.accumulate, config.accumulate)
+    compile_plan = choose_compile_mode(choice, placed, precision, piece, steps * config.accumulate, config.accumulate)
     still = config.schedule.replace(kind="constant", lr=1e-9, warmup_lr=None, warmup_fraction=0)
     endless = config.replace(epochs=None, iterations=_FOREVER, schedule=still, head_only_fraction=0.0)
     state = State(placed, config.sgd, averaged=config.ema_decay is not None)

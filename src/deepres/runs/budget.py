@@ -333,8 +333,8 @@ def _noun(run: Run) -> str:
     return "epoch" if run.train.epochs is not None else "step"
 
 
-def _num(source: Source, part: str) -> int:
-    images = {"val": source.val, "test": source.test}[part]
+def _num(source: Source, split: str) -> int:
+    images = {"val": source.val, "test": source.test}[split]
     return 0 if images is None else len(images)
 
 

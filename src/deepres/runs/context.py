@@ -1,7 +1,6 @@
 """What all parts of a run share while it is carried out: plan, images, statistics, precision, the folder."""
 
 import json
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from deepres.arch.catalogue.entry import backbone_of
-from deepres.base.events import UNSAID
+from deepres.base.events import UNSAID, OnProgress
 from deepres.base.files import read_bytes, write_atomic
 from deepres.base.manifest import require_own, writing
 from deepres.base.reading import json_object
@@ -96,7 +95,7 @@ class RunContext:
         images: Images,
         split: str,
         facts: ResultFacts = NO_FACTS,
-        on_progress: Callable[[int, int], None] | None = None,
+        on_progress: OnProgress | None = None,
         precision: Precision | None = None,
         keep_scores: bool = False,
     ) -> Evaluation:

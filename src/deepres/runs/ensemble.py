@@ -1,7 +1,7 @@
 """Several weights measured as one ensemble, or one alone; what is held out chooses members and finds a temperature."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,12 +11,12 @@ import torch
 from pydantic import JsonValue
 
 from deepres.base.errors import InputError
-from deepres.base.events import UNSAID
+from deepres.base.events import UNSAID, OnProgress
 from deepres.base.files import digest
 from deepres.base.manifest import holds_run
 from deepres.data.images import Images
 from deepres.data.sources.config import DataConfig
-from deepres.data.sources.open import open_parts, open_source
+from deepres.data.sources.open import open_source, open_splits
 from deepres.data.sources.splits import Split
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.recipes.run import load_run
@@ -44,7 +44,7 @@ class EnsembleConfig(EvaluationConfig):
     """What is measured of several weights as one; besides what is held out for them.
 
     `choose_on` names the split on which members are chosen (`ensemble.select`); `calibrate` finds a temperature on the
-    runs' own held-out images (those that chose their epochs), or on the val part of a source for weights of no run;
+    runs' own held-out images (those that chose their epochs), or on the val split of a source for weights of no run;
     without it one run alone is measured with the temperature that it knows (`evaluate_weights`).
     """
 
@@ -62,7 +62,7 @@ def evaluate_ensemble(
     *,
     device: torch.device,
     command: str = UNSAID,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
     processes: Distributed = SINGLE_PROCESS,
 ) -> EnsembleEvaluation:
     """The weights as one: probabilities averaged per image, each measured as by `evaluate_weights`.
@@ -81,8 +81,8 @@ def evaluate_ensemble(
 
     wanted = {"an ensemble": len(names) > 1, "--select": choose_on is not None, "--calibrate": calibrate}
 
-    def on(part: str | None, named: Sequence[str], source: DataConfig | None) -> list[Member]:
-        how = config.replace(split=part, keep_scores=config.keep_scores or calibrate or len(weights) > 1)
+    def on(split: str | None, named: Sequence[str], source: DataConfig | None) -> list[Member]:
+        how = config.replace(split=split, keep_scores=config.keep_scores or calibrate or len(weights) > 1)
         same: dict[str, Any] = {
             "device": device,
             "command": command,
@@ -96,9 +96,9 @@ def evaluate_ensemble(
         return members
 
     def require_apart(measured: str | None) -> None:
-        for flag, part in held_out.items():
-            if part is not None and part == measured:
-                raise InputError(f"{flag}: the images of {part} are what is measured; name another --split")
+        for flag, split in held_out.items():
+            if split is not None and split == measured:
+                raise InputError(f"{flag}: the images of {split} are what is measured; name another --split")
 
     processes.on_rank_zero(lambda: _require_different(names))
     require_apart(split)
@@ -145,8 +145,8 @@ def _held_out(weights: Sequence[str], data: DataConfig | None, processes: Distri
             config, remedy = data, "name a SOURCE with train, val and test"
         else:
             continue  # measuring refuses weights without images
-        parts = processes.on_all_ranks(partial(_parts, config, own=each in runs))
-        if "val" not in parts:
+        splits = processes.on_all_ranks(partial(_splits, config, own=each in runs))
+        if "val" not in splits:
             raise InputError(f"--calibrate: {each} has no held-out images to find a temperature on; {remedy}")
     return None if len(runs) == len(weights) else data
 
@@ -178,5 +178,5 @@ def _as_one(members: Sequence[Member], command: str, selection: Selection | None
     return together(members, provenance)
 
 
-def _parts(config: DataConfig, *, own: bool) -> Mapping[Split, Images]:
-    return open_source(config).parts() if own else open_parts(config).parts
+def _splits(config: DataConfig, *, own: bool) -> Mapping[Split, Images]:
+    return open_source(config).splits() if own else open_splits(config).splits

@@ -1,6 +1,6 @@
 """Measuring weights on images: those of a run as it goes, or a run's folder later, on its own images or on others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from torch import nn
 
 from deepres.base.errors import InputError, unknown
-from deepres.base.events import UNSAID
+from deepres.base.events import UNSAID, OnProgress
 from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
 from deepres.base.records import Record
@@ -19,7 +19,7 @@ from deepres.data.loading.loader import evaluation_batches
 from deepres.data.loading.workers import resolved
 from deepres.data.readable import require_readable
 from deepres.data.sources.config import DataConfig
-from deepres.data.sources.open import open_parts, open_source
+from deepres.data.sources.open import open_source, open_splits
 from deepres.data.sources.splits import Split
 from deepres.data.targets import form_of
 from deepres.nn.build import ResidualNetwork
@@ -38,7 +38,7 @@ from deepres.tasks.kinds import AnyTask
 from deepres.tasks.protocols import CENTER, protocol_named, require_fitting
 from deepres.tasks.result import Evaluation
 from deepres.tasks.task import require
-from deepres.train.config import Choice
+from deepres.train.config import PrecisionChoice
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.precision import Precision, choose
 
@@ -49,14 +49,14 @@ READ_AS_THE_RUN = ("channels", "depth", "splits", "columns", "levels")
 class EvaluationConfig(Record):
     """What is measured, and how: the part of the images, the views of each (`protocols.py`), the number format.
 
-    `split` None: test, of a source without parts all images. `on_bad_image` None: as the images, or the run, say.
+    `split` None: test, of a source without splits all images. `on_bad_image` None: as the images, or the run, say.
     `force` also measures what the run was trained on; `keep_scores` keeps the log-probabilities of all classes.
     `measure` is how boxes are measured, where not as their task says.
     """
 
     split: str | None = None
     protocol: str = "center"
-    precision: Choice = "float32"
+    precision: PrecisionChoice = "float32"
     on_bad_image: OnBadImage | None = None
     force: bool = False
     keep_scores: bool = False
@@ -89,7 +89,7 @@ def evaluate_network(
     *,
     split: str,
     facts: ResultFacts = NO_FACTS,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
     processes: Distributed = SINGLE_PROCESS,
 ) -> Evaluation:
     """`network`, which lies on the precision's device, on every one of `images`; `facts` go into the result.
@@ -148,7 +148,7 @@ def evaluate_weights(
     *,
     device: torch.device,
     command: str = UNSAID,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
     processes: Distributed = SINGLE_PROCESS,
 ) -> tuple[Evaluation, Images]:
     """The evaluation of a run's weights, or of others (`Predictor.load`), and the images that it was made on.
@@ -287,16 +287,16 @@ def _chosen(
         on_bad_image = on_bad_image or ("skip" if data.on_bad_image == "skip" else None)
     config = config.replace(on_bad_image=on_bad_image or config.on_bad_image)
     source = open_source(config) if own else None
-    given = open_parts(config) if source is None else None
-    parts = source.parts() if source is not None else given.parts if given is not None else {}
-    part = _part(asked.split, parts)
+    given = open_splits(config) if source is None else None
+    splits = source.splits() if source is not None else given.splits if given is not None else {}
+    split = _split_of(asked.split, splits)
     notes = [] if given is None else [*given.notes]
     chosen = _Chosen(
-        parts[part], config, part if own or len(parts) > 1 or part != "train" else "all images", tuple(notes), own
+        splits[split], config, split if own or len(splits) > 1 or split != "train" else "all images", tuple(notes), own
     )
     if run is None or folder is None:
         return chosen
-    changed = source is not None and not unchanged(folder, part, chosen.images, source.origin)
+    changed = source is not None and not unchanged(folder, split, chosen.images, source.origin)
     notes += [f"the images of {config.source} are no longer those that the run began with"] if changed else []
     foreign = not own or (changed and asked.split != "train")
     if foreign or began_with(folder):
@@ -314,11 +314,12 @@ def _chosen(
     return replace(chosen, notes=tuple(notes))
 
 
-def _part(split: str | None, parts: Mapping[Split, Images]) -> Split:
-    found = next((part for part in ((split,) if split else ("test", "val", "train")) if part in parts), None)
+def _split_of(asked: str | None, splits: Mapping[Split, Images]) -> Split:
+    tried = (asked,) if asked else ("test", "val", "train")
+    found = next((split for name in tried for split in splits if split == name), None)
     if found is None:
-        raise unknown("split", split or "test", parts)
-    return next(part for part in parts if part == found)
+        raise unknown("split", asked or "test", splits)
+    return found
 
 
 def _relabelled(images: Images, names: tuple[str, ...], source: str) -> Images:

@@ -87,10 +87,10 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
     description = told_by(network).description
     prepared = preprocessing_of(run.preparation, context.statistics, description)
     form = run.preparation.model_dump(mode="json")
-    held_out, parts = None, source.parts()
+    held_out, splits = None, source.splits()
     if context.spares_test:
-        parts.pop("test", None)
-    if source.val is not None and (run.task.settles or "test" not in parts):
+        splits.pop("test", None)
+    if source.val is not None and (run.task.settles or "test" not in splits):
         showing = progress_of(on_event, "held-out images")
         reported = choose("float32", context.precision.device)
         held_out = context.evaluate(
@@ -106,7 +106,7 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
     processes.on_rank_zero(kept)
     facts = processes.on_rank_zero(lambda: _provenance(context, progress, epoch, choice))
     facts |= task.facts(settled)
-    split, images = next(((part, found) for part, found in reversed(parts.items()) if part != "train"), ("", None))
+    split, images = next(((own, found) for own, found in reversed(splits.items()) if own != "train"), ("", None))
     showing = progress_of(on_event, "test images" if split == "test" else "held-out images")
     evaluation = None
     if images is not None:
@@ -154,7 +154,7 @@ def _written(
             images=images,
             worst=worst,
             doubles=doubles_in(folder),
-            parts=context.source.parts(),
+            splits=context.source.splits(),
             run=_shown(context, facts),
             **training_of(folder),
             title=f"{run.model.name} on {context.source.name}",
@@ -198,12 +198,12 @@ def _together(batches: Iterator[Batch], processes: Distributed) -> Iterator[Batc
 
 def _shown(context: RunContext, facts: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """What the report says was trained, the most telling facts first, the whole run folded below."""
-    run, given = context.run, context.source.parts()
+    run, given = context.run, context.source.splits()
     length = counted(run.train.epochs, "epoch") if run.train.epochs else counted(run.train.iterations or 0, "step")
     return {
         "network": run.model.name,
         "parameters": f"{cost(run.model.architecture()).parameters:,}",
-        "images": f"{context.source.name}: " + ", ".join(f"{len(images):,} {part}" for part, images in given.items()),
+        "images": f"{context.source.name}: " + ", ".join(f"{len(images):,} {split}" for split, images in given.items()),
         "input": " x ".join(map(str, run.model.input)),
         "length": f"{length}, {counted(run.train.batch_size, 'image')} a step",
         "learning rate": f"{run.train.schedule.kind}, {run.train.schedule.lr:g}",
@@ -224,8 +224,8 @@ def _carried_out(context: RunContext) -> dict[str, JsonValue]:
         "hardware": hardware(context.precision.device),
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
     }
-    for number, part in enumerate(went):
-        facts["command" if number == 0 else f"continued after step {part['step']:,}"] = part["command"]
+    for number, start in enumerate(went):
+        facts["command" if number == 0 else f"continued after step {start['step']:,}"] = start["command"]
     return facts
 
 

@@ -64,5 +64,5 @@ def planned_in_time(plan: Folds, deadline: Deadline, session: Session) -> tuple[
 
 def _num_apart(run: Run) -> int:
     """How many images all folds answer together in the end: those that the source gives as test, or else as val."""
-    parts = find(run.data).parts
-    return len(parts.get("test", parts.get("val", ())))
+    splits = find(run.data).splits
+    return len(splits.get("test", splits.get("val", ())))

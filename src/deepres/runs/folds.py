@@ -12,14 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
 import torch
 from pydantic import JsonValue
 
 from deepres.base import records
 from deepres.base.errors import shared
-from deepres.base.events import UNSAID, Doing
+from deepres.base.events import Doing
 from deepres.base.files import write_atomic
 from deepres.base.manifest import holds_run, is_whole, require_own, writing
 from deepres.base.npz import opened
@@ -34,7 +33,7 @@ from deepres.runs.ensemble import EnsembleConfig, EnsembleEvaluation
 from deepres.runs.finish import PREDICTIONS, SUMMARY, training_of
 from deepres.runs.fold_plan import Folds, begin_folds, plan_in, require_none, require_same_plan, save_plan
 from deepres.runs.fold_time import FoldTime, planned_in_time
-from deepres.runs.folds_measured import official, on_official, parts_of, pooled
+from deepres.runs.folds_measured import folded_in, official, on_official, pooled
 from deepres.runs.lock import StoppedError, held
 from deepres.runs.session import Session
 from deepres.runs.train import OnEvent
@@ -45,9 +44,7 @@ from deepres.tasks.result import Evaluation
 from deepres.tasks.saved import save_predictions
 from deepres.tasks.worst import FILE as WORST
 from deepres.tasks.worst import worst_list
-from deepres.train.distributed import SINGLE_PROCESS, Distributed
 
-Progress = Callable[[int, int], None]
 POOLED = "test.json"
 ENSEMBLE = "ensemble.json"
 
@@ -64,17 +61,12 @@ class FinishedFolds:
     """The folds that were trained for less than planned, so that all ended in time."""
 
 
-def start(
-    run: Run,
-    folder: Path,
-    *,
-    device: torch.device,
-    events_of: Callable[[str], OnEvent],
-    processes: Distributed = SINGLE_PROCESS,
-    deadline: Deadline | None = None,
-    command: str = UNSAID,
-) -> FinishedFolds:
-    """Train `run`, whose data are in folds, once for each fold; `events_of("fold 2 of 5")` makes what is told of one.
+EventsOf = Callable[[str], OnEvent]
+"""What is told of one fold, by what it is called: "fold 2 of 5"; of the session itself nothing is."""
+
+
+def start(run: Run, session: Session, events_of: EventsOf, *, deadline: Deadline | None = None) -> FinishedFolds:
+    """Train `run`, whose data are in folds, once for each fold.
 
     With `deadline` all of it is made to fit (`fold_time.py`): each fold as long as the others.
 
@@ -84,24 +76,17 @@ def start(
     """
     assert run.data.folds is not None
     plan = Folds(folds=run.data.folds, run=run.replace(data=run.data.replace(fold=1)))
-    processes.on_rank_zero(lambda: require_none(folder))
+    folder, once = session.folder, session.processes.on_rank_zero
+    once(lambda: require_none(folder))
     time = None
     if deadline is not None:
-        session = Session(folder, device, events_of(f"all {plan.folds} folds"), processes, command)
-        plan, time = planned_in_time(plan, deadline, session)
-    processes.on_rank_zero(lambda: begin_folds(plan, folder))
-    return _carry_out(plan, (), Session(folder, device, _unsaid, processes, command), events_of, time)
+        plan, time = planned_in_time(plan, deadline, replace(session, on_event=events_of(f"all {plan.folds} folds")))
+    once(lambda: begin_folds(plan, folder))
+    return _carry_out(plan, (), session, events_of, time)
 
 
 def resume(
-    folder: Path,
-    edits: Sequence[str],
-    *,
-    device: torch.device,
-    events_of: Callable[[str], OnEvent],
-    processes: Distributed = SINGLE_PROCESS,
-    deadline: Deadline | None = None,
-    command: str = UNSAID,
+    session: Session, edits: Sequence[str], events_of: EventsOf, *, deadline: Deadline | None = None
 ) -> FinishedFolds:
     """Go on with the fold that was cut, and those after it; what is done is not done again.
 
@@ -110,20 +95,16 @@ def resume(
     Raises:
         InputError: an edit that would make another run, or anything that images or training refuse.
     """
-    plan = processes.on_rank_zero(lambda: plan_in(folder))
-    processes.on_rank_zero(lambda: require_same_plan(folder, edits))
+    folder, once = session.folder, session.processes.on_rank_zero
+    plan = once(lambda: plan_in(folder))
+    once(lambda: require_same_plan(folder, edits))
     run = records.edit(plan.run, edits)
     time = None if deadline is None else FoldTime(deadline)
-    session = Session(folder, device, _unsaid, processes, command)
     return _carry_out(plan.replace(run=run), edits, session, events_of, time)
 
 
-def _unsaid(event: object) -> None:
-    """What is said is said of a fold."""
-
-
 def _carry_out(
-    plan: Folds, edits: Sequence[str], session: Session, events_of: Callable[[str], OnEvent], time: FoldTime | None
+    plan: Folds, edits: Sequence[str], session: Session, events_of: EventsOf, time: FoldTime | None
 ) -> FinishedFolds:
     folder, processes = session.folder, session.processes
     with held(folder, processes):
@@ -152,21 +133,16 @@ def _is_done(plan: Folds, fold: int, session: Session) -> bool:
 def _train(plan: Folds, fold: int, edits: Sequence[str], session: Session, deadline: Deadline | None) -> None:
     folder, processes, own = session.folder, session.processes, fold_folder(session.folder, fold)
     session.on_event(f"fold {fold} of {plan.folds}: {own}")
-    how: dict[str, Any] = {
-        "device": session.device,
-        "on_event": session.on_event,
-        "processes": processes,
-        "deadline": deadline,
-        "command": session.command,
-    }
+    own_session = replace(session, folder=own)
     try:
         processes.on_rank_zero(lambda: require_own_fold(folder, fold))
         if processes.on_rank_zero(lambda: holds_run(own)):
-            train.resume(own, edits, **how)
+            train.resume(own_session, edits, deadline=deadline)
         else:
             processes.on_rank_zero(lambda: shutil.rmtree(own, ignore_errors=True))  # it was cut while it was set up
             run = plan.run.replace(data=plan.run.data.replace(fold=fold))
-            train.start(run, own, name=processes.on_rank_zero(lambda: fold_name(folder, fold)), **how)
+            name = processes.on_rank_zero(lambda: fold_name(folder, fold))
+            train.start(run, own_session, deadline=deadline, name=name)
     except StoppedError as stopped:
         message = stopped.message.replace(f"--resume {own}", f"--resume {folder}")
         raise shared(StoppedError(f"fold {fold} of {plan.folds}: {message}", stopped.exit_code - 128)) from stopped
@@ -174,21 +150,21 @@ def _train(plan: Folds, fold: int, edits: Sequence[str], session: Session, deadl
 
 def _conclude(plan: Folds, session: Session) -> None:
     folder, processes, command = session.folder, session.processes, session.command
-    parts = processes.on_rank_zero(lambda: parts_of(plan, folder))
+    folded = processes.on_rank_zero(lambda: folded_in(plan, folder))
     ensemble = None
-    if parts.apart:
+    if folded.apart:
         session.on_event(Doing("test images, by all folds"))
-        config = EnsembleConfig(split=official(parts), on_bad_image=plan.run.data.on_bad_image, force=True)
+        config = EnsembleConfig(split=official(folded), on_bad_image=plan.run.data.on_bad_image, force=True)
         ensemble = on_official(plan, folder, config, session.device, command, None, processes)
-    processes.on_rank_zero(lambda: _write(plan, folder, parts, ensemble, command))
+    processes.on_rank_zero(lambda: _write(plan, folder, folded, ensemble, command))
 
 
-def _write(plan: Folds, folder: Path, parts: Folded, ensemble: EnsembleEvaluation | None, command: str) -> None:
+def _write(plan: Folds, folder: Path, folded: Folded, ensemble: EnsembleEvaluation | None, command: str) -> None:
     evaluations = [_of_fold(fold_folder(folder, fold)) for fold in range(1, plan.folds + 1)]
-    evaluation = pooled(evaluations, parts, command, folder)
+    evaluation = pooled(evaluations, folded, command, folder)
     result, run = evaluation.result, plan.run
     together = None if ensemble is None else ensemble.evaluation.result
-    worst = worst_list(evaluation, parts.whole)
+    worst = worst_list(evaluation, folded.whole)
     rows = [
         FoldRow(f"fold-{fold}", each.result, training_of(fold_folder(folder, fold))["chosen_epoch"])
         for fold, each in enumerate(evaluations, 1)
@@ -197,7 +173,7 @@ def _write(plan: Folds, folder: Path, parts: Folded, ensemble: EnsembleEvaluatio
         folder / "report.html",
         ReportFacts(
             result=result,
-            images=parts.whole,
+            images=folded.whole,
             worst=worst,
             folds=[*rows, *([FoldRow("all of them as one, on the test images", together, None)] if together else [])],
             run={"command": command, "folds": plan.folds, **run.model_dump(mode="json")},
@@ -222,7 +198,7 @@ def _write(plan: Folds, folder: Path, parts: Folded, ensemble: EnsembleEvaluatio
         if together is not None:
             together.save(new / ENSEMBLE)
         result.save(new / POOLED)
-        save_predictions(new / PREDICTIONS, evaluation, parts.whole)
+        save_predictions(new / PREDICTIONS, evaluation, folded.whole)
         write_atomic(new / WORST, worst)
         write_atomic(new / SUMMARY, records.json_text(facts))
 

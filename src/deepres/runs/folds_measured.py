@@ -1,6 +1,6 @@
 """A run in folds, measured: its own images each by the network that has not seen it, others by all as one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -8,7 +8,7 @@ import torch
 from pydantic import JsonValue
 
 from deepres.base.errors import InputError
-from deepres.base.events import UNSAID
+from deepres.base.events import UNSAID, OnProgress
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folding import Folded, folded
 from deepres.data.sources.open import find
@@ -24,8 +24,6 @@ from deepres.tasks.classification.result import concluded, percent
 from deepres.tasks.result import Evaluation
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 
-Progress = Callable[[int, int], None]
-
 SPLIT = "cross-validated"
 
 
@@ -36,7 +34,7 @@ def measure_any(
     *,
     device: torch.device,
     command: str = UNSAID,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     processes: Distributed = SINGLE_PROCESS,
 ) -> EnsembleEvaluation:
     """`evaluate_ensemble`, a folder of folds standing for all its networks.
@@ -77,16 +75,16 @@ def _measure_own(
     config: EnsembleConfig,
     device: torch.device,
     command: str,
-    on_progress: Progress | None,
+    on_progress: OnProgress | None,
     processes: Distributed,
 ) -> EnsembleEvaluation:
     folders = fold_folders(folder)
     plan = plan_in(folder)
-    parts = processes.on_rank_zero(lambda: parts_of(plan, folder))
+    folded = processes.on_rank_zero(lambda: folded_in(plan, folder))
     if config.split not in (None, "test"):
         raise InputError(f"{folder}: --split {config.split}: each fold has its own; name {fold_folder(folder, 1)}")
-    if parts.apart:
-        config = config.replace(split=official(parts))
+    if folded.apart:
+        config = config.replace(split=official(folded))
         return on_official(plan, folder, config, device, command, on_progress, processes)
     config = config.replace(split="test")
     found, named = [], []
@@ -96,10 +94,10 @@ def _measure_own(
         )
         found.append(evaluation)
         named.append(Member(str(each), evaluation, images))
-    return EnsembleEvaluation(pooled(found, parts, command, folder), parts.whole, tuple(named), None)
+    return EnsembleEvaluation(pooled(found, folded, command, folder), folded.whole, tuple(named), None)
 
 
-def pooled(evaluations: Sequence[Evaluation], parts: Folded, command: str, folder: Path) -> Evaluation:
+def pooled(evaluations: Sequence[Evaluation], folded: Folded, command: str, folder: Path) -> Evaluation:
     """The answers of all folds as those of one set.
 
     Its interval is Wilson's, as if the answers were independent. They are so given the K networks, but these share
@@ -107,7 +105,7 @@ def pooled(evaluations: Sequence[Evaluation], parts: Folded, command: str, folde
     deviation over folds is told beside it.
     """
     results = [each.result for each in evaluations]
-    places = [torch.tensor(parts.members(fold)) for fold in range(1, len(results) + 1)]
+    places = [torch.tensor(folded.members(fold)) for fold in range(1, len(results) + 1)]
     columns = {
         name: torch.cat([getattr(each.predictions, name) for each in evaluations])
         for name, column in vars(evaluations[0].predictions).items()
@@ -139,7 +137,7 @@ def pooled(evaluations: Sequence[Evaluation], parts: Folded, command: str, folde
         "precision": first.precision,
         "notes": (spread([each.error for each in results]), *notes),
     }
-    return concluded(predictions, parts.whole, facts)
+    return concluded(predictions, folded.whole, facts)
 
 
 def spread(errors: Sequence[float]) -> str:
@@ -153,9 +151,9 @@ def spread(errors: Sequence[float]) -> str:
     )
 
 
-def official(parts: Folded) -> str:
-    """The part of the official images that no fold was trained on."""
-    return "test" if "test" in parts.apart else "val"
+def official(folded: Folded) -> str:
+    """The split of the official images that no fold was trained on."""
+    return "test" if "test" in folded.apart else "val"
 
 
 def on_official(
@@ -164,7 +162,7 @@ def on_official(
     config: EnsembleConfig,
     device: torch.device,
     command: str,
-    on_progress: Progress | None,
+    on_progress: OnProgress | None,
     processes: Distributed,
 ) -> EnsembleEvaluation:
     """All folds as one on the test images that no fold has seen."""
@@ -176,7 +174,7 @@ def on_official(
     )
 
 
-def parts_of(plan: Folds, folder: Path) -> Folded:
+def folded_in(plan: Folds, folder: Path) -> Folded:
     """The images of a run in folds, by fold."""
     data = own_data(fold_folder(folder, 1), plan.run)
     return folded(find(data), plan.folds, data.split_seed, data.source)

@@ -1,11 +1,10 @@
 """A new head on trained weights: fitted to what they make of the training images, before anything learns."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from deepres.base.errors import InputError
+from deepres.base.events import OnProgress
 from deepres.data.loading.balance import class_weights, sizes
 from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
@@ -28,7 +27,7 @@ LENGTH = 30.0
 authors' ResNet-50): the head learns LENGTH / |features|^2 times as fast as the rest, where that is slower."""
 
 
-def begin_head(context: RunContext, network: nn.Module, on_progress: Callable[[int, int], None]) -> Run:
+def begin_head(context: RunContext, network: nn.Module, on_progress: OnProgress) -> Run:
     """`network`, on trained weights, is given norm statistics of these images and the classifier of its features.
 
     Statistics are plain averages over batches as training sees them, frozen parts apart; the features are those of the
@@ -62,7 +61,7 @@ def begin_head(context: RunContext, network: nn.Module, on_progress: Callable[[i
     return run.replace(train=run.train.replace(head_pace=run.train.head_pace or measured))
 
 
-def _fitted(context: RunContext, network: ResidualNetwork, on_progress: Callable[[int, int], None]) -> Classifier:
+def _fitted(context: RunContext, network: ResidualNetwork, on_progress: OnProgress) -> Classifier:
     run, images, device = context.run, context.source.train, context.precision.device
     if len(images) > IMAGES:
         images = images.select([place * len(images) // IMAGES for place in range(IMAGES)])

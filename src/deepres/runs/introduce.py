@@ -53,9 +53,9 @@ def introduced(context: RunContext, network: nn.Module, on_event: Callable[[Any]
     processes.on_rank_zero(lambda: require_own(context.folder, KNOWN))
     if processes.on_rank_zero(path.is_file):
         return teachers.known_as(processes.on_rank_zero(lambda: records.load(Known, path, "record of the teacher")))
-    part, images = _asked(context)
-    error = _error(context, teachers, part, images, on_event)
-    shown = {part: images for part, images in context.source.parts().items() if part != "train"}
+    split, images = _asked(context)
+    error = _error(context, teachers, split, images, on_event)
+    shown = {split: images for split, images in context.source.splits().items() if split != "train"}
     notes = processes.on_rank_zero(lambda: tuple(_seen(teachers.config.weights, shown)))
     chance = 1 - 1 / len(context.source.classes)
     mixes = context.run.augmentation.mixup or context.run.augmentation.cutmix
@@ -67,7 +67,7 @@ def introduced(context: RunContext, network: nn.Module, on_event: Callable[[Any]
         doubt = f"the teacher hardly knows images that are augmented so: {REMEDY}"
     share = processes.on_rank_zero(lambda: _share(context, teachers, network))
     known = Known(
-        error=error, images=len(images), part=part, taught=taught, views=views, share=share, notes=notes, doubt=doubt
+        error=error, images=len(images), split=split, taught=taught, views=views, share=share, notes=notes, doubt=doubt
     )
 
     def kept() -> None:
@@ -87,7 +87,7 @@ def _asked(context: RunContext) -> tuple[Literal["held-out", "training"], Images
 
 
 def _error(
-    context: RunContext, teachers: Teachers, part: str, images: Images, on_event: Callable[[Any], None]
+    context: RunContext, teachers: Teachers, split: str, images: Images, on_event: Callable[[Any], None]
 ) -> float:
     """Their error, in the views that the student is shown of these images."""
     evaluation = evaluate_network(
@@ -95,8 +95,8 @@ def _error(
         images,
         Prepared(context.run.preparation.replace(normalise="none"), context.statistics),
         EvaluationSetup(context.run.data, context.precision),
-        split=part,
-        on_progress=progress_of(on_event, f"{part} images, by the teacher"),
+        split=split,
+        on_progress=progress_of(on_event, f"{split} images, by the teacher"),
         processes=context.processes,
     )
     return float(evaluation.result.error)
@@ -126,7 +126,7 @@ def _share(context: RunContext, teachers: Teachers, network: nn.Module) -> float
     if not teachers.config.weight:
         return 0.0
     count = min(
-        MOST_IMAGES, max(1, config.batch_size // config.parts(context.processes.size) // context.processes.size)
+        MOST_IMAGES, max(1, config.batch_size // config.pieces(context.processes.size) // context.processes.size)
     )
     assert isinstance(network, ResidualNetwork)  # teachers are no tool of other tasks
     images = torch.rand(count, *network.description.input, generator=torch.Generator().manual_seed(0))
@@ -143,7 +143,7 @@ def _share(context: RunContext, teachers: Teachers, network: nn.Module) -> float
     return answer / (answer + count / step_rate(network, precision, count, SECONDS))
 
 
-def _seen(teachers: Sequence[str], parts: Mapping[Any, Images]) -> list[str]:
+def _seen(teachers: Sequence[str], splits: Mapping[Any, Images]) -> list[str]:
     """What those that are runs were trained on of the images that choose the epoch, or that are measured."""
     notes = []
     for weights in teachers:
@@ -155,11 +155,11 @@ def _seen(teachers: Sequence[str], parts: Mapping[Any, Images]) -> list[str]:
         except InputError as cause:  # it answers all the same
             notes.append(f"teacher {weights}: which images it was trained on is not known ({cause.message})")
             continue
-        for part, images in parts.items():
+        for split, images in splits.items():
             found = overlap(folder, run, images)
-            found = found if part == "test" else replace(found, chosen=0)  # the same images may choose both epochs
+            found = found if split == "test" else replace(found, chosen=0)  # the same images may choose both epochs
             if found or found.unknown:
-                which = "test" if part == "test" else "held-out"
+                which = "test" if split == "test" else "held-out"
                 flatters = ", so the error may flatter" if found else ""
                 notes.append(f"teacher {weights}, of the {which} images: {found}{flatters}")
     return notes

@@ -1,4 +1,4 @@
-"""What a run keeps of how it went: all that was said (`log.txt`), and each start or resume (`parts.jsonl`)."""
+"""What a run keeps of how it went: all that was said (`log.txt`), and each start or resume (`sessions.jsonl`)."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from deepres.base.wording import shown
 from deepres.nn.environment import hardware, versions
 
 LOG = "log.txt"
-SESSIONS = "parts.jsonl"
+SESSIONS = "sessions.jsonl"
 
 
 def logged(folder: Path, on_event: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -54,19 +54,21 @@ def _doubled(context: RunContext) -> list[str]:
     """Pictures that are trained on and measured."""
     found = doubles_in(context.folder)
     said = (
-        "" if found is None else found.sentence({part: len(images) for part, images in context.source.parts().items()})
+        ""
+        if found is None
+        else found.sentence({split: len(images) for split, images in context.source.splits().items()})
     )
     return [f"note: {said}; the report shows them"] if said else []
 
 
 def _images(source: Source) -> str:
     """`pets: 1,800 images to train on, 200 to choose the epoch, 200 for the test; 10 classes: cat, dog, …`."""
-    parts = [f"{len(images):,} {_FOR[part]}" for part, images in source.parts().items()]
-    parts[0] = parts[0].replace(" to", " image to" if len(source.train) == 1 else " images to", 1)
+    counts = [f"{len(images):,} {_FOR[split]}" for split, images in source.splits().items()]
+    counts[0] = counts[0].replace(" to", " image to" if len(source.train) == 1 else " images to", 1)
     more = ", …" if len(source.classes) > NAMED else ""
     named = ", ".join(source.classes[:NAMED]) + more
     names = counted(len(source.classes), form_of(source.train.targets).called)
-    return f"{source.name}: {', '.join(parts)}; {names}: {named}"
+    return f"{source.name}: {', '.join(counts)}; {names}: {named}"
 
 
 def _balance(context: RunContext) -> list[str]:
@@ -102,15 +104,15 @@ def _moved(context: RunContext) -> list[str]:
 
 
 def _assumed(context: RunContext) -> list[str]:
-    """How parts came to be that the source does not have, and what of it is not used."""
+    """How splits came to be that the source does not have, and what of it is not used."""
     origin = context.source.origin
     shares = {"val": origin.val_fraction, "test": origin.test_fraction}
-    given = [f"{100 * share:.3g} % for {part}" for part, share in shares.items() if share]
+    given = [f"{100 * share:.3g} % for {split}" for split, share in shares.items() if share]
     assumed, noted = [], list(origin.notes)
     if given:
         assumed.append(f"of the training images {' and '.join(given)} put aside (data.split_seed {origin.split_seed})")
     if origin.test is not None and origin.test.how.startswith("given as val"):
-        assumed.append("val, the only part beside train, is the test and chooses no epoch")
+        assumed.append("val, the only split beside train, is the test and chooses no epoch")
     if origin.ignored:
         noted.append(f"{counted(origin.ignored, 'file')} left aside, no image")
     said = {"assumed": assumed, "images": noted}

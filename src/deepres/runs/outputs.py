@@ -13,7 +13,7 @@ from deepres.base.files import clear_parts_of, open_regular
 
 
 @dataclass(frozen=True)
-class Kind:
+class OwnKind:
     """What a verb writes: `what` in words, and how such a file of ours begins, so that it may be written again."""
 
     what: str
@@ -26,20 +26,20 @@ class Kind:
         return not start or re.match(self.beginning, start, re.DOTALL) is not None
 
 
-PAGE = Kind("a page of deepres", rb'<!doctype html>.{0,300}<meta name="generator" content="deepres">')
-WORST = Kind(
+PAGE = OwnKind("a page of deepres", rb'<!doctype html>.{0,300}<meta name="generator" content="deepres">')
+WORST = OwnKind(
     "a list of images that deepres wrote",
     rb"image,(truth,predicted,|truth,said,loss,split|objects,found,missed,false,split"
     rb"|[^\n]*error in standard deviations,split)",
 )
-ANSWERS = Kind("predictions that deepres wrote", rb"PK\x03\x04.{26}about\.npy")
-TABLE = Kind("a table of answers", rb"image,[^\n]+,problem\r?\n")
-SPLIT = Kind(
+ANSWERS = OwnKind("predictions that deepres wrote", rb"PK\x03\x04.{26}about\.npy")
+TABLE = OwnKind("a table of answers", rb"image,[^\n]+,problem\r?\n")
+SPLIT = OwnKind(
     "a split that deepres wrote",
     rb"path,(label,split(,label_index)?\r?\n|width,height,image_id,class,x1,y1,x2,y2,ignored,area,split)",
 )
-DRAWING = Kind("a drawing of deepres", rb'<svg xmlns="[^"]+" viewBox="0 0 \d+ \d+" role="img" font-family="system-ui')
-PICTURE = Kind("a picture of deepres", rb"\x89PNG\r\n.{0,200}Software\x00deepres")
+DRAWING = OwnKind("a drawing of deepres", rb'<svg xmlns="[^"]+" viewBox="0 0 \d+ \d+" role="img" font-family="system-ui')
+PICTURE = OwnKind("a picture of deepres", rb"\x89PNG\r\n.{0,200}Software\x00deepres")
 
 OWN = frozenset(
     {"run.json", "folds.json", "config.json", "model.safetensors", "statistics.safetensors", "calibration.json"}
@@ -49,7 +49,7 @@ OWN = frozenset(
         "ensemble.json",
         "predictions.npz",
         "history.jsonl",
-        "parts.jsonl",
+        "sessions.jsonl",
         "log.txt",
         "skipped.json",
     }
@@ -70,7 +70,7 @@ _FOLD = re.compile(r"fold-\d+|records-\d+\.bin")
 
 
 def require_free(
-    outputs: Mapping[str, tuple[Path | None, Kind]], inputs: Iterable[str | Path], *, overwrite: bool
+    outputs: Mapping[str, tuple[Path | None, OwnKind]], inputs: Iterable[str | Path], *, overwrite: bool
 ) -> None:
     """Refuse files that must not be written, by flag, before any work; `inputs` are what the verb reads.
 

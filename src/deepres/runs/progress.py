@@ -17,12 +17,12 @@ PACED = (5.0, 3)  # seconds and steps after which the pace is known well enough 
 
 
 class Display:
-    """Called with each event of a run; details are shown where `verbose`, `part` says of which of several runs."""
+    """Called with each event of a run; details are shown where `verbose`, `fold` says of which of several."""
 
     def __init__(
-        self, watch: Watch, verbose: bool = False, clock: Callable[[], float] = monotonic, part: str = ""
+        self, watch: Watch, verbose: bool = False, clock: Callable[[], float] = monotonic, fold: str = ""
     ) -> None:
-        self._watch, self._verbose, self._clock, self._part = watch, verbose, clock, f"{part}: " if part else ""
+        self._watch, self._verbose, self._clock, self._fold = watch, verbose, clock, f"{fold}: " if fold else ""
         self._means: dict[str, float] = {}
         self._speed = self._waited = 0.0
         self._seen = 0
@@ -36,7 +36,7 @@ class Display:
             case Epoch():
                 self._watch.say(line(event))
             case Doing():
-                self._watch(replace(event, what=f"{self._part}{event.what}"))
+                self._watch(replace(event, what=f"{self._fold}{event.what}"))
             case Detail():
                 if self._verbose:
                     self._watch.say(event.text)
@@ -51,7 +51,7 @@ class Display:
             self._means[name] = self._means.get(name, 0.0) + weight * (value - self._means.get(name, 0.0))
         self._speed += weight * (step.images / step.seconds - self._speed)
         self._waited += weight * (waited - self._waited)
-        self._watch(Doing(f"{self._part}training", step.step, step.total), self._figures())
+        self._watch(Doing(f"{self._fold}training", step.step, step.total), self._figures())
         self._pace(step)
 
     def _pace(self, step: Step) -> None:
@@ -79,13 +79,13 @@ class Display:
 def line(epoch: Epoch) -> str:
     """What an epoch came to."""
     totals = epoch.totals
-    parts = {
+    shown = {
         "train": figures(totals.loss, totals.counts, totals.seen),
         **({"val": epoch.val.shown} if epoch.val else {}),
     }
     figures_shown = "".join(
-        f"  {part} {' '.join(told_figure(name, value) for name, value in known.items())}"
-        for part, known in parts.items()
+        f"  {split} {' '.join(told_figure(name, value) for name, value in known.items())}"
+        for split, known in shown.items()
     )
     mark = "  (best)" if epoch.val is not None and epoch.best else ""
     return (

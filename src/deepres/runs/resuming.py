@@ -51,7 +51,7 @@ def require_same_images(source: Source, folder: Path) -> None:
     """Refuse images that are not those that the run in `folder` began with."""
     require_own(folder, ORIGIN)
     then, now = records.load(DatasetRecord, folder / ORIGIN, "record of the images"), source.origin
-    if any(getattr(then, part) != getattr(now, part) for part in SPLITS):
+    if any(getattr(then, split) != getattr(now, split) for split in SPLITS):
         raise InputError(
             f"{source.name}: the images are not those that the run in {folder} began with; "
             "bring those back, or start a new run"

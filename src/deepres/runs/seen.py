@@ -6,7 +6,7 @@
                       place: the source as it was spelled, and where that lay
 
 A picture in another size or encoding is known where class and file name are those of one of the run's (data/alike.py).
-An image of the run's own test part is never counted as seen, also where its like stands in train. Runs of older
+An image of the run's own test split is never counted as seen, also where its like stands in train. Runs of older
 versions have no such file: the digests are then taken from the images, as long as these are still those of `data.json`.
 """
 
@@ -48,11 +48,11 @@ SPLIT = "split.csv"
 WHAT = "record of the images"
 
 Seen = Mapping[str, Digests]
-"""`bytes.train` …, `pixels.before`: digests by what they are of and by the part."""
+"""`bytes.train` …, `pixels.before`: digests by what they are of and by the split."""
 
 
 @dataclass(frozen=True)
-class Overlap:
+class SeenImages:
     """How many of `images` the run was trained on, chose its epoch by, began with weights that were trained on, or
     was taught by one that was.
 
@@ -88,19 +88,19 @@ class Overlap:
 
 
 def write_digests(folder: Path, run: Run, source: Source) -> None:
-    """Write down what `source` holds, which `run` is to be trained on, and which pictures stand in two of its parts."""
+    """Write down what `source` holds, which `run` is to be trained on, and which pictures stand in two splits."""
     place = path_of(run.data.source).resolve()
     kind = source.train.digested
-    looked = {part: looked_at(images) for part, images in source.parts().items()}
-    write_atomic(folder / DOUBLES, doubles(source.parts(), looked).to_json())
-    seen = {f"{kind}.{part}": found for part, (found, _) in looked.items()}
+    looked = {split: looked_at(images) for split, images in source.splits().items()}
+    write_atomic(folder / DOUBLES, doubles(source.splits(), looked).to_json())
+    seen = {f"{kind}.{split}": found for split, (found, _) in looked.items()}
     taught_by = () if run.teacher is None else run.teacher.weights
     others = [("before", weights) for weights in (run.weights,) if weights] + [("taught", name) for name in taught_by]
     for role, weights in others:
         folder_of = run_of(weights)
         for name, known in {} if folder_of is None else _recorded(folder_of).items():
-            kind_before, _, part = name.partition(".")
-            if part != "test":
+            kind_before, _, split = name.partition(".")
+            if split != "test":
                 earlier = seen.get(f"{kind_before}.{role}", np.empty(0, np.uint64))
                 seen[f"{kind_before}.{role}"] = np.union1d(earlier, known)
     content = BytesIO()
@@ -109,10 +109,10 @@ def write_digests(folder: Path, run: Run, source: Source) -> None:
 
 
 def doubles_in(folder: Path) -> Doubles | None:
-    """Which pictures stood in two parts when the run in `folder` started; None: an older version did not look."""
+    """Which pictures stood in two splits when the run in `folder` started; None: an older version did not look."""
     path = folder / DOUBLES
     require_own(folder, DOUBLES)
-    return records.load(Doubles, path, "record of pictures in two parts") if path.is_file() else None
+    return records.load(Doubles, path, "record of pictures in two splits") if path.is_file() else None
 
 
 def own_data(folder: Path, run: Run) -> DataConfig:
@@ -172,14 +172,14 @@ def asks_for_own(data: DataConfig, own: DataConfig) -> bool:
     return same_source(data.source, own.source) and ("folds" not in data.model_fields_set or data.folds == own.folds)
 
 
-def unchanged(folder: Path, part: str, images: Images, origin: DatasetRecord) -> bool:
-    """Whether these are the images that the run's `part` held when it started.
+def unchanged(folder: Path, split: str, images: Images, origin: DatasetRecord) -> bool:
+    """Whether these are the images that the run's `split` held when it started.
 
     `origin` is that of the source as it lies there now: a run of an older version has its names and labels alone.
     """
     recorded = _recorded(folder)
     if recorded:
-        then = recorded.get(f"{images.digested}.{part}")
+        then = recorded.get(f"{images.digested}.{split}")
         return then is not None and np.array_equal(np.sort(then), np.sort(digests(images)))
     began = _origin(folder)
     return began is None or _same(began, origin)
@@ -190,7 +190,7 @@ def began_with(folder: Path) -> bool:
     return any(name.endswith((".before", ".taught")) for name in _recorded(folder))
 
 
-def overlap(folder: Path, run: Run, images: Images) -> Overlap:
+def overlap(folder: Path, run: Run, images: Images) -> SeenImages:
     """How many of `images` the run in `folder` has seen, each counted once."""
     seen, unknown = dict(_recorded(folder)), None
     kind = images.digested
@@ -199,23 +199,23 @@ def overlap(folder: Path, run: Run, images: Images) -> Overlap:
             seen |= _as_they_lie(folder, run, images, kind if seen else None)
         except InputError as cause:
             unknown = cause.message
-    found = {part: np.zeros(len(images), bool) for part in (*SPLITS, "before", "taught")}
+    found = {split: np.zeros(len(images), bool) for split in (*SPLITS, "before", "taught")}
     kinds: tuple[Digested, ...] = ("bytes", "pixels") if kind == "bytes" else ("pixels",)
     for each in kinds:
         if not any(name.startswith(each) for name in seen):
             continue
         own = digests(images, each)
-        for part in found:
-            found[part] |= np.isin(own, seen.get(f"{each}.{part}", np.empty(0, np.uint64))) & (own != UNREAD)
+        for split in found:
+            found[split] |= np.isin(own, seen.get(f"{each}.{split}", np.empty(0, np.uint64))) & (own != UNREAD)
     again = _of_their_names(folder, run, images, ~np.logical_or.reduce([*found.values()]))
-    for part in ("train", "val"):
-        found[part] |= again[part]
+    for split in ("train", "val"):
+        found[split] |= again[split]
     trained = found["train"] & ~found["test"]
     chosen = found["val"] & ~found["test"] & ~trained
     before = found["before"] & ~trained & ~chosen
     taught = found["taught"] & ~trained & ~chosen & ~before
     alike = int((again["train"] | again["val"]).sum())
-    return Overlap(
+    return SeenImages(
         len(images), int(trained.sum()), int(chosen.sum()), int(before.sum()), unknown, alike, int(taught.sum())
     )
 
@@ -225,19 +225,19 @@ def _of_their_names(folder: Path, run: Run, images: Images, asked: NDArray[np.bo
 
     Only as long as the run's own images can be read; of arrays, whose names say nothing, none.
     """
-    found = {part: np.zeros(len(images), bool) for part in ("train", "val")}
+    found = {split: np.zeros(len(images), bool) for split in ("train", "val")}
     try:
-        parts = {} if images.side is not None or not asked.any() else open_source(own_data(folder, run)).parts()
+        splits = {} if images.side is not None or not asked.any() else open_source(own_data(folder, run)).splits()
     except InputError:
         return found
-    for part, own in parts.items():
-        if part not in found or own.side is not None:
+    for split, own in splits.items():
+        if split not in found or own.side is not None:
             continue
         places = {_class_and_stem(own, place): place for place in range(len(own))}
         pairs = [(own, places.get(_class_and_stem(images, int(i)), -1), images, int(i)) for i in np.flatnonzero(asked)]
         known = [pair for pair in pairs if pair[1] >= 0]
         same = list(by_threads(_alike, known, num_cores(), ahead=8))
-        found[part][[pair[3] for pair, is_same in zip(known, same, strict=True) if is_same]] = True
+        found[split][[pair[3] for pair, is_same in zip(known, same, strict=True) if is_same]] = True
     return found
 
 
@@ -284,11 +284,11 @@ def _as_they_lie(folder: Path, run: Run, images: Images, kind: Digested | None) 
     if began is not None and not _same(began, source.origin):
         raise InputError(f"the images of {run.data.source} are no longer those that the run began with")
     found: dict[str, Digests] = {}
-    for part, own in source.parts().items():
+    for split, own in source.splits().items():
         if kind == "pixels" and isinstance(images, ArrayImages):
             own = _of_size(own, tuple(images.pixels.shape[2:]))
         each = kind or own.digested
-        found[f"{each}.{part}"] = digests(own, each)
+        found[f"{each}.{split}"] = digests(own, each)
     return found
 
 
@@ -312,4 +312,4 @@ def _origin(folder: Path) -> DatasetRecord | None:
 
 
 def _same(then: DatasetRecord, now: DatasetRecord) -> bool:
-    return all(getattr(then, part) == getattr(now, part) for part in SPLITS)
+    return all(getattr(then, split) == getattr(now, split) for split in SPLITS)

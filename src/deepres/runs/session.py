@@ -10,7 +10,7 @@ import torch
 
 from deepres.arch.readings.norms import require_normalisable
 from deepres.arch.readings.segments import CheckpointPlan
-from deepres.base.events import Doing
+from deepres.base.events import UNSAID, Doing
 from deepres.data.readable import require_readable
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, open_source
@@ -22,20 +22,27 @@ from deepres.runs.founding import with_rates
 from deepres.runs.lock import Hold
 from deepres.runs.teacher import FoundTeachers, find_teachers
 from deepres.tasks.task import FirstValues
-from deepres.train.distributed import Distributed
+from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.precision import choose
 from deepres.train.state import State
 
 
+def unheard(event: object) -> None:
+    """What is told to nobody."""
+
+
 @dataclass(frozen=True)
 class Session:
-    """Where a run starts or goes on, in which processes, who is told of it, and the command that asked for it."""
+    """Where a run starts or goes on, who is told of it, in which processes, and the command that asked for it.
+
+    Of `processes` the first alone reads and writes the folder; `command` is written down beside what comes of the run.
+    """
 
     folder: Path
     device: torch.device
-    on_event: Callable[[Any], None]
-    processes: Distributed
-    command: str
+    on_event: Callable[[Any], None] = unheard
+    processes: Distributed = SINGLE_PROCESS
+    command: str = UNSAID
 
     def images(self, run: Run, listed: Source | None = None, own: Callable[[], DataConfig] | None = None) -> Source:
         """The images, those that cannot be read refused, or told of.
@@ -43,12 +50,12 @@ class Session:
         `listed` are those that the run comes with; `own` says how they are read now, where that has changed.
         """
         processes = self.processes
-        processes.share(run.train.batch_size, run.train.parts(processes.size))
+        processes.share(run.train.batch_size, run.train.pieces(processes.size))
         self.on_event(Doing(f"listing the images of {run.data.source}"))
         data = run.data if own is None else processes.on_rank_zero(own)
         source = processes.local_rank_zero_first(lambda: listed or open_source(data))
         self.on_event(Doing("opening every image file"))
-        for line in processes.on_rank_zero(lambda: require_readable(source.parts(), data.on_bad_image)):
+        for line in processes.on_rank_zero(lambda: require_readable(source.splits(), data.on_bad_image)):
             self.on_event(line)
         facts = source.origin.replace(source="").to_json()
         processes.require_same("images", f"digest {sha256(facts.encode()).hexdigest()[:12]}")
@@ -100,12 +107,12 @@ class Session:
 
     def _memory_plan(self, run: Run, found: FoundTeachers | None) -> CheckpointPlan:
         config, processes = run.train, self.processes
-        parts = config.parts(processes.size)
-        share = config.batch_size if config.sync_norm else processes.share(config.batch_size, parts)
+        pieces = config.pieces(processes.size)
+        share = config.batch_size if config.sync_norm else processes.share(config.batch_size, pieces)
         description = run.model.architecture()
-        require_normalisable(description, share, config.frozen, parts)
+        require_normalisable(description, share, config.frozen, pieces)
         images, value_bytes = (
-            processes.share(config.batch_size, parts),
+            processes.share(config.batch_size, pieces),
             choose(config.precision, self.device).dtype.itemsize,
         )
         return require_fits(
@@ -113,10 +120,10 @@ class Session:
             images,
             available_bytes(self.device) // (processes.local_size if self.device.type == "cpu" else 1),
             config.memory,
-            accumulate=parts,
+            accumulate=pieces,
             value_bytes=value_bytes,
             averaged=config.ema_decay is not None,
-            beside=0 if found is None else found.memory(-(-images // parts), value_bytes),
+            beside=0 if found is None else found.memory(-(-images // pieces), value_bytes),
         )
 
     def _state(self, run: Run, source: Source, *, begin: bool) -> tuple[State, str]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from deepres.arch.architecture import Architecture
-from deepres.arch.catalogue.entry import Model
+from deepres.arch.catalogue.entry import ModelConfig
 from deepres.arch.catalogue.lookup import config_of, detector_config, entry, eps_of, with_eps
 from deepres.arch.detector import Detector
 from deepres.base.errors import InputError
@@ -72,7 +72,7 @@ def _of_detector(spec: WeightsSpec, stored: Checkpoint) -> StartingWeights:
     return StartingWeights(spec.name, spec.variant, config, stored.classes, preparation, spec.mean, spec.std)
 
 
-def _config_of(weights: str) -> Model | None:
+def _config_of(weights: str) -> ModelConfig | None:
     """The network of a run, with all that `--set model.…` made of it; None where its weights have to say it."""
     folder = Path(asked_of(weights)[0])
     try:

@@ -27,15 +27,15 @@ from deepres.train.distil import distilled
 class Known(Record):
     """What a run finds out of its teachers when it begins (`introduce.py`).
 
-    `error` is theirs together on so many `images` of that `part`, as the student is shown them; `taught` is their error
-    on so many of the `views` that they are to teach, which are augmented; `share` that of a step's time which their
-    answers take; `notes` say what they have seen of images to be measured, `doubt` that they
+    `error` is theirs together on so many `images` of that `split`, as the student is shown them; `taught` is their
+    error on so many of the `views` that they are to teach, which are augmented; `share` that of a step's time which
+    their answers take; `notes` say what they have seen of images to be measured, `doubt` that they
     hardly know these.
     """
 
     error: float = 0.0
     images: int = 0
-    part: Literal["held-out", "training"] = "held-out"
+    split: Literal["held-out", "training"] = "held-out"
     taught: float = 0.0
     views: int = 0
     share: float = 0.0
@@ -120,7 +120,7 @@ class Teachers(nn.Module):
     def shown(self) -> dict[str, str]:
         """Who they are, and what is learnt of them: what the report has of it."""
         known = self.known
-        said = f"error {100 * known.error:.1f} % on {known.images:,} {known.part} images, as the student is shown them"
+        said = f"error {100 * known.error:.1f} % on {known.images:,} {known.split} images, as the student is shown them"
         said += f", {100 * known.taught:.1f} % on {known.views:,} views as it is trained on" if known.views else ""
         errs = [said] if known.images else []
         each = [

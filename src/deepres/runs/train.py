@@ -4,15 +4,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
-import torch
 from torch import nn
 
 from deepres.arch.readings.norms import fewest_images
 from deepres.arch.readings.segments import CheckpointPlan
 from deepres.base.errors import shared
-from deepres.base.events import UNSAID, Detail, Doing, progress_of
+from deepres.base.events import Detail, Doing, progress_of
 from deepres.base.files import make_folder
 from deepres.base.heap import keep_freed_memory
 from deepres.data.facts import facts_of
@@ -37,7 +35,6 @@ from deepres.runs.session import Session
 from deepres.tasks.task import require
 from deepres.tasks.validation import Validation
 from deepres.train.checkpoint import load_newest, save_best, save_state
-from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.history import HistoryWriter
 from deepres.train.loop import Epoch, Step, TrainingContext, train
 from deepres.train.state import Progress, State, replicate
@@ -49,22 +46,14 @@ OnEvent = Callable[[Event], None]
 
 
 def start(
-    plan: Run | Planned,
-    folder: Path,
-    *,
-    device: torch.device,
-    on_event: OnEvent,
-    processes: Distributed = SINGLE_PROCESS,
-    deadline: Deadline | None = None,
-    name: str | None = None,
-    command: str = UNSAID,
+    plan: Run | Planned, session: Session, *, deadline: Deadline | None = None, name: str | None = None
 ) -> FinishedRun:
-    """Train from the first step in a new folder, which the first of `processes` alone reads and writes.
+    """Train from the first step in a new folder.
 
     With `deadline` the run is made to fit (`budget.py`): shorter, or where that is allowed also on smaller images; one
     of several folds (`fold_time.py`) is only cut.
     `name` is what the run is called in its manifest; by default it is drawn. A run that comes with its images
-    (`Planned`) has them listed already. `command` is written down beside what comes of it.
+    (`Planned`) has them listed already.
 
     Raises:
         InputError: the folder already holds a run, or cannot be written; anything that images or training refuse.
@@ -72,7 +61,7 @@ def start(
     """
     run, listed = (plan.run, plan.source) if isinstance(plan, Planned) else (plan, None)
     trains, spares_test = (plan.trains, plan.spares_test) if isinstance(plan, Planned) else (True, False)
-    session = Session(folder, device, on_event, processes, command)
+    folder, device, processes, on_event = session.folder, session.device, session.processes, session.on_event
     once = processes.on_rank_zero
     once(lambda: require_no_run(folder))
     source = session.images(run, listed=listed)
@@ -113,15 +102,7 @@ def start(
 
 
 def resume(
-    folder: Path,
-    edits: Sequence[str] = (),
-    *,
-    device: torch.device,
-    on_event: OnEvent,
-    processes: Distributed = SINGLE_PROCESS,
-    deadline: Deadline | None = None,
-    command: str = UNSAID,
-    spares_test: bool = False,
+    session: Session, edits: Sequence[str] = (), *, deadline: Deadline | None = None, spares_test: bool = False
 ) -> FinishedRun:
     """Go on from the newest whole state; `edits` such as `train.epochs=60` extend a run that has finished.
 
@@ -131,7 +112,7 @@ def resume(
         InputError: no run there, no whole state, or the images are not those that the run began with.
         StoppedError: a signal asked for it.
     """
-    session = Session(folder, device, on_event, processes, command)
+    folder, device, processes, on_event = session.folder, session.device, session.processes, session.on_event
     once = processes.on_rank_zero
     before, run = once(lambda: edited(folder, edits))
     source = session.images(run, own=lambda: own_now(folder, run))

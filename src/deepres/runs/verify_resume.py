@@ -49,7 +49,7 @@ def verify_resume(
     """
     if settings is None:
         found = find(DataConfig(source=source))
-        moves = any(form_of(images.targets).moves for images in found.parts.values())
+        moves = any(form_of(images.targets).moves for images in found.splits.values())
         settings = OF_BOXES if moves else SETTINGS
     on_event("1/3 training without interruption")
     _deepres("train", source, *settings, "--output", str(folder / "through"))

@@ -18,11 +18,12 @@ from deepres.base.files import write_atomic
 from deepres.base.manifest import is_whole
 from deepres.recipes.run import Run, load_run
 from deepres.runs import train
+from deepres.runs.session import Session
 from deepres.runs.train import Event
 from deepres.studies.plan import DIVERGED, Job, status
 from deepres.train.health import DivergedError
 
-OnEvent = Callable[[str, Event], None]
+OnJobEvent = Callable[[str, Event], None]
 """on_event(name of the run, what happens in it); where several run at once, each process has its own copy."""
 
 
@@ -34,7 +35,7 @@ class Slot:
     threads: int | None = None
 
 
-def carry_out(job: Job, home: Path, device: torch.device, on_event: OnEvent, command: str = UNSAID) -> None:
+def carry_out(job: Job, home: Path, device: torch.device, on_event: OnJobEvent, command: str = UNSAID) -> None:
     """Train one run from wherever it stands; one whose loss is no number any more has ended: it is written down.
 
     One that was killed while it wrote down what came of it writes that again.
@@ -50,17 +51,18 @@ def carry_out(job: Job, home: Path, device: torch.device, on_event: OnEvent, com
         on_event(job.name, event)
 
     try:
+        session = Session(folder, device, told, command=command)
         if now == "absent":
-            train.start(job.run, folder, device=device, on_event=told, command=command)
+            train.start(job.run, session)
         else:
-            train.resume(folder, _elsewhere(folder, job.run), device=device, on_event=told, command=command)
+            train.resume(session, _elsewhere(folder, job.run))
     except DivergedError as cause:
         write_atomic(folder / DIVERGED, json.dumps({"reason": cause.message}) + "\n")
         on_event(job.name, f"diverged: {cause.message}")
 
 
 def in_turn(
-    jobs: Sequence[Job], home: Path, device: torch.device, on_event: OnEvent, command: str = UNSAID
+    jobs: Sequence[Job], home: Path, device: torch.device, on_event: OnJobEvent, command: str = UNSAID
 ) -> Iterator[Job]:
     """One after another; yields each that has ended."""
     for job in jobs:
@@ -69,7 +71,7 @@ def in_turn(
 
 
 def at_once(
-    jobs: Sequence[Job], home: Path, places: Sequence[Slot], on_event: OnEvent, command: str = UNSAID
+    jobs: Sequence[Job], home: Path, places: Sequence[Slot], on_event: OnJobEvent, command: str = UNSAID
 ) -> Iterator[Job]:
     """One process for each of `places`, the next run wherever one is free; yields each that has ended.
 
@@ -86,7 +88,7 @@ def at_once(
         yield from _ended(waiting, pool)
 
 
-def on_ray(jobs: Sequence[Job], home: Path, on_event: OnEvent, command: str = UNSAID) -> Iterator[Job]:
+def on_ray(jobs: Sequence[Job], home: Path, on_event: OnJobEvent, command: str = UNSAID) -> Iterator[Job]:
     """On the cluster that RAY_ADDRESS names, else on this machine; `home` is a folder that all of its machines see.
 
     Raises:
@@ -117,7 +119,7 @@ def on_ray(jobs: Sequence[Job], home: Path, on_event: OnEvent, command: str = UN
         ray.shutdown()
 
 
-def places(count: int | None, device: torch.device) -> list[Slot]:
+def slots(count: int | None, device: torch.device) -> list[Slot]:
     """Where runs go: one on each GPU of this machine; on a processor `count` of them share its threads."""
     if str(device) == "cuda":
         gpus = torch.cuda.device_count()
@@ -158,12 +160,12 @@ def _take(free: Any) -> None:
     _place = free.get()
 
 
-def _in_process(job: Job, home: Path, on_event: OnEvent, command: str) -> None:
+def _in_process(job: Job, home: Path, on_event: OnJobEvent, command: str) -> None:
     assert _place is not None
     if _place.threads is not None:
         torch.set_num_threads(_place.threads)
     carry_out(job, home, torch.device(_place.device), on_event, command)
 
 
-def _on_worker(job: Job, home: Path, on_event: OnEvent, device: str, command: str) -> None:
+def _on_worker(job: Job, home: Path, on_event: OnJobEvent, device: str, command: str) -> None:
     carry_out(job, home, torch.device(device), on_event, command)

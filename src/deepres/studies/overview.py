@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deepres.base.records import Record
-from deepres.studies.plan import Cell, Scale, cells, distinct, status
+from deepres.studies.plan import Cell, StudyScale, cells, distinct, status
 from deepres.studies.readings import is_read
 from deepres.studies.study import Study, studies
 from deepres.studies.texts import ours_text, printed_text
@@ -33,7 +33,7 @@ def overview(home: Path) -> list[Overview]:
     return [_line(study, home) for study in studies().values()]
 
 
-class Described(Record):
+class DescribedFigure(Record):
     """A printed figure that a description gives, and ours; `value` is exact, the texts are as a table shows them."""
 
     study: str
@@ -47,7 +47,7 @@ class Described(Record):
     reason: str
 
 
-def descriptions(chosen: Iterable[Study] | None = None) -> list[Described]:
+def descriptions(chosen: Iterable[Study] | None = None) -> list[DescribedFigure]:
     """Every printed figure of these studies, by default of all, that needs no images and no training."""
     found = []
     for study in studies().values() if chosen is None else chosen:
@@ -57,7 +57,7 @@ def descriptions(chosen: Iterable[Study] | None = None) -> list[Described]:
                 continue
             texts = {"printed": printed_text(printed, column), "ours": ours_text(one, column)}
             facts = {"study": study.name, "source": study.source, "row": row.label, "column": column.title, **texts}
-            found.append(Described(**facts, value=one.values[0], verdict=one.verdict, reason=one.reason))
+            found.append(DescribedFigure(**facts, value=one.values[0], verdict=one.verdict, reason=one.reason))
     return found
 
 
@@ -78,7 +78,7 @@ def _line(study: Study, home: Path) -> Overview:
     )
 
 
-def _stands(study: Study, by_scale: dict[Scale, list[Cell]], home: Path) -> str:
+def _stands(study: Study, by_scale: dict[StudyScale, list[Cell]], home: Path) -> str:
     """Of what is to be trained: where some figures are read, it is the others that are not trained."""
     missing = "not trained" if any(is_read(column) for column in study.columns) else "not run"
     if study.lacking:

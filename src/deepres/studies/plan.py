@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from deepres.arch.architecture import Architecture
-from deepres.arch.catalogue.entry import Config, Model
+from deepres.arch.catalogue.entry import Config, ModelConfig
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.readings.cost import cost
 from deepres.base import records
@@ -18,9 +18,9 @@ from deepres.data.facts import DatasetFacts
 from deepres.recipes.plan import Words, planned
 from deepres.recipes.run import Run
 from deepres.studies.readings import is_read, reading
-from deepres.studies.study import Column, Measure, Row, Study
+from deepres.studies.study import Column, Quantity, Row, Study
 
-Scale = Literal["full", "short"]
+StudyScale = Literal["full", "short"]
 """full: the paper's recipe to the letter. short: a share of its steps, 5,000 of 50,000 training images held out."""
 
 DATASETS = {
@@ -46,7 +46,7 @@ class Job:
 
     run: Run
     dataset: str
-    scale: Scale
+    scale: StudyScale
 
     @cached_property
     def name(self) -> str:
@@ -94,11 +94,11 @@ class Cell:
     lacking: str = ""
 
 
-Seeds = int | Sequence[int] | None
+WantedSeeds = int | Sequence[int] | None
 """Of each network so many, from 0 on; or these; None: as many as the paper had."""
 
 
-def cells(study: Study, scale: Scale, seeds: Seeds = None, data: Mapping[str, str] | None = None) -> list[Cell]:
+def cells(study: Study, scale: StudyScale, seeds: WantedSeeds = None, data: Mapping[str, str] | None = None) -> list[Cell]:
     """All figures of the study but what others have trained; `data` says where sets lie.
 
     Of a table those that it prints, of a figure those of all its columns.
@@ -153,7 +153,7 @@ def reading_of(study: Study, cell: Cell) -> float:
     return _reading(_config_of(study, cell.row, cell.column), cell.column, measure)
 
 
-def _config_of(study: Study, row: Row, column: Column) -> Model:
+def _config_of(study: Study, row: Row, column: Column) -> ModelConfig:
     if row.trained and (row.recipe or study.recipe):
         return run_of(study, row, column).model
     assert row.network is not None
@@ -166,17 +166,17 @@ def _built(config: Config) -> Architecture:
 
 
 @cache
-def _reading(config: Config, column: Column, measure: Measure) -> float:
+def _reading(config: Config, column: Column, measure: Quantity) -> float:
     return reading(_built(config), column, measure)
 
 
-def _jobs(study: Study, row: Row, column: Column, scale: Scale, seeds: Seeds, data: Mapping[str, str]) -> Iterable[Job]:
+def _jobs(study: Study, row: Row, column: Column, scale: StudyScale, seeds: WantedSeeds, data: Mapping[str, str]) -> Iterable[Job]:
     wanted = seeds or (row.seeds or study.seeds if scale == "full" else 1)
     for seed in range(wanted) if isinstance(wanted, int) else wanted:
         yield Job(_run(study, row, column, scale, seed, data), column.dataset or study.dataset, scale)
 
 
-def _run(study: Study, row: Row, column: Column, scale: Scale, seed: int, data: Mapping[str, str]) -> Run:
+def _run(study: Study, row: Row, column: Column, scale: StudyScale, seed: int, data: Mapping[str, str]) -> Run:
     dataset = column.dataset or study.dataset
     facts = DATASETS[dataset]
     words = Words(

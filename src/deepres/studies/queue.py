@@ -11,7 +11,7 @@ from deepres.base import records
 from deepres.base.errors import InputError
 from deepres.base.files import path_of
 from deepres.base.records import Record
-from deepres.studies.plan import Job, Seeds, cells
+from deepres.studies.plan import Job, WantedSeeds, cells
 from deepres.studies.study import Study, study_named
 from deepres.train.config import Choice
 
@@ -78,7 +78,7 @@ def queued(queue: Queue, data: Mapping[str, str] | None = None) -> list[Queued]:
     return sorted(found.values(), key=lambda each: (each.turn, each.job.macs))
 
 
-def studies_of(queue: Queue) -> list[tuple[Study, Seeds]]:
+def studies_of(queue: Queue) -> list[tuple[Study, WantedSeeds]]:
     """What is reported on, of which seeds: the studies that it names, whole, and of each variant the rows named.
 
     The seeds are those that the paper had (None), and where the queue has others these too.

@@ -10,7 +10,7 @@ from deepres.arch.readings.cost import cost
 from deepres.arch.readings.paths import path_lengths
 from deepres.arch.readings.segments import Link, chain
 from deepres.base.errors import InputError
-from deepres.studies.study import Column, Measure
+from deepres.studies.study import Column, Quantity
 
 
 def is_read(column: Column) -> bool:
@@ -18,7 +18,7 @@ def is_read(column: Column) -> bool:
     return column.measure in READINGS
 
 
-def reading(architecture: Architecture, column: Column, measure: Measure) -> float:
+def reading(architecture: Architecture, column: Column, measure: Quantity) -> float:
     """The figure of a network in the column's unit, counted as `measure` says, of the column's `parts` if any."""
     return READINGS[measure](architecture, column)
 
@@ -103,7 +103,7 @@ def _number_of_paths(architecture: Architecture) -> int:
     return sum(path_lengths(architecture).values())
 
 
-READINGS: dict[Measure, Callable[[Architecture, Column], float]] = {
+READINGS: dict[Quantity, Callable[[Architecture, Column], float]] = {
     "parameters": _parameters,
     "multiply_adds": _multiply_adds,
     "layers": _layers,

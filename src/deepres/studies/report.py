@@ -17,7 +17,7 @@ from deepres.report.analysis import png, svg
 from deepres.report.html import render
 from deepres.report.studies import ErrorCurve
 from deepres.studies.evidence import facts_of
-from deepres.studies.plan import Cell, Job, Scale
+from deepres.studies.plan import Cell, Job, StudyScale
 from deepres.studies.readings import is_read
 from deepres.studies.responses import response_stds
 from deepres.studies.study import Study, study_named
@@ -201,7 +201,7 @@ def existing_plots(study: Study, cells: Sequence[Cell], home: Path) -> list[str]
     return [read_text(path, "plot of an analysis") for path in paths if path.is_file()]
 
 
-def with_printed(study: Study, scale: Scale) -> set[int]:
+def with_printed(study: Study, scale: StudyScale) -> set[int]:
     """The places of the columns in which the paper prints anything, among the rows of this scale."""
     rows = study.rows_at(scale)
     return {place for place, column in enumerate(study.columns) if any(column.name in row.printed for row in rows)}

@@ -17,8 +17,8 @@ from deepres.runs.analysis.run import AnalysisTarget, examine
 from deepres.runs.analysis.units import AnalysisConfig
 from deepres.runs.evaluate import EvaluationConfig, evaluate_weights
 from deepres.studies.evidence import write_evidence
-from deepres.studies.executor import OnEvent, at_once, in_turn, on_ray, places
-from deepres.studies.plan import DIVERGED, Cell, Job, Scale, Seeds, cells, distinct, status, unfinished
+from deepres.studies.executor import OnJobEvent, at_once, in_turn, on_ray, slots
+from deepres.studies.plan import DIVERGED, Cell, Job, StudyScale, WantedSeeds, cells, distinct, status, unfinished
 from deepres.studies.readings import is_read
 from deepres.studies.report import write_report
 from deepres.studies.responses import mean_response
@@ -45,7 +45,7 @@ WHERE = {
 }
 """How a set that is not there is brought."""
 
-IMAGES: dict[Scale, int] = {"full": 10_000, "short": 1_000}
+IMAGES: dict[StudyScale, int] = {"full": 10_000, "short": 1_000}
 """Test images that an analysis looks at."""
 
 
@@ -54,8 +54,8 @@ class StudyPlan:
     """A study as asked for: its runs by data set, and the sets that are not there (name -> reason)."""
 
     study: Study
-    scale: Scale
-    seeds: Seeds
+    scale: StudyScale
+    seeds: WantedSeeds
     home: Path
     cells: tuple[Cell, ...]
     absent: Mapping[str, str] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class StudyPlan:
 
 
 def planned(
-    study: Study, scale: Scale, home: Path, *, seeds: Seeds = None, data: Mapping[str, str] | None = None
+    study: Study, scale: StudyScale, home: Path, *, seeds: WantedSeeds = None, data: Mapping[str, str] | None = None
 ) -> StudyPlan:
     """The study's runs; `data` says where sets lie that are not found by their names.
 
@@ -116,7 +116,7 @@ def absences(jobs: Mapping[str, Job], data: Mapping[str, str]) -> dict[str, str]
 def train_all(
     plan: StudyPlan,
     device: torch.device,
-    on_event: OnEvent,
+    on_event: OnJobEvent,
     *,
     on: On = "here",
     count: int | None = None,
@@ -130,7 +130,7 @@ def train_all(
     if on == "ray":
         yield from on_ray(jobs, plan.home, on_event, command)
         return
-    where = places(count, device)
+    where = slots(count, device)
     if len(where) == 1:
         yield from in_turn(jobs, plan.home, device, on_event, command)
     else:

@@ -36,7 +36,7 @@ def speed(device: str | None = None, *, again: bool = False) -> Speed:
     Raises:
         InputError: no such device.
     """
-    path = place(device)
+    path = rate_file(device)
     before = recalled(Speed, path)
     if before is not None and not again:
         return before
@@ -57,7 +57,7 @@ def speed(device: str | None = None, *, again: bool = False) -> Speed:
     return found
 
 
-def place(device: str | None = None) -> Path:
+def rate_file(device: str | None = None) -> Path:
     """Where the rate of this machine is remembered."""
     return cache_folder() / "speed" / f"{sha256(_machine(device).encode()).hexdigest()[:16]}.json"
 

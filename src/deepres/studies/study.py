@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from deepres.base.errors import unknown
 from deepres.base.records import Record, parse
 
-Measure = Literal[
+Quantity = Literal[
     "error",
     "top5_error",
     "train_error",
@@ -45,7 +45,7 @@ and the layers of a path through `lengths` units (none named: the mean over all)
 many there are without `left_out` units. paths_left: the share that is left without one unit.
 """
 
-HIGHER_IS_BETTER: frozenset[Measure] = frozenset({"ap", "ap50", "voc_ap"})
+HIGHER_IS_BETTER: frozenset[Quantity] = frozenset({"ap", "ap50", "voc_ap"})
 
 Shows = Literal[
     "table", "curves", "responses", "deletion", "random_deletion", "permutation", "paths", "reuse", "scatter"
@@ -68,7 +68,7 @@ class Printed(Record):
     runs: Annotated[int, Field(ge=1)] = 1
     quoted: Literal["single", "best", "median", "mean"] = "single"
     bound: Literal["above", "below"] | None = None
-    measure: Measure | None = None
+    measure: Quantity | None = None
     note: str = ""
 
 
@@ -80,7 +80,7 @@ class Column(Record):
     """
 
     name: str
-    measure: Measure
+    measure: Quantity
     title: str
     dataset: str | None = None
     protocol: str | None = None

@@ -11,7 +11,7 @@ from deepres.base import records
 from deepres.base.manifest import require_vouched
 from deepres.base.reading import json_object
 from deepres.base.records import Record
-from deepres.studies.plan import DIVERGED, Cell, Job, Scale, Seeds, cells, reading_of, status
+from deepres.studies.plan import DIVERGED, Cell, Job, StudyScale, WantedSeeds, cells, reading_of, status
 from deepres.studies.readings import is_read, rounds_to
 from deepres.studies.study import Claim, Column, Printed, Study
 
@@ -26,7 +26,7 @@ is short, which is compared by its claims only.
 
 NUM_TEST = {"cifar10": 10_000, "cifar100": 10_000, "svhn": 26_032, "imagenet": 50_000}
 
-Analysis = Callable[[Job, Path], float | None]
+RunReading = Callable[[Job, Path], float | None]
 """Of a finished run in its folder, what its measure needs beside what the run has written down."""
 
 
@@ -79,7 +79,7 @@ class Outcome(Record):
     """A study at one scale as it stands: every cell, every claim."""
 
     study: str
-    scale: Scale
+    scale: StudyScale
     found: tuple[CellResult, ...]
     claims: tuple[CheckedClaim, ...]
 
@@ -107,11 +107,11 @@ _SAID: tuple[Verdict, ...] = ("reproduced", "within the spread", "not reproduced
 
 def outcome(
     study: Study,
-    scale: Scale,
+    scale: StudyScale,
     home: Path,
     *,
-    seeds: Seeds = None,
-    responses: Analysis | None = None,
+    seeds: WantedSeeds = None,
+    responses: RunReading | None = None,
     absent: Mapping[str, str] | None = None,
 ) -> Outcome:
     """The study as its runs below `home` stand; nothing is trained. `absent` maps sets that are missing to reasons."""
@@ -180,7 +180,7 @@ def _read(study: Study, cell: Cell) -> CellResult:
 
 
 def _measured(
-    study: Study, cell: Cell, home: Path, responses: Analysis | None, absent: Mapping[str, str]
+    study: Study, cell: Cell, home: Path, responses: RunReading | None, absent: Mapping[str, str]
 ) -> CellResult:
     if cell.lacking:
         return _empty(cell, reason=cell.lacking)
@@ -206,7 +206,7 @@ def _empty(cell: Cell, **fields: object) -> CellResult:
     )
 
 
-def _value(study: Study, column: Column, job: Job, home: Path, responses: Analysis | None) -> float | None:
+def _value(study: Study, column: Column, job: Job, home: Path, responses: RunReading | None) -> float | None:
     """The run's figure in per cent (responses: as they are); None for one that diverged or has no such figure."""
     from deepres.tasks.classification.result import ClassificationResult  # loads torch, which what is read needs not
     from deepres.train.history import read_history
@@ -252,7 +252,7 @@ def result_name(protocol: str) -> str:
     return "test.json" if protocol == "center" else f"test-{re.sub(r'[^0-9a-z-]+', '-', protocol)}.json"
 
 
-def _judged(found: CellResult, study: Study, cell: Cell, scale: Scale, dataset: str) -> CellResult:
+def _judged(found: CellResult, study: Study, cell: Cell, scale: StudyScale, dataset: str) -> CellResult:
     printed = cell.row.printed.get(cell.column.name)
     if not found.values:
         if found.diverged and printed is not None and printed.bound == "above" and scale == "full":

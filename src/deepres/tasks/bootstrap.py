@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from deepres.base.seeds import derive
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Statistic = Callable[[Floats], Floats]
 """weights (D, N), how often each image is drawn -> the figure of each draw (D,)."""
 

@@ -15,7 +15,7 @@ from deepres.tasks.result import Evaluation
 def told_of_doubles(evaluation: Evaluation, images: Images, doubles: Doubles | None) -> Evaluation:
     """With a note of what the error is without them; as it is where there are none, or `images` are others by now."""
     split, result = evaluation.result.split, evaluation.result
-    ours = [pair.other for pair in doubles.pairs if pair.other.part == split] if doubles is not None else []
+    ours = [pair.other for pair in doubles.pairs if pair.other.split == split] if doubles is not None else []
     same = (
         each.index < len(images) and PurePath(images.name(each.index)).name == PurePath(each.name).name for each in ours
     )
@@ -34,7 +34,7 @@ def without_doubles(evaluation: Evaluation, images: Images, doubles: Doubles) ->
     left, out = int(kept.sum()), int((~kept).sum())
     if not out:
         return ""
-    where = " and ".join(sorted({pair.one.part for pair in doubles.pairs if pair.other.part == result.split}))
+    where = " and ".join(sorted({pair.one.split for pair in doubles.pairs if pair.other.split == result.split}))
     told = f"{out:,} of {counted(len(indices), 'image')} {'stands' if out == 1 else 'stand'} in {where} too"
     told += " (the same picture, or nearly)"
     name = result.headline.name

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from deepres.base.errors import InputError
+from deepres.base.events import OnProgress
 from deepres.base.wording import counted, reason_alone
 from deepres.data.images import Batch, Images
 from deepres.nn.hooks import modes_kept
@@ -70,7 +71,7 @@ def evaluate(
     split: str,
     method: EvaluationMethod = CENTERED,
     facts: ResultFacts = NO_FACTS,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
     all_gather: Callable[[Callable[[], PartialMetrics]], list[PartialMetrics]] = alone,
 ) -> Evaluation:
     """Ask `network` about every image, in eval and inference mode; its modes are restored afterwards.

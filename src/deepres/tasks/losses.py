@@ -7,7 +7,7 @@ from torch import Tensor
 from deepres.data.images import Batch
 
 Counts = dict[str, Tensor]
-"""Sums over images, by name: training adds them up over parts, steps and processes. `wrong` counts wrong images."""
+"""Sums over images, by name: training adds them up over pieces, steps and processes. `wrong` counts wrong images."""
 
 Forward = Callable[[Tensor], Tensor]
 """images (N, C, H, W) -> outputs (N, K): a network, or what stands in for it in training (compiled, wrapped)."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.lookup import detector_entry
 from deepres.arch.detector import Detector
-from deepres.base.arguments import flag, place, whole
+from deepres.base.arguments import flag, path_text, whole
 from deepres.base.errors import InputError
 from deepres.nn import create as nn
 from deepres.nn.weights.checkpoints import ignoring
@@ -34,7 +34,7 @@ def asked_of(stored: Checkpoint) -> tuple[AnyTask, Checkpoint]:
     for kind in TASKS.values():
         task: Any = kind()
         known = task.recognised(stored)
-        if known.description is not None and task.answers(known.description):
+        if known.description is not None and task.suits(known.description):
             return task, known
     return DEFAULT_TASK, stored
 
@@ -100,7 +100,7 @@ def create_model(
         detector = detector.replace(input=(whole(in_chans, "in_chans", 1, 2**16), *detector.input[1:]))
     named = ignoring(str(weights), ignore) if isinstance(weights, str | Path) else weights
     first = FirstValues(named, variant, flag(new_head, "new_head"), whole(seed, "seed", 0, 2**64 - 1))
-    task: Any = next(kind for kind in TASKS.values() if kind().answers(detector))()
+    task: Any = next(kind for kind in TASKS.values() if kind().suits(detector))()
     network: DetectorNetwork = task.network(detector, (), first)[0]
     return network
 
@@ -116,7 +116,7 @@ def load(weights: str | PathLike[str]) -> "ResidualNetwork | DetectorNetwork":
     Raises:
         InputError: weights that do not say which network they are of.
     """
-    task, stored = asked_of(find_weights(place(weights, "weights", _WEIGHTS)))
+    task, stored = asked_of(find_weights(path_text(weights, "weights", _WEIGHTS)))
     if stored.description is None:
         raise InputError(f"{stored.where}: does not say which network it is of; use create_model(NAME, weights=…)")
     network: Any = task.network(stored.description, (), FirstValues(stored))[0]

@@ -173,7 +173,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def verdict(pair: PairedDifference, shown: Compared) -> str:
+def sentence(pair: PairedDifference, shown: Compared) -> str:
     """`b is better than a by 1.2 % (95 % interval 0.7 to 1.7 %; p = 0.002)`, or that none is."""
     better, worse = (pair.second, pair.first) if pair.difference > 0 else (pair.first, pair.second)
     low, high = sorted((abs(pair.low), abs(pair.high))) if pair.low * pair.high > 0 else (pair.low, pair.high)

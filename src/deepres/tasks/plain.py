@@ -24,7 +24,7 @@ class OneRow:
 
     settles: ClassVar[bool] = True
 
-    def answers(self, description: "Description | None") -> bool:
+    def suits(self, description: "Description | None") -> bool:
         """Whether it is asked of networks of that description; None: of weights that do not say it."""
         from deepres.arch.detector import Detector
 

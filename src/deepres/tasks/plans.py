@@ -51,8 +51,8 @@ def plan_of(folder: Path) -> RunPlan | None:
     seed = facts.pop("seed", 0)
     if (folder / _ORIGIN).is_file():
         origin = _json(folder / _ORIGIN)
-        parts = {part: origin.get(part) for part in ("train", "val", "test")}
-        facts |= {f"images.{part}": of.get("digest") for part, of in parts.items() if isinstance(of, Mapping)}
+        splits = {split: origin.get(split) for split in ("train", "val", "test")}
+        facts |= {f"images.{split}": of.get("digest") for split, of in splits.items() if isinstance(of, Mapping)}
         for name in _OF_PLACE_OR_MACHINE:
             facts.pop(name, None)
     return RunPlan(seed=seed if isinstance(seed, int) else 0, facts=facts)

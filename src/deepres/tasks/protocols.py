@@ -36,7 +36,7 @@ from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.data.targets import Targets
 from deepres.data.transforms.config import Preparation
-from deepres.data.transforms.views import Cut, Views
+from deepres.data.transforms.views import ViewCut, Views
 from deepres.tasks.task import Average
 
 PAPERS_CROP = 224
@@ -49,7 +49,7 @@ class Protocol(Record):
     name: str
     sides: tuple[int, ...] = ()
     crop: int | None = None
-    cut: Cut | None = None
+    cut: ViewCut | None = None
     flip: bool = False  # the mirror of every view, too
     average: Literal["probability", "logit"] = "probability"
 

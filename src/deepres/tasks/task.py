@@ -1,7 +1,7 @@
 """A task is one value: what it reads, learns, measures, answers and shows; others know this Protocol alone.
 
-A new task is a folder here and one line in `kinds.py`. What its targets are as data (how they are read, cut into parts,
-written and packed) is a form of targets (`data/targets.py`), which several tasks may share. A task is part of
+A new task is a folder here and one line in `kinds.py`. What its targets are as data (how they are read, split, written
+and packed) is a form of targets (`data/targets.py`), which several tasks may share. A task is part of
 `run.json`, which is read without torch: what needs torch is imported where it is used.
 """
 
@@ -95,7 +95,7 @@ class Task(Protocol):
     def fitted(self, targets: Any, names: tuple[str, ...]) -> Self:
         """The same with what a run keeps of its training targets (their mean, …)."""
 
-    def answers(self, description: "Description | None") -> bool:
+    def suits(self, description: "Description | None") -> bool:
         """Whether it is asked of networks of that description; None: of weights that do not say it."""
 
     def recognised(self, stored: "Checkpoint") -> "Checkpoint":

@@ -76,13 +76,13 @@ def choose_compile_mode(
     precision: Precision,
     batch_size: int,
     steps: int,
-    parts: int = 1,
+    pieces: int = 1,
     about: float | None = None,
 ) -> CompilePlan:
     """How `steps` steps should be carried out, each of a forward and backward pass of `batch_size` images.
 
-    Where gradients of several `parts` add up, a GPU gets no CUDA graphs: PyTorch gives the gradients of one pass' graph
-    back when the next begins (its issue 169545).
+    Where gradients of several `pieces` add up, a GPU gets no CUDA graphs: PyTorch gives the gradients of one pass'
+    graph back when the next begins (its issue 169545).
 
     `about` are the seconds of a step, roughly, where they are known: a run that is far too short by them is not timed.
 
@@ -90,7 +90,7 @@ def choose_compile_mode(
     network, precision and size of batch below `cache_folder()`.
     """
     kind = precision.device.type
-    mode: Mode = "default" if kind == "cpu" or parts > 1 else "max-autotune" if choice == "max" else "reduce-overhead"
+    mode: Mode = "default" if kind == "cpu" or pieces > 1 else "max-autotune" if choice == "max" else "reduce-overhead"
     if choice == "off":
         return CompilePlan(choice=choice, reason="asked for")
     missing = cannot_compile(precision.device)

@@ -13,7 +13,7 @@ Positive = Annotated[int, Field(ge=1)]
 Balance = Literal["none", "loss", "sampler"]
 """What makes classes weigh alike: nothing, weights in the loss, or how often images are drawn."""
 
-Choice = Literal["auto", "float32", "bfloat16"]
+PrecisionChoice = Literal["auto", "float32", "bfloat16"]
 """The precision of convolutions and matrix products; auto: what the hardware is built for."""
 
 CompileChoice = Literal["auto", "off", "max"]
@@ -40,7 +40,7 @@ class SgdConfig(Record):
 class TrainConfig(Record):
     """How long, how large the steps, what is kept. Give `epochs` or `iterations`, not both.
 
-    `batch_size` images make one step; `accumulate` splits them into as many parts, whose gradients are averaged and
+    `batch_size` images make one step; `accumulate` cuts them into as many pieces, whose gradients are averaged and
     whose norm statistics are separate. `clip_norm` bounds the gradient's length. `ema_decay` averages the weights.
     `patience` stops after so many epochs without a better held-out error. `precise_bn_batches` is the number of
     training batches over which norm statistics are recomputed at the end (0: running statistics are kept). `memory`
@@ -49,9 +49,9 @@ class TrainConfig(Record):
     classes of unequal size weigh alike: by weights in the loss, or by how often their images are drawn
     (`data/loading/balance.py`).
 
-    Several processes share the images of a step evenly, and also its parts (each has one at least), so that a run is
-    the same on any number of processes that divides `accumulate`. With `sync_norm` each of the parts is spread over all
-    of them instead, and norms use the images of the whole part (`nn/sync_batch_norm.py`).
+    Several processes share the images of a step evenly, and also its pieces (each has one at least), so that a run is
+    the same on any number of processes that divides `accumulate`. With `sync_norm` each piece is spread over all of
+    them instead, and norms use the images of the whole piece (`nn/sync_batch_norm.py`).
 
     For weights that were trained before: `head_only_fraction` is the fraction of the run in which the head alone
     learns, `frozen` names parts that never do (norm statistics of what is frozen stay too); with `layer_decay` each
@@ -77,7 +77,7 @@ class TrainConfig(Record):
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     patience: Positive | None = None
-    precision: Choice = "auto"
+    precision: PrecisionChoice = "auto"
     memory: MemoryChoice = "auto"
     compile: CompileChoice = "auto"
     sync_norm: bool = False
@@ -101,8 +101,8 @@ class TrainConfig(Record):
             )
         return self
 
-    def parts(self, processes: int = 1) -> int:
-        """Parts that each of so many processes makes of its share of a step."""
+    def pieces(self, processes: int = 1) -> int:
+        """Pieces that each of so many processes makes of its share of a step."""
         return self.accumulate if self.sync_norm else -(-self.accumulate // processes)
 
     def steps(self, num_images: int) -> int:

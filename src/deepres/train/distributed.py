@@ -143,16 +143,16 @@ class Distributed:
                     )
                 )
 
-    def share(self, batch_size: int, parts: int) -> int:
-        """Images of a step that fall to each process, which makes `parts` of them.
+    def share(self, batch_size: int, pieces: int) -> int:
+        """Images of a step that fall to each process, which makes `pieces` of them.
 
         Raises:
             InputError: they cannot be dealt out evenly.
         """
-        pieces = self.size * parts
-        if self.size > 1 and batch_size % pieces:
-            near = max(pieces, batch_size // pieces * pieces)
-            each = f" in {parts} parts each" if parts > 1 else ""
+        every = self.size * pieces
+        if self.size > 1 and batch_size % every:
+            near = max(every, batch_size // every * every)
+            each = f" in {pieces} pieces each" if pieces > 1 else ""
             raise shared(
                 InputError(
                     f"train.batch_size {batch_size}: cannot be dealt out evenly to {self.size} processes{each}; "

@@ -17,17 +17,17 @@ BUCKET_BYTES = 25 * 2**20
 class GradSync:
     """Steps of `batch_size` images, dealt out to `processes`; nothing happens where there is one.
 
-    With `own_norms` each process normalises with its own images, in `parts` parts a step; running norm statistics end
-    up as if one process had met the parts of process 0, 1, … one after another.
+    With `own_norms` each process normalises with its own images, in `pieces` a step; running norm statistics end
+    up as if one process had met the pieces of process 0, 1, … one after another.
     """
 
     def __init__(
-        self, processes: Distributed, network: nn.Module, batch_size: int, parts: int, own_norms: bool = True
+        self, processes: Distributed, network: nn.Module, batch_size: int, pieces: int, own_norms: bool = True
     ) -> None:
         self._processes = processes
         self._network = network
         self._batch_size = batch_size
-        self._norms = _Norms(network, parts, processes) if own_norms and processes.size > 1 else None
+        self._norms = _Norms(network, pieces, processes) if own_norms and processes.size > 1 else None
 
     def planned(self, batch: int) -> int:
         """The images that a loss is divided by: those of the whole step, or `batch` where one process trains alone."""
@@ -44,7 +44,7 @@ class GradSync:
             return
         if self._norms is not None:
             self._norms.send()
-        buckets = [_Bucket(part, self._processes.data) for part in _parts(self._network)]
+        buckets = [_Bucket(tensors, self._processes.data) for tensors in _bucketed(self._network)]
         order = _InOrder(buckets)
         hooks = [
             parameter.register_post_accumulate_grad_hook(order.ready)  # type: ignore[no-untyped-call]
@@ -80,16 +80,16 @@ class GradSync:
 
 
 class _Norms:
-    """Running statistics r: a process that meets a part with statistics s makes them (1 - m) r + m s, m the momentum.
+    """Running statistics r: a process that meets a piece with statistics s makes them (1 - m) r + m s, m the momentum.
 
-    After k parts that is (1 - m)^k r + c. With c_0, c_1, … of the processes in order, the whole step makes them
+    After k pieces that is (1 - m)^k r + c. With c_0, c_1, … of the processes in order, the whole step makes them
     (1 - m)^(k n) r + sum_i (1 - m)^(k (n - 1 - i)) c_i.
     """
 
-    def __init__(self, network: nn.Module, parts: int, processes: Distributed) -> None:
+    def __init__(self, network: nn.Module, pieces: int, processes: Distributed) -> None:
         norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
         self._norms = [norm for norm in norms if norm.momentum is not None and norm.running_mean is not None]
-        self._parts = parts
+        self._pieces = pieces
         self._processes = processes
         self._before = [tensor.clone() for tensor in _running(self._norms)]
 
@@ -97,7 +97,7 @@ class _Norms:
     def send(self) -> None:
         if not self._norms:
             return
-        kept = [(1 - (norm.momentum or 0)) ** self._parts if norm.training else 1.0 for norm in self._norms]
+        kept = [(1 - (norm.momentum or 0)) ** self._pieces if norm.training else 1.0 for norm in self._norms]
         self._kept = [share for share in kept for _ in range(2)]
         behind = [share ** (self._processes.size - 1 - self._processes.rank) for share in self._kept]
         own = torch._foreach_sub(_running(self._norms), torch._foreach_mul(self._before, self._kept))
@@ -114,7 +114,7 @@ class _Norms:
         torch._foreach_copy_(_running(self._norms), self._before)
         for norm in self._norms:
             if norm.training and norm.num_batches_tracked is not None:
-                norm.num_batches_tracked += self._parts * (self._processes.size - 1)
+                norm.num_batches_tracked += self._pieces * (self._processes.size - 1)
 
 
 def _running(norms: list[nn.BatchNorm2d]) -> list[Tensor]:
@@ -188,14 +188,14 @@ class _InOrder:
         self._sent += 1
 
 
-def _parts(network: nn.Module) -> list[list[Tensor]]:
+def _bucketed(network: nn.Module) -> list[list[Tensor]]:
     """The parameters that learn, from the last to the first, cut into pieces of one kind and about one size."""
-    parts: list[list[Tensor]] = []
+    buckets: list[list[Tensor]] = []
     size = BUCKET_BYTES
     for parameter in reversed([p for p in network.parameters() if p.requires_grad]):
-        if size >= BUCKET_BYTES or parts[-1][0].dtype != parameter.dtype:
-            parts.append([])
+        if size >= BUCKET_BYTES or buckets[-1][0].dtype != parameter.dtype:
+            buckets.append([])
             size = 0
-        parts[-1].append(parameter)
+        buckets[-1].append(parameter)
         size += parameter.numel() * parameter.element_size()
-    return parts
+    return buckets

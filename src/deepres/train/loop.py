@@ -71,7 +71,7 @@ class TrainingContext:
 
     `forward` is what a training step calls in place of the network (compiled, wrapped); evaluation gets the network.
     `fewest_images` go through it together at least (`arch/readings/norms.py`): where images could not be read, in fewer
-    parts.
+    pieces.
     `from_nothing`: no trained norm statistics are there to be kept, the first ones are averages (`train/settling.py`).
     """
 
@@ -110,15 +110,15 @@ def train(
     planned, schedule = config.steps(num_images), config.schedule.schedule()
     settling = Settling(state.network, config.batch_size, num_images, planned if context.from_nothing else None)
     drawn = batches.batches(settling.first(state.progress.step), state.progress.length(planned))
-    parts = config.parts(processes.size)
-    exchange = GradSync(processes, state.network, config.batch_size, parts, own_norms=not config.sync_norm)
+    pieces = config.pieces(processes.size)
+    exchange = GradSync(processes, state.network, config.batch_size, pieces, own_norms=not config.sync_norm)
     own = ("rank", processes.rank) if processes.rank else ()
     fewest = 1 if config.sync_norm and processes.size > 1 else context.fewest_images
     for step in range(settling.first(state.progress.step), state.progress.step):  # passed before the run was resumed
-        passed = next_batch(drawn, parts, fewest, processes)
+        passed = next_batch(drawn, pieces, fewest, processes)
         assert passed is not None
-        settling.see(passed, _cut(passed, parts, fewest), step)
-    upcoming: Batch | DeepresError | None = next_batch(drawn, parts, fewest, processes)
+        settling.see(passed, _cut(passed, pieces, fewest), step)
+    upcoming: Batch | DeepresError | None = next_batch(drawn, pieces, fewest, processes)
     frozen: tuple[str, ...] | None = None
     while (step := state.progress.step) < state.progress.length(planned):
         began, waited_before = perf_counter(), batches.waited_seconds
@@ -127,13 +127,13 @@ def train(
         if isinstance(batch := upcoming, DeepresError):
             raise UnfedError(batch)
         assert batch is not None
-        settling.see(batch, _cut(batch, parts, fewest), step)
+        settling.see(batch, _cut(batch, pieces, fewest), step)
         lr = lr_at(config.schedule, schedule, state.progress, step, planned)
         torch.manual_seed(derive(context.seed, "step", step, *own))  # dropout and the like
         called = state.network if context.forward is None else context.forward  # a compiled module has no truth value
-        mean_loss, counts = _gradient(called, batch, loss, _cut(batch, parts, fewest), precision, exchange)
+        mean_loss, counts = _gradient(called, batch, loss, _cut(batch, pieces, fewest), precision, exchange)
         # before the loss is asked for, so that a GPU works meanwhile
-        upcoming = batch_or_refusal(drawn, parts, fewest, processes)
+        upcoming = batch_or_refusal(drawn, pieces, fewest, processes)
         mean_loss, counts, seen = exchange.totals(mean_loss, counts, len(batch))
         if lost(float(mean_loss)):
             state.optimiser.zero_grad()
@@ -157,7 +157,7 @@ def train(
         yield done
         last = step + 1 == state.progress.length(planned)
         if ends or last:
-            _require_alive(state, _first_part(batch, parts, fewest), loss, precision, lr, processes)
+            _require_alive(state, _first_piece(batch, pieces, fewest), loss, precision, lr, processes)
             settling.settle(state.judged, frozen, precision, step + 1, processes)
             yield _end_epoch(state, config, evaluate, lr, last=last)
             if state.progress.finished:
@@ -179,9 +179,9 @@ def lr_at(chosen: ScheduleConfig, schedule: Schedule, progress: Progress, step: 
     return schedule(progress.at(step, planned))
 
 
-def _cut(batch: Batch, parts: int, fewest: int) -> int:
-    """The parts that a batch is computed in."""
-    return min(parts, len(batch) // fewest)
+def _cut(batch: Batch, pieces: int, fewest: int) -> int:
+    """The pieces that a batch is computed in."""
+    return min(pieces, len(batch) // fewest)
 
 
 def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[str, ...]:
@@ -189,17 +189,17 @@ def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[s
 
 
 def _gradient(
-    network: Forward, batch: Batch, loss: Loss, parts: int, precision: Precision, exchange: GradSync
+    network: Forward, batch: Batch, loss: Loss, pieces: int, precision: Precision, exchange: GradSync
 ) -> tuple[Tensor, Counts]:
     whole = exchange.planned(len(batch))
     mean_loss, counts = torch.zeros((), device=batch.images.device), Counts()
-    for number, places in enumerate(torch.arange(len(batch), device=batch.images.device).tensor_split(parts), start=1):
-        part = batch if parts == 1 else batch.at(places)
-        part = replace(part, images=precision.images(part.images))
+    for number, places in enumerate(torch.arange(len(batch), device=batch.images.device).tensor_split(pieces), start=1):
+        piece = batch if pieces == 1 else batch.at(places)
+        piece = replace(piece, images=precision.images(piece.images))
         with precision.autocast():
-            value, counted = loss(network, part)
-        share = value * (len(part) / whole)
-        with exchange.summing() if number == parts else nullcontext():
+            value, counted = loss(network, piece)
+        share = value * (len(piece) / whole)
+        with exchange.summing() if number == pieces else nullcontext():
             share.backward()  # type: ignore[no-untyped-call]
         mean_loss += share.detach()
         for name, count in counted.items():
@@ -259,14 +259,14 @@ def _end_epoch(
 
 
 def _require_alive(
-    state: State, part: Batch, loss: Loss, precision: Precision, lr: float, processes: Distributed
+    state: State, piece: Batch, loss: Loss, precision: Precision, lr: float, processes: Distributed
 ) -> None:
     """The weights at the end of an epoch, which no later loss may show, answer images of its last step."""
     wrong_with = fault(state.judged.state_dict())
     if wrong_with is None:
         before = {name: buffer.clone() for name, buffer in state.network.named_buffers()}
         with torch.no_grad(), precision.autocast():
-            value = float(loss(state.network, replace(part, images=precision.images(part.images)))[0])
+            value = float(loss(state.network, replace(piece, images=precision.images(piece.images)))[0])
             for name, buffer in state.network.named_buffers():
                 buffer.copy_(before[name])
         wrong_with = f"the loss is {value:.3g}" if lost(value) else None
@@ -275,8 +275,8 @@ def _require_alive(
         raise shared(DivergedError(f"after step {state.progress.step}: {told} at learning rate {lr:g}"))
 
 
-def _first_part(batch: Batch, parts: int, fewest: int) -> Batch:
-    return batch.at(slice(max(fewest, len(batch) // parts)))
+def _first_piece(batch: Batch, pieces: int, fewest: int) -> Batch:
+    return batch.at(slice(max(fewest, len(batch) // pieces)))
 
 
 def _lost(value: float, terms: Mapping[str, float], step: int, lr: float, state: State) -> str:

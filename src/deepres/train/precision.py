@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from deepres.base.errors import unknown
 from deepres.nn.hardware import multiplies_bfloat16, require_float32
-from deepres.train.config import Choice
+from deepres.train.config import PrecisionChoice
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Precision:
         return f"{self.name}, {layout}, on {self.device}"
 
 
-def choose(choice: Choice, device: torch.device) -> Precision:
+def choose(choice: PrecisionChoice, device: torch.device) -> Precision:
     """bfloat16 where the processor multiplies it in hardware, float32 elsewhere; channels last always.
 
     Channels last is the layout that the convolutions of cuDNN and oneDNN are written for.

@@ -43,10 +43,10 @@ class Settling:
         """The step whose batch is the first that matters to what happens from `step` on."""
         return max(0, step + 1 - (self._kept.maxlen or 1)) if step < self._until else step
 
-    def see(self, batch: Batch, parts: int, step: int) -> None:
-        """The batch of `step` and the number of parts it is computed in."""
+    def see(self, batch: Batch, pieces: int, step: int) -> None:
+        """The batch of `step` and the number of pieces it is computed in."""
         if step < self._until:
-            self._kept.append((batch, parts))
+            self._kept.append((batch, pieces))
         else:
             self._kept.clear()
 
@@ -56,7 +56,7 @@ class Settling:
         """Average the statistics of `judged`, but for its `frozen` parts, after so many steps."""
         if step > self._until or not self._kept:
             return
-        parts = [part for batch, number in self._kept for part in batch.images.tensor_split(number)]
+        pieces = [piece for batch, number in self._kept for piece in batch.images.tensor_split(number)]
         with torch.no_grad(), precision.autocast():
-            precise_bn(judged, (precision.images(part) for part in parts), frozen)
+            precise_bn(judged, (precision.images(piece) for piece in pieces), frozen)
         processes.mean([buffer for buffer in judged.buffers() if buffer.is_floating_point()])

@@ -16,7 +16,7 @@ from deepres.tasks.detection.detections import Detections
 from deepres.tasks.detection.figures import figures
 from deepres.tasks.detection.metrics import BoxAnswers
 from deepres.tasks.detection.task import Detection
-from deepres.tasks.paired import DRAWS, compare, load_saved, verdict
+from deepres.tasks.paired import DRAWS, compare, load_saved, sentence
 from deepres.tasks.saved import save_predictions
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -50,14 +50,14 @@ def test_the_difference_of_two_is_that_of_the_same_draws(measure: Any, tmp_path:
     assert pair.difference == pytest.approx((known[1].ap or 0) - (known[0].ap or 0), abs=1e-9)
     assert (pair.low, pair.high) == pytest.approx(np.percentile(differences, (2.5, 97.5)), abs=1e-9)
     assert pair.shown
-    told = verdict(pair, load_saved(one).compared)
+    told = sentence(pair, load_saved(one).compared)
     assert told.startswith("a is better than b by ")
     assert "paired bootstrap p =" in told
 
 
 def test_equal_answers_differ_by_nothing_and_not_by_minus_nothing(tmp_path: Path) -> None:
     pair = compare([load_saved(_saved(tmp_path / name)) for name in ("a.npz", "b.npz")])[1][0]
-    assert verdict(pair, load_saved(tmp_path / "a.npz").compared) == (
+    assert sentence(pair, load_saved(tmp_path / "a.npz").compared) == (
         "a and b: no difference shown (0.00 %, 95 % interval 0.00 % to 0.00 %; paired bootstrap p = 1)"
     )
 

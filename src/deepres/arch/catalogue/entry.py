@@ -17,14 +17,14 @@ Config = Annotated[
     ResNetConfig | DenseNetConfig | VggConfig | HighwayConfig | FractalConfig | RirConfig,
     Field(discriminator="family"),
 ]
-Model = Annotated[
+ModelConfig = Annotated[
     ResNetConfig | DenseNetConfig | VggConfig | HighwayConfig | FractalConfig | RirConfig | DetectorConfig,
     Field(discriminator="family"),
 ]
 """What a run can train: a network that answers of the whole picture, or a detector."""
 
 
-def backbone_of(model: Model) -> Config:
+def backbone_of(model: ModelConfig) -> Config:
     """The network that weights of one may be of: the model itself, of a detector its backbone."""
     return model.backbone if isinstance(model, DetectorConfig) else model
 

@@ -33,7 +33,7 @@ class Described(Record):
         return f" (published: {self.published.removesuffix(unit).strip()})" if self.published.endswith(unit) else ""
 
 
-class Description(Described):
+class NetworkDescription(Described):
     """Of a network that names classes."""
 
     architecture: Architecture
@@ -87,7 +87,7 @@ class DetectorDescription(Described):
         return "\n".join(lines)
 
 
-def describe(name: str, batch_size: int | None = None) -> Description | DetectorDescription:
+def describe(name: str, batch_size: int | None = None) -> NetworkDescription | DetectorDescription:
     """The description of a catalogue entry; `batch_size` is by default the paper's for one GPU or run.
 
     >>> import deepres
@@ -108,7 +108,7 @@ def describe(name: str, batch_size: int | None = None) -> Description | Detector
     found = entry(name)
     architecture = found.config.architecture()
     batch = (128 if architecture.input[1] <= 32 else 32) if batch_size is None else whole(batch_size, "batch_size", 1)
-    return Description(
+    return NetworkDescription(
         architecture=architecture,
         paper=found.paper,
         table=found.table,

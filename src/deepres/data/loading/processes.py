@@ -27,7 +27,7 @@ from torch import distributed
 from deepres.base.errors import RunError
 
 T = TypeVar("T")
-Fetched = TypeVar("Fetched")
+Done = TypeVar("Fetched")
 
 LIVES = 3
 """So many processes may die over a task before it is given up."""
@@ -50,8 +50,8 @@ class DiedError(RunError):
 
 
 def by_processes(
-    work: Callable[[T], Fetched], tasks: Iterable[T], processes: int, *, ahead: int
-) -> Generator[Fetched, None, None]:
+    work: Callable[[T], Done], tasks: Iterable[T], processes: int, *, ahead: int
+) -> Generator[Done, None, None]:
     """`work(task)` of each task, in order; every process has at most `ahead` tasks in hand or ready.
 
     `work` gives for a task the same in any process, and is sent to it where it cannot be inherited. No more processes
@@ -62,7 +62,7 @@ def by_processes(
         RunError: no process can be started, or `work` failed, with the words of its traceback.
     """
     context, left = _context(), iter(tasks)
-    hands: list[_Hand[T, Fetched]] = []
+    hands: list[_Hand[T, Done]] = []
     try:
         for number, task in enumerate(islice(left, processes * ahead)):
             if number < processes:
@@ -104,10 +104,10 @@ class _Failed(NamedTuple):
     text: str
 
 
-class _Hand(Generic[T, Fetched]):
+class _Hand(Generic[T, Done]):
     """A process, and those that follow it."""
 
-    def __init__(self, work: Callable[[T], Fetched], context: BaseContext) -> None:
+    def __init__(self, work: Callable[[T], Done], context: BaseContext) -> None:
         self.given: deque[T] = deque()
         self._work, self._context, self._died = work, context, 0  # died: over the oldest task
         self._pipe, self._process = self._started()
@@ -118,14 +118,14 @@ class _Hand(Generic[T, Fetched]):
         if not self._died:
             self._send(task)
 
-    def answer(self) -> Fetched:
+    def answer(self) -> Done:
         """To the oldest task."""
         while True:
             try:
                 connection.wait([self._pipe, self._process.sentinel])
                 if not self._pipe.poll():
                     raise EOFError
-                answer: Fetched | _Failed = self._pipe.recv()
+                answer: Done | _Failed = self._pipe.recv()
             except (OSError, EOFError, RuntimeError) as cause:  # the last where shared memory cannot be had
                 self._replace(cause)
                 continue

@@ -20,14 +20,14 @@ from deepres.data.sources.pairs import holds_labels
 from deepres.data.sources.shards import Shards
 from deepres.data.sources.split_names import others_beside
 from deepres.data.sources.splits import RawDataset, Split
-from deepres.data.sources.tars import Placed, files_in
+from deepres.data.sources.tars import ArchivedFile, files_in
 from deepres.data.sources.tree import is_hidden
 from deepres.data.sources.zips import files_in_zip
 
 
 @dataclass(frozen=True)
 class _Archive:
-    files: dict[str, Placed]
+    files: dict[str, ArchivedFile]
     folders: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -61,10 +61,10 @@ def read_archive(path: Path, channels: int = 3, depth: Depth | None = None, spli
         hint = f"; it holds {tables[0]} too: to use that, unpack the archive" if tables else ""
         raise InputError(f"{refusal.message}{hint}", refusal.table) from refusal
     notes = [*layout.notes, *archive.notes, *others_beside(path)]
-    chosen: list[tuple[int, Placed]] = []
+    chosen: list[tuple[int, ArchivedFile]] = []
     labels: dict[Split, list[int]] = {}
-    for part, listing in layout.parts.items():
-        if listing.labels is None and part != "test":
+    for split, listing in layout.splits.items():
+        if listing.labels is None and split != "test":
             raise InputError(
                 f"{path}/{listing.place}: no class folders; wanted {listing.place}/CLASS/IMAGE as in train/"
             )
@@ -72,16 +72,16 @@ def read_archive(path: Path, channels: int = 3, depth: Depth | None = None, spli
             notes.append(f"{listing.place}/ has no class folders, so no labels: it is not used")
             continue
         chosen += [(0, archive.files[name]) for name in listing.pictures]
-        labels[part] = list(listing.labels)
+        labels[split] = list(listing.labels)
     below = _common_folder([placed.name for _, placed in chosen])
     store = Shards("/".join([str(path), below]).rstrip("/"), (path,), tuple(chosen), below)
-    parts: dict[Split, Images] = {}
+    by_split: dict[Split, Images] = {}
     first = 0
-    for part, theirs in labels.items():
+    for split, theirs in labels.items():
         numbers = torch.arange(first, first + len(theirs))
-        parts[part] = StoredImages(store, numbers, torch.tensor(theirs), layout.classes, channels)
+        by_split[split] = StoredImages(store, numbers, torch.tensor(theirs), layout.classes, channels)
         first += len(theirs)
-    return RawDataset(path.stem, "archive", layout.classes, parts, channels, layout.ignored, tuple(notes))
+    return RawDataset(path.stem, "archive", layout.classes, by_split, channels, layout.ignored, tuple(notes))
 
 
 def _opened(path: Path) -> _Archive:

@@ -2,7 +2,7 @@
 
 Accepted: one file with x and y (or x_train and y_train), and where it has them x_val, y_val, x_test, y_test; or files
 NAME_train.npz, NAME_test.npz (and NAME_val.npz) side by side, given by the first one or by a folder with one such pair;
-given by NAME_test.npz it is that part alone.
+given by NAME_test.npz it is that split alone.
 Other names that the field uses for the same are known (`train_images`, `X_test`, `labels`, `class_names`), and what
 they held is said; y may be (N, 1), one-hot, or names. Without `classes`, classes are called as the labels that there
 are: 0, 1, …. Nothing is unpickled.
@@ -38,7 +38,7 @@ class _Content:
     """The arrays of one file by what they are; those that are nothing known are not read."""
 
     path: Path
-    pixels: dict[Split | None, str]  # part (None: the file's own) -> the array's name
+    pixels: dict[Split | None, str]  # split (None: the file's own) -> the array's name
     labels: dict[Split | None, str]
     arrays: dict[str, NDArray[np.generic]]
     classes: tuple[str, ...] | None
@@ -47,7 +47,7 @@ class _Content:
 
 @dataclass(frozen=True)
 class _Labelled:
-    """One part: pixels (N, C, H, W), and its labels as numbers, as names, or targets of another form."""
+    """One split: pixels (N, C, H, W), and its labels as numbers, as names, or targets of another form."""
 
     path: Path
     pixels: Tensor
@@ -73,28 +73,28 @@ def read_npz(path: Path, channels: int | None = None, targets: FormName | None =
     of_name = split_named(path.stem.rpartition("_")[2]) if "_" in path.stem and None in own.pixels else None
     contents: dict[Split, _Content] = {of_name or "train": own}
     if of_name == "train":
-        others = {part: _sibling(path, part) for part in SPLITS if part != "train"}
-        contents |= {part: _content(file) for part, file in others.items() if file.is_file()}
+        others = {split: _sibling(path, split) for split in SPLITS if split != "train"}
+        contents |= {split: _content(file) for split, file in others.items() if file.is_file()}
     names = own.classes
     for content in contents.values():
         if content.classes != names:
             raise InputError(f"{content.path}: 'classes' differs from that of {path.name}; make them the same")
     paired = of_name is not None
     if not paired:
-        told = {part or "train" for part in (*own.pixels, *own.labels)}
-        contents = {part: own for part in SPLITS if part in told}
-    found = {part: _labelled(content, part, paired, targets) for part, content in contents.items()}
+        told = {split or "train" for split in (*own.pixels, *own.labels)}
+        contents = {split: own for split in SPLITS if split in told}
+    found = {split: _labelled(content, split, paired, targets) for split, content in contents.items()}
     classes, labels = _classes(found, names)
     name = path.stem.rpartition("_")[0] if paired else path.stem
-    parts: dict[Split, Images] = {
-        part: ArrayImages(with_channels(one.pixels, channels), labels[part], classes, f"{name}/{part}")
-        for part, one in found.items()
+    splits: dict[Split, Images] = {
+        split: ArrayImages(with_channels(one.pixels, channels), labels[split], classes, f"{name}/{split}")
+        for split, one in found.items()
     }
     unused = {content.path.name: content.unused for content in contents.values() if content.unused}
     notes = dict.fromkeys(f"{name}: arrays not used: {', '.join(rest[:5])}" for name, rest in unused.items())
     notes |= dict.fromkeys(f"{one.path.name}: {note}" for one in found.values() for note in one.notes)
-    given = next(iter(parts.values())).image(0).shape[0]
-    return RawDataset(name, "arrays", classes, parts, given, notes=(*notes, *(() if names else numbered(classes))))
+    given = next(iter(splits.values())).image(0).shape[0]
+    return RawDataset(name, "arrays", classes, splits, given, notes=(*notes, *(() if names else numbered(classes))))
 
 
 def with_channels(pixels: Tensor, channels: int | None) -> Tensor:
@@ -110,8 +110,8 @@ def with_channels(pixels: Tensor, channels: int | None) -> Tensor:
     return luma
 
 
-def _sibling(path: Path, part: str) -> Path:
-    return path.with_name(f"{path.stem.rpartition('_')[0]}_{part}.npz")
+def _sibling(path: Path, split: str) -> Path:
+    return path.with_name(f"{path.stem.rpartition('_')[0]}_{split}.npz")
 
 
 def _content(path: Path) -> _Content:
@@ -126,24 +126,24 @@ def _content(path: Path) -> _Content:
 def _roles(
     path: Path, names: Iterable[str]
 ) -> tuple[dict[Split | None, str], dict[Split | None, str], list[str], list[str]]:
-    """Which array is what, by its name: pixels and labels of each part, class names, others."""
+    """Which array is what, by its name: pixels and labels of each split, class names, others."""
     pixels: dict[Split | None, str] = {}
     labels: dict[Split | None, str] = {}
     classes: list[str] = []
     others: list[str] = []
     for name in names:
         words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+", name)]
-        part = next((part for word in words if (part := split_named(word))), None)
+        split = next((split for word in words if (split := split_named(word))), None)
         rest = "".join(word for word in words if not split_named(word))
         of = pixels if rest in _PIXELS else labels if rest in _LABELS else None
-        if rest in _NAMES and part is None:
+        if rest in _NAMES and split is None:
             classes.append(name)
         elif of is None:
             others.append(name)
-        elif part in of:
-            raise InputError(f"{path}: both '{of[part]}' and '{name}' may hold the same; leave one out")
+        elif split in of:
+            raise InputError(f"{path}: both '{of[split]}' and '{name}' may hold the same; leave one out")
         else:
-            of[part] = name
+            of[split] = name
     if None in pixels and "train" in pixels:
         raise InputError(f"{path}: both '{pixels[None]}' and '{pixels['train']}' may be for training; leave one out")
     if len(classes) > 1:
@@ -162,9 +162,9 @@ def _class_names(path: Path, name: str, names: NDArray[np.generic]) -> tuple[str
     return tuple(str(name) for name in names)
 
 
-def _labelled(content: _Content, part: Split, paired: bool, targets: FormName | None) -> _Labelled:
-    """One part of a file; the plain names x and y count for train, and for any part in a file of its own."""
-    own = None if (paired or part == "train") and None in content.pixels else part
+def _labelled(content: _Content, split: Split, paired: bool, targets: FormName | None) -> _Labelled:
+    """One split of a file; the plain names x and y count for train, and for any split in a file of its own."""
+    own = None if (paired or split == "train") and None in content.pixels else split
     for kind, named in (("x", content.pixels), ("y", content.labels)):
         if own not in named:
             given = ", ".join(sorted([*content.arrays, *content.unused]))
@@ -221,34 +221,34 @@ def _numbers(
 def _classes(
     found: dict[Split, _Labelled], names: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], dict[Split, Tensor]]:
-    """The classes, and each part's labels as their numbers."""
-    tensors = {part: one.labels for part, one in found.items() if isinstance(one.labels, Tensor)}
+    """The classes, and each split's labels as their numbers."""
+    tensors = {split: one.labels for split, one in found.items() if isinstance(one.labels, Tensor)}
     if tensors:
         return _named(found, tensors, names), tensors
     if names is not None and all(not isinstance(one.labels, list) for one in found.values()):
         for one in found.values():
             _require_range(one.path, torch.as_tensor(one.labels), names)
-        return names, {part: torch.as_tensor(one.labels) for part, one in found.items()}
-    texts = {part: [str(label) for label in one.labels] for part, one in found.items()}
+        return names, {split: torch.as_tensor(one.labels) for split, one in found.items()}
+    texts = {split: [str(label) for label in one.labels] for split, one in found.items()}
     classes = names or in_order(label for labels in texts.values() for label in labels)
     index = {name: number for number, name in enumerate(classes)}
-    for part, labels in texts.items():
+    for split, labels in texts.items():
         strange = next((label for label in labels if label not in index), None)
         if strange is not None:
-            raise InputError(f"{found[part].path}: label '{strange}' is not among the names of classes; add it there")
-    return classes, {part: torch.tensor([index[label] for label in labels]) for part, labels in texts.items()}
+            raise InputError(f"{found[split].path}: label '{strange}' is not among the names of classes; add it there")
+    return classes, {split: torch.tensor([index[label] for label in labels]) for split, labels in texts.items()}
 
 
 def _named(
     found: dict[Split, _Labelled], targets: dict[Split, Tensor], names: tuple[str, ...] | None
 ) -> tuple[str, ...]:
     """The names of the columns of targets that have several: given, or their numbers."""
-    widths = {part: one.shape[1] for part, one in targets.items()}
+    widths = {split: one.shape[1] for split, one in targets.items()}
     if len(targets) < len(found) or len({*widths.values(), *(() if names is None else (len(names),))}) > 1:
-        known = ", ".join(f"{part} {width}" for part, width in widths.items())
+        known = ", ".join(f"{split} {width}" for split, width in widths.items())
         given = "" if names is None else f", and {len(names)} names"
         path = next(iter(found.values())).path
-        raise InputError(f"{path}: targets of different widths ({known}{given}); make them the same in all parts")
+        raise InputError(f"{path}: targets of different widths ({known}{given}); make them the same in all splits")
     width = next(iter(widths.values()))
     return names or (("y",) if width == 1 else tuple(str(number) for number in range(width)))
 

@@ -35,7 +35,7 @@ _SHOWN = 5
 _TABLE = 10
 _ON_ITS_SIDE = (5, 6, 7, 8)
 
-Numbers = tuple[float, float, float, float]
+FourNumbers = tuple[float, float, float, float]
 
 
 class Object(NamedTuple):
@@ -43,7 +43,7 @@ class Object(NamedTuple):
 
     number: int
     name: str
-    given: Numbers
+    given: FourNumbers
     ignored: bool = False
     area: float | None = None
 

@@ -28,7 +28,7 @@ def label_folders(others: Iterable[str], suffix: str) -> dict[str, list[str]]:
     return dict(found)
 
 
-class Pictures:
+class PicturesByFolder:
     """The pictures below `root` by folder and name; which folder of them belongs to a folder of labels."""
 
     def __init__(self, root: Path, scan: Scan) -> None:
@@ -113,7 +113,7 @@ class Pictures:
 
 
 def require_labelled(
-    root: Path, found: Mapping[Split | None, list[Labelled]], pictures: Pictures, unlabelled: str
+    root: Path, found: Mapping[Split | None, list[Labelled]], pictures: PicturesByFolder, unlabelled: str
 ) -> dict[Split, list[Labelled]]:
     """The pictures of each split, all of "train" where there is none; pictures without labels as `unlabelled` says.
 

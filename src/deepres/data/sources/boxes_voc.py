@@ -22,7 +22,7 @@ from deepres.base.files import read_text
 from deepres.base.reading import read_xml
 from deepres.base.wording import counted
 from deepres.data.sources.box_labels import Labelled, Labels, Object, number_in
-from deepres.data.sources.box_places import Pictures, label_folders, require_labelled
+from deepres.data.sources.box_places import PicturesByFolder, label_folders, require_labelled
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.labels import in_order
 from deepres.data.sources.scan import Scan
@@ -43,7 +43,7 @@ def read_voc(root: Path, scan: Scan, config: DataConfig) -> Labels:
     """
     if not scan.pictures:
         raise InputError(f"{root}: XML of boxes, and no pictures; give the folder that holds both")
-    pictures = Pictures(root, scan)
+    pictures = PicturesByFolder(root, scan)
     found: dict[Split | None, list[Labelled]] = {}
     notes: list[str] = []
     for folder, names in label_folders(scan.others, ".xml").items():
@@ -124,7 +124,7 @@ def _lists(root: Path, folder: str) -> dict[Split, Path]:
 
 
 def _listed(
-    root: Path, folder: str, names: set[str], lists: dict[Split, Path], pictures: Pictures, config: DataConfig
+    root: Path, folder: str, names: set[str], lists: dict[Split, Path], pictures: PicturesByFolder, config: DataConfig
 ) -> tuple[dict[Split, list[Labelled]], list[str]]:
     found: dict[Split, list[Labelled]] = {}
     notes: list[str] = []
@@ -174,7 +174,7 @@ def _stems(path: Path, names: set[str]) -> Iterator[tuple[int, str]]:
             yield number, next((name for name in tries if f"{name}.xml" in names), tries[3])
 
 
-def _read(xml: Path, pictures: Pictures, picture: Path | None = None) -> Labelled:
+def _read(xml: Path, pictures: PicturesByFolder, picture: Path | None = None) -> Labelled:
     tree = read_xml(xml, _WHAT)
     if tree.tag != "annotation":
         raise InputError(f"{xml}: <{tree.tag}> with boxes? wanted <annotation>, as VOC has it")

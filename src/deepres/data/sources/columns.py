@@ -3,7 +3,7 @@
 `path`, `label`, `split` and `group` are taken as they are; other names that the field uses are known, and a note says
 which was taken. Where that leaves a choice, it is asked for:
 `data.columns=path:COLUMN,label:COLUMN[,split:COLUMN][,group:COLUMN]`. Images of one group (of one patient, one burst)
-stay together where parts or folds are cut.
+stay together where splits or folds are cut.
 """
 
 import re
@@ -138,7 +138,7 @@ def columns_of(
     left = [name for at, name in enumerate(names) if at not in (*told.values(), at_index, *hot)]
     if left and header is not None:
         alike = next((name for name in left if plain(name) in _ALIKE), None)
-        kept = f"; data.columns=…,group:{alike} keeps the images of one {alike} in one part or fold" if alike else ""
+        kept = f"; data.columns=…,group:{alike} keeps the images of one {alike} in one split or fold" if alike else ""
         notes += (f"{path.name}: columns not used: {_some(left)}{kept}",)
     return Columns(names, at_path, at_label, at_split, at_group, at_index, hot, notes)
 

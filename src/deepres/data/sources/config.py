@@ -34,10 +34,10 @@ class DataConfig(Record):
     val_fraction: float = Field(0.1, ge=0, lt=1)  # of the set that it is cut from; 0: no val
     test_fraction: float = Field(0.15, ge=0, lt=1)
     split_seed: int = 0
-    folds: Annotated[int, Field(ge=2)] | None = None  # the test part is fold `fold` of so many (folding.py)
+    folds: Annotated[int, Field(ge=2)] | None = None  # the test split is fold `fold` of so many (folding.py)
     fold: Annotated[int, Field(ge=1)] | None = None
     depth: Annotated[int, Field(ge=1)] | Literal["leaf"] | None = None  # of class folders; None: there is but one way
-    splits: Splits = "auto"  # folders called train, …: "folders" parts in any case, "none" classes
+    splits: Splits = "auto"  # folders called train, …: "folders" splits in any case, "none" classes
     targets: FormName | Literal["auto"] = "auto"  # what stands beside an image (data/targets.py)
     boxes: BoxLabels | Literal["auto"] = "auto"  # whose way of writing boxes (boxed.py)
     first_pixel: Literal["auto", 0, 1] = (

@@ -26,7 +26,7 @@ _OVERLAP = 0.1  # of the smaller box
 _INK = 0.35  # of full ink, from where a pixel is the digit's
 _TRIES = 30
 
-Array = NDArray[np.float32]
+Pixels = NDArray[np.float32]
 
 
 @lru_cache(maxsize=1)
@@ -38,7 +38,7 @@ def digit_scenes(channels: int | None = None) -> RawDataset:
     digits = (digits.reshape(-1, 8, 8) / 16).astype(np.float32)
     order = np.random.default_rng(derive(0, "digit-scenes", "digits")).permutation(len(digits))
     classes = tuple(str(digit) for digit in range(10))
-    parts: dict[Split, Images] = {}
+    splits: dict[Split, Images] = {}
     start, first = 0, 0
     for split, number in SCENES.items():
         stop = start + round(_SHARES[split] * len(order))
@@ -46,12 +46,12 @@ def digit_scenes(channels: int | None = None) -> RawDataset:
         scenes = [scene(digits[own], labels[own], split, place) for place in range(number)]
         pixels = torch.from_numpy(np.stack([picture for picture, _ in scenes]))
         targets = BoxTargets.of([boxes for _, boxes in scenes], range(first, first + number))
-        parts[split] = ArrayImages(with_channels(pixels, channels), targets, classes, f"digit-scenes/{split}")
+        splits[split] = ArrayImages(with_channels(pixels, channels), targets, classes, f"digit-scenes/{split}")
         start, first = stop, first + number
-    return RawDataset("digit-scenes", "named", classes, parts, channels or 3)
+    return RawDataset("digit-scenes", "named", classes, splits, channels or 3)
 
 
-def scene(digits: Array, labels: NDArray[np.int64], split: Split, place: int) -> tuple[NDArray[np.uint8], Boxes]:
+def scene(digits: Pixels, labels: NDArray[np.int64], split: Split, place: int) -> tuple[NDArray[np.uint8], Boxes]:
     """Scene `place` of a split, of these digits (N, 8, 8) in [0, 1]: uint8 (3, SIDE, SIDE), and its boxes."""
     draw = np.random.default_rng(derive(0, "digit-scenes", split, place))
     canvas = _ground(draw)
@@ -75,7 +75,7 @@ def scene(digits: Array, labels: NDArray[np.int64], split: Split, place: int) ->
     return (canvas.clip(0, 1) * 255).round().astype(np.uint8), Boxes.of(corners, classes)
 
 
-def _ground(draw: np.random.Generator) -> Array:
+def _ground(draw: np.random.Generator) -> Pixels:
     """A ground that runs from one colour to another in some direction, (3, SIDE, SIDE)."""
     one, other = draw.random((2, 3), dtype=np.float32)
     angle = draw.random(dtype=np.float32) * np.float32(2 * np.pi)
@@ -84,17 +84,17 @@ def _ground(draw: np.random.Generator) -> Array:
     return np.asarray(one[:, None, None] + 0.5 * run * (other - one)[:, None, None], dtype=np.float32)
 
 
-def _scaled(digit: Array, side: int) -> Array:
+def _scaled(digit: Pixels, side: int) -> Pixels:
     """Its ink at `side` px, 0 to 1."""
     image = Image.fromarray(np.round(digit * 255).astype(np.uint8)).resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(image, dtype=np.float32) * np.float32(1 / 255)
 
 
-def _colour(draw: np.random.Generator, ground: Array) -> Array:
+def _colour(draw: np.random.Generator, ground: Pixels) -> Pixels:
     """A colour that stands out from the ground, by .35 or more in the mean of its channels."""
-    best: Array = 1 - ground.round()
+    best: Pixels = 1 - ground.round()
     for _ in range(_TRIES):
-        colour: Array = draw.random(3, dtype=np.float32)
+        colour: Pixels = draw.random(3, dtype=np.float32)
         if abs(colour - ground).mean() >= 0.35:
             return colour
     return best

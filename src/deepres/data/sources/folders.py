@@ -1,6 +1,6 @@
 """Folders of class folders on disk, with train/ val/ test/ or without: one's own, ImageNet's, Tiny ImageNet's.
 
-What is a class and what a part: layout.py. Hidden entries are passed over; other files that are no images are counted.
+What is a class and what a split: layout.py. Hidden entries are passed over; other files that are no images are counted.
 
 ImageNet: where ROOT has `LOC_synset_mapping.txt`, `imagenet_class_index.json` or `words.txt`, folders named by WordNet
 numbers keep their order and take those names (a name borne twice gets its number in brackets). A val/ without class
@@ -41,16 +41,16 @@ def read_folder(
         raise InputError(f"{refusal.message}{_instead(root, scan)}", refusal.table) from refusal
     notes = [*layout.notes, *scan.notes]
     classes = _titles(root, layout.classes)
-    parts: dict[Split, Images] = {}
-    for part, listing in layout.parts.items():
+    by_split: dict[Split, Images] = {}
+    for split, listing in layout.splits.items():
         paths, labels = tuple(root / path for path in listing.pictures), listing.labels
-        if labels is None and part == "test":
+        if labels is None and split == "test":
             notes.append(f"{listing.place}/ has no class folders, so no labels: it is not used")
             continue
         if labels is None:
             labels = _labels(root, root / listing.place, paths, layout)
-        parts[part] = FileImages(paths, torch.tensor(labels, dtype=torch.int64), classes, channels)
-    return RawDataset(root.resolve().name, "folder", classes, parts, channels, layout.ignored, tuple(notes))
+        by_split[split] = FileImages(paths, torch.tensor(labels, dtype=torch.int64), classes, channels)
+    return RawDataset(root.resolve().name, "folder", classes, by_split, channels, layout.ignored, tuple(notes))
 
 
 def images_under(folder: Path) -> list[Path]:

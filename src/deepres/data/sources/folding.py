@@ -1,6 +1,6 @@
 """K folds of the images that are no test images: of each class as many in every fold, equal pictures in one of them.
 
-Test images are those given as test, or as val where that is all there is beside train; val beside a test part is folded
+Test images are those given as test, or as val where that is all there is beside train; val beside test is folded
 with train. Equal are images of one name, files of equal bytes, arrays of equal pixels; those of one group of a table
 count as equal. Groups of equal images, the largest first, then class by class in the order of
 `derive(split_seed, "fold", name)`, go each to the fold that holds the fewest of their class, of such to the smallest
@@ -46,9 +46,9 @@ def folded(found: RawDataset, folds: int, seed: int, source: str) -> Folded:
     Raises:
         InputError: a class has fewer different images than there are folds, or there is nothing to train on.
     """
-    if "train" not in found.parts:
-        raise InputError(f"{source}: folds are of images to train on; it holds only {' and '.join(found.parts)}")
-    whole, apart = found.parts["train"], dict(found.parts)
+    if "train" not in found.splits:
+        raise InputError(f"{source}: folds are of images to train on; it holds only {' and '.join(found.splits)}")
+    whole, apart = found.splits["train"], dict(found.splits)
     del apart["train"]
     if "test" in apart and "val" in apart and (both := _joined(whole, apart["val"])) is not None:
         whole = both
@@ -73,22 +73,22 @@ def folded(found: RawDataset, folds: int, seed: int, source: str) -> Folded:
 
 
 def fold_of(found: RawDataset, folds: int, fold: int, seed: int, source: str) -> RawDataset:
-    """`found` as one fold's run sees it: the fold is its test part, the others are to train on."""
-    parts = folded(found, folds, seed, source)
-    own = set(parts.members(fold))
-    rest = [index for index in range(len(parts.whole)) if index not in own]
-    chosen: dict[Split, Images] = {"train": parts.whole.select(rest), "test": parts.whole.select(sorted(own))}
-    kept = "val" in parts.apart and "test" in parts.apart  # it could not be folded: it chooses the epoch of each
+    """`found` as one fold's run sees it: the fold is its test split, the others are to train on."""
+    every = folded(found, folds, seed, source)
+    own = set(every.members(fold))
+    rest = [index for index in range(len(every.whole)) if index not in own]
+    chosen: dict[Split, Images] = {"train": every.whole.select(rest), "test": every.whole.select(sorted(own))}
+    kept = "val" in every.apart and "test" in every.apart  # it could not be folded: it chooses the epoch of each
     if kept:
-        chosen["val"] = parts.apart["val"]
-    note = f"fold {fold} of {folds} is the test part"
-    if parts.repeated:
-        note += f" ({counted(parts.repeated, 'image equals', 'images equal')} another: in its fold)"
-    if parts.groups:
-        note += f" (folded by group: {counted(parts.groups, 'group')})"
-    out = {part: images for part, images in parts.apart.items() if not (kept and part == "val")}
-    note += "".join(f"; {len(images):,} given as {part} stay apart" for part, images in out.items())
-    return replace(found, parts=chosen, notes=(*found.notes, note))
+        chosen["val"] = every.apart["val"]
+    note = f"fold {fold} of {folds} is the test split"
+    if every.repeated:
+        note += f" ({counted(every.repeated, 'image equals', 'images equal')} another: in its fold)"
+    if every.groups:
+        note += f" (folded by group: {counted(every.groups, 'group')})"
+    out = {split: images for split, images in every.apart.items() if not (kept and split == "val")}
+    note += "".join(f"; {len(images):,} given as {split} stay apart" for split, images in out.items())
+    return replace(found, splits=chosen, notes=(*found.notes, note))
 
 
 def assigned(

@@ -1,4 +1,4 @@
-"""The columns of a table that say nothing of targets or parts: kept as they are where its split is written as a table.
+"""The columns of a table that say nothing of targets or splits: kept as they are where its split is written as a table.
 
 id,file,label,patient            id,file,label,patient,split
 7,a.jpg,cat,P1           ->      7,../photos/a.jpg,cat,P1,train

@@ -1,4 +1,4 @@
-"""A tree of names -> classes and parts, whether it lies on a disk or in an archive: nothing is read here.
+"""A tree of names -> classes and splits, whether it lies on a disk or in an archive: nothing is read here.
 
     CLASS/**/PICTURE                                    no split
     train/CLASS/**/PICTURE  val/…  test/…               spelled as in split_names.py, images/ above or below
@@ -7,7 +7,7 @@
 Classes are the sorted names of the class folders, as in torchvision (class10 before class2). A folder called images
 says nothing, wherever it stands; one that alone holds all others is gone through. Where a class folder holds several
 folders of pictures, `depth` says what a class is: 1, 2, … levels of folders, or "leaf", all of them; the class is then
-named by its path, Fruit/Apple. `splits` "folders" takes every folder called like a part for one and leaves out what
+named by its path, Fruit/Apple. `splits` "folders" takes every folder called like a split for one and leaves out what
 stands beside, "none" takes none for one.
 """
 
@@ -25,12 +25,12 @@ from deepres.data.sources.tree import Folder, grown, in_order, is_neutral, some
 
 _ABOUT_PICTURES = frozenset({".txt", ".xml", ".json", ".csv", ".tsv", ".md", ".yaml", ".yml", ".html", ".log", ".mat"})
 
-_ByKey = dict[tuple[str, ...], list[str]]  # the folders from the part down to pictures -> these
+_ByKey = dict[tuple[str, ...], list[str]]  # the folders from the split down to pictures -> these
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One part: the folder where it lies, its pictures, the class of each; `labels` None where no folder tells it."""
+    """One split: the folder where it lies, its pictures, the class of each; `labels` None where no folder tells it."""
 
     place: str
     pictures: tuple[str, ...]
@@ -42,7 +42,7 @@ class Layout:
     """What a tree is taken as; `ignored` counts the files that are no pictures."""
 
     classes: tuple[str, ...]
-    parts: Mapping[Split, Listing]
+    splits: Mapping[Split, Listing]
     ignored: int
     notes: tuple[str, ...]
 
@@ -64,40 +64,40 @@ def arranged(
     """
     top, spelled = grown(pictures, others, folders, where)
     root = _unwrapped(top, depth, splits)
-    parts, said = parted(root, where, splits)
+    by_split, said = parted(root, where, splits)
     notes = [f"{root.path}/ alone holds pictures: taken is what lies in it"] * (root is not top) + [*said]
-    parts = parts or {"train": root}
-    inner = {part: _unwrapped(folder, depth, splits, part) for part, folder in parts.items()}
+    by_split = by_split or {"train": root}
+    inner = {split: _unwrapped(folder, depth, splits, split) for split, folder in by_split.items()}
     notes += [
-        f"{parts[part].path}/: the class folders lie in {folder.path}/"
-        for part, folder in inner.items()
-        if parts[part] is not root and folder is not parts[part] and not is_neutral(folder.name)
+        f"{by_split[split].path}/: the class folders lie in {folder.path}/"
+        for split, folder in inner.items()
+        if by_split[split] is not root and folder is not by_split[split] and not is_neutral(folder.name)
     ]
-    told = {p: f for p, f in inner.items() if p == "train" or len(parts) == 1 or not f.is_flat}
+    told = {p: f for p, f in inner.items() if p == "train" or len(by_split) == 1 or not f.is_flat}
     keys: dict[Split, _ByKey] = {}
-    for part, folder in told.items():
-        notes += _require_class_folders(folder, where, splits, empty_is_wrong=part == "train")
-        keys[part] = {key: paths for key, paths in _leaves(folder, (), splits).items() if key}
+    for split, folder in told.items():
+        notes += _require_class_folders(folder, where, splits, empty_is_wrong=split == "train")
+        keys[split] = {key: paths for key, paths in _leaves(folder, (), splits).items() if key}
     _require_one_depth(root, keys, where, depth)
-    classed = {part: _classed(found, depth) for part, found in keys.items()}
-    classes, lacking = _same(classed, parts, where)
+    classed = {split: _classed(found, depth) for split, found in keys.items()}
+    classes, lacking = _same(classed, by_split, where)
     listings: dict[Split, Listing] = {}
-    for part, folder in inner.items():
-        if part in classed:
-            labels = tuple(label for label, name in enumerate(classes) for _ in classed[part].get(name, ()))
-            pictures = tuple(path for name in classes for path in classed[part].get(name, ()))
-            listings[part] = Listing(folder.path, pictures, labels)
+    for split, folder in inner.items():
+        if split in classed:
+            labels = tuple(label for label, name in enumerate(classes) for _ in classed[split].get(name, ()))
+            pictures = tuple(path for name in classes for path in classed[split].get(name, ()))
+            listings[split] = Listing(folder.path, pictures, labels)
         else:
-            listings[part] = Listing(folder.path, tuple(in_order(folder.every_picture())), None)
-    ignored = sum(1 for folder in parts.values() for _ in folder.every_other())
+            listings[split] = Listing(folder.path, tuple(in_order(folder.every_picture())), None)
+    ignored = sum(1 for folder in by_split.values() for _ in folder.every_other())
     return Layout(classes, listings, ignored, (*notes, *lacking, *spelled))
 
 
-def _unwrapped(folder: Folder, depth: Depth | None, splits: Splits, part: Split | None = None) -> Folder:
-    """The folder below which, gone through folders that alone hold pictures, there are several, or another part."""
+def _unwrapped(folder: Folder, depth: Depth | None, splits: Splits, split: Split | None = None) -> Folder:
+    """The folder below which, gone through folders that alone hold pictures, there are several, or another split."""
     inner = folder
     while not inner.pictures and len(inner.full) == 1:
-        if splits != "none" and split_named(inner.full[0].name) not in (None, part):
+        if splits != "none" and split_named(inner.full[0].name) not in (None, split):
             break
         if depth not in (None, 1) and not is_neutral(inner.full[0].name):
             break  # names are paths, and this folder begins them
@@ -106,7 +106,7 @@ def _unwrapped(folder: Folder, depth: Depth | None, splits: Splits, part: Split 
 
 
 def _require_class_folders(folder: Folder, where: str, splits: Splits, empty_is_wrong: bool) -> list[str]:
-    """What there is to say of a part whose folders are classes."""
+    """What there is to say of a split whose folders are classes."""
     loose = len(folder.pictures)
     if not folder.holds or (folder.is_flat and (splits != "none" or not folder.full)):
         suffixes = [PurePosixPath(path).suffix.lower() or "no suffix" for path in folder.every_other()]
@@ -181,23 +181,23 @@ def _classed(leaves: _ByKey, depth: Depth | None) -> dict[str, list[str]]:
 
 
 def _same(
-    classed: Mapping[Split, Mapping[str, object]], parts: Mapping[Split, Folder], where: str
+    classed: Mapping[Split, Mapping[str, object]], by_split: Mapping[Split, Folder], where: str
 ) -> tuple[tuple[str, ...], list[str]]:
-    """The classes, in order, and which of them a part has no images of; one that train has not is refused."""
+    """The classes, in order, and which of them a split has no images of; one that train has not is refused."""
     first = next(iter(classed))
     if first != "train":
         return tuple(sorted({name for found in classed.values() for name in found})), []
     train, notes = classed["train"], []
-    for part, found in classed.items():
+    for split, found in classed.items():
         added, lacking = sorted(set(found) - set(train)), sorted(set(train) - set(found))
         if added:
             folded = {name.casefold(): name for name in train}
             near = next((folded[name.casefold()] for name in added if name.casefold() in folded), None)
             raise InputError(
-                f"{where}: {parts[part].name}/ has classes that {parts['train'].name}/ has not: {some(added)}"
-                + (f" ({parts['train'].name}/ has {near})" if near else "")
+                f"{where}: {by_split[split].name}/ has classes that {by_split['train'].name}/ has not: {some(added)}"
+                + (f" ({by_split['train'].name}/ has {near})" if near else "")
                 + "; rename or remove them"
             )
         if lacking:
-            notes.append(f"{parts[part].name}/ has no images of {some(lacking)}")
+            notes.append(f"{by_split[split].name}/ has no images of {some(lacking)}")
     return tuple(sorted(train)), notes

@@ -63,7 +63,7 @@ def fashion_mnist(root: Path, download: bool = False, channels: int | None = Non
     from torchvision.datasets import FashionMNIST
 
     places = (root / "fashion-mnist", root / "FashionMNIST" / "raw", DEBIAN_FASHION_MNIST)
-    names = [f"{part}-{what}" for part in ("train", "t10k") for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+    names = [f"{split}-{what}" for split in ("train", "t10k") for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
     place = next((place for place in places if all(_idx_file(place, name) for name in names)), None)
     if place is None and download:
         _downloaded("fashion-mnist", lambda: FashionMNIST(str(root), download=True))
@@ -78,11 +78,11 @@ def fashion_mnist(root: Path, download: bool = False, channels: int | None = Non
         if pixels.dim() != 3 or labels.shape != pixels.shape[:1] or not len(labels) or int(labels.max()) > 9:
             told = f"images {tuple(pixels.shape)}, labels {tuple(labels.shape)}"
             raise InputError(f"{place / name}: {told}; wanted as many of each, of 10 classes; download the files again")
-    parts: dict[Split, tuple[Tensor, Tensor]] = {
+    splits: dict[Split, tuple[Tensor, Tensor]] = {
         "train": (arrays[0].unsqueeze(1), arrays[1].long()),
         "test": (arrays[2].unsqueeze(1), arrays[3].long()),
     }
-    return _found("fashion-mnist", tuple(FashionMNIST.classes), parts, channels)
+    return _found("fashion-mnist", tuple(FashionMNIST.classes), splits, channels)
 
 
 def cifar(name: str, root: Path, download: bool = False, channels: int | None = None) -> RawDataset:
@@ -96,10 +96,10 @@ def cifar(name: str, root: Path, download: bool = False, channels: int | None = 
     place = root / kind.base_folder
     if download:
         _downloaded(name, lambda: kind(str(root), download=True))
-    parts: dict[Split, tuple[Tensor, Tensor]] = {}
+    splits: dict[Split, tuple[Tensor, Tensor]] = {}
     classes: tuple[str, ...] = ()
     halves: tuple[tuple[Split, bool], ...] = (("train", True), ("test", False))
-    for part, training in halves:
+    for split, training in halves:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", category=np.exceptions.VisibleDeprecationWarning)
@@ -110,19 +110,19 @@ def cifar(name: str, root: Path, download: bool = False, channels: int | None = 
                 f"{name}: {place}: {given}; unpack {kind.filename} in {root}, pass --set data.download=true, "
                 f"or give the same images as NAME_train.npz beside NAME_test.npz"
             ) from cause
-        parts[part] = (torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets, dtype=torch.int64))
+        splits[split] = (torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets, dtype=torch.int64))
         classes = tuple(data.classes)
-    return _found(name, classes, parts, channels)
+    return _found(name, classes, splits, channels)
 
 
 def _found(
-    name: str, classes: tuple[str, ...], parts: dict[Split, tuple[Tensor, Tensor]], channels: int | None
+    name: str, classes: tuple[str, ...], splits: dict[Split, tuple[Tensor, Tensor]], channels: int | None
 ) -> RawDataset:
     images: dict[Split, Images] = {
-        part: ArrayImages(
-            with_channels(pixels, channels), labels, classes, f"{name}/{part}" if len(parts) > 1 else name
+        split: ArrayImages(
+            with_channels(pixels, channels), labels, classes, f"{name}/{split}" if len(splits) > 1 else name
         )
-        for part, (pixels, labels) in parts.items()
+        for split, (pixels, labels) in splits.items()
     }
     return RawDataset(name, "named", classes, images, images["train"].image(0).shape[0])
 

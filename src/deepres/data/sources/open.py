@@ -11,7 +11,7 @@
 | a folder or file of labels of boxes     | VOC, COCO, YOLO, a table of boxes (boxed.py)                          |
 | a .tar, shard-{0000..0009}.tar, a folder of them | web shards (shards.py)                                       |
 
-How parts come to be that a source does not have: splits.py; folds of one: folding.py.
+How splits come to be that a source does not have: splits.py; folds of one: folding.py.
 """
 
 from collections.abc import Mapping
@@ -57,10 +57,10 @@ class Source:
     origin: DatasetRecord
     kept: KeptColumns | KeptBoxes | None = None
 
-    def parts(self) -> dict[Split, Images]:
-        """The parts that there are, in the order train, val, test."""
+    def splits(self) -> dict[Split, Images]:
+        """The splits that there are, in the order train, val, test."""
         every: dict[Split, Images | None] = {"train": self.train, "val": self.val, "test": self.test}
-        return {part: images for part, images in every.items() if images is not None}
+        return {split: images for split, images in every.items() if images is not None}
 
 
 def open_source(config: DataConfig) -> Source:
@@ -76,45 +76,45 @@ def divided(found: RawDataset, config: DataConfig) -> Source:
     """What was found, as train, val and test: the second half of `open_source`; errors of the split."""
     if config.folds is not None and config.fold is not None:
         found = fold_of(found, config.folds, config.fold, config.split_seed, config.source)
-    parts, origin = arrange(found, config.source, config.val_fraction, config.test_fraction, config.split_seed)
-    three = parts["train"], parts.get("val"), parts.get("test")
+    splits, origin = arrange(found, config.source, config.val_fraction, config.test_fraction, config.split_seed)
+    three = splits["train"], splits.get("val"), splits.get("test")
     return Source(found.name, found.classes, found.channels, *three, origin, found.kept)
 
 
-def open_parts(config: DataConfig) -> RawDataset:
-    """`config.source` with its parts as they are given, none cut: to be measured on, so none has to be for training.
+def open_splits(config: DataConfig) -> RawDataset:
+    """`config.source` with its splits as they are given, none cut: to be measured on, so none has to be for training.
 
     Raises:
-        InputError: as `open_source`, of a source; nothing is asked of its parts.
+        InputError: as `open_source`, of a source; nothing is asked of its splits.
     """
     found = find(config)
-    return replace(found, parts={part: found.parts[part] for part in SPLITS if part in found.parts})
+    return replace(found, splits={split: found.splits[split] for split in SPLITS if split in found.splits})
 
 
 def write_split(source: Source, path: Path, *, keep_columns: bool = False) -> None:
-    """A CSV (path, label, split) that `open_source` reads back to the same parts; a column `label_index` where needed.
+    """A CSV (path, label, split) that `open_source` reads back to the same splits; a column `label_index` where needed.
 
     With `keep_columns` all other columns of a table that is the source, such as groups, are written too.
 
     Raises:
         InputError: the images lie in memory: source, split_seed and fractions repeat their split.
     """
-    parts: Mapping[str, Images] = {str(part): images for part, images in source.parts().items()}
+    splits: Mapping[str, Images] = {str(split): images for split, images in source.splits().items()}
     if form_of(source.train.targets).name == "boxes":
         kept = source.kept if isinstance(source.kept, KeptBoxes) else KeptBoxes()
-        write_boxes(path, parts, source.name, kept if keep_columns else replace(kept, names=()))
+        write_boxes(path, splits, source.name, kept if keep_columns else replace(kept, names=()))
         return
     columns = source.kept if keep_columns and isinstance(source.kept, KeptColumns) else None
-    write_table(path, parts, source.name, columns)
+    write_table(path, splits, source.name, columns)
 
 
 def find(config: DataConfig) -> RawDataset:
-    """What `config.source` holds, before any part is cut from another; errors of the readers.
+    """What `config.source` holds, before any split is cut from another; errors of the readers.
 
     Levels "set" are the greatest value of all images that are for training.
     """
     found = _found(config)
-    own = form_of(next(iter(found.parts.values())).targets).name
+    own = form_of(next(iter(found.splits.values())).targets).name
     if config.targets != "auto" and config.targets != own:
         raise InputError(
             f"{config.source}: holds {TOLD[own]}, wanted {TOLD[config.targets]}; write a table (.csv) of paths and "
@@ -124,12 +124,12 @@ def find(config: DataConfig) -> RawDataset:
         _require_no_word_of_boxes(config, "no labels of boxes" if own == "boxes" else TOLD[own])
     if config.levels is None or found.kind in ("named", "arrays", "packed"):  # these hold 8 bits
         return found
-    if not all(isinstance(images, FileImages) for images in found.parts.values()):
+    if not all(isinstance(images, FileImages) for images in found.splits.values()):
         raise InputError(f"{config.source}: data.levels is for files of images; leave it out, or unpack them")
-    files = {part: images for part, images in found.parts.items() if isinstance(images, FileImages)}
+    files = {split: images for split, images in found.splits.items() if isinstance(images, FileImages)}
     train = files.get("train", next(iter(files.values())))
     levels = greatest(train.paths, config.source) if config.levels == "set" else config.levels
-    return replace(found, parts={part: replace(images, levels=levels) for part, images in files.items()})
+    return replace(found, splits={split: replace(images, levels=levels) for split, images in files.items()})
 
 
 def _require_no_word_of_boxes(config: DataConfig, holds: str) -> None:

@@ -12,13 +12,14 @@ import numpy as np
 from PIL import Image
 
 from deepres.base.errors import InputError
+from deepres.base.events import OnProgress
 from deepres.base.files import folder_atomic
 from deepres.base.wording import counted
 from deepres.data.decode import BadImageError, header_of, read_bytes
 from deepres.data.digests import digests
 from deepres.data.images import ArrayImages, Images
 from deepres.data.loading.fetch import by_threads
-from deepres.data.sources.packed import HEADER, INDEX, VERSION, Index, Kept, PackHeader
+from deepres.data.sources.packed import HEADER, INDEX, VERSION, Index, PackHeader, StoredAs
 from deepres.data.sources.splits import SPLITS, RawDataset, Split, names_of
 from deepres.data.targets import form_of, tensor_of
 
@@ -77,12 +78,12 @@ def pack(
     found: RawDataset,
     out: Path,
     *,
-    kept: Kept = "raw",
+    kept: StoredAs = "raw",
     short_side: int = SHORT_SIDE,
     quality: int = QUALITY,
     workers: int = 0,
     on_bad_image: Literal["stop", "skip"] = "stop",
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Packed:
     """Write the images of `found` to the new folder `out`, which appears whole or not at all.
 
@@ -94,32 +95,32 @@ def pack(
     """
     if out.exists():
         raise InputError(f"{out}: exists already; choose another place, or remove it first")
-    if any(form_of(images.targets).moves for images in found.parts.values()):
+    if any(form_of(images.targets).moves for images in found.splits.values()):
         raise InputError(f"{found.name}: its images have boxes, which a pack has no room for; train on it as it lies")
-    if any(isinstance(images, ArrayImages) for images in found.parts.values()):
+    if any(isinstance(images, ArrayImages) for images in found.splits.values()):
         raise InputError(f"{found.name}: its images are arrays, and read fast as they are; wanted image files")
-    total, skipped, columns = sum(map(len, found.parts.values())), dict[str, str](), _Columns()
-    known = all(images.digested == "bytes" for images in found.parts.values())
-    origins = {part: digests(images) for part, images in found.parts.items()} if known else {}
+    total, skipped, columns = sum(map(len, found.splits.values())), dict[str, str](), _Columns()
+    known = all(images.digested == "bytes" for images in found.splits.values())
+    origins = {split: digests(images) for split, images in found.splits.items()} if known else {}
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     with folder_atomic(out) as folder:
         with _Files(folder) as files:
-            pictures = _pictures(found.parts, lambda images, i: _small(images, i, kept, short_side, quality), workers)
-            for done, (part, index, name, picture) in enumerate(pictures, start=1):
+            pictures = _pictures(found.splits, lambda images, i: _small(images, i, kept, short_side, quality), workers)
+            for done, (split, index, name, picture) in enumerate(pictures, start=1):
                 if isinstance(picture, _Picture):
                     place = files.add(picture.content)
-                    target = tensor_of(found.parts[part].targets)[index]
+                    target = tensor_of(found.splits[split].targets)[index]
                     label = int(target) if target.dim() == 0 else 0
                     columns.targets += target.double().tolist() if target.dim() else []
                     size = (picture.height, picture.width)
-                    columns.rows.append((*place, zlib.crc32(picture.content), *size, label, SPLITS.index(part)))
+                    columns.rows.append((*place, zlib.crc32(picture.content), *size, label, SPLITS.index(split)))
                     columns.names.append(name.encode("utf-8", "surrogateescape"))
-                    columns.groups += [found.groups[found.parts[part].key(index)]] if found.groups else []
-                    columns.origins += [int(origins[part][index])] if part in origins else []
+                    columns.groups += [found.groups[found.splits[split].key(index)]] if found.groups else []
+                    columns.origins += [int(origins[split][index])] if split in origins else []
                 elif on_bad_image == "stop":
                     raise BadImageError(f"{picture}, or leave such images out: --set on_bad_image=skip")
                 else:
-                    skipped[found.parts[part].name(index)] = str(picture)
+                    skipped[found.splits[split].name(index)] = str(picture)
                 if on_progress is not None:
                     on_progress(done, total)
         if not columns.rows:
@@ -138,7 +139,7 @@ def pack(
             ignored=found.ignored,
             notes=found.notes,
             groups=columns.group_names,
-            targets=form_of(next(iter(found.parts.values())).targets).name,
+            targets=form_of(next(iter(found.splits.values())).targets).name,
         )
         (folder / INDEX).write_bytes(index_content)
         header.save(folder / HEADER)
@@ -181,22 +182,22 @@ _Outcome = tuple[Split, int, str, _Picture | BadImageError]
 
 
 def _pictures(
-    parts: Mapping[Split, Images], small: Callable[[Images, int], _Picture], workers: int
+    splits: Mapping[Split, Images], small: Callable[[Images, int], _Picture], workers: int
 ) -> Iterator[_Outcome]:
     """Split, index, name and what became of it, in order, whatever the threads do; a few a thread are kept ahead."""
-    names = names_of(parts)
+    names = names_of(splits)
 
-    def outcome(part: Split, index: int) -> _Outcome:
+    def outcome(split: Split, index: int) -> _Outcome:
         try:
-            return part, index, names[part][index], small(parts[part], index)
+            return split, index, names[split][index], small(splits[split], index)
         except BadImageError as error:
-            return part, index, names[part][index], error
+            return split, index, names[split][index], error
 
-    tasks = ((part, index) for part, images in parts.items() for index in range(len(images)))
+    tasks = ((split, index) for split, images in splits.items() for index in range(len(images)))
     yield from by_threads(outcome, tasks, workers, ahead=4)
 
 
-def _small(images: Images, index: int, kept: Kept, short_side: int, quality: int) -> _Picture:
+def _small(images: Images, index: int, kept: StoredAs, short_side: int, quality: int) -> _Picture:
     if kept == "jpeg" and images.paths:
         content = read_bytes(images.paths[index])
         seen = header_of(content, images.name(index))

@@ -1,11 +1,11 @@
 """A packed folder: all pictures of a source, made small, in a few large files with an index; it is a source itself.
 
     OUT/pack.json            Header: version, classes, how pictures are kept, bytes of each file, digest of the index
-    OUT/index.npz            for each record: file, offset, length, CRC-32, height, width, label, part, name, and the
-                             digest of the file that it was made of (digests.py) and its group, where known
+    OUT/index.npz            for each record: file, offset, length, CRC-32, height, width, label, part (its split),
+                             name, the digest of the file that it was made of (digests.py) and its group, where known
     OUT/records-00000.bin    records one after another, at most FILE_BYTES each
 
-A record is a JPEG, or raw uint8 (H, W, C). Names and parts are those of the source before a split is cut, so that the
+A record is a JPEG, or raw uint8 (H, W, C). Names and splits are those of the source before a split is cut, so that the
 same fractions and seed cut the same images. Sizes and the index's digest are verified when a pack is opened, a record's
 CRC when it is read whole (always for JPEG; of raw records crops read only their part, `data check` reads all).
 """
@@ -38,7 +38,7 @@ from deepres.data.transforms.per_image import with_channels
 VERSION = 1
 HEADER, INDEX = "pack.json", "index.npz"
 
-Kept = Literal["raw", "jpeg"]
+StoredAs = Literal["raw", "jpeg"]
 
 
 class PackHeader(Record):
@@ -48,7 +48,7 @@ class PackHeader(Record):
     name: str
     classes: tuple[str, ...]
     channels: Literal[1, 3]
-    kept: Kept
+    kept: StoredAs
     short_side: int
     quality: int | None
     files: dict[str, int]
@@ -155,7 +155,7 @@ def is_packed(folder: Path) -> bool:
 
 
 def read_packed(folder: Path, channels: Literal[1, 3] | None = None) -> RawDataset:
-    """What was packed: names, parts and classes of the source, pictures as they are kept.
+    """What was packed: names, splits and classes of the source, pictures as they are kept.
 
     Raises:
         InputError: another version, a file that is missing or cut short, an index that is not the one written.
@@ -163,14 +163,14 @@ def read_packed(folder: Path, channels: Literal[1, 3] | None = None) -> RawDatas
     header, index = open_pack(folder)
     channels = channels or header.channels
     pack, targets = Pack(folder, header, index), _targets(header, index)
-    parts: dict[Split, Images] = {}
-    for code, part in enumerate(SPLITS):
+    splits: dict[Split, Images] = {}
+    for code, split in enumerate(SPLITS):
         numbers = torch.from_numpy(np.flatnonzero(index["part"] == code))
         if len(numbers):
-            parts[part] = StoredImages(pack, numbers, targets[numbers], header.classes, channels)
+            splits[split] = StoredImages(pack, numbers, targets[numbers], header.classes, channels)
     numbered = index[Index.GROUP].tolist() if header.groups else ()
     groups = {pack.key(record): header.groups[number] for record, number in enumerate(numbered)}
-    return RawDataset(header.name, "packed", header.classes, parts, channels, header.ignored, header.notes, groups)
+    return RawDataset(header.name, "packed", header.classes, splits, channels, header.ignored, header.notes, groups)
 
 
 def open_pack(folder: Path) -> tuple[PackHeader, Index]:

@@ -15,7 +15,7 @@ from deepres.base.files import open_regular
 from deepres.base.reading import parse_json, reading
 from deepres.base.wording import counted
 from deepres.data.formats import SUFFIXES
-from deepres.data.sources.tars import Placed, files_in, read_at
+from deepres.data.sources.tars import ArchivedFile, files_in, read_at
 
 _FIELDS = ("label", "cls", "class")
 _LABELS = (".cls", ".json")
@@ -30,7 +30,7 @@ class _Names:
     loose: Mapping[str, Sequence[str]]  # … -> labels that no picture has by its suffix
 
 
-def labelled_pictures(file: Path) -> tuple[list[tuple[Placed, str]], tuple[str, ...]]:
+def labelled_pictures(file: Path) -> tuple[list[tuple[ArchivedFile, str]], tuple[str, ...]]:
     """The pictures of a shard in its order, each with its label, and notes.
 
     Raises:
@@ -40,7 +40,7 @@ def labelled_pictures(file: Path) -> tuple[list[tuple[Placed, str]], tuple[str, 
     files = tar.files
     pictures = _pictures(files)
     names = _names(files, pictures)
-    found: list[tuple[Placed, str]] = []
+    found: list[tuple[ArchivedFile, str]] = []
     left_out = 0
     descriptor = os.open(file, os.O_RDONLY)
     try:
@@ -57,7 +57,7 @@ def labelled_pictures(file: Path) -> tuple[list[tuple[Placed, str]], tuple[str, 
     return found, tuple(f"{file.name}: {note}" for note, count in said.items() if count)
 
 
-def holds_labels(file: Path, files: Mapping[str, Placed]) -> bool:
+def holds_labels(file: Path, files: Mapping[str, ArchivedFile]) -> bool:
     """Whether the tar is a shard: some picture has a .cls, or a .json that holds a label, beside it."""
     names = _names(files, _pictures(files))
     labels = [label for group in (*names.labels.values(), *names.loose.values()) for label in group]
@@ -72,13 +72,13 @@ def holds_labels(file: Path, files: Mapping[str, Placed]) -> bool:
         return bool(_told(where, read_at(content.fileno(), files[first], where)))
 
 
-def _pictures(files: Mapping[str, Placed]) -> list[str]:
+def _pictures(files: Mapping[str, ArchivedFile]) -> list[str]:
     """Those that are not hidden, as `._1.jpg` of a Mac is."""
     last = {name: name.rpartition("/")[2] for name in files}
     return [name for name in files if os.path.splitext(name)[1].lower() in SUFFIXES and last[name][0] != "."]  # noqa: PTH122
 
 
-def _names(files: Mapping[str, Placed], pictures: Sequence[str]) -> _Names:
+def _names(files: Mapping[str, ArchivedFile], pictures: Sequence[str]) -> _Names:
     labels: dict[str, list[str]] = defaultdict(list)
     for name in files:
         if os.path.splitext(name)[1].lower() in _LABELS:  # noqa: PTH122

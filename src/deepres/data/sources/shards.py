@@ -30,7 +30,7 @@ from deepres.data.sources.labels import cleaned, in_order, numbered, repeated
 from deepres.data.sources.pairs import labelled_pictures
 from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import RawDataset, Split
-from deepres.data.sources.tars import COMPRESSED, Placed, read_at
+from deepres.data.sources.tars import COMPRESSED, ArchivedFile, read_at
 from deepres.data.transforms.crops import Cutter
 
 _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
@@ -44,7 +44,11 @@ class Shards:
     """
 
     def __init__(
-        self, address: str, files: tuple[Path, ...], members: tuple[tuple[int, Placed], ...], below: str | None = None
+        self,
+        address: str,
+        files: tuple[Path, ...],
+        members: tuple[tuple[int, ArchivedFile], ...],
+        below: str | None = None,
     ) -> None:
         self.address = address
         self.fingerprint = ""
@@ -106,7 +110,7 @@ def read_shards(source: str, channels: int = 3) -> RawDataset:
     """
     files = _files(source)
     root = _root(source, files)
-    members: list[tuple[int, Placed]] = []
+    members: list[tuple[int, ArchivedFile]] = []
     given: list[str] = []
     notes: tuple[str, ...] = ()
     for number, file in enumerate(files):
@@ -124,14 +128,14 @@ def read_shards(source: str, channels: int = 3) -> RawDataset:
     if classes == in_order(labels):
         notes += numbered(classes)
     store = Shards(str(root), files, tuple(members))
-    part_of = [_part(file, root) for file in files]
-    parts: dict[Split, Images] = {}
-    for part in dict.fromkeys(part_of):
-        chosen = [number for number, (shard, _) in enumerate(members) if part_of[shard] == part]
+    split_of = [_split(file, root) for file in files]
+    splits: dict[Split, Images] = {}
+    for split in dict.fromkeys(split_of):
+        chosen = [number for number, (shard, _) in enumerate(members) if split_of[shard] == split]
         if chosen:
             theirs = torch.tensor([numbers[number] for number in chosen])
-            parts[part] = StoredImages(store, torch.tensor(chosen), theirs, classes, channels)
-    return RawDataset(root.resolve().name, "shards", classes, parts, channels, notes=notes)
+            splits[split] = StoredImages(store, torch.tensor(chosen), theirs, classes, channels)
+    return RawDataset(root.resolve().name, "shards", classes, splits, channels, notes=notes)
 
 
 def _files(source: str) -> tuple[Path, ...]:
@@ -179,10 +183,10 @@ def _root(source: str, files: tuple[Path, ...]) -> Path:
     return path if path.is_dir() else files[0].parent
 
 
-def _part(file: Path, root: Path) -> Split:
+def _split(file: Path, root: Path) -> Split:
     inner = () if file.parent == root else (file.parent.name,)
     words = [*inner, *re.split(r"[-_.]", file.stem)]
-    return next((part for word in words if (part := split_named(word))), "train")
+    return next((split for word in words if (split := split_named(word))), "train")
 
 
 def _require_one_kind(labels: Sequence[tuple[Path, str]]) -> None:

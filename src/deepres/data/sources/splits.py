@@ -40,12 +40,12 @@ _FOLDERS = ("folder", "archive")  # what there is to say of their names is said 
 
 @dataclass(frozen=True)
 class RawDataset:
-    """What a reader found: `parts` has some of train, val, test; `train` alone is a set without a split."""
+    """What a reader found: `splits` has some of train, val, test; `train` alone is a set without a split."""
 
     name: str
     kind: Literal["named", "folder", "table", "arrays", "packed", "shards", "archive", "boxes"]
     classes: tuple[str, ...]
-    parts: Mapping[Split, Images]
+    splits: Mapping[Split, Images]
     channels: int
     ignored: int = 0  # files that are no images
     notes: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class RawDataset:
 
 
 class SplitRecord(Record):
-    """One part: how many images, how it came to be, and SHA-256 over names and labels.
+    """One split: how many images, how it came to be, and SHA-256 over names and labels.
 
     Of arrays over pixels and labels; of a pack over the digest of its index too, which knows what each record holds.
     """
@@ -76,7 +76,7 @@ class DatasetRecord(Record):
     train: SplitRecord
     val: SplitRecord | None
     test: SplitRecord | None
-    val_fraction: float | None  # None: nothing was cut for this part
+    val_fraction: float | None  # None: nothing was cut for this split
     test_fraction: float | None
     split_seed: int
     ignored: int
@@ -86,40 +86,40 @@ class DatasetRecord(Record):
 def arrange(
     found: RawDataset, source: str, val: float, test: float, seed: int
 ) -> tuple[dict[Split, Images], DatasetRecord]:
-    """The parts by the table above, and their origin; `val` and `test` are fractions, 0 cuts nothing.
+    """The splits by the table above, and their origin; `val` and `test` are fractions, 0 cuts nothing.
 
     Raises:
         InputError: nothing to train on, one class only, a class without training images, or with too few to be cut.
     """
-    parts, how = dict(found.parts), dict.fromkeys(found.parts, "as given")
-    if "train" not in parts:
+    splits, how = dict(found.splits), dict.fromkeys(found.splits, "as given")
+    if "train" not in splits:
         raise InputError(
-            f"{source}: no images to train on, only {' and '.join(parts)}, which can be measured on; name the source "
-            "that holds train too, or call that part so"
+            f"{source}: no images to train on, only {' and '.join(splits)}, which can be measured on; name the source "
+            "that holds train too, or call that split so"
         )
-    form = form_of(parts["train"].targets)
-    form.require_learnable(parts["train"].targets, found.classes, source)
-    if "val" in parts and "test" not in parts:
-        parts["test"], how["test"] = parts.pop("val"), "given as val; used as test images, so it chooses no epoch"
+    form = form_of(splits["train"].targets)
+    form.require_learnable(splits["train"].targets, found.classes, source)
+    if "val" in splits and "test" not in splits:
+        splits["test"], how["test"] = splits.pop("val"), "given as val; used as test images, so it chooses no epoch"
         del how["val"]
-    names = names_of(parts)
-    wanted: dict[Split, float] = {"test": 0.0 if "test" in parts else test, "val": 0.0 if "val" in parts else val}
-    fractions = {part: fraction for part, fraction in wanted.items() if fraction > 0}
+    names = names_of(splits)
+    wanted: dict[Split, float] = {"test": 0.0 if "test" in splits else test, "val": 0.0 if "val" in splits else val}
+    fractions = {split: fraction for split, fraction in wanted.items() if fraction > 0}
     if fractions:
-        whole, its_names = parts["train"], names["train"]
+        whole, its_names = splits["train"], names["train"]
         together = found.groups_of(whole)
         chosen = cut(*form.strata(whole.targets, found.classes), its_names, fractions, seed, source, together)
-        for part, indices in chosen.items():
-            parts[part] = whole.select(indices)
-            names[part] = [its_names[i] for i in indices]
+        for split, indices in chosen.items():
+            splits[split] = whole.select(indices)
+            names[split] = [its_names[i] for i in indices]
         by = "" if together is None else ", by group"
-        how |= {part: f"{fraction:g} of {form.cut_of}, cut from train{by}" for part, fraction in fractions.items()}
+        how |= {split: f"{fraction:g} of {form.cut_of}, cut from train{by}" for split, fraction in fractions.items()}
         how["train"] = f"as given, less {' and '.join(sorted(fractions))}"
     facts = {
-        part: SplitRecord(images=len(parts[part]), how=how[part], digest=_digest(parts[part], names[part]))
-        for part in parts
+        split: SplitRecord(images=len(splits[split]), how=how[split], digest=_digest(splits[split], names[split]))
+        for split in splits
     }
-    return parts, DatasetRecord(
+    return splits, DatasetRecord(
         kind=found.kind,
         source=source,
         train=facts["train"],
@@ -142,16 +142,16 @@ def cut(
     where: str,
     together: Sequence[str] | None = None,
 ) -> dict[Split, list[int]]:
-    """Indices of train and of each part in `fractions`: of a group of n images round(fraction * n), at least one each.
+    """Indices of train and of each split in `fractions`: of a group of n images round(fraction * n), at least one each.
 
     `groups` are the group of each image (`Form.strata`), `called` what they are called.
 
-    Images of one name are one image that is drawn several times: all go to train, or one to another part. Images
-    that are `together` (of one patient, by a table) go to one part; they count to the group that most of them have, and
-    parts are as much larger than their fraction as the last of these are.
+    Images of one name are one image that is drawn several times: all go to train, or one to another split. Images
+    that are `together` (of one patient, by a table) go to one split; they count to the group that most of them have,
+    and splits are as much larger than their fraction as the last of these are.
 
     Raises:
-        InputError: a group has fewer images, or such as stay together, than there are parts; the count is told.
+        InputError: a group has fewer images, or such as stay together, than there are splits; the count is told.
     """
     again: dict[str, list[int]] = {}
     for index, key in enumerate(names if together is None else together):
@@ -163,38 +163,38 @@ def cut(
     members: list[list[str]] = [[] for _ in called]
     for key in order:
         members[max(Counter(sorted(groups[index] for index in once[key])).items(), key=itemgetter(1))[0]].append(key)
-    chosen: dict[Split, list[int]] = {"train": [], **{part: [] for part in fractions}}
+    chosen: dict[Split, list[int]] = {"train": [], **{split: [] for split in fractions}}
     there = set(groups)
     for number, (name, of_class) in enumerate(zip(called, members, strict=True)):
         if number not in there:
             continue
         if len(of_class) <= len(fractions):
-            remedy = " or ".join(f"data.{part}_fraction=0" for part in fractions)
+            remedy = " or ".join(f"data.{split}_fraction=0" for split in fractions)
             raise InputError(
                 f"{where}: {name} has {counted(len(of_class), 'image' if together is None else 'group')}, "
                 f"wanted at least {len(fractions) + 1} to cut "
                 f"{' and '.join(fractions)} from; add images, or set {remedy}"
             )
         start, still = 0, len(fractions)
-        for part, fraction in fractions.items():
+        for split, fraction in fractions.items():
             taken, wanted = 0, max(1, round(fraction * sum(len(once[key]) for key in of_class)))
             while taken < wanted and start < len(of_class) - still:
-                chosen[part] += once[of_class[start]]
+                chosen[split] += once[of_class[start]]
                 taken, start = taken + len(once[of_class[start]]), start + 1
             still -= 1
         chosen["train"] += [index for key in of_class[start:] for index in again[key]]
-    return {part: sorted(indices) for part, indices in chosen.items()}
+    return {split: sorted(indices) for split, indices in chosen.items()}
 
 
-def names_of(parts: Mapping[Split, Images]) -> dict[Split, list[str]]:
+def names_of(splits: Mapping[Split, Images]) -> dict[Split, list[str]]:
     """What a cut goes by: paths below the folder that holds all files, or what images are called where they lie."""
-    folder = _common_folder(parts.values())
-    return {part: _names(images, folder) for part, images in parts.items()}
+    folder = _common_folder(splits.values())
+    return {split: _names(images, folder) for split, images in splits.items()}
 
 
-def _common_folder(parts: Iterable[Images]) -> str:
+def _common_folder(splits: Iterable[Images]) -> str:
     """The folder that holds all files: names below it stay when the set is moved, or listed in a table."""
-    folders = {_absolute(path.parent) for part in parts for path in part.paths}
+    folders = {_absolute(path.parent) for split in splits for path in split.paths}
     return os.path.commonpath(folders) if folders else ""
 
 

@@ -42,11 +42,11 @@ def read_table(
 
     `targets` is what stands beside an image (None: as the cells show, read_targets.py).
 
-    A row may stand several times in the training part: its image is then drawn as often.
+    A row may stand several times in the training split: its image is then drawn as often.
 
     Raises:
         InputError: an unknown column, no rows, an empty cell, a split of another name, a missing file; a file with two
-            labels, in two parts, or twice in a part that is measured.
+            labels, in two splits, or twice in a split that is measured.
     """
     asked = roles_named(columns, str(path))
     table = read_rows(path, is_header)
@@ -64,22 +64,22 @@ def read_table(
     files, where = files_of(path, [(line, cell_at(path, line, cells, of, of.path)) for line, cells in rows])
     lines = [line for line, _ in rows]
     read = read_targets(path, rows, of, targets)
-    parts = None
+    splits = None
     if of.split is not None:
-        parts = [
-            _part(path, line, of.header[of.split], cell_at(path, line, cells, of, of.split)) for line, cells in rows
+        splits = [
+            _split(path, line, of.header[of.split], cell_at(path, line, cells, of, of.split)) for line, cells in rows
         ]
     groups: dict[Path, str] = {}
     if of.group is not None:
         groups = _groups(path, of.header[of.group], files, lines, [cell_at(path, *row, of, of.group) for row in rows])
-        named += _said_of(path, of.header[of.group], groups, files, parts)
-    listed, repeated = _listed(path, lines, files, read.texts, parts)
+        named += _said_of(path, of.header[of.group], groups, files, splits)
+    listed, repeated = _listed(path, lines, files, read.texts, splits)
     found: dict[Split, Images] = {
-        part: FileImages(tuple(files[row] for row in at), read.targets[torch.tensor(at)], read.names, channels)
-        for part, at in listed.items()
+        split: FileImages(tuple(files[row] for row in at), read.targets[torch.tensor(at)], read.names, channels)
+        for split, at in listed.items()
     }
     notes = (*table.notes, *of.notes, *where, *named, *read.notes, *repeated)
-    notes += () if parts else others_beside(path)
+    notes += () if splits else others_beside(path)
     kept = _kept(of, rows, files, named=header is not None, asked=bool(asked))
     return RawDataset(
         path.stem,
@@ -93,15 +93,15 @@ def read_table(
     )
 
 
-def write_table(path: Path, parts: Mapping[str, Images], source: str, kept: KeptColumns | None = None) -> None:
-    """The parts as CSV (path, label, split), paths relative to it; `read_table` gives the same parts and classes.
+def write_table(path: Path, splits: Mapping[str, Images], source: str, kept: KeptColumns | None = None) -> None:
+    """The splits as CSV (path, label, split), paths relative to it; `read_table` gives the same splits and classes.
 
     With `kept` the other columns of the table that the images come from stand there too, all in the table's order.
 
     Raises:
         InputError: the images lie in memory, and have no paths.
     """
-    one = next(iter(parts.values()))
+    one = next(iter(splits.values()))
     classes, form = one.classes, form_of(one.targets)
     told = classes != in_order(set(classes)) or any(BETWEEN in name for name in classes)
     told = told or (kept is not None and kept.index is not None)
@@ -113,7 +113,7 @@ def write_table(path: Path, parts: Mapping[str, Images], source: str, kept: Kept
     columns = standard if kept is None else kept.arranged(names, [INDEX] * numbered)
     writer.writerow(columns if kept is None else map(kept.called, columns))
     given = defaultdict[Path, int](int)
-    for part, images in parts.items():
+    for split, images in splits.items():
         if not images.paths:
             raise InputError(
                 f"{source}: its images are no files to be listed; split_seed and fractions repeat the split"
@@ -122,7 +122,7 @@ def write_table(path: Path, parts: Mapping[str, Images], source: str, kept: Kept
             target = images.targets[index]
             place = Path(os.path.relpath(file, path.parent)).as_posix()
             place = f"./{place}" if place != place.strip(BLANKS) or place[0] == "#" else place
-            own: dict[str | int, object] = {"path": place, "split": part}
+            own: dict[str | int, object] = {"path": place, "split": split}
             own |= dict(zip(names, form.cells(target, classes), strict=True))
             own |= {INDEX: int(tensor_of(target))} if numbered else {}
             if kept is not None:
@@ -160,11 +160,11 @@ def _require_width(path: Path, rows: Sequence[Cells], width: int, separator: str
             )
 
 
-def _part(path: Path, line: int, column: str, name: str) -> Split:
-    part = split_of_cell(column, name)
-    if part is None:
+def _split(path: Path, line: int, column: str, name: str) -> Split:
+    split = split_of_cell(column, name)
+    if split is None:
         raise InputError(f"{path}: line {line}: split '{name}'; wanted one of {', '.join(SPLITS)}")
-    return part
+    return split
 
 
 def _groups(
@@ -181,43 +181,43 @@ def _groups(
 
 
 def _said_of(
-    path: Path, column: str, groups: Mapping[Path, str], files: Sequence[Path], parts: Sequence[Split] | None
+    path: Path, column: str, groups: Mapping[Path, str], files: Sequence[Path], splits: Sequence[Split] | None
 ) -> tuple[str, ...]:
-    """How many groups there are, and which the table itself has in several parts."""
+    """How many groups there are, and which the table itself has in several splits."""
     of = f"{path.name}: {counted(len(set(groups.values())), 'group')} by column '{column}'"
-    notes = [f"{of}: images of one stay in one part or fold"]
+    notes = [f"{of}: images of one stay in one split or fold"]
     places: dict[str, set[Split]] = {}
-    for file, part in zip(files, parts or (), strict=bool(parts)):
-        places.setdefault(groups[file], set()).add(part)
+    for file, split in zip(files, splits or (), strict=bool(splits)):
+        places.setdefault(groups[file], set()).add(split)
     torn = [group for group, found in places.items() if len(found) > 1]
     if torn:
         more = f" (and {len(torn) - 1} more)" if len(torn) > 1 else ""
-        there = " and ".join(part for part in SPLITS if part in places[torn[0]])
+        there = " and ".join(split for split in SPLITS if split in places[torn[0]])
         notes.append(f"{path.name}: {column} '{torn[0]}'{more} stands in {there}: the table itself parts it")
     return tuple(notes)
 
 
 def _listed(
-    path: Path, lines: Sequence[int], files: Sequence[Path], labels: Sequence[str], parts: Sequence[Split] | None
+    path: Path, lines: Sequence[int], files: Sequence[Path], labels: Sequence[str], splits: Sequence[Split] | None
 ) -> tuple[dict[Split, list[int]], tuple[str, ...]]:
-    """The rows of each part, and a note where some stand there several times."""
+    """The rows of each split, and a note where some stand there several times."""
     seen: dict[Path, int] = {}
     listed: dict[Split, list[int]] = {}
     again = 0
     for row, (line, file, label) in enumerate(zip(lines, files, labels, strict=True)):
-        part = parts[row] if parts else "train"
+        split = splits[row] if splits else "train"
         before = seen.setdefault(file, row)
         if before != row:
             where = f"{path}: line {line}: '{file.name}'"
             there = f"line {lines[before]}"
             if labels[before] != label:
                 raise InputError(f"{where} is '{label}' here and '{labels[before]}' in {there}; keep one label")
-            if parts and parts[before] != part:
-                raise InputError(f"{where} is in {part} here and in {parts[before]} in {there}; keep it in one part")
-            if part != "train":
-                raise InputError(f"{where} stands already in {there}, and {part} measures each once; remove one")
+            if splits and splits[before] != split:
+                raise InputError(f"{where} is in {split} here and in {splits[before]} in {there}; keep it in one split")
+            if split != "train":
+                raise InputError(f"{where} stands already in {there}, and {split} measures each once; remove one")
             again += 1
-        listed.setdefault(part, []).append(row)
+        listed.setdefault(split, []).append(row)
     notes = (
         (f"{path.name}: {counted(again, 'row repeats', 'rows repeat')} an image: training draws it as often",)
         if again

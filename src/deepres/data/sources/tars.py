@@ -21,7 +21,7 @@ COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz",
 
 
 @dataclass(frozen=True)
-class Placed:
+class ArchivedFile:
     """A file within another one: what it is called, where it begins, its length there in bytes.
 
     `unpacked`, of one that is deflated, is its own length; `crc` its checksum, where that is known.
@@ -38,7 +38,7 @@ class Placed:
 class Tar:
     """The files in a tar by name, in the order of their first mention; how many were replaced by later ones."""
 
-    files: dict[str, Placed]
+    files: dict[str, ArchivedFile]
     folders: tuple[str, ...]
     replaced: int
 
@@ -51,7 +51,7 @@ def files_in(file: Path) -> Tar:
             leads out of it.
     """
     _require_plain(file)
-    found: dict[str, Placed] = {}
+    found: dict[str, ArchivedFile] = {}
     folders: list[str] = []
     replaced = 0
     with reading(file, "a whole tar file", "copy it anew"), tarfile.open(file, "r:") as tar:
@@ -68,9 +68,9 @@ def files_in(file: Path) -> Tar:
                 aim = inner_name(member.linkname, str(file))
                 if aim not in found:
                     raise InputError(f"{file}: {name} is a link to {aim}, which is not in it; write the tar anew")
-                placed = Placed(name, found[aim].offset, found[aim].length)
+                placed = ArchivedFile(name, found[aim].offset, found[aim].length)
             elif member.isfile():
-                placed = Placed(name, member.offset_data, member.size)
+                placed = ArchivedFile(name, member.offset_data, member.size)
             else:
                 continue
             replaced += name in found
@@ -92,7 +92,7 @@ def inner_name(name: str, where: str) -> str:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
-def read_at(descriptor: int, placed: Placed, where: str) -> bytes:
+def read_at(descriptor: int, placed: ArchivedFile, where: str) -> bytes:
     """The bytes of a file within an open one, unpacked to no more than it says.
 
     Raises:

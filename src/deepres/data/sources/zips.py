@@ -7,7 +7,7 @@ from pathlib import Path
 from deepres.base.errors import InputError
 from deepres.base.files import open_regular
 from deepres.base.reading import reading
-from deepres.data.sources.tars import Placed, inner_name
+from deepres.data.sources.tars import ArchivedFile, inner_name
 
 MAX_BYTES = 2**29
 """A file that says it unpacks to more (512 MiB) is refused: no picture is so large, and bombs are."""
@@ -17,14 +17,14 @@ _WAYS = {0: "stored", 8: "deflate"}
 _ENCRYPTED, _UTF8 = 0x1, 0x800
 
 
-def files_in_zip(file: Path) -> tuple[dict[str, Placed], tuple[str, ...], tuple[str, ...]]:
+def files_in_zip(file: Path) -> tuple[dict[str, ArchivedFile], tuple[str, ...], tuple[str, ...]]:
     """The files in a zip by name, its folders, and notes.
 
     Raises:
         InputError: no zip, cut short, encrypted, packed in another way than deflate, a name that leads out of it, one
             that stands twice, a file that would unpack to more than MAX_BYTES.
     """
-    found: dict[str, Placed] = {}
+    found: dict[str, ArchivedFile] = {}
     folders: list[str] = []
     strange = 0
     with (
@@ -55,7 +55,7 @@ def files_in_zip(file: Path) -> tuple[dict[str, Placed], tuple[str, ...], tuple[
             offset = info.header_offset + _LOCAL.size + sum(lengths)
             packed = _WAYS[info.compress_type] == "deflate"
             size = info.file_size if packed else None
-            found[name] = Placed(name, offset, info.compress_size, size, info.CRC)
+            found[name] = ArchivedFile(name, offset, info.compress_size, size, info.CRC)
     said = "names in an old encoding (CP437); write the zip anew if classes look wrong"
     return found, tuple(folders), (f"{file.name}: {strange} {said}",) if strange else ()
 

@@ -11,7 +11,7 @@ from deepres.base.records import Record
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.per_image import resize_short_side, with_channels
 
-Cut = Literal["centre", "corners", "whole"]
+ViewCut = Literal["centre", "corners", "whole"]
 MOST_PIXELS_AT_ONCE = 2**25
 """Of the pictures of one task, as far as they are squares: 33 images at the paper's five scales, 250 at 224 px."""
 
@@ -25,7 +25,7 @@ class Views(Record):
     """
 
     sides: tuple[int, ...] = Field(min_length=1)
-    cut: Cut
+    cut: ViewCut
     crop: int | None = None
     where: str = "showing"  # names the protocol in an error
 

@@ -28,17 +28,17 @@ SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Choice:
+class TensorChoice:
     """What the user says of a file: which of its sets of weights, and which tensors are none."""
 
     key: str = ""
     ignore: tuple[str, ...] = ()
 
 
-ALL = Choice()
+ALL = TensorChoice()
 
 
-def asked_of(weights: str) -> tuple[str, Choice]:
+def asked_of(weights: str) -> tuple[str, TensorChoice]:
     """`FILE::KEY::-PATTERN` -> the file, and the choice in it; a path that exists is a file's whole name.
 
     Raises:
@@ -49,7 +49,7 @@ def asked_of(weights: str) -> tuple[str, Choice]:
     keys = [part for part in asked if part and not part.startswith("-")]
     if len(keys) > 1:
         raise InputError(f"weights {weights}: two keys, {keys[0]} and {keys[1]}; wanted FILE{SEPARATOR}KEY")
-    return name, Choice(keys[0] if keys else "", ignore)
+    return name, TensorChoice(keys[0] if keys else "", ignore)
 
 
 def exists(path: str) -> bool:
@@ -65,7 +65,7 @@ def ignoring(weights: str, patterns: Iterable[str]) -> str:
     return "".join([weights, *(f"{SEPARATOR}-{pattern}" for pattern in patterns)])
 
 
-def chosen(found: object, choice: Choice, where: str) -> dict[str, Tensor]:
+def chosen(found: object, choice: TensorChoice, where: str) -> dict[str, Tensor]:
     """The tensors of the set that is asked for, or of the only one, by the names that the file has.
 
     Raises:

@@ -16,11 +16,11 @@ from deepres.base.errors import InputError, unknown
 from deepres.nn.build import build
 from deepres.nn.weights.checkpoints import UnknownNamesError, by_names, stripped
 
-Table = tuple[tuple[str, str], ...]
+NameTable = tuple[tuple[str, str], ...]
 """Our name of a module -> theirs. {s} stage, {u} unit, {i} layer, counted from 1; {u0} from 0, {s2} from 2."""
 
 
-def _resnet(stem: str, norm: str, stage: str, head: str, shortcut: tuple[str, str] = ("0", "1")) -> Table:
+def _resnet(stem: str, norm: str, stage: str, head: str, shortcut: tuple[str, str] = ("0", "1")) -> NameTable:
     unit = "stage{s}.unit{u}."
     return (
         ("stem.conv", f"{stem}conv1"),
@@ -34,7 +34,7 @@ def _resnet(stem: str, norm: str, stage: str, head: str, shortcut: tuple[str, st
     )
 
 
-_DEEP_STEM: Table = (
+_DEEP_STEM: NameTable = (
     ("stem.conv1", "conv1.0"),
     ("stem.norm1", "conv1.1"),
     ("stem.conv2", "conv1.3"),
@@ -46,7 +46,7 @@ _DEEP_STEM: Table = (
 )
 _RESNET = _resnet("", "bn", "layer{s}.{u0}", "fc")
 _RESNET_D = (*_resnet("", "bn", "layer{s}.{u0}", "fc", ("1", "2")), *_DEEP_STEM)
-_PRE: Table = (
+_PRE: NameTable = (
     ("stem.conv", "stem.conv"),
     ("stage{s}.unit{u}.pre.norm", "stages.{s0}.blocks.{u0}.norm1"),
     ("stage{s}.unit{u}.branch.norm{i}", "stages.{s0}.blocks.{u0}.norm{i}"),
@@ -55,7 +55,7 @@ _PRE: Table = (
     ("final.norm", "norm"),
     ("head.fc", "head.fc"),
 )
-_DENSE: Table = (
+_DENSE: NameTable = (
     ("stem.conv", "features.conv0"),
     ("stem.norm", "features.norm0"),
     ("stage{s}.unit{u}.branch.norm{i}", "features.denseblock{s}.denselayer{u}.norm{i}"),
@@ -65,7 +65,7 @@ _DENSE: Table = (
     ("final.norm", "features.norm5"),
     ("head.fc", "classifier"),
 )
-_TRANSFORMERS: Table = (
+_TRANSFORMERS: NameTable = (
     ("stem.conv", "resnet.embedder.embedder.convolution"),
     ("stem.norm", "resnet.embedder.embedder.normalization"),
     ("stage{s}.unit{u}.branch.conv{i}", "resnet.encoder.stages.{s0}.layers.{u0}.layer.{i0}.convolution"),
@@ -74,7 +74,7 @@ _TRANSFORMERS: Table = (
     ("stage{s}.unit{u}.shortcut.norm", "resnet.encoder.stages.{s0}.layers.{u0}.shortcut.normalization"),
     ("head.fc", "classifier.1"),
 )
-_DETECTRON: Table = (
+_DETECTRON: NameTable = (
     ("stem.conv", "stem.conv1"),
     ("stem.norm", "stem.conv1.norm"),
     ("stage{s}.unit{u}.branch.conv{i}", "res{s2}.{u0}.conv{i}"),
@@ -85,7 +85,7 @@ _DETECTRON: Table = (
 )
 CIFAR10 = "pytorch_resnet_cifar10"
 
-CONVENTIONS: dict[str, dict[str, Table]] = {
+CONVENTIONS: dict[str, dict[str, NameTable]] = {
     "timm": {
         "resnet": (*_RESNET, *_DEEP_STEM),
         "resnet-a": _RESNET,
@@ -256,7 +256,7 @@ def _covers(convention: str, description: Architecture) -> bool:
     return all(_renamed(module, CONVENTIONS[convention][kind]) for module in modules)
 
 
-def _renamed(module: str, table: Table) -> str | None:
+def _renamed(module: str, table: NameTable) -> str | None:
     for ours, theirs in table:
         found = _pattern(ours).fullmatch(module)
         if found:

@@ -24,7 +24,7 @@ from deepres.base.version import VERSION
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.init import initialise
 from deepres.nn.model import told_by
-from deepres.nn.weights.checkpoints import ALL, Choice, chosen
+from deepres.nn.weights.checkpoints import ALL, TensorChoice, chosen
 from deepres.nn.weights.convert import known_as, names_in, to_foreign
 from deepres.nn.weights.folders import FILES, said_by, tensors_beside, undescribed
 from deepres.nn.weights.formats import CONFIG, Checkpoint, Preprocessing, built, preprocessing_config
@@ -101,7 +101,7 @@ def save_network(
     write_atomic(folder / CONFIG, json.dumps(config, indent=1) + "\n")
 
 
-def read_stored(path: Path, choice: Choice = ALL) -> Checkpoint:
+def read_stored(path: Path, choice: TensorChoice = ALL) -> Checkpoint:
     """The weights in a file, or in a folder with what its `config.json` (or Keras's `model.json`) says.
 
     `choice` says which of several sets a file's are, and what in it is left out.
@@ -124,7 +124,7 @@ def read_stored(path: Path, choice: Choice = ALL) -> Checkpoint:
     return Checkpoint(str(path), read_tensors(path, choice), _description_in(path))
 
 
-def read_tensors(path: Path, choice: Choice = ALL) -> dict[str, Tensor]:
+def read_tensors(path: Path, choice: TensorChoice = ALL) -> dict[str, Tensor]:
     """Named tensors of a safetensors file, a torch checkpoint or an .npz, by what it holds, whatever it is called.
 
     Nothing in a checkpoint is run (`pickles.read_pickled`). Of several sets of weights in it `choice` says which.

@@ -32,11 +32,11 @@ class Thing:
     items: list[Any] = field(default_factory=list)
 
 
-Table = Mapping[str, Callable[..., Any]]
+CallTable = Mapping[str, Callable[..., Any]]
 """Dotted name -> our function of that meaning: all that is ever called."""
 
 
-def call(table: Table, what: Any, arguments: Any) -> Any:
+def call(table: CallTable, what: Any, arguments: Any) -> Any:
     """What `what(*arguments)` would give where `table` has it, else a `Thing`."""
     if not isinstance(what, Thing) or not isinstance(arguments, tuple):
         raise TypeError("a pickle that calls what is nothing to call")
@@ -68,7 +68,7 @@ def _pushes_its_argument(opcode: pickletools.OpcodeInfo) -> bool:
 class Machine:
     """One pickle after the other: `table` is what may be made, `referred` gives what lies outside of it."""
 
-    def __init__(self, where: str, table: Table, referred: Callable[[Any], Any]) -> None:
+    def __init__(self, where: str, table: CallTable, referred: Callable[[Any], Any]) -> None:
         self.where, self.table, self.referred = where, table, referred
         self.stack: list[Any]
         self.below: list[list[Any]]

@@ -26,7 +26,7 @@ from deepres.nn.weights.unnamed import TRACKED, Layer, classes_in, layers_in, st
 from deepres.nn.weights.variants import namesakes
 
 
-class Values(Record):
+class TensorSummary(Record):
     """Faults in the tensors: how many have each."""
 
     not_finite: int
@@ -65,7 +65,7 @@ class Inspected(Record):
     elsewhere: tuple[str, ...]
     problem: str
     table: tuple[tuple[str, str, str], ...]
-    values: Values
+    values: TensorSummary
 
     def lines(self, most: int | None = ROWS) -> list[str]:
         """The whole for a person, the table's first `most` layers."""
@@ -199,9 +199,9 @@ def _stages(layers: list[Layer]) -> tuple[str, ...]:
     )
 
 
-def _values(tensors: Mapping[str, Tensor]) -> Values:
+def _values(tensors: Mapping[str, Tensor]) -> TensorSummary:
     plain = {name: t for name, t in tensors.items() if not name.endswith(TRACKED)}
-    return Values(
+    return TensorSummary(
         not_finite=sum(t.is_floating_point() and not bool(torch.isfinite(t).all()) for t in plain.values()),
         negative_variances=sum("var" in name.rpartition(".")[2] and bool((t < 0).any()) for name, t in plain.items()),
         integers=sum(not t.is_floating_point() for t in plain.values()),

@@ -20,7 +20,7 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.base.files import open_regular
 from deepres.base.reading import reading
-from deepres.nn.weights.inert import Machine, Table, Thing, as_key, call
+from deepres.nn.weights.inert import CallTable, Machine, Thing, as_key, call
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first number of a file as torch wrote them before 1.6
 _EXPANDED = 2**24  # elements that a tensor may have beyond those of its storage: expanded ones are small
@@ -249,7 +249,7 @@ def _pairs(*arguments: Any) -> dict[Any, Any]:
     return {as_key(key): value for key, value in (given.items() if isinstance(given, dict) else given)}
 
 
-_TABLE: Table = {
+_TABLE: CallTable = {
     "torch._utils._rebuild_tensor": _strided,
     "torch._utils._rebuild_tensor_v2": _strided,
     "torch._utils._rebuild_tensor_v3": _typed,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from deepres.base.arguments import place, word
+from deepres.base.arguments import path_text, word
 from deepres.base.normalisation import Values, as_values
 
 WANTED = "a run, its folder, a file, or a name such as resnet50.a1_in1k"
@@ -32,7 +32,7 @@ class WeightsSpec:
     std: Values | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", place(self.name, "weights", WANTED))
+        object.__setattr__(self, "name", path_text(self.name, "weights", WANTED))
         for field in ("model", "variant"):
             if getattr(self, field) is not None:
                 word(getattr(self, field), field, "the name of a network (deepres.list_models() has them)")

@@ -4,11 +4,12 @@ import torch
 
 from deepres.analyze import attribution, equivariance, faithfulness, localisation
 from deepres.base.errors import InputError
+from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.transforms.per_image import fit
 from deepres.report import analysis
-from deepres.runs.analysis.units import OnProgress, Section, Subject
+from deepres.runs.analysis.units import Section, Subject
 
 SHOWN = 8
 

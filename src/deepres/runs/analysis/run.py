@@ -21,7 +21,7 @@ from deepres.analyze.guards import require_size
 from deepres.arch.catalogue.entry import Config, backbone_of
 from deepres.arch.catalogue.lookup import config_of
 from deepres.base.errors import InputError, unknown
-from deepres.base.events import UNSAID
+from deepres.base.events import UNSAID, OnProgress
 from deepres.base.files import make_folder, read_text, write_atomic
 from deepres.base.heap import keep_freed_memory
 from deepres.base.manifest import RUN
@@ -43,7 +43,6 @@ from deepres.runs.analysis.images import shifted_and_resized, where_it_looks
 from deepres.runs.analysis.signal import responses_of_layers, signal_and_gradient
 from deepres.runs.analysis.units import (
     AnalysisConfig,
-    OnProgress,
     Section,
     Subject,
     features_used_again,

@@ -7,12 +7,13 @@ from deepres.analyze import propagation, responses
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.units import Style
+from deepres.base.events import OnProgress
 from deepres.base.wording import counted
 from deepres.data.images import Batch
 from deepres.nn.build import build
 from deepres.nn.init import initialise
 from deepres.report import analysis
-from deepres.runs.analysis.units import OnProgress, Section, Subject
+from deepres.runs.analysis.units import Section, Subject
 
 STAND_IN = "resnet110_cifar"
 """Whose variants are followed where the network is no CIFAR ResNet: the network of both tables."""

@@ -14,6 +14,7 @@ from deepres.analyze import lesion, paths, reuse
 from deepres.arch.catalogue.entry import Config
 from deepres.base import records
 from deepres.base.errors import InputError
+from deepres.base.events import OnProgress
 from deepres.base.files import write_atomic
 from deepres.base.records import Record, recalled
 from deepres.base.wording import counted
@@ -24,9 +25,6 @@ from deepres.nn.build import ResidualNetwork
 from deepres.predict.predictor import Predictor
 from deepres.report import analysis
 from deepres.tasks.classification.result import percent
-
-OnProgress = Callable[[int, int], None]
-"""on_progress(done, total)."""
 
 R = TypeVar("R", bound=Record)
 
@@ -49,7 +47,7 @@ class AnalysisConfig(Record):
     layer: str | None = None
 
 
-class Kept(Record):
+class KeptAnalysis(Record):
     """What `Subject.once` writes: the numbers of a part, and what they are of."""
 
     key: str
@@ -90,7 +88,7 @@ class Subject:
     def once(self, name: str, kind: type[R], make: Callable[[], R]) -> R:
         """What `make` gives, or has given before it was interrupted, of the same weights, images and settings."""
         path = self.part(name)
-        before = recalled(Kept, path)
+        before = recalled(KeptAnalysis, path)
         if before is not None and before.key == self.key:
             with suppress(InputError):  # of an older version
                 return records.build(kind, before.numbers, str(path))

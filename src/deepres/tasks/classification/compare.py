@@ -41,7 +41,7 @@ class Paired(Record):
     p_corrected: float
     num_pairs: int = 1
 
-    def verdict(self) -> str:
+    def sentence(self) -> str:
         """`b is better than a by 1.20 points (95 % interval 0.70 to 1.69; McNemar p = 1e-05)`, or that none is."""
         better, worse = (self.second, self.first) if self.difference > 0 else (self.first, self.second)
         low, high = sorted((abs(self.low), abs(self.high))) if self.low * self.high > 0 else (self.low, self.high)
@@ -128,7 +128,7 @@ def table(answers: Sequence[SavedPredictions]) -> str:
 
 
 def table_of_pairs(pairs: Sequence[Paired]) -> str:
-    """One line for each: how much more error the first has than the second, how sure that is, and the verdict."""
+    """One line for each: how much more error the first has than the second, how sure that is, and what it shows."""
     lines = [("run", "against", "points", "95 % interval", "McNemar p", "corrected", "")]
     for pair in pairs:
         told = f"{signed(100 * pair.low)} to {signed(100 * pair.high)}"

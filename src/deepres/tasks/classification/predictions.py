@@ -15,13 +15,13 @@ from deepres.base.errors import InputError
 from deepres.base.manifest import require_own
 from deepres.base.npz import Npz, opened
 from deepres.base.reading import parse_json
+from deepres.tasks.bootstrap import Bools
 from deepres.tasks.classification.ensemble import vote
 from deepres.tasks.classification.result import ClassificationResult
 from deepres.tasks.plans import RunPlan, plan_of
 
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
 _WANTED = "wanted a .npz with name, truth and predicted, as deepres eval --predictions writes it"
-Column = np.ndarray[Any, np.dtype[Any]]
+Array = np.ndarray[Any, np.dtype[Any]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -127,9 +127,9 @@ def _of_file(path: Path) -> SavedPredictions:
 def _answers(
     path: Path,
     about: dict[str, Any],
-    name: Column,
-    truth: Column,
-    predicted: Column,
+    name: Array,
+    truth: Array,
+    predicted: Array,
     order: Integers,
     right: Bools,
 ) -> SavedPredictions:
@@ -151,11 +151,11 @@ def _answers(
     )
 
 
-def _columns(path: Path, columns: Npz) -> tuple[Column, Column, Column, Column, Column | None]:
+def _columns(path: Path, columns: Npz) -> tuple[Array, Array, Array, Array, Array | None]:
     """Names, truth, predicted classes, places and ranks, one of each an image; ranks where the file has them."""
     name, truth, predicted = (columns[column] for column in ("name", "truth", "predicted"))
-    known: dict[str, Column] = {what: columns[what] for what in ("index", "rank") if what in columns.names}
-    every: dict[str, Column] = {"truth": truth, "predicted": predicted, **known}
+    known: dict[str, Array] = {what: columns[what] for what in ("index", "rank") if what in columns.names}
+    every: dict[str, Array] = {"truth": truth, "predicted": predicted, **known}
     if name.ndim != 1 or name.dtype.kind not in "US":
         raise ValueError(f"'name' is {name.dtype} {name.shape}, wanted texts, one an image")
     if not all(len(name) == column.size > 0 for column in every.values()):
@@ -190,7 +190,7 @@ def _of_run(folder: Path) -> SavedPredictions:
     where = f"{facts.get('source', '?')}, {result.split}"
     model, images = str(facts.get("model", "?")), tuple(names.tolist())
     weights, plan = facts.get("weights_sha256"), plan_of(folder)
-    part = None if plan is None else plan.facts.get(f"images.{result.split}")
+    digest = None if plan is None else plan.facts.get(f"images.{result.split}")
     return SavedPredictions(
         folder.resolve().name,
         model,
@@ -203,5 +203,5 @@ def _of_run(folder: Path) -> SavedPredictions:
         weights=weights if isinstance(weights, str) else None,
         plan=plan,
         notes=result.notes,
-        numbered=None if part is None else tuple(f"{part} {number}" for number in numbers.tolist()),
+        numbered=None if digest is None else tuple(f"{digest} {number}" for number in numbers.tolist()),
     )

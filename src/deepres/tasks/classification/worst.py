@@ -5,7 +5,7 @@
     probability           of the predicted class
     probability_of_truth  of the true one
     loss                  -log of that
-    split                 the part that was measured
+    split                 the split that was measured
     wrong                 1 or 0
 
 All that are wrong, the highest loss first; then of the right ones those of the least probability, one in UNSURE_OF, at

@@ -13,7 +13,7 @@ from deepres.nn.init import Rules, initialise, normal, uniform
 from deepres.tasks.detection.folding import Folding
 from deepres.tasks.detection.neck import Neck
 from deepres.tasks.detection.proposals import Proposing
-from deepres.tasks.detection.regions import Found, Regions
+from deepres.tasks.detection.regions import Found, RegionHead
 
 HEADS = ("neck", "proposals", "regions")
 """The children behind the body."""
@@ -43,7 +43,7 @@ class DetectorNetwork(nn.Module):
         self._per_region = Folding(description.per_region, region)
         self.neck = Neck(description)
         self.proposals = Proposing(description)
-        self.regions = Regions(description)
+        self.regions = RegionHead(description)
 
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> list[Found]:
         """Pictures (N, C, H, W), padded right and below -> what is found on each, in its own px.

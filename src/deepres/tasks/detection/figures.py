@@ -10,7 +10,7 @@ from deepres.tasks.bootstrap import Floats, Statistic, interval
 from deepres.tasks.detection.ap_coco import FIFTY, coco_figures
 from deepres.tasks.detection.ap_voc import voc_matches
 from deepres.tasks.detection.detections import Detections, Truth
-from deepres.tasks.detection.matches import Matches, Share, average_precisions, of_11, of_101, of_all, statistic
+from deepres.tasks.detection.matches import Matches, PrecisionArea, average_precisions, of_11, of_101, of_all, statistic
 from deepres.tasks.detection.measure import Measure
 
 DRAWS = 1000
@@ -32,7 +32,7 @@ class Figures:
     per_class: Floats
     matches: tuple[Matches, ...]
     fifty: int
-    share: Share
+    share: PrecisionArea
 
     @property
     def statistic(self) -> Statistic:

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from deepres.tasks.bootstrap import Floats, Statistic
+from deepres.tasks.bootstrap import Bools, Floats, Statistic
 
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-Share = Callable[[Floats], Floats]
+PrecisionArea = Callable[[Floats], Floats]
 """m(R): how much of all recalls, 0 to 1, lies at R or below it."""
 
 ENTRIES = 2**18
@@ -75,12 +74,12 @@ class Matches:
         return int(self.objects.sum())
 
 
-def average_precisions(found: Matches, share: Share) -> Floats:
+def average_precisions(found: Matches, share: PrecisionArea) -> Floats:
     """AP (T,) of one class at each overlap; nan without an object."""
     return _precisions(found, share)(np.ones((1, len(found.objects))))[:, 0]
 
 
-def statistic(classes: Sequence[Matches], share: Share) -> Statistic:
+def statistic(classes: Sequence[Matches], share: PrecisionArea) -> Statistic:
     """Weights (D, N) -> mean AP (D,) over the overlaps, and over the classes of which an object is in the draw."""
     there = [found for found in classes if found.num_objects]
     each = [_precisions(found, share) for found in there]
@@ -109,7 +108,7 @@ def curve(found: Matches, overlap: int, recalls: Floats) -> list[float]:
     return values
 
 
-def _precisions(found: Matches, share: Share) -> Callable[[Floats], Floats]:
+def _precisions(found: Matches, share: PrecisionArea) -> Callable[[Floats], Floats]:
     """Weights (D, N) -> AP (T, D), each box and each object counting as often as its picture is drawn."""
     ever = np.flatnonzero(found.right.any(0))
     to_next = np.searchsorted(ever, np.arange(len(found.row)))  # boxes between two that are right count as one number
@@ -134,7 +133,7 @@ class _Overlap:
         self.right, self.ignored = found.image[right], found.image[ignored]
         self.among_ever, self.ignored_before = np.searchsorted(ever, right), np.searchsorted(ignored, right)
 
-    def area(self, weights: Floats, boxes: Floats, objects: Floats, share: Share) -> Floats:
+    def area(self, weights: Floats, boxes: Floats, objects: Floats, share: PrecisionArea) -> Floats:
         """AP (D,); `boxes` (D, P) are how many there are down to each that is ever right, `objects` (D, 1)."""
         hits, said = np.cumsum(weights[:, self.right], axis=1), boxes[:, self.among_ever]
         if len(self.ignored):

@@ -25,7 +25,7 @@ class Found(NamedTuple):
     scores: Tensor
 
 
-class Regions(nn.Module):
+class RegionHead(nn.Module):
     """Regions of the levels' maps, pooled to one size; and what the layers behind it say of each.
 
     Column 0 of the scores is the background's, column c + 1 class c's; offsets are 4 for each column.

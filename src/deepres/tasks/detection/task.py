@@ -46,7 +46,7 @@ class Detection(Record):
     def fitted(self, targets: Any, names: tuple[str, ...]) -> "Detection":
         return self
 
-    def answers(self, description: "Description | None") -> bool:
+    def suits(self, description: "Description | None") -> bool:
         """Whether a network of that description finds boxes."""
         from deepres.arch.detector import Detector
 
