@@ -10,13 +10,14 @@ from PIL import Image
 from deepres.base.errors import InputError
 from deepres.data.check import check
 from deepres.data.decode import BadImageError
-from deepres.data.images import Batch, FileImages, StoredImages
+from deepres.data.images import Batch, FileImages
 from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import find, open_source
 from deepres.data.sources.pack import pack
 from deepres.data.sources.packed import HEADER, INDEX, VERSION, is_packed, read_packed
+from deepres.data.stored_images import StoredImages
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import imagenet_statistics
 

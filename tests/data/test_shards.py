@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from deepres.base.errors import InputError
-from deepres.data.images import StoredImages
 from deepres.data.loading.config import TrainLoaderConfig
 from deepres.data.loading.loader import TrainLoader
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, open_source
+from deepres.data.stored_images import StoredImages
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.statistics import imagenet_statistics
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepres.data.alike import LEAST_SIDE, NOTHING, SIDE, Thumbnails, thumbnail, thumbnails
 from deepres.data.decode import BadImageError, decode_bytes, read_bytes
-from deepres.data.images import ArrayImages, Images
+from deepres.data.images import Images
 from deepres.data.loading.fetch import by_threads
 from deepres.data.loading.workers import num_cores
 from deepres.data.picture_digest import UNREAD, Digested, of_bytes, of_pixels
@@ -32,7 +32,7 @@ def digests(images: Images, kind: Digested | None = None) -> Digests:
     """
     kind = kind or images.digested
     assert kind in ("pixels", images.digested)
-    if isinstance(images, ArrayImages):
+    if images.pixels is not None:
         chunks = torch.split(images.pixels, _AT_ONCE)
         return np.fromiter((one for chunk in chunks for one in of_pixels(chunk)), np.uint64, len(images))
 
@@ -50,7 +50,7 @@ def looked_at(images: Images, seconds: float = SECONDS) -> tuple[Digests, Thumbn
     JPEG is decoded no larger than a thumbnail wants it.
     """
     began, kind = monotonic(), images.digested
-    if isinstance(images, ArrayImages):
+    if images.pixels is not None:
         little = min(images.pixels.shape[-2:]) < LEAST_SIDE
         found = [NOTHING if little or monotonic() - began > seconds else thumbnail(one) for one in images.pixels]
         return digests(images), thumbnails(found)

@@ -22,8 +22,10 @@ from deepres.data.transforms.sides import OwnSizes
 class Images(Protocol):
     """N images: `image(i)` uint8 (C, H, W), `targets` of a form of targets.py, `name(i)` a path or an address.
 
-    `paths` are their files, one each, or none; `side` the short side in px where all are of one size; `levels` what is
-    white, as in `decode`; `digested` what their digests are of where nothing is asked for.
+    `paths` are their files, one each, or none; `pixels` all of them, uint8 (N, C, H, W), where they lie in memory, else
+    None; `side` the short side in px where all are of one size; `levels` what is white, as in `decode`; `digested` what
+    their digests are of where nothing is asked for; `address` and `fingerprint` tell the set that they are of ("": their
+    paths do).
     """
 
     @property
@@ -36,6 +38,9 @@ class Images(Protocol):
     def paths(self) -> Sequence[Path]: ...
 
     @property
+    def pixels(self) -> Tensor | None: ...
+
+    @property
     def side(self) -> int | None: ...
 
     @property
@@ -44,8 +49,17 @@ class Images(Protocol):
     @property
     def digested(self) -> Digested: ...
 
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
     def image(self, index: int) -> Tensor:
         """Image `index`, uint8 (C, H, W); BadImageError where it cannot be read."""
+
+    def cut(self, index: int, cutter: Cutter, place: int) -> Tensor:
+        """What training sees of it at `place`, uint8 (C, H, W); errors as of `image`."""
 
     def header(self, index: int) -> Header:
         """Its size and kind, before its pixels are read; BadImageError where it cannot be."""
@@ -99,8 +113,15 @@ class ArrayImages:
     def digested(self) -> Digested:
         return "pixels"
 
+    @property
+    def fingerprint(self) -> str:
+        return ""
+
     def image(self, index: int) -> Tensor:
         return self.pixels[index]
+
+    def cut(self, index: int, cutter: Cutter, place: int) -> Tensor:
+        return cutter.of_pixels(self.pixels[index], place)
 
     def header(self, index: int) -> Header:
         return Header(self.pixels.shape[3], self.pixels.shape[2], "", ())
@@ -144,14 +165,25 @@ class FileImages:
         return None
 
     @property
+    def pixels(self) -> None:
+        return None
+
+    @property
     def digested(self) -> Digested:
         return "bytes"
+
+    @property
+    def address(self) -> str:
+        return ""
+
+    @property
+    def fingerprint(self) -> str:
+        return ""
 
     def image(self, index: int) -> Tensor:
         return decode(self.paths[index], self.channels, levels=self.levels)
 
     def cut(self, index: int, cutter: Cutter, place: int) -> Tensor:
-        """What training sees of it at `place`, uint8 (C, H, W)."""
         return cutter.of_file(read_bytes(self.paths[index]), self.name(index), place, self.channels, self.levels)
 
     def header(self, index: int) -> Header:
@@ -209,91 +241,6 @@ _BETWEEN = "\0"  # in no path
 def _arrived(text: str, targets: Targets, classes: tuple[str, ...], channels: int, levels: float | None) -> FileImages:
     names = text.split(_BETWEEN) if len(targets) else []
     return FileImages(_Paths(names), targets, classes, channels, levels)
-
-
-class Store(Protocol):
-    """Many pictures in few files, by number; `key` is what a picture was called where it came from.
-
-    A store may be sent to another process. `fingerprint` changes with what the pictures hold, as far as that is known.
-    `digest` is of the bytes of the picture's file (picture_digest.py); where these are lost, `digested` is "pixels".
-    """
-
-    @property
-    def address(self) -> str: ...
-
-    @property
-    def fingerprint(self) -> str: ...
-
-    @property
-    def digested(self) -> Digested: ...
-
-    def digest(self, number: int) -> int: ...
-
-    def key(self, number: int) -> str: ...
-
-    def image(self, number: int, channels: int) -> Tensor: ...
-
-    def cut(self, number: int, cutter: Cutter, place: int, channels: int) -> Tensor: ...
-
-    def header(self, number: int) -> Header: ...
-
-
-@dataclass(frozen=True, eq=False)
-class StoredImages:
-    """Images of a store, by their `numbers` there; `channels` is 3 (RGB) or 1 (grey)."""
-
-    store: Store
-    numbers: Tensor
-    targets: Tensor
-    classes: tuple[str, ...]
-    channels: int = 3
-
-    @property
-    def paths(self) -> Sequence[Path]:
-        return ()
-
-    @property
-    def side(self) -> int | None:
-        return None
-
-    @property
-    def levels(self) -> float | None:
-        return None
-
-    @property
-    def digested(self) -> Digested:
-        return self.store.digested
-
-    def image(self, index: int) -> Tensor:
-        return self.store.image(int(self.numbers[index]), self.channels)
-
-    def cut(self, index: int, cutter: Cutter, place: int) -> Tensor:
-        """What training sees of it at `place`, uint8 (C, H, W)."""
-        return self.store.cut(int(self.numbers[index]), cutter, place, self.channels)
-
-    def header(self, index: int) -> Header:
-        return self.store.header(int(self.numbers[index]))
-
-    def digest(self, index: int) -> int:
-        if self.digested == "pixels":
-            return of_pixels(self.image(index)[None])[0]
-        return self.store.digest(int(self.numbers[index]))
-
-    def key(self, index: int) -> str:
-        return self.store.key(int(self.numbers[index]))
-
-    def name(self, index: int) -> str:
-        return f"{self.store.address}/{self.key(index)}"
-
-    def select(self, indices: Sequence[int]) -> "StoredImages":
-        chosen = torch.as_tensor(list(indices), dtype=torch.int64)
-        return StoredImages(self.store, self.numbers[chosen], self.targets[chosen], self.classes, self.channels)
-
-    def labelled(self, targets: Tensor, classes: tuple[str, ...]) -> "StoredImages":
-        return replace(self, targets=targets, classes=classes)
-
-    def __len__(self) -> int:
-        return len(self.targets)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,6 @@ from deepres.base import records
 from deepres.base.heap import return_freed_memory
 from deepres.base.manifest import require_own, writing
 from deepres.base.wording import counted
-from deepres.data.images import ArrayImages
 from deepres.data.loading.workers import (
     WorkerPlan,
     batches_fitting,
@@ -201,7 +200,7 @@ def _pace_here(run: Run, source: Source, precision: Precision, processes: Distri
 def _load(run: Run, source: Source) -> float:
     """Seconds in which one process reads and augments an image; 0 where all lie in memory as they are used."""
     images = source.train
-    if isinstance(images, ArrayImages) and not run.augmentation.is_per_sample:
+    if images.pixels is not None and not run.augmentation.is_per_sample:
         return 0.0
     stage = SampleStage(run.augmentation, run.preparation, run.seed)
 

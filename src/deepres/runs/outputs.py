@@ -92,7 +92,7 @@ def require_free(
         clear_parts_of(whole)
 
 
-def require_one(flag: str, path: Path, kind: Kind, inputs: Iterable[str | Path], *, overwrite: bool) -> None:
+def require_one(flag: str, path: Path, kind: OwnKind, inputs: Iterable[str | Path], *, overwrite: bool) -> None:
     """Refuse a file that must not be written.
 
     Raises:

@@ -30,7 +30,7 @@ from deepres.data.decode import BadImageError
 from deepres.data.digests import Digests, digests, looked_at
 from deepres.data.doubles import FILE as DOUBLES
 from deepres.data.doubles import Doubles, doubles
-from deepres.data.images import ArrayImages, Images
+from deepres.data.images import Images
 from deepres.data.loading.fetch import by_threads
 from deepres.data.loading.workers import num_cores
 from deepres.data.picture_digest import UNREAD, Digested
@@ -285,7 +285,7 @@ def _as_they_lie(folder: Path, run: Run, images: Images, kind: Digested | None) 
         raise InputError(f"the images of {run.data.source} are no longer those that the run began with")
     found: dict[str, Digests] = {}
     for split, own in source.splits().items():
-        if kind == "pixels" and isinstance(images, ArrayImages):
+        if kind == "pixels" and images.pixels is not None:
             own = _of_size(own, tuple(images.pixels.shape[2:]))
         each = kind or own.digested
         found[f"{each}.{split}"] = digests(own, each)

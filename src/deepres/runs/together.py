@@ -4,7 +4,7 @@ from math import isqrt
 
 import torch
 
-from deepres.data.images import ArrayImages, Images
+from deepres.data.images import Images
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.views import Views
 
@@ -28,5 +28,5 @@ def largest_side(images: Images, preparation: Preparation, showing: Views | None
     if preparation.fit == "sides":
         height, width = preparation.input(0)
         return isqrt(height * width)
-    own = max(images.pixels.shape[-2:]) if isinstance(images, ArrayImages) else 32
+    own = 32 if images.pixels is None else max(images.pixels.shape[-2:])
     return preparation.size or own

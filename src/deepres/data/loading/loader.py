@@ -16,7 +16,7 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.base.seeds import derive
 from deepres.base.wording import counted
-from deepres.data.images import ArrayImages, Batch, FileImages, Images, StoredImages
+from deepres.data.images import Batch, Images
 from deepres.data.loading.balance import EvenDraws
 from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
 from deepres.data.loading.fetch import (
@@ -137,7 +137,7 @@ class TrainLoader:
         indices, places = (drawn[kept].tolist() for drawn in self._draw(step))
         headers = [self._images.header(index) for index in indices]
         sizes = [(header.width, header.height) for header in headers]
-        decode = self._config.decode if isinstance(self._images, FileImages | StoredImages) else "full"
+        decode = self._config.decode if self._images.pixels is None else "full"
         moves = Moves(self._augmentation, self._preparation, self._seed, decode, self._batch_stage)
         return moves.of(step, kept, places, sizes)
 
@@ -245,7 +245,7 @@ def evaluation_batches(
             targets = cast("Located", targets).placed(geometry, torch.zeros(len(indices), dtype=torch.int64))
         return Batch(x if sizes is None else only_inside(x, sizes), targets.to(device), indices)
 
-    if isinstance(images, ArrayImages) and preparation.fit != "sides":
+    if images.pixels is not None and preparation.fit != "sides":
         for indices in numbers:
             pixels, name = images.pixels[indices], images.address
             shown = (
@@ -280,12 +280,12 @@ _Pixels = Generator[tuple[Tensor, Tensor, Tensor | None], None, None]
 
 
 def _resident(images: Images, preparation: Preparation, device: torch.device) -> Tensor | None:
-    if not isinstance(images, ArrayImages):
+    pixels, side = images.pixels, preparation.size
+    if pixels is None:
         return None
-    side = preparation.size
-    if side is None and images.pixels.shape[1] == preparation.channels and images.pixels.nbytes <= RESIDENT_BYTES:
-        return images.pixels.to(device)
-    area = images.pixels.shape[-2] * images.pixels.shape[-1] if side is None else side * side
+    if side is None and pixels.shape[1] == preparation.channels and pixels.nbytes <= RESIDENT_BYTES:
+        return pixels.to(device)
+    area = pixels.shape[-2] * pixels.shape[-1] if side is None else side * side
     if len(images) * preparation.channels * area > RESIDENT_BYTES:
         return None
-    return torch.cat([fit(chunk, preparation, images.address) for chunk in torch.split(images.pixels, 500)]).to(device)
+    return torch.cat([fit(chunk, preparation, images.address) for chunk in torch.split(pixels, 500)]).to(device)

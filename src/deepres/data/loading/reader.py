@@ -7,7 +7,7 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.base.wording import reason_alone
 from deepres.data.decode import BadImageError
-from deepres.data.images import FileImages, Images, StoredImages
+from deepres.data.images import Images
 from deepres.data.loading.config import OnBadImage
 from deepres.data.loading.fetch import Fetched, Group, ReadTask, grouped
 from deepres.data.transforms.config import Preparation
@@ -67,7 +67,7 @@ class Reader:
         if self._showing is not None and self._preparation is not None:
             return self._showing.pictures(self._images.image(index), self._preparation, name)
         cutter = self._stage.cutter
-        if cutter is None or not isinstance(self._images, FileImages | StoredImages):
+        if cutter is None or self._images.pixels is not None:
             return (self._stage(self._images.image(index), place, name),)
         return (self._stage.after_cut(self._images.cut(index, cutter, place), place, name),)
 

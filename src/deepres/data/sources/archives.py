@@ -13,7 +13,7 @@ import torch
 from deepres.base.errors import InputError
 from deepres.base.wording import counted
 from deepres.data.formats import SUFFIXES
-from deepres.data.images import Images, StoredImages
+from deepres.data.images import Images
 from deepres.data.sources.config import Depth, Splits
 from deepres.data.sources.layout import arranged
 from deepres.data.sources.pairs import holds_labels
@@ -23,6 +23,7 @@ from deepres.data.sources.splits import RawDataset, Split
 from deepres.data.sources.tars import ArchivedFile, files_in
 from deepres.data.sources.tree import is_hidden
 from deepres.data.sources.zips import files_in_zip
+from deepres.data.stored_images import StoredImages
 
 
 @dataclass(frozen=True)

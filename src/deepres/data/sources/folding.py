@@ -19,9 +19,10 @@ from deepres.base.seeds import derive
 from deepres.base.wording import counted
 from deepres.data.boxes import BoxTargets
 from deepres.data.digests import digests
-from deepres.data.images import ArrayImages, FileImages, Images, StoredImages
+from deepres.data.images import ArrayImages, FileImages, Images
 from deepres.data.picture_digest import UNREAD
 from deepres.data.sources.splits import RawDataset, Split, names_of
+from deepres.data.stored_images import StoredImages
 from deepres.data.targets import Targets, form_of, tensor_of
 
 

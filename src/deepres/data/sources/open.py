@@ -124,9 +124,9 @@ def find(config: DataConfig) -> RawDataset:
         _require_no_word_of_boxes(config, "no labels of boxes" if own == "boxes" else TOLD[own])
     if config.levels is None or found.kind in ("named", "arrays", "packed"):  # these hold 8 bits
         return found
-    if not all(isinstance(images, FileImages) for images in found.splits.values()):
-        raise InputError(f"{config.source}: data.levels is for files of images; leave it out, or unpack them")
     files = {split: images for split, images in found.splits.items() if isinstance(images, FileImages)}
+    if len(files) < len(found.splits):
+        raise InputError(f"{config.source}: data.levels is for files of images; leave it out, or unpack them")
     train = files.get("train", next(iter(files.values())))
     levels = greatest(train.paths, config.source) if config.levels == "set" else config.levels
     return replace(found, splits={split: replace(images, levels=levels) for split, images in files.items()})

@@ -17,7 +17,7 @@ from deepres.base.files import folder_atomic
 from deepres.base.wording import counted
 from deepres.data.decode import BadImageError, header_of, read_bytes
 from deepres.data.digests import digests
-from deepres.data.images import ArrayImages, Images
+from deepres.data.images import Images
 from deepres.data.loading.fetch import by_threads
 from deepres.data.sources.packed import HEADER, INDEX, VERSION, Index, PackHeader, StoredAs
 from deepres.data.sources.splits import SPLITS, RawDataset, Split, names_of
@@ -97,7 +97,7 @@ def pack(
         raise InputError(f"{out}: exists already; choose another place, or remove it first")
     if any(form_of(images.targets).moves for images in found.splits.values()):
         raise InputError(f"{found.name}: its images have boxes, which a pack has no room for; train on it as it lies")
-    if any(isinstance(images, ArrayImages) for images in found.splits.values()):
+    if any(images.pixels is not None for images in found.splits.values()):
         raise InputError(f"{found.name}: its images are arrays, and read fast as they are; wanted image files")
     total, skipped, columns = sum(map(len, found.splits.values())), dict[str, str](), _Columns()
     known = all(images.digested == "bytes" for images in found.splits.values())

@@ -29,9 +29,10 @@ from deepres.base.reading import json_object
 from deepres.base.records import Record, parse
 from deepres.data.decode import BadImageError, Header, decode_bytes, header_of
 from deepres.data.forms import TOLD, FormName
-from deepres.data.images import Images, StoredImages
+from deepres.data.images import Images
 from deepres.data.picture_digest import Digested, of_bytes
 from deepres.data.sources.splits import SPLITS, RawDataset, Split
+from deepres.data.stored_images import StoredImages
 from deepres.data.transforms.crops import Cutter
 from deepres.data.transforms.per_image import with_channels
 

@@ -24,13 +24,14 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.base.files import path_of, read_text
 from deepres.data.decode import Header, decode_bytes, header_of
-from deepres.data.images import Images, StoredImages
+from deepres.data.images import Images
 from deepres.data.picture_digest import Digested, of_bytes
 from deepres.data.sources.labels import cleaned, in_order, numbered, repeated
 from deepres.data.sources.pairs import labelled_pictures
 from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import RawDataset, Split
 from deepres.data.sources.tars import COMPRESSED, ArchivedFile, read_at
+from deepres.data.stored_images import StoredImages
 from deepres.data.transforms.crops import Cutter
 
 _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")

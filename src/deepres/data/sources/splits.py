@@ -28,7 +28,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.base.wording import counted
-from deepres.data.images import ArrayImages, Images, StoredImages
+from deepres.data.images import Images
 from deepres.data.sources.kept_columns import KeptBoxes, KeptColumns
 from deepres.data.sources.labels import alike
 from deepres.data.targets import form_of
@@ -210,15 +210,14 @@ def _absolute(path: Path) -> str:
 
 def _digest(images: Images, names: Sequence[str]) -> str:
     state = sha256("\n".join(images.classes).encode())
-    if isinstance(images, ArrayImages):
+    if images.pixels is not None:
         state.update(repr(tuple(images.pixels.shape)).encode())
         state.update(images.pixels.contiguous().numpy().data)
         targets = images.targets
         told = targets.numpy().tobytes() if isinstance(targets, Tensor) else repr(targets.tolist()).encode()
         state.update(told)
     else:
-        if isinstance(images, StoredImages):
-            state.update(images.store.fingerprint.encode())
+        state.update(images.fingerprint.encode())
         for name, label in zip(names, images.targets.tolist(), strict=True):
             state.update(f"\n{name}\t{label}".encode())
     return state.hexdigest()

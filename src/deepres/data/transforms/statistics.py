@@ -14,7 +14,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import read_bytes, write_atomic
 from deepres.base.reading import reading, require_small
 from deepres.data.decode import BadImageError
-from deepres.data.images import ArrayImages, Images
+from deepres.data.images import Images
 from deepres.data.rng import generator
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.per_image import fit
@@ -161,7 +161,7 @@ def measure_statistics(
 
 
 def _chunks(images: Images, preparation: Preparation, limit: int, seed: int, on_bad_image: str) -> Iterator[Tensor]:
-    if isinstance(images, ArrayImages):
+    if images.pixels is not None:
         for start in range(0, len(images), CHUNK):
             yield fit(images.pixels[start : start + CHUNK], preparation, images.address)
         return
