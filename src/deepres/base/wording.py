@@ -1,5 +1,6 @@
-"""Words that many messages share: counts, durations, differences, what was wrong with what; texts made safe to show."""
+"""Words that many messages share: counts, shares, durations, differences, columns; texts made safe to show."""
 
+from collections.abc import Sequence
 from unicodedata import category
 
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -41,6 +42,21 @@ def reason_alone(name: str, message: str) -> str:
 def is_share(figure: str) -> bool:
     """Whether a figure of that name is a fraction in [0, 1], shown in percent: `error`, `top5_error`, `AP`, `AP50`."""
     return figure in ("error", "AP", "AP50") or figure.endswith("_error")
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """`1.11 %`, as the papers print an error; never `-0.00 %`."""
+    return f"{round(100 * fraction, digits) + 0.0:.{digits}f} %"
+
+
+def columns(lines: Sequence[Sequence[str]], sides: str) -> str:
+    """The lines with each column as wide as its widest cell; `sides` has one of < and > for each column."""
+    lines = [list(map(shown, line)) for line in lines]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(sides))]
+    return "\n".join(
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)).rstrip()
+        for line in lines
+    )
 
 
 def signed(number: float) -> str:

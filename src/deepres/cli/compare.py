@@ -88,6 +88,7 @@ def command(
 
 def _by_figure(runs: tuple[Path, ...], force: bool, report: Path | None, *, as_json: bool) -> None:
     """Compare by the figure of their task, where that is no share of wrong images."""
+    from deepres.base.wording import columns
     from deepres.report.comparison import write_tables
     from deepres.tasks.blocks import Table
     from deepres.tasks.paired import compare, load_saved, named_apart, sentence
@@ -109,9 +110,7 @@ def _by_figure(runs: tuple[Path, ...], force: bool, report: Path | None, *, as_j
         facts = {"figure": shown.name, "figures": figures, "pairs": [pair.model_dump() for pair in pairs]}
         click.echo(json.dumps({**facts, "notes": notes}, indent=1))
     else:
-        widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
-        for line in (header, *rows):
-            click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+        click.echo(columns((header, *rows), "<" * len(header)))
         for words in (*notes, *told):
             click.echo(words)
     if report is not None:

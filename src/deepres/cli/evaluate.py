@@ -91,6 +91,7 @@ def command(
 
     from deepres.base.errors import InputError
     from deepres.base.files import write_atomic
+    from deepres.base.wording import percent
     from deepres.nn.weights.folds import holds_folds
     from deepres.nn.weights.spec import WeightsSpec
     from deepres.report.evaluation import write_report
@@ -98,7 +99,6 @@ def command(
     from deepres.runs.finish import training_of
     from deepres.runs.folds_measured import measure_any
     from deepres.runs.seen import doubles_in, run_of
-    from deepres.tasks.classification.result import percent
     from deepres.tasks.doubled import told_of_doubles
     from deepres.tasks.plans import plan_of
     from deepres.tasks.result import summary

@@ -25,7 +25,7 @@ def settings_of_folds(folds: int | None) -> list[str]:
 
 def say_folds(done: "FinishedFolds") -> None:
     """What all folds came to, in lines."""
-    from deepres.tasks.classification.result import percent
+    from deepres.base.wording import percent
     from deepres.tasks.result import summary
 
     for fold, error in enumerate(done.errors, 1):

@@ -209,7 +209,7 @@ def _places(data: tuple[str, ...], own: str) -> dict[str, str]:
 
 
 def _show_runs(plan: "StudyPlan", device: str | None) -> None:
-    from deepres.cli.table import columns
+    from deepres.base.wording import columns
     from deepres.studies.plan import status
     from deepres.studies.speed import speed
 
@@ -223,7 +223,7 @@ def _show_runs(plan: "StudyPlan", device: str | None) -> None:
 
 def _show_descriptions(study: "Study | None", as_json: bool) -> None:
     from deepres.base.errors import InputError
-    from deepres.cli.table import columns
+    from deepres.base.wording import columns
     from deepres.studies.overview import descriptions
     from deepres.studies.texts import MARKS
 
@@ -248,7 +248,7 @@ def _show_descriptions(study: "Study | None", as_json: bool) -> None:
 
 
 def _show_list(study: str | None, output: Path, device: str | None, as_json: bool) -> None:
-    from deepres.cli.table import columns
+    from deepres.base.wording import columns
     from deepres.studies.overview import overview
     from deepres.studies.speed import speed
 
@@ -284,7 +284,7 @@ def _show_list(study: str | None, output: Path, device: str | None, as_json: boo
 
 
 def _show_outcome(plan: "StudyPlan", found: object) -> None:
-    from deepres.cli.table import columns
+    from deepres.base.wording import columns
     from deepres.studies.report import differing, share, table, with_printed
     from deepres.studies.verdict import Outcome
 

@@ -24,8 +24,8 @@ class Images(Protocol):
 
     `paths` are their files, one each, or none; `pixels` all of them, uint8 (N, C, H, W), where they lie in memory, else
     None; `side` the short side in px where all are of one size; `levels` what is white, as in `decode`; `digested` what
-    their digests are of where nothing is asked for; `address` and `fingerprint` tell the set that they are of ("": their
-    paths do).
+    their digests are of where nothing is asked for; `address` and `fingerprint` tell the set that they are of ("":
+    their paths do).
     """
 
     @property

@@ -6,7 +6,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from deepres.base.files import write_atomic
-from deepres.base.wording import signed
+from deepres.base.wording import percent, signed
 from deepres.report.blocks import drawn
 from deepres.report.charts import intervals
 from deepres.report.html import render
@@ -15,7 +15,6 @@ from deepres.tasks.classification.compare import LEVEL, Paired, against_best, sm
 from deepres.tasks.classification.metrics import interval
 from deepres.tasks.classification.pooling import Seeds
 from deepres.tasks.classification.predictions import SavedPredictions
-from deepres.tasks.classification.result import percent
 from deepres.tasks.result import printable
 
 

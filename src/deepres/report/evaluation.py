@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from deepres.base.files import write_atomic
-from deepres.base.wording import is_share
+from deepres.base.wording import is_share, percent
 from deepres.data.doubles import Doubles
 from deepres.data.images import Images
 from deepres.data.sources.splits import Split
@@ -22,7 +22,7 @@ from deepres.report.blocks import drawn
 from deepres.report.charts import History, confusion_picture, curve, rejection, reliability, shades
 from deepres.report.doubles import pairs_shown
 from deepres.report.html import render
-from deepres.tasks.classification.result import ClassificationResult, interval_text, percent
+from deepres.tasks.classification.result import ClassificationResult, interval_text
 from deepres.tasks.result import Result, printable
 from deepres.tasks.worst import FILE as WORST
 

@@ -40,6 +40,7 @@ from deepres.train.config import TrainConfig
 from deepres.train.loop import Step, TrainingContext, train
 from deepres.train.precision import Precision, choose
 from deepres.train.state import State
+from deepres.train.timing import timed
 
 SAMPLE = 256  # files whose bytes are read from the disk
 _FOREVER = 10**9  # steps, images: the clock ends a measurement, not these
@@ -223,14 +224,7 @@ def _for(events: Iterator[object], seconds: float, at_least: int = 4) -> list[ob
 
 def _rate_of(call: Callable[[], Tensor], images: int, seconds: float, device: torch.device) -> float:
     """Images/s from the median call, two calls of warm-up apart."""
-    taken: list[float] = []
-    began = perf_counter()
-    while len(taken) < 5 or perf_counter() - began < seconds:
-        started = perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        taken.append(perf_counter() - started)
+    taken = timed(call, device, seconds, calls=_FOREVER, least=5)
     return images / median(taken[2:])
 
 

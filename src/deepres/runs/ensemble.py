@@ -14,6 +14,7 @@ from deepres.base.errors import InputError
 from deepres.base.events import UNSAID, OnProgress
 from deepres.base.files import digest
 from deepres.base.manifest import holds_run
+from deepres.base.wording import percent
 from deepres.data.images import Images
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source, open_splits
@@ -24,7 +25,6 @@ from deepres.runs.evaluate import EvaluationConfig, evaluate_weights, weights_fi
 from deepres.runs.seen import own_data
 from deepres.tasks.classification.calibration import temperature_of, tempered
 from deepres.tasks.classification.ensemble import Member, Selection, select, together
-from deepres.tasks.classification.result import percent
 from deepres.tasks.result import Evaluation
 from deepres.tasks.task import require
 from deepres.train.distributed import SINGLE_PROCESS, Distributed

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from deepres.base.errors import InputError
 from deepres.base.events import UNSAID, OnProgress
+from deepres.base.wording import percent
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folding import Folded, folded
 from deepres.data.sources.open import find
@@ -20,7 +21,7 @@ from deepres.runs.fold_plan import Folds, plan_in
 from deepres.runs.seen import asks_for_own, own_data
 from deepres.tasks.classification.ensemble import Member
 from deepres.tasks.classification.metrics import Predictions
-from deepres.tasks.classification.result import concluded, percent
+from deepres.tasks.classification.result import concluded
 from deepres.tasks.result import Evaluation
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 

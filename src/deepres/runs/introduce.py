@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from time import perf_counter
 from typing import Any, Literal
 
 import torch
@@ -25,6 +24,7 @@ from deepres.runs.evaluate import EvaluationSetup, evaluate_network
 from deepres.runs.seen import overlap, run_of
 from deepres.runs.teaching import Known, Teachers
 from deepres.tasks.classification.losses import wrong as wrongly
+from deepres.train.timing import timed
 
 KNOWN = "teacher.json"
 MOST_IMAGES = 32  # of a timed answer
@@ -132,13 +132,7 @@ def _share(context: RunContext, teachers: Teachers, network: nn.Module) -> float
     images = torch.rand(count, *network.description.input, generator=torch.Generator().manual_seed(0))
     images = images.to(precision.device)
     batch = Batch(precision.images(images), torch.zeros(count), torch.arange(count), images)
-    taken: list[float] = []
-    while len(taken) < 2 or (sum(taken) < SECONDS and len(taken) < 12):
-        began = perf_counter()
-        teachers.answers(batch, teachers.config.temperature)
-        if precision.device.type == "cuda":
-            torch.cuda.synchronize(precision.device)
-        taken.append(perf_counter() - began)
+    taken = timed(lambda: teachers.answers(batch, teachers.config.temperature), precision.device, SECONDS)
     answer = min(taken[1:])
     return answer / (answer + count / step_rate(network, precision, count, SECONDS))
 

@@ -11,15 +11,15 @@ class Collected:
     """Columns (N, …) by name, one of them `indices`; `merge` makes one of two, as if one had seen all batches."""
 
     def __init__(self) -> None:
-        self._parts: list[dict[str, Tensor]] = []
+        self._batches: list[dict[str, Tensor]] = []
 
     def add(self, **columns: Tensor) -> None:
         """Add a batch; what is not on the CPU is brought there."""
-        self._parts.append({name: column.detach().cpu() for name, column in columns.items()})
+        self._batches.append({name: column.detach().cpu() for name, column in columns.items()})
 
     def merge(self, other: "Collected") -> None:
         """Add all that `other` has seen."""
-        self._parts.extend(other._parts)
+        self._batches.extend(other._batches)
 
     def columns(self) -> dict[str, Tensor]:
         """All so far, in order of the images' indices.
@@ -27,9 +27,9 @@ class Collected:
         Raises:
             InputError: there are none, or an image came more than once (a padded batch would count it twice).
         """
-        if not sum(len(part["indices"]) for part in self._parts):
+        if not sum(len(batch["indices"]) for batch in self._batches):
             raise InputError("evaluation: no images were given; wanted at least one")
-        whole = {name: torch.cat([part[name] for part in self._parts]) for name in self._parts[0]}
+        whole = {name: torch.cat([batch[name] for batch in self._batches]) for name in self._batches[0]}
         order = whole["indices"].argsort()
         ordered = {name: column[order] for name, column in whole.items()}
         earlier, later = ordered["indices"][:-1], ordered["indices"][1:]

@@ -12,14 +12,16 @@ from deepres.train.precision import Precision
 MOST_CALLS = 12
 
 
-def timed(work: Callable[[], object], device: torch.device, seconds: float, calls: int = MOST_CALLS) -> list[float]:
-    """Seconds of each call of `work`: two at least, then until they took `seconds` together or there were `calls`.
+def timed(
+    work: Callable[[], object], device: torch.device, seconds: float, calls: int = MOST_CALLS, least: int = 2
+) -> list[float]:
+    """Seconds of each call of `work`: `least`, then until they took `seconds` together or there were `calls`.
 
     On a GPU each call ends when its kernels have; the random state of torch is afterwards what it was.
     """
     taken: list[float] = []
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        while len(taken) < 2 or (sum(taken) < seconds and len(taken) < calls):
+        while len(taken) < least or (sum(taken) < seconds and len(taken) < calls):
             began = perf_counter()
             work()
             if device.type == "cuda":

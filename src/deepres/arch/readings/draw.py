@@ -26,6 +26,7 @@ from deepres.arch.atoms import (
 )
 from deepres.arch.detector import Detector
 from deepres.arch.readings.cost import Cost, cost_at
+from deepres.base.wording import columns
 
 CONCATENATED = "concatenated"
 
@@ -64,12 +65,7 @@ def text(network: Architecture | Detector) -> str:
         lines.append(
             (row.name, _times(row, " x "), row.shortcut or "", output, f"{row.cost.parameters:,}", f"{row.cost.macs:,}")
         )
-    widths = [max(len(line[column]) for line in lines) for column in range(6)]
-    formats = ["<", "<", "<", ">", ">", ">"]
-    return "\n".join(
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, formats, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return columns(lines, "<<<>>>")
 
 
 def svg(network: Architecture | Detector) -> str:

@@ -304,6 +304,11 @@ class _Rows:
         return f"{self._labels.called(picture, found)}: box {numbers}"
 
 
+def no_size(given: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the boxes (K, 4), of two numbers and width and height, have no area."""
+    return (given[:, 2] <= 0) | (given[:, 3] <= 0)
+
+
 def turned_upright(corners: NDArray[np.float64], size: tuple[int, int], turn: int) -> NDArray[np.float64]:
     """Corners (K, 4) of the stored picture of `size` (W, H) as they are once EXIF's `turn` has put it upright."""
     x1, y1, x2, y2 = corners.T

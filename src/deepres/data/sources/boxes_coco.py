@@ -20,7 +20,7 @@ from deepres.base.files import open_regular, path_of
 from deepres.base.reading import read_json, require_small
 from deepres.base.wording import counted
 from deepres.data.sources.box_labels import MOST as MOST_PX
-from deepres.data.sources.box_labels import Labelled, Labels, Object
+from deepres.data.sources.box_labels import Labelled, Labels, Object, no_size
 from deepres.data.sources.box_places import ABOUT_LABELS
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.places import Folders
@@ -81,7 +81,7 @@ def read_coco(files: Sequence[Path], config: DataConfig, pictured: Sequence[Path
     for each in read.values():
         notes += each.notes
     parted = {split: each.pictures for split, each in read.items()}
-    return Labels(parted, one.classes, _corners, _has_no_area, _called, notes, one.class_ids)
+    return Labels(parted, one.classes, _corners, no_size, _called, notes, one.class_ids)
 
 
 def split_of(path: Path) -> Split | None:
@@ -92,10 +92,6 @@ def split_of(path: Path) -> Split | None:
 
 def _corners(given: NDArray[np.float64], _: tuple[int, int]) -> NDArray[np.float64]:
     return np.concatenate([given[:, :2], given[:, :2] + given[:, 2:]], 1)
-
-
-def _has_no_area(given: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (given[:, 2] <= 0) | (given[:, 3] <= 0)
 
 
 def _called(picture: Labelled, found: Object) -> str:

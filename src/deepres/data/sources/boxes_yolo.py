@@ -20,7 +20,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import read_text, what_lies
 from deepres.base.reading import read_yaml, require_small
 from deepres.base.wording import counted
-from deepres.data.sources.box_labels import Labelled, Labels, Object, number_in
+from deepres.data.sources.box_labels import Labelled, Labels, Object, no_size, number_in
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.labels import repeated
 from deepres.data.sources.scan import scanned
@@ -63,7 +63,7 @@ def read_yolo(path: Path, config: DataConfig) -> Labels:
                 raise InputError(f"{path}: {picture} stands in {other} and in {split}; keep it in one of them")
         parted[split] = [_read(picture, names, path, config) for picture in dict.fromkeys(pictures)]
     notes += _without_files(parted)
-    return Labels(parted, names, _corners, _has_no_area, _called, notes)
+    return Labels(parted, names, _corners, no_size, _called, notes)
 
 
 def _names(path: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:
@@ -206,10 +206,6 @@ def _object(file: Path, line: int, cells: list[str], names: Sequence[str], path:
 def _corners(given: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
     scaled = given * np.array([*size, *size], dtype=np.float64)
     return np.concatenate([scaled[:, :2] - scaled[:, 2:] / 2, scaled[:, :2] + scaled[:, 2:] / 2], 1)
-
-
-def _has_no_area(given: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (given[:, 2] <= 0) | (given[:, 3] <= 0)
 
 
 def _called(picture: Labelled, found: Object) -> str:

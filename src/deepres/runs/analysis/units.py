@@ -17,14 +17,13 @@ from deepres.base.errors import InputError
 from deepres.base.events import OnProgress
 from deepres.base.files import write_atomic
 from deepres.base.records import Record, recalled
-from deepres.base.wording import counted
+from deepres.base.wording import counted, percent
 from deepres.data.images import Batch, Images
 from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.nn.build import ResidualNetwork
 from deepres.predict.predictor import Predictor
 from deepres.report import analysis
-from deepres.tasks.classification.result import percent
 
 R = TypeVar("R", bound=Record)
 

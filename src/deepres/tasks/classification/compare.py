@@ -10,10 +10,9 @@ from scipy.stats import binomtest
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
-from deepres.base.wording import signed
+from deepres.base.wording import columns, percent, signed
 from deepres.tasks.classification.metrics import interval
 from deepres.tasks.classification.predictions import SavedPredictions
-from deepres.tasks.classification.result import percent
 from deepres.tasks.paired import holm
 
 DRAWS = 10_000
@@ -124,7 +123,7 @@ def table(answers: Sequence[SavedPredictions]) -> str:
         low, high = interval(one.num_wrong, len(one.images))
         told = f"{100 * low:.2f} to {100 * high:.2f} %"
         lines.append((one.name, one.model, percent(one.error), told, f"{one.num_wrong:,}", one.protocol))
-    return _columns(lines, "<<>>><")
+    return columns(lines, "<<>>><")
 
 
 def table_of_pairs(pairs: Sequence[Paired]) -> str:
@@ -136,21 +135,13 @@ def table_of_pairs(pairs: Sequence[Paired]) -> str:
         p_values = (small(pair.p_value), small(pair.p_corrected))
         lines.append((pair.first, pair.second, signed(100 * pair.difference), told, *p_values, sure))
     if len({pair.second for pair in pairs}) == 1:
-        return _columns([(line[0], *line[2:]) for line in lines], "<>>>><")
-    return _columns(lines, "<<>>>><")
+        return columns([(line[0], *line[2:]) for line in lines], "<>>>><")
+    return columns(lines, "<<>>>><")
 
 
 def small(p_value: float) -> str:
     """`0.0019`, `3.4e-05`; what falls below the range of numbers is `<1e-300`."""
     return "<1e-300" if p_value < 1e-300 else f"{p_value:.2g}"
-
-
-def _columns(lines: Sequence[tuple[str, ...]], sides: str) -> str:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(sides))]
-    return "\n".join(
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)).rstrip()
-        for line in lines
-    )
 
 
 def _bootstrap(differences: "np.ndarray[Any, np.dtype[np.int8]]", seed: int) -> tuple[float, float]:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record
-from deepres.base.wording import counted
+from deepres.base.wording import counted, percent
 from deepres.data.images import Images
 from deepres.tasks.classification.metrics import Measures, Predictions
-from deepres.tasks.classification.result import concluded, percent
+from deepres.tasks.classification.result import concluded
 from deepres.tasks.result import Evaluation, printable
 
 

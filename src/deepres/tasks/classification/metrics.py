@@ -5,7 +5,7 @@ batches nor their order nor the number of processes changes a score by one bit. 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from math import fsum, log
 from typing import Literal
 
@@ -14,10 +14,9 @@ from pydantic import Field
 from scipy.stats import binomtest
 from torch import Tensor
 
-from deepres.base.errors import InputError, RunError
 from deepres.base.records import Record
-from deepres.base.wording import counted
 from deepres.data.loading.balance import UNEQUAL, imbalance
+from deepres.tasks.collected import Collected, require_finite
 
 CALIBRATION_BINS = 15
 CONFUSED_PAIRS = 20
@@ -141,7 +140,7 @@ class Measures:
     """Collects answers batch by batch; `merge` makes one of two, as if one had seen all batches."""
 
     def __init__(self, *, keep_scores: bool = False) -> None:
-        self._parts: list[Predictions] = []
+        self._seen = Collected()
         self._keep_scores = keep_scores
 
     def update(self, logits: Tensor, labels: Tensor, indices: Tensor) -> None:
@@ -150,29 +149,16 @@ class Measures:
         Raises:
             RunError: a logit is not finite.
         """
-        self._parts.append(_answers(logits, labels, indices, self._keep_scores))
+        answers = vars(_answers(logits, labels, indices, self._keep_scores))
+        self._seen.add(**{name: column for name, column in answers.items() if column is not None})
 
     def merge(self, other: "Measures") -> None:
         """Add all that `other` has seen."""
-        self._parts.extend(other._parts)
+        self._seen.merge(other._seen)
 
     def answers(self) -> Predictions:
-        """All answers so far, in order of the images' indices.
-
-        Raises:
-            InputError: there are none, or an image came more than once (a padded batch would count it twice).
-        """
-        if not sum(map(len, self._parts)):
-            raise InputError("evaluation: no images were given; wanted at least one")
-        kept = [field.name for field in fields(Predictions) if getattr(self._parts[0], field.name) is not None]
-        columns = {name: torch.cat([getattr(part, name) for part in self._parts]) for name in kept}
-        order = columns["indices"].argsort()
-        ordered = {name: column[order] for name, column in columns.items()}
-        earlier, later = ordered["indices"][:-1], ordered["indices"][1:]
-        if bool((earlier == later).any()):
-            twice = int(later[earlier == later][0])
-            raise InputError(f"evaluation: image {twice} was given more than once; wanted each once, no padded batches")
-        return Predictions(**ordered)
+        """All answers so far, in order; errors as `Collected.columns`."""
+        return Predictions(**self._seen.columns())
 
     def result(self, classes: Sequence[str]) -> Scores:
         """The scores of all answers so far, `classes` naming the C classes."""
@@ -269,14 +255,7 @@ def _answers(logits: Tensor, labels: Tensor, indices: Tensor, keep_scores: bool)
     assert labels.shape == indices.shape == logits.shape[:1]
     z = logits.detach().to("cpu", torch.float64)
     truth, indices = labels.cpu(), indices.cpu()
-    finite = z.isfinite().all(dim=1)
-    if not finite.all():
-        named = ", ".join(str(int(i)) for i in indices[~finite][:3])
-        raise RunError(
-            f"evaluation: the logits of {int((~finite).sum())} of {counted(len(z), 'image')} "
-            f"are not finite (image {named}); "
-            "the weights are damaged, or training diverged: lower the learning rate"
-        )
+    require_finite(z, indices, "logits")
     log_p = z.log_softmax(dim=1)
     predicted = z.argmax(dim=1)
     of_truth = z.gather(1, truth[:, None])

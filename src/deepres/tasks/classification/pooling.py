@@ -6,8 +6,8 @@ from statistics import mean, median, stdev
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record
+from deepres.base.wording import percent
 from deepres.tasks.classification.predictions import SavedPredictions
-from deepres.tasks.classification.result import percent
 
 MOST_NAMED = 4
 

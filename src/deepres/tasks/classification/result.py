@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from deepres.base.records import Record
-from deepres.base.wording import counted
+from deepres.base.wording import counted, percent
 from deepres.data.images import Images
 from deepres.tasks.blocks import AnsweredPicture, Block, Card, Pictures, Table
 from deepres.tasks.classification.calibration import Tempered
@@ -151,11 +151,6 @@ def concluded(predictions: Predictions, images: Images, facts: Mapping[str, Any]
         covered=coverage(predictions),
     )
     return Evaluation(result, predictions, Classification())
-
-
-def percent(fraction: float, digits: int = 2) -> str:
-    """`1.11 %`, as the papers print an error."""
-    return f"{100 * fraction:.{digits}f} %"
 
 
 def interval_text(scores: Scores) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from deepres.base.records import Record
-from deepres.base.wording import counted
+from deepres.base.wording import counted, percent
 from deepres.tasks.blocks import AnsweredPicture, Block, Card, Outline, Panel, Panels, Pictures, Table
 from deepres.tasks.detection.measure import OVERLAP, SHOWN_ABOVE, TOLD, Measure
 from deepres.tasks.result import Headline, Result
@@ -241,11 +241,6 @@ class DetectionResult(Result):
 def name_of(measure: Measure) -> str:
     """What the figure is called: `AP` is COCO's."""
     return {"coco": "AP", "voc07": "VOC 2007 AP", "voc": "VOC AP"}[measure]
-
-
-def percent(fraction: float) -> str:
-    """`34.70 %`."""
-    return f"{round(100 * fraction, 2) + 0.0:.2f} %"
 
 
 def _shown(fraction: float | None) -> str:

@@ -165,8 +165,9 @@ class Detection(Record):
 
     def compared(self, columns: Mapping[str, Any]) -> Compared:
         """The average precision; images are drawn with all that is found and all that is there."""
+        from deepres.base.wording import percent
         from deepres.tasks.detection.asking import figures_in
-        from deepres.tasks.detection.result import name_of, percent
+        from deepres.tasks.detection.result import name_of
 
         statistic = figures_in(columns, self.measure).statistic
         return Compared(name_of(self.measure), statistic, percent, lower_is_better=False)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deepres.base.records import Record
-from deepres.base.wording import counted
+from deepres.base.wording import counted, percent
 from deepres.data.images import Images
 from deepres.tasks.blocks import AnsweredPicture, Block, Card, Pictures, Table
 from deepres.tasks.multilabel.metrics import (
@@ -210,11 +210,6 @@ def worst_rows(evaluation: Evaluation, images: Images, thresholds: Thresholds | 
         name = images.name(int(answers.indices[i]))
         rows.append((name, ";".join(truth), ";".join(named), round(float(each[i]), 6), result.split))
     return rows
-
-
-def percent(fraction: float) -> str:
-    """`91.24 %`."""
-    return f"{round(100 * fraction, 2) + 0.0:.2f} %"
 
 
 def _by_loss(answers: LabelAnswers, chosen: Tensor) -> tuple[Tensor, list[int]]:

@@ -145,8 +145,8 @@ class Multilabel(OneRow, Record):
         """The mean average precision."""
         import torch
 
+        from deepres.base.wording import percent
         from deepres.tasks.multilabel.metrics import map_statistic
-        from deepres.tasks.multilabel.result import percent
 
         truth, logits = torch.from_numpy(columns["truth"]), torch.from_numpy(columns["logits"])
         statistic = map_statistic(truth, logits)
