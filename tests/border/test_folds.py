@@ -114,7 +114,7 @@ def test_predict_is_the_mean_of_all_and_what_eval_measures(here: Path, capsys: p
         wanted.append(torch.stack([one.probabilities(one.prepare(image)[None])[0] for one in members]).mean(0))
     assert run(["predict", "out", *map(str, paths), "--json", *CPU]) == 0
     told = capsys.readouterr()
-    assert "out: the mean of the probabilities of 3 networks, one a fold" in told.err
+    assert "out: the mean of the answers of 3 networks, one a fold" in told.err
     for line, row in zip(told.out.splitlines(), wanted, strict=True):
         guesses = {guess["name"]: guess["probability"] for guess in json.loads(line)["guesses"]}
         assert guesses == pytest.approx({"cat": float(row[0]), "dog": float(row[1])}, abs=1e-6)

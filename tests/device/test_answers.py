@@ -22,7 +22,8 @@ from deepres.nn.inference import folded, for_inference
 from deepres.nn.weights.files import save_network
 from deepres.predict.predictor import Predictor
 from deepres.tasks.classification.calibration import temperature_of, tempered
-from deepres.tasks.classification.ensemble import Member, select, together
+from deepres.tasks.classification.ensemble import select
+from deepres.tasks.ensemble import Member, together
 from deepres.tasks.evaluator import EvaluationMethod, ResultFacts, evaluate
 from deepres.tasks.protocols import protocol_named
 from deepres.tasks.result import Evaluation

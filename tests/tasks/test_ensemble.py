@@ -10,9 +10,10 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.data.images import ArrayImages
-from deepres.tasks.classification.ensemble import Member, select, together, vote
+from deepres.tasks.classification.ensemble import select, vote
 from deepres.tasks.classification.metrics import Measures
 from deepres.tasks.classification.result import concluded
+from deepres.tasks.ensemble import Member, together
 
 CLASSES = ("ant", "bee", "cat")
 

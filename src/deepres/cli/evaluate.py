@@ -83,7 +83,7 @@ def command(
 ) -> None:
     """Measure RUN on its test images, or on those of SOURCE: error with 95 % interval, by class, confusion.
 
-    Several runs are measured as one ensemble, their probabilities averaged. Of a run in folds, each image is answered
+    Several runs are measured as one ensemble, their answers averaged. Of a run in folds, each image is answered
     by the network that was not trained on it. Weights made elsewhere are given by path or name (resnet50.a1_in1k, or
     IMAGENET1K_V2 with --model). Images that RUN was trained on are refused unless --force insists.
     """
@@ -91,7 +91,6 @@ def command(
 
     from deepres.base.errors import InputError
     from deepres.base.files import write_atomic
-    from deepres.base.wording import percent
     from deepres.nn.weights.folds import holds_folds
     from deepres.nn.weights.spec import WeightsSpec
     from deepres.report.evaluation import write_report
@@ -163,7 +162,7 @@ def command(
             click.echo(str(measured.selection))
         click.echo(summary(result))
         for member in measured.members if len(measured.members) > 1 else ():
-            click.echo(f"member {member.name}: {percent(member.evaluation.result.error)}")
+            click.echo(f"member {member.name}: {member.evaluation.result.headline.text}")
     for what, path in (("worst", worst), ("report", report)):
         if path is not None:
             click.echo(f"{what}: {path}", err=as_json)

@@ -25,17 +25,16 @@ def settings_of_folds(folds: int | None) -> list[str]:
 
 def say_folds(done: "FinishedFolds") -> None:
     """What all folds came to, in lines."""
-    from deepres.base.wording import percent
     from deepres.tasks.result import summary
 
-    for fold, error in enumerate(done.errors, 1):
+    for fold, test in enumerate(done.tests, 1):
         cut = ", trained for less than planned, to end in time" if fold in done.cut else ""
-        click.echo(f"fold {fold}: error {percent(error)}{cut}")
+        click.echo(f"fold {fold}: {test.headline.name} {test.headline.text}{cut}")
     click.echo(summary(done.result))
     if done.ensemble is not None:
-        click.echo(f"all {len(done.errors)} as one, on the test images, which no fold has seen:")
+        click.echo(f"all {len(done.tests)} as one, on the test images, which no fold has seen:")
         click.echo(summary(done.ensemble))
-    if done.result.num_wrong:
+    if done.result.has_worst:
         click.echo(f"wrong:  {done.folder / 'worst.csv'} lists them")
     click.echo(f"report: {done.folder / 'report.html'}")
-    click.echo(f"next:   deepres predict {done.folder} IMAGE…   (the mean of all {len(done.errors)})")
+    click.echo(f"next:   deepres predict {done.folder} IMAGE…   (the mean of all {len(done.tests)})")

@@ -103,7 +103,7 @@ def command(
     if holds_folds(run):
         _refuse_with_folds(run, {"--cam": cam, "--model": model, "--variant": variant, "--mean": mean, "--std": std})
         predictor = Predictor.load_folds(run, find_device(device))
-        click.echo(f"{run}: the mean of the probabilities of {len(predictor.members)} networks, one a fold", err=True)
+        click.echo(f"{run}: the mean of the answers of {len(predictor.members)} networks, one a fold", err=True)
     else:
         weights = WeightsSpec(run, model, variant, mean, std)
         predictor = Predictor.load(weights, find_device(device), settled=not uncalibrated)

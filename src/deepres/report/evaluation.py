@@ -45,7 +45,7 @@ class FoldRow:
     """One fold's test result, or that of all as one, and the epoch that was chosen."""
 
     name: str
-    result: ClassificationResult
+    result: Result
     epoch: int | None
 
 
@@ -106,7 +106,7 @@ def write_report(path: Path, known: ReportFacts) -> None:
         worst="data:text/csv;charset=utf-8;base64," + b64encode(known.worst.encode()).decode() if known.worst else "",
         worst_name=WORST,
         doubles=known.doubles,
-        folds=[(row, interval_text(row.result)) for row in known.folds],
+        folds=known.folds,
         doubled=known.doubles.sentence({split: len(images) for split, images in known.splits.items()})
         if known.doubles
         else "",

@@ -14,7 +14,6 @@ from deepres.base.errors import InputError
 from deepres.base.events import UNSAID, OnProgress
 from deepres.base.files import digest
 from deepres.base.manifest import holds_run
-from deepres.base.wording import percent
 from deepres.data.images import Images
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source, open_splits
@@ -24,7 +23,8 @@ from deepres.recipes.run import load_run
 from deepres.runs.evaluate import EvaluationConfig, evaluate_weights, weights_file
 from deepres.runs.seen import own_data
 from deepres.tasks.classification.calibration import temperature_of, tempered
-from deepres.tasks.classification.ensemble import Member, Selection, select, together
+from deepres.tasks.classification.ensemble import Selection, select
+from deepres.tasks.ensemble import Member, together
 from deepres.tasks.result import Evaluation
 from deepres.tasks.task import require
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
@@ -65,7 +65,7 @@ def evaluate_ensemble(
     on_progress: OnProgress | None = None,
     processes: Distributed = SINGLE_PROCESS,
 ) -> EnsembleEvaluation:
-    """The weights as one: probabilities averaged per image, each measured as by `evaluate_weights`.
+    """The weights as one: probabilities or numbers averaged per image, each measured as by `evaluate_weights`.
 
     Raises:
         InputError: what is held out is also measured, or there is none; members that do not go together.
@@ -157,7 +157,7 @@ def _as_one(members: Sequence[Member], command: str, selection: Selection | None
     results = [member.evaluation.result for member in members]
     models = Counter(str(result.provenance["model"]) for result in results)
     each: list[JsonValue] = [
-        f"{member.name}: {percent(result.error)}, sha256 {result.provenance['weights_sha256']}"
+        f"{member.name}: {result.headline.text}, sha256 {result.provenance['weights_sha256']}"
         for member, result in zip(members, results, strict=True)
     ]
     provenance: dict[str, JsonValue] = {

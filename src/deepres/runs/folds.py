@@ -25,7 +25,7 @@ from deepres.base.npz import opened
 from deepres.base.reading import json_object
 from deepres.data.sources.folding import Folded
 from deepres.nn.weights.folds import fold_folder, fold_name, require_own_fold
-from deepres.recipes.run import Run
+from deepres.recipes.run import Run, load_run
 from deepres.report.evaluation import FoldRow, ReportFacts, write_report
 from deepres.runs import train
 from deepres.runs.budget import Deadline
@@ -37,10 +37,8 @@ from deepres.runs.folds_measured import folded_in, official, on_official, pooled
 from deepres.runs.lock import StoppedError, held
 from deepres.runs.session import Session
 from deepres.runs.train import OnEvent
-from deepres.tasks.classification.metrics import Predictions
-from deepres.tasks.classification.result import ClassificationResult
-from deepres.tasks.classification.task import Classification
-from deepres.tasks.result import Evaluation
+from deepres.tasks.ensemble import averaging
+from deepres.tasks.result import Evaluation, Result
 from deepres.tasks.saved import save_predictions
 from deepres.tasks.worst import FILE as WORST
 from deepres.tasks.worst import worst_list
@@ -51,12 +49,12 @@ ENSEMBLE = "ensemble.json"
 
 @dataclass(frozen=True)
 class FinishedFolds:
-    """What all folds came to, and the ensemble on the official test images, where there are some."""
+    """What all folds came to, each and pooled, and the ensemble on the official test images, where there are some."""
 
     folder: Path
-    result: ClassificationResult
-    errors: tuple[float, ...]
-    ensemble: ClassificationResult | None
+    result: Result
+    tests: tuple[Result, ...]
+    ensemble: Result | None
     cut: tuple[int, ...] = ()
     """The folds that were trained for less than planned, so that all ended in time."""
 
@@ -180,19 +178,15 @@ def _write(plan: Folds, folder: Path, folded: Folded, ensemble: EnsembleEvaluati
             title=f"{run.model.name} on {Path(run.data.source).name or run.data.source}: {plan.folds} folds",
         ),
     )
-    errors = [each.result.error for each in evaluations]
+    values, name = [each.result.headline.value for each in evaluations], result.headline.name.replace(" ", "_")
     facts: dict[str, JsonValue] = {
         "command": command,
         "folds": plan.folds,
-        "fold_errors": list(errors),
-        "mean_error": fmean(errors),
-        "deviation": stdev(errors),
-        "num_images": result.num_images,
-        "num_wrong": result.num_wrong,
-        "error": result.error,
-        "balanced_error": result.balanced_error,
-        "error_interval_95": [result.error_low, result.error_high],
-        "ensemble_error": None if together is None else together.error,
+        f"fold_{name}s": list(values),
+        f"mean_{name}": fmean(values),
+        "deviation": stdev(values),
+        **result.facts(),
+        f"ensemble_{name}": None if together is None else together.headline.value,
     }
     with writing(folder) as new:
         if together is not None:
@@ -206,11 +200,11 @@ def _write(plan: Folds, folder: Path, folded: Folded, ensemble: EnsembleEvaluati
 def _found(plan: Folds, folder: Path) -> FinishedFolds:
     require_own(folder, POOLED)
     require_own(folder, ENSEMBLE)
-    tests = [ClassificationResult.load(fold_folder(folder, fold) / POOLED) for fold in range(1, plan.folds + 1)]
-    ensemble = ClassificationResult.load(folder / ENSEMBLE) if (folder / ENSEMBLE).is_file() else None
-    errors = tuple(each.error for each in tests)
-    cut = tuple(fold for fold in range(1, plan.folds + 1) if _was_cut(fold_folder(folder, fold)))
-    return FinishedFolds(folder, ClassificationResult.load(folder / POOLED), errors, ensemble, cut)
+    own, load = range(1, plan.folds + 1), averaging(plan.run.task).result_in
+    tests = tuple(load(fold_folder(folder, fold) / POOLED) for fold in own)
+    ensemble = load(folder / ENSEMBLE) if (folder / ENSEMBLE).is_file() else None
+    cut = tuple(fold for fold in own if _was_cut(fold_folder(folder, fold)))
+    return FinishedFolds(folder, load(folder / POOLED), tests, ensemble, cut)
 
 
 def _was_cut(folder: Path) -> bool:
@@ -221,11 +215,9 @@ def _was_cut(folder: Path) -> bool:
 def _of_fold(folder: Path) -> Evaluation:
     """A fold's own test result and the answers behind it, as its run wrote them."""
     require_own(folder, POOLED, PREDICTIONS)
-    path = folder / PREDICTIONS
+    task, path = load_run(folder).task, folder / PREDICTIONS
     with opened(path, path, "a file of predictions", "train that fold anew") as columns:
-        kept = ("truth", "predicted", "rank", "probability", "probability_of_truth", "loss")
-        found = {name: torch.from_numpy(columns[name]) for name in kept}
-        indices = torch.from_numpy(columns["index"])
-    return Evaluation(
-        ClassificationResult.load(folder / POOLED), Predictions(indices=indices, **found), Classification()
-    )
+        kept = {name: torch.from_numpy(columns[name]) for name in columns.names if name not in ("name", "about")}
+        kept["indices"] = kept.pop("index")
+        answers = averaging(task).restored(kept)
+    return Evaluation(averaging(task).result_in(folder / POOLED), answers, task)

@@ -9,7 +9,6 @@ from pydantic import JsonValue
 
 from deepres.base.errors import InputError
 from deepres.base.events import UNSAID, OnProgress
-from deepres.base.wording import percent
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folding import Folded, folded
 from deepres.data.sources.open import find
@@ -19,10 +18,8 @@ from deepres.runs.ensemble import AS_ONE, EnsembleConfig, EnsembleEvaluation, ev
 from deepres.runs.evaluate import evaluate_weights
 from deepres.runs.fold_plan import Folds, plan_in
 from deepres.runs.seen import asks_for_own, own_data
-from deepres.tasks.classification.ensemble import Member
-from deepres.tasks.classification.metrics import Predictions
-from deepres.tasks.classification.result import concluded
-from deepres.tasks.result import Evaluation
+from deepres.tasks.ensemble import Member
+from deepres.tasks.result import Evaluation, Headline
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 
 SPLIT = "cross-validated"
@@ -106,16 +103,17 @@ def pooled(evaluations: Sequence[Evaluation], folded: Folded, command: str, fold
     deviation over folds is told beside it.
     """
     results = [each.result for each in evaluations]
+    answers, task = evaluations[0].predictions, evaluations[0].task
     places = [torch.tensor(folded.members(fold)) for fold in range(1, len(results) + 1)]
     columns = {
         name: torch.cat([getattr(each.predictions, name) for each in evaluations])
-        for name, column in vars(evaluations[0].predictions).items()
+        for name, column in vars(answers).items()
         if column is not None
     }
     pairs = zip(places, evaluations, strict=True)
     columns["indices"] = torch.cat([own[each.predictions.indices] for own, each in pairs])
     order = columns["indices"].argsort()
-    predictions = Predictions(**{name: column[order] for name, column in columns.items()})
+    together = type(answers)(**{name: column[order] for name, column in columns.items()})
     first = results[0]
     provenance: dict[str, JsonValue] = {
         **{name: first.provenance.get(name) for name in ("model", "source", "precision", "versions", "hardware")},
@@ -123,7 +121,7 @@ def pooled(evaluations: Sequence[Evaluation], folded: Folded, command: str, fold
         "run": str(folder),
         "weights_sha256": None,
         "members": [
-            f"fold {fold}: {percent(each.error)}, sha256 {each.provenance['weights_sha256']}"
+            f"fold {fold}: {each.headline.text}, sha256 {each.provenance['weights_sha256']}"
             for fold, each in enumerate(results, 1)
         ],
     }
@@ -136,18 +134,20 @@ def pooled(evaluations: Sequence[Evaluation], folded: Folded, command: str, fold
         "seconds": sum(each.seconds for each in results),
         "provenance": provenance,
         "precision": first.precision,
-        "notes": (spread([each.error for each in results]), *notes),
+        "notes": (spread([each.headline for each in results]), *notes),
     }
-    return concluded(predictions, folded.whole, facts)
+    whole = task.unsettled().fitted(folded.whole.targets, folded.whole.classes)  # each fold was fitted to its own
+    found: Evaluation = whole.concluded(together, folded.whole, facts)
+    return found
 
 
-def spread(errors: Sequence[float]) -> str:
+def spread(headlines: Sequence[Headline]) -> str:
     """`over 5 folds 3.20 ± 0.81 % …`: mean and deviation (n - 1), and what the interval holds for."""
-    mean, deviation = fmean(errors), stdev(errors)
+    values, told = [head.value for head in headlines], headlines[0].told
+    mean, least = (told(value).removesuffix(" %") for value in (fmean(values), min(values)))
     return (
-        f"each image answered by the network that has not seen it; over {len(errors)} folds "
-        f"{100 * mean:.2f} ± {percent(deviation)} (mean ± deviation, {100 * min(errors):.2f} to {percent(max(errors))})"
-        "; "
+        f"each image answered by the network that has not seen it; over {len(values)} folds "
+        f"{mean} ± {told(stdev(values))} (mean ± deviation, {least} to {told(max(values))}); "
         "the interval counts images, not what other training images would change: at that the deviation hints"
     )
 

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from deepres.base import records
 from deepres.base.records import Record
-from deepres.base.wording import blamed, counted
+from deepres.base.wording import blamed, counted, percent
 from deepres.base.wording import shown as safe
 from deepres.tasks.blocks import Block, Card
 
@@ -31,6 +31,11 @@ class Headline(Record):
     interval: str
     detail: str = ""
     lower_is_better: bool = True
+    is_share: bool = True
+
+    def told(self, value: float) -> str:
+        """Another value of the same figure as a person reads it."""
+        return percent(value) if self.is_share else f"{value + 0.0:.4g}"
 
 
 class Result(Record):

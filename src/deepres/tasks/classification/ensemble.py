@@ -1,29 +1,16 @@
-"""Several networks as one: scores averaged per image, or a vote; which of them to take, chosen on held-out images."""
+"""Several classifiers as one: probabilities averaged per image, or a vote; which to take, by held-out images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import fsum, log
 
 import torch
-from pydantic import JsonValue
 from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.wording import counted, percent
-from deepres.data.images import Images
 from deepres.tasks.classification.metrics import Measures, Predictions
-from deepres.tasks.classification.result import concluded
-from deepres.tasks.result import Evaluation, printable
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One network's evaluation, with the scores of all classes, on images that lie in its own order of classes."""
-
-    name: str
-    evaluation: Evaluation
-    images: Images
+from deepres.tasks.ensemble import Member, orders_of
 
 
 class Selection(Record):
@@ -42,29 +29,15 @@ class Selection(Record):
         return f"chosen on {counted(self.num_images, 'image')} of {self.split}: {taken}{rest}"
 
 
-def together(members: Sequence[Member], provenance: dict[str, JsonValue]) -> Evaluation:
-    """The ensemble: p = the mean over members of their probabilities, in the first member's order of classes.
+def mean_predictions(answers: Sequence[Predictions], orders: Sequence[Sequence[int]]) -> Predictions:
+    """p = the mean over networks of their probabilities; columns as `Averaging.mean_answers` says.
 
     Raises:
-        InputError: other classes, other images, or no scores kept.
+        InputError: no scores kept.
     """
-    first = members[0]
-    mean = _mean(_aligned(members))
-    predictions = first.evaluation.predictions
     measures = Measures(keep_scores=True)
-    measures.update(mean, predictions.truth, predictions.indices)
-    results = [member.evaluation.result for member in members]
-    facts = {
-        "split": results[0].split,
-        "protocol": ", ".join(dict.fromkeys(result.protocol for result in results)),
-        "shown": "; ".join(dict.fromkeys(result.shown for result in results)),
-        "skipped": results[0].skipped,
-        "seconds": fsum(result.seconds for result in results),
-        "provenance": provenance,
-        "precision": ", ".join(dict.fromkeys(result.precision for result in results)),
-        "notes": tuple(dict.fromkeys(note for result in results for note in result.notes)),
-    }
-    return concluded(measures.answers(), first.images, facts)
+    measures.update(_mean(_aligned(answers, orders)), answers[0].truth, answers[0].indices)
+    return measures.answers()
 
 
 def select(members: Sequence[Member]) -> Selection:
@@ -76,7 +49,8 @@ def select(members: Sequence[Member]) -> Selection:
     Raises:
         InputError: as `together`.
     """
-    scores, truth = _aligned(members), members[0].evaluation.predictions.truth
+    scores = _aligned([member.evaluation.predictions for member in members], orders_of(members))
+    truth = members[0].evaluation.predictions.truth
     chosen: list[int] = []
     errors: list[float] = []
     best = len(truth) + 1
@@ -113,37 +87,9 @@ def vote(predicted: Tensor, num_classes: int) -> Tensor:
     return (count * (len(predicted) + 1) - earliest).argmax(1)
 
 
-def _aligned(members: Sequence[Member]) -> list[Tensor]:
-    """Scores (N, C) of each member, float64, columns in the first one's order of classes, after all is compared."""
-    first, aligned = members[0], []
-    classes, names = first.evaluation.result.classes, _names(first)
-    for member in members:
-        known, predictions = member.evaluation.result.classes, member.evaluation.predictions
-        if set(known) != set(classes):
-            raise InputError(
-                f"{member.name} knows {_classes(known)}, {first.name} {_classes(classes)}; members of an ensemble need "
-                "the same classes"
-            )
-        if _names(member) != names:
-            raise InputError(
-                f"{member.name} is measured on {_set(member)}, {first.name} on others, {_set(first)}; "
-                "name one SOURCE for all"
-            )
-        aligned.append(_scores(predictions)[:, [known.index(name) for name in classes]])
-    return aligned
-
-
-def _classes(names: tuple[str, ...]) -> str:
-    return f"{counted(len(names), 'class')} ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
-
-
-def _set(member: Member) -> str:
-    result = member.evaluation.result
-    return f"{counted(result.num_images, 'image')} ({result.split} of {result.provenance.get('source', '?')})"
-
-
-def _names(member: Member) -> list[str]:
-    return [printable(member.images.name(i)) for i in member.evaluation.predictions.indices.tolist()]
+def _aligned(answers: Sequence[Predictions], orders: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Scores (N, C) of each, float64, columns in the first one's order of classes."""
+    return [_scores(each)[:, list(order)] for each, order in zip(answers, orders, strict=True)]
 
 
 def _scores(predictions: Predictions) -> Tensor:

@@ -1,6 +1,6 @@
 """One of several classes: the task as one value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -13,6 +13,8 @@ from deepres.tasks.plain import OneRow
 from deepres.tasks.task import Average, Compared, Learning, guessed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from deepres.data.forms import FormName
@@ -89,6 +91,24 @@ class Classification(OneRow, Record):
         from deepres.tasks.classification.metrics import Measures
 
         return Measures(keep_scores=keep_scores or self.temperature is not None)
+
+    def mean_answers(self, answers: "Sequence[Predictions]", orders: Sequence[Sequence[int]]) -> "Predictions":
+        """Of the mean of the probabilities; the scores must have been kept."""
+        from deepres.tasks.classification.ensemble import mean_predictions
+
+        return mean_predictions(answers, orders)
+
+    def restored(self, columns: "Mapping[str, Tensor]") -> "Predictions":
+        """The answers that were saved, without the scores."""
+        from deepres.tasks.classification.metrics import Predictions
+
+        return Predictions(**{name: column for name, column in columns.items() if name != "scores"})
+
+    def result_in(self, path: "Path") -> "ClassificationResult":
+        """What was saved there."""
+        from deepres.tasks.classification.result import ClassificationResult
+
+        return ClassificationResult.load(path)
 
     def averaged(self, outputs: "Tensor", average: Average, dim: int = 0) -> "Tensor":
         """log(mean of softmax) over `dim`, or the mean of the logits; float64."""

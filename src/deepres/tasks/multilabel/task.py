@@ -1,6 +1,6 @@
 """Several classes an image, or none: the task as one value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -12,12 +12,14 @@ from deepres.tasks.plain import OneRow
 from deepres.tasks.task import Average, Compared, Learning, guessed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from deepres.data.forms import FormName
     from deepres.data.images import Images
     from deepres.tasks.losses import Loss
-    from deepres.tasks.multilabel.metrics import LabelMetrics
+    from deepres.tasks.multilabel.metrics import LabelAnswers, LabelMetrics
     from deepres.tasks.multilabel.result import MultilabelResult
     from deepres.tasks.result import Evaluation
     from deepres.tasks.validation import Validation
@@ -60,7 +62,7 @@ class Multilabel(OneRow, Record):
 
     form: ClassVar["FormName"] = "classes"
     tools: ClassVar[frozenset[str]] = frozenset(
-        {"train.balance=loss", "train.label_smoothing", "--protocol", "--minutes"}
+        {"an ensemble", "--folds", "train.balance=loss", "train.label_smoothing", "--protocol", "--minutes"}
     )
 
     def fitted(self, targets: Any, names: tuple[str, ...]) -> "Multilabel":
@@ -79,6 +81,27 @@ class Multilabel(OneRow, Record):
         from deepres.tasks.multilabel.metrics import LabelMetrics
 
         return LabelMetrics()
+
+    def mean_answers(self, answers: "Sequence[LabelAnswers]", orders: Sequence[Sequence[int]]) -> "LabelAnswers":
+        """Of the mean of the probabilities of each class."""
+        import torch
+
+        from deepres.tasks.multilabel.metrics import LabelAnswers
+
+        logits = torch.stack([each.logits[:, list(order)] for each, order in zip(answers, orders, strict=True)])
+        return LabelAnswers(answers[0].indices, answers[0].truth, self.averaged(logits, "probability"))
+
+    def restored(self, columns: "Mapping[str, Tensor]") -> "LabelAnswers":
+        """The answers that were saved."""
+        from deepres.tasks.multilabel.metrics import LabelAnswers
+
+        return LabelAnswers(**columns)
+
+    def result_in(self, path: "Path") -> "MultilabelResult":
+        """What was saved there."""
+        from deepres.tasks.multilabel.result import MultilabelResult
+
+        return MultilabelResult.load(path)
 
     def averaged(self, outputs: "Tensor", average: Average, dim: int = 0) -> "Tensor":
         """logit of the mean of sigmoids over `dim`, or the mean of the logits; float64."""

@@ -83,6 +83,7 @@ class RegressionResult(Result):
             high=self.error_high,
             text=number(self.error),
             interval=f"{number(self.error_low)} to {number(self.error_high)}",
+            is_share=False,
         )
 
     def lines(self) -> list[str]:

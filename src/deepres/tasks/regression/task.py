@@ -1,6 +1,6 @@
 """Numbers of an image: the task as one value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import fsum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -14,12 +14,14 @@ from deepres.tasks.regression.answer import NumbersAnswer, Value
 from deepres.tasks.task import Average, Compared, Learning
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from deepres.data.forms import FormName
     from deepres.data.images import Images
     from deepres.tasks.losses import Loss
-    from deepres.tasks.regression.metrics import NumberMetrics
+    from deepres.tasks.regression.metrics import NumberAnswers, NumberMetrics
     from deepres.tasks.regression.result import RegressionResult
     from deepres.tasks.result import Evaluation
     from deepres.tasks.validation import Validation
@@ -49,7 +51,7 @@ class Regression(OneRow, Record):
     bounds: Bounds | None = None
 
     form: ClassVar["FormName"] = "numbers"
-    tools: ClassVar[frozenset[str]] = frozenset({"--protocol", "--minutes"})
+    tools: ClassVar[frozenset[str]] = frozenset({"an ensemble", "--folds", "--protocol", "--minutes"})
 
     def fitted(self, targets: Any, names: tuple[str, ...]) -> "Regression":
         """With mean and standard deviation (over N) of each column; refuses a column that is always the same.
@@ -82,6 +84,27 @@ class Regression(OneRow, Record):
         from deepres.tasks.regression.metrics import NumberMetrics
 
         return NumberMetrics(self.mean, self.std)
+
+    def mean_answers(self, answers: "Sequence[NumberAnswers]", orders: Sequence[Sequence[int]]) -> "NumberAnswers":
+        """The mean of the numbers, in units: each network has a mean and spread of its own."""
+        import torch
+
+        from deepres.tasks.regression.metrics import NumberAnswers
+
+        each = [one.predicted[:, list(order)] for one, order in zip(answers, orders, strict=True)]
+        return NumberAnswers(answers[0].indices, answers[0].truth, torch.stack(each).mean(0))
+
+    def restored(self, columns: "Mapping[str, Tensor]") -> "NumberAnswers":
+        """The answers that were saved."""
+        from deepres.tasks.regression.metrics import NumberAnswers
+
+        return NumberAnswers(**columns)
+
+    def result_in(self, path: "Path") -> "RegressionResult":
+        """What was saved there."""
+        from deepres.tasks.regression.result import RegressionResult
+
+        return RegressionResult.load(path)
 
     def averaged(self, outputs: "Tensor", average: Average, dim: int = 0) -> "Tensor":
         """The mean over `dim`, float64."""
