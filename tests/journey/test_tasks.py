@@ -63,7 +63,7 @@ def test_what_a_task_does_not_know_is_refused_by_the_name_of_the_run(
 ) -> None:
     kind, folder = trained
     assert run(["analyze", "lesion", str(folder)]) == 2
-    assert capsys.readouterr().err.startswith(f"deepres: {folder}: its task is {kind}, which analyze does not know")
+    assert capsys.readouterr().err.startswith(f"deepres: {folder}: its task is {kind}, and analyze is for")
 
 
 def test_numbers_taken_for_classes_are_told_how_to_be_learnt(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -143,14 +143,14 @@ def test_predict_answers_and_writes_a_table(
     else:
         assert set(rows[0]["labels"].split(";")) <= {*NAMES, ""}
     assert run(["predict", str(folder), *pictures, "--device", "cpu", "--cam", str(tmp_path / "maps")]) == 2
-    assert f"its task is {kind}, which --cam does not know" in capsys.readouterr().err
+    assert f"its task is {kind}, and --cam is for" in capsys.readouterr().err
     assert run(["analyze", "lesion", str(folder), "--device", "cpu", "--output", str(tmp_path / "analysis")]) == 2
-    assert f"its task is {kind}, which analyze does not know" in capsys.readouterr().err
+    assert f"its task is {kind}, and analyze is for" in capsys.readouterr().err
     student = ["train", "digits", "--teacher", str(folder), *SMALL, *LENGTH, "--output", str(tmp_path / "student")]
     assert run(student) == 2
-    assert f"its task is {kind}, which --teacher does not know" in capsys.readouterr().err
+    assert f"its task is {kind}, and --teacher is for" in capsys.readouterr().err
     assert run(["eval", str(folder), "--calibrate", "--device", "cpu"]) == 2
-    assert f"its task is {kind}, which --calibrate does not know" in capsys.readouterr().err
+    assert f"its task is {kind}, and --calibrate is for" in capsys.readouterr().err
 
 
 def test_runs_are_compared_by_their_figure(

@@ -79,7 +79,7 @@ def test_each_form_of_targets_has_a_task() -> None:
 def test_an_unknown_task_and_a_tool_that_is_not_for_it_are_refused() -> None:
     with pytest.raises(InputError, match="did you mean regression"):
         task_named("regresion")
-    with pytest.raises(InputError, match="run: its task is regression, which analyze does not know"):
+    with pytest.raises(InputError, match="run: its task is regression, and analyze is for"):
         require(task_named("regression"), "analyze", "run")
     with pytest.raises(InputError, match=r"task.*kind"):
         task_in({"kind": "segmentation"}, "run.json")

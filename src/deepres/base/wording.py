@@ -1,6 +1,6 @@
 """Words that many messages share: counts, shares, durations, differences, columns; texts made safe to show."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from unicodedata import category
 
 _STEERING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -11,6 +11,12 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     """`1 image`, `3,000 images`, `2 classes`; `plural` where the noun does not just take an s."""
     several = plural or f"{noun}{'es' if noun.endswith(('s', 'x', 'sh', 'tch')) else 's'}"
     return f"{number:,} {noun if number == 1 else several}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def shown(text: str, kept: str = "") -> str:
@@ -40,8 +46,8 @@ def reason_alone(name: str, message: str) -> str:
 
 
 def is_share(figure: str) -> bool:
-    """Whether a figure of that name is a fraction in [0, 1], shown in percent: `error`, `top5_error`, `AP`, `AP50`."""
-    return figure in ("error", "AP", "AP50") or figure.endswith("_error")
+    """Whether a figure of that name is a fraction in [0, 1], shown in percent: `error`, `pair_error`, `1-AP`, `AP`."""
+    return figure in ("error", "AP", "AP50") or figure.endswith("_error") or figure.startswith("1-")
 
 
 def percent(fraction: float, digits: int = 2) -> str:

@@ -142,7 +142,7 @@ def box_flags(command: Command) -> Command:
         "--above",
         type=click.FloatRange(0, 1),
         metavar="SCORE",
-        help="Boxes: tell those of this score or more (0.5); changes no measure.",
+        help="Boxes: leave out those of a lower score (0.5).",
     )(shown)
     return cast(Command, told)
 

@@ -72,9 +72,10 @@ def check_command(source: str, workers: int, edits: tuple[str, ...], as_json: bo
 @flags.overwrite
 @watched
 def split_command(source: str, output: Path, edits: tuple[str, ...], overwrite: bool, watch: Watch) -> None:
-    """Write a CSV (path, label, split) of SOURCE; of a table with all its other columns.
+    """Write which image is in which split, as a CSV.
 
-    It can be edited, kept, and trained on in place of SOURCE.
+    Its columns are path, label and split; of a table all others are kept. It can be edited, and trained on in place of
+    SOURCE.
     """
     from deepres.data.sources.kept_columns import KeptColumns
     from deepres.data.sources.open import open_source, write_split

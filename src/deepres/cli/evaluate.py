@@ -29,12 +29,13 @@ from deepres.runs import outputs
 @click.option(
     "--measure",
     type=click.Choice(["coco", "voc07", "voc"]),
-    help="Boxes: average precision as of COCO (the default), of VOC 2007 (11 recalls), or of VOC from 2010 on.",
+    help="Boxes: which average precision is measured: COCO's (the default), VOC 2007's, of 11 recalls, or VOC's from "
+    "2010 on.",
 )
 @click.option(
     "--select",
     metavar="SPLIT",
-    help="Several runs: choose those that make the best ensemble on this split (val), then measure it.",
+    help="Several runs: take those that make the best ensemble on this split, such as val, then measure it on another.",
 )
 @click.option(
     "--calibrate",

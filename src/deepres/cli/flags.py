@@ -178,5 +178,5 @@ def _edits(command: Command) -> Command:
             named["variant"] = named["model"] if named["variant"] == model else named["variant"]
         return command(*arguments, **named)
 
-    help = "Set a field of the network, such as model.shortcut=B; in eval and analyze also of SOURCE: data.depth=leaf."
+    help = "Set a field of the network, model.shortcut=B; or, of a SOURCE, how it is read, data.depth=leaf."
     return cast(Command, click.option("--set", "edits", multiple=True, metavar="model.A=B", help=help)(with_edits))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from deepres.base.errors import InputError
+from deepres.base.wording import listed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -206,14 +207,17 @@ class Answer(Protocol):
 
 
 def require(task: Task, tool: str, where: str) -> None:
-    """Refuse a tool that does not know this kind of answer.
+    """Refuse a tool that is not for this kind of answer.
 
     Raises:
-        InputError: it does not; those that do are listed.
+        InputError: it is not; the tasks that it is for are told.
     """
     if tool not in task.tools:
-        known = ", ".join(sorted(task.tools)) or "none beside train, eval, predict and compare"
-        raise InputError(f"{where}: its task is {task.kind}, which {tool} does not know; what does: {known}")
+        from deepres.tasks.kinds import TASKS  # which knows all tasks, and each of them this file
+
+        for_these = listed([kind for kind, known in TASKS.items() if tool in known.tools])
+        remedy = "leave it out" if tool.startswith(("--", "train.")) else "name a run of that"
+        raise InputError(f"{where}: its task is {task.kind}, and {tool} is for {for_these} alone; {remedy}")
 
 
 def guessed(number: int) -> list[str]:

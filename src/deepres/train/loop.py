@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from deepres.base.errors import DeepresError, InputError, shared
 from deepres.base.seeds import derive
+from deepres.base.wording import is_share
 from deepres.data.images import Batch
 from deepres.nn.freeze import freeze
 from deepres.nn.model import body_names
@@ -137,7 +138,9 @@ def train(
         mean_loss, counts, seen = exchange.totals(mean_loss, counts, len(batch))
         if lost(float(mean_loss)):
             state.optimiser.zero_grad()
-            terms = {name: float(count) / seen for name, count in counts.items() if name != "wrong"}
+            terms = {
+                name: float(count) / seen for name, count in counts.items() if name != "wrong" and not is_share(name)
+            }
             told = _lost(float(mean_loss), terms, step, lr, state)
             raise shared(DivergedError(told, tuple(batch.indices.tolist())))
         if config.clip_norm is not None:

@@ -55,7 +55,7 @@ def test_pictures_without_objects_have_negatives_and_no_term_of_boxes(neck: str,
     assert counts["objectness"] > 0
     assert counts["classes"] > 0
     if not len(boxes[0]):
-        assert counts["proposal_boxes"] == counts["region_boxes"] == counts["wrong"] == 0
+        assert counts["proposal_boxes"] == counts["region_boxes"] == counts["region_error"] == 0
 
 
 @pytest.mark.parametrize("neck", NECKS)

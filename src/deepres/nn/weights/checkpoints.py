@@ -16,6 +16,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.normalisation import shown
+from deepres.base.wording import listed
 from deepres.nn.weights.inert import Thing
 from deepres.nn.weights.pickles import ModuleTensors, module_tensors
 
@@ -129,7 +130,7 @@ def by_names(names: Iterable[str], tables: Mapping[str, Iterable[str]], where: s
         whole = [best, *(fit for fit in beside.values() if 2 * fit.matched >= best.matched)]
         if len(whole) > 1:
             raise InputError(
-                f"{where}: {len(whole)} sets of weights, {_listed(fit.prefix + '…' for fit in whole)}; say which is "
+                f"{where}: {len(whole)} sets of weights, {listed(fit.prefix + '…' for fit in whole)}; say which is "
                 f"meant, such as {where}{SEPARATOR}{best.prefix.rstrip('.') or whole[1].prefix.rstrip('.')}"
             )
     return best
@@ -282,14 +283,9 @@ def _last(name: str) -> str:
 
 
 def _told(sets: Mapping[str, Mapping[str, Tensor]]) -> str:
-    return _listed(f"{key or 'the file itself'} ({len(tensors)} tensors)" for key, tensors in sets.items())
+    return listed(f"{key or 'the file itself'} ({len(tensors)} tensors)" for key, tensors in sets.items())
 
 
 def _few(tensors: Mapping[str, Tensor]) -> str:
     names = [f"{name} ({'x'.join(map(str, t.shape)) or 'a number'})" for name, t in tensors.items()]
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-
-
-def _listed(names: Iterable[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last

@@ -35,13 +35,13 @@ class Drawn(NamedTuple):
 
 
 def loss(network: DetectorNetwork, batch: Batch) -> tuple[Tensor, Counts]:
-    """Sum of the four `TERMS`, mean over pictures; sums of each term, and of `wrong`, the share of wrong regions.
+    """Sum of the four `TERMS`, mean over pictures; sums of each term, and of `region_error`, the share of wrong ones.
 
     Cross-entropy whether an anchor is an object, smooth L1 of its offsets; cross-entropy of a region's class, smooth L1
     of the offsets in its class's column. Both smooth L1 are summed over positives and divided by all that were drawn.
     Means are formed picture by picture, so that parts and processes add up; torchvision divides by what was drawn of
     the whole batch, which is the same where each picture gives equally many. A picture without objects has negatives
-    only and no term of boxes. `wrong`: of the positive regions those of which another class is likeliest.
+    only and no term of boxes. `region_error`: of the positive regions those of which another class is likeliest.
     """
     targets = batch.targets
     assert isinstance(targets, BoxTargets)
@@ -57,7 +57,7 @@ def loss(network: DetectorNetwork, batch: Batch) -> tuple[Tensor, Counts]:
     scores, offsets, boxes, drawn = _of_regions(network, levels, proposed, objects, seeds)
     terms |= zip(TERMS[2:], _region_terms(network, scores, offsets, boxes, drawn, objects), strict=True)
     counts = {name: each.detach().sum() for name, each in terms.items()}
-    counts["wrong"] = _wrong(scores.detach(), drawn, objects)
+    counts["region_error"] = _wrong(scores.detach(), drawn, objects)
     total = torch.stack(list(terms.values())).sum(0).mean()
     return total, counts
 

@@ -129,8 +129,9 @@ class Detection(Record):
 
         return Validation(
             (result.error,),
-            {"error": result.error, "AP": result.ap} | ({"AP50": result.ap50} if self.measure == "coco" else {}),
+            {"1-AP": result.error, "AP": result.ap} | ({"AP50": result.ap50} if self.measure == "coco" else {}),
             result.num_images,
+            name="1-AP",
             low=1 - result.ap_high,
             high=1 - result.ap_low,
         )

@@ -123,8 +123,9 @@ class Multilabel(OneRow, Record):
         error, loss = 1 - result.mean_average_precision, result.binary_cross_entropy
         return Validation(
             (error, loss),
-            {"loss": loss, "pair_error": result.hamming_loss, "error": error},
+            {"loss": loss, "pair_error": result.hamming_loss, "1-mAP": error},
             result.num_images,
+            name="1-mAP",
             low=1 - result.mean_average_precision_high,
             high=1 - result.mean_average_precision_low,
         )
