@@ -138,9 +138,7 @@ def train(
         mean_loss, counts, seen = exchange.totals(mean_loss, counts, len(batch))
         if lost(float(mean_loss)):
             state.optimiser.zero_grad()
-            terms = {
-                name: float(count) / seen for name, count in counts.items() if name != "wrong" and not is_share(name)
-            }
+            terms = {name: float(count) / seen for name, count in counts.items() if not _is_error(name)}
             told = _lost(float(mean_loss), terms, step, lr, state)
             raise shared(DivergedError(told, tuple(batch.indices.tolist())))
         if config.clip_norm is not None:
@@ -180,6 +178,11 @@ def lr_at(chosen: ScheduleConfig, schedule: Schedule, progress: Progress, step: 
     if chosen.warmup_lr is not None and in_warmup(chosen, progress, step):
         return chosen.warmup_lr
     return schedule(progress.at(step, planned))
+
+
+def _is_error(count: str) -> bool:
+    """Whether a count is of what is wrong, not a term of the loss."""
+    return count == "wrong" or is_share(count)
 
 
 def _cut(batch: Batch, pieces: int, fewest: int) -> int:
