@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from deepres.report.charts import agreement, confusion_picture, curve, intervals, reliability, shades, thumbnail
-from deepres.tasks.classification.metrics import Measures
+from deepres.report.charts import agreement, chart, curve, intervals, thumbnail
+from deepres.report.matrix import confusion_picture, matrix, shades
+from deepres.tasks.blocks import Chart, Matrix, Series
 
 HISTORY = [{"epoch": e, "train_error": 0.5 / e, "val_error": None if e == 2 else 0.6 / e, "lr": 0.1} for e in (1, 2, 3)]
 ERRORS = {"train_error": "training", "val_error": "validation"}
@@ -76,12 +77,30 @@ def test_a_range_above_a_decade_is_drawn_logarithmically() -> None:
     assert ">0.001<" in drawn
 
 
-def test_reliability_is_drawn_for_the_bins_that_have_images() -> None:
-    measures = Measures()
-    measures.update(torch.tensor([[3.0, 0], [0.2, 0]]), torch.tensor([0, 1]), torch.arange(2))
-    svg = reliability(measures.result(("a", "b")))
-    ElementTree.fromstring(svg)
-    assert "var(--right)" in svg
+@pytest.mark.parametrize(("weights", "diagonal"), [((0.2, 0.8), True), ((), False)])
+def test_a_chart_has_its_series_in_the_colours_of_the_page(weights: tuple[float, ...], diagonal: bool) -> None:
+    one = Series(name="as it is", points=((10.0, 5.0), (100.0, 20.0)), weights=weights)
+    alone = chart(Chart(title="Error <", x="answered", series=(one,), diagonal=diagonal))
+    both = chart(Chart(title="Error <", x="answered", series=(one, one.replace(name="at 2")), diagonal=diagonal))
+    for svg in (alone, both):
+        ElementTree.fromstring(svg)
+        assert "var(--right)" in svg
+    assert "var(--wrong)" in both
+    assert "at 2" in both
+    assert "as it is" not in alone
+
+
+def test_a_chart_without_points_is_drawn() -> None:
+    ElementTree.fromstring(chart(Chart(title="x", x="x", series=(Series(name="x", points=()),))))
+
+
+def test_a_matrix_is_escaped_and_says_where_nothing_was_confused() -> None:
+    evil = "<b>&"
+    text = str(matrix(Matrix(title="", names=(evil, "b"), counts=((3, 1), (0, 0)), pairs=((evil, "b", 1),))))
+    assert evil not in text
+    assert text.count("&lt;b&gt;&amp;") >= 4
+    assert ">·</td>" in text
+    assert "No image was confused." in str(matrix(Matrix(title="", names=("a", "b"), counts=((3, 0), (0, 2)))))
 
 
 def test_shades_follow_the_share_of_the_row_and_the_largest_confusion() -> None:

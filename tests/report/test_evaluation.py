@@ -13,7 +13,7 @@ from deepres.base.errors import InputError
 from deepres.data.decode import BadImageError
 from deepres.data.images import ArrayImages, Batch
 from deepres.report import charts
-from deepres.report.evaluation import ReportFacts, table, write_report
+from deepres.report.evaluation import ReportFacts, write_report
 from deepres.tasks.classification.result import ClassificationResult
 from deepres.tasks.evaluator import ResultFacts, evaluate
 
@@ -202,16 +202,6 @@ def test_the_scale_ends_above_the_interval(wrong: int, end: str, tmp_path: Path)
     assert f"<span>{end} %</span>" in text
     left, width = re.findall(r'class="interval" style="left: ([\d.]+)%; width: ([\d.]+)%', text)[0]
     assert float(left) + float(width) <= 100.001
-
-
-def test_table_is_markdown_with_a_row_for_each_result() -> None:
-    two, ten = made(2)[0], made(10)[0]
-    lines = table({"plain|20\nx": two, "resnet20": ten}).splitlines()
-    assert lines[0] == "| name | split | protocol | images | error | 95 % interval | top-5 error |"
-    assert lines[2].startswith(r"| plain\|20 x | test | center | 60 | ")
-    assert lines[2].endswith("| – |")
-    assert f"| {100 * ten.error:.2f} % |" in lines[3]
-    assert len(lines) == 4
 
 
 @pytest.mark.parametrize("steps", [(), (10,), (10, 25)])

@@ -1,4 +1,4 @@
-"""Blocks of a report (`tasks/blocks.py`) as HTML: tables, points, panels, pictures."""
+"""Blocks of a report (`tasks/blocks.py`) as HTML: tables, charts, panels, pictures."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,10 +8,11 @@ from markupsafe import Markup, escape
 from deepres.base.errors import InputError
 from deepres.data.decode import BadImageError
 from deepres.data.images import Images
-from deepres.report.charts import agreement, thumbnail
+from deepres.report.charts import agreement, chart, thumbnail
+from deepres.report.matrix import matrix
 from deepres.report.outlines import outlined
 from deepres.report.panels import panels
-from deepres.tasks.blocks import AnsweredPicture, Block, Panels, Pictures, Points, Table
+from deepres.tasks.blocks import AnsweredPicture, Block, Charts, Panels, Pictures, Points, Table
 from deepres.tasks.result import printable
 
 AT_ONCE = 30
@@ -31,6 +32,8 @@ def drawn(block: Block, images: Images | None) -> Markup:
         "points": _points,
         "panels": _panels,
         "pictures": _pictures,
+        "matrix": lambda block, _: matrix(block),
+        "charts": _charts,
     }
     note = Markup('<p class="note">{}</p>').format(block.note) if block.note else Markup("")
     inside = draw[block.kind](block, images)
@@ -76,6 +79,16 @@ def _points(block: Points, _: Images | None) -> Markup:
 
 def _panels(block: Panels, _: Images | None) -> Markup:
     return panels(block.panels, block.x, block.y)
+
+
+def _charts(block: Charts, _: Images | None) -> Markup:
+    return Markup("").join(
+        Markup(
+            '<div class="two"><figure class="plot" style="margin: 0; flex: 1 1 20rem">{}</figure>'
+            '<p style="flex: 1 1 18rem">{}</p></div>'
+        ).format(Markup(chart(one)), one.text)
+        for one in block.charts
+    )
 
 
 def _pictures(block: Pictures, images: Images | None) -> Markup:

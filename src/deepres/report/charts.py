@@ -12,7 +12,6 @@ from html import escape
 from math import isfinite
 from typing import Any
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,13 +20,10 @@ from PIL import Image
 from torch import Tensor
 
 from deepres.report.lettering import literal
-from deepres.tasks.bootstrap import Floats
-from deepres.tasks.classification.calibration import Tempered
-from deepres.tasks.classification.metrics import CalibrationBin, Coverage, Scores
+from deepres.tasks.blocks import Chart
 
 INK, MUTED, TRAIN, VALIDATION = "#000001", "#000002", "#000003", "#000004"
 VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", TRAIN: "var(--wrong)", VALIDATION: "var(--right)"}
-RIGHT_RGB, WRONG_RGB = (47, 126, 196), (217, 95, 14)
 THUMBNAIL_PX = 128
 
 History = Sequence[Mapping[str, Any]]
@@ -97,41 +93,26 @@ def curve(
     return svg_of(figure, title)
 
 
-def reliability(scores: Scores, tempered: Tempered | None = None) -> str:
-    """SVG of the share of right answers against the mean probability; a dot's area grows with its images.
-
-    At a temperature, where one was found, squares in the other colour.
-    """
-    title = "Right answers against stated probability (%)"
-    figure, axes = axes_of(title)
-    axes.plot((0, 100), (0, 100), color=MUTED, linewidth=1, linestyle=":")
-    _bins(axes, scores.calibration, scores.num_images, VALIDATION, "o", "as the network says")
-    if tempered is not None:
-        _bins(axes, tempered.calibration, scores.num_images, TRAIN, "s", f"at temperature {tempered.temperature:.2f}")
-        axes.legend(frameon=False, labelcolor=INK, fontsize=9, loc="upper left")
+def chart(known: Chart) -> str:
+    """SVG of one or two series over 0 to 100 %; a dot's area grows with its weight."""
+    figure, axes = axes_of(known.title)
+    if known.diagonal:
+        axes.plot((0, 100), (0, 100), color=MUTED, linewidth=1, linestyle=":")
+    styles = ((VALIDATION, "-", "o"), (TRAIN, "--", "s"))
+    for one, (colour, line, marker) in zip(known.series, styles, strict=False):
+        x, y = zip(*one.points, strict=True) if one.points else ((), ())
+        if one.weights or not one.points:
+            area = [12 + 240 * weight for weight in one.weights]
+            axes.scatter(x, y, s=area, color=colour, marker=marker, alpha=0.75, linewidths=0)
+            axes.scatter([], [], s=40, color=colour, marker=marker, alpha=0.75, linewidths=0, label=one.name)
+        else:
+            axes.plot(x, y, color=colour, linestyle=line, marker=marker, markersize=3.5, linewidth=1.6, label=one.name)
     axes.set_xlim(0, 104)
-    axes.set_ylim(0, 104)
-    axes.set_xlabel("stated probability (%)")
-    return svg_of(figure, title)
-
-
-def rejection(covered: Sequence[Coverage], tempered: Tempered | None = None) -> str:
-    """SVG of the error among the images that are answered, against their share, the surest first."""
-    title = "Error among the answered (%)"
-    figure, axes = axes_of(title)
-    lines = [(covered, VALIDATION, "-", "o", "as the network says")]
-    if tempered is not None:
-        lines.append((tempered.covered, TRAIN, "--", "s", f"at temperature {tempered.temperature:.2f}"))
-    for points, colour, line, marker, label in lines:
-        x = [100 * p.num_images / points[-1].num_images for p in points]
-        y = [100 * p.num_wrong / p.num_images for p in points]
-        axes.plot(x, y, color=colour, linestyle=line, marker=marker, markersize=3.5, linewidth=1.6, label=label)
-    axes.set_xlim(0, 104)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("images answered, the surest first (%)")
-    if tempered is not None:
+    axes.set_ylim(0, 104 if known.diagonal else None)
+    axes.set_xlabel(known.x)
+    if len(known.series) > 1:
         axes.legend(frameon=False, labelcolor=INK, fontsize=9, loc="upper left")
-    return svg_of(figure, title)
+    return svg_of(figure, known.title)
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
@@ -150,31 +131,6 @@ def intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
     return svg_of(figure, title)
 
 
-def confusion_picture(confusion: Sequence[Sequence[int]]) -> str:
-    """PNG address, one pixel a cell, shaded by `shades`: blue what is right, orange what is confused, 0 transparent."""
-    counts = np.asarray(confusion, dtype=np.float64)
-    size = len(counts)
-    shade = shades(counts)
-    pixels = np.zeros((size, size, 4), dtype=np.uint8)
-    pixels[..., :3] = WRONG_RGB
-    pixels[np.arange(size), np.arange(size), :3] = RIGHT_RGB
-    pixels[..., 3] = np.rint(255 * shade)
-    return _png(Image.fromarray(pixels))
-
-
-def shades(counts: Floats) -> Floats:
-    """Strength in [0, 1] of each cell of a confusion matrix (C, C).
-
-    The diagonal: right / images of the row. Elsewhere: square root of count / the largest such count, at least 0.2
-    unless the count is 0, so that one image in a thousand is seen.
-    """
-    off = counts - np.diag(np.diag(counts))
-    shade: Floats = np.sqrt(off / max(off.max(), 1.0))
-    shade[off > 0] = np.maximum(shade[off > 0], 0.2)
-    np.fill_diagonal(shade, np.diag(counts) / np.maximum(counts.sum(axis=1), 1.0))
-    return shade
-
-
 def thumbnail(image: Tensor) -> tuple[str, bool]:
     """PNG address of a uint8 image (1 or 3, H, W), at most 128 px on a side, and whether it is shown enlarged."""
     pixels = image.cpu().permute(1, 2, 0).numpy()
@@ -182,16 +138,7 @@ def thumbnail(image: Tensor) -> tuple[str, bool]:
     tiny = max(picture.size) <= THUMBNAIL_PX // 2
     if max(picture.size) > THUMBNAIL_PX:
         picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
-    return _png(picture), tiny
-
-
-def _bins(axes: Axes, bins: Sequence[CalibrationBin], num_images: int, colour: str, marker: str, label: str) -> None:
-    filled = [b for b in bins if b.probability is not None]
-    x = [100 * (b.probability or 0) for b in filled]
-    y = [100 * b.num_right / b.num_images for b in filled]
-    area = [12 + 240 * b.num_images / num_images for b in filled]
-    axes.scatter(x, y, s=area, color=colour, marker=marker, alpha=0.75, linewidths=0)
-    axes.scatter([], [], s=40, color=colour, marker=marker, alpha=0.75, linewidths=0, label=label)
+    return png(picture), tiny
 
 
 def _points(history: History, column: str, scale: float) -> list[tuple[float, float]]:
@@ -229,7 +176,8 @@ def svg_of(figure: Figure, title: str) -> str:
     return text.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
 
 
-def _png(picture: Image.Image) -> str:
+def png(picture: Image.Image) -> str:
+    """The picture as a `data:` address."""
     file = io.BytesIO()
     picture.save(file, format="PNG", optimize=True)
     return "data:image/png;base64," + b64encode(file.getvalue()).decode("ascii")

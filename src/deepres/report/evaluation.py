@@ -1,4 +1,4 @@
-"""ClassificationResult, history and images -> one HTML file that needs nothing else; Results -> a Markdown table.
+"""Result, history and images -> one HTML file that needs nothing else.
 
 The same input gives the same bytes. All text is escaped; figures take their colours from the page.
 """
@@ -10,7 +10,6 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from deepres.base.files import write_atomic
@@ -19,25 +18,13 @@ from deepres.data.doubles import Doubles
 from deepres.data.images import Images
 from deepres.data.sources.splits import Split
 from deepres.report.blocks import drawn
-from deepres.report.charts import History, confusion_picture, curve, rejection, reliability, shades
+from deepres.report.charts import History, curve
 from deepres.report.doubles import pairs_shown
 from deepres.report.html import render
-from deepres.tasks.classification.result import ClassificationResult, interval_text
-from deepres.tasks.result import Result, printable
+from deepres.tasks.result import Headline, Result, printable
 from deepres.tasks.worst import FILE as WORST
 
-MOST_CLASSES_WITH_NUMBERS = 20
-MOST_CLASSES_IN_PICTURE = 200
 SCALES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-
-
-@dataclass(frozen=True)
-class ConfusionCell:
-    """One cell of the confusion table: its count, its strength in [0, 1], whether it lies on the diagonal."""
-
-    count: int
-    shade: float
-    right: bool
 
 
 @dataclass(frozen=True)
@@ -80,15 +67,13 @@ def write_report(path: Path, known: ReportFacts) -> None:
     """
     facts, groups = _facts(known.run)
     result, images = known.result, known.images
-    scored = result if isinstance(result, ClassificationResult) else None
     page = render(
         "evaluation.html.jinja",
         {"percent": percent, "value": _value},
         title=known.title,
         result=result,
-        scored=scored,
-        interval=result.headline.interval if result else "",
-        scale=_scale(scored) if scored else None,
+        head=result.headline if result else None,
+        scale=_scale(result.headline) if result else None,
         facts=facts,
         groups=groups,
         curves=_curves(known.history, known.chosen_epoch, known.continued),
@@ -97,11 +82,6 @@ def write_report(path: Path, known: ReportFacts) -> None:
         last=known.history[-1] if known.history else None,
         waiting=_mean(known.history, "data_wait_fraction"),
         chosen_epoch=known.chosen_epoch,
-        table=_table(scored) if scored and len(scored.classes) <= MOST_CLASSES_WITH_NUMBERS else None,
-        picture=_picture(scored) if scored else None,
-        reliability=Markup(reliability(scored, scored.tempered)) if scored else "",
-        rejection=Markup(rejection(scored.covered, scored.tempered)) if scored and scored.covered else "",
-        halfway=scored.covered[(len(scored.covered) - 1) * 3 // 4] if scored and scored.covered else None,
         blocks=[drawn(block, images) for block in result.blocks()] if result else (),
         worst="data:text/csv;charset=utf-8;base64," + b64encode(known.worst.encode()).decode() if known.worst else "",
         worst_name=WORST,
@@ -116,29 +96,15 @@ def write_report(path: Path, known: ReportFacts) -> None:
     write_atomic(path, printable(page))
 
 
-def table(results: Mapping[str, ClassificationResult]) -> str:
-    """Markdown: one row for each named result, in the mapping's order: images, error, interval, top-5 error."""
-    rows = [
-        "| name | split | protocol | images | error | 95 % interval | top-5 error |",
-        "|---|---|---|---:|---:|---:|---:|",
-    ]
-    for name, one in results.items():
-        top5 = "–" if one.telling_top5 is None else percent(one.telling_top5)
-        name = " ".join(name.replace("|", "\\|").split())
-        rows.append(
-            f"| {name} | {one.split} | {one.protocol} | {one.num_images} | {percent(one.error)} "
-            f"| {interval_text(one)} | {top5} |"
-        )
-    return "\n".join(rows) + "\n"
-
-
-def _scale(result: ClassificationResult) -> dict[str, Any]:
-    """Places in percent of the headline's scale, which ends at the first round number above the interval."""
-    end = next(scale for scale in SCALES if scale >= min(1.0, 1.1 * result.error_high))
+def _scale(head: Headline) -> dict[str, Any] | None:
+    """Places in percent of a share's scale, which ends at the first round number above its interval."""
+    if not head.is_share or head.low is None or head.high is None:
+        return None
+    end = next(scale for scale in SCALES if scale >= min(1.0, 1.1 * head.high))
     return {
-        "low": 100 * result.error_low / end,
-        "width": 100 * (result.error_high - result.error_low) / end,
-        "error": 100 * result.error / end,
+        "low": 100 * head.low / end,
+        "width": 100 * (head.high - head.low) / end,
+        "value": 100 * head.value / end,
         "ticks": [(25 * i, f"{100 * end * i / 4:g}") for i in range(5)],
     }
 
@@ -174,19 +140,6 @@ def _epochs(history: History, steps: Sequence[int]) -> list[float]:
     """The places of steps on the axis of epochs."""
     each = next((row["step"] / row["epoch"] for row in history if row.get("step") and row.get("epoch")), None)
     return [] if each is None else [step / each for step in steps]
-
-
-def _table(result: ClassificationResult) -> list[tuple[str, list[ConfusionCell]]]:
-    strength = shades(np.asarray(result.confusion, dtype=np.float64))
-    return [
-        (name, [ConfusionCell(count, round(float(strength[t, p]), 3), t == p) for p, count in enumerate(row)])
-        for t, (name, row) in enumerate(zip(result.classes, result.confusion, strict=True))
-    ]
-
-
-def _picture(result: ClassificationResult) -> str | None:
-    in_range = MOST_CLASSES_WITH_NUMBERS < len(result.classes) <= MOST_CLASSES_IN_PICTURE
-    return confusion_picture(result.confusion) if in_range else None
 
 
 def _facts(run: Mapping[str, Any]) -> tuple[list[tuple[str, Any]], list[tuple[str, list[tuple[str, Any]]]]]:

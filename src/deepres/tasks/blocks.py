@@ -1,4 +1,4 @@
-"""What a section of a report is made of: cards, tables, points and pictures as data, which `report` draws."""
+"""What a section of a report is made of: cards, tables, charts and pictures as data, which `report` draws."""
 
 from typing import Literal
 
@@ -84,4 +84,45 @@ class Pictures(Record):
     note: str = ""
 
 
-Block = Table | Points | Panels | Pictures
+class Matrix(Record):
+    """How often what is one thing was taken for another: a row for each true name, a column for each answer.
+
+    `pairs` are the most frequent mistakes: what it was, what it was taken for, how often.
+    """
+
+    kind: Literal["matrix"] = "matrix"
+    title: str
+    names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    pairs: tuple[tuple[str, str, int], ...] = ()
+    note: str = ""
+
+
+class Series(Record):
+    """Points (x, y), in percent: as a line, or with `weights`, shares of all images in [0, 1], as dots of that area."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    weights: tuple[float, ...] = ()
+
+
+class Chart(Record):
+    """One or two series over 0 to 100 %, what is best of them on the `diagonal`, or none; `text` explains it."""
+
+    title: str
+    x: str
+    series: tuple[Series, ...]
+    diagonal: bool = False
+    text: str = ""
+
+
+class Charts(Record):
+    """Charts below one another, each with its words beside it."""
+
+    kind: Literal["charts"] = "charts"
+    title: str
+    charts: tuple[Chart, ...]
+    note: str = ""
+
+
+Block = Table | Points | Panels | Pictures | Matrix | Charts

@@ -92,6 +92,15 @@ class Result(Record):
         """Whether some image was answered wrongly."""
         return True
 
+    def listed(self) -> str:
+        """What worst.csv has, in words."""
+        return "The images by what is wrong with the answers to them"
+
+    @property
+    def footnote(self) -> str:
+        """What a reader of the report has to know of its figures."""
+        return ""
+
     def facts(self) -> dict[str, JsonValue]:
         """What `summary.json` says of it."""
         head = self.headline

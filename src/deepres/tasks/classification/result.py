@@ -1,7 +1,7 @@
 """What a classifier is worth: scores, the worst images, error against coverage, and how it is told."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
@@ -9,9 +9,9 @@ from pydantic import JsonValue
 from deepres.base.records import Record
 from deepres.base.wording import counted, percent
 from deepres.data.images import Images
-from deepres.tasks.blocks import AnsweredPicture, Block, Card, Pictures, Table
+from deepres.tasks.blocks import AnsweredPicture, Block, Card, Chart, Charts, Matrix, Pictures, Series, Table
 from deepres.tasks.classification.calibration import Tempered
-from deepres.tasks.classification.metrics import Coverage, Predictions, Scores, coverage, score
+from deepres.tasks.classification.metrics import CalibrationBin, Coverage, Predictions, Scores, coverage, score
 from deepres.tasks.classification.task import Classification
 from deepres.tasks.result import Evaluation, Headline, Result, printable
 
@@ -52,7 +52,7 @@ class ClassificationResult(Scores, Result):
             high=self.error_high,
             text=percent(self.error),
             interval=interval_text(self),
-            detail=f"{self.num_wrong:,} of {self.num_images:,} wrong",
+            detail=f"{self.num_wrong:,} of {counted(self.num_images, 'image')} wrong",
         )
 
     @property
@@ -64,6 +64,17 @@ class ClassificationResult(Scores, Result):
     def has_worst(self) -> bool:
         """Whether some image is wrong."""
         return self.num_wrong > 0
+
+    def listed(self) -> str:
+        """What worst.csv has."""
+        if self.num_wrong:
+            return "Every wrong image, and those of the right ones that it is least sure of"
+        return "No image is wrong; those that it is least sure of"
+
+    @property
+    def footnote(self) -> str:
+        """What the figures are fractions of."""
+        return "Errors are fractions of the images of a split; the interval is Wilson's at 95 %."
 
     def facts(self) -> dict[str, JsonValue]:
         """The error and its interval."""
@@ -95,7 +106,7 @@ class ClassificationResult(Scores, Result):
         )
 
     def blocks(self) -> tuple[Block, ...]:
-        """Classes and images, the worst first; what is taken for what, and calibration, the page draws itself."""
+        """What is taken for what; classes and images, the worst first; whether the network knows when it is wrong."""
         order = self.worst_first()
         errors = [1 - one.recall if one.recall is not None else 0.0 for one in order]
         largest = max(errors, default=0) or 1
@@ -132,7 +143,13 @@ class ClassificationResult(Scores, Result):
             note="Wrong, and of the highest loss: true class → answer, each with the probability that the network gave "
             "it. A wrong label in the data often shows here.",
         )
-        return (classes, worst) if pictures else (classes,)
+        taken = Matrix(
+            title="What is taken for what",
+            names=self.classes,
+            counts=self.confusion,
+            pairs=tuple((one.truth, one.predicted, one.num_images) for one in self.confused),
+        )
+        return (taken, classes, *([worst] if pictures else []), Charts(title="Calibration", charts=_charts(self)))
 
     def to_json(self) -> str:
         """Indented JSON with one line a row of the confusion matrix."""
@@ -183,6 +200,52 @@ def _lines(result: ClassificationResult) -> list[str]:
         pairs = (f"{p.truth} taken for {p.predicted} ({p.num_images}×)" for p in result.confused[:3])
         lines.append("most confused: " + ", ".join(pairs))
     return lines
+
+
+def _charts(result: ClassificationResult) -> tuple[Chart, ...]:
+    """Right answers against stated probability; error against the share of images that is answered."""
+    known = [("as the network says", result.calibration, result.covered)]
+    tempered = ""
+    if (found := result.tempered) is not None:
+        known.append((f"at temperature {found.temperature:.2f}", found.calibration, found.covered))
+        told = str(found)
+        tempered = (
+            f" {told[0].upper()}{told[1:]}: probabilities softmax(z / T), which changes no answer, only how sure it is."
+        )
+    reliability = Chart(
+        title="Right answers against stated probability (%)",
+        x="stated probability (%)",
+        series=tuple(_reliability(name, bins, result.num_images) for name, bins, _ in known),
+        diagonal=True,
+        text="A network that states 90 % should be right nine times in ten: on the dotted line. Below it the network "
+        "is too sure, above it too modest. The mean distance, weighted by images, is the calibration error, "
+        f"{percent(result.calibration_error)}. Larger dots stand for more images.{tempered}",
+    )
+    if not result.covered:
+        return (reliability,)
+    most = result.covered[(len(result.covered) - 1) * 3 // 4]
+    share = 100 * most.num_images / result.num_images
+    rejection = Chart(
+        title="Error among the answered (%)",
+        x="images answered, the surest first (%)",
+        series=tuple(_rejection(name, covered) for name, _, covered in known),
+        text="If the images that it is least sure of are put aside for a person to look at, fewer of the others are "
+        f"wrong: at {share:.0f} % answered (those with a probability of at least {percent(most.probability, 1)}) "
+        f"{most.num_wrong:,} of {most.num_images:,}.",
+    )
+    return reliability, rejection
+
+
+def _reliability(name: str, bins: Sequence[CalibrationBin], images: int) -> Series:
+    filled = [one for one in bins if one.probability is not None]
+    points = tuple((100 * (one.probability or 0), 100 * one.num_right / one.num_images) for one in filled)
+    return Series(name=name, points=points, weights=tuple(one.num_images / images for one in filled))
+
+
+def _rejection(name: str, covered: Sequence[Coverage]) -> Series:
+    every = covered[-1].num_images
+    points = tuple((100 * one.num_images / every, 100 * one.num_wrong / one.num_images) for one in covered)
+    return Series(name=name, points=points)
 
 
 def _worst(predictions: Predictions, images: Images, classes: tuple[str, ...]) -> tuple[WrongImage, ...]:
