@@ -224,3 +224,9 @@ def guessed(number: int) -> list[str]:
     """`class, probability, class_2, probability_2, …`: the columns of so many guesses."""
     ends = ["", *(f"_{place}" for place in range(2, number + 1))]
     return [f"{head}{end}" for end in ends for head in ("class", "probability")]
+
+
+def guessed_cells(guesses: Sequence[tuple[str, float]]) -> dict[str, str]:
+    """Names with their probabilities as cells of these columns."""
+    cells = (cell for name, probability in guesses for cell in (name, f"{probability:.6f}"))
+    return dict(zip(guessed(len(guesses)), cells, strict=False))  # of none the columns stay empty

@@ -2,6 +2,7 @@
 
 from deepres.base.records import Record
 from deepres.base.wording import shown
+from deepres.tasks.task import guessed_cells
 
 
 class Guess(Record):
@@ -25,8 +26,4 @@ class ClassAnswer(Record):
 
     def rows(self) -> list[dict[str, str]]:
         """Each class with its probability."""
-        row: dict[str, str] = {}
-        for place, one in enumerate(self.guesses, start=1):
-            end = "" if place == 1 else f"_{place}"
-            row |= {f"class{end}": one.name, f"probability{end}": f"{one.probability:.6f}"}
-        return [row]
+        return [guessed_cells([(one.name, one.probability) for one in self.guesses])]

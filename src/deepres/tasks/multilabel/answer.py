@@ -2,6 +2,7 @@
 
 from deepres.base.records import Record
 from deepres.base.wording import shown
+from deepres.tasks.task import guessed_cells
 
 
 class LabelGuess(Record):
@@ -34,8 +35,5 @@ class LabelsAnswer(Record):
 
     def rows(self) -> list[dict[str, str]]:
         """`labels` separated by `;`, then the probabilities of the likeliest."""
-        row = {"labels": ";".join(self.labels)}
-        for place, one in enumerate(self.guesses, start=1):
-            end = "" if place == 1 else f"_{place}"
-            row |= {f"class{end}": one.name, f"probability{end}": f"{one.probability:.6f}"}
-        return [row]
+        guesses = guessed_cells([(one.name, one.probability) for one in self.guesses])
+        return [{"labels": ";".join(self.labels), **guesses}]
