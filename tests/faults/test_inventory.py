@@ -38,7 +38,7 @@ NOT_DRILLED = {
     Function("cli/net.py", "_kept"): "what nobody foresaw: tests/faults/test_readers.py",
     Function("train/compile.py", "_remember"): "a cache, of which none is missed",
     Function("data/box_writing.py", "write_boxes"): "of a detector's answers: tests/data/test_box_writing.py",
-    Function("report/comparison.py", "write_tables"): "of runs of other tasks: tests/tasks",
+    Function("report/comparison.py", "write_report"): "of runs of other tasks: tests/tasks",
     Function("studies/executor.py", "carry_out"): "trains a study: tests/studies",
     Function("studies/report.py", "write_report"): "of a study: tests/studies",
 }

@@ -18,7 +18,8 @@ from deepres.tasks.classification.compare import (
     table_of_pairs,
 )
 from deepres.tasks.classification.pooling import Seeds
-from deepres.tasks.classification.predictions import SavedPredictions, load_answers, named_apart, voted
+from deepres.tasks.classification.predictions import SavedPredictions, load_answers, voted
+from deepres.tasks.paired import named_apart
 
 
 def _answers(name: str, right: "np.ndarray[tuple[int], np.dtype[np.bool_]]", **facts: str) -> SavedPredictions:

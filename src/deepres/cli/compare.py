@@ -1,8 +1,9 @@
 """`deepres compare RUN RUN…`: which is better, and whether the difference is one."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,9 @@ from deepres.base.watch import Watch
 from deepres.cli import flags
 from deepres.cli.watch import watched
 from deepres.runs import outputs
+
+if TYPE_CHECKING:
+    from deepres.tasks.comparison import Comparison
 
 PAIRS_IN_WORDS = 3
 
@@ -38,80 +42,47 @@ def command(
 
     A run is its folder, or a .npz that `deepres eval --predictions` wrote. Where more than three are given, each is
     compared with the best, and p-values are corrected for the number of pairs (Holm). Runs that differ in the seed
-    alone are also summed up as mean and deviation.
+    alone are also summed up as mean and deviation. Runs of another task than classification are compared by its figure,
+    drawn again and again from the same images.
     """
     from deepres.base.errors import InputError
-    from deepres.report.comparison import write_comparison
-    from deepres.tasks.classification.compare import against_best, all_pairs, table, table_of_pairs
-    from deepres.tasks.classification.pooling import apart, measured_with, pooled, require_different
-    from deepres.tasks.classification.predictions import load_answers, named_apart, voted
-    from deepres.tasks.paired import task_of
-    from deepres.tasks.task import require
+    from deepres.report.comparison import write_report
+    from deepres.tasks.comparison import compared
 
     if len(runs) < 2:
         raise InputError(f"compare {runs[0]}: one run alone; name at least two")
     outputs.require_free({"--report": (report, outputs.PAGE)}, runs, overwrite=overwrite)
     watch(Doing("comparing"))
-    task = task_of(runs[0])
-    if "McNemar's test" not in task.tools:
-        if vote:
-            require(task, "compare --vote", str(runs[0]))
-        _by_figure(runs, force, report, as_json=as_json)
-        return
-    answers = named_apart([load_answers(run) for run in runs], [str(run) for run in runs])
-    require_different(answers)
-    seeds, notes = pooled(answers), [*measured_with(answers), *apart(answers)]
-    if vote:
-        answers = [*answers, voted(answers)]
-    pairs = all_pairs(answers, force=force)
+    found = compared(runs, vote=vote, force=force)
     if report is not None:
-        write_comparison(report, answers, pairs, seeds, notes)
+        write_report(report, found)
     if as_json:
-        facts: dict[str, list[Any]] = {"pairs": [pair.model_dump() for pair in pairs], "notes": notes}
-        facts["seeds"] = [each.model_dump() for each in seeds]
-        click.echo(json.dumps(facts, indent=1))
+        click.echo(json.dumps(_facts(found), indent=1))
     else:
-        click.echo(table(answers))
-        for line in (*seeds, *(f"note: {note}" for note in notes)):
+        click.echo(found.table())
+        for line in (*found.seeds, *(f"note: {note}" for note in found.notes), *_told_of_pairs(found, every=every)):
             click.echo(str(line))
-        if len(pairs) <= PAIRS_IN_WORDS:
-            for pair in pairs:
-                click.echo(pair.sentence())
-        else:
-            shown = pairs if every else against_best(answers, pairs)
-            what = "every pair" if every else f"each against the best, {shown[0].second}"
-            click.echo(f"\n{what}; p-values corrected for {len(pairs)} pairs")
-            click.echo(table_of_pairs(shown))
     if report is not None:
         click.echo(f"report: {report}", err=as_json)
 
 
-def _by_figure(runs: tuple[Path, ...], force: bool, report: Path | None, *, as_json: bool) -> None:
-    """Compare by the figure of their task, where that is no share of wrong images."""
-    from deepres.base.wording import columns
-    from deepres.report.comparison import write_tables
-    from deepres.tasks.blocks import Table
-    from deepres.tasks.paired import compare, load_saved, named_apart, sentence
+def _told_of_pairs(found: "Comparison", *, every: bool) -> Sequence[str]:
+    """Each pair in a sentence; of many errors a table, of those against the best alone unless `every` is asked for."""
+    from deepres.tasks.classification.compare import Paired, against_best, table_of_pairs
+    from deepres.tasks.classification.predictions import SavedPredictions
 
-    answers = named_apart([load_saved(run) for run in runs], [str(run) for run in runs])
-    values, pairs = compare(answers, force=force)
-    shown = answers[0].compared
-    order = sorted(range(len(answers)), key=lambda place: values[place] * (1 if shown.lower_is_better else -1))
-    header = ("run", "network", shown.name, "protocol")
-    rows = tuple((answers[at].name, answers[at].model, shown.text(values[at]), answers[at].protocol) for at in order)
-    told = [sentence(pair, shown) for pair in pairs]
-    notes = [f"note: {one.name}: {note}" for one in answers for note in one.notes]
-    if report is not None:
-        title = f"{len(answers)} networks compared"
-        sentences = Table(title="Pairs", header=("what they show",), rows=tuple((line,) for line in told))
-        write_tables(report, title, [Table(title=shown.name.capitalize(), header=header, rows=rows), sentences])
-    if as_json:
-        figures = {one.name: value for one, value in zip(answers, values, strict=True)}
-        facts = {"figure": shown.name, "figures": figures, "pairs": [pair.model_dump() for pair in pairs]}
-        click.echo(json.dumps({**facts, "notes": notes}, indent=1))
-    else:
-        click.echo(columns((header, *rows), "<" * len(header)))
-        for words in (*notes, *told):
-            click.echo(words)
-    if report is not None:
-        click.echo(f"report: {report}", err=as_json)
+    pairs = [pair for pair in found.pairs if isinstance(pair, Paired)]
+    if len(pairs) <= PAIRS_IN_WORDS:
+        return found.sentences
+    answers = [one for one in found.answers if isinstance(one, SavedPredictions)]
+    shown = pairs if every else against_best(answers, pairs)
+    what = "every pair" if every else f"each against the best, {shown[0].second}"
+    return [f"\n{what}; p-values corrected for {len(pairs)} pairs", table_of_pairs(shown)]
+
+
+def _facts(found: "Comparison") -> dict[str, Any]:
+    pairs = [pair.model_dump() for pair in found.pairs]
+    if found.figure is None:
+        return {"pairs": pairs, "notes": list(found.notes), "seeds": [each.model_dump() for each in found.seeds]}
+    figures = {one.name: value for one, value in zip(found.answers, found.values, strict=True)}
+    return {"figure": found.figure.name, "figures": figures, "pairs": pairs, "notes": list(found.notes)}

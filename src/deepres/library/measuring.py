@@ -18,13 +18,8 @@ from deepres.runs.analysis.run import ANALYSES, AnalysisTarget, examine
 from deepres.runs.analysis.units import AnalysisConfig
 from deepres.runs.ensemble import EnsembleConfig
 from deepres.runs.folds_measured import measure_any
-from deepres.tasks import paired
-from deepres.tasks.classification.compare import Paired, all_pairs, table
-from deepres.tasks.classification.pooling import Seeds, apart, measured_with, pooled, require_different
-from deepres.tasks.classification.predictions import SavedPredictions, load_answers, named_apart, voted
-from deepres.tasks.paired import PairedDifference, SavedAnswers, load_saved, task_of
+from deepres.tasks.comparison import Comparison, compared
 from deepres.tasks.result import Result
-from deepres.tasks.task import require
 from deepres.train.distributed import init_distributed
 
 Weights = WeightsSpec | RunResult | str | Path
@@ -87,23 +82,6 @@ def evaluate(
     return found
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Runs on the same images: what each answered, every pair tested, runs that differ in the seed alone, and notes.
-
-    `str()` of it says all of that in a few lines.
-    """
-
-    answers: tuple[SavedPredictions, ...] | tuple[SavedAnswers, ...]
-    pairs: tuple[Paired, ...] | tuple[PairedDifference, ...]
-    seeds: tuple[Seeds, ...]
-    notes: tuple[str, ...]
-    told: str
-
-    def __str__(self) -> str:
-        return self.told
-
-
 def compare(*runs: RunResult | str | Path, vote: bool = False, force: bool = False) -> Comparison:
     """Which of these runs is better on the images that all were tested on, and whether the difference is one.
 
@@ -130,29 +108,7 @@ def compare(*runs: RunResult | str | Path, vote: bool = False, force: bool = Fal
     flag(force, "force")
     if len(folders) < 2:
         raise InputError(f"compare: given {len(folders)}, wanted two runs at least")
-    task = task_of(folders[0])
-    if "McNemar's test" not in task.tools:
-        if vote:
-            require(task, "compare --vote", f"compare {folders[0]}")
-        return _by_figure(folders, force=force)
-    answers = named_apart([load_answers(folder) for folder in folders], [str(folder) for folder in folders])
-    require_different(answers)
-    seeds, notes = pooled(answers), (*measured_with(answers), *apart(answers))
-    every = [*answers, voted(answers)] if vote else answers
-    pairs = tuple(all_pairs(every, force=force))
-    lines = [table(every), *map(str, seeds), *(f"note: {note}" for note in notes), *(pair.sentence() for pair in pairs)]
-    return Comparison(tuple(every), pairs, tuple(seeds), notes, "\n".join(lines))
-
-
-def _by_figure(folders: Sequence[Path], *, force: bool) -> Comparison:
-    """By the figure of their task, where that is no share of wrong images."""
-    answers = paired.named_apart([load_saved(folder) for folder in folders], [str(folder) for folder in folders])
-    values, pairs = paired.compare(answers, force=force)
-    shown = answers[0].compared
-    lines = [f"{one.name}: {shown.name} {shown.text(value)}" for one, value in zip(answers, values, strict=True)]
-    notes = tuple(f"{one.name}: {note}" for one in answers for note in one.notes)
-    lines += [*(f"note: {note}" for note in notes), *(paired.sentence(pair, shown) for pair in pairs)]
-    return Comparison(tuple(answers), pairs, (), notes, "\n".join(lines))
+    return compared(folders, vote=vote, force=force)
 
 
 @dataclass(frozen=True)

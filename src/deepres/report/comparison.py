@@ -10,12 +10,31 @@ from deepres.base.wording import percent, signed
 from deepres.report.blocks import drawn
 from deepres.report.charts import intervals
 from deepres.report.html import render
-from deepres.tasks.blocks import Block
+from deepres.tasks.blocks import Table
 from deepres.tasks.classification.compare import LEVEL, Paired, against_best, small
 from deepres.tasks.classification.metrics import interval
 from deepres.tasks.classification.pooling import Seeds
 from deepres.tasks.classification.predictions import SavedPredictions
+from deepres.tasks.comparison import Comparison
 from deepres.tasks.result import printable
+
+
+def write_report(path: Path, found: Comparison) -> None:
+    """Write one self-contained HTML file: of errors a page of plots and pairs, of another figure two tables.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    answers = [one for one in found.answers if isinstance(one, SavedPredictions)]
+    pairs = [pair for pair in found.pairs if isinstance(pair, Paired)]
+    if found.figure is None:
+        write_comparison(path, answers, pairs, found.seeds, found.notes)
+        return
+    figures = Table(title=found.figure.name.capitalize(), header=found.rows[0], rows=found.rows[1:])
+    told = Table(title="Pairs", header=("what they show",), rows=tuple((line,) for line in found.sentences))
+    blocks = [drawn(block, None) for block in (figures, told)]
+    page = render("blocks.html.jinja", {}, title=f"{len(found.answers)} networks compared", blocks=blocks)
+    write_atomic(path, printable(page))
 
 
 def write_comparison(
@@ -50,10 +69,4 @@ def write_comparison(
         num_pairs=len(pairs),
         level=LEVEL,
     )
-    write_atomic(path, printable(page))
-
-
-def write_tables(path: Path, title: str, blocks: Sequence[Block]) -> None:
-    """Write one self-contained HTML file of nothing but these blocks."""
-    page = render("blocks.html.jinja", {}, title=title, blocks=[drawn(block, None) for block in blocks])
     write_atomic(path, printable(page))

@@ -5,11 +5,13 @@ one class an image McNemar's exact test says it instead (`classification/compare
 """
 
 import json
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,20 +187,29 @@ def sentence(pair: PairedDifference, shown: Compared) -> str:
     return f"{better} is better than {worse} by {shown.text(abs(pair.difference))} ({sure})"
 
 
-def named_apart(answers: Sequence[SavedAnswers], paths: Sequence[str]) -> list[SavedAnswers]:
-    """The same under names of their own: folders of one name get their paths as names.
+class Named(Protocol):
+    """Answers under a name."""
+
+    @property
+    def name(self) -> str: ...
+
+
+N = TypeVar("N", bound=Named)
+
+
+def named_apart(answers: Sequence[N], paths: Sequence[str]) -> list[N]:
+    """The same under names of their own: folders of one name (`a/run`, `b/run`) get their paths as names.
 
     Raises:
         InputError: one of them is named twice.
     """
-    real = [str(Path(path).resolve()) for path in paths]
-    if len(set(real)) < len(real):
-        twice = next(path for place, path in enumerate(paths) if real[place] in real[:place])
-        raise InputError(f"compare {twice}: named twice; name each run once")
-    names = [one.name for one in answers]
-    return [
-        replace(one, name=path) if names.count(one.name) > 1 else one for one, path in zip(answers, paths, strict=True)
-    ]
+    count_of = Counter(os.path.realpath(path) for path in paths)
+    twice = [path for path in paths if count_of[os.path.realpath(path)] > 1]
+    if twice:
+        also = f", also as {twice[1]}" if twice[1] != twice[0] else ""
+        raise InputError(f"compare {twice[0]}: named twice{also}; name each run once")
+    count, pairs = Counter(one.name for one in answers), zip(answers, paths, strict=True)
+    return [replace(one, name=path) if count[one.name] > 1 else one for one, path in pairs]  # type: ignore[type-var]
 
 
 def _about(file: Path) -> dict[str, Any]:

@@ -1,9 +1,7 @@
 """What networks answered to the same images, read from run folders and files of predictions; their majority vote."""
 
-import os
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,21 +70,6 @@ def load_answers(path: Path) -> SavedPredictions:
         InputError: a run that was never measured, a file of other columns, or files that do not belong together.
     """
     return _of_file(path) if path.suffix == ".npz" else _of_run(path)
-
-
-def named_apart(answers: Sequence[SavedPredictions], paths: Sequence[str]) -> list[SavedPredictions]:
-    """The same under names of their own: folders of one name (`a/run`, `b/run`) get their paths as names.
-
-    Raises:
-        InputError: one of them is named twice.
-    """
-    count_of = Counter(os.path.realpath(path) for path in paths)
-    twice = [path for path in paths if count_of[os.path.realpath(path)] > 1]
-    if twice:
-        also = f", also as {twice[1]}" if twice[1] != twice[0] else ""
-        raise InputError(f"compare {twice[0]}: named twice{also}; name each run once")
-    count = Counter(one.name for one in answers)
-    return [replace(one, name=path) if count[one.name] > 1 else one for one, path in zip(answers, paths, strict=True)]
 
 
 def voted(answers: Sequence[SavedPredictions]) -> SavedPredictions:

@@ -68,7 +68,7 @@ class Classification(OneRow, Record):
             "train.balance=sampler",
             "train.schedule.warmup_until_error",
             "bfloat16 with close calls",
-            "compare --vote",
+            "--vote",
             "McNemar's test",
         }
     )
