@@ -84,5 +84,5 @@ def _facts(found: "Comparison") -> dict[str, Any]:
     pairs = [pair.model_dump() for pair in found.pairs]
     if found.figure is None:
         return {"pairs": pairs, "notes": list(found.notes), "seeds": [each.model_dump() for each in found.seeds]}
-    figures = {one.name: value for one, value in zip(found.answers, found.values, strict=True)}
+    figures = dict(zip((one.name for one in found.answers), found.values, strict=True))
     return {"figure": found.figure.name, "figures": figures, "pairs": pairs, "notes": list(found.notes)}

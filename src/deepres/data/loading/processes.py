@@ -27,7 +27,7 @@ from torch import distributed
 from deepres.base.errors import RunError
 
 T = TypeVar("T")
-Done = TypeVar("Fetched")
+Done = TypeVar("Done")
 
 LIVES = 3
 """So many processes may die over a task before it is given up."""
