@@ -220,14 +220,13 @@ def test_two_processes_train_and_measure_as_one(kind: str, home: Path, tmp_path:
         (
             "numbers.csv",
             ["--task", "regression", "--balance", "loss"],
-            "its task is regression, which train.balance=loss does not",
+            "its task is regression, and train.balance=loss is for classification and multilabel alone; leave it out",
         ),
-        ("numbers.csv", ["--task", "regression", "--folds", "3"], "its task is regression, which --folds does not"),
-        ("several.csv", ["--balance", "sampler"], "its task is multilabel, which train.balance=sampler does not"),
+        ("several.csv", ["--balance", "sampler"], "its task is multilabel, and train.balance=sampler is for"),
         (
             "numbers.csv",
             ["--task", "regression", "--set", "train.label_smoothing=0.1"],
-            "which train.label_smoothing does not",
+            "train.label_smoothing is for classification and multilabel alone",
         ),
         ("numbers.csv", ["--task", "regression", "--set", "task.delta=0"], "delta"),
     ],
@@ -239,3 +238,45 @@ def test_what_a_task_does_not_know_is_refused_in_one_line(
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(TASKS))
+def test_folds_are_pooled_measured_and_asked_as_one(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """Every image by the network that has not seen it; others by the mean of both, which is no fold's own answer."""
+    table, flags = TASKS[kind]
+    folder = tmp_path / "run"
+    given = ["train", str(home / table), *flags, *SMALL, *LENGTH, "--folds", "2", "--output", str(folder)]
+    assert run(given) == 0
+    out = capsys.readouterr().out
+    columns = [np.load(folder / place / "predictions.npz") for place in ("", "fold-1", "fold-2")]
+    shown = "predicted" if kind == "regression" else "logits"
+    own = {name: row for each in columns[1:] for name, row in zip(each["name"], each[shown], strict=True)}
+    assert len(own) == len(columns[0]["name"]) == 80
+    assert all(np.array_equal(own[name], row) for name, row in zip(columns[0]["name"], columns[0][shown], strict=True))
+    pooled, summary = (json.loads((folder / name).read_text()) for name in ("test.json", "summary.json"))
+    if kind == "regression":
+        error = np.abs(columns[0]["predicted"] - columns[0]["truth"]).mean()
+        assert pooled["error"] == pytest.approx(error)
+        each = summary["fold_mean_absolute_error_of_sizes"]
+        assert f"fold 1: mean absolute error of size {each[0]:.4g}" in out
+    else:
+        wanted = sklearn.average_precision_score(columns[0]["truth"], columns[0]["logits"])
+        assert pooled["mean_average_precision"] == pytest.approx(wanted)
+        each = summary["fold_mean_average_precisions"]
+    assert len(each) == 2
+    assert pooled["split"] == "cross-validated"
+    assert 'href="fold-2/report.html"' in (folder / "report.html").read_text()
+    assert run(["eval", str(folder), "--json", "--device", "cpu"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_images"] == 80
+    other = tmp_path / "other.png"
+    Image.fromarray(np.full((12, 12), 77, np.uint8)).save(other)
+    answers = []
+    for asked in (folder, folder / "fold-1", folder / "fold-2"):
+        assert run(["predict", str(asked), str(other), "--json", "--device", "cpu"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        rows = told["values"] if kind == "regression" else sorted(told["guesses"], key=lambda one: one["name"])
+        answers.append([one["value" if kind == "regression" else "probability"] for one in rows])
+    assert answers[0] == pytest.approx(np.mean(answers[1:], axis=0), rel=1e-5)
