@@ -27,6 +27,7 @@ from deepres.predict.preprocessing import STATISTICS, Prepared, preprocessing_of
 from deepres.runs import train
 from deepres.runs.evaluate import EvaluationSetup, evaluate_network
 from deepres.runs.plan import Planned
+from deepres.runs.session import Session
 from deepres.slim.ladder import next_rung
 from deepres.slim.speed import ready
 from deepres.slim.subject import RECIPE, Subject, subject_of
@@ -73,7 +74,7 @@ def tuned(subject: Subject, names: tuple[str, ...], steps: int, folder: Path) ->
     """The network without these units after so many steps of fine-tuning, on all test images."""
     run = subject.candidate(names, 1)
     run = run.replace(train=run.train.replace(epochs=None, iterations=steps), select="last")
-    done = train.start(Planned(run, subject.source), folder, device=CPU, on_event=lambda _: None)
+    done = train.start(Planned(run, subject.source), Session(folder, CPU))
     assert isinstance(done.result, ClassificationResult)
     return done.result
 

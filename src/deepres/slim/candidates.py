@@ -19,6 +19,7 @@ from deepres.runs import train
 from deepres.runs.finish import FinishedRun
 from deepres.runs.lock import StoppedError
 from deepres.runs.plan import Planned
+from deepres.runs.session import Session
 from deepres.slim.frontier import Candidate
 from deepres.slim.gate import compared
 from deepres.slim.ladder import Rung, next_rung
@@ -97,11 +98,11 @@ def carried_out(work: Work, folder: Path, plan: Planned, what: str) -> FinishedR
             work.on_event(Doing(f"{what}: {event.what}", event.done, event.total))
 
     work.listen()
-    given: dict[str, Any] = {"device": work.device, "on_event": show, "command": work.command}
+    session = Session(folder, work.device, show, command=work.command)
     try:
         if holds_run(folder):
-            return train.resume(folder, **given, spares_test=plan.spares_test)
-        return train.start(plan, folder, **given)
+            return train.resume(session, spares_test=plan.spares_test)
+        return train.start(plan, session)
     except StoppedError as cause:
         raise work.stopped(cause.exit_code - 128) from cause
 

@@ -7,7 +7,7 @@ from operator import length_hint
 from torch import Tensor
 
 from deepres.analyze.ablation import Route, each_pass
-from deepres.analyze.units import places
+from deepres.analyze.units import row_modules
 from deepres.arch.spare import spare_units, without_units
 from deepres.base.errors import InputError, RunError
 from deepres.base.records import Record
@@ -44,7 +44,7 @@ def next_rung(
     units = spare_units(network.description)
     if not units:
         raise InputError(f"{network.description.name}: no unit is left that can be left out; drop fewer")
-    row = places(network)
+    row = row_modules(network)
     every: Route = tuple((place, True) for place in range(len(row)))
     routes = [every, *(tuple((place, at.name != unit) for place, at in enumerate(row)) for unit in units)]
     sums, images, done, total = [0.0] * len(routes), 0, 0, length_hint(batches) * len(routes)
