@@ -69,12 +69,12 @@ def test_a_pack_keeps_groups_together_as_its_source_does(tmp_path: Path) -> None
             open_source(DataConfig.model_validate({"source": str(tmp_path / name), **fields}))
             for name in ("t.csv", "packed")
         )
-        for part, images in table.parts().items():
-            assert [Path(name).name for name in _names(packed.parts()[part])] == [
+        for part, images in table.splits().items():
+            assert [Path(name).name for name in _names(packed.splits()[part])] == [
                 Path(name).name for name in _names(images)
             ]
         assert (
-            _parted({part: _names(images) for part, images in packed.parts().items() if part != "val" or not fields})
+            _parted({part: _names(images) for part, images in packed.splits().items() if part != "val" or not fields})
             == []
         )
 

@@ -43,8 +43,8 @@ def require_alike(source: str, split: str, *edits: str) -> None:
     fields = dict(edit.split("=") for edit in edits)
     one, other = (open_source(DataConfig.model_validate({"source": each, **fields})) for each in (source, split))
     assert one.classes == other.classes
-    assert {name: said(images) for name, images in one.parts().items()} == {
-        name: said(images) for name, images in other.parts().items()
+    assert {name: said(images) for name, images in one.splits().items()} == {
+        name: said(images) for name, images in other.splits().items()
     }
     ids = [images.targets.class_ids for images in (one.train, other.train) if isinstance(images.targets, BoxTargets)]
     assert ids[0] == ids[1]

@@ -1,7 +1,7 @@
 """--above, --show, --format of `deepres predict`: which boxes are told, drawn, and written as others read them."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path

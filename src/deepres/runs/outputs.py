@@ -38,7 +38,9 @@ SPLIT = OwnKind(
     "a split that deepres wrote",
     rb"path,(label,split(,label_index)?\r?\n|width,height,image_id,class,x1,y1,x2,y2,ignored,area,split)",
 )
-DRAWING = OwnKind("a drawing of deepres", rb'<svg xmlns="[^"]+" viewBox="0 0 \d+ \d+" role="img" font-family="system-ui')
+DRAWING = OwnKind(
+    "a drawing of deepres", rb'<svg xmlns="[^"]+" viewBox="0 0 \d+ \d+" role="img" font-family="system-ui'
+)
 PICTURE = OwnKind("a picture of deepres", rb"\x89PNG\r\n.{0,200}Software\x00deepres")
 
 OWN = frozenset(
