@@ -64,7 +64,7 @@ def readers_of_runs() -> list[Reader]:
         Reader("analysis", _analysis("paths.json", _PATHS), _examined),
         Reader("part of an analysis", _analysis(".paths.part.json", _PART), _taken_up),
         Reader("plot of an analysis", _plot, _plots),
-        Reader("cache", _speed, lambda file: records.recalled(speed.Speed, file)),
+        Reader("cache", _speed, lambda file: records.recalled(speed.MachineSpeed, file)),
         Reader("test.json of a study", _of_run("test.json"), _judged),
         Reader(
             "summary of a study", _of_run("summary.json"), lambda file: report._facts(_job(file.parent), file.parent)
@@ -214,7 +214,9 @@ def _numbers(file: Path) -> None:
 
 def _taken_up(file: Path) -> None:
     of = SimpleNamespace(folder=file.parent, key="k", part=lambda name: file)
-    units.Subject.once(of, "paths", speed.Speed, lambda: speed.Speed(hardware="h", network="n", macs_per_second=1))
+    units.AnalysisSubject.once(
+        of, "paths", speed.MachineSpeed, lambda: speed.MachineSpeed(hardware="h", network="n", macs_per_second=1)
+    )
 
 
 def _plot(folder: Path) -> Path:
@@ -230,7 +232,7 @@ def _plots(file: Path) -> None:
 
 
 def _speed(folder: Path) -> Path:
-    speed.Speed(hardware="h", network="n", macs_per_second=1e9).save(folder / "speed.json")
+    speed.MachineSpeed(hardware="h", network="n", macs_per_second=1e9).save(folder / "speed.json")
     return folder / "speed.json"
 
 

@@ -38,8 +38,8 @@ from deepres.predict.pictures import ImageInputs
 from deepres.report.html import render
 from deepres.runs import seen
 from deepres.runs.analysis import run as examine
-from deepres.runs.analysis.units import Subject
-from deepres.studies.speed import Speed
+from deepres.runs.analysis.units import AnalysisSubject
+from deepres.studies.speed import MachineSpeed
 from deepres.tasks.classification.predictions import load_answers, voted
 from deepres.train.checkpoint import load_best, save_best
 from deepres.train.history import HISTORY, read_history
@@ -354,11 +354,11 @@ def test_weights_of_an_epoch_of_another_network_are_refused(tmp_path: Path) -> N
 def test_what_can_be_made_again_is(text: str, tmp_path: Path) -> None:
     """A cache, and an analysis begun before: damaged, it counts as not there."""
     (tmp_path / "speed.json").write_text(text)
-    assert recalled(Speed, tmp_path / "speed.json") is None
-    made = Speed(hardware="h", network="n", macs_per_second=1.0)
+    assert recalled(MachineSpeed, tmp_path / "speed.json") is None
+    made = MachineSpeed(hardware="h", network="n", macs_per_second=1.0)
     subject = SimpleNamespace(folder=tmp_path, key="k", part=lambda name: tmp_path / "speed.json")
-    assert Subject.once(subject, "speed", Speed, lambda: made) == made
-    assert Subject.once(subject, "speed", Speed, lambda: pytest.fail("made twice")) == made
+    assert AnalysisSubject.once(subject, "speed", MachineSpeed, lambda: made) == made
+    assert AnalysisSubject.once(subject, "speed", MachineSpeed, lambda: pytest.fail("made twice")) == made
 
 
 @pytest.mark.parametrize(

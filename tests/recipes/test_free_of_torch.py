@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deepres.studies.speed import Speed, rate_file, speed
+from deepres.studies.speed import MachineSpeed, rate_file, speed
 
 LOADED = """
 import sys
@@ -35,7 +35,7 @@ def test_the_list_of_studies_loads_no_torch_once_the_machine_is_measured(
 ) -> None:
     monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path))
     rate_file().parent.mkdir()
-    Speed(hardware="this machine", network="resnet20_cifar", macs_per_second=1e12).save(rate_file())
+    MachineSpeed(hardware="this machine", network="resnet20_cifar", macs_per_second=1e12).save(rate_file())
     assert "resnet/table6" in loads_none("from deepres.cli.main import run; run(['reproduce', '--list'])")
 
 

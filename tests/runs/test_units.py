@@ -17,7 +17,7 @@ from deepres.nn.create import create_model
 from deepres.predict.predictor import Predictor
 from deepres.runs.analysis.images import shifted_and_resized, where_it_looks
 from deepres.runs.analysis.signal import signal_and_gradient, variants_of
-from deepres.runs.analysis.units import AnalysisConfig, Subject, units_left_out
+from deepres.runs.analysis.units import AnalysisConfig, AnalysisSubject, units_left_out
 
 CPU = torch.device("cpu")
 TINY = ResNetConfig(
@@ -36,7 +36,7 @@ class Number(Record):
     value: int
 
 
-def _subject(folder: Path, settings: AnalysisConfig | None = None, key: str = "key") -> Subject:
+def _subject(folder: Path, settings: AnalysisConfig | None = None, key: str = "key") -> AnalysisSubject:
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (9, 3, 16, 16), dtype=torch.uint8, generator=draw)
     images = ArrayImages(pixels, torch.arange(9) % 3, ("ant", "bee", "cat"), "noise")
@@ -50,7 +50,7 @@ def _subject(folder: Path, settings: AnalysisConfig | None = None, key: str = "k
         unnamed=True,
     )
     chosen = settings or AnalysisConfig(images=9, draws=1, batch_size=5)
-    return Subject(predictor, images, chosen, {}, folder, key, TINY)
+    return AnalysisSubject(predictor, images, chosen, {}, folder, key, TINY)
 
 
 def _told(done: int, total: int) -> None:

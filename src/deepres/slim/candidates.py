@@ -23,7 +23,7 @@ from deepres.runs.session import Session
 from deepres.slim.frontier import Candidate
 from deepres.slim.gate import compared
 from deepres.slim.ladder import Rung, next_rung
-from deepres.slim.speed import Answer, Speed, ready, speed_of
+from deepres.slim.speed import Answering, Speed, ready, speed_of
 from deepres.slim.subject import Subject
 from deepres.slim.work import Work, name_of
 from deepres.tasks.task import Learning
@@ -107,7 +107,7 @@ def carried_out(work: Work, folder: Path, plan: Planned, what: str) -> FinishedR
         raise work.stopped(cause.exit_code - 128) from cause
 
 
-def timed(work: Work, answer: Answer, what: str) -> Speed:
+def timed(work: Work, answer: Answering, what: str) -> Speed:
     """How fast it answers, in turn with the intact network."""
     size = work.subject.network.description.input
     return speed_of(answer, work.intact, size, work.device, work.progress(f"{what}: timing"))

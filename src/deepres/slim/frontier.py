@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from deepres.base.errors import RunError
 from deepres.base.records import Record
 from deepres.base.wording import counted
-from deepres.slim.gate import PairedLoss, Verdict, refusal
+from deepres.slim.gate import GateVerdict, PairedLoss, refusal
 from deepres.slim.speed import Speed
 
 INTACT = "intact"
@@ -41,7 +41,7 @@ class Candidate(Record):
     layers: tuple[tuple[str, float], ...] = ()
     slower_than_float32: bool = False
 
-    def verdict(self, allowed: float) -> Verdict:
+    def verdict(self, allowed: float) -> GateVerdict:
         """What the gate says of it; of the intact network that it passes."""
         return "passed" if self.loss is None else self.loss.verdict(allowed)
 
@@ -129,7 +129,7 @@ def choose(
     raise RunError(_refusal(tried, verdicts, allowed))
 
 
-def _refusal(tried: Sequence[Candidate], verdicts: dict[str, Verdict], allowed: float) -> str:
+def _refusal(tried: Sequence[Candidate], verdicts: dict[str, GateVerdict], allowed: float) -> str:
     """What is said where none may be taken."""
     accurate = [one for one in tried if verdicts[one.name] != "failed"]
     uncertain = [one for one in accurate if verdicts[one.name] == "not shown"]

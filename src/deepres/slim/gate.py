@@ -25,7 +25,7 @@ Z = 1.959963984540054
 POINTS = 0.5
 """Percentage points that may be lost where nothing is said; of figures that are no shares nothing is assumed."""
 
-Verdict = Literal["passed", "failed", "not shown"]
+GateVerdict = Literal["passed", "failed", "not shown"]
 
 
 class PairedLoss(Record):
@@ -44,7 +44,7 @@ class PairedLoss(Record):
     high: float
     agreement: float | None = None
 
-    def verdict(self, allowed: float) -> Verdict:
+    def verdict(self, allowed: float) -> GateVerdict:
         """failed: more is lost than is allowed. not shown: the interval does not exclude that more is lost."""
         limit = allowed / 100 if self.shares else allowed
         return "failed" if self.loss > limit else "passed" if self.high <= limit else "not shown"

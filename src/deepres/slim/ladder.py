@@ -1,6 +1,6 @@
 """Units left out one by one: the cheapest goes, and the others are ranked anew."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from math import inf, isfinite
 from operator import length_hint
 
@@ -10,14 +10,12 @@ from deepres.analyze.ablation import Route, each_pass
 from deepres.analyze.units import row_modules
 from deepres.arch.spare import spare_units, without_units
 from deepres.base.errors import InputError, RunError
+from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.images import Batch
 from deepres.nn.build import ResidualNetwork
 from deepres.tasks.losses import Loss
-
-OnProgress = Callable[[int, int], None]
-"""on_progress(done, total)."""
 
 
 class Rung(Record):

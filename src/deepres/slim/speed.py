@@ -14,7 +14,7 @@ from deepres.nn.inference import for_inference
 ROUNDS = {1: 30, 16: 7}
 """Batch -> rounds that are timed, after two that are not."""
 
-Answer = Callable[[Tensor], object]
+Answering = Callable[[Tensor], object]
 """Prepared images (N, C, H, W), float32 -> outputs."""
 
 
@@ -30,8 +30,8 @@ class Speed(Record):
 
 
 def speed_of(
-    answer: Answer,
-    intact: Answer,
+    answer: Answering,
+    intact: Answering,
     size: tuple[int, int, int],
     device: torch.device,
     on_progress: Callable[[int, int], None],
@@ -64,6 +64,6 @@ def speed_of(
     )
 
 
-def ready(network: ResidualNetwork, device: torch.device) -> Answer:
+def ready(network: ResidualNetwork, device: torch.device) -> Answering:
     """The network as `Speed` means it: float32, norms folded, not compiled."""
     return for_inference(network, device, precision="float32", compiled="no", close_calls=False)

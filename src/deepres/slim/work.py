@@ -15,7 +15,7 @@ from deepres.base.wording import counted
 from deepres.nn.environment import hardware, versions
 from deepres.runs.lock import StoppedError
 from deepres.slim.frontier import INTACT, Candidate, Frontier
-from deepres.slim.speed import Answer
+from deepres.slim.speed import Answering
 from deepres.slim.subject import Subject, default_epochs
 
 FACTS, PAGE = "slim.json", "slim.html"
@@ -53,7 +53,7 @@ class Work:
     command: str
     frontier: Frontier
     asked: list[int]
-    intact: Answer
+    intact: Answering
     tried: list[str] = field(default_factory=list)
 
     @property

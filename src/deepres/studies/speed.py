@@ -14,7 +14,7 @@ from deepres.base.records import Record, recalled
 NETWORK, BATCH = "resnet20_cifar", 128
 
 
-class Speed(Record):
+class MachineSpeed(Record):
     """Multiply-adds a second of a training step (three forward passes' worth), and of what network it was measured."""
 
     hardware: str
@@ -26,7 +26,7 @@ class Speed(Record):
         return macs / self.macs_per_second
 
 
-def speed(device: str | None = None, *, again: bool = False) -> Speed:
+def speed(device: str | None = None, *, again: bool = False) -> MachineSpeed:
     """The machine's rate: the best ever seen of a 20-layer network in batches of 128, kept below `cache_folder()`.
 
     It is measured for two seconds at the first call, and where that is asked `again`, since other work may be in its
@@ -37,7 +37,7 @@ def speed(device: str | None = None, *, again: bool = False) -> Speed:
         InputError: no such device.
     """
     path = rate_file(device)
-    before = recalled(Speed, path)
+    before = recalled(MachineSpeed, path)
     if before is not None and not again:
         return before
     from deepres.nn.create import create_model
@@ -51,7 +51,7 @@ def speed(device: str | None = None, *, again: bool = False) -> Speed:
     rate = max(
         3 * cost(architecture(NETWORK)).macs * images_per_second, 0.0 if before is None else before.macs_per_second
     )
-    found = Speed(hardware=hardware(where), network=NETWORK, macs_per_second=rate)
+    found = MachineSpeed(hardware=hardware(where), network=NETWORK, macs_per_second=rate)
     path.parent.mkdir(parents=True, exist_ok=True)
     found.save(path)
     return found

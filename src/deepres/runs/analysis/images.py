@@ -9,7 +9,7 @@ from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.transforms.per_image import fit
 from deepres.report import analysis
-from deepres.runs.analysis.units import Section, Subject
+from deepres.runs.analysis.units import AnalysisSubject, Section
 
 SHOWN = 8
 
@@ -31,7 +31,7 @@ class DrawnMaps(Record):
     box: tuple[localisation.Box | None, ...]
 
 
-def where_it_looks(subject: Subject, on_progress: OnProgress) -> Section:
+def where_it_looks(subject: AnalysisSubject, on_progress: OnProgress) -> Section:
     """Maps on images with their boxes (Zhou et al. 2016); whether the answer rests on what they show."""
     network, predictor, settings = subject.network, subject.predictor, subject.settings
     batch = next(iter(subject.batches(1, min(SHOWN, len(subject.images)))))
@@ -82,7 +82,7 @@ def where_it_looks(subject: Subject, on_progress: OnProgress) -> Section:
     )
 
 
-def shifted_and_resized(subject: Subject, on_progress: OnProgress) -> Section:
+def shifted_and_resized(subject: AnalysisSubject, on_progress: OnProgress) -> Section:
     """How often answers stay, how far maps move along, what the way of resizing changes (Zhang 2019)."""
     network, seed = subject.network, subject.settings.seed
     side = min(next(iter(subject.batches(1, 1))).images.shape[-2:])
@@ -131,7 +131,7 @@ def shifted_and_resized(subject: Subject, on_progress: OnProgress) -> Section:
     return section
 
 
-def _stages(subject: Subject, on_progress: OnProgress) -> tuple[tuple[equivariance.StageError, ...], str]:
+def _stages(subject: AnalysisSubject, on_progress: OnProgress) -> tuple[tuple[equivariance.StageError, ...], str]:
     """Errors for as large shifts as the images allow, up to the stride of the last part, and why not for larger."""
     stride = list(equivariance.part_fields(subject.network.description).values())[-1].stride
     largest, refused = stride, ""

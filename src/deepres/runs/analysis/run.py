@@ -43,8 +43,8 @@ from deepres.runs.analysis.images import shifted_and_resized, where_it_looks
 from deepres.runs.analysis.signal import responses_of_layers, signal_and_gradient
 from deepres.runs.analysis.units import (
     AnalysisConfig,
+    AnalysisSubject,
     Section,
-    Subject,
     features_used_again,
     paths_by_length,
     units_left_out,
@@ -52,7 +52,7 @@ from deepres.runs.analysis.units import (
 from deepres.runs.evaluate import USUAL, EvaluationConfig, EvaluationTarget, resolve_target
 from deepres.tasks.task import require
 
-ANALYSES: dict[str, Callable[[Subject, OnProgress], Section]] = {
+ANALYSES: dict[str, Callable[[AnalysisSubject, OnProgress], Section]] = {
     "lesion": units_left_out,
     "paths": paths_by_length,
     "responses": responses_of_layers,
@@ -128,7 +128,7 @@ def examine(
         *([said] if (said := asked.predictor.said) else []),
     ]
     key = _key(of, settings, "")
-    subject = Subject(asked.predictor, images, settings, asked.provenance, folder, key, _config(place, asked))
+    subject = AnalysisSubject(asked.predictor, images, settings, asked.provenance, folder, key, _config(place, asked))
     _check(subject)
     make_folder(folder)
     keep_freed_memory()
@@ -156,7 +156,7 @@ def examine(
     return folder, {**told, **({"note": notes} if notes else {}), **sections}
 
 
-def _check(subject: Subject) -> None:
+def _check(subject: AnalysisSubject) -> None:
     """Images too small, a class or part that does not exist: refused before anything is measured or written."""
     require_size(subject.network.description, *next(iter(subject.batches(1, 1))).images.shape[1:])
     label, layer = subject.settings.label, subject.settings.layer
@@ -194,7 +194,7 @@ def _some(images: Images, settings: AnalysisConfig, on_bad_image: OnBadImage) ->
     return images.select(readable), tried - len(readable)
 
 
-def _write(subject: Subject, section: Section, of: list[JsonValue]) -> None:
+def _write(subject: AnalysisSubject, section: Section, of: list[JsonValue]) -> None:
     folder = subject.folder
     for name, plot in section.plots.items():
         write_atomic(folder / f"{section.name}_{name}.png", analysis.png(plot))
@@ -239,7 +239,7 @@ def _before(folder: Path, kind: str, key: str) -> list[str] | None:
     return written.found if all((folder / f"{kind}_{name}.svg").is_file() for name in written.plots) else None
 
 
-def _page(subject: Subject, title: str, of: list[JsonValue], left_out: dict[str, str]) -> None:
+def _page(subject: AnalysisSubject, title: str, of: list[JsonValue], left_out: dict[str, str]) -> None:
     """All sections in the folder that are of these weights and images, in the order of `ANALYSES`."""
     shown = []
     for kind in ANALYSES:

@@ -13,7 +13,7 @@ from deepres.data.images import Batch
 from deepres.nn.build import build
 from deepres.nn.init import initialise
 from deepres.report import analysis
-from deepres.runs.analysis.units import Section, Subject
+from deepres.runs.analysis.units import AnalysisSubject, Section
 
 STAND_IN = "resnet110_cifar"
 """Whose variants are followed where the network is no CIFAR ResNet: the network of both tables."""
@@ -21,7 +21,7 @@ STAND_IN = "resnet110_cifar"
 IMAGES = 32
 
 
-def responses_of_layers(subject: Subject, on_progress: OnProgress) -> Section:
+def responses_of_layers(subject: AnalysisSubject, on_progress: OnProgress) -> Section:
     """The network and the same one untrained (He et al. 2015, Fig. 7); branch against shortcut; dead channels."""
     network = subject.network
     found = responses.responses(network, subject.batches(), on_progress=on_progress)
@@ -58,7 +58,7 @@ def responses_of_layers(subject: Subject, on_progress: OnProgress) -> Section:
     return section
 
 
-def signal_and_gradient(subject: Subject, on_progress: OnProgress) -> Section:
+def signal_and_gradient(subject: AnalysisSubject, on_progress: OnProgress) -> Section:
     """The trained network, and at initialisation each shortcut and each order, beside equations 4 to 8."""
     seed = subject.settings.seed
     batch = next(iter(subject.batches(1, IMAGES)))
@@ -105,7 +105,7 @@ def signal_and_gradient(subject: Subject, on_progress: OnProgress) -> Section:
     )
 
 
-def variants_of(subject: Subject) -> ResNetConfig:
+def variants_of(subject: AnalysisSubject) -> ResNetConfig:
     """The network whose variants are compared: of its own depth and units where it is a CIFAR ResNet, else `STAND_IN`.
 
     In the style of Tables 1 and 2: the original order, nothing dropped; a shortcut C becomes the tables' A.

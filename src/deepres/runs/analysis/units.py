@@ -54,7 +54,7 @@ class KeptAnalysis(Record):
 
 
 @dataclass(frozen=True)
-class Subject:
+class AnalysisSubject:
     """What is taken apart, and on which images; `config` is its row of a paper's table, where it is known.
 
     What takes long is kept in `folder` under `key` as soon as it is there (`once`).
@@ -104,7 +104,7 @@ class Subject:
 class SubjectBatches:
     """Batches that can be gone through more than once, and counted."""
 
-    subject: Subject
+    subject: AnalysisSubject
     count: int | None
     size: int
 
@@ -143,7 +143,7 @@ class Section:
     files: dict[str, Record] = field(default_factory=dict)
 
 
-def units_left_out(subject: Subject, on_progress: OnProgress) -> Section:
+def units_left_out(subject: AnalysisSubject, on_progress: OnProgress) -> Section:
     """Each unit, random ones, and units that change places (Veit et al. 2016, Figs. 3 and 5)."""
     network, settings = subject.network, subject.settings
     each = subject.once(
@@ -198,7 +198,7 @@ def units_left_out(subject: Subject, on_progress: OnProgress) -> Section:
     return section
 
 
-def paths_by_length(subject: Subject, on_progress: OnProgress) -> Section:
+def paths_by_length(subject: AnalysisSubject, on_progress: OnProgress) -> Section:
     """How many, what gradient one carries, and all together (Veit et al. 2016, Fig. 6)."""
     settings = subject.settings
     batches = subject.batches(settings.gradient_batches, 32)
@@ -226,7 +226,7 @@ def paths_by_length(subject: Subject, on_progress: OnProgress) -> Section:
     )
 
 
-def features_used_again(subject: Subject, on_progress: OnProgress) -> Section:
+def features_used_again(subject: AnalysisSubject, on_progress: OnProgress) -> Section:
     """The heat maps of dense blocks (Huang et al. 2017, Fig. 5)."""
     found = reuse.feature_reuse(subject.network)
     on_progress(1, 1)
