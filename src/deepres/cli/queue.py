@@ -96,11 +96,11 @@ def _work(queue: "Queue", home: Path, data: dict[str, str], asked: Asked, watch:
         watch.say(line)
     from deepres.nn.hardware import find_device
     from deepres.runs.progress import showing
-    from deepres.studies.queue_work import Work, processors
+    from deepres.studies.queue_work import QueueWork, processors
 
     device = find_device(asked.device)
     threads = processors if device.type == "cpu" else lambda: None
-    work = Work(queue, home, device, data, command_line(), threads)
+    work = QueueWork(queue, home, device, data, command_line(), threads)
     refused = work.carry_out(showing(watch, alone=True), hours=asked.hours)
     if refused:
         name, reason = next(iter(refused.items()))
@@ -140,15 +140,15 @@ def _unpause(home: Path) -> None:
 def _status(queue: "Queue", home: Path, asked: Asked) -> None:
     from deepres.studies.queue import queued
     from deepres.studies.queue_status import queue_status
-    from deepres.studies.speed import place
+    from deepres.studies.speed import rate_file
 
-    found = queue_status(queued(queue), home, place(asked.device))
+    found = queue_status(queued(queue), home, rate_file(asked.device))
     click.echo(found.to_json() if asked.as_json else table(found, datetime.now().astimezone()), nl=not asked.as_json)
 
 
 def table(found: "QueueStatus", now: datetime) -> str:
     """A line for each run, and what is to be said of them all at the time `now`."""
-    from deepres.cli.table import columns
+    from deepres.base.wording import columns
 
     lines = [("run", "of", "steps", "multiply-adds", "time left", "")]
     for one in found.runs:

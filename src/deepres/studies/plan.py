@@ -98,7 +98,9 @@ WantedSeeds = int | Sequence[int] | None
 """Of each network so many, from 0 on; or these; None: as many as the paper had."""
 
 
-def cells(study: Study, scale: StudyScale, seeds: WantedSeeds = None, data: Mapping[str, str] | None = None) -> list[Cell]:
+def cells(
+    study: Study, scale: StudyScale, seeds: WantedSeeds = None, data: Mapping[str, str] | None = None
+) -> list[Cell]:
     """All figures of the study but what others have trained; `data` says where sets lie.
 
     Of a table those that it prints, of a figure those of all its columns.
@@ -170,7 +172,9 @@ def _reading(config: Config, column: Column, measure: Quantity) -> float:
     return reading(_built(config), column, measure)
 
 
-def _jobs(study: Study, row: Row, column: Column, scale: StudyScale, seeds: WantedSeeds, data: Mapping[str, str]) -> Iterable[Job]:
+def _jobs(
+    study: Study, row: Row, column: Column, scale: StudyScale, seeds: WantedSeeds, data: Mapping[str, str]
+) -> Iterable[Job]:
     wanted = seeds or (row.seeds or study.seeds if scale == "full" else 1)
     for seed in range(wanted) if isinstance(wanted, int) else wanted:
         yield Job(_run(study, row, column, scale, seed, data), column.dataset or study.dataset, scale)

@@ -13,10 +13,10 @@ from deepres.base.files import path_of
 from deepres.base.records import Record
 from deepres.studies.plan import Job, WantedSeeds, cells
 from deepres.studies.study import Study, study_named
-from deepres.train.config import Choice
+from deepres.train.config import PrecisionChoice
 
 
-class Entry(Record):
+class QueueEntry(Record):
     """Runs of one study: `rows` by their labels (none: all that are trained), each with these `seeds`.
 
     Those of a smaller `turn` come first. A `precision` other than auto is a variant of the study, judged apart.
@@ -25,7 +25,7 @@ class Entry(Record):
     study: str
     rows: tuple[str, ...] = ()
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, le=9999)], ...], Field(min_length=1, max_length=100)] = (0,)
-    precision: Choice = "auto"
+    precision: PrecisionChoice = "auto"
     turn: Annotated[int, Field(ge=0)] = 0
 
 
@@ -33,7 +33,7 @@ class Queue(Record):
     """`folder` is where runs and reports lie, as `--output` names it: from the folder in which the command is typed."""
 
     folder: Annotated[str, Field(min_length=1)]
-    runs: Annotated[tuple[Entry, ...], Field(min_length=1, max_length=1000)]
+    runs: Annotated[tuple[QueueEntry, ...], Field(min_length=1, max_length=1000)]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def studies_of(queue: Queue) -> list[tuple[Study, WantedSeeds]]:
     ]
 
 
-def study_of(entry: Entry) -> Study:
+def study_of(entry: QueueEntry) -> Study:
     """The study with the rows that the entry names; of another precision with edited rows.
 
     Raises:
@@ -112,7 +112,7 @@ def study_of(entry: Entry) -> Study:
     return study.replace(rows=rows, claims=claims, short_rows=(), note=note)
 
 
-def cells_of(entry: Entry, data: Mapping[str, str] | None = None) -> list[tuple[str, Job]]:
+def cells_of(entry: QueueEntry, data: Mapping[str, str] | None = None) -> list[tuple[str, Job]]:
     """The label of a row, and a run of it."""
     found: dict[str, tuple[str, Job]] = {}
     for cell in cells(study_of(entry), "full", entry.seeds, data):
@@ -121,7 +121,7 @@ def cells_of(entry: Entry, data: Mapping[str, str] | None = None) -> list[tuple[
     return list(found.values())
 
 
-def _require_trained(entry: Entry) -> None:
+def _require_trained(entry: QueueEntry) -> None:
     """Refuse a row, or where none is named a study, of which there is nothing to train."""
     study = study_of(entry)
     trained = {cell.row.label for cell in cells(study, "full", entry.seeds) if cell.jobs}

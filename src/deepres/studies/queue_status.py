@@ -17,7 +17,7 @@ from deepres.base.records import Record, recalled
 from deepres.base.wording import counted, duration
 from deepres.studies.plan import Job, status
 from deepres.studies.queue import Queued
-from deepres.studies.speed import Speed
+from deepres.studies.speed import MachineSpeed
 
 PAUSED = "paused"
 """The file that pauses a queue, in the folder of its runs, until it is removed."""
@@ -100,7 +100,7 @@ def queue_status(line: Sequence[Queued], home: Path, speed: Path) -> QueueStatus
     works = is_locked(home)
     now = (recalled(Now, home / NOW) or Now()) if works else Now()
     paces = {each.job.name: pace for each in line if (pace := seconds_per_step(each.job.folder(home))) is not None}
-    machine = recalled(Speed, speed)
+    machine = recalled(MachineSpeed, speed)
     found = []
     for each in line:
         job = each.job
@@ -146,7 +146,7 @@ def seconds_per_step(folder: Path) -> float | None:
 
 
 def _seconds_of_a_step(
-    job: Job, line: Sequence[Queued], paces: dict[str, float], machine: Speed | None
+    job: Job, line: Sequence[Queued], paces: dict[str, float], machine: MachineSpeed | None
 ) -> float | None:
     """By the run's own history; else by that of another run, of the same precision first, and the sizes of both."""
     if job.name in paces:

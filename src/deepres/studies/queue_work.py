@@ -17,7 +17,7 @@ from deepres.base.priority import free_processors
 from deepres.base.wording import duration
 from deepres.runs.lock import StoppedError, asked_to_stop
 from deepres.runs.train import Event
-from deepres.studies.executor import OnEvent, carry_out
+from deepres.studies.executor import OnJobEvent, carry_out
 from deepres.studies.plan import Job, cells, distinct
 from deepres.studies.queue import Queue, queued, studies_of
 from deepres.studies.queue_status import NOW, PAUSED, Now
@@ -37,7 +37,7 @@ class Gate:
     """
 
     home: Path
-    show: OnEvent
+    show: OnJobEvent
     asked: list[int]
     ends: float | None = None
     clock: Callable[[], float] = monotonic
@@ -88,7 +88,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Work:
+class QueueWork:
     """A queue, where its runs lie, what they compute on, where sets of images lie, and the command that asked for it.
 
     `threads` says how many a run has that begins or goes on, None: PyTorch's own choice.
@@ -101,7 +101,7 @@ class Work:
     command: str
     threads: Callable[[], int | None]
 
-    def carry_out(self, show: OnEvent, *, hours: float | None = None) -> dict[str, str]:
+    def carry_out(self, show: OnJobEvent, *, hours: float | None = None) -> dict[str, str]:
         """Train what is not done, the first in the queue's order first; each run that ends is judged at once.
 
         Returns:
