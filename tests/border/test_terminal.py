@@ -22,8 +22,8 @@ from deepres.runs.progress import Display
 from deepres.train.loop import Step
 
 TINY = ("--set", "model.depths=1,1,1", "--set", "model.widths=16,16,16")
-QUICK = {"models", "describe"}
-"""Verbs that load no torch and answer at once."""
+QUICK = {"models", "describe", "serve"}
+"""Verbs that load no torch and answer at once; serve shows that it loads, not that it serves."""
 
 
 class Clock:

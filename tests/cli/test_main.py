@@ -17,6 +17,7 @@ FLAGS = {
     "compare": "--force --json --overwrite --pairs --report --vote",
     "slim": "--accept-uncertain --device --drop-blocks --finetune-epochs --max-loss --output --source --target-ms",
     "predict": "--above --cam --class --csv --device --every --format --ignore --json --mean --model --output --overwrite --precision --preprocessing --set --show --std --top-k --uncalibrated --variant",
+    "serve": "--batch-size --batch-wait-ms --device --drain --host --max-bytes --max-pixels --port --precision --queue --reload --timeout --token-file",
     "models": "--json",
     "describe": "--batch-size --json --overwrite --svg",
     "weights convert": "--classes --ignore --mean --model --preprocessing --set --std --variant",

@@ -44,18 +44,29 @@ def beside(image: Tensor, heat: Tensor, preparation: Preparation, answer: str) -
 
     What the network was not shown is without colour and dimmed. The scale goes from 0, and below, to the largest value.
     """
+    return _laid_out(_plain(image), mapped(image, heat, preparation), float(heat.max()), answer)
+
+
+def mapped(image: Tensor, heat: Tensor, preparation: Preparation) -> Image.Image:
+    """The picture with the map on it, at its own size: (C, H, W) uint8, (h, w).
+
+    What the network was not shown is without colour and dimmed.
+    """
     height, width = image.shape[-2:]
     box = seen(preparation, height, width)
-    plain = Image.fromarray(image.expand(3, -1, -1).permute(1, 2, 0).numpy())
     values = Image.fromarray(heat.detach().cpu().float().numpy())
     spread = values.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.BILINEAR)
     whole = Image.new("F", (width, height), 0.0)
     whole.paste(spread, box[:2])
     coloured = overlay(image, torch.from_numpy(np.asarray(whole).copy()))
-    mapped = plain.convert("L").point(lambda value: value // 2).convert("RGB")
+    drawn = _plain(image).convert("L").point(lambda value: value // 2).convert("RGB")
     inside = (max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3]))
-    mapped.paste(Image.fromarray(coloured.permute(1, 2, 0).numpy()).crop(inside), inside[:2])
-    return _laid_out(plain, mapped, float(heat.max()), answer)
+    drawn.paste(Image.fromarray(coloured.permute(1, 2, 0).numpy()).crop(inside), inside[:2])
+    return drawn
+
+
+def _plain(image: Tensor) -> Image.Image:
+    return Image.fromarray(image.expand(3, -1, -1).permute(1, 2, 0).numpy())
 
 
 def _laid_out(plain: Image.Image, mapped: Image.Image, largest: float, answer: str) -> Image.Image:

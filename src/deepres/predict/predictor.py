@@ -20,6 +20,7 @@ from deepres.base.errors import InputError, RunError
 from deepres.base.files import path_of
 from deepres.base.heap import keep_freed_memory
 from deepres.data.decode import BadImageError
+from deepres.data.images import Batch
 from deepres.data.loading.loader import prepare_one
 from deepres.data.loading.workers import num_cores
 from deepres.data.transforms.config import Preparation
@@ -208,23 +209,32 @@ class Predictor:
             return attribution.attribution_maps(self.network, images, targets)[:, 0]
         return attribution.upsampled(attribution.grad_cam(self.network, images, targets, layer=layer), size)[:, 0]
 
+    def heat(self, pixels: Tensor, label: str | None = None) -> tuple[str, float, Tensor]:
+        """The class of highest probability, or `label` (a name or number), its probability, and its map (h, w).
+
+        `pixels` are a picture's, uint8 (C, H, W).
+
+        Raises:
+            InputError: no such class; the nearest are offered.
+        """
+        images = self.prepare(pixels)[None].to(self.device)
+        targets = attribution.top_classes(self.network, images)
+        if label is not None:
+            number = attribution.class_number(label, self.network.num_classes, self.classes)
+            targets = torch.full_like(targets, number)
+        number = int(targets[0, 0])
+        return self.classes[number], float(self.probabilities(images)[0, number]), self.maps(images, targets)[0]
+
     def shown(self, picture: Picture | Path | str, label: str | None = None) -> tuple[str, Image]:
-        """The class of highest probability, or `label` (a name or number), and its map beside the picture (maps.py).
+        """The class of `heat`, and its map beside the picture (maps.py).
 
         Raises:
             InputError: no such class; the nearest are offered. BadImageError is one.
         """
         picture = _picture(picture)
         image = picture.pixels(self.preparation.channels, self.preparation.levels)
-        images = self.prepare(image)[None].to(self.device)
-        targets = attribution.top_classes(self.network, images)
-        if label is not None:
-            number = attribution.class_number(label, self.network.num_classes, self.classes)
-            targets = torch.full_like(targets, number)
-        name = self.classes[int(targets[0, 0])]
-        chance = float(self.probabilities(images)[0, targets[0, 0]])
-        title = f"{picture.name}: {name} {100 * chance:.1f} %"
-        return name, beside(image, self.maps(images, targets)[0], self.preparation, title)
+        name, chance, heat = self.heat(image, label)
+        return name, beside(image, heat, self.preparation, f"{picture.name}: {name} {100 * chance:.1f} %")
 
     def __call__(self, picture: Path | str, top_k: int = 5) -> Answer:
         """The answer to one picture, by its path; `problem` says why there is none."""
@@ -236,34 +246,26 @@ class Predictor:
         An optimized predictor reads and answers `BATCH` images together, any other one by one.
         """
         size = 1 if self.ready is None else BATCH
-        ask = self._alone if self.preparation.fit == "sides" else self._rows
         with ThreadPoolExecutor(min(size, num_cores())) as readers:
             asked = map(_picture, [pictures] if isinstance(pictures, str | Path) else pictures)
             while part := list(islice(asked, size)):
-                read = list(readers.map(self._read, part))
-                rows = ask(read)
+                read = list(readers.map(self.read, part))
+                rows = self.ask(read)
                 for number, (picture, image) in enumerate(zip(part, read, strict=True)):
                     if isinstance(image, str):
                         yield self.task.unread(picture.name, image)
                     else:
                         yield self.task.decode(rows[number], self.classes, picture.name, top_k)
 
-    def _alone(self, read: Sequence[Tensor | str]) -> dict[int, Any]:
-        """Of pictures that keep their shape the answers, one by one, by their number."""
-        answers: dict[int, Any] = {}
-        for number, pixels in enumerate(read):
-            if isinstance(pixels, Tensor):
-                batch = self.task.asked(pixels, self.preparation, self.statistics.to(self.device))
-                with torch.inference_mode():
-                    answers[number] = self.task.one(self.task.outputs(self.ready or self.network, batch), 0)
-        return answers
+    def read(self, picture: Picture) -> Tensor | Batch | str:
+        """What `ask` is given of a picture, by any thread; or why there is nothing to ask.
 
-    def _read(self, picture: Picture) -> Tensor | str:
-        """The image as each of the members wants it (M, C, H, W), or why there is none."""
+        The image as each of the members wants it (M, C, H, W); of pictures that keep their shape a batch of one.
+        """
         try:
             pixels = picture.pixels(self.preparation.channels, self.preparation.levels)
             if self.preparation.fit == "sides":
-                return pixels
+                return self.task.asked(pixels, self.preparation, self.statistics.to(self.device))
             image = torch.stack([member.prepare(pixels) for member in self.members])
             require_size(self.network.description, *image.shape[1:])
         except BadImageError as cause:
@@ -272,18 +274,21 @@ class Predictor:
             return f"{picture.name}: {cause.message}"
         return image
 
-    def _rows(self, read: Sequence[Tensor | str]) -> dict[int, Tensor]:
-        """Of each image its probabilities (classes,), by its number; images of one size are answered together."""
+    @torch.inference_mode()
+    def ask(self, read: Sequence[Tensor | Batch | str]) -> dict[int, Any]:
+        """What `Task.decode` is given of each that was `read`, by its number; images of one size are asked together."""
         alike: dict[torch.Size, dict[int, Tensor]] = {}
-        for number, image in enumerate(read):
-            if isinstance(image, Tensor):
-                alike.setdefault(image.shape, {})[number] = image
-        rows: dict[int, Tensor] = {}
+        found: dict[int, Any] = {}
+        for number, one in enumerate(read):
+            if isinstance(one, Batch):
+                found[number] = self.task.one(self.task.outputs(self.ready or self.network, one), 0)
+            elif isinstance(one, Tensor):
+                alike.setdefault(one.shape, {})[number] = one
         for images in alike.values():
             of_members = zip(self.members, torch.stack([*images.values()]).unbind(1), strict=True)
             answers = torch.stack([member.probabilities(own) for member, own in of_members])
-            rows.update(zip(images, answers.mean(0), strict=True))
-        return rows
+            found.update(zip(images, answers.mean(0), strict=True))
+        return found
 
 
 def _picture(given: object) -> Picture:

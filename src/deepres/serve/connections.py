@@ -1,0 +1,57 @@
+"""uvicorn's server, its signals ours: which connections there are, which idle, which are ended."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import cast
+
+import uvicorn
+from starlette.types import Scope
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+class Server(uvicorn.Server):
+    """Ends at `should_exit` alone."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    @property
+    def connections(self) -> list[H11Protocol]:
+        """All that are open."""
+        return cast(list[H11Protocol], list(self.server_state.connections))
+
+    @property
+    def idle(self) -> list[H11Protocol]:
+        """Those that nothing was asked on since the last answer, or at all."""
+        return [one for one in self.connections if one.cycle is None or one.cycle.response_complete]
+
+    def cut(self, scope: Scope) -> None:
+        """End the connection of a request, whether what was sent is taken or not."""
+        for one in self.connections:
+            if one.scope is scope:
+                one.transport.abort()
+
+    def close_idle(self) -> None:
+        """End those that nothing is asked on."""
+        for one in self.idle:
+            one.transport.close()
+
+    def abort(self) -> None:
+        """End all."""
+        for one in self.connections:
+            one.transport.abort()
+
+    async def end_late(self, seconds: float) -> None:
+        """End connections that bring no whole head of a request for so long; uvicorn waits for ever."""
+        since: dict[H11Protocol, tuple[object, float]] = {}
+        while True:
+            now, idle = monotonic(), self.idle
+            same = {one: since[one] for one in idle if one in since and since[one][0] is one.cycle}
+            since = {one: same.get(one, (one.cycle, now)) for one in idle}
+            for one, (_, began) in since.items():
+                if now - began > seconds:
+                    one.transport.abort()
+            await asyncio.sleep(min(1.0, seconds / 4))

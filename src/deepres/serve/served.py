@@ -1,0 +1,207 @@
+"""One network that answers: read from its place, made ready, tried; what it is asked and what is told of it."""
+
+import json
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deepres.base.errors import InputError, RunError
+from deepres.base.files import digest
+from deepres.base.reading import read_json
+from deepres.data.decode import decode_bytes
+from deepres.data.images import Batch
+from deepres.nn.hardware import find_device
+from deepres.nn.inference import InferencePrecision
+from deepres.nn.weights.folds import holds_folds
+from deepres.predict.maps import mapped, png
+from deepres.predict.pictures import Picture, of_file
+from deepres.predict.predictor import Predictor
+from deepres.serve.batcher import Job
+from deepres.serve.refusal import RefusedError
+from deepres.tasks.kinds import AnyTask
+from deepres.tasks.task import Answer, require
+
+WEIGHTS = "model.safetensors"
+SHOWN_PX = 1024
+"""The long side, at most, of a picture that a map is drawn on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """`predictor`, called `name`, of what lies at `where`; `since` when; `seconds` weights and first answer took."""
+
+    name: str
+    where: str
+    predictor: Predictor
+    sha256: str
+    measured: dict[str, Any] | None
+    since: datetime
+    seconds: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def load(cls, name: str, where: str, device: str | None, precision: InferencePrecision) -> "Served":
+        """The network at `where`, ready, after it has answered its own sample images.
+
+        Raises:
+            InputError: nothing there that can be asked. RunError: it does not answer.
+        """
+        began = perf_counter()
+        on = find_device(device)
+        before = None
+        while before != (now := _digest(where)):  # a file that is exchanged meanwhile is read anew
+            before = now
+            predictor = Predictor.load_folds(where, on) if holds_folds(where) else Predictor.load(where, on)
+        loaded = perf_counter()
+        predictor = predictor.optimized(1, precision=precision, compiled="no")
+        found = cls(name, where, predictor, before or _digest_of_tensors(predictor), None, datetime.now(UTC))
+        found.try_out()
+        ready = perf_counter()
+        return replace(found, measured=_measured(where, found.sha256), seconds=(loaded - began, ready - loaded))
+
+    @property
+    def task(self) -> AnyTask:
+        """What it is asked."""
+        return self.predictor.task
+
+    def try_out(self) -> None:
+        """Have it answer the images that lie beside it, or a grey one.
+
+        Raises:
+            RunError: it cannot.
+        """
+        beside = Path(self.where) / "samples"
+        pictures = [of_file(path) for path in sorted(beside.iterdir())] if beside.is_dir() else []
+        if not pictures:
+            _, height, width = self.predictor.network.description.input
+            grey = torch.full((3, height, width), 128, dtype=torch.uint8)
+            pictures = [Picture("a grey image", lambda: grey)]
+        for picture in pictures:
+            read = self.predictor.read(picture)
+            if isinstance(read, str):
+                raise RunError(f"{self.where}: its own image cannot be asked ({read})")
+            told = self.decoded(self.predictor.ask([read])[0], picture.name)
+            json.dumps(told.model_dump(mode="json"), allow_nan=False)
+        if "--cam" in self.task.tools and not self.predictor.others:
+            pixels = pictures[0].pixels(self.predictor.preparation.channels, self.predictor.preparation.levels)
+            self._drawn(pixels, self.predictor.heat(pixels)[2])
+
+    def job(self, data: bytes, name: str) -> Job:
+        """A file's picture as a job: what is answered is for `decoded`."""
+        return self._job(Picture(name, lambda: data))
+
+    def job_of_pixels(self, pixels: Tensor, name: str) -> Job:
+        """The same for pixels, uint8 (3, H, W)."""
+        return self._job(Picture(name, lambda: pixels))
+
+    def _job(self, picture: Picture) -> Job:
+        def read() -> tuple[Hashable, Tensor | Batch]:
+            found = self.predictor.read(picture)
+            if isinstance(found, str):
+                raise RefusedError(422, found)
+            return (found.shape if isinstance(found, Tensor) else object()), found
+
+        return Job(read, self.ask)
+
+    def ask(self, read: list[Tensor | Batch]) -> Sequence[Any]:
+        """What the network says of all of them."""
+        found = self.predictor.ask(read)
+        return [found[number] for number in range(len(read))]
+
+    def decoded(self, outputs: Any, name: str, top_k: int = 5, above: float | None = None) -> Answer:
+        """The answer in the task's words."""
+        task = self.task if above is None else self.task.replace(above=above)
+        answer: Answer = task.decode(outputs, self.predictor.classes, name, top_k)
+        return answer
+
+    def unread(self, name: str, problem: str) -> Answer:
+        """That there is none."""
+        answer: Answer = self.task.unread(name, problem)
+        return answer
+
+    def require_maps(self) -> None:
+        """Refuse maps where there are none: InputError."""
+        require(self.task, "--cam", self.name)
+        if self.predictor.others:
+            raise InputError(f"{self.name}: a map needs a single network, and here are several; serve one fold")
+
+    def map_job(self, data: bytes, name: str, label: str | None) -> Job:
+        """Where a class, by default the likeliest, is seen: answered by (class, probability, function to PNG)."""
+        self.require_maps()
+
+        def read() -> tuple[Hashable, Tensor]:
+            preparation = self.predictor.preparation
+            return object(), decode_bytes(data, name, preparation.channels, levels=preparation.levels)
+
+        def ask(pixels: list[Tensor]) -> list[tuple[str, float, Callable[[], bytes]]]:
+            label_found, chance, heat = self.predictor.heat(pixels[0], label)
+            return [(label_found, chance, lambda: self._drawn(pixels[0], heat))]
+
+        return Job(read, ask)
+
+    def _drawn(self, pixels: Tensor, heat: Tensor) -> bytes:
+        height, width = pixels.shape[-2:]
+        if max(height, width) > SHOWN_PX:
+            size = [max(1, round(side * SHOWN_PX / max(height, width))) for side in (height, width)]
+            pixels = F.interpolate(pixels[None].float(), size=size, mode="area")[0].round().to(torch.uint8)
+        return png(mapped(pixels, heat, self.predictor.preparation))
+
+    def facts(self) -> dict[str, Any]:
+        """What is told of it: network, task, classes, preparation, weights, what it was measured at."""
+        network, task = self.predictor.network.description, self.task
+        return {
+            "name": self.name,
+            "network": network.name,
+            "task": task.model_dump(mode="json"),
+            "classes": list(self.predictor.classes),
+            "classes_have_names": not self.predictor.unnamed,
+            "preparation": self.predictor.preparation.model_dump(mode="json"),
+            "precision": str(self.predictor.ready),
+            "maps": "--cam" in task.tools and not self.predictor.others,
+            "sha256": self.sha256,
+            "since": self.since.isoformat(timespec="seconds"),
+            "measured": self.measured,
+            "note": "; ".join(part for part in (self.predictor.said, task.settled_text()) if part) or None,
+        }
+
+
+def _digest(where: str) -> str:
+    """Of the file of weights, as sha256sum gives it; "" where they go by a name."""
+    path = Path(where)
+    with suppress(OSError):
+        if (path / WEIGHTS).is_file():
+            return digest(path / WEIGHTS)
+        if path.is_file():
+            return digest(path)
+    return ""
+
+
+def _digest_of_tensors(predictor: Predictor) -> str:
+    """Of weights that go by a name, or of several networks: of all tensors in their order."""
+    state = sha256()
+    for member in predictor.members:
+        for tensor in member.network.state_dict().values():
+            state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return state.hexdigest()
+
+
+def _measured(where: str, weights: str) -> dict[str, Any] | None:
+    """The figures that the run's summary gives of these very weights: source, split, images, error, …."""
+    path = Path(where) / "summary.json"
+    try:
+        facts = read_json(path, "summary of a run") if path.is_file() else {}
+    except InputError:
+        return None
+    if not isinstance(facts, dict) or facts.get("weights_sha256") != weights or "split" not in facts:
+        return None
+    names = list(facts)
+    kept = ["source", *names[names.index("split") :]]
+    return {name: facts[name] for name in kept if name in facts and name != "skipped"}
