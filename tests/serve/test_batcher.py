@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deepres.serve.batcher import Answered, Batcher, Job
+from deepres.serve.batcher import Answered, Batcher, BatchJob
 from deepres.serve.refusal import RefusedError
 
 
@@ -28,12 +28,12 @@ class Network:
             raise ValueError(f"broken by {values}")
         return [2 * value for value in values]
 
-    def job(self, value: int, key: Hashable = "k", seconds: float = 0.0) -> Job:
+    def job(self, value: int, key: Hashable = "k", seconds: float = 0.0) -> BatchJob:
         def read() -> tuple[Hashable, Any]:
             time.sleep(seconds)
             return key, value
 
-        return Job(read, self)
+        return BatchJob(read, self)
 
 
 @pytest.fixture
@@ -171,12 +171,12 @@ def test_whatever_is_raised_reaches_who_asked(wrong: Exception) -> None:
     def ask(values: list[Any]) -> list[Any]:
         raise wrong
 
-    (found,) = _run(lambda batcher: batcher.ask([Job(lambda: (0, 0), ask)]))
+    (found,) = _run(lambda batcher: batcher.ask([BatchJob(lambda: (0, 0), ask)]))
     assert isinstance(found, Exception)
 
 
 def test_answers_that_are_too_few_are_an_error_and_no_shift() -> None:
-    (found, _) = _run(lambda batcher: batcher.ask([Job(lambda: (0, 1), lambda v: [])] * 2))
+    (found, _) = _run(lambda batcher: batcher.ask([BatchJob(lambda: (0, 1), lambda v: [])] * 2))
     assert "0 answers to 1 image" in str(found)
 
 
@@ -184,7 +184,7 @@ def test_an_image_that_cannot_be_read_fails_alone(network: Network) -> None:
     def broken() -> tuple[Hashable, Any]:
         raise OSError("cut short")
 
-    found = _run(lambda batcher: batcher.ask([network.job(1), Job(broken, network), network.job(2)]))
+    found = _run(lambda batcher: batcher.ask([network.job(1), BatchJob(broken, network), network.job(2)]))
     assert _values(found) == [2, "cut short", 4]
 
 
@@ -208,8 +208,8 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(network: Network) -> N
 def test_no_more_images_are_read_than_are_soon_asked(network: Network) -> None:
     read: list[int] = []
 
-    def job(value: int) -> Job:
-        return Job(lambda: (read.append(value), value), network)  # type: ignore[func-returns-value]
+    def job(value: int) -> BatchJob:
+        return BatchJob(lambda: (read.append(value), value), network)  # type: ignore[func-returns-value]
 
     async def work(batcher: Batcher) -> None:
         network.gate.clear()

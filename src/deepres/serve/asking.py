@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from deepres.base.errors import InputError
-from deepres.serve.batcher import Answered, Job
+from deepres.serve.batcher import Answered, BatchJob
 from deepres.serve.body import Bodies, Upload
 from deepres.serve.limits import Limits
 from deepres.serve.logs import Entry, Logs
-from deepres.serve.metrics import Metrics
+from deepres.serve.metrics import ServerMetrics
 from deepres.serve.models import Models
 from deepres.serve.pixels import require_few
 from deepres.serve.refusal import RefusedError
@@ -26,7 +26,7 @@ class Service:
     models: Models
     limits: Limits
     bodies: Bodies
-    metrics: Metrics
+    metrics: ServerMetrics
     logs: Logs
     draining: bool = False
 
@@ -55,10 +55,10 @@ async def ask_files(service: Service, served: Served, uploads: Sequence[Upload],
     return await ask(service, served, jobs, entry)
 
 
-async def ask(service: Service, served: Served, jobs: Sequence[Job | RefusedError], entry: Entry) -> list[Asked]:
+async def ask(service: Service, served: Served, jobs: Sequence[BatchJob | RefusedError], entry: Entry) -> list[Asked]:
     """What comes of each job; of one that was refused, its refusal."""
-    found = iter(await service.models.batcher(served.name).ask([job for job in jobs if isinstance(job, Job)]))
-    told = [_told(service, served, next(found) if isinstance(job, Job) else job, entry) for job in jobs]
+    found = iter(await service.models.batcher(served.name).ask([job for job in jobs if isinstance(job, BatchJob)]))
+    told = [_told(service, served, next(found) if isinstance(job, BatchJob) else job, entry) for job in jobs]
     for one in told:
         outcome = "answered" if one.problem is None else "failed" if one.problem.status >= 500 else "refused"
         service.metrics.images.labels(served.name, outcome).inc()

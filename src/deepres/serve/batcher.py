@@ -17,7 +17,7 @@ from deepres.serve.refusal import RefusedError, busy
 Ask = Callable[[list[Any]], Sequence[Any]]
 
 
-class Job(NamedTuple):
+class BatchJob(NamedTuple):
     """`read`, by a reading thread, gives a key and what `ask` is given of it; those of one `ask` and key go together.
 
     `ask` is called by the network's thread and answers all of them, in their order.
@@ -40,7 +40,7 @@ class Answered:
 
 @dataclass(eq=False)
 class _Waiting:
-    job: Job
+    job: BatchJob
     future: asyncio.Future[Answered]
     came: float
     answered: Answered = field(default_factory=Answered)
@@ -92,7 +92,7 @@ class Batcher:
         if len(self) + images > self._most:
             raise busy(f"the queue is full ({len(self)} of {self._most} images wait); try again in a second")
 
-    async def ask(self, jobs: Sequence[Job]) -> list[Answered | Exception]:
+    async def ask(self, jobs: Sequence[BatchJob]) -> list[Answered | Exception]:
         """What comes of each job, in order; once this is cancelled, what is not being asked yet never is.
 
         Raises:

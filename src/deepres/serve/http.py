@@ -148,7 +148,7 @@ class _Options:
             raise RefusedError(
                 422, f"above={self.above:g}: {served.name} is a {kind}, which finds no boxes; leave it out"
             )
-        if self.top_k is not None and kind not in ("classification", "multilabel"):
+        if self.top_k is not None and served.task.form not in ("class", "classes"):
             raise RefusedError(
                 422, f"top_k={self.top_k}: {served.name} is a {kind}, which names no classes; leave it out"
             )

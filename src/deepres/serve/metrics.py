@@ -7,7 +7,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
-class Metrics:
+class ServerMetrics:
     """The counters of one server, apart from those of any other in this process; names begin with `deepres_`."""
 
     def __init__(self) -> None:

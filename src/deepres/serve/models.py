@@ -15,13 +15,13 @@ from deepres.data.loading.workers import num_cores
 from deepres.serve.batcher import Batcher
 from deepres.serve.limits import Limits
 from deepres.serve.logs import Logs
-from deepres.serve.metrics import Metrics
+from deepres.serve.metrics import ServerMetrics
 from deepres.serve.refusal import RefusedError
 from deepres.serve.served import Served
 
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})=(.+)", re.DOTALL)
 
-Load = Callable[[str, str], Served]
+LoadModel = Callable[[str, str], Served]
 """(name, place) -> the network."""
 
 
@@ -57,7 +57,9 @@ def words_of(words: Iterable[str]) -> list[Word]:
 class Models:
     """The networks that answer now; the first is meant where none is named."""
 
-    def __init__(self, served: Iterable[Served], load: Load, limits: Limits, metrics: Metrics, logs: Logs) -> None:
+    def __init__(
+        self, served: Iterable[Served], load: LoadModel, limits: Limits, metrics: ServerMetrics, logs: Logs
+    ) -> None:
         self._served = {one.name: one for one in served}
         self._load, self._limits, self._metrics, self._logs = load, limits, metrics, logs
         self.readers = ThreadPoolExecutor(num_cores(), thread_name_prefix="reader")

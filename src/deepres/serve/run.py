@@ -22,7 +22,7 @@ from deepres.serve.door import Door
 from deepres.serve.http import app_of
 from deepres.serve.limits import Limits
 from deepres.serve.logs import Logs
-from deepres.serve.metrics import Metrics
+from deepres.serve.metrics import ServerMetrics
 from deepres.serve.models import Models, Word
 from deepres.serve.served import Served
 from deepres.serve.watching import Watching
@@ -127,7 +127,7 @@ class Running:
         def load(name: str, where: str) -> Served:
             return Served.load(name, where, options.device, options.precision)
 
-        metrics = Metrics()
+        metrics = ServerMetrics()
         models = Models(served, load, limits, metrics, logs)
         served.clear()  # those that are exchanged later are held by nobody else
         self.service = Service(models, limits, Bodies(limits), metrics, logs)
@@ -201,7 +201,7 @@ class Running:
         os._exit(code)
 
 
-async def _lateness(metrics: Metrics) -> None:
+async def _lateness(metrics: ServerMetrics) -> None:
     """How late the loop wakes up."""
     latest = 0.0
     while True:

@@ -25,7 +25,7 @@ from deepres.nn.weights.folds import holds_folds
 from deepres.predict.maps import mapped, png
 from deepres.predict.pictures import Picture, of_file
 from deepres.predict.predictor import Predictor
-from deepres.serve.batcher import Job
+from deepres.serve.batcher import BatchJob
 from deepres.serve.refusal import RefusedError
 from deepres.tasks.kinds import AnyTask
 from deepres.tasks.task import Answer, require
@@ -94,22 +94,22 @@ class Served:
             pixels = pictures[0].pixels(self.predictor.preparation.channels, self.predictor.preparation.levels)
             self._drawn(pixels, self.predictor.heat(pixels)[2])
 
-    def job(self, data: bytes, name: str) -> Job:
+    def job(self, data: bytes, name: str) -> BatchJob:
         """A file's picture as a job: what is answered is for `decoded`."""
         return self._job(Picture(name, lambda: data))
 
-    def job_of_pixels(self, pixels: Tensor, name: str) -> Job:
+    def job_of_pixels(self, pixels: Tensor, name: str) -> BatchJob:
         """The same for pixels, uint8 (3, H, W)."""
         return self._job(Picture(name, lambda: pixels))
 
-    def _job(self, picture: Picture) -> Job:
+    def _job(self, picture: Picture) -> BatchJob:
         def read() -> tuple[Hashable, Tensor | Batch]:
             found = self.predictor.read(picture)
             if isinstance(found, str):
                 raise RefusedError(422, found)
             return (found.shape if isinstance(found, Tensor) else object()), found
 
-        return Job(read, self.ask)
+        return BatchJob(read, self.ask)
 
     def ask(self, read: list[Tensor | Batch]) -> Sequence[Any]:
         """What the network says of all of them."""
@@ -133,7 +133,7 @@ class Served:
         if self.predictor.others:
             raise InputError(f"{self.name}: a map needs a single network, and here are several; serve one fold")
 
-    def map_job(self, data: bytes, name: str, label: str | None) -> Job:
+    def map_job(self, data: bytes, name: str, label: str | None) -> BatchJob:
         """Where a class, by default the likeliest, is seen: answered by (class, probability, function to PNG)."""
         self.require_maps()
 
@@ -145,7 +145,7 @@ class Served:
             label_found, chance, heat = self.predictor.heat(pixels[0], label)
             return [(label_found, chance, lambda: self._drawn(pixels[0], heat))]
 
-        return Job(read, ask)
+        return BatchJob(read, ask)
 
     def _drawn(self, pixels: Tensor, heat: Tensor) -> bytes:
         height, width = pixels.shape[-2:]

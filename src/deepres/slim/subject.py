@@ -30,7 +30,6 @@ from deepres.runs.resuming import require_same_images
 from deepres.runs.seen import overlap, own_now
 from deepres.runs.teacher import placed
 from deepres.runs.together import batch_size, largest_side
-from deepres.tasks.regression.task import Regression
 from deepres.train.config import TeacherConfig
 from deepres.train.schedules import ScheduleConfig
 
@@ -170,7 +169,7 @@ def subject_of(weights: Path | str, data: DataConfig | None, device: torch.devic
     if source.val is None:
         raise InputError(
             f"{run.data.source}: no held-out images, by which slim decides (test images are read once, at the end); "
-            "name images with a val part, or that can be cut: --source SOURCE"
+            "name images with a val split, or that can be cut: --source SOURCE"
         )
     return Subject(place, digest(folder / WEIGHTS), predictor, run, source, source.val)
 
@@ -181,7 +180,7 @@ def _elsewhere(
     """A run on other images than the network's own."""
     if data is None:
         raise InputError(f"{name}: weights without images of their own; name some: --source SOURCE")
-    if isinstance(predictor.task, Regression):
+    if predictor.task.form == "numbers":
         raise InputError(
             f"{name}: its numbers are standardised by those that it was trained on; slim works on a run's own images "
             "there, leave --source out"
