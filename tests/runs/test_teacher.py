@@ -300,7 +300,7 @@ def test_a_teacher_that_does_not_know_such_crops_is_doubted(
     monkeypatch.setattr(introduce, "_error", lambda *given: 0.09)
     monkeypatch.setattr(introduce, "_error_on_views", lambda *given: (taught, 128))
     monkeypatch.setattr(introduce, "_share", lambda *given: 0.25)
-    source: Any = type("Source", (), {"val": IMAGES, "train": IMAGES, "classes": IMAGES.classes, "parts": dict})()
+    source: Any = type("Source", (), {"val": IMAGES, "train": IMAGES, "classes": IMAGES.classes, "splits": dict})()
     run: Any = type("Run", (), {"augmentation": Augmentation(mixup=mixup)})
     one = Teachers(TeacherConfig(weights=("x",)), [teacher()])
     context = RunContext(run, source, tmp_path, measure_statistics(IMAGES, PREPARATION), FLOAT, teachers=one)

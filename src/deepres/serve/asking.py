@@ -11,7 +11,7 @@ from deepres.base.errors import InputError
 from deepres.serve.batcher import Answered, BatchJob
 from deepres.serve.body import Bodies, Upload
 from deepres.serve.limits import Limits
-from deepres.serve.logs import Entry, Logs
+from deepres.serve.logs import LogEntry, Logs
 from deepres.serve.metrics import ServerMetrics
 from deepres.serve.models import Models
 from deepres.serve.pixels import require_few
@@ -31,14 +31,16 @@ class Service:
     draining: bool = False
 
 
-class Asked(NamedTuple):
+class AskedPictures(NamedTuple):
     """Of one picture `outputs`, which `Served.decoded` takes; or why there are none."""
 
     outputs: Any = None
     problem: RefusedError | None = None
 
 
-async def ask_files(service: Service, served: Served, uploads: Sequence[Upload], entry: Entry) -> list[Asked]:
+async def ask_files(
+    service: Service, served: Served, uploads: Sequence[Upload], entry: LogEntry
+) -> list[AskedPictures]:
     """What the network says of each file, in order.
 
     Raises:
@@ -55,7 +57,9 @@ async def ask_files(service: Service, served: Served, uploads: Sequence[Upload],
     return await ask(service, served, jobs, entry)
 
 
-async def ask(service: Service, served: Served, jobs: Sequence[BatchJob | RefusedError], entry: Entry) -> list[Asked]:
+async def ask(
+    service: Service, served: Served, jobs: Sequence[BatchJob | RefusedError], entry: LogEntry
+) -> list[AskedPictures]:
     """What comes of each job; of one that was refused, its refusal."""
     found = iter(await service.models.batcher(served.name).ask([job for job in jobs if isinstance(job, BatchJob)]))
     told = [_told(service, served, next(found) if isinstance(job, BatchJob) else job, entry) for job in jobs]
@@ -66,7 +70,7 @@ async def ask(service: Service, served: Served, jobs: Sequence[BatchJob | Refuse
 
 
 async def maps(
-    service: Service, served: Served, uploads: Sequence[Upload], label: str | None, entry: Entry
+    service: Service, served: Served, uploads: Sequence[Upload], label: str | None, entry: LogEntry
 ) -> list[tuple[str, float, bytes]]:
     """Of each file the class, its probability, and the map as PNG.
 
@@ -107,14 +111,14 @@ def _looked_at(service: Service, served: Served, uploads: Sequence[Upload]) -> l
     return [one(upload) for upload in uploads]
 
 
-def _told(service: Service, served: Served, found: Answered | Exception, entry: Entry) -> Asked:
+def _told(service: Service, served: Served, found: Answered | Exception, entry: LogEntry) -> AskedPictures:
     if isinstance(found, Answered):
         _count(service, served, found, entry)
-        return Asked(found.value)
+        return AskedPictures(found.value)
     if isinstance(found, RefusedError):
-        return Asked(problem=found)
+        return AskedPictures(problem=found)
     if isinstance(found, InputError):
-        return Asked(problem=RefusedError(422, found.message))
+        return AskedPictures(problem=RefusedError(422, found.message))
     service.logs(
         "failed",
         id=entry.number,
@@ -122,7 +126,7 @@ def _told(service: Service, served: Served, found: Answered | Exception, entry: 
         problem=f"{type(found).__name__}: {' '.join(str(found).split())[:300]}",
         traceback="".join(traceback.format_exception(found)[-6:]),
     )
-    return Asked(
+    return AskedPictures(
         problem=RefusedError(
             500,
             f"model {served.name}: the network failed on this image; the log says more under request {entry.number}",
@@ -130,7 +134,7 @@ def _told(service: Service, served: Served, found: Answered | Exception, entry: 
     )
 
 
-def _count(service: Service, served: Served, found: Answered, entry: Entry) -> None:
+def _count(service: Service, served: Served, found: Answered, entry: LogEntry) -> None:
     metrics = service.metrics
     metrics.queue_seconds.labels(served.name).observe(found.queue_seconds)
     metrics.decode_seconds.labels(served.name).observe(found.read_seconds)

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deepres.base.errors import InputError
 from deepres.serve.asking import Service
 from deepres.serve.limits import is_token
-from deepres.serve.logs import Entry
+from deepres.serve.logs import LogEntry
 from deepres.serve.refusal import RefusedError
 
 OPEN = ("/v2/health/live", "/v2/health/ready")
@@ -56,7 +56,7 @@ class Door:
             return
         began = perf_counter()
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        entry = Entry(given if _NUMBER.fullmatch(given) else secrets.token_hex(8))
+        entry = LogEntry(given if _NUMBER.fullmatch(given) else secrets.token_hex(8))
         scope["deepres.entry"] = entry
         entry.whole = not {name for name, _ in scope["headers"]} & {b"content-length", b"transfer-encoding"}
         passage = _Passage(self, scope, receive, send, entry)
@@ -121,7 +121,7 @@ class Door:
                 {"WWW-Authenticate": 'Basic realm="deepres, the token is the password", charset="UTF-8", Bearer'},
             )
 
-    def _tell(self, scope: Scope, entry: Entry, seconds: float) -> None:
+    def _tell(self, scope: Scope, entry: LogEntry, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "")
         self.service.metrics.requests.labels(route, entry.model or "", str(entry.status)).inc()
         self.service.metrics.request_seconds.labels(route).observe(seconds)
@@ -141,7 +141,7 @@ class Door:
 class _Passage:
     """The two ways of one request: what was received, what was sent."""
 
-    def __init__(self, door: Door, scope: Scope, receive: Receive, send: Send, entry: Entry) -> None:
+    def __init__(self, door: Door, scope: Scope, receive: Receive, send: Send, entry: LogEntry) -> None:
         self._door, self._scope, self._receive, self._send = door, scope, receive, send
         self.entry, self.started, self.ended, self._gone = entry, False, False, False
 

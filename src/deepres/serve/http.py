@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from deepres.base.errors import InputError, unknown
 from deepres.base.version import VERSION
 from deepres.base.wording import shown
-from deepres.serve.asking import Asked, Service, as_data, ask_files, maps
+from deepres.serve.asking import AskedPictures, Service, as_data, ask_files, maps
 from deepres.serve.body import Upload
 from deepres.serve.door import unless_gone
 from deepres.serve.limits import MOST_FILES
@@ -164,7 +164,7 @@ async def _predicted(service: Service, request: Request, name: str | None, optio
         uploads = await body.files()
         entry.bytes, entry.images = body.bytes, len(uploads)
 
-        async def answered() -> list[tuple[Asked, str | None]]:
+        async def answered() -> list[tuple[AskedPictures, str | None]]:
             asked = await ask_files(service, served, uploads, entry)
             good = [upload for upload, one in zip(uploads, asked, strict=True) if one.problem is None]
             drawn = iter(await maps(service, served, good, None, entry) if options.cam and good else ())
@@ -182,7 +182,7 @@ async def _predicted(service: Service, request: Request, name: str | None, optio
     return JSONResponse({"error": problems[0].message, **told}, problems[0].status, problems[0].headers)
 
 
-def _answer(served: Served, upload: Upload, one: Asked, options: _Options, drawn: str | None) -> dict[str, Any]:
+def _answer(served: Served, upload: Upload, one: AskedPictures, options: _Options, drawn: str | None) -> dict[str, Any]:
     if one.problem is not None:
         return served.unread(shown(upload.name), one.problem.message).model_dump(mode="json")
     answer = served.decoded(one.outputs, shown(upload.name), options.top_k or 5, options.above)

@@ -19,7 +19,7 @@ _MOST = 10_000
 
 
 @dataclass
-class Entry:
+class LogEntry:
     """What a log line says of a request; handlers fill it in."""
 
     number: str
@@ -36,9 +36,9 @@ class Entry:
     whole: bool = field(default=False, repr=False)
 
 
-def entry_of(scope: Scope) -> Entry:
+def entry_of(scope: Scope) -> LogEntry:
     """The entry of the request that this scope is of."""
-    found: Entry = scope["deepres.entry"]
+    found: LogEntry = scope["deepres.entry"]
     return found
 
 
