@@ -71,7 +71,6 @@ def strange(home: Path) -> dict[str, str]:
         "300 letters": "x" * 300,
         "300 letters below": f"a/{'é' * 200}/b",
         "no UTF-8": os.fsdecode(b"caf\xe9"),
-        "a byte of zero": "a\0b",
         "an escape": "\x1b]0;owned\x07",
         "two lines": "a\nb",
         "a device": "/dev/full",

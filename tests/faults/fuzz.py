@@ -14,6 +14,7 @@ import random
 import re
 import resource
 import shutil
+import stat
 import struct
 import tarfile
 import threading
@@ -145,6 +146,8 @@ def bounded(file: Path) -> Iterator[list[str]]:
     def let_go() -> None:
         while not ended.wait(PATIENCE):
             with suppress(OSError):
+                if not stat.S_ISFIFO(file.stat().st_mode):
+                    continue
                 os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK))
                 late.append("waited at a pipe")
 

@@ -132,6 +132,8 @@ def _skipped(folder: Path) -> None:
 
 
 def _introduced(file: Path) -> None:
+    if not file.is_file():
+        return  # it would be introduced anew
     teachers = SimpleNamespace(known_as=lambda known: str(known))
     introduce.introduced(SimpleNamespace(teachers=teachers, processes=SINGLE_PROCESS, folder=file.parent), None, print)
 

@@ -127,6 +127,14 @@ REFUSED = [
     ("data split photos --output photos", "a folder; wanted the name of a file"),
     ("data split photos --output /dev/full", "no regular file"),
     ("data split photos --output full.csv", "no regular file"),
+    ("data split photos --output ~nobody/s.csv", "the shell has left the ~ as it is"),
+    ("predict run photos --csv a/" + "x" * 300, "no name of a file"),
+    ("data pack photos ~/packed", "the shell has left the ~ as it is"),
+    ("data pack photos a/" + "x" * 300, "no name of a file"),
+    ("data pack photos t.csv/packed", "cannot be used"),
+    ("data pack photos dangling", "exists already"),
+    ("predict run photos --every nan", "nan: wanted a number"),
+    ("bench resnet20_cifar --seconds nan", "nan: wanted a number"),
     ("data show photos --output run/report.html", "belongs to the run"),
     ("data show photos --output photos/dog/1.png --overwrite", "a file of what is read"),
     ("data show photos --output page.html", "is not a page of deepres"),
@@ -186,10 +194,11 @@ def others(home: Path) -> Iterator[None]:
     (home / "full.csv").symlink_to("/dev/full")
     os.link(home / "t.csv", home / "hard.csv")
     (home / "into").symlink_to("run")
+    (home / "dangling").symlink_to("nowhere")
     (home / "link-to-split.html").symlink_to("run/split.csv")
     os.mkfifo(home / "pipe.html")
     yield
-    links = ("link.csv", "full.csv", "hard.csv", "into", "link-to-split.html")
+    links = ("link.csv", "full.csv", "hard.csv", "into", "dangling", "link-to-split.html")
     for name in ("notes.csv", "page.html", "other-run.html", "pipe.html", *links):
         (home / name).unlink()
     shutil.rmtree(home / "theirs")

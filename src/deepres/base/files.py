@@ -182,9 +182,12 @@ def what_lies(path: Path) -> str | None:
 
 
 def read_bytes(path: Path | str) -> bytes:
-    """All of a regular file; errors as `open_regular`."""
+    """All of a regular file; errors as `open_regular`, also where it is larger than the memory."""
     with open_regular(path) as file:
-        return file.read()
+        try:
+            return file.read()
+        except (MemoryError, OverflowError) as cause:
+            raise OSError(errno.EFBIG, "larger than the memory that is free", str(path)) from cause
 
 
 def open_to_append(path: Path) -> BinaryIO:

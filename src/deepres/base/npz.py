@@ -13,6 +13,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from deepres.base.errors import InputError
+from deepres.base.files import open_regular
 from deepres.base.ram import free_bytes, told_bytes
 from deepres.base.reading import reading
 
@@ -81,7 +82,11 @@ class Npz:
 @contextmanager
 def opened(file: Path | BytesIO, where: Path | str, wanted: str, remedy: str) -> Iterator[Npz]:
     """The arrays of a .npz; whatever fails within is an InputError (`reading`)."""
-    with reading(where, wanted, remedy), zipfile.ZipFile(file) as archive:
+    with (
+        reading(where, wanted, remedy),
+        open_regular(file) if isinstance(file, Path) else file as content,
+        zipfile.ZipFile(content) as archive,
+    ):
         yield Npz(archive, str(where))
 
 

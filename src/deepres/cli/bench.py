@@ -12,7 +12,7 @@ from deepres.cli.watch import watched
 @click.option("--data", "source", metavar="SOURCE", help="Images to measure reading with; a run brings its own.")
 @flags.device
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="Images in one training step; by default the run's.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="How long to measure.")
+@click.option("--seconds", type=flags.Finite(0.1), default=20.0, show_default=True, help="How long to measure.")
 @click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 @watched
 def command(

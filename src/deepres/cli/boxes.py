@@ -11,6 +11,7 @@ import click
 
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
+from deepres.cli import flags
 from deepres.cli.flags import Command
 from deepres.runs import outputs
 
@@ -140,7 +141,7 @@ def box_flags(command: Command) -> Command:
     )(written)
     told = click.option(
         "--above",
-        type=click.FloatRange(0, 1),
+        type=flags.Finite(0, 1),
         metavar="SCORE",
         help="Boxes: leave out those of a lower score (0.5).",
     )(shown)

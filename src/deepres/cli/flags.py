@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -14,6 +15,16 @@ if TYPE_CHECKING:
     from deepres.data.sources.config import DataConfig
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Finite(click.FloatRange):
+    """A number in a range; nan and inf, which every comparison lets through, are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not isfinite(found):
+            self.fail(f"{value}: wanted a number", param, ctx)
+        return found
 
 
 def _numbers(_: click.Context, flag: click.Parameter, text: str | None) -> tuple[float, ...] | None:

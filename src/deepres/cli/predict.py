@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--every",
-    type=click.FloatRange(0, min_open=True),
+    type=flags.Finite(0, min_open=True),
     metavar="SECONDS",
     help="Videos: seconds between the frames that are answered (1).",
 )
@@ -123,6 +123,7 @@ def command(
         click.echo(f"{video}: a frame every second; others: --every SECONDS", err=True)
     outputs.require_free_folder("--cam", cam, ())
     boxes.require_free(predictor, run, asked.listed)
+    outputs.require_name("--csv", table)
     for folder in {folder for folder in (cam, boxes.show, table and table.parent) if folder is not None}:
         make_folder(folder)
     clear_parts(*(folder for folder in (cam, boxes.show) if folder is not None))

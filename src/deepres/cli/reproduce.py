@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     help="full: the paper's number of steps; short: a fraction of it (--share).",
 )
 @click.option(
-    "--share", type=click.FloatRange(0, 1, min_open=True), help="Fraction of the paper's steps at short scale (0.05)."
+    "--share", type=flags.Finite(0, 1, min_open=True), help="Fraction of the paper's steps at short scale (0.05)."
 )
 @click.option("--set", "edits", multiple=True, metavar="A.B=C", help="Set a field of the short runs, as in train.")
 @click.option("--only", multiple=True, metavar="ROW", help="Only this row of the table, by its name there.")

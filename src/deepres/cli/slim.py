@@ -28,13 +28,13 @@ def _blocks(context: click.Context, option: click.Parameter, value: str | None) 
 )
 @click.option(
     "--target-ms",
-    type=click.FloatRange(0, min_open=True),
+    type=flags.Finite(0, min_open=True),
     metavar="MS",
     help="Milliseconds that one image may take here; the most accurate candidate within them is taken.",
 )
 @click.option(
     "--max-loss",
-    type=click.FloatRange(0),
+    type=flags.Finite(0),
     metavar="X",
     help="What may be lost on held-out images: percentage points, of numbers their own units (0.5).",
 )

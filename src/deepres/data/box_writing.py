@@ -58,7 +58,6 @@ def write_boxes(
     if os.path.lexists(out):
         raise InputError(f"{out}: exists already; choose another place, or remove it first")
     require_writable(kind, [picture.name for picture in pictures], classes)
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
     with folder_atomic(out) as folder:
         files = _FILES[kind](pictures, classes, class_ids)
         for name, content in files.items():

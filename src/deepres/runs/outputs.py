@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepres.base.errors import InputError
-from deepres.base.files import clear_parts_of, open_regular
+from deepres.base.files import clear_parts_of, open_regular, path_of
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ def require_one(flag: str, path: Path, kind: OwnKind, inputs: Iterable[str | Pat
     """
     _go_on()
     given, whole, read = f"{flag} {path}", Path(os.path.realpath(path)), _there(inputs)
+    require_name(flag, path)
     require_file(flag, path)
     if not whole.parent.is_dir():
         raise InputError(f"{given}: there is no folder {path.parent}; make it first, or choose another place")
@@ -116,6 +117,22 @@ def require_one(flag: str, path: Path, kind: OwnKind, inputs: Iterable[str | Pat
             raise InputError(
                 f"{given}: is there already, and is not {kind.what}; choose another file, or add --overwrite"
             )
+
+
+def require_name(flag: str, path: Path | None) -> None:
+    """Refuse what can be no name of a file before any folder is made for it, and a ~ that no shell has replaced.
+
+    Raises:
+        InputError: it is one of them.
+    """
+    if path is None:
+        return
+    if path.parts and path.parts[0].startswith("~") and not path.exists():
+        raise InputError(f"{flag} {path}: the shell has left the ~ as it is; write the place in full")
+    try:
+        path_of(str(path))
+    except InputError as refusal:
+        raise InputError(f"{flag} {refusal.message}") from refusal
 
 
 def require_file(flag: str, path: Path) -> None:
@@ -155,6 +172,7 @@ def require_free_folder(flag: str, path: Path | None, inputs: Iterable[str | Pat
         return
     _go_on()
     given, whole = f"{flag} {path}", Path(os.path.realpath(path))
+    require_name(flag, path)
     for other in _there(inputs):
         if other.is_dir() and whole.is_relative_to(other) and not _is_holder(other):
             raise InputError(f"{given}: lies in {other}, which is read; choose another folder")

@@ -53,8 +53,8 @@ class DataConfig(Record):
     levels: Annotated[float, Field(gt=0)] | Literal["set"] | None = None  # white, of more than 8 bits (decode.py)
     on_bad_image: Literal["stop", "skip"] = "stop"
     decode: Decode = "scaled"
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = 0  # processes that decode files
-    prefetch_factor: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = 0  # processes that decode files
+    prefetch_factor: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
 
     @model_validator(mode="before")
     @classmethod

@@ -1,5 +1,6 @@
 """Packing: every picture of a source decoded once, made small, and written into a packed folder (packed.py)."""
 
+import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -93,7 +94,7 @@ def pack(
     Raises:
         InputError: `out` exists, images in memory, no image left; BadImageError for a bad one, under "stop".
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise InputError(f"{out}: exists already; choose another place, or remove it first")
     if any(form_of(images.targets).moves for images in found.splits.values()):
         raise InputError(f"{found.name}: its images have boxes, which a pack has no room for; train on it as it lies")
@@ -102,7 +103,6 @@ def pack(
     total, skipped, columns = sum(map(len, found.splits.values())), dict[str, str](), _Columns()
     known = all(images.digested == "bytes" for images in found.splits.values())
     origins = {split: digests(images) for split, images in found.splits.items()} if known else {}
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
     with folder_atomic(out) as folder:
         with _Files(folder) as files:
             pictures = _pictures(found.splits, lambda images, i: _small(images, i, kept, short_side, quality), workers)

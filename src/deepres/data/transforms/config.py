@@ -102,7 +102,7 @@ class Augmentation(Record):
     """
 
     crop: Literal["none", "pad", "random_resized", "short_side", "whole"] = "none"
-    pad: int = Field(default=4, ge=1)
+    pad: int = Field(default=4, ge=1, le=4096)
     pad_fill: Literal["zero", "reflect"] = "zero"
     scale: tuple[int, int] = (256, 480)
     area: tuple[float, float] = (0.08, 1.0)
@@ -121,6 +121,13 @@ class Augmentation(Record):
         if not 0 < limits[0] <= limits[1]:
             raise ValueError(f"given {limits}, wanted two numbers above 0, the smaller first")
         return limits
+
+    @field_validator("scale")
+    @classmethod
+    def _is_of_pictures(cls, scale: tuple[int, int]) -> tuple[int, int]:
+        if scale[1] > 4096:
+            raise ValueError(f"given {scale}, wanted short sides of at most 4096 px")
+        return scale
 
     @field_validator("area")
     @classmethod

@@ -15,7 +15,7 @@ from torchvision import models
 from deepres.arch.architecture import Architecture, unit_names, with_classes
 from deepres.arch.catalogue import lookup
 from deepres.base.errors import InputError
-from deepres.base.files import read_bytes
+from deepres.base.files import open_regular, read_bytes
 from deepres.base.reading import json_object, parse_json, reading
 from deepres.nn.weights.formats import Checkpoint, Preprocessing
 from deepres.nn.weights.hdf5 import GROWS, SMALL, read_hdf5
@@ -97,7 +97,11 @@ def _read(path: Path, where: str) -> Checkpoint:
 def _content(path: Path) -> tuple[Iterator[NamedArray], Any]:
     """The tensors, and the configuration of the model where the file has it."""
     if path.suffix == ".keras":
-        with reading(path, "a whole Keras archive", "save the model again"), zipfile.ZipFile(path) as archive:
+        with (
+            reading(path, "a whole Keras archive", "save the model again"),
+            open_regular(path) as file,
+            zipfile.ZipFile(file) as archive,
+        ):
             for name in ("model.weights.h5", "config.json"):
                 size, most = archive.getinfo(name).file_size, GROWS * path.stat().st_size
                 if size > most:

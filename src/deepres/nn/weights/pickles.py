@@ -146,7 +146,7 @@ def _dtype(kind: Any) -> np.dtype[Any]:
 
 
 def _zipped(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         inside = next((name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"), None)
         if inside is None:
             raise InputError(f"{path}: a zip archive without data.pkl, no torch checkpoint; save the state_dict")
