@@ -33,7 +33,7 @@ from deepres.cli.main import run as deepres
 from deepres.nn.environment import hardware, versions
 from deepres.nn.weights.files import WEIGHTS
 
-SECONDS = int(os.environ.get("DRILL_SECONDS", "300"))
+SECONDS = 300
 """Of a command: after so long it hangs."""
 
 UNFORESEEN = 70  # the exit code of the last net

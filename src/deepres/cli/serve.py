@@ -33,7 +33,7 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
     "--batch-wait-ms",
     default=5.0,
     show_default=True,
-    type=click.FloatRange(0, 10_000),
+    type=flags.Finite(0, 10_000),
     help="How long a batch waits for images that are being decoded.",
 )
 @click.option(
@@ -51,14 +51,14 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
     "--timeout",
     default=30.0,
     show_default=True,
-    type=click.FloatRange(0.1, 86_400),
+    type=flags.Finite(0.1, 86_400),
     help="Seconds for a request, from its first byte to its answer.",
 )
 @click.option(
     "--drain",
     default=20.0,
     show_default=True,
-    type=click.FloatRange(0, 86_400),
+    type=flags.Finite(0, 86_400),
     help="Seconds, after SIGTERM, in which accepted requests are answered.",
 )
 @click.option("--reload", is_flag=True, help="Take up a RUN whose files have changed; SIGHUP does so at once.")
