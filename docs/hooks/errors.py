@@ -104,6 +104,7 @@ ROOMS = {
     "report": "Reports",
     "serve": "Prediction",
     "predict": "Prediction",
+    "export": "Exported files",
     "analyze": "Analyses",
     "studies": "Studies of papers",
     "base": "Files, numbers, records",

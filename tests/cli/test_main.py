@@ -18,6 +18,7 @@ FLAGS = {
     "slim": "--accept-uncertain --device --drop-blocks --finetune-epochs --max-loss --output --source --target-ms",
     "predict": "--above --cam --class --csv --device --every --format --ignore --json --mean --model --output --overwrite --precision --preprocessing --set --show --std --top-k --uncalibrated --variant",
     "serve": "--batch-size --batch-wait-ms --device --drain --host --max-bytes --max-pixels --port --precision --queue --reload --timeout --token-file",
+    "export": "--accept-uncertain --check-images --format --ignore --input --int8 --max-loss --mean --model --no-check --output --overwrite --preprocessing --runtime --set --std --variant",
     "models": "--json",
     "describe": "--batch-size --json --overwrite --svg",
     "weights convert": "--classes --ignore --mean --model --preprocessing --set --std --variant",

@@ -19,6 +19,7 @@ NEEDS = ("nothing", "seconds", "minutes", "checkout", "cifar10", "network", "gpu
 SHORTER = {
     "train": ("--dry-run",),
     "analyze": ("--images", "8", "--draws", "1", "--overwrite"),
+    "export": ("--no-check",),
     "bench": ("--seconds", "0.1", "-b", "2"),
     "slim": ("--drop-blocks", "1", "--finetune-epochs", "0", "--max-loss", "100", "--accept-uncertain"),
 }

@@ -9,7 +9,8 @@ import click
 
 from deepres.base.events import Doing
 from deepres.base.watch import Watch
-from deepres.cli import flags
+from deepres.cli import exported, flags
+from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
 from deepres.runs import outputs
 
@@ -40,7 +41,8 @@ def command(
 ) -> None:
     """Compare RUNS on the images that all were tested on: errors with intervals, seeds, McNemar's paired test.
 
-    A run is its folder, or a .npz that `deepres eval --predictions` wrote. Where more than three are given, each is
+    A run is its folder, a .npz that `deepres eval --predictions` wrote, or a file that `deepres export` wrote, which is
+    asked about the test images of the first run. Where more than three are given, each is
     compared with the best, and p-values are corrected for the number of pairs (Holm). Runs that differ in the seed
     alone are also summed up as mean and deviation. Runs of another task than classification are compared by its figure,
     drawn again and again from the same images.
@@ -53,7 +55,8 @@ def command(
         raise InputError(f"compare {runs[0]}: one run alone; name at least two")
     outputs.require_free({"--report": (report, outputs.PAGE)}, runs, overwrite=overwrite)
     watch(Doing("comparing"))
-    found = compared(runs, vote=vote, force=force)
+    with exported.as_answers(runs, command_line(), watch.counting("images")) as places:
+        found = compared(places, vote=vote, force=force)
     if report is not None:
         write_report(report, found)
     if as_json:

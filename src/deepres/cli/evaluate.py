@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from deepres.base.watch import Watch
-from deepres.cli import flags
+from deepres.cli import exported, flags
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
 from deepres.report.evaluation import ReportFacts
@@ -95,7 +95,7 @@ def command(
     from deepres.nn.weights.folds import holds_folds
     from deepres.nn.weights.spec import WeightsSpec
     from deepres.report.evaluation import write_report
-    from deepres.runs.ensemble import EnsembleConfig
+    from deepres.runs.ensemble import EnsembleConfig, EnsembleEvaluation
     from deepres.runs.finish import training_of
     from deepres.runs.folds_measured import measure_any
     from deepres.runs.seen import doubles_in, run_of
@@ -115,27 +115,39 @@ def command(
         "--worst": (worst, outputs.WORST),
         "--predictions": (predictions, outputs.ANSWERS),
     }
-    with init_distributed(device) as processes:
+    asked = EnsembleConfig(
+        split=split,
+        protocol=protocol,
+        measure=measure,
+        precision=precision,
+        on_bad_image=on_bad_image,
+        force=force,
+        keep_scores=predictions is not None,
+        choose_on=select,
+        calibrate=calibrate,
+    )
+    files = [word for word in weights if exported.is_exported(word)]
+    for file in files:
+        said = {"--model": model, "--variant": variant, "--mean": mean, "--std": std, "--device": device}
+        said |= {"--precision": None if precision == "float32" else precision, "--select": select}
+        exported.require_alone(file, {**said, "--calibrate": calibrate, "another network": len(weights) > 1})
+    with init_distributed(device or ("cpu" if files else None)) as processes:
         processes.on_rank_zero(lambda: outputs.require_free(written, runs, overwrite=overwrite))
-        measured = measure_any(
-            [WeightsSpec(one, model=model, variant=variant, mean=mean, std=std) for one in weights],
-            data,
-            EnsembleConfig(
-                split=split,
-                protocol=protocol,
-                measure=measure,
-                precision=precision,
-                on_bad_image=on_bad_image,
-                force=force,
-                keep_scores=predictions is not None,
-                choose_on=select,
-                calibrate=calibrate,
-            ),
-            device=processes.device,
-            command=command_line(),
-            on_progress=watch.counting("images"),
-            processes=processes,
-        )
+        if files:
+            found = exported.measured(
+                files[0], data, asked, command=command_line(), on_progress=watch.counting("images")
+            )
+            measured = EnsembleEvaluation(*found, (), None)
+        else:
+            measured = measure_any(
+                [WeightsSpec(one, model=model, variant=variant, mean=mean, std=std) for one in weights],
+                data,
+                asked,
+                device=processes.device,
+                command=command_line(),
+                on_progress=watch.counting("images"),
+                processes=processes,
+            )
     if not processes.first:
         return
     for flag, (path, _) in written.items():
@@ -174,6 +186,7 @@ def apart(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
     from deepres.nn.weights.folds import holds_folds
     from deepres.nn.weights.hub import is_weights
 
-    if len(arguments) > 1 and not is_weights(arguments[-1]) and not holds_folds(arguments[-1]):
+    last = arguments[-1]
+    if len(arguments) > 1 and not (is_weights(last) or holds_folds(last) or exported.is_exported(last)):
         return arguments[:-1], arguments[-1]
     return arguments, None

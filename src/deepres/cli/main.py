@@ -27,6 +27,7 @@ VERBS = {
     "slim": "make a trained network smaller and faster, and say what it loses",
     "predict": "name what is on images; needs nothing but the folder of a run",
     "serve": "let trained networks answer over HTTP and in a browser",
+    "export": "write a trained network as a file that answers without deepres",
     "models": "list the networks with their papers and costs",
     "describe": "show one network: layers, cost, receptive field, memory",
     "weights": "look into a file of weights, or convert it",

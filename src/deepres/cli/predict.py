@@ -15,7 +15,7 @@ from deepres.base.events import Doing
 from deepres.base.files import clear_parts, make_folder, write_atomic
 from deepres.base.watch import Watch
 from deepres.base.wording import reason_alone
-from deepres.cli import flags
+from deepres.cli import exported, flags
 from deepres.cli.boxes import BoxFlags, box_flags
 from deepres.cli.watch import watched
 from deepres.runs import outputs
@@ -104,6 +104,13 @@ def command(
         _refuse_with_folds(run, {"--cam": cam, "--model": model, "--variant": variant, "--mean": mean, "--std": std})
         predictor = Predictor.load_folds(run, find_device(device))
         click.echo(f"{run}: the mean of the answers of {len(predictor.members)} networks, one a fold", err=True)
+    elif exported.is_exported(run):
+        said = {"--model": model, "--variant": variant, "--mean": mean, "--std": std, "--cam": cam}
+        exported.require_alone(
+            run, {**said, "--precision": None if precision == "auto" else precision, "--device": device}
+        )
+        predictor = exported.load(run, settled=not uncalibrated)
+        click.echo(f"{run}: {predictor.network.description.name}, {predictor.ready}", err=True)
     else:
         weights = WeightsSpec(run, model, variant, mean, std)
         predictor = Predictor.load(weights, find_device(device), settled=not uncalibrated)
@@ -130,7 +137,7 @@ def command(
     read = [run, *(one.name if isinstance(one, Picture) else one for one in asked.listed)]
     outputs.require_free({"--csv": (table, outputs.TABLE)}, read, overwrite=overwrite)
     many = len(asked) + FEW * len(asked.videos)
-    if precision == "bfloat16" or many >= FEW:
+    if predictor.ready is None and (precision == "bfloat16" or many >= FEW):
         watch(Doing("making the network fast"))
         predictor = predictor.optimized(many, precision=precision)
         other = "; --precision float32 is exact" if predictor.ready is not None and predictor.ready.exact else ""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from deepres.analyze import attribution
 from deepres.analyze.guards import require_size
+from deepres.arch.architecture import Architecture
 from deepres.arch.detector import Detector
 from deepres.base.arguments import path_text, whole
 from deepres.base.errors import InputError, RunError
@@ -70,6 +71,7 @@ class Predictor:
     said: str = ""
     task: AnyTask = DEFAULT_TASK
     others: tuple["Predictor", ...] = ()
+    any_size: bool = False  # pictures go in as they are, each of its own size
 
     @property
     def members(self) -> tuple["Predictor", ...]:
@@ -157,6 +159,8 @@ class Predictor:
         (`nn/inference.py`); with `precision` "float32" nothing but the last digits moves. "auto" times a plain answer
         to say whether compiling pays. A task may have a way of its own (`Task.made_fast`).
         """
+        if not isinstance(self.network.description, Architecture | Detector):
+            return self  # a file that answers as it is
         if (own := self.task.made_fast(self.network, self.device, precision)) is not None:
             return replace(self, ready=own)
         if "bfloat16 with close calls" not in self.task.tools:
@@ -267,7 +271,8 @@ class Predictor:
             if self.preparation.fit == "sides":
                 return self.task.asked(pixels, self.preparation, self.statistics.to(self.device))
             image = torch.stack([member.prepare(pixels) for member in self.members])
-            require_size(self.network.description, *image.shape[1:])
+            if isinstance(self.network.description, Architecture):
+                require_size(self.network.description, *image.shape[1:])
         except BadImageError as cause:
             return str(cause)
         except InputError as cause:

@@ -18,9 +18,10 @@ from deepres.data.images import Images
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source, open_splits
 from deepres.data.sources.splits import Split
+from deepres.nn.weights.hub import weights_file
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.recipes.run import load_run
-from deepres.runs.evaluate import EvaluationConfig, evaluate_weights, weights_file
+from deepres.runs.evaluate import EvaluationConfig, evaluate_weights
 from deepres.runs.seen import own_data
 from deepres.tasks.classification.calibration import temperature_of, tempered
 from deepres.tasks.classification.ensemble import Selection, select

@@ -1,6 +1,6 @@
 """Measuring weights on images: those of a run as it goes, or a run's folder later, on its own images or on others."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,9 +24,7 @@ from deepres.data.sources.splits import Split
 from deepres.data.targets import form_of
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware, versions
-from deepres.nn.weights.checkpoints import asked_of
-from deepres.nn.weights.files import WEIGHTS
-from deepres.nn.weights.keras import TOPOLOGY
+from deepres.nn.weights.hub import weights_file
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.predictor import Predictor
 from deepres.predict.preprocessing import Prepared
@@ -65,13 +63,15 @@ class EvaluationConfig(Record):
 
 USUAL = EvaluationConfig()
 
+Loading = Callable[[WeightsSpec, torch.device], Predictor]
+
 
 @dataclass(frozen=True)
 class EvaluationSetup:
     """How a network is measured: its images read as `data` says, computed in `precision`, asked `task`.
 
     `protocol` is a spelling of `tasks/protocols.py`; `keep_scores` keeps the scores of all classes; `task` None is one
-    class an image.
+    class an image. `one_by_one`: pictures of any size, which are answered as they are.
     """
 
     data: DataConfig
@@ -79,6 +79,7 @@ class EvaluationSetup:
     protocol: str = "center"
     keep_scores: bool = False
     task: AnyTask | None = None
+    one_by_one: bool = False
 
 
 def evaluate_network(
@@ -108,7 +109,9 @@ def evaluate_network(
         preparation,
         prepared.statistics,
         LoaderConfig(
-            batch_size=batch_size(largest_side(images, preparation, shown.showing), precision.device),
+            batch_size=1
+            if setup.one_by_one
+            else batch_size(largest_side(images, preparation, shown.showing), precision.device),
             workers=resolved(data.workers),
             device=precision.device,
             on_bad_image=data.on_bad_image,
@@ -150,6 +153,7 @@ def evaluate_weights(
     command: str = UNSAID,
     on_progress: OnProgress | None = None,
     processes: Distributed = SINGLE_PROCESS,
+    load: Loading = Predictor.load,
 ) -> tuple[Evaluation, Images]:
     """The evaluation of a run's weights, or of others (`Predictor.load`), and the images that it was made on.
 
@@ -158,13 +162,16 @@ def evaluate_weights(
     may differ. Weights without names of classes are taken to have those of the source, in its order.
     A run's own temperature is measured too, but on the images that it was found on, and shown as it was found alone.
     Images that the run has seen are refused (seen.py), under `config.force` measured, and the result's notes say so.
+    `load` gives the network that is asked, where others than the weights themselves answer for them.
 
     Raises:
         InputError: no images to measure on, no such split, class names that the network does not know, images that the
             run has seen, anything that weights or images refuse.
     """
     keep_freed_memory(of_any_size=True)
-    target = processes.on_all_ranks(lambda: resolve_target(WeightsSpec.of(weights), data, config, device, command))
+    target = processes.on_all_ranks(
+        lambda: resolve_target(WeightsSpec.of(weights), data, config, device, command, load)
+    )
     predictor = target.predictor
     evaluation = evaluate_network(
         target.precision.place(predictor.network),
@@ -176,6 +183,7 @@ def evaluate_weights(
             config.protocol,
             config.keep_scores,
             predictor.task.measured_as(own_protocol=config.protocol == str(CENTER), found_here=target.found_here),
+            predictor.any_size,
         ),
         split=target.split,
         facts=ResultFacts(target.provenance, target.notes),
@@ -183,14 +191,6 @@ def evaluate_weights(
         processes=processes,
     )
     return evaluation, target.images
-
-
-def weights_file(weights: Path | str) -> Path | None:
-    """The file or folder that holds the weights; None for weights that are named, not placed."""
-    path = Path(asked_of(str(weights))[0])
-    lying = path.parent if path.name == TOPOLOGY else path  # of a TensorFlow.js model the weights lie beside it
-    file = path / WEIGHTS if (path / WEIGHTS).is_file() else lying
-    return file if file.exists() else None
 
 
 @dataclass(frozen=True)
@@ -208,13 +208,18 @@ class EvaluationTarget:
 
 
 def resolve_target(
-    spec: WeightsSpec, data: DataConfig | None, config: EvaluationConfig, device: torch.device, command: str
+    spec: WeightsSpec,
+    data: DataConfig | None,
+    config: EvaluationConfig,
+    device: torch.device,
+    command: str,
+    load: Loading = Predictor.load,
 ) -> EvaluationTarget:
     """The weights and the images that a call of `evaluate_weights` speaks of; errors as there."""
     weights = spec.name
     folder = run_of(weights)
     run = None if folder is None else load_run(folder)
-    predictor = _asked_by(Predictor.load(spec, device), config, weights)
+    predictor = _asked_by(load(spec, device), config, weights)
     if data is not None and data.targets == "auto":
         data = data.model_copy(update={"targets": predictor.task.form})  # what was said stays what was said
     chosen = _chosen(folder, run, weights, data, config)

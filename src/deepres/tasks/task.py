@@ -174,6 +174,9 @@ class Task(Protocol):
     def activated(self, outputs: Any) -> Any:
         """Outputs (…, K) as they are averaged over networks and decoded: probabilities, or numbers."""
 
+    def deactivated(self, answers: Any) -> Any:
+        """Outputs that `activated` turns into these answers (…, K), float64; of those that the network gives one."""
+
     def model_dump(self, *, mode: str = "python") -> dict[str, Any]:
         """As JSON."""
 

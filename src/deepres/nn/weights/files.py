@@ -134,6 +134,8 @@ def read_tensors(path: Path, choice: TensorChoice = ALL) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a model.safetensors, a torch checkpoint or a run folder")
+    if path.suffix in (".onnx", ".pt2", ".xml"):
+        raise InputError(f"{path}: an exported file, which eval, predict and compare take; here name the run it is of")
     try:
         with open_regular(path) as file:
             begin = file.read(64)

@@ -111,6 +111,14 @@ def is_weights(text: str) -> bool:
     )
 
 
+def weights_file(weights: Path | str) -> Path | None:
+    """The file or folder that holds the weights; None for weights that are named, not placed."""
+    path = Path(asked_of(str(weights))[0])
+    lying = path.parent if path.name == TOPOLOGY else path  # of a TensorFlow.js model the weights lie beside it
+    file = path / WEIGHTS if (path / WEIGHTS).is_file() else lying
+    return file if file.exists() else None
+
+
 def brought_folder(name: str) -> Path:
     """Where `config.json` and `model.safetensors` brought by hand are looked for: below `cache_folder()`."""
     return cache_folder() / "weights" / name

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from deepres.tasks.validation import Validation
 
 
+LEAST = 1e-45
+"""The smallest probability that is told from 0."""
+
+
 class Temperature(Record):
     """T of softmax(z / T) with its 95 % interval, as so many `images` of the split `found_on` tell it."""
 
@@ -191,6 +195,11 @@ class Classification(OneRow, Record):
     def activated(self, outputs: "Tensor") -> "Tensor":
         """softmax(logits / T)."""
         return (outputs if self.temperature is None else outputs / self.temperature.value).softmax(-1)
+
+    def deactivated(self, answers: "Tensor") -> "Tensor":
+        """T log p: the logits, but for a constant."""
+        logits = answers.double().clamp(min=LEAST).log()
+        return logits if self.temperature is None else logits * self.temperature.value
 
     def decode(self, outputs: "Tensor", names: tuple[str, ...], image: str, most: int) -> ClassAnswer:
         """The likeliest classes, from probabilities."""

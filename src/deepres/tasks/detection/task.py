@@ -188,6 +188,9 @@ class Detection(Record):
         """Scores are probabilities already."""
         return outputs
 
+    def deactivated(self, answers: Any) -> Any:
+        return answers
+
     def decode(self, outputs: Any, names: tuple[str, ...], image: str, most: int) -> BoxesAnswer:
         """The boxes with a score of `above` or more."""
         hidden = outputs.at(outputs.scores < self.above)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from deepres.tasks.validation import Validation
 
 HALF = 0.5
+LEAST = 1e-12
+"""What a probability is apart from 0 and 1, at least."""
 FEWEST = 5
 """Held-out images that a class is on, and that it is not on: of fewer a threshold fits the accident; ours."""
 
@@ -184,6 +186,10 @@ class Multilabel(OneRow, Record):
     def activated(self, outputs: "Tensor") -> "Tensor":
         """sigmoid(logits)."""
         return outputs.sigmoid()
+
+    def deactivated(self, answers: "Tensor") -> "Tensor":
+        """log p - log (1 - p)."""
+        return answers.double().logit(eps=LEAST)
 
     def decode(self, outputs: "Tensor", names: tuple[str, ...], image: str, most: int) -> LabelsAnswer:
         """The classes that reach their thresholds, then the likeliest others."""

@@ -193,6 +193,12 @@ class Regression(OneRow, Record):
 
         return in_units(outputs, self.mean, self.std)
 
+    def deactivated(self, answers: "Tensor") -> "Tensor":
+        """(y - mean) / std."""
+        from deepres.tasks.regression.losses import standardised
+
+        return standardised(answers.double(), self.mean, self.std)
+
     def decode(self, outputs: "Tensor", names: tuple[str, ...], image: str, most: int) -> NumbersAnswer:
         """Each column's number with its interval."""
         half = (None,) * len(names) if self.bounds is None else self.bounds.values

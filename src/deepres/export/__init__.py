@@ -1,0 +1,1 @@
+"""How does a trained network answer without deepres? From a file that holds preparation, network and names."""
