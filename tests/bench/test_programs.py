@@ -12,6 +12,7 @@ PROGRAMS = {
     "detection": "--tiny --side 64 --proposals 20 --rounds 1 --threads 1",
     "evaluation": "resnet56_cifar --sizes 2 --rounds 1",
     "gpu": "cifar --device cpu --tiny --rounds 1 --steps 1",
+    "serve": "--model resnet20_cifar --clients 1 2 --seconds 0.5 --rounds 1",
     "start_up": "--rounds 1 --ours",
     "training_step": "cifar --tiny --rounds 1 --steps 1 --warm-up 1 --images 300 --workers --threads 1",
 }

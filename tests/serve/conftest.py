@@ -18,7 +18,7 @@ from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model
 from deepres.nn.weights.files import save_network
-from deepres.serve import run
+from deepres.serve import connections, run
 from deepres.serve.limits import Limits
 from deepres.serve.logs import Logs
 from deepres.serve.run import Options, Running, bound
@@ -159,6 +159,7 @@ def starting() -> Iterator[Start]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "GRACE_SECONDS", 0.02)
+        patch.setattr(connections, "QUIET_SECONDS", 0.04)
         yield start
         for end in ends:
             end()

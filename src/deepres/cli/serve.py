@@ -9,6 +9,7 @@ import click
 
 from deepres.base.errors import InputError
 from deepres.base.events import Doing
+from deepres.base.records import build
 from deepres.base.watch import Watch
 from deepres.cli import flags
 from deepres.cli.watch import watched
@@ -96,15 +97,16 @@ def command(
     from deepres.serve.models import words_of
     from deepres.serve.run import Options, bound, is_open_to_others, loaded, serve
 
-    limits = Limits(
-        max_bytes=size_of(max_bytes, "--max-bytes"),
-        max_pixels=size_of(max_pixels, "--max-pixels"),
-        batch_size=batch_size,
-        batch_wait_ms=batch_wait_ms,
-        queue=queue,
-        timeout=timeout,
-        drain=drain,
-    )
+    given = {
+        "max_bytes": size_of(max_bytes, "--max-bytes"),
+        "max_pixels": size_of(max_pixels, "--max-pixels"),
+        "batch_size": batch_size,
+        "batch_wait_ms": batch_wait_ms,
+        "queue": queue,
+        "timeout": timeout,
+        "drain": drain,
+    }
+    limits = build(Limits, given, "serve")
     named = words_of(words)
     options = Options(device, precision, None if token_file is None else token_in(token_file), reload)
     imported = monotonic()

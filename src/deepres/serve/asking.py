@@ -1,6 +1,7 @@
 """The pictures of a request -> their answers: looked at, queued, asked, told; a bad one never fails its neighbours."""
 
 import asyncio
+import json
 import traceback
 from base64 import b64encode
 from collections.abc import Sequence
@@ -97,6 +98,13 @@ async def maps(
 def as_data(png: bytes) -> str:
     """A picture as an address that holds it."""
     return f"data:image/png;base64,{b64encode(png).decode()}"
+
+
+def as_json(told: object) -> bytes:
+    """As a body."""
+    return json.dumps(told, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+        errors="backslashreplace"
+    )
 
 
 def _looked_at(service: Service, served: Served, uploads: Sequence[Upload]) -> list[int | RefusedError]:

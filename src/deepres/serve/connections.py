@@ -1,14 +1,18 @@
 """uvicorn's server, its signals ours: which connections there are, which idle, which are ended."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import cast
 
 import uvicorn
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+QUIET_SECONDS = 1.0
+"""A connection that says nothing for so long is ended when the server takes leave."""
 
 
 class Server(uvicorn.Server):
@@ -34,10 +38,24 @@ class Server(uvicorn.Server):
             if one.scope is scope:
                 one.transport.abort()
 
-    def close_idle(self) -> None:
-        """End those that nothing is asked on."""
-        for one in self.idle:
-            one.transport.close()
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let nobody in any more, and no request fall: who knocked is let in first, who came in may ask once.
+
+        uvicorn's own ends connections on which a request is on its way.
+        """
+        for door in sockets or ():
+            with suppress(OSError):
+                door.listen(0)  # from now on nobody is taken into the queue, whose end would be a reset
+        await asyncio.sleep(QUIET_SECONDS / 4)
+        for server in self.servers:
+            server.close()
+        since: dict[H11Protocol, float] = {}
+        while self.connections:
+            since = {one: since.get(one, monotonic()) for one in self.idle}
+            for one, began in since.items():
+                if monotonic() - began > QUIET_SECONDS:
+                    one.transport.close()
+            await asyncio.sleep(0.02)
 
     def abort(self) -> None:
         """End all."""

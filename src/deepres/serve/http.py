@@ -1,6 +1,7 @@
 """Our routes: pictures in, answers out, maps, what is known of the models, what is counted; every refusal one line."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -12,7 +13,9 @@ from starlette.exceptions import HTTPException
 from deepres.base.errors import InputError, unknown
 from deepres.base.version import VERSION
 from deepres.base.wording import shown
-from deepres.serve.asking import AskedPictures, Service, as_data, ask_files, maps
+from deepres.serve import inference_protocol as protocol
+from deepres.serve import page
+from deepres.serve.asking import AskedPictures, Service, as_data, as_json, ask_files, maps
 from deepres.serve.body import Upload
 from deepres.serve.door import unless_gone
 from deepres.serve.limits import MOST_FILES
@@ -73,7 +76,8 @@ def app_of(service: Service) -> FastAPI:
         redirect_slashes=False,
         responses=_REFUSALS,
     )
-    app.include_router(_routes(service))
+    for each in (_routes(service), protocol.routes(service), page.routes()):
+        app.include_router(each)
     for kind, handler in (
         (RefusedError, _refused),
         (InputError, _refused),
@@ -171,15 +175,32 @@ async def _predicted(service: Service, request: Request, name: str | None, optio
             return [(one, as_data(next(drawn)[2]) if options.cam and one.problem is None else None) for one in asked]
 
         found = await unless_gone(request, asyncio.ensure_future(answered()))
+    work = asyncio.get_running_loop().run_in_executor(
+        service.models.lookers, _composed, served, uploads, found, options, entry.number
+    )
+    problem, content = await work
+    if problem is None:
+        return Response(content, media_type="application/json")
+    entry.problem = problem.message[:300]
+    return Response(content, problem.status, problem.headers, "application/json")
+
+
+def _composed(
+    served: Served,
+    uploads: Sequence[Upload],
+    found: Sequence[tuple[AskedPictures, str | None]],
+    options: _Options,
+    number: str,
+) -> tuple[RefusedError | None, bytes]:
+    """The answers as JSON, and the first problem where there is nothing else; by a thread, for they may be long."""
     answers = [
         _answer(served, upload, one, options, drawn) for upload, (one, drawn) in zip(uploads, found, strict=True)
     ]
     problems = [one.problem for one, _ in found if one.problem is not None]
-    told: dict[str, Any] = {"id": entry.number, "model": served.name, "answers": answers}
+    told: dict[str, Any] = {"id": number, "model": served.name, "answers": answers}
     if len(problems) < len(found):
-        return JSONResponse(told)
-    entry.problem = problems[0].message[:300]
-    return JSONResponse({"error": problems[0].message, **told}, problems[0].status, problems[0].headers)
+        return None, as_json(told)
+    return problems[0], as_json({"error": problems[0].message, **told})
 
 
 def _answer(served: Served, upload: Upload, one: AskedPictures, options: _Options, drawn: str | None) -> dict[str, Any]:

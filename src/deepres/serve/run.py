@@ -178,15 +178,12 @@ class Running:
         self.service.logs("draining", at_work=self.door.at_work)
         await asyncio.sleep(min(GRACE_SECONDS, limits.drain))
         self.server.should_exit = True
-        while self.door.at_work and monotonic() - began < limits.drain:
+        while (self.door.at_work or not self._serving.done()) and monotonic() - began < limits.drain:
             await asyncio.sleep(0.02)
         for task in self._tasks:
             task.cancel()
         if self.door.at_work:
             return False
-        self.server.close_idle()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._serving), max(0.5, limits.drain - (monotonic() - began)))
         self.server.abort()  # who does not take what is sent
         self.service.models.close()
         self.service.logs("ended", seconds=round(monotonic() - began, 2))

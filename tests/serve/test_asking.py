@@ -1,0 +1,155 @@
+"""Every task is answered in its own words, as predict answers it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deepres.arch.detector import Anchors, DetectorConfig, Proposals, Regions
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import Statistics
+from deepres.nn.weights.files import save_network
+from deepres.predict.predictor import Predictor
+from deepres.tasks.detection.detector import create
+
+THIRD = torch.full((3,), 0.45)
+OF_NUMBERS = {"kind": "regression", "mean": [30.0, 1.0, 2.0], "std": [10.0, 2.0, 3.0]}
+
+
+def _detector(folder: Path) -> Path:
+    backbone = ResNetConfig(
+        name="tiny",
+        depths=(1, 1, 1, 1),
+        widths=(8, 8, 16, 16),
+        stem_width=8,
+        style={"norm": "frozen", "norm_groups": 4},
+        num_classes=0,
+    )
+    config = DetectorConfig(
+        name="tiny_fpn",
+        input=(3, 64, 64),
+        num_classes=2,
+        backbone=backbone,
+        neck="fpn",
+        neck_channels=16,
+        anchors=Anchors(sizes=((8,), (16,), (32,), (64,), (64,))),
+        proposals=Proposals(sampled=32, after_train=60, after_test=40),
+        regions=Regions(pool=3, widths=(16,), sampled=16, score_above=0.0),
+    )
+    folder.mkdir()
+    preparation = Preparation(fit="sides", resize=48, longest=64, multiple=32)
+    task = {"kind": "detection", "above": 0.35}
+    save_network(
+        folder, create(config.architecture(), 0), ("disc", "square"), preparation.model_dump(mode="json"), task=task
+    )
+    Statistics(THIRD, THIRD / 2, torch.ones(3), torch.eye(3), None, 0).save(folder / "statistics.safetensors")
+    return folder
+
+
+def _of_task(networks: Callable[..., Path], folder: Path, task: dict[str, Any]) -> Path:
+    import json
+
+    networks(folder)
+    facts = json.loads((folder / "config.json").read_text())
+    facts["deepres"]["task"] = task
+    (folder / "config.json").write_text(json.dumps(facts))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(networks: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("tasks")
+    return {
+        "labels": _of_task(networks, place / "labels", {"kind": "multilabel"}),
+        "numbers": _of_task(networks, place / "numbers", OF_NUMBERS),
+        "boxes": _detector(place / "boxes"),
+    }
+
+
+@pytest.fixture(scope="module")
+def all_of_them(starting: Any, folders: dict[str, Path]) -> Any:
+    return starting(*folders.values())
+
+
+def _near(found: Any, wanted: Any) -> None:
+    """Equal, numbers to 1e-4."""
+    if isinstance(wanted, dict):
+        assert found.keys() == wanted.keys()
+        for name in wanted:
+            _near(found[name], wanted[name])
+    elif isinstance(wanted, list | tuple):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            _near(one, other)
+    else:
+        assert found == (pytest.approx(wanted, abs=1e-4) if isinstance(wanted, float) else wanted)
+
+
+@pytest.mark.parametrize("name", ["labels", "numbers", "boxes"])
+def test_every_task_is_answered_as_predict_answers_it(
+    all_of_them: Any, folders: dict[str, Path], pictures: Callable[..., bytes], tmp_path: Path, name: str
+) -> None:
+    predictor = Predictor.load(folders[name], "cpu")
+    files = [("a.png", pictures(1)), ("none.png", b"none"), ("b.png", pictures(2, (60, 80)))]
+    reply = all_of_them.form(f"/v1/models/{name}/predict", files)
+    assert reply.status == 200
+    for (file, data), told in zip(files, reply.json["answers"], strict=True):
+        (tmp_path / file).write_bytes(data)
+        wanted = predictor(tmp_path / file).model_dump(mode="json")
+        if told["problem"] is None:
+            _near(told, {**wanted, "image": file})
+        else:
+            assert file == "none.png"
+            assert {**told, "problem": ""} == {**wanted, "image": file, "problem": ""}
+    assert reply.json["answers"][0]["problem"] is None
+
+
+def test_boxes_are_told_from_the_score_that_is_asked(
+    all_of_them: Any, folders: dict[str, Path], pictures: Callable[..., bytes], tmp_path: Path
+) -> None:
+    told = all_of_them("/v1/models/boxes/predict?above=0", pictures(1)).json["answers"][0]
+    predictor = Predictor.load(folders["boxes"], "cpu")
+    (tmp_path / "a.png").write_bytes(pictures(1))
+    asked = replace(predictor, task=predictor.task.replace(above=0.0))(tmp_path / "a.png").model_dump(mode="json")
+    _near(told["boxes"], asked["boxes"])
+    assert told["hidden"] == 0
+    assert told["boxes"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("numbers/predict?top_k=2", "top_k=2: numbers is a regression, which names no classes; leave it out"),
+        ("boxes/predict?top_k=2", "top_k=2: boxes is a detection, which names no classes; leave it out"),
+        ("labels/predict?above=0.5", "above=0.5: labels is a multilabel, which finds no boxes; leave it out"),
+        ("boxes/cam", "boxes: its task is detection, which --cam does not know"),
+        ("labels/predict?cam=true", "labels: its task is multilabel, which --cam does not know"),
+    ],
+)
+def test_an_option_that_means_nothing_to_the_task_is_refused(
+    all_of_them: Any, pictures: Callable[..., bytes], path: str, message: str
+) -> None:
+    reply = all_of_them(f"/v1/models/{path}", pictures())
+    assert reply.status == 422
+    assert reply.error.startswith(message)
+
+
+def test_the_protocol_has_outputs_for_what_is_a_tensor(all_of_them: Any, pictures: Callable[..., bytes]) -> None:
+    import json
+    from base64 import b64encode
+
+    body = json.dumps(
+        {"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [b64encode(pictures()).decode()]}]}
+    )
+    (values,) = all_of_them("/v2/models/numbers/infer", body).json["outputs"]
+    told = all_of_them("/v1/models/numbers/predict", pictures()).json["answers"][0]["values"]
+    assert (values["name"], values["shape"]) == ("values", [1, 3])
+    assert values["data"] == pytest.approx([one["value"] for one in told], rel=1e-5)
+    labels = all_of_them("/v2/models/labels/infer", body).json["outputs"][1]["data"]
+    assert labels == [";".join(all_of_them("/v1/models/labels/predict", pictures()).json["answers"][0]["labels"])]
+    refused = all_of_them("/v2/models/boxes/infer", body)
+    assert refused.error == "boxes is a detection, whose answers are no tensors; use /v1/predict"

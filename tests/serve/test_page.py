@@ -1,0 +1,159 @@
+"""The page in a browser, as its user meets it; without Chromium only what its text tells."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+EVIL = "<img src=x onerror=window.evil=1>.png"
+
+
+def test_the_page_asks_nothing_of_elsewhere(ask: Any) -> None:
+    for path in ("/", "/docs"):
+        reply = ask(path)
+        text = reply.body.decode()
+        assert reply.status == 200
+        assert reply.headers["content-type"] == "text/html; charset=utf-8"
+        policy = reply.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "connect-src 'self'" in policy
+        (nonce,) = set(re.findall(r'nonce="([^"]+)"', text))
+        assert f"script-src 'nonce-{nonce}'" in policy
+        assert nonce not in ask(path).body.decode()
+        addresses = set(re.findall(r"https?://[^\s\"'<)]+", text))
+        assert {
+            one for one in addresses if not one.startswith(("http://localhost:8000/", "http://www.w3.org/"))
+        } == set()
+        assert "innerHTML" not in text
+
+
+def test_the_api_page_tells_of_every_route(ask: Any) -> None:
+    text = ask("/docs").body.decode()
+    for path in ask("/openapi.json").json["paths"]:
+        assert path in text
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def opened(browser: Any, ask: Any) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme="dark")
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    outside: list[str] = []
+    page.on("request", lambda request: outside.append(request.url))
+    page.goto(f"http://127.0.0.1:{ask.port}/")
+    _until(page, "model !== null")
+    yield page
+    assert errors == []
+    assert {url for url in outside if not url.startswith((f"http://127.0.0.1:{ask.port}/", "blob:", "data:"))} == set()
+    context.close()
+
+
+def _serious(page: Any) -> list[str]:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("serious", "critical")]
+
+
+def _until(page: Any, holds: str) -> None:
+    """Once the expression holds; asked from outside, for the page's policy lets nobody evaluate texts in it."""
+    for _ in range(900):
+        if page.evaluate(holds):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(holds)
+
+
+def _answered(page: Any, number: int) -> None:
+    _until(page, f"document.getElementById('status').textContent.startsWith('{number} of {number} ')")
+
+
+@pytest.mark.slow
+def test_pictures_that_are_dropped_are_answered_as_predict_does(
+    opened: Any, ask: Any, pictures: Callable[..., bytes], tmp_path: Path
+) -> None:
+    files = [(f"{n:02}.png", pictures(n)) for n in range(20)] + [(EVIL, b"no image"), ("=1+1.png", pictures(3))]
+    expected = [ask("/v1/predict", data).json for _, data in files]
+    opened.evaluate(
+        """files => {
+            const carried = new DataTransfer();
+            for (const [name, bytes] of files) carried.items.add(new File([new Uint8Array(bytes)], name, {type: "image/png"}));
+            document.dispatchEvent(new DragEvent("drop", {dataTransfer: carried, bubbles: true, cancelable: true}));
+        }""",
+        [[name, list(data)] for name, data in files],
+    )
+    _answered(opened, len(files))
+    assert opened.inner_text("#status") == "22 of 22 answered, 1 with a problem"
+    cards = opened.locator("#answers > li")
+    for place, told in enumerate(expected):
+        card, (answer,) = cards.nth(place), told["answers"]
+        assert card.locator("h2").inner_text() == files[place][0]
+        if answer["problem"] is None:
+            assert card.locator(".name").first.inner_text() == answer["guesses"][0]["name"]
+            assert card.locator(".share").first.inner_text() == f"{100 * answer['guesses'][0]['probability']:.1f} %"
+        else:
+            assert "not an image that can be read" in card.locator(".problem").inner_text()
+    assert opened.evaluate("window.evil") is None
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 360
+    cards.first.get_by_role("button").first.click()
+    _until(opened, "document.querySelector('#answers img').alt.startsWith('Map of ')")
+    assert _serious(opened) == []
+    opened.emulate_media(color_scheme="light")
+    assert _serious(opened) == []
+    for button, name in (("#json", "answers.json"), ("#csv", "answers.csv")):
+        with opened.expect_download() as download:
+            opened.click(button)
+        download.value.save_as(tmp_path / name)
+    saved = json.loads((tmp_path / "answers.json").read_text())
+    assert [one["image"] for one in saved] == [name for name, _ in files]
+    lines = (tmp_path / "answers.csv").read_text().splitlines()
+    assert lines[0].startswith("image,model,class,probability,class_2")
+    assert lines[0].endswith(",problem")
+    assert lines[-1].startswith("'=1+1.png,")
+    assert len(lines) == 23
+
+
+@pytest.mark.slow
+def test_a_server_that_has_gone_is_told_in_words(
+    browser: Any, starting: Any, small: Path, pictures: Callable[..., bytes]
+) -> None:
+    client, page = starting(small), browser.new_page()
+    page.goto(f"http://127.0.0.1:{client.port}/")
+    _until(page, "model !== null")
+    client.loop.call_soon_threadsafe(client.running.server.abort)
+    for listener in client.running.server.servers:
+        client.loop.call_soon_threadsafe(listener.close)
+    page.set_input_files("#files", [{"name": "a.png", "mimeType": "image/png", "buffer": pictures()}])
+    _answered(page, 1)
+    assert "The server does not answer" in page.inner_text("#trouble")
+    assert "The server does not answer" in page.locator(".problem").inner_text()
+
+
+@pytest.mark.slow
+def test_it_is_used_with_the_keyboard_alone(opened: Any, pictures: Callable[..., bytes]) -> None:
+    opened.keyboard.press("Tab")
+    assert opened.evaluate("document.activeElement.id") == "files"
+    opened.set_input_files("#files", [{"name": "a.png", "mimeType": "image/png", "buffer": pictures()}])
+    _answered(opened, 1)
+    opened.focus("#clear")
+    opened.keyboard.press("Tab")
+    assert opened.evaluate("document.activeElement.textContent") == "where?"
+    opened.keyboard.press("Enter")
+    _until(opened, "document.querySelector('#answers img').alt.startsWith('Map of ')")
+    assert opened.evaluate("document.activeElement.textContent") == "where?"
