@@ -161,6 +161,7 @@ class Served:
             "name": self.name,
             "network": network.name,
             "task": task.model_dump(mode="json"),
+            "form": task.form,
             "classes": list(self.predictor.classes),
             "classes_have_names": not self.predictor.unnamed,
             "preparation": self.predictor.preparation.model_dump(mode="json"),
