@@ -3,8 +3,11 @@
 import gc
 import math
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Generator, Mapping
+from importlib import import_module
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
 import numpy as np
 import pytest
@@ -17,11 +20,54 @@ os.environ.setdefault("DEEPRES_TRACEBACK", "1")  # the last net off, also in pro
 gc.disable()  # importing makes objects that stay; to look for garbage among them costs more than it finds
 
 
+HASTE = {
+    ("deepres.runs.autotune", "STEP_SECONDS"): 0.02,
+    ("deepres.runs.introduce", "SECONDS"): 0.02,
+    ("deepres.data.loading.workers", "SAMPLE_SECONDS"): 0.02,
+}
+"""For how long a run times its own parts before it begins: two calls of each do here."""
+
+
 def pytest_collection_finish() -> None:
     """What the imports made is no garbage: the collections during the tests leave it out, which saves a tenth."""
+    if "torch" in sys.modules:  # else what is tested trains nothing
+        for (module, name), seconds in HASTE.items():
+            setattr(import_module(module), name, seconds)
     gc.collect()
     gc.freeze()
     gc.enable()
+
+
+QUICK_SECONDS = 1.5
+"""Processor time, that of its processes included, after which a test that is not marked slow is told of in the end."""
+TOO_SLOW_SECONDS = 6.0
+"""… and fails: no machine is that slow."""
+SPENT = "processor seconds"
+
+
+def _spent() -> float:
+    return sum(used.ru_utime + used.ru_stime for used in map(getrusage, (RUSAGE_SELF, RUSAGE_CHILDREN)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    began = _spent()
+    given = yield
+    spent = _spent() - began
+    if spent > QUICK_SECONDS and item.get_closest_marker("slow") is None:
+        item.user_properties.append((SPENT, f"{spent:.1f}"))
+        if spent > TOO_SLOW_SECONDS:
+            pytest.fail(f"took {spent:.1f} s of processor time: make it cheaper, or mark it slow", pytrace=False)
+    return given
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = (report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ()))
+    told = {report.nodeid: spent for report in reports for name, spent in report.user_properties if name == SPENT}
+    if told:
+        terminalreporter.section(f"over {QUICK_SECONDS} s of processor time and not marked slow")
+        for nodeid, spent in sorted(told.items(), key=lambda each: -float(each[1])):
+            terminalreporter.line(f"{spent:>6} s  {nodeid}")
 
 
 @pytest.fixture(autouse=True)

@@ -139,11 +139,14 @@ def settle_steps(
     return compile_plan
 
 
-def step_rate(network: ResidualNetwork, precision: Precision, batch_size: int, seconds: float = STEP_SECONDS) -> float:
-    """Images/s of forward and backward passes on noise, by a copy of the network, the first one apart."""
+def step_rate(network: ResidualNetwork, precision: Precision, batch_size: int, seconds: float | None = None) -> float:
+    """Images/s of forward and backward passes on noise, by a copy of the network, the first one apart.
+
+    They take about `seconds` together, STEP_SECONDS where none are given.
+    """
     description = network.description
     loss = noise_loss(description.input, batch_size, description.num_classes, precision)
-    taken = timed_passes(network, precision, loss, lambda twin: twin, seconds)
+    taken = timed_passes(network, precision, loss, lambda twin: twin, STEP_SECONDS if seconds is None else seconds)
     return batch_size / min(taken[1:])
 
 

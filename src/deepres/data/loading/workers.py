@@ -128,11 +128,13 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
-def load_of(read: Callable[[int], int], n: int, seconds: float = SAMPLE_SECONDS) -> Load:
+def load_of(read: Callable[[int], int], n: int, seconds: float | None = None) -> Load:
     """What a call of `read`, which gives bytes, takes on one thread, each with the next of 0 … n - 1; at least two.
 
-    The first call, which opens files and fills caches, counts apart.
+    The first call, which opens files and fills caches, counts apart; the others take about `seconds` together,
+    SAMPLE_SECONDS where none are given.
     """
+    seconds = SAMPLE_SECONDS if seconds is None else seconds
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in a worker
     try:
