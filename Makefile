@@ -9,10 +9,10 @@ train: .venv/.ready  # train on DATA (a name, folder, .csv or .npz; the built-in
 	$(BIN)/deepres train "$(DATA)"
 
 test: .venv/.ready check  # everything: format, lint, types, floors, all tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 quick: .venv/.ready  # the tests that take under 90 seconds together
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 parity: .venv/.ready  # every network that timm, torchvision or transformers also has, against theirs; writes evidence/parity.json
 	$(BIN)/pytest tests/parity

@@ -5,9 +5,11 @@ import math
 import os
 import sys
 from collections.abc import Callable, Generator, Mapping
+from html import escape
 from importlib import import_module
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,33 @@ from deepres.base import watch
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("DEEPRES_TRACEBACK", "1")  # the last net off, also in processes that tests start: a mistake shows
 gc.disable()  # importing makes objects that stay; to look for garbage among them costs more than it finds
+
+
+DRAWN = ("tests/report/", "tests/slim/")
+"""Where the charts of quick tests are looked at; slow tests draw theirs anywhere."""
+CHARTS = {"drawn": True}
+
+
+def _draw_where_charts_are_looked_at() -> None:
+    """Most of the seconds of a tiny run are those of its charts: elsewhere an empty picture is written in their place."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure.savefig
+
+    def savefig(figure: Figure, place: Any, *, format: str, **how: Any) -> None:
+        if CHARTS["drawn"] or format not in ("svg", "png"):
+            return drawn(figure, place, format=format, **how)
+        if format == "png":
+            return Image.new("RGB", (8, 8)).save(place, "PNG")
+        titles = "".join(f"<text>{escape(axes.get_title(loc='left'))}</text>" for axes in figure.axes)
+        return place.write(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8">{titles}</svg>')
+
+    Figure.savefig = savefig
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    CHARTS["drawn"] = item.get_closest_marker("slow") is not None or item.nodeid.startswith(DRAWN)
 
 
 HASTE = {
@@ -33,6 +62,7 @@ def pytest_collection_finish() -> None:
     if "torch" in sys.modules:  # else what is tested trains nothing
         for (module, name), seconds in HASTE.items():
             setattr(import_module(module), name, seconds)
+        _draw_where_charts_are_looked_at()
     gc.collect()
     gc.freeze()
     gc.enable()

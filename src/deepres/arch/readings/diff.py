@@ -40,9 +40,15 @@ def difference(first: Architecture | Detector, second: Architecture | Detector) 
     return None
 
 
-def same_tensors(first: Architecture | Detector, second: Architecture | Detector) -> bool:
-    """Whether the weights of one fit the other, name for name and shape for shape (the classifier aside)."""
-    return _weighted(first) == _weighted(second)
+def what_shapes_tensors(network: Architecture | Detector) -> dict[str, dict[str, object]]:
+    """By layer, what decides its tensors; channels that enter follow from the layers before. Weights of one network fit
+    another, name for name and shape for shape (the classifier aside), where these are equal.
+    """
+    return {
+        name: {field: facts[field] for field in _SHAPING if field in facts}
+        for name, facts in _facts(network).items()
+        if facts["kind"] in ("conv", "norm", "linear")
+    }
 
 
 def _told(fields: dict[str, object], field: str) -> str:
@@ -81,12 +87,3 @@ def _atoms(node: Node, name: str) -> Iterator[tuple[str, dict[str, object]]]:
         yield name, facts
     for part, child in children(node):
         yield from _atoms(child, dotted(name, part))
-
-
-def _weighted(network: Architecture | Detector) -> dict[str, dict[str, object]]:
-    """What of each layer decides its tensors; the channels that enter follow from the layers before."""
-    return {
-        name: {field: facts[field] for field in _SHAPING if field in facts}
-        for name, facts in _facts(network).items()
-        if facts["kind"] in ("conv", "norm", "linear")
-    }

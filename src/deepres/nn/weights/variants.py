@@ -19,7 +19,7 @@ from deepres.arch.catalogue import lookup
 from deepres.arch.detector import naming
 from deepres.arch.families.densenet import DenseNetConfig
 from deepres.arch.families.resnet import ResNetConfig
-from deepres.arch.readings.diff import difference, same_tensors
+from deepres.arch.readings.diff import difference, what_shapes_tensors
 from deepres.base.errors import InputError
 from deepres.nn.build import build
 from deepres.nn.weights.convert import TIMM, conventions_for, kind_of, to_foreign
@@ -116,18 +116,18 @@ def described(variant: str, where: str) -> Architecture:
 
 
 def _fitting(wanted: Architecture) -> Iterator[str]:
-    units = len(unit_names(wanted))
+    units, tensors = len(unit_names(wanted)), what_shapes_tensors(wanted)
     for name, entry in lookup.CATALOGUE.items():
         config = entry.config
         if isinstance(config, ResNetConfig | DenseNetConfig) and sum(config.depths) != units:
             continue  # told apart without writing the description out
-        if same_tensors(_written_out(name), wanted):
+        if _tensors_of(name) == tensors:
             yield name
 
 
-@lru_cache(maxsize=64)
-def _written_out(name: str) -> Architecture:
-    return lookup.architecture(name)
+@lru_cache(maxsize=128)
+def _tensors_of(name: str) -> dict[str, dict[str, object]]:
+    return what_shapes_tensors(lookup.architecture(name))
 
 
 def _require_same(there: Architecture, here: Architecture, refusal: str, remedy: str = "leave --variant out") -> None:
