@@ -23,7 +23,8 @@ gc.disable()  # importing makes objects that stay; to look for garbage among the
 
 
 DRAWN = ("tests/report/", "tests/slim/")
-"""Where the charts of quick tests are looked at; slow tests draw theirs anywhere."""
+DRAWN_WHERE_SLOW = tuple(f"tests/{room}/" for room in ("journey", "runs", "studies", "docs", "cli", "library"))
+"""Where charts are drawn: there they are looked at, or whole runs go through."""
 CHARTS = {"drawn": True}
 
 
@@ -46,7 +47,8 @@ def _draw_where_charts_are_looked_at() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    CHARTS["drawn"] = item.get_closest_marker("slow") is not None or item.nodeid.startswith(DRAWN)
+    slow = item.get_closest_marker("slow") is not None
+    CHARTS["drawn"] = item.nodeid.startswith((*DRAWN, *DRAWN_WHERE_SLOW) if slow else DRAWN)
 
 
 HASTE = {

@@ -3,7 +3,10 @@
 import io
 import json
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -16,11 +19,26 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.nn.create import create_model
+from deepres.nn.weights import hdf5
 from deepres.nn.weights.hub import find_weights, is_weights
 
 Values = dict[str, dict[str, np.ndarray]]
 NAME = "resnet8_tiny"
 STACKS = ((16, 1), (32, 2), (64, 2))
+
+
+@pytest.fixture(autouse=True)
+def _read_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that reads is that of tests/faults/test_hdf5.py."""
+
+    @contextmanager
+    def here(path: Path, member: str, seconds: int) -> Iterator[SimpleNamespace]:
+        out = io.BytesIO()
+        hdf5._answer(str(path), member, out)
+        out.seek(0)
+        yield SimpleNamespace(stdout=out, returncode=0)
+
+    monkeypatch.setattr(hdf5, "_process", here)
 
 
 def _conv(name: int) -> str:

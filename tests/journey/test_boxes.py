@@ -114,6 +114,7 @@ def test_a_run_on_boxes_is_a_run(trained: deepres.RunResult) -> None:
     assert all(torch.equal(tensor, saved[name]) for name, tensor in network.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_bitwise_the_uninterrupted_one(
     trained: deepres.RunResult, source: Path, tmp_path: Path
 ) -> None:
@@ -259,6 +260,7 @@ def test_runs_on_boxes_are_compared_by_their_figure(
     assert "measured by AP, voc by VOC AP" in said("compare", trained.folder, tmp_path / "voc.npz", code=2)
 
 
+@pytest.mark.slow
 def test_a_classification_network_fills_the_body_and_its_norms_stay(source: Path, tmp_path: Path) -> None:
     """Frozen norms are bitwise what the weights brought; stem and first stage too."""
     backbone = create_model("resnet18", num_classes=3, seed=5)
