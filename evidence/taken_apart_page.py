@@ -243,9 +243,7 @@ def claims(found: dict[str, dict[str, Any]]) -> list[str]:
         for one in build(Lesions, facts["numbers"]["random"], name).deletions:
             by_count.setdefault(len(one.units), []).append(one.error)
         means = [mean(by_count[count]) for count in sorted(by_count)]
-        rising = (
-            f"the largest step from one number of units to the next: {100 * _largest_step(by_count):.0f} points a unit"
-        )
+        rising = f"at most {100 * _largest_step(by_count):+.0f} points for one more unit"
         row("the error rises smoothly with the units left out (Veit, Fig. 5a)", network, rising, _rises(means))
         moved: dict[int, list[float]] = {0: [each.intact.error]}
         for other in build(Lesions, facts["numbers"]["permutations"], name).permutations:
@@ -261,7 +259,11 @@ def claims(found: dict[str, dict[str, Any]]) -> list[str]:
         if network != plain and plain in stds:
             told = f"{stds[network]:.2f} and {stds[plain]:.2f}"
             row(f"responses below those of {plain} (He, Fig. 7)", network, told, stds[network] < stds[plain])
-    return lines
+    return [
+        *lines,
+        "",
+        "Smoothly: nowhere falling by more than 2 points. Collapses: more than 80 % wrong in the middle.",
+    ]
 
 
 def _rises(errors: list[float]) -> bool:
