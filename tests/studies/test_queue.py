@@ -1,6 +1,7 @@
 """A queue: what its file may say, in which order it works, how it stands, how it is held, killed, gone on with."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -261,6 +262,17 @@ def test_before_the_first_epoch_the_time_is_not_known_and_when_all_are_done_noth
     _done(queued(_queue({"study": "test/whole", "rows": ["ResNet-20"]}))[0].job, tmp_path)
     line = queued(_queue({"study": "test/whole", "rows": ["ResNet-20"]}))
     assert queue_status(line, tmp_path, tmp_path / "none.json").sentences(now) == ["1 of 1 run done"]
+
+
+def test_before_the_first_epoch_a_run_has_the_rate_of_its_states(tmp_path: Path) -> None:
+    line = queued(_queue({"study": "test/whole", "rows": ["plain-20"]}))
+    _begun(line[0].job, tmp_path, [], 0)
+    for step in (19, 59):
+        path = line[0].job.folder(tmp_path) / "state" / f"step-{step:09}"
+        path.mkdir()
+        os.utime(path, (1000.0, 1000.0 + 2 * step))
+    (one,) = queue_status(line, tmp_path, tmp_path / "none.json").runs
+    assert (one.done, one.seconds_left) == (59, pytest.approx(2 * (64_000 - 59)))
 
 
 def test_the_status_needs_no_torch(file: Callable[..., Path]) -> None:

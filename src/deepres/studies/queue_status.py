@@ -133,16 +133,39 @@ def steps_done(job: Job, home: Path) -> int:
     folder = job.folder(home)
     if status(job, home) == "finished":
         return max((row["step"] for row in _history(folder)), default=job.steps)
-    numbers = (path.name.removeprefix("step-") for path in folder.glob("state/step-*"))
-    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+    return max(_states(folder), default=0)
 
 
 def seconds_per_step(folder: Path) -> float | None:
-    """The rate of a run by its own history: the median of its last epochs; None before the first one's end."""
+    """The rate of a run by its own history: the median of its last epochs, before the first one's end by its states.
+
+    None where there are no two of them yet.
+    """
     rows = list(_history(folder))
+    if not rows:
+        return _between_states(folder)
     before = [0, *(row["step"] for row in rows)]
-    paces = [row["seconds"] / (row["step"] - step) for row, step in zip(rows, before, strict=False)]
-    return median(paces[-RECENT:]) if paces else None
+    return median([row["seconds"] / (row["step"] - step) for row, step in zip(rows, before, strict=False)][-RECENT:])
+
+
+def _between_states(folder: Path) -> float | None:
+    """The seconds from one state to the next, by step; a pause between them counts, until the first epoch ends."""
+    states = {step: saved for step, saved in _states(folder).items() if step}  # what follows the first is not training
+    if len(states) < 2:
+        return None
+    (before, began), (after, ended) = sorted(states.items())[-2:]
+    return (ended - began) / (after - before) if ended > began else None
+
+
+def _states(folder: Path) -> dict[int, float]:
+    """Step of a state that was saved -> when."""
+    found = {}
+    for path in folder.glob("state/step-*"):
+        number = path.name.removeprefix("step-")
+        if number.isdecimal():
+            with suppress(OSError):  # removed meanwhile
+                found[int(number)] = path.stat().st_mtime
+    return found
 
 
 def _seconds_of_a_step(
