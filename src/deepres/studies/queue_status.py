@@ -145,7 +145,8 @@ def seconds_per_step(folder: Path) -> float | None:
     if not rows:
         return _between_states(folder)
     before = [0, *(row["step"] for row in rows)]
-    return median([row["seconds"] / (row["step"] - step) for row, step in zip(rows, before, strict=False)][-RECENT:])
+    paces: list[float] = [row["seconds"] / (row["step"] - step) for row, step in zip(rows, before, strict=False)]
+    return median(paces[-RECENT:])
 
 
 def _between_states(folder: Path) -> float | None:

@@ -18,7 +18,7 @@ from deepres.base.wording import duration
 from deepres.runs.lock import StoppedError, asked_to_stop
 from deepres.runs.train import Event
 from deepres.studies.executor import OnJobEvent, carry_out
-from deepres.studies.plan import Job, cells, distinct
+from deepres.studies.plan import Job, cells, distinct, status
 from deepres.studies.queue import Queue, queued, studies_of
 from deepres.studies.queue_status import NOW, PAUSED, Now
 from deepres.studies.reproduce import absences, conclude, planned
@@ -142,7 +142,9 @@ class QueueWork:
         return absent
 
     def _next(self, line: list[Job], refused: Mapping[str, str]) -> Job | None:
-        return next((job for job in line if job.name not in refused and not job.evidence(self.home).is_file()), None)
+        """The first that is not done; before it one that has ended and was killed before it was judged."""
+        left = [job for job in line if job.name not in refused and not job.evidence(self.home).is_file()]
+        return next((job for job in left if status(job, self.home) == "finished"), left[0] if left else None)
 
     def _one(self, job: Job, gate: Gate) -> None:
         """One run trained to its end and judged, unless it is stopped or refuses."""
