@@ -21,7 +21,7 @@ NOT_FUZZED = {
     Function("studies/speed.py", "_machine"): "the system's own",
     Function("cli/streams.py", "open_closed"): "no file is read: the null device",
     Function("cli/streams.py", "leave_unwritten"): "no file is read: the null device",
-    Function("runs/outputs.py", "Kind.is_of"): "first bytes, compared and not parsed",
+    Function("runs/outputs.py", "OwnKind.is_of"): "first bytes, compared and not parsed",
     Function("runs/bench.py", "_read"): "bytes, timed and not parsed",
     Function("runs/lock.py", "alone"): "a folder and its lock, in which nothing stands",
     Function("nn/weights/hdf5.py", "_opened"): "in a process of its own: the reader HDF5",

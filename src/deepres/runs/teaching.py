@@ -7,9 +7,10 @@ to the short side that it wants, normalised by its own mean and std. What is mix
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,7 +36,9 @@ class Known(Record):
 
     error: float = 0.0
     images: int = 0
-    split: Literal["held-out", "training"] = "held-out"
+    split: Annotated[Literal["held-out", "training"], Field(validation_alias=AliasChoices("split", "part"))] = (
+        "held-out"
+    )
     taught: float = 0.0
     views: int = 0
     share: float = 0.0
