@@ -143,7 +143,10 @@ def greatest_of(path: Path) -> float | None:
 def read_bytes(path: Path) -> bytes:
     """The file as it is; BadImageError where it cannot be opened."""
     with _file(path) as file:
-        return file.read()
+        try:
+            return file.read()
+        except (MemoryError, OverflowError) as cause:
+            raise BadImageError(f"{path}: larger than the memory that is free") from cause
 
 
 def read_header(path: Path) -> Header:
