@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from deepres.analyze.ablation import shared
+from deepres.analyze.ablation import ByTask, shared
 from deepres.analyze.lesion import Lesions, Ranking, delete_each, delete_random, kendall_tau, permute, ranking
 from deepres.analyze.units import row_modules, without
 from deepres.arch import architecture as spec
@@ -20,11 +20,12 @@ from deepres.arch.families.vgg import VggConfig
 from deepres.arch.units import Mixing, Style
 from deepres.base.errors import InputError
 from deepres.base.records import parse
-from deepres.data.images import Batch
+from deepres.data.images import ArrayImages, Batch
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.hooks import changed
 from deepres.nn.init import initialise
 from deepres.tasks.classification.metrics import interval
+from deepres.tasks.classification.task import Classification
 
 SMALL = {"input": (3, 8, 8), "num_classes": 4}
 
@@ -221,6 +222,29 @@ def test_units_of_two_stages_never_change_places_though_their_shapes_are_equal()
     pairs = {frozenset(permutation.moved) for permutation in found.permutations}
     assert len(pairs) == 2
     assert all(place.split(".")[0] == unit.split(".")[0] for pair in pairs for place, unit in pair)
+
+
+def test_a_task_counts_the_same_mistakes_by_whole_passes() -> None:
+    network, batches = _lived_in(_resnet((3, 3))), _batches()
+    labels = torch.cat([batch.targets for batch in batches])
+    images = ArrayImages(torch.zeros(8, 3, 8, 8, dtype=torch.uint8), labels, ("a", "b", "c", "d"), "noise")
+    before, seen = _condition(network), list[tuple[int, int]]()
+    by = ByTask(network, images, Classification())
+    one = delete_each(network, batches, scoring=by, on_progress=lambda *done: seen.append(done))
+    assert _errors(one) == _errors(delete_each(network, batches))
+    assert (one.units_run, one.figure, one.intact.cross_entropy) == (one.units_alone, "error", None)
+    assert (seen[0], seen[-1]) == ((5, 56), (56, 56))
+    other = permute(network, batches, [1, 3], draws=2, scoring=by)
+    assert _errors(other) == _errors(permute(network, batches, [1, 3], draws=2))
+    assert _condition(network) == before
+    with pytest.raises(InputError, match="small: its answers have no cross-entropy, only error; rank by error"):
+        ranking(one)
+    assert ranking(one, by="error").cost == tuple(sorted(d.error - one.intact.error for d in one.deletions))
+
+
+def _errors(found: Lesions) -> list[tuple[float, float, float]]:
+    every = (found.intact, *found.deletions, *found.permutations)
+    return [(one.error, one.error_low, one.error_high) for one in every]
 
 
 @given(st.permutations(range(7)))

@@ -155,13 +155,15 @@ def test_an_eps_of_0_is_for_frozen_norms_alone() -> None:
             record(eps=-1e-5, **{**fields, "method": "frozen"} if record is Norm else fields)
 
 
-def test_describe_tells_a_detector_in_full_and_needs_no_batch() -> None:
+def test_describe_tells_a_detector_in_full_and_its_step_grows_with_the_batch() -> None:
     found = describe("fasterrcnn_resnet101_c4")
     assert isinstance(found, DetectorDescription)
     assert "300 times 2048 x 7 x 7" in str(found)
     assert parse(DetectorDescription, found.to_json(), "a test") == found
-    with pytest.raises(InputError, match="leave --batch-size out"):
-        describe("fasterrcnn_resnet101_c4", 2)
+    larger = describe("fasterrcnn_resnet101_c4", 4)
+    assert found.batch_size == 2
+    assert 1.8 < larger.step_memory.saved / found.step_memory.saved < 2  # weights are kept once
+    assert f"MiB at batch 4 in float32 ({larger.step_memory.saved / 2**20:,.0f} kept" in str(larger)
     edited = describe("fasterrcnn_resnet50_fpn+num_classes=3+backbone.depths=1,1,1,1")
     assert isinstance(edited, DetectorDescription)
     assert edited.architecture.num_classes == 3

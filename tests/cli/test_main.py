@@ -22,7 +22,7 @@ FLAGS = {
     "export": "--accept-uncertain --check-images --format --ignore --input --int8 --max-loss --mean --model --no-check --output --overwrite --preprocessing --runtime --set --std --variant",
     "models": "--json",
     "describe": "--batch-size --json --overwrite --svg",
-    "weights convert": "--classes --ignore --mean --model --preprocessing --set --std --variant",
+    "weights convert": "--classes --ignore --mean --model --names --preprocessing --set --std --variant",
     "weights inspect": "--all --ignore --json",
     "data check": "--json --set --workers",
     "data pack": "--format --quality --set --size --workers",

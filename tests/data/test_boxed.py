@@ -480,6 +480,11 @@ REFUSED: dict[str, tuple[str, Mend, str]] = {
         in_xml(xml_of([("dog", (4, 6, 70, 31))])),
         r"b\.xml: object 1 of 1 \(dog\): box 4,6,70,31 ends outside of the picture \(64 x 48\) by more than 1 px: is the",
     ),
+    "negative": (
+        "voc",
+        in_xml(xml_of([("dog", (-9, 6, 20, 31))])),
+        r"b\.xml: object 1 of 1 \(dog\): box -9,6,20,31 ends outside of the picture \(64 x 48\) by more than 1 px",
+    ),
     "no pictures": (
         "voc",
         lambda root: [file.unlink() for file in (root / "JPEGImages").iterdir()],

@@ -2,16 +2,29 @@
 
 import importlib.util
 import json
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-from torchvision.models.detection import fasterrcnn_resnet50_fpn, fasterrcnn_resnet50_fpn_v2, maskrcnn_resnet50_fpn
+from safetensors.torch import load_file
+from torchvision.models.detection import (
+    FasterRCNN,
+    fasterrcnn_resnet50_fpn,
+    fasterrcnn_resnet50_fpn_v2,
+    maskrcnn_resnet50_fpn,
+)
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops import FrozenBatchNorm2d
 
+import deepres
+from deepres.arch.catalogue.lookup import DETECTORS
 from deepres.base.errors import InputError
+from deepres.base.records import edit
+from deepres.cli.main import run
 from deepres.tasks.detection import names_torchvision as names
-from deepres.tasks.detection.detector import create
+from deepres.tasks.detection.detector import DetectorNetwork, create
 
 EVIDENCE = Path(__file__).parents[2] / "evidence"
 
@@ -117,3 +130,57 @@ def test_names_of_classes_differ_and_skip_what_coco_left_out() -> None:
     assert len(found) == len(set(found)) == 90
     assert found[:3] == ("person", "bicycle", "car")
     assert sum(name.startswith("unused") for name in found) == 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("eps", [0.0, 1e-5])
+def test_a_state_of_theirs_goes_through_both_commands_and_back_bitwise(
+    eps: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    norm = partial(FrozenBatchNorm2d, eps=eps)
+    theirs = FasterRCNN(resnet_fpn_backbone(backbone_name="resnet18", weights=None, norm_layer=norm), num_classes=4)
+    for name, buffer in theirs.named_buffers():
+        buffer.uniform_(0.5, 1.5) if "var" in name else buffer.normal_(0, 0.1)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    said = f"fasterrcnn_resnet18_fpn+backbone.style.eps={eps:g}"
+    plan = ("--variant", said, "--preprocessing", "imagenet")
+    assert run(["weights", "convert", str(tmp_path / "theirs.pth"), str(tmp_path / "ours"), *plan]) == 0
+    assert deepres.load(tmp_path / "ours").description.num_classes == 3
+    capsys.readouterr()
+    for file in ("back.pth", "back.safetensors"):
+        words = ["weights", "convert", str(tmp_path / "ours"), str(tmp_path / file), "--names", "torchvision"]
+        assert run(words) == 0
+    told = capsys.readouterr().out
+    assert "note: num_classes=4 there, the background being the first" in told
+    assert ("note: norms of eps 0: " in told) == (eps == 0)
+    assert "half a pixel" not in told
+    for state in (torch.load(tmp_path / "back.pth", weights_only=True), load_file(tmp_path / "back.safetensors")):
+        trained = FasterRCNN(resnet_fpn_backbone(backbone_name="resnet18", weights=None, norm_layer=norm), 4)
+        trained.load_state_dict(state)
+        assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in trained.state_dict().items())
+    assert run(words) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("edits", "told"),
+    [
+        ((), ("regions are shifted by half a pixel here and not there", "num_classes=81 there")),
+        (("regions.aligned=false", "anchors.sizes=16/32/64/128/256"), ("model.anchors.sizes is ((16.0,), (32.0,)",)),
+        (("backbone.style.norm=group",), ()),
+        (("neck=c4", "anchors.sizes=128,256,512"), ()),
+    ],
+)
+def test_what_torchvision_has_to_be_told_is_told_or_it_has_no_such_detector(
+    edits: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    config = DETECTORS["fasterrcnn_resnet18_fpn"].config
+    detector = edit(config, list(edits)).architecture()
+    with torch.device("meta"):
+        tensors = DetectorNetwork(detector).state_dict()
+    if not told:
+        with pytest.raises(InputError, match=r"torchvision has no such detector|norms of groups"):
+            names.returned(tensors, detector)
+        return
+    notes = names.returned(tensors, detector)[1]
+    assert all(any(note.startswith(each) for note in notes) for each in told)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from deepres.analyze.ablation import AblationScores, Route, scores_of, shared
+from deepres.analyze.ablation import AblationScores, Route, Scoring, scores_of
 from deepres.analyze.units import RowModule, require_passable, row_modules
 from deepres.base.errors import InputError
 from deepres.base.events import OnProgress
@@ -39,7 +39,7 @@ class Lesions(Record):
 
     `units` could be left out, `fixed` not: plain units that change the shape, and joins of another kind. `shaping` are
     those of `units` whose shortcut changes the shape. An image needed `units_run` unit evaluations, lesion by lesion
-    `units_alone`; the intact pass is in both.
+    `units_alone`; the intact pass is in both. `figure` is what errors are called.
     """
 
     network: str
@@ -53,6 +53,7 @@ class Lesions(Record):
     units_run: int
     units_alone: int
     seed: int | None = None
+    figure: str = "error"
 
 
 class Ranking(Record):
@@ -71,11 +72,13 @@ def delete_each(
     *,
     units: Sequence[str] | None = None,
     on_progress: OnProgress | None = None,
+    scoring: Scoring = scores_of,
 ) -> Lesions:
     """Each unit alone loses its branch, never its shortcut; no norm statistic is estimated anew.
 
     Of a plain network each layer that keeps the shape is left out whole. `units`: those only; None all. `batches` are
     read once. `on_progress(done, total)` counts lesions times batches; total is 0 where `batches` has no length.
+    `scoring` is how answers are counted: as images of one class, or by a task (`ablation.ByTask`).
 
     Lesions share the pass up to their unit, to the same bits as one by one: n (n + 1) / 2 unit evaluations, not n²,
     with the intact pass. Less would not be exact: behind their units no two lesions have a map in common.
@@ -87,7 +90,7 @@ def delete_each(
     row = row_modules(network)
     chosen = require_passable(row, _passable(row, network) if units is None else units, network.description.name)
     cuts = [(place.name,) for place in chosen]
-    return _deletions(network, row, batches, cuts, on_progress)
+    return _deletions(network, row, batches, cuts, on_progress, scoring=scoring)
 
 
 def delete_random(
@@ -98,6 +101,7 @@ def delete_random(
     draws: int = 20,
     seed: int = 0,
     on_progress: OnProgress | None = None,
+    scoring: Scoring = scores_of,
 ) -> Lesions:
     """For each m of `counts`, `draws` subsets of m units, uniformly without replacement, lose their branches.
 
@@ -120,7 +124,7 @@ def delete_random(
         for draw in range(draws):
             order = torch.randperm(len(names), generator=generator(seed, "delete", count, draw))
             cuts.append(tuple(names[place] for place in sorted(order[:count].tolist())))
-    return _deletions(network, row, batches, cuts, on_progress, seed)
+    return _deletions(network, row, batches, cuts, on_progress, seed, scoring=scoring)
 
 
 def permute(
@@ -131,6 +135,7 @@ def permute(
     draws: int = 20,
     seed: int = 0,
     on_progress: OnProgress | None = None,
+    scoring: Scoring = scores_of,
 ) -> Lesions:
     """For each k of `swaps`, `draws` times k random pairs of units of one stage and shape change places.
 
@@ -161,7 +166,7 @@ def permute(
                 order[a], order[b] = order[b], order[a]
             orders.append((count, order))
     routes = [tuple((place, True) for place in order) for _, order in orders]
-    found, damaged = _measured(network, row, batches, routes, on_progress, seed)
+    found, damaged = _measured(network, row, batches, routes, on_progress, seed, scoring=scoring)
     permutations = tuple(
         Permutation(
             **dict(damage),
@@ -178,8 +183,11 @@ def ranking(lesions: Lesions, by: Literal["cross_entropy", "error"] = "cross_ent
     """The units by what leaving out each alone costs, the cheapest first; of equal ones the deeper first.
 
     Raises:
-        InputError: lesions of several units at once, or none; `delete_each` makes those that are wanted.
+        InputError: lesions of several units at once, or none; `delete_each` makes those that are wanted. Cross-entropy
+            of answers that have none.
     """
+    if by == "cross_entropy" and lesions.intact.cross_entropy is None:
+        raise InputError(f"{lesions.network}: its answers have no cross-entropy, only {lesions.figure}; rank by error")
     if not lesions.deletions or any(len(deletion.units) != 1 for deletion in lesions.deletions):
         raise InputError(f"{lesions.network}: wanted deletions of one unit each; make them with delete_each")
     whole = getattr(lesions.intact, by)
@@ -201,8 +209,11 @@ def _deletions(
     cuts: Sequence[tuple[str, ...]],
     on_progress: OnProgress | None,
     seed: int | None = None,
+    *,
+    scoring: Scoring,
 ) -> Lesions:
-    found, damaged = _measured(network, row, batches, [_without(row, cut) for cut in cuts], on_progress, seed)
+    routes = [_without(row, cut) for cut in cuts]
+    found, damaged = _measured(network, row, batches, routes, on_progress, seed, scoring=scoring)
     deletions = (Deletion(**dict(damage), units=cut) for cut, damage in zip(cuts, damaged, strict=True))
     return found.replace(deletions=tuple(deletions))
 
@@ -214,21 +225,23 @@ def _measured(
     lesions: Sequence[Route],
     on_progress: OnProgress | None,
     seed: int | None,
+    *,
+    scoring: Scoring,
 ) -> tuple[Lesions, list[AblationScores]]:
     """What is true of all lesions together, and the damage of each."""
-    routes = [_without(row, ()), *lesions]
-    cost = shared(row, routes)
-    num_images, (intact, *damaged) = scores_of(network, row, batches, routes, on_progress)
+    found = scoring(network, row, batches, [_without(row, ()), *lesions], on_progress)
+    intact, *damaged = found.routes
     together = Lesions(
         network=network.description.name,
-        num_images=num_images,
+        num_images=found.num_images,
         units=tuple(place.name for place in row if place.passable),
         fixed=tuple(place.name for place in row if place.kind == "whole"),
         shaping=tuple(place.name for place in row if _changes_shape(place)),
         intact=intact,
-        units_run=cost.run,
-        units_alone=cost.alone,
+        units_run=found.cost.run,
+        units_alone=found.cost.alone,
         seed=seed,
+        figure=found.figure,
     )
     return together, damaged
 

@@ -1,6 +1,6 @@
 """Signal and gradient, unit by unit, beside what the equations of "Identity Mappings" say (He et al. 2016, eq. 4-8)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import isfinite, prod
 from operator import mul
@@ -87,11 +87,17 @@ class Propagation(Record):
 
 
 def propagation(
-    network: ResidualNetwork, batch: Batch, *, statistics: NormStatistics = "batch", seed: int = 0
+    network: ResidualNetwork,
+    batch: Batch,
+    *,
+    statistics: NormStatistics = "batch",
+    seed: int = 0,
+    loss: Callable[[Batch], Tensor] | None = None,
 ) -> Propagation:
     """||dE/dx_l|| and E x_l^2 of each unit of a given network, beside eq. 4-8 (He et al. 2016, sections 2 and 3).
 
-    E is the mean cross-entropy of the batch, `labels` int64. Eq. 5 and 8 are exact for f the identity only; with ReLU
+    E is the mean cross-entropy of the batch, `labels` int64; or `loss`, of a network in evaluation mode that holds the
+    modules of this one, whose norms are then as in evaluation. Eq. 5 and 8 are exact for f the identity only; with ReLU
     after the addition, as in all of the paper's Table 1, they are approximate. Units that change the shape are counted
     like the others (two on CIFAR; the paper's footnote 1). The paper plots none of this: what is measured is ours.
 
@@ -103,9 +109,8 @@ def propagation(
         InputError: a unit is no sum of a branch and a shortcut, there is no classifier or no image, labels do not fit.
         RunError: a signal or a gradient is not finite.
     """
-    return _together(
-        network.description.name, batch, statistics, seed, [_flow(network, batch, GIVEN, statistics, seed)]
-    )
+    flow = _flow(network, batch, GIVEN, statistics, seed, loss)
+    return _together(network.description.name, batch, statistics, seed, [flow])
 
 
 def shortcut_variants(config: ResNetConfig) -> dict[str, ResNetConfig]:
@@ -166,9 +171,16 @@ def _together(where: str, batch: Batch, statistics: NormStatistics, seed: int, f
     )
 
 
-def _flow(network: ResidualNetwork, batch: Batch, variant: str, statistics: NormStatistics, seed: int) -> _Flow:
+def _flow(
+    network: ResidualNetwork,
+    batch: Batch,
+    variant: str,
+    statistics: NormStatistics,
+    seed: int,
+    of: Callable[[Batch], Tensor] | None = None,
+) -> _Flow:
     units = _units(network)
-    _check(network, batch)
+    _check(network, batch, labelled=of is None)
     names = list(units)
     like = next(network.parameters())
     inner = [dotted(name, part) for name, unit in units.items() for part, _ in unit.parts]
@@ -176,8 +188,11 @@ def _flow(network: ResidualNetwork, batch: Batch, variant: str, statistics: Norm
         network.train(statistics == "batch")
         _seed(like.device, derive(seed, "propagation"))
         with inputs(network, names) as given, outputs(network, [*names, *inner]) as gave:
-            logits = network(batch.images.to(like).detach().requires_grad_())
-        loss = F.cross_entropy(logits, tensor_of(batch.targets).to(like.device))
+            images = batch.images.to(like).detach().requires_grad_()
+            if of is None:
+                loss = F.cross_entropy(network(images), tensor_of(batch.targets).to(like.device))
+            else:
+                loss = of(Batch(images, batch.targets, batch.indices))
         ways = [given[name] for name in names] + [gave[names[-1]]]
         gradients = [_norm(gradient) for gradient in torch.autograd.grad(loss, ways, retain_graph=True)]
         squares = {name: _squares(name, unit, given, gave) for name, unit in units.items()}
@@ -220,12 +235,14 @@ def _units(network: ResidualNetwork) -> dict[str, Parallel]:
     return sums
 
 
-def _check(network: ResidualNetwork, batch: Batch) -> None:
+def _check(network: ResidualNetwork, batch: Batch, *, labelled: bool) -> None:
     where, classes = network.description.name, network.num_classes
-    if not classes:
+    if labelled and not classes:
         raise InputError(f"{where}: no classifier, so no gradient of a loss; build it with num_classes of the labels")
     if not len(batch):
         raise InputError(f"{where}: no images were given to follow through it; wanted at least one")
+    if not labelled:
+        return
     labels = tensor_of(batch.targets)
     if labels.is_floating_point():
         raise InputError(f"{where}: labels are mixed, {labels.dtype}; wanted int64, give batches without mixing")

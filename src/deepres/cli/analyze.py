@@ -63,6 +63,8 @@ def command(
     cam           where in an image the answer comes from
     equivariance  what shifting or resizing an image changes
 
+    Of a detector lesion, responses and propagation take the backbone.
+
     RUN is the folder of a run; or weights by path or name, which need a SOURCE of images.
     """
     import json

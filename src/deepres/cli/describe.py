@@ -18,7 +18,7 @@ from deepres.runs import outputs
 @click.option("--svg", "drawing", type=click.Path(path_type=Path), help="Write a drawing of the network as SVG.")
 @flags.overwrite
 def command(net: str, batch_size: int | None, as_json: bool, drawing: Path | None, overwrite: bool) -> None:
-    """Show NET: layers, parameters, multiply-adds, receptive field, memory of a training step."""
+    """Show NET: layers, parameters, multiply-adds, receptive field or anchors, memory of a training step."""
     outputs.require_free({"--svg": (drawing, outputs.DRAWING)}, (), overwrite=overwrite)
     description = describe(net, batch_size)
     if drawing is not None:

@@ -19,13 +19,13 @@ from deepres.cli.net import caught
 from deepres.cli.streams import GONE, LOST, ReaderGoneError, leave_unwritten, open_closed, safe_streams
 
 VERBS = {
-    "train": "train a network on images, or continue a run",
-    "eval": "measure a trained network: error with interval, classes, report (alias: val)",
+    "train": "train a network on images, of classes or with boxes, or continue a run",
+    "eval": "measure a trained network: its figure with interval, classes, report (alias: val)",
     "compare": "say which of several runs is better, and whether the difference is real",
     "analyze": "take a trained network apart: units left out, paths, where it looks",
     "reproduce": "train a paper's table or figure again and compare with the printed numbers",
     "slim": "make a trained network smaller and faster, and say what it loses",
-    "predict": "name what is on images; needs nothing but the folder of a run",
+    "predict": "say what is on images, or where; needs nothing but the folder of a run",
     "serve": "let trained networks answer over HTTP and in a browser",
     "export": "write a trained network as a file that answers without deepres",
     "models": "list the networks with their papers and costs",

@@ -1,9 +1,11 @@
 """`deepres weights inspect|convert`: what a file of weights is, and a folder of ours made of it."""
 
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -13,6 +15,11 @@ from deepres.base.watch import Watch
 from deepres.cli import flags
 from deepres.cli.watch import watched
 from deepres.runs import outputs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @click.group("weights")
@@ -55,16 +62,43 @@ def inspect_command(file: str, whole: bool, as_json: bool, watch: Watch) -> None
         click.echo(f"next: deepres eval {file} SOURCE --variant {name} --preprocessing …")
 
 
+@dataclass(frozen=True)
+class _Named:
+    """What things are called: the classes, by a file; tensors, by a library."""
+
+    classes: Path | None
+    library: str | None
+
+
+def _named(command: Command) -> Command:
+    """--classes and --names; the command gets both as `named`."""
+
+    @wraps(command)
+    def with_names(*arguments: Any, classes: Path | None, names: str | None, **others: Any) -> Any:
+        return command(*arguments, named=_Named(classes, names), **others)
+
+    of_classes, of_tensors = (
+        click.option(
+            "--classes",
+            type=click.Path(path_type=Path),
+            metavar="TXT",
+            help="Text file with the names of the classes, one per line.",
+        ),
+        click.option(
+            "--names",
+            metavar="LIBRARY",
+            help="Write the tensors under the names of timm, torchvision, transformers, … into the file OUT "
+            "(.safetensors, .pth), which that library loads.",
+        ),
+    )
+    return cast(Command, of_classes(of_tensors(with_names)))
+
+
 @command.command("convert", short_help="Convert FILE to a folder that every command takes.")
 @click.argument("file", metavar="FILE|WEIGHTS")
 @click.argument("out", type=click.Path(path_type=Path))
 @flags.weights
-@click.option(
-    "--classes",
-    type=click.Path(path_type=Path),
-    metavar="TXT",
-    help="Text file with the names of the classes, one per line.",
-)
+@_named
 @watched
 def convert_command(
     file: str,
@@ -73,12 +107,13 @@ def convert_command(
     variant: str | None,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
-    classes: Path | None,
+    named: _Named,
     watch: Watch,
 ) -> None:
     """Convert FILE to the folder OUT, which eval, predict and analyze take: weights, network, classes, preprocessing.
 
-    The network has to be known: from the file, or from --model and --variant.
+    The network has to be known: from the file, or from --model and --variant. With --names OUT is a file for another
+    library.
     """
     from deepres.arch.detector import Detector
     from deepres.base.files import make_folder
@@ -89,7 +124,9 @@ def convert_command(
     from deepres.tasks.networks import asked_of
     from deepres.tasks.task import FirstValues
 
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if named.library is not None:
+        _require_file(out, {"--classes": named.classes, "--mean": mean, "--std": std})
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: is there already; name a folder that is not")
     outputs.require_free_folder("OUT", out, ())
     model = model or variant
@@ -104,15 +141,48 @@ def convert_command(
     else:
         network = create_model(model or stored.description or "", weights=stored, variant=variant)
     network.eval()
+    if named.library is not None:
+        tensors, told_there = task.returned(network, named.library)
+        _write_state(out, tensors)
+        click.echo(f"{out}: {len(tensors)} tensors of {network.description.name} under the names of {named.library}")
+        click.echo("".join(f"note: {note}\n" for note in told_there), nl=False)
+        return
     preparation, statistics, said = prepared_for(stored, network.description, mean, std)
-    names = _names(classes, max(2, network.num_classes)) if classes else stored.classes
+    known = _names(named.classes, max(2, network.num_classes)) if named.classes else stored.classes
     told = preprocessing_of(preparation, statistics, network.description)
     make_folder(out)
-    save_network(out, network, names, preparation.model_dump(mode="json"), told, stored.task)
+    save_network(out, network, known, preparation.model_dump(mode="json"), told, stored.task)
     statistics.save(out / STATISTICS)
-    count = f"{network.num_classes} classes" + ("" if names else " without names (--classes)")
+    count = f"{network.num_classes} classes" + ("" if known else " without names (--classes)")
     click.echo(f"{out}: {network.description.name}, {count}; {said or 'prepared as its run'}")
     click.echo(f"next: deepres eval {out} SOURCE, deepres predict {out} IMAGE…")
+
+
+def _require_file(out: Path, others: dict[str, object]) -> None:
+    if out.suffix not in (".safetensors", ".pth", ".pt"):
+        raise InputError(f"{out}: with --names a file is written; wanted .safetensors, .pth or .pt")
+    if out.exists():
+        raise InputError(f"{out}: is there already; name a file that is not")
+    for flag, given in others.items():
+        if given is not None:
+            raise InputError(f"{flag} with --names: such a file holds tensors alone; leave one of them out")
+
+
+def _write_state(out: Path, tensors: "dict[str, Tensor]") -> None:
+    import io
+
+    import torch
+    from safetensors.torch import save
+
+    from deepres.base.files import write_atomic
+
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    if out.suffix == ".safetensors":
+        write_atomic(out, save(whole))
+        return
+    written = io.BytesIO()
+    torch.save(whole, written)
+    write_atomic(out, written.getvalue())
 
 
 def _detector(file: str) -> dict[str, Any] | None:

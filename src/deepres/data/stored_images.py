@@ -10,6 +10,7 @@ from torch import Tensor
 
 from deepres.data.decode import Header
 from deepres.data.picture_digest import Digested, of_pixels
+from deepres.data.targets import Targets
 from deepres.data.transforms.crops import Cutter
 
 
@@ -46,7 +47,7 @@ class StoredImages:
 
     store: Store
     numbers: Tensor
-    targets: Tensor
+    targets: Targets
     classes: tuple[str, ...]
     channels: int = 3
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from deepres.arch.catalogue.entry import ModelConfig
 from deepres.arch.detector import DetectorConfig
-from deepres.base.errors import InputError
+from deepres.base.errors import InputError, unknown
 from deepres.base.manifest import RUN, require_own
 from deepres.base.reading import json_object
 from deepres.base.records import Record, build
@@ -78,7 +78,8 @@ def require_known(run: Run) -> None:
 
     Raises:
         InputError: folds, a teacher, classes that weigh alike, or a low rate until an error, of a task without them; a
-            network that answers otherwise; a preparation or an augmentation that targets do not go with.
+            network that answers otherwise, or without a part that is frozen; a preparation or an augmentation that
+            targets do not go with.
     """
     train = run.train
     asked = {
@@ -92,7 +93,12 @@ def require_known(run: Run) -> None:
         if wanted:
             require(run.task, tool, run.data.source)
     moving, model = run.task.form in MOVING, run.model
-    if not run.task.suits(model.architecture()):
+    description = model.architecture()
+    parts = dict.fromkeys(place.name.partition(".")[0] for place in description.places)
+    for name in train.frozen:
+        if name not in parts:
+            raise unknown("train.frozen", name, parts)
+    if not run.task.suits(description):
         instead = f"a detector, such as {DETECTOR}" if moving else "a network that names classes, such as resnet50"
         raise InputError(
             f"{run.data.source}: holds {TOLD[run.task.form]}, and {model.name} "

@@ -55,7 +55,7 @@ def deletions(lesions: Lesions) -> Figure:
         marked = [errors[place - 1] for place in shaped]
         axes.plot(shaped, marked, "^", ms=8, color=RED, label="… which changes the shape")
     axes.axhline(100 * lesions.intact.error, color=GREY, linestyle="--", linewidth=1, label="whole network")
-    axes.set(xlabel="unit left out", ylabel="test error (%)", title=f"{lesions.network}: one unit left out")
+    axes.set(xlabel="unit left out", ylabel=f"test {lesions.figure} (%)", title=f"{lesions.network}: one unit left out")
     highest = max([100 * lesions.intact.error, *(100 * one.error_high for one in alone)])
     axes.set_ylim(0, min(100, 1.1 * highest) or 1)
     figure.legend(frameon=False, fontsize=7, loc="outside lower center", ncols=3, columnspacing=1, handlelength=1.5)
@@ -77,7 +77,9 @@ def random_deletions(lesions: Lesions) -> Figure:
         flierprops={"markersize": 2.5},
     )
     axes.axhline(100 * lesions.intact.error, color=GREY, linestyle="--", linewidth=1, label="whole network")
-    axes.set(xlabel="units left out", ylabel="test error (%)", title=f"{lesions.network}: random units left out")
+    axes.set(
+        xlabel="units left out", ylabel=f"test {lesions.figure} (%)", title=f"{lesions.network}: random units left out"
+    )
     axes.set_ylim(0, 100)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
@@ -97,7 +99,9 @@ def permutations(lesions: Lesions) -> Figure:
     )
     axes.axhline(100 * lesions.intact.error, color=GREY, linestyle="--", linewidth=1, label="whole network")
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.set(xlabel="Kendall's rank correlation with the trained order", ylabel="test error (%)", ylim=(0, 100))
+    axes.set(
+        xlabel="Kendall's rank correlation with the trained order", ylabel=f"test {lesions.figure} (%)", ylim=(0, 100)
+    )
     axes.set_title(f"{lesions.network}: units exchanged")
     axes.invert_xaxis()
     axes.legend(frameon=False)

@@ -1,13 +1,14 @@
 """How fast a run goes on this machine, measured for a moment each: loading, steps, answers; what its workers are."""
 
+from dataclasses import replace
 from statistics import fmean
 from time import perf_counter, process_time
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import nn
 
-from deepres.arch.detector import Detector
+from deepres.arch.architecture import Architecture
 from deepres.arch.readings.cost import cost
 from deepres.arch.readings.norms import fewest_images
 from deepres.arch.readings.segments import CheckpointPlan
@@ -15,6 +16,8 @@ from deepres.base import records
 from deepres.base.heap import return_freed_memory
 from deepres.base.manifest import require_own, writing
 from deepres.base.wording import counted
+from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
+from deepres.data.loading.loader import TrainLoader, evaluation_batches
 from deepres.data.loading.workers import (
     WorkerPlan,
     batches_fitting,
@@ -26,16 +29,19 @@ from deepres.data.loading.workers import (
 )
 from deepres.data.sources.open import Source
 from deepres.data.transforms.per_image import SampleStage
+from deepres.data.transforms.statistics import Statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
+from deepres.nn.freeze import freeze
 from deepres.nn.memory import available_bytes
 from deepres.recipes.run import Run
 from deepres.runs.context import RunContext
+from deepres.tasks.task import FirstValues, Learning
 from deepres.train.compile import CompilePlan, choose_compile_mode, noise_loss
 from deepres.train.distributed import Distributed
 from deepres.train.precision import Precision, choose
 from deepres.train.state import State
-from deepres.train.timing import timed, timed_passes
+from deepres.train.timing import MOST_CALLS, timed, timed_passes
 
 COMPILE = "compile.json"
 HOLES = 3  # bytes that a heap full of holes takes for each one in use, where layers are computed twice
@@ -50,13 +56,15 @@ MOST_BURDEN = 8.0
 class Pace(NamedTuple):
     """Wall clock in seconds: `trained` of a training image, `answered` of one that is evaluated, by all processes.
 
-    `before` is what comes before the first step, `burden` how many times as long as alone a process takes here.
+    `before` is what comes before the first step, `burden` how many times as long as alone a process takes here;
+    `reported` is an answer in the end, where that takes longer than one while training goes on.
     """
 
     trained: float
     answered: float
     before: float = 0.0
     burden: float = 1.0
+    reported: float = 0.0
 
     def replace(self, **changes: float) -> Self:
         """The same with some figures changed."""
@@ -156,14 +164,15 @@ def pace_of(run: Run, source: Source, device: torch.device, processes: Distribut
     `taught` are the multiply-adds of what teachers answer to an image.
     """
     precision = choose(run.train.precision, device)
-    measured = processes.all_gather(lambda: _pace_here(run, source, precision, processes))
+    here = _pace_of_pictures if run.preparation.fit == "sides" else _pace_here
+    measured = processes.all_gather(lambda: here(run, source, precision, processes))
     pace = Pace(*(max(figures) for figures in zip(*measured, strict=True)))
     return pace.replace(trained=pace.trained * (1 + taught / (3 * cost(run.model.architecture()).macs)))
 
 
 def _pace_here(run: Run, source: Source, precision: Precision, processes: Distributed) -> Pace:
     config, description, device = run.train, run.model.architecture(), precision.device
-    assert not isinstance(description, Detector)  # `--minutes` is no tool of its task
+    assert isinstance(description, Architecture)
     share = config.batch_size // (processes.size * config.pieces(processes.size))
     on_gpu = device.type == "cuda"
     few = max(fewest_images(description), int(MOST_MACS / (3 * cost(description).macs)))
@@ -197,6 +206,56 @@ def _pace_here(run: Run, source: Source, precision: Precision, processes: Distri
         together(answered, load) / processes.size,
         before,
         min(MOST_BURDEN, max(1.0, burden)),
+    )
+
+
+def _pace_of_pictures(run: Run, source: Source, precision: Precision, processes: Distributed) -> Pace:
+    """Of pictures that keep their shape: on some of them, as what they take depends on what is on them."""
+    config, device, task = run.train, precision.device, run.task
+    share = config.batch_size // (processes.size * config.pieces(processes.size))
+    channels = run.preparation.channels
+    plain = torch.zeros(channels), torch.ones(channels)
+    statistics = Statistics(*plain, plain[1], torch.eye(channels), None, 0)
+    began, worked = perf_counter(), process_time()
+    first = task.network(run.model.architecture(), source.classes, FirstValues(seed=run.seed))[0]
+    state = State(precision.place(first), config.sgd, averaged=False)
+    freeze(state.network, config.frozen)
+    loss = task.loss(Learning(targets=source.train.targets, names=source.classes))
+    reading: Any = {"batch_size": share, "device": device, "on_bad_image": run.data.on_bad_image}
+    loading = TrainLoaderConfig(**reading, seed=run.seed, num_classes=len(source.classes))
+    loader = TrainLoader(source.train, run.augmentation, run.preparation, statistics, loading)
+    batches = loader.batches(0, MOST_CALLS)
+    few = source.train.select(range(min(share, len(source.train))))
+    asked = LoaderConfig(**reading)
+
+    def step() -> None:
+        batch = next(batches)
+        with precision.autocast():
+            value, _ = loss(state.network, replace(batch, images=precision.images(batch.images)))
+        value.backward()  # type: ignore[no-untyped-call]
+        state.optimiser.step(1e-9)
+        state.optimiser.zero_grad()
+
+    def answered_by(network: Any) -> float:
+        def answer() -> None:
+            with torch.inference_mode():
+                for batch in evaluation_batches(few, run.preparation, statistics, asked):
+                    task.outputs(network, batch)
+
+        return fmean(timed(answer, device, STEP_SECONDS)[1:]) / len(few)
+
+    trained = fmean(timed(step, device, STEP_SECONDS)[1:]) / share
+    batches.close()
+    plainly = state.network.eval()
+    fast = None if precision.dtype is torch.float32 else task.made_fast(plainly, device, "bfloat16")
+    reported = answered_by(plainly)
+    burden = (perf_counter() - began) / max(1e-9, process_time() - worked)
+    return Pace(
+        trained / processes.size,
+        (reported if fast is None else answered_by(fast)) / processes.size,
+        0.0,
+        min(MOST_BURDEN, max(1.0, burden)),
+        reported / processes.size,
     )
 
 

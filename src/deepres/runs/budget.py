@@ -145,7 +145,8 @@ class Budget:
         """Seconds from the last step on: the test images in float32, weights and report."""
         held_out = _num(self.source, "val")
         answered = self._judging / held_out if held_out else self._slower * self.pace.answered
-        return _end(self.source, Pace(0, max(answered, self.pace.answered), 0, self._slower * self.pace.burden))
+        pace = self.pace.replace(answered=max(answered, self.pace.answered), burden=self._slower * self.pace.burden)
+        return _end(self.source, pace.replace(reported=self._slower * pace.reported))
 
     @property
     def _planned_step(self) -> float:
@@ -289,7 +290,7 @@ def _needs(run: Run, source: Source, pace: Pace) -> Needs:
 
 def _end(source: Source, pace: Pace) -> float:
     reported = _num(source, "test") + _num(source, "val")  # these tell the temperature
-    return reported * pace.answered + END_SECONDS * pace.burden
+    return reported * max(pace.answered, pace.reported) + END_SECONDS * pace.burden
 
 
 def _smaller(run: Run) -> list[Run]:

@@ -1,6 +1,7 @@
 """Measuring weights on images: those of a run as it goes, or a run's folder later, on its own images or on others."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,12 +96,17 @@ def evaluate_network(
 ) -> Evaluation:
     """`network`, which lies on the precision's device, on every one of `images`; `facts` go into the result.
 
-    Each of `processes` takes some of the batches; all get the result, bitwise that of one process.
+    Each of `processes` takes some of the batches; all get the result, bitwise that of one process. In bfloat16 a task
+    that makes networks fast in a way of its own is asked by that (`Task.made_fast`).
 
     Raises:
         InputError: an unknown protocol, one that the network's head cannot follow, one larger than the images.
     """
     data, precision, preparation, skipped = setup.data, setup.precision, prepared.preparation, dict[str, str]()
+    asked, autocast = network, precision.autocast
+    if precision.dtype is not torch.float32 and setup.task is not None:
+        fast = setup.task.made_fast(network, precision.device, "bfloat16")
+        asked, autocast = (network, autocast) if fast is None else (fast, nullcontext)
     shown = protocol_named(setup.protocol, preparation)
     if isinstance(network, ResidualNetwork):
         require_fitting(shown, network.description)
@@ -124,7 +130,7 @@ def evaluate_network(
     count = None if on_progress is None else lambda done, total: on_progress(min(done * processes.size, total), total)
     found = processes.on_all_ranks(
         lambda: evaluate(
-            network,
+            asked,
             batches,
             images,
             split=split,
@@ -135,7 +141,7 @@ def evaluate_network(
                 shown=shown.sentence(preparation),
                 keep_scores=setup.keep_scores,
                 task=setup.task,
-                precision=precision.autocast,
+                precision=autocast,
                 computed_in=precision.name,
             ),
             facts=replace(facts, skipped=skipped),

@@ -59,6 +59,17 @@ class OneRow:
         stored = find_weights(weights, description.name) if isinstance(weights, str) else weights
         return network, adaptation(stored, description)
 
+    def returned(self, network: Any, library: str) -> "tuple[dict[str, Tensor], tuple[str, ...]]":
+        """`nn/weights/convert.py`."""
+        from deepres.nn.weights.convert import to_foreign
+
+        return to_foreign(network.state_dict(), network.description, library), ()
+
+    def taken_apart(self, network: Any) -> "ResidualNetwork":
+        """All of it."""
+        found: ResidualNetwork = network
+        return found
+
     def outputs(self, network: "nn.Module", batch: "Batch") -> "Tensor":
         """(N, K)."""
         found: Tensor = network(batch.images)

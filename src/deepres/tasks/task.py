@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deepres.data.images import Batch, Images
     from deepres.data.transforms.config import Preparation
     from deepres.data.transforms.statistics import Statistics
+    from deepres.nn.build import ResidualNetwork
     from deepres.nn.inference import InferencePrecision
     from deepres.nn.weights.formats import Checkpoint
     from deepres.tasks.losses import Loss
@@ -112,6 +113,16 @@ class Task(Protocol):
         Raises:
             InputError: a description of networks that answer other questions; weights that do not fit.
         """
+
+    def returned(self, network: "nn.Module", library: str) -> "tuple[dict[str, Tensor], tuple[str, ...]]":
+        """The network's tensors as another library calls them, and what that has to be told beside.
+
+        Raises:
+            InputError: no such library, or it has no such network.
+        """
+
+    def taken_apart(self, network: "nn.Module") -> "ResidualNetwork":
+        """The part whose units analyses speak of, which shares its modules with the network; or the network itself."""
 
     def outputs(self, network: "nn.Module", batch: "Batch") -> Any:
         """What the network says of a batch, one view of each image: (N, K), or what the task's metrics collect."""

@@ -144,6 +144,20 @@ def _devkit(found: Detections, truth: Truth, number: int, least: float, area: bo
     return float(((recall[1:] - recall[:-1]) * best[1:]).sum())
 
 
+@pytest.mark.parametrize(("area", "counted"), [(False, 6 / 11), (True, 0.5)])
+def test_difficult_objects_would_cost_what_others_lost(area: bool, counted: float) -> None:
+    """One that is missed is no miss, and a box on one is not false; were they counted, half of the objects is missed."""
+    share, corners = of_all if area else of_11, [[0, 0, 10, 10], [50, 50, 60, 60]]
+    own = {"image": [0, 0], "corners": corners, "classes": [0, 0], "areas": [100, 100]}
+    told = {"image": [0], "corners": corners[:1], "classes": [0], "scores": [0.9]}
+    on_it = {"image": [0], "corners": [[51, 50, 60, 60]], "classes": [0], "scores": [0.95]}
+    for found in (Detections.of(told), Detections.together([Detections.of(on_it), Detections.of(told)])):
+        (by_rule,) = voc_matches(found, Truth.of(own | {"ignored": [False, True]}), 1, 1)
+        assert float(average_precisions(by_rule, share)[0]) == 1.0
+    (every,) = voc_matches(Detections.of(told), Truth.of(own | {"ignored": [False, False]}), 1, 1)
+    assert float(average_precisions(every, share)[0]) == pytest.approx(counted)
+
+
 def test_a_recall_of_three_tenths_falls_short_of_the_fields_threshold() -> None:
     assert of_11(np.array([0.0, 0.3, 0.6, 0.7, 0.3 + 1e-15, 1.0])) * 11 == pytest.approx([1, 3, 6, 7, 4, 11])
 

@@ -2,14 +2,17 @@
 
 import pytest
 import torch
-from tiny import config, network, pictures
+from tiny import TWO, batch, config, network, pictures
+from torch import Tensor
 
 from deepres.arch.algebra import at
-from deepres.arch.detector import Regions
+from deepres.arch.detector import Proposals, Regions
+from deepres.arch.readings.memory import step_memory
 from deepres.base.errors import InputError
 from deepres.nn.freeze import freeze
 from deepres.tasks.detection.anchors import around_a_place
 from deepres.tasks.detection.detector import create
+from deepres.tasks.detection.losses import loss
 from deepres.tasks.detection.regions import level_of
 
 FREE = {"regions": Regions(pool=3, widths=(16,), score_above=0.0, most=20)}
@@ -123,3 +126,23 @@ def test_unknown_parts_are_not_frozen_in_silence() -> None:
     }
     with pytest.raises(InputError, match=r"train\.frozen"):
         freeze(net, ("head",))
+
+
+@pytest.mark.parametrize("neck", ["fpn", "c4"])
+def test_what_a_step_keeps_is_estimated_with_its_regions_and_not_too_low(neck: str) -> None:
+    net = network(neck, proposals=Proposals(sampled=32, after_train=200)).train()
+    kept: dict[int, Tensor] = {}  # by storage, which stays alive until all are counted
+
+    def noted(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(noted, lambda tensor: tensor):
+        value, _ = loss(net, batch(pictures(), TWO))
+    weights = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
+    measured = sum(tensor.untyped_storage().nbytes() for place, tensor in kept.items() if place not in weights)
+    value.backward()
+    estimate = step_memory(net.description, 2)
+    assert measured <= 1.02 * estimate.saved <= 3 * measured  # what was drawn is small
+    more = net.description.replace(regions=net.description.regions.replace(sampled=160))
+    assert step_memory(more, 2).saved > estimate.saved

@@ -12,7 +12,6 @@ from deepres.arch.readings.cost import Cost, Field, cost, receptive_field
 from deepres.arch.readings.draw import text
 from deepres.arch.readings.memory import StepMemory, step_memory
 from deepres.base.arguments import whole, word
-from deepres.base.errors import InputError
 from deepres.base.records import Record
 
 
@@ -24,6 +23,8 @@ class Described(Record):
     published: str
     note: str
     cost: Cost
+    batch_size: int
+    step_memory: StepMemory
 
     def _head(self, name: str) -> str:
         return f"{name}: {self.paper}, {self.table}" + (f"; {self.note}" if self.note else "")
@@ -32,6 +33,10 @@ class Described(Record):
         """What the paper prints for it, beside ours."""
         return f" (published: {self.published.removesuffix(unit).strip()})" if self.published.endswith(unit) else ""
 
+    def _step(self) -> str:
+        total, kept = (f"{size / 2**20:,.0f}" for size in (self.step_memory.total, self.step_memory.saved))
+        return f"a training step  {total} MiB at batch {self.batch_size} in float32 ({kept} kept for the backward pass)"
+
 
 class NetworkDescription(Described):
     """Of a network that names classes."""
@@ -39,11 +44,9 @@ class NetworkDescription(Described):
     architecture: Architecture
     receptive_field: Field
     features: dict[str, tuple[int, ...]]
-    batch_size: int
-    step_memory: StepMemory
 
     def __str__(self) -> str:
-        count, memory, seen = self.cost, self.step_memory, self.receptive_field
+        count, seen = self.cost, self.receptive_field
         size = " x ".join(map(str, self.architecture.input))
         lines = [
             self._head(self.architecture.name),
@@ -54,8 +57,7 @@ class NetworkDescription(Described):
             f"multiply-adds    {count.macs:,}{self._printed('FLOPs')} for one image of {size}",
             f"activations      {count.activations:,} values that leave convolutions and classifier",
             f"receptive field  {seen.size} px; neighbours in the last map are {seen.stride} px apart",
-            f"a training step  {memory.total / 2**20:,.0f} MiB at batch {self.batch_size} in float32 "
-            f"({memory.saved / 2**20:,.0f} kept for the backward pass)",
+            self._step(),
         ]
         return "\n".join(lines)
 
@@ -83,12 +85,13 @@ class DetectorDescription(Described):
             f"anchors          {number:,}: {anchors}; {ratios} as high as wide",
             f"classes          {found.num_classes}, and the background in column 0; of each picture at most "
             f"{found.regions.most} boxes with scores above {found.regions.score_above:g}",
+            f"{self._step()}, were all of it learnt",
         ]
         return "\n".join(lines)
 
 
 def describe(name: str, batch_size: int | None = None) -> NetworkDescription | DetectorDescription:
-    """The description of a catalogue entry; `batch_size` is by default the paper's for one GPU or run.
+    """The description of a catalogue entry; `batch_size` is by default the paper's for one GPU or run, a detector's 2.
 
     >>> import deepres
     >>> found = deepres.describe("resnet50")
@@ -102,9 +105,7 @@ def describe(name: str, batch_size: int | None = None) -> NetworkDescription | D
     """
     name = word(name, "name", "the name of a network (deepres.list_models() has them)")
     if (detector := detector_entry(name)) is not None:
-        if batch_size is not None:
-            raise InputError(f"{name}: the memory of a detector's step depends on its regions; leave --batch-size out")
-        return _of_detector(detector)
+        return _of_detector(detector, 2 if batch_size is None else whole(batch_size, "batch_size", 1))
     found = entry(name)
     architecture = found.config.architecture()
     batch = (128 if architecture.input[1] <= 32 else 32) if batch_size is None else whole(batch_size, "batch_size", 1)
@@ -122,7 +123,7 @@ def describe(name: str, batch_size: int | None = None) -> NetworkDescription | D
     )
 
 
-def _of_detector(found: DetectorEntry) -> DetectorDescription:
+def _of_detector(found: DetectorEntry, batch_size: int) -> DetectorDescription:
     detector = found.config.architecture()
     return DetectorDescription(
         architecture=detector,
@@ -131,6 +132,8 @@ def _of_detector(found: DetectorEntry) -> DetectorDescription:
         published=found.published,
         note=found.note,
         cost=cost(detector),
+        batch_size=batch_size,
+        step_memory=step_memory(detector, batch_size),
         levels=detector.levels,
     )
 

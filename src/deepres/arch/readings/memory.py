@@ -46,30 +46,46 @@ def step_memory(
     weights too). What is kept is what PyTorch's autograd keeps on a CPU: a convolution, a norm and a linear layer
     their input, a ReLU its output, max pooling its input and an 8-byte index for each output, dropout its mask, a
     product its factors; a tensor kept by two is counted once. Workspaces inside a kernel are not counted.
-    Of a detector what is kept of the body all counts as if all of it learnt, and behind it two maps for each layer:
-    of the neck and the proposals once, of the regions for as many as are learnt from.
+    Of a detector what is kept of the body all counts as if all of it learnt, of its parts that are computed for each
+    region for as many as are learnt from; its weights once more, with the norms that they take up; where regions are
+    pooled, four places and weights for each sample; and two maps for each layer of the neck and the heads.
     """
     whole = cost(architecture)
     parameters = 4 * whole.parameters
     weights = (parameters + 4 * whole.buffers) * (2 if averaged else 1)
-    body = _body(architecture) if isinstance(architecture, Detector) else architecture
-    saved, peak = play(record(body, segments(body, plan), batch_size, value_bytes))
     if isinstance(architecture, Detector):
-        behind = 2 * batch_size * value_bytes * _behind(architecture)
-        saved, peak = saved + behind, peak + behind
+        saved, transient = _of_detector(architecture, batch_size, value_bytes)
+        return StepMemory(weights, parameters, parameters, saved, transient)
+    saved, peak = play(record(architecture, segments(architecture, plan), batch_size, value_bytes))
     return StepMemory(weights, parameters, parameters, saved, peak - saved)
 
 
-def _body(detector: Detector) -> Architecture:
-    """What of a detector is computed once a picture, as a network."""
-    return Architecture(name=detector.name, input=detector.input, body=detector.shared, head=Identity())
+def _of_detector(detector: Detector, batch_size: int, value_bytes: int) -> tuple[int, int]:
+    """Bytes that are kept, and what the largest moment has beyond them."""
+    channels, pool, sampled = detector.levels[0][0], detector.regions.pool, detector.regions.sampled
+    bodies = [(detector.input, detector.shared, batch_size)]
+    if detector.per_region:
+        bodies.append(((channels, pool, pool), detector.per_region, batch_size * sampled))
+    samples = batch_size * sampled * (pool * (detector.regions.samples or _ADAPTIVE)) ** 2
+    saved, transient = 2 * batch_size * value_bytes * _behind(detector) + samples * _SAMPLE, 0
+    for given, body, number in bodies:
+        network = Architecture(name=detector.name, input=given, body=body, head=Identity())
+        kept, peak = play(record(network, segments(network, None), number, value_bytes))
+        saved += kept + 4 * cost(network).parameters
+        transient = max(transient, peak - kept)
+    return saved, transient
+
+
+_SAMPLE = 4 * (8 + 4)
+"""Bytes of a sample within a region: of each corner of its cell the place, int64, and the weight."""
+_ADAPTIVE = 2  # samples a side of a bin, about, where there are as many as cells
 
 
 def _behind(detector: Detector) -> int:
-    """Values that leave the layers of a detector behind its body, in a training step of one picture."""
-    shared = {name for name, _ in detector.shared}
+    """Values that leave the layers of a detector's neck and heads, in a training step of one picture."""
+    body = {name for name, _ in detector.body}
     sampled = detector.regions.sampled
-    places = [place for place in detector.places if place.name not in shared]
+    places = [place for place in detector.places if place.name not in body]
     return sum(cost_at(one if one.times == 1 else one._replace(times=sampled)).activations for one in places)
 
 

@@ -27,7 +27,9 @@ from deepres.data.stored_images import StoredImages
 
 
 @dataclass(frozen=True)
-class _Archive:
+class Archive:
+    """The files in it by name, its folders, and what there is to say of it."""
+
     files: dict[str, ArchivedFile]
     folders: tuple[str, ...]
     notes: tuple[str, ...]
@@ -43,7 +45,7 @@ def is_archive(path: Path) -> bool:
     if suffix != ".tar" or not path.is_file():
         return suffix == ".zip" and path.is_file()
     files = files_in(path).files
-    return any(_is_picture(name) and "/" in name for name in files) and not holds_labels(path, files)
+    return any(is_picture(name) and "/" in name for name in files) and not holds_labels(path, files)
 
 
 def read_archive(path: Path, channels: int = 3, depth: Depth | None = None, splits: Splits = "auto") -> RawDataset:
@@ -52,9 +54,9 @@ def read_archive(path: Path, channels: int = 3, depth: Depth | None = None, spli
     Raises:
         InputError: what the archive or `arranged` refuse; a val/ without class folders.
     """
-    archive = _opened(path)
-    pictures = [name for name in archive.files if _is_picture(name)]
-    others = [name for name in archive.files if not _is_picture(name)]
+    archive = opened(path)
+    pictures = [name for name in archive.files if is_picture(name)]
+    others = [name for name in archive.files if not is_picture(name)]
     tables = [name for name in others if name.lower().endswith((".csv", ".tsv"))]
     try:
         layout = arranged(pictures, str(path), others=others, folders=archive.folders, depth=depth, splits=splits)
@@ -74,7 +76,7 @@ def read_archive(path: Path, channels: int = 3, depth: Depth | None = None, spli
             continue
         chosen += [(0, archive.files[name]) for name in listing.pictures]
         labels[split] = list(listing.labels)
-    below = _common_folder([placed.name for _, placed in chosen])
+    below = common_folder([placed.name for _, placed in chosen])
     store = Shards("/".join([str(path), below]).rstrip("/"), (path,), tuple(chosen), below)
     by_split: dict[Split, Images] = {}
     first = 0
@@ -85,24 +87,26 @@ def read_archive(path: Path, channels: int = 3, depth: Depth | None = None, spli
     return RawDataset(path.stem, "archive", layout.classes, by_split, channels, layout.ignored, tuple(notes))
 
 
-def _opened(path: Path) -> _Archive:
+def opened(path: Path) -> Archive:
+    """What the archive holds; errors as in zips.py and tars.py."""
     if path.suffix.lower() == ".zip":
-        return _Archive(*files_in_zip(path))
+        return Archive(*files_in_zip(path))
     tar = files_in(path)
     notes = (
         (f"{path.name}: {counted(tar.replaced, 'member')} replaced by later ones of their name",)
         if tar.replaced
         else ()
     )
-    return _Archive(tar.files, tar.folders, notes)
+    return Archive(tar.files, tar.folders, notes)
 
 
-def _is_picture(name: str) -> bool:
+def is_picture(name: str) -> bool:
+    """Whether a file of that name is a picture that is shown."""
     last = name.rpartition("/")[2]
     return os.path.splitext(last)[1].lower() in SUFFIXES and not is_hidden(last)  # noqa: PTH122
 
 
-def _common_folder(names: list[str]) -> str:
+def common_folder(names: list[str]) -> str:
     """`a/cat/1.jpg`, `a/dog/1.jpg` -> `a/`: what is called below it is called as below the folder on disk."""
     folders = {name.rpartition("/")[0] for name in names}
     common = os.path.commonpath(folders) if folders else ""

@@ -35,6 +35,8 @@ _TOLD: dict[BoxLabels, str] = {
     "yolo": "a data.yaml (YOLO)",
     "csv": "a .csv of boxes",
 }
+LABELS = (".xml", ".json", ".yaml", ".yml", ".csv", ".tsv", ".txt")
+"""How the names of files end that labels of boxes lie in."""
 _DEEPEST = 5  # folders below the top in which a .json, .yaml or .csv is looked for
 
 _TABLES = (".csv", ".tsv", ".txt")
@@ -65,6 +67,15 @@ def boxes_in_folder(root: Path, scan: Scan, config: DataConfig, channels: int) -
     labels = _labels(kind, root, scan, [root / file for file in files], config)
     labels.notes += _unused(kind, config)
     return settled(labels, root.resolve().name, config, channels)
+
+
+def holds_boxes(root: Path, scan: Scan, config: DataConfig) -> bool:
+    """Whether `boxes_in_folder` would find labels of boxes, or has to be asked why there are none; errors as there."""
+    insisted = config.boxes != "auto" or config.targets == "boxes"
+    if insisted or _found(root, scan, config, insisted):
+        return True
+    _require_named(root, scan)
+    return False
 
 
 def boxes_in_file(path: Path, config: DataConfig, channels: int) -> RawDataset | None:

@@ -11,16 +11,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from deepres.base.errors import InputError
 from deepres.base.seeds import derive
 from deepres.base.wording import counted
 from deepres.data.boxes import BoxTargets
-from deepres.data.digests import digests
 from deepres.data.images import ArrayImages, FileImages, Images
-from deepres.data.picture_digest import UNREAD
+from deepres.data.sources.equals import equal_images
 from deepres.data.sources.splits import RawDataset, Split, names_of
 from deepres.data.stored_images import StoredImages
 from deepres.data.targets import Targets, form_of, tensor_of
@@ -115,42 +113,6 @@ def assigned(
     return fold
 
 
-def equal_images(images: Images, names: Sequence[str], named: Sequence[str] | None = None) -> list[list[int]]:
-    """The indices of all images, equal ones together: by name, by what they hold (`digests.py`), or of one group."""
-    first: dict[object, int] = {}
-    leader = list(range(len(images)))
-
-    def led(index: int) -> int:
-        while leader[index] != index:
-            index = leader[index]
-        return index
-
-    held = _held(images)
-    for index, name in enumerate(names):
-        keys: list[object] = [("name", name)] + ([held[index]] if index in held else [])
-        keys += [] if named is None else [("group", named[index])]
-        for key in keys:
-            one, other = sorted((led(index), led(first.setdefault(key, index))))
-            leader[other] = one
-    groups: dict[int, list[int]] = {}
-    for index in range(len(images)):
-        groups.setdefault(led(index), []).append(index)
-    return list(groups.values())
-
-
-def _held(images: Images) -> dict[int, int]:
-    """Digests by index, of those that may have an equal: a file whose size no other has is not read."""
-    asked = list(range(len(images)))
-    if images.paths:
-        of_size: dict[int, list[int]] = defaultdict(list)
-        for index, path in enumerate(images.paths):
-            if path.is_file():
-                of_size[path.stat().st_size].append(index)
-        asked = sorted(index for same in of_size.values() if len(same) > 1 for index in same)
-    found = digests(images.select(asked)) if asked else np.empty(0, np.uint64)
-    return {index: int(one) for index, one in zip(asked, found.tolist(), strict=True) if one != UNREAD}
-
-
 def _joined(one: Images, other: Images) -> Images | None:
     """Both as one set; None where they lie in different stores, or are arrays of different sizes."""
     labels: Targets
@@ -161,7 +123,7 @@ def _joined(one: Images, other: Images) -> Images | None:
     if isinstance(one, FileImages) and isinstance(other, FileImages):
         return replace(one, paths=(*one.paths, *other.paths), targets=labels)
     if isinstance(one, StoredImages) and isinstance(other, StoredImages) and one.store is other.store:
-        return replace(one, numbers=torch.cat([one.numbers, other.numbers]), targets=tensor_of(labels))
+        return replace(one, numbers=torch.cat([one.numbers, other.numbers]), targets=labels)
     if (
         isinstance(one, ArrayImages)
         and isinstance(other, ArrayImages)

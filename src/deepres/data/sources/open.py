@@ -7,6 +7,7 @@
 | a .csv, a list (.tsv, .txt, .lst)       | paths and labels, with a column of splits or without (tables.py)      |
 | a .npz, a folder with one pair of them  | arrays (arrays.py)                                                    |
 | a .zip or .tar of class folders         | as a folder of them, read where they lie (archives.py)                |
+| … of pictures with labels of boxes      | as a folder of these (box_archives.py)                                |
 | a packed folder                         | what `deepres data pack` made of another source (packed.py)           |
 | a folder or file of labels of boxes     | VOC, COCO, YOLO, a table of boxes (boxed.py)                          |
 | a .tar, shard-{0000..0009}.tar, a folder of them | web shards (shards.py)                                       |
@@ -27,6 +28,7 @@ from deepres.data.forms import TOLD
 from deepres.data.images import FileImages, Images
 from deepres.data.sources.archives import is_archive, read_archive
 from deepres.data.sources.arrays import pair_in, read_npz
+from deepres.data.sources.box_archives import boxes_in_archive
 from deepres.data.sources.boxed import boxes_in_file, boxes_in_folder
 from deepres.data.sources.boxes_csv import write_boxes
 from deepres.data.sources.config import ABOUT_BOXES, DataConfig
@@ -151,7 +153,8 @@ def _found(config: DataConfig) -> RawDataset:
     path = path_of(config.source)
     form = None if config.targets == "auto" or config.targets == "boxes" else config.targets
     if is_archive(path):
-        return read_archive(path, config.channels or 3, config.depth, config.splits)
+        boxes = boxes_in_archive(path, config, config.channels or 3)
+        return boxes or read_archive(path, config.channels or 3, config.depth, config.splits)
     if are_shards(config.source):
         return read_shards(config.source, config.channels or 3)
     if not path.exists():

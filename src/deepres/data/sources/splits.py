@@ -10,7 +10,7 @@
 A cut is stratified: of each class the images are put into the order of `derive(split_seed, "split", name)`, the
 first go to test, the next to val. It depends on names, never on the order of files, nor on any generator's version;
 another val_fraction leaves the test images where they are. Where a table tells groups, groups are cut, in the order of
-`derive(split_seed, "split", group)`. Rule: ours.
+`derive(split_seed, "split", group)`; of pictures with boxes equal ones (equals.py) go together. Rule: ours.
 """
 
 import os
@@ -29,6 +29,7 @@ from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.base.wording import counted
 from deepres.data.images import Images
+from deepres.data.sources.equals import equal_images
 from deepres.data.sources.kept_columns import KeptBoxes, KeptColumns
 from deepres.data.sources.labels import alike
 from deepres.data.targets import form_of
@@ -107,13 +108,17 @@ def arrange(
     fractions = {split: fraction for split, fraction in wanted.items() if fraction > 0}
     if fractions:
         whole, its_names = splits["train"], names["train"]
-        together = found.groups_of(whole)
-        chosen = cut(*form.strata(whole.targets, found.classes), its_names, fractions, seed, source, together)
+        together, by = found.groups_of(whole), ", by group"
+        strata, called = form.strata(whole.targets, found.classes)
+        if together is None and form.moves and (equal := _with_their_equals(whole, its_names)) is not None:
+            together, by = equal, ", equal pictures in one part"
+            strata = _of_the_first(strata, equal, len(fractions) + 1)
+        chosen = cut(strata, called, its_names, fractions, seed, source, together)
         for split, indices in chosen.items():
             splits[split] = whole.select(indices)
             names[split] = [its_names[i] for i in indices]
-        by = "" if together is None else ", by group"
-        how |= {split: f"{fraction:g} of {form.cut_of}, cut from train{by}" for split, fraction in fractions.items()}
+        told = "" if together is None else by
+        how |= {split: f"{fraction:g} of {form.cut_of}, cut from train{told}" for split, fraction in fractions.items()}
         how["train"] = f"as given, less {' and '.join(sorted(fractions))}"
     facts = {
         split: SplitRecord(images=len(splits[split]), how=how[split], digest=_digest(splits[split], names[split]))
@@ -184,6 +189,26 @@ def cut(
             still -= 1
         chosen["train"] += [index for key in of_class[start:] for index in again[key]]
     return {split: sorted(indices) for split, indices in chosen.items()}
+
+
+def _with_their_equals(images: Images, names: Sequence[str]) -> list[str] | None:
+    """Of each image what the first of its equals is called, so that a cut does not part them; None where all differ."""
+    groups = equal_images(images, names)
+    if len(groups) == len(images):
+        return None
+    first = {index: min(names[other] for other in group) for group in groups for index in group}
+    return [first[index] for index in range(len(images))]
+
+
+def _of_the_first(strata: Sequence[int], together: Sequence[str], least: int) -> list[int]:
+    """Equal images count where the first of them does; groups of fewer than `least` different ones go with the most."""
+    first: dict[str, int] = {}
+    for key, group in zip(together, strata, strict=True):
+        first.setdefault(key, group)
+    sizes = Counter(first.values())
+    largest = max(sizes, key=lambda group: (sizes[group], -group))
+    found = (first[key] for key in together)
+    return [group if sizes[group] >= least else largest for group in found]
 
 
 def names_of(splits: Mapping[Split, Images]) -> dict[Split, list[str]]:

@@ -119,7 +119,11 @@ def examine(
     folder = output or (place / "analysis" if place.is_dir() else Path("analysis"))
     _require_free(folder, target, overwrite=overwrite, own=place.is_dir() and folder == place / "analysis")
     asked = resolve_target(target.weights, target.data, target.config, device, command)
-    require(asked.predictor.task, "analyze", str(target.weights))
+    task = asked.predictor.task
+    known = [kind for kind in ANALYSES if tool_of(kind) in task.tools]
+    named = [*kinds, *(["cam"] if settings.label is not None or settings.layer is not None else [])]
+    for tool in [tool_of(kind) for kind in named] if known else ["analyze"]:
+        require(task, tool, str(target.weights))
     images, left = _some(asked.images, settings, asked.data.on_bad_image)
     of = [asked.provenance[name] for name in ("model", "source")]
     of += [
@@ -134,6 +138,9 @@ def examine(
     keep_freed_memory()
     sections: dict[str, list[str]] = {}
     for kind in kinds or tuple(ANALYSES):
+        if kind not in known:
+            sections[kind] = [f"left out: nothing that a task of {task.kind} has"]
+            continue
         before = _before(folder, kind, _key(of, settings, kind))
         if before is not None:
             sections[kind] = before
@@ -150,10 +157,15 @@ def examine(
     if all(lines[0].startswith("left out: ") for lines in sections.values()):
         raise InputError(f"{weights}: no analysis fits this network; name one to learn why: {', '.join(ANALYSES)}")
     left_out = {kind: lines[0] for kind, lines in sections.items() if lines[0].startswith("left out: ")}
-    _page(subject, f"{subject.network.description.name} taken apart", of, left_out)
+    _page(subject, f"{asked.predictor.network.description.name} taken apart", of, left_out)
     told = {"preprocessing": [asked.predictor.said]} if asked.predictor.said else {}
     notes = [*asked.notes, *([f"{counted(left, 'unreadable image')} left out"] if left else [])]
     return folder, {**told, **({"note": notes} if notes else {}), **sections}
+
+
+def tool_of(kind: str) -> str:
+    """What an analysis is called among the tools of a task."""
+    return f"analyze {kind}"
 
 
 def _check(subject: AnalysisSubject) -> None:
@@ -170,7 +182,7 @@ def _config(weights: Path, asked: EvaluationTarget) -> Config | None:
     """The network's row of a paper's table: that of the run, else of the catalogue under the network's name."""
     if (weights / RUN).is_file():
         return backbone_of(load_run(weights).model)
-    return config_of(asked.predictor.network.description)
+    return config_of(asked.predictor.task.taken_apart(asked.predictor.network).description)
 
 
 def _some(images: Images, settings: AnalysisConfig, on_bad_image: OnBadImage) -> tuple[Images, int]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from pydantic import JsonValue
 
 from deepres.analyze import lesion, paths, reuse
+from deepres.analyze.ablation import ByTask, Scoring, scores_of
 from deepres.arch.catalogue.entry import Config
 from deepres.base import records
 from deepres.base.errors import InputError
@@ -24,6 +25,7 @@ from deepres.data.loading.loader import evaluation_batches
 from deepres.nn.build import ResidualNetwork
 from deepres.predict.predictor import Predictor
 from deepres.report import analysis
+from deepres.runs.together import batch_size, largest_side
 
 R = TypeVar("R", bound=Record)
 
@@ -70,9 +72,20 @@ class AnalysisSubject:
 
     @property
     def network(self) -> ResidualNetwork:
-        """The network."""
-        network: ResidualNetwork = self.predictor.network
-        return network
+        """What is taken apart: the network; of a detector its backbone, of which it is made (`Task.taken_apart`)."""
+        return self.predictor.task.taken_apart(self.predictor.network)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether that is a part of a network, which answers by more."""
+        return self.network is not self.predictor.network
+
+    @property
+    def scoring(self) -> Scoring:
+        """How its answers are counted."""
+        if not self.is_part:
+            return scores_of
+        return ByTask(self.predictor.network, self.images, self.predictor.task)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -80,9 +93,16 @@ class AnalysisSubject:
         own, theirs = self.predictor.classes, self.images.classes
         return theirs if self.predictor.unnamed and len(theirs) == len(own) else own
 
-    def batches(self, count: int | None = None, batch_size: int | None = None) -> "SubjectBatches":
-        """The images, or the first `count` batches of them, as the network wants them."""
-        return SubjectBatches(self, count, batch_size or self.settings.batch_size)
+    def batches(self, count: int | None = None, size: int | None = None) -> "SubjectBatches":
+        """The images, or the first `count` batches of them, as the network wants them.
+
+        Of pictures that keep their shape as few make a batch as when they are measured.
+        """
+        size, preparation = size or self.settings.batch_size, self.predictor.preparation
+        if preparation.fit == "sides":
+            most = batch_size(largest_side(self.images, preparation, None), self.predictor.device)
+            size = min(size, most)
+        return SubjectBatches(self, count, size)
 
     def once(self, name: str, kind: type[R], make: Callable[[], R]) -> R:
         """What `make` gives, or has given before it was interrupted, of the same weights, images and settings."""
@@ -120,8 +140,8 @@ class SubjectBatches:
             predictor.statistics,
             LoaderConfig(batch_size=self.size, device=predictor.device),
         )
-        for number, batch in enumerate(batches):
-            if number == len(self):
+        for number, batch in enumerate(batches):  # pictures that keep their shape make more batches than are planned
+            if number == self.count:
                 batches.close()
                 return
             yield batch
@@ -145,11 +165,13 @@ class Section:
 
 def units_left_out(subject: AnalysisSubject, on_progress: OnProgress) -> Section:
     """Each unit, random ones, and units that change places (Veit et al. 2016, Figs. 3 and 5)."""
-    network, settings = subject.network, subject.settings
+    network, settings, how = subject.network, subject.settings, subject.scoring
     each = subject.once(
-        "lesion_each", lesion.Lesions, lambda: lesion.delete_each(network, subject.batches(), on_progress=on_progress)
+        "lesion_each",
+        lesion.Lesions,
+        lambda: lesion.delete_each(network, subject.batches(), on_progress=on_progress, scoring=how),
     )
-    order = lesion.ranking(each)
+    order = lesion.ranking(each, "error" if each.intact.cross_entropy is None else "cross_entropy")
     section = Section(
         "lesion",
         "Units left out",
@@ -163,13 +185,17 @@ def units_left_out(subject: AnalysisSubject, on_progress: OnProgress) -> Section
     )
     worst = max(each.deletions, key=lambda one: one.error)
     middle = sorted(one.error for one in each.deletions)[len(each.deletions) // 2]
+    figure = "" if each.figure == "error" else f"{each.figure} of the "
     section.found = [
-        f"whole network {percent(each.intact.error)}; without one of its units {percent(middle)} (median), "
+        f"{figure}whole network {percent(each.intact.error)}; without one of its units {percent(middle)} (median), "
         f"at worst {percent(worst.error)} ({worst.units[0]})",
         f"cheapest to leave out: {', '.join(order.units[:3])}; the whole ranking is in lesion_ranking.json",
-        f"computed with {each.units_run:,} passes of a unit per image, not {each.units_alone:,}: lesions share what "
-        "comes before them",
     ]
+    if each.units_run < each.units_alone:
+        section.found.append(
+            f"computed with {each.units_run:,} passes of a unit per image, not {each.units_alone:,}: lesions share "
+            "what comes before them"
+        )
     total = len(each.units)
     counts = sorted({round(1 + (min(20, total) - 1) * part / 5) for part in range(6)})
     if total > 1:
@@ -177,7 +203,13 @@ def units_left_out(subject: AnalysisSubject, on_progress: OnProgress) -> Section
             "lesion_random",
             lesion.Lesions,
             lambda: lesion.delete_random(
-                network, subject.batches(), counts, draws=settings.draws, seed=settings.seed, on_progress=on_progress
+                network,
+                subject.batches(),
+                counts,
+                draws=settings.draws,
+                seed=settings.seed,
+                on_progress=on_progress,
+                scoring=how,
             ),
         )
         section.numbers["random"] = random
@@ -187,7 +219,13 @@ def units_left_out(subject: AnalysisSubject, on_progress: OnProgress) -> Section
             "lesion_permutations",
             lesion.Lesions,
             lambda: lesion.permute(
-                network, subject.batches(), SWAPS, draws=settings.draws, seed=settings.seed, on_progress=on_progress
+                network,
+                subject.batches(),
+                SWAPS,
+                draws=settings.draws,
+                seed=settings.seed,
+                on_progress=on_progress,
+                scoring=how,
             ),
         )
     except InputError as cause:  # no two units of one stage and shape

@@ -3,8 +3,6 @@
 What decides stays in float32: the scores and offsets of regions, and all that is done with boxes.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
@@ -14,16 +12,17 @@ from deepres.tasks.detection.detector import DetectorNetwork, as_backbone
 from deepres.tasks.detection.regions import Found
 
 
-@dataclass(frozen=True)
-class FastDetector:
+class FastDetector(nn.Module):
     """Pictures (N, C, H, W) float32, padded, and their own sizes (N, 2) -> what is found on each, without gradients."""
 
-    network: DetectorNetwork
-    device: torch.device
-    dtype: torch.dtype
+    def __init__(self, network: DetectorNetwork, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network, self.device, self.dtype = network, device, dtype
+        self.description, self.num_classes = network.description, network.num_classes
+        self.head_names = network.head_names
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor, sizes: Tensor | None = None) -> list[Found]:
+    def forward(self, images: Tensor, sizes: Tensor | None = None) -> list[Found]:
         x = images.to(self.device, self.dtype, memory_format=torch.channels_last)
         return self.network(x, sizes)  # type: ignore[no-any-return]
 

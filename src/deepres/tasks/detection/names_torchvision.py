@@ -6,13 +6,15 @@ Its column 0 is the background's too, so the columns of classes are ours; column
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from deepres.arch.architecture import feature_shapes
+from deepres.arch.atoms import Norm
 from deepres.arch.catalogue.lookup import DETECTORS
-from deepres.arch.detector import Detector, DetectorConfig, frozen
+from deepres.arch.detector import Detector, DetectorConfig, atoms_of, frozen
 from deepres.base.errors import InputError
-from deepres.nn.weights.convert import names_in
+from deepres.nn.weights.convert import conventions_for, names_in
 
 COCO_V1 = "258fb6c6"
 """How the digest of torchvision's trained fasterrcnn_resnet50_fpn begins: its norms have an eps of 0."""
@@ -68,6 +70,35 @@ def to_theirs(tensors: Mapping[str, Tensor], detector: Detector) -> dict[str, Te
     """Our tensors under torchvision's names: `load_state_dict` of its network takes them."""
     theirs_of = names(detector)
     return {theirs_of[name]: tensor for name, tensor in tensors.items()}
+
+
+def returned(tensors: Mapping[str, Tensor], detector: Detector) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """A state that torchvision's Faster R-CNN loads, be its norms frozen or not; and what it has to be told beside.
+
+    Raises:
+        InputError: it has no such detector.
+    """
+    norms = [node for _, part in detector.body for node in atoms_of(part) if isinstance(node, Norm)]
+    if detector.neck != "fpn" or "torchvision" not in conventions_for(detector.backbone):
+        raise InputError(f"{detector.name}: torchvision has no such detector, only pyramids on its own ResNets")
+    if any(norm.method == "group" for norm in norms):
+        raise InputError(f"{detector.name}: norms of groups, and torchvision's detectors have those of batches")
+    theirs = to_theirs(tensors, detector)
+    counts = {f"{name.removesuffix('running_var')}num_batches_tracked" for name in theirs if "running_var" in name}
+    eps = {norm.eps for norm in norms} - {1e-5}
+    usual, own = DETECTORS["fasterrcnn_resnet50_fpn"].config, detector
+    told = [f"num_classes={detector.num_classes + 1} there, the background being the first"]
+    told += [f"norms of eps {', '.join(f'{one:g}' for one in eps)}: give norm_layer, or overwrite_eps"] if eps else []
+    if detector.regions.aligned:
+        told.append("regions are shifted by half a pixel here and not there, so boxes will differ a little")
+    for name in ("anchors", "proposals", "regions"):
+        here, there = getattr(own, name), getattr(usual, name)
+        changed = {field: value for field, value in here if value != getattr(there, field) and field != "aligned"}
+        told += [
+            f"model.{name}.{field} is {value}, not torchvision's {getattr(there, field)}"
+            for field, value in changed.items()
+        ]
+    return theirs | {name: torch.tensor(0) for name in sorted(counts)}, tuple(told)
 
 
 def config_of(tensors: Mapping[str, Tensor], where: str, digest: str = "") -> DetectorConfig:

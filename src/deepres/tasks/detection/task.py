@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deepres.data.images import Batch, Images
     from deepres.data.transforms.config import Preparation
     from deepres.data.transforms.statistics import Statistics
+    from deepres.nn.build import ResidualNetwork
     from deepres.nn.inference import InferencePrecision
     from deepres.nn.weights.formats import Checkpoint
     from deepres.tasks.detection.detections import Detections
@@ -41,7 +42,19 @@ class Detection(Record):
 
     form: ClassVar["FormName"] = "boxes"
     settles: ClassVar[bool] = False
-    tools: ClassVar[frozenset[str]] = frozenset({"--measure", "--above", "--show", "--format"})
+    tools: ClassVar[frozenset[str]] = frozenset(
+        {
+            "--measure",
+            "--above",
+            "--show",
+            "--format",
+            "--minutes",
+            "analyze",
+            "analyze lesion",
+            "analyze responses",
+            "analyze propagation",
+        }
+    )
 
     def fitted(self, targets: Any, names: tuple[str, ...]) -> "Detection":
         return self
@@ -86,6 +99,20 @@ class Detection(Record):
         network = create(description, first.seed)
         said = load_weights(network, stored, names, variant=first.variant, new_head=first.new_head)
         return network, said
+
+    def returned(self, network: Any, library: str) -> "tuple[dict[str, Tensor], tuple[str, ...]]":
+        """torchvision's names (`names_torchvision.py`)."""
+        from deepres.tasks.detection.names_torchvision import returned
+
+        if library != "torchvision":
+            raise InputError(f"{network.description.name}: names of {library} are not known; wanted torchvision")
+        return returned(network.state_dict(), network.description)
+
+    def taken_apart(self, network: Any) -> "ResidualNetwork":
+        """The backbone."""
+        from deepres.tasks.detection.detector import as_backbone
+
+        return as_backbone(network)
 
     def outputs(self, network: "nn.Module", batch: "Batch") -> "Detections":
         """What is found, in px of the upright pictures; `image` is the row of the batch."""
