@@ -337,7 +337,7 @@ def test_create_model_makes_every_network_that_is_listed() -> None:
     ("words", "message"),
     [
         (("eval", "RUN", "--protocol", "flip"), "its task is detection, and --protocol is for"),
-        (("eval", "RUN", "--calibrate"), "its task is detection, which"),
+        (("eval", "RUN", "--calibrate"), "its task is detection, and --calibrate is for"),
         (("analyze", "cam", "RUN"), "its task is detection, and analyze cam is for"),
         (("analyze", "lesion", "reuse", "RUN"), "its task is detection, and analyze reuse is for"),
         (("analyze", "RUN", "--class", "disc"), "its task is detection, and analyze cam is for"),
