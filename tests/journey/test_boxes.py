@@ -105,7 +105,7 @@ def test_a_run_on_boxes_is_a_run(trained: deepres.RunResult) -> None:
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     terms = ("objectness", "proposal_boxes", "classes", "region_boxes")
     assert all(row["train_loss"] == pytest.approx(sum(row[f"train_{term}"] for term in terms)) for row in history)
-    assert [row["val_error"] for row in history] == [pytest.approx(1 - row["val_AP"]) for row in history]
+    assert [row["val_1-AP"] for row in history] == [pytest.approx(1 - row["val_AP"]) for row in history]
     assert "</html>" in (folder / "report.html").read_text()
     network = deepres.load(trained)
     assert isinstance(network, DetectorNetwork)
