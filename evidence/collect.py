@@ -50,7 +50,19 @@ def _over(values: list[float]) -> dict[str, Any]:
 
 
 CURVE = (
-    *("epoch", "step", "train_loss", "train_error", "val_loss", "val_error", "val_ap", "val_ap50", "lr"),
+    *(
+        "epoch",
+        "step",
+        "train_loss",
+        "train_error",
+        "train_region_error",
+        "val_loss",
+        "val_error",
+        "val_1-AP",
+        "val_AP",
+        "val_AP50",
+        "lr",
+    ),
     "images_per_second",
 )
 
