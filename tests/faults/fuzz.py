@@ -615,6 +615,9 @@ def _pack(name: str) -> Callable[[Path], Path]:
 
 def _repacked(file: Path) -> None:
     """An index whose digest the header has."""
+    if not file.is_file():
+        read_packed(file.parent)
+        return
     header = json.loads((file.parent / HEADER).read_text())
     header["index_sha256"] = sha256(file.read_bytes()).hexdigest()
     (file.parent / HEADER).write_text(json.dumps(header))

@@ -48,7 +48,9 @@ def sessions(folder: Path) -> list[dict[str, Any]]:
     """What `begin_session` wrote, from the first start on; a line cut off by a crash is left out."""
     found: list[dict[str, Any]] = []
     path = folder / SESSIONS
-    for line in read_bytes(path).splitlines() if path.is_file() else ():
+    with explained(path):
+        lines = read_bytes(path).splitlines() if path.is_file() else []
+    for line in lines:
         with suppress(InputError):
             facts = parse_json(line, path)
             found += [facts] if isinstance(facts, dict) and isinstance(facts.get("step"), int) else []
