@@ -8,6 +8,7 @@ nothing.
 """
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ import protocol
 import torch
 from protocol import Contender
 
+from deepres.base.records import edit
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
 from deepres.nn.build import ResidualNetwork
+from deepres.nn.inference import folded
 from deepres.nn.weights.files import save_network
 from deepres.nn.weights.part import part_of
 from deepres.nn.weights.spec import WeightsSpec
@@ -30,8 +33,7 @@ from deepres.runs.plan import Planned
 from deepres.runs.session import Session
 from deepres.slim.ladder import next_rung
 from deepres.slim.speed import ready
-from deepres.slim.subject import RECIPE, Subject, subject_of
-from deepres.tasks.classification.result import ClassificationResult
+from deepres.slim.subject import Subject, subject_of
 from deepres.tasks.task import Learning
 from deepres.train.precision import choose
 
@@ -60,89 +62,93 @@ def ladder(subject: Subject, count: int) -> list[tuple[str, float, float]]:
     return found
 
 
-def tested(subject: Subject, network: ResidualNetwork) -> ClassificationResult:
-    """The network on all test images, float32."""
+def _known(path: Path) -> list[tuple[str, float, float]]:
+    rungs = json.loads(path.read_text())["ladder"]
+    return [(rung["unit"], rung["loss_before"], rung["loss_after"]) for rung in rungs]
+
+
+def tested(subject: Subject, network: ResidualNetwork) -> dict[str, Any]:
+    """The network's error on all test images, in float32, norms folded."""
     images = subject.source.test
     assert images is not None
     prepared = Prepared(subject.predictor.preparation, subject.predictor.statistics)
     setup = EvaluationSetup(subject.run.data, choose("float32", CPU))
-    result: ClassificationResult = evaluate_network(network, images, prepared, setup, split="test").result
-    return result
+    quick = folded(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    found = evaluate_network(quick, images, prepared, setup, split="test").result
+    error = {"error": found.error, "interval_95": [found.error_low, found.error_high]}
+    return {**error, "num_wrong": found.num_wrong, "num_images": found.num_images}
 
 
-def tuned(subject: Subject, names: tuple[str, ...], steps: int, folder: Path) -> ClassificationResult:
-    """The network without these units after so many steps of fine-tuning, on all test images."""
+def tuned(subject: Subject, names: tuple[str, ...], steps: int, folder: Path) -> ResidualNetwork:
+    """The network without these units after so many steps of fine-tuning."""
     run = subject.candidate(names, 1)
-    run = run.replace(train=run.train.replace(epochs=None, iterations=steps), select="last")
-    done = train.start(Planned(run, subject.source), Session(folder, CPU))
-    assert isinstance(done.result, ClassificationResult)
-    return done.result
+    run = run.replace(train=run.train.replace(epochs=None, iterations=steps, compile="off"), select="last")
+    train.start(Planned(run, subject.source, spares_test=True), Session(folder, CPU))
+    network: ResidualNetwork = Predictor.load(folder, CPU).network
+    return network
 
 
-def told(result: ClassificationResult) -> dict[str, Any]:
-    """Its error with the interval, and of how many images."""
-    error = {"error": result.error, "interval_95": [result.error_low, result.error_high]}
-    return {**error, "num_wrong": result.num_wrong, "num_images": result.num_images}
+def timed(networks: dict[int, ResidualNetwork], rounds: int, clock: protocol.Clock) -> dict[int, dict[str, Any]]:
+    """How fast each answers, one image and sixteen, in turn."""
+    found: dict[int, dict[str, Any]] = {count: {} for count in networks}
+    for batch, calls in ((1, 8), (16, 1)):
+        images = torch.rand(batch, *next(iter(networks.values())).description.input)
+        contenders = [Contender(str(count), _asked(network, images), batch) for count, network in networks.items()]
+        seconds = protocol.measure(contenders, rounds, calls=calls, clock=clock)
+        for row in protocol.rows(contenders, seconds, base=str(min(networks))):
+            found[int(row["contender"])][f"batch {batch}"] = {**row, "against": {}}
+    return found
 
 
 def main() -> None:
-    """Measure each number of units, print the table, write the evidence."""
+    """Measure each number of units, print the table, write the evidence after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights")
     parser.add_argument("images")
     parser.add_argument("--dropped", type=int, nargs="*", default=[0, 2, 4, 6, 8, 10])
-    parser.add_argument("--steps", type=int, default=120, help="of fine-tuning; 0: none")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=60, help="of fine-tuning; 0: none")
+    parser.add_argument("--ladder", type=Path, help="an earlier --output, whose ranking is taken")
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--clock", choices=["wall", "processor"], default="processor")
+    parser.add_argument("--set", dest="edits", nargs="*", default=[], metavar="A=B", help="how IMAGES are cut and read")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    data = DataConfig(source=given.images)
+    data = edit(DataConfig(source=given.images), given.edits)
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
-        folder = as_folder(given.weights, open_source(data).classes, place / "intact")
-        subject = subject_of(folder, data, CPU)
-        rungs = ladder(subject, max(given.dropped))
-        size = subject.network.description.input
-        networks = {
-            count: part_of(subject.network, tuple(unit for unit, _, _ in rungs[:count])) for count in given.dropped
-        }
-        speeds: dict[int, dict[int, Any]] = {}
-        for batch, calls in ((1, 8), (16, 1)):
-            images = torch.rand(batch, *size)
-            contenders = [Contender(str(count), _asked(network, images), batch) for count, network in networks.items()]
-            seconds = protocol.measure(contenders, given.rounds, calls=calls, clock=given.clock)
-            for row in protocol.rows(contenders, seconds, base=str(given.dropped[0])):
-                speeds.setdefault(int(row["contender"]), {})[batch] = row
-        rows = []
-        for count, network in networks.items():
-            names = tuple(unit for unit, _, _ in rungs[:count])
-            row: dict[str, Any] = {"units_out": count, "units": list(names), "before": told(tested(subject, network))}
-            if count and given.steps:
-                row["after"] = told(tuned(subject, names, given.steps, place / f"drop-{count}"))
-            row |= {f"batch {batch}": found for batch, found in speeds[count].items()}
-            rows.append(row)
-            after = f", {100 * row['after']['error']:.2f} % after {given.steps} steps" if "after" in row else ""
-            times = ", ".join(f"x{row[f'batch {b}']['times_as_fast']['median']:.2f} at batch {b}" for b in (1, 16))
-            print(f"{count} units out: {100 * row['before']['error']:.2f} %{after}; {times}", flush=True)
-        train_config = subject.candidate((), 1).train
+        subject = subject_of(as_folder(given.weights, open_source(data).classes, place / "intact"), data, CPU)
+        rungs = _known(given.ladder) if given.ladder else ladder(subject, max(given.dropped))
+        units = [unit for unit, _, _ in rungs]
+        networks = {count: part_of(subject.network, tuple(units[:count])) for count in given.dropped}
+        speeds = timed(networks, given.rounds, given.clock)
+        config, rows = subject.candidate((), 1).train, list[dict[str, Any]]()
         facts = protocol.claim(
-            f"{subject.network.description.name}: units left out, before and after fine-tuning",
+            f"{subject.network.description.name}: units left out, error before and after fine-tuning",
             CPU,
             given.rounds,
             clock=given.clock,
             weights=Path(given.weights).name,
-            recipe=RECIPE,
+            training_images=len(subject.source.train),
             seed=subject.run.seed,
             steps=given.steps,
-            batch_size=train_config.batch_size,
-            schedule=train_config.schedule.model_dump(mode="json"),
-            ranked_on=f"{len(subject.looked_at.images)} training images",
+            batch_size=config.batch_size,
+            schedule=config.schedule.model_dump(mode="json"),
+            ranked_on=len(subject.looked_at.images),
             ladder=[{"unit": unit, "loss_before": before, "loss_after": after} for unit, before, after in rungs],
             rows=rows,
         )
-    protocol.write(facts, given.output)
+        for count, network in networks.items():
+            row: dict[str, Any] = {"units_out": count, "before": tested(subject, network)}
+            told = f"{count} units out: {100 * row['before']['error']:.2f} %"
+            if count and given.steps:
+                row["after"] = tested(subject, tuned(subject, tuple(units[:count]), given.steps, place / f"{count}"))
+                told += f", {100 * row['after']['error']:.2f} % after {given.steps} steps"
+            rows.append({**row, **speeds[count]})
+            times = [f"x{speeds[count][f'batch {batch}']['times_as_fast']['median']:.2f}" for batch in (1, 16)]
+            print(f"{told}; {' and '.join(times)} at batch 1 and 16", flush=True)
+            protocol.write(facts, given.output)
 
 
 def _asked(network: ResidualNetwork, images: torch.Tensor) -> Any:

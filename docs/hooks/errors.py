@@ -105,6 +105,7 @@ ROOMS = {
     "serve": "Prediction",
     "predict": "Prediction",
     "export": "Exported files",
+    "slim": "Slim networks",
     "analyze": "Analyses",
     "studies": "Studies of papers",
     "base": "Files, numbers, records",

@@ -16,7 +16,7 @@ FLAGS = {
     "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --overwrite --preprocessing --seed --set "
     "--std --variant",
     "compare": "--force --json --overwrite --pairs --report --vote",
-    "slim": "--accept-uncertain --device --drop-blocks --finetune-epochs --max-loss --output --source --target-ms",
+    "slim": "--accept-uncertain --device --drop-blocks --finetune-epochs --int8 --max-loss --output --source --target-ms",
     "predict": "--above --cam --class --csv --device --every --format --ignore --json --mean --model --output --overwrite --precision --preprocessing --set --show --std --top-k --uncalibrated --variant",
     "serve": "--batch-size --batch-wait-ms --device --drain --host --max-bytes --max-pixels --port --precision --queue --reload --timeout --token-file",
     "export": "--accept-uncertain --check-images --format --ignore --input --int8 --max-loss --mean --model --no-check --output --overwrite --preprocessing --runtime --set --std --variant",

@@ -1,5 +1,6 @@
 """`deepres slim RUN --output DIR`: a smaller, faster network, and what it loses."""
 
+from math import isfinite
 from pathlib import Path
 
 import click
@@ -9,6 +10,12 @@ from deepres.cli import flags
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
 from deepres.runs import outputs
+
+
+def _finite(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not isfinite(value):
+        raise click.BadParameter(f"{value}: wanted a number", context, option)
+    return value
 
 
 def _blocks(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
@@ -24,18 +31,21 @@ def _blocks(context: click.Context, option: click.Parameter, value: str | None) 
     "--drop-blocks",
     metavar="N|auto",
     callback=_blocks,
-    help="Leave out N residual units, the cheapest first; auto: as many as may be (auto).",
+    help="Leave out N residual units, the cheapest first; auto: as many as may be (auto, with --int8 none).",
 )
+@click.option("--int8", is_flag=True, help="Try 8-bit integers too, by onnxruntime and OpenVINO (on a CPU).")
 @click.option(
     "--target-ms",
     type=flags.Finite(0, min_open=True),
     metavar="MS",
+    callback=_finite,
     help="Milliseconds that one image may take here; the most accurate candidate within them is taken.",
 )
 @click.option(
     "--max-loss",
     type=flags.Finite(0),
     metavar="X",
+    callback=_finite,
     help="What may be lost on held-out images: percentage points, of numbers their own units (0.5).",
 )
 @click.option(
@@ -56,6 +66,7 @@ def command(
     run: Path,
     output: Path,
     drop_blocks: str | None,
+    int8: bool,
     target_ms: float | None,
     max_loss: float | None,
     finetune_epochs: int | None,
@@ -76,9 +87,10 @@ def command(
     from deepres.slim.work import SlimConfig
 
     outputs.require_free_folder("--output", output, [word for word in (str(run), source) if word is not None])
-    drop = drop_blocks or "auto"
+    drop = drop_blocks or (None if int8 else "auto")
     config = SlimConfig(
-        drop=int(drop) if drop != "auto" else "auto",
+        drop=int(drop) if drop is not None and drop != "auto" else drop,
+        int8=int8,
         target_ms=target_ms,
         max_loss=max_loss,
         epochs=finetune_epochs,
@@ -105,4 +117,4 @@ def command(
     if frontier.test:
         click.echo(f"test:  {frontier.test}")
     click.echo(f"all that was tried: {done.folder / 'slim.html'}")
-    click.echo(f"next:  deepres predict {done.folder} IMAGE…")
+    click.echo(f"next:  deepres predict {done.file} IMAGE…")

@@ -91,7 +91,7 @@ def layer_errors(whole: Any, eighth: Any, images: Sequence[Tensor]) -> list[tupl
     """
     runtime, onnx = need("onnxruntime", "int8"), need("onnx", "int8")
     given = {name: node.name for node in eighth.graph.node for name in node.output}
-    layers = {node.output[0]: node.name for node in whole.graph.node if node.op_type in _WEIGHING}
+    layers = {node.output[0]: _called(node) for node in whole.graph.node if node.op_type in _WEIGHING}
     shared = [name for name in layers if name in given]
     found: list[list[Any]] = []
     for model in (whole, eighth):
@@ -105,6 +105,12 @@ def layer_errors(whole: Any, eighth: Any, images: Sequence[Tensor]) -> list[tupl
         for name, y, y8 in zip(shared, *found, strict=True)
     ]
     return sorted(errors, key=lambda each: -each[1])
+
+
+def _called(node: Any) -> str:
+    """The layer's dotted name, as its weight has it; the node's, where it has none."""
+    weight = next((name for name in node.input if name.endswith(".weight")), "")
+    return weight.removeprefix("network.").removesuffix(".weight") or str(node.name)
 
 
 def _one_by_one(images: Iterable[Tensor], bundle: Bundle) -> Iterator[dict[str, Any]]:

@@ -12,8 +12,13 @@ def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware: GPUs from compute capability 8.0, AVX512-BF16, AMX."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    # torch has no public name for these two; both are there since 2.6
+    # torch has no public names for these; they are there since 2.6
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def multiplies_int8() -> bool:
+    """Whether the processor multiplies and adds 8-bit integers in one instruction: VNNI, AMX."""
+    return torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def cannot_compile(device: torch.device) -> str | None:

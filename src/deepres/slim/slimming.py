@@ -21,6 +21,7 @@ from deepres.runs.plan import Planned
 from deepres.slim.candidates import candidate, carried_out, first_to_go
 from deepres.slim.frontier import Candidate, Frontier, choose
 from deepres.slim.gate import allowed_loss
+from deepres.slim.int8 import answered, in_8_bits, require_possible
 from deepres.slim.ladder import most, require_few
 from deepres.slim.page import write_page
 from deepres.slim.speed import ready
@@ -31,9 +32,13 @@ from deepres.tasks.paired import load_saved
 
 @dataclass(frozen=True)
 class Slimmed:
-    """The `folder` of the slim network, all that was tried, and what its run measured in the end."""
+    """The `folder` of the slim network, what answers in it (the `file` in 8 bits, else itself), and all that was tried.
+
+    `finished` is what its run measured in the end.
+    """
 
     folder: Path
+    file: Path
     frontier: Frontier
     finished: FinishedRun
 
@@ -65,7 +70,8 @@ def slim(
         raise InputError(f"--output {output}: is there already; choose another folder")
     on_event(Doing("reading the network and listing its images"))
     subject = subject_of(weights, data, device)
-    subject.require_spare()
+    if config.drop is not None:
+        subject.require_spare()
     if isinstance(config.drop, int):
         require_few(subject.network, config.drop)
     folder = output.with_name(output.name + CANDIDATES)
@@ -81,8 +87,10 @@ def slim(
 
 
 def _try(work: Work) -> None:
-    """Measure the intact network, then what is to be tried."""
+    """Measure the intact network, then what is to be tried; in 8 bits what may be taken."""
     config = work.config
+    if config.int8:
+        require_possible(work)
     intact = candidate(work, ())
     work.tried.clear()
     if config.target_ms is not None and intact.speed.milliseconds <= config.target_ms:
@@ -94,15 +102,19 @@ def _try(work: Work) -> None:
     if config.max_loss is None:
         work.on_event(f"up to {allowed:g} points may be lost (--max-loss)")
     work.frontier = work.frontier.replace(max_loss=allowed)
-    if config.epochs is None:
+    if config.drop is not None and config.epochs is None:
         taught = "the intact network as teacher" if work.subject.can_be_taught else "the labels alone"
         work.on_event(
             f"each candidate is fine-tuned for {counted(work.epochs, 'epoch')} by {taught} (--finetune-epochs)"
         )
     if isinstance(config.drop, int):
         candidate(work, first_to_go(work, config.drop))
-    else:
+    elif config.drop == "auto":
         _as_many_as_may_be(work)
+    if config.int8:
+        for one in [intact, *(one for name in work.tried if (one := work.frontier.named(name)) is not None)]:
+            if _may_be_taken(work, one):
+                in_8_bits(work, one)
 
 
 def _as_many_as_may_be(work: Work) -> None:
@@ -126,20 +138,28 @@ def _put_in_place(work: Work, output: Path, chosen: str, why: str) -> Slimmed:
     assert one is not None
     place = work.place(one.dropped)
     done = carried_out(work, place, Planned(work.subject.run, work.subject.source), "the chosen network")
+    result = done.result
+    if one.precision == "int8" and work.subject.source.test is not None:
+        result = answered(work, work.folder / one.name / one.file, work.subject.source.test, "test").result
     told = ""
-    if done.result is not None:
-        head = done.result.headline
-        told = f"{head.text} ({head.interval}) on {counted(done.result.num_images, f'{done.result.split} image')}"
+    if result is not None:
+        head = result.headline
+        told = f"{head.text} ({head.interval}) on {counted(result.num_images, f'{result.split} image')}"
     frontier = work.frontier.replace(chosen=chosen, why=why, test=told)
     with writing(place) as new:
         write_atomic(new / FACTS, frontier.to_json())
         write_page(new / PAGE, frontier)
+        if one.precision == "int8":
+            file = work.folder / one.name / one.file
+            copy = shutil.copytree if file.is_dir() else shutil.copy
+            copy(file, new / file.name)
     if output.exists():
         output.rmdir()  # it is empty
     place.rename(output)
     flush(output.absolute().parent)
     shutil.rmtree(work.folder)
-    return Slimmed(output, frontier, FinishedRun(output, done.result, done.samples))
+    answers = output / one.file if one.precision == "int8" else output
+    return Slimmed(output, answers, frontier, FinishedRun(output, done.result, done.samples))
 
 
 @contextmanager

@@ -26,12 +26,14 @@ CANDIDATES = ".candidates"
 class SlimConfig(Record):
     """What is tried, and what may be lost.
 
-    `drop`: so many units, or "auto", as many as may be (tried 1, 2, 4, …, then halved between). `epochs` of
+    `drop`: so many units, "auto" as many as may be (tried 1, 2, 4, …, then halved between), None none. `int8`: those
+    that may be taken also in 8 bits. `epochs` of
     fine-tuning for each candidate (None: `default_epochs`). `max_loss` in points, of figures that are no shares in
     their own units (None: `gate.POINTS`). `target_ms`: one image is to take no longer.
     """
 
-    drop: int | Literal["auto"] = "auto"
+    drop: int | Literal["auto"] | None = "auto"
+    int8: bool = False
     target_ms: float | None = None
     max_loss: float | None = None
     epochs: int | None = None
