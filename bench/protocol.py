@@ -99,7 +99,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def claim(what: str, device: torch.device, n: int, **more: Any) -> dict[str, Any]:
     """What a figure needs to stand: the claim, the command, hardware, versions of all that took part, n."""
     present = {}
-    for name in ("timm", "onnxruntime", "onnx"):
+    for name in ("timm", "onnxruntime", "onnx", "openvino", "nncf"):
         try:
             present[name] = version(name)
         except PackageNotFoundError:

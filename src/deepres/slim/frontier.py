@@ -121,10 +121,10 @@ def choose(
     fast = [one for one in taken if target_ms is None or one.speed.milliseconds <= target_ms]
     if fast and target_ms is not None:
         best = min(fast, key=lambda one: (_loss(one), one.speed.milliseconds))
-        return best.name, f"of {counted(len(fast), 'candidate')} within {target_ms:g} ms the one that loses least"
+        return best.name, f"the one that loses least of {counted(len(fast), 'candidate')} within {target_ms:g} ms"
     if fast:
         best = max(fast, key=lambda one: (one.speed.times, -_loss(one)))
-        return best.name, f"of {counted(len(fast), 'candidate')} that may be taken the fastest"
+        return best.name, f"the fastest of {counted(len(fast), 'candidate')} that may be taken"
     if taken:
         best = min(taken, key=lambda one: one.speed.milliseconds)
         raise RunError(
