@@ -38,7 +38,7 @@ FEWEST = 100
 """Training images that calibrate, at least: of fewer the ranges are an accident."""
 ONNX, OPENVINO = "int8.onnx", "int8-openvino"
 """What the file, or the folder, of each runtime is called."""
-Asked = Callable[[Tensor], Tensor]
+PixelsAnswered = Callable[[Tensor], Tensor]
 """Pictures uint8 (N, C, H, W) -> answers (N, K)."""
 
 
@@ -47,8 +47,8 @@ class _Made:
     """What a runtime answers with in 8 bits, `file` in the candidate's folder, and in float32."""
 
     file: Path
-    int8: Asked
-    float32: Asked
+    int8: PixelsAnswered
+    float32: PixelsAnswered
     layers: tuple[tuple[str, float], ...] = ()
 
 
@@ -185,8 +185,8 @@ def _pictures(work: Work) -> list[Tensor]:
     return found
 
 
-def _of_pixels(asked: Asked) -> Callable[[Tensor], Any]:
-    """Asked of noise in [0, 1], which is made pixels beforehand."""
+def _of_pixels(asked: PixelsAnswered) -> Callable[[Tensor], Any]:
+    """PixelsAnswered of noise in [0, 1], which is made pixels beforehand."""
     made: dict[tuple[int, ...], Tensor] = {}
 
     def answer(images: Tensor) -> Tensor:
