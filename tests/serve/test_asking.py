@@ -126,8 +126,8 @@ def test_boxes_are_told_from_the_score_that_is_asked(
         ("numbers/predict?top_k=2", "top_k=2: numbers is a regression, which names no classes; leave it out"),
         ("boxes/predict?top_k=2", "top_k=2: boxes is a detection, which names no classes; leave it out"),
         ("labels/predict?above=0.5", "above=0.5: labels is a multilabel, which finds no boxes; leave it out"),
-        ("boxes/cam", "boxes: its task is detection, which --cam does not know"),
-        ("labels/predict?cam=true", "labels: its task is multilabel, which --cam does not know"),
+        ("boxes/cam", "boxes: its task is detection, and --cam is for classification alone"),
+        ("labels/predict?cam=true", "labels: its task is multilabel, and --cam is for classification alone"),
     ],
 )
 def test_an_option_that_means_nothing_to_the_task_is_refused(

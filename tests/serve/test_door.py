@@ -240,6 +240,7 @@ def test_what_is_thrown_away_after_an_early_answer_ends(ask: Any, monkeypatch: p
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 def test_the_loop_goes_on_while_pictures_are_decoded_and_asked(ask: Any, pictures: Any) -> None:
     late: list[float] = []
 

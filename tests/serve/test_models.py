@@ -71,6 +71,7 @@ def clients(served: Any, pictures: Callable[..., bytes]) -> Iterator[list[Any]]:
     assert {reply.status for reply in replies} == {200}
 
 
+@pytest.mark.slow
 def test_a_new_network_is_exchanged_under_load_without_a_failed_request(
     served: Any, clients: list[Any], networks: Callable[..., Path], pictures: Callable[..., bytes], tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def _of_another(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(facts))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", [shutil.rmtree, _cut, _not_finite, _of_another])
 def test_a_broken_one_is_refused_and_the_old_one_goes_on(
     served: Any, clients: list[Any], tmp_path: Path, broken: Callable[[Path], None]

@@ -80,10 +80,10 @@ def test_too_much_is_refused_by_its_header_at_once(data: bytes, message: str) ->
 
 
 def _seconds(data: bytes) -> float:
-    began = time.perf_counter()
+    began = time.process_time()  # the machine may be anybody's
     with pytest.raises(RefusedError):
         require_few(data, "x", CROP, MOST)
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 @pytest.mark.parametrize(

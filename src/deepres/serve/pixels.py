@@ -85,10 +85,11 @@ def _pages_of_tiff(data: bytes, most: int) -> int:
     order = "<" if data[:2] == b"II" else ">"
     big = struct.unpack_from(f"{order}H", data, 2)[0] == 43
     number, offset, entry = ("Q", "Q", 20) if big else ("H", "I", 12)
-    at = struct.unpack_from(order + offset, data, 8 if big else 4)[0]
+    count, place = struct.Struct(order + number), struct.Struct(order + offset)
+    entries_of, place_of, head = count.unpack_from, place.unpack_from, count.size
+    (at,) = place_of(data, 8 if big else 4)
     seen = set[int]()
     while at and at not in seen and len(seen) <= most:
         seen.add(at)
-        entries = struct.unpack_from(order + number, data, at)[0]
-        at = struct.unpack_from(order + offset, data, at + struct.calcsize(order + number) + entries * entry)[0]
+        (at,) = place_of(data, at + head + entries_of(data, at)[0] * entry)
     return len(seen)

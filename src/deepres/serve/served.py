@@ -55,6 +55,8 @@ class Served:
             InputError: nothing there that can be asked. RunError: it does not answer.
         """
         began = perf_counter()
+        if where.endswith(".onnx"):
+            raise InputError(f"{where}: exported files are not served; name the run that it was exported from")
         on = find_device(device)
         before = None
         while before != (now := _digest(where)):  # a file that is exchanged meanwhile is read anew
