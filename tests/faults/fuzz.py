@@ -324,6 +324,7 @@ def readers() -> list[Reader]:
     """One for each kind of file that deepres reads and did not write a moment ago."""
     from readers_of_answers import readers_of_answers
     from readers_of_boxes import readers_of_boxes
+    from readers_of_exports import readers_of_exports
     from readers_of_pictures import readers_of_pictures
     from readers_of_runs import readers_of_runs
     from readers_of_tasks import readers_of_tasks
@@ -334,6 +335,7 @@ def readers() -> list[Reader]:
         *readers_of_pictures(),
         *readers_of_answers(),
         *readers_of_boxes(),
+        *(readers_of_exports() if find_spec("onnx") and find_spec("openvino") else []),
         Reader("our config.json", _ours("config.json"), _predictor),
         Reader("our model.safetensors", _ours("model.safetensors"), _predictor),
         Reader("timm config.json", _written("config.json", _TIMM), lambda file: said_by(file.parent)),

@@ -31,10 +31,20 @@ NOT_FUZZED = {
     Function("studies/report.py", "write_report"): "what was made a moment ago",
     Function("nn/weights/variants.py", "_libraries"): "of the package",
     Function("studies/study.py", "papers"): "of the package",
+    Function("export/browser.py", "_in"): "bytes, told by their digest and not parsed",
+    Function("export/browser.py", "write"): "of the package",
+    Function("export/browser.py", "session"): "what was made a moment ago",
+    Function("export/export.py", "_page.save"): "what was made a moment ago",
+    Function("export/timm_folder.py", "write"): "what was made a moment ago",
+    Function("export/browser.py", "_fetch"): "where npm has just put it; told by its digest",
 }
 """Function -> why no damaged file is tried on it."""
 
 NOT_DRILLED = {
+    Function("export/browser.py", "_fetch"): "a cache that npm fills",
+    Function("export/browser.py", "session"): "a copy that is gone a moment later",
+    Function("export/browser.py", "write"): "needs a runtime that is not here: tests/export/test_browser.py",
+    Function("export/timm_folder.py", "write"): "of timm's networks: tests/export/test_timm_folder.py",
     Function("cli/net.py", "_kept"): "what nobody foresaw: tests/faults/test_readers.py",
     Function("train/compile.py", "_remember"): "a cache, of which none is missed",
     Function("data/box_writing.py", "write_boxes"): "of a detector's answers: tests/data/test_box_writing.py",

@@ -74,7 +74,7 @@ def _judge(
     from deepres.cli import exported
     from deepres.runs.ensemble import AS_ONE
     from deepres.runs.evaluate import evaluate_weights
-    from deepres.slim.gate import allowed_loss, compared_evaluations, refusal
+    from deepres.slim.gate import allowed_loss, compared_evaluations
 
     held_out = AS_ONE.replace(split="val", keep_scores=True)
     intact, images = evaluate_weights(folder, None, held_out, device=torch.device("cpu"), command=command)
@@ -87,7 +87,18 @@ def _judge(
     allowed = allowed_loss(max_loss, shown, str(loss.intact))
     verdict = loss.verdict(allowed)
     if verdict == "failed" or (verdict == "not shown" and not accept_uncertain):
-        raise RunError(f"{refusal('int8', loss, allowed, eighth.layers())}; nothing was written")
+        worst = ", ".join(f"{name} {100 * error:.2g} %" for name, error in eighth.layers()[:3])
+        what = "is lost" if verdict == "failed" else "is lost is not shown"
+        bound = (
+            f"{'more' if verdict == 'failed' else 'that no more'} than {allowed:g}{' points' if loss.shares else ''}"
+        )
+        remedy = (
+            "" if verdict == "failed" else ", give more held-out images, or take it as it is with --accept-uncertain"
+        )
+        raise RunError(
+            f"int8: {loss}; {bound} (--max-loss) {what}{f'; layers furthest from float32: {worst}' if worst else ''}; "
+            f"allow more, leave --int8 out{remedy}; nothing was written"
+        )
     before, after = _milliseconds(eighth.pair(), shape)
     told = f"{after:.3g} ms an image here, {before:.3g} ms in float32 ({counted(torch.get_num_threads(), 'thread')})"
     if after > before:

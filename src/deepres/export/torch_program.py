@@ -59,11 +59,16 @@ def program(predictor: Predictor, bundle: Bundle) -> Any:
     example = torch.zeros(2, *shape, dtype=torch.uint8)
     with quiet(), torch.no_grad():
         found = torch.export.export(module.eval(), (example,), dynamic_shapes=(dims,))
+    return bare(found)
+
+
+def bare(found: Any) -> Any:
+    """The program without what it tells of where it was made, and without its example, which would be pickled."""
     for part in found.graph_module.modules():
         for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
             for told in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node", "custom"):
                 node.meta.pop(told, None)
-    found._example_inputs = None  # it would be pickled
+    found._example_inputs = None
     return found
 
 

@@ -45,7 +45,7 @@ def whole(predictor: Predictor) -> Whole:
         raise InputError("several networks, one a fold, make no single file; export one of them, such as RUN/fold-1")
     if not isinstance(network, ResidualNetwork):
         raise InputError(
-            f"{network.description.name}: finds boxes, and only --input fitted of onnx and pt2 can hold that"
+            f"{network.description.name}: finds boxes, and detectors are not exported yet; predict answers by it"
         )
     channels = preparation.channels
     mean, std = torch.zeros(channels, 1, 1), torch.ones(channels, 1, 1)
