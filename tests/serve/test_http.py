@@ -119,6 +119,7 @@ def test_what_is_known_of_a_model_is_told(ask: Any, small: Path) -> None:
     assert facts["classes"] == CLASSES
     assert facts["preparation"]["crop"] == 20
     assert facts["measured"] is None
+    assert facts["precision"] == "float32, as predict, on cpu"
     assert facts["task"]["kind"] == "classification"
 
 

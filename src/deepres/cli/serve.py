@@ -26,7 +26,9 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; 0.0.0.0: all of them.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="The port; 0: a free one.")
 @flags.device
-@flags.precision("auto", "bfloat16 where the hardware has it, close calls in float32")
+@flags.precision(
+    "auto", "bfloat16 where the hardware has it, close calls in float32; float32 is predict's to the last digit"
+)
 @click.option(
     "--batch-size", default=16, show_default=True, type=click.IntRange(1, 4096), help="Images asked together at most."
 )

@@ -79,7 +79,7 @@ def loaded(words: list[Word], options: Options, say: Say) -> list[Served]:
     served = []
     for name, where in words:
         one = Served.load(name, where, options.device, options.precision)
-        say(f"{name}: {one.predictor.network.description.name}, {one.predictor.ready}")
+        say(f"{name}: {one.predictor.network.description.name}, {one.precision}")
         if note := one.facts()["note"]:
             say(f"{name}: {note}")
         served.append(one)
