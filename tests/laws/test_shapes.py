@@ -110,7 +110,7 @@ OTHERWISE = {
     "DetectorNetwork.levels": "several maps, tests/parity/test_torchvision_detection.py",
     "_Rows": "private",
     "FastDetector": "a class, tests/tasks/detection/test_inference.py",
-    "Regions.forward": "two tensors, tests/parity/test_torchvision_detection.py",
+    "RegionHead.forward": "two tensors, tests/parity/test_torchvision_detection.py",
     "Geometry.points": "tests/data/test_geometry.py",
     "thumbnail": "gives bytes, tests/data/test_alike.py",
     "_ranks": "private",
