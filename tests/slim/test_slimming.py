@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,9 @@ def test_two_units_out_make_a_run_like_any_other(home: Path, capsys: pytest.Capt
     assert deepres(["train", str(home / "own.npz"), "--weights", str(out), "--epochs", "1", "--set", "train.compile=off",
                     "--device", "cpu", "--output", str(home / "on")]) == 0  # fmt: skip
     assert load_run(home / "on").model.without == run.model.without
+    if find_spec("onnxruntime") is not None and find_spec("onnxscript") is not None:  # and on, as any run
+        assert deepres(["export", str(out), "--format", "onnx", "--no-check", "--output", str(home / "file")]) == 0
+        assert deepres(["eval", str(home / "file" / "model.onnx"), str(home / "own.npz"), "--force"]) == 0
     told = said(capsys, [str(out), "--output", str(home / "slimmer"), "--drop-blocks", "1"], 2)
     assert "has units of which more than y = x is left without their branch" in told  # one unit a stage is left
 
@@ -200,7 +204,7 @@ def test_8_bits_are_tried_by_each_runtime_and_the_file_answers(home: Path) -> No
 def test_a_signal_keeps_what_was_tried_and_the_same_command_goes_on(home: Path) -> None:
     out, kept = home / "stopped", home / "stopped.candidates"
     command = [sys.executable, "-m", "deepres", "slim", str(home / "run"), "--output", str(out)]
-    command += ["--drop-blocks", "2", "--finetune-epochs", "30", *SURE]
+    command += ["--drop-blocks", "2", "--finetune-epochs", "12", *SURE]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not (kept / "drop-2" / "run.json").exists():
         os.sched_yield()
