@@ -76,6 +76,7 @@ def test_where_nothing_could_be_answered_the_status_says_so(ask: Any) -> None:
         ("/v1/predict/", b"x", 404, r"path '/v1/predict/': unknown; did you mean /v1/predict"),
         ("/v1/predict", None, 405, "GET /v1/predict: wanted POST"),
         ("/v1/cam?class=dog", "image", 422, "class 'dog': unknown; the nearest are"),
+        ("/v1/cam?class=a%0ab", "image", 422, r"class 'a\\nb': unknown"),
         ("/v1/cam?class=3", "image", 422, "class 3: unknown; there are 3"),
         ("/v1/models?all=1", None, 422, "option 'all': unknown"),
     ],

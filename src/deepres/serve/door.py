@@ -181,11 +181,10 @@ class _Passage:
 
     async def refuse(self, refusal: RefusedError | InputError, *, linger: bool = True, tell: bool = True) -> None:
         """The refusal as JSON."""
-        status = refusal.status if isinstance(refusal, RefusedError) else 422
-        headers = refusal.headers if isinstance(refusal, RefusedError) else {}
+        refusal = refusal if isinstance(refusal, RefusedError) else RefusedError(422, refusal.message)
         if tell:
             self.entry.problem = refusal.message[:300]
-        response = JSONResponse({"error": refusal.message}, status, headers)
+        response = JSONResponse({"error": refusal.message}, refusal.status, refusal.headers)
 
         async def send(message: Message) -> None:
             await self.send(message, linger)

@@ -238,10 +238,9 @@ def _require_known(request: Request, known: tuple[str, ...]) -> None:
 
 async def _refused(request: Request, refusal: Exception) -> Response:
     assert isinstance(refusal, RefusedError | InputError)
-    status = refusal.status if isinstance(refusal, RefusedError) else 422
+    refusal = refusal if isinstance(refusal, RefusedError) else RefusedError(422, refusal.message)
     entry_of(request.scope).problem = refusal.message[:300]
-    headers = refusal.headers if isinstance(refusal, RefusedError) else None
-    return JSONResponse({"error": refusal.message}, status, headers)
+    return JSONResponse({"error": refusal.message}, refusal.status, refusal.headers)
 
 
 async def _no_route(request: Request, cause: Exception) -> Response:

@@ -7,7 +7,7 @@ class RefusedError(DeepresError):
     """A request that is not answered; `status` is HTTP's, `headers` go with it (`Retry-After`, `WWW-Authenticate`)."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message.replace("\n", "\\n"))  # a name of several lines
         self.status, self.headers = status, headers or {}
 
 
