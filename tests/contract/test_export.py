@@ -1,0 +1,33 @@
+"""Networks with every kind of layer through ONNX: the same answers, by ONNX's own operators, at any batch."""
+
+import pytest
+import torch
+
+from deepres.export.onnx_graph import BATCH, traced
+from deepres.nn.create import create_model
+from deepres.nn.inference import folded
+
+ONE_OF_EACH = ["vgg15_cifar", "highway19_cifar", "fractalnet20_cifar", "seresnet18", "resnet18_blur4"]
+"""Flat stacks, gates, columns, excitation, blurred pools; one network of each other family was tried by hand."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_a_network_answers_the_same_through_onnx(name: str) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    network = folded(create_model(name, num_classes=5, seed=0).eval())
+    channels, height, _ = network.description.input
+    side = min(height, 64)
+    draw = torch.Generator().manual_seed(0)
+    model = traced(network, torch.rand(2, channels, side, side, generator=draw), "y", {0: BATCH})
+    assert [each.domain for each in model.opset_import] == [""]
+    run = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for number in (1, 3):
+        images = torch.rand(number, channels, side, side, generator=draw)
+        (found,) = run.run(None, {"image": images.numpy()})
+        with torch.inference_mode():
+            wanted = network(images)
+        scale = float(wanted.abs().max())
+        torch.testing.assert_close(torch.from_numpy(found), wanted, rtol=1e-4, atol=1e-4 * max(1.0, scale))
+        apart = (torch.from_numpy(found).softmax(1) - wanted.softmax(1)).abs().max()
+        assert apart <= 1e-4
