@@ -135,7 +135,7 @@ def command(
     told = "unchecked" if done.parity is None else str(done.parity)
     click.echo(f"{done.file}: {done.bundle.network}, {size:.1f} MiB, takes {_taken(done.bundle)}; {told}")
     for each in () if done.parity is None else done.parity.differing[:5]:
-        click.echo(f"  {each.image}: {each.network}, the file says {each.file} (a close call, {each.margin:.3f})")
+        click.echo(f"  {each.image}: {each.network}, the file says {each.file} ({each.margin:.3f} apart)")
     if form == "timm":
         click.echo(f'next: timm.create_model("local-dir:{output}", pretrained=True), deepres eval {output} SOURCE')
         return

@@ -20,7 +20,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from deepres.base.errors import InputError
-from deepres.base.files import cache_folder, explained, folder_atomic, write_atomic
+from deepres.base.files import cache_folder, explained, folder_atomic, read_bytes, read_text, write_atomic
 from deepres.base.reading import reading
 from deepres.export.bundle import Bundle
 from deepres.export.onnx_file import OnnxSession
@@ -93,8 +93,7 @@ def write(folder: Path, network: bytes, bundle: Bundle, parts: Runtime) -> Path:
 
 def session(page: Path) -> OnnxSession:
     """The network that stands in a page that was just written, asked by onnxruntime here."""
-    with explained(page):
-        text = page.read_text("utf-8")
+    text = read_text(page, "page")
     begin, _, rest = text.partition('id="network">')
     assert begin
     content = gzip.decompress(base64.b64decode(rest.partition("<")[0]))
@@ -140,7 +139,7 @@ def _in(folder: Path) -> Runtime:
         if place is None:
             raise InputError(f"{folder}: no {name} in it; wanted {PACKAGE} {PINNED} as npm unpacks it")
         with explained(place):
-            content = place.read_bytes()
+            content = read_bytes(place)
         if sha256(content).hexdigest() != wanted:
             raise InputError(f"{place}: not that of {PACKAGE} {PINNED}; bring that version, or remove the folder")
         found[name] = content

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.events import Doing
-from deepres.base.files import folder_atomic
+from deepres.base.files import folder_atomic, read_bytes
 from deepres.base.records import Record, load
 from deepres.export import browser, onnx_file, openvino_folder, quantise, timm_folder, torch_program
 from deepres.export.bundle import Bundle, FilePrecision, Input, bundle_of
@@ -157,7 +157,7 @@ def require_free(output: Path, *, overwrite: bool) -> None:
 
 def origin_of(file: Path) -> Path | None:
     """The run that the `parity.json` beside a file names, if it is still there."""
-    path = file.parent / PARITY
+    path = (file if file.is_dir() else file.parent) / PARITY
     if not path.is_file():
         return None
     run = load(Parity, path, "record of a comparison").run
@@ -207,7 +207,7 @@ def _page(predictor: Predictor, bundle: Bundle, calibration: Calibration, runtim
 
     def save(folder: Path, bundle: Bundle) -> Path:
         file = made.save(folder, bundle)
-        network = file.read_bytes()
+        network = read_bytes(file)
         file.unlink()
         return browser.write(folder, network, bundle, runtime)
 
