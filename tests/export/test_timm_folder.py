@@ -42,6 +42,7 @@ def test_timm_makes_the_same_network_of_the_folder(tmp_path: Path) -> None:
     assert json.loads(config["deepres"]["export"]["names"]) == {"0": "ant", "1": "bee", "2": "cat"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "fields", "task", "told"),
     [
