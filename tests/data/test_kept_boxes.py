@@ -140,8 +140,8 @@ def test_what_coco_says_of_classes_and_sizes_stays(tmp_path: Path, monkeypatch: 
 def test_a_split_says_which_way_up_its_boxes_are(here: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    for name in NAMES:
-        Image.new("RGB", SIZE).save((here / "in" / name).with_suffix(".jpg"), exif=exif)
+    for number, name in enumerate(NAMES):  # no two alike: equal pictures go to one split
+        Image.new("RGB", SIZE, (20 * number, 0, 0)).save((here / "in" / name).with_suffix(".jpg"), exif=exif)
         (here / "in" / name).unlink()
     rows = [f"{Path(name).stem}.jpg,{SIZE[0]},{SIZE[1]},dog,1,1,10,10" for name in NAMES]
     (here / "in" / "t.csv").write_text("\n".join(["filename,width,height,class,xmin,ymin,xmax,ymax", *rows]))

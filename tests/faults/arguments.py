@@ -40,6 +40,7 @@ RIGHT: dict[tuple[str, ...], list[str]] = {
     ("bench",): ["bench", "resnet20_cifar", "--seconds", "0.1", "--batch-size", "2", "--device", "cpu"],
     ("doctor",): ["doctor"],
     ("serve",): ["serve", "{out}"],
+    ("export",): ["export", "{out}", "--format", "onnx", "--output", "{run}"],
     ("slim",): [
         "slim",
         "{run}",

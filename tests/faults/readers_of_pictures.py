@@ -122,7 +122,8 @@ def _fetched(file: Path) -> None:
                 asked, _ = server.accept()
                 with asked:
                     asked.recv(1 << 16)
-                    asked.sendall(file.read_bytes())
+                    with file.open("rb") as answer:
+                        asked.sendall(answer.read(1 << 20))
 
         serving = Thread(target=serve, daemon=True)
         serving.start()

@@ -25,7 +25,7 @@ from deepres.runs import autotune, context, fold_plan, folds, introduce, resumin
 from deepres.runs.analysis import run as examine
 from deepres.runs.analysis import units
 from deepres.runs.finish import training_of
-from deepres.studies import report, responses, speed, verdict
+from deepres.studies import evidence, report, responses, speed, verdict
 from deepres.tasks.classification.predictions import load_answers
 from deepres.tasks.classification.result import ClassificationResult
 from deepres.tasks.paired import _about
@@ -67,7 +67,9 @@ def readers_of_runs() -> list[Reader]:
         Reader("cache", _speed, lambda file: records.recalled(speed.MachineSpeed, file)),
         Reader("test.json of a study", _of_run("test.json"), _judged),
         Reader(
-            "summary of a study", _of_run("summary.json"), lambda file: report._facts(_job(file.parent), file.parent)
+            "summary of a study",
+            _of_run("summary.json"),
+            lambda file: evidence.facts_of(_job(file.parent), file.parent),
         ),
         Reader("names of classes", _names_of_classes, lambda file: _names(file, 3)),
     ]

@@ -100,8 +100,22 @@ def test_reasons_are_of_functions_that_are_there() -> None:
 
 
 OWN = {
-    *("base/ram.py", "base/files.py", "cli/main.py", "cli/streams.py", "nn/environment.py", "studies/speed.py"),
-    *("nn/weights/variants.py", "report/html.py", "export/browser.py", "studies/study.py"),  # of the package
+    *(
+        "base/ram.py",
+        "base/priority.py",
+        "base/files.py",
+        "cli/main.py",
+        "cli/streams.py",
+        "nn/environment.py",
+        "studies/speed.py",
+    ),
+    *(
+        "nn/weights/variants.py",
+        "report/html.py",
+        "export/browser.py",
+        "serve/page.py",
+        "studies/study.py",
+    ),  # of the package
     *("base/manifest.py", "nn/weights/hub.py"),  # written a moment ago
 }
 """Files that open what is the system's, the package's or their own."""

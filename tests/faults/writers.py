@@ -88,7 +88,7 @@ def _made(folder: Path) -> Path:
     (home / "spoilt" / "cat" / "1.png").write_bytes(path.read_bytes()[:-40])
     for number in range(8):
         (home / "boxed").mkdir(exist_ok=True)
-        shutil.copyfile(path, home / "boxed" / f"{number}.png")
+        shutil.copyfile(home / "photos" / "cat" / f"{number}.png", home / "boxed" / f"{number}.png")
         (home / "boxed" / f"{number}.xml").write_text(XML)
     for name, seed in (("run", "0"), ("other", "1")):
         assert run(["train", str(home / "photos"), *TRAIN, "--seed", seed, "--output", str(home / name)]) == 0

@@ -99,6 +99,16 @@ CASES: dict[str, Case] = {
 WITHOUT_A_SHAPE = ("to_uint8", "with_channels", "normalise", "as_seen")
 """Behind their arrow stands a type, or the change in words."""
 OTHERWISE = {
+    "Answerer": "a class, tests/export/test_answerer.py",
+    "Answerer.forward": "of a file, tests/export/test_answerer.py",
+    "FitGraph": "a class, tests/export/test_fit_graph.py",
+    "FitGraph.forward": "compared with fit, tests/export/test_fit_graph.py",
+    "Loaded": "a class, tests/export/test_torch_program.py",
+    "OnnxSession": "of a file, tests/export/test_onnx_file.py",
+    "OpenVinoNetwork": "of a folder, tests/export/test_openvino_folder.py",
+    "Program": "a class, tests/export/test_torch_program.py",
+    "Whole": "a class, tests/export/test_onnx_file.py",
+    "Whole.forward": "compared with predict, tests/export/test_onnx_file.py",
     "Sides": "a class, tests/data/test_sides.py",
     "Figures.statistic": "of matches, tests/tasks/detection/test_average_precision.py",
     "statistic": "of matches, tests/tasks/detection/test_average_precision.py",

@@ -22,6 +22,11 @@ _NO_FILE = "no regular file but a folder, a pipe or a device"
 _LONGEST = 255  # bytes of a name, on every common file system
 
 
+def resolved(path: Path) -> Path:
+    """Absolute, links followed; where links lead in a circle, as far as they lead (Path.resolve raises there)."""
+    return Path(os.path.realpath(path))
+
+
 def path_of(text: str) -> Path:
     """The path that a person wrote, with its ~.
 

@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import Field, JsonValue
 
 from deepres.base.errors import InputError
-from deepres.base.files import digest, explained, flush, part_of, read_text, write_atomic
+from deepres.base.files import digest, explained, flush, part_of, read_text, resolved, write_atomic
 from deepres.base.records import Record, build, flat
 
 MANIFEST = "manifest.json"
@@ -150,7 +150,7 @@ def release(folder: Path, name: str) -> None:
 
 def require_vouched(path: Path) -> None:
     """Refuse a file that is another than a manifest, or a state of a run, says of it, where it lies or leads to."""
-    for place in dict.fromkeys((path, path.resolve())):
+    for place in dict.fromkeys((path, resolved(path))):
         manifest = manifest_of(place.parent)
         if manifest is not None and any(place.name in view for view in manifest.views()):
             require_own(place.parent, place.name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from deepres.base.errors import InputError
-from deepres.base.files import write_atomic
+from deepres.base.files import resolved, write_atomic
 from deepres.cli import flags
 from deepres.cli.flags import Command
 from deepres.runs import outputs
@@ -106,8 +106,8 @@ class BoxFlags:
 
         ids, class_ids = _numbers_of(run, predictor.classes) if self.format == "coco" else ({}, ())
         named = zip(self.written, relative_names(self.paths), self.paths, strict=True)
-        known = all(path.resolve() in ids for path in self.paths)
-        pictures = [replace(one, name=name, id=ids[path.resolve()] if known else None) for one, name, path in named]
+        known = all(resolved(path) in ids for path in self.paths)
+        pictures = [replace(one, name=name, id=ids[resolved(path)] if known else None) for one, name, path in named]
         write_boxes(self.output, self.format, pictures, predictor.classes, class_ids)
         click.echo(f"boxes: {self.output}", err=True)
 
@@ -167,5 +167,5 @@ def _numbers_of(run: str, classes: tuple[str, ...]) -> tuple[dict[Path, int], tu
     for images in source.splits().values():
         if isinstance(images.targets, BoxTargets) and images.targets.class_ids:
             numbers = dict(zip(images.classes, images.targets.class_ids, strict=False))
-            ids |= zip((path.resolve() for path in images.paths), images.targets.ids.tolist(), strict=True)
+            ids |= zip((resolved(path) for path in images.paths), images.targets.ids.tolist(), strict=True)
     return ids, tuple(numbers[name] for name in classes) if set(classes) <= set(numbers) else ()

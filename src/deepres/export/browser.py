@@ -111,7 +111,7 @@ def _facts(bundle: Bundle) -> Any:
     preparation: Any = bundle.preparation
     facts = {
         "names": bundle.names,
-        "kind": task["kind"],
+        "form": bundle.asked("the file").form,
         "output": bundle.answers,
         "shape": bundle.shape,
         "fixed": not bundle.any_size,

@@ -54,7 +54,7 @@ class Bundle(Record):
     @property
     def answers(self) -> str:
         """What the file's output is called: probabilities, or the values that a table has."""
-        return "values" if self.task.get("kind") == "regression" else "probabilities"
+        return "values" if self.asked("the file").form == "numbers" else "probabilities"
 
     @property
     def any_size(self) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.events import Doing
-from deepres.base.files import folder_atomic, read_bytes
+from deepres.base.files import folder_atomic, read_bytes, resolved
 from deepres.base.records import Record, load
 from deepres.export import browser, onnx_file, openvino_folder, quantise, timm_folder, torch_program
 from deepres.export.bundle import Bundle, FilePrecision, Input, bundle_of
@@ -131,7 +131,7 @@ def export(
             else:
                 assert made.eighth is not None
                 int8.judge(file, made.eighth)
-            run = Path(weights).resolve()
+            run = resolved(Path(weights))
             parity.replace(run=str(run) if run.exists() else None).save(folder / PARITY)
             bundle = bundle.replace(parity=str(parity))
             file = made.save(folder, bundle)

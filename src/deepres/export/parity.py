@@ -15,9 +15,6 @@ from deepres.export.bundle import Bundle
 from deepres.nn.environment import hardware, versions
 from deepres.predict.pictures import Picture
 from deepres.predict.predictor import Predictor
-from deepres.tasks.classification.task import Classification
-from deepres.tasks.multilabel.task import Multilabel
-from deepres.tasks.multilabel.thresholds import said
 
 FEWEST = 64
 """Pictures that a file is compared on, at least."""
@@ -155,14 +152,15 @@ def _readable(pictures: Iterable[Picture], predictor: Predictor, unread: list[st
 
 def _differing(predictor: Predictor, own: Tensor, other: Tensor, names: Sequence[str]) -> Iterator[Differing]:
     """Pictures whose first class, or whose labels, are others."""
-    classes, task = predictor.classes, predictor.task
+    classes, form = predictor.classes, predictor.task.form
+    found = getattr(predictor.task, "thresholds", None)
+    limits = torch.tensor([0.5] * own.shape[1] if found is None else found.values, dtype=own.dtype)
     for p, q, name in zip(own, other, names, strict=True):
-        if isinstance(task, Multilabel):
-            turned = said(p, task.thresholds) != said(q, task.thresholds)
-            limits = torch.tensor([0.5] * len(p) if task.thresholds is None else task.thresholds.values)
-            margin = (p - limits).abs()[turned]
-            told = [", ".join(classes[i] for i in said(x, task.thresholds).nonzero()[:, 0].tolist()) for x in (p, q)]
-        elif isinstance(task, Classification):
+        if form == "classes":
+            said = [x >= limits for x in (p, q)]
+            margin = (p - limits).abs()[said[0] != said[1]]
+            told = [", ".join(classes[i] for i in each.nonzero()[:, 0].tolist()) for each in said]
+        elif form == "class":
             first, second = int(p.argmax()), int(q.argmax())
             margin = (p[first] - p[second])[None] if first != second else p[:0]
             told = [classes[first], classes[second]]

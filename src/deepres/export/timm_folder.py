@@ -31,7 +31,7 @@ def require_known(predictor: Predictor) -> str:
     theirs = known_as(description) if isinstance(description, Architecture) else None
     if theirs is None:
         raise unknown("network of timm", description.name, set(TIMM.values()))
-    if predictor.task.kind not in ("classification", "multilabel"):
+    if predictor.task.form not in ("class", "classes"):
         raise InputError(f"task {predictor.task.kind}: timm's networks give one logit a class; wanted --format onnx")
     if preparation.normalise == "per_pixel" or preparation.fit is None or preparation.margins == "floored":
         what = "no mean image" if preparation.normalise == "per_pixel" else "no such way to cut an image"

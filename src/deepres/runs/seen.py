@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deepres.base import records
 from deepres.base.errors import InputError
-from deepres.base.files import path_of, write_atomic
+from deepres.base.files import path_of, resolved, write_atomic
 from deepres.base.manifest import holds_run, require_own
 from deepres.base.npz import read_arrays
 from deepres.data.alike import same_picture
@@ -89,7 +89,7 @@ class SeenImages:
 
 def write_digests(folder: Path, run: Run, source: Source) -> None:
     """Write down what `source` holds, which `run` is to be trained on, and which pictures stand in two splits."""
-    place = path_of(run.data.source).resolve()
+    place = resolved(path_of(run.data.source))
     kind = source.train.digested
     looked = {split: looked_at(images) for split, images in source.splits().items()}
     write_atomic(folder / DOUBLES, doubles(source.splits(), looked).to_json())
@@ -154,7 +154,7 @@ def run_of(weights: Path | str) -> Path | None:
     path = Path(asked_of(str(weights))[0])
     if not path.exists():
         return None
-    return next((folder for folder in (path, *path.resolve().parents[:3]) if holds_run(folder)), None)
+    return next((folder for folder in (path, *resolved(path).parents[:3]) if holds_run(folder)), None)
 
 
 def same_source(one: str, other: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deepres.base.errors import DeepresError, InputError, unknown
+from deepres.base.files import resolved
 from deepres.base.reading import cause_text
 from deepres.data.loading.workers import num_cores
 from deepres.serve.batcher import Batcher
@@ -44,7 +45,7 @@ def words_of(words: Iterable[str]) -> list[Word]:
         if named is not None:
             one = Word(named[1], named[2])
         else:
-            stem = re.sub(r"\.(safetensors|onnx|pth?|h5|keras)$", "", Path(word).resolve().name or word)
+            stem = re.sub(r"\.(safetensors|onnx|pth?|h5|keras)$", "", resolved(Path(word)).name or word)
             one = Word(re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:64] or "model", word)
         if one.name in found:
             raise InputError(

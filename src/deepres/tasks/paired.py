@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepres.base.errors import InputError
+from deepres.base.files import resolved
 from deepres.base.manifest import require_own
 from deepres.base.npz import read_arrays
 from deepres.base.reading import parse_json
@@ -99,7 +100,7 @@ def load_saved(path: Path) -> SavedAnswers:
     except (KeyError, IndexError, ValueError, TypeError) as cause:
         raise InputError(f"{file}: not what {task.kind} answers ({cause}); evaluate the run again") from cause
     where = f"{about.get('source') or '?'}, {about.get('split', '?')}"
-    name = path.stem if path.suffix == ".npz" else path.resolve().name
+    name = path.stem if path.suffix == ".npz" else resolved(path).name
     facts = (str(about.get("model") or "?"), task, images, columns, str(about.get("protocol", "center")), where)
     return SavedAnswers(name, *facts, tuple(about.get("notes") or ()), compared)
 

@@ -10,6 +10,7 @@ import torch
 
 from deepres.base import records
 from deepres.base.errors import InputError
+from deepres.base.files import resolved
 from deepres.base.manifest import require_own
 from deepres.base.npz import Npz, opened
 from deepres.base.reading import parse_json
@@ -175,7 +176,7 @@ def _of_run(folder: Path) -> SavedPredictions:
     weights, plan = facts.get("weights_sha256"), plan_of(folder)
     digest = None if plan is None else plan.facts.get(f"images.{result.split}")
     return SavedPredictions(
-        folder.resolve().name,
+        resolved(folder).name,
         model,
         images,
         rank == 0,
