@@ -12,7 +12,7 @@ from PIL import Image
 from deepres.cli.main import run
 
 SMALL = ["--device", "cpu", "--compile", "off", "--workers", "0", "--epochs", "2", "--batch-size", "4"]
-PLAIN = ["--recipe", "small", "--set", "model.depths=1,1,1", "--set", "model.widths=8,8,8"]
+PLAIN = ["--recipe", "small", "--model", "resnet20_cifar", "--set", "model.depths=1,1,1"]
 PLAIN += ["--set", "preparation.crop=8", "--set", "data.val_fraction=0.25", "--set", "data.test_fraction=0.25"]
 BOXES = {
     "model.backbone.widths": "8,8,8,16",
@@ -31,7 +31,7 @@ BOXES = {
 }
 TASKS = {
     "multilabel": ["several.csv", *PLAIN],
-    "regression": ["numbers.csv", "--task", "regression", *PLAIN],
+    "regression": ["numbers.csv", "--task", "regression", *PLAIN, "--set", "data.columns=path:path,label:age,size"],
     "detection": ["boxes.csv", *(word for name, value in BOXES.items() for word in ("--set", f"{name}={value}"))],
 }
 """Task -> the table beside the pictures, and flags of a network that trains in a second or few."""

@@ -30,6 +30,7 @@ def test_configurations_recipes_and_plans_load_no_torch(modules: str) -> None:
     loads_none(f"import deepres.{modules}")
 
 
+@pytest.mark.slow  # over a thousand runs are planned
 def test_the_list_of_studies_loads_no_torch_once_the_machine_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
