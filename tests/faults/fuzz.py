@@ -327,6 +327,7 @@ def readers() -> list[Reader]:
     from readers_of_exports import readers_of_exports
     from readers_of_pictures import readers_of_pictures
     from readers_of_runs import readers_of_runs
+    from readers_of_services import readers_of_services
     from readers_of_tasks import readers_of_tasks
 
     return [
@@ -335,6 +336,7 @@ def readers() -> list[Reader]:
         *readers_of_pictures(),
         *readers_of_answers(),
         *readers_of_boxes(),
+        *readers_of_services(),
         *(readers_of_exports() if find_spec("onnx") and find_spec("openvino") else []),
         Reader("our config.json", _ours("config.json"), _predictor),
         Reader("our model.safetensors", _ours("model.safetensors"), _predictor),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 from fuzz import Reader
 from PIL import Image
@@ -42,8 +43,19 @@ def readers_of_boxes() -> list[Reader]:
         Reader("boxes (YOLO, data.yaml)", _yolo("data.yaml"), _opened("auto")),
         Reader("boxes (YOLO, lists)", _yolo("list.txt"), _opened("auto")),
         Reader("boxes (table)", _placed("boxes.csv", _ROWS), lambda file: _parts(file, "auto")),
+        Reader("boxes (an archive)", _archived, lambda file: _parts(file, "auto")),
         Reader("boxes (a folder of tables)", _placed("boxes.csv", _ROWS), _opened("csv")),
     ]
+
+
+def _archived(folder: Path) -> Path:
+    with ZipFile(folder / "set.zip", "w") as archive:
+        archive.writestr("a.xml", _XML)
+        picture = folder / "a.png"
+        Image.new("RGB", (40, 30)).save(picture)
+        archive.write(picture, "a.png")
+        picture.unlink()
+    return folder / "set.zip"
 
 
 def _opened(kind: str) -> Callable[[Path], object]:

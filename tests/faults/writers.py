@@ -28,7 +28,8 @@ TRAIN = [
     "--epochs",
     "1",
 ]
-TRAIN += ["--set", "model.depths=1,1,1", "--set", "model.widths=16,16,16", "--set", "preparation.crop=8"]
+TRAIN += ["--set", "model.depths=2,1,1", "--set", "model.widths=16,16,16", "--set", "preparation.crop=8"]
+_SLIM = "slim --drop-blocks 1 --finetune-epochs 0 --max-loss 100 --accept-uncertain --device cpu"
 XML = (
     "<annotation><object><name>dog</name><bndbox><xmin>2</xmin><ymin>1</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
     "</object></annotation>"
@@ -61,11 +62,13 @@ def writers() -> list[Writer]:
         _writer("data show", "data show {0}/photos --output {0}/sheet.html", "sheet.html"),
         _writer("data pack", "data pack {0}/photos {0}/packed", "packed"),
         _writer("weights convert", "weights convert {0}/run {0}/weights", "weights"),
+        _writer("weights convert to others' names", "weights convert {0}/run {0}/w.pth --names timm", "w.pth"),
         _writer("export", "export {0}/run --format onnx --no-check --output {0}/onnx", "onnx"),
         _writer("export of a program", "export {0}/run --format pt2 --no-check --output {0}/pt2", "pt2"),
         _training("train", "train {0}/photos --output {0}/new", "new"),
         _training("train with a teacher", "train {0}/photos --teacher {0}/run --output {0}/taught", "taught"),
         _training("train over a damaged picture", "train {0}/spoilt --on-bad-image skip --output {0}/some", "some"),
+        Writer("slim", lambda home: f"{_SLIM} {home}/run --output {home}/slim".split(), ("slim",), True),
         _training("train for longer", "train --resume {0}/run", "run/summary.json"),
         _training("train in folds", "train {0}/photos --folds 2 --output {0}/folds", "folds"),
     ]
