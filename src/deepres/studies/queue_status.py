@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from deepres.base.errors import InputError
-from deepres.base.files import read_bytes
+from deepres.base.files import explained, read_bytes
 from deepres.base.locks import is_locked
 from deepres.base.reading import json_object
 from deepres.base.records import Record, recalled
@@ -201,7 +201,9 @@ def _history(folder: Path) -> Iterator[dict[str, Any]]:
     """The rows of a run's epochs that are whole and go on; others are told of by who reads them for more."""
     path = folder / "history.jsonl"
     step = 0
-    for line in read_bytes(path).splitlines() if path.is_file() else ():
+    with explained(path):
+        rows = read_bytes(path).splitlines() if path.is_file() else []
+    for line in rows:
         with suppress(ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
             row = json.loads(line)
             if int(row["step"]) > step and float(row["seconds"]) > 0:
