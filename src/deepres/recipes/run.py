@@ -94,10 +94,11 @@ def require_known(run: Run) -> None:
             require(run.task, tool, run.data.source)
     moving, model = run.task.form in MOVING, run.model
     description = model.architecture()
-    parts = dict.fromkeys(place.name.partition(".")[0] for place in description.places)
-    for name in train.frozen:
-        if name not in parts:
-            raise unknown("train.frozen", name, parts)
+    if train.frozen:
+        parts = dict.fromkeys(place.name.partition(".")[0] for place in description.places)
+        for name in train.frozen:
+            if name not in parts:
+                raise unknown("train.frozen", name, parts)
     if not run.task.suits(description):
         instead = f"a detector, such as {DETECTOR}" if moving else "a network that names classes, such as resnet50"
         raise InputError(

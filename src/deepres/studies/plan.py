@@ -78,7 +78,7 @@ class Job:
         """Optimiser steps."""
         return self.run.train.steps(self.num_train)
 
-    @property
+    @cached_property
     def macs(self) -> float:
         """Multiply-adds of the whole training: three forward passes' worth for every image of every step."""
         return 3.0 * cost(_built(self.run.model)).macs * self.run.train.batch_size * self.steps
@@ -189,8 +189,14 @@ def _run(study: Study, row: Row, column: Column, scale: StudyScale, seed: int, d
         edits=(*row.edits, *column.edits),
         source=data.get(dataset),
     )
-    run = planned(words, facts).replace(seed=seed)
+    run = _planned(words, facts).replace(seed=seed)
     return run if scale == "full" else _shortened(run, study, facts.num_images)
+
+
+@cache
+def _planned(words: Words, facts: DatasetFacts) -> Run:
+    """Seeds, columns and scales of a row share it."""
+    return planned(words, facts)
 
 
 def _shortened(run: Run, study: Study, num_images: int) -> Run:
