@@ -34,7 +34,7 @@ def _draw_where_charts_are_looked_at() -> None:
 
     drawn = Figure.savefig
 
-    def savefig(figure: Figure, place: Any, *, format: str, **how: Any) -> None:
+    def savefig(figure: Figure, place: Any, *, format: str | None = None, **how: Any) -> None:
         if CHARTS["drawn"] or format not in ("svg", "png"):
             return drawn(figure, place, format=format, **how)
         if format == "png":

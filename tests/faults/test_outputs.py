@@ -95,10 +95,11 @@ def test_from_python_too(call: Callable[[], object], said: str, home: Path) -> N
 @pytest.mark.parametrize("task", TASKS)
 def test_what_any_task_wrote_is_written_again(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, pictures_of = str(run_of(task)), str(pictures() / "photos")
+    numbers = ["--set", "targets=numbers", "--set", "columns=path:path,label:age,size"] if task == "regression" else []
     for words in (
         ["eval", folder, "--report", "e.html", "--worst", "e.csv", "--predictions", "e.npz"],
         ["predict", folder, pictures_of, "--csv", "p.csv"],
-        ["data", "split", str(pictures() / TASKS[task][0]), "--output", "s.csv"],
+        ["data", "split", str(pictures() / TASKS[task][0]), "--output", "s.csv", *numbers],
     ):
         given = [str(tmp_path / word) if word[1:2] == "." else word for word in words]
         for _ in range(1 if words[0] == "data" and task != "detection" else 2):  # other columns: whose table is it?
