@@ -50,7 +50,18 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(library.create_model("resnet20_cifar_b").state_dict(), folder / "last.pth")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        tiny = ["--recipe", "small", "--model", "resnet8_tiny", "--workers", "0", "-b", "12"]
+        tiny = [
+            "--recipe",
+            "small",
+            "--model",
+            "resnet8_tiny",
+            "--set",
+            "model.depths=2,1,1",
+            "--workers",
+            "0",
+            "-b",
+            "12",
+        ]
         for seed in ("0", "1"):
             edits = ["--set", "train.iterations=2", "--set", "train.epochs=none", "--seed", seed]
             assert run(["train", "photos", *tiny, *edits]) == 0

@@ -171,7 +171,7 @@ def test_runs_of_other_tasks_are_trained_measured_and_compared(tmp_path: Path, m
     assert deepres.evaluate(one, device="cpu", progress=False).num_images == one.result.num_images  # type: ignore[union-attr]
     found = deepres.compare(one, two)
     assert len(found.pairs) == 1
-    assert str(found).count("\n") == 2
+    assert str(found).count("\n") == 3
     for refused in (
         lambda: deepres.evaluate([one, two], device="cpu", progress=False),
         lambda: deepres.compare(one, two, vote=True),

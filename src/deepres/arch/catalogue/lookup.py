@@ -80,6 +80,7 @@ def config_of(description: Architecture) -> Config | None:
     if missing := left_out(config.architecture(), description):
         try:
             config = edit(config, [f"without={','.join(missing)}"])
+            config.architecture()
         except InputError:  # a family whose units stay, or one that changes the shape
             return None
     return config if difference(config.architecture(), description) is None else None
