@@ -19,7 +19,7 @@ from deepres.arch.atoms import (
     PadChannels,
     Scale,
 )
-from deepres.arch.bounds import require_eps
+from deepres.arch.bounds import Count, require_eps
 from deepres.base.records import Record
 
 Shortcut = Literal["none", "A", "B", "C"]
@@ -75,7 +75,7 @@ class Style(Record):
 
     order: Order = "original"
     norm: Literal["batch", "group", "frozen"] = "batch"
-    norm_groups: Annotated[int, Field(ge=1)] = 32
+    norm_groups: Count = 32
     eps: Annotated[float, Field(ge=0)] = 1e-5
     bias: bool = False
     padding: Literal["symmetric", "same"] = "symmetric"
@@ -87,7 +87,7 @@ class Style(Record):
     activated: Literal["paper", "changing", "none"] = "paper"
     mixing: Mixing = Mixing()
     se_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
-    se_multiple: Annotated[int, Field(ge=1)] = 8
+    se_multiple: Count = 8
     blur: Annotated[int, Field(ge=2, le=7)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 

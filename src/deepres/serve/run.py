@@ -56,10 +56,9 @@ def bound(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         taken = socket.socket(family, kind, protocol)
-    except OSError as cause:
-        raise InputError(
-            f"--host {host}: no address of this machine ({cause.strerror}); wanted 127.0.0.1 or 0.0.0.0"
-        ) from cause
+    except (OSError, UnicodeError) as cause:  # a name too long for one is told as Unicode's
+        told = cause.strerror if isinstance(cause, OSError) else "no name that a machine can have"
+        raise InputError(f"--host {host}: no address of this machine ({told}); wanted 127.0.0.1 or 0.0.0.0") from cause
     try:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(address)
