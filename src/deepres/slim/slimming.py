@@ -66,7 +66,7 @@ def slim(
         RunError: no candidate may be taken; nothing lies at `output` then.
         StoppedError: a signal asked for it.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if output.is_symlink() or (output.exists() and (not output.is_dir() or any(output.iterdir()))):
         raise InputError(f"--output {output}: is there already; choose another folder")
     on_event(Doing("reading the network and listing its images"))
     subject = subject_of(weights, data, device)
