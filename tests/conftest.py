@@ -23,7 +23,7 @@ gc.disable()  # importing makes objects that stay; to look for garbage among the
 
 
 DRAWN = ("tests/report/", "tests/slim/")
-DRAWN_WHERE_SLOW = tuple(f"tests/{room}/" for room in ("journey", "runs", "studies", "docs", "cli", "library"))
+DRAWN_WHERE_SLOW = tuple(f"tests/{room}/" for room in ("journey", "runs", "studies", "docs", "cli", "library", "tasks"))
 """Where charts are drawn: there they are looked at, or whole runs go through."""
 CHARTS = {"drawn": True}
 

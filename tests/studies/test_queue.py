@@ -422,7 +422,7 @@ def test_a_queue_is_held_killed_and_gone_on_with_and_its_runs_are_as_those_of_re
     assert main.run(["reproduce", *typed_words, "--output", str(tmp_path / "typed")]) == 0
     typed = json.loads(job.evidence(tmp_path / "typed").read_text())
     for mine in (evidence, typed):
-        assert mine["command"].startswith("deepres ")
+        assert mine["command"].startswith("deepres")
         assert mine.pop("minutes") > 0
         del mine["command"]
     assert (evidence.pop("sessions"), typed.pop("sessions")) in [(3, 1), (2, 1)]
