@@ -20,10 +20,12 @@ from torch import Tensor
 from deepres.data.decode import decode
 from deepres.data.transforms.per_image import fit
 from deepres.export import onnx_file, openvino_folder, quantise
-from deepres.export.bundle import Bundle, bundle_of
+from deepres.export.facts import bundle_of
 from deepres.nn.hardware import multiplies_bfloat16
 from deepres.nn.weights.part import part_of
 from deepres.nn.weights.spec import WeightsSpec
+from deepres.predict.exported import onnx_session, openvino_network
+from deepres.predict.exported.bundle import Bundle
 from deepres.predict.predictor import Predictor
 from deepres.slim.gate import score_interval
 
@@ -49,14 +51,14 @@ def contenders(
     eighth, seconds = protocol.timed(lambda: quantise.quantised_model(whole, bundle, pictures))
     opened = openvino_folder.converted(whole)
     found: dict[str, Asked] = {
-        BASE: onnx_file.session_of(whole.SerializeToString(), bundle, "float32"),
-        "onnxruntime int8": onnx_file.session_of(eighth.SerializeToString(), bundle, "int8"),
-        "OpenVINO float32": openvino_folder.compiled(opened.clone(), bundle, "float32"),
+        BASE: onnx_session.session_of(whole.SerializeToString(), bundle, "float32"),
+        "onnxruntime int8": onnx_session.session_of(eighth.SerializeToString(), bundle, "int8"),
+        "OpenVINO float32": openvino_network.compiled(opened.clone(), bundle, "float32"),
     }
     rounded, more = protocol.timed(lambda: openvino_folder.quantised(opened.clone(), pictures))
-    found["OpenVINO int8"] = openvino_folder.compiled(rounded, bundle, "int8")
+    found["OpenVINO int8"] = openvino_network.compiled(rounded, bundle, "int8")
     if multiplies_bfloat16(CPU):
-        found["OpenVINO bfloat16"] = openvino_folder.compiled(opened.clone(), bundle, "bfloat16", precision="bf16")
+        found["OpenVINO bfloat16"] = openvino_network.compiled(opened.clone(), bundle, "bfloat16", precision="bf16")
     return found, {"onnxruntime": round(seconds, 1), "OpenVINO": round(more, 1)}
 
 
@@ -67,7 +69,7 @@ def without(predictor: Predictor, units: Sequence[str], weights: str, pictures: 
     part = replace(predictor, network=part_of(predictor.network, tuple(units)))
     bundle = bundle_of(part, weights)
     model = quantise.quantised_model(onnx_file.fitted(part, bundle), bundle, pictures[:4])
-    return onnx_file.session_of(model.SerializeToString(), bundle, "int8")
+    return onnx_session.session_of(model.SerializeToString(), bundle, "int8")
 
 
 def answers(asked: Asked, pictures: list[Tensor]) -> Tensor:

@@ -11,6 +11,8 @@ from deepres.base.version import VERSION as __version__  # noqa: N811
 if TYPE_CHECKING:
     from deepres.arch.catalogue.lookup import names as list_models
     from deepres.arch.readings.describe import describe as describe
+    from deepres.library.deploying import export as export
+    from deepres.library.deploying import slim as slim
     from deepres.library.measuring import analyze as analyze
     from deepres.library.measuring import compare as compare
     from deepres.library.measuring import evaluate as evaluate
@@ -28,6 +30,8 @@ _PUBLIC = {
     "Predictor": ("deepres.predict.predictor", "Predictor"),
     "analyze": ("deepres.library.measuring", "analyze"),
     "compare": ("deepres.library.measuring", "compare"),
+    "slim": ("deepres.library.deploying", "slim"),
+    "export": ("deepres.library.deploying", "export"),
     "create_model": ("deepres.tasks.networks", "create_model"),
     "load": ("deepres.tasks.networks", "load"),
     "WeightsSpec": ("deepres.nn.weights.spec", "WeightsSpec"),
@@ -45,13 +49,15 @@ __all__ = [
     "create_model",
     "describe",
     "evaluate",
+    "export",
     "list_models",
     "load",
+    "slim",
     "train",
 ]
 
 
-_VERBS = ("train", "analyze")
+_VERBS = ("train", "analyze", "slim", "export")
 """Names that a room has too: the room `deepres.train` can be called, which is the verb."""
 
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from small_run import run_folder, small_onnx
 
 from deepres.data.transforms.config import Preparation
-from deepres.export.bundle import bundle_of
+from deepres.export.facts import bundle_of
 from deepres.export.onnx_file import write_fitted
 from deepres.predict.predictor import Predictor
 

@@ -8,9 +8,9 @@ import torch
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
-from deepres.export.bundle import Bundle
 from deepres.nn.create import create_model
 from deepres.nn.weights.files import save_network
+from deepres.predict.exported.bundle import Bundle
 from deepres.tasks.classification.task import Classification, Temperature
 from deepres.tasks.multilabel.task import Multilabel, Thresholds
 from deepres.tasks.regression.task import Bounds, Regression

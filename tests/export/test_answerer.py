@@ -5,8 +5,8 @@ import torch
 from small_run import NAMES, TASKS, noise
 
 from deepres.base.errors import InputError
-from deepres.export.answerer import load_exported
 from deepres.predict.pictures import Picture
+from deepres.predict.predictor import Predictor
 
 
 @pytest.mark.parametrize("task", sorted(TASKS))
@@ -25,7 +25,7 @@ def test_outputs_that_answers_come_of_give_these_answers(task: str) -> None:
 
 
 def test_a_file_answers_pictures_as_a_network_does(small: Path) -> None:
-    predictor = load_exported(small)
+    predictor = Predictor.load(small)
     assert predictor.classes == NAMES
     assert predictor.optimized(100) is predictor
     pictures = [Picture(str(at), lambda image=image: image) for at, image in enumerate(noise(3, 20, 20))]

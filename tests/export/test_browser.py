@@ -13,7 +13,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import cache_folder
 from deepres.export import browser
 from deepres.export.export import ExportConfig, export
-from deepres.export.onnx_file import session
+from deepres.predict.exported.onnx_session import session
 from deepres.predict.predictor import Predictor
 
 FAKE = browser.Runtime(b"export const env = {};", b"\0asm")

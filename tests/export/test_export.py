@@ -12,7 +12,6 @@ from PIL import Image
 from small_run import noise, run_folder
 
 from deepres.cli.main import run
-from deepres.export.answerer import load_exported
 from deepres.predict.predictor import Predictor
 
 
@@ -45,7 +44,9 @@ def test_an_exported_file_answers_as_its_run_and_says_how_it_compares(
     parity = json.loads((home / "run-onnx" / "parity.json").read_text())
     assert parity["images"] == 66
     assert parity["agreement"] == 1
-    predictor, file = Predictor.load("run", "cpu"), load_exported("run-onnx/model.onnx")
+    assert str(home) not in (home / "run-onnx" / "parity.json").read_text()
+    assert str(home).encode() not in (home / "run-onnx" / "model.onnx").read_bytes()
+    predictor, file = Predictor.load("run", "cpu"), Predictor.load("run-onnx/model.onnx")
     assert file.network.bundle.parity.startswith("66 images, max difference")
     assert file.task == predictor.task
     paths = sorted((home / "photos").iterdir())
@@ -128,13 +129,14 @@ def test_an_export_is_replaced_only_where_that_is_asked_for(home: Path, capsys: 
             ["predict", "FILE", "photos/0.png", "--cam", "maps"],
             "--cam with .*an exported file answers as it was written",
         ),
-        (["predict", "FILE", "photos/0.png", "--device", "cpu"], "--device with"),
+        (["predict", "FILE", "photos/0.png", "--device", "cuda"], "--device cuda with .*answers on the CPU"),
         (["predict", "FILE", "photos/0.png", "--precision", "bfloat16"], "--precision with"),
         (["predict", "FILE", "photos/0.png", "--mean", "0.5", "--std", "0.5"], "--mean with"),
         (["predict", "gone.onnx", "photos/0.png"], r"gone\.onnx: cannot be read"),
-        (["eval", "FILE"], "of no run that is here.*name a SOURCE"),
+        (["eval", "FILE"], "of no run, so without images of its own; name a SOURCE"),
         (["eval", "FILE", "photos", "--protocol", "flip"], "--protocol flip with"),
-        (["eval", "FILE", "run", "photos"], "another network with"),
+        (["eval", "FILE", "photos", "--precision", "bfloat16"], "--precision bfloat16 with"),
+        (["eval", "FILE", "photos", "--calibrate"], "--calibrate with"),
         (["analyze", "FILE"], "an exported file, which eval, predict and compare take"),
     ],
 )
@@ -166,3 +168,6 @@ def test_eval_and_compare_take_a_file_as_they_take_a_run(
     ours, theirs = (np.load(f"{name}.npz") for name in ("run", "file"))
     assert np.abs(ours["probability"] - theirs["probability"]).max() < 0.01
     assert run(["compare", "run.npz", "file.npz", "--force"]) == 0
+    capsys.readouterr()
+    assert run(["eval", "run", "run-onnx/model.onnx", str(source), "--json", "--device", "cpu"]) == 0
+    assert json.loads(capsys.readouterr().out)["provenance"]["model"] == "ensemble of 2 x tiny"

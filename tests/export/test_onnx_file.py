@@ -11,7 +11,8 @@ from small_run import NAMES, SIDE, SMALL, noise
 
 from deepres.base.errors import InputError
 from deepres.data.transforms.per_batch import normalise
-from deepres.export.onnx_file import read, session, write
+from deepres.export.onnx_file import write
+from deepres.predict.exported.onnx_session import read, session
 from deepres.predict.predictor import Predictor
 
 Made = Callable[..., tuple[Predictor, Path]]

@@ -7,7 +7,8 @@ from small_run import SMALL, noise
 
 from deepres.base.errors import InputError
 from deepres.export import openvino_folder
-from deepres.export.onnx_file import read, session
+from deepres.predict.exported import openvino_network
+from deepres.predict.exported.onnx_session import read, session
 from deepres.predict.predictor import Predictor
 
 pytest.importorskip("openvino")
@@ -20,7 +21,7 @@ def folder(small: Path) -> Path:
 
 
 def test_a_folder_says_and_answers_what_its_file_does(folder: Path, small: Path) -> None:
-    asked = openvino_folder.read(folder)
+    asked = openvino_network.read(folder)
     assert asked.bundle == SMALL
     for number in (1, 2, 7):
         torch.testing.assert_close(asked(noise(number)), session(small)(noise(number)), rtol=1e-4, atol=1e-5)
@@ -31,13 +32,13 @@ def test_half_a_folder_and_others_are_refused(folder: Path, monkeypatch: pytest.
     text = (folder / "model.xml").read_text()
     (folder / "model.xml").write_text(text.replace("deepres_version", "x"))
     with pytest.raises(InputError, match="does not say what it answers"):
-        openvino_folder.read(folder)
+        openvino_network.read(folder)
     (folder / "model.bin").unlink()
     with pytest.raises(InputError, match=r"model\.bin: no such file; wanted model\.xml and model\.bin"):
-        openvino_folder.read(folder)
+        openvino_network.read(folder)
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(InputError, match=r"needs openvino; pip install 'deepres\[openvino\]'"):
-        openvino_folder.read(folder)
+        openvino_network.read(folder)
 
 
 @pytest.mark.slow
@@ -48,7 +49,7 @@ def test_eight_bits_answer_nearly_the_same_and_nothing_is_sent(made: Callable[..
     found = openvino_folder.quantised(openvino_folder.converted(model), list(noise(100)))
     kinds = {node.get_type_name() for node in found.get_ops()}
     assert "FakeQuantize" in kinds
-    asked = openvino_folder.compiled(found, bundle, "x")
+    asked = openvino_network.compiled(found, bundle, "x")
     wanted = session(made()[1])(noise(16))
     assert (asked(noise(16)) - wanted).abs().max() < 0.15
     assert os.environ["NNCF_CI"], "NNCF would send telemetry"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deepres.base.errors import InputError, RunError
 from deepres.data.decode import BadImageError
-from deepres.export.bundle import bundle_of
+from deepres.export.facts import bundle_of
 from deepres.export.parity import Parity, compared
 from deepres.export.whole import whole
 from deepres.predict.pictures import Picture

@@ -7,8 +7,8 @@ import torch
 from small_run import noise
 
 from deepres.base.errors import InputError
-from deepres.export.onnx_file import read, session
 from deepres.export.quantise import layer_errors, quantised
+from deepres.predict.exported.onnx_session import read, session
 from deepres.predict.predictor import Predictor
 
 Made = Callable[..., tuple[Predictor, Path]]

@@ -8,7 +8,7 @@ from small_run import NAMES, TASKS
 from deepres.base.errors import InputError
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import imagenet_statistics
-from deepres.export.bundle import bundle_of
+from deepres.export.facts import bundle_of
 from deepres.export.timm_folder import read, require_known, write
 from deepres.nn.create import create_model
 from deepres.nn.weights.files import save_network

@@ -13,8 +13,9 @@ import torch
 from small_run import noise, run_folder
 
 from deepres.base.errors import InputError
-from deepres.export.bundle import bundle_of
-from deepres.export.torch_program import program, read, write
+from deepres.export.facts import bundle_of
+from deepres.export.torch_program import program, write
+from deepres.predict.exported.torch_program import read
 from deepres.predict.predictor import Predictor
 
 pytestmark = pytest.mark.slow

@@ -8,27 +8,22 @@ from typing import Any
 import torch
 from fuzz import Reader
 
-from deepres.export import bundle, openvino_folder, torch_program
-from deepres.export.export import origin_of
-from deepres.export.onnx_file import read, session
+from deepres.export import facts, openvino_folder, torch_program
+from deepres.predict.exported import openvino_network
+from deepres.predict.exported import torch_program as programs
+from deepres.predict.exported.onnx_session import read, session
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
 from small_run import SMALL, noise, small_onnx
-
-PARITY = (
-    '{"images": 64, "max_difference": 0.1, "mean_difference": 0.1, "agreement": 1.0, "differing": [], "unread": [], '
-    '"runtime": "x", "versions": {"torch": "1"}, "hardware": "y", "run": null}'
-)
 
 
 def readers_of_exports() -> list[Reader]:
     """Each is asked about pictures, too, where it can be read."""
     return [
         Reader("ONNX", lambda folder: small_onnx(folder / "model.onnx"), lambda file: session(file)(noise(2)), 4),
-        Reader("torch program", _program, lambda file: torch_program.read(file)(noise(2)), 20),
-        Reader("OpenVINO's graph", _openvino, lambda file: openvino_folder.read(file)(noise(2)), 8),
-        Reader("parity.json", _written("parity.json", PARITY), origin_of),
-        Reader("licence of weights", _written("config.json", '{"license": "mit"}'), lambda file: bundle._license(file)),
+        Reader("torch program", _program, lambda file: programs.read(file)(noise(2)), 20),
+        Reader("OpenVINO's graph", _openvino, lambda file: openvino_network.read(file)(noise(2)), 8),
+        Reader("licence of weights", _written("config.json", '{"license": "mit"}'), lambda file: facts._license(file)),
     ]
 
 

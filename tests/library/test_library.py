@@ -26,17 +26,19 @@ from deepres.recipes.run import load_run
 PUBLIC = [name for name in deepres.__all__ if name != "__version__"]
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in ("train", "RunResult", "compare")])
+@pytest.mark.parametrize(
+    "name", [name for name in PUBLIC if name not in ("train", "RunResult", "compare", "slim", "export")]
+)
 def test_its_example_runs(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     _proved(name)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["train", "compare"])
+@pytest.mark.parametrize("name", ["train", "compare", "slim", "export"])
 def test_its_example_which_trains_runs(name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "runs").mkdir()
-    if name == "compare":
+    if name != "train":
         (tmp_path / "runs" / "digits-1").symlink_to(home / "runs" / "digits-1")
     monkeypatch.chdir(tmp_path)
     _proved(name)
@@ -113,6 +115,36 @@ def test_settings_are_spelt_as_on_the_command_line() -> None:
     )
     with pytest.raises(InputError, match="epcohs"):
         deepres.train("digits", settings={"train.epcohs": 3}, device="cpu", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: deepres.slim("runs/digits-1", "out", settings={"drop": 1}), "drop is an argument of its own"),
+        (lambda: deepres.slim("runs/digits-1", "out", drop=0), "drop"),
+        (lambda: deepres.slim("runs/digits-1", "out", settings={"max_los": 1}), "max_loss"),
+        (lambda: deepres.slim("runs/digits-1", "out", settings={"max_loss": float("nan")}), "max_loss"),
+        (lambda: deepres.slim("runs/digits-1", "out", settings=[1]), "settings: given"),
+        (lambda: deepres.slim("runs/digits-1", "runs/digits-1"), "output"),
+        (lambda: deepres.export("runs/digits-1", "onx", "out"), "format"),
+        (lambda: deepres.export("runs/digits-1", "pt2", "out", settings={"max_loss": 1}), "are about --int8"),
+        (lambda: deepres.export("runs/digits-1", "pt2", "out.pt2"), "wanted a folder"),
+        (lambda: deepres.export("runs/digits-1", "timm", "out"), "network of timm"),
+        (lambda: deepres.Predictor.load("x.onnx", "cuda"), "answers on the CPU"),
+        (lambda: deepres.evaluate("x.onnx", device="cuda"), "answers on the CPU"),
+        (lambda: deepres.Predictor.load(deepres.WeightsSpec("x.pt2", model="resnet18")), "model with x.pt2"),
+        (lambda: deepres.compare("runs/digits-1", "x.onnx"), r"x\.onnx"),
+    ],
+)
+def test_what_slim_and_export_cannot_take_is_refused_before_any_work(
+    call: Any, told: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    before = sorted(home.rglob("*"))
+    with pytest.raises(InputError, match=told) as refusal:
+        call()
+    assert "\n" not in str(refusal.value)
+    assert sorted(home.rglob("*")) == before
 
 
 def test_a_picture_that_cannot_be_read_is_a_problem_not_an_error(home: Path, tmp_path: Path) -> None:

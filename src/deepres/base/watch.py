@@ -59,6 +59,13 @@ class Watch:
         """`on_progress(done, total)` of this."""
         return lambda done, total: self(Doing(what, done, total))
 
+    def hear(self, event: Doing | str) -> None:
+        """What work says of itself: what is being done, or a line that stays."""
+        if isinstance(event, Doing):
+            self(event)
+        else:
+            self.say(event)
+
     def say(self, line: str) -> None:
         """A line that stays."""
         if self._shown:

@@ -9,7 +9,7 @@ import click
 
 from deepres.base.events import Doing
 from deepres.base.watch import Watch
-from deepres.cli import exported, flags
+from deepres.cli import flags
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
 from deepres.runs import outputs
@@ -49,13 +49,14 @@ def command(
     """
     from deepres.base.errors import InputError
     from deepres.report.comparison import write_report
+    from deepres.runs.exported import as_answers
     from deepres.tasks.comparison import compared
 
     if len(runs) < 2:
         raise InputError(f"compare {runs[0]}: one run alone; name at least two")
     outputs.require_free({"--report": (report, outputs.PAGE)}, runs, overwrite=overwrite)
     watch(Doing("comparing"))
-    with exported.as_answers(runs, command_line(), watch.counting("images")) as places:
+    with as_answers(runs, command_line(), watch.counting("images")) as places:
         found = compared(places, vote=vote, force=force)
     if report is not None:
         write_report(report, found)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from deepres.base.watch import Watch
-from deepres.cli import exported, flags
+from deepres.cli import flags
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
 from deepres.report.evaluation import ReportFacts
@@ -94,8 +94,9 @@ def command(
     from deepres.base.files import write_atomic
     from deepres.nn.weights.folds import holds_folds
     from deepres.nn.weights.spec import WeightsSpec
+    from deepres.predict.exported.names import is_exported, require_alone, require_cpu
     from deepres.report.evaluation import write_report
-    from deepres.runs.ensemble import EnsembleConfig, EnsembleEvaluation
+    from deepres.runs.ensemble import EnsembleConfig
     from deepres.runs.finish import training_of
     from deepres.runs.folds_measured import measure_any
     from deepres.runs.seen import doubles_in, run_of
@@ -126,28 +127,22 @@ def command(
         choose_on=select,
         calibrate=calibrate,
     )
-    files = [word for word in weights if exported.is_exported(word)]
+    files = [word for word in weights if is_exported(word)]
     for file in files:
-        said = {"--model": model, "--variant": variant, "--mean": mean, "--std": std, "--device": device}
-        said |= {"--precision": None if precision == "float32" else precision, "--select": select}
-        exported.require_alone(file, {**said, "--calibrate": calibrate, "another network": len(weights) > 1})
-    with init_distributed(device or ("cpu" if files else None)) as processes:
+        said = {"--model": model, "--variant": variant, "--mean": mean, "--std": std}
+        require_alone(file, {**said, "--select": select, "--calibrate": calibrate})
+        require_cpu(file, device, "--device")
+    with init_distributed(device or ("cpu" if len(files) == len(weights) else None)) as processes:
         processes.on_rank_zero(lambda: outputs.require_free(written, runs, overwrite=overwrite))
-        if files:
-            found = exported.measured(
-                files[0], data, asked, command=command_line(), on_progress=watch.counting("images")
-            )
-            measured = EnsembleEvaluation(*found, (), None)
-        else:
-            measured = measure_any(
-                [WeightsSpec(one, model=model, variant=variant, mean=mean, std=std) for one in weights],
-                data,
-                asked,
-                device=processes.device,
-                command=command_line(),
-                on_progress=watch.counting("images"),
-                processes=processes,
-            )
+        measured = measure_any(
+            [WeightsSpec(one, model=model, variant=variant, mean=mean, std=std) for one in weights],
+            data,
+            asked,
+            device=processes.device,
+            command=command_line(),
+            on_progress=watch.counting("images"),
+            processes=processes,
+        )
     if not processes.first:
         return
     for flag, (path, _) in written.items():
@@ -157,7 +152,7 @@ def command(
         measured = replace(measured, evaluation=told)
     result = measured.evaluation.result
     if predictions is not None:
-        alone = run_of(weights[0]) if len(measured.members) == 1 and len(weights) == 1 else None
+        alone = run_of(weights[0]) if len(measured.members) == 1 and not files else None
         save_predictions(predictions, measured.evaluation, measured.images, None if alone is None else plan_of(alone))
     listed = worst_list(measured.evaluation, measured.images) if worst is not None or report is not None else ""
     if worst is not None:
@@ -185,8 +180,9 @@ def apart(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
     """The weights, and the SOURCE, which is the last of several arguments unless that is weights itself."""
     from deepres.nn.weights.folds import holds_folds
     from deepres.nn.weights.hub import is_weights
+    from deepres.predict.exported.names import is_exported
 
     last = arguments[-1]
-    if len(arguments) > 1 and not (is_weights(last) or holds_folds(last) or exported.is_exported(last)):
+    if len(arguments) > 1 and not (is_weights(last) or holds_folds(last) or is_exported(last)):
         return arguments[:-1], arguments[-1]
     return arguments, None

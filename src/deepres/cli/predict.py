@@ -15,7 +15,7 @@ from deepres.base.events import Doing
 from deepres.base.files import clear_parts, make_folder, write_atomic
 from deepres.base.watch import Watch
 from deepres.base.wording import reason_alone
-from deepres.cli import exported, flags
+from deepres.cli import flags
 from deepres.cli.boxes import BoxFlags, box_flags
 from deepres.cli.watch import watched
 from deepres.runs import outputs
@@ -93,6 +93,7 @@ def command(
     from deepres.nn.hardware import find_device
     from deepres.nn.weights.folds import holds_folds
     from deepres.nn.weights.spec import WeightsSpec
+    from deepres.predict.exported.names import is_exported, require_alone, require_cpu
     from deepres.predict.pictures import ImageInputs, Picture
     from deepres.predict.predictor import Predictor
     from deepres.tasks.task import require
@@ -104,16 +105,15 @@ def command(
         _refuse_with_folds(run, {"--cam": cam, "--model": model, "--variant": variant, "--mean": mean, "--std": std})
         predictor = Predictor.load_folds(run, find_device(device))
         click.echo(f"{run}: the mean of the answers of {len(predictor.members)} networks, one a fold", err=True)
-    elif exported.is_exported(run):
-        said = {"--model": model, "--variant": variant, "--mean": mean, "--std": std, "--cam": cam}
-        exported.require_alone(
-            run, {**said, "--precision": None if precision == "auto" else precision, "--device": device}
-        )
-        predictor = exported.load(run, settled=not uncalibrated)
-        click.echo(f"{run}: {predictor.network.description.name}, {predictor.ready}", err=True)
     else:
+        if file := is_exported(run):
+            said = {"--model": model, "--variant": variant, "--mean": mean, "--std": std, "--cam": cam}
+            require_alone(run, {**said, "--precision": None if precision == "auto" else precision})
+            require_cpu(run, device, "--device")
         weights = WeightsSpec(run, model, variant, mean, std)
-        predictor = Predictor.load(weights, find_device(device), settled=not uncalibrated)
+        predictor = Predictor.load(weights, "cpu" if file else find_device(device), settled=not uncalibrated)
+        if file:
+            click.echo(f"{run}: {predictor.network.description.name}, {predictor.ready}", err=True)
     if cam is not None:
         require(predictor.task, "--cam", run)
     predictor = boxes.asked(predictor, run)

@@ -81,7 +81,6 @@ def command(
     intact network's answers: a candidate that loses more than --max-loss is refused, and nothing is written. The result
     is a run as any other, with slim.html beside: all that was tried, speed against error.
     """
-    from deepres.base.events import Doing
     from deepres.nn.hardware import find_device
     from deepres.slim.slimming import slim
     from deepres.slim.work import SlimConfig
@@ -97,19 +96,13 @@ def command(
         accept_uncertain=accept_uncertain,
     )
 
-    def on_event(event: Doing | str) -> None:
-        if isinstance(event, Doing):
-            watch(event)
-        else:
-            watch.say(event)
-
     done = slim(
         run,
         output,
         config,
         data=flags.source(source, ()),
         device=find_device(device),
-        on_event=on_event,
+        on_event=watch.hear,
         command=command_line(),
     )
     frontier = done.frontier

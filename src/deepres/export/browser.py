@@ -22,9 +22,8 @@ from jinja2 import Environment, StrictUndefined
 from deepres.base.errors import InputError
 from deepres.base.files import cache_folder, explained, folder_atomic, read_bytes, read_text, write_atomic
 from deepres.base.reading import reading
-from deepres.export.bundle import Bundle
-from deepres.export.onnx_file import OnnxSession
-from deepres.export.onnx_file import session as onnx_session
+from deepres.predict.exported import onnx_session
+from deepres.predict.exported.bundle import Bundle
 
 PAGE, LICENSES = "index.html", "LICENSES"
 PACKAGE = "onnxruntime-web"
@@ -91,7 +90,7 @@ def write(folder: Path, network: bytes, bundle: Bundle, parts: Runtime) -> Path:
     return folder / PAGE
 
 
-def session(page: Path) -> OnnxSession:
+def session(page: Path) -> onnx_session.OnnxSession:
     """The network that stands in a page that was just written, asked by onnxruntime here."""
     text = read_text(page, "page")
     begin, _, rest = text.partition('id="network">')
@@ -100,7 +99,7 @@ def session(page: Path) -> OnnxSession:
     with TemporaryDirectory(prefix="deepres-page-") as folder:
         file = Path(folder) / "model.onnx"
         file.write_bytes(content)
-        return onnx_session(file)
+        return onnx_session.session(file)
 
 
 def _facts(bundle: Bundle) -> Any:

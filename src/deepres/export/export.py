@@ -9,20 +9,23 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.events import Doing
-from deepres.base.files import folder_atomic, read_bytes, resolved
-from deepres.base.records import Record, load
+from deepres.base.files import folder_atomic, read_bytes
+from deepres.base.records import Record
 from deepres.export import browser, onnx_file, openvino_folder, quantise, timm_folder, torch_program
-from deepres.export.bundle import Bundle, FilePrecision, Input, bundle_of
+from deepres.export.facts import bundle_of
 from deepres.export.parity import FileAnswers, Parity, compared, require_enough
 from deepres.nn.weights.files import WEIGHTS
 from deepres.nn.weights.formats import CONFIG
+from deepres.predict.exported import onnx_session, openvino_network
+from deepres.predict.exported import torch_program as programs
+from deepres.predict.exported.bundle import Bundle, FilePrecision, Input
 from deepres.predict.pictures import Picture
 from deepres.predict.predictor import Predictor
 
 PARITY = "parity.json"
 Format = Literal["onnx", "openvino", "pt2", "timm", "browser"]
 ONNX, PT2 = "model.onnx", "model.pt2"
-OWN = {ONNX, PT2, openvino_folder.XML, openvino_folder.BIN, WEIGHTS, CONFIG, PARITY, browser.PAGE, browser.LICENSES}
+OWN = {ONNX, PT2, openvino_network.XML, openvino_network.BIN, WEIGHTS, CONFIG, PARITY, browser.PAGE, browser.LICENSES}
 """What an export writes into its folder."""
 
 LayerErrors = Sequence[tuple[str, float]]
@@ -78,6 +81,13 @@ class Exported:
     bundle: Bundle
     parity: Parity | None
 
+    def __fspath__(self) -> str:
+        return str(self.file)
+
+    def __str__(self) -> str:
+        told = "unchecked" if self.parity is None else str(self.parity)
+        return f"{self.file}: {self.bundle.network}, takes {self.bundle.taken}; {told}"
+
 
 def _unheard(event: object) -> None:
     pass
@@ -131,8 +141,7 @@ def export(
             else:
                 assert made.eighth is not None
                 int8.judge(file, made.eighth)
-            run = resolved(Path(weights))
-            parity.replace(run=str(run) if run.exists() else None).save(folder / PARITY)
+            parity.save(folder / PARITY)
             bundle = bundle.replace(parity=str(parity))
             file = made.save(folder, bundle)
     return Exported(output / file.name, bundle, parity)
@@ -155,15 +164,6 @@ def require_free(output: Path, *, overwrite: bool) -> None:
         raise InputError(f"--output {output}: holds {strange[0]}, which no export wrote; choose another folder")
 
 
-def origin_of(file: Path) -> Path | None:
-    """The run that the `parity.json` beside a file names, if it is still there."""
-    path = (file if file.is_dir() else file.parent) / PARITY
-    if not path.is_file():
-        return None
-    run = load(Parity, path, "record of a comparison").run
-    return Path(run) if run and Path(run).is_dir() else None
-
-
 def _onnx(predictor: Predictor, bundle: Bundle, calibration: Calibration) -> Made:
     whole = onnx_file.fitted(predictor, bundle)
     eighth = quantise.quantised_model(whole, bundle, calibration) if bundle.precision == "int8" else whole
@@ -174,10 +174,10 @@ def _onnx(predictor: Predictor, bundle: Bundle, calibration: Calibration) -> Mad
         return folder / ONNX
 
     def pair() -> tuple[FileAnswers, FileAnswers]:
-        one, other = (onnx_file.session_of(each.SerializeToString(), bundle, ONNX) for each in (whole, eighth))
+        one, other = (onnx_session.session_of(each.SerializeToString(), bundle, ONNX) for each in (whole, eighth))
         return one, other
 
-    return Made(save, onnx_file.session, Eighth(pair, lambda: quantise.layer_errors(whole, eighth, calibration[:8])))
+    return Made(save, onnx_session.session, Eighth(pair, lambda: quantise.layer_errors(whole, eighth, calibration[:8])))
 
 
 def _openvino(predictor: Predictor, bundle: Bundle, calibration: Calibration) -> Made:
@@ -188,7 +188,7 @@ def _openvino(predictor: Predictor, bundle: Bundle, calibration: Calibration) ->
 
     def pair() -> tuple[FileAnswers, FileAnswers]:
         models = (openvino_folder.converted(proto), network)
-        one, other = (openvino_folder.compiled(each, bundle, openvino_folder.XML) for each in models)
+        one, other = (openvino_network.compiled(each, bundle, openvino_network.XML) for each in models)
         return one, other
 
     def save(folder: Path, bundle: Bundle) -> Path:
@@ -198,7 +198,7 @@ def _openvino(predictor: Predictor, bundle: Bundle, calibration: Calibration) ->
             model = openvino_folder.after(fit, network.clone())
         return openvino_folder.write(folder, model, bundle)
 
-    return Made(save, openvino_folder.read, Eighth(pair))
+    return Made(save, openvino_network.read, Eighth(pair))
 
 
 def _page(predictor: Predictor, bundle: Bundle, calibration: Calibration, runtime: browser.Runtime) -> Made:
@@ -221,7 +221,7 @@ def _pt2(predictor: Predictor, bundle: Bundle, _: Calibration) -> Made:
         torch_program.write(folder / PT2, found, bundle)
         return folder / PT2
 
-    return Made(save, torch_program.read)
+    return Made(save, programs.read)
 
 
 def _timm(predictor: Predictor, _: Bundle, calibration: Calibration) -> Made:

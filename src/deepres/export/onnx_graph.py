@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepres.export.extras import need, quiet
+from deepres.base.extras import need, quiet
+from deepres.predict.exported.bundle import IMAGE
+from deepres.predict.exported.onnx_session import graphs
 
-IMAGE = "image"
-"""What every file's input is called."""
 BATCH = "batch"
 OPSET = 20
 IR = 10
@@ -70,13 +70,6 @@ def plain(model: Any) -> None:
     del model.opset_import[:]
     for domain, version in sorted(kept.items()):
         model.opset_import.add(domain=domain, version=version)
-
-
-def graphs(graph: Any) -> list[Any]:
-    """The graph and those within its nodes."""
-    attributes = [each for node in graph.node for each in node.attribute]
-    inner = [sub for each in attributes for sub in ([each.g] if each.HasField("g") else []) + list(each.graphs)]
-    return [graph, *(deeper for sub in inner for deeper in graphs(sub))]
 
 
 def _rename(graph: Any, old: str, new: str) -> None:

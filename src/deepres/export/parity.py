@@ -11,8 +11,8 @@ from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.data.decode import BadImageError
 from deepres.data.transforms.per_image import fit
-from deepres.export.bundle import Bundle
 from deepres.nn.environment import hardware, versions
+from deepres.predict.exported.bundle import Bundle
 from deepres.predict.pictures import Picture
 from deepres.predict.predictor import Predictor
 
@@ -42,7 +42,8 @@ class Parity(Record):
     """`difference` of answers over `images`; `differing` have another first class, or other labels.
 
     `agreement` is the share of pictures whose first class (labels) stays; None of numbers, whose differences are in
-    standard deviations of their columns. `unread` pictures could not be read, by name. `run` is where the run lies.
+    standard deviations of their columns. `unread` pictures could not be read, by name. `run` is what its
+    folder is called.
     """
 
     images: int
@@ -127,6 +128,7 @@ def compared(
         runtime=str(asked),
         versions=dict(versions()),
         hardware=hardware(torch.device("cpu")),
+        run=bundle.run,
     )
 
 

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
-from deepres.export.bundle import Bundle
-from deepres.export.extras import need, quiet
-from deepres.export.onnx_file import read, write
-from deepres.export.onnx_graph import IMAGE, plain
+from deepres.base.extras import need, quiet
+from deepres.export.onnx_file import write
+from deepres.export.onnx_graph import plain
+from deepres.predict.exported.bundle import IMAGE, Bundle
+from deepres.predict.exported.onnx_session import read
 
 _WEIGHING = ("Conv", "Gemm", "MatMul")
 _LAYERS = (

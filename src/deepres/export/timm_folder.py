@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from deepres.arch.architecture import Architecture
 from deepres.base.errors import InputError, unknown
+from deepres.base.extras import need
 from deepres.base.files import write_atomic
 from deepres.base.reading import json_object
 from deepres.data.transforms.per_batch import normalise
-from deepres.export.bundle import Bundle
-from deepres.export.extras import need
 from deepres.nn.weights.convert import TIMM, known_as
 from deepres.nn.weights.files import WEIGHTS, save_network
 from deepres.nn.weights.formats import CONFIG
+from deepres.predict.exported.bundle import Bundle
 from deepres.predict.predictor import Predictor
 from deepres.predict.preprocessing import preprocessing_of
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ from deepres.library.showing import watching
 from deepres.library.training import RunResult, device_of, spec_of
 from deepres.nn.hardware import find_device
 from deepres.nn.weights.spec import WANTED, WeightsSpec
+from deepres.predict.exported.names import is_exported, require_cpu
 from deepres.runs.analysis.run import ANALYSES, AnalysisTarget, examine
 from deepres.runs.analysis.units import AnalysisConfig
 from deepres.runs.ensemble import EnsembleConfig
+from deepres.runs.exported import as_answers
 from deepres.runs.folds_measured import measure_any
 from deepres.tasks.comparison import Comparison, compared
 from deepres.tasks.result import Result
 from deepres.train.distributed import init_distributed
 
-Weights = WeightsSpec | RunResult | str | Path
-"""A run, its folder, a file or a name; `WeightsSpec` for bare weights that do not say of which network they are."""
+Weights = WeightsSpec | RunResult | PathLike[str] | str
+"""A run, its folder, a file, an export, a name; `WeightsSpec` for weights that do not say of which network they are."""
 
 
 def evaluate(
@@ -48,7 +51,8 @@ def evaluate(
     179
 
     Args:
-        weights: those of a run, or others; of several the probabilities are averaged.
+        weights: those of a run, others, or an exported file, which answers on the CPU; of several the probabilities
+            are averaged.
         source: the images; by default a run's own.
         split: train, val or test (test; of a source without splits all images).
         protocol: the views of each image: center, flip, ten-crop, multi-scale:224,256, ….
@@ -67,11 +71,14 @@ def evaluate(
     if not several:
         raise InputError(f"weights: none given; wanted {WANTED}")
     specs = [spec_of(one) for one in several]
+    for spec in specs:
+        if is_exported(spec.name):
+            require_cpu(spec.name, device)
     said = ", ".join([*(spec.name for spec in specs), *([] if source is None else [f"source={source!s}"])])
     with watching("measuring", progress) as watch, init_distributed(device_of(device)) as processes:
         measured = measure_any(
             specs,
-            _data(source),
+            source_of(source),
             EnsembleConfig(split=split, protocol=protocol, force=force),
             device=processes.device,
             command=f"deepres.evaluate({said})",
@@ -82,7 +89,7 @@ def evaluate(
     return found
 
 
-def compare(*runs: RunResult | str | Path, vote: bool = False, force: bool = False) -> Comparison:
+def compare(*runs: RunResult | PathLike[str] | str, vote: bool = False, force: bool = False) -> Comparison:
     """Which of these runs is better on the images that all were tested on, and whether the difference is one.
 
     >>> import deepres
@@ -96,7 +103,8 @@ def compare(*runs: RunResult | str | Path, vote: bool = False, force: bool = Fal
     (0, 1)
 
     Args:
-        runs: two or more: runs, their folders, or files of predictions (`deepres eval --predictions`).
+        runs: two or more: runs, their folders, files of predictions (`deepres eval --predictions`), or exported files,
+            which are asked about the test images of the first run.
         vote: add the majority vote of all as one more.
         force: compare although they were measured by different protocols.
 
@@ -108,7 +116,8 @@ def compare(*runs: RunResult | str | Path, vote: bool = False, force: bool = Fal
     flag(force, "force")
     if len(folders) < 2:
         raise InputError(f"compare: given {len(folders)}, wanted two runs at least")
-    return compared(folders, vote=vote, force=force)
+    with as_answers(folders, f"deepres.compare({', '.join(map(str, folders))})") as places:
+        return compared(places, vote=vote, force=force)
 
 
 @dataclass(frozen=True)
@@ -169,7 +178,7 @@ def analyze(
     flag(progress, "progress")
     with watching("looking at the network", progress) as watch:
         folder, found = examine(
-            AnalysisTarget(spec, _data(source)),
+            AnalysisTarget(spec, source_of(source)),
             kinds,
             None if output is None else Path(output),
             AnalysisConfig(images=images),
@@ -180,7 +189,8 @@ def analyze(
     return Analysis(folder, found)
 
 
-def _data(source: str | Path | DataConfig | None) -> DataConfig | None:
+def source_of(source: str | Path | DataConfig | None) -> DataConfig | None:
+    """Images as they may be given to a call."""
     if isinstance(source, DataConfig) or source is None:
         return source
     return DataConfig(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,6 @@ def _spelt(value: object) -> str:
     return ",".join(map(_spelt, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def spec_of(weights: WeightsSpec | RunResult | str | Path) -> WeightsSpec:
+def spec_of(weights: WeightsSpec | RunResult | PathLike[str] | str) -> WeightsSpec:
     """Weights as they may be given to a call."""
     return WeightsSpec.of(weights.folder if isinstance(weights, RunResult) else weights)

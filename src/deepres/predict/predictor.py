@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -34,6 +35,8 @@ from deepres.nn.weights.folds import fold_folders
 from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 from deepres.nn.weights.spec import WeightsSpec
+from deepres.predict.exported.answerer import read_exported
+from deepres.predict.exported.names import is_exported, require_alone, require_cpu
 from deepres.predict.maps import beside
 from deepres.predict.pictures import Picture, of_file
 from deepres.predict.preprocessing import prepared_for
@@ -94,12 +97,12 @@ class Predictor:
     @classmethod
     def load(
         cls,
-        weights: WeightsSpec | Path | str,
+        weights: WeightsSpec | PathLike[str] | str,
         device: torch.device | str | None = None,
         *,
         settled: bool = True,
     ) -> "Predictor":
-        """Of a run folder, which needs nothing else, or of weights made elsewhere, by path or name.
+        """Of a run folder, which needs nothing else, of weights made elsewhere by path or name, of an exported file.
 
         What bare weights do not say themselves, a `WeightsSpec` says of them. Classes without names are called
         `class 0`, …. One logit is of two classes, its sigmoid the probability of the second: of those that the weights
@@ -110,7 +113,10 @@ class Predictor:
             InputError: a file is missing or broken, the network or what images were normalised with unknown, weights of
                 another variant.
         """
-        spec, device = WeightsSpec.of(weights), device if isinstance(device, torch.device) else find_device(device)
+        spec = WeightsSpec.of(weights)
+        if is_exported(spec.name):
+            return cls._of_file(spec, device, settled=settled)
+        device = device if isinstance(device, torch.device) else find_device(device)
         stored, model, variant = find_weights(spec.name, spec.model), spec.model, spec.variant
         task, stored = asked_of(stored)
         model = variant if stored.description is None and model is None else model
@@ -148,6 +154,26 @@ class Predictor:
             unnamed=not stored.classes,
             said=said,
             task=task if settled else task.unsettled(),
+        )
+
+    @classmethod
+    def _of_file(cls, spec: WeightsSpec, device: torch.device | str | None, *, settled: bool) -> "Predictor":
+        """Of what `deepres export` wrote, which answers on the CPU as it was written."""
+        said = {"model": spec.model, "variant": spec.variant, "mean": spec.mean, "std": spec.std}
+        require_alone(spec.name, said)
+        require_cpu(spec.name, device)
+        network = read_exported(Path(spec.name))
+        bundle = network.bundle
+        return cls(
+            network,
+            bundle.names,
+            network.preparation,
+            network.statistics,
+            torch.device("cpu"),
+            unnamed=bundle.unnamed,
+            ready=network,
+            task=network.task if settled else network.task.unsettled(),
+            any_size=bundle.any_size,
         )
 
     def optimized(

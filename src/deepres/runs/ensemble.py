@@ -20,8 +20,10 @@ from deepres.data.sources.open import open_source, open_splits
 from deepres.data.sources.splits import Split
 from deepres.nn.weights.hub import weights_file
 from deepres.nn.weights.spec import WeightsSpec
+from deepres.predict.exported.names import is_exported
 from deepres.recipes.run import load_run
 from deepres.runs.evaluate import EvaluationConfig, evaluate_weights
+from deepres.runs.exported import evaluate_exported
 from deepres.runs.seen import own_data
 from deepres.tasks.classification.calibration import temperature_of, tempered
 from deepres.tasks.classification.ensemble import Selection, select
@@ -85,12 +87,21 @@ def evaluate_ensemble(
     def on(split: str | None, named: Sequence[str], source: DataConfig | None) -> list[Member]:
         how = config.replace(split=split, keep_scores=config.keep_scores or calibrate or len(weights) > 1)
         same: dict[str, Any] = {
-            "device": device,
             "command": command,
             "on_progress": on_progress,
             "processes": processes,
         }
-        members = [Member(each, *evaluate_weights(specs[each], source, how, **same)) for each in named]
+        members = [
+            Member(
+                each,
+                *(
+                    evaluate_exported(specs[each], source, how, **same)
+                    if is_exported(each)
+                    else evaluate_weights(specs[each], source, how, device=device, **same)
+                ),
+            )
+            for each in named
+        ]
         for member in members:
             for tool in (tool for tool, asked in wanted.items() if asked):
                 require(member.evaluation.task, tool, member.name)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from deepres.recipes.run import Run
     from deepres.train.distributed import Distributed
 
+RUNS = "runs"
+"""The folder that runs get theirs in, where nothing is said."""
+
 
 def holds_any(folder: Path) -> bool:
     """Whether a run lies in the folder, or the folds of one."""
@@ -34,7 +37,7 @@ def newest(runs: Path) -> Path:
 @contextmanager
 def output_of(given: Path | None, run: "Run", processes: "Distributed") -> Iterator[Path]:
     """The run's folder: the one given, else one under runs/ that is nobody else's; gone again if nothing is put in."""
-    folder = processes.on_rank_zero(lambda: given or _claimed(Path("runs"), run.data.source))
+    folder = processes.on_rank_zero(lambda: given or _claimed(Path(RUNS), run.data.source))
     try:
         yield folder
     finally:

@@ -21,6 +21,7 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn.inference import for_inference
 from deepres.nn.weights.checkpoints import asked_of, exists
 from deepres.nn.weights.spec import WeightsSpec
+from deepres.predict.exported.names import require_network
 from deepres.predict.predictor import Predictor
 from deepres.recipes.run import Run
 from deepres.runs.seen import run_of
@@ -124,6 +125,7 @@ def _loaded(weights: str, config: TeacherConfig) -> Predictor:
 
 def _classifying(predictor: Predictor, weights: str) -> Predictor:
     """The predictor, whose task a student can be taught."""
+    require_network(weights)
     require(predictor.task, "--teacher", weights)
     return predictor
 

@@ -100,19 +100,23 @@ def compared_evaluations(intact: Evaluation, slim: Evaluation, images: Images) -
         return compared(paths[0], paths[1])
 
 
-def refusal(what: str, loss: PairedLoss, allowed: float, layers: Sequence[tuple[str, float]] = ()) -> str:
+def refusal(
+    what: str,
+    loss: PairedLoss,
+    allowed: float,
+    layers: Sequence[tuple[str, float]] = (),
+    remedy: str = "drop fewer units, or fine-tune for longer (--finetune-epochs)",
+) -> str:
     """One line on a network that lost too much, or that is not shown to have lost no more than is allowed.
 
-    `layers` are those with the greatest error of rounding, the worst first; three are named.
+    `layers` are those with the greatest error of rounding, the worst first; three are named. `remedy` helps where too
+    much is lost, besides allowing it.
     """
     named = ", ".join(f"{name} {100 * error:.2g} %" for name, error in layers[:3])
     rounded = f"; layers furthest from float32: {named}" if named else ""
     unit = " points" if loss.shares else ""
     if loss.verdict(allowed) == "failed":
-        return (
-            f"{what}: {loss}; more than {allowed:g}{unit} (--max-loss) is lost{rounded}; allow more, drop fewer units, "
-            "or fine-tune for longer (--finetune-epochs)"
-        )
+        return f"{what}: {loss}; more than {allowed:g}{unit} (--max-loss) is lost{rounded}; allow more, {remedy}"
     return (
         f"{what}: {loss}; that no more than {allowed:g}{unit} (--max-loss) is lost is not shown; give more held-out "
         f"images, or take it as it is with --accept-uncertain{rounded}"

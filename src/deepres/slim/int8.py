@@ -12,16 +12,16 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.events import Doing
+from deepres.base.extras import need
 from deepres.base.files import digest, make_folder
 from deepres.base.wording import counted
 from deepres.data.decode import BadImageError
 from deepres.data.images import Images
 from deepres.data.transforms.per_image import fit
 from deepres.export import onnx_file, openvino_folder, quantise
-from deepres.export.answerer import load_exported
-from deepres.export.bundle import bundle_of
-from deepres.export.extras import need
+from deepres.export.facts import bundle_of
 from deepres.nn.hardware import multiplies_int8
+from deepres.predict.exported import onnx_session, openvino_network
 from deepres.predict.predictor import Predictor
 from deepres.predict.preprocessing import Prepared
 from deepres.runs.evaluate import EvaluationSetup, evaluate_network
@@ -124,7 +124,7 @@ def in_8_bits(work: Work, base: Candidate) -> None:
 
 def answered(work: Work, file: Path, images: Images, split: str) -> Evaluation:
     """What an exported file answers to these images."""
-    predictor = load_exported(file)
+    predictor = Predictor.load(file)
     return evaluate_network(
         predictor.network,
         images,
@@ -141,17 +141,19 @@ def _onnxruntime(own: Path, weights: Path, predictor: Predictor, pictures: list[
     eighth = quantise.quantised_model(whole, bundle, pictures)
     onnx_file.write(file, eighth, bundle.replace(precision="int8"))
     layers = tuple(quantise.layer_errors(whole, eighth, pictures[:8]))
-    return _Made(file, onnx_file.session(file), onnx_file.session_of(whole.SerializeToString(), bundle, ONNX), layers)
+    return _Made(
+        file, onnx_session.session(file), onnx_session.session_of(whole.SerializeToString(), bundle, ONNX), layers
+    )
 
 
 def _openvino(own: Path, weights: Path, predictor: Predictor, pictures: list[Tensor]) -> _Made:
     bundle = bundle_of(predictor, str(weights))
     model = openvino_folder.converted(onnx_file.fitted(predictor, bundle))
-    whole = openvino_folder.compiled(model.clone(), bundle, "float32")
+    whole = openvino_network.compiled(model.clone(), bundle, "float32")
     folder = own / OPENVINO
     make_folder(folder)
     openvino_folder.write(folder, openvino_folder.quantised(model, pictures), bundle.replace(precision="int8"))
-    return _Made(folder, openvino_folder.read(folder), whole)
+    return _Made(folder, openvino_network.read(folder), whole)
 
 
 _RUNTIMES: dict[str, Callable[[Path, Path, Predictor, list[Tensor]], _Made]] = {

@@ -21,6 +21,7 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.weights.files import WEIGHTS
 from deepres.nn.weights.folds import holds_folds
 from deepres.nn.weights.spec import WeightsSpec
+from deepres.predict.exported.names import require_network
 from deepres.predict.predictor import Predictor
 from deepres.recipes.plan import Words
 from deepres.recipes.run import Run, load_run
@@ -163,6 +164,7 @@ def subject_of(weights: Path | str, data: DataConfig | None, device: torch.devic
             f"{name}: {what}; wanted the folder of a run, or one of weights with their network, classes and "
             "preprocessing (deepres weights convert makes one of a file)"
         )
+    require_network(name)
     predictor = Predictor.load(WeightsSpec(name), device)
     if not isinstance(predictor.network, ResidualNetwork):
         what = "finds boxes" if predictor.task.form == "boxes" else "answers with one logit for two classes"

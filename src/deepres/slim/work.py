@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 
 from deepres.base.errors import InputError
 from deepres.base.events import progress_of
@@ -32,11 +33,11 @@ class SlimConfig(Record):
     their own units (None: `gate.POINTS`). `target_ms`: one image is to take no longer.
     """
 
-    drop: int | Literal["auto"] | None = "auto"
+    drop: Annotated[int, Field(ge=1)] | Literal["auto"] | None = "auto"
     int8: bool = False
-    target_ms: float | None = None
-    max_loss: float | None = None
-    epochs: int | None = None
+    target_ms: Annotated[float, Field(gt=0)] | None = None
+    max_loss: Annotated[float, Field(ge=0)] | None = None
+    epochs: Annotated[int, Field(ge=0)] | None = None
     accept_uncertain: bool = False
 
 

@@ -1,6 +1,7 @@
 """Which weights: a path or a name, and what is to be said of them that they do not say themselves. No torch."""
 
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Self
 
@@ -44,7 +45,7 @@ class WeightsSpec:
         return self.name
 
     @classmethod
-    def of(cls, weights: "WeightsSpec | Path | str") -> "WeightsSpec":
+    def of(cls, weights: "WeightsSpec | PathLike[str] | str") -> "WeightsSpec":
         """The weights themselves, or those of that path or name, of which nothing is said."""
         return weights if isinstance(weights, WeightsSpec) else cls(weights)  # type: ignore[arg-type]
 

@@ -35,6 +35,7 @@ from deepres.data.sources.config import DataConfig
 from deepres.nn.hooks import part
 from deepres.nn.weights.checkpoints import asked_of
 from deepres.nn.weights.spec import WeightsSpec
+from deepres.predict.exported.names import require_network
 from deepres.recipes.run import load_run
 from deepres.report import analysis
 from deepres.report.html import render
@@ -115,6 +116,7 @@ def examine(
     if kinds and "cam" not in kinds and (settings.label is not None or settings.layer is not None):
         raise InputError(f"--class, --layer with {', '.join(kinds)}: only cam uses them; add cam to the analyses")
     weights = target.weights.name
+    require_network(weights)
     place = Path(asked_of(weights)[0])
     folder = output or (place / "analysis" if place.is_dir() else Path("analysis"))
     _require_free(folder, target, overwrite=overwrite, own=place.is_dir() and folder == place / "analysis")

@@ -1,4 +1,4 @@
-"""Libraries that only exported files need: there, or refused in one line that names the extra."""
+"""Libraries that an extra brings: there, or refused in one line that names it; their talk kept quiet."""
 
 import io
 import logging

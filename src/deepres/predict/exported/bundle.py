@@ -5,25 +5,22 @@ In a file's metadata each fact is one text by its name; `names` is JSON from ind
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue
 
 from deepres.base.errors import InputError
-from deepres.base.files import digest
-from deepres.base.reading import json_object, parse_json
+from deepres.base.reading import parse_json
 from deepres.base.records import Record, build
 from deepres.base.version import VERSION
 from deepres.data.transforms.config import Preparation
-from deepres.nn.weights.formats import CONFIG
-from deepres.nn.weights.hub import weights_file
-from deepres.predict.predictor import Predictor
 from deepres.tasks.kinds import AnyTask, task_in
 
 Input = Literal["image", "fitted"]
 FilePrecision = Literal["float32", "int8"]
 
+IMAGE = "image"
+"""What every file's input is called."""
 UNCHECKED = "unchecked"
 """What `parity` says of a file that nobody has compared with its network."""
 NOT_STATED = "not stated"
@@ -35,7 +32,8 @@ class Bundle(Record):
 
     `task` and `preparation` are the run's own, `task` with what held-out images settled: its temperature is in the
     file, its thresholds and intervals are the reader's to apply. `parity` is what was found when the file was compared
-    with its network. `unnamed`: the names are numbers only.
+    with its network. `unnamed`: the names are numbers only. `run` is what the folder of its run is called, nothing of
+    where it lies.
     """
 
     input: Input
@@ -47,6 +45,7 @@ class Bundle(Record):
     network: str
     shape: tuple[Annotated[int, Field(ge=1, le=4096)], ...]
     weights_sha256: str | None = None
+    run: str | None = None
     deepres_version: str = VERSION
     license: str = NOT_STATED
     parity: str = UNCHECKED
@@ -60,6 +59,12 @@ class Bundle(Record):
     def any_size(self) -> bool:
         """Whether pictures of any height and width go in."""
         return self.input == "image" and self.preparation.get("fit") is not None
+
+    @property
+    def taken(self) -> str:
+        """`uint8 (N, 3, H, W)`: the pictures that go in."""
+        channels, height, width = self.shape
+        return f"uint8 (N, {channels}, {'H, W' if self.any_size else f'{height}, {width}'})"
 
     def to_texts(self) -> dict[str, str]:
         """As a file's metadata; `from_texts` gives an equal record back."""
@@ -84,7 +89,7 @@ def from_texts(texts: Mapping[str, str], where: str) -> Bundle:
     """
     if _MARK not in texts:
         raise InputError(f"{where}: does not say what it answers; wanted a file that deepres export wrote")
-    plain = {"input", "precision", "network", "deepres_version", "license", "parity", "weights_sha256"}
+    plain = {"input", "precision", "network", "deepres_version", "license", "parity", "weights_sha256", "run"}
     known = {name: text for name, text in texts.items() if name in Bundle.model_fields}
     facts: dict[str, Any] = {
         name: text if name in plain and text != "null" else parse_json(text, f"{where} {name}")
@@ -98,35 +103,3 @@ def from_texts(texts: Mapping[str, str], where: str) -> Bundle:
     if len(found.shape) != 3 or not found.names or len(set(found.names)) < len(found.names):
         raise InputError(f"{where}: wanted a shape (C, H, W) and different names; is the file whole?")
     return found
-
-
-def bundle_of(
-    predictor: Predictor, weights: str, *, input: Input = "fitted", precision: FilePrecision = "float32"
-) -> Bundle:
-    """What a file of this predictor says; `weights` is the path or name that it was loaded from."""
-    file = weights_file(weights)
-    channels, height, width = predictor.network.description.input
-    side = predictor.preparation.size
-    return Bundle(
-        input=input,
-        precision=precision,
-        names=predictor.classes,
-        unnamed=predictor.unnamed,
-        task=predictor.task.model_dump(mode="json"),
-        preparation=predictor.preparation.model_dump(mode="json"),
-        network=predictor.network.description.name,
-        shape=(channels, height, width) if side is None else (channels, side, side),
-        weights_sha256=None if file is None else digest(file),
-        license=_license(file),
-    )
-
-
-def _license(file: Path | None) -> str:
-    """What stands beside the weights, in the words of timm's and transformers' files."""
-    folder = None if file is None else file if file.is_dir() else file.parent
-    if folder is None or not (folder / CONFIG).is_file():
-        return NOT_STATED
-    config = json_object(folder / CONFIG, "description of weights")
-    inner = config.get("pretrained_cfg")
-    said = config.get("license") or (inner.get("license") if isinstance(inner, dict) else None)
-    return said if isinstance(said, str) and said.strip() else NOT_STATED

@@ -1,0 +1,83 @@
+"""A file that `deepres export` wrote, in the place of a network: whatever asks networks asks files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepres.base.errors import InputError
+from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import Statistics
+from deepres.predict.exported import onnx_session, openvino_network, torch_program
+from deepres.predict.exported.bundle import Bundle
+
+
+@dataclass(frozen=True)
+class FileDescription:
+    """What a file tells of the network in it."""
+
+    name: str
+    input: tuple[int, ...]
+
+
+class Answerer(nn.Module):
+    """Pictures in [0, 1] (N, C, H, W), multiples of 1/255 -> what the task's `activated` turns into the file's answers.
+
+    A `Model` (nn/model.py), and what a predictor has that was made fast. Pictures are to be prepared as `preparation`
+    and `statistics` say; what the file does itself is left out of them.
+    """
+
+    exact = None
+    head_names = ()
+
+    def __init__(self, asked: Callable[[Tensor], Tensor], bundle: Bundle, where: str) -> None:
+        super().__init__()
+        self.asked, self.bundle = asked, bundle
+        self.task = self.bundle.asked(where)
+        self.description = FileDescription(self.bundle.network, self.bundle.shape)
+        self.num_classes = len(self.bundle.names)
+        channels, as_it_is = self.bundle.shape[0], {"fit": None} if self.bundle.any_size else {}
+        prepared: Preparation = self.bundle.prepared(where)
+        self.preparation = prepared.replace(normalise="none", channels=channels, **as_it_is)
+        self.statistics = Statistics(
+            mean=torch.zeros(channels),
+            std=torch.ones(channels),
+            eigenvalues=torch.zeros(channels),
+            eigenvectors=torch.eye(channels),
+            mean_image=None,
+            count=0,
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, K), float64."""
+        pixels = (images * 255).round_().to(torch.uint8)
+        channels, *side = self.bundle.shape
+        wanted = [channels, *(pixels.shape[2:] if self.bundle.any_size else side)]
+        if list(pixels.shape[1:]) != wanted:
+            given = " x ".join(map(str, pixels.shape[1:]))
+            raise InputError(
+                f"{self.bundle.network}: pictures of {given}; the file takes {' x '.join(map(str, wanted))}"
+            )
+        answers: Tensor = self.task.deactivated(self.asked(pixels).double())
+        return answers
+
+    def __str__(self) -> str:
+        return str(self.asked)
+
+
+def read_exported(path: Path) -> Answerer:
+    """The file or folder at `path`, ready to be asked on the CPU.
+
+    Raises:
+        InputError: it is absent, broken, or none that deepres wrote; the extra that reads it is not installed.
+    """
+    read: Callable[[Path], Any] = onnx_session.session
+    if path.suffix == ".pt2":
+        read = torch_program.read
+    elif path.suffix == ".xml" or path.is_dir():
+        read = openvino_network.read
+    asked = read(path)
+    return Answerer(asked, asked.bundle, str(path)).eval()

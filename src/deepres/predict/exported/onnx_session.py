@@ -1,0 +1,119 @@
+"""An .onnx file: read as if by an enemy's hand, asked by onnxruntime."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepres.base.errors import InputError, RunError
+from deepres.base.extras import need
+from deepres.base.files import open_regular
+from deepres.base.reading import reading, require_small
+from deepres.predict.exported.bundle import IMAGE, Bundle, from_texts
+
+MOST_BYTES = 2**31 - 1
+"""Of one ONNX message."""
+_WANTED = "an ONNX file that deepres export wrote"
+_OWN = ("", "ai.onnx")
+"""Domains whose operators every reader has."""
+
+
+def read(path: Path) -> tuple[Any, bytes, Bundle]:
+    """The model, its bytes, what it says of itself.
+
+    Raises:
+        InputError: no ONNX, not ours, operators of other domains, weights that lie in other files.
+    """
+    onnx = need("onnx", f"reading {path}")
+    require_small(path, "network in ONNX", MOST_BYTES)
+    with reading(path, _WANTED, "copy or export it again"), open_regular(path) as file:
+        content = file.read()
+        model = onnx.ModelProto()
+        model.ParseFromString(content)
+    where = str(path)
+    bundle = from_texts({each.key: each.value for each in model.metadata_props}, where)
+    require_plain(model, where)
+    with reading(path, _WANTED, "copy or export it again"):
+        onnx.checker.check_model(content)
+    return model, content, bundle
+
+
+@dataclass(frozen=True)
+class OnnxSession:
+    """Pictures uint8 (N, C, H, W) -> answers float32 (N, K), by onnxruntime on the CPU."""
+
+    bundle: Bundle
+    threads: int
+    _run: Any
+    _where: str
+
+    def __call__(self, images: Tensor) -> Tensor:
+        with reading(self._where, "a network that answers these pictures", "export it again"):
+            (found,) = self._run.run(None, {IMAGE: images.cpu().contiguous().numpy()})
+        answers = torch.from_numpy(found)
+        if answers.dim() != 2 or tuple(answers.shape) != (len(images), len(self.bundle.names)):
+            wanted = (len(images), len(self.bundle.names))
+            raise InputError(
+                f"{self._where}: answers of shape {tuple(answers.shape)}, wanted {wanted}; export it again"
+            )
+        if not bool(answers.isfinite().all()):
+            raise RunError(f"{self._where}: answers that are not finite; the weights are broken")
+        return answers.float()
+
+    def __str__(self) -> str:
+        return f"onnxruntime {need('onnxruntime', self._where).__version__}, {self.bundle.precision}"
+
+
+def session(path: Path, threads: int = 0) -> OnnxSession:
+    """The file, ready to be asked; `threads` 0 is what torch uses.
+
+    Raises:
+        InputError: as `read`; what onnxruntime refuses.
+    """
+    _, content, bundle = read(path)
+    return session_of(content, bundle, str(path), threads)
+
+
+def session_of(content: bytes, bundle: Bundle, where: str, threads: int = 0) -> OnnxSession:
+    """The same of bytes that were read, or just made."""
+    runtime = need("onnxruntime", f"asking {where}")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.log_severity_level = 3
+    with reading(where, _WANTED, "copy or export it again"):
+        run = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        names = ([each.name for each in run.get_inputs()], [each.name for each in run.get_outputs()])
+        kinds = [each.type for each in run.get_inputs()]
+    if names != ([IMAGE], [bundle.answers]) or kinds != ["tensor(uint8)"]:
+        raise InputError(
+            f"{where}: takes {names[0]} and gives {names[1]}; wanted {IMAGE} in uint8 and {bundle.answers}"
+        )
+    return OnnxSession(bundle, options.intra_op_num_threads, run, where)
+
+
+def require_plain(model: Any, where: str) -> None:
+    """Refuse what needs more than this file and a reader of ONNX: other domains' operators, weights elsewhere."""
+    strange = {each.domain for each in model.opset_import} - {*_OWN}
+    bodies = [*graphs(model.graph)]
+    nodes = [node for graph in bodies for node in graph.node]
+    strange |= {each.domain for each in (*nodes, *model.functions)} - {*_OWN}
+    if strange:
+        raise InputError(
+            f"{where}: operators of {', '.join(sorted(strange))}, which may run anything; wanted ONNX's own alone"
+        )
+    tensors = [tensor for graph in bodies for tensor in graph.initializer]
+    tensors += [sparse.values for graph in bodies for sparse in graph.sparse_initializer]
+    tensors += [tensor for node in nodes for each in node.attribute for tensor in (each.t, *each.tensors)]
+    outside = next((tensor for tensor in tensors if tensor.data_location or tensor.external_data), None)
+    if outside is not None:
+        place = next((each.value for each in outside.external_data if each.key == "location"), "another file")
+        raise InputError(f"{where}: weights that lie in {place[:80]}, outside of it; wanted one file that has all")
+
+
+def graphs(graph: Any) -> list[Any]:
+    """The graph and those within its nodes."""
+    attributes = [each for node in graph.node for each in node.attribute]
+    inner = [sub for each in attributes for sub in ([each.g] if each.HasField("g") else []) + list(each.graphs)]
+    return [graph, *(deeper for sub in inner for deeper in graphs(sub))]
