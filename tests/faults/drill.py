@@ -560,6 +560,21 @@ def arguments(drill: Drill) -> None:
         os.chdir(before)
 
 
+def servers(drill: Drill) -> None:
+    """A server's clients killed, its disk full, its run deleted, its network failing; then its memory."""
+    from servers import TRIALS, tried
+    from serving import MOST_GROWTH, measured
+
+    for number in drill.times(2):
+        for name in TRIALS:
+            drill.note(f"server, {name} {number}", tried(name, drill.draw))
+    facts = measured(len(drill.times(10_000)), len(drill.times(20)))
+    for name in ("growth", "growth_by_reloads"):
+        drill.note(f"server, {name}", None if facts[name] < MOST_GROWTH else f"x {facts[name]}")
+    drill.note("server, its end", None if facts["exit_code"] == 0 else f"exit code {facts['exit_code']}")
+    drill.facts["memory"] = facts
+
+
 GROUPS: dict[str, Callable[[Drill], None]] = {
     "kills": kills,
     "pairs": pairs,
@@ -572,6 +587,7 @@ GROUPS: dict[str, Callable[[Drill], None]] = {
     "pictures": hostile,
     "arguments": arguments,
     "soak": soak,
+    "servers": servers,
 }
 """The long ones first: groups go on side by side."""
 LONG: dict[str, Callable[[Drill], None]] = {

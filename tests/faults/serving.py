@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from http.client import HTTPConnection
 from io import BytesIO
 from pathlib import Path
@@ -55,19 +56,20 @@ def bodies() -> list[bytes]:
 
 
 class Server:
-    """`deepres serve` in a process of its own."""
+    """`deepres serve` in a process of its own; `program` starts it in another way, `options` are Popen's."""
 
-    def __init__(self, folder: Path) -> None:
-        words = ["serve", str(folder), "--port", "0", "--device", "cpu", "--max-bytes", "1MB"]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "deepres", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+    def __init__(self, folder: Path, *words: str, program: Sequence[str] = ("-m", "deepres"), **options: Any) -> None:
+        command = [sys.executable, *program, "serve", str(folder), "--port", "0", "--device", "cpu", *words]
+        options = {"stdout": subprocess.DEVNULL, **options}
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
         assert self.process.stderr is not None
+        said = ""
         for line in self.process.stderr:
+            said += line
             if found := re.search(r"ready at http://[^:]+:(\d+)", line):
                 self.port = int(found[1])
                 return
-        raise RuntimeError("the server did not start")
+        raise RuntimeError(f"the server did not start: {said[-300:]}")
 
     def asked(self, all_: list[bytes], times: int, clients: int = 4) -> dict[int, int]:
         """Statuses of so many requests, and how often each came."""
@@ -99,24 +101,34 @@ class Server:
 
     def reloaded(self) -> float:
         """Reload once; how many there were."""
-        before = self._reloads()
+        before = self.metric("deepres_reloads_total")
         self.process.send_signal(signal.SIGHUP)
-        while (now := self._reloads()) == before:
+        while (now := self.metric("deepres_reloads_total")) == before:
             time.sleep(0.05)
         return now
 
-    def _reloads(self) -> float:
+    def metric(self, name: str) -> float:
+        """The sum of the samples whose line begins so."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
         connection.close()
-        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("deepres_reloads_total"))
+        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
 
     @property
     def resident(self) -> int:
         """Bytes in memory that belong to no file."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return 1024 * int(re.findall(r"RssAnon:\s+(\d+)", status)[0])
+
+    def forget_peak(self) -> None:
+        """From now on `peak` is that of what comes."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that were in memory."""
+        return 1024 * int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())[0])
 
     def end(self) -> int:
         """The exit code."""
@@ -130,7 +142,7 @@ class Server:
 def measured(requests: int, reloads: int) -> dict[str, Any]:
     """What memory did; a tenth of the requests, and two reloads, come before it is looked at."""
     with tempfile.TemporaryDirectory() as place:
-        server = Server(network(Path(place) / "net"))
+        server = Server(network(Path(place) / "net"), "--max-bytes", "1MB")
         try:
             all_ = bodies()
             server.asked(all_, requests // 10)

@@ -57,6 +57,7 @@ def test_every_group_is_run_by_name_and_counts(drill: ModuleType, tmp_path: Path
         "pictures",
         "arguments",
         "soak",
+        "servers",
     }
     assert set(drill.GROUPS) == known
     group = drill.Drill(0.1, 0, tmp_path)

@@ -1,5 +1,6 @@
-"""A server's memory, in small; `serving.py` measures it in earnest."""
+"""A server in trouble, and its memory, in small; the drill does both in earnest."""
 
+import random
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from servers import TRIALS, tried
 from serving import MOST_GROWTH, measured
 
 
@@ -17,3 +19,9 @@ def test_a_server_keeps_nothing_of_what_it_was_asked() -> None:
     assert facts["growth"] < MOST_GROWTH + 0.1  # the heap's holes fill within the first thousands
     assert facts["growth_by_reloads"] < MOST_GROWTH + 0.05
     assert facts["exit_code"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRIALS)
+def test_a_server_in_trouble_does_what_it_promises(name: str) -> None:
+    assert tried(name, random.Random(0)) is None

@@ -14,6 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
+from deepres.arch.detector import Anchors, DetectorConfig, Proposals, Regions
+from deepres.arch.families.resnet import ResNetConfig
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model
@@ -23,9 +25,17 @@ from deepres.serve.limits import Limits
 from deepres.serve.logs import Logs
 from deepres.serve.run import Options, Running, bound
 from deepres.serve.served import Served
+from deepres.tasks.detection.detector import create
 
 CLASSES = ("ant", "bee", "cat <b>")
 SMALL = "resnet20_cifar+depths=1,1,1+widths=16,16,16"
+THIRD = torch.full((3,), 0.45)
+OF_NUMBERS = {"kind": "regression", "mean": [30.0, 1.0, 2.0], "std": [10.0, 2.0, 3.0]}
+OF_NUMBERS["bounds"] = {"values": [4.5, None, 0.25], "coverage": 0.9, "found_on": "held-out images", "images": 40}
+OF_LABELS = {
+    "kind": "multilabel",
+    "thresholds": {"values": [0.2, 0.9, 0.05], "chosen": 3, "found_on": "held-out images", "images": 9},
+}
 
 
 class Reply(NamedTuple):
@@ -107,8 +117,7 @@ def network_at(folder: Path, seed: int = 0) -> Path:
     preparation = Preparation(fit="crop", resize=24, crop=20)
     net = create_model(SMALL, num_classes=3, seed=seed)
     save_network(folder, net, CLASSES, preparation.model_dump(mode="json"))
-    third = torch.full((3,), 0.45)
-    Statistics(third, third / 2, torch.ones(3), torch.eye(3), None, 0).save(folder / "statistics.safetensors")
+    Statistics(THIRD, THIRD / 2, torch.ones(3), torch.eye(3), None, 0).save(folder / "statistics.safetensors")
     return folder
 
 
@@ -184,3 +193,57 @@ def formed() -> Callable[[list[tuple[str, bytes]]], tuple[str, bytes]]:
 @pytest.fixture(scope="session")
 def networks() -> Callable[..., Path]:
     return network_at
+
+
+def _detector(folder: Path) -> Path:
+    backbone = ResNetConfig(
+        name="tiny",
+        depths=(1, 1, 1, 1),
+        widths=(8, 8, 16, 16),
+        stem_width=8,
+        style={"norm": "frozen", "norm_groups": 4},
+        num_classes=0,
+    )
+    config = DetectorConfig(
+        name="tiny_fpn",
+        input=(3, 64, 64),
+        num_classes=2,
+        backbone=backbone,
+        neck="fpn",
+        neck_channels=16,
+        anchors=Anchors(sizes=((8,), (16,), (32,), (64,), (64,))),
+        proposals=Proposals(sampled=32, after_train=60, after_test=40),
+        regions=Regions(pool=3, widths=(16,), sampled=16, score_above=0.0),
+    )
+    folder.mkdir()
+    preparation = Preparation(fit="sides", resize=48, longest=64, multiple=32)
+    task = {"kind": "detection", "above": 0.35}
+    save_network(
+        folder, create(config.architecture(), 0), ("disc", "square"), preparation.model_dump(mode="json"), task=task
+    )
+    Statistics(THIRD, THIRD / 2, torch.ones(3), torch.eye(3), None, 0).save(folder / "statistics.safetensors")
+    return folder
+
+
+def _of_task(folder: Path, task: dict[str, Any]) -> Path:
+    network_at(folder)
+    facts = json.loads((folder / "config.json").read_text())
+    facts["deepres"]["task"] = task
+    (folder / "config.json").write_text(json.dumps(facts))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A network of each task but classification, by the form of its answers."""
+    place = tmp_path_factory.mktemp("tasks")
+    return {
+        "labels": _of_task(place / "labels", OF_LABELS),
+        "numbers": _of_task(place / "numbers", OF_NUMBERS),
+        "boxes": _detector(place / "boxes"),
+    }
+
+
+@pytest.fixture(scope="module")
+def all_of_them(starting: Any, folders: dict[str, Path]) -> Any:
+    return starting(*folders.values())

@@ -6,73 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from deepres.arch.detector import Anchors, DetectorConfig, Proposals, Regions
-from deepres.arch.families.resnet import ResNetConfig
-from deepres.data.transforms.config import Preparation
-from deepres.data.transforms.statistics import Statistics
-from deepres.nn.weights.files import save_network
 from deepres.predict.predictor import Predictor
-from deepres.tasks.detection.detector import create
-
-THIRD = torch.full((3,), 0.45)
-OF_NUMBERS = {"kind": "regression", "mean": [30.0, 1.0, 2.0], "std": [10.0, 2.0, 3.0]}
-
-
-def _detector(folder: Path) -> Path:
-    backbone = ResNetConfig(
-        name="tiny",
-        depths=(1, 1, 1, 1),
-        widths=(8, 8, 16, 16),
-        stem_width=8,
-        style={"norm": "frozen", "norm_groups": 4},
-        num_classes=0,
-    )
-    config = DetectorConfig(
-        name="tiny_fpn",
-        input=(3, 64, 64),
-        num_classes=2,
-        backbone=backbone,
-        neck="fpn",
-        neck_channels=16,
-        anchors=Anchors(sizes=((8,), (16,), (32,), (64,), (64,))),
-        proposals=Proposals(sampled=32, after_train=60, after_test=40),
-        regions=Regions(pool=3, widths=(16,), sampled=16, score_above=0.0),
-    )
-    folder.mkdir()
-    preparation = Preparation(fit="sides", resize=48, longest=64, multiple=32)
-    task = {"kind": "detection", "above": 0.35}
-    save_network(
-        folder, create(config.architecture(), 0), ("disc", "square"), preparation.model_dump(mode="json"), task=task
-    )
-    Statistics(THIRD, THIRD / 2, torch.ones(3), torch.eye(3), None, 0).save(folder / "statistics.safetensors")
-    return folder
-
-
-def _of_task(networks: Callable[..., Path], folder: Path, task: dict[str, Any]) -> Path:
-    import json
-
-    networks(folder)
-    facts = json.loads((folder / "config.json").read_text())
-    facts["deepres"]["task"] = task
-    (folder / "config.json").write_text(json.dumps(facts))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def folders(networks: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    place = tmp_path_factory.mktemp("tasks")
-    return {
-        "labels": _of_task(networks, place / "labels", {"kind": "multilabel"}),
-        "numbers": _of_task(networks, place / "numbers", OF_NUMBERS),
-        "boxes": _detector(place / "boxes"),
-    }
-
-
-@pytest.fixture(scope="module")
-def all_of_them(starting: Any, folders: dict[str, Path]) -> Any:
-    return starting(*folders.values())
 
 
 def _near(found: Any, wanted: Any) -> None:

@@ -58,6 +58,11 @@ def test_health_and_metadata(ask: Any) -> None:
     }
     assert "did you mean small?" in ask("/v2/models/smal").error
     assert ask("/v2/models/smal/ready").status == 404
+    assert ask("/v2/models/small/versions/1/ready").json == {"name": "small", "ready": True}
+    assert ask("/v2/models/small/versions/1").json == ask("/v2/models/small").json
+    for path in ("", "/ready"):
+        reply = ask(f"/v2/models/small/versions/2{path}")
+        assert (reply.status, reply.error) == (404, "model small: version 2 is not there; known: 1")
 
 
 def test_readiness_is_told_while_it_takes_leave(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +197,7 @@ def test_tritons_own_client_understands_every_word(ask: Any, pictures: Any, pixe
             assert found.get_response()["id"] == "9"
         files = http.InferInput("image", [3], "BYTES")
         files.set_data_from_numpy(np.array([pictures(n) for n in range(3)], dtype=np.object_))
-        found = client.infer("small", [files])
+        found = client.infer("small", [files], model_version="1")
         np.testing.assert_allclose(found.as_numpy("probabilities"), expected, atol=1e-5)
         with pytest.raises(http.InferenceServerException, match="did you mean small"):
             client.infer("smal", [files])

@@ -54,14 +54,14 @@ def _reload(client: Any) -> bool:
 
 @pytest.fixture
 def clients(served: Any, pictures: Callable[..., bytes]) -> Iterator[list[Any]]:
-    """Four clients that ask without end; their replies so far."""
+    """Sixteen clients that ask without end; their replies so far."""
     stop, replies = threading.Event(), list[Any]()
 
     def work(number: int) -> None:
         while not stop.is_set():
             replies.append(served("/v1/predict", pictures(number)))
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
     for thread in threads:
         thread.start()
     yield replies

@@ -50,19 +50,34 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def opened(browser: Any, ask: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme="dark")
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    outside: list[str] = []
-    page.on("request", lambda request: outside.append(request.url))
-    page.goto(f"http://127.0.0.1:{ask.port}/")
-    _until(page, "model !== null")
-    yield page
-    assert errors == []
-    assert {url for url in outside if not url.startswith((f"http://127.0.0.1:{ask.port}/", "blob:", "data:"))} == set()
-    context.close()
+def visit(browser: Any) -> Iterator[Callable[..., Any]]:
+    """`visit(client)`: its page, 360 px wide and dark; afterwards nothing went wrong in it, and none else was asked."""
+    ends: list[Callable[[], None]] = []
+
+    def go(client: Any) -> Any:
+        context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme="dark")
+        page, errors, outside, own = context.new_page(), list[str](), list[str](), f"http://127.0.0.1:{client.port}/"
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: outside.append(request.url))
+        page.goto(own)
+        _until(page, "model !== null")
+
+        def end() -> None:
+            assert errors == []
+            assert {url for url in outside if not url.startswith((own, "blob:", "data:"))} == set()
+            context.close()
+
+        ends.append(end)
+        return page
+
+    yield go
+    for end in ends:
+        end()
+
+
+@pytest.fixture
+def opened(visit: Callable[..., Any], ask: Any) -> Any:
+    return visit(ask)
 
 
 def _serious(page: Any) -> list[str]:
@@ -157,3 +172,51 @@ def test_it_is_used_with_the_keyboard_alone(opened: Any, pictures: Callable[...,
     opened.keyboard.press("Enter")
     _until(opened, "document.querySelector('#answers img').alt.startsWith('Map of ')")
     assert opened.evaluate("document.activeElement.textContent") == "where?"
+
+
+@pytest.mark.slow
+def test_every_task_is_shown_in_its_own_way(
+    visit: Callable[..., Any], all_of_them: Any, pictures: Callable[..., bytes]
+) -> None:
+    page, data = visit(all_of_them), pictures(1, (60, 45))
+    told = {
+        name: all_of_them(f"/v1/models/{name}/predict{more}", data).json["answers"][0]
+        for name, more in (("labels", ""), ("numbers", ""), ("boxes", "?above=0.05"))
+    }
+
+    def chosen(name: str, done: int) -> Any:
+        page.select_option("#model", name)
+        if name == "boxes":
+            page.evaluate("document.getElementById('score').value = 0.05")
+        page.set_input_files("#files", [{"name": f"{name}.png", "mimeType": "image/png", "buffer": data}])
+        _answered(page, done)
+        return page.locator("#answers > li").last
+
+    card = chosen("labels", 1)
+    assert ", ".join(told["labels"]["labels"]) in card.inner_text() if told["labels"]["labels"] else True
+    assert card.locator(".bar b").count() == 3
+    assert {"said from 20.0 %", "said from 90.0 %", "said from 5.0 %"} == set(
+        card.locator(".guesses .note").all_inner_texts()
+    )
+    card = chosen("numbers", 2)
+    assert card.locator(".value").count() == 3
+    first = told["numbers"]["values"][0]
+    assert float(card.locator(".value").first.inner_text()) == pytest.approx(first["value"], rel=1e-3)
+    texts = card.locator("p").all_inner_texts()
+    assert "90 % of such pictures lie between" in texts[0]
+    assert "between" not in texts[1]
+    card = chosen("boxes", 3)
+    boxes = told["boxes"]["boxes"]
+    assert boxes
+    assert card.locator("svg rect").count() == card.locator(".frame .tag").count() == len(boxes)
+    assert [float(text) for text in card.locator(".share").all_inner_texts()] == [
+        pytest.approx(one["score"], abs=0.006) for one in boxes
+    ]
+    photo, drawn = card.locator("img").bounding_box(), card.locator("svg rect").first.bounding_box()
+    x1, y1, _, y2 = boxes[0]["corners"]
+    assert drawn["x"] - photo["x"] == pytest.approx(x1 / 60 * photo["width"], abs=3)
+    assert drawn["height"] == pytest.approx((y2 - y1) / 45 * photo["height"], abs=5)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert _serious(page) == []
+    page.emulate_media(color_scheme="light")
+    assert _serious(page) == []

@@ -10,11 +10,13 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from deepres.serve.refusal import RefusedError, busy
 
 Ask = Callable[[list[Any]], Sequence[Any]]
+OnBatch = Callable[[int, float], None]
+"""Hears of each batch how many images it has, and its seconds."""
 
 
 class BatchJob(NamedTuple):
@@ -39,7 +41,9 @@ class Answered:
 
 
 @dataclass(eq=False)
-class _Waiting:
+class Waiting:
+    """An image on its way: who waits for it, since when; what was read of it, and its answer."""
+
     job: BatchJob
     future: asyncio.Future[Answered]
     came: float
@@ -49,11 +53,42 @@ class _Waiting:
     ready: float = 0.0
 
 
+class Queue(Protocol):
+    """What a network's images wait in: `len` of them; made anew for each network."""
+
+    def __init__(
+        self, readers: Executor, *, size: int, wait: float, most: int, ahead: int, on_batch: OnBatch
+    ) -> None: ...
+
+    def __len__(self) -> int: ...
+
+    @property
+    def stuck_seconds(self) -> float:
+        """For how long the network has been answering the batch that it is at; 0 where it is at none."""
+
+    async def ask(self, jobs: Sequence[BatchJob]) -> list[Answered | Exception]:
+        """What comes of each job, in order; once this is cancelled, what is not being asked yet never is.
+
+        Raises:
+            RefusedError: the queue has no room for all of them.
+        """
+
+    def close(self) -> None:
+        """No thread is left, once the batch that is being asked has ended."""
+
+
+def require_room(images: int, waiting: int, most: int) -> None:
+    """Refuse so many images where a queue of `most`, in which others wait already, does not hold them."""
+    if images > most:
+        raise RefusedError(413, f"{images} images in a request, the queue holds {most}; send fewer at once")
+    if waiting + images > most:
+        raise busy(f"the queue is full ({waiting} of {most} images wait); try again in a second")
+
+
 class Batcher:
     """One queue of at most `most` images, and batches of at most `size` of them.
 
     A lone image is asked at once; while others are being read, a batch waits for them, for `wait` seconds at most.
-    `on_batch` hears of each batch how many images it has, and its seconds.
     """
 
     def __init__(
@@ -64,14 +99,14 @@ class Batcher:
         wait: float,
         most: int,
         ahead: int,
-        on_batch: Callable[[int, float], None],
+        on_batch: OnBatch,
     ) -> None:
         self._readers, self._network = readers, ThreadPoolExecutor(1, thread_name_prefix="network")
         self._size, self._wait, self._most, self._ahead, self._on_batch = size, wait, most, ahead, on_batch
-        self._queue: deque[_Waiting] = deque()
-        self._reading: set[_Waiting] = set()
-        self._ready: list[_Waiting] = []
-        self._asked: list[_Waiting] = []
+        self._queue: deque[Waiting] = deque()
+        self._reading: set[Waiting] = set()
+        self._ready: list[Waiting] = []
+        self._asked: list[Waiting] = []
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -85,22 +120,15 @@ class Batcher:
         """For how long the network has been answering the batch that it is at; 0 where it is at none."""
         return perf_counter() - self._began if self._asked else 0.0
 
-    def require_room(self, images: int) -> None:
-        """Refuse so many images where the queue does not hold them."""
-        if images > self._most:
-            raise RefusedError(413, f"{images} images in a request, the queue holds {self._most}; send fewer at once")
-        if len(self) + images > self._most:
-            raise busy(f"the queue is full ({len(self)} of {self._most} images wait); try again in a second")
-
     async def ask(self, jobs: Sequence[BatchJob]) -> list[Answered | Exception]:
         """What comes of each job, in order; once this is cancelled, what is not being asked yet never is.
 
         Raises:
             RefusedError: the queue has no room for all of them.
         """
-        self.require_room(len(jobs))
+        require_room(len(jobs), len(self), self._most)
         loop = asyncio.get_running_loop()
-        mine = [_Waiting(job, loop.create_future(), perf_counter()) for job in jobs]
+        mine = [Waiting(job, loop.create_future(), perf_counter()) for job in jobs]
         self._queue.extend(mine)
         self._advance()
         try:
@@ -123,12 +151,12 @@ class Batcher:
         while self._queue and len(self._reading) + len(self._ready) < self._ahead:
             one = self._queue.popleft()
             self._reading.add(one)
-            loop.run_in_executor(self._readers, _read, one).add_done_callback(
-                lambda done, one=one: self._was_read(one, done)  # type: ignore[misc]
+            loop.run_in_executor(self._readers, read_one, one).add_done_callback(
+                lambda done, one=one: self._wasread_one(one, done)  # type: ignore[misc]
             )
         self._begin()
 
-    def _was_read(self, one: _Waiting, done: "asyncio.Future[tuple[Hashable, Any]]") -> None:
+    def _was_read(self, one: Waiting, done: "asyncio.Future[tuple[Hashable, Any]]") -> None:
         self._reading.discard(one)
         cause = None if done.cancelled() else done.exception()
         if cause is not None and not one.future.done():
@@ -156,11 +184,11 @@ class Batcher:
         self._ready = [one for one in self._ready if one not in batch]
         self._asked, self._began = batch, perf_counter()
         loop = asyncio.get_running_loop()
-        loop.run_in_executor(self._network, _answers, batch).add_done_callback(
+        loop.run_in_executor(self._network, answers_to, batch).add_done_callback(
             lambda done: self._was_asked(batch, done)
         )
 
-    def _was_asked(self, batch: list[_Waiting], done: "asyncio.Future[list[Any]]") -> None:
+    def _was_asked(self, batch: list[Waiting], done: "asyncio.Future[list[Any]]") -> None:
         seconds = perf_counter() - self._began
         self._asked = []
         self._on_batch(len(batch), seconds)
@@ -178,7 +206,8 @@ class Batcher:
         self._advance()
 
 
-def _read(one: _Waiting) -> tuple[Hashable, Any]:
+def read_one(one: Waiting) -> tuple[Hashable, Any]:
+    """Its key and what the network is given of it; nothing where nobody waits any more."""
     began = perf_counter()
     try:
         return (None, None) if one.future.done() else one.job.read()
@@ -186,17 +215,17 @@ def _read(one: _Waiting) -> tuple[Hashable, Any]:
         one.answered.read_seconds = perf_counter() - began
 
 
-def _answers(batch: list[_Waiting]) -> list[Any]:
+def answers_to(batch: list[Waiting]) -> list[Any]:
     """What is said to each of a batch; where the whole fails, each is tried alone: an answer, or what was raised."""
     try:
         return _asked(batch)
     except Exception as cause:  # whatever a network may raise
         if len(batch) == 1:
             return [RuntimeError("StopIteration") if isinstance(cause, StopIteration) else cause]  # none for a future
-    return [None if one.future.done() else _answers([one])[0] for one in batch]
+    return [None if one.future.done() else answers_to([one])[0] for one in batch]
 
 
-def _asked(batch: list[_Waiting]) -> list[Any]:
+def _asked(batch: list[Waiting]) -> list[Any]:
     answers = list(batch[0].job.ask([one.value for one in batch]))
     if len(answers) != len(batch):
         raise RuntimeError(f"{len(answers)} answers to {len(batch)} images")

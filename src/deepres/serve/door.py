@@ -110,7 +110,7 @@ class Door:
                 await passage.refuse(refusal, linger=False)
 
     def _require_token(self, scope: Scope) -> None:
-        if self._token is None or scope["path"] in OPEN:
+        if self._token is None or path_in(scope) in OPEN:
             return
         given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
         if len(given) != 1 or not is_token(given[0], self._token):
@@ -190,6 +190,12 @@ class _Passage:
             await self.send(message, linger)
 
         await response(self._scope, self._receive, send)
+
+
+def path_in(scope: Scope) -> str:
+    """The path within this server, wherever it is mounted."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 async def unless_gone(request: Request, work: "asyncio.Future[T]") -> T:

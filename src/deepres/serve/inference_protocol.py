@@ -33,6 +33,9 @@ from deepres.serve.served import Served
 MOST_NUMBERS = 400_000
 """Numbers in a JSON body: reading so many stops the event loop for some 20 ms."""
 
+VERSIONS = ["1"]
+"""Of each model: what is exchanged takes the place of what was there."""
+
 LENGTH = "Inference-Header-Content-Length"
 TensorValues = np.ndarray[Any, Any]
 
@@ -71,20 +74,29 @@ def routes(service: Service) -> APIRouter:
         """Whether requests are welcome: not while it drains, nor while a network stands still."""
         return _readiness(service, service.models.names)
 
+    def served(request: Request, name: str) -> Served:
+        one, version = service.models.get(name), request.path_params.get("version")
+        if version not in (None, VERSIONS[0]):
+            raise RefusedError(404, f"model {one.name}: version {version:.40} is not there; known: {VERSIONS[0]}")
+        return one
+
     @found.get("/models/{name}")
-    async def model(name: str) -> Response:
+    @found.get("/models/{name}/versions/{version}", include_in_schema=False)
+    async def model(request: Request, name: str) -> Response:
         """Inputs and outputs of a model."""
-        return JSONResponse(metadata(service.models.get(name)))
+        return JSONResponse(metadata(served(request, name)))
 
     @found.get("/models/{name}/ready")
-    async def model_ready(name: str) -> Response:
+    @found.get("/models/{name}/versions/{version}/ready", include_in_schema=False)
+    async def model_ready(request: Request, name: str) -> Response:
         """Whether a model answers."""
-        return _readiness(service, [service.models.get(name).name], {"name": name})
+        return _readiness(service, [served(request, name).name], {"name": name})
 
     @found.post("/models/{name}/infer")
+    @found.post("/models/{name}/versions/{version}/infer", include_in_schema=False)
     async def infer(request: Request, name: str) -> Response:
         """Pictures in, `probabilities` and `labels` out (of numbers: `values`)."""
-        return await _inferred(service, request, name)
+        return await _inferred(service, request, served(request, name))
 
     return found
 
@@ -93,7 +105,13 @@ def metadata(served: Served) -> dict[str, Any]:
     """What the protocol tells of a model."""
     outputs = [{"name": name, **facts} for name, facts in _outputs(served).items()]
     inputs = [{"name": "image", "datatype": "UINT8", "shape": [-1, 3, -1, -1]}]
-    return {"name": served.name, "versions": ["1"], "platform": "deepres_pytorch", "inputs": inputs, "outputs": outputs}
+    return {
+        "name": served.name,
+        "versions": VERSIONS,
+        "platform": "deepres_pytorch",
+        "inputs": inputs,
+        "outputs": outputs,
+    }
 
 
 def _readiness(service: Service, names: Sequence[str], told: Mapping[str, Any] | None = None) -> Response:
@@ -115,9 +133,8 @@ def _outputs(served: Served) -> dict[str, dict[str, Any]]:
     return {}
 
 
-async def _inferred(service: Service, request: Request, name: str) -> Response:
+async def _inferred(service: Service, request: Request, served: Served) -> Response:
     entry = entry_of(request.scope)
-    served = service.models.get(name)
     entry.model = served.name
     known = _outputs(served)
     if not known:
@@ -298,7 +315,7 @@ def _reply(served: Served, wanted: _Wanted, outputs: Sequence[Any]) -> Response:
         else:
             facts["data"] = values if isinstance(values, list) else values.reshape(-1).tolist()
         told.append(facts)
-    whole: dict[str, Any] = {"model_name": served.name, "model_version": "1", "outputs": told}
+    whole: dict[str, Any] = {"model_name": served.name, "model_version": VERSIONS[0], "outputs": told}
     if wanted.number is not None:
         whole["id"] = wanted.number
     if not parts:

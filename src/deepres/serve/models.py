@@ -13,7 +13,7 @@ from deepres.base.errors import DeepresError, InputError, unknown
 from deepres.base.files import resolved
 from deepres.base.reading import cause_text
 from deepres.data.loading.workers import num_cores
-from deepres.serve.batcher import Batcher
+from deepres.serve.batcher import Batcher, Queue
 from deepres.serve.limits import Limits
 from deepres.serve.logs import Logs
 from deepres.serve.metrics import ServerMetrics
@@ -59,14 +59,20 @@ class Models:
     """The networks that answer now; the first is meant where none is named."""
 
     def __init__(
-        self, served: Iterable[Served], load: LoadModel, limits: Limits, metrics: ServerMetrics, logs: Logs
+        self,
+        served: Iterable[Served],
+        load: LoadModel,
+        limits: Limits,
+        metrics: ServerMetrics,
+        logs: Logs,
+        queue: type[Queue] = Batcher,
     ) -> None:
         self._served = {one.name: one for one in served}
         self._load, self._limits, self._metrics, self._logs = load, limits, metrics, logs
         self.readers = ThreadPoolExecutor(num_cores(), thread_name_prefix="reader")
         self.lookers = ThreadPoolExecutor(1, thread_name_prefix="headers")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
-        self._batchers = {name: self._batcher(name) for name in self._served}
+        self._batchers = {name: self._batcher(name, queue) for name in self._served}
         self._exchanging = asyncio.Lock()
         for name, one in self._served.items():
             metrics.model.labels(name, one.sha256).set(1)
@@ -88,7 +94,7 @@ class Models:
             raise RefusedError(404, unknown("model", name[:100], self._served).message)
         return self._served[name]
 
-    def batcher(self, name: str) -> Batcher:
+    def batcher(self, name: str) -> Queue:
         """Its queue, which stays when it is exchanged."""
         return self._batchers[name]
 
@@ -125,14 +131,14 @@ class Models:
         for batcher in self._batchers.values():
             batcher.close()
 
-    def _batcher(self, name: str) -> Batcher:
+    def _batcher(self, name: str, queue: type[Queue]) -> Queue:
         limits, metrics = self._limits, self._metrics
 
         def on_batch(images: int, seconds: float) -> None:
             metrics.batch_size.labels(name).observe(images)
             metrics.network_seconds.labels(name).observe(seconds)
 
-        return Batcher(
+        return queue(
             self.readers,
             size=limits.batch_size,
             wait=limits.batch_wait_ms / 1000,
