@@ -206,6 +206,8 @@ def test_a_class_by_number_or_name() -> None:
         ("catt", (), "class 'catt': unknown; no class has a name here; or give a number from 0 to 2"),
         (3, ("cat", "catfish", "dog"), "class 3: unknown; there are 3, the nearest is 2 (dog)"),
         ("-1", (), "class -1: unknown; there are 3, the nearest is 0"),
+        ("--1", ("cat",), "class '--1': unknown; the nearest are cat; or give a number from 0 to 2"),
+        ("9" * 5000, (), f"class '{'9' * 5000}': unknown; no class has a name here; or give a number from 0 to 2"),
     ],
 )  # fmt: skip
 def test_a_class_that_does_not_exist_is_refused_in_one_line(

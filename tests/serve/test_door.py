@@ -70,6 +70,8 @@ def test_a_body_beyond_the_limit_is_refused_announced_or_not(tight: Any, formed:
     assert b"bytes so far; the limit (--max-bytes) is 20,000" in counted
     kind, body = formed([("a", bytes(50_000))])
     assert tight("/v1/predict", body, {"Content-Type": kind}).status == 413
+    asking = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 20001\r\n\r\n"
+    assert _raw(tight.port, asking).startswith(b"HTTP/1.1 413 ")  # and never is the body asked for
     lying = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"
     assert b" 413 " in _raw(tight.port, lying)
 

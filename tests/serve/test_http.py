@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from deepres.base.errors import InputError
 from deepres.predict.predictor import Predictor
 from deepres.serve.served import Served
 
@@ -78,6 +79,9 @@ def test_where_nothing_could_be_answered_the_status_says_so(ask: Any) -> None:
         ("/v1/cam?class=dog", "image", 422, "class 'dog': unknown; the nearest are"),
         ("/v1/cam?class=a%0ab", "image", 422, r"class 'a\\nb': unknown"),
         ("/v1/cam?class=3", "image", 422, "class 3: unknown; there are 3"),
+        ("/v1/cam?class=--1", "image", 422, "class '--1': unknown; the nearest are"),
+        ("/v1/cam?class=" + "1" * 900, "image", 422, "class '1111.*': unknown; the nearest are"),
+        ("/v1/cam?class=" + "1" * 1001, "image", 422, "option 'class': .*at most 1000 char"),
         ("/v1/models?all=1", None, 422, "option 'all': unknown"),
     ],
 )
@@ -124,31 +128,32 @@ def test_what_is_known_of_a_model_is_told(ask: Any, small: Path) -> None:
     assert facts["task"]["kind"] == "classification"
 
 
+@pytest.mark.parametrize("wrong", [ValueError, InputError])
 def test_the_network_that_fails_is_told_by_its_number_and_nothing_else(
-    ask: Any, pictures: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+    ask: Any, pictures: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, wrong: type[Exception]
 ) -> None:
-    real = Served.ask
+    real, before = Served.ask, ask.metric('deepres_images_total{model="small",outcome="failed"}')
 
     def broken(self: Served, read: list[Any]) -> Any:
         if any(float(one.mean()) > 1.2 for one in read):  # a white picture
-            raise ValueError("secret /etc/passwd")
+            raise wrong("secret /etc/passwd")
         return real(self, read)
 
     monkeypatch.setattr(Served, "ask", broken)
     white = BytesIO()
     Image.new("RGB", (30, 30), "white").save(white, "PNG")
-    alone = ask("/v1/predict", white.getvalue(), {"X-Request-Id": "mine-1"})
+    number = f"mine-{wrong.__name__}"
+    alone = ask("/v1/predict", white.getvalue(), {"X-Request-Id": number})
     assert alone.status == 500
-    assert alone.error == ("model small: the network failed on this image; the log says more under request mine-1")
+    assert alone.error == f"model small: the network failed on this image; the log says more under request {number}"
     assert b"Traceback" not in alone.body
     assert b"secret" not in alone.body
     beside = ask.form("/v1/predict", [("a", pictures(1)), ("w", white.getvalue()), ("b", pictures(2))])
     assert beside.status == 200
     assert [one["problem"] is None for one in beside.json["answers"]] == [True, False, True]
-    assert ask.metric('deepres_images_total{model="small",outcome="failed"}') == 2
-    (line, _) = ask.log("failed", 2)
-    assert line["id"] == "mine-1"
-    assert "ValueError: secret" in line["problem"]
+    assert ask.metric('deepres_images_total{model="small",outcome="failed"}') == before + 2
+    (line,) = ask.log("failed", id=number)
+    assert f"{wrong.__name__}: secret" in line["problem"]
 
 
 def test_weights_that_give_no_numbers_are_an_error_and_no_answer(

@@ -151,6 +151,9 @@ GOOD: dict[str, Any] = {"datatype": "BYTES", "shape": [1], "data": ["eA=="]}
         (_image(datatype="UINT8", shape=[1, 3, 2, 2], parameters={"binary_data_size": 12}), 400, "0 bytes follow the"),
         (_image(datatype="UINT8", shape=[1, 3, 2, 2], parameters=[1]), 400, "parameters: wanted an object"),
         (b'{"inputs": [' + b"0," * 400_001 + b"0]}", 413, "more than 400,000 values in JSON; send them as binary"),
+        (b'{"inputs": [' + b"[]," * 200_001 + b"0]}", 413, "more than 400,000 values in JSON; send them as binary"),
+        (b"{" + b'"a":1,' * 1_001 + b'"b":1}', 413, "1,002 texts in JSON, at most 1,000; send"),
+        (b'{"inputs": [' + b"1" * 2_400_000 + b"]}", 413, "2,400,010 bytes of numbers in JSON, at most 2,400,000"),
     ],
     ids=str,
 )
@@ -163,7 +166,7 @@ def test_what_is_none_of_the_protocol_is_one_line(ask: Any, body: Any, status: i
     assert list(reply.json) == ["error"]
 
 
-@pytest.mark.parametrize("length", ["-1", "x", "999999", "1.5"])
+@pytest.mark.parametrize("length", ["-1", "x", "999999", "1.5", "9" * 5000])
 def test_a_length_that_is_none_is_refused(ask: Any, length: str) -> None:
     reply = ask("/v2/models/small/infer", b"{}", {"Inference-Header-Content-Length": length})
     assert (reply.status, "wanted the bytes of JSON" in reply.error) == (400, True)

@@ -62,4 +62,4 @@ def test_maps_are_told_and_drawn_no_larger_than_shown(small: Path, pictures: Cal
 
     assert Image.open(BytesIO(drawn())).size == (1024, 27)
     with pytest.raises(InputError, match="bees"):
-        served.map_job(pictures(0), "a.png", "bees").ask([pixels])
+        served.require_maps("bees")

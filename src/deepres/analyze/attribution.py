@@ -3,6 +3,7 @@
 Layout of tensors: N images, K classes of each, C channels, H rows, W columns.
 """
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Literal
@@ -35,7 +36,7 @@ def class_number(wanted: int | str, num_classes: int, classes: Sequence[str] = (
     """
     if isinstance(wanted, str) and wanted in classes:
         return list(classes).index(wanted)
-    if isinstance(wanted, str) and not wanted.strip().lstrip("-").isdecimal():
+    if isinstance(wanted, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", wanted) is None:
         near = get_close_matches(wanted, classes, n=3, cutoff=0)
         offered = f"the nearest are {', '.join(near)}" if near else "no class has a name here"
         raise InputError(f"class '{wanted}': unknown; {offered}; or give a number from 0 to {num_classes - 1}")

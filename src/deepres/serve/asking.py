@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from deepres.base.errors import InputError
 from deepres.serve.batcher import Answered, BatchJob
 from deepres.serve.body import Bodies, Upload
 from deepres.serve.limits import Limits
@@ -78,9 +77,9 @@ async def maps(
     Raises:
         InputError: no such class, no maps of this network. RefusedError: no picture, or the network failed.
     """
-    looked = await asyncio.get_running_loop().run_in_executor(
-        service.models.lookers, _looked_at, service, served, uploads
-    )
+    looking = asyncio.get_running_loop().run_in_executor
+    await looking(service.models.lookers, served.require_maps, label)  # by a thread: it looks for the nearest names
+    looked = await looking(service.models.lookers, _looked_at, service, served, uploads)
     entry.px = sum(one for one in looked if isinstance(one, int))
     for one in looked:
         if isinstance(one, RefusedError):
@@ -125,8 +124,6 @@ def _told(service: Service, served: Served, found: Answered | Exception, entry: 
         return AskedPictures(found.value)
     if isinstance(found, RefusedError):
         return AskedPictures(problem=found)
-    if isinstance(found, InputError):
-        return AskedPictures(problem=RefusedError(422, found.message))
     service.logs(
         "failed",
         id=entry.number,

@@ -144,9 +144,11 @@ class _Passage:
     def __init__(self, door: Door, scope: Scope, receive: Receive, send: Send, entry: LogEntry) -> None:
         self._door, self._scope, self._receive, self._send = door, scope, receive, send
         self.entry, self.started, self.ended, self._gone = entry, False, False, False
+        self._comes = b"expect" not in dict(scope["headers"])  # else the body waits until it is asked for
 
     async def receive(self) -> Message:
         """The next of the body; the last one is noted."""
+        self._comes = True
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body", False):
             self.entry.whole = True
@@ -169,7 +171,7 @@ class _Passage:
             await self._send({**message, "headers": headers})
             return
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
-        if last and linger and not self.entry.whole:
+        if last and linger and self._comes and not self.entry.whole:
             await self._send({**message, "more_body": True})
             with suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_SECONDS):

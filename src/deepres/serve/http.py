@@ -61,7 +61,11 @@ Above = Annotated[float | None, Query(ge=0, le=1, description="Boxes: tell those
 Cam = Annotated[bool, Query(description="With each answer the map of its likeliest class, as a PNG in `map`.")]
 Label = Annotated[
     str | None,
-    Query(alias="class", description="The class whose map is drawn (name or number); by default the likeliest."),
+    Query(
+        alias="class",
+        max_length=1000,
+        description="The class whose map is drawn (name or number); by default the likeliest.",
+    ),
 ]
 
 

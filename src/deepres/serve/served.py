@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from deepres.analyze.attribution import class_number
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import digest
 from deepres.base.reading import read_json
@@ -136,19 +137,23 @@ class Served:
         answer: Answer = self.task.unread(name, problem)
         return answer
 
-    def require_maps(self) -> None:
-        """Refuse maps where there are none: InputError."""
+    def require_maps(self, label: str | None = None) -> None:
+        """Refuse maps where there are none, and those of a class that is not there: InputError."""
         require(self.task, "--cam", self.name)
+        if label is not None:
+            class_number(label, self.predictor.network.num_classes, self.predictor.classes)
         if self.predictor.others:
             raise InputError(f"{self.name}: a map needs a single network, and here are several; serve one fold")
 
     def map_job(self, data: bytes, name: str, label: str | None) -> BatchJob:
         """Where a class, by default the likeliest, is seen: answered by (class, probability, function to PNG)."""
-        self.require_maps()
 
         def read() -> tuple[Hashable, Tensor]:
             preparation = self.predictor.preparation
-            return object(), decode_bytes(data, name, preparation.channels, levels=preparation.levels)
+            try:
+                return object(), decode_bytes(data, name, preparation.channels, levels=preparation.levels)
+            except InputError as cause:
+                raise RefusedError(422, cause.message) from cause
 
         def ask(pixels: list[Tensor]) -> list[tuple[str, float, Callable[[], bytes]]]:
             label_found, chance, heat = self.predictor.heat(pixels[0], label)
