@@ -29,7 +29,7 @@ from deepres.serve.refusal import RefusedError
         ({}, "ray_app: run: missing"),
         ({"run": " "}, r"ray_app: run: names nothing; wanted \[NAME=\]RUN"),
         ({"run": "a/net b/net"}, "both are called net"),
-        ({"run": "net", "replica": "2"}, "replica: unknown; did you mean replicas"),
+        ({"run": "net", "replica": "2"}, "field 'replica': unknown; did you mean replicas"),
         ({"run": "net", "replicas": "0"}, "replicas: "),
         ({"run": "net", "replicas": 2, "max_replicas": 4}, "replicas beside max_replicas"),
         ({"run": "net", "min_replicas": 3, "max_replicas": 2}, "min_replicas 3, max_replicas 2"),

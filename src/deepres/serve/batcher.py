@@ -53,7 +53,7 @@ class Waiting:
     ready: float = 0.0
 
 
-class Queue(Protocol):
+class ImageQueue(Protocol):
     """What a network's images wait in: `len` of them; made anew for each network."""
 
     def __init__(
@@ -152,7 +152,7 @@ class Batcher:
             one = self._queue.popleft()
             self._reading.add(one)
             loop.run_in_executor(self._readers, read_one, one).add_done_callback(
-                lambda done, one=one: self._wasread_one(one, done)  # type: ignore[misc]
+                lambda done, one=one: self._was_read(one, done)  # type: ignore[misc]
             )
         self._begin()
 

@@ -13,7 +13,7 @@ from deepres.base.errors import DeepresError, InputError, unknown
 from deepres.base.files import resolved
 from deepres.base.reading import cause_text
 from deepres.data.loading.workers import num_cores
-from deepres.serve.batcher import Batcher, Queue
+from deepres.serve.batcher import Batcher, ImageQueue
 from deepres.serve.limits import Limits
 from deepres.serve.logs import Logs
 from deepres.serve.metrics import ServerMetrics
@@ -65,7 +65,7 @@ class Models:
         limits: Limits,
         metrics: ServerMetrics,
         logs: Logs,
-        queue: type[Queue] = Batcher,
+        queue: type[ImageQueue] = Batcher,
     ) -> None:
         self._served = {one.name: one for one in served}
         self._load, self._limits, self._metrics, self._logs = load, limits, metrics, logs
@@ -94,7 +94,7 @@ class Models:
             raise RefusedError(404, unknown("model", name[:100], self._served).message)
         return self._served[name]
 
-    def batcher(self, name: str) -> Queue:
+    def batcher(self, name: str) -> ImageQueue:
         """Its queue, which stays when it is exchanged."""
         return self._batchers[name]
 
@@ -131,7 +131,7 @@ class Models:
         for batcher in self._batchers.values():
             batcher.close()
 
-    def _batcher(self, name: str, queue: type[Queue]) -> Queue:
+    def _batcher(self, name: str, queue: type[ImageQueue]) -> ImageQueue:
         limits, metrics = self._limits, self._metrics
 
         def on_batch(images: int, seconds: float) -> None:
