@@ -45,15 +45,12 @@ from deepres.predict.predictor import Predictor
 real, draw, told = Predictor.probabilities, random.Random(0), []
 def probabilities(self, images):
     told.append(1)
-    found = real(self, images)
-    if len(told) < 5:  # it is tried before it is asked
-        return found
-    kind = draw.randrange(4)
+    kind = draw.randrange(4) if len(told) > 4 else 3  # it is tried before it is asked
     if kind == 0:
         raise RuntimeError("secret-of-the-network")
     if kind == 1:
         raise MemoryError
-    return found * float("nan") if kind == 2 else found
+    return real(self, images * float("nan") if kind == 2 else images)
 Predictor.probabilities = probabilities
 from deepres.cli.main import main
 main()

@@ -173,7 +173,7 @@ class RayBatcher:
         self._ahead, self._held = asyncio.Semaphore(ahead), set[Waiting]()
         self._began: float | None = None
 
-        @serve.batch(max_batch_size=size, batch_wait_timeout_s=wait)
+        @serve.batch(max_batch_size=size, batch_wait_timeout_s=wait)  # type: ignore[untyped-decorator]
         async def together(batch: list[Waiting]) -> list[Any]:
             return await self._asked(batch)
 
