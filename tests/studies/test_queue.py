@@ -351,7 +351,8 @@ module.papers = lambda: (paper,)
 from deepres.base import priority
 priority.give_way = lambda: ["gave way"]  # or the test would, to all others
 from deepres.cli.main import main
-main(sys.argv[2:])
+del sys.argv[1]
+main()
 """
 
 
@@ -375,7 +376,11 @@ def _steps(job: Job, home: Path) -> int:
 
 @pytest.mark.slow
 def test_a_queue_is_held_killed_and_gone_on_with_and_its_runs_are_as_those_of_reproduce(
-    tmp_path: Path, images: Path, file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    images: Path,
+    file: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path, home = file({"study": "test/table1", "rows": ["plain-20"]}), tmp_path / "full"
     job = queued(load_queue(path), {"cifar10": str(images)})[0].job
@@ -419,10 +424,14 @@ def test_a_queue_is_held_killed_and_gone_on_with_and_its_runs_are_as_those_of_re
 
     evidence = json.loads(job.evidence(home).read_text())
     typed_words = ["test/table1", "--only", "plain-20", "--seeds", "1", "--data", str(images), "--device", "cpu"]
+    monkeypatch.setattr(
+        sys, "argv", ["deepres", "reproduce", *typed_words]
+    )  # where the words of a command are told from
     assert main.run(["reproduce", *typed_words, "--output", str(tmp_path / "typed")]) == 0
     typed = json.loads(job.evidence(tmp_path / "typed").read_text())
+    assert evidence["command"] == " ".join(["deepres", "reproduce", *map(str, words)])
+    assert typed["command"] == " ".join(["deepres", "reproduce", *typed_words])
     for mine in (evidence, typed):
-        assert mine["command"].startswith("deepres")
         assert mine.pop("minutes") > 0
         del mine["command"]
     assert (evidence.pop("sessions"), typed.pop("sessions")) in [(3, 1), (2, 1)]
