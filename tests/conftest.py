@@ -1,9 +1,11 @@
 """Tests run side by side, each process on one thread; real data lies at DEEPRES_SHARED or beside the repository."""
 
 import gc
+import getpass
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Generator, Mapping
 from html import escape
 from importlib import import_module
@@ -100,6 +102,29 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(f"over {QUICK_SECONDS} s of processor time and not marked slow")
         for nodeid, spent in sorted(told.items(), key=lambda each: -float(each[1])):
             terminalreporter.line(f"{spent:>6} s  {nodeid}")
+
+
+LONGEST = 70
+"""Letters of the folder of temporary files: sockets lie in it, whose whole path has 104 at most."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """What tests and the processes that they end leave among temporary files goes with the tests' own folders."""
+    place = str(tmp_path_factory.mktemp("t"))
+    with pytest.MonkeyPatch.context() as patch:
+        if len(place) > LONGEST:
+            yield
+            return
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", os.environ.get("TORCHINDUCTOR_CACHE_DIR") or _compiled())
+        patch.setenv("TMPDIR", place)
+        patch.setattr(tempfile, "tempdir", place)
+        yield
+
+
+def _compiled() -> str:
+    """Where torch keeps what it has compiled, which the next tests use again."""
+    return str(Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}")
 
 
 @pytest.fixture(autouse=True)

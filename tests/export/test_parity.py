@@ -14,6 +14,7 @@ from deepres.export.parity import Parity, compared
 from deepres.export.whole import whole
 from deepres.predict.pictures import Picture
 from deepres.predict.predictor import Predictor
+from deepres.tasks.multilabel.task import Thresholds
 
 Loaded = Callable[..., Predictor]
 PICTURES = [Picture(f"a/b/{at}.png", lambda pixels=pixels: pixels) for at, pixels in enumerate(noise(64, 30, 24))]
@@ -65,6 +66,14 @@ class _Saying(nn.Module):
         return self.logits.expand(len(x), -1)
 
 
+class _Logits(_Saying):
+    """A network of these logits."""
+
+    def __init__(self, predictor: Predictor, logits: Tensor) -> None:
+        super().__init__(predictor, logits)
+        self.logits = logits
+
+
 @pytest.mark.parametrize(
     ("says", "file", "passes"),
     [
@@ -88,6 +97,22 @@ def test_a_call_that_turns_is_listed_with_its_margin_and_passes_if_it_was_close(
     else:
         with pytest.raises(RunError, match="answers otherwise"):
             found.require_small("x")
+
+
+def test_a_label_turns_at_its_own_threshold(loaded: Loaded) -> None:
+    predictor = loaded("multilabel")
+    limits = Thresholds(values=(0.2, 0.9, 0.5), chosen=2, found_on="val", images=9)
+    predictor = replace(predictor, task=predictor.task.model_copy(update={"thresholds": limits}))
+    own, other = torch.tensor([[0.195, 0.895, 0.4]]), torch.tensor([[0.203, 0.895, 0.4]])
+    moved = compared(
+        replace(predictor, network=_Logits(predictor, own.logit())),
+        lambda _: other,
+        PICTURES,
+        bundle_of(predictor, "none"),
+    )
+    assert (len(moved.differing), moved.agreement) == (64, 0)
+    assert (moved.differing[0].network, moved.differing[0].file) == ("none", "ant")
+    assert moved.differing[0].margin == pytest.approx(0.005, abs=1e-5)
 
 
 def test_unreadable_pictures_are_passed_over_and_named_and_too_few_are_refused(loaded: Loaded) -> None:

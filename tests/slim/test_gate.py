@@ -126,3 +126,9 @@ def test_numbers_and_several_classes_are_compared_by_the_paired_bootstrap(saved:
     assert 0 < found.low < found.loss < found.high
     assert found.verdict(1.0) == "passed"
     assert found.verdict(0.01) == "failed"
+    present = draw.random((100, 2)) < 0.5
+    alike = [saved(name, "multilabel", truth=present, scores=present + 0.25) for name in ("c", "d")]
+    found = compared(*alike)  # every draw of the bootstrap says 0
+    assert found.loss == 0
+    assert found.high == score_interval(0, 0, 100)[1]
+    assert found.verdict(0.5) == "not shown"

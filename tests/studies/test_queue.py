@@ -264,6 +264,12 @@ def test_before_the_first_epoch_the_time_is_not_known_and_when_all_are_done_noth
     assert queue_status(line, tmp_path, tmp_path / "none.json").sentences(now) == ["1 of 1 run done"]
 
 
+def test_rows_of_a_history_that_do_not_go_on_are_passed_over(tmp_path: Path) -> None:
+    rows = [{"step": 10, "seconds": 20.0}, {"step": 10, "seconds": 9.0}, {"step": 5, "seconds": 9.0}, {"step": 20}]
+    (tmp_path / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 3')
+    assert seconds_per_step(tmp_path) == 2.0
+
+
 def test_before_the_first_epoch_a_run_has_the_rate_of_its_states(tmp_path: Path) -> None:
     line = queued(_queue({"study": "test/whole", "rows": ["plain-20"]}))
     _begun(line[0].job, tmp_path, [], 0)

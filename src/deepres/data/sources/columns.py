@@ -235,11 +235,14 @@ class _Finder:
             return found[0]
         there = ", ".join(self.names[at] for at in found) if found else ", ".join(self.names)
         of = f"{len(self.names)} columns and no line with names" if not self.named else there
+        every = ",".join(self.names[at] if self.named else str(at + 1) for at in found)
+        several = self.form == "numbers" and role == "label" and 1 < len(found) < 6
         by = "1" if not self.named else "COLUMN"
         raise InputError(
             f"{self.table}: which column holds {what}? there are {of}; "
             f"say it with --set data.columns=path:{by},label:{'2' if by == '1' else by}"
             + (f",{role}:COLUMN" if role in ("split", "group") else "")
+            + (f"; label:{every} are all of them" if several else "")
         )
 
 
