@@ -88,7 +88,12 @@ def test_numbers_are_read_where_they_are_asked_for(home: Path) -> None:
             "'angle' is '1e999'; wanted a number",
         ),
         ("path,angle", ["1", ""] * 6, {"targets": "numbers", "columns": "label:angle"}, "line 3: 'angle' is empty"),
-        ("path,a,b", ["1,2"] * N, {"targets": "numbers"}, "which column holds the numbers.*; label:a,b are all of them$"),
+        (
+            "path,a,b",
+            ["1,2"] * N,
+            {"targets": "numbers"},
+            "which column holds the numbers.*; label:a,b are all of them$",
+        ),
         ("path,angle", ["7"] * N, {"targets": "numbers"}, "column 'angle' is 7 for every image to train on"),
         (
             "path,a,b",

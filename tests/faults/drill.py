@@ -163,7 +163,7 @@ def _completed(folder: Path, source: Path, whole: Path, words: list[str]) -> str
 
 def kills(drill: Drill) -> None:
     """SIGKILL, or sometimes another signal, at random moments of a run, once or several times."""
-    for trial in drill.times(12):
+    for trial in drill.times(10):
         of = "boxes" if trial % 4 == 3 else "classes"
         source, whole = undisturbed(drill, of)
         folder, workers = drill.place / f"kill-{trial}", str(drill.draw.choice((0, 2)))
@@ -282,7 +282,7 @@ def workers(drill: Drill) -> None:
     """Loader processes killed at random moments; the run goes on by itself."""
     source, whole = undisturbed(drill)
     killed = 0
-    for trial in drill.times(8):
+    for trial in drill.times(6):
         folder = drill.place / f"workers-{trial}"
         process = _started(["train", str(source), *TRAIN, "--workers", "2", "--output", str(folder)])
         while process.poll() is None:
@@ -305,7 +305,7 @@ def disks(drill: Drill) -> None:
     source, whole = undisturbed(drill)
     largest = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
     mounted = 0
-    for trial in drill.times(10):
+    for trial in drill.times(8):
         place, size = drill.place / f"disk-{trial}", int(drill.draw.random() ** 2 * 1.5 * largest) + 4096
         place.mkdir()
         small = drill.draw.random() < 0.7 and _mounted(place, size)
@@ -340,7 +340,7 @@ def _asked(words: list[str]) -> tuple[int, str, str]:
 def damage(drill: Drill) -> None:
     """Every file of a run's folder in turn: changed, cut short, emptied, removed, a pipe or a folder in its place.
 
-    Then the run is resumed and asked. Of a detector's run one of these happens to each file.
+    Then the run is resumed and asked. Of a detector's run one of these happens to each file, and one question is asked.
     """
     for of in ("classes", "boxes"):
         _damaged(drill, of, all_ways=drill.scale >= 1 and of == "classes")
@@ -362,7 +362,7 @@ def _damaged(drill: Drill, of: str, *, all_ways: bool) -> None:
     ways = [_changed, _cut, _emptied, _removed, _piped, _foldered]
     for name in files:
         for way in ways if all_ways else [drill.draw.choice(ways)]:
-            for question in QUESTIONS:
+            for question in QUESTIONS if of == "classes" else [drill.draw.choice(QUESTIONS)]:
                 folder = drill.place / "damaged"
                 shutil.copytree(whole, folder)
                 way(folder / name, drill.draw)
@@ -507,7 +507,7 @@ def hostile(drill: Drill) -> None:
 
 def soak(drill: Drill) -> None:
     """Predictions of changing pictures, resumes and evaluations in one process: memory and descriptors stay flat."""
-    _soaked(drill, {"predict": 400, "resume": 30, "eval": 200})
+    _soaked(drill, {"predict": 300, "resume": 20, "eval": 150})
 
 
 def _soaked(drill: Drill, much: dict[str, float]) -> None:
@@ -617,7 +617,10 @@ def _beside(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
     words = [sys.executable, __file__, "--groups", name, "--scale", str(chosen.scale), "--seed", str(chosen.seed)]
     with tempfile.TemporaryDirectory(prefix="deepres-drill-") as place:
         output = Path(place) / "figures.json"
-        began, process = monotonic(), subprocess.run([*words, "--output", str(output)], stdout=subprocess.DEVNULL)
+        threads = str(max(1, len(os.sched_getaffinity(0)) // chosen.jobs))  # groups at once do not wait for each other
+        alone = {"OMP_NUM_THREADS": threads, **os.environ}
+        began = monotonic()
+        process = subprocess.run([*words, "--output", str(output)], stdout=subprocess.DEVNULL, env=alone)
         found = json.loads(output.read_text()) if output.is_file() else {}
     figures: dict[str, Any] = found.get("groups", {}).get(name) or found.get("long", {}).get(name)
     if figures is None:

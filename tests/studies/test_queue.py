@@ -24,7 +24,7 @@ from deepres.studies import study as studies_module
 from deepres.studies.executor import carry_out
 from deepres.studies.plan import Job
 from deepres.studies.queue import Queue, load_queue, queued, studies_of
-from deepres.studies.queue_status import NOW, PAUSED, Now, queue_status
+from deepres.studies.queue_status import NOW, PAUSED, Now, queue_status, seconds_per_step
 from deepres.studies.queue_work import Gate
 from deepres.studies.study import Paper, Printed, Study
 from deepres.train.loop import Step
