@@ -12,7 +12,7 @@ test: .venv/.ready check  # everything: format, lint, types, floors, all tests
 	$(BIN)/pytest -n 2 --dist worksteal
 
 quick: .venv/.ready  # the tests that take under 90 seconds together
-	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not medium and not slow"
 
 parity: .venv/.ready  # every network that timm, torchvision or transformers also has, against theirs; writes evidence/parity.json
 	$(BIN)/pytest tests/parity

@@ -72,10 +72,10 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-QUICK_SECONDS = 1.5
-"""Processor time, that of its processes included, after which a test that is not marked slow is told of in the end."""
+QUICK_SECONDS = 1.0
+"""Processor time, that of its processes included, after which a test without a mark is told of in the end."""
 TOO_SLOW_SECONDS = 6.0
-"""… and fails: no machine is that slow."""
+"""… and any but a slow one fails: no machine is that slow."""
 SPENT = "processor seconds"
 
 
@@ -89,7 +89,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     given = yield
     spent = _spent() - began
     if spent > QUICK_SECONDS and item.get_closest_marker("slow") is None:
-        item.user_properties.append((SPENT, f"{spent:.1f}"))
+        if item.get_closest_marker("medium") is None:
+            item.user_properties.append((SPENT, f"{spent:.1f}"))
         if spent > TOO_SLOW_SECONDS:
             pytest.fail(f"took {spent:.1f} s of processor time: make it cheaper, or mark it slow", pytrace=False)
     return given
@@ -99,7 +100,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = (report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ()))
     told = {report.nodeid: spent for report in reports for name, spent in report.user_properties if name == SPENT}
     if told:
-        terminalreporter.section(f"over {QUICK_SECONDS} s of processor time and not marked slow")
+        terminalreporter.section(f"over {QUICK_SECONDS} s of processor time and not marked")
         for nodeid, spent in sorted(told.items(), key=lambda each: -float(each[1])):
             terminalreporter.line(f"{spent:>6} s  {nodeid}")
 

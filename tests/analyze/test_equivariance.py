@@ -48,6 +48,7 @@ def _state(net: nn.Module) -> tuple[object, ...]:
     )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("along", ["both", "diagonal"])
 @pytest.mark.parametrize("border", ["crop", "wrap"])
 def test_consistency_is_that_of_a_slow_loop(net: ResidualNetwork, border: str, along: str) -> None:

@@ -99,6 +99,7 @@ def test_the_pixels_that_alone_matter_go_first(net: ResidualNetwork, monkeypatch
     assert areas["wrong"][1] < 0.1 < 0.9 < areas["wrong"][0]
 
 
+@pytest.mark.medium
 def test_it_repeats_whatever_the_batches_and_changes_nothing(net: ResidualNetwork) -> None:
     modes, state = [part.training for part in net.modules()], torch.get_rng_state()
     heard: list[tuple[int, int]] = []

@@ -9,6 +9,7 @@ from deepres.nn.build import build
 from deepres.nn.create import create_model
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["resnet20_cifar", "resnet18", "vgg16_bn", "densenet121", "fractalnet20_cifar"])
 def test_the_smallest_side_is_the_smallest_that_runs(name: str) -> None:
     description = architecture(name)

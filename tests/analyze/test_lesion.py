@@ -92,6 +92,7 @@ def _facts(found: object) -> dict[str, object]:
     return {key: getattr(found, key) for key in keys}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("order", ["original", "pre", "bn_after_add"])
 @pytest.mark.parametrize("shortcut", ["A", "B", "C"])
 def test_deleting_a_unit_equals_the_network_described_without_its_branch(order: str, shortcut: str) -> None:
@@ -185,6 +186,7 @@ def test_random_deletions_are_those_units_left_out_and_repeat_with_their_seed() 
     assert parse(Lesions, found.to_json(), "lesions") == found
 
 
+@pytest.mark.medium
 def test_each_subset_is_drawn_about_equally_often() -> None:
     found = delete_random(_lived_in(_resnet((2, 2))), _batches(sizes=(1,)), [2], draws=300)
     counts = [sum(deletion.units == cut for deletion in found.deletions) for cut in {d.units for d in found.deletions}]
@@ -192,6 +194,7 @@ def test_each_subset_is_drawn_about_equally_often() -> None:
     assert max(counts) < 80 > 20 < min(counts) + 1
 
 
+@pytest.mark.medium
 def test_exchanged_units_take_all_that_is_theirs_along() -> None:
     network, batches = _lived_in(_resnet((3, 3))), _batches()
     found = permute(network, batches, [0, 1, 4], draws=3, seed=3)
@@ -224,6 +227,7 @@ def test_units_of_two_stages_never_change_places_though_their_shapes_are_equal()
     assert all(place.split(".")[0] == unit.split(".")[0] for pair in pairs for place, unit in pair)
 
 
+@pytest.mark.medium
 def test_a_task_counts_the_same_mistakes_by_whole_passes() -> None:
     network, batches = _lived_in(_resnet((3, 3))), _batches()
     labels = torch.cat([batch.targets for batch in batches])
@@ -247,11 +251,13 @@ def _errors(found: Lesions) -> list[tuple[float, float, float]]:
     return [(one.error, one.error_low, one.error_high) for one in every]
 
 
+@pytest.mark.medium
 @given(st.permutations(range(7)))
 def test_kendalls_tau_is_scipys(order: list[int]) -> None:
     assert kendall_tau(order) == pytest.approx(kendalltau(range(7), order).statistic, abs=1e-12)
 
 
+@pytest.mark.medium
 def test_a_ranking_begins_with_the_cheapest_unit() -> None:
     found = delete_each(_lived_in(_resnet()), _batches())
     ranked = ranking(found)
@@ -284,6 +290,7 @@ def _condition(network: ResidualNetwork) -> tuple[object, ...]:
     return hooks, forwards, modes, flags, values, torch.get_rng_state().tolist()
 
 
+@pytest.mark.medium
 def test_the_network_is_left_as_it_was_also_after_an_exception() -> None:
     network = _lived_in(_resnet()).train()
     network.get_submodule("stage1").eval()

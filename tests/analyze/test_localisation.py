@@ -37,6 +37,7 @@ def _slow_box(heat: list[list[float]], share: float) -> tuple[int, int, int, int
     return min(columns), min(rows), max(columns) + 1, max(rows) + 1
 
 
+@pytest.mark.medium
 @given(st.lists(st.lists(st.integers(-3, 10), min_size=6, max_size=6), min_size=1, max_size=6), st.floats(0.05, 0.9))
 @settings(max_examples=200, deadline=None)
 def test_a_box_is_that_of_a_flood_fill(heat: list[list[int]], share: float) -> None:

@@ -79,6 +79,7 @@ def _whole(network: ResidualNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
     return logits.detach(), gradient
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("statistics", ["batch", "running"])
 @pytest.mark.parametrize("which", NETWORKS)
 def test_the_gradients_along_all_paths_add_up_to_the_whole_gradient(which: str, statistics: str) -> None:
@@ -106,6 +107,7 @@ def _routed(unit: layers.Parallel, through: bool, x: Tensor) -> Tensor:
     return unit.act(s.detach() + f if through else s + f.detach())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("which", ["original, A", "original, B", "pre-activated, A", "pre-activated, B"])
 @pytest.mark.parametrize("statistics", ["batch", "running"])
 def test_a_paths_gradient_is_that_of_a_network_whose_other_ways_are_detached(which: str, statistics: str) -> None:
@@ -134,6 +136,7 @@ def _norms(network: ResidualNetwork, batches: list[Batch], length: int) -> list[
     return found
 
 
+@pytest.mark.medium
 def test_where_all_paths_are_taken_the_mean_is_the_expectation() -> None:
     network, batches = _lived_in(NETWORKS["original, B"]), _batches(2)
     found = path_gradients(network, batches, draws=10)
@@ -160,6 +163,7 @@ def test_statistics_are_the_batchs_or_the_running_ones() -> None:
     assert found["batch"] != pytest.approx(found["running"], rel=1e-2)
 
 
+@pytest.mark.medium
 def test_drawn_paths_come_near_the_expectation() -> None:
     network, batches = _lived_in(NETWORKS["pre-activated, A"]), _batches()
     found = path_gradients(network, batches, draws=60, lengths=[4])
@@ -170,6 +174,7 @@ def test_drawn_paths_come_near_the_expectation() -> None:
     assert abs(row.mean_norm - fsum(expected) / 70) < 4 * row.spread / 60**0.5
 
 
+@pytest.mark.medium
 def test_paths_repeat_with_their_seed_and_are_counted_as_the_description_counts_them() -> None:
     network, batches = _lived_in(NETWORKS["pre-activated, A"]), _batches(2)
     found = path_gradients(network, batches, draws=2, seed=4)

@@ -66,6 +66,7 @@ def _silent_branches(network: ResidualNetwork) -> ResidualNetwork:
 ALL = {**shortcut_variants(_config()), **order_variants(_config())}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("variant", [name for name in ALL if "dropout" not in name])
 def test_gradients_and_signals_are_those_of_the_units_run_one_by_one(variant: str) -> None:
     network, batch = create_model(ALL[variant].architecture(), seed=3), _batch()
@@ -134,6 +135,7 @@ def test_a_gates_factor_is_the_mean_of_what_it_leaves_to_the_shortcut() -> None:
     assert 0.3 < row.factor < 0.7
 
 
+@pytest.mark.medium
 def test_products_are_those_of_the_factors_from_here_to_the_end() -> None:
     found = propagation_at_start(ALL, _batch())
     for variant in found.variants:
@@ -177,6 +179,7 @@ def test_a_shortcut_behind_a_norm_of_its_unit_is_measured() -> None:
     assert 0 < rows[3].factor < 1  # its norm divides by the spread of a signal that has grown
 
 
+@pytest.mark.medium
 def test_every_row_of_both_tables_has_every_unit() -> None:
     for variants, wanted in (
         (shortcut_variants(_config()), [*SHORTCUTS, "1x1 convolution"]),
@@ -240,6 +243,7 @@ def test_the_network_is_left_as_it_was_and_answers_the_same_again(statistics: st
     assert torch.equal(torch.get_rng_state(), random)
 
 
+@pytest.mark.medium
 def test_what_cannot_be_followed_is_refused() -> None:
     network, batch = create_model(_config().architecture()), _batch()
     dense = DenseNetConfig(name="dense", **SMALL, stem="cifar", depths=(2, 1), growth=2).architecture()

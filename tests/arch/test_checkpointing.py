@@ -9,6 +9,7 @@ from deepres.arch.readings.memory import step_memory
 from deepres.arch.readings.segments import chain, segments
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["preresnet164_cifar", "densenet_bc100_k12_cifar", "resnet50"])
 def test_the_smallest_peak_is_below_the_plain_one_and_recomputes_no_more_than_it_may(name: str) -> None:
     net = architecture(name)
@@ -62,6 +63,7 @@ def test_a_budget_is_kept_with_as_little_recomputing_as_it_allows() -> None:
     assert make_plan(net, 32, 1) == make_plan(net, 32)
 
 
+@pytest.mark.medium
 def test_in_dense_units_convolutions_are_not_computed_again() -> None:
     net = architecture("densenet_bc100_k12_cifar")
     plan = make_plan(net, 8)

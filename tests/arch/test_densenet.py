@@ -16,6 +16,7 @@ from deepres.base.records import build
 from deepres.nn.create import create_model
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("name", "size"), [("densenet121", 64), ("densenet161", 40)])
 def test_logits_equal_torchvisions_with_its_weights(name: str, size: int) -> None:
     theirs = getattr(models, name)(num_classes=5).double().eval()

@@ -81,6 +81,7 @@ def _by_column(net: ResidualNetwork, columns: int) -> list[set[str]]:
     return [*({n for n in names if f".column{c}.conv" in n} for c in range(1, columns)), deepest]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("columns", [2, 3, 4])
 def test_a_global_draw_leaves_one_column_of_the_whole_network_each_equally_often(columns: int) -> None:
     config = _config(columns=columns, global_share=1, widths=(4, 6), dropout=(0, 0))
@@ -93,6 +94,7 @@ def test_a_global_draw_leaves_one_column_of_the_whole_network_each_equally_often
     assert all(15 < drawn[column] < 45 for column in range(columns))
 
 
+@pytest.mark.medium
 def test_a_share_of_all_batches_is_global() -> None:
     net = create_model(_config(columns=3, global_share=0.5).architecture()).double()
     x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
@@ -101,6 +103,7 @@ def test_a_share_of_all_batches_is_global() -> None:
     assert 35 < single < 65
 
 
+@pytest.mark.medium
 def test_local_drop_path_keeps_each_input_by_its_rate_and_one_at_least() -> None:
     join = ColumnMean(3, local_drop=0.5, global_share=0).train()
     x = torch.eye(3).view(1, 3, 1, 3)  # column c shines at place c

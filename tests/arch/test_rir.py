@@ -35,6 +35,7 @@ def _layer(unit: Parallel, name: str, streams: tuple[Tensor, Tensor], stride: in
     return y[:, :out], y[:, out:]
 
 
+@pytest.mark.medium
 @given(number=st.integers(1, 2), stage=st.integers(1, 2), seed=st.integers(0, 999))
 @settings(max_examples=15, deadline=None)
 def test_a_unit_equals_two_streams_written_out(number: int, stage: int, seed: int) -> None:

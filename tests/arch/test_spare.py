@@ -58,6 +58,7 @@ SPARE = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", SPARE)
 def test_the_network_without_units_answers_as_the_one_whose_branches_are_left_out(name: str) -> None:
     config, number = SPARE[name]

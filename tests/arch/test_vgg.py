@@ -27,6 +27,7 @@ def _small_torchvision(depths: tuple[int, ...], widths: tuple[int, ...]) -> nn.M
     return theirs.double().eval()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("size", [32, 75])
 def test_logits_equal_torchvisions_construction_with_its_weights(size: int) -> None:
     depths, widths = (2, 2, 3, 3, 3), (4, 6, 8, 10, 12)

@@ -32,6 +32,7 @@ def _set(folder: Path, parts: tuple[str, ...] = ("",), count: int = 10, classes:
     return folder
 
 
+@pytest.mark.medium
 def test_the_released_network_is_the_same_function_in_torchvisions_words() -> None:
     torch.manual_seed(0)
     ours = create_model("resnet50_caffe", num_classes=7).eval()

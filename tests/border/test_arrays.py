@@ -143,6 +143,7 @@ def test_the_command_line_says_what_was_taken(tmp_path: Path, capsys: pytest.Cap
         assert note in shown
 
 
+@pytest.mark.medium
 def test_weights_without_names_of_classes_go_by_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = create_model("resnet20_cifar")
     torch.save(network.state_dict(), tmp_path / "w.pt")

@@ -18,6 +18,7 @@ def photos(class_folders: Callable[..., Path], tmp_path: Path, monkeypatch: pyte
     return class_folders("photos", {"cat": 60, "dog": 6}, (16, 16))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("balance", "said"),
     [
@@ -69,6 +70,7 @@ def test_other_words_are_refused(
     assert refusal.count("\n") == 1
 
 
+@pytest.mark.medium
 def test_a_run_keeps_its_balance(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["train", str(photos), "--output", "out", *TINY, "--balance", "loss"]) == 0
     capsys.readouterr()

@@ -88,6 +88,7 @@ def test_a_network_compiled_in_one_graph_draws_anew_and_as_itself(name: str) -> 
         torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_pass_draws_anew_and_as_the_network_itself(name: str, way: str) -> None:
@@ -118,6 +119,7 @@ def test_a_replica_draws_for_itself_and_not_for_the_network() -> None:
     assert all(join.shared is None for join in network.joins)
 
 
+@pytest.mark.medium
 def test_draws_follow_their_law_when_traced() -> None:
     network = residual(active_units=2).train()
     traced = symbolic_trace(network)
@@ -241,6 +243,7 @@ def _has_its_features(name: str) -> None:
     assert with_classes(description, 0).num_features == built.num_features, name
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", FAMILIES)
 def test_num_features_are_those_before_the_classifier(name: str) -> None:
     _has_its_features(name)
@@ -250,6 +253,7 @@ def test_vggs_features_are_those_of_its_last_hidden_layer() -> None:
     assert build(architecture("vgg16_bn")).num_features == 4096
 
 
+@pytest.mark.medium
 def test_num_features_are_those_before_the_classifier_in_every_network() -> None:
     for name in CATALOGUE:
         description = architecture(name)

@@ -58,6 +58,7 @@ def test_a_grey_image_answers_as_its_copy_in_three_colours(family: str) -> None:
         assert torch.allclose(one(image), colour(image.repeat(1, 3, 1, 1)), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "name", ["vgg15_cifar", "highway19_cifar", "fractalnet20_cifar", "rir18_wide_cifar", "densenet40_k12_cifar"]
 )
@@ -68,6 +69,7 @@ def test_the_first_kernels_of_every_kind_are_found(name: str) -> None:
     assert all(shapes[kernel].dim() == 4 and shapes[kernel].shape[1] == 3 for kernel in found)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6, 7])
 def test_kernels_are_timms(channels: int) -> None:
     timm = pytest.importorskip("timm.models._manipulate")
@@ -106,6 +108,7 @@ def test_weights_of_other_images_than_rgb_serve_only_those(given: int, wanted: i
     assert create_model(there, weights=stored).description.input[0] == given
 
 
+@pytest.mark.medium
 def test_a_network_by_name_takes_the_channels_that_its_weights_have(tmp_path: Path) -> None:
     grey = create_model("resnet20_cifar", in_chans=1, num_classes=3)
     save_file(dict(grey.state_dict()), tmp_path / "grey.safetensors")

@@ -85,6 +85,7 @@ class Unknown:
     """Of a module that nobody has here."""
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "prefix",
     [
@@ -110,6 +111,7 @@ def test_a_prefix_falls_away_whatever_it_is(tmp_path: Path, prefix: str) -> None
     _require_loads(tmp_path / "ours.safetensors")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "found",
     [
@@ -158,6 +160,7 @@ def test_arrays_are_weights_too(tmp_path: Path) -> None:
     _require_loads(tmp_path / "a.npz")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("found", "said", "keys"),
     [
@@ -203,6 +206,7 @@ def test_two_tensors_never_become_one(tmp_path: Path) -> None:
     _require_loads(path, ignore=("conv1.weight",))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("extra", "said", "ignore"),
     [
@@ -253,6 +257,7 @@ def test_what_is_none_of_the_networks_is_named_and_left_out_when_told(
         create_model(SMALL, weights=path, ignore=("critreion",))
 
 
+@pytest.mark.medium
 def test_an_average_kept_as_an_object_is_a_set(tmp_path: Path) -> None:
     from torch.optim.swa_utils import AveragedModel
 

@@ -50,6 +50,7 @@ def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
+@pytest.mark.medium
 def test_every_image_is_measured_once_by_a_network_that_has_not_seen_it(here: Path) -> None:
     pooled = json.loads((here / "out" / "test.json").read_text())
     tests = [json.loads((here / "out" / f"fold-{fold}" / "test.json").read_text()) for fold in (1, 2, 3)]
@@ -80,6 +81,7 @@ def test_every_image_is_measured_once_by_a_network_that_has_not_seen_it(here: Pa
     assert all(f'href="fold-{fold}/report.html"' in page for fold in (1, 2, 3))
 
 
+@pytest.mark.medium
 def test_official_test_images_are_measured_by_the_ensemble_alone(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +96,7 @@ def test_official_test_images_are_measured_by_the_ensemble_alone(
         assert again["num_images"] == 6
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("words", [["out"], ["out", "photos"]])
 def test_eval_pools_the_folds_on_their_own_images(
     here: Path, words: list[str], capsys: pytest.CaptureFixture[str]
@@ -105,6 +108,7 @@ def test_eval_pools_the_folds_on_their_own_images(
     assert again["cross_entropy"] == pytest.approx(pooled["cross_entropy"], rel=1e-5)
 
 
+@pytest.mark.medium
 def test_predict_is_the_mean_of_all_and_what_eval_measures(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = sorted((here / "others").rglob("*.png"))
     members = [Predictor.load(here / "out" / f"fold-{fold}", torch.device("cpu"), settled=False) for fold in (1, 2, 3)]
@@ -126,6 +130,7 @@ def test_predict_is_the_mean_of_all_and_what_eval_measures(here: Path, capsys: p
             )
 
 
+@pytest.mark.medium
 def test_many_images_are_answered_together(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["predict", "out", "photos", "--top-k", "1", *CPU]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 18
@@ -164,6 +169,7 @@ def test_what_was_cut_goes_on_and_what_is_done_is_left(
     assert "cross-validated error" in capsys.readouterr().out
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [

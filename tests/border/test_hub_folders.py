@@ -83,6 +83,7 @@ TAKEN = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("edits", TAKEN, ids=str)
 def test_transformers_networks_give_its_logits(edits: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("transformers")
@@ -266,6 +267,7 @@ def test_what_is_done_to_images_otherwise_is_refused_by_name(facts: dict[str, An
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.medium
 def test_a_nested_preprocessor_is_read_and_without_one_images_are_asked_for(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     resnet_of_transformers(tmp_path, {})
@@ -309,6 +311,7 @@ def test_other_forms_of_the_same_weights_are_read_without_running_code(tmp_path:
         find_weights(tmp_path)
 
 
+@pytest.mark.medium
 def test_an_index_of_several_files_is_followed_and_what_lacks_is_named(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     net = resnet_of_transformers(tmp_path, {})
@@ -378,6 +381,7 @@ WHOLE = (
 ALL = [pytest.param(name, marks=() if name == "resnet18" else pytest.mark.slow) for name in sorted(set(TIMM.values()))]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ALL)
 def test_every_network_that_timm_writes_is_the_same_here(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

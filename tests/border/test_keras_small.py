@@ -165,6 +165,7 @@ def _write3(target: Any, values: Values) -> None:
 FORMS = {"h5": "a.h5", "bare": "a.hdf5", "weights": "a.weights.h5", "keras": "a.keras"}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("form", FORMS)
 def test_the_logits_are_those_of_keras(tmp_path: Path, form: str) -> None:
     values = _values()
@@ -184,6 +185,7 @@ def test_the_logits_are_those_of_keras(tmp_path: Path, form: str) -> None:
         assert not torch.allclose(others(torch.from_numpy(x).double().permute(0, 3, 1, 2)), wanted, rtol=1e-3)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("model", "changed", "said"),
     [
@@ -242,6 +244,7 @@ def test_a_rescaling_in_the_network_is_its_preprocessing(tmp_path: Path) -> None
     assert found.std == pytest.approx((0.5,) * 3)
 
 
+@pytest.mark.medium
 def test_it_is_measured_as_pixels_from_0_to_255(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = _values()
     path = _write(tmp_path / "a.h5", values, _config(values), "h5")

@@ -60,6 +60,7 @@ def test_no_best_weights_with_a_lost_tensor_are_written(tmp_path: Path, value: f
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("value", LOST)
 @pytest.mark.parametrize("place", PLACES)
 def test_a_lost_state_on_the_disk_is_passed_over_by_name(
@@ -171,6 +172,7 @@ def test_where_no_state_leads_anywhere_a_new_run_is_advised(
     assert run(["train", "digits", *SHORT, *length, *advised[1].split(), *again]) == 0
 
 
+@pytest.mark.medium
 def test_a_network_that_is_lost_before_the_first_step_is_told_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

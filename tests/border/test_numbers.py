@@ -40,6 +40,7 @@ def result_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[st
     return dict(json.loads(said_of(capsys, "eval", *arguments, "--json")))
 
 
+@pytest.mark.medium
 def test_what_a_run_reports_is_float32_whatever_it_was_trained_in(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,6 +54,7 @@ def test_what_a_run_reports_is_float32_whatever_it_was_trained_in(
     assert json.loads((home / "run" / "summary.json").read_text())["measured_in"] == "float32"
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("choice", ["float32", "bfloat16", "auto"])
 def test_text_and_page_say_the_precision(
     choice: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -70,6 +72,7 @@ def test_another_word_for_a_precision_is_refused_from_python_too(word: object) -
         choose(word, torch.device("cpu"))  # type: ignore[arg-type]
 
 
+@pytest.mark.medium
 def test_other_images_are_read_as_the_runs_own(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new, deep = draw(tmp_path / "new", seed=8, each=4), tmp_path / "deep"
     for path in new.glob("*/*.png"):
@@ -85,6 +88,7 @@ def test_other_images_are_read_as_the_runs_own(home: Path, tmp_path: Path, capsy
     assert result_of(capsys, folder, deep)["num_images"] == 12
 
 
+@pytest.mark.medium
 def test_without_a_word_nothing_is_bfloat16_where_the_hardware_has_it(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +118,7 @@ def inside(file: Path) -> Path:
     return file.parent / "inside.npz"
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", FORMS)
 def test_test_images_alone_are_measured_and_not_trained_on(
     name: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -130,6 +135,7 @@ def test_test_images_alone_are_measured_and_not_trained_on(
         assert re.search(rf"split 'train': unknown; .*{part}", told)
 
 
+@pytest.mark.medium
 def test_the_test_half_of_a_pair_is_measured_alone(home: Path, tmp_path: Path) -> None:
     photos = draw(tmp_path / "new", seed=7, each=4)
     pair = [pixels_of(photos, tmp_path / f"pair_{part}.npz") for part in ("train", "test")]

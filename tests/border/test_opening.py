@@ -52,6 +52,7 @@ def test_the_first_lines_say_what_for_how_long_and_where(photos: Path, capsys: p
         assert engine not in text
 
 
+@pytest.mark.medium
 def test_what_was_chosen_by_hand_is_not_called_assumed(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--recipe", "small", "--model", "resnet20_cifar", "--set", "data.val_fraction=0"]
     given += ["--set", "data.test_fraction=0"]

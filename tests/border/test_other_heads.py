@@ -31,6 +31,7 @@ def without_head() -> dict[str, Tensor]:
     return {name: tensor for name, tensor in theirs().items() if not name.startswith("fc.")}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("head", "said"),
     [
@@ -70,6 +71,7 @@ def test_channels_whose_order_only_the_classifier_tells_are_not_guessed(tmp_path
             create_model(PADDED, weights=path, **how)  # type: ignore[arg-type]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "extra", [("criterion.weight",), tuple(f"head{i}.w" for i in range(9)), tuple(f"a.b.x{i}" for i in range(9))]
 )
@@ -96,6 +98,7 @@ PARTS: list[tuple[Callable[[nn.Module], Any], Callable[[nn.Module], Any], str]] 
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("put", "remove", "said"), PARTS)
 @pytest.mark.parametrize("count", [1, None])

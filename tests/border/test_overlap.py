@@ -92,6 +92,7 @@ def test_a_part_is_measured_by_name_also_that_of_training(capsys: pytest.Capture
         assert (found["split"], found["num_images"], found["notes"]) == (split, count, [])
 
 
+@pytest.mark.medium
 def test_a_run_finds_its_images_from_another_working_folder(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -237,6 +238,7 @@ def test_who_insists_is_told_in_text_page_and_file(
     assert re.search(ALL, (tmp_path / "analysis" / "report.html").read_text())
 
 
+@pytest.mark.medium
 def test_new_images_and_copies_of_the_test_part_are_measured(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -296,6 +298,7 @@ def forget_origins(pack: Path) -> None:
     (pack / "pack.json").write_text(json.dumps(header))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_run_of_an_older_version_is_asked_by_its_images_as_they_lie(
     gone: bool, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -321,6 +324,7 @@ def test_a_run_of_an_older_version_is_asked_by_its_images_as_they_lie(
         assert re.search(r"not known \(the images of .* are no longer those that the run began with\)", said)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("change", ["many more", "another picture", "one less"])
 def test_own_images_that_have_changed_are_said_to_have(
     change: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

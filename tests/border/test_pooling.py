@@ -192,6 +192,7 @@ def nearly(scale: float) -> Predictions:
     return measures.answers()
 
 
+@pytest.mark.medium
 def test_a_temperature_comes_with_the_interval_of_repeated_draws() -> None:
     found = [find_temperature(predictions(seed, 400, 2.0)) for seed in range(60)]
     spread = float(np.std(np.log(found), ddof=1))

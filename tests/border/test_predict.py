@@ -84,6 +84,7 @@ def ask(network: Path, capsys: pytest.CaptureFixture[str]) -> Asked:
     return asked
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("word", "wanted"),
     [
@@ -112,6 +113,7 @@ def test_an_absolute_pattern_and_names_that_only_look_like_one(here: Path, ask: 
     assert (code, [one["image"] for one in answers]) == (0, ["photo[1].jpg"])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("word", "reason"),
     [
@@ -256,6 +258,7 @@ def test_an_address_is_downloaded(path: str, server: str, here: Path, ask: Asked
     assert answers[0]["image"] == server + path
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
@@ -306,6 +309,7 @@ def _video(path: Path, frames: int = 30, rate: int = 10, turned: int = 0) -> Pat
     return path
 
 
+@pytest.mark.medium
 def test_a_video_is_a_frame_every_so_many_seconds(here: Path, ask: Asked) -> None:
     film = _video(here / "film.mp4")
     code, answers, said = ask("photos/x.png", "film.mp4")
@@ -363,6 +367,7 @@ def test_a_table_of_the_answers(here: Path, ask: Asked) -> None:
             assert row["problem"].startswith("not an image that can be read")
 
 
+@pytest.mark.medium
 def test_maps_of_equal_names_never_meet_and_the_same_picture_keeps_its_name(here: Path, ask: Asked) -> None:
     code, answers, said = ask("photos", "--cam", "maps")
     assert code == 0, said

@@ -48,6 +48,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     return ask
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("verb", ["predict", "eval", "analyze", "train"])
 def test_bare_weights_are_asked_for_their_normalisation(
     verb: str, home: Path, refused: Callable[..., str], tmp_path: Path
@@ -98,6 +99,7 @@ def test_impossible_values_are_refused_with_the_remedy(name: str, home: Path, re
     assert wanted in refused("predict", home / "bare.safetensors", home / "a.png", *NET, *flags)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("mean", "std", "wanted"),
     [
@@ -116,6 +118,7 @@ def test_python_refuses_them_too(mean: Any, std: Any, wanted: str, home: Path) -
         Predictor.load(WeightsSpec(home / "bare.safetensors", *NAME, mean=mean, std=std), CPU)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", NAMED)
 def test_a_named_choice_is_used_and_said_beside_the_number(
     name: str, home: Path, capsys: pytest.CaptureFixture[str]
@@ -132,6 +135,7 @@ def test_a_named_choice_is_used_and_said_beside_the_number(
     torch.testing.assert_close(predictor.prepare(picture), wanted, rtol=0, atol=1e-6)
 
 
+@pytest.mark.medium
 def test_python_takes_numbers_in_any_form(home: Path) -> None:
     for mean, std in ((0.5, 0.25), ([0.5] * 3, np.full(3, 0.25)), (torch.full((3,), 0.5), (0.25,) * 3)):
         told: Any = {"mean": mean, "std": std}
@@ -139,6 +143,7 @@ def test_python_takes_numbers_in_any_form(home: Path) -> None:
         assert predictor.statistics.std.tolist() == [0.25] * 3
 
 
+@pytest.mark.medium
 def test_a_file_of_a_run_is_told_where_it_is_said(tuned: Path, home: Path, refused: Callable[..., str]) -> None:
     said = refused("predict", tuned / "model.safetensors", home / "a.png")
     assert f"or give the folder {tuned}, which says it" in said

@@ -86,6 +86,7 @@ PROMISES = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("words", "held_by"), PROMISES, ids=[words[:40] for words, _ in PROMISES])
 def test_each_promise_stands_on_the_page_and_has_tests(words: str, held_by: list[str]) -> None:
     assert words in WORDS

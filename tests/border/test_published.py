@@ -253,6 +253,7 @@ def test_the_rate_falls_when_it_fell_in_the_authors_code(
     assert [drop * epochs for drop in train.schedule.milestones] == pytest.approx(drops)
 
 
+@pytest.mark.medium
 def test_1202_layers_of_stochastic_depth_hold_a_low_rate_at_first() -> None:
     study = studies()["stochastic_depth/section4"]
     for row in study.rows:
@@ -286,6 +287,7 @@ def found() -> list[DescribedFigure]:
     return descriptions()
 
 
+@pytest.mark.medium
 def test_what_descriptions_give_comes_out_but_for_these_and_they_say_why(found: list[DescribedFigure]) -> None:
     wrong = {(one.study, one.row, one.column): one for one in found if one.verdict != "reproduced"}
     assert {key: one.value for key, one in wrong.items()} == pytest.approx(OTHERWISE)
@@ -406,6 +408,7 @@ def test_of_a_study_that_cannot_be_trained_the_descriptions_are_read(
     assert "cannot be run: detection is not built yet" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_images_that_were_named_and_are_not_there_are_refused_although_something_can_be_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,7 @@ SIZES = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("name", "side", "wanted"), SIZES)
 def test_the_fewest_images_are_those_that_torch_itself_can_do_with(name: str, side: int, wanted: int) -> None:
     described = with_input(architecture(name), (3, side, side))
@@ -134,10 +135,12 @@ def _steps(lengths: list[int], accumulate: int) -> list[Step]:
     return [event for event in events if isinstance(event, Step)]
 
 
+@pytest.mark.medium
 def test_a_step_with_unreadable_images_is_made_in_fewer_parts() -> None:
     assert [step.images for step in _steps([4, 3, 2], accumulate=2)] == [4, 3, 2]
 
 
+@pytest.mark.medium
 def test_a_step_with_too_few_readable_images_is_refused_in_one_line() -> None:
     with pytest.raises(UnfedError, match="1 readable in its share of a step, and its norms want 2 at once; mend the"):
         _steps([4, 1], accumulate=1)

@@ -25,6 +25,7 @@ def _refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return said
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "flags", [("--model", "resnet20_cifar_b"), ("--model", "resnet20_cifar", "--set", "model.shortcut=B")]
 )
@@ -340,6 +341,7 @@ def _trained(style: type[nn.Module]) -> nn.Module:
     return net
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("form", ["torch", "safetensors", "module"])
 @pytest.mark.parametrize("style", STYLES, ids=lambda style: style.__name__)
 def test_networks_of_other_names_give_their_own_logits(tmp_path: Path, style: type[nn.Module], form: str) -> None:
@@ -389,6 +391,7 @@ def _nameless(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return dict(sorted(found.items()))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("style", "change", "model", "said"),
     [
@@ -429,6 +432,7 @@ def test_a_network_that_activates_first_is_not_taken_for_one_that_does_not(tmp_p
         create_model(f"resnet20_cifar{SMALL}", weights=tmp_path / "a.pth", variant=f"resnet20_cifar{SMALL}")
 
 
+@pytest.mark.medium
 def test_the_command_shows_the_table_and_what_to_say(
     tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -462,6 +466,7 @@ def test_the_distiller_network_is_known(shared: Path) -> None:
     assert found.preprocessing.mean == found.preprocessing.std == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("chosen", ["", "::model", "::model.inner", "::-head.extra"])
 def test_a_pickled_module_of_known_names_has_to_be_confirmed_too(tmp_path: Path, chosen: str) -> None:
     net = create_model(B)

@@ -332,6 +332,7 @@ def test_other_files_are_refused_with_what_to_do(tmp_path: Path, name: str) -> N
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.medium
 def test_training_says_what_was_taken(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

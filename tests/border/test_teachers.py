@@ -97,6 +97,7 @@ def _refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return said.err
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", REFUSED)
 def test_it_is_refused_in_one_line(
     name: str, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

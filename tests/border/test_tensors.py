@@ -65,6 +65,7 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Tensor]], None], str]] = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_broken_values_are_refused_in_one_line(name: str, suffix: str, tmp_path: Path) -> None:
@@ -113,6 +114,7 @@ def test_finite_weights_whose_answers_are_not_are_no_answer(tmp_path: Path, caps
         assert "%" not in said.out
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["NaN", "negative variance", "integers", "no classes"])
 def test_every_verb_refuses_them_alike(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change = BROKEN[name][0]
@@ -169,6 +171,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "classes"), [("bare.safetensors", ("0", "1")), ("one", ("not cat", "cat")), ("two", ("dog", "cat"))]
 )

@@ -254,6 +254,7 @@ def _in_terminal(columns: int, **environment: str) -> str:
     return written.decode()
 
 
+@pytest.mark.medium
 def test_a_real_terminal_of_eighty_columns_shows_percent_and_time() -> None:
     written = _in_terminal(80)
     drawn = [part for part in re.split(r"\r|\x1b\[K|\n", written) if part]

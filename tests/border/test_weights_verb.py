@@ -32,6 +32,7 @@ def _other_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return told
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["resnet20_cifar_b", "resnet20_cifar", "resnet8_tiny", "wrn16_4_cifar"])
 @pytest.mark.parametrize("form", ["torch", "legacy", "safetensors"])
 def test_a_file_of_other_names_is_told_by_its_layers(
@@ -68,6 +69,7 @@ def test_the_last_of_several_linear_layers_is_the_classifier(
         assert json.loads(_say(capsys, "weights", "inspect", tmp_path / f"{name}.pth", "--json"))["classes"] == wanted
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -92,6 +94,7 @@ def test_what_is_wrong_with_a_file_is_told(
     assert said in _say(capsys, "weights", "inspect", tmp_path / "a.pth")
 
 
+@pytest.mark.medium
 def test_what_is_converted_is_measured_and_predicted_as_a_run(
     tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

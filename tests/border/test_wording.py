@@ -86,6 +86,7 @@ def _text(page: Path) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
+@pytest.mark.medium
 def test_the_report_names_time_versions_and_commands_of_all_parts(finished: Path) -> None:
     text = _text(finished / "report.html")
     assert re.search(r"training time \d+ (s|min) in steps, over 2 sessions", text)

@@ -144,6 +144,7 @@ def test_a_table_with_a_missing_file_or_column(refused: Refused, tmp_path: Path)
     refused("train", table, match=r"paths.*what, label")
 
 
+@pytest.mark.medium
 def test_a_rate_that_makes_the_loss_infinite_keeps_the_last_good_state(refused: Refused, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     said = refused(
@@ -165,6 +166,7 @@ def test_an_output_that_cannot_be_written(refused: Refused, tmp_path: Path) -> N
     )
 
 
+@pytest.mark.medium
 def test_an_output_that_holds_a_run(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
@@ -194,6 +196,7 @@ def test_a_full_disk_keeps_the_states_before_it(
     assert run(["train", "--resume", str(folder)]) == 0, capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_weights_that_do_not_fit_or_would_run_code(refused: Refused, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file

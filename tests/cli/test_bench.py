@@ -31,6 +31,7 @@ def test_a_named_network_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["verdict"] == bottleneck_of(Rates(**found["rates"])).model_dump()
 
 
+@pytest.mark.medium
 def test_with_image_files_the_disk_and_the_reading_are_measured(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,6 +46,7 @@ def test_with_image_files_the_disk_and_the_reading_are_measured(
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.medium
 def test_arrays_lie_on_the_device(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "resnet20_cifar", "--data", "digits", "--seconds", "0.1", "-b", "4", "--device", "cpu"]) == 0
     assert "images lie on the device" in capsys.readouterr().out

@@ -89,6 +89,7 @@ def loaded() -> dict[str, tuple[int, bool, list[str]]]:
     return {step: tuple(found) for step, found in json.loads(done.stdout).items()}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("step", ["the package", *map(" ".join, LIGHT)])
 def test_what_needs_no_torch_loads_none(step: str, loaded: dict[str, tuple[int, bool, list[str]]]) -> None:
     assert loaded[step] == (0, True, [])
@@ -135,6 +136,7 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(
     assert said.out == ""
 
 
+@pytest.mark.medium
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     done = subprocess.run(
         f"{sys.executable} -m deepres describe resnet152 --json | head -1",

@@ -34,6 +34,7 @@ def test_bare_weights_are_asked_with_the_mean_and_std_that_are_said(
     assert "a mean of 2; say with --mean and --std" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_many_images_are_answered_faster_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_file(create_model("resnet20_cifar", seed=1).state_dict(), tmp_path / "bare.safetensors")
     folder = tmp_path / "pictures"

@@ -153,6 +153,7 @@ def test_features_shrink_to_the_papers_last_map(name: str) -> None:
     )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", NAMES)
 def test_a_description_survives_json(name: str) -> None:
     description = architecture(name)

@@ -40,6 +40,7 @@ def test_the_contract_covers_the_entries() -> None:
     assert set(EXPECTED) == set(NAMES)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", NAMES)
 def test_counts_equal_what_others_print(name: str, agrees_with_its_modules: Callable[[Architecture], None]) -> None:
     description = architecture(name)

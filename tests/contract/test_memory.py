@@ -87,6 +87,7 @@ def _peak(predicted: StepMemory) -> int:
     return predicted.saved + predicted.transient
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("value_bytes", [4, 2])
 @pytest.mark.parametrize(
     "name",
@@ -114,6 +115,7 @@ def test_what_is_kept_and_the_peak_are_as_predicted(name: str, value_bytes: int)
     assert _peak(predicted) == pytest.approx(peak, rel=0.05)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "style",
     [
@@ -142,6 +144,7 @@ def test_every_style_is_as_predicted(style: dict[str, Any]) -> None:
     assert _peak(predicted) == pytest.approx(peak, rel=0.05)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("value_bytes", [4, 2])
 @pytest.mark.parametrize(
     "name", ["preresnet110_cifar", "densenet40_k12_cifar", "resnet110_stochastic_cifar", "resnet50d", "highway19_cifar"]

@@ -105,6 +105,7 @@ def test_counts_with_a_hundred_classes_equal_the_reference(name: str) -> None:
     assert cost(architecture(name, num_classes=100)).parameters == HUNDRED[name]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["densenet121", "densenet161", "densenet169", "densenet201", "vgg16_bn", "vgg19_bn"])
 def test_counts_equal_torchvisions(name: str) -> None:
     with torch.device("meta"), warnings.catch_warnings():
@@ -113,6 +114,7 @@ def test_counts_equal_torchvisions(name: str) -> None:
     assert cost(architecture(name)).parameters == sum(p.numel() for p in theirs.parameters())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", NAMES)
 def test_counts_and_names_equal_those_of_the_modules(
     name: str, agrees_with_its_modules: Callable[[Architecture], None]

@@ -107,6 +107,7 @@ def pets(class_folders: Callable[..., Path]) -> Path:
     return class_folders("pets", {"cat": 12, "dog": 3}, (40, 40))
 
 
+@pytest.mark.medium
 def test_no_number_of_workers_no_beginning_and_no_packing_changes_a_batch(pets: Path) -> None:
     packed = pets.with_name("packed")
     pack(find(DataConfig(source=str(pets))), packed, kept="raw", short_side=40)

@@ -709,6 +709,7 @@ def test_boxes_are_not_packed(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.medium
 def test_real_sets_are_read_as_they_are_meant(shared: Path) -> None:
     sets = shared / "data" / "detection"
     if not sets.is_dir():
@@ -736,6 +737,7 @@ def test_real_sets_are_read_as_they_are_meant(shared: Path) -> None:
     assert (len(fruits), len(fruits.classes)) == (18, 165)
 
 
+@pytest.mark.medium
 def test_what_is_said_of_boxes_where_there_are_none_is_refused(class_folders: Callable[..., Path]) -> None:
     pets = class_folders("pets", {"cat": 4, "dog": 4}, (8, 8))
     for said in ("first_pixel=1", "frame=stored", "on_bad_box=stop", "unlabelled=empty", "classes=cat"):

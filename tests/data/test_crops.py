@@ -88,6 +88,7 @@ def test_a_short_side_crop_is_the_window_of_the_resized_picture(place: int) -> N
     assert apart(seen, window.flip(-1) if cut.flip else window) < 1
 
 
+@pytest.mark.medium
 def test_boxes_have_torchvisions_distribution() -> None:
     for width, height, ratio in ((500, 375, (3 / 4, 4 / 3)), (120, 400, (3 / 4, 4 / 3)), (900, 900, (0.1, 4.0))):
         augmentation = RANDOM.replace(ratio=ratio)

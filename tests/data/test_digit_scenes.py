@@ -16,6 +16,7 @@ def scenes() -> RawDataset:
     return digit_scenes(None)
 
 
+@pytest.mark.medium
 def test_a_box_holds_its_digit_and_no_ground_at_its_edges(scenes: RawDataset) -> None:
     targets = scenes.splits["val"].targets
     assert isinstance(targets, BoxTargets)

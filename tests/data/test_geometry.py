@@ -54,6 +54,7 @@ CASES = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("decode", ["scaled", "full"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_mark_is_found_where_the_map_says(name: str, decode: str, files: FileImages, arrays: ArrayImages) -> None:

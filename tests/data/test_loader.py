@@ -59,6 +59,7 @@ def assert_equal(ours: list[Batch], others: list[Batch]) -> None:
         assert torch.equal(one.targets, other.targets)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("recipe", [SMALL, (EVERYTHING, FIT)])
 def test_any_step_is_reached_without_those_before_it(
@@ -90,12 +91,14 @@ def test_batches_are_full_and_follow_the_stream() -> None:
     assert seen[:22].sort().values.tolist() == seen[22:].sort().values.tolist() == list(range(22))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("ahead", [1, 3, 16])
 def test_how_far_workers_go_ahead_changes_no_bit(files: FileImages, ahead: int) -> None:
     whole = list(loader(files, EVERYTHING, FIT).batches(0, 9))
     assert_equal(list(loader(files, EVERYTHING, FIT, workers=2, prefetch_factor=ahead).batches(0, 9)), whole)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("ahead", [1, 3])
 def test_a_worker_has_as_many_batches_ahead_as_it_may(files: FileImages, tmp_path: Path, ahead: int) -> None:
     seen = tmp_path / "seen"
@@ -140,6 +143,7 @@ def test_mixed_labels_are_shares_of_all_classes() -> None:
         torch.testing.assert_close(batch.targets.sum(1), torch.ones(4))
 
 
+@pytest.mark.medium
 def test_the_global_generator_is_neither_read_nor_moved(files: FileImages) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -207,6 +211,7 @@ def test_what_does_not_go_together_is_refused_at_construction() -> None:
         loader(MEMORY.select([]), *SMALL)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("preparation", [FIT, FIT.replace(fit="pad", normalise="per_pixel"), FIT.replace(channels=1)])
 def test_evaluation_sees_each_image_once_and_prediction_sees_the_same(
@@ -268,6 +273,7 @@ def test_the_recipes_load(files: FileImages, recipe: tuple[Augmentation, Prepara
         assert bool(batch.images.isfinite().all())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("crop", ["random_resized", "short_side"])
 def test_scaled_decoding_reaches_any_step_too(files: FileImages, workers: int, crop: str) -> None:

@@ -91,6 +91,7 @@ def test_a_strip_that_would_fill_the_memory_is_refused() -> None:
     assert fit(picture(1, 2000), preparation.replace(fit="pad")).shape == (3, 224, 224)
 
 
+@pytest.mark.medium
 @given(height=st.integers(1, 60), width=st.integers(1, 60), place=st.integers(0, 1000))
 def test_random_crops_have_the_networks_size(height: int, width: int, place: int) -> None:
     for crop in ("short_side", "random_resized"):

@@ -92,6 +92,7 @@ def test_canvases_are_the_smallest_multiples() -> None:
     assert canvas([(64, 64)], 16) == (64, 64)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("augmentation", [Augmentation(flip=0.5), Augmentation(crop="whole", scale=(32, 64), flip=0.5)])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_the_map_is_where_the_pixels_went(images: FileImages, augmentation: Augmentation, workers: int) -> None:

@@ -49,6 +49,7 @@ def test_every_image_in_one_part_and_every_class_in_each(seed: int, test: float,
         assert {labels[i] for i in indices} == {0, 1, 2}
 
 
+@pytest.mark.medium
 @given(st.randoms(use_true_random=False))
 def test_order_of_files_changes_nothing(shuffler: random.Random) -> None:
     order = list(range(40))

@@ -115,6 +115,7 @@ def batches(images: int, sigma: float, number: int = 20_000) -> list[float]:
     return [sum(draw.lognormvariate(0, sigma) for _ in range(images)) for _ in range(number)]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("images", "sigma", "crew", "busy"),
     [(8, 1.0, 4, 0.8), (8, 1.0, 4, 0.9), (16, 1.0, 4, 0.9), (32, 1.0, 2, 0.95), (8, 1.3, 2, 0.8), (4, 1.0, 4, 0.8)],

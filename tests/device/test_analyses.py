@@ -125,6 +125,7 @@ def _asked(
     return asked
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("lie", [None, "cpu"], ids=["there", "on the CPU"])
 @pytest.mark.parametrize("analysis", ON_ALL.values(), ids=ON_ALL.keys())
 def test_an_analysis_of_a_residual_network(
@@ -149,6 +150,7 @@ def test_an_analysis_of_some_networks(
     same(_asked(analysis, NETWORKS[name], images, statistics))
 
 
+@pytest.mark.medium
 def test_variants_at_the_start(same: Same, images: ArrayImages, statistics: Statistics) -> None:
     config = entry("resnet20_cifar").config.replace(input=(3, 16, 16), num_classes=4, depths=(1, 1, 1))
     variants = {

@@ -92,6 +92,7 @@ def _facts(evaluation: Evaluation) -> dict[str, object]:
     return {**left, **columns}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "protocol", ["center", "flip", "ten-crop:16/20", "ten-crop-logits:16/20", "multi-scale-flip:16,24"]
 )
@@ -131,6 +132,7 @@ def test_ensembles_temperatures_and_written_answers(
     assert (tmp_path / "pretend.npz").read_bytes() == (tmp_path / "cpu.npz").read_bytes()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("description", FOLDED.values(), ids=FOLDED.keys())
 def test_norms_are_folded_where_the_network_lies(same: Same, description: Architecture) -> None:
     def asked(device: torch.device) -> dict[str, Tensor]:
@@ -149,6 +151,7 @@ def run(tmp_path: Path, statistics: Statistics) -> Path:
     return tmp_path
 
 
+@pytest.mark.medium
 def test_the_predictor(same: Same, images: ArrayImages, run: Path) -> None:
     paths = [run / f"{number}.png" for number in range(3)]
     for number, path in enumerate(paths):

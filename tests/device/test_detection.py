@@ -30,6 +30,7 @@ def test_answers_are_the_cpus(neck: str, same: Same) -> None:
     same(answered)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("neck", ["fpn", "c4"])
 def test_losses_and_gradients_are_the_cpus(neck: str, same: Same) -> None:
     crowd = Boxes.of([[8, 8, 30, 40], [20, 10, 60, 50], [0, 0, 20, 20]], [0, 2, 1], [False, False, True])

@@ -26,6 +26,7 @@ Same = Callable[[Callable[[torch.device], Any]], Any]
 AUGMENTATION = Augmentation(crop="pad", pad=2, flip=0.5, colour_pca=0.1, erase=0.7, mixup=0.3, cutmix=1.0)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_taught_step_is_the_cpus(same: Same, images: ArrayImages, statistics: Statistics, channels: int) -> None:
     def work(device: torch.device) -> dict[str, torch.Tensor]:

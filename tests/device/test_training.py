@@ -133,6 +133,7 @@ def test_batches_lie_on_the_device(
     same(drawn)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("description", NETWORKS.values(), ids=NETWORKS.keys())
 def test_a_run_has_the_cpus_bits(
     same: Same, images: ArrayImages, statistics: Statistics, description: Architecture
@@ -149,6 +150,7 @@ def test_a_run_has_the_cpus_bits(
     assert losses[0] == losses[1]
 
 
+@pytest.mark.medium
 def test_head_first_and_parts_that_learn_at_their_own_rate(
     same: Same, images: ArrayImages, statistics: Statistics
 ) -> None:
@@ -162,6 +164,7 @@ def test_head_first_and_parts_that_learn_at_their_own_rate(
     same(trained)
 
 
+@pytest.mark.medium
 def test_a_state_goes_to_disk_and_back(same: Same, images: ArrayImages, statistics: Statistics, tmp_path: Path) -> None:
     config, description = _config(), NETWORKS["pre-activation, dropout"]
 
@@ -183,6 +186,7 @@ def test_a_state_goes_to_disk_and_back(same: Same, images: ArrayImages, statisti
     assert [path.read_bytes() for path in kept[0]] == [path.read_bytes() for path in kept[1]]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["pre-activation, dropout", "branches dropped for an image", "dense", "columns"])
 def test_layers_computed_twice_have_the_plain_steps_bits(same: Same, name: str) -> None:
     description = NETWORKS[name]

@@ -109,6 +109,7 @@ def _parse(words: list[str]) -> None:
     command.make_context(name, list(words), parent=context)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("page", _typed("nothing"))
 def test_what_needs_nothing_runs(page: str, there: Path) -> None:
     for block in TYPED:

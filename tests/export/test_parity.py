@@ -26,6 +26,7 @@ def _of(predictor: Predictor, change: Callable[[Tensor], Tensor] = lambda y: y, 
         return compared(predictor, lambda images: change(module(images)), pictures, bundle_of(predictor, "none"))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
 def test_network_and_what_stands_around_it_as_one_module_answer_alike(loaded: Loaded, task: str) -> None:
     found = _of(loaded(task))
@@ -35,6 +36,7 @@ def test_network_and_what_stands_around_it_as_one_module_answer_alike(loaded: Lo
     found.require_small("x")
 
 
+@pytest.mark.medium
 def test_numbers_are_compared_in_standard_deviations(loaded: Loaded) -> None:
     found = _of(loaded("regression"), lambda y: y + torch.tensor([0.0, 0.0, 0.01]))
     assert found.max_difference == pytest.approx(0.1, abs=1e-3)  # of a column whose deviation is 0.1
@@ -115,6 +117,7 @@ def test_a_label_turns_at_its_own_threshold(loaded: Loaded) -> None:
     assert moved.differing[0].margin == pytest.approx(0.005, abs=1e-5)
 
 
+@pytest.mark.medium
 def test_unreadable_pictures_are_passed_over_and_named_and_too_few_are_refused(loaded: Loaded) -> None:
     def broken() -> Tensor:
         raise BadImageError("bad.png: broken")

@@ -70,6 +70,7 @@ def test_a_folder_written_again_clears_what_an_earlier_try_left(tmp_path: Path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == [f".pack2.{ended}.part", "pack"]
 
 
+@pytest.mark.medium
 def test_start_and_resume_clear_the_runs_folder(pictures: Path, tmp_path: Path, ended: int) -> None:
     def left() -> list[Path]:
         return [*folder.rglob("*.part")]
@@ -105,6 +106,7 @@ GONE: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("what", "said"), GONE.values(), ids=GONE)
 def test_a_folder_that_goes_while_it_trains_ends_in_one_line(
     pictures: Path,

@@ -96,6 +96,7 @@ def _fifo(path: Path) -> Path:
     return path
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "made", "told"),
     [
@@ -140,6 +141,7 @@ def test_a_crash_of_the_library_stays_in_its_process(
         read_hdf5(_weights(tmp_path / "w.h5"))
 
 
+@pytest.mark.medium
 def test_what_waits_without_computing_is_ended_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "sleeps.py"
     script.write_text("import time\ntime.sleep(60)\n")
@@ -151,6 +153,7 @@ def test_what_waits_without_computing_is_ended_by_the_clock(tmp_path: Path, monk
     assert monotonic() - began < 30
 
 
+@pytest.mark.medium
 def test_numbers_come_as_they_are_and_an_optimizers_stay(tmp_path: Path) -> None:
     held = read_hdf5(_weights(tmp_path / "w.h5"))
     assert {name: values.dtype.str for name, values in held.arrays} == {
@@ -161,6 +164,7 @@ def test_numbers_come_as_they_are_and_an_optimizers_stay(tmp_path: Path) -> None
     assert held.config == '{"config": {"layers": []}}'
 
 
+@pytest.mark.medium
 def test_the_process_is_light_and_leaves_nothing_behind(tmp_path: Path) -> None:
     words = f"import sys, runpy; runpy.run_path({hdf5.__file__!r}); print('torch' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
@@ -171,6 +175,7 @@ def test_the_process_is_light_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not [each for each in zombies if str(hdf5.__file__).encode() in Path(f"/proc/{each}/cmdline").read_bytes()]
 
 
+@pytest.mark.medium
 def test_the_command_says_it_and_ends_with_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

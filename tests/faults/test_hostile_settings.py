@@ -43,6 +43,7 @@ def edited_or_refused(run: Run, assignment: str) -> Run | InputError:
         return refusal
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("kind", "name"), FIELDS, ids=[f"{kind} {name}" for kind, name in FIELDS])
 def test_a_field_is_what_it_can_be_or_refused_in_one_line(kind: str, name: str) -> None:
     for value in VALUES:

@@ -105,6 +105,7 @@ def test_every_function_that_writes_is_drilled_and_files_are_written_though_nobo
     assert not missing, "add a Writer to tests/faults/writers.py, or its reason to NOT_DRILLED"
 
 
+@pytest.mark.medium
 def test_reasons_are_of_functions_that_are_there() -> None:
     assert NOT_FUZZED.keys() <= inventory.readers()
     assert NOT_DRILLED.keys() <= inventory.writers()

@@ -74,6 +74,7 @@ def collectives() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.filterwarnings("ignore:loader process")
 def test_a_killed_process_is_replaced_and_no_answer_lost_or_doubled(number: int) -> None:
@@ -88,6 +89,7 @@ def test_a_killed_process_is_replaced_and_no_answer_lost_or_doubled(number: int)
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.medium
 def test_one_that_dies_by_itself_is_replaced_and_that_is_said(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=r"loader process \d+ died \(killed by SIG\w+\).*another reads again") as said:
         answers = list(by_processes(once, ((number, tmp_path) for number in range(9)), 2, ahead=2))
@@ -98,6 +100,7 @@ def test_one_that_dies_by_itself_is_replaced_and_that_is_said(tmp_path: Path) ->
     }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("work", "task", "how"), [(deadly, 5, "killed by SIGKILL"), (greedy, 0, "no memory left")], ids=["kill", "memory"]
 )

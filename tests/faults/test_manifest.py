@@ -165,6 +165,7 @@ CASES: dict[str, tuple[Harm, str, str]] = {
 """What is done to a run's folder, which verb meets it, and what it says."""
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("harm", "verb", "said"), CASES.values(), ids=CASES)
 def test_what_is_not_the_runs_is_refused_by_name(
     run: Path, home: Path, capsys: pytest.CaptureFixture[str], harm: Harm, verb: str, said: str
@@ -209,6 +210,7 @@ HARMLESS: dict[str, tuple[Harm, str]] = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("harm", "said"), HARMLESS.values(), ids=HARMLESS)
 def test_a_run_that_is_whole_goes_on_to_the_same_weights(
     run: Path, home: Path, capsys: pytest.CaptureFixture[str], harm: Harm, said: str
@@ -259,6 +261,7 @@ HISTORY_CASES: dict[str, tuple[Harm, list[str]]] = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("harm", "words"), HISTORY_CASES.values(), ids=HISTORY_CASES)
 def test_the_history_of_a_run_that_has_ended_is_its_own(
     harm: Harm, words: list[str], run: Path, home: Path, capsys: pytest.CaptureFixture[str]
@@ -273,6 +276,7 @@ def test_the_history_of_a_run_that_has_ended_is_its_own(
     assert deepres([*words, str(run), *more]) == 0
 
 
+@pytest.mark.medium
 def test_a_history_grows_and_is_bound_again(run: Path) -> None:
     assert is_bound(run, "history.jsonl")
     release(run, "history.jsonl")
@@ -283,6 +287,7 @@ def test_a_history_grows_and_is_bound_again(run: Path) -> None:
     assert [row["step"] for row in read_history(run)][-1] == 4
 
 
+@pytest.mark.medium
 def test_a_change_by_set_is_the_runs_own(run: Path, home: Path) -> None:
     assert deepres(["train", "--resume", str(run), "--set", "train.iterations=4"]) == 0
     plan = manifest_of(run).plan
@@ -299,6 +304,7 @@ def test_weights_without_a_manifest_are_taken_as_they_are(run: Path, home: Path)
     assert deepres(["predict", str(bundle), str(home / "pictures" / "dark" / "0.png")]) == 0
 
 
+@pytest.mark.medium
 def test_states_that_another_run_left_are_neither_used_nor_dropped(home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "again"
     shutil.copytree(home / "b" / "state", folder / "state")

@@ -82,6 +82,7 @@ IN_PYTHON: list[tuple[Callable[[], object], str]] = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("others")
 @pytest.mark.parametrize(("call", "said"), IN_PYTHON)
 def test_from_python_too(call: Callable[[], object], said: str, home: Path) -> None:
@@ -205,6 +206,7 @@ def others(home: Path) -> Iterator[None]:
     shutil.rmtree(home / "theirs")
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("others")
 def test_what_must_not_be_written_is_refused_and_everything_stays(
     home: Path, capsys: pytest.CaptureFixture[str]
@@ -255,6 +257,7 @@ def test_the_names_that_a_run_keeps_are_known(home: Path) -> None:
     assert {path.name for path in (home / "run").iterdir()} - OWN == set()
 
 
+@pytest.mark.medium
 def test_a_new_file_in_a_run_folder_is_no_harm(home: Path) -> None:
     assert run(["eval", "run", "--device", "cpu", "--report", "run/mine.html"]) == 0
     assert (home / "run" / "mine.html").is_file()
@@ -296,6 +299,7 @@ class Gone(io.StringIO):
         return super().write(text)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("words", "outputs"),
     [

@@ -51,6 +51,7 @@ READERS = {reader.name: reader for reader in fuzz.readers()}
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * reader.slow) for name, reader in READERS.items()]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", NAMES)
 def test_damaged_files_are_read_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
     read, refused, faults = fuzz.fuzzed(READERS[name], tmp_path, 10)
@@ -58,6 +59,7 @@ def test_damaged_files_are_read_or_refused_in_one_line(name: str, tmp_path: Path
     assert read + refused == max(1, 10 // READERS[name].cost)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_no_file_is_told_as_that(name: str, tmp_path: Path) -> None:
     """A pipe, a folder, a link to itself, a device, a file of 4 TiB; or nothing."""
@@ -250,6 +252,7 @@ def test_names_too_long_at_the_command_line(capsys: pytest.CaptureFixture[str]) 
         assert said.count("\n") == 1, said
 
 
+@pytest.mark.medium
 def test_a_long_table_of_another_place_is_told_by_its_first_rows(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("path,label\n" + "".join(f"p/{i}.jpg,{i % 2}\n" for i in range(11_000)))
     with pytest.raises(InputError, match=r"the first 10000 of 11000 files are missing, the first in line 2"):

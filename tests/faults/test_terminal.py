@@ -146,6 +146,7 @@ def test_a_reader_that_went_away_ends_the_work_on_stdout_only() -> None:
     assert err.lost
 
 
+@pytest.mark.medium
 def test_commands_leave_no_streams_behind(capsys: pytest.CaptureFixture[str]) -> None:
     """In one process, as a notebook or a server gives them."""
 

@@ -96,6 +96,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Say:
     return say
 
 
+@pytest.mark.medium
 def test_a_run_on_boxes_is_a_run(trained: deepres.RunResult) -> None:
     """It has a result whose figure is the average precision, curves by term, a report, and weights that load."""
     result, folder = trained.result, Path(trained)
@@ -164,6 +165,7 @@ def test_a_killed_run_on_boxes_resumes_bitwise(source: Path, tmp_path: Path) -> 
     assert verify_resume(tmp_path, str(source), lambda _: None, words).equal
 
 
+@pytest.mark.medium
 def test_scores_do_not_depend_on_the_batches(trained: deepres.RunResult, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for batch in (1, 3, 8):
@@ -173,6 +175,7 @@ def test_scores_do_not_depend_on_the_batches(trained: deepres.RunResult, monkeyp
     assert len({result.num_found for result in found}) == 1
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("measure", ["coco", "voc07", "voc"])
 def test_eval_measures_as_it_is_asked(said: Say, trained: deepres.RunResult, measure: str, tmp_path: Path) -> None:
     words = ("eval", trained.folder, "--measure", measure, "--json", "--device", "cpu")
@@ -183,6 +186,7 @@ def test_eval_measures_as_it_is_asked(said: Say, trained: deepres.RunResult, mea
     assert measure != "voc07" or "</html>" in report.read_text()
 
 
+@pytest.mark.medium
 def test_a_loss_that_is_lost_names_its_terms_the_step_and_the_pictures(source: Path, tmp_path: Path) -> None:
     settings = TINY | {"train.schedule.lr": 1e12, "train.clip_norm": "none"}
     wanted = r"step \d+: the loss is \S+ \(objectness \S+, .*classes \S+, .*\) at learning rate .*; pictures .*\.png"
@@ -190,6 +194,7 @@ def test_a_loss_that_is_lost_names_its_terms_the_step_and_the_pictures(source: P
         deepres.train(source, tmp_path / "run", epochs=2, settings=settings, device="cpu", progress=False)
 
 
+@pytest.mark.medium
 def test_many_pictures_are_answered_by_a_fast_network_and_nearly_alike(
     trained: deepres.RunResult, source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +211,7 @@ def test_many_pictures_are_answered_by_a_fast_network_and_nearly_alike(
         assert first["score"] == pytest.approx(shown.score, abs=1e-3 if precision == "float32" else 0.1)
 
 
+@pytest.mark.medium
 def test_predict_tells_boxes_and_draws_them(
     said: Say, trained: deepres.RunResult, source: Path, tmp_path: Path
 ) -> None:
@@ -224,6 +230,7 @@ def test_predict_tells_boxes_and_draws_them(
     assert "no box of a score of 0.5 or more" in again.line() or again.boxes
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", ["coco", "voc", "yolo"])
 def test_boxes_are_written_as_others_read_them(
     said: Say, trained: deepres.RunResult, source: Path, tmp_path: Path, kind: str
@@ -251,6 +258,7 @@ def test_boxes_are_written_as_others_read_them(
     assert "--format alone" in said(*asked, "--format", kind, code=2)
 
 
+@pytest.mark.medium
 def test_runs_on_boxes_are_compared_by_their_figure(
     said: Say, trained: deepres.RunResult, source: Path, tmp_path: Path
 ) -> None:
@@ -325,6 +333,7 @@ def test_the_backbone_of_a_detector_is_taken_apart(
     assert "</html>" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.medium
 def test_create_model_makes_every_network_that_is_listed() -> None:
     network = deepres.create_model("fasterrcnn_resnet18_fpn", num_classes=3, seed=1)
     assert isinstance(network, DetectorNetwork)
@@ -333,6 +342,7 @@ def test_create_model_makes_every_network_that_is_listed() -> None:
         deepres.create_model("fasterrcnn_resnet18_fpn", num_classes=0)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -31,6 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.medium
 def test_it_learns_and_says_where_the_report_lies(home: Path) -> None:
     summary = json.loads((home / "run" / "summary.json").read_text())
     assert summary["error"] == 0
@@ -67,6 +68,7 @@ def test_a_folder_of_images_and_a_broken_one(home: Path, tmp_path: Path, capsys:
     assert said.err.splitlines()[-1] == "deepres: 1 of 2 images could not be read; the others are answered above"
 
 
+@pytest.mark.medium
 def test_measuring_again_writes_report_and_json(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report, answers = tmp_path / "again.html", tmp_path / "answers.npz"
     assert run(["val", str(home / "run"), "--json", "--report", str(report), "--predictions", str(answers)]) == 0

@@ -58,6 +58,7 @@ def trained(request: pytest.FixtureRequest, home: Path) -> tuple[str, Path]:
     return request.param, folder
 
 
+@pytest.mark.medium
 def test_what_a_task_does_not_know_is_refused_by_the_name_of_the_run(
     trained: tuple[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,6 +105,7 @@ def test_the_result_is_that_of_its_answers(trained: tuple[str, Path]) -> None:
     assert all("val_loss" in row and "train_loss" in row for row in history)
 
 
+@pytest.mark.medium
 def test_eval_says_the_same_again_and_writes_what_it_is_asked_for(
     trained: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +124,7 @@ def test_eval_says_the_same_again_and_writes_what_it_is_asked_for(
     assert run(flips) == 0
 
 
+@pytest.mark.medium
 def test_predict_answers_and_writes_a_table(
     trained: tuple[str, Path], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +156,7 @@ def test_predict_answers_and_writes_a_table(
     assert f"its task is {kind}, and --calibrate is for" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_runs_are_compared_by_their_figure(
     trained: tuple[str, Path], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,6 +105,7 @@ TROUBLES: dict[str, tuple[str, ...]] = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_each_trouble_has_tests_that_say_it(trouble: str) -> None:
     for where in TROUBLES[trouble]:

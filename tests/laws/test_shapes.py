@@ -142,6 +142,7 @@ def _shape(x: Any) -> tuple[int, ...]:
     return x if isinstance(x, tuple) else tuple(x.shape)
 
 
+@pytest.mark.medium
 def test_every_statement_of_shapes_is_called_or_says_where_it_is_tested() -> None:
     assert {*statements()} == {*CASES, *OTHERWISE}
 

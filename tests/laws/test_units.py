@@ -1,5 +1,6 @@
 """What must hold of residual units whatever their weights: limits of gates, of norms, of dropped units."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,6 +52,7 @@ def _with_gates(net: ResidualNetwork, bias: float) -> ResidualNetwork:
     return net
 
 
+@pytest.mark.medium
 @given(UNITS, SEEDS)
 @settings(max_examples=10, deadline=None)
 def test_a_gate_that_is_open_leaves_the_plain_network(unit: str, seed: int) -> None:
@@ -60,6 +62,7 @@ def test_a_gate_that_is_open_leaves_the_plain_network(unit: str, seed: int) -> N
     torch.testing.assert_close(gated(_images(seed)), plain(_images(seed)), rtol=0, atol=1e-12)
 
 
+@pytest.mark.medium
 @given(UNITS, SEEDS)
 @settings(max_examples=10, deadline=None)
 def test_a_gate_that_is_shut_deletes_its_unit(unit: str, seed: int) -> None:
@@ -71,6 +74,7 @@ def test_a_gate_that_is_shut_deletes_its_unit(unit: str, seed: int) -> None:
     torch.testing.assert_close(gated(_images(seed)), _carried(gated, shorter)(_images(seed)), rtol=0, atol=1e-12)
 
 
+@pytest.mark.medium
 @given(UNITS, SEEDS)
 @settings(max_examples=10, deadline=None)
 def test_exclusive_gating_at_a_half_is_scaling_by_halves(unit: str, seed: int) -> None:
@@ -80,6 +84,7 @@ def test_exclusive_gating_at_a_half_is_scaling_by_halves(unit: str, seed: int) -
     torch.testing.assert_close(gated(_images(seed)), _carried(gated, halves)(_images(seed)), rtol=0, atol=1e-12)
 
 
+@pytest.mark.medium
 @given(UNITS, SEEDS)
 @settings(max_examples=10, deadline=None)
 def test_shortcut_only_gating_that_is_shut_is_the_original(unit: str, seed: int) -> None:
@@ -90,6 +95,7 @@ def test_shortcut_only_gating_that_is_shut_is_the_original(unit: str, seed: int)
     )
 
 
+@pytest.mark.medium
 @given(UNITS, st.sampled_from(list(ORDERS.values())), SEEDS)
 @settings(max_examples=15, deadline=None)
 def test_dropping_a_branch_in_the_description_is_deleting_it_in_the_module(unit: str, order: str, seed: int) -> None:
@@ -106,6 +112,7 @@ def test_dropping_a_branch_in_the_description_is_deleting_it_in_the_module(unit:
     assert torch.equal(net(_images(seed)), shorter(_images(seed)))
 
 
+@pytest.mark.medium
 @given(SEEDS)
 @settings(max_examples=10, deadline=None)
 def test_dropping_a_unit_of_one_shape_is_skipping_it(seed: int) -> None:
@@ -118,6 +125,7 @@ def test_dropping_a_unit_of_one_shape_is_skipping_it(seed: int) -> None:
     assert torch.equal(net(_images(seed)), shorter(_images(seed)))
 
 
+@pytest.mark.medium
 @given(UNITS, SEEDS)
 @settings(max_examples=10, deadline=None)
 def test_the_last_norm_at_zero_makes_every_unit_its_shortcut(unit: str, seed: int) -> None:

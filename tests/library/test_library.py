@@ -26,6 +26,7 @@ from deepres.recipes.run import load_run
 PUBLIC = [name for name in deepres.__all__ if name != "__version__"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "name", [name for name in PUBLIC if name not in ("train", "RunResult", "compare", "slim", "export")]
 )
@@ -53,6 +54,7 @@ def _proved(name: str) -> None:
     assert outcome.failed == 0, "".join(said)
 
 
+@pytest.mark.medium
 def test_a_call_gives_what_the_command_gives(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     words = [
@@ -246,6 +248,7 @@ else: assert False
     subprocess.run([sys.executable, "-c", words], check=True)
 
 
+@pytest.mark.medium
 def test_importing_and_naming_load_no_torch() -> None:
     words = "import deepres, sys; deepres.WeightsSpec('a'); deepres.list_models(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", words], check=True)

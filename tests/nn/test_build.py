@@ -33,6 +33,7 @@ def test_option_a_equals_a_slow_loop() -> None:
                 assert torch.equal(y[:, channel, row, column], expected)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["resnet20_cifar", "plain20_cifar", "resnet18", "resnet50_v1", "resnet34_c"])
 def test_features_have_the_described_shapes_and_a_gradient_reaches_every_parameter(name: str) -> None:
     description = architecture(name, num_classes=3, input=(3, 64, 64))

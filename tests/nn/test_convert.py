@@ -111,6 +111,7 @@ def test_prefixes_of_wrappers_fall_away() -> None:
     assert to_ours(wrapped, net.description).tensors.keys() == net.state_dict().keys()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "conventions"),
     [
@@ -157,6 +158,7 @@ def test_libraries_that_have_no_such_network_are_refused() -> None:
         to_foreign(net.state_dict(), net.description, "tim")
 
 
+@pytest.mark.medium
 def test_what_timm_calls_a_network_is_told_by_its_structure() -> None:
     assert known_as(create_model("resnet50d").description) == "resnet50d"
     assert known_as(create_model("resnet50", num_classes=2, in_chans=1).description) == "resnet50"

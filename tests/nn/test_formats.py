@@ -35,6 +35,7 @@ def test_timm_loads_the_folder_that_we_write_with_class_names_and_preprocessing(
     assert torch.equal(again.double()(x), ours(x))
 
 
+@pytest.mark.medium
 def test_timm_takes_another_number_of_channels_and_of_classes_from_the_folder(tmp_path: Path) -> None:
     timm = pytest.importorskip("timm")
     ours = create_model("resnet18", num_classes=3, in_chans=1).eval()
@@ -47,6 +48,7 @@ def test_timm_takes_another_number_of_channels_and_of_classes_from_the_folder(tm
     assert other(x).shape == (2, 5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("crop", [32, 64, 96, 100, 127, 128, 176, 224, 225, 288])
 def test_timms_resize_comes_out_as_ours(crop: int, tmp_path: Path) -> None:
     net = create_model("resnet20_cifar")
@@ -64,6 +66,7 @@ def test_a_network_that_timm_has_not_is_written_under_our_names(tmp_path: Path) 
     assert read_stored(tmp_path).tensors.keys() == net.state_dict().keys()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("in_bottleneck", "wanted"), [(False, "resnet50"), (True, "resnet50_v1")])
 def test_a_folder_of_transformers_says_which_variant_it_is(in_bottleneck: bool, wanted: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")

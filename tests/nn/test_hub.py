@@ -67,6 +67,7 @@ def _as_expected(name: str | Path) -> None:
     assert load(name)(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
 
 
+@pytest.mark.medium
 def test_a_local_folder_in_timms_layout(tmp_path: Path) -> None:
     _timms_folder(tmp_path / "here")
     _as_expected(tmp_path / "here")
@@ -74,6 +75,7 @@ def test_a_local_folder_in_timms_layout(tmp_path: Path) -> None:
         create_model("resnet18_blur4", weights=tmp_path / "here")
 
 
+@pytest.mark.medium
 def test_a_tag_of_timms_from_huggingfaces_cache(nowhere: Path) -> None:
     repository = nowhere / "hf" / "hub" / "models--timm--resnet18.a1_in1k"
     _timms_folder(repository / "snapshots" / "abc123")
@@ -83,6 +85,7 @@ def test_a_tag_of_timms_from_huggingfaces_cache(nowhere: Path) -> None:
     _as_expected("hf-hub:timm/resnet18.a1_in1k")
 
 
+@pytest.mark.medium
 def test_a_tag_brought_by_hand_to_the_place_that_the_error_names(nowhere: Path) -> None:
     place = nowhere / "cache" / "weights" / "resnet18.a1_in1k"
     with pytest.raises(InputError, match=r"cannot be fetched \(no network in this test\); bring them: ") as caught:
@@ -93,6 +96,7 @@ def test_a_tag_brought_by_hand_to_the_place_that_the_error_names(nowhere: Path) 
     _as_expected("resnet18.a1_in1k")
 
 
+@pytest.mark.medium
 def test_torchvisions_tag_from_torch_hubs_cache(nowhere: Path) -> None:
     file = nowhere / "torch" / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
     refusal = r"weights IMAGENET1K_V1: cannot be fetched .*; bring them: https://download\.pytorch\.org/models/resnet18-f37072fd\.pth belongs to "

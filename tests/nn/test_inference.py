@@ -81,6 +81,7 @@ LEFT = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", LEFT)
 def test_folding_changes_no_logit(name: str) -> None:
     net = _lived_in(_shrunk(name))
@@ -200,6 +201,7 @@ def test_moved_by_the_distance_two_classes_are_equally_likely() -> None:
     torch.testing.assert_close(border_distance(3 * features, 3 * logits, fc.weight), step / rms)  # of no unit
 
 
+@pytest.mark.medium
 def test_close_calls_and_they_alone_are_float32_answers() -> None:
     net = _lived_in("resnet20_cifar").float()
     images = torch.randn(64, 3, 32, 32)

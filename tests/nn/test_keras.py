@@ -132,6 +132,7 @@ def test_a_bias_that_the_released_network_has_not_goes_into_the_mean(tmp_path: P
     assert "stage1.unit1.branch.conv1.bias" not in stored.tensors
 
 
+@pytest.mark.medium
 def test_bad_files_are_one_line(tmp_path: Path) -> None:
     kernel = {"conv1/kernel": np.zeros((7, 7, 3, 64), np.float32)}
     unit = {"res2a_branch2a/kernel": np.zeros((1, 1, 64, 64), np.float32)}

@@ -67,6 +67,7 @@ def _everything(description: Architecture) -> CheckpointPlan:
     return plan
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_a_planned_step_has_the_bits_of_the_plain_one(name: str, dtype: torch.dtype) -> None:
@@ -144,6 +145,7 @@ class _Fixed:
             yield Batch(images, torch.arange(8) % 10, torch.arange(8))
 
 
+@pytest.mark.medium
 def test_the_training_loop_ends_with_the_same_weights() -> None:
     config = TrainConfig(
         iterations=3, batch_size=8, accumulate=2, schedule=ScheduleConfig(kind="constant", lr=0.1), ema_decay=0.9
@@ -169,6 +171,7 @@ def test_the_training_loop_ends_with_the_same_weights() -> None:
     assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
 
 
+@pytest.mark.medium
 @given(st.lists(st.integers(0, 1), min_size=30, max_size=30), st.integers(2, 6))
 @settings(max_examples=15, deadline=None)
 def test_however_the_chain_is_cut_the_step_is_the_same(coins: list[int], longest: int) -> None:
@@ -201,6 +204,7 @@ def test_a_plan_of_another_network_is_refused() -> None:
         pass
 
 
+@pytest.mark.medium
 def test_what_fits_is_not_recomputed_and_what_does_not_is() -> None:
     description = architecture("preresnet110_cifar")
     plain = step_memory(description, 128).total

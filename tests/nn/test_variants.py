@@ -23,6 +23,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.medium
 def test_a_librarys_names_do_not_say_which_of_its_networks_it_is(bare: Path) -> None:
     refusal = (
         r"theirs\.pth: these tensors fit resnet50, resnet50_v1, resnet50_blur4, timm's resnetaa50, timm's resnetblur50 "
@@ -48,6 +49,7 @@ def test_the_user_may_say_which_variant_bare_weights_are(bare: Path) -> None:
         create_model("resnet50", weights=bare, variant="resnet50_v1")
 
 
+@pytest.mark.medium
 def test_bare_weights_under_our_names_do_not_say(tmp_path: Path) -> None:
     path = tmp_path / "bare.safetensors"
     save_file(create_model("resnet20_cifar").state_dict(), path)
@@ -62,6 +64,7 @@ def test_bare_weights_under_our_names_do_not_say(tmp_path: Path) -> None:
     assert create_model("seresnet18", weights=only).num_classes == 2
 
 
+@pytest.mark.medium
 def test_the_description_travels_with_every_file_that_we_write(tmp_path: Path) -> None:
     net = create_model("resnet18_blur4", num_classes=3, seed=4)
     save_network(tmp_path, net, ("a", "b", "c"), {})
@@ -115,6 +118,7 @@ def test_lookalikes_are_those_of_the_catalogue_that_compute_something_else() -> 
     assert lookalikes(architecture("resnet20_cifar"), "pytorch_resnet_cifar10") == ()
 
 
+@pytest.mark.medium
 def test_a_plain_network_never_takes_a_residual_ones_weights(tmp_path: Path) -> None:
     path = tmp_path / "theirs.pth"
     net = create_model("resnet20_cifar")

@@ -30,6 +30,7 @@ SMALL = [(library, name) for library, name in parity.PAIRS if name in QUICK[libr
 LARGE = [(library, name) for library, name in parity.PAIRS if name not in QUICK[library]]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("library", "name"), SMALL)
 def test_logits_are_equal_in_float64_at_an_odd_size(library: str, name: str) -> None:
     pytest.importorskip(library)

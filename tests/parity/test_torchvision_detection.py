@@ -80,6 +80,7 @@ def state() -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in network.state_dict().items() if "num_batches" not in name}
 
 
+@pytest.mark.medium
 def test_a_state_of_91_columns_goes_in_and_comes_out_with_its_eps(state: dict[str, torch.Tensor]) -> None:
     detector = names.config_of(state, "a test", names.COCO_V1 + "a1").architecture()
     assert (detector.num_classes, detector.name) == (90, "fasterrcnn_resnet50_fpn")

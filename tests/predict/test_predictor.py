@@ -142,6 +142,7 @@ def _calibrated(run: Path, value: object) -> Path:
     return run
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("temperature", [0.2, 0.43, 1.0, 3.0])
 @pytest.mark.parametrize("fast", [False, True])
 def test_probabilities_are_at_the_runs_temperature(

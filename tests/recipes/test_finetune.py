@@ -62,6 +62,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+@pytest.mark.medium
 def test_strangers_get_a_new_head_and_the_weights_own_preparation(digits: Path, three: str, tmp_path: Path) -> None:
     plan = _run(three, tmp_path / "run", str(digits))
     assert (plan.recipe, plan.new_head, plan.statistics, plan.model.num_classes) == ("finetune", True, "weights", 3)
@@ -116,6 +117,7 @@ def test_weights_must_be_given_and_be_found(tmp_path: Path) -> None:
         beginning("nowhere")
 
 
+@pytest.mark.medium
 def test_a_new_head_begins_fitted_and_a_resumed_run_keeps_its_pace(digits: Path, three: str, tmp_path: Path) -> None:
     facts = replace(facts_of(open_source(DataConfig(source=three))), beginning=beginning(str(digits)))
     plan = smoke(recipe(None, facts, None)).fitted(facts)
@@ -132,6 +134,7 @@ def test_a_new_head_begins_fitted_and_a_resumed_run_keeps_its_pace(digits: Path,
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
+@pytest.mark.medium
 def test_the_fitted_head_is_the_classifier_of_the_features(digits: Path, three: str, tmp_path: Path) -> None:
     facts = replace(facts_of(open_source(DataConfig(source=three))), beginning=beginning(str(digits)))
     plan = smoke(recipe(None, facts, None)).fitted(facts)
@@ -152,6 +155,7 @@ def test_the_fitted_head_is_the_classifier_of_the_features(digits: Path, three: 
     assert torch.nn.functional.cosine_similarity(ours.flatten(), theirs.flatten(), 0) > 0.8
 
 
+@pytest.mark.medium
 def test_a_pace_that_was_given_stays_and_a_head_without_weights_is_refused(
     digits: Path, three: str, tmp_path: Path
 ) -> None:

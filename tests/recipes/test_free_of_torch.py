@@ -22,6 +22,7 @@ def loads_none(words: str) -> str:
     return ended.stdout
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "modules",
     ["train.config, deepres.data.sources.config, deepres.recipes.by_name", "studies.plan, deepres.studies.overview"],

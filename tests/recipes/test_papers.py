@@ -91,6 +91,7 @@ def test_each_batch_has_exactly_23_branches_and_gradients_for_those_alone() -> N
     assert len(seen) == 6
 
 
+@pytest.mark.medium
 def test_every_unit_comes_up_equally_often() -> None:
     paths = _network(23).counted
     torch.manual_seed(1)
@@ -102,6 +103,7 @@ def test_every_unit_comes_up_equally_often() -> None:
     assert ((often / 2000 - 23 / 54).abs() < 5 * (23 * 31 / 54**2 / 2000) ** 0.5).all()
 
 
+@pytest.mark.medium
 def test_in_evaluation_each_branch_counts_23_54ths() -> None:
     network = _network(23).eval()
     whole = create_model(_config(54).architecture()).eval()

@@ -113,6 +113,7 @@ def test_maps_carry_their_boxes_and_curves_their_areas() -> None:
     assert _lines(left)["in the map's order: area 0.75"] == [1.0, 0.5]
 
 
+@pytest.mark.medium
 def test_the_same_plot_gives_the_same_bytes_and_bears_no_date() -> None:
     drawn = [analysis.responses({"net": [1.0, 2.0]}) for _ in range(2)]
     first, again = (analysis.svg(figure) for figure in drawn)

@@ -103,6 +103,7 @@ def test_a_bar_stands_behind_its_value_and_wide_columns_are_told_apart() -> None
     assert html.count("<th") == 1 + 4  # <thead too
 
 
+@pytest.mark.medium
 def test_average_precision_is_drawn_in_percent_and_called_as_the_field_calls_it() -> None:
     from deepres.report.evaluation import _curves
 

@@ -24,6 +24,7 @@ def picture(address: str) -> Image.Image:
     return Image.open(io.BytesIO(b64decode(content)))
 
 
+@pytest.mark.medium
 def test_a_curve_repeats_bitwise_and_is_whole_svg_without_foreign_addresses_or_fixed_colours() -> None:
     svg = curve(HISTORY, ERRORS, "Error (%) <&", chosen_epoch=2, kind="percent")
     assert svg is not None
@@ -35,6 +36,7 @@ def test_a_curve_repeats_bitwise_and_is_whole_svg_without_foreign_addresses_or_f
         assert part in svg
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", [r"a$\frac{$b", "$5 or $6", "$x$", r"$\foo$", "_hidden", "50 %", r"a\$b$c$"])
 def test_names_are_no_formulae(name: str) -> None:
     rows = [{**row, "lr": row["lr"] / 10 ** row["epoch"]} for row in HISTORY]  # type: ignore[operator]
@@ -63,6 +65,7 @@ def test_a_history_without_the_columns_gives_no_curve() -> None:
     assert curve([], {"loss": "loss"}, "Loss") is None
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", ["percent", "log", "plain"])
 @pytest.mark.parametrize("values", [[0.0], [0.0, 0.0], [1e-9, 1.0, 0.0], [0.5] * 40])
 def test_every_kind_draws_zeros_single_points_and_wide_ranges(kind: str, values: list[float]) -> None:

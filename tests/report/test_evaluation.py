@@ -89,6 +89,7 @@ def written(folder: Path, **given: Any) -> str:
     return (folder / "report.html").read_text("utf-8")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("classes", [2, 20, 21, 200, 201])
 def test_a_report_is_one_whole_file_without_foreign_addresses(classes: int, tmp_path: Path) -> None:
     result, images = made(classes, max(60, classes))
@@ -106,6 +107,7 @@ def test_a_report_is_one_whole_file_without_foreign_addresses(classes: int, tmp_
     assert page.tags.count("figure") == 2 + len(result.worst)
 
 
+@pytest.mark.medium
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     result, images = made(10)
     given: dict[str, Any] = {"result": result, "history": HISTORY, "images": images, "run": RUN, "chosen_epoch": 3}
@@ -123,6 +125,7 @@ def test_names_from_outside_are_escaped_everywhere(tmp_path: Path) -> None:
     assert page.words.count(EVIL) > 20
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("undrawn")
 def test_what_is_shown(tmp_path: Path) -> None:
     result, images = made(10)
@@ -152,6 +155,7 @@ def test_classes_stand_in_order_of_their_error_and_absent_ones_last(tmp_path: Pa
     assert "no images" in rows
 
 
+@pytest.mark.medium
 def test_a_report_without_result_images_or_history(tmp_path: Path) -> None:
     assert "not evaluated" in Page(written(tmp_path, result=None)).words
     assert Page(written(tmp_path, result=None, history=HISTORY)).tags.count("svg") == 3
@@ -204,6 +208,7 @@ def test_the_scale_ends_above_the_interval(wrong: int, end: str, tmp_path: Path)
     assert float(left) + float(width) <= 100.001
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("steps", [(), (10,), (10, 25)])
 def test_curves_mark_the_chosen_epoch_and_where_a_run_was_taken_up(steps: tuple[int, ...], tmp_path: Path) -> None:
     history = [{**row, "step": 5 * row["epoch"]} for row in HISTORY]

@@ -212,6 +212,7 @@ def test_it_ends_in_time_however_slow_the_machine_becomes(
         )
 
 
+@pytest.mark.medium
 def test_a_planned_run_is_one_without_a_clock_to_the_bit(numbers: Path, tmp_path: Path) -> None:
     run = tiny(numbers)
     with_clock = begun(run, tmp_path / "clock", Deadline(3, 0.0, Clock()), Pace(1.0, 0.0))
@@ -228,6 +229,7 @@ class _StopError(Exception):
     pass
 
 
+@pytest.mark.medium
 def test_a_cut_run_ends_its_schedule_says_why_and_resumes_to_the_bit(numbers: Path, tmp_path: Path) -> None:
     run, whole, part, deadline = tiny(numbers), tmp_path / "whole", tmp_path / "part", partial(Deadline, 5, 0.0)
     clock = Clock()  # steps of 16 images take 30 s, not 16, of which 16 were planned
@@ -260,6 +262,7 @@ def bent(folder: Path) -> Bend:
     return bend
 
 
+@pytest.mark.medium
 def test_minutes_of_a_resumed_run_are_that_commands(numbers: Path, tmp_path: Path) -> None:
     run, folder, clock = tiny(numbers), tmp_path / "run", Clock()
     with pytest.raises(_StopError):
@@ -322,6 +325,7 @@ def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
+@pytest.mark.medium
 def test_what_is_measured_is_of_the_sizes_of_a_machine(photos: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deepres.runs.autotune.STEP_SECONDS", 0.05)
     run = planned(photos, batch_size=4)

@@ -35,6 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.medium
 def test_measured_again_it_is_the_same(run: Path) -> None:
     first = ClassificationResult.load(run / "test.json")
     again, images = evaluate_weights(run, device=CPU, command="test")
@@ -44,6 +45,7 @@ def test_measured_again_it_is_the_same(run: Path) -> None:
     assert again.result.provenance["weights_sha256"] == first.provenance["weights_sha256"]
 
 
+@pytest.mark.medium
 def test_classes_are_matched_by_name_not_by_order(run: Path, tmp_path: Path) -> None:
     source = open_source(DataConfig(source="digits"))
     assert source.test is not None
@@ -77,6 +79,7 @@ def test_a_cpu_answers_fewer_of_larger_images_at_once() -> None:
     assert batch_size(224, torch.device("cuda")) == BATCH
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("protocol", "most"),
     [("center", 6), ("center:60", 2), ("ten-crop", 6)],

@@ -66,6 +66,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 SMALL = ("--set", "preparation.crop=16", "--model", "resnet20_cifar", "--smoke", "--device", "cpu")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("recipe", ["photos", "imagenet_modern"])  # the second holds nothing out: it cuts otherwise
 def test_training_lists_its_images_once(recipe: str, class_folders: Folders, listed: list[str], tmp_path: Path) -> None:
     folder = class_folders("pets", {"cat": 20, "dog": 20}, (20, 24))
@@ -75,6 +76,7 @@ def test_training_lists_its_images_once(recipe: str, class_folders: Folders, lis
     assert load_run(out).data.val_fraction == (0.1 if recipe == "photos" else 0.0)
 
 
+@pytest.mark.medium
 def test_a_bench_lists_its_images_once(class_folders: Folders, listed: list[str]) -> None:
     import torch
 

@@ -164,6 +164,7 @@ def _joined(name: str) -> tuple[str, ...]:
     return source, *flags
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("suffix", [".html", ".png"])
 def test_the_sheet_is_one_file_that_needs_nothing_else(
     suffix: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -171,6 +171,7 @@ def test_columns_are_the_students_classes_and_several_teachers_average_probabili
     torch.testing.assert_close(found.sum(1), torch.ones(3))
 
 
+@pytest.mark.medium
 def test_without_weight_a_run_is_bitwise_the_one_without_a_teacher(home: Path, tmp_path: Path) -> None:
     found = train(home / "own.npz", tmp_path / "run", "--teacher", str(home / "large"), "--set", "teacher.weight=0")
     assert digest(found / "model.safetensors") == digest(home / "plain" / "model.safetensors")

@@ -71,6 +71,7 @@ def test_what_is_made_once_is_not_made_again_unless_something_else_is_asked(tmp_
     assert subject.once("n", Number, make).value == 3
 
 
+@pytest.mark.medium
 def test_an_interrupted_analysis_keeps_its_finished_parts(tmp_path: Path) -> None:
     subject = _subject(tmp_path)
     calls = []
@@ -98,12 +99,14 @@ def test_the_ranking_is_a_record_of_its_own(tmp_path: Path) -> None:
     assert load(type(ranking), tmp_path / "r.json", "ranking") == ranking
 
 
+@pytest.mark.medium
 def test_classes_without_names_have_those_of_the_images(tmp_path: Path) -> None:
     assert _subject(tmp_path).classes == ("ant", "bee", "cat")
     section = where_it_looks(_subject(tmp_path, AnalysisConfig(images=9, label="bee")), _told)
     assert set(section.numbers["shown"].label) == {"bee"}  # type: ignore[attr-defined]
 
 
+@pytest.mark.medium
 def test_a_layer_is_shown_by_grad_cam(tmp_path: Path) -> None:
     section = where_it_looks(_subject(tmp_path, AnalysisConfig(images=9, layer="stage1")), _told)
     shown = section.numbers["shown"]
@@ -111,6 +114,7 @@ def test_a_layer_is_shown_by_grad_cam(tmp_path: Path) -> None:
     assert section.found[0] == "Grad-CAM of stage1 of the class answered, 8 images"
 
 
+@pytest.mark.medium
 def test_images_that_are_taken_as_they_are_are_not_resized_and_it_is_said(tmp_path: Path) -> None:
     found = shifted_and_resized(_subject(tmp_path), _told).found
     assert any(line.startswith("ways of resizing are not compared: resizing: preparation.fit None") for line in found)

@@ -24,6 +24,7 @@ def _near(found: Any, wanted: Any) -> None:
         assert found == (pytest.approx(wanted, abs=1e-4) if isinstance(wanted, float) else wanted)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["labels", "numbers", "boxes"])
 def test_every_task_is_answered_as_predict_answers_it(
     all_of_them: Any, folders: dict[str, Path], pictures: Callable[..., bytes], tmp_path: Path, name: str

@@ -95,6 +95,7 @@ def test_a_lone_image_never_waits_for_others(network: Network) -> None:
     assert time.perf_counter() - began < 2
 
 
+@pytest.mark.medium
 def test_a_batch_waits_for_images_that_are_being_read_but_not_for_ever(network: Network) -> None:
     async def work(batcher: Batcher) -> Any:
         slow = asyncio.ensure_future(batcher.ask([network.job(1, seconds=0.3)]))

@@ -58,6 +58,7 @@ def _chunked(size: int) -> bytes:
     return head + b"".join(b"1000\r\n" + bytes(4096) + b"\r\n" for _ in range(size // 4096)) + b"0\r\n\r\n"
 
 
+@pytest.mark.medium
 def test_a_body_beyond_the_limit_is_refused_announced_or_not(tight: Any, formed: Any) -> None:
     announced = tight("/v1/predict", bytes(20_001))
     assert announced.status == 413
@@ -82,6 +83,7 @@ def test_pixels_beyond_the_limit_are_refused(tight: Any, pictures: Any) -> None:
     assert reply.error.startswith("image: 200 x 100 px, 20,000 pixels; the limit (--max-pixels) is 10,000")
 
 
+@pytest.mark.medium
 def test_a_slow_client_is_ended_and_stops_nobody(tight: Any, pictures: Any) -> None:
     began = time.monotonic()
     slow = socket.create_connection(("127.0.0.1", tight.port), timeout=10)
@@ -100,6 +102,7 @@ def test_a_slow_client_is_ended_and_stops_nobody(tight: Any, pictures: Any) -> N
     assert time.monotonic() - began < 8
 
 
+@pytest.mark.medium
 def test_a_timeout_is_504_and_its_image_leaves_the_queue(tight: Any, pictures: Any, gate: threading.Event) -> None:
     replies: list[Any] = []
     threads = [threading.Thread(target=lambda: replies.append(tight("/v1/predict", pictures()))) for _ in range(4)]
@@ -172,6 +175,7 @@ def test_what_is_no_http_is_400_and_no_traceback(ask: Any) -> None:
     assert _raw(ask.port, b"\x16\x03\x01\x02\x00\x01 hello\r\n\r\n").startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.medium
 def test_what_is_thrown_away_after_an_early_answer_ends(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from deepres.serve import door
 

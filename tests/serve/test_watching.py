@@ -28,6 +28,7 @@ class Models:
         return True
 
 
+@pytest.mark.medium
 def test_changed_files_are_taken_up_once_they_stand_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "EVERY_SECONDS", 0.02)
     for name in ("a", "b"):

@@ -98,6 +98,7 @@ def test_what_is_not_shown_is_taken_where_that_is_accepted() -> None:
     assert choose(frontier(*few), names(*few), None, accept_uncertain=True)[0] == "drop-2"
 
 
+@pytest.mark.medium
 def test_the_page_shows_every_candidate_and_greys_those_that_are_beaten(tmp_path: Path) -> None:
     found = frontier(*TRIED).replace(chosen="drop-2", why="it is", test="5.1 %")
     assert Frontier.model_validate_json(found.to_json()) == found

@@ -68,6 +68,7 @@ def test_a_begun_run_goes_on_also_where_its_images_have_been_moved(
     assert _weights(job, cut) == _weights(job, whole)
 
 
+@pytest.mark.medium
 def test_a_run_that_diverges_has_ended_and_says_how(jobs: list[Job], tmp_path: Path) -> None:
     schedule = jobs[0].run.train.schedule.replace(lr=1e18)
     job = Job(jobs[0].run.replace(train=jobs[0].run.train.replace(schedule=schedule)), "cifar10", "short")

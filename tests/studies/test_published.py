@@ -57,6 +57,7 @@ def test_a_study_says_where_it_comes_from_and_what_it_takes(study: Study) -> Non
         assert "olerance" in study.note, "why this tolerance"
 
 
+@pytest.mark.medium
 def test_its_networks_build_and_where_their_size_is_not_as_printed_it_says_why(study: Study) -> None:
     for one in described(study):
         assert one.verdict != "not reproduced" or one.reason, (one.row, one.column, one.values)

@@ -153,6 +153,7 @@ def test_a_file_that_is_no_queue_is_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -281,6 +282,7 @@ def test_before_the_first_epoch_a_run_has_the_rate_of_its_states(tmp_path: Path)
     assert (one.done, one.seconds_left) == (59, pytest.approx(2 * (64_000 - 59)))
 
 
+@pytest.mark.medium
 def test_the_status_needs_no_torch(file: Callable[..., Path]) -> None:
     path = file({"study": "resnet/table6", "rows": ["ResNet-20"]})
     program = (

@@ -127,6 +127,7 @@ def test_of_images_that_are_all_right_it_is_the_one_by_hand(count: int, gap: flo
     assert found.low < found.value < found.high
 
 
+@pytest.mark.medium
 def test_the_more_images_are_right_the_surer_it_gets_and_what_is_added_does_not_weigh_on_many() -> None:
     few, more = (find_temperature(all_right(count, 2.0)) for count in (FEWEST, 400))
     assert more < few < 1

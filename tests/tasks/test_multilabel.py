@@ -103,6 +103,7 @@ def test_the_interval_of_rare_classes_holds_the_figure_itself() -> None:
     assert low < mean_average_precision(truth, logits) < high
 
 
+@pytest.mark.medium
 def test_a_threshold_is_the_best_of_all_that_could_be_tried() -> None:
     def f1(y: torch.Tensor, said: torch.Tensor) -> float:
         return 2 * float((y * said).sum()) / max(1.0, float(y.sum() + said.sum()))

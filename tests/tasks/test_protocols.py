@@ -132,6 +132,7 @@ def test_dense_evaluation_at_the_training_size_is_the_ordinary_pass(preparation:
     )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("text", ["center", "flip", "ten-crop", "multi-scale:16,20"])
 def test_shards_batches_and_workers_change_no_count(photos: FileImages, text: str) -> None:
     whole = measured(photos, text)

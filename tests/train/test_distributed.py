@@ -74,6 +74,7 @@ def test_a_wrong_environment_is_refused_by_all_in_the_words_of_one(
     assert refusal.value.shared
 
 
+@pytest.mark.medium
 def test_a_process_that_has_met_the_others_and_cannot_connect_says_so_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     port = _free_port()
     monkeypatch.setattr(distributed, "CONNECTING", timedelta(seconds=1))

@@ -86,6 +86,7 @@ def test_stopped_and_continued_equals_uninterrupted_bitwise() -> None:
     assert second.progress == whole.progress.replace(totals=second.progress.totals)
 
 
+@pytest.mark.medium
 def test_it_learns() -> None:
     state = State(_network(), SgdConfig(), averaged=False)
     seen = [event for event in _train(state, _config(iterations=150)) if isinstance(event, Step)]

@@ -32,6 +32,7 @@ def epochs(wrong: list[int], images: int) -> tuple[Best | None, Best | None, lis
     return best, kept, rows
 
 
+@pytest.mark.medium
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=30))
 def test_kept_as_they_come_is_the_last_within_the_interval_of_the_best_of_all(wrong: list[int]) -> None:
     best, kept, _ = epochs(wrong, 50)

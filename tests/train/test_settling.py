@@ -109,6 +109,7 @@ def state_of(network: nn.Module, averaged: bool = False) -> State:
     return State(network, SgdConfig(nesterov=True), averaged=averaged)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("family", "averaged"), [*((family, False) for family in FAMILIES), ("resnet", True)])
 def test_the_first_held_out_losses_are_moderate(family: str, averaged: bool) -> None:
     state = state_of(create_model(FAMILIES[family], seed=0), averaged)
@@ -117,6 +118,7 @@ def test_the_first_held_out_losses_are_moderate(family: str, averaged: bool) -> 
     assert all(isfinite(loss) and loss < 2 * log(CLASSES) for loss in losses), losses
 
 
+@pytest.mark.medium
 def test_weights_learn_as_without_it_bit_by_bit_and_a_run_from_trained_weights_keeps_its_statistics() -> None:
     ends = []
     for from_nothing in (True, False):
@@ -137,6 +139,7 @@ def test_weights_learn_as_without_it_bit_by_bit_and_a_run_from_trained_weights_k
     assert float((again.network.get_submodule("stem.norm").running_mean / 7 / 0.9**7).mean()) == pytest.approx(1, 0.1)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("stop", "fields"),
     [
@@ -168,6 +171,7 @@ def test_stopped_within_an_epoch_or_at_its_end_and_continued_equals_uninterrupte
     assert [epoch.val for epoch in told] == [epoch.val for epoch in expected]
 
 
+@pytest.mark.medium
 def test_frozen_parts_keep_their_statistics_and_norms_their_count() -> None:
     network = create_model(FAMILIES["resnet"], seed=0)
     before = {name: tensor.clone() for name, tensor in network.named_buffers()}

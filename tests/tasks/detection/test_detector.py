@@ -18,6 +18,7 @@ from deepres.tasks.detection.regions import level_of
 FREE = {"regions": Regions(pool=3, widths=(16,), score_above=0.0, most=20)}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("neck", ["fpn", "c4"])
 def test_children_and_tensors_have_the_descriptions_names(neck: str) -> None:
     net = network(neck)

@@ -74,6 +74,7 @@ def test_layers_of_other_classes_are_new_and_said_to_be(
         assert torch.equal(tensor, before[name] if new else source.state_dict()[name]), name
 
 
+@pytest.mark.medium
 def test_weights_of_another_number_of_classes_or_another_detector_are_refused() -> None:
     with pytest.raises(InputError, match="these weights know 3 classes, the detector has 2; build it with as many"):
         load_weights(create(config(num_classes=2).architecture()), _stored(_trained()))
