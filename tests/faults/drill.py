@@ -507,7 +507,7 @@ def hostile(drill: Drill) -> None:
 
 def soak(drill: Drill) -> None:
     """Predictions of changing pictures, resumes and evaluations in one process: memory and descriptors stay flat."""
-    _soaked(drill, {"predict": 300, "resume": 20, "eval": 150})
+    _soaked(drill, {"predict": 300, "resume": 40, "eval": 150})
 
 
 def _soaked(drill: Drill, much: dict[str, float]) -> None:
