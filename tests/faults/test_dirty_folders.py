@@ -31,7 +31,9 @@ def test_links_that_go_round_are_not_followed(to: str, place: str, class_folders
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "link to a pipe", "socket"])
-def test_what_is_no_regular_file_is_never_opened(kind: str, class_folders: Made, tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_never_opened(
+    kind: str, class_folders: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import socket
 
     photos = class_folders("photos", {"cat": 3, "dog": 3}, (8, 8))
@@ -44,7 +46,7 @@ def test_what_is_no_regular_file_is_never_opened(kind: str, class_folders: Made,
         os.mkfifo(tmp_path / "pipe")
         place.symlink_to(tmp_path / "pipe")
     else:
-        os.chdir(photos / "cat")
+        monkeypatch.chdir(photos / "cat")
         with socket.socket(socket.AF_UNIX) as opened:
             opened.bind("x.png")
     found = scanned(photos)

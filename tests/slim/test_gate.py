@@ -127,7 +127,7 @@ def test_numbers_and_several_classes_are_compared_by_the_paired_bootstrap(saved:
     assert found.verdict(1.0) == "passed"
     assert found.verdict(0.01) == "failed"
     present = draw.random((100, 2)) < 0.5
-    alike = [saved(name, "multilabel", truth=present, scores=present + 0.25) for name in ("c", "d")]
+    alike = [saved(name, "multilabel", truth=present, logits=present - 0.5) for name in ("c", "d")]
     found = compared(*alike)  # every draw of the bootstrap says 0
     assert found.loss == 0
     assert found.high == score_interval(0, 0, 100)[1]
