@@ -172,6 +172,7 @@ def test_of_54_units_about_half_of_the_evaluations_are_saved() -> None:
     assert (len(units), found.run, found.alone) == (54, 1485, 2916)
 
 
+@pytest.mark.medium
 def test_random_deletions_are_those_units_left_out_and_repeat_with_their_seed() -> None:
     network, batches = _lived_in(_resnet()), _batches()
     found = delete_random(network, batches, [1, 3], draws=4, seed=5)
@@ -311,6 +312,7 @@ def test_progress_counts_lesions_times_batches() -> None:
     assert seen == [(done, 12) for done in range(1, 13)]
 
 
+@pytest.mark.medium
 def test_what_cannot_be_done_is_said() -> None:
     network, batches = _lived_in(_resnet()), _batches()
     with pytest.raises(InputError, match=r"small: unit 'stage1\.unit9': unknown; did you mean stage1\.unit"):
@@ -340,6 +342,7 @@ def test_the_mean_loss_is_torchs() -> None:
     assert delete_each(network, [batch]).intact.cross_entropy == pytest.approx(float(wanted), rel=1e-12)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("model", "expected"),
     [

@@ -59,6 +59,7 @@ def _loop(net: nn.Module, block: str, x: Tensor) -> Tensor:
     return torch.cat(maps, dim=1)
 
 
+@pytest.mark.medium
 @given(
     depth=st.integers(1, 4), growth=st.integers(1, 5), bottleneck=st.sampled_from([0, 1, 4]), seed=st.integers(0, 999)
 )

@@ -331,6 +331,7 @@ def test_a_key_of_what_is_no_file_is_refused(tmp_path: Path) -> None:
         find_weights("w.pth::a::b")
 
 
+@pytest.mark.medium
 def test_the_command_line_chooses_and_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"state_dict": {**A, "n_averaged": torch.tensor(1)}, "ema": B}, tmp_path / "two.pth")
     np.savez(tmp_path / "set.npz", x=np.zeros((3, 32, 32, 3), np.uint8), y=np.arange(3))

@@ -215,6 +215,7 @@ def test_what_cannot_be_is_one_line(
     assert refusal[-1].startswith("deepres: ")
 
 
+@pytest.mark.medium
 def test_a_record_that_is_cut_off_is_said(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(here / "out", tmp_path / "broken")
     (tmp_path / "broken" / "folds.json").write_text('{"folds": 3, "do')

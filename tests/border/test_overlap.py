@@ -78,6 +78,7 @@ def test_the_runs_own_images_are_its_test_part_however_they_are_spelled(
     assert found["confusion"] == own["confusion"]
 
 
+@pytest.mark.medium
 def test_every_spelling_is_the_same_source(home: Path) -> None:
     for name, spelling in SPELLINGS.items():
         if "link" not in name:
@@ -107,6 +108,7 @@ def test_a_run_finds_its_images_from_another_working_folder(
     assert re.search(ALL, refusal_of(capsys, "eval", home / "run", twin))
 
 
+@pytest.mark.medium
 def test_a_set_known_by_name_is_no_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     draw(tmp_path / "digits", each=1)

@@ -122,6 +122,7 @@ def test_what_is_set_of_no_teacher_is_refused(
     assert "--teacher x with --resume: a run keeps what it began with; leave --teacher out" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_what_is_said_of_bare_weights_is_the_teachers_unless_the_run_begins_with_some(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

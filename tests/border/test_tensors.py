@@ -97,6 +97,7 @@ def test_other_precisions_are_converted_and_right(dtype: torch.dtype, tmp_path: 
         assert torch.equal(loaded[name], tensor.to(loaded[name].dtype)), name
 
 
+@pytest.mark.medium
 def test_finite_weights_whose_answers_are_not_are_no_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = tensors()
     given[CONV].fill_(1e30)

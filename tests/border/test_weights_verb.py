@@ -115,6 +115,7 @@ def test_what_is_converted_is_measured_and_predicted_as_a_run(
     assert third["cross_entropy"] != first["cross_entropy"]  # its classes are the other way round, and matched by name
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -84,6 +84,7 @@ def test_what_is_found_is_said_and_written(
     assert not list(output.glob(".*.part.json"))
 
 
+@pytest.mark.medium
 def test_what_cannot_be_is_one_line_with_the_nearest_names(
     residual: Path, plain: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,6 +105,7 @@ def test_what_cannot_be_is_one_line_with_the_nearest_names(
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.medium
 def test_each_answer_gets_a_map_of_its_class_or_of_the_one_asked_for(
     residual: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.mark.medium
 def test_a_named_network_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", "resnet20_cifar", "--seconds", "0.1", "-b", "4", "--device", "cpu", "--json"]) == 0
     said = capsys.readouterr()

@@ -12,6 +12,7 @@ from deepres.cli.predict import FEW
 from deepres.nn.create import create_model
 
 
+@pytest.mark.medium
 def test_bare_weights_are_asked_with_the_mean_and_std_that_are_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -111,6 +111,7 @@ def test_the_contract_covers_the_entries() -> None:
     assert set(EXPECTED) == set(NAMES)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", NAMES)
 def test_counts_equal_the_reference(name: str) -> None:
     parameters, macs = EXPECTED[name]

@@ -194,6 +194,7 @@ def test_a_gradient_reaches_every_parameter_and_features_have_the_described_shap
     assert all(grad is not None and (n.endswith(idle) or grad.abs().sum() > 0) for n, grad in grads.items())
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["densenet_bc100_k12_cifar", "vgg15_cifar", "highway19_cifar", "rir18_wide_cifar"])
 def test_training_steps_repeat_bitwise(name: str) -> None:
     description = CATALOGUE[name].config

@@ -34,6 +34,7 @@ def test_a_box_holds_its_digit_and_no_ground_at_its_edges(scenes: RawDataset) ->
         assert float(row.std(1).max()) < float(inside.std(1).max())
 
 
+@pytest.mark.medium
 def test_splits_are_of_800_200_and_200_and_have_their_own_digits_and_numbers(scenes: RawDataset) -> None:
     assert {split: len(images) for split, images in scenes.splits.items()} == {"train": 800, "val": 200, "test": 200}
     ids = torch.cat([images.targets.ids for images in scenes.splits.values()])  # type: ignore[attr-defined]
@@ -43,6 +44,7 @@ def test_splits_are_of_800_200_and_200_and_have_their_own_digits_and_numbers(sce
         assert int(counts.min()) > 30
 
 
+@pytest.mark.medium
 def test_they_are_made_alike_each_time_and_opened_by_name(scenes: RawDataset) -> None:
     source: Source = open_source(DataConfig(source="digit-scenes"))
     assert source.test is not None

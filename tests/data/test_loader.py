@@ -162,6 +162,7 @@ def test_a_bad_image_stops_with_its_name_in_one_line(files: FileImages, workers:
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_bad_image_is_left_out_of_its_batch_and_noted_once(files: FileImages, workers: int) -> None:
     whole = list(loader(files, *SMALL).batches(0, 11))

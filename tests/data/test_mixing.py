@@ -9,6 +9,7 @@ IMAGES = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 3, 1, 1])
 
 
+@pytest.mark.medium
 @given(step=st.integers(0, 10_000), mixup=st.sampled_from([0.0, 0.2, 1.0]), cutmix=st.sampled_from([0.0, 1.0]))
 def test_label_shares_sum_to_one(step: int, mixup: float, cutmix: float) -> None:
     _, shares = mix(IMAGES, LABELS, 5, mixup=mixup, cutmix=cutmix, seed=3, step=step)

@@ -96,6 +96,7 @@ def test_given_parts_stay_and_the_digest_knows_what_records_hold(pets: Path, tmp
     assert one.origin.train.digest != smaller.origin.train.digest
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("workers", [0, 2])
 def test_any_step_is_reached_without_those_before_it(packed: Path, workers: int) -> None:
     whole = batches(packed, 0, 6)

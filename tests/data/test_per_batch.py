@@ -46,6 +46,7 @@ def test_flip_equals_torchvisions_and_twice_is_the_identity() -> None:
     assert torch.equal(flip(flipped, flips), x)
 
 
+@pytest.mark.medium
 def test_the_papers_crops_all_occur_equally_often() -> None:
     augmentation, preparation = cifar_2015()
     pixels = (torch.arange(1024).reshape(1, 1, 32, 32) % 251).to(torch.uint8).expand(512, 3, 32, 32).contiguous()

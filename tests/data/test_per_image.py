@@ -44,6 +44,7 @@ def test_resizing_is_pillows_where_nothing_overshoots(height: int, width: int, i
     torch.testing.assert_close(squashed.int(), reference.int(), atol=1, rtol=0)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", ["crop", "squash", "pad"])
 @pytest.mark.parametrize("channels", [1, 3])
 @given(height=st.integers(1, 90), width=st.integers(1, 90))

@@ -111,6 +111,7 @@ def test_images_from_files_one_of_them_bad(
     same(lambda device: len(_evaluated(files, statistics, device, "center").predictions))
 
 
+@pytest.mark.medium
 def test_ensembles_temperatures_and_written_answers(
     same: Same, images: ArrayImages, statistics: Statistics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

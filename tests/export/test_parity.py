@@ -44,6 +44,7 @@ def test_numbers_are_compared_in_standard_deviations(loaded: Loaded) -> None:
         found.require_small("x")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
 def test_a_wrong_mean_does_not_pass(loaded: Loaded, task: str) -> None:
     predictor = loaded(task)

@@ -113,6 +113,7 @@ def test_a_task_that_kills_each_is_given_up_in_one_line(work: Any, task: int, ho
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.medium
 def test_mistakes_of_ours_keep_their_traceback_and_large_answers_pass() -> None:
     with pytest.raises(RuntimeError, match=r"(?s)in a loader process:.*Traceback.*a mistake of ours"):
         list(by_processes(mistaken, range(3), 1, ahead=1))

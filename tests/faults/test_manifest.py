@@ -236,6 +236,7 @@ def test_what_resuming_is_said_to_write_anew_it_does(
     assert digest(run / "model.safetensors") == digest(home / "a" / "model.safetensors")
 
 
+@pytest.mark.medium
 def test_what_it_does_not_write_is_not_promised(run: Path, home: Path) -> None:
     others = sorted(set(manifest_of(run).files) - set(MADE_AGAIN))
     assert "statistics.safetensors" in others
@@ -295,6 +296,7 @@ def test_a_change_by_set_is_the_runs_own(run: Path, home: Path) -> None:
     assert deepres(["compare", str(run), str(home / "b")]) == 0
 
 
+@pytest.mark.medium
 def test_weights_without_a_manifest_are_taken_as_they_are(run: Path, home: Path) -> None:
     bundle = run.parent / "bundle"
     bundle.mkdir()
@@ -322,6 +324,7 @@ def _group(folder: Path, value: str) -> None:
             (new / name).write_text(json.dumps({"value": value}))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("step", range(1, 12))
 def test_a_group_cut_off_at_any_moment_is_old_new_or_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
@@ -365,6 +368,7 @@ def test_a_group_cut_off_at_any_moment_is_old_new_or_refused(
     assert manifest_of(tmp_path).coming == {}
 
 
+@pytest.mark.medium
 def test_a_link_to_a_file_of_a_run_is_that_file(run: Path, tmp_path: Path) -> None:
     (tmp_path / "link.safetensors").symlink_to(run / "model.safetensors")
     require_vouched(tmp_path / "link.safetensors")

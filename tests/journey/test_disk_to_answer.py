@@ -42,6 +42,7 @@ def test_it_learns_and_says_where_the_report_lies(home: Path) -> None:
     assert "://" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.medium
 def test_predicting_needs_the_run_folder_only(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +58,7 @@ def test_predicting_needs_the_run_folder_only(
     ]
 
 
+@pytest.mark.medium
 def test_a_folder_of_images_and_a_broken_one(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "album").mkdir()
     _picture(0, (50, 50), seed=100).save(tmp_path / "album" / "1.png")
@@ -79,6 +81,7 @@ def test_measuring_again_writes_report_and_json(home: Path, tmp_path: Path, caps
         assert (arrays["truth"] == arrays["predicted"]).all()
 
 
+@pytest.mark.medium
 def test_a_written_split_is_the_split_that_was_trained_on(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,7 @@ def test_what_a_task_does_not_know_is_refused_by_the_name_of_the_run(
     assert capsys.readouterr().err.startswith(f"deepres: {folder}: its task is {kind}, and analyze is for")
 
 
+@pytest.mark.medium
 def test_numbers_taken_for_classes_are_told_how_to_be_learnt(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "below.csv").write_text("path,angle\n0.png,12.5\n1.png,-20.7\n")
     assert run(["train", str(home / "below.csv"), "--dry-run"]) == 2
@@ -77,6 +78,7 @@ def test_numbers_taken_for_classes_are_told_how_to_be_learnt(home: Path, capsys:
     assert wanted in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_the_source_or_the_flag_says_which_task_and_the_run_keeps_it(trained: tuple[str, Path]) -> None:
     kind, folder = trained
     plan = json.loads((folder / "run.json").read_text())
@@ -89,6 +91,7 @@ def test_the_source_or_the_flag_says_which_task_and_the_run_keeps_it(trained: tu
         assert plan["train"]["label_smoothing"] == 0
 
 
+@pytest.mark.medium
 def test_the_result_is_that_of_its_answers(trained: tuple[str, Path]) -> None:
     kind, folder = trained
     result = json.loads((folder / "test.json").read_text())
@@ -215,6 +218,7 @@ def test_two_processes_train_and_measure_as_one(kind: str, home: Path, tmp_path:
                 assert mine[name] == pytest.approx(theirs[name], rel=1e-3), name
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("table", "flags", "message"),
     [

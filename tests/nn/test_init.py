@@ -8,6 +8,7 @@ from deepres.nn.create import create_model
 from deepres.nn.init import initialise
 
 
+@pytest.mark.medium
 def test_he_initialisation_has_its_variance() -> None:
     net = create_model("resnet50", num_classes=1000)
     for name, module in net.named_modules():

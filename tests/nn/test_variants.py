@@ -94,6 +94,7 @@ def test_an_edit_of_the_description_is_a_variant(tmp_path: Path) -> None:
     assert create_model(frozen.architecture(), weights=tmp_path).num_classes == 10
 
 
+@pytest.mark.medium
 def test_another_number_of_classes_wants_a_new_head(tmp_path: Path) -> None:
     net = create_model("resnet20_cifar", seed=3)
     save_network(tmp_path, net, tuple("0123456789"), {})

@@ -96,6 +96,7 @@ def test_a_hurried_predictor_answers_the_same_but_for_rounding(run: Path, images
     assert torch.equal(predictor.probabilities(prepared), plain)
 
 
+@pytest.mark.medium
 def test_a_hurried_predictor_answers_in_batches_and_in_order(run: Path, images: ArrayImages) -> None:
     predictor = Predictor.load(run, CPU)
     paths = [run / f"{number}.png" for number in range(20)]

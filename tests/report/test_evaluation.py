@@ -114,6 +114,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert written(tmp_path, **given) == written(tmp_path, **given)
 
 
+@pytest.mark.medium
 def test_names_from_outside_are_escaped_everywhere(tmp_path: Path) -> None:
     result, images = made(6, name=EVIL, skipped={EVIL: f"{EVIL}: {EVIL}"})
     given: dict[str, Any] = {"images": images, "run": {EVIL: EVIL, "x": {EVIL: [EVIL]}}, "title": EVIL}

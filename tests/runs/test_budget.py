@@ -183,6 +183,7 @@ def _epoch(progress: Progress) -> Epoch:
     return Epoch(1, progress.step, EpochTotals(), 0.1, by_error(0.1, 0.1), False)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("minutes", "seconds_of", "cut"),
     [
@@ -336,6 +337,7 @@ def test_what_is_measured_is_of_the_sizes_of_a_machine(photos: Source, monkeypat
     assert 1 <= pace.burden <= 8
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

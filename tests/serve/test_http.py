@@ -13,6 +13,7 @@ from deepres.serve.served import Served
 CLASSES = ["ant", "bee", "cat <b>"]
 
 
+@pytest.mark.medium
 def test_answers_are_those_of_predict_alone_and_in_a_batch(
     ask: Any, small: Path, pictures: Callable[..., bytes], tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_cuts_order_and_merging_change_no_figure() -> None:
     assert task.concluded(second.answers(), images, FACTS).result == whole
 
 
+@pytest.mark.medium
 def test_the_interval_covers_what_the_population_has() -> None:
     """Of 60 sets of 80 images, drawn from one law, the 95 % intervals hold the law's value about 57 times."""
     law = mean_average_precision(*_answers(20_000, seed=99))

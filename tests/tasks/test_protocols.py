@@ -171,6 +171,7 @@ def test_shards_batches_and_workers_change_no_count(photos: FileImages, text: st
     assert torch.equal(sharded.scores, scores(whole))  # to the bit
 
 
+@pytest.mark.medium
 @given(st.permutations(range(6)))
 def test_the_order_of_views_and_images_changes_nothing_but_rounding(order: list[int]) -> None:
     protocol = protocol_named("multi-scale:8,16,32", CROPPED)

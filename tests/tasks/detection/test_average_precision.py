@@ -37,6 +37,7 @@ def test_published_figures_come_out(shared: Path) -> None:
     assert [row for row in rows if abs(row["difference"]) > row["bar"]] == []
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("cut", [0.0, 0.05, 0.5, 0.7])
 @pytest.mark.parametrize("tied", [False, True])
 def test_cocos_figures_are_pycocotools_with_crowds_and_cut_scores(tied: bool, cut: float) -> None:

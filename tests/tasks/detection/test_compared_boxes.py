@@ -39,6 +39,7 @@ def _worse() -> Detections:
     return Detections(FOUND.image, corners, FOUND.classes, FOUND.scores)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("measure", ["coco", "voc07", "voc"])
 def test_the_difference_of_two_is_that_of_the_same_draws(measure: Any, tmp_path: Path) -> None:
     one, other = _saved(tmp_path / "a.npz", measure=measure), _saved(tmp_path / "b.npz", _worse(), measure)
@@ -85,6 +86,7 @@ def _set(row: int, column: int, value: float) -> Callable[[Any], Any]:
     return change
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("change", "told"),
     [
