@@ -44,7 +44,12 @@ def test_what_cannot_be_served_is_one_line(
         assert f"http://127.0.0.1:{port}: the port cannot be taken (Address already in use); choose another" in line
     assert "both are called small" in _refused(capsys, str(small), f"small={small}")
     assert "no such file or folder" in _refused(capsys, str(tmp_path / "none"), "--port", "0")
-    assert "net.onnx: exported files are not served; name the run" in _refused(capsys, "net.onnx", "--port", "0")
+    assert "net.onnx: " in _refused(capsys, "net.onnx", "--port", "0")
+    line = _refused(capsys, "net.onnx", "--port", "0", "--precision", "float32")
+    assert "--precision with net.onnx: an exported file answers as it was written" in line
+    assert "device cuda with net.onnx: an exported file answers on the CPU" in _refused(
+        capsys, "net.onnx", "--port", "0", "--device", "cuda"
+    )
     assert "--max-bytes huge: wanted a number" in _refused(capsys, str(small), "--max-bytes", "huge")
     assert "max_pixels: " in _refused(capsys, str(small), "--max-pixels", "1G")
     assert "--host nowhere.invalid: no address of this machine" in _refused(

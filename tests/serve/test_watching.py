@@ -78,4 +78,4 @@ def test_without_being_told_to_nothing_is_looked_at(tmp_path: Path, monkeypatch:
 def test_what_goes_by_a_name_has_no_signature(tmp_path: Path) -> None:
     assert signature("resnet50.a1_in1k") == ()
     (tmp_path / "w.safetensors").write_bytes(b"x")
-    assert signature(str(tmp_path / "w.safetensors"))[0][:2] == ("w.safetensors", 1)
+    assert signature(str(tmp_path / "w.safetensors"))[0][:2] == (str(tmp_path / "w.safetensors"), 1)

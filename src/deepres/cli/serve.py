@@ -83,7 +83,7 @@ def command(
     drain: float,
     reload: bool,
 ) -> int:
-    """Answer over HTTP, and in a browser, with each RUN: a run's folder, weights by path or name.
+    """Answer over HTTP, and in a browser, with each RUN: a run's folder, weights by path or name, an exported file.
 
     POST a picture to /v1/predict, open / in a browser, read the API at /docs. The first RUN answers where none is
     named; others go by the name of their folder, or NAME=RUN. Logs are one JSON line a request on stdout.

@@ -111,7 +111,7 @@ def _looked_at(service: Service, served: Served, uploads: Sequence[Upload]) -> l
 
     def one(upload: Upload) -> int | RefusedError:
         try:
-            return require_few(upload.data, upload.name, served.predictor.preparation, service.limits.max_pixels)
+            return require_few(upload.data, upload.name, served.preparation, service.limits.max_pixels)
         except RefusedError as refusal:
             return refusal
 

@@ -77,11 +77,12 @@ def routes(service: Service) -> APIRouter:
 def metadata(served: Served) -> dict[str, Any]:
     """What the protocol tells of a model."""
     outputs = [{"name": name, **facts} for name, facts in _outputs(served).items()]
+    platform = "deepres_pytorch" if served.exported is None else "deepres_exported"
     inputs = [{"name": "image", "datatype": "UINT8", "shape": [-1, 3, -1, -1]}]
     return {
         "name": served.name,
         "versions": VERSIONS,
-        "platform": "deepres_pytorch",
+        "platform": platform,
         "inputs": inputs,
         "outputs": outputs,
     }

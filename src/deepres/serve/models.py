@@ -45,7 +45,7 @@ def words_of(words: Iterable[str]) -> list[Word]:
         if named is not None:
             one = Word(named[1], named[2])
         else:
-            stem = re.sub(r"\.(safetensors|onnx|pth?|h5|keras)$", "", resolved(Path(word)).name or word)
+            stem = re.sub(r"\.(safetensors|onnx|pt2|xml|pth?|h5|keras)$", "", resolved(Path(word)).name or word)
             one = Word(re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:64] or "model", word)
         if one.name in found:
             raise InputError(

@@ -20,9 +20,12 @@ from deepres.base.files import digest
 from deepres.base.reading import read_json
 from deepres.data.decode import decode_bytes
 from deepres.data.images import Batch
+from deepres.data.transforms.config import Preparation
 from deepres.nn.hardware import find_device
 from deepres.nn.inference import InferencePrecision
-from deepres.nn.weights.folds import holds_folds
+from deepres.nn.weights.folds import fold_folders, holds_folds
+from deepres.predict.exported.answerer import Answerer
+from deepres.predict.exported.names import GRAPH, is_exported, require_alone
 from deepres.predict.maps import mapped, png
 from deepres.predict.pictures import Picture, of_file
 from deepres.predict.predictor import Predictor
@@ -32,6 +35,7 @@ from deepres.tasks.kinds import AnyTask
 from deepres.tasks.task import Answer, require
 
 WEIGHTS = "model.safetensors"
+VALUES = "model.bin"  # beside an exported folder's graph
 SHOWN_PX = 1024
 """The long side, at most, of a picture that a map is drawn on."""
 
@@ -56,9 +60,10 @@ class Served:
             InputError: nothing there that can be asked. RunError: it does not answer.
         """
         began = perf_counter()
-        if where.endswith(".onnx"):
-            raise InputError(f"{where}: exported files are not served; name the run that it was exported from")
-        on = find_device(device)
+        exported = is_exported(where)
+        if exported:
+            require_alone(where, {"--precision": None if precision == "auto" else precision})
+        on = device if exported else find_device(device)
         before = None
         while before != (now := _digest(where)):  # a file that is exchanged meanwhile is read anew
             before = now
@@ -70,6 +75,18 @@ class Served:
         found.try_out()
         ready = perf_counter()
         return replace(found, measured=_measured(where, found.sha256), seconds=(loaded - began, ready - loaded))
+
+    @property
+    def exported(self) -> Answerer | None:
+        """The file, where it is one that `deepres export` wrote."""
+        network = self.predictor.network
+        return network if isinstance(network, Answerer) else None
+
+    @property
+    def preparation(self) -> Preparation:
+        """What is done to a picture, by us or by the exported file itself."""
+        file = self.exported
+        return self.predictor.preparation if file is None else file.bundle.prepared(self.where)
 
     @property
     def task(self) -> AnyTask:
@@ -100,7 +117,7 @@ class Served:
                 raise RunError(f"{self.where}: its own image cannot be asked ({read})")
             told = self.decoded(self.predictor.ask([read])[0], picture.name)
             json.dumps(told.model_dump(mode="json"), allow_nan=False)
-        if "--cam" in self.task.tools and not self.predictor.others:
+        if self.maps:
             pixels = pictures[0].pixels(self.predictor.preparation.channels, self.predictor.preparation.levels)
             self._drawn(pixels, self.predictor.heat(pixels)[2])
 
@@ -117,9 +134,18 @@ class Served:
             found = self.predictor.read(picture)
             if isinstance(found, str):
                 raise RefusedError(422, found)
+            if self.exported is not None and isinstance(found, Tensor):
+                self._require_taken(found, picture.name)
             return (found.shape if isinstance(found, Tensor) else object()), found
 
         return BatchJob(read, self.ask)
+
+    def _require_taken(self, pictures: Tensor, name: str) -> None:
+        """Refuse pictures of another size than the exported file takes."""
+        height, width = self.predictor.network.description.input[1:]
+        given = tuple(pictures.shape[-2:])
+        if not self.predictor.any_size and given != (height, width):
+            raise RefusedError(422, f"{name}: {given[1]} x {given[0]} px; this file takes {width} x {height} px alone")
 
     def ask(self, read: list[Tensor | Batch]) -> Sequence[Any]:
         """What the network says of all of them."""
@@ -137,13 +163,20 @@ class Served:
         answer: Answer = self.task.unread(name, problem)
         return answer
 
+    @property
+    def maps(self) -> bool:
+        """Whether it can say where in a picture an answer comes from."""
+        return "--cam" in self.task.tools and not self.predictor.others and self.exported is None
+
     def require_maps(self, label: str | None = None) -> None:
         """Refuse maps where there are none, and those of a class that is not there: InputError."""
         require(self.task, "--cam", self.name)
-        if label is not None:
-            class_number(label, self.predictor.network.num_classes, self.predictor.classes)
+        if self.exported is not None:
+            raise InputError(f"{self.name}: an exported file draws no maps; serve the run that it was exported from")
         if self.predictor.others:
             raise InputError(f"{self.name}: a map needs a single network, and here are several; serve one fold")
+        if label is not None:
+            class_number(label, self.predictor.network.num_classes, self.predictor.classes)
 
     def map_job(self, data: bytes, name: str, label: str | None) -> BatchJob:
         """Where a class, by default the likeliest, is seen: answered by (class, probability, function to PNG)."""
@@ -171,6 +204,7 @@ class Served:
     def facts(self) -> dict[str, Any]:
         """What is told of it: network, task, classes, preparation, weights, what it was measured at."""
         network, task = self.predictor.network.description, self.task
+        parity = None if self.exported is None else f"exported, compared with its run: {self.exported.bundle.parity}"
         return {
             "name": self.name,
             "network": network.name,
@@ -178,29 +212,41 @@ class Served:
             "form": task.form,
             "classes": list(self.predictor.classes),
             "classes_have_names": not self.predictor.unnamed,
-            "preparation": self.predictor.preparation.model_dump(mode="json"),
+            "preparation": self.preparation.model_dump(mode="json"),
             "precision": self.precision,
-            "maps": "--cam" in task.tools and not self.predictor.others,
+            "maps": self.maps,
             "sha256": self.sha256,
             "since": self.since.isoformat(timespec="seconds"),
             "measured": self.measured,
-            "note": "; ".join(part for part in (self.predictor.said, task.settled_text()) if part) or None,
+            "note": "; ".join(part for part in (self.predictor.said, task.settled_text(), parity) if part) or None,
         }
 
 
-def _digest(where: str) -> str:
-    """Of the file of weights, as sha256sum gives it; "" where they go by a name."""
+def files_of(where: str) -> tuple[Path, ...]:
+    """The files that answer: weights, those of all folds, an exported file or folder; none where it goes by a name."""
     path = Path(where)
+    with suppress(OSError, ValueError, InputError):
+        found = [path / name for name in (WEIGHTS, GRAPH, VALUES)]
+        if path.suffix == ".xml":
+            found = [path, path.with_name(VALUES)]
+        elif path.is_file():
+            found = [path]
+        elif holds_folds(where):
+            found = [fold / WEIGHTS for fold in fold_folders(where)]
+        return tuple(file for file in found if file.is_file())
+    return ()
+
+
+def _digest(where: str) -> str:
+    """Of the file, as sha256sum gives it; of several that of their digests in turn; "" where there are none."""
+    found = []
     with suppress(OSError):
-        if (path / WEIGHTS).is_file():
-            return digest(path / WEIGHTS)
-        if path.is_file():
-            return digest(path)
-    return ""
+        found = [digest(file) for file in files_of(where)]
+    return found[0] if len(found) == 1 else sha256("".join(found).encode()).hexdigest() if found else ""
 
 
 def _digest_of_tensors(predictor: Predictor) -> str:
-    """Of weights that go by a name, or of several networks: of all tensors in their order."""
+    """Of weights that go by a name: of all tensors in their order."""
     state = sha256()
     for member in predictor.members:
         for tensor in member.network.state_dict().values():

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from deepres.serve.models import Models
+from deepres.serve.served import files_of
 
 EVERY_SECONDS = 1.0
 
@@ -40,11 +41,8 @@ class Watching:
 
 def signature(where: str) -> Signature:
     """What tells that files were changed: their names, sizes, times and numbers; () where nothing is."""
-    path = Path(where)
-    with suppress(OSError):
-        files = (
-            [path] if path.is_file() else [path / name for name in ("model.safetensors", "config.json", "folds.json")]
-        )
+    with suppress(OSError, ValueError):
+        files = [*files_of(where), *(Path(where) / name for name in ("config.json", "folds.json"))]
         stats = [(file, file.stat()) for file in files if file.is_file()]
-        return tuple((file.name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for file, stat in stats)
+        return tuple((str(file), stat.st_size, stat.st_mtime_ns, stat.st_ino) for file, stat in stats)
     return ()
