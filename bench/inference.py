@@ -1,14 +1,17 @@
 """Images/s of inference, ResNet-50 at 224 px: `python bench/inference.py [--batch-sizes 1 16] [--output FILE]`.
 
-Contenders: onnxruntime (float32, its default optimisations), torchvision's network in eager float32 and compiled,
-ours as built, folded (bfloat16 where the processor has it) and folded and compiled. All have the same weights, and
-the same threads. Without more they answer noise, with random weights, and close calls are not answered again: all
-would be. With `--weights` and `--source` (one or several) the images are those of the first source, and the share of
-each source's test images on which the fast networks answer as the plain float32 network does is measured too.
+Contenders: onnxruntime (float32, its default optimisations), OpenVINO (float32, and bfloat16 where the processor has
+it), torchvision's network in eager float32 and compiled, ours as built, folded (bfloat16 where the processor has it),
+folded and compiled, and by each back end. All have the same weights, and the same threads. Without more they answer
+noise, with random weights, and close calls are not answered again: all would be. With `--weights` and `--source` (one
+or several) the images are those of the first source, and the share of each source's test images on which the fast
+networks answer as the plain float32 network does is measured too.
 """
 
 import argparse
 import tempfile
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +26,13 @@ from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
+from deepres.nn.hardware import multiplies_bfloat16
 from deepres.nn.inference import CLOSE, Compiled, InferencePrecision, for_inference
 from deepres.nn.weights.spec import WeightsSpec
+from deepres.predict.backends import OTHERS, Backend, Question, made
+from deepres.predict.exported import openvino_network
 from deepres.predict.predictor import Predictor
+from deepres.tasks.classification.task import Classification
 
 CPU = torch.device("cpu")
 BASE = "onnxruntime float32"
@@ -47,9 +54,11 @@ def contenders(network: ResidualNetwork, batches: list[Tensor], *, tiny: bool, c
             ways["torchvision, compiled float32"] = lambda: torch.compile(torchvision_twin(first))
     found = []
     num_images = sum(map(len, batches))
-    session = onnx_session(network, batches[0])
-    if session is not None:
-        found.append(Contender(BASE, _answering(session, batches), num_images))
+    for name, session in by_others(network, batches[0]).items():
+        found.append(Contender(name, _answering(session, batches), num_images))
+    for backend in OTHERS:
+        if all(find_spec(library) for library in (backend, "onnxscript")):
+            ways[f"ours, by {backend}"] = lambda backend=backend: by_backend(network, batches[0], backend, close_calls)
     for name, make in ways.items():
 
         def ready(make: Any = make) -> Any:
@@ -77,22 +86,42 @@ def torchvision_twin(stride_first: bool) -> nn.Module:
     return fixed
 
 
-def onnx_session(network: ResidualNetwork, images: Tensor) -> Any:
-    """The network in onnxruntime on torch's number of threads; None, said aloud, where it is not installed."""
+def by_others(network: ResidualNetwork, images: Tensor) -> dict[str, Any]:
+    """The network in onnxruntime and OpenVINO on torch's number of threads; what is not installed is said aloud."""
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  # torch's exporter needs it
     except ImportError as absent:
         print(f"without onnxruntime: {absent}")
-        return None
+        return {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        torch.onnx.export(network.eval(), (images,), path, dynamo=True, verbose=False)
+        torch.onnx.export(network.eval(), (images,), path, dynamo=True, verbose=False, external_data=False)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        content = path.read_bytes()
     given = session.get_inputs()[0].name
-    return lambda batch: session.run(None, {given: batch.numpy()})[0]
+    found: dict[str, Any] = {BASE: lambda batch: session.run(None, {given: batch.numpy()})[0]}
+    try:
+        import openvino
+    except ImportError as absent:
+        print(f"without OpenVINO: {absent}")
+        return found
+    for name, precision in (("float32", "f32"), ("bfloat16", "bf16")):
+        if precision == "f32" or multiplies_bfloat16(CPU):
+            model = openvino.Core().read_model(content)
+            run = openvino_network.on_cpu(model, torch.get_num_threads(), precision=precision)
+            found[f"OpenVINO {name}"] = lambda batch, run=run: run({given: batch.numpy()})[0]
+    return found
+
+
+def by_backend(network: ResidualNetwork, images: Tensor, backend: Backend, close_calls: bool) -> Any:
+    """The network as predict and eval have it answered by that back end."""
+    task, size = Classification(), tuple(images.shape[1:])
+    question = Question(network, task, size, len(images), "auto", network, "bench", lambda: 0.0)
+    found = made(question, backend)
+    return found if close_calls else replace(found, exact=None)
 
 
 def images_of(predictor: Predictor, source: str, batch_size: int) -> list[Tensor]:

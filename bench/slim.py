@@ -4,7 +4,7 @@ WEIGHTS is a run, a file or a name, IMAGES a source with a test part. Units go o
 training images; for each number of `--dropped` the error on all test images is measured before and after `--steps`
 steps of fine-tuning with the intact network as teacher, and the speed in turn with the intact one. That is what
 `deepres slim --drop-blocks N` does, but for the gate: here the test images are measured for every number, and choose
-nothing.
+nothing. Stopped, the same command goes on behind the last number that stands in FILE.
 """
 
 import argparse
@@ -67,6 +67,12 @@ def _known(path: Path) -> list[tuple[str, float, float]]:
     return [(rung["unit"], rung["loss_before"], rung["loss_after"]) for rung in rungs]
 
 
+def _done(path: Path | None, steps: int) -> dict[int, dict[str, Any]]:
+    """The rows of an earlier call of so many steps, by how many units are out."""
+    facts = json.loads(path.read_text()) if path is not None and path.is_file() else {"steps": None}
+    return {row["units_out"]: row for row in facts["rows"]} if facts["steps"] == steps else {}
+
+
 def tested(subject: Subject, network: ResidualNetwork) -> dict[str, Any]:
     """The network's error on all test images, in float32, norms folded."""
     images = subject.source.test
@@ -119,7 +125,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         subject = subject_of(as_folder(given.weights, open_source(data).classes, place / "intact"), data, CPU)
-        rungs = _known(given.ladder) if given.ladder else ladder(subject, max(given.dropped))
+        done = _done(given.output, given.steps)
+        earlier = given.output if done else given.ladder
+        rungs = _known(earlier) if earlier else ladder(subject, max(given.dropped))
         units = [unit for unit, _, _ in rungs]
         networks = {count: part_of(subject.network, tuple(units[:count])) for count in given.dropped}
         speeds = timed(networks, given.rounds, given.clock)
@@ -140,6 +148,9 @@ def main() -> None:
             rows=rows,
         )
         for count, network in networks.items():
+            if count in done:
+                rows.append({**done[count], **speeds[count]})
+                continue
             row: dict[str, Any] = {"units_out": count, "before": tested(subject, network)}
             told = f"{count} units out: {100 * row['before']['error']:.2f} %"
             if count and given.steps:

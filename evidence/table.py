@@ -13,10 +13,10 @@ MARKED = re.compile(r"(<!-- (\w+): written by [^\n]*-->\n).*?(<!-- /\2 -->)", re
 LINKS = "../../evidence"
 """From those pages to this folder."""
 OURS = (
-    *("deepres train", "ours, folded, compiled", "files scaled", "packed raw"),
+    *("deepres train", "ours, folded, compiled", "ours, by openvino", "files scaled", "packed raw"),
     *("ours, float32", "ours, bfloat16", "ours, bfloat16 autocast"),
 )
-PEERS = ("default loop", "timm", "torchvision", "onnxruntime")
+PEERS = ("default loop", "timm", "torchvision", "onnxruntime", "OpenVINO")
 
 
 def table() -> str:

@@ -11,13 +11,13 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 FLAGS = {
     "train": "--balance --batch-size --compile --device --dry-run --epochs --folds --ignore --lr --mean --memory --minutes --model --on-bad-image --output --preprocessing --recipe "
     "--resume --seed --set --smoke --std --task --teacher --variant --verbose --weights --workers",
-    "eval": "--calibrate --device --force --ignore --json --mean --measure --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
+    "eval": "--backend --calibrate --device --force --ignore --json --mean --measure --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
     "--select --set --split --std --variant --worst",
     "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --overwrite --preprocessing --seed --set "
     "--std --variant",
     "compare": "--force --json --overwrite --pairs --report --vote",
     "slim": "--accept-uncertain --device --drop-blocks --finetune-epochs --int8 --max-loss --output --source --target-ms",
-    "predict": "--above --cam --class --csv --device --every --format --ignore --json --mean --model --output --overwrite --precision --preprocessing --set --show --std --top-k --uncalibrated --variant",
+    "predict": "--above --backend --cam --class --csv --device --every --format --ignore --json --mean --model --output --overwrite --precision --preprocessing --set --show --std --top-k --uncalibrated --variant",
     "serve": "--batch-size --batch-wait-ms --device --drain --host --max-bytes --max-pixels --port --precision --queue --reload --timeout --token-file",
     "export": "--accept-uncertain --check-images --format --ignore --input --int8 --max-loss --mean --model --no-check --output --overwrite --preprocessing --runtime --set --std --variant",
     "models": "--json",

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from deepres.export.onnx_graph import BATCH, traced
 from deepres.nn.create import create_model
 from deepres.nn.inference import folded
+from deepres.nn.onnx_graph import BATCH, traced
 
 ONE_OF_EACH = ["vgg15_cifar", "highway19_cifar", "fractalnet20_cifar", "seresnet18", "resnet18_blur4"]
 """Flat stacks, gates, columns, excitation, blurred pools; one network of each other family was tried by hand."""

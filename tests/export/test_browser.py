@@ -12,7 +12,7 @@ from small_run import SMALL, noise
 from deepres.base.errors import InputError
 from deepres.base.files import cache_folder
 from deepres.export import browser
-from deepres.export.export import ExportConfig, export
+from deepres.export.export import ExportConfig, Quantising, export
 from deepres.predict.exported.onnx_session import session
 from deepres.predict.predictor import Predictor
 
@@ -47,13 +47,20 @@ def test_another_runtime_or_none_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.slow
-def test_photos_are_answered_in_a_browser_without_a_request(loaded: Callable[[str], Predictor], tmp_path: Path) -> None:
+@pytest.mark.parametrize("bits", [32, 8])
+def test_photos_are_answered_in_a_browser_without_a_request(
+    loaded: Callable[[str], Predictor], tmp_path: Path, bits: int
+) -> None:
     playwright = pytest.importorskip("playwright.sync_api")
     chromium = which("chromium") or which("chromium-browser") or which("google-chrome")
     if chromium is None or not (cache_folder() / f"{browser.PACKAGE}-{browser.PINNED}").is_dir():
         pytest.skip("no Chromium, or no runtime in the cache: deepres export RUN --format browser fetches it")
     predictor = loaded("classification")
-    export(predictor, "none", tmp_path / "out", ExportConfig(format="browser"), None)
+    int8 = Quantising(list(noise(100)), lambda file, eighth: None) if bits == 8 else None
+    export(predictor, "none", tmp_path / "out", ExportConfig(format="browser"), None, int8=int8)
+    if bits == 8:  # what the browser computes is asked, not what 8 bits lose
+        export(predictor, "none", tmp_path / "file", ExportConfig(format="onnx"), None, int8=int8)
+        predictor = Predictor.load(tmp_path / "file" / "model.onnx")
     photos = tmp_path / "photos"
     photos.mkdir()
     turned = Image.Exif()

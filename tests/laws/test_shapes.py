@@ -107,6 +107,8 @@ OTHERWISE = {
     "OnnxSession": "of a file, tests/export/test_onnx_file.py",
     "OpenVinoNetwork": "of a folder, tests/export/test_openvino_folder.py",
     "Program": "a class, tests/export/test_torch_program.py",
+    "InPlace": "a class, tests/predict/test_backends.py",
+    "WholeDetector": "a class, tests/export/test_whole_detector.py",
     "Whole": "a class, tests/export/test_onnx_file.py",
     "Whole.forward": "compared with predict, tests/export/test_onnx_file.py",
     "Sides": "a class, tests/data/test_sides.py",

@@ -1,6 +1,7 @@
 """`deepres eval RUN|WEIGHTS… [SOURCE]`: what a trained network, or several as one, is worth."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
 from deepres.report.evaluation import ReportFacts
 from deepres.runs import outputs
+
+if TYPE_CHECKING:
+    from deepres.predict.backends import Backend
 
 
 @click.command("eval")
@@ -58,6 +62,7 @@ from deepres.runs import outputs
 @flags.precision("float32", "what this hardware computes fastest")
 @flags.force
 @flags.device
+@flags.backend
 @watched
 def command(
     runs: tuple[str, ...],
@@ -79,6 +84,7 @@ def command(
     precision: str,
     force: bool,
     device: str | None,
+    backend: "Backend",
     reading: tuple[str, ...],
     watch: Watch,
 ) -> None:
@@ -126,11 +132,13 @@ def command(
         keep_scores=predictions is not None,
         choose_on=select,
         calibrate=calibrate,
+        backend=backend,
     )
     files = [word for word in weights if is_exported(word)]
     for file in files:
         said = {"--model": model, "--variant": variant, "--mean": mean, "--std": std}
-        require_alone(file, {**said, "--select": select, "--calibrate": calibrate})
+        said |= {"--backend": None if backend == "auto" else backend, "--select": select}
+        require_alone(file, {**said, "--calibrate": calibrate})
         require_cpu(file, device, "--device")
     with init_distributed(device or ("cpu" if len(files) == len(weights) else None)) as processes:
         processes.on_rank_zero(lambda: outputs.require_free(written, runs, overwrite=overwrite))
@@ -163,6 +171,8 @@ def command(
         facts = dict(result.provenance)
         shown = {"images": measured.images, "worst": listed, "run": facts, "title": name, **training}
         write_report(report, ReportFacts(result=result, **shown))
+    if told := result.provenance.get("backend"):
+        click.echo(str(told), err=True)
     if as_json:
         click.echo(result.to_json())
     else:

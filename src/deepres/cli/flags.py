@@ -105,6 +105,13 @@ def precision(default: str, auto: str) -> Callable[[Command], Command]:
     )
 
 
+backend = click.option(
+    "--backend",
+    type=click.Choice(["auto", "torch", "openvino", "onnxruntime"]),
+    default="auto",
+    show_default=True,
+    help="What computes on a CPU; auto: the fastest that is installed and keeps the precision, measured here once.",
+)
 device = click.option("--device", help="Where to compute: cpu, cuda or cuda:N; by default a GPU if there is one.")
 
 

@@ -25,6 +25,7 @@ FEW = 16
 
 if TYPE_CHECKING:
     from deepres.nn.inference import InferencePrecision
+    from deepres.predict.backends import Backend
     from deepres.predict.pictures import Picture
     from deepres.predict.predictor import Predictor
     from deepres.tasks.task import Answer
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 @click.option("--uncalibrated", is_flag=True, help="Probabilities without the temperature that the run found.")
 @flags.device
 @flags.precision("auto", f"float32, and from {FEW} images on bfloat16 where the hardware has it")
+@flags.backend
 @watched
 def command(
     run: str,
@@ -78,6 +80,7 @@ def command(
     uncalibrated: bool,
     device: str | None,
     precision: "InferencePrecision",
+    backend: "Backend",
     watch: Watch,
 ) -> None:
     """Name what is on each IMAGE; needs nothing but the folder RUN, or weights by path or name.
@@ -87,9 +90,9 @@ def command(
 
     Images that cannot be read are reported, the others answered; the exit code is then 1, or 2 if none could be read.
     With 16 images or more the network is first made faster (norms folded, compiled where that pays), which changes the
-    last digits; a line says so. In bfloat16 close calls between two classes are answered again in float32.
+    last digits; a line says so. Of many, the fastest back end that is installed answers (--backend). In bfloat16 close
+    calls between two classes are answered again in float32.
     """
-    from deepres.analyze.attribution import class_number
     from deepres.nn.hardware import find_device
     from deepres.nn.weights.folds import holds_folds
     from deepres.nn.weights.spec import WeightsSpec
@@ -108,7 +111,7 @@ def command(
     else:
         if file := is_exported(run):
             said = {"--model": model, "--variant": variant, "--mean": mean, "--std": std, "--cam": cam}
-            require_alone(run, {**said, "--precision": None if precision == "auto" else precision})
+            require_alone(run, {**said, **_said("--precision", precision), **_said("--backend", backend)})
             require_cpu(run, device, "--device")
         weights = WeightsSpec(run, model, variant, mean, std)
         predictor = Predictor.load(weights, "cpu" if file else find_device(device), settled=not uncalibrated)
@@ -122,6 +125,8 @@ def command(
     if (settled := predictor.task.settled_text()) is not None:
         click.echo(f"{settled}; --uncalibrated leaves it out", err=True)
     if label is not None:
+        from deepres.analyze.attribution import class_number
+
         class_number(label, predictor.network.num_classes, predictor.classes)
     asked = ImageInputs(images, every or 1.0, _piped)
     if every is not None and not asked.videos:
@@ -137,9 +142,11 @@ def command(
     read = [run, *(one.name if isinstance(one, Picture) else one for one in asked.listed)]
     outputs.require_free({"--csv": (table, outputs.TABLE)}, read, overwrite=overwrite)
     many = len(asked) + FEW * len(asked.videos)
-    if predictor.ready is None and (precision == "bfloat16" or many >= FEW):
+    asked_for = precision == "bfloat16" or backend in ("openvino", "onnxruntime")
+    if predictor.ready is None and (asked_for or many >= FEW):
         watch(Doing("making the network fast"))
-        predictor = predictor.optimized(many, precision=precision)
+        exact = "float32" if many < FEW and precision == "auto" else precision
+        predictor = predictor.optimized(many, precision=exact, backend=backend, say=watch.say)
         other = "; --precision float32 is exact" if predictor.ready is not None and predictor.ready.exact else ""
         click.echo(f"{predictor.network.description.name}: {predictor.ready}{other}", err=True)
     drawn: deque[Picture] = deque()
@@ -170,6 +177,10 @@ def command(
     if hidden := boxes.left_out(predictor):
         click.echo(hidden, err=True)
     _conclude(problems)
+
+
+def _said(flag: str, value: str) -> dict[str, str | None]:
+    return {flag: None if value == "auto" else value}
 
 
 def _refuse_with_folds(run: str, given: dict[str, object | None]) -> None:

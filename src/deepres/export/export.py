@@ -14,6 +14,7 @@ from deepres.base.records import Record
 from deepres.export import browser, onnx_file, openvino_folder, quantise, timm_folder, torch_program
 from deepres.export.facts import bundle_of
 from deepres.export.parity import FileAnswers, Parity, compared, require_enough
+from deepres.export.parity_boxes import compared_boxes
 from deepres.nn.weights.files import WEIGHTS
 from deepres.nn.weights.formats import CONFIG
 from deepres.predict.exported import onnx_session, openvino_network
@@ -112,6 +113,12 @@ def export(
         InputError: what this network and this format cannot be; too few pictures. RunError: the file answers otherwise.
     """
     precision: FilePrecision = "float32" if int8 is None else "int8"
+    boxes = predictor.task.form == "boxes"
+    if boxes and (config.format not in ("onnx", "pt2") or config.input != "fitted" or int8 is not None):
+        raise InputError(
+            f"{weights}: finds boxes, and detectors are exported as onnx or pt2, in float32, of pictures that are "
+            "resized before; wanted --format onnx --input fitted"
+        )
     if int8 is not None and config.format not in ("onnx", "openvino", "browser"):
         raise InputError(f"--int8 with --format {config.format}: is for onnx, openvino and browser; leave it out")
     if config.runtime is not None and config.format != "browser":
@@ -135,7 +142,10 @@ def export(
         if pictures is not None:
             asked = made.ask(file)
             count = lambda done, total: on_event(Doing("images compared", done, total))  # noqa: E731
-            parity = compared(predictor, asked, pictures, bundle, on_progress=count)
+            if boxes:
+                parity = compared_boxes(predictor, asked.outputs, pictures, bundle, on_progress=count)  # type: ignore[attr-defined]
+            else:
+                parity = compared(predictor, asked, pictures, bundle, on_progress=count)
             if int8 is None:
                 parity.require_small(f"{config.format} of {weights}")
             else:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.extras import need, quiet
-from deepres.predict.exported.bundle import IMAGE, Bundle
+from deepres.nn.onnx_graph import IMAGE
+from deepres.predict.exported.bundle import Bundle
 from deepres.predict.exported.openvino_network import ROOM, XML
 
 _WHAT = "OpenVINO"

@@ -39,11 +39,12 @@ class Differing(Record):
 
 
 class Parity(Record):
-    """`difference` of answers over `images`; `differing` have another first class, or other labels.
+    """`difference` of answers over `images`; `differing` have another first class, other labels, or other boxes.
 
-    `agreement` is the share of pictures whose first class (labels) stays; None of numbers, whose differences are in
-    standard deviations of their columns. `unread` pictures could not be read, by name. `run` is what its
-    folder is called.
+    Of boxes the differences are those of scores, `max_px` that of corners, of boxes that both found; `unmatched` boxes
+    only one of them did. `agreement` is the share of pictures whose first class (labels, shown boxes) stays; None of
+    numbers, whose differences are in standard deviations of their columns. `unread` pictures could not be read, by
+    name. `run` is what its folder is called.
     """
 
     images: int
@@ -56,10 +57,14 @@ class Parity(Record):
     versions: dict[str, str]
     hardware: str
     run: str | None = None
+    max_px: float | None = None
+    unmatched: int = 0
 
     def __str__(self) -> str:
         """`64 images, max difference 1.2e-06, first class the same on 100 %`."""
         told = f"{counted(self.images, 'image')}, max difference {self.max_difference:.2g}"
+        if self.max_px is not None:
+            told += f", corners {self.max_px:.2g} px, {counted(self.unmatched, 'box', 'boxes')} found by one alone"
         return told if self.agreement is None else f"{told}, the same answer on {100 * self.agreement:.4g} %"
 
     def require_small(self, where: str) -> None:
@@ -106,11 +111,11 @@ def compared(
     unread: list[str] = []
     ours, theirs, names = [], [], []
     total = min(MOST, len(pictures))
-    for picture, pixels in islice(_readable(_spread(pictures), predictor, unread), MOST):
+    for picture, pixels in islice(readable(spread(pictures), predictor, unread), MOST):
         given = pixels if bundle.any_size else fit(pixels, predictor.preparation, picture.name)
         ours.append(predictor.probabilities(predictor.prepare(pixels)[None])[0].double())
         theirs.append(asked(given[None])[0].double())
-        names.append("/".join(picture.name.replace("\\", "/").split("/")[-2:]))
+        names.append(short_name(picture))
         if on_progress is not None:
             on_progress(len(ours), total)
     require_enough(len(ours))
@@ -132,7 +137,7 @@ def compared(
     )
 
 
-def _spread(pictures: Sequence[Picture]) -> Iterator[Picture]:
+def spread(pictures: Sequence[Picture]) -> Iterator[Picture]:
     """All of them, those first that lie evenly among them: classes stand one behind the other in many folders."""
     step = max(1, len(pictures) // MOST)
     first = range(0, len(pictures), step)[:MOST]
@@ -140,7 +145,13 @@ def _spread(pictures: Sequence[Picture]) -> Iterator[Picture]:
     yield from (pictures[place] for place in sorted({*range(len(pictures))} - {*first}))
 
 
-def _readable(pictures: Iterable[Picture], predictor: Predictor, unread: list[str]) -> Iterator[tuple[Picture, Tensor]]:
+def short_name(picture: Picture) -> str:
+    """The last two parts of its name."""
+    return "/".join(picture.name.replace("\\", "/").split("/")[-2:])
+
+
+def readable(pictures: Iterable[Picture], predictor: Predictor, unread: list[str]) -> Iterator[tuple[Picture, Tensor]]:
+    """Those that can be read, decoded; the names of the others go into `unread`."""
     preparation = predictor.preparation
     for picture in pictures:
         try:

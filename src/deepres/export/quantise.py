@@ -16,8 +16,8 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.base.extras import need, quiet
 from deepres.export.onnx_file import write
-from deepres.export.onnx_graph import plain
-from deepres.predict.exported.bundle import IMAGE, Bundle
+from deepres.nn.onnx_graph import IMAGE, plain
+from deepres.predict.exported.bundle import Bundle
 from deepres.predict.exported.onnx_session import read
 
 _WEIGHING = ("Conv", "Gemm", "MatMul")

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deepres.base.extras import quiet
 from deepres.base.files import write_atomic
 from deepres.export.fit_graph import FitGraph
-from deepres.export.onnx_graph import BATCH
 from deepres.export.whole import whole
+from deepres.export.whole_detector import OF_BOXES, whole_detector
+from deepres.nn.onnx_graph import BATCH
 from deepres.predict.exported.bundle import Bundle
 from deepres.predict.exported.torch_program import FACTS, require_inert
 from deepres.predict.predictor import Predictor
@@ -20,13 +21,20 @@ from deepres.predict.predictor import Predictor
 
 def program(predictor: Predictor, bundle: Bundle) -> Any:
     """The predictor as an ExportedProgram that takes what `bundle.input` says and tells nothing of this machine."""
+    if bundle.finds_boxes:
+        picture = torch.zeros(1, bundle.shape[0], *OF_BOXES, dtype=torch.uint8)
+        free = dict.fromkeys((2, 3), torch.export.Dim.DYNAMIC)
+        return _exported(whole_detector(predictor, plain=True), picture, free)
     module: nn.Module = whole(predictor)
     shape, dims = bundle.shape, {0: torch.export.Dim(BATCH)}
     if bundle.any_size:
         module = nn.Sequential(FitGraph(predictor.preparation), module)
         shape = (shape[0], 5, 7)
         dims |= {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
-    example = torch.zeros(2, *shape, dtype=torch.uint8)
+    return _exported(module, torch.zeros(2, *shape, dtype=torch.uint8), dims)
+
+
+def _exported(module: nn.Module, example: Tensor, dims: dict[int, Any]) -> Any:
     with quiet(), torch.no_grad():
         found = torch.export.export(module.eval(), (example,), dynamic_shapes=(dims,))
     return bare(found)

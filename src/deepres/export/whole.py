@@ -44,9 +44,7 @@ def whole(predictor: Predictor) -> Whole:
     if predictor.others:
         raise InputError("several networks, one a fold, make no single file; export one of them, such as RUN/fold-1")
     if not isinstance(network, ResidualNetwork):
-        raise InputError(
-            f"{network.description.name}: finds boxes, and detectors are not exported yet; predict answers by it"
-        )
+        raise InputError(f"{network.description.name}: finds boxes; wanted --format onnx or pt2, --input fitted")
     channels = preparation.channels
     mean, std = torch.zeros(channels, 1, 1), torch.ones(channels, 1, 1)
     if preparation.normalise == "per_channel":

@@ -10,6 +10,7 @@ from deepres.base.arguments import flag, path_text, whole, word, words
 from deepres.base.errors import InputError
 from deepres.base.events import Doing
 from deepres.base.reading import json_object, reading
+from deepres.base.records import build
 from deepres.data.sources.config import DataConfig
 from deepres.library.showing import watching
 from deepres.library.training import RunResult, device_of, spec_of
@@ -37,6 +38,7 @@ def evaluate(
     protocol: str = "center",
     force: bool = False,
     device: str | None = None,
+    backend: str = "torch",
     progress: bool = True,
 ) -> Result:
     """The error of weights on images, with its interval, by class, and how they are confused.
@@ -58,6 +60,7 @@ def evaluate(
         protocol: the views of each image: center, flip, ten-crop, multi-scale:224,256, ….
         force: measure also images that the run was trained on; the result says so.
         device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.
+        backend: what computes on a CPU: torch, openvino, onnxruntime, or auto, the fastest that is installed.
         progress: whether to show how far it is.
 
     Raises:
@@ -67,6 +70,9 @@ def evaluate(
     word(protocol, "protocol", "center, flip, ten-crop, …")
     flag(force, "force")
     flag(progress, "progress")
+    config = build(
+        EnsembleConfig, {"split": split, "protocol": protocol, "force": force, "backend": backend}, "evaluate"
+    )
     several: list[Any] = list(weights) if isinstance(weights, list | tuple) else [weights]
     if not several:
         raise InputError(f"weights: none given; wanted {WANTED}")
@@ -79,7 +85,7 @@ def evaluate(
         measured = measure_any(
             specs,
             source_of(source),
-            EnsembleConfig(split=split, protocol=protocol, force=force),
+            config,
             device=processes.device,
             command=f"deepres.evaluate({said})",
             on_progress=watch.counting("images"),

@@ -107,7 +107,7 @@ class Inference:
     """Images (N, C, H, W) float32 -> logits (N, classes) float32, without gradients; the network itself is `network`.
 
     With `exact`, the folded network in float32, close calls are its answers. Compiled, every batch is of the size of
-    the first one: shorter ones are filled up, longer ones cut.
+    the first one: shorter ones are filled up, longer ones cut. `runtime`: what carries it out in torch's place.
     """
 
     network: ResidualNetwork
@@ -118,6 +118,7 @@ class Inference:
     _forward: nn.Module
     _sizes: list[int]
     required: bool = False
+    runtime: str = ""
     _failed: list[str] = field(default_factory=list)
 
     @torch.inference_mode()
@@ -173,6 +174,8 @@ class Inference:
         how = "compiled" if self.compiled else "not compiled"
         how = f"not compiled (compiling failed: {self._failed[0]})" if self._failed else how
         twice = "" if self.exact is None else ", close calls in float32"
+        if self.runtime:
+            return f"{self.runtime}, {str(self.dtype).removeprefix('torch.')}{twice}, norms folded, on {self.device}"
         return f"{str(self.dtype).removeprefix('torch.')}{twice}, channels last, norms folded, {how}, on {self.device}"
 
 
@@ -231,17 +234,27 @@ class _Answering(nn.Module):
     def __init__(self, network: ResidualNetwork, dtype: torch.dtype) -> None:
         super().__init__()
         self.network, self.dtype = network.to(dtype), dtype
-        head = dict(network.head.named_children())
-        self.classifier = head["fc"].float() if "fc" in head else nn.Identity()
+        self.classifier = classifier_of(network)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) -> logits, or pooled features, float32, and `border_distance` (N,), else infinity."""
         x = x.to(self.dtype, memory_format=torch.channels_last)
         features = self.network.forward_head(self.network.forward_features(x), pre_logits=True).float()
-        logits: Tensor = self.classifier(features)
-        if not isinstance(self.classifier, nn.Linear) or logits.shape[1] == 1:
-            return logits, torch.full_like(features[:, 0], torch.inf)
-        return logits, border_distance(features, logits, self.classifier.weight)
+        return judged(features, self.classifier)
+
+
+def classifier_of(network: ResidualNetwork) -> nn.Module:
+    """The layer that decides between classes, in float32; of heads without one an identity."""
+    head = dict(network.head.named_children())
+    return head["fc"].float() if "fc" in head else nn.Identity()
+
+
+def judged(features: Tensor, classifier: nn.Module) -> tuple[Tensor, Tensor]:
+    """Logits of pooled features (N, d), and `border_distance` (N,), infinity where there is no border."""
+    logits: Tensor = classifier(features)
+    if not isinstance(classifier, nn.Linear) or logits.shape[1] == 1:
+        return logits, torch.full_like(features[:, 0], torch.inf)
+    return logits, border_distance(features, logits, classifier.weight)
 
 
 def border_distance(features: Tensor, logits: Tensor, weight: Tensor) -> Tensor:

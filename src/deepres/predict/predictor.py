@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from deepres.arch.detector import Detector
 from deepres.base.arguments import path_text, whole
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import path_of
-from deepres.base.heap import keep_freed_memory
 from deepres.data.decode import BadImageError
 from deepres.data.images import Batch
 from deepres.data.loading.loader import prepare_one
@@ -30,16 +28,17 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn.binary import two_logits
 from deepres.nn.create import create_model
 from deepres.nn.hardware import find_device
-from deepres.nn.inference import Compiled, InferencePrecision, for_inference
+from deepres.nn.inference import Compiled, InferencePrecision
 from deepres.nn.weights.folds import fold_folders
 from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 from deepres.nn.weights.spec import WeightsSpec
+from deepres.predict.backends import Backend, Heard
 from deepres.predict.exported.answerer import read_exported
 from deepres.predict.exported.names import is_exported, require_alone, require_cpu
-from deepres.predict.maps import beside
 from deepres.predict.pictures import Picture, of_file
 from deepres.predict.preprocessing import prepared_for
+from deepres.predict.ready import made_ready
 from deepres.tasks.kinds import DEFAULT_TASK, AnyTask
 from deepres.tasks.networks import asked_of
 from deepres.tasks.task import Answer, FirstValues
@@ -177,37 +176,36 @@ class Predictor:
         )
 
     def optimized(
-        self, images: int, *, precision: InferencePrecision = "auto", compiled: Compiled = "auto"
+        self,
+        images: int,
+        *,
+        precision: InferencePrecision = "auto",
+        compiled: Compiled = "auto",
+        backend: Backend = "torch",
+        say: Heard = str,
     ) -> "Predictor":
         """The same predictor made ready for so many `images`, which are answered faster and rounded differently.
 
         In bfloat16 a probability may move by some hundredths, close calls are answered again in float32
         (`nn/inference.py`); with `precision` "float32" nothing but the last digits moves. "auto" times a plain answer
-        to say whether compiling pays. A task may have a way of its own (`Task.made_fast`).
+        to say whether compiling pays. A task may have a way of its own (`Task.made_fast`). `backend` is what computes:
+        torch, another runtime on the CPU, or with "auto" the fastest here (backends.py); `say` is told why.
+
+        Raises:
+            InputError: a back end that is not installed, does not compute there, or answers otherwise.
         """
         if not isinstance(self.network.description, Architecture | Detector):
             return self  # a file that answers as it is
-        if (own := self.task.made_fast(self.network, self.device, precision)) is not None:
-            return replace(self, ready=own)
-        if "bfloat16 with close calls" not in self.task.tools:
-            precision = "float32"
-        keep_freed_memory(of_any_size=True)
-        channels, side, _ = self.network.description.input
-        one = torch.zeros(1, channels, side, side)
-        self.probabilities(one)
-        began = perf_counter()
-        self.probabilities(one)
-        seconds = perf_counter() - began
-        ready = for_inference(
-            self.network,
-            self.device,
-            precision=precision,
-            compiled=compiled,
-            images=images,
-            seconds_per_image=seconds,
-        )
-        others = tuple(one.optimized(images, precision=precision, compiled=compiled) for one in self.others)
-        return replace(self, ready=ready, others=others)
+        how: dict[str, Any] = {"precision": precision, "compiled": compiled}
+        ready, by = made_ready(self, images, backend=backend, say=say, **how)
+        return replace(self, ready=ready, others=tuple(one.optimized(images, backend=by, **how) for one in self.others))
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        """(C, H, W) of a prepared image, where all have one."""
+        channels, height, width = self.network.description.input
+        side = self.preparation.size
+        return (channels, height, width) if side is None else (channels, side, side)
 
     def prepare(self, image: Tensor) -> Tensor:
         """A uint8 image (C, H, W) as the network wants it, float32."""
@@ -261,6 +259,8 @@ class Predictor:
         Raises:
             InputError: no such class; the nearest are offered. BadImageError is one.
         """
+        from deepres.predict.maps import beside  # loads what draws, and plain answers are not drawn
+
         picture = _picture(picture)
         image = picture.pixels(self.preparation.channels, self.preparation.levels)
         name, chance, heat = self.heat(image, label)

@@ -1,15 +1,15 @@
 """Measuring weights on images: those of a run as it goes, or a run's folder later, on its own images or on others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from pydantic import JsonValue
-from torch import nn
+from torch import Tensor, nn
 
-from deepres.base.errors import InputError, unknown
+from deepres.base.errors import InputError
 from deepres.base.events import UNSAID, OnProgress
 from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
@@ -20,17 +20,16 @@ from deepres.data.loading.loader import evaluation_batches
 from deepres.data.loading.workers import resolved
 from deepres.data.readable import require_readable
 from deepres.data.sources.config import DataConfig
-from deepres.data.sources.open import open_source, open_splits
-from deepres.data.sources.splits import Split
-from deepres.data.targets import form_of
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware, versions
 from deepres.nn.weights.hub import weights_file
 from deepres.nn.weights.spec import WeightsSpec
+from deepres.predict.backends import OTHERS, Backend, InPlace, Question, answering, seconds_of
 from deepres.predict.predictor import Predictor
 from deepres.predict.preprocessing import Prepared
-from deepres.recipes.run import Run, load_run
-from deepres.runs.seen import SPLIT, asks_for_own, began_with, overlap, own_now, run_of, unchanged
+from deepres.recipes.run import load_run
+from deepres.runs.measured_on import images_of, relabelled
+from deepres.runs.seen import run_of
 from deepres.runs.together import batch_size, largest_side
 from deepres.tasks.evaluator import NO_FACTS, EvaluationMethod, ResultFacts, evaluate
 from deepres.tasks.kinds import AnyTask
@@ -41,16 +40,14 @@ from deepres.train.config import PrecisionChoice
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.precision import Precision, choose
 
-READ_AS_THE_RUN = ("channels", "depth", "splits", "columns", "levels")
-"""How other images are read where that is not said: as the run's own were."""
-
 
 class EvaluationConfig(Record):
     """What is measured, and how: the part of the images, the views of each (`protocols.py`), the number format.
 
     `split` None: test, of a source without splits all images. `on_bad_image` None: as the images, or the run, say.
     `force` also measures what the run was trained on; `keep_scores` keeps the log-probabilities of all classes.
-    `measure` is how boxes are measured, where not as their task says.
+    `measure` is how boxes are measured, where not as their task says. `backend` answers (`predict/backends.py`): torch,
+    another, or with "auto" the fastest on this CPU.
     """
 
     split: str | None = None
@@ -60,6 +57,7 @@ class EvaluationConfig(Record):
     force: bool = False
     keep_scores: bool = False
     measure: str | None = None
+    backend: Backend = "torch"
 
 
 USUAL = EvaluationConfig()
@@ -179,8 +177,11 @@ def evaluate_weights(
         lambda: resolve_target(WeightsSpec.of(weights), data, config, device, command, load)
     )
     predictor = target.predictor
+    network = target.precision.place(predictor.network)
+    if config.backend != "torch":
+        network, target = _by_backend(network, target, config, processes)
     evaluation = evaluate_network(
-        target.precision.place(predictor.network),
+        network,
         target.images,
         Prepared(predictor.preparation, predictor.statistics),
         EvaluationSetup(
@@ -228,13 +229,13 @@ def resolve_target(
     predictor = _asked_by(load(spec, device), config, weights)
     if data is not None and data.targets == "auto":
         data = data.model_copy(update={"targets": predictor.task.form})  # what was said stays what was said
-    chosen = _chosen(folder, run, weights, data, config)
+    chosen = images_of(folder, run, weights, data, config)
     own_config, found = chosen.data, chosen.images
     if own_config.on_bad_image == "stop":
         require_readable({"test": found}, "stop")
     unnamed = predictor.unnamed and len(predictor.classes) == len(found.classes)
     known = tuple(map(str, range(len(predictor.classes)))) if predictor.unnamed else predictor.classes
-    images = found if unnamed else _relabelled(found, known, own_config.source)
+    images = found if unnamed else relabelled(found, known, own_config.source)
     precise = choose(config.precision, device)
     file = weights_file(weights)
     provenance: dict[str, JsonValue] = {
@@ -254,6 +255,42 @@ def resolve_target(
     return EvaluationTarget(predictor, images, own_config, chosen.split, precise, provenance, chosen.notes, found_here)
 
 
+def _by_backend(
+    network: nn.Module, target: EvaluationTarget, config: EvaluationConfig, processes: Distributed
+) -> tuple[nn.Module, EvaluationTarget]:
+    """What answers in the network's place, and the same target, which says so; where it is torch both as they are.
+
+    Raises:
+        InputError: a back end asked for that cannot answer this.
+    """
+    predictor, precision, asked = target.predictor, target.precision, config.backend
+    told: list[str] = []
+    if not isinstance(network, ResidualNetwork):
+        told.append(f"--backend {asked}: {predictor.task.kind} is answered by torch alone" if asked in OTHERS else "")
+    elif config.protocol != str(CENTER) or processes.size > 1 or precision.device.type != "cpu":
+        if asked in OTHERS:
+            raise InputError(
+                f"--backend {asked}: answers one view of an image, by one process, on the CPU; wanted --backend torch"
+            )
+    else:
+
+        def plain(batch: Tensor) -> Tensor:
+            with torch.inference_mode(), precision.autocast():
+                answer: Tensor = network(precision.images(batch))
+            return answer
+
+        size = predictor.input_size
+        one = torch.zeros(1, *size)
+        asked_how = (config.precision, plain, "eval", lambda: seconds_of(plain, one, calls=1))
+        question = Question(network, predictor.task, size, len(target.images), *asked_how)
+        if (found := answering(question, asked, told.append)) is not None:
+            network = InPlace(network, found[1])
+            precision = replace(precision, dtype=found[1].dtype)
+            told.append(str(found[1]))
+    facts = {**target.provenance, **({"backend": "; ".join(filter(None, told))} if any(told) else {})}
+    return network, replace(target, precision=precision, provenance=facts)
+
+
 def _asked_by(predictor: Predictor, config: EvaluationConfig, weights: str) -> Predictor:
     """The same, asked by the measure that is wanted; what its task does not know is refused."""
     if config.protocol != str(CENTER):
@@ -262,86 +299,3 @@ def _asked_by(predictor: Predictor, config: EvaluationConfig, weights: str) -> P
         return predictor
     require(predictor.task, "--measure", weights)
     return replace(predictor, task=predictor.task.replace(measure=config.measure))
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """The images to be measured on, how they are read, what they are called, and what is to be said of them.
-
-    `own`: they are the run's.
-    """
-
-    images: Images
-    data: DataConfig
-    split: str
-    notes: tuple[str, ...] = ()
-    own: bool = False
-
-
-def _chosen(
-    folder: Path | None,
-    run: Run | None,
-    weights: str,
-    data: DataConfig | None,
-    asked: EvaluationConfig,
-) -> _Chosen:
-    """The run's own images, or those of `data`; what the run has seen of them is refused, or said."""
-    on_bad_image = asked.on_bad_image
-    of_run = None if run is None or folder != Path(weights) else own_now(folder, run, data.source if data else None)
-    own = of_run is not None and (data is None or asks_for_own(data, of_run))
-    config = of_run if own else data
-    if config is None:
-        raise InputError(f"{weights}: weights without images of their own; name a SOURCE to measure them on")
-    if data is not None and run is not None:
-        read_as = {name: getattr(run.data, name) for name in READ_AS_THE_RUN if name not in data.model_fields_set}
-        config = config.replace(**read_as)
-        on_bad_image = on_bad_image or ("skip" if data.on_bad_image == "skip" else None)
-    config = config.replace(on_bad_image=on_bad_image or config.on_bad_image)
-    source = open_source(config) if own else None
-    given = open_splits(config) if source is None else None
-    splits = source.splits() if source is not None else given.splits if given is not None else {}
-    split = _split_of(asked.split, splits)
-    notes = [] if given is None else [*given.notes]
-    chosen = _Chosen(
-        splits[split], config, split if own or len(splits) > 1 or split != "train" else "all images", tuple(notes), own
-    )
-    if run is None or folder is None:
-        return chosen
-    changed = source is not None and not unchanged(folder, split, chosen.images, source.origin)
-    notes += [f"the images of {config.source} are no longer those that the run began with"] if changed else []
-    foreign = not own or (changed and asked.split != "train")
-    if foreign or began_with(folder):
-        found = overlap(folder, run, chosen.images)
-        if foreign and not asked.force and (found or (changed and found.unknown)):
-            remedy = f"measure {folder} on its own test images"
-            if own:
-                listed = folder / SPLIT
-                remedy = "bring back those that it began with"
-                remedy += f", or measure on those that {listed} lists" if listed.is_file() else ""
-            raise InputError(
-                f"{config.source}: {found}, so the error would come out too low; {remedy}, or insist with --force"
-            )
-        notes += [f"{config.source}: {found}"] if found or found.unknown else []
-    return replace(chosen, notes=tuple(notes))
-
-
-def _split_of(asked: str | None, splits: Mapping[Split, Images]) -> Split:
-    tried = (asked,) if asked else ("test", "val", "train")
-    found = next((split for name in tried for split in splits if split == name), None)
-    if found is None:
-        raise unknown("split", asked or "test", splits)
-    return found
-
-
-def _relabelled(images: Images, names: tuple[str, ...], source: str) -> Images:
-    if images.classes == names:
-        return images
-    try:
-        targets = form_of(images.targets).matched(images.targets, images.classes, names)
-    except ValueError as strangers:
-        known = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
-        raise InputError(
-            f"{source}: the network does not know the classes {strangers} (it knows {known}); "
-            "rename the folders, or train on these images"
-        ) from strangers
-    return images.labelled(targets, names)

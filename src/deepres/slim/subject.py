@@ -25,7 +25,7 @@ from deepres.predict.exported.names import require_network
 from deepres.predict.predictor import Predictor
 from deepres.recipes.plan import Words
 from deepres.recipes.run import Run, load_run
-from deepres.runs.evaluate import READ_AS_THE_RUN
+from deepres.runs.measured_on import READ_AS_THE_RUN
 from deepres.runs.plan import plan_run
 from deepres.runs.resuming import require_same_images
 from deepres.runs.seen import overlap, own_now

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepres.base.errors import InputError
+from deepres.base.errors import InputError, RunError
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.predict.exported import onnx_session, openvino_network, torch_program
@@ -33,9 +33,10 @@ class Answerer(nn.Module):
     exact = None
     head_names = ()
 
-    def __init__(self, asked: Callable[[Tensor], Tensor], bundle: Bundle, where: str) -> None:
+    def __init__(self, asked: Any, where: str) -> None:
         super().__init__()
-        self.asked, self.bundle = asked, bundle
+        self.asked, self.where = asked, where
+        self.bundle: Bundle = asked.bundle
         self.task = self.bundle.asked(where)
         self.description = FileDescription(self.bundle.network, self.bundle.shape)
         self.num_classes = len(self.bundle.names)
@@ -51,8 +52,12 @@ class Answerer(nn.Module):
             count=0,
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, K), float64."""
+    def forward(self, images: Tensor, sizes: Tensor | None = None) -> Any:
+        """(N, C, H, W) -> (N, K), float64; of a detector's file, `sizes` int64 (N, 2), what is found on each."""
+        if self.bundle.finds_boxes:
+            from deepres.tasks.detection.detector import own_sizes  # of detectors alone
+
+            return [self._found(one, own) for one, own in zip(images, own_sizes(images, sizes), strict=True)]
         pixels = (images * 255).round_().to(torch.uint8)
         channels, *side = self.bundle.shape
         wanted = [channels, *(pixels.shape[2:] if self.bundle.any_size else side)]
@@ -63,6 +68,22 @@ class Answerer(nn.Module):
             )
         answers: Tensor = self.task.deactivated(self.asked(pixels).double())
         return answers
+
+    def _found(self, image: Tensor, size: tuple[int, int]) -> Any:
+        """The boxes on one picture (C, H, W), which lies in the corner of its canvas."""
+        from deepres.tasks.detection.regions import Found
+
+        pixels = (image[None, :, : size[0], : size[1]] * 255).round().to(torch.uint8)
+        corners, classes, scores = self.asked.outputs(pixels)
+        number = len(scores)
+        alike = corners.shape == (number, 4) and classes.shape == scores.shape == (number,)
+        if not alike or classes.dtype is not torch.int64:
+            raise InputError(f"{self.where}: boxes, labels and scores of other shapes; export it again")
+        if not bool(corners.isfinite().all() and ((scores >= 0) & (scores <= 1)).all()):
+            raise RunError(f"{self.where}: boxes or scores that are none; the weights are broken")
+        if number and not 0 <= int(classes.min()) <= int(classes.max()) < self.num_classes:
+            raise InputError(f"{self.where}: labels beyond its {self.num_classes} names; export it again")
+        return Found(corners, classes, scores)
 
     def __str__(self) -> str:
         return str(self.asked)
@@ -79,5 +100,4 @@ def read_exported(path: Path) -> Answerer:
         read = torch_program.read
     elif path.suffix == ".xml" or path.is_dir():
         read = openvino_network.read
-    asked = read(path)
-    return Answerer(asked, asked.bundle, str(path)).eval()
+    return Answerer(read(path), str(path)).eval()

@@ -19,8 +19,6 @@ from deepres.tasks.kinds import AnyTask, task_in
 Input = Literal["image", "fitted"]
 FilePrecision = Literal["float32", "int8"]
 
-IMAGE = "image"
-"""What every file's input is called."""
 UNCHECKED = "unchecked"
 """What `parity` says of a file that nobody has compared with its network."""
 NOT_STATED = "not stated"
@@ -56,6 +54,16 @@ class Bundle(Record):
         return "values" if self.asked("the file").form == "numbers" else "probabilities"
 
     @property
+    def finds_boxes(self) -> bool:
+        """Whether it answers one picture, resized by its sides, with boxes."""
+        return self.asked("the file").form == "boxes"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the file's outputs are called."""
+        return ("boxes", "labels", "scores") if self.finds_boxes else (self.answers,)
+
+    @property
     def any_size(self) -> bool:
         """Whether pictures of any height and width go in."""
         return self.input == "image" and self.preparation.get("fit") is not None
@@ -64,6 +72,8 @@ class Bundle(Record):
     def taken(self) -> str:
         """`uint8 (N, 3, H, W)`: the pictures that go in."""
         channels, height, width = self.shape
+        if self.finds_boxes:
+            return f"uint8 (1, {channels}, H, W), resized"
         return f"uint8 (N, {channels}, {'H, W' if self.any_size else f'{height}, {width}'})"
 
     def to_texts(self) -> dict[str, str]:

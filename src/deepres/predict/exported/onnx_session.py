@@ -11,10 +11,12 @@ from deepres.base.errors import InputError, RunError
 from deepres.base.extras import need
 from deepres.base.files import open_regular
 from deepres.base.reading import reading, require_small
-from deepres.predict.exported.bundle import IMAGE, Bundle, from_texts
+from deepres.nn.onnx_graph import IMAGE, graphs
+from deepres.predict.exported.bundle import Bundle, from_texts
 
 MOST_BYTES = 2**31 - 1
 """Of one ONNX message."""
+_WHAT = "onnxruntime"
 _WANTED = "an ONNX file that deepres export wrote"
 _OWN = ("", "ai.onnx")
 """Domains whose operators every reader has."""
@@ -42,7 +44,7 @@ def read(path: Path) -> tuple[Any, bytes, Bundle]:
 
 @dataclass(frozen=True)
 class OnnxSession:
-    """Pictures uint8 (N, C, H, W) -> answers float32 (N, K), by onnxruntime on the CPU."""
+    """Pictures uint8 (N, C, H, W) -> answers float32 (N, K), by onnxruntime on the CPU; `outputs` of any file."""
 
     bundle: Bundle
     threads: int
@@ -50,9 +52,7 @@ class OnnxSession:
     _where: str
 
     def __call__(self, images: Tensor) -> Tensor:
-        with reading(self._where, "a network that answers these pictures", "export it again"):
-            (found,) = self._run.run(None, {IMAGE: images.cpu().contiguous().numpy()})
-        answers = torch.from_numpy(found)
+        (answers,) = self.outputs(images)
         if answers.dim() != 2 or tuple(answers.shape) != (len(images), len(self.bundle.names)):
             wanted = (len(images), len(self.bundle.names))
             raise InputError(
@@ -62,8 +62,14 @@ class OnnxSession:
             raise RunError(f"{self._where}: answers that are not finite; the weights are broken")
         return answers.float()
 
+    def outputs(self, images: Tensor) -> list[Tensor]:
+        """All that the file gives."""
+        with reading(self._where, "a network that answers these pictures", "export it again"):
+            found = self._run.run(None, {IMAGE: images.cpu().contiguous().numpy()})
+            return [torch.from_numpy(each) for each in found]
+
     def __str__(self) -> str:
-        return f"onnxruntime {need('onnxruntime', self._where).__version__}, {self.bundle.precision}"
+        return f"{version()}, {self.bundle.precision}"
 
 
 def session(path: Path, threads: int = 0) -> OnnxSession:
@@ -78,19 +84,31 @@ def session(path: Path, threads: int = 0) -> OnnxSession:
 
 def session_of(content: bytes, bundle: Bundle, where: str, threads: int = 0) -> OnnxSession:
     """The same of bytes that were read, or just made."""
-    runtime = need("onnxruntime", f"asking {where}")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads or torch.get_num_threads()
-    options.log_severity_level = 3
+    need("onnxruntime", f"asking {where}")
+    count = threads or torch.get_num_threads()
     with reading(where, _WANTED, "copy or export it again"):
-        run = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        run = on_cpu(content, count)
         names = ([each.name for each in run.get_inputs()], [each.name for each in run.get_outputs()])
         kinds = [each.type for each in run.get_inputs()]
-    if names != ([IMAGE], [bundle.answers]) or kinds != ["tensor(uint8)"]:
+    if names != ([IMAGE], list(bundle.outputs)) or kinds != ["tensor(uint8)"]:
         raise InputError(
-            f"{where}: takes {names[0]} and gives {names[1]}; wanted {IMAGE} in uint8 and {bundle.answers}"
+            f"{where}: takes {names[0]} and gives {names[1]}; wanted {IMAGE} in uint8 and {', '.join(bundle.outputs)}"
         )
-    return OnnxSession(bundle, options.intra_op_num_threads, run, where)
+    return OnnxSession(bundle, count, run, where)
+
+
+def on_cpu(content: bytes, threads: int) -> Any:
+    """A session of onnxruntime on the processor here."""
+    runtime = need("onnxruntime", _WHAT)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def version() -> str:
+    """`onnxruntime 1.32.0`."""
+    return f"onnxruntime {need('onnxruntime', _WHAT).__version__}"
 
 
 def require_plain(model: Any, where: str) -> None:
@@ -110,10 +128,3 @@ def require_plain(model: Any, where: str) -> None:
     if outside is not None:
         place = next((each.value for each in outside.external_data if each.key == "location"), "another file")
         raise InputError(f"{where}: weights that lie in {place[:80]}, outside of it; wanted one file that has all")
-
-
-def graphs(graph: Any) -> list[Any]:
-    """The graph and those within its nodes."""
-    attributes = [each for node in graph.node for each in node.attribute]
-    inner = [sub for each in attributes for sub in ([each.g] if each.HasField("g") else []) + list(each.graphs)]
-    return [graph, *(deeper for sub in inner for deeper in graphs(sub))]

@@ -10,7 +10,8 @@ from torch import Tensor
 from deepres.base.errors import InputError, RunError
 from deepres.base.extras import need
 from deepres.base.reading import reading, require_small
-from deepres.predict.exported.bundle import IMAGE, Bundle, from_texts
+from deepres.nn.onnx_graph import IMAGE
+from deepres.predict.exported.bundle import Bundle, from_texts
 
 XML, BIN = "model.xml", "model.bin"
 ROOM = "deepres"
@@ -40,8 +41,7 @@ class OpenVinoNetwork:
         return answers.float()
 
     def __str__(self) -> str:
-        version = need("openvino", _WHAT).__version__.partition("-")[0]
-        return f"OpenVINO {version}, {self.bundle.precision}"
+        return f"{version()}, {self.bundle.precision}"
 
 
 def read(path: Path, threads: int = 0, *, precision: str = "f32") -> OpenVinoNetwork:
@@ -68,15 +68,25 @@ def read(path: Path, threads: int = 0, *, precision: str = "f32") -> OpenVinoNet
 
 def compiled(model: Any, bundle: Bundle, where: str, threads: int = 0, *, precision: str = "f32") -> OpenVinoNetwork:
     """The same of a model that was read, or just made."""
-    openvino = need("openvino", _WHAT)
     count = threads or torch.get_num_threads()
-    config = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": count, "NUM_STREAMS": 1}
     with reading(where, _WANTED, _REMEDY):
-        run = openvino.Core().compile_model(model, "CPU", config)
+        run = on_cpu(model, count, precision=precision)
         names = [[name for each in side for name in each.get_names()] for side in (run.inputs, run.outputs)]
     if IMAGE not in names[0] or bundle.answers not in names[1]:
         raise InputError(f"{where}: takes {names[0]} and gives {names[1]}; wanted {IMAGE} and {bundle.answers}")
     return OpenVinoNetwork(bundle, count, run, where)
+
+
+def on_cpu(model: Any, threads: int, *, precision: str = "f32") -> Any:
+    """The model compiled for the processor here, one call at a time."""
+    openvino = need("openvino", _WHAT)
+    config = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+    return openvino.Core().compile_model(model, "CPU", config)
+
+
+def version() -> str:
+    """`OpenVINO 2026.4.0`."""
+    return f"OpenVINO {need('openvino', _WHAT).__version__.partition('-')[0]}"
 
 
 def _has(model: Any, name: str) -> bool:

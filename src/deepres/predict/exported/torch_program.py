@@ -31,15 +31,20 @@ _RECORDS = re.compile(
     r"archive_format|archive_version|byteorder|version|\.data/\w+|models/model\.json|extra/deepres\.json"
     r"|data/sample_inputs/model\.pt|data/(weights|constants)/(model_(weights|constants)_config\.json|(weight|tensor)_\d+)"
 )
-_TARGETS = re.compile(r"torch\.ops\.aten\.\w+\.\w+|_operator\.(add|sub|mul|floordiv|mod|getitem|ge|le|gt|lt|eq)")
+_TARGETS = re.compile(
+    r"torch\.ops\.aten\.\w+\.\w+|torch\.ops\.higher_order\.while_loop|torch\.sym_(?:min|max)"
+    r"|_operator\.(?:add|sub|mul|neg|floordiv|mod|getitem|ge|le|gt|lt|eq)"
+)
+"""Operators on tensors, arithmetic on sizes, and a loop, whose parts are graphs of the same."""
 _SIZES = re.compile(
-    r"(?:(?:Symbol|Integer|Add|Mul|Pow|Max|Min|FloorDiv|CleanDiv|Mod|PythonMod)\(|'[su]\d+'|[su]\d+"
+    r"(?:(?:Symbol|Integer|Add|Mul|Pow|Max|Min|FloorDiv|CleanDiv|Mod|PythonMod|(?:Strict)?(?:Less|Greater)Than)\("
+    r"|'[su]\d+'|[su]\d+"
     r"|(?:positive|integer|nonnegative)=True|\d+|[-+*() ,]|//)*"
 )
 _KINDS = {
     *("as_tensor", "as_tensors", "as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_none"),
     *("as_scalar_type", "as_memory_format", "as_layout", "as_device", "as_sym_int", "as_sym_ints", "as_sym_bool"),
-    *("as_expr", "as_name", "as_optional_tensors", "as_sym_float", "as_string"),
+    *("as_expr", "as_name", "as_optional_tensors", "as_sym_float", "as_string", "as_graph"),
 }
 _TREES = {"builtins.tuple", "builtins.list", "builtins.dict", None}
 
@@ -54,13 +59,22 @@ class Program:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        with reading(self._where, "a program that answers these pictures", _REMEDY):
-            answers = self._run(images.cpu())
-        if not isinstance(answers, Tensor) or tuple(answers.shape) != (len(images), len(self.bundle.names)):
+        answers = self.outputs(images)[0]
+        if tuple(answers.shape) != (len(images), len(self.bundle.names)):
             raise InputError(f"{self._where}: answers of another shape than {len(self.bundle.names)} names; {_REMEDY}")
         if not bool(answers.isfinite().all()):
             raise RunError(f"{self._where}: answers that are not finite; the weights are broken")
         return answers.float()
+
+    @torch.inference_mode()
+    def outputs(self, images: Tensor) -> list[Tensor]:
+        """All that the program gives."""
+        with reading(self._where, "a program that answers these pictures", _REMEDY):
+            found = self._run(images.cpu())
+            found = [found] if isinstance(found, Tensor) else list(found)
+            if len(found) != len(self.bundle.outputs) or not all(isinstance(each, Tensor) for each in found):
+                raise ValueError(f"other outputs than {', '.join(self.bundle.outputs)}")
+            return found
 
     def __str__(self) -> str:
         return f"torch {torch.__version__}, exported program, {self.bundle.precision}"

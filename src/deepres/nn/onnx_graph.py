@@ -1,15 +1,15 @@
 """Torch modules -> ONNX graphs of plain operators, batch symbolic; two graphs, one after the other, as one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from deepres.base.extras import need, quiet
-from deepres.predict.exported.bundle import IMAGE
-from deepres.predict.exported.onnx_session import graphs
 
+IMAGE = "image"
+"""What every graph's input is called."""
 BATCH = "batch"
 OPSET = 20
 IR = 10
@@ -19,19 +19,20 @@ Dims = Mapping[int, str]
 """Which dimensions of the input are symbolic, and what they are called."""
 
 
-def traced(module: nn.Module, example: Tensor, output: str, dims: Dims) -> Any:
-    """The module as an ONNX model (a ModelProto), from `image` to `output`.
+def traced(module: nn.Module, example: Tensor, output: str | Sequence[str], dims: Dims) -> Any:
+    """The module as an ONNX model (a ModelProto), from `image` to `output`, or several.
 
     No dimension of `dims` may be 0 or 1 in the example, which would fix it. Nothing in the model tells of this machine.
     """
     need("onnxscript", "writing ONNX")
-    shapes = {place: torch.export.Dim(name) for place, name in dims.items()}
+    named = 0 in dims  # sides of one picture are related in ways that no name can have
+    shapes = {place: torch.export.Dim(name) if named else torch.export.Dim.DYNAMIC for place, name in dims.items()}
     with quiet(), torch.no_grad():
         program = torch.onnx.export(
             module,
             (example,),
             input_names=[IMAGE],
-            output_names=[output],
+            output_names=[output] if isinstance(output, str) else list(output),
             dynamic_shapes=(shapes,),
             opset_version=OPSET,
             dynamo=True,
@@ -70,6 +71,13 @@ def plain(model: Any) -> None:
     del model.opset_import[:]
     for domain, version in sorted(kept.items()):
         model.opset_import.add(domain=domain, version=version)
+
+
+def graphs(graph: Any) -> list[Any]:
+    """The graph and those within its nodes."""
+    attributes = [each for node in graph.node for each in node.attribute]
+    inner = [sub for each in attributes for sub in ([each.g] if each.HasField("g") else []) + list(each.graphs)]
+    return [graph, *(deeper for sub in inner for deeper in graphs(sub))]
 
 
 def _rename(graph: Any, old: str, new: str) -> None:
