@@ -24,7 +24,7 @@ NOT_FUZZED = {
     Function("base/priority.py", "free_processors"): "the system's own",
     Function("base/files.py", "open_to_append"): "no file is read",
     Function("base/locks.py", "is_locked"): "a lock, in which nothing stands",
-    Function("serve/inference_protocol.py", "_read"): "a request's body: tests/serve/test_inference_protocol.py",
+    Function("serve/inference_request.py", "read_request"): "a request's body: tests/serve/test_inference_protocol.py",
     Function("serve/page.py", "_page"): "of the package",
     Function("cli/streams.py", "open_closed"): "no file is read: the null device",
     Function("cli/streams.py", "leave_unwritten"): "no file is read: the null device",
