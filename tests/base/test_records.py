@@ -63,3 +63,8 @@ def test_a_wrong_edit_is_one_line(assignment: str, message: str) -> None:
 def test_a_wrong_file_is_one_line(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse(Outer, text, "here")
+
+
+def test_a_field_without_the_records_that_it_lies_in_is_found() -> None:
+    with pytest.raises(InputError, match=r"^--set 'rate': unknown; did you mean train\.rate\?$"):
+        edit(Outer(), ["rate=0.2"])

@@ -9,8 +9,8 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 
 # every flag that a person can type; a new one is a decision, not an accident
 FLAGS = {
-    "train": "--balance --batch-size --compile --device --dry-run --epochs --folds --ignore --lr --mean --memory --minutes --model --on-bad-image --output --preprocessing --recipe "
-    "--resume --seed --set --smoke --std --task --teacher --variant --verbose --weights --workers",
+    "train": "--balance --batch-size --compile --config --device --dry-run --epochs --folds --ignore --img-size --lr --mean --memory --minutes --model --no-scale-lr --num-classes --on-bad-image --output --preprocessing --pretrained --recipe "
+    "--resume --seed --set --smoke --std --task --teacher --variant --verbose --weight-decay --weights --workers",
     "eval": "--backend --calibrate --device --force --ignore --json --mean --measure --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
     "--select --set --split --std --variant --worst",
     "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --overwrite --preprocessing --seed --set "
@@ -26,8 +26,8 @@ FLAGS = {
     "weights inspect": "--all --ignore --json",
     "data check": "--json --set --workers",
     "data pack": "--format --quality --set --size --workers",
-    "data show": "--balance --batch-size --batches --epochs --ignore --lr --mean --model --on-bad-image --output --overwrite --preprocessing --recipe --seed --set --smoke "
-    "--std --task --variant --weights",
+    "data show": "--balance --batch-size --batches --config --epochs --ignore --img-size --lr --mean --model --no-scale-lr --num-classes --on-bad-image --output --overwrite --preprocessing --pretrained --recipe --seed --set --smoke "
+    "--std --task --variant --weight-decay --weights",
     "data split": "--output --overwrite --set",
     "bench": "--batch-size --data --device --json --seconds",
     "reproduce": "--at-once --data --descriptions --device --dry-run --hours --json --list --on --only --output --pause --queue --report-only --scale --seeds --set --share "

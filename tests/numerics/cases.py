@@ -20,8 +20,8 @@ from torch import Tensor
 HERE = Path(__file__).parent
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 AUTHORS = "eval resnet20 as its authors trained it"
-SPELLINGS = {"--compile": "--fast"}
-"""A flag of today -> what it was called when the record was made."""
+SPELLINGS = {"--compile": "--fast", "--no-scale-lr": ""}
+"""A flag of today -> what it was called when the record was made; nothing where the rate never went with the batch."""
 
 Documents = dict[str, Any]
 Gather = Callable[[Path, str], Documents]
@@ -108,20 +108,20 @@ CASES = (
     Case("train digits, two processes", f"{DIGITS} --output two", run_folder("two", losses=22), processes=2),
     Case(
         "train digits, every option",
-        f"train digits --seed 3 --balance sampler --batch-size 32 {STEPS} --set train.precision=float32 "
+        f"train digits --seed 3 --balance sampler --batch-size 32 --no-scale-lr {STEPS} --set train.precision=float32 "
         "--set train.accumulate=2 --set train.ema_decay=0.9 --set train.clip_norm=1 --set augmentation.mixup=0.2 "
         "--set augmentation.cutmix=1 --set augmentation.erase=0.2 --output options",
         run_folder("options", losses=40),
     ),
     Case(
         "train photos",
-        f"train photos --recipe photos --balance loss --batch-size 16 {STEPS} --set preparation.crop=32 "
+        f"train photos --recipe photos --balance loss --batch-size 16 --no-scale-lr {STEPS} --set preparation.crop=32 "
         "--set augmentation.auto=trivial --output run-photos",
         run_folder("run-photos"),
     ),
     Case(
         "finetune photos with a teacher",
-        f"train photos --weights run-photos --teacher run-photos --batch-size 16 {STEPS} --output tuned",
+        f"train photos --weights run-photos --teacher run-photos --batch-size 16 --no-scale-lr {STEPS} --output tuned",
         run_folder("tuned"),
     ),
     Case(
@@ -235,6 +235,7 @@ def carry_out(case: Case, scratch: Path, source: Path) -> Documents:
         path.unlink()
     known = (source / "deepres" / "cli" / "train.py").read_text()  # the one verb that has such flags
     words = [SPELLINGS[word] if word in SPELLINGS and f'"{word}"' not in known else word for word in case.words.split()]
+    words = [word for word in words if word]
     launcher = [sys.executable, *(TORCHRUN if case.processes > 1 else []), str(HERE / "traced.py"), *words]
     settled = {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TRACE": str(trace)}
     environment = {**os.environ, **settled, "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}

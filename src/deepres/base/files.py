@@ -18,6 +18,8 @@ from deepres.base.errors import InputError
 _OWNER = re.compile(r"\..+\.([1-9]\d{0,9})\.part", re.DOTALL)
 """The number of the process that writes a part."""
 
+_PLAIN = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+"""No waiting for a pipe, no child that inherits it, bytes as they are: as far as the system knows them."""
 _NO_FILE = "no regular file but a folder, a pipe or a device"
 _LONGEST = 255  # bytes of a name, on every common file system
 
@@ -124,6 +126,8 @@ def _lives(process: int) -> bool:
     """Whether another process of that number is there; this one has begun nothing yet that it could leave."""
     if process == os.getpid():
         return False
+    if os.name != "posix":  # there asking would end it
+        return True
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -140,7 +144,7 @@ def cache_folder() -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepres"
     except RuntimeError:  # nobody's home: a user whom the system does not know, as in containers
-        return Path(tempfile.gettempdir()) / f"deepres-{os.getuid()}"
+        return Path(tempfile.gettempdir()) / f"deepres-{getattr(os, 'getuid', str)()}"
 
 
 def digest(path: Path) -> str:
@@ -163,7 +167,7 @@ def open_regular(path: Path | str) -> BinaryIO:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a device may act when it is opened)
         raise OSError(errno.EINVAL, _NO_FILE, str(path))
-    return _regular(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path, "rb")
+    return _regular(os.open(path, os.O_RDONLY | _PLAIN), path, "rb")
 
 
 def what_lies(path: Path) -> str | None:
@@ -199,9 +203,7 @@ def open_to_append(path: Path) -> BinaryIO:
     """The file, open for writing at its end, made where it is absent; errors as `open_regular`."""
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, _NO_FILE, str(path))
-    return _regular(
-        os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666), path, "ab"
-    )
+    return _regular(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _PLAIN, 0o666), path, "ab")
 
 
 def read_text(path: Path, what: str) -> str:
@@ -267,6 +269,8 @@ def _reason(cause: Exception) -> str:
 
 def flush(path: Path) -> None:
     """Have the system put the file, or the folder's list of names, on the disk."""
+    if os.name != "posix" and path.is_dir():
+        return  # Windows opens no folder
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,5 @@
 """The lock of a folder: of several processes one writes there; it falls with the process, however that ends."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,11 @@ from time import sleep
 
 from deepres.base.errors import InputError
 from deepres.base.files import explained, open_to_append
+
+try:
+    import fcntl
+except ImportError:  # Windows: there filelock holds it, which torch brings
+    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 _TRIES, _PAUSE = 4, 0.05  # who only asks whether it is held holds it for a moment
@@ -20,6 +24,10 @@ def locked(folder: Path, taken: str) -> Iterator[None]:
     Raises:
         InputError: another process holds it, `FOLDER: taken`, or it cannot be written to.
     """
+    if fcntl is None:
+        with _locked_elsewhere(folder, taken):
+            yield
+        return
     with explained(folder):
         file = open_to_append(folder / LOCK)
     with file:
@@ -39,9 +47,33 @@ def is_locked(folder: Path) -> bool:
     path = folder / LOCK
     if not path.is_file():
         return False
+    if fcntl is None:
+        try:
+            with _locked_elsewhere(folder, ""):
+                return False
+        except InputError:
+            return True
     with explained(path), path.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return True
     return False
+
+
+@contextmanager
+def _locked_elsewhere(folder: Path, taken: str) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    with explained(folder):
+        if not folder.is_dir():
+            raise FileNotFoundError(2, "no such folder", str(folder))
+        lock = FileLock(folder / LOCK, timeout=_TRIES * _PAUSE)
+        try:
+            lock.acquire()
+        except Timeout as cause:
+            raise InputError(f"{folder}: {taken}") from cause
+    try:
+        yield
+    finally:
+        lock.release()

@@ -46,12 +46,12 @@ def free_processors(
 
     Work of low priority counts as use: beside it, more threads only wait for one another.
     """
-    own = frozenset(os.sched_getaffinity(0)) if own is None else own
     try:
+        own = frozenset(os.sched_getaffinity(0)) if own is None else own
         before = _idle(read())
         wait(seconds)
         after = _idle(read())
-    except (OSError, ValueError, LookupError):  # no /proc, or one of another form
+    except (AttributeError, OSError, ValueError, LookupError):  # no /proc, or one of another form
         return 1
     both = [number for number in before if number in after]
     spent = {number: (after[number][0] - before[number][0], after[number][1] - before[number][1]) for number in both}

@@ -21,7 +21,13 @@ def _free(meminfo: Path) -> int:
         for line in meminfo.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
+    if not hasattr(os, "sysconf"):
+        return _UNTOLD
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+_UNTOLD = 8 * 2**30
+"""Taken for the memory of a system that does not tell it."""
 
 
 def _limits(membership: Path, root: Path) -> Iterator[int]:

@@ -131,6 +131,8 @@ def _place(changed: dict[str, Any], record: Record, path: list[str], text: str, 
         new = where.removesuffix(".".join(path)) + ".".join([renamed[first], *rest])
         raise InputError(f"--set {where}: is called {new} now; write --set {new}={text}")
     if first not in fields:
+        if inner := [f"{outer}.{first}" for outer in _holding(record, first)] if not rest else []:
+            raise InputError(f"--set '{where}': unknown; did you mean {', '.join(inner[:3])}?")
         raise unknown("--set", first, fields, prefix=where.removesuffix(".".join(path)))
     if not rest:
         changed[first] = _value(text, fields[first].annotation)
@@ -143,6 +145,15 @@ def _place(changed: dict[str, Any], record: Record, path: list[str], text: str, 
     if not isinstance(changed.setdefault(first, {}), dict):
         raise _WholeError
     _place(changed[first], inner, rest, text, where)
+
+
+def _holding(record: Record, name: str) -> Iterator[str]:
+    """The dotted names of the records within this one that have a field of that name."""
+    for outer, value in record:
+        if isinstance(value, Record):
+            if name in type(value).model_fields:
+                yield outer
+            yield from (f"{outer}.{inner}" for inner in _holding(value, name))
 
 
 def _with(record: Record, changed: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from deepres.base.events import speaks
 from deepres.base.version import VERSION
 from deepres.base.wording import is_text, quoted, shown
 from deepres.cli.net import caught
+from deepres.cli.spelled import respelt
 from deepres.cli.streams import GONE, LOST, ReaderGoneError, leave_unwritten, open_closed, safe_streams
 
 VERBS = {
@@ -35,7 +36,7 @@ VERBS = {
     "bench": "measure how fast this machine trains and answers, and what limits it",
     "doctor": "show versions and hardware; prove that resuming is exact",
 }
-ALIASES = {"val": "eval"}
+ALIASES = {"val": "eval", "validate": "eval", "test": "eval", "fit": "train", "infer": "predict", "benchmark": "bench"}
 RENAMED = {("train", "--fast"): "--compile", ("predict", "--fast"): "--precision"}
 """Flags of before, by verb."""
 
@@ -104,7 +105,9 @@ def _run(arguments: list[str], age: float) -> int:
     began = monotonic() - age
     try:
         _require_text(arguments)
-        ended = deepres.main(args=arguments, prog_name="deepres", standalone_mode=False, obj=began, color=True)
+        ended = deepres.main(
+            args=respelt(deepres, arguments), prog_name="deepres", standalone_mode=False, obj=began, color=True
+        )
     except DeepresError as refusal:
         if refusal.shared and not speaks(os.environ):
             return refusal.exit_code
@@ -142,7 +145,7 @@ def _age() -> float:
     try:
         began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
         return max(0.0, float(Path("/proc/uptime").read_text().split()[0]) - began)
-    except (OSError, ValueError, IndexError):
+    except (AttributeError, OSError, ValueError, IndexError):
         return 0.0
 
 

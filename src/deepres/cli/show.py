@@ -9,7 +9,7 @@ from deepres.base.errors import InputError
 from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.base.wording import blamed, counted
-from deepres.cli import flags, train
+from deepres.cli import asked, flags, train
 from deepres.cli.watch import watched
 from deepres.runs import outputs
 
@@ -49,11 +49,12 @@ def command(batches: int, output: Path, overwrite: bool, watch: Watch, **given: 
     images in each of their augmented forms. SOURCE may be the folder of a run: then it is what that run saw.
     """
     from deepres.base.manifest import RUN
+    from deepres.recipes.written import source_of
     from deepres.report.sheet import require_suffix, write_sheet
     from deepres.runs.sheet import balance_of, drawn, facts_shown, page_of, planned_setting, setting_of
 
     require_suffix(output)
-    source = given["source"] or "digits"
+    source = source_of(given["recipe"], given["source"])
     kind = outputs.PICTURE if output.suffix.lower() == ".png" else outputs.PAGE
     read = [source, *([given["weights"]] if given["weights"] else [])]
     outputs.require_free({"--output": (output, kind)}, read, overwrite=overwrite)
@@ -62,7 +63,7 @@ def command(batches: int, output: Path, overwrite: bool, watch: Watch, **given: 
         _refuse_with_run(source, given)
         context = setting_of(Path(source))
     else:
-        context = planned_setting(train.planned(given))
+        context = planned_setting(asked.planned(given))
     watch(Doing("drawing batches"))
     sheet = drawn(context, batches)
     watch(Doing("writing the sheet"))

@@ -1,8 +1,7 @@
 """`deepres train [SOURCE]`: from images to a run folder."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,13 +9,15 @@ from deepres.base.errors import InputError, shared
 from deepres.base.events import Doing
 from deepres.base.watch import Watch
 from deepres.cli import flags
-from deepres.cli.folds import say_folds, settings_of_folds
+from deepres.cli.asked import planned, settings
+from deepres.cli.folds import say_folds
 from deepres.cli.minutes import deadline_of, minutes_flag, say_time, sized
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
 from deepres.nn.weights.folds import holds_folds
+from deepres.recipes.written import is_written
 from deepres.runs import outputs
-from deepres.runs.places import holds_any, newest, output_of
+from deepres.runs.places import begun_in, holds_any, output_of
 
 if TYPE_CHECKING:
     from deepres.recipes.run import Run
@@ -26,20 +27,6 @@ if TYPE_CHECKING:
     from deepres.runs.plan import Planned
     from deepres.runs.session import Session
     from deepres.runs.train import Event, OnEvent
-
-FIELDS = {
-    "batch_size": "train.batch_size",
-    "lr": "train.schedule.lr",
-    "balance": "train.balance",
-    "memory": "train.memory",
-    "compile": "train.compile",
-    "seed": "seed",
-    "weights": "weights",
-    "variant": "variant",
-    "workers": "data.workers",
-    "on_bad_image": "data.on_bad_image",
-}
-"""Flags that set a field of the run."""
 
 
 def _workers(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
@@ -53,8 +40,15 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 @click.option(
     "--recipe",
     help="How to train: small, photos, boxes, finetune, imagenet_modern, or a paper's: cifar_2015, imagenet_2015, "
-    "identity_2016, imagenet_2016, effective_paths, stochastic_depth, wide, densenet_cifar, densenet_imagenet; by "
-    "default chosen by the images and weights.",
+    "identity_2016, imagenet_2016, effective_paths, stochastic_depth, wide, densenet_cifar, densenet_imagenet; or a "
+    "file that a run is written in (RUN/run.json); by default chosen by the images and weights.",
+)
+@click.option(
+    "--config",
+    "-c",
+    metavar="FILE",
+    help="Settings from a file: a run's run.json, or JSON or YAML with flags (batch_size: 64) and fields; what is "
+    "typed goes before it.",
 )
 @click.option(
     "--task",
@@ -63,6 +57,8 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     "detection (boxes); by default what the source holds.",
 )
 @click.option("--model", metavar="NET", help="A network by its name in `deepres models`; by default the recipe's.")
+@click.option("--num-classes", type=click.IntRange(1), help="How many classes there should be; refused if others.")
+@click.option("--pretrained", is_flag=True, help="Begin with published weights of --model, of ImageNet.")
 @click.option(
     "--weights",
     metavar="W",
@@ -82,7 +78,10 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training images; by default the recipe's.")
 @minutes_flag
 @click.option("--batch-size", "-b", type=click.IntRange(1), help="Images in one step; by default the recipe's.")
-@click.option("--lr", type=float, help="Peak learning rate; by default the recipe's.")
+@click.option("--lr", type=float, help="Peak learning rate; by default the recipe's, in proportion to --batch-size.")
+@click.option("--no-scale-lr", is_flag=True, help="Keep the recipe's rate for steps of another --batch-size.")
+@click.option("--weight-decay", "--wd", type=flags.Finite(0), help="Weight decay; by default the recipe's.")
+@click.option("--img-size", "--imgsz", type=click.IntRange(1, 4096), help="Side of the input in px; the recipe's.")
 @click.option(
     "--balance",
     type=click.Choice(["none", "loss", "sampler"]),
@@ -107,7 +106,8 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     is_flag=False,
     flag_value="",
     metavar="[DIR]",
-    help="Continue the run in DIR, by default the newest under runs/; with --epochs make it longer.",
+    help="Continue the run in DIR, or that of a state file; by default, or auto, the newest under runs/; with --epochs "
+    "make it longer.",
 )
 @flags.device
 @click.option(
@@ -129,8 +129,11 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 def command(
     source: str | None,
     recipe: str | None,
+    config: str | None,
     task: str | None,
     model: str | None,
+    num_classes: int | None,
+    pretrained: bool,
     weights: str | None,
     teacher: tuple[str, ...],
     variant: str | None,
@@ -140,6 +143,9 @@ def command(
     minutes: float | None,
     batch_size: int | None,
     lr: float | None,
+    no_scale_lr: bool,
+    weight_decay: float | None,
+    img_size: int | None,
     balance: str | None,
     folds: int | None,
     seed: int | None,
@@ -191,6 +197,10 @@ def command(
                     "--recipe": recipe,
                     "--task": task,
                     "--model": model,
+                    "--num-classes": num_classes,
+                    "--pretrained": pretrained or None,
+                    "--img-size": img_size,
+                    "--no-scale-lr": no_scale_lr or None,
                     "--weights": weights,
                     "--teacher": " ".join(teacher) or None,
                     "--mean": mean,
@@ -201,7 +211,7 @@ def command(
                 }
             )
             length = [f"train.epochs={epochs}", "train.iterations=none"] if epochs is not None else []
-            found = processes.on_rank_zero(lambda: Path(resume) if resume else newest(Path("runs")))
+            found = processes.on_rank_zero(lambda: begun_in(resume))
             _resume(session(found), [*assignments, *length, *edits], events_of, deadline)
             return
         if output is None and processes.may_restart:
@@ -220,50 +230,20 @@ def command(
         run = processes.on_rank_zero(lambda: plans[0].run)
         if dry_run:
             click.echo(run.to_json() if processes.first else "", nl=False)
+            for line in filter(None, (plan.said for plan in plans)):
+                click.echo(line, err=True)
             return
         suited = _suited(run, recipe, model, task)
         with output_of(output, run, processes) as folder:
             done: FinishedRun | FinishedFolds
             if folds is not None:
-                on_event(suited)
+                for line in filter(None, (suited, plans[0].said if plans else "")):
+                    on_event(line)
                 done = in_folds.start(run, session(folder), events_of, deadline=deadline)
             else:
                 asked = session(folder, _announced(on_event, suited))
                 done = train.start(plans[0] if plans else run, asked, deadline=deadline)
         _say(done, session(folder), deadline)
-
-
-def settings(given: Mapping[str, Any]) -> list[str]:
-    """What the flags that are names of a run's fields set, as `--set` spells it; `given` are values by flag."""
-    return [f"{field}={given[flag]}" for flag, field in FIELDS.items() if given.get(flag) is not None]
-
-
-def planned(given: Mapping[str, Any]) -> "Planned":
-    """The run that these flags ask for, by flag, and its images: what train carries out and `data show` shows."""
-    from deepres.nn.weights.spec import WeightsSpec
-    from deepres.recipes.plan import Words
-    from deepres.runs.plan import plan_run
-    from deepres.train.config import TeacherConfig
-
-    source, weights = "digits" if given["source"] is None else given["source"], given["weights"]
-    said: dict[str, Any] = {name: given[name] for name in ("variant", "mean", "std")}
-    teacher = None
-    if given.get("teacher"):  # what is said of bare weights is of those that the run begins with, else of the teacher's
-        teacher = TeacherConfig(weights=given["teacher"], **({} if weights else said))
-        given = given if weights else {**given, "variant": None}
-    elif given["mean"] is not None and weights is None:
-        raise InputError("--preprocessing, --mean and --std: they describe trained weights; add --weights W")
-    words = Words(
-        recipe=given["recipe"],
-        model=given["model"],
-        edits=(*settings(given), *settings_of_folds(given.get("folds")), *given["edits"]),
-        epochs=given["epochs"],
-        teacher=teacher,
-        smoke=given["smoke"],
-        task=given.get("task"),
-    )
-    begin = None if weights is None else WeightsSpec(weights, model=given["model"], **said)
-    return plan_run(source, words, begin)
 
 
 def _resume(session: "Session", edits: list[str], events_of: "EventsOf", deadline: "Deadline | None") -> None:
@@ -293,7 +273,7 @@ def _suited(run: "Run", recipe: str | None, model: str | None, task: str | None)
     """What was chosen for the images, because nothing else was asked for."""
     chosen = [f"recipe {run.recipe}"] if recipe is None else []
     chosen += [f"task {run.task.kind}"] if task is None and run.task.form != "class" else []
-    chosen += [f"network {run.model.name}"] if model is None and run.weights is None else []
+    chosen += [f"network {run.model.name}"] if model is None and run.weights is None and not is_written(recipe) else []
     flags = {"recipe": "--recipe", "network": "--model", "task": "--task"}
     others = [flags[what.split()[0]] for what in chosen]
     return f"chosen to suit: {', '.join(chosen)} (others: {', '.join(others)})" if chosen else Doing("starting")

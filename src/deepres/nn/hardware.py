@@ -43,7 +43,7 @@ def require_float32(device: torch.device) -> None:
 
 
 def find_device(name: str | None) -> torch.device:
-    """The device of that name, or the best there is.
+    """The device of that name, of a number alone the GPU of that number, or the best there is.
 
     Raises:
         InputError: a GPU is asked for and absent.
@@ -51,7 +51,7 @@ def find_device(name: str | None) -> torch.device:
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(f"cuda:{name}" if name.isdigit() else name)
     except RuntimeError as cause:
         raise InputError(f"--device {name}: no such kind of device; wanted cpu, cuda or cuda:N") from cause
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -10,6 +10,7 @@ from deepres.recipes.finetune import finetune
 from deepres.recipes.papers import cifar_2015, effective_paths, identity_2016, imagenet_2015, imagenet_2016
 from deepres.recipes.papers_others import densenet_cifar, densenet_imagenet, stochastic_depth, wide
 from deepres.recipes.run import Run
+from deepres.recipes.written import again, is_written, written
 
 RECIPES: dict[str, Callable[[DatasetFacts, str | None], Run]] = {
     "small": small,
@@ -30,7 +31,7 @@ RECIPES: dict[str, Callable[[DatasetFacts, str | None], Run]] = {
 
 
 def recipe(name: str | None, facts: DatasetFacts, model: str | None) -> Run:
-    """The run of the recipe of that name, or of the one that suits.
+    """The run of the recipe of that name or file, or of the one that suits.
 
     That is "boxes" for pictures with boxes, "finetune" where weights are given to begin with, else "small" up to 40 px,
     "photos" above.
@@ -39,6 +40,8 @@ def recipe(name: str | None, facts: DatasetFacts, model: str | None) -> Run:
         InputError: no such recipe or model; the nearest are offered.
     """
     usual = "finetune" if facts.beginning else "small" if facts.side <= 40 else "photos"
+    if name is not None and name not in RECIPES and is_written(name):
+        return again(written(name), facts, model)
     chosen = name or ("boxes" if facts.form == "boxes" else usual)
     if chosen not in RECIPES:
         raise unknown("recipe", chosen, RECIPES)

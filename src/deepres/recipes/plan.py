@@ -10,6 +10,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import edit
 from deepres.data.facts import DatasetFacts
 from deepres.recipes import by_name
+from deepres.recipes.adjusted import resized, scaled
 from deepres.recipes.run import OFF, Run, require_known, smoke
 from deepres.tasks.kinds import task_named
 from deepres.tasks.task import require
@@ -20,9 +21,11 @@ from deepres.train.config import TeacherConfig
 class Words:
     """What is asked of a run: all but the images and the weights that it begins with.
 
-    `recipe` and `model` are names (None: what suits), `edits` are `dotted.field=value`, made before the run is fitted
-    to its images. `task` is what is learnt, by its kind (None: as the targets are). `source` is how the run calls its
-    images (None: as their facts do). `smoke` cuts it down to 20 steps.
+    `recipe` and `model` are names (None: what suits), or `recipe` a file that a run is written in; `edits` are
+    `dotted.field=value`, made before the run is fitted to its images. `task` is what is learnt, by its kind (None: as
+    the targets are). `source` is how the run calls its images (None: as their facts do). `smoke` cuts it down to 20
+    steps. `size` is the input's side in px (None: the recipe's). `scale_lr`: steps of another size than the recipe's
+    have another rate (`recipes/adjusted.py`).
     """
 
     recipe: str | None = None
@@ -33,23 +36,36 @@ class Words:
     source: str | None = None
     smoke: bool = False
     task: str | None = None
+    size: int | None = None
+    scale_lr: bool = True
 
 
 def planned(words: Words, facts: DatasetFacts) -> Run:
-    """The run: the recipe's, edited, and then fitted, so that an edited size is also the network's.
+    """The run alone of `planned_aloud`."""
+    return planned_aloud(words, facts)[0]
+
+
+def planned_aloud(words: Words, facts: DatasetFacts) -> tuple[Run, str]:
+    """The run, and what is said of its rate.
+
+    It is the recipe's, edited, and then fitted, so that an edited size is also the network's.
 
     Raises:
         InputError: an unknown recipe, network or field; a value that a field cannot take; an input that the images do
             not have; a network that does not fit together.
     """
-    run = by_name.recipe(words.recipe, facts, words.model).replace(teacher=words.teacher)
+    run = by_name.recipe(words.recipe, facts, words.model)
+    if words.teacher is not None:
+        run = run.replace(teacher=words.teacher)
     if words.task is not None:
         run = run.replace(task=task_named(words.task))
     if words.source is not None:
         run = run.replace(data=run.data.replace(source=words.source))
     if words.epochs is not None:
         run = run.replace(train=run.train.replace(epochs=words.epochs, iterations=None))
-    run = edit(run, words.edits)
+    run = run if words.size is None else resized(run, words.size)
+    recipe, run = run, edit(run, words.edits)
+    run, said = scaled(recipe, run, words.edits) if words.scale_lr else (run, "")
     asked = run.model.input if any(one.startswith("model.input=") for one in words.edits) else None
     if asked is not None:
         run = edit(run, [f"preparation.channels={asked[0]}"])
@@ -62,4 +78,4 @@ def planned(words: Words, facts: DatasetFacts) -> Run:
         given, seen = (",".join(map(str, size)) for size in (asked, run.model.input))
         raise InputError(f"--set model.input={given}: this run's images come as {seen}; their size is preparation.crop")
     run.model.architecture()  # what does not fit together is refused before anything is done
-    return smoke(run) if words.smoke else run
+    return (smoke(run), "") if words.smoke else (run, said)

@@ -42,7 +42,7 @@ class RunContext:
 
     `workers` is None until their number has been measured; `begun` says what was done to the weights that the run
     begins with; `teachers` are the networks whose answers are learnt; `hold` is asked before each write into it.
-    `spares_test`: the end is measured on held-out images (`Planned`).
+    `spares_test`: the end is measured on held-out images (`Planned`); `scaled` is what was said of its rate there.
     """
 
     run: Run
@@ -58,6 +58,7 @@ class RunContext:
     hold: Hold = field(default_factory=Hold)
     command: str = UNSAID
     spares_test: bool = False
+    scaled: str = ""
 
     def loss(self) -> Loss:
         """What training minimises."""

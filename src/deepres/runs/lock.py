@@ -83,8 +83,9 @@ def alone(folder: Path) -> Iterator[Hold]:
     """
     with ExitStack() as stack:
         with explained(folder):
-            descriptor = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
+            descriptor = os.open(folder, os.O_RDONLY) if os.name == "posix" else -1  # Windows opens no folder
+            if descriptor >= 0:
+                stack.callback(os.close, descriptor)
         stack.enter_context(locked(folder, TRAINING))
         clear_parts(folder, folder / "state")
         hold = Hold(folder.absolute(), descriptor)
@@ -108,7 +109,8 @@ def asked_to_stop() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    hung_up = () if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (signal.SIGHUP,)
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    hung_up = () if hangup is None or signal.getsignal(hangup) == signal.SIG_IGN else (hangup,)
     numbers = (signal.SIGTERM, signal.SIGINT, *hung_up)
     before = {number: signal.signal(number, note) for number in numbers}
     try:
@@ -119,6 +121,8 @@ def asked_to_stop() -> Iterator[list[int]]:
 
 
 def _is(folder: Path, descriptor: int) -> bool:
+    if descriptor < 0:
+        return folder.is_dir()
     try:
         return os.path.samestat(os.fstat(descriptor), folder.stat())
     except OSError:

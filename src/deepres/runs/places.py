@@ -24,6 +24,37 @@ def holds_any(folder: Path) -> bool:
     return (folder / RUN).exists() or holds_folds(folder)
 
 
+def begun_in(resume: str) -> Path:
+    """The folder of the run that `--resume` names: itself, a state of it or a file in one; else the newest.
+
+    Raises:
+        InputError: an older state than the newest, from which alone a run goes on; a file of weights.
+    """
+    if resume in ("", "auto"):
+        return newest(Path(RUNS))
+    given = Path(resume)
+    if holds_any(given) or not given.exists():
+        return given
+    folder = given if given.is_dir() else given.parent
+    if folder.name == "state":
+        return folder.parent
+    if folder.parent.name == "state" and holds_any(folder.parent.parent):
+        run = folder.parent.parent
+        last = max(path.name for path in folder.parent.glob("step-*"))
+        if folder.name != last:
+            raise InputError(
+                f"--resume {resume}: {last} is newer, and a run goes on from its newest state: --resume {run}"
+            )
+        return run
+    if given.is_file() and holds_any(folder):
+        return folder
+    if given.is_file():
+        raise InputError(
+            f"--resume {resume}: no state of a run of deepres; to begin a new run with its weights: --weights {resume}"
+        )
+    return given
+
+
 def newest(runs: Path) -> Path:
     """The run under `runs` that was written to last."""
     found = [path.parent for name in ("run.json", "folds.json") for path in runs.glob(f"*/{name}")]

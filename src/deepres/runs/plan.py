@@ -8,8 +8,9 @@ from deepres.data.facts import facts_of
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, divided, find, open_source
 from deepres.nn.weights.spec import WeightsSpec
-from deepres.recipes.plan import Words, planned
+from deepres.recipes.plan import Words, planned_aloud
 from deepres.recipes.run import Run
+from deepres.recipes.written import is_written, written
 from deepres.runs.starting_weights import beginning
 from deepres.runs.teacher import find_teachers
 from deepres.tasks.kinds import task_named
@@ -24,13 +25,15 @@ class Planned:
     """A run, fitted to its images and ready to be carried out, and these images.
 
     Not `trains`: its weights stay what it begins with. `spares_test`: it is one of several, of which held-out images
-    choose; the test images are for the one that is chosen, when it is resumed.
+    choose; the test images are for the one that is chosen, when it is resumed. `said` is what follows from other
+    steps than the recipe's.
     """
 
     run: Run
     source: Source
     trains: bool = True
     spares_test: bool = False
+    said: str = ""
 
 
 def plan_run(source: str, words: Words | None = None, weights: WeightsSpec | None = None) -> Planned:
@@ -46,24 +49,31 @@ def plan_run(source: str, words: Words | None = None, weights: WeightsSpec | Non
     about_images = [one.removeprefix("data.") for one in words.edits if one.startswith("data.")]
     if words.task is not None and not any(one.startswith("targets=") for one in about_images):
         about_images.append(f"targets={task_named(words.task).form}")
-    config = edit(DataConfig(source=source), about_images, "data.")
+    base = written(words.recipe) if words.recipe is not None and is_written(words.recipe) else None
+    read = DataConfig(source=source)
+    if base is not None:
+        other = base.data.source != source  # how its targets and levels are to be read, the images say
+        read = base.data.replace(source=source, levels=None, targets="auto") if other else base.data
+        if weights is None and base.weights is not None and words.model is None:
+            weights = WeightsSpec(base.weights, None, base.variant, base.weights_mean, base.weights_std)
+    config = edit(read, about_images, "data.")
     found = find(config)
     opened = divided(found, config)
     facts = facts_of(opened)
     if weights is not None:
-        if words.recipe in (None, "finetune"):
+        if words.recipe in (None, "finetune") or base is not None:
             facts = replace(facts, beginning=beginning(weights))
         elif weights.mean is not None:
             raise InputError(
                 f"--mean and --std with --recipe {words.recipe}: it measures mean and std on its own images; "
                 "leave them out"
             )
-    run = planned(words, facts)
+    run, said = planned_aloud(words, facts)
     teachers = find_teachers(run, facts.classes)
     run = run if teachers is None else run.replace(teacher=teachers.config)
     if not _alike(config, run.data, LISTED_BY):
-        return Planned(run, open_source(run.data))
-    return Planned(run, opened if _alike(config, run.data, DIVIDED_BY) else divided(found, run.data))
+        return Planned(run, open_source(run.data), said=said)
+    return Planned(run, opened if _alike(config, run.data, DIVIDED_BY) else divided(found, run.data), said=said)
 
 
 def _alike(one: DataConfig, other: DataConfig, fields: tuple[str, ...]) -> bool:

@@ -61,6 +61,7 @@ def start(
     """
     run, listed = (plan.run, plan.source) if isinstance(plan, Planned) else (plan, None)
     trains, spares_test = (plan.trains, plan.spares_test) if isinstance(plan, Planned) else (True, False)
+    scaled = plan.said if isinstance(plan, Planned) else ""
     folder, device, processes, on_event = session.folder, session.device, session.processes, session.on_event
     once = processes.on_rank_zero
     once(lambda: require_no_run(folder))
@@ -97,7 +98,7 @@ def start(
                 hold.remove()
             raise
         context = session.context(run, source, statistics, found, hold, begun=once(lambda: said))
-        context = replace(context, spares_test=spares_test)
+        context = replace(context, spares_test=spares_test, scaled=scaled)
         return _carry_out(context, first, twice, on_event, budget)
 
 

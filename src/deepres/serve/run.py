@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -234,7 +233,9 @@ def _uvicorn_to(logs: Logs) -> Iterator[None]:
 
 def _allow_connections() -> None:
     """As many open connections as this process may be allowed."""
-    with suppress(OSError, ValueError):
+    with suppress(ImportError, OSError, ValueError):  # Windows counts none
+        import resource
+
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

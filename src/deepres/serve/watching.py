@@ -21,7 +21,7 @@ class Watching:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # started by nohup, it stays without
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup: it stays without
             with suppress(RuntimeError, ValueError):  # no main thread
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
         taken = {one.name: signature(one.where) for one in self._models}

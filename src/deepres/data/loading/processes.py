@@ -38,7 +38,8 @@ ENDING_SECONDS = 5.0
 NO_MEMORY = 71
 """The exit code of a process that was refused memory."""
 
-LEFT_TO_PARENT = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # sent to the whole group by terminals and schedulers
+LEFT_TO_PARENT = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
+"""Sent to the whole group by terminals and schedulers."""
 
 
 class DiedError(RunError):
@@ -155,14 +156,15 @@ class _Hand(Generic[T, Done]):
         process = self._context.Process(  # type: ignore[attr-defined]
             target=_serve, args=(self._work, theirs, inherited), daemon=True, name="deepres loader"
         )
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_PARENT)  # inherited
+        before = _block(LEFT_TO_PARENT)  # inherited
         try:
             process.start()
         except OSError as cause:
             ours.close()
             raise RunError(f"a loader process cannot be started ({cause}); use fewer: --workers 0") from cause
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            if before is not None:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
         return ours, process
 
@@ -201,6 +203,13 @@ def _ended(code: int | None) -> str:
     return "no memory left" if code == NO_MEMORY else f"exit code {code}"
 
 
+def _block(signals: set[signal.Signals]) -> set[signal.Signals | int] | None:
+    """Signals that this thread passes over from now on; those of before, None where the system has no such mask."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return None
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, signals))
+
+
 def _serve(
     work: Callable[[Any], Any],
     pipe: "connection.Connection[Any, Any]",
@@ -213,7 +222,7 @@ def _serve(
     """
     if inherited is not None:
         inherited.close()
-    signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_PARENT)
+    _block(LEFT_TO_PARENT)
     torch.set_num_threads(1)
     inbox: SimpleQueue[Any] = SimpleQueue()
     Thread(target=_take, args=(pipe, inbox), daemon=True).start()

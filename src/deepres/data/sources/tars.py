@@ -8,11 +8,14 @@ import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from deepres.base.errors import InputError
 from deepres.base.files import open_regular
 from deepres.base.reading import reading
 from deepres.data.decode import BadImageError
+
+_READING = Lock()
 
 _END = bytes(1024)
 _BLOCK = 1 << 20
@@ -92,13 +95,21 @@ def inner_name(name: str, where: str) -> str:
     return "/".join(part for part in parts if part not in ("", "."))
 
 
+def _read(descriptor: int, length: int, offset: int) -> bytes:
+    """As `os.pread`, for systems without it: of several threads one reads at a time."""
+    with _READING:
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, length)
+
+
 def read_at(descriptor: int, placed: ArchivedFile, where: str) -> bytes:
     """The bytes of a file within an open one, unpacked to no more than it says.
 
     Raises:
         BadImageError: they are damaged; `where` names it.
     """
-    content = os.pread(descriptor, placed.length, placed.offset)
+    read = os.pread if hasattr(os, "pread") else _read
+    content = read(descriptor, placed.length, placed.offset)
     try:
         if placed.unpacked is not None:
             content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, placed.unpacked + 1)

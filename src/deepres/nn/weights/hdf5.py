@@ -8,7 +8,6 @@ import contextlib
 import io
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -18,6 +17,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Timer
 from typing import IO, Any, NamedTuple
+
+try:
+    import resource
+except ImportError:  # Windows, where only the time on the clock is bounded
+    resource = None  # type: ignore[assignment]
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +38,7 @@ SMALL, GROWS = 2**20, 100
 """What is packed may unpack to a hundred times its bytes, and to a megabyte at any rate; weights hardly shrink."""
 
 _MEMORY = 2 * 2**30  # for the process itself, which maps its libraries
-_LATE = (-signal.SIGXCPU, -signal.SIGKILL)
+_LATE = tuple(-getattr(signal, name) for name in ("SIGXCPU", "SIGKILL") if hasattr(signal, name))
 _SCRIPT = __file__
 _UNUSED = ("optimizer_weights/", "optimizer/")
 _SEEDS = "seed_generator"  # of dropout
@@ -186,6 +190,8 @@ def _text(value: Any) -> str:
 
 
 def _limited(path: str, seconds: int) -> None:
+    if resource is None:
+        return
     memory = _MEMORY + (GROWS + 2) * Path(path).stat().st_size
     for kind, most in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
         hard = resource.getrlimit(kind)[1]
