@@ -12,7 +12,7 @@ from deepres.cli.main import deepres, run
 from deepres.cli.spelled import respelt
 from deepres.data.facts import DatasetFacts
 from deepres.recipes.by_name import recipe
-from deepres.recipes.spellings import SPELLINGS, Spelling
+from deepres.recipes.spellings import SPELLINGS, OtherWord
 
 RUN = recipe("photos", DatasetFacts("x", 2, 900, 3, 128), "resnet18")
 VALUES = {
@@ -40,7 +40,7 @@ def _options(verb: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("verb", "row"), ROWS, ids=[f"{verb}-{row.names[0]}" for verb, row in ROWS])
-def test_each_spelling_is_ours_or_is_answered(verb: str, row: Spelling) -> None:
+def test_each_spelling_is_ours_or_is_answered(verb: str, row: OtherWord) -> None:
     for name in row.names:
         flag = f"--{name}" if len(name) > 1 else f"-{name}"
         if flag in _options(verb):

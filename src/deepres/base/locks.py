@@ -10,8 +10,10 @@ from deepres.base.files import explained, open_to_append
 
 try:
     import fcntl
+
+    _HAS_FCNTL = True
 except ImportError:  # Windows: there filelock holds it, which torch brings
-    fcntl = None  # type: ignore[assignment]
+    _HAS_FCNTL = False
 
 LOCK = ".lock"
 _TRIES, _PAUSE = 4, 0.05  # who only asks whether it is held holds it for a moment
@@ -24,7 +26,7 @@ def locked(folder: Path, taken: str) -> Iterator[None]:
     Raises:
         InputError: another process holds it, `FOLDER: taken`, or it cannot be written to.
     """
-    if fcntl is None:
+    if not _HAS_FCNTL:
         with _locked_elsewhere(folder, taken):
             yield
         return
@@ -47,7 +49,7 @@ def is_locked(folder: Path) -> bool:
     path = folder / LOCK
     if not path.is_file():
         return False
-    if fcntl is None:
+    if not _HAS_FCNTL:
         try:
             with _locked_elsewhere(folder, ""):
                 return False

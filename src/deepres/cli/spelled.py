@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from deepres.base.errors import InputError, unknown
-from deepres.recipes.spellings import SPELLINGS, Spelling
+from deepres.recipes.spellings import SPELLINGS, OtherWord
 
 _ASSIGNED = re.compile(r"([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 _ON, _OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0", "none", "null", "")
@@ -108,7 +108,7 @@ class _Words:
             raise InputError(f"{where}={value}: wanted true or false")
         return [ours] if value.lower() in _ON else []
 
-    def meant(self, row: Spelling, typed: str, value: str | None) -> list[str]:
+    def meant(self, row: OtherWord, typed: str, value: str | None) -> list[str]:
         """What a row of the table makes of what was typed."""
         if row.answer:
             raise InputError(f"{typed}: {row.answer}")

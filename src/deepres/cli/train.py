@@ -230,15 +230,16 @@ def command(
         run = processes.on_rank_zero(lambda: plans[0].run)
         if dry_run:
             click.echo(run.to_json() if processes.first else "", nl=False)
-            for line in filter(None, (plan.said for plan in plans)):
-                click.echo(line, err=True)
+            for plan in plans:
+                click.echo(plan.said, err=True, nl=bool(plan.said))
             return
         suited = _suited(run, recipe, model, task)
         with output_of(output, run, processes) as folder:
             done: FinishedRun | FinishedFolds
             if folds is not None:
-                for line in filter(None, (suited, plans[0].said if plans else "")):
-                    on_event(line)
+                on_event(suited)
+                if plans and plans[0].said:
+                    on_event(plans[0].said)
                 done = in_folds.start(run, session(folder), events_of, deadline=deadline)
             else:
                 asked = session(folder, _announced(on_event, suited))

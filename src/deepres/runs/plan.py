@@ -44,8 +44,8 @@ def plan_run(source: str, words: Words | None = None, weights: WeightsSpec | Non
     """
     words = replace(words or Words(), source=source)
     if weights is not None:
-        said = [f"weights={weights.name}", *([] if weights.variant is None else [f"variant={weights.variant}"])]
-        words = replace(words, edits=(*said, *words.edits))
+        begun = [f"weights={weights.name}", *([] if weights.variant is None else [f"variant={weights.variant}"])]
+        words = replace(words, edits=(*begun, *words.edits))
     about_images = [one.removeprefix("data.") for one in words.edits if one.startswith("data.")]
     if words.task is not None and not any(one.startswith("targets=") for one in about_images):
         about_images.append(f"targets={task_named(words.task).form}")

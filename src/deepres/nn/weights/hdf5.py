@@ -20,8 +20,10 @@ from typing import IO, Any, NamedTuple
 
 try:
     import resource
+
+    _IS_LIMITED = True
 except ImportError:  # Windows, where only the time on the clock is bounded
-    resource = None  # type: ignore[assignment]
+    _IS_LIMITED = False
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,7 +192,7 @@ def _text(value: Any) -> str:
 
 
 def _limited(path: str, seconds: int) -> None:
-    if resource is None:
+    if not _IS_LIMITED:
         return
     memory = _MEMORY + (GROWS + 2) * Path(path).stat().st_size
     for kind, most in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
