@@ -19,7 +19,7 @@ from deepres.cli.main import run
 
 CURL = shutil.which("curl")
 TRAIN = ["train", "digits", "--model", "resnet20_cifar", "--device", "cpu", "--batch-size", "64"]
-TRAIN += ["--set", "model.depths=1,1,1", "--set", "model.widths=8,8,8", "--set", "train.precision=float32"]
+TRAIN += ["--set", "model.depths=1,1,1", "--set", "model.widths=16,16,16", "--set", "train.precision=float32"]
 TRAIN += ["--set", "train.iterations=20", "--set", "train.epochs=none"]
 
 pytestmark = pytest.mark.slow
@@ -106,7 +106,8 @@ def test_digits_are_trained_served_asked_exchanged_and_ended(
     facts = server.asked("/v1/models")["models"][0]
     assert facts["measured"]["error"] == json.loads((home / "old" / "summary.json").read_text())["error"]
     (tmp_path / "map.png").write_bytes(server.curl("/v1/cam?class=3", "--data-binary", f"@{files[0]}"))
-    assert Image.open(tmp_path / "map.png").format == "PNG"
+    with Image.open(tmp_path / "map.png") as image:
+        assert image.format == "PNG"
     assert b"<!doctype html>" in server.curl("/")
 
     pixels = np.stack([np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1) for path in files])
@@ -116,9 +117,9 @@ def test_digits_are_trained_served_asked_exchanged_and_ended(
     assert outputs[1]["data"] == [one["guesses"][0]["name"] for one in wanted]
     assert server.asked("/v2/health/ready") == {"ready": True}
 
-    for name in ("config.json", "model.safetensors", "statistics.safetensors", "summary.json"):
-        shutil.copy(home / "new" / name, tmp_path / name)
-        (tmp_path / name).replace(tmp_path / "digits" / name)
+    shutil.copytree(home / "new", tmp_path / "next")
+    (tmp_path / "digits").rename(tmp_path / "before")
+    (tmp_path / "next").rename(tmp_path / "digits")
     until = time.monotonic() + 60
     while (now := server.asked("/v1/models/digits")["sha256"]) == facts["sha256"] and time.monotonic() < until:
         time.sleep(0.2)
