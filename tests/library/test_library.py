@@ -203,6 +203,7 @@ def test_runs_of_other_tasks_are_trained_measured_and_compared(tmp_path: Path, m
     assert one.run.task.kind == two.run.task.kind == "regression"
     assert "error" in str(one)
     assert deepres.evaluate(one, device="cpu", progress=False).num_images == one.result.num_images  # type: ignore[union-attr]
+    assert deepres.evaluate([one, two], device="cpu", progress=False).num_images == one.result.num_images  # type: ignore[union-attr]
     found = deepres.compare(one, two)
     assert len(found.pairs) == 1
     assert str(found).count("\n") == 3
