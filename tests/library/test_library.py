@@ -208,7 +208,6 @@ def test_runs_of_other_tasks_are_trained_measured_and_compared(tmp_path: Path, m
     assert len(found.pairs) == 1
     assert str(found).count("\n") == 3
     for refused in (
-        lambda: deepres.evaluate([one, two], device="cpu", progress=False),
         lambda: deepres.compare(one, two, vote=True),
         lambda: deepres.train("red.csv", settings={"task": "regresion"}, **how),
     ):
