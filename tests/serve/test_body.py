@@ -63,3 +63,18 @@ def test_more_bodies_than_are_held_are_asked_to_come_again(ask: Any, monkeypatch
     assert (reply.status, reply.headers["retry-after"]) == (503, "1")
     assert "bodies of 5,000 bytes are held already" in reply.error
     assert ask.running.service.bodies.bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name"),
+    [
+        (b"name=f; filename*=UTF-8''%C3%A4%20b.png", "\u00e4 b.png"),
+        (b"name=f; filename=a.png; filename*=utf-8'de'%C3%A4.png", "\u00e4.png"),
+        (b'name=f; filename="a\\"b.png"', 'a"b.png'),
+    ],
+)
+def test_names_are_read_as_clients_write_them(ask: Any, pictures: Any, disposition: bytes, name: str) -> None:
+    head = b"--xyz\r\nContent-Disposition: form-data; " + disposition + b"\r\n\r\n"
+    body = head + pictures() + b"\r\n--xyz--\r\n"
+    reply = ask("/v1/predict", body, {"Content-Type": "multipart/form-data; boundary=xyz"})
+    assert reply.json["answers"][0]["image"] == name

@@ -129,6 +129,8 @@ GOOD: dict[str, Any] = {"datatype": "BYTES", "shape": [1], "data": ["eA=="]}
         (_image(**GOOD) | {"outputs": [{"name": "logits"}]}, 400, "output 'logits': unknown; known: labels, probab"),
         (_image(**GOOD) | {"outputs": [{"name": "labels", "parameters": {"classification": 3}}]}, 400, "not known"),
         (_image(**GOOD) | {"outputs": "labels"}, 400, "outputs: wanted a list"),
+        (_image(**GOOD) | {"id": {"a": 1}}, 400, "id: {'a': 1}; wanted a text"),
+        (_image(datatype="UINT8", shape=[1, 3, 1, 99_000], data=[1] * 297_000), 422, "a strip of 99,000 x 1 px, 57"),
         (_image(**GOOD), 422, "image 0: not an image that can be read"),
         (_image(**{**GOOD, "data": ["!"]}), 400, "files in base64"),
         (_image(**{**GOOD, "data": [7]}), 400, "files in base64"),

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from deepres.data.transforms.config import Preparation
-from deepres.serve.pixels import require_few
+from deepres.serve.pixels import require_few, require_no_strip
 from deepres.serve.refusal import RefusedError
 
 CROP = Preparation(fit="crop", resize=256, crop=224)
@@ -104,3 +104,9 @@ def test_a_chain_of_pages_that_bites_its_tail_ends() -> None:
     data = bytearray(_tiff(3, 1))
     data[-4:] = struct.pack("<I", 8)
     assert require_few(bytes(data), "x", CROP, MOST) == 3
+
+
+def test_pixels_without_a_file_are_no_strip_either() -> None:
+    with pytest.raises(RefusedError, match="x: a strip of 60,000 x 1 px, 3,932,160,000 pixels once its short side has"):
+        require_no_strip(60_000, 1, "x", CROP, MOST)
+    require_no_strip(60_000, 400, "x", CROP, MOST)

@@ -4,10 +4,12 @@ Neither Starlette's `max_body_size` nor its forms are used: the first answers 41
 without closing, so that a client may send on for ever; the second write files of forms to the disk.
 """
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -18,6 +20,8 @@ from deepres.serve.limits import BODIES, MOST_FILES, Limits
 from deepres.serve.refusal import RefusedError, busy
 
 _LONGEST = 255  # letters of a name
+_ENCODED = re.compile(rb"\bfilename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
+"""RFC 5987: how some clients write names with letters beyond ASCII."""
 
 
 class Upload(NamedTuple):
@@ -154,6 +158,9 @@ class _Form:
 
     def _headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
+        encoded = _ENCODED.search(self._disposition)
+        if encoded is not None:
+            options[b"filename"] = unquote_to_bytes(encoded[1])
         if b"filename" not in options:
             name = shown(options.get(b"name", b"").decode(errors="replace")[:40])
             raise RefusedError(

@@ -21,6 +21,7 @@ from deepres.serve.body import Upload
 from deepres.serve.door import unless_gone
 from deepres.serve.inference_request import LENGTH, InferenceRequest, TensorValues, read_request
 from deepres.serve.logs import entry_of
+from deepres.serve.pixels import require_no_strip
 from deepres.serve.refusal import RefusedError
 from deepres.serve.served import Served
 
@@ -126,7 +127,9 @@ async def _inferred(service: Service, request: Request, served: Served) -> Respo
             uploads = [Upload(f"image {number}", data) for number, data in enumerate(wanted.files)]
             work = asyncio.ensure_future(ask_files(service, served, uploads, entry))
         else:
-            entry.px = wanted.images * wanted.pixels.shape[2] * wanted.pixels.shape[3]
+            height, width = wanted.pixels.shape[2:]
+            require_no_strip(width, height, "input image", served.preparation, service.limits.max_pixels)
+            entry.px = wanted.images * height * width
             jobs: list[BatchJob | RefusedError] = [
                 served.job_of_pixels(torch.from_numpy(one), f"image {number}")
                 for number, one in enumerate(wanted.pixels)

@@ -33,6 +33,12 @@ def require_few(data: bytes, name: str, preparation: Preparation, most: int) -> 
     if pixels > most:
         told = f"{frames:,} frames or more of " if frames > 1 else ""
         raise _too_many(name, f"{told}{width:,} x {height:,} px, {pixels:,} pixels", most)
+    require_no_strip(width, height, name, preparation, most)
+    return pixels
+
+
+def require_no_strip(width: int, height: int, name: str, preparation: Preparation, most: int) -> None:
+    """Refuse a picture that has more pixels than `most` once its short side is resized: RefusedError, 422."""
     if preparation.fit == "crop" and preparation.resize is not None:
         resized = preparation.resize**2 * max(width, height) // min(width, height)
         if resized > most:
@@ -40,7 +46,6 @@ def require_few(data: bytes, name: str, preparation: Preparation, most: int) -> 
                 f"a strip of {width:,} x {height:,} px, {resized:,} pixels once its short side has {preparation.resize}"
             )
             raise _too_many(name, told, most)
-    return pixels
 
 
 def _too_many(name: str, given: str, most: int) -> RefusedError:

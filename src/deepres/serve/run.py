@@ -16,7 +16,7 @@ from deepres.base.errors import InputError
 from deepres.nn.inference import InferencePrecision
 from deepres.serve.asking import Service
 from deepres.serve.body import Bodies
-from deepres.serve.connections import Server
+from deepres.serve.connections import Protocol, Server
 from deepres.serve.door import Door
 from deepres.serve.http import app_of
 from deepres.serve.limits import Limits
@@ -112,6 +112,7 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
     ready(await running.begin(taken))
+    await loop.run_in_executor(running.service.models.lookers, running.api.openapi)  # made at its first asking
     await asked.wait()
     if not await running.drained():
         running.end_now(1)
@@ -129,10 +130,11 @@ class Running:
         models = Models(served, load, limits, metrics, logs)
         served.clear()  # those that are exchanged later are held by nobody else
         self.service = Service(models, limits, Bodies(limits), metrics, logs)
-        self.door = Door(app_of(self.service), self.service, options.token)
+        self.api = app_of(self.service)
+        self.door = Door(self.api, self.service, options.token)
         config = uvicorn.Config(
             self.door,
-            http="h11",
+            http=Protocol,
             ws="none",
             loop="asyncio",
             lifespan="off",
