@@ -31,7 +31,7 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
-class Protocol(H11Protocol):
+class FairProtocol(H11Protocol):
     """Takes what came in many small parts, such as chunks of one byte, a little at a time: others have their turn."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -16,7 +16,7 @@ from deepres.base.errors import InputError
 from deepres.nn.inference import InferencePrecision
 from deepres.serve.asking import Service
 from deepres.serve.body import Bodies
-from deepres.serve.connections import Protocol, Server
+from deepres.serve.connections import FairProtocol, Server
 from deepres.serve.door import Door
 from deepres.serve.http import app_of
 from deepres.serve.limits import Limits
@@ -134,7 +134,7 @@ class Running:
         self.door = Door(self.api, self.service, options.token)
         config = uvicorn.Config(
             self.door,
-            http=Protocol,
+            http=FairProtocol,
             ws="none",
             loop="asyncio",
             lifespan="off",
