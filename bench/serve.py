@@ -62,7 +62,10 @@ def random_network(model: str, folder: Path) -> Path:
 def bodies(photos: Path | None, number: int = 32) -> list[bytes]:
     """JPEG files whose long side has 400 to 600 px: of photographs, else of blurred noise."""
     draw, found = np.random.default_rng(0), []
-    paths = sorted(photos.rglob("*.jp*g"))[:number] if photos else [None] * number
+    there = sorted(path for path in (photos.rglob("*") if photos else ()) if path.suffix.lower() in (".jpg", ".jpeg"))
+    if photos and not there:
+        raise SystemExit(f"{photos}: no JPEG under it")
+    paths: Sequence[Path | None] = there[:: max(1, len(there) // number)][:number] or [None] * number
     for path in paths:
         side = int(draw.integers(400, 601))
         if path is None:
