@@ -561,13 +561,18 @@ def arguments(drill: Drill) -> None:
 
 
 def servers(drill: Drill) -> None:
-    """A server's clients killed, its disk full, its run deleted, its network failing; then its memory."""
+    """A server's clients killed, its disk full, its run deleted, its network failing."""
     from servers import TRIALS, tried
-    from serving import MOST_GROWTH, measured
 
     for number in drill.times(2):
         for name in TRIALS:
             drill.note(f"server, {name} {number}", tried(name, drill.draw))
+
+
+def server_memory(drill: Drill) -> None:
+    """Requests of mixed sizes, and reloads: what a server holds in the end, and after a tenth of them."""
+    from serving import MOST_GROWTH, measured
+
     facts = measured(len(drill.times(10_000)), len(drill.times(20)))
     for name in ("growth", "growth_by_reloads"):
         drill.note(f"server, {name}", None if facts[name] < MOST_GROWTH else f"x {facts[name]}")
@@ -594,6 +599,7 @@ LONG: dict[str, Callable[[Drill], None]] = {
     "soak_predict": lambda drill: _soaked(drill, {"predict": 7200.0}),
     "soak_resume": lambda drill: _soaked(drill, {"resume": 200}),
     "soak_eval": lambda drill: _soaked(drill, {"eval": 10_000}),
+    "server_memory": server_memory,
 }
 """What takes hours: carried out where it is asked for by name."""
 
