@@ -18,7 +18,7 @@ from deepres.nn.create import create_model
 from deepres.nn.layers import SameConv2d
 
 # learnable parameters as their repositories print them (chenyaofo, pytorchcv: 272,474; kuangliu's ResNet18: 11,173,962;
-# weiaicunzai's with 100 classes: 11.22M); the others: 2 (16 x 32 + 64 + 32 x 64 + 128) more than option A, or by torch
+# weiaicunzai's with 100 classes: 11.22M; those of timm by timm 1.0.31); the others: 2 (16 x 32 + 64 + 32 x 64 + 128) more than option A, or by torch
 EXPECTED = {
     "resnet20_cifar_b": 272_474,
     "resnet32_cifar_b": 464_154 + 2_752,
@@ -31,6 +31,13 @@ EXPECTED = {
     "resnet50_cifar64": 23_520_842,
     "resnet101_cifar64": 42_512_970,
     "resnet152_cifar64": 58_156_618,
+    "resnet26": 15_995_176,
+    "resnet26d": 16_014_408,
+    "resnet50_gn": 25_557_032,
+    "resnext50d_32x4d": 25_048_136,
+    "seresnext50_32x4d": 27_559_896,
+    "seresnext101_32x4d": 48_955_416,
+    "seresnext101_32x8d": 93_569_048,
     "resnet8_tiny": 78_666 - 2 * (3 * 16 + 2 * 32 + 2 * 64),
 }
 NAMES = [found.config.name for found in ENTRIES]

@@ -74,7 +74,7 @@ def _weights(given: Mapping[str, Any]) -> str | None:
         raise InputError(f"--pretrained with --weights {weights}: either says what it begins with; leave one out")
     if given["model"] is None:
         raise InputError("--pretrained: of which network? --model resnet50 --pretrained, or --weights resnet50.a1_in1k")
-    from deepres.nn.weights.tags import published
+    from deepres.arch.catalogue.tags import published
 
     try:
         return published(given["model"])

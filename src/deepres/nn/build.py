@@ -1,8 +1,10 @@
 """A reading: description -> torch modules with the description's dotted names."""
 
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,8 @@ from deepres.arch import algebra, atoms
 from deepres.arch.algebra import Site, fold
 from deepres.arch.architecture import Architecture
 from deepres.nn import layers
+from deepres.nn.feature_info import FeatureInfo
+from deepres.nn.weights.formats import Preprocessing, network_cfg
 
 
 class ResidualNetwork(nn.Module):
@@ -27,6 +31,7 @@ class ResidualNetwork(nn.Module):
         for name, part in body.items():
             self.add_module(name, part)
         self.head = head
+        self.preprocessing: Preprocessing | None = None  # what its weights want of images, where they say it
         kinds = {name: type(part) for name, part in self.named_modules()}
         self._joins = tuple(name for name, kind in kinds.items() if kind is layers.ColumnMean)
         self._counted = tuple(name for name, kind in kinds.items() if kind is layers.CountDropPath)
@@ -61,6 +66,57 @@ class ResidualNetwork(nn.Module):
             x = maps[name] = self.get_submodule(name)(x)
         self.forget()
         return maps
+
+    @property
+    def feature_info(self) -> FeatureInfo:
+        """Where maps can be taken, from the stem on: channels and how many times smaller than the input."""
+        return FeatureInfo.of(self.description)
+
+    @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        """What the weights want of images, in timm's words; without weights only what the network itself says.
+
+        `timm.data.resolve_model_data_config` reads it.
+        """
+        return network_cfg(self.description, self.preprocessing)
+
+    @property
+    def default_cfg(self) -> dict[str, Any]:
+        """`pretrained_cfg`, as timm calls it too."""
+        return self.pretrained_cfg
+
+    def get_classifier(self) -> nn.Module:
+        """The linear layer that gives the logits; the identity where there is none."""
+        return getattr(self.head, "fc", None) or nn.Identity()
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A new head for so many classes, of noise; 0 leaves the pooled features, with `global_pool` "" the map.
+
+        Raises:
+            InputError: no number of classes, or another pool.
+        """
+        from deepres.nn.like_timm import with_new_head
+
+        with_new_head(self, num_classes, global_pool)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Training steps compute the units a second time in the backward pass, for less memory; bitwise the same.
+
+        `deepres train --memory save` chooses which.
+        """
+        from deepres.nn.like_timm import checkpointed
+
+        checkpointed(self, enable)
+
+    def save_pretrained(self, folder: str | PathLike[str], classes: Sequence[str] = ()) -> Path:
+        """Write `model.safetensors` and `config.json` into the folder, which `deepres.load` and timm read.
+
+        Raises:
+            InputError: the folder cannot be written; not as many names as classes.
+        """
+        from deepres.nn.like_timm import saved
+
+        return saved(self, Path(folder), tuple(classes))
 
     def draw(self, x: Tensor) -> None:
         """What is drawn once for a batch and the whole network: columns and branches that the pass of `x` leaves out.

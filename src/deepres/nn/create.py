@@ -70,6 +70,8 @@ def create_model(
         new_head = new_head or description.num_classes == 0
         called = model if isinstance(model, str) else None
         load_weights(network, stored, variant=variant, new_head=new_head, called=called)
+        wanted = stored.preprocessing
+        network.preprocessing = wanted if wanted and len(wanted.mean) == description.input[0] else None
     return network
 
 

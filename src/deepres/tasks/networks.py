@@ -2,7 +2,7 @@
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.lookup import detector_entry
@@ -10,6 +10,7 @@ from deepres.arch.detector import Detector
 from deepres.base.arguments import flag, path_text, whole
 from deepres.base.errors import InputError
 from deepres.nn import create as nn
+from deepres.nn.like_timm import LikeTimm, named, require_known, shaped, weights_of
 from deepres.nn.weights.checkpoints import ignoring
 from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
@@ -18,6 +19,7 @@ from deepres.tasks.task import FirstValues
 
 if TYPE_CHECKING:
     from deepres.nn.build import ResidualNetwork
+    from deepres.nn.features import FeatureNetwork
     from deepres.tasks.detection.detector import DetectorNetwork
 
 _WEIGHTS = "a file, a folder, or a name such as resnet50.a1_in1k"
@@ -49,7 +51,8 @@ def create_model(
     new_head: bool = False,
     ignore: tuple[str, ...] = (),
     seed: int = 0,
-) -> "ResidualNetwork | DetectorNetwork":
+    **options: Unpack[LikeTimm],
+) -> "ResidualNetwork | DetectorNetwork | FeatureNetwork":
     """The network of that name or description, initialised as He et al. 2015, or with trained weights.
 
     A detector's (`fasterrcnn_resnet50_fpn`) is a `DetectorNetwork`: pictures in, boxes out; weights of a classification
@@ -61,6 +64,8 @@ def create_model(
     torch.Size([2, 7])
     >>> deepres.create_model("resnet20_cifar+shortcut=B", weights=None).description.name
     'resnet20_cifar'
+    >>> deepres.create_model("resnet50", features_only=True, out_indices=(1, 2, 3, 4)).feature_info.channels()
+    [256, 512, 1024, 2048]
 
     Args:
         model: a name (`deepres.list_models()`) or a description.
@@ -76,13 +81,18 @@ def create_model(
         new_head: leave the weights of the classifier behind; it is initialised, for classes of your own.
         ignore: names or patterns of tensors in the file that are none of the network's.
         seed: of the initialisation.
+        options: `timm.create_model`'s `pretrained`, `checkpoint_path`, `features_only`, `out_indices`, `output_stride`,
+            `drop_path_rate`, `drop_rate`, `global_pool` (`nn/like_timm.py`).
 
     Raises:
         InputError: an unknown name (the nearest are offered), weights that do not fit or are another variant's.
     """
+    require_known(options)
     found = detector_entry(model) if isinstance(model, str) else None
     if found is None and not isinstance(model, Detector):
-        return nn.create_model(
+        if options:
+            model, weights, new_head = _like_timm(model, weights, num_classes, new_head, options)
+        network = nn.create_model(
             model,
             num_classes=num_classes,
             in_chans=in_chans,
@@ -92,6 +102,9 @@ def create_model(
             ignore=ignore,
             seed=seed,
         )
+        return shaped(network, options)
+    if options:
+        raise InputError(f"{next(iter(options))}: of networks that name classes; a detector has none, leave it out")
     detector = model if isinstance(model, Detector) else found.config.architecture() if found is not None else None
     assert detector is not None
     if num_classes is not None:
@@ -101,8 +114,28 @@ def create_model(
     named = ignoring(str(weights), ignore) if isinstance(weights, str | Path) else weights
     first = FirstValues(named, variant, flag(new_head, "new_head"), whole(seed, "seed", 0, 2**64 - 1))
     task: Any = next(kind for kind in TASKS.values() if kind().suits(detector))()
-    network: DetectorNetwork = task.network(detector, (), first)[0]
-    return network
+    found_network: DetectorNetwork = task.network(detector, (), first)[0]
+    return found_network
+
+
+def _like_timm(
+    model: str | Architecture,
+    weights: str | Path | Checkpoint | None,
+    num_classes: int | None,
+    new_head: bool,
+    options: LikeTimm,
+) -> tuple[str | Architecture, str | Path | Checkpoint | None, bool]:
+    """Network, weights and whether the head is new, by timm's words: `pretrained` with other classes has a new head."""
+    if isinstance(model, str):
+        model, weights = weights_of(model, weights, options)
+        model = named(model, options)
+    elif changed := [name for name in ("pretrained", "drop_path_rate", "drop_rate") if options.get(name)]:
+        raise InputError(f"{changed[0]}: of a network by its name; given a description, which says it itself")
+    if not options.get("pretrained") or num_classes is None or not isinstance(weights, str):
+        return model, weights, new_head
+    stored = find_weights(weights)
+    known = stored.description.num_classes if stored.description is not None else num_classes
+    return model, stored, new_head or known != num_classes
 
 
 def load(weights: str | PathLike[str]) -> "ResidualNetwork | DetectorNetwork":

@@ -4,9 +4,26 @@ from typing import Any
 
 from deepres.arch.catalogue.entries_resnet import resnet_cifar, resnet_imagenet
 from deepres.arch.catalogue.entry import Entry
+from deepres.arch.families.resnet import ResNetConfig
 
 FIELD = "The field's networks for CIFAR, after He et al. 2015, arXiv 1512.03385"
+TIMM = "Residual networks that timm trained and no paper prints, github.com/huggingface/pytorch-image-models"
 TINY = "MLPerf Tiny Benchmark, Banbury et al. 2021, arXiv 2106.07597"
+
+
+_D: dict[str, Any] = {"stem": "deep"}
+_50, _101 = (3, 4, 6, 3), (3, 4, 23, 3)
+_32X4, _32X8 = {"groups": 32, "width_factor": 4 / 64}, {"groups": 32, "width_factor": 8 / 64}
+_POOLED = {"projection": "pool"}
+_OF_TIMM: dict[str, dict[str, Any]] = {
+    "resnet26": {"depths": (2, 2, 2, 2)},
+    "resnet26d": {"depths": (2, 2, 2, 2), **_D, "style": _POOLED},
+    "resnet50_gn": {"depths": _50, "style": {"norm": "group"}},
+    "resnext50d_32x4d": {"depths": _50, **_32X4, **_D, "style": _POOLED},
+    "seresnext50_32x4d": {"depths": _50, **_32X4, "style": {"se_ratio": 1 / 16}},
+    "seresnext101_32x4d": {"depths": _101, **_32X4, "style": {"se_ratio": 1 / 16}},
+    "seresnext101_32x8d": {"depths": _101, **_32X8, "style": {"se_ratio": 1 / 16}},
+}
 
 
 def _entries() -> list[Entry]:
@@ -19,6 +36,9 @@ def _entries() -> list[Entry]:
         small: dict[str, Any] = {"stem": "cifar", "input": (3, 32, 32), "num_classes": 10}
         config = resnet_imagenet(f"resnet{d}_cifar64", d, **small)
         entries.append(Entry(config, FIELD, "kuangliu, weiaicunzai", "", "a 3x3 of 64 instead of ImageNet's stem"))
+    for name, fields in _OF_TIMM.items():
+        config = ResNetConfig.model_validate({"name": name, "unit": "bottleneck", **fields})
+        entries.append(Entry(config, TIMM, "timm", "", "stride in the 3x3"))
     keras: dict[str, Any] = {"eps": 1e-3, "bias": True, "padding": "same", "projection_norm": False}
     note = "Keras: biases, TensorFlow's padding, eps 0.001, no norm in shortcuts; pixels as they are, 0 to 255"
     tiny = resnet_cifar("resnet8_tiny", 1, style=keras)

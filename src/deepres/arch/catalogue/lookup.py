@@ -1,6 +1,7 @@
 """Name -> every published configuration: the papers' networks and the field's, looked up by name or pattern."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -8,13 +9,15 @@ from typing import Any
 from deepres.arch.architecture import Architecture, with_classes, with_input
 from deepres.arch.atoms import Norm
 from deepres.arch.catalogue import entries_detectors, entries_field, entries_others, entries_resnet
+from deepres.arch.catalogue.aliases import OTHERS, resolved
 from deepres.arch.catalogue.entries_detectors import DetectorEntry
 from deepres.arch.catalogue.entry import Config, Entry
+from deepres.arch.catalogue.tags import TAGS
 from deepres.arch.detector import Detector, DetectorConfig, atoms_of, frozen
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.readings.diff import difference
 from deepres.arch.spare import left_out
-from deepres.base.arguments import word
+from deepres.base.arguments import flag, word, words
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import build, edit
 
@@ -32,12 +35,16 @@ def entry(name: str) -> Entry:
     Raises:
         InputError: no such name; the nearest are offered. A detector's. An edit that does not fit.
     """
+    if name not in CATALOGUE and (ours := resolved(name.partition(EDIT)[0])) != name.partition(EDIT)[0]:
+        return entry(ours + name[len(name.partition(EDIT)[0]) :])
     if EDIT in name:
         plain, *edits = name.split(EDIT)
         found = entry(plain)
         return replace(found, config=edit(found.config, edits), published="", note="edited")
     if name in DETECTORS:
         raise InputError(f"model '{name}': finds boxes, and one that names classes is wanted; such as resnet50")
+    if name in OTHERS:
+        raise InputError(f"model '{name}': another network than any here: {OTHERS[name]}")
     if name not in CATALOGUE:
         depth = re.fullmatch(r"(plain|resnet|preresnet)(\d+)_cifar(_b)?", name)
         if depth is not None:
@@ -50,7 +57,7 @@ def entry(name: str) -> Entry:
 def detector_entry(name: str) -> DetectorEntry | None:
     """The catalogue's detector of that name, edits behind it as in `entry`; None where the name is no detector's."""
     plain, *edits = name.split(EDIT)
-    found = DETECTORS.get(plain)
+    found = DETECTORS.get(resolved(plain))
     if found is None or not edits:
         return found
     return replace(found, config=edit(found.config, edits), note="edited")
@@ -126,21 +133,39 @@ def with_eps(detector: Detector, eps: float) -> Detector:
     return build(Detector, changed(detector.model_dump(mode="json")), detector.name)
 
 
-def names(pattern: str = "*") -> list[str]:
-    """The names that match a shell pattern (`resnet*`), in the catalogue's order.
+def names(pattern: str | Sequence[str] = "*", *, pretrained: bool = False, module: str | None = None) -> list[str]:
+    """The names that match a shell pattern (`resnet*`) or one of several, in the catalogue's order.
 
     >>> import deepres
     >>> deepres.list_models("resnet??_cifar")
     ['resnet20_cifar', 'resnet32_cifar', 'resnet44_cifar', 'resnet56_cifar']
 
+    Args:
+        pattern: one, or several.
+        pretrained: only those of which weights are published under their name (`create_model(…, pretrained=True)`).
+        module: only those of a family: resnet, densenet, vgg, highway, fractal, rir, detector.
+
     Raises:
         InputError: none matches; the nearest names are offered.
     """
-    pattern = word(pattern, "pattern", "a name or a pattern such as resnet*")
-    found = [name for name in _all() if fnmatchcase(name, pattern)]
+    patterns = words([pattern] if isinstance(pattern, str) else pattern, "pattern", _PATTERN)
+    if flag(pretrained, "pretrained") or module is not None:
+        families = dict.fromkeys(DETECTORS, "detector") | {name: e.config.family for name, e in CATALOGUE.items()}
+        if module is not None and word(module, "module", "a family such as resnet") not in families.values():
+            raise unknown("module", module, set(families.values()))
+        known = [name for name in _all() if name in TAGS or not pretrained]
+        known = [name for name in known if module in (None, families[name])]
+        return [name for name in known if any(fnmatchcase(name, one) for one in patterns)]
+    found = [name for name in _all() if any(fnmatchcase(name, one) for one in patterns)]
     if not found:
-        raise unknown("model", pattern, _all())
+        ours = resolved(patterns[0])
+        if ours.partition(EDIT)[0] in _all():
+            return [ours]
+        raise unknown("model", patterns[0], _all())
     return found
+
+
+_PATTERN = "a name or a pattern such as resnet*, or a list of them"
 
 
 def architecture(name: str, num_classes: int | None = None, input: tuple[int, int, int] | None = None) -> Architecture:

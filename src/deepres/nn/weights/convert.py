@@ -111,6 +111,8 @@ TIMM: dict[str, str] = {
     **{f"densenet{d}": f"densenet{d}" for d in (121, 161, 169, 201)},
     **{name: name for name in ("resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d")},
     **{name: name for name in ("wide_resnet50_2", "wide_resnet101_2")},
+    **{name: name for name in ("resnet26", "resnet26d", "resnet50_gn", "resnext50d_32x4d")},
+    **{name: name for name in ("seresnext50_32x4d", "seresnext101_32x4d", "seresnext101_32x8d")},
 }
 """Our name -> the name under which timm has the very same network. Its `resnetblur50` has another pool than the paper's
 and no filter in the shortcut."""

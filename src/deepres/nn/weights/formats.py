@@ -1,7 +1,7 @@
 """What weights say about themselves, and how deepres writes it: preprocessing in the field's words, our config.json."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import floor
 from pathlib import Path
@@ -10,7 +10,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from deepres.arch.architecture import Architecture
+from deepres.arch.algebra import Node, children, dotted
+from deepres.arch.architecture import Architecture, feature_shapes
+from deepres.arch.atoms import Conv
 from deepres.arch.detector import Description, Detector
 from deepres.base.errors import InputError
 from deepres.base.normalisation import Values, require_possible
@@ -86,6 +88,29 @@ def preprocessing_config(
         "std": list(prepared.std),
         "label_names": list(classes),
     }
+
+
+def network_cfg(description: Architecture, wanted: Preprocessing | None) -> dict[str, Any]:
+    """timm's `pretrained_cfg` of a network whose weights want this of images; None: they do not say."""
+    (*_, pool) = feature_shapes(description).values()
+    first = next(name for name, node in _nodes(description.tree, "") if isinstance(node, Conv))
+    facts = {} if wanted is None else preprocessing_config(wanted, description, ())
+    facts.pop("label_names", None)
+    return {
+        "architecture": description.name,
+        "input_size": list(description.input),
+        "num_classes": description.num_classes,
+        "pool_size": list(pool[1:]),
+        "first_conv": first,
+        "classifier": "head.fc" if description.num_classes else "",
+        **facts,
+    }
+
+
+def _nodes(node: Node, name: str) -> Iterator[tuple[str, Node]]:
+    yield name, node
+    for part, child in children(node):
+        yield from _nodes(child, dotted(name, part))
 
 
 def our_folder(config: Mapping[str, Any], path: Path, where: str) -> Checkpoint:

@@ -39,6 +39,8 @@ _PUBLISHED = {
 """SHA-256 of files that were measured here -> their network, and what its training script normalised by: that of
 pytorch_resnet_cifar10 has ImageNet's numbers on CIFAR, distiller's has 0.5."""
 _HUB = ("hf-hub:", "hf_hub:")
+_LOCAL = "local-dir:"
+"""What timm calls a folder."""
 _FILES = (".safetensors", ".pt", ".pth", ".th", ".bin", ".ckpt", ".pth.tar", ".pt.tar", TOPOLOGY, *SUFFIXES)
 
 
@@ -52,7 +54,7 @@ def find_weights(weights: str | Path, model: str | None = None) -> Checkpoint:
     Raises:
         InputError: neither a path nor a name; or it cannot be fetched: the line says what to bring and where to.
     """
-    name, choice = asked_of(str(weights))
+    name, choice = asked_of(str(weights).removeprefix(_LOCAL))
     path = Path(name)
     if exists(name):
         require_one(path)
