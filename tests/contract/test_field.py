@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from deepres.arch.algebra import at
 from deepres.arch.architecture import Architecture, feature_shapes
 from deepres.arch.atoms import Conv
-from deepres.arch.catalogue.entries_field import ENTRIES
+from deepres.arch.catalogue.entries_field import ENTRIES, TIMM
 from deepres.arch.catalogue.lookup import architecture, entry
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.readings.cost import cost
@@ -53,9 +53,9 @@ def test_counts_equal_what_others_print(name: str, agrees_with_its_modules: Call
     description = architecture(name)
     assert cost(description).parameters == EXPECTED[name]
     assert description.name == entry(name).config.name == name
-    assert description.input == (3, 32, 32)
+    assert description.input == ((3, 224, 224) if entry(name).paper == TIMM else (3, 32, 32))
     last = list(feature_shapes(description).values())[-1]
-    assert last[1] == (4 if "cifar64" in name else 8)
+    assert last[1] == (7 if entry(name).paper == TIMM else 4 if "cifar64" in name else 8)
     if "1202" not in name:
         agrees_with_its_modules(description)
 
