@@ -230,7 +230,5 @@ def test_backbones_are_plain_modules() -> None:
 @pytest.mark.medium
 def test_torch_hub_finds_the_catalogue() -> None:
     root = str(Path(__file__).parents[2])
-    names = torch.hub.list(root, source="local")  # type: ignore[no-untyped-call]
-    assert {"resnet50", "densenet121", "resnet20_cifar"} <= set(names)
     one = torch.hub.load(root, "resnet20_cifar", source="local", num_classes=3)  # type: ignore[no-untyped-call]
     assert one(X).shape == (2, 3)
