@@ -3,6 +3,9 @@
 Whole processes, in turn, wall seconds. "Warm" means that the files lie in the system's cache and byte code is written;
 "cold" that there is no byte code (an empty folder is its cache), files still being in the system's cache, which a
 program without special rights cannot empty. The bar is 0.4 s for what needs no torch.
+
+`--predict RUN PICTURE` tells the processor seconds of a first answer instead, by part: torch, deepres, the weights, the
+answer; and beside them what importing torchvision takes, which an answer does without.
 """
 
 import argparse
@@ -28,6 +31,25 @@ PEERS = {
     "import timm": ["-c", "import timm"],
 }
 BAR_SECONDS = 0.4
+PARTS = """
+import sys
+from time import process_time
+times = [process_time()]
+import torch
+times.append(process_time())
+import deepres.cli.predict
+from deepres.predict.predictor import Predictor
+times.append(process_time())
+predictor = Predictor.load(sys.argv[1], "cpu")
+times.append(process_time())
+predictor(sys.argv[2])
+times.append(process_time())
+assert "torchvision" not in sys.modules
+import torchvision
+times.append(process_time())
+print(*[after - before for before, after in zip([0, *times], times)])
+"""
+NAMES = ("python", "torch", "deepres", "weights", "first answer", "torchvision, which is not needed")
 
 
 def contenders(peers: bool) -> dict[str, list[str]]:
@@ -41,13 +63,34 @@ def contenders(peers: bool) -> dict[str, list[str]]:
     return found
 
 
+def by_part(run: str, picture: str, rounds: int) -> list[dict[str, object]]:
+    """Processor seconds of each part of a first answer, in processes of their own, after one that warms caches."""
+    found = []
+    for _ in range(rounds + 1):
+        words = [sys.executable, "-c", PARTS, run, picture]
+        told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        found.append([float(seconds) for seconds in told.split()])
+    columns = list(zip(*found[1:], strict=True))
+    answered = ("all but torchvision", [sum(row[:-1]) for row in found[1:]])
+    named = [*zip(NAMES, columns, strict=True), answered]
+    return [{"part": name, "processor_seconds": protocol.spread(list(values))} for name, values in named]
+
+
 def main() -> None:
     """Measure warm and cold, print, write; the exit code is 1 where one of ours is above the bar."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--ours", action="store_true", help="without the peers")
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--predict", nargs=2, metavar=("RUN", "PICTURE"))
     given = parser.parse_args()
+    if given.predict:
+        what = "processor seconds until the first answer of deepres predict, by part"
+        facts = protocol.claim(what, torch.device("cpu"), given.rounds, parts=by_part(*given.predict, given.rounds))
+        for part in facts["parts"]:
+            print("{:36}{median:.2f} ({min:.2f}-{max:.2f}) s".format(part["part"], **part["processor_seconds"]))
+        protocol.write(facts, given.output)
+        return
     commands = contenders(not given.ours)
     facts = protocol.claim("seconds until a command answers", torch.device("cpu"), given.rounds, bar=BAR_SECONDS)
     warm = protocol.commands(commands, given.rounds)

@@ -10,7 +10,20 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
 from small_run import run_folder
 
-NEEDLESS = {"matplotlib", "sklearn", "scipy", "tensorboard", "jinja2", "pandas", "onnx", "openvino", "onnxruntime"}
+NEEDLESS = {
+    "torchvision",
+    "torch._dynamo",
+    "sympy",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "tensorboard",
+    "jinja2",
+    "pandas",
+    "onnx",
+    "openvino",
+    "onnxruntime",
+}
 ASKED = f"""
 import sys
 from deepres.cli.main import run

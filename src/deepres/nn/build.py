@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
 
 from deepres.arch import algebra, atoms
 from deepres.arch.algebra import Site, fold
@@ -233,8 +232,7 @@ def _norm(atom: atoms.Norm, channels: int) -> nn.Module:
     if atom.method == "group":
         return nn.GroupNorm(atom.groups, channels, eps=atom.eps, affine=atom.affine)
     if atom.method == "frozen":
-        frozen: nn.Module = FrozenBatchNorm2d(channels, eps=atom.eps)
-        return frozen
+        return layers.FrozenBatchNorm2d(channels, eps=atom.eps)
     return nn.BatchNorm2d(channels, eps=atom.eps, momentum=atom.momentum, affine=atom.affine)
 
 

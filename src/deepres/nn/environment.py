@@ -1,10 +1,10 @@
 """Where numbers come from: the versions and the hardware that they depend on."""
 
 import platform
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
-import torchvision
 
 from deepres.base.version import VERSION
 from deepres.base.wording import counted
@@ -15,7 +15,7 @@ def versions() -> dict[str, str]:
     return {
         "deepres": VERSION,
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": version("torchvision"),
         "python": platform.python_version(),
     }
 

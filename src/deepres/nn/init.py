@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 import torch
 from torch import Generator, Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
 
 from deepres.arch.algebra import at
 from deepres.arch.atoms import Conv, Linear
@@ -14,7 +13,7 @@ from deepres.base.errors import InputError
 from deepres.base.ram import free_bytes, told_bytes
 from deepres.base.seeds import derive
 from deepres.nn.build import ResidualNetwork
-from deepres.nn.layers import Blur, SameConv2d, binomial
+from deepres.nn.layers import Blur, FrozenBatchNorm2d, SameConv2d, binomial
 
 
 def he_normal(tensor: Tensor, draw: Generator) -> None:
@@ -91,7 +90,7 @@ def initialise(
     """
     if any(tensor.is_meta for tensor in network.state_dict().values()):
         _require_room(network)
-        network.to_empty(device="cpu")
+        network._apply(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))  # to_empty() would load sympy
     for prefix, module in network.named_modules():
         own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
         for name, tensor in own.items():

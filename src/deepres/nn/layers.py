@@ -1,4 +1,4 @@
-"""The few layers that torch lacks: parts side by side with a join, mean of columns, option A, blur, drop-path.
+"""The few layers that torch lacks: parts side by side, mean of columns, option A, blur, drop-path, frozen norms.
 
 What is drawn at random is drawn by operations on tensors of the pass, on its device, from torch's own generator.
 """
@@ -14,6 +14,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deepres.arch.algebra import Join
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """y = w (x - mean) / sqrt(var + eps) + b with four buffers that nothing learns; as torchvision's, bit by bit."""
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            value = torch.ones if name in ("weight", "running_var") else torch.zeros
+            self.register_buffer(name, value(num_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        return x * scale[:, None, None] + shift[:, None, None]
+
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)}, eps={self.eps}"
 
 
 class Parallel(nn.Module):

@@ -15,12 +15,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
 
 from deepres.data.decode import finished, opened, orientation, upright_size
 from deepres.data.rng import generator
 from deepres.data.transforms.config import Augmentation
+from deepres.data.transforms.resizing import resized
 
 TRIALS = 10  # boxes drawn before the central one is taken, as in torchvision
 _UNCHANGED = 0  # torchvision's ImageReadMode
@@ -121,9 +120,8 @@ class Cutter:
     def _of_pixels(self, pixels: Tensor, cut: Cut) -> Tensor:
         left, top, width, height = (int(side) for side in cut[:4])
         part = pixels[None, :, top : top + height, left : left + width].contiguous(memory_format=torch.channels_last)
-        mode = InterpolationMode(self.interpolation)
-        resized: Tensor = functional.resize(part, [self.size, self.size], mode, antialias=True)[0]
-        return resized.flip(-1) if cut.flip else resized
+        found = resized(part, [self.size, self.size], self.interpolation, antialias=True)[0]
+        return found.flip(-1) if cut.flip else found
 
     def _of_picture(self, picture: Image.Image, cut: Cut) -> Tensor:
         if cut.is_whole:

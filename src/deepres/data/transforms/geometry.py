@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
 from deepres.base.errors import InputError
 from deepres.data.rng import seeded
@@ -99,6 +98,8 @@ class Moves:
 
     def _replayed(self, place: int, width: int, height: int) -> tuple[float, float, float, float, bool]:
         """What `SampleStage` draws at this place, by the same library's draws from the same generator."""
+        from torchvision.transforms import v2
+
         augmentation, size = self._augmentation, self._preparation.size
         with seeded(self._seed, "augment", place):
             if augmentation.crop == "short_side":

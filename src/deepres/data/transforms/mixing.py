@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms import v2
 
 from deepres.data.rng import seeded
 
@@ -19,6 +18,8 @@ def mix(
     """
     if not mixup and not cutmix:
         return images, F.one_hot(labels, num_classes).float()
+    from torchvision.transforms import v2
+
     with seeded(seed, "mixing", step):
         takes_mixup = cutmix == 0 or (mixup > 0 and torch.rand(()).item() < 0.5)
         transform = (

@@ -4,14 +4,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional
+from torch.nn import functional as F
 
 from deepres.base.errors import InputError
 from deepres.data.decode import BadImageError
 from deepres.data.rng import seeded
 from deepres.data.transforms.config import Augmentation, Decode, Preparation
 from deepres.data.transforms.crops import Cutter
+from deepres.data.transforms.resizing import central, resized
 from deepres.data.transforms.sides import Sides
 
 BAR_VALUE = 128  # the grey of the bars of fit "pad"
@@ -48,20 +48,18 @@ def fit(image: Tensor, preparation: Preparation, name: str = "image") -> Tensor:
         return image
     if preparation.fit == "crop":
         assert preparation.resize is not None
-        resized = resize_short_side(image, preparation.resize, preparation, name)
+        whole = resize_short_side(image, preparation.resize, preparation, name)
         if preparation.margins == "floored":
-            top, left = ((side - size) // 2 for side in resized.shape[-2:])
-            return resized[..., top : top + size, left : left + size]
-        cropped: Tensor = functional.center_crop(resized, [size])
-        return cropped
+            top, left = ((side - size) // 2 for side in whole.shape[-2:])
+            return whole[..., top : top + size, left : left + size]
+        return central(whole, size)
     if preparation.fit == "squash":
         return _resize(image, [size, size], preparation)
     height, width = image.shape[-2:]
     new_height, new_width = (max(1, round(side * size / max(height, width))) for side in (height, width))
     top, left = (size - new_height) // 2, (size - new_width) // 2
-    margins = [left, top, size - new_width - left, size - new_height - top]
-    padded: Tensor = functional.pad(_resize(image, [new_height, new_width], preparation), margins, fill=BAR_VALUE)
-    return padded
+    margins = (left, size - new_width - left, top, size - new_height - top)
+    return F.pad(_resize(image, [new_height, new_width], preparation), margins, value=BAR_VALUE)
 
 
 def resize_short_side(image: Tensor, side: int, preparation: Preparation, name: str = "image") -> Tensor:
@@ -90,6 +88,8 @@ class SampleStage:
         if decode == "scaled" and augmentation.sees_own_size and preparation.antialias:
             assert preparation.size is not None
             self.cutter = Cutter(augmentation, preparation.size, preparation.interpolation, seed)
+        from torchvision.transforms import v2
+
         self._changes = v2.Compose([*changes, nn.Identity()]) if (changes := _changes(augmentation)) else None
         self._preparation = preparation
         self._seed = seed
@@ -126,7 +126,9 @@ class SampleStage:
 
 
 def _crops(augmentation: Augmentation, preparation: Preparation) -> list[nn.Module]:
-    interpolation, antialias = _interpolation(preparation), preparation.antialias
+    from torchvision.transforms import InterpolationMode, v2
+
+    interpolation, antialias = InterpolationMode(preparation.interpolation), preparation.antialias
     stages: list[nn.Module] = []
     if augmentation.crop == "short_side":
         stages.append(v2.RandomCrop(preparation.size))
@@ -139,6 +141,8 @@ def _crops(augmentation: Augmentation, preparation: Preparation) -> list[nn.Modu
 
 
 def _changes(augmentation: Augmentation) -> list[nn.Module]:
+    from torchvision.transforms import InterpolationMode, v2
+
     stages: list[nn.Module] = []
     if augmentation.jitter:
         stages.append(v2.ColorJitter(augmentation.jitter, augmentation.jitter, augmentation.jitter))
@@ -155,9 +159,4 @@ def _changes(augmentation: Augmentation) -> list[nn.Module]:
 
 
 def _resize(image: Tensor, size: list[int], preparation: Preparation) -> Tensor:
-    resized: Tensor = functional.resize(image, size, _interpolation(preparation), antialias=preparation.antialias)
-    return resized
-
-
-def _interpolation(preparation: Preparation) -> InterpolationMode:
-    return {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}[preparation.interpolation]
+    return resized(image, size, preparation.interpolation, antialias=preparation.antialias)

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
 
 from deepres.data.rng import generator
 from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.data.transforms.resizing import resized as resized_picture
 
 
 class View(NamedTuple):
@@ -70,8 +69,8 @@ class Sides:
         height, width = image.shape[-2:]
         view = self.view(width, height, place)
         if (view.width, view.height) != (width, height):
-            mode, antialias = InterpolationMode(self.preparation.interpolation), self.preparation.antialias
-            image = functional.resize(image, [view.height, view.width], mode, antialias=antialias)
+            mode, antialias = self.preparation.interpolation, self.preparation.antialias
+            image = resized_picture(image, [view.height, view.width], mode, antialias=antialias)
         return image.flip(-1) if view.flip else image
 
 

@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.per_image import resize_short_side, with_channels
+from deepres.data.transforms.resizing import central
 
 ViewCut = Literal["centre", "corners", "whole"]
 MOST_PIXELS_AT_ONCE = 2**25
@@ -65,5 +65,7 @@ class Views(Record):
             return [resized]
         assert self.crop is not None
         if self.cut == "centre":
-            return [functional.center_crop(resized, [self.crop, self.crop])]
+            return [central(resized, self.crop)]
+        from torchvision.transforms.v2 import functional
+
         return list(functional.five_crop(resized, [self.crop, self.crop]))

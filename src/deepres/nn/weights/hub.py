@@ -10,12 +10,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import torch
-from torchvision import models
 
 from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue import lookup
@@ -30,6 +30,9 @@ from deepres.nn.weights.folders import FILES
 from deepres.nn.weights.folds import require_one
 from deepres.nn.weights.formats import CONFIG, Checkpoint, Preprocessing
 from deepres.nn.weights.keras import SUFFIXES, TOPOLOGY
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 _PUBLISHED = {
     "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8": ("resnet20_cifar", "imagenet"),
@@ -89,6 +92,8 @@ def recognised(stored: Checkpoint, path: Path) -> Checkpoint:
         described = lookup.architecture(name)
         mean, std = per_channel(*NAMED[images], described.input[0], stored.where)
         preprocessing = Preprocessing(crop=32, resize=32, mean=mean, std=std)
+    from torchvision import models
+
     for model in _torchvision_models():
         for chosen in models.get_model_weights(model):
             if found.startswith(chosen.url.rpartition("-")[2].partition(".")[0]):
@@ -187,6 +192,8 @@ def _torchvisions(name: str, model: str | None) -> Checkpoint:
         raise InputError(f"weights {name}: of which network? name it (--model, such as resnet50)")
     elif model not in _torchvision_models():
         raise unknown(f"torchvision has no weights {name} of {model}; network", model, _torchvision_models())
+    from torchvision import models
+
     tag = name.rpartition(".")[2]
     known = models.get_model_weights(model)
     if tag not in known.__members__:
@@ -207,7 +214,7 @@ def _torchvisions(name: str, model: str | None) -> Checkpoint:
     return Checkpoint(f"{model} {tag}", read_tensors(file), description, categories, preprocessing=_shown(chosen))
 
 
-def _shown(chosen: models.WeightsEnum) -> Preprocessing:
+def _shown(chosen: "WeightsEnum") -> Preprocessing:
     shown = chosen.transforms()
     return Preprocessing(
         crop=shown.crop_size[0],
@@ -219,10 +226,14 @@ def _shown(chosen: models.WeightsEnum) -> Preprocessing:
 
 
 def _torchvision_models() -> list[str]:
+    from torchvision import models
+
     return [name for name in lookup.CATALOGUE if name in models.list_models()]
 
 
 def _enum(model: str) -> str:
+    from torchvision import models
+
     return type(next(iter(models.get_model_weights(model)))).__name__
 
 

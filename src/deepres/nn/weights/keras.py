@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision import models
 
 from deepres.arch.architecture import Architecture, unit_names, with_classes
 from deepres.arch.catalogue import lookup
@@ -90,6 +89,8 @@ def _read(path: Path, where: str) -> Checkpoint:
         tensors[norm] = tensors[norm] - tensors.pop(name)
     for name in [name for name in tensors if name.endswith(".running_mean")]:
         tensors[name.replace("running_mean", "num_batches_tracked")] = torch.zeros((), dtype=torch.int64)
+    from torchvision import models
+
     classes = models.ResNet50_Weights.IMAGENET1K_V1.meta["categories"] if description.num_classes == 1000 else ()
     return Checkpoint(where, tensors, description, tuple(classes), preprocessing=AUTHORS)
 
