@@ -90,7 +90,8 @@ def initialise(
     """
     if any(tensor.is_meta for tensor in network.state_dict().values()):
         _require_room(network)
-        network._apply(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))  # to_empty() would load sympy
+        place: Callable[..., object] = network._apply  # to_empty() does the same, and loads sympy for it
+        place(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))
     for prefix, module in network.named_modules():
         own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
         for name, tensor in own.items():
