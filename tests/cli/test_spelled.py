@@ -163,6 +163,12 @@ def test_a_run_is_the_recipe_of_another(flag: str, tmp_path: Path, capsys: pytes
     assert (changed["model"]["name"], changed["seed"], changed["train"]["schedule"]["lr"]) == ("resnet8_tiny", 3, 0.3)
 
 
+def test_a_folder_of_images_may_be_called_like_a_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "small").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run(["train", "digits", "--recipe", "small", "--dry-run"]) == 0
+
+
 def test_classes_and_published_weights_are_asked(capsys: pytest.CaptureFixture[str]) -> None:
     for words, said in {
         "--num-classes 9": "--num-classes 9: digits has 10",

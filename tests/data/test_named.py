@@ -10,6 +10,7 @@ from torchvision.datasets import CIFAR10, FashionMNIST
 
 from deepres.base.errors import InputError, RunError
 from deepres.data.images import ArrayImages, Images
+from deepres.data.sources import digits as shipped
 from deepres.data.sources import named
 from deepres.data.sources.named import cifar, digits, fashion_mnist
 
@@ -23,6 +24,9 @@ def test_digits_are_scikit_learns_in_256_levels() -> None:
     from sklearn.datasets import load_digits
 
     reference = load_digits()
+    ours = shipped.load_digits()
+    assert [array.tobytes() for array in ours] == [reference.data.tobytes(), reference.target.tobytes()]
+    assert [array.dtype for array in ours] == [reference.data.dtype, reference.target.dtype]
     found = digits()
     images = found.splits["train"]
     pixels = pixels_of(images)

@@ -13,6 +13,7 @@ from PIL import Image
 from typed import NEEDS, ROOT, Block, blocks, pages, shorter
 
 from deepres.cli.main import deepres, run
+from deepres.cli.spelled import respelt
 
 TYPED = [block for page in pages() for block in blocks(page) if block.language in ("bash", "python")]
 BASH = [block for block in TYPED if block.language == "bash"]
@@ -97,7 +98,8 @@ def test_every_command_exists_with_its_flags(block: Block) -> None:
 
 
 def _parse(words: list[str]) -> None:
-    """Flags, choices and arguments of a command as click takes them; nothing is run."""
+    """Flags, choices and arguments of a command as click takes them, those of others too; nothing is run."""
+    words = words if "-c" in words else respelt(deepres, words)  # a file of settings is not there
     command: click.Command = deepres
     name = "deepres"
     context = click.Context(deepres, info_name=name)

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,3 +52,12 @@ def test_float32_on_a_gpu_is_not_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not torch.backends.cudnn.allow_tf32
     finally:
         torch.backends.cudnn.allow_tf32 = before
+
+
+def test_doctor_tells_what_can_be_used_and_what_would_help(tmp_path: Path) -> None:
+    from deepres.nn.environment import advice, resources
+
+    told = resources(tmp_path)
+    assert list(told) == ["memory", "disk", "workers", "driver", "extras"]
+    assert told["disk"].endswith(f"free in {tmp_path}")
+    assert all(isinstance(line, str) for line in advice(torch.device("cpu")))

@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,12 @@ def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "events")).Reload()
     assert [event.value for event in events.Scalars("val/error")] == [0.25]
     assert events.Scalars("train/loss")[0].step == 10
+
+
+def test_rows_are_written_without_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tensorboard", "torch.utils.tensorboard"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with HistoryWriter(tmp_path, 0) as journal:
+        journal.write(_epoch(1, 10))
+    assert [row["epoch"] for row in read_history(tmp_path)] == [1]
+    assert not (tmp_path / "events").exists()

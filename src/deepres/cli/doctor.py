@@ -23,7 +23,7 @@ def command(verify_resume: bool, source: str, watch: Watch) -> None:
     """Show versions, device and precision; with --verify-resume also prove that a resumed run is exact."""
     import torch
 
-    from deepres.nn.environment import hardware, versions
+    from deepres.nn.environment import advice, hardware, resources, versions
     from deepres.nn.hardware import find_device
     from deepres.runs.verify_resume import verify_resume as verify
     from deepres.train.precision import choose
@@ -34,6 +34,10 @@ def command(verify_resume: bool, source: str, watch: Watch) -> None:
     click.echo(f"{'device':12}{device}: {hardware(device)}")
     click.echo(f"{'training':12}{choose('auto', device)}")
     click.echo(f"{'GPUs':12}{torch.cuda.device_count()}")
+    for name, told in resources(Path()).items():
+        click.echo(f"{name:12}{told}")
+    for line in advice(device):
+        click.echo(f"{'would help':12}{line}")
     if not verify_resume:
         return
 

@@ -16,8 +16,8 @@ _WHAT = "description of a run"
 
 
 def is_written(recipe: str | None) -> bool:
-    """Whether a recipe is named by its file or the folder of a run."""
-    return recipe is not None and (recipe.lower().endswith(_SUFFIXES) or Path(recipe).is_dir())
+    """Whether a recipe is named by its file or the folder of a run; a folder of images may be called like a recipe."""
+    return recipe is not None and (recipe.lower().endswith(_SUFFIXES) or (Path(recipe) / RUN).is_file())
 
 
 def read_written(recipe: str) -> dict[str, Any]:

@@ -92,12 +92,12 @@ def choose_compile_mode(
     kind = precision.device.type
     mode: Mode = "default" if kind == "cpu" or pieces > 1 else "max-autotune" if choice == "max" else "reduce-overhead"
     if choice == "off":
-        return CompilePlan(choice=choice, reason="asked for")
+        return CompilePlan(choice=choice, reason="train.compile is off")
     missing = cannot_compile(precision.device)
     if missing is not None:
         return CompilePlan(choice=choice, reason=missing)
     if choice == "max":
-        return CompilePlan(choice=choice, compiled=mode, reason="asked for")
+        return CompilePlan(choice=choice, compiled=mode, reason="train.compile is max")
     macs = 3 * cost(network.description).macs * batch_size
     if macs * steps / _SLOWEST[kind] < LONG_ENOUGH[kind] / 10:
         return CompilePlan(reason="a short run")

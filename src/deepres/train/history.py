@@ -1,8 +1,9 @@
-"""What a run writes about itself as it goes: `history.jsonl`, one row an epoch, and TensorBoard events."""
+"""What a run writes about itself as it goes: `history.jsonl`, a row an epoch; TensorBoard events where it is there."""
 
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,13 +23,14 @@ class HistoryWriter:
     """Rows of epochs in `folder`, continued after step `step`: what a resumed run will write again is dropped first."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # loads slowly, and only training needs it
-
         self.folder = folder
         self.rows = [row for row in read_history(folder) if row["step"] <= step]
         release(folder, HISTORY)
         write_atomic(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in self.rows))
-        with explained(folder / "events"):
+        self._events: Any = None  # TensorBoard's, where it is installed (the extra tensorboard)
+        with suppress(ImportError), explained(folder / "events"):
+            from torch.utils.tensorboard import SummaryWriter  # loads slowly, and only training needs it
+
             self._events = SummaryWriter(str(folder / "events"), purge_step=step + 1)
 
     def write(self, epoch: Epoch) -> dict[str, Any]:
@@ -54,16 +56,18 @@ class HistoryWriter:
             os.fsync(file.fileno())
         self.rows.append(row)
         for name, value in row.items():
-            if isinstance(value, float):
+            if isinstance(value, float) and self._events is not None:
                 self._events.add_scalar(name.replace("_", "/", 1), value, epoch.step)
-        self._events.flush()
+        if self._events is not None:
+            self._events.flush()
         return row
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        self._events.close()
+        if self._events is not None:
+            self._events.close()
 
 
 def figures(loss: float, counts: Mapping[str, float], images: int) -> dict[str, float]:

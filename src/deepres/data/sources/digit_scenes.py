@@ -1,4 +1,4 @@
-"""digit-scenes: pictures of 128 px with one to five of scikit-learn's digits on them, and their boxes; made in memory.
+"""digit-scenes: pictures of 128 px with one to five of the digits on them, and their boxes; made in memory.
 
 A digit (8 x 8, 16 levels of ink) is scaled to a side of 20 to 52 px and painted in a colour of its own on a ground that
 runs from one colour to another; digits may touch, and never cover one another by more than a tenth. A box is what the
@@ -16,6 +16,7 @@ from deepres.base.seeds import derive
 from deepres.data.boxes import Boxes, BoxTargets
 from deepres.data.images import ArrayImages, Images
 from deepres.data.sources.arrays import with_channels
+from deepres.data.sources.digits import load_digits
 from deepres.data.sources.splits import RawDataset, Split
 
 SIDE = 128
@@ -32,10 +33,8 @@ Pixels = NDArray[np.float32]
 @lru_cache(maxsize=1)
 def digit_scenes(channels: int | None = None) -> RawDataset:
     """800, 200 and 200 scenes; RGB, or grey with `channels` 1. Made once a process: two seconds."""
-    from sklearn.datasets import load_digits
-
-    digits, labels = load_digits(return_X_y=True)
-    digits = (digits.reshape(-1, 8, 8) / 16).astype(np.float32)
+    levels, labels = load_digits()
+    digits = (levels.reshape(-1, 8, 8) / 16).astype(np.float32)
     order = np.random.default_rng(derive(0, "digit-scenes", "digits")).permutation(len(digits))
     classes = tuple(str(digit) for digit in range(10))
     splits: dict[Split, Images] = {}

@@ -1,4 +1,4 @@
-"""Sets known by name: digits and digit-scenes (made of scikit-learn's), Fashion-MNIST and CIFAR (files in `root`).
+"""Sets known by name: digits and digit-scenes (which the package holds), Fashion-MNIST and CIFAR (files in `root`).
 
 Nothing is downloaded unless asked for; torchvision downloads, checks the published MD5 sums, and reads.
 """
@@ -19,6 +19,7 @@ from deepres.base.reading import reading
 from deepres.data.images import ArrayImages, Images
 from deepres.data.sources.arrays import with_channels
 from deepres.data.sources.digit_scenes import digit_scenes
+from deepres.data.sources.digits import load_digits
 from deepres.data.sources.splits import RawDataset, Split
 
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
@@ -47,12 +48,10 @@ def read_named(name: str, root: Path, download: bool = False, channels: int | No
 
 def digits(channels: int | None = None) -> RawDataset:
     """1,797 handwritten digits, 8 x 8, one channel, no split; their 17 levels 0..16 become round(level * 255 / 16)."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
+    images, labels = load_digits()
     pixels = torch.from_numpy(np.rint(images * (255 / 16)).astype(np.uint8)).reshape(-1, 1, 8, 8)
     classes = tuple(str(digit) for digit in range(10))
-    return _found("digits", classes, {"train": (pixels, torch.from_numpy(labels))}, channels)
+    return _found("digits", classes, {"train": (pixels, torch.from_numpy(labels.copy()))}, channels)
 
 
 def fashion_mnist(root: Path, download: bool = False, channels: int | None = None) -> RawDataset:

@@ -148,7 +148,7 @@ def _from_hub(repository: str, brought: Path) -> Path:
         from huggingface_hub.errors import EntryNotFoundError
     except ImportError as cause:
         raise InputError(
-            f"{repository}: fetching needs huggingface_hub; pip install huggingface_hub, "
+            f"{repository}: fetching needs huggingface_hub; pip install 'deepres[hub]', "
             f"or put {CONFIG} and {WEIGHTS} into {brought}"
         ) from cause
 
