@@ -78,3 +78,18 @@ def test_names_are_read_as_clients_write_them(ask: Any, pictures: Any, dispositi
     body = head + pictures() + b"\r\n--xyz--\r\n"
     reply = ask("/v1/predict", body, {"Content-Type": "multipart/form-data; boundary=xyz"})
     assert reply.json["answers"][0]["image"] == name
+
+
+def test_a_form_full_of_almost_boundaries_is_read_in_turn_and_whole(
+    ask: Any, formed: Any, pictures: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepres.serve import body
+
+    pieces: list[int] = []
+    real = body._Form.write
+    monkeypatch.setattr(body._Form, "write", lambda self, part: pieces.append(len(part)) or real(self, part))
+    picture = pictures() + b"\r\n--xy" * 20_000  # what follows a picture is not read
+    reply = ask.form("/v1/predict", [("a.png", picture)])
+    assert reply.json["answers"][0]["problem"] is None
+    assert sum(pieces) == len(formed([("a.png", picture)])[1])
+    assert max(pieces) <= body.PIECE

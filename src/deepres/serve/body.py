@@ -4,6 +4,7 @@ Neither Starlette's `max_body_size` nor its forms are used: the first answers 41
 without closing, so that a client may send on for ever; the second write files of forms to the disk.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,9 @@ from starlette.requests import Request
 from deepres.base.wording import shown
 from deepres.serve.limits import BODIES, MOST_FILES, Limits
 from deepres.serve.refusal import RefusedError, busy
+
+PIECE = 8192
+"""Of a form, read before others have their turn: where each line may be a boundary, 64 kB would take 0.1 s."""
 
 _LONGEST = 255  # letters of a name
 _ENCODED = re.compile(rb"\bfilename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
@@ -87,7 +91,9 @@ class Body:
             return [Upload("image", data)]
         form = _Form(options.get(b"boundary", b""))
         async for part in self._parts():
-            form.write(part)
+            for at in range(0, len(part), PIECE):
+                form.write(part[at : at + PIECE])
+                await asyncio.sleep(0)
         return form.ended()
 
     async def _parts(self) -> AsyncIterator[bytes]:
