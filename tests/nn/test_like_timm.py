@@ -16,6 +16,7 @@ from deepres.base.errors import InputError
 from deepres.nn.build import build
 from deepres.nn.feature_info import FeatureInfo
 from deepres.nn.features import FeatureNetwork
+from deepres.nn.weights.convert import TIMM
 
 TINY = "resnet18+depths=1,1,1,1+widths=8,16,24,32+stem_width=8"
 X = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -232,3 +233,10 @@ def test_torch_hub_finds_the_catalogue() -> None:
     root = str(Path(__file__).parents[2])
     one = torch.hub.load(root, "resnet20_cifar", source="local", num_classes=3)  # type: ignore[no-untyped-call]
     assert one(X).shape == (2, 3)
+
+
+@pytest.mark.medium
+def test_a_name_alone_means_the_weights_that_timm_means() -> None:
+    timm = pytest.importorskip("timm")
+    assert {name: timm.models.get_pretrained_cfg(name).tag for name in TAGS} == TAGS
+    assert {name for name in TIMM if timm.models.get_pretrained_cfg(name).has_weights} == set(TAGS)
