@@ -411,8 +411,6 @@ def _free_port() -> int:
             ["train", "digits", "--batch-size", "33", "--device", "cpu"],
             "deepres: train.batch_size 33: cannot be dealt out",
         ),
-        (["train", "digits", "--device", "cuda:0"], "deepres: --device cuda:0: "),
-        (["train", "nowhere", "--device", "cpu"], "deepres: source 'nowhere': unknown"),
         (["train", "--epochs", "0"], "deepres: Invalid value for '--epochs'"),
         (["eval", "nowhere", "--device", "cpu"], "deepres: weights nowhere: "),
     ],
