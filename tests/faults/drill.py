@@ -163,7 +163,7 @@ def _completed(folder: Path, source: Path, whole: Path, words: list[str]) -> str
 
 def kills(drill: Drill) -> None:
     """SIGKILL, or sometimes another signal, at random moments of a run, once or several times."""
-    for trial in drill.times(10):
+    for trial in drill.times(8):
         of = "boxes" if trial % 4 == 3 else "classes"
         source, whole = undisturbed(drill, of)
         folder, workers = drill.place / f"kill-{trial}", str(drill.draw.choice((0, 2)))
@@ -205,7 +205,7 @@ def pairs(drill: Drill) -> None:
         )
         assert all(each.code == 0 for each in ends), ends
     killed = 0
-    for trial in drill.times(4):
+    for trial in drill.times(3):
         folder = drill.place / f"pair-killed-{trial}"
         words = ["train", str(source), *TRAIN, "--seed", "0", "--output", str(folder)]
         for _ in range(drill.draw.choice((1, 2))):
