@@ -41,7 +41,8 @@ def _set(file: Path, *, side: int = 16, channels: int = 3, classes: tuple[str, .
 
 def train(source: Path, folder: Path, *arguments: str, expect: int = 0) -> Path:
     edits = [part for edit in (*TINY, *PLAN) for part in ("--set", edit)]
-    plan = ["train", str(source), "--recipe", "small", "--model", "resnet20_cifar", "-b", "8", "--device", "cpu"]
+    plan = ["train", str(source), "--recipe", "small", "--model", "resnet20_cifar", "-b", "8", "--no-scale-lr"]
+    plan += ["--device", "cpu"]
     assert deepres([*plan, *edits, "--output", str(folder), *arguments]) == expect
     return folder
 

@@ -71,6 +71,9 @@ class _Words:
                 if not self.settings(ours, taken):
                     yield from ([f"{ours}={value}"] if equals else [ours, *taken])
             elif (row := self.table.get(_plain(flag))) is not None:
+                if equals and row.switch is not None:
+                    yield from self.assigned(_plain(flag), value, flag)
+                    continue
                 wanted = row.switch is None and not row.answer
                 if wanted and not equals and not words:
                     raise InputError(f"{flag}: wanted a value behind it")
@@ -91,17 +94,24 @@ class _Words:
 
     def assigned(self, key: str, value: str, where: str) -> list[str]:
         """The words that set `key`, of `key=value` or of a file."""
-        plain = key.replace("_", "-")
+        plain = key.replace("_", "-").lower()
         if "." in key and "--set" in self.options:
             return ["--set", f"{key}={value}"]
         if (row := self.table.get(plain)) is not None:
             if row.switch is None and not row.answer:
                 return self.meant(row, where, value)
+            if row.switch is not None and value.lower() not in (*_ON, *_OFF):
+                raise InputError(f"{where}={value}: wanted true or false")
             return [] if value.lower() in _OFF else self.meant(row, where, None)
         ours = self.option(f"--{plain}") or (self.option(f"-{plain}") if len(plain) == 1 else None)
         if ours is None:
             names = [name.lstrip("-") for name in self.options if name.startswith("--")]
-            raise unknown("setting", where, [*names, *(name for name in self.table if len(name) > 1)])
+            refusal = unknown("setting", where, [*names, *(name for name in self.table if len(name) > 1)])
+            if "; known: " in refusal.message:  # of all there are, which is no help
+                raise InputError(
+                    f"setting '{where}': unknown; see deepres {self.verb} --help, and --dry-run for fields"
+                )
+            raise refusal
         if not self.options[ours].is_flag:
             return [] if self.settings(ours, [value]) else [ours, value]
         if value.lower() not in (*_ON, *_OFF):
