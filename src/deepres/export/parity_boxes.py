@@ -65,7 +65,7 @@ def compared_boxes(
         agreement=1 - len(differing) / images,
         differing=tuple(differing),
         unread=tuple(unread),
-        runtime=str(asked),
+        runtime=str(getattr(asked, "__self__", asked)),  # what these outputs are of
         versions=dict(versions()),
         hardware=hardware(torch.device("cpu")),
         run=bundle.run,
