@@ -37,6 +37,16 @@ def test_resized_pictures_are_torchvisions(
     assert torch.equal(resized(image, [30], interpolation, antialias=antialias), wanted)
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_one_pixel_is_near_the_mean_of_the_picture(interpolation: str) -> None:
+    """There torchvision's call ends in an assertion of torch, for three channels: nothing bitwise to be equal to."""
+    image = torch.cat([_noise(1, 36, 50) // 2, _noise(2, 36, 50)])
+    found = resized(image, [1, 1], interpolation, antialias=True)
+    alone = torch.cat([functional.resize(each[None], [1, 1], InterpolationMode(interpolation)) for each in image])
+    assert found.shape == (3, 1, 1)
+    assert (found.int() - alone.int()).abs().max() <= 1
+
+
 def test_the_centre_is_torchvisions_also_of_smaller_pictures() -> None:
     for (height, width), side in itertools.product(SIZES, (1, 8, 23, 24, 40, 101)):
         image = _noise(3, height, width)

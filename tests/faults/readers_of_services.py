@@ -1,4 +1,4 @@
-"""Readers of what the server and the queue are given, a valid file for each: part of `fuzz.readers()`."""
+"""Readers of what the server, the queue and a start are given, a valid file for each: part of `fuzz.readers()`."""
 
 import json
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 
 from fuzz import Reader
 
+from deepres.recipes.written import read_written
 from deepres.serve.limits import token_in
 from deepres.serve.served import _measured
 from deepres.studies.queue import load_queue
@@ -21,6 +22,8 @@ _HISTORY = '{"step": 3, "seconds": 1.5}\n{"step": 6, "seconds": 1.25}\n'
 def readers_of_services() -> list[Reader]:
     """Files of people, and those of runs that are only asked in passing."""
     return [
+        Reader("fields of a run (JSON)", _written("c.json", '{"train.epochs": 3, "model": "resnet18"}'), _fields),
+        Reader("fields of a run (YAML)", _written("c.yaml", "train:\n  epochs: 3\nmodel: resnet18\n"), _fields),
         Reader("queue of runs", _written("queue.json", json.dumps(_QUEUE)), load_queue),
         Reader("token", _written("token", "0123456789abcdef\n"), token_in),
         Reader(
@@ -49,3 +52,7 @@ def _written(name: str, text: str) -> Callable[[Path], Path]:
 
 def _job(file: Path) -> Any:
     return SimpleNamespace(evidence=lambda home: file)
+
+
+def _fields(file: Path) -> object:
+    return read_written(str(file))

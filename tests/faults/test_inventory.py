@@ -18,6 +18,8 @@ from deepres.cli.main import run
 NOT_FUZZED = {
     Function("cli/main.py", "_age"): "the system's own",
     Function("nn/environment.py", "_processor"): "the system's own",
+    Function("nn/environment.py", "_driver"): "the system's own",
+    Function("data/sources/digits.py", "load_digits"): "of the package",
     Function("studies/speed.py", "_machine"): "the system's own",
     Function("base/priority.py", "_lowered"): "the system's own",
     Function("base/priority.py", "_shares_by_session"): "the system's own",

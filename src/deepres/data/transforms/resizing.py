@@ -28,7 +28,10 @@ def resized(image: Tensor, size: Sequence[int], interpolation: str, *, antialias
     strides = x.stride()
     if x.is_contiguous(memory_format=torch.channels_last) and len(x) == 1 and x.numel() != strides[0]:
         x = x.as_strided(tuple(x.shape), (x.numel(), *strides[1:]))  # else what comes out would lie otherwise
-    whole = x.dtype in (torch.float32, torch.float64) or (x.device.type == "cpu" and _in_whole_numbers(interpolation))
+    fast = (
+        x.device.type == "cpu" and new != (1, 1) and _in_whole_numbers(interpolation)
+    )  # torch fails an assertion there
+    whole = x.dtype in (torch.float32, torch.float64) or fast
     found = F.interpolate(
         x if whole else x.float(), size=new, mode=interpolation, align_corners=False, antialias=antialias
     )
