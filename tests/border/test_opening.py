@@ -37,7 +37,8 @@ TINY = ("--batch-size", "8", "--set", "model.depths=1,1,1", "--set", "model.widt
 def test_the_first_lines_say_what_for_how_long_and_where(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = _opening(capsys, "photos", "--epochs", "2", "--output", "out", *TINY)
     text = "\n".join(lines)
-    assert len(lines) <= 7  # six, and what had to be chosen
+    assert len(lines) <= 8  # six, what had to be chosen, and the rate that another batch size asks for
+    assert sum("--lr sets another" in line for line in lines) == 1
     assert lines[0] == "chosen to suit: recipe small, network resnet20_cifar (others: --recipe, --model)"
     assert (
         lines[1]

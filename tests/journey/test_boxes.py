@@ -227,7 +227,7 @@ def test_predict_tells_boxes_and_draws_them(
         assert 0 <= x1 <= x2 <= 64
         assert 0 <= y1 <= y2 <= 48
     again = deepres.Predictor.load(trained.folder, "cpu")(pictures[0])
-    assert "no box of a score of 0.5 or more" in again.line() or again.boxes
+    assert "no box with a score of 0.5 or more" in again.line() or again.boxes
 
 
 @pytest.mark.medium
