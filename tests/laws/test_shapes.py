@@ -101,6 +101,7 @@ WITHOUT_A_SHAPE = ("to_uint8", "with_channels", "normalise", "as_seen")
 OTHERWISE = {
     "Answerer": "a class, tests/export/test_answerer.py",
     "Answerer.forward": "of a file, tests/export/test_answerer.py",
+    "FeatureNetwork.forward": "several tensors, tests/nn/test_like_timm.py",
     "FitGraph": "a class, tests/export/test_fit_graph.py",
     "FitGraph.forward": "compared with fit, tests/export/test_fit_graph.py",
     "Loaded": "a class, tests/export/test_torch_program.py",
