@@ -14,7 +14,7 @@ _LEARNING = {
     *("border", "knee", "channels", "widths"),
 }
 """Facts of proposals and regions that act in training only, or show in the layers."""
-_SHAPING = ("kind", "channels", "kernel", "groups", "bias", "features", "affine")
+_SHAPING = ("kind", "channels", "kernel", "groups", "bias", "features")
 
 
 class Difference(NamedTuple):
@@ -45,7 +45,9 @@ def what_shapes_tensors(network: Architecture | Detector) -> dict[str, dict[str,
     another, name for name and shape for shape (the classifier aside), where these are equal.
     """
     return {
-        name: {field: facts[field] for field in _SHAPING if field in facts}
+        name: {"kind": "norm", "affine": facts["affine"], "has running statistics": facts["method"] != "group"}
+        if facts["kind"] == "norm"
+        else {field: facts[field] for field in _SHAPING if field in facts}
         for name, facts in _facts(network).items()
         if facts["kind"] in ("conv", "norm", "linear")
     }
