@@ -12,7 +12,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "images": (["train", "locked/photos", "--output", "out"], "locked/photos: may not be used or looked at"),
     "a table": (["train", "locked/set.csv"], "locked/set.csv: may not be used or looked at"),
     "a check": (["data", "check", "locked/photos"], "locked/photos: may not be used or looked at"),
-    "a run": (["train", "--resume", "locked/run"], "locked/run/folds.json: may not be used or looked at"),
+    "a run": (["train", "--resume", "locked/run"], "locked/run/run.json: may not be used or looked at"),
     "weights": (["predict", "locked/w.safetensors", "a.png"], "may not be used or looked at"),
     "answers": (["compare", "locked/a", "locked/b"], "may not be used or looked at"),
 }
