@@ -37,6 +37,6 @@ def resolved(name: str) -> str:
     """The catalogue's spelling of a name that others have; the name itself where nobody has it."""
     for pattern, ours in _ALIASES:
         found = re.fullmatch(pattern, name.lower())
-        if found is not None and ours:
+        if found is not None:
             return found.expand(ours)
     return name
