@@ -337,6 +337,32 @@ def test_a_broken_video_is_one_line(kind: str, here: Path, ask: Asked) -> None:
     assert "film.mp4: damaged or cut short" in said[-1]
 
 
+def test_wherever_a_video_is_cut_it_is_whole_or_damaged(here: Path) -> None:
+    film = _video(here / "film.mp4")
+    whole = film.read_bytes()
+    damaged = 0
+    for length in range(0, len(whole), 37):
+        film.write_bytes(whole[:length])
+        try:
+            assert len(list(videos.frames(film, 1.0))) == 3  # what was cut off belongs to no frame
+        except BadImageError as error:
+            assert "film.mp4: damaged or cut short" in str(error)  # noqa: PT017
+            damaged += 1
+    assert damaged > 40
+
+
+def test_a_film_of_sound_alone_has_no_video(here: Path) -> None:
+    av = pytest.importorskip("av", reason="videos are read by an extra: pip install 'deepres[video]'")
+    with av.open(str(here / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with pytest.raises(BadImageError, match="a file without a video"):
+        list(videos.frames(here / "sound.mp4", 1.0))
+
+
 def test_without_the_extra_a_video_names_it(here: Path, ask: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     (here / "film.mp4").write_bytes(b"film")

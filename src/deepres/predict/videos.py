@@ -35,7 +35,10 @@ def frames(path: Path, every: float) -> Iterator[tuple[float, Tensor]]:
     try:
         with open_regular(path) as file, av.open(file, "r", options={"protocol_whitelist": "none"}) as container:
             if not container.streams.video:
-                raise BadImageError(f"{path}: a file without a video; wanted one with pictures")
+                other = container.streams.audio or container.streams.subtitles
+                what = "a file without a video; wanted one with pictures"
+                cut = "damaged or cut short (nothing to show in it); replace or remove the file"
+                raise BadImageError(f"{path}: {what if other else cut}")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             begin = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
@@ -52,4 +55,4 @@ def frames(path: Path, every: float) -> Iterator[tuple[float, Tensor]]:
         reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
         raise BadImageError(f"{path}: damaged or cut short ({reason}); replace or remove the file") from cause
     if not seen:
-        raise BadImageError(f"{path}: a video without a single frame; replace or remove the file")
+        raise BadImageError(f"{path}: damaged or cut short (not a single frame); replace or remove the file")
