@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from torch import Tensor
 
 from deepres.base.errors import InputError, RunError
@@ -177,6 +178,13 @@ def test_wilsons_interval_equals_its_formula(count: int, total: int) -> None:
     middle = (p + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * (p * (1 - p) / total + z * z / (4 * total * total)) ** 0.5
     assert interval(count, total) == pytest.approx((middle - half, middle + half), abs=1e-9)
+
+
+def test_wilsons_interval_is_scipys_to_the_last_bit() -> None:
+    for total in (1, 2, 3, 7, 40, 157, 10_000, 50_000):
+        for count in range(0, total + 1, max(1, total // 37)):
+            low, high = binomtest(count, total).proportion_ci(confidence_level=0.95, method="wilson")
+            assert interval(count, total) == (low, high)
 
 
 def test_half_precision_logits_lose_nothing_in_the_sums() -> None:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from deepres.data.decode import as_picture
+
 SIDE = 32
 DISTANCE = 0.06
 COARSE = 0.75
@@ -40,8 +42,7 @@ def thumbnail(pixels: Tensor, least_side: int = LEAST_SIDE) -> bytes:
     """uint8 (C, H, W) -> 32 rows of 32 grey levels; `NOTHING` of a picture below `least_side` px."""
     if min(pixels.shape[-2:]) < least_side:
         return NOTHING
-    levels = pixels.permute(1, 2, 0).numpy()
-    picture = Image.fromarray(levels if levels.shape[2] == 3 else levels[:, :, 0]).convert("L")
+    picture = as_picture(pixels).convert("L")
     return picture.resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
 
 

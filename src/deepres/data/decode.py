@@ -92,6 +92,12 @@ def decode_bytes(
     return _decode(BytesIO(data), name, channels, at_least, levels)
 
 
+def as_picture(pixels: Tensor) -> Image.Image:
+    """uint8 (1 or 3, H, W) -> Pillow's picture of the same pixels, grey or RGB."""
+    levels = pixels.cpu().permute(1, 2, 0).numpy()
+    return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """(width, height) of the upright picture in px, from the header alone.
 

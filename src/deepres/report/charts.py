@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from torch import Tensor
 
+from deepres.data.decode import as_picture
 from deepres.report.lettering import literal
 from deepres.tasks.blocks import Chart
 
@@ -133,8 +134,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
 
 def thumbnail(image: Tensor) -> tuple[str, bool]:
     """PNG address of a uint8 image (1 or 3, H, W), at most 128 px on a side, and whether it is shown enlarged."""
-    pixels = image.cpu().permute(1, 2, 0).numpy()
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    picture = as_picture(image)
     tiny = max(picture.size) <= THUMBNAIL_PX // 2
     if max(picture.size) > THUMBNAIL_PX:
         picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)

@@ -8,6 +8,7 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
+from deepres.data.decode import as_picture
 from deepres.tasks.blocks import Outline
 
 WIDEST_PX = 480
@@ -21,8 +22,7 @@ LABELLED = ("false", "missed")
 
 def outlined(image: Tensor, outlines: Sequence[Outline], name: str) -> Markup:
     """uint8 (1 or 3, H, W) and boxes in px of it -> an `<svg>` with the picture in it; all text escaped."""
-    pixels = image.cpu().permute(1, 2, 0).numpy()
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    picture = as_picture(image)
     width, height = picture.size
     address = _address(picture)
     size = 0.04 * max(width, height)

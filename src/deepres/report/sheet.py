@@ -12,6 +12,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
+from deepres.data.decode import as_picture
 from deepres.report.html import made_here, render
 from deepres.tasks.result import printable
 
@@ -112,7 +113,7 @@ def _page(sheet: Page, title: str) -> str:
 
 def _address(pixels: Tensor) -> str:
     """A `data:` address: PNG of small images, JPEG of larger ones."""
-    picture, content = _as_picture(pixels), BytesIO()
+    picture, content = as_picture(pixels).convert("RGB"), BytesIO()
     if max(picture.size) > 2 * _WHOLE:
         picture.thumbnail((2 * _WHOLE, 2 * _WHOLE), Image.Resampling.LANCZOS)
     small = max(picture.size) <= _LOSSLESS
@@ -128,14 +129,9 @@ def _ending(name: str) -> str:
     return "/".join(PurePath(name).parts[-2:])
 
 
-def _as_picture(pixels: Tensor) -> Image.Image:
-    levels = pixels.permute(1, 2, 0).contiguous().numpy()
-    return Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels).convert("RGB")
-
-
 def _sized(pixels: Tensor, width: int, height: int) -> Image.Image:
     """The image at most so large: enlarged by whole numbers, without smoothing, or made small."""
-    picture = _as_picture(pixels)
+    picture = as_picture(pixels).convert("RGB")
     times = min(width // picture.width, height // picture.height)
     if times >= 1:
         return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
-from torchvision.transforms.v2.functional import to_pil_image
 
 from deepres.arch.readings.cost import cost
 from deepres.base import records
@@ -18,6 +17,7 @@ from deepres.base.files import digest, write_atomic
 from deepres.base.manifest import require_own, writing
 from deepres.base.reading import json_object
 from deepres.base.wording import blamed, counted, duration
+from deepres.data.decode import as_picture
 from deepres.data.images import Batch, Images
 from deepres.data.targets import form_of
 from deepres.nn.environment import hardware, versions
@@ -282,6 +282,6 @@ def _samples(images: Images, folder: Path, skipped: Mapping[str, str]) -> tuple[
         )
         paths.append(place / f"{title}.png")
         content = BytesIO()
-        to_pil_image(images.image(index)).save(content, "PNG")
+        as_picture(images.image(index)).save(content, "PNG")
         write_atomic(paths[-1], content.getvalue())
     return tuple(paths)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from scipy.optimize import minimize
 from torch import Tensor
 
 PENALTIES = tuple(10.0**-power for power in range(1, 6))
@@ -87,6 +86,8 @@ def _minimum(z: Tensor, labels: Tensor, num_classes: int, penalty: float, start:
 
 
 def _lbfgs(loss_and_gradient: Callable[[Tensor], tuple[Tensor, Tensor]], start: Tensor) -> Tensor:
+    from scipy.optimize import minimize  # here, for it takes long to load and is asked of new heads alone
+
     def of_numpy(flat: object) -> tuple[float, object]:
         loss, gradient = loss_and_gradient(torch.as_tensor(flat))
         return float(loss), gradient.numpy()

@@ -16,7 +16,7 @@ from deepres.base.errors import InputError
 from deepres.base.events import OnProgress
 from deepres.base.files import folder_atomic
 from deepres.base.wording import counted
-from deepres.data.decode import BadImageError, header_of, read_bytes
+from deepres.data.decode import BadImageError, as_picture, header_of, read_bytes
 from deepres.data.digests import digests
 from deepres.data.images import Images
 from deepres.data.loading.fetch import by_threads
@@ -204,8 +204,7 @@ def _small(images: Images, index: int, kept: StoredAs, short_side: int, quality:
         if seen.format == "JPEG" and min(seen.width, seen.height) <= short_side:
             images.image(index)  # a damaged one is refused now, not in training
             return _Picture(content, seen.height, seen.width)
-    pixels = images.image(index).permute(1, 2, 0).numpy()
-    picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+    picture = as_picture(images.image(index))
     if min(picture.size) > short_side:
         width, height = (max(1, round(side * short_side / min(picture.size))) for side in picture.size)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from deepres.data.decode import finished, opened, orientation, upright_size
+from deepres.data.decode import as_picture, finished, opened, orientation, upright_size
 from deepres.data.rng import generator
 from deepres.data.transforms.config import Augmentation
 from deepres.data.transforms.resizing import resized
@@ -112,7 +112,7 @@ class Cutter:
         """Of pixels uint8 (C, H, W)."""
         height, width = pixels.shape[-2:]
         cut = self._draw(width, height, place)
-        return self._of_pixels(pixels, cut) if cut.is_whole else self._of_picture(_picture(pixels), cut)
+        return self._of_pixels(pixels, cut) if cut.is_whole else self._of_picture(as_picture(pixels), cut)
 
     def _draw(self, width: int, height: int, place: int) -> Cut:
         return draw(self.augmentation, self.size, width, height, self.seed, place)
@@ -171,8 +171,3 @@ def _pixels(picture: Image.Image) -> Tensor:
     """(C, H, W) over memory that is (H, W, C)."""
     values = np.array(picture)
     return torch.from_numpy(values.reshape(*values.shape[:2], -1)).permute(2, 0, 1)
-
-
-def _picture(pixels: Tensor) -> Image.Image:
-    values = pixels.permute(1, 2, 0).numpy()
-    return Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values)

@@ -1,5 +1,6 @@
 """One image at a time, uint8 in and out: channels, fit to the network's size, crops from the image's own size."""
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -88,16 +89,22 @@ class SampleStage:
         if decode == "scaled" and augmentation.sees_own_size and preparation.antialias:
             assert preparation.size is not None
             self.cutter = Cutter(augmentation, preparation.size, preparation.interpolation, seed)
-        from torchvision.transforms import v2
-
-        self._changes = v2.Compose([*changes, nn.Identity()]) if (changes := _changes(augmentation)) else None
-        self._preparation = preparation
+        self._augmentation, self._preparation = augmentation, preparation
         self._seed = seed
         self._short_sides = augmentation.scale if augmentation.crop == "short_side" else None
         self._sides = Sides(preparation, augmentation, seed) if preparation.fit == "sides" else None
         self._fits_first = not augmentation.sees_own_size
         self._draws = augmentation.is_per_sample
-        self._transform = v2.Compose([*_crops(augmentation, preparation), *_changes(augmentation), nn.Identity()])
+
+    @cached_property
+    def _changes(self) -> nn.Sequential:
+        """What happens to an image that has been cut."""
+        return nn.Sequential(*_changes(self._augmentation))
+
+    @cached_property
+    def _whole(self) -> nn.Sequential:
+        """What happens to an image as it is; made where one is read: the library that does it is long in loading."""
+        return nn.Sequential(*_crops(self._augmentation, self._preparation), *self._changes)
 
     def __call__(self, image: Tensor, place: int, name: str) -> Tensor:
         if self._sides is not None:
@@ -107,25 +114,29 @@ class SampleStage:
         if not self._draws:
             return image
         image = with_channels(image, self._preparation.channels, name)
+        whole = self._whole
         with seeded(self._seed, "augment", place):
             if self._short_sides is not None:
                 low, high = self._short_sides
                 side = int(torch.randint(low, high + 1, ()))
                 image = resize_short_side(image, side, self._preparation, name)
-            augmented: Tensor = self._transform(image)
+            augmented: Tensor = whole(image)
         return augmented
 
     def after_cut(self, image: Tensor, place: int, name: str) -> Tensor:
         """What is left to do with an image that `cutter` made: channels, jitter, automatic augmentation."""
         image = with_channels(image, self._preparation.channels, name)
-        if self._changes is None:
+        changes = self._changes
+        if not len(changes):
             return image
         with seeded(self._seed, "augment", place):
-            changed: Tensor = self._changes(image)
+            changed: Tensor = changes(image)
         return changed
 
 
 def _crops(augmentation: Augmentation, preparation: Preparation) -> list[nn.Module]:
+    if not augmentation.sees_own_size:
+        return []
     from torchvision.transforms import InterpolationMode, v2
 
     interpolation, antialias = InterpolationMode(preparation.interpolation), preparation.antialias
@@ -135,12 +146,14 @@ def _crops(augmentation: Augmentation, preparation: Preparation) -> list[nn.Modu
     if augmentation.crop == "random_resized":
         area, ratio = augmentation.area, augmentation.ratio
         stages.append(v2.RandomResizedCrop(preparation.size, area, ratio, interpolation, antialias))
-    if augmentation.sees_own_size and augmentation.flip:
+    if augmentation.flip:
         stages.append(v2.RandomHorizontalFlip(augmentation.flip))
     return stages
 
 
 def _changes(augmentation: Augmentation) -> list[nn.Module]:
+    if augmentation.auto == "none" and not augmentation.jitter:
+        return []
     from torchvision.transforms import InterpolationMode, v2
 
     stages: list[nn.Module] = []

@@ -7,7 +7,6 @@ from dataclasses import replace
 from math import exp, fsum, log, sqrt
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from deepres.base.errors import InputError
@@ -82,6 +81,8 @@ def find_temperature(held_out: Predictions) -> float:
             f"temperature: {len(held_out)} held-out images are too few to find a temperature, wanted at least "
             f"{FEWEST}; hold more images out (--set data.val_fraction=… in training)"
         )
+
+    from scipy.optimize import minimize_scalar  # here, for it takes long to load and is seldom asked
 
     images, classes = scores.shape
 

@@ -5,7 +5,6 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record
@@ -71,6 +70,8 @@ def paired(first: SavedPredictions, second: SavedPredictions, *, seed: int = 0, 
             f"{first.name} was measured by protocol {first.protocol}, {second.name} by {second.protocol}: the numbers "
             "say different things; measure both by one, or insist with --force"
         )
+    from scipy.stats import binomtest  # here, for it takes long to load and is asked last
+
     only_first = int((first.right & ~second.right).sum())
     only_second = int((second.right & ~first.right).sum())
     low, high = _bootstrap(second.right.astype(np.int8) - first.right.astype(np.int8), seed)

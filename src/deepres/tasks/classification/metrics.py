@@ -6,12 +6,11 @@ batches nor their order nor the number of processes changes a score by one bit. 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import fsum, log
+from math import fsum, log, sqrt
 from typing import Literal
 
 import torch
 from pydantic import Field
-from scipy.stats import binomtest
 from torch import Tensor
 
 from deepres.base.records import Record
@@ -19,6 +18,8 @@ from deepres.data.loading.balance import UNEQUAL, imbalance
 from deepres.tasks.collected import Collected, require_finite
 
 CALIBRATION_BINS = 15
+Z_95 = 1.959963984540054
+"""Within so many standard deviations of its mean lie 95 % of a normal distribution."""
 CONFUSED_PAIRS = 20
 FEW_IMAGES = 5
 """Of a class of fewer images one alone moves the error by more than 20 points."""
@@ -244,9 +245,15 @@ def confusion_matrix(truth: Tensor, predicted: Tensor, num_classes: int) -> Tens
 
 
 def interval(count: int, total: int) -> tuple[float, float]:
-    """Wilson's 95 % interval for the fraction `count / total` (Wilson 1927), within [0, 1]."""
-    found = binomtest(count, total).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(found.low), float(found.high)
+    """(2 k + z^2 -+ z sqrt(4 k (1 - k/n) + z^2)) / (2 (n + z^2)): Wilson's 95 % interval for k of n, within [0, 1].
+
+    Wilson 1927; z = 1.96 is the normal distribution's 97.5 % point, to the last digit. `total` at least 1.
+    """
+    share, square = count / total, Z_95 * Z_95
+    spread = 2 * (total + square)
+    centre = (2 * total * share + square) / spread
+    half = Z_95 / spread * sqrt(4 * total * share * (1 - share) + square)
+    return 0.0 if count == 0 else centre - half, 1.0 if count == total else centre + half
 
 
 def _answers(logits: Tensor, labels: Tensor, indices: Tensor, keep_scores: bool) -> Predictions:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from math import ceil, fsum
 
 import torch
-from scipy.stats import t as student
 from torch import Tensor
 
 from deepres.tasks.collected import Collected, require_finite
@@ -72,6 +71,8 @@ def interval_of_mean(values: Tensor) -> tuple[float, float]:
     mean, n = mean_of(values), len(values)
     if n < 2:
         return mean, mean
+    from scipy.stats import t as student  # here, for it takes long to load and is asked last
+
     spread = (fsum(((values - mean) ** 2).tolist()) / (n - 1) / n) ** 0.5
     half = float(student.ppf(0.975, n - 1)) * spread
     return max(0.0, mean - half), mean + half
