@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -14,6 +13,8 @@ from typed import NEEDS, ROOT, Block, blocks, pages, shorter
 
 from deepres.cli.main import deepres, run
 from deepres.cli.spelled import respelt
+from processes import DEEPRES
+from processes import run as run_process
 
 TYPED = [block for page in pages() for block in blocks(page) if block.language in ("bash", "python")]
 BASH = [block for block in TYPED if block.language == "bash"]
@@ -139,9 +140,8 @@ def _run(block: Block, folder: Path) -> None:
 def _command(words: list[str], folder: Path, block: Block) -> None:
     if "<" in words:  # what a shell does with it
         at = words.index("<")
-        program = "from deepres.cli.main import main; main()"
         with (folder / words[at + 1]).open("rb") as stdin:
-            done = subprocess.run([sys.executable, "-c", program, *words[:at]], cwd=folder, stdin=stdin, check=False)
+            done = run_process([*DEEPRES, *words[:at]], cwd=folder, stdin=stdin)
         assert done.returncode == 0, block
         return
     assert run(words) == 0, (str(block), words)

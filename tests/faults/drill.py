@@ -1,8 +1,9 @@
 """Drills: runs killed, disks filled, files damaged, readers fuzzed, pictures spoilt, hours passed; what came of each.
 
 `python tests/faults/drill.py [--groups kills,disks] [--scale 0.2] [--seed 0] [--output evidence/drills.json]`. A trial
-is right where the answer is bitwise that of an undisturbed run, or one line refuses; all else is wrong, and told. Who
-adds a reader adds it to `fuzz.readers`, a verb that writes to `writers.writers`; who adds a file to a run's folder need
+is right where the answer is bitwise that of an undisturbed run, or one line refuses; all else is wrong, and told.
+Commands are forked off a process that has loaded their libraries, but for torchrun's and those with a limit of size.
+Who adds a reader adds it to `fuzz.readers`, a verb that writes to `writers.writers`; who adds a file to a run's folder need
 do nothing: each file there is damaged.
 """
 
@@ -28,10 +29,12 @@ from typing import Any
 import torch
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from deepres.base.files import digest
 from deepres.cli.main import run as deepres
 from deepres.nn.environment import hardware, versions
 from deepres.nn.weights.files import WEIGHTS
+from processes import DEEPRES, Popen
 
 SECONDS = 300
 """Of a command: after so long it hangs."""
@@ -118,8 +121,8 @@ def words_of(of: str) -> list[str]:
 
 
 def _started(words: list[str], **options: Any) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "deepres", *words],
+    return Popen(
+        [*DEEPRES, *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 from deepres.base.files import digest
 from deepres.base.manifest import MANIFEST, is_whole
+from processes import DEEPRES, together
 
 Process = subprocess.Popen[str]
 
@@ -44,22 +44,8 @@ class Ended(NamedTuple):
 
 def both_started(words: Sequence[str]) -> list[Process]:
     """`deepres WORDS`, twice, as process 0 and 1 of one run."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    place["LOCAL_WORLD_SIZE"] = "2"
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "deepres", *words],
-            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-        for rank in range(2)
-    ]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    return together([*DEEPRES, *words], start_new_session=True, **quiet)
 
 
 def by_torchrun(words: Sequence[str], processes: int = 2) -> Process:

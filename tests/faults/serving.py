@@ -28,6 +28,9 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model
 from deepres.nn.weights.files import save_network
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from processes import Popen
+
 MOST_GROWTH = 1.05
 SIZES = ((32, 32), (60, 40), (333, 500), (640, 480), (1200, 900), (2000, 50))
 
@@ -61,7 +64,7 @@ class Server:
     def __init__(self, folder: Path, *words: str, program: Sequence[str] = ("-m", "deepres"), **options: Any) -> None:
         command = [sys.executable, *program, "serve", str(folder), "--port", "0", "--device", "cpu", *words]
         options = {"stdout": subprocess.DEVNULL, **options}
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+        self.process = Popen(command, stderr=subprocess.PIPE, text=True, **options)
         assert self.process.stderr is not None
         said = ""
         for line in self.process.stderr:

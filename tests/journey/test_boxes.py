@@ -1,8 +1,6 @@
 """Pictures with boxes from the disk to the answer: trained, resumed, measured, predicted, compared, refused."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from deepres.runs.train import resume
 from deepres.runs.verify_resume import verify_resume
 from deepres.tasks.detection.detector import DetectorNetwork
 from deepres.tasks.detection.task import Detection
+from processes import DEEPRES, ended_together
 
 NAMES = ("disc", "square")
 TINY = {
@@ -147,8 +146,8 @@ def test_two_processes_train_and_measure_as_one(said: Say, source: Path, tmp_pat
     asked = ["train", str(source), "--compile", "off", "--device", "cpu"]
     asked += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     said(*asked, "--output", tmp_path / "one")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "deepres"]
-    subprocess.run([*torchrun, *asked, "--output", str(tmp_path / "two")], check=True, capture_output=True, timeout=300)
+    for code, _, errors in ended_together([*DEEPRES, *asked, "--output", str(tmp_path / "two")]):
+        assert code == 0, errors
     histories = [(tmp_path / folder / "history.jsonl").read_text().splitlines() for folder in ("one", "two")]
     for mine, theirs in zip(*(map(json.loads, lines) for lines in histories), strict=True):
         for name in mine:

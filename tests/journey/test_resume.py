@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -14,6 +13,7 @@ from PIL import Image
 
 from deepres.base.files import digest
 from deepres.runs.verify_resume import verify_resume
+from processes import DEEPRES, Popen, run
 
 SETTINGS = (
     "--batch-size",
@@ -28,7 +28,7 @@ SETTINGS = (
 
 
 def _deepres(*arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "deepres", *arguments], capture_output=True, text=True, check=False)
+    done = run([*DEEPRES, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == expect, done.stderr
     return done
 
@@ -55,11 +55,8 @@ def uninterrupted(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def _stopped(folder: Path, number: signal.Signals, *arguments: str) -> int:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deepres", *arguments, "--output", str(folder)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-    )
+    words = [*DEEPRES, *arguments, "--output", str(folder)]
+    process = Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     began = monotonic()
     while not any(int(path.name[5:]) >= 2 for path in folder.glob("state/step-*")):
         assert process.poll() is None
@@ -124,14 +121,14 @@ def test_resume_finds_the_newest_run_and_refuses_other_images(photos: Path, tmp_
     copy = tmp_path / "photos"
     subprocess.run(["cp", "-r", str(photos), str(copy)], check=True)
     home = {"cwd": tmp_path, "capture_output": True, "text": True}
-    train = [sys.executable, "-m", "deepres", "train"]
-    first = subprocess.run([*train, str(copy), "--smoke"], **home, check=False)
+    train = [*DEEPRES, "train"]
+    first = run([*train, str(copy), "--smoke"], **home, check=False)
     assert first.returncode == 0, first.stderr
     assert (tmp_path / "runs" / "photos-1" / "report.html").is_file()
-    resumed = subprocess.run([*train, "--resume"], **home, check=False)
+    resumed = run([*train, "--resume"], **home, check=False)
     assert "runs/photos-1/report.html" in resumed.stdout
     next(copy.glob("red/*.jpg")).unlink()
-    refused = subprocess.run([*train, "--resume"], **home, check=False)
+    refused = run([*train, "--resume"], **home, check=False)
     assert refused.returncode == 2
     assert "the images are not those that the run in runs/photos-1 began with" in refused.stderr
 

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from PIL import Image
 
 from deepres.cli.main import run
+from processes import DEEPRES, Popen
 
 CURL = shutil.which("curl")
 TRAIN = ["train", "digits", "--model", "resnet20_cifar", "--device", "cpu", "--batch-size", "64"]
@@ -56,9 +56,7 @@ def server(home: Path, tmp_path: Path) -> Iterator[Server]:
     shutil.copytree(home / "old", tmp_path / "digits")
     words = ["serve", str(tmp_path / "digits"), "--port", "0", "--device", "cpu", "--precision", "float32", "--reload"]
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "deepres", *words], stdout=log, stderr=subprocess.PIPE, text=True
-        )
+        process = Popen([*DEEPRES, *words], stdout=log, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     url = ""
     for line in process.stderr:

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from PIL import Image
 from sklearn import metrics as sklearn
 
 from deepres.cli.main import run
+from processes import DEEPRES, ended_together
 
 TASKS = {"multilabel": ("several.csv", []), "regression": ("numbers.csv", ["--task", "regression"])}
 SMALL = [
@@ -206,8 +205,8 @@ def test_two_processes_train_and_measure_as_one(kind: str, home: Path, tmp_path:
     table, flags = TASKS[kind]
     asked = ["train", str(home / table), *flags, *SMALL, *LENGTH, "--set", "train.accumulate=2", "--compile", "off"]
     assert run([*asked, "--output", str(tmp_path / "one")]) == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "deepres"]
-    subprocess.run([*torchrun, *asked, "--output", str(tmp_path / "two")], check=True, capture_output=True, timeout=300)
+    for code, _, errors in ended_together([*DEEPRES, *asked, "--output", str(tmp_path / "two")]):
+        assert code == 0, errors
     one, two = (json.loads((tmp_path / folder / "test.json").read_text()) for folder in ("one", "two"))
     key = "mean_average_precision" if kind == "multilabel" else "error"
     assert one[key] == pytest.approx(two[key], rel=1e-3)

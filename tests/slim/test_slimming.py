@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from deepres.cli.main import run as deepres
 from deepres.predict.predictor import Predictor
 from deepres.recipes.run import load_run
 from deepres.slim.frontier import Frontier
+from processes import DEEPRES, Popen
 
 pytestmark = pytest.mark.slow
 
@@ -203,9 +203,9 @@ def test_8_bits_are_tried_by_each_runtime_and_the_file_answers(home: Path) -> No
 
 def test_a_signal_keeps_what_was_tried_and_the_same_command_goes_on(home: Path) -> None:
     out, kept = home / "stopped", home / "stopped.candidates"
-    command = [sys.executable, "-m", "deepres", "slim", str(home / "run"), "--output", str(out)]
+    command = [*DEEPRES, "slim", str(home / "run"), "--output", str(out)]
     command += ["--drop-blocks", "2", "--finetune-epochs", "12", *SURE]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = Popen(command, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not (kept / "drop-2" / "run.json").exists():
         os.sched_yield()
     process.send_signal(signal.SIGTERM)

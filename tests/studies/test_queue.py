@@ -28,6 +28,7 @@ from deepres.studies.queue_status import NOW, PAUSED, Now, queue_status, seconds
 from deepres.studies.queue_work import Gate
 from deepres.studies.study import Paper, Printed, Study
 from deepres.train.loop import Step
+from processes import Popen
 
 CPU = torch.device("cpu")
 TINY = ("train.iterations=24", "train.batch_size=8", "train.accumulate=1", "train.compile=off")
@@ -365,8 +366,10 @@ main()
 
 
 def _typed(folder: Path, *words: object) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", PROGRAM, str(folder / "paper.json"), "reproduce", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+    program = folder / "typed.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, str(program), str(folder / "paper.json"), "reproduce", *map(str, words)]
+    return Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
 
 
 def _until(true: Callable[[], bool], process: "subprocess.Popen[str] | None" = None) -> None:
