@@ -82,9 +82,11 @@ def together(words: Sequence[str], processes: int = 2, **options: Any) -> "list[
     return [Popen(words, env=environment, **options) for environment in ranks]
 
 
-def ended_together(words: Sequence[str], processes: int = 2, seconds: float = 300) -> list[tuple[int, str, str]]:
+def ended_together(
+    words: Sequence[str], processes: int = 2, seconds: float = 300, **options: Any
+) -> list[tuple[int, str, str]]:
     """Exit code, stdout and stderr of each of `together`, once all have ended."""
-    started = together(words, processes, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = together(words, processes, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
     try:
         said = [process.communicate(timeout=seconds) for process in started]
     finally:

@@ -25,7 +25,7 @@ from deepres.nn.weights.files import WEIGHTS
 from deepres.train import distributed
 from deepres.train.config import TrainConfig
 from deepres.train.distributed import SINGLE_PROCESS, Distributed, _place, init_distributed
-from processes import DEEPRES, Popen, ended_together
+from processes import DEEPRES, ended_together, run, together
 
 PROGRAM = Path(__file__).with_name("together.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -304,11 +304,6 @@ SETTINGS = [
 SETTINGS += ["--set", "train.save_every_seconds=0.05", "--set", "train.accumulate=2", "--device", "cpu"]
 
 
-def _train(*arguments: str, torchrun: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    start = [*TORCHRUN, *torchrun, "-m", "deepres"] if torchrun else DEEPRES
-    return Popen([*start, "train", *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
 def _saved(folder: Path) -> int:
     return max((int(path.name.removeprefix("step-")) for path in folder.glob("state/step-*")), default=0)
 
@@ -330,11 +325,11 @@ def _children(process: subprocess.Popen[str]) -> list[int]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two processes from beginning to end."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    process = _train(*SETTINGS, "--output", str(folder), torchrun=("--max-restarts", "0"))
-    said, errors = process.communicate(timeout=100)
-    assert process.returncode == 0, errors
-    assert errors.count("50 steps of 32 images on 2 processes") == 1  # one of them speaks
-    assert said.count("report: ") == 1
+    first, second = ended_together([*DEEPRES, "train", *SETTINGS, "--output", str(folder)])
+    assert (first[0], second[0]) == (0, 0), (first, second)
+    assert first[2].count("50 steps of 32 images on 2 processes") == 1
+    assert first[1].count("report: ") == 1
+    assert second[1:] == ("", "")  # one of them speaks
     return folder
 
 
@@ -343,7 +338,8 @@ def test_a_killed_process_is_started_again_and_the_run_ends_with_the_same_weight
     undisturbed: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    process = _train(*SETTINGS, "--output", str(folder), torchrun=("--max-restarts", "2"))
+    words = [*TORCHRUN, "--max-restarts", "2", "-m", "deepres", "train", *SETTINGS, "--output", str(folder)]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     _wait_for(folder, 10, process)
     victim = _children(process)[-1]
     os.kill(victim, signal.SIGKILL)
@@ -356,16 +352,16 @@ def test_a_killed_process_is_started_again_and_the_run_ends_with_the_same_weight
 @pytest.mark.slow
 def test_all_stop_when_asked_and_another_number_of_processes_goes_on(undisturbed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    process = _train(*SETTINGS, "--output", str(folder), torchrun=("--max-restarts", "0"))
-    _wait_for(folder, 10, process)
-    os.kill(_children(process)[-1], signal.SIGTERM)  # one is told, all stop
-    _, errors = process.communicate(timeout=100)
+    both = together([*DEEPRES, "train", *SETTINGS, "--output", str(folder)], stderr=subprocess.PIPE, text=True)
+    _wait_for(folder, 10, both[0])
+    both[1].send_signal(signal.SIGTERM)  # one is told, all stop
+    (_, errors), (_, silent) = (process.communicate(timeout=100) for process in both)
     assert errors.count("deepres: stopped after step") == 1, errors
-    assert "exitcode  : 143" in errors
+    assert "Traceback" not in silent
+    assert [process.returncode for process in both] == [143, 143]
     assert 10 <= _saved(folder) < 50
-    alone = _train("--resume", str(folder), "--device", "cpu")
-    _, errors = alone.communicate(timeout=100)
-    assert alone.returncode == 0, errors
+    alone = run([*DEEPRES, "train", "--resume", str(folder), "--device", "cpu"], capture_output=True, text=True)
+    assert alone.returncode == 0, alone.stderr
     mine, theirs = (_weights(path) for path in (folder, undisturbed))
     for name, tensor in theirs.items():
         torch.testing.assert_close(mine[name], tensor, rtol=1e-5, atol=1e-5)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from deepres.base.files import digest
 from deepres.nn.weights.files import WEIGHTS
+from processes import DEEPRES, Popen, ended_together
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 TRAIN = [
@@ -79,9 +80,9 @@ def free_port() -> int:
     return port
 
 
-def launched(*machines: Path, processes: int = 1) -> list[Ended]:
+def launched(*machines: Path) -> list[Ended]:
     """What becomes of `deepres train` on these machines, the first of which has rank 0."""
-    where = ["--nnodes", str(len(machines)), "--nproc-per-node", str(processes)]
+    where = ["--nnodes", str(len(machines)), "--nproc-per-node", "1"]
     where += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
     launchers = [
         subprocess.Popen(
@@ -101,6 +102,19 @@ def launched(*machines: Path, processes: int = 1) -> list[Ended]:
     return [Ended(launcher.returncode, *words) for launcher, words in zip(launchers, said, strict=True)]
 
 
+def begun(*machines: Path) -> list[Ended]:
+    """The same without launchers, in the environment that they would give."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(len(machines))}
+    place |= {"LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = [
+        Popen([*DEEPRES, *TRAIN[2:]], cwd=folder, env={**os.environ, **place, "RANK": str(rank)}, **piped)
+        for rank, folder in enumerate(machines)
+    ]
+    said = [process.communicate(timeout=300) for process in started]
+    return [Ended(process.returncode, *words) for process, words in zip(started, said, strict=True)]
+
+
 def everything(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
@@ -110,8 +124,7 @@ def test_two_machines_train_the_weights_of_one_and_the_first_alone_writes_and_sp
     one = machine(tmp_path / "one")
     first, second = (copied(one, tmp_path / name) for name in ("first", "second"))
     before = everything(second)
-    (alone,) = launched(one, processes=2)
-    assert alone.code == 0, alone.errors
+    assert [code for code, _, _ in ended_together([*DEEPRES, *TRAIN[2:]], cwd=one)] == [0, 0]
     ours, theirs = launched(first, second)
     assert (ours.code, theirs.code) == (0, 0), (ours.errors, theirs.errors)
     assert digest(first / "run" / WEIGHTS) == digest(one / "run" / WEIGHTS)
@@ -133,9 +146,8 @@ def test_a_machine_without_the_images_or_with_others_stops_all_in_one_line_and_n
         (bare, "deepres: source 'pictures': unknown; "),
         (other, "deepres: process 1 has other images than process 0 (digest "),
     ):
-        ours, theirs = launched(first, second)
-        assert ours.code != 0
-        assert theirs.code != 0
+        ours, theirs = begun(first, second)
+        assert (ours.code, theirs.code) == (2, 2)
         assert next(line for line in ours.errors.splitlines() if line.startswith("deepres: ")).startswith(message)
         assert "deepres: " not in theirs.errors
         assert not (first / "run").exists()
@@ -173,7 +185,7 @@ def test_a_lost_machine_comes_back_and_the_run_ends_as_if_nothing_had_been(tmp_p
     one = machine(tmp_path / "one")
     first, second = (copied(one, tmp_path / name) for name in ("first", "second"))
     train = [*TRAIN, "--set", "train.iterations=60", "--set", "train.save_every_seconds=0.1"]
-    subprocess.run([*TORCHRUN, "--nproc-per-node", "2", *train], cwd=one, check=True, capture_output=True)
+    assert [code for code, _, _ in ended_together([*DEEPRES, *train[2:]], cwd=one)] == [0, 0]
     where = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "a"]
     port = free_port()
     where += ["--rdzv-endpoint", f"127.0.0.1:{port}", "--max-restarts", "2"]
