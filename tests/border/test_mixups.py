@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from functools import lru_cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -35,10 +36,14 @@ def _program(name: str) -> ModuleType:
     return module
 
 
+@lru_cache(1)
+def _state(name: str) -> dict[str, torch.Tensor]:
+    return build(lookup.architecture(name)).state_dict()
+
+
 def _bare(name: str, convention: str) -> Checkpoint:
     """Weights, without values, as that library saves them."""
-    description = lookup.architecture(name)
-    return Checkpoint("bare.pth", to_foreign(build(description).state_dict(), description, convention))
+    return Checkpoint("bare.pth", to_foreign(_state(name), lookup.architecture(name), convention))
 
 
 def _taken(name: str, stored: Checkpoint, variant: str | None = None) -> bool:
@@ -147,7 +152,7 @@ def test_the_table_of_the_libraries_is_what_they_have() -> None:
     )
     if json.loads(FILE.read_text())["libraries"]["timm"] == version("timm"):
         assert {name for names in TABLE.values() for name in names} == set(program.networks())
-    here = [name for names in TABLE.values() for name in names if name.startswith(small)]
+    here = [name for names in TABLE.values() for name in names if name.startswith(small)][::3]
     assert set(here) <= set(program.networks())
     assert program.table(here) == {
         key: kept for key, names in TABLE.items() if (kept := [name for name in names if name in here])

@@ -166,7 +166,9 @@ def run_deleted(place: Path, draw: random.Random) -> str | None:
 
 def network_fails(place: Path, draw: random.Random) -> str | None:
     """A network that raises or gives NaN: 500 with the request's number, counted, without a word of Python."""
-    with served(place, program=["-c", FAILS]) as server:
+    program = place / "fails.py"
+    program.write_text(FAILS)
+    with served(place, program=[str(program)]) as server:
         told = [posted(server.port, bodies()[2]) for _ in range(40)]
         failed = server.metric('deepres_images_total{model="net",outcome="failed"}')
     statuses = [status for status, _ in told]

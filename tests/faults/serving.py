@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from functools import cache
 from http.client import HTTPConnection
 from io import BytesIO
 from pathlib import Path
@@ -46,8 +47,9 @@ def network(folder: Path) -> Path:
     return folder
 
 
+@cache
 def bodies() -> list[bytes]:
-    """Pictures of many sizes in three formats, one that is none, one cut short, one that is too large."""
+    """Pictures of many sizes in three formats, one that is none, one cut short, one that is too large; made once."""
     draw, found = np.random.default_rng(0), [b"none", bytes(2_000_000)]
     for size in SIZES:
         small = Image.fromarray(draw.integers(0, 256, (16, 16, 3), dtype=np.uint8)).resize(size)

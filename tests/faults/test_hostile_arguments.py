@@ -12,7 +12,7 @@ from writers import home_in
 from deepres.cli.main import run
 
 DEAR = ("train", "eval", "analyze", "predict", "bench", "doctor", "data show", "compare", "slim")
-"""Verbs that compute: of these some."""
+"""Verbs that compute: of these fewer."""
 
 
 def test_each_verb_has_a_command_that_is_right() -> None:
@@ -39,7 +39,7 @@ def test_what_no_argument_means_is_refused_in_one_line_or_taken(
     monkeypatch.chdir(home)
     wrong: list[tuple[Trial, str]] = []
     for number, trial in enumerate(trials(home)):
-        if number % 7 and trial.name.startswith(DEAR):
+        if number % (29 if trial.name.startswith(DEAR) else 5):
             continue
         if told := tried(trial, home):
             wrong.append((trial, told))
