@@ -78,7 +78,7 @@ def trained(folder: Path, source: str, begin: str, seed: int) -> None:
     device = torch.device("cpu")
     precision = choose(run.train.precision, device)
     network = create_model(run.model.architecture(), weights=run.weights, new_head=run.new_head, seed=seed)
-    state = State(precision.place(network), run.train.sgd, averaged=False, layer_decay=run.train.layer_decay)
+    state = State(precision.place(network), run.train.optimizer, averaged=False, layer_decay=run.train.layer_decay)
 
     def loader() -> TrainLoader:
         return TrainLoader(

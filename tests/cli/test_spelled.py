@@ -17,7 +17,7 @@ from deepres.recipes.spellings import SPELLINGS, OtherWord
 RUN = recipe("photos", DatasetFacts("x", 2, 900, 3, 128), "resnet18")
 VALUES = {
     "train.precision": "float32",
-    "train.sgd.nesterov": "nesterov",
+    "train.optimizer": "adamw_torch",
     "train.schedule.kind": "constant",
     "augmentation.auto": "ta_wide",
     "train.patience": "3",
@@ -92,8 +92,8 @@ def test_words_of_others(typed: str, ours: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("train digits --opt adamw", "^--opt adamw: deepres trains with SGD"),
-        ("train digits optimizer=AdamW", "^optimizer AdamW: deepres trains with SGD"),
+        ("train digits --opt adam", "^--opt adam: wanted sgd, adamw or lamb"),
+        ("train digits optimizer=RMSprop", "^optimizer RMSprop: wanted sgd, adamw or lamb"),
         ("train digits --sched plateau", "^--sched plateau: wanted cosine, step or constant"),
         ("train digits --amp-dtype float16", "^--amp-dtype float16: float16 would need"),
         ("train digits epoch=3", "^setting 'epoch': unknown; did you mean epochs"),
@@ -118,7 +118,7 @@ def test_what_lies_on_the_disk_is_no_setting(tmp_path: Path, monkeypatch: pytest
 
 FILES = {
     "flags.yaml": "data: digits\nbatch-size: 32\nlr: 0.2\namp: true\nmixup: 0\nweight_decay: 0.001\nresume: null\n",
-    "fields.yaml": "source: digits\ntrain:\n  batch_size: 32\n  schedule: {lr: 0.2}\n  sgd: {weight_decay: 0.001}\n",
+    "fields.yaml": "source: digits\ntrain:\n  batch_size: 32\n  schedule: {lr: 0.2}\n  optimizer: {weight_decay: 0.001}\n",
     "fields.json": '{"source": "digits", "train.batch_size": 32, "lr": 0.2, "wd": 0.001}',
 }
 
@@ -130,7 +130,7 @@ def test_a_file_of_settings_stands_before_what_is_typed(
     (tmp_path / name).write_text(FILES[name])
     assert run(["train", "--lr", "0.3", "-c", str(tmp_path / name), "--dry-run"]) == 0
     train = json.loads(capsys.readouterr().out)["train"]
-    assert (train["batch_size"], train["schedule"]["lr"], train["sgd"]["weight_decay"]) == (32, 0.3, 0.001)
+    assert (train["batch_size"], train["schedule"]["lr"], train["optimizer"]["weight_decay"]) == (32, 0.3, 0.001)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_file_of_settings_stands_before_what_is_typed(
     [
         ("epochz: 3", r"flags.yaml: setting 'epochz': unknown; did you mean epochs"),
         ("- 3", r"flags.yaml: wanted fields with names, such as train.epochs: 3; given list"),
-        ("opt: adamw", "flags.yaml: opt adamw: deepres trains with SGD"),
+        ("opt: rmsprop", "flags.yaml: opt rmsprop: wanted sgd, adamw or lamb"),
         ("train: {epochs: x}", "Invalid value for '--epochs'"),
         ("train: {epoch: 3}", "--set 'train.epoch': unknown; did you mean train.epochs"),
         ("a: [", "flags.yaml: not a description of a run in YAML"),

@@ -60,7 +60,7 @@ def test_a_taught_step_is_the_cpus(same: Same, images: ArrayImages, statistics: 
         )
         precision = Precision(device, torch.float32, channels_last=True)
         plan = TrainConfig(iterations=3, batch_size=6, accumulate=2)
-        state = State(precision.place(create_model(small.architecture())), plan.sgd, averaged=False)
+        state = State(precision.place(create_model(small.architecture())), plan.optimizer, averaged=False)
         loss = distilled(cross_entropy(0.1), teachers.answers, 4.0, 0.9)
         seen = [
             event.loss

@@ -65,7 +65,10 @@ def _loader(
 
 def _state(description: Architecture, device: torch.device, config: TrainConfig) -> State:
     return State(
-        _precision(device).place(create_model(description)), config.sgd, averaged=True, layer_decay=config.layer_decay
+        _precision(device).place(create_model(description)),
+        config.optimizer,
+        averaged=True,
+        layer_decay=config.layer_decay,
     )
 
 

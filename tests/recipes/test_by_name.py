@@ -41,7 +41,7 @@ def test_the_papers_cifar_recipe_is_the_papers() -> None:
     run = RECIPES["cifar_2015"](FACTS, "resnet56_cifar")
     train = run.train
     assert (train.iterations, train.batch_size, train.batch_size // train.accumulate) == (64_000, 128, 64)
-    assert (train.sgd.momentum, train.sgd.weight_decay, train.sgd.nesterov) == (0.9, 1e-4, False)
+    assert (train.optimizer.momentum, train.optimizer.weight_decay, train.optimizer.nesterov) == (0.9, 1e-4, False)
     lr = train.schedule.schedule()
     assert [lr(step / 64_000) for step in (0, 31_999, 32_000, 48_000)] == pytest.approx([0.1, 0.1, 0.01, 0.001])
     assert (run.augmentation.crop, run.augmentation.pad, run.augmentation.flip) == ("pad", 4, 0.5)
@@ -58,7 +58,7 @@ def test_110_layers_and_more_begin_at_a_hundredth_until_the_error_is_below_80_pe
 def test_the_papers_imagenet_recipe_is_the_papers() -> None:
     run = RECIPES["imagenet_2015"](FACTS, None)
     assert run.model.name == "resnet50_v1"
-    assert (run.train.iterations, run.train.batch_size, run.train.sgd.weight_decay) == (600_000, 256, 1e-4)
+    assert (run.train.iterations, run.train.batch_size, run.train.optimizer.weight_decay) == (600_000, 256, 1e-4)
     assert (run.augmentation.crop, run.augmentation.scale, run.augmentation.colour_pca) == (
         "short_side",
         (256, 480),

@@ -22,7 +22,7 @@ def _rates(run: Run, epochs: list[float], total: float) -> list[float]:
 
 
 def _optimiser(run: Run) -> tuple[int, float, bool, str]:
-    sgd = run.train.sgd
+    sgd = run.train.optimizer
     assert sgd.momentum == 0.9
     return run.train.batch_size, sgd.weight_decay, sgd.nesterov, sgd.decay_parameters
 

@@ -27,7 +27,7 @@ def test_full_is_the_recipe_to_the_letter_and_short_a_share_of_its_steps(study: 
     assert (full.steps, full.num_train, full.run.data.val_fraction) == (64_000, 50_000, 0)
     assert (short.steps, short.num_train, short.run.data.val_fraction) == (3, 45_000, 0.1)
     assert short.run.train.schedule == full.run.train.schedule
-    assert short.run.train.sgd == full.run.train.sgd
+    assert short.run.train.optimizer == full.run.train.optimizer
 
 
 def test_the_name_follows_what_decides_the_weights_and_nothing_else(study: Study) -> None:
@@ -40,7 +40,7 @@ def test_the_name_follows_what_decides_the_weights_and_nothing_else(study: Study
         ("data.workers=2", True),
         ("data.prefetch_factor=4", True),
         ("train.batch_size=64", False),
-        ("train.sgd.weight_decay=0.0005", False),
+        ("train.optimizer.weight_decay=0.0005", False),
         ("model.style.order=pre", False),
     ):
         other = Job(records.edit(job.run, [edit]), job.dataset, job.scale)

@@ -250,7 +250,7 @@ def test_the_edits_of_both_tables_of_identity_mappings_are_the_variants() -> Non
 def test_the_best_figure_of_the_second_paper_is_its_torch_codes(name: str, label: str) -> None:
     study = studies()[name]
     train = run_of(study, study.row(label), study.columns[-1]).train
-    assert (train.epochs, train.batch_size, train.accumulate, train.sgd.decay_parameters) == (200, 64, 2, "all")
+    assert (train.epochs, train.batch_size, train.accumulate, train.optimizer.decay_parameters) == (200, 64, 2, "all")
     assert (train.schedule.milestones, train.schedule.warmup_lr) == ((0.4, 0.605), None)
 
 

@@ -72,11 +72,11 @@ def _train(
 
 def test_stopped_and_continued_equals_uninterrupted_bitwise() -> None:
     config = _config(ema_decay=0.99, clip_norm=1.0)
-    whole = State(_network(), config.sgd, averaged=True)
+    whole = State(_network(), config.optimizer, averaged=True)
     _train(whole, config)
-    first = State(_network(), config.sgd, averaged=True)
+    first = State(_network(), config.optimizer, averaged=True)
     _train(first, config, steps=4)
-    second = State(deepcopy(first.network), config.sgd, averaged=True)
+    second = State(deepcopy(first.network), config.optimizer, averaged=True)
     second.optimiser.load_state_dict(first.optimiser.state_dict())
     second.average.load_state_dict(first.average.state_dict())
     second.progress = first.progress
@@ -107,7 +107,7 @@ def test_accumulated_parts_give_the_gradient_of_the_whole() -> None:
 
 def test_epochs_end_where_the_stream_has_passed_over_the_images() -> None:
     config = _config(iterations=None, epochs=3)
-    seen = _train(State(_network(), config.sgd, averaged=False), config)
+    seen = _train(State(_network(), config.optimizer, averaged=False), config)
     # 40 images in batches of 16: after ceil(40/16), ceil(80/16), ceil(120/16) steps
     assert [event.step for event in seen if isinstance(event, Epoch)] == [3, 5, 8]
     assert [event.totals.seen for event in seen if isinstance(event, Epoch)] == [48, 32, 48]
@@ -116,7 +116,7 @@ def test_epochs_end_where_the_stream_has_passed_over_the_images() -> None:
 
 def test_the_best_epoch_is_the_one_of_lowest_held_out_error_and_patience_ends_the_run() -> None:
     config = _config(iterations=None, epochs=9, patience=2)
-    state = State(_network(), config.sgd, averaged=False)
+    state = State(_network(), config.optimizer, averaged=False)
     epochs = [event for event in _train(state, config, val=[0.5, 0.2, 0.3, 0.2, 0.1]) if isinstance(event, Epoch)]
     assert [event.best for event in epochs] == [True, True, False, False]
     assert state.progress.finished
@@ -126,7 +126,7 @@ def test_the_best_epoch_is_the_one_of_lowest_held_out_error_and_patience_ends_th
 
 def test_of_two_epochs_the_lower_error_is_better_whatever_the_loss_and_the_lower_loss_among_equals() -> None:
     config = _config(iterations=None, epochs=4)
-    state = State(_network(), config.sgd, averaged=False)
+    state = State(_network(), config.optimizer, averaged=False)
     judged = [by_error(0.3, 0.5), by_error(0.2, 0.9), by_error(0.2, 0.8), by_error(0.2, 0.8)]
     events = _train(state, config, judged)
     assert [event.best for event in events if isinstance(event, Epoch)] == [True, True, True, False]
@@ -140,12 +140,12 @@ def test_the_kept_epoch_is_the_last_that_cannot_be_told_from_the_best_whatever_a
         judged = [by_error(error, 1.0, images) for error in errors[state.progress.epoch :]]
         return [event for event in _train(state, config, judged, steps) if isinstance(event, Epoch)]
 
-    whole = State(_network(), config.sgd, averaged=False)
+    whole = State(_network(), config.optimizer, averaged=False)
     assert [event.kept for event in epochs(whole, None)] == [True, True, True, False, False, False]
     kept = whole.progress.kept
     assert kept is not None
     assert (kept.epoch, kept.value, kept.images) == (3, 0.2, 50)
-    parts = State(_network(), config.sgd, averaged=False)
+    parts = State(_network(), config.optimizer, averaged=False)
     seen = [*epochs(parts, 9), *epochs(parts, None)]
     assert [event.epoch for event in seen] == [1, 2, 3, 4, 5, 6]
     assert parts.progress.kept == kept
@@ -154,7 +154,7 @@ def test_the_kept_epoch_is_the_last_that_cannot_be_told_from_the_best_whatever_a
 def test_an_epoch_whose_loss_is_lost_is_never_kept() -> None:
     config = _config(iterations=None, epochs=3)
     judged = [by_error(0.3, 0.5, 10), by_error(0.3, float("nan"), 10), by_error(0.0, float("inf"), 10)]
-    state = State(_network(), config.sgd, averaged=False)
+    state = State(_network(), config.optimizer, averaged=False)
     _train(state, config, judged)
     assert state.progress.kept == state.progress.best
     assert state.progress.best is not None
@@ -164,7 +164,7 @@ def test_an_epoch_whose_loss_is_lost_is_never_kept() -> None:
 def test_the_low_rate_is_held_until_the_training_error_falls() -> None:
     schedule = ScheduleConfig(kind="constant", lr=0.1, warmup_lr=0.01, warmup_until_error=0.9)
     config = _config(schedule=schedule, iterations=30)
-    state = State(_network(), config.sgd, averaged=False)
+    state = State(_network(), config.optimizer, averaged=False)
     rates = [event.lr for event in _train(state, config) if isinstance(event, Step)]
     turn = rates.index(0.1)
     assert 2 < turn < 20
@@ -175,19 +175,19 @@ def test_the_low_rate_is_held_until_the_training_error_falls() -> None:
 def test_the_low_rate_is_held_for_so_many_steps_where_they_are_given() -> None:
     schedule = ScheduleConfig(kind="constant", lr=0.1, warmup_lr=0.01, warmup_until_error=0.9, warmup_steps=25)
     config = _config(schedule=schedule, iterations=30)
-    state = State(_network(), config.sgd, averaged=False)
+    state = State(_network(), config.optimizer, averaged=False)
     assert [event.lr for event in _train(state, config) if isinstance(event, Step)] == [0.01] * 25 + [0.1] * 5
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate() -> None:
     config = _config(schedule=ScheduleConfig(kind="constant", lr=1e30))
     with pytest.raises(InputError, match=r"step \d+: the loss is (nan|inf) at learning rate 1e\+30"):
-        _train(State(_network(), config.sgd, averaged=False), config)
+        _train(State(_network(), config.optimizer, averaged=False), config)
 
 
 def test_clipping_bounds_the_step() -> None:
-    config = _config(clip_norm=1e-3, sgd=SgdConfig(momentum=0, weight_decay=0), iterations=1)
-    state = State(_network(), config.sgd, averaged=False)
+    config = _config(clip_norm=1e-3, optimizer=SgdConfig(momentum=0, weight_decay=0), iterations=1)
+    state = State(_network(), config.optimizer, averaged=False)
     before = [p.clone() for p in state.network.parameters()]
     _train(state, config)
     moved = sum((p - q).square().sum() for p, q in zip(before, state.network.parameters(), strict=True)).sqrt()
@@ -218,7 +218,7 @@ def _parts(seed: int = 0) -> nn.Module:
 
 def test_the_head_learns_first_and_the_body_stays_with_its_statistics() -> None:
     config = _config(iterations=10, head_only_fraction=0.5)
-    state = State(_parts(), config.sgd, averaged=False)
+    state = State(_parts(), config.optimizer, averaged=False)
     before = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
     _train(state, config, steps=5)
     changed = {name for name, tensor in state.network.state_dict().items() if not torch.equal(tensor, before[name])}
@@ -230,7 +230,7 @@ def test_the_head_learns_first_and_the_body_stays_with_its_statistics() -> None:
 
 def test_what_is_frozen_never_learns_and_a_misspelt_part_is_refused() -> None:
     config = _config(frozen=("stem",))
-    state = State(_parts(), config.sgd, averaged=False)
+    state = State(_parts(), config.optimizer, averaged=False)
     before = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
     _train(state, config)
     assert all(
@@ -238,14 +238,14 @@ def test_what_is_frozen_never_learns_and_a_misspelt_part_is_refused() -> None:
         for name, tensor in state.network.state_dict().items()
     )
     with pytest.raises(InputError, match=r"train.frozen 'stme': unknown; did you mean stem\?"):
-        _train(State(_parts(), config.sgd, averaged=False), _config(frozen=("stme",)))
+        _train(State(_parts(), config.optimizer, averaged=False), _config(frozen=("stme",)))
 
 
 def test_discriminative_rates_multiply_the_step_of_each_part() -> None:
     moved = {}
     for decay in (1.0, 0.25):
         config = _config(iterations=1, layer_decay=decay)
-        state = State(_parts(), config.sgd, averaged=False, layer_decay=decay)
+        state = State(_parts(), config.optimizer, averaged=False, layer_decay=decay)
         before = {name: p.detach().clone() for name, p in state.network.named_parameters()}
         _train(state, config)
         moved[decay] = {name: p.detach() - before[name] for name, p in state.network.named_parameters()}
@@ -268,7 +268,7 @@ def test_a_compiled_network_which_has_no_truth_value_is_called() -> None:
             return logits
 
     config = _config(iterations=2)
-    state = State(_network(), config.sgd, averaged=False)
+    state = State(_network(), config.optimizer, averaged=False)
     forward = Compiled(state.network)
     list(
         train(
@@ -285,7 +285,7 @@ def test_a_compiled_network_which_has_no_truth_value_is_called() -> None:
 
 def test_a_bent_run_ends_where_it_is_bent_to_and_its_rate_falls_all_the_way() -> None:
     config = _config(iterations=20, schedule=ScheduleConfig(kind="cosine", lr=0.1), head_only_fraction=0.25)
-    state = State(_network(), config.sgd, averaged=False)
+    state = State(_network(), config.optimizer, averaged=False)
     events = train(
         state, config, Fixed(), cross_entropy(), None, TrainingContext(num_images=NUM_IMAGES, precision=FLOAT32, seed=0)
     )

@@ -66,7 +66,7 @@ def trained(
 ) -> dict[str, Any]:
     schedule = ScheduleConfig(kind="constant", lr=0.02)
     config = TrainConfig(iterations=steps, batch_size=16, schedule=schedule, **fields)
-    state = State(network(), config.sgd, averaged=config.ema_decay is not None)
+    state = State(network(), config.optimizer, averaged=config.ema_decay is not None)
     events = train(
         state,
         config,
@@ -168,7 +168,7 @@ def not_finite(processes: Distributed) -> str:
         }
 
     config = TrainConfig(iterations=2, batch_size=16)
-    state = State(network(), config.sgd, averaged=False)
+    state = State(network(), config.optimizer, averaged=False)
     facts: dict[str, Any] = {"num_images": 60, "precision": FLOAT, "seed": 0, "processes": processes}
     return said(lambda: list(train(state, config, loader(processes, 16), loss, None, TrainingContext(**facts))))
 

@@ -98,13 +98,13 @@ def edit(record: R, assignments: Iterable[str], within: str = "") -> R:
     """The record after each `dotted.field=value`, the value read by the field's type.
 
     `within` (`data.`) is where the record stands in what a person edits. `none` empties an optional field; a tuple is
-    written `1,2,3`. All are made first and checked together.
+    written `1,2,3`. All are made first and checked together, a record as a whole before fields of it.
 
     Raises:
         InputError: no `=`, an unknown field (the nearest are offered), a value of the wrong kind.
     """
     changed: dict[str, Any] = {}
-    for assignment in assignments:
+    for assignment in sorted(assignments, key=lambda one: one.partition("=")[0].count(".")):
         if not is_text(assignment):
             raise InputError(f"--set {within}{quoted(assignment)}: this is no UTF-8, and could not be written down")
         name, equals, text = assignment.partition("=")
@@ -118,6 +118,11 @@ def edit(record: R, assignments: Iterable[str], within: str = "") -> R:
             changed = {}
             _place(changed, record, path, text, within + name.strip())
     return build(type(record), _with(record, changed), f"--set {within}".strip()) if changed else record
+
+
+def by_name(value: object) -> object:
+    """`name` stands for the record of that kind with its defaults: BeforeValidator of records told apart by `kind`."""
+    return {"kind": value.lower()} if isinstance(value, str) else value
 
 
 class _WholeError(Exception):
@@ -138,6 +143,13 @@ def _place(changed: dict[str, Any], record: Record, path: list[str], text: str, 
         changed[first] = _value(text, fields[first].annotation)
         return
     inner = getattr(record, first)
+    if (
+        rest == ["kind"]
+        and isinstance(inner, Record)
+        and len(get_args(type(inner).model_fields["kind"].annotation)) == 1
+    ):
+        changed[first] = text  # one of several records: another one as a whole
+        return
     if inner is None:
         raise InputError(f"--set {where}: there is no {first} here, so no {rest[0]} of it can be set; leave it out")
     if not isinstance(inner, Record):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 FIELDS = {
     "batch_size": "train.batch_size",
     "lr": "train.schedule.lr",
-    "weight_decay": "train.sgd.weight_decay",
+    "weight_decay": "train.optimizer.weight_decay",
     "balance": "train.balance",
     "memory": "train.memory",
     "compile": "train.compile",

@@ -175,7 +175,7 @@ _FLAGS = {
     "train.balance": "--balance",
     "train.memory": "--memory",
     "train.compile": "--compile",
-    "train.sgd.weight_decay": "--weight-decay",
+    "train.optimizer.weight_decay": "--weight-decay",
     "data.workers": "--workers",
     "data.on_bad_image": "--on-bad-image",
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from deepres.base.errors import InputError
 from deepres.recipes.run import Run
 
 
@@ -24,6 +25,24 @@ def scaled(recipe: Run, run: Run, edits: Sequence[str]) -> tuple[Run, str]:
         "(--no-scale-lr keeps that, --lr sets another)"
     )
     return run.replace(train=run.train.replace(schedule=schedule)), said
+
+
+def require_rate(recipe: Run, run: Run, edits: Sequence[str]) -> None:
+    """A recipe's rate is for its optimiser: of another one it says nothing.
+
+    Raises:
+        InputError: another optimiser, and no rate for it.
+    """
+    was, now = recipe.train.optimizer.kind, run.train.optimizer.kind
+    if was != now and not any(edit.strip().startswith("train.schedule.lr") for edit in edits):
+        rate = f"recipe {run.recipe} has a rate for {was}, {recipe.train.schedule.lr:g}, which says nothing of {now}'s"
+        raise InputError(
+            f"train.optimizer={now}: {rate}; give one with --lr ({_BEGIN[now]:g} is what others begin with, a tenth of "
+            "it from trained weights)"
+        )
+
+
+_BEGIN = {"sgd": 0.1, "adamw": 0.001, "lamb": 0.005}
 
 
 def _times(rate: float, factor: float) -> float:

@@ -61,7 +61,7 @@ def boxes(facts: DatasetFacts, model: str | None = None) -> Run:
         train=TrainConfig(
             epochs=12,
             batch_size=batch_size,
-            sgd=SgdConfig(momentum=0.9, weight_decay=1e-4),
+            optimizer=SgdConfig(momentum=0.9, weight_decay=1e-4),
             schedule=ScheduleConfig(kind="cosine", lr=lr, warmup_fraction=0.1),
             clip_norm=10.0,
             frozen=("stem", "stage1") if trained else (),

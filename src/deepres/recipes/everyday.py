@@ -35,7 +35,7 @@ def small(facts: DatasetFacts, model: str | None = None) -> Run:
         train=TrainConfig(
             epochs=epochs,
             batch_size=batch_size,
-            sgd=SgdConfig(momentum=0.9, weight_decay=5e-4, nesterov=True),
+            optimizer=SgdConfig(momentum=0.9, weight_decay=5e-4, nesterov=True),
             schedule=ScheduleConfig(kind="cosine", lr=0.1, warmup_fraction=0.05),
             label_smoothing=0.1,
         ),
@@ -67,7 +67,7 @@ def photos(facts: DatasetFacts, model: str | None = None) -> Run:
         train=TrainConfig(
             epochs=epochs,
             batch_size=batch_size,
-            sgd=SgdConfig(momentum=0.9, weight_decay=5e-4, nesterov=True),
+            optimizer=SgdConfig(momentum=0.9, weight_decay=5e-4, nesterov=True),
             schedule=ScheduleConfig(kind="cosine", lr=0.05, warmup_fraction=0.25),
             label_smoothing=0.1,
         ),
@@ -92,7 +92,7 @@ def imagenet_modern(facts: DatasetFacts, model: str | None = None) -> Run:
         train=TrainConfig(
             epochs=90,
             batch_size=512,
-            sgd=SgdConfig(momentum=0.9, weight_decay=5e-5, nesterov=True),
+            optimizer=SgdConfig(momentum=0.9, weight_decay=5e-5, nesterov=True),
             schedule=ScheduleConfig(kind="cosine", lr=0.5, warmup_fraction=0.05),
             label_smoothing=0.1,
             ema_decay=0.9999,

@@ -50,7 +50,7 @@ def finetune(facts: DatasetFacts, model: str | None = None) -> Run:  # noqa: ARG
         train=TrainConfig(
             epochs=15,
             batch_size=32,
-            sgd=SgdConfig(momentum=0.9, weight_decay=1e-4, nesterov=True),
+            optimizer=SgdConfig(momentum=0.9, weight_decay=1e-4, nesterov=True),
             schedule=ScheduleConfig(kind="cosine", lr=lr),
             fit_head=begin.classes != facts.classes,
         ),

@@ -33,7 +33,7 @@ def densenet_cifar(facts: DatasetFacts, model: str | None = None) -> Run:
         train=TrainConfig(
             epochs=300,
             batch_size=64,
-            sgd=_TORCH,
+            optimizer=_TORCH,
             schedule=ScheduleConfig(kind="steps", lr=0.1, milestones=_at_epochs(150, 225, of=300)),
         ),
         select="last",
@@ -59,7 +59,7 @@ def densenet_imagenet(facts: DatasetFacts, model: str | None = None) -> Run:
         train=TrainConfig(
             epochs=90,
             batch_size=256,
-            sgd=_TORCH,
+            optimizer=_TORCH,
             schedule=ScheduleConfig(kind="steps", lr=0.1, milestones=(1 / 3, 2 / 3)),
         ),
         select="last",
@@ -85,7 +85,7 @@ def stochastic_depth(facts: DatasetFacts, model: str | None = None) -> Run:
     train = TrainConfig(
         epochs=500,
         batch_size=128,
-        sgd=_TORCH,
+        optimizer=_TORCH,
         schedule=ScheduleConfig(kind="steps", lr=0.1, milestones=_at_epochs(250, 375, of=500)),
     )
     if config.family == "resnet" and sum(config.depths) >= 500:
@@ -123,7 +123,7 @@ def wide(facts: DatasetFacts, model: str | None = None) -> Run:
         train=TrainConfig(
             epochs=200,
             batch_size=128,
-            sgd=_TORCH.replace(weight_decay=5e-4),
+            optimizer=_TORCH.replace(weight_decay=5e-4),
             schedule=ScheduleConfig(kind="steps", lr=0.1, milestones=_at_epochs(60, 120, 160, of=200), gamma=0.2),
         ),
         select="last",

@@ -10,7 +10,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import edit
 from deepres.data.facts import DatasetFacts
 from deepres.recipes import by_name
-from deepres.recipes.adjusted import resized, scaled
+from deepres.recipes.adjusted import require_rate, resized, scaled
 from deepres.recipes.run import OFF, Run, require_known, smoke
 from deepres.tasks.kinds import task_named
 from deepres.tasks.task import require
@@ -65,6 +65,7 @@ def planned_aloud(words: Words, facts: DatasetFacts) -> tuple[Run, str]:
         run = run.replace(train=run.train.replace(epochs=words.epochs, iterations=None))
     run = run if words.size is None else resized(run, words.size)
     recipe, run = run, edit(run, words.edits)
+    require_rate(recipe, run, words.edits)
     run, said = scaled(recipe, run, words.edits) if words.scale_lr else (run, "")
     asked = run.model.input if any(one.startswith("model.input=") for one in words.edits) else None
     if asked is not None:

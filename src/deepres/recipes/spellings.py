@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 class OtherWord:
     """One thing that others (timm, torchvision, ultralytics, transformers, Lightning) call `names`, without dashes.
 
-    `to` is our flag (`--batch-size`), a field (`train.sgd.momentum`), or `SOURCE` or `RUN`, the arguments. A switch
+    `to` is our flag (`--batch-size`), a field (`train.epochs`), or `SOURCE` or `RUN`, the arguments. A switch
     sets it to `switch`. `values` are their values -> ours, where these differ ("" changes nothing); `refused` their
     values -> what is said of them ("*": of any other). Without `to` it is answered with `answer`.
     """
@@ -24,7 +24,7 @@ class OtherWord:
     answer: str = ""
 
 
-_SGD = "deepres trains with SGD as the papers define it (train.sgd.momentum, .nesterov, .weight_decay); leave it out"
+_OPTIMIZERS = "wanted sgd, adamw or lamb (train.optimizer)"
 _SCHEDULES = "wanted cosine, step or constant (train.schedule.kind, .milestones, .gamma)"
 _FLOAT16 = "float16 would need its losses scaled, and is not trained in; bfloat16 is: --set train.precision=bfloat16"
 _WHERE = "a run has one folder: --output DIR"
@@ -57,9 +57,14 @@ TRAIN: tuple[OtherWord, ...] = (
     ),
     OtherWord(
         ("opt", "optimizer", "optim"),
-        "train.sgd.nesterov",
-        values={"sgd": "", "auto": "", "momentum": "false", "nesterov": "true"},
-        refused={"*": _SGD},
+        "train.optimizer",
+        values={"sgd": "", "auto": "", **dict.fromkeys(("adamw", "adamw_torch", "adamw_torch_fused"), "adamw")}
+        | dict.fromkeys(("lamb", "nvlamb"), "lamb"),
+        refused={
+            "momentum": "SGD without Nesterov's step is --set train.optimizer.nesterov=false",
+            "nesterov": "SGD with Nesterov's step is --set train.optimizer.nesterov=true",
+            "*": _OPTIMIZERS,
+        },
     ),
     OtherWord(
         ("sched", "lr-scheduler", "lr-scheduler-type", "scheduler"),
@@ -71,8 +76,8 @@ TRAIN: tuple[OtherWord, ...] = (
         },
         refused={"*": _SCHEDULES},
     ),
-    OtherWord(("momentum",), "train.sgd.momentum"),
-    OtherWord(("nesterov",), "train.sgd.nesterov", switch="true"),
+    OtherWord(("momentum",), "train.optimizer.momentum"),
+    OtherWord(("nesterov",), "train.optimizer.nesterov", switch="true"),
     OtherWord(("min-lr", "lr-min"), "train.schedule.end"),
     OtherWord(("warmup-ratio",), "train.schedule.warmup_fraction"),
     OtherWord(("lr-gamma", "decay-rate"), "train.schedule.gamma"),

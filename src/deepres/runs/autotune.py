@@ -181,7 +181,7 @@ def _pace_here(run: Run, source: Source, precision: Precision, processes: Distri
     began, worked = perf_counter(), process_time()
     load = _load(run, source) / cores
     network = create_model(description, seed=run.seed)
-    state = State(precision.place(network), config.sgd, averaged=False)
+    state = State(precision.place(network), config.optimizer, averaged=False)
     loss = noise_loss(description.input, batch, description.num_classes, precision)
 
     def step() -> None:
@@ -218,7 +218,7 @@ def _pace_of_pictures(run: Run, source: Source, precision: Precision, processes:
     statistics = Statistics(*plain, plain[1], torch.eye(channels), None, 0)
     began, worked = perf_counter(), process_time()
     first = task.network(run.model.architecture(), source.classes, FirstValues(seed=run.seed))[0]
-    state = State(precision.place(first), config.sgd, averaged=False)
+    state = State(precision.place(first), config.optimizer, averaged=False)
     freeze(state.network, config.frozen)
     loss = task.loss(Learning(targets=source.train.targets, names=source.classes))
     reading: Any = {"batch_size": share, "device": device, "on_bad_image": run.data.on_bad_image}

@@ -186,7 +186,7 @@ def _step_rate(
     compile_plan = choose_compile_mode(choice, placed, precision, piece, steps * config.accumulate, config.accumulate)
     still = config.schedule.replace(kind="constant", lr=1e-9, warmup_lr=None, warmup_fraction=0)
     endless = config.replace(epochs=None, iterations=_FOREVER, schedule=still, head_only_fraction=0.0)
-    state = State(placed, config.sgd, averaged=config.ema_decay is not None)
+    state = State(placed, config.optimizer, averaged=config.ema_decay is not None)
     events = train(
         state,
         endless,

@@ -206,6 +206,7 @@ def _shown(context: RunContext, facts: Mapping[str, JsonValue]) -> dict[str, Jso
         "images": f"{context.source.name}: " + ", ".join(f"{len(images):,} {split}" for split, images in given.items()),
         "input": " x ".join(map(str, run.model.input)),
         "length": f"{length}, {counted(run.train.batch_size, 'image')} a step",
+        "optimiser": run.train.optimizer.in_words(),
         "learning rate": f"{run.train.schedule.kind}, {run.train.schedule.lr:g}",
         "epoch": facts.get("choice"),
         "probabilities": facts.get("probabilities"),

@@ -87,4 +87,4 @@ def rewrite(run: Run, folder: Path) -> None:
 def with_rates(network: nn.Module, run: Run) -> State:
     """The state before the first step."""
     config = run.train
-    return State(network, config.sgd, config.ema_decay is not None, config.layer_decay, config.head_pace or 1.0)
+    return State(network, config.optimizer, config.ema_decay is not None, config.layer_decay, config.head_pace or 1.0)

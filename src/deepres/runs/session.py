@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from deepres.arch.readings.cost import cost
 from deepres.arch.readings.norms import require_normalisable
 from deepres.arch.readings.segments import CheckpointPlan
 from deepres.base.events import UNSAID, Doing
@@ -115,6 +116,7 @@ class Session:
             processes.share(config.batch_size, pieces),
             choose(config.precision, self.device).dtype.itemsize,
         )
+        beside = 0 if config.optimizer.kind == "sgd" else 4 * cost(description).parameters  # the second moments
         return require_fits(
             description,
             images,
@@ -123,7 +125,7 @@ class Session:
             accumulate=pieces,
             value_bytes=value_bytes,
             averaged=config.ema_decay is not None,
-            beside=0 if found is None else found.memory(-(-images // pieces), value_bytes),
+            beside=beside + (0 if found is None else found.memory(-(-images // pieces), value_bytes)),
         )
 
     def _state(self, run: Run, source: Source, *, begin: bool) -> tuple[State, str]:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from deepres.base.errors import unknown
-from deepres.base.records import Record, build
+from deepres.base.records import Record, build, by_name
 from deepres.tasks.classification.task import Classification
 from deepres.tasks.detection.task import Detection
 from deepres.tasks.multilabel.task import Multilabel
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 AnyTask = Annotated[
     Classification | Multilabel | Regression | Detection,
     Field(discriminator="kind"),
+    BeforeValidator(by_name),
 ]
 """Told apart by `kind`; of tasks that learn the same form of targets the first is taken where none is named."""
 

@@ -1,11 +1,12 @@
 """How a run is trained, as facts: length, steps, schedule, what is kept, who teaches. Free of torch, as recipes are."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from deepres.arch.readings.checkpointing import MemoryChoice
-from deepres.base.records import Record
+from deepres.base.records import Record, by_name
 from deepres.train.schedules import ScheduleConfig
 
 Positive = Annotated[int, Field(ge=1)]
@@ -31,10 +32,56 @@ class SgdConfig(Record):
 
     renamed: ClassVar = {"decay": "decay_parameters"}
 
+    kind: Literal["sgd"] = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     nesterov: bool = False
     decay_parameters: Literal["weights", "all"] = "weights"
+
+    def in_words(self) -> str:
+        """`SGD, momentum 0.9, Nesterov, weight decay 0.0001`."""
+        nesterov = ", Nesterov" if self.nesterov else ""
+        return f"SGD, momentum {self.momentum:g}{nesterov}, weight decay {self.weight_decay:g}"
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class AdamWConfig(Record):
+    """AdamW (Loshchilov & Hutter 2019), with torch's defaults; `decay_parameters` as for SGD."""
+
+    kind: Literal["adamw"] = "adamw"
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    decay_parameters: Literal["weights", "all"] = "weights"
+
+    def in_words(self) -> str:
+        """`AdamW, betas 0.9 and 0.999, weight decay 0.01`."""
+        return "AdamW, betas {:g} and {:g}, weight decay {:g}".format(*self.betas, self.weight_decay)
+
+
+class LambConfig(Record):
+    """LAMB (You et al. 2020), with timm's defaults, but for its bound of the gradient: that is `train.clip_norm`."""
+
+    kind: Literal["lamb"] = "lamb"
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    eps: Annotated[float, Field(gt=0)] = 1e-6
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    decay_parameters: Literal["weights", "all"] = "weights"
+
+    def in_words(self) -> str:
+        """`LAMB, betas 0.9 and 0.999, weight decay 0.01`."""
+        return "LAMB, betas {:g} and {:g}, weight decay {:g}".format(*self.betas, self.weight_decay)
+
+
+def _named(value: object) -> object:
+    """`adamw` alone is AdamW with its defaults; facts without a kind are SGD's."""
+    value = by_name(value)
+    return {"kind": "sgd", **value} if isinstance(value, Mapping) else value
+
+
+OptimizerConfig = SgdConfig | AdamWConfig | LambConfig
 
 
 class TrainConfig(Record):
@@ -64,13 +111,14 @@ class TrainConfig(Record):
         "head_first": "head_only_fraction",
         "average_statistics": "precise_bn_batches",
         "fast": "compile",
+        "sgd": "optimizer",
     }
 
     epochs: Positive | None = None
     iterations: Positive | None = None
     batch_size: Positive = 128
     accumulate: Positive = 1
-    sgd: SgdConfig = SgdConfig()
+    optimizer: Annotated[OptimizerConfig, Field(discriminator="kind"), BeforeValidator(_named)] = SgdConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     balance: Balance = "none"
@@ -88,6 +136,14 @@ class TrainConfig(Record):
     frozen: tuple[str, ...] = ()
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     save_every_seconds: Annotated[float, Field(gt=0)] = 60.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, fields: object) -> object:
+        """Runs of before other optimisers came have `sgd`."""
+        if isinstance(fields, Mapping) and "sgd" in fields and "optimizer" not in fields:
+            return {("optimizer" if name == "sgd" else name): value for name, value in fields.items()}
+        return fields
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainConfig":

@@ -7,9 +7,9 @@ from torch import nn
 
 from deepres.base.records import Record
 from deepres.tasks.validation import Validation
-from deepres.train.config import SgdConfig
+from deepres.train.config import OptimizerConfig
 from deepres.train.distributed import Distributed, state_tensors
-from deepres.train.optim import Sgd
+from deepres.train.optim import optimiser
 from deepres.train.schedules import Bend
 
 
@@ -91,13 +91,18 @@ class State:
     """
 
     def __init__(
-        self, network: nn.Module, sgd: SgdConfig, averaged: bool, layer_decay: float = 1.0, head_pace: float = 1.0
+        self,
+        network: nn.Module,
+        config: OptimizerConfig,
+        averaged: bool,
+        layer_decay: float = 1.0,
+        head_pace: float = 1.0,
     ) -> None:
         self.network = network
         parts = [name for name, _ in network.named_children()]
         factors = {name: layer_decay**distance for distance, name in enumerate(reversed(parts))}
         factors.update(dict.fromkeys(parts[-1:], head_pace))
-        self.optimiser = Sgd(network.named_parameters(), sgd, factors)
+        self.optimiser = optimiser(network.named_parameters(), config, factors)
         self.average = deepcopy(network).requires_grad_(False) if averaged else None
         self.progress = Progress()
         self.digests: dict[int, str] = {}
