@@ -192,7 +192,7 @@ def test_a_run_learns_by_it_and_resumes_bitwise(kind: str, tmp_path: Path) -> No
     small = ["--model", "resnet20_cifar", "--set", "train.iterations=40", "--set", "train.epochs=none"]
     words = ("--opt", kind, "--lr", "0.003", *small, "--batch-size", "32")
     assert run(["train", "digits", *words, "--device", "cpu", "--output", str(tmp_path / "run")]) == 0
-    assert load_run(tmp_path / "run" / "run.json").train.optimizer.kind == kind
+    assert load_run(tmp_path / "run").train.optimizer.kind == kind
     rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
-    assert rows[-1]["train_loss"] < rows[0]["train_loss"] or rows[-1]["train_loss"] < 1.5
-    assert verify_resume(tmp_path / "verify", "digits", lambda _: None, words).equal
+    assert rows[-1]["val_error"] < 0.75  # by chance .9
+    assert verify_resume(tmp_path, "digits", lambda _: None, words).equal
