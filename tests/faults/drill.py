@@ -247,7 +247,7 @@ def torchrun(drill: Drill) -> None:
     words = ["train", str(source), *TRAIN, "--output"]
     first = ended([*words, str(whole)])
     drill.note("torchrun, undisturbed", None if first.code == 0 else f"exit code {first.code}: {first.said[-600:]!r}")
-    for trial in drill.times(3):
+    for trial in drill.times(2):
         folder, rank = drill.place / f"torchrun-{trial}", drill.draw.choice((0, 1, 2))
         launched = by_torchrun([*words, str(folder)])
         _wait_for(folder, launched, 0.2 + 0.8 * drill.draw.random())
@@ -314,7 +314,8 @@ def disks(drill: Drill) -> None:
         small = drill.draw.random() < 0.7 and _mounted(place, size)
         mounted += small
         limit = None if small else (lambda size=size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
-        ended = _command(["train", str(source), *TRAIN, "--output", str(place / "run")], preexec_fn=limit)
+        how = {} if limit is None else {"preexec_fn": limit}
+        ended = _command(["train", str(source), *TRAIN, "--output", str(place / "run")], **how)
         wrong = _ill(ended.returncode, ended.stderr)
         if small:
             subprocess.run(["mount", "-o", "remount,size=1g", str(place)], check=True)
@@ -343,7 +344,8 @@ def _asked(words: list[str]) -> tuple[int, str, str]:
 def damage(drill: Drill) -> None:
     """Every file of a run's folder in turn: changed, cut short, emptied, removed, a pipe or a folder in its place.
 
-    Then the run is resumed and asked. Of a detector's run one of these happens to each file, and one question is asked.
+    Then the run is resumed, asked and measured; where the file is gone or another kind of thing, one of these. Of a
+    detector's run one of these happens to each file, and one question is asked.
     """
     for of in ("classes", "boxes"):
         _damaged(drill, of, all_ways=drill.scale >= 1 and of == "classes")
@@ -365,7 +367,8 @@ def _damaged(drill: Drill, of: str, *, all_ways: bool) -> None:
     ways = [_changed, _cut, _emptied, _removed, _piped, _foldered]
     for name in files:
         for way in ways if all_ways else [drill.draw.choice(ways)]:
-            for question in QUESTIONS if of == "classes" else [drill.draw.choice(QUESTIONS)]:
+            every = of == "classes" and way in (_changed, _cut)
+            for question in QUESTIONS if every else [drill.draw.choice(QUESTIONS)]:
                 folder = drill.place / "damaged"
                 shutil.copytree(whole, folder)
                 way(folder / name, drill.draw)
