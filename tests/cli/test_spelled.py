@@ -95,7 +95,6 @@ def test_words_of_others(typed: str, ours: str) -> None:
         ("train digits --opt adam", "^--opt adam: wanted sgd, adamw or lamb"),
         ("train digits optimizer=RMSprop", "^optimizer RMSprop: wanted sgd, adamw or lamb"),
         ("train digits --sched plateau", "^--sched plateau: wanted cosine, step or constant"),
-        ("train digits --amp-dtype float16", "^--amp-dtype float16: float16 would need"),
         ("train digits epoch=3", "^setting 'epoch': unknown; did you mean epochs"),
         ("train digits smoke=maybe", "^smoke=maybe: wanted true or false"),
         ("train digits amp=maybe", "^amp=maybe: wanted true or false"),

@@ -26,7 +26,6 @@ class OtherWord:
 
 _OPTIMIZERS = "wanted sgd, adamw or lamb (train.optimizer)"
 _SCHEDULES = "wanted cosine, step or constant (train.schedule.kind, .milestones, .gamma)"
-_FLOAT16 = "float16 would need its losses scaled, and is not trained in; bfloat16 is: --set train.precision=bfloat16"
 _WHERE = "a run has one folder: --output DIR"
 _PROCESSES = "start it with torchrun --nproc-per-node N -m deepres train …; one device is --device cuda:0"
 _SPLITS = "SOURCE is one folder with train/ and val/ (and test/) inside, or one to be divided: data.val_fraction"
@@ -52,8 +51,8 @@ TRAIN: tuple[OtherWord, ...] = (
     OtherWord(
         ("amp-dtype", "precision"),
         "train.precision",
-        values={"bf16": "bfloat16", "bf16-mixed": "bfloat16", "32": "float32", "32-true": "float32", "fp32": "float32"},
-        refused={"float16": _FLOAT16, "fp16": _FLOAT16, "16": _FLOAT16, "16-mixed": _FLOAT16},
+        values={"bf16": "bfloat16", "bf16-mixed": "bfloat16", "32": "float32", "32-true": "float32", "fp32": "float32"}
+        | {"fp16": "float16", "16": "float16", "16-mixed": "float16"},
     ),
     OtherWord(
         ("opt", "optimizer", "optim"),
@@ -112,7 +111,7 @@ TRAIN: tuple[OtherWord, ...] = (
     OtherWord(("torchcompile", "torch-compile"), "--compile", switch="max"),
     OtherWord(("grad-checkpointing", "gradient-checkpointing"), "--memory", switch="save"),
     OtherWord(("no-cuda", "use-cpu", "cpu"), "--device", switch="cpu"),
-    OtherWord(("fp16", "half"), answer=_FLOAT16),
+    OtherWord(("fp16", "half"), "train.precision", switch="float16"),
     OtherWord(("project", "name", "experiment", "run-name", "exist-ok"), answer=_WHERE),
     OtherWord(("gpus", "devices", "ngpus", "accelerator", "nproc-per-node", "launcher", "strategy"), answer=_PROCESSES),
     OtherWord(("val-dir", "validation-dir", "test-dir", "train-split", "val-split-name"), answer=_SPLITS),

@@ -247,7 +247,7 @@ def _pace_of_pictures(run: Run, source: Source, precision: Precision, processes:
     trained = fmean(timed(step, device, STEP_SECONDS)[1:]) / share
     batches.close()
     plainly = state.network.eval()
-    fast = None if precision.dtype is torch.float32 else task.made_fast(plainly, device, "bfloat16")
+    fast = None if precision.dtype is not torch.bfloat16 else task.made_fast(plainly, device, "bfloat16")
     reported = answered_by(plainly)
     burden = (perf_counter() - began) / max(1e-9, process_time() - worked)
     return Pace(

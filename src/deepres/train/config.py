@@ -17,6 +17,9 @@ Balance = Literal["none", "loss", "sampler"]
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]
 """The precision of convolutions and matrix products; auto: what the hardware is built for."""
 
+TrainingPrecision = Literal["auto", "float32", "bfloat16", "float16"]
+"""Of training, which may also be in float16, with scaled losses (`train/loss_scale.py`)."""
+
 CompileChoice = Literal["auto", "off", "max"]
 """auto: compiled where that saves time within the run, by measurement. off: as it is. max: compiled in any case."""
 
@@ -125,7 +128,7 @@ class TrainConfig(Record):
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     patience: Positive | None = None
-    precision: PrecisionChoice = "auto"
+    precision: TrainingPrecision = "auto"
     memory: MemoryChoice = "auto"
     compile: CompileChoice = "auto"
     sync_norm: bool = False

@@ -22,6 +22,7 @@ from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.feeding import UnfedError, batch_or_refusal, next_batch
 from deepres.train.grad_sync import GradSync
 from deepres.train.health import DivergedError, fault, lost
+from deepres.train.loss_scale import unscaled
 from deepres.train.optim import average_weights
 from deepres.train.precision import Precision
 from deepres.train.schedules import Schedule, ScheduleConfig
@@ -132,7 +133,9 @@ def train(
         lr = lr_at(config.schedule, schedule, state.progress, step, planned)
         torch.manual_seed(derive(context.seed, "step", step, *own))  # dropout and the like
         called = state.network if context.forward is None else context.forward  # a compiled module has no truth value
-        mean_loss, counts = _gradient(called, batch, loss, _cut(batch, pieces, fewest), precision, exchange)
+        scale = state.progress.loss_scale.scale if precision.dtype is torch.float16 else 1.0
+        cut = _cut(batch, pieces, fewest)
+        mean_loss, counts = _gradient(called, batch, loss, cut, precision, exchange, scale)
         # before the loss is asked for, so that a GPU works meanwhile
         upcoming = batch_or_refusal(drawn, pieces, fewest, processes)
         mean_loss, counts, seen = exchange.totals(mean_loss, counts, len(batch))
@@ -141,11 +144,12 @@ def train(
             terms = {name: float(count) / seen for name, count in counts.items() if not _is_error(name)}
             told = _lost(float(mean_loss), terms, step, lr, state)
             raise shared(DivergedError(told, tuple(batch.indices.tolist())))
-        if config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(state.network.parameters(), config.clip_norm)
-        state.optimiser.step(lr)
+        if sound := scale == 1 or _unscaled(state):
+            if config.clip_norm is not None:
+                nn.utils.clip_grad_norm_(state.network.parameters(), config.clip_norm)
+            state.optimiser.step(lr)
         state.optimiser.zero_grad()
-        if state.average is not None and config.ema_decay is not None:
+        if sound and state.average is not None and config.ema_decay is not None:
             average_weights(state.average, state.network, config.ema_decay, step)
         waited = batches.waited_seconds - waited_before
         seconds = perf_counter() - began
@@ -194,8 +198,16 @@ def _frozen(network: nn.Module, config: TrainConfig, progress: float) -> tuple[s
     return body_names(network) if progress < config.head_only_fraction else config.frozen
 
 
+def _unscaled(state: State) -> bool:
+    """Whether the gradients, divided by their scale, are finite; the next step's scale is chosen by that."""
+    grads = [parameter.grad for parameter in state.network.parameters() if parameter.grad is not None]
+    sound = unscaled(grads, state.progress.loss_scale.scale)
+    state.progress = state.progress.replace(loss_scale=state.progress.loss_scale.after(sound))
+    return sound
+
+
 def _gradient(
-    network: Forward, batch: Batch, loss: Loss, pieces: int, precision: Precision, exchange: GradSync
+    network: Forward, batch: Batch, loss: Loss, pieces: int, precision: Precision, exchange: GradSync, scale: float
 ) -> tuple[Tensor, Counts]:
     whole = exchange.planned(len(batch))
     mean_loss, counts = torch.zeros((), device=batch.images.device), Counts()
@@ -206,7 +218,7 @@ def _gradient(
             value, counted = loss(network, piece)
         share = value * (len(piece) / whole)
         with exchange.summing() if number == pieces else nullcontext():
-            share.backward()  # type: ignore[no-untyped-call]
+            (share if scale == 1 else share * scale).backward()  # type: ignore[no-untyped-call]
         mean_loss += share.detach()
         for name, count in counted.items():
             counts[name] = counts.get(name, 0) + count

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from deepres.base.errors import unknown
 from deepres.nn.hardware import multiplies_bfloat16, require_float32
-from deepres.train.config import PrecisionChoice
+from deepres.train.config import TrainingPrecision
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Precision:
 
     @property
     def name(self) -> str:
-        """`float32` or `bfloat16`."""
+        """`float32`, `bfloat16` or `float16`."""
         return str(self.dtype).removeprefix("torch.")
 
     def __str__(self) -> str:
@@ -44,15 +44,16 @@ class Precision:
         return f"{self.name}, {layout}, on {self.device}"
 
 
-def choose(choice: PrecisionChoice, device: torch.device) -> Precision:
+def choose(choice: TrainingPrecision, device: torch.device) -> Precision:
     """bfloat16 where the processor multiplies it in hardware, float32 elsewhere; channels last always.
 
-    Channels last is the layout that the convolutions of cuDNN and oneDNN are written for.
+    float16 is taken where it is asked for: GPUs without bfloat16 multiply it fast. Channels last is the layout that
+    the convolutions of cuDNN and oneDNN are written for.
 
     Raises:
-        InputError: another word than these three.
+        InputError: another word than these four.
     """
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "auto": None}
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": None}
     if choice not in known:
         raise unknown("precision", str(choice), known)
     dtype = known[choice] or (torch.bfloat16 if multiplies_bfloat16(device) else torch.float32)

@@ -9,6 +9,7 @@ from deepres.base.records import Record
 from deepres.tasks.validation import Validation
 from deepres.train.config import OptimizerConfig
 from deepres.train.distributed import Distributed, state_tensors
+from deepres.train.loss_scale import LossScale
 from deepres.train.optim import optimiser
 from deepres.train.schedules import Bend
 
@@ -55,7 +56,7 @@ class Progress(Record):
     `recent_error` is the share of wrong training images of the last steps (weight 0.02 for the newest), `in_warmup`
     whether the learning rate is still held at `warmup_lr` because of it; `best` is the best epoch on held-out images,
     `kept` the last that cannot be told from it (`train/selection.py`); `stale` counts epochs since `best`; `bend` is
-    there once the run's length was changed on the way.
+    there once the run's length was changed on the way; `loss_scale` is of training in float16.
     """
 
     step: int = 0
@@ -68,6 +69,7 @@ class Progress(Record):
     finished: bool = False
     totals: EpochTotals = Field(default_factory=EpochTotals)
     bend: Bend | None = None
+    loss_scale: LossScale = LossScale()
 
     def length(self, planned: int) -> int:
         """Steps of the whole run, of which so many were planned."""
