@@ -9,7 +9,7 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 
 # every flag that a person can type; a new one is a decision, not an accident
 FLAGS = {
-    "train": "--balance --batch-size --compile --config --device --dry-run --epochs --folds --ignore --img-size --lr --mean --memory --minutes --model --no-scale-lr --num-classes --on-bad-image --output --preprocessing --pretrained --recipe "
+    "train": "--balance --batch-size --compile --config --device --dry-run --epochs --folds --ignore --img-size --log --lr --mean --memory --minutes --model --no-scale-lr --num-classes --on-bad-image --output --preprocessing --pretrained --recipe "
     "--resume --seed --set --smoke --std --task --teacher --variant --verbose --weight-decay --weights --workers",
     "eval": "--backend --calibrate --device --force --ignore --json --mean --measure --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
     "--select --set --split --std --variant --worst",

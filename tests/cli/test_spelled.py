@@ -25,6 +25,7 @@ VALUES = {
     "--batch-size": "32",
     "--img-size": "64",
     "--top-k": "3",
+    "--log": "wandb",
 }
 ROWS = [(verb, row) for verb, rows in SPELLINGS.items() for row in rows if verb != "data show"]
 
@@ -82,6 +83,8 @@ def test_each_spelling_is_ours_or_is_answered(verb: str, row: OtherWord) -> None
         ("predict model=runs/one source=cat.jpg --conf 0.5", "predict runs/one --above 0.5 cat.jpg"),
         ("serve cats=runs/one", "serve cats=runs/one"),
         ("describe resnet18+depths=1,1,1,1", "describe resnet18+depths=1,1,1,1"),
+        ("train digits --log-wandb --epochs 3", "train digits --log wandb --epochs 3"),
+        ("train digits --report_to all", "train digits --log tensorboard,wandb,mlflow"),
         ("train --data x --help", "train --data x --help"),
     ],
 )

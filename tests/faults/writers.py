@@ -65,7 +65,7 @@ def writers() -> list[Writer]:
         _writer("weights convert to others' names", "weights convert {0}/run {0}/w.pth --names timm", "w.pth"),
         _writer("export", "export {0}/run --format onnx --no-check --output {0}/onnx", "onnx"),
         _writer("export of a program", "export {0}/run --format pt2 --no-check --output {0}/pt2", "pt2"),
-        _training("train", "train {0}/photos --output {0}/new", "new"),
+        _training("train", "train {0}/photos --log tensorboard,csv --output {0}/new", "new"),
         _training("train with a teacher", "train {0}/photos --teacher {0}/run --output {0}/taught", "taught"),
         _training("train over a damaged picture", "train {0}/spoilt --on-bad-image skip --output {0}/some", "some"),
         Writer("slim", lambda home: f"{_SLIM} {home}/run --output {home}/slim".split(), ("slim",), True),

@@ -1,9 +1,5 @@
 import json
-import sys
 from pathlib import Path
-
-import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from deepres.tasks.validation import by_error
 from deepres.train.history import HistoryWriter, read_history
@@ -17,8 +13,7 @@ def _epoch(number: int, step: int) -> Epoch:
 
 
 def test_a_row_divides_the_sums_once(tmp_path: Path) -> None:
-    with HistoryWriter(tmp_path, 0) as journal:
-        journal.write(_epoch(1, 10))
+    HistoryWriter(tmp_path, 0).write(_epoch(1, 10))
     (row,) = read_history(tmp_path)
     assert row["train_loss"] == 0.5
     assert row["train_error"] == 0.2
@@ -28,31 +23,12 @@ def test_a_row_divides_the_sums_once(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_drops_the_rows_that_it_will_write_again(tmp_path: Path) -> None:
-    with HistoryWriter(tmp_path, 0) as journal:
-        for number in (1, 2, 3):
-            journal.write(_epoch(number, 10 * number))
+    journal = HistoryWriter(tmp_path, 0)
+    for number in (1, 2, 3):
+        journal.write(_epoch(number, 10 * number))
     with (tmp_path / "history.jsonl").open("a") as file:
         file.write('{"epoch": 4, "st')  # cut off by a crash
     assert [row["epoch"] for row in read_history(tmp_path)] == [1, 2, 3]
-    with HistoryWriter(tmp_path, 20) as journal:
-        journal.write(_epoch(3, 30))
+    HistoryWriter(tmp_path, 20).write(_epoch(3, 30))
     lines = (tmp_path / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
-    with HistoryWriter(tmp_path, 0) as journal:
-        journal.write(_epoch(1, 10))
-    events = EventAccumulator(str(tmp_path / "events")).Reload()
-    assert [event.value for event in events.Scalars("val/error")] == [0.25]
-    assert events.Scalars("train/loss")[0].step == 10
-
-
-def test_rows_are_written_without_tensorboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("tensorboard", "torch.utils.tensorboard"):
-        monkeypatch.setitem(sys.modules, name, None)
-    with HistoryWriter(tmp_path, 0) as journal:
-        journal.write(_epoch(1, 10))
-    assert [row["epoch"] for row in read_history(tmp_path)] == [1]
-    assert not (tmp_path / "events").exists()

@@ -16,6 +16,9 @@ _EXTRA = {
     "onnxruntime": "export",
     "openvino": "openvino",
     "nncf": "openvino",
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
 }
 
 

@@ -16,6 +16,7 @@ FIELDS = {
     "balance": "train.balance",
     "memory": "train.memory",
     "compile": "train.compile",
+    "log": "train.log",
     "seed": "seed",
     "weights": "weights",
     "variant": "variant",

@@ -22,6 +22,7 @@ NOT_OF_IMAGES = (
     "device",
     "memory",
     "compile",
+    "log",
     "workers",
     "dry_run",
     "verbose",

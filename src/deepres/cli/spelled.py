@@ -175,6 +175,7 @@ _FLAGS = {
     "train.balance": "--balance",
     "train.memory": "--memory",
     "train.compile": "--compile",
+    "train.log": "--log",
     "train.optimizer.weight_decay": "--weight-decay",
     "data.workers": "--workers",
     "data.on_bad_image": "--on-bad-image",

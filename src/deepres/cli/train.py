@@ -121,6 +121,12 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     type=click.Choice(["auto", "off", "max"]),
     help="Compile the training step with torch.compile; auto: where it pays within this run, measured once (auto).",
 )
+@click.option(
+    "--log",
+    metavar="NAME,…",
+    help="Where each epoch is shown besides RUN/history.jsonl: tensorboard, csv, wandb, mlflow, or none (tensorboard "
+    "where it is installed).",
+)
 @click.option("--set", "edits", multiple=True, metavar="A.B=C", help="Set any field of the run (see --dry-run).")
 @click.option("--smoke", is_flag=True, help="Only 20 small steps, to see whether it works.")
 @click.option("--dry-run", is_flag=True, help="Print the run with all its fields as JSON, and train nothing.")
@@ -156,6 +162,7 @@ def command(
     device: str | None,
     memory: str | None,
     compile: str | None,
+    log: str | None,
     edits: tuple[str, ...],
     smoke: bool,
     dry_run: bool,

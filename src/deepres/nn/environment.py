@@ -66,6 +66,8 @@ _EXTRAS = {
     "serve": "fastapi",
     "hub": "huggingface_hub",
     "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "mlflow": "mlflow",
     "heif": "pillow_heif",
     "video": "av",
     "keras": "h5py",

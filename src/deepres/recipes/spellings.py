@@ -110,6 +110,8 @@ TRAIN: tuple[OtherWord, ...] = (
     OtherWord(("train-val-split", "validation-split", "val-split"), "data.val_fraction"),
     OtherWord(("torchcompile", "torch-compile"), "--compile", switch="max"),
     OtherWord(("grad-checkpointing", "gradient-checkpointing"), "--memory", switch="save"),
+    OtherWord(("log-wandb", "use-wandb", "wandb"), "--log", switch="wandb"),
+    OtherWord(("report-to", "logger", "loggers"), "--log", values={"all": "tensorboard,wandb,mlflow"}),
     OtherWord(("no-cuda", "use-cpu", "cpu"), "--device", switch="cpu"),
     OtherWord(("fp16", "half"), "train.precision", switch="float16"),
     OtherWord(("project", "name", "experiment", "run-name", "exist-ok"), answer=_WHERE),

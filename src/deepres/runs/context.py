@@ -1,8 +1,10 @@
 """What all parts of a run share while it is carried out: plan, images, statistics, precision, the folder."""
 
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from torch import nn
@@ -10,7 +12,7 @@ from torch import nn
 from deepres.arch.catalogue.entry import backbone_of
 from deepres.base.events import UNSAID, OnProgress
 from deepres.base.files import read_bytes, write_atomic
-from deepres.base.manifest import require_own, writing
+from deepres.base.manifest import name_of, require_own, writing
 from deepres.base.reading import json_object
 from deepres.data.images import Images
 from deepres.data.loading.config import TrainLoaderConfig
@@ -31,6 +33,8 @@ from deepres.tasks.losses import Loss
 from deepres.tasks.result import Evaluation
 from deepres.tasks.task import Learning
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
+from deepres.train.history import read_history
+from deepres.train.loggers.logger import About, Logger
 from deepres.train.precision import Precision
 
 SKIPPED = "skipped.json"
@@ -43,6 +47,7 @@ class RunContext:
     `workers` is None until their number has been measured; `begun` says what was done to the weights that the run
     begins with; `teachers` are the networks whose answers are learnt; `hold` is asked before each write into it.
     `spares_test`: the end is measured on held-out images (`Planned`); `scaled` is what was said of its rate there.
+    `loggers` are told of each epoch.
     """
 
     run: Run
@@ -59,6 +64,13 @@ class RunContext:
     command: str = UNSAID
     spares_test: bool = False
     scaled: str = ""
+    loggers: Mapping[str, Logger] = field(default_factory=dict)
+
+    def about(self, step: int) -> About:
+        """What its loggers are told of the run, which begins or goes on after `step`."""
+        name = name_of(self.folder) or sha256(str(self.folder.resolve()).encode()).hexdigest()[:32]
+        rows = [row for row in read_history(self.folder) if row["step"] <= step]
+        return About(self.folder, name, self.run.model_dump(mode="json"), step, rows)
 
     def loss(self) -> Loss:
         """What training minimises."""

@@ -17,6 +17,7 @@ MAY_CHANGE = (
     "train.memory",
     "train.compile",
     "train.save_every_seconds",
+    "train.log",
 )
 
 

@@ -51,13 +51,15 @@ OWN = frozenset(
         "ensemble.json",
         "predictions.npz",
         "history.jsonl",
+        "history.csv",
+        "wandb.json",
         "sessions.jsonl",
         "log.txt",
         "skipped.json",
     }
     | {"teacher.json", "compile.json", "doubles.json", "digests.npz", "split.csv", "worst.csv", "report.html", ".lock"}
     | {"train.json", "val.json", "test.json", "diverged.json", "pack.json", "index.npz", "manifest.json"}
-    | {"state", "events", "samples", "analysis"}
+    | {"state", "events", "wandb", "samples", "analysis"}
 )
 """Names under which a run, a folder of weights and a packed folder keep what is theirs."""
 

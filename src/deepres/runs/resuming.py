@@ -14,7 +14,10 @@ from deepres.train.loop import lr_at
 from deepres.train.state import Progress
 
 ORIGIN = "data.json"
-MAY_CHANGE = ("epochs", "iterations", "schedule", "clip_norm", "patience", "save_every_seconds", "memory", "compile")
+MAY_CHANGE = (
+    *("epochs", "iterations", "schedule", "clip_norm", "patience"),
+    *("save_every_seconds", "memory", "compile", "log"),
+)
 DATA_MAY_CHANGE = ("source", "root", "workers", "prefetch_factor", "on_bad_image")
 
 

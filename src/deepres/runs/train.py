@@ -36,6 +36,8 @@ from deepres.tasks.task import require
 from deepres.tasks.validation import Validation
 from deepres.train.checkpoint import load_newest, save_best, save_state
 from deepres.train.history import HistoryWriter
+from deepres.train.loggers.logger import Logger
+from deepres.train.loggers.logs import AllLoggers, loggers
 from deepres.train.loop import Epoch, Step, TrainingContext, train
 from deepres.train.state import Progress, State, replicate
 
@@ -65,6 +67,8 @@ def start(
     folder, device, processes, on_event = session.folder, session.device, session.processes, session.on_event
     once = processes.on_rank_zero
     once(lambda: require_no_run(folder))
+    shown_by = dict[str, Logger]()
+    once(lambda: shown_by.update(loggers(run.train.log)))
     source = session.images(run, listed=listed)
     run = once(lambda: run.fitted(facts_of(source)))
     run, found = session.teachers(run, source)
@@ -98,7 +102,7 @@ def start(
                 hold.remove()
             raise
         context = session.context(run, source, statistics, found, hold, begun=once(lambda: said))
-        context = replace(context, spares_test=spares_test, scaled=scaled)
+        context = replace(context, spares_test=spares_test, scaled=scaled, loggers=shown_by)
         return _carry_out(context, first, twice, on_event, budget)
 
 
@@ -116,6 +120,8 @@ def resume(
     folder, device, processes, on_event = session.folder, session.device, session.processes, session.on_event
     once = processes.on_rank_zero
     before, run = once(lambda: edited(folder, edits))
+    shown_by = dict[str, Logger]()
+    once(lambda: shown_by.update(loggers(run.train.log)))
     source = session.images(run, own=lambda: own_now(folder, run))
     once(lambda: require_same_images(source, folder))
     run, found = session.teachers(run, source)
@@ -124,7 +130,7 @@ def resume(
         statistics = once(lambda: as_begun(folder, on_event))
         skipped = once(lambda: skipped_before(folder))
         context = session.context(run, source, statistics, found, hold, skipped=skipped)
-        context = replace(context, spares_test=spares_test)
+        context = replace(context, spares_test=spares_test, loggers=shown_by)
         state, _ = session.state(run, source, begin=False)
         for line in once(lambda: load_newest(state, folder / "state")):
             on_event(f"passed over a state that cannot be used: {line}")
@@ -171,17 +177,20 @@ def _carry_out(
     if early_stopped and state.progress.step < total:
         more = state.progress.epochs_since_best + 5
         on_event(f"{by_patience(context.run, state.progress)}; to go on: --set train.patience={more}, or =none")
-    with resumable(context.folder):
+    with AllLoggers(context.loggers, on_event, StoppedError) as logs, resumable(context.folder):
+        processes.on_rank_zero(lambda: logs.begin(context.about(state.progress.step)))
         if not state.progress.finished:
             on_event(Doing("measuring how many workers pay"))
             rate, settled = None, processes.on_rank_zero(lambda: settle_workers(context, network))
             if settled is not None:
                 on_event(Detail(settled.sentence))
                 context, rate = replace(context, workers=settled.worker_plan), settled.step_rate
-            _train(context, state, plan, on_event, budget, rate)
+            _train(context, state, plan, on_event, logs, budget, rate)
             if state.progress.step < state.progress.length(total):
                 on_event(by_patience(context.run, state.progress))
-        return conclude(context, state, on_event)
+        done = conclude(context, state, on_event)
+        logs.result({} if done.result is None else done.result.figures())
+        return done
 
 
 def _train(
@@ -189,6 +198,7 @@ def _train(
     state: State,
     plan: CheckpointPlan,
     on_event: OnEvent,
+    logs: AllLoggers,
     budget: Budget | None,
     step_rate: float | None,
 ) -> None:
@@ -233,7 +243,7 @@ def _train(
         if isinstance(event, Epoch):
             if event.best or event.kept:
                 state.digests[event.step] = save_best(state.judged, states, event.step)
-            journal.write(event)
+            logs.row(journal.write(event))
         context.keep_skipped()
         if whole:
             with saving.timed():
@@ -242,7 +252,7 @@ def _train(
     with ExitStack() as stack:
         stack.enter_context(rescued(context, state, plan, loader))
         if processes.first:
-            journal = stack.enter_context(HistoryWriter(context.folder, state.progress.step))
+            journal = HistoryWriter(context.folder, state.progress.step)
         asked = stack.enter_context(asked_to_stop())
         stack.enter_context(apply(state.network, plan))
         stack.enter_context(norms_together(context, state.network))

@@ -112,6 +112,11 @@ class Result(Record):
             "measured_in": self.precision,
         }
 
+    def figures(self) -> dict[str, float]:
+        """Those of `facts` that are one number, by their names on its split: `test_error`."""
+        named = {name: value for name, value in self.facts().items() if name != "num_images"}
+        return {f"{self.split}_{name}": float(value) for name, value in named.items() if isinstance(value, int | float)}
+
     def told_how(self) -> str:
         """`protocol center, float32, 1,234 images/s`."""
         precision = self.precision or "precision not told"

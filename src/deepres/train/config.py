@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from deepres.arch.readings.checkpointing import MemoryChoice
 from deepres.base.records import Record, by_name
+from deepres.train.loggers.names import LoggerName, as_asked
 from deepres.train.schedules import ScheduleConfig
 
 Positive = Annotated[int, Field(ge=1)]
@@ -107,7 +108,7 @@ class TrainConfig(Record):
     learns, `frozen` names parts that never do (norm statistics of what is frozen stay too); with `layer_decay` each
     part learns that many times as fast as the part after it, the head at `head_pace` (None: 1). With `fit_head` the new
     head begins as the classifier that fits the features, whose length then tells a `head_pace` of None
-    (`runs/head.py`).
+    (`runs/head.py`). `log` says where each epoch is shown besides `history.jsonl` (`train/loggers/`).
     """
 
     renamed: ClassVar = {
@@ -139,6 +140,7 @@ class TrainConfig(Record):
     frozen: tuple[str, ...] = ()
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     save_every_seconds: Annotated[float, Field(gt=0)] = 60.0
+    log: Annotated[tuple[LoggerName, ...], BeforeValidator(as_asked)] = ("auto",)
 
     @model_validator(mode="before")
     @classmethod

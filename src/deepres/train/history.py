@@ -1,12 +1,10 @@
-"""What a run writes about itself as it goes: `history.jsonl`, a row an epoch; TensorBoard events where it is there."""
+"""What a run writes about itself as it goes: `history.jsonl`, a row an epoch. Loggers show the same (loggers/)."""
 
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from deepres.base.errors import InputError
 from deepres.base.files import explained, open_to_append, read_bytes, write_atomic
@@ -27,11 +25,6 @@ class HistoryWriter:
         self.rows = [row for row in read_history(folder) if row["step"] <= step]
         release(folder, HISTORY)
         write_atomic(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in self.rows))
-        self._events: Any = None  # TensorBoard's, where it is installed (the extra tensorboard)
-        with suppress(ImportError), explained(folder / "events"):
-            from torch.utils.tensorboard import SummaryWriter  # loads slowly, and only training needs it
-
-            self._events = SummaryWriter(str(folder / "events"), purge_step=step + 1)
 
     def write(self, epoch: Epoch) -> dict[str, Any]:
         """Append the epoch's row, flushed to the disk; errors are fractions, losses means."""
@@ -55,19 +48,7 @@ class HistoryWriter:
             file.flush()
             os.fsync(file.fileno())
         self.rows.append(row)
-        for name, value in row.items():
-            if isinstance(value, float) and self._events is not None:
-                self._events.add_scalar(name.replace("_", "/", 1), value, epoch.step)
-        if self._events is not None:
-            self._events.flush()
         return row
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        if self._events is not None:
-            self._events.close()
 
 
 def figures(loss: float, counts: Mapping[str, float], images: int) -> dict[str, float]:
