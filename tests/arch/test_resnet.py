@@ -121,7 +121,7 @@ def test_drop_path_decays_linearly(per: str, rates: tuple[float, ...]) -> None:
     mixing=st.sampled_from(list(SHORTCUTS.values())),
     unit=st.sampled_from(["single", "basic", "bottleneck"]),
     shortcut=st.sampled_from(["none", "A", "B", "C"]),
-    stem=st.sampled_from(["imagenet", "cifar", "deep", "rs"]),
+    stem=st.sampled_from(["imagenet", "cifar", "deep", "tiered", "rs"]),
     se=st.sampled_from([None, 0.25]),
     blur=st.sampled_from([None, 3]),
     norm=st.sampled_from(["batch", "group", "frozen"]),

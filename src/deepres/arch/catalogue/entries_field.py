@@ -12,17 +12,48 @@ TINY = "MLPerf Tiny Benchmark, Banbury et al. 2021, arXiv 2106.07597"
 
 
 _D: dict[str, Any] = {"stem": "deep"}
-_50, _101 = (3, 4, 6, 3), (3, 4, 23, 3)
+_T: dict[str, Any] = {"stem": "tiered"}
+_18, _26, _34, _50 = (2, 2, 2, 2), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 6, 3)
+_101, _152, _200, _269 = (3, 4, 23, 3), (3, 8, 36, 3), (3, 24, 36, 3), (3, 30, 48, 8)
 _32X4, _32X8 = {"groups": 32, "width_factor": 4 / 64}, {"groups": 32, "width_factor": 8 / 64}
+_64X4 = {"groups": 64, "width_factor": 4 / 64}
 _POOLED = {"projection": "pool"}
+_SQUEEZED = {"se_ratio": 1 / 16}
+_BOTH = {**_POOLED, **_SQUEEZED}
+_WIDE_STEM: dict[str, Any] = {**_D, "stem_width": 128}
+_V2: dict[str, Any] = {"stem_norm": False, "style": {"order": "pre", "activated": "changing"}}
+_V2_D: dict[str, Any] = {**_D, "stem_norm": False, "style": {"order": "pre", "activated": "changing", **_POOLED}}
 _OF_TIMM: dict[str, dict[str, Any]] = {
     "resnet26": {"depths": (2, 2, 2, 2)},
     "resnet26d": {"depths": (2, 2, 2, 2), **_D, "style": _POOLED},
     "resnet50_gn": {"depths": _50, "style": {"norm": "group"}},
     "resnext50d_32x4d": {"depths": _50, **_32X4, **_D, "style": _POOLED},
-    "seresnext50_32x4d": {"depths": _50, **_32X4, "style": {"se_ratio": 1 / 16}},
-    "seresnext101_32x4d": {"depths": _101, **_32X4, "style": {"se_ratio": 1 / 16}},
-    "seresnext101_32x8d": {"depths": _101, **_32X8, "style": {"se_ratio": 1 / 16}},
+    "seresnext50_32x4d": {"depths": _50, **_32X4, "style": _SQUEEZED},
+    "seresnext101_32x4d": {"depths": _101, **_32X4, "style": _SQUEEZED},
+    "seresnext101_32x8d": {"depths": _101, **_32X8, "style": _SQUEEZED},
+    "seresnext101_64x4d": {"depths": _101, **_64X4, "style": _SQUEEZED},
+    "seresnext26d_32x4d": {"depths": _26, **_32X4, **_D, "style": _BOTH},
+    "seresnext101d_32x8d": {"depths": _101, **_32X8, **_D, "style": _BOTH},
+    "seresnet152d": {"depths": _152, **_D, "style": _BOTH},
+    "seresnet200d": {"depths": _200, **_D, "style": _BOTH},
+    "seresnet269d": {"depths": _269, **_D, "style": _BOTH},
+    "resnet50s": {"depths": _50, **_WIDE_STEM},
+    "resnet101s": {"depths": _101, **_WIDE_STEM},
+    "resnet152s": {"depths": _152, **_WIDE_STEM},
+    "resnet10t": {"unit": "basic", "depths": (1, 1, 1, 1), **_T, "style": _POOLED},
+    "resnet14t": {"depths": (1, 1, 1, 1), **_T, "style": _POOLED},
+    "resnet26t": {"depths": _26, **_T, "style": _POOLED},
+    "resnet50t": {"depths": _50, **_T, "style": _POOLED},
+    "seresnet50t": {"depths": _50, **_T, "style": _BOTH},
+    "seresnext26t_32x4d": {"depths": _26, **_32X4, **_T, "style": _BOTH},
+    "resnetv2_18": {"unit": "basic", "depths": _18, **_V2},
+    "resnetv2_34": {"unit": "basic", "depths": _34, **_V2},
+    "resnetv2_18d": {"unit": "basic", "depths": _18, **_V2_D},
+    "resnetv2_34d": {"unit": "basic", "depths": _34, **_V2_D},
+    "resnetv2_50d": {"depths": _50, **_V2_D},
+    "resnetv2_101d": {"depths": _101, **_V2_D},
+    "resnetv2_152d": {"depths": _152, **_V2_D},
+    "resnetv2_50t": {"depths": _50, **_V2_D, **_T},
 }
 
 

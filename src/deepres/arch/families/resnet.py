@@ -30,9 +30,10 @@ class ResNetConfig(Record):
     stage after the first begins by halving the map.
 
     `final`: norm and activation behind the last unit, where activations come first.
-    `stem`: "imagenet" 7x7 and max pool, "cifar" 3x3, "deep" three 3x3 and max pool (ResNet-C), "rs" three 3x3 and a
-    strided 3x3. `stem_norm`: False leaves norm and activation after the last of them to the first unit. `stem_bias`,
-    `pool_ceil`: the released Caffe networks' conv1 bias, and max pool without padding, partial windows kept.
+    `stem`: "imagenet" 7x7 and max pool, "cifar" 3x3, "deep" three 3x3 and max pool (ResNet-C), "tiered" the same with
+    3/8 of the width in the first (timm), "rs" three 3x3 and a strided 3x3. `stem_norm`: False leaves norm and
+    activation after the last of them to the first unit. `stem_bias`, `pool_ceil`: the released Caffe networks' conv1
+    bias, and max pool without padding, partial windows kept.
     `width_factor` and `groups`: inner channels of a bottleneck are floor(width * width_factor) * groups.
     `drop_path` is the rate of the last unit and falls linearly to the first; `drop_path_per` as in `DropPath`.
     `active_units`: exactly so many units, drawn anew for each batch, have their branch in training.
@@ -43,7 +44,7 @@ class ResNetConfig(Record):
     name: str
     input: Size = (3, 224, 224)
     num_classes: Classes = 1000
-    stem: Literal["imagenet", "cifar", "deep", "rs"] = "imagenet"
+    stem: Literal["imagenet", "cifar", "deep", "tiered", "rs"] = "imagenet"
     stem_width: Count = 64
     stem_norm: bool = True
     stem_bias: bool = False
@@ -118,7 +119,7 @@ def _stem(config: ResNetConfig) -> Sequence:
         seven = Conv(channels=width, kernel=7, stride=2, padding=3, bias=config.stem_bias)
         layer("", seven, bare=not config.stem_norm)
     else:
-        layer("1", conv3x3(width // 2, 2))
+        layer("1", conv3x3(3 * width // 8 if config.stem == "tiered" else width // 2, 2))
         layer("2", conv3x3(width // 2))
         layer("3", conv3x3(width), bare=not config.stem_norm)
     if config.stem == "rs":

@@ -48,6 +48,8 @@ _RESNET = _resnet("", "bn", "layer{s}.{u0}", "fc")
 _RESNET_D = (*_resnet("", "bn", "layer{s}.{u0}", "fc", ("1", "2")), *_DEEP_STEM)
 _PRE: NameTable = (
     ("stem.conv", "stem.conv"),
+    ("stem.conv{i}", "stem.conv{i}"),
+    ("stem.norm{i}", "stem.norm{i}"),
     ("stage{s}.unit{u}.pre.norm", "stages.{s0}.blocks.{u0}.norm1"),
     ("stage{s}.unit{u}.branch.norm{i}", "stages.{s0}.blocks.{u0}.norm{i}"),
     ("stage{s}.unit{u}.branch.conv{i}", "stages.{s0}.blocks.{u0}.conv{i}"),
@@ -107,12 +109,17 @@ TIMM: dict[str, str] = {
     **{f"resnet{d}c": f"resnet{d}c" for d in (50, 101, 152)},
     **{f"resnet{d}d": f"resnet{d}d" for d in (18, 34, 50, 101, 152, 200)},
     **{f"resnetrs{d}": f"resnetrs{d}" for d in (50, 101, 152, 200, 270, 350, 420)},
-    **{f"resnetv2_{d}": f"resnetv2_{d}" for d in (50, 101, 152)},
+    **{f"resnetv2_{d}": f"resnetv2_{d}" for d in (18, 34, 50, 101, 152)},
+    **{f"resnetv2_{d}": f"resnetv2_{d}" for d in ("18d", "34d", "50d", "101d", "152d", "50t")},
     **{f"densenet{d}": f"densenet{d}" for d in (121, 161, 169, 201)},
     **{name: name for name in ("resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d")},
     **{name: name for name in ("wide_resnet50_2", "wide_resnet101_2")},
     **{name: name for name in ("resnet26", "resnet26d", "resnet50_gn", "resnext50d_32x4d")},
-    **{name: name for name in ("seresnext50_32x4d", "seresnext101_32x4d", "seresnext101_32x8d")},
+    **{name: name for name in ("seresnext50_32x4d", "seresnext101_32x4d", "seresnext101_32x8d", "seresnext101_64x4d")},
+    **{name: name for name in ("seresnext26d_32x4d", "seresnext101d_32x8d", "seresnext26t_32x4d", "seresnet50t")},
+    **{f"seresnet{d}d": f"seresnet{d}d" for d in (152, 200, 269)},
+    **{f"resnet{d}s": f"resnet{d}s" for d in (50, 101, 152)},
+    **{f"resnet{d}t": f"resnet{d}t" for d in (10, 14, 26, 50)},
 }
 """Our name -> the name under which timm has the very same network. Its `resnetblur50` has another pool than the paper's
 and no filter in the shortcut."""
