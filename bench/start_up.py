@@ -5,18 +5,22 @@ Whole processes, in turn, wall seconds. "Warm" means that the files lie in the s
 program without special rights cannot empty. The bar is 0.4 s for what needs no torch.
 
 `--predict RUN PICTURE` tells the processor seconds of a first answer instead, by part: torch, deepres, the weights, the
-answer; and beside them what importing torchvision takes, which an answer does without.
+answer; and beside them what importing torchvision takes, which an answer does without. `--train SRC` tells those of a
+whole training of 16 pictures of 12 px, by this code and by that in the folder SRC (another checkout's src), in turn.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 
 import protocol
 import torch
+from PIL import Image
 
 OURS = {
     "deepres --help": ["-m", "deepres", "--help"],
@@ -76,6 +80,28 @@ def by_part(run: str, picture: str, rounds: int) -> list[dict[str, object]]:
     return [{"part": name, "processor_seconds": protocol.spread(list(values))} for name, values in named]
 
 
+def tiny_trainings(before: Path, rounds: int) -> list[dict[str, object]]:
+    """Processor seconds of `deepres train` of pictures that take no time, by both codes, after one of each."""
+    found: dict[str, list[float]] = {"before": [], "now": []}
+    with tempfile.TemporaryDirectory() as place:
+        for number in range(16):
+            path = Path(place) / "pictures" / "ab"[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((12, 12), 40 + 8 * number).convert("RGB").save(path)
+        words = "-m deepres train pictures --device cpu --compile off --model resnet20_cifar -b 8 --epochs 1"
+        command = [sys.executable, *words.split(), "--set", "preparation.crop=8", "--output"]
+        sources = {"before": before.resolve(), "now": Path(__file__).resolve().parents[1] / "src"}
+        for turn in range(rounds + 1):
+            for name, source in sources.items():
+                used = getrusage(RUSAGE_CHILDREN)
+                environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+                run = [*command, f"{name}-{turn}"]
+                subprocess.run(run, cwd=place, env=environment, check=True, capture_output=True)
+                now = getrusage(RUSAGE_CHILDREN)
+                found[name].append(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
+    return [{"code": name, "processor_seconds": protocol.spread(seconds[1:])} for name, seconds in found.items()]
+
+
 def main() -> None:
     """Measure warm and cold, print, write; the exit code is 1 where one of ours is above the bar."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -83,7 +109,15 @@ def main() -> None:
     parser.add_argument("--ours", action="store_true", help="without the peers")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--predict", nargs=2, metavar=("RUN", "PICTURE"))
+    parser.add_argument("--train", metavar="SRC", type=Path)
     given = parser.parse_args()
+    if given.train:
+        what = "processor seconds of a tiny training, beside those of the code before"
+        facts = protocol.claim(what, torch.device("cpu"), given.rounds, rows=tiny_trainings(given.train, given.rounds))
+        for row in facts["rows"]:
+            print("{:10}{median:.2f} ({min:.2f}-{max:.2f}) s".format(row["code"], **row["processor_seconds"]))
+        protocol.write(facts, given.output)
+        return
     if given.predict:
         what = "processor seconds until the first answer of deepres predict, by part"
         facts = protocol.claim(what, torch.device("cpu"), given.rounds, parts=by_part(*given.predict, given.rounds))
