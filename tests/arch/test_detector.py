@@ -6,11 +6,12 @@ import pytest
 
 from deepres.arch.atoms import Norm
 from deepres.arch.catalogue.lookup import DETECTORS, detector_entry, entry, names
-from deepres.arch.detector import Anchors, Detector, DetectorConfig, Proposals, Regions
+from deepres.arch.detector import Detector, DetectorConfig
 from deepres.arch.readings.cost import cost
 from deepres.arch.readings.describe import DetectorDescription, brief, describe
 from deepres.arch.readings.diff import difference, what_shapes_tensors
 from deepres.arch.readings.draw import rows, svg
+from deepres.arch.regions import Anchors, Proposals, Regions
 from deepres.arch.units import Style
 from deepres.base.errors import InputError
 from deepres.base.records import edit, parse

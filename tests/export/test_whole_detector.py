@@ -44,10 +44,10 @@ def test_a_chain_in_which_each_box_covers_the_next_keeps_every_second() -> None:
     assert greedy(boxes, 0.6).tolist() == [True, False] * 30
 
 
-@pytest.mark.parametrize("neck", ["fpn", "c4"])
+@pytest.mark.parametrize(("neck", "context"), [("fpn", False), ("c4", False), ("fpn", True), ("c4", True)])
 @pytest.mark.parametrize("plain", [True, False])
-def test_the_module_answers_as_the_detector(neck: str, plain: bool) -> None:
-    ready = for_inference(tiny.network(neck).eval(), "cpu", precision="float32").network
+def test_the_module_answers_as_the_detector(neck: str, plain: bool, context: bool) -> None:
+    ready = for_inference(tiny.network(neck, context=context).eval(), "cpu", precision="float32").network
     mean, std = torch.full((3, 1, 1), 0.4), torch.full((3, 1, 1), 0.2)
     whole = WholeDetector(ready, mean, std, 32, plain=plain).eval()
     for height, width in ((90, 120), (64, 64)):

@@ -345,7 +345,7 @@ def test_create_model_makes_every_network_that_is_listed() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("eval", "RUN", "--protocol", "flip"), "its task is detection, and --protocol is for"),
+        (("eval", "RUN", "--protocol", "flip"), "protocol flip: for pictures of one answer"),
         (("eval", "RUN", "--calibrate"), "its task is detection, and --calibrate is for"),
         (("analyze", "cam", "RUN"), "its task is detection, and analyze cam is for"),
         (("analyze", "lesion", "reuse", "RUN"), "its task is detection, and analyze reuse is for"),

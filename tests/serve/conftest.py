@@ -14,8 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from deepres.arch.detector import Anchors, DetectorConfig, Proposals, Regions
+from deepres.arch.detector import DetectorConfig
 from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.regions import Anchors, Proposals, Regions
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model

@@ -14,116 +14,9 @@ from deepres.arch.architecture import Architecture, Place, Size
 from deepres.arch.atoms import Activation, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, Norm, Shape
 from deepres.arch.bounds import MOST, Count
 from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.regions import Anchors, Proposals, Regions
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record, build
-
-PositiveNumber = Annotated[float, Field(gt=0, le=MOST)]
-Share = Annotated[float, Field(gt=0, le=1)]
-IoU = Annotated[float, Field(ge=0, le=1)]
-
-
-def _rows(given: Any) -> Any:
-    """Numbers alone are the sizes of one level; `32/64/128` in what a person types are those of three."""
-    if isinstance(given, list | tuple) and given and not any(isinstance(row, list | tuple) for row in given):
-        return [row.split(",") for row in ",".join(map(str, given)).split("/")]
-    return given
-
-
-class Anchors(Record):
-    """Boxes around each place of a map: of `sizes` px (the root of the area) and `ratios` height / width.
-
-    One row of sizes a level. `rounded`: corners to whole px, as py-faster-rcnn and torchvision have them.
-    """
-
-    sizes: Annotated[tuple[tuple[PositiveNumber, ...], ...], BeforeValidator(_rows), Field(min_length=1)]
-    ratios: Annotated[tuple[PositiveNumber, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
-    rounded: bool = True
-
-    @model_validator(mode="after")
-    def _are_alike(self) -> "Anchors":
-        numbers = [len(row) for row in self.sizes]
-        if len(set(numbers)) > 1 or not numbers[0]:
-            told = ", ".join(map(str, numbers))
-            raise ValueError(f"sizes of {told} a level: one layer judges all levels; give each the same number")
-        return self
-
-    @property
-    def number(self) -> int:
-        """Anchors at each place of a map."""
-        return len(self.sizes[0]) * len(self.ratios)
-
-
-class Proposals(Record):
-    """Which anchors are learnt from, and which of them become proposals (Ren et al. 2015, section 3).
-
-    Learning: an anchor whose IoU with an object is `positive_above` or more, or the object's largest, is positive;
-    below `negative_below` with all of them, negative. `sampled` of a picture are drawn, at most `positive_share` of
-    them positive; `border` "inside" draws none that crosses the border of the picture, as the paper does. Smooth L1
-    bends at `knee`. Proposing: of each level the `before_*` best, clipped, of `least_px` a side at least, thinned by
-    non-maximum suppression of IoU over `overlap` within a level, the `after_*` best of all levels.
-    `channels` of the 3x3; None: as many as enter.
-    """
-
-    channels: Count | None = None
-    before_train: Count = 2000
-    before_test: Count = 1000
-    after_train: Count = 2000
-    after_test: Count = 1000
-    overlap: Share = 0.7
-    sampled: Count = 256
-    positive_share: Share = 0.5
-    positive_above: Share = 0.7
-    negative_below: IoU = 0.3
-    least_px: Annotated[float, Field(ge=0, le=MOST)] = 1e-3
-    border: Literal["all", "inside"] = "all"
-    knee: PositiveNumber = 1 / 9
-
-    @model_validator(mode="after")
-    def _are_apart(self) -> "Proposals":
-        if self.negative_below > self.positive_above:
-            raise ValueError(
-                f"negative_below {self.negative_below:g} lies over positive_above {self.positive_above:g}; "
-                "an anchor would be both"
-            )
-        return self
-
-
-class Regions(Record):
-    """How proposals are pooled, learnt from and answered (Girshick 2015, section 2.3; He et al. 2017 for "align").
-
-    `pool` bins a side, of `samples` a side each (0: as many as cells); `aligned` shifts by the half pixel that
-    torchvision's trained networks do not have. `widths` of the linear layers behind them (none for a C4). Learning:
-    positive from IoU `positive_above` on, negative where the largest lies in `negative` (lower end counted, upper not);
-    `sampled` of a picture, at most `positive_share` positive; offsets are times `deviations`. Answering: scores above
-    `score_above`, boxes of `least_px` a side, non-maximum suppression of IoU over `overlap` within a class, the `most`
-    best of a picture.
-    """
-
-    pool: Annotated[int, Field(ge=1, le=64)] = 7
-    pooled: Literal["align", "max"] = "align"
-    samples: Annotated[int, Field(ge=0, le=16)] = 2
-    aligned: bool = True
-    widths: tuple[Count, ...] = (1024, 1024)
-    sampled: Count = 512
-    positive_share: Share = 0.25
-    positive_above: Share = 0.5
-    negative: tuple[IoU, IoU] = (0.0, 0.5)
-    deviations: tuple[PositiveNumber, PositiveNumber, PositiveNumber, PositiveNumber] = (10.0, 10.0, 5.0, 5.0)
-    knee: PositiveNumber = 1 / 9
-    score_above: IoU = 0.05
-    overlap: Share = 0.5
-    most: Count = 100
-    least_px: Annotated[float, Field(ge=0, le=MOST)] = 1e-2
-
-    @model_validator(mode="after")
-    def _are_apart(self) -> "Regions":
-        low, high = self.negative
-        if not low < high <= self.positive_above:
-            raise ValueError(
-                f"negative from {low:g} to {high:g} with positive_above {self.positive_above:g}; wanted a range that "
-                "ends where positives begin, or before"
-            )
-        return self
 
 
 class Detector(Record):
@@ -132,7 +25,10 @@ class Detector(Record):
     `taps` are the parts of the body whose maps the neck is given. "fpn" (Lin et al. 2017, section 3): 1x1 to
     `neck_channels`, added from the top down, 3x3, and one more level by subsampling. "c4" (He et al. 2015, appendix A):
     one tap; the parts of the body behind it are computed for each region, under their own names. `input` is the
-    (C, H, W) for which costs are stated; any other works. `backbone_name` is whose weights the body takes.
+    (C, H, W) for which costs are stated; any other works. `backbone_name` is whose weights the body takes. With
+    `context` (He et al. 2015, appendix B) the whole picture is one region more, whose features stand beside those of
+    each other where classes and offsets are read off: with a C4 through the parts of the body behind the tap, with a
+    pyramid (ours, the paper has none) through the same linear layers.
     """
 
     family: Literal["detector"] = "detector"
@@ -147,6 +43,7 @@ class Detector(Record):
     anchors: Anchors
     proposals: Proposals = Proposals()
     regions: Regions = Regions()
+    context: bool = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Detector":
@@ -241,10 +138,14 @@ class Detector(Record):
         for name, node in self.proposal_parts.items():
             found.append(Place(f"proposals.{name}", node, levels if name == "conv" else entered))
         number = self.proposals.after_test
+        looked = number + self.context  # the whole picture beside them
         region: Shape = (levels[0][0], self.regions.pool, self.regions.pool)
         for name, node in (*self.per_region, *((f"regions.{n}", node) for n, node in self.region_parts.items())):
-            found.append(Place(name, node, (region,), number))
-            region = region if name in ("regions.classes", "regions.boxes") else shape(node, region, name)
+            last = name in ("regions.classes", "regions.boxes")
+            found.append(Place(name, node, (region,), number if last else looked))
+            region = region if last else shape(node, region, name)
+            if name == "regions.head" and self.context:
+                region = (2 * region[0],)
         return tuple(found)
 
     @property
@@ -298,8 +199,9 @@ def _named(given: Any) -> Any:
 class DetectorConfig(Record):
     """What tells one detector from another; `architecture()` writes its description out.
 
-    `num_classes` are those of objects. The backbone's own input and classes do not count; its name in the catalogue
-    stands for it with frozen norms. `backbone.style.norm` is "frozen" (constants, as weights brought them) or "group".
+    `num_classes` are those of objects; with `context` the whole picture is looked at as well. The backbone's own input
+    and classes do not count; its name in the catalogue stands for it with frozen norms. `backbone.style.norm` is
+    "frozen" (constants, as weights brought them) or "group".
     """
 
     family: Literal["detector"] = "detector"
@@ -312,6 +214,7 @@ class DetectorConfig(Record):
     anchors: Anchors
     proposals: Proposals = Proposals()
     regions: Regions = Regions()
+    context: bool = False
 
     def architecture(self) -> Detector:
         """The description in the algebra: the backbone's parts, and what stands on them."""
@@ -321,7 +224,7 @@ class DetectorConfig(Record):
         stages = [name for name in names if name.startswith("stage")]
         last = names[-1]  # the final norm, where activations come first
         taps = (*stages[:-1], last) if self.neck == "fpn" else (stages[-2:-1] or stages)
-        kept = ("input", "num_classes", "neck", "neck_channels", "anchors", "proposals", "regions")
+        kept = ("input", "num_classes", "neck", "neck_channels", "anchors", "proposals", "regions", "context")
         fields = {name: getattr(self, name) for name in kept}
         named = {"name": self.name, "backbone_name": backbone.name, "body": body, "taps": tuple(taps)}
         return build(Detector, {**named, **fields}, self.name)

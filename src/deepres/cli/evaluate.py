@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     default="center",
     show_default=True,
     help="The views of each image whose answers are averaged: center, flip, ten-crop, ten-crop-logits, multi-scale, "
-    "multi-scale-flip; with sizes in px: center:320, ten-crop:224/256 (crop/short side), multi-scale:224,256.",
+    "multi-scale-flip; with sizes in px: center:320, ten-crop:224/256 (crop/short side), multi-scale:224,256. "
+    "Boxes: boxes:refine, boxes:flip, boxes:scales=200,400,600, or several with + between them.",
 )
 @click.option(
     "--measure",
@@ -90,7 +91,7 @@ def command(
 ) -> None:
     """Measure RUN on its test images, or on those of SOURCE: error with 95 % interval, by class, confusion.
 
-    Several runs are measured as one ensemble, their answers averaged. Of a run in folds, each image is answered
+    Several runs are measured as one ensemble, their answers averaged; detectors look at one another's proposals. Of a run in folds, each image is answered
     by the network that was not trained on it. Weights made elsewhere are given by path or name (resnet50.a1_in1k, or
     IMAGENET1K_V2 with --model). Images that RUN was trained on are refused unless --force insists.
     """

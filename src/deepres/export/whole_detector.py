@@ -45,10 +45,12 @@ class WholeDetector(nn.Module):
         x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
         levels = self.network.levels(x)
         boxes, likely = self._proposed(levels, x, (height, width))
-        regions = self._pooled(levels, boxes)
-        for after in self.network._per_region.maps(self.network, regions).values():
-            regions = after
-        scores, offsets = self.network.regions(regions)
+        features = self.network.described(self._pooled(levels, boxes))
+        if self.network.description.context:
+            picture = boxes.new_tensor([[0, 0, width, height]])
+            whole = self.network.described(self._pooled(levels, picture))
+            features = torch.cat([features, whole.expand(features.shape[0], -1)], 1)
+        scores, offsets = self.network.regions(features)
         chances = torch.where(likely[:, None] >= 0, scores.softmax(1)[:, 1:], 0.0)
         return self._answered(chances, offsets, boxes, (height, width))
 

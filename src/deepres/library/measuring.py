@@ -57,7 +57,8 @@ def evaluate(
             are averaged.
         source: the images; by default a run's own.
         split: train, val or test (test; of a source without splits all images).
-        protocol: the views of each image: center, flip, ten-crop, multi-scale:224,256, ….
+        protocol: the views of each image: center, flip, ten-crop, multi-scale:224,256, …; of boxes boxes:refine,
+            boxes:flip, boxes:scales=200,400,600, boxes:refine+flip, ….
         force: measure also images that the run was trained on; the result says so.
         device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.
         backend: what computes on a CPU: torch, openvino, onnxruntime, or auto, the fastest that is installed.

@@ -1,8 +1,9 @@
 """The recipe for pictures with boxes: a detector on a trained backbone, or a small one from nothing."""
 
 from deepres.arch.catalogue.lookup import DETECTORS, detector_entry, entry
-from deepres.arch.detector import Anchors, DetectorConfig, Regions, frozen
+from deepres.arch.detector import DetectorConfig, frozen
 from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.regions import Anchors, Regions
 from deepres.base.errors import InputError
 from deepres.data.facts import DatasetFacts
 from deepres.data.sources.config import DataConfig

@@ -22,6 +22,7 @@ from deepres.nn.weights.hub import weights_file
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.exported.names import is_exported
 from deepres.recipes.run import load_run
+from deepres.runs.detectors import evaluate_detectors
 from deepres.runs.evaluate import EvaluationConfig, evaluate_weights
 from deepres.runs.exported import evaluate_exported
 from deepres.runs.seen import own_data
@@ -29,7 +30,7 @@ from deepres.tasks.classification.calibration import temperature_of, tempered
 from deepres.tasks.classification.ensemble import Selection, select
 from deepres.tasks.ensemble import Member, together
 from deepres.tasks.result import Evaluation
-from deepres.tasks.task import require
+from deepres.tasks.task import TOGETHER, require
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 
 
@@ -70,6 +71,8 @@ def evaluate_ensemble(
 ) -> EnsembleEvaluation:
     """The weights as one: probabilities or numbers averaged per image, each measured as by `evaluate_weights`.
 
+    Detectors answer together (`detectors.py`).
+
     Raises:
         InputError: what is held out is also measured, or there is none; members that do not go together.
     """
@@ -104,6 +107,8 @@ def evaluate_ensemble(
         ]
         for member in members:
             for tool in (tool for tool, asked in wanted.items() if asked):
+                if tool == "an ensemble" and TOGETHER in member.evaluation.task.tools:
+                    continue
                 require(member.evaluation.task, tool, member.name)
         return members
 
@@ -127,7 +132,13 @@ def evaluate_ensemble(
         sure = processes.on_all_ranks(lambda: _as_one(seen, command, None))
     members = on(split, names, data)
     require_apart(members[0].evaluation.result.split)
-    evaluation = processes.on_all_ranks(lambda: _as_one(members, command, selection))
+    if len(members) > 1 and TOGETHER in members[0].evaluation.task.tools:
+        told = processes.on_all_ranks(lambda: _told(members, command, selection))
+        chosen = [specs[member.name] for member in members]
+        how: dict[str, Any] = {"device": device, "on_progress": on_progress, "processes": processes}
+        evaluation = evaluate_detectors(members, chosen, data, config, told, **how)
+    else:
+        evaluation = processes.on_all_ranks(lambda: _as_one(members, command, selection))
     if sure is not None:
         temperature = processes.on_all_ranks(lambda: temperature_of(sure.predictions, sure.result.split))
         found = tempered(evaluation.predictions, temperature)
@@ -164,8 +175,11 @@ def _held_out(weights: Sequence[str], data: DataConfig | None, processes: Distri
 
 
 def _as_one(members: Sequence[Member], command: str, selection: Selection | None) -> Evaluation:
-    if len(members) == 1:
-        return members[0].evaluation
+    return members[0].evaluation if len(members) == 1 else together(members, _told(members, command, selection))
+
+
+def _told(members: Sequence[Member], command: str, selection: Selection | None) -> dict[str, JsonValue]:
+    """The provenance of an ensemble."""
     results = [member.evaluation.result for member in members]
     models = Counter(str(result.provenance["model"]) for result in results)
     each: list[JsonValue] = [
@@ -187,7 +201,7 @@ def _as_one(members: Sequence[Member], command: str, selection: Selection | None
         provenance["preprocessing"] = " | ".join(told)
     if selection is not None:
         provenance["selection"] = str(selection)
-    return together(members, provenance)
+    return provenance
 
 
 def _splits(config: DataConfig, *, own: bool) -> Mapping[Split, Images]:

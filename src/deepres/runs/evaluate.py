@@ -1,9 +1,10 @@
 """Measuring weights on images: those of a run as it goes, or a run's folder later, on its own images or on others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import JsonValue
@@ -14,7 +15,7 @@ from deepres.base.events import UNSAID, OnProgress
 from deepres.base.files import digest
 from deepres.base.heap import keep_freed_memory
 from deepres.base.records import Record
-from deepres.data.images import Images
+from deepres.data.images import Batch, Images
 from deepres.data.loading.config import LoaderConfig, OnBadImage
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.loading.workers import resolved
@@ -33,9 +34,10 @@ from deepres.runs.seen import run_of
 from deepres.runs.together import batch_size, largest_side
 from deepres.tasks.evaluator import NO_FACTS, EvaluationMethod, ResultFacts, evaluate
 from deepres.tasks.kinds import AnyTask
-from deepres.tasks.protocols import CENTER, protocol_named, require_fitting
+from deepres.tasks.protocols import CENTER, Protocol, protocol_named, require_fitting
 from deepres.tasks.result import Evaluation
 from deepres.tasks.task import require
+from deepres.tasks.together import Participant, with_others
 from deepres.train.config import PrecisionChoice
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.precision import Precision, choose
@@ -70,7 +72,8 @@ class EvaluationSetup:
     """How a network is measured: its images read as `data` says, computed in `precision`, asked `task`.
 
     `protocol` is a spelling of `tasks/protocols.py`; `keep_scores` keeps the scores of all classes; `task` None is one
-    class an image. `one_by_one`: pictures of any size, which are answered as they are.
+    class an image. `one_by_one`: pictures of any size, which are answered as they are. `beside` are detectors that
+    answer together with it.
     """
 
     data: DataConfig
@@ -79,6 +82,7 @@ class EvaluationSetup:
     keep_scores: bool = False
     task: AnyTask | None = None
     one_by_one: bool = False
+    beside: tuple[Participant, ...] = ()
 
 
 def evaluate_network(
@@ -101,30 +105,27 @@ def evaluate_network(
         InputError: an unknown protocol, one that the network's head cannot follow, one larger than the images.
     """
     data, precision, preparation, skipped = setup.data, setup.precision, prepared.preparation, dict[str, str]()
-    asked, autocast = network, precision.autocast
-    if precision.dtype is not torch.float32 and setup.task is not None:
-        fast = setup.task.made_fast(network, precision.device, "bfloat16")
-        asked, autocast = (network, autocast) if fast is None else (fast, nullcontext)
-    shown = protocol_named(setup.protocol, preparation)
-    if isinstance(network, ResidualNetwork):
+    asked, autocast = _made_fast(network, setup)
+    shown = (protocol_named if setup.task is None else setup.task.protocol)(setup.protocol, preparation)
+    if isinstance(network, ResidualNetwork) and isinstance(shown, Protocol):
         require_fitting(shown, network.description)
-    batches = evaluation_batches(
-        images,
-        preparation,
-        prepared.statistics,
-        LoaderConfig(
-            batch_size=1
-            if setup.one_by_one
-            else batch_size(largest_side(images, preparation, shown.showing), precision.device),
-            workers=resolved(data.workers),
-            device=precision.device,
-            on_bad_image=data.on_bad_image,
-            rank=processes.rank,
-            world_size=processes.size,
-        ),
-        skipped=skipped,
-        showing=shown.showing,
+    own = Participant(asked, preparation, prepared.statistics, tuple(range(len(images.classes))))
+    others = [replace(one, network=_made_fast(one.network, setup)[0]) for one in setup.beside]
+    asked, pictures = shown.together([own, *others])
+    alone = setup.one_by_one or len(pictures) > 1
+    loading = LoaderConfig(
+        batch_size=1 if alone else batch_size(largest_side(images, preparation, shown.showing), precision.device),
+        workers=-(-resolved(data.workers) // len(pictures)),
+        device=precision.device,
+        on_bad_image=data.on_bad_image,
+        rank=processes.rank,
+        world_size=processes.size,
     )
+    batches: Iterable[Batch]
+    batches, *more = (
+        evaluation_batches(images, *how, loading, skipped=skipped, showing=shown.showing) for how in pictures
+    )
+    batches = with_others(batches, more) if more else batches
     count = None if on_progress is None else lambda done, total: on_progress(min(done * processes.size, total), total)
     found = processes.on_all_ranks(
         lambda: evaluate(
@@ -146,6 +147,16 @@ def evaluate_network(
         )
     )
     return found if setup.keep_scores else replace(found, predictions=found.predictions.lean())
+
+
+def _made_fast(network: nn.Module, setup: EvaluationSetup) -> tuple[nn.Module, Callable[[], Any]]:
+    """What answers in the network's place in the setup's precision, and the context that it wants."""
+    precision = setup.precision
+    if precision.dtype is not torch.float32 and setup.task is not None:
+        fast = setup.task.made_fast(network, precision.device, "bfloat16")
+        if fast is not None:
+            return fast, nullcontext
+    return network, precision.autocast
 
 
 def evaluate_weights(
@@ -172,15 +183,27 @@ def evaluate_weights(
         InputError: no images to measure on, no such split, class names that the network does not know, images that the
             run has seen, anything that weights or images refuse.
     """
-    keep_freed_memory(of_any_size=True)
     target = processes.on_all_ranks(
         lambda: resolve_target(WeightsSpec.of(weights), data, config, device, command, load)
     )
+    return evaluate_target(target, config, on_progress=on_progress, processes=processes), target.images
+
+
+def evaluate_target(
+    target: "EvaluationTarget",
+    config: EvaluationConfig,
+    *,
+    beside: tuple[Participant, ...] = (),
+    on_progress: OnProgress | None = None,
+    processes: Distributed = SINGLE_PROCESS,
+) -> Evaluation:
+    """`evaluate_weights` of weights and images that are opened; detectors `beside` it answer together with it."""
+    keep_freed_memory(of_any_size=True)
     predictor = target.predictor
     network = target.precision.place(predictor.network)
     if config.backend != "torch":
         network, target = _by_backend(network, target, config, processes)
-    evaluation = evaluate_network(
+    return evaluate_network(
         network,
         target.images,
         Prepared(predictor.preparation, predictor.statistics),
@@ -191,13 +214,13 @@ def evaluate_weights(
             config.keep_scores,
             predictor.task.measured_as(own_protocol=config.protocol == str(CENTER), found_here=target.found_here),
             predictor.any_size,
+            beside,
         ),
         split=target.split,
         facts=ResultFacts(target.provenance, target.notes),
         on_progress=on_progress,
         processes=processes,
     )
-    return evaluation, target.images
 
 
 @dataclass(frozen=True)

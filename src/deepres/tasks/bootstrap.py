@@ -43,9 +43,12 @@ def interval(statistic: Statistic, images: int, *, draws: int = DRAWS, seed: int
 def paired(differences: Any, draws: int) -> tuple[float, float, float]:
     """2.5 and 97.5 % of the differences (draws,) of two, and a two-sided p-value: twice the share beyond 0.
 
-    One draw more on either side is counted, so that p is at least 2 / (draws + 1).
+    One draw more on either side is counted, so that p is at least 2 / (draws + 1). Draws of which there is no figure
+    (of pictures without any object) are left out.
     """
     values = np.asarray(differences, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    draws = min(draws, len(values))
     low, high = np.percentile(values, (2.5, 97.5))
     tail = min(int((values <= 0).sum()), int((values >= 0).sum()))
     return float(low), float(high), min(1.0, 2 * (tail + 1) / (draws + 1))

@@ -16,9 +16,9 @@ from deepres.data.images import Batch, Images
 from deepres.nn.hooks import modes_kept
 from deepres.nn.model import told_by
 from deepres.tasks.classification.task import Classification
-from deepres.tasks.protocols import CENTER, Gathering, Protocol, views
+from deepres.tasks.protocols import CENTER, Gathering, views
 from deepres.tasks.result import Evaluation, SkippedImage, printable
-from deepres.tasks.task import Metrics, Task
+from deepres.tasks.task import AskedHow, Metrics, Task
 
 PartialMetrics = tuple[Metrics, Mapping[str, str]]
 """What one process has seen: answers to its images, and those that it left out (name -> reason)."""
@@ -38,7 +38,7 @@ class EvaluationMethod:
     """
 
     task: Task | None = None
-    protocol: Protocol = CENTER
+    protocol: AskedHow = CENTER
     shown: str = ""
     keep_scores: bool = False
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deepres.nn.build import ResidualNetwork
     from deepres.nn.inference import InferencePrecision
     from deepres.nn.weights.formats import Checkpoint
-    from deepres.tasks.task import FirstValues
+    from deepres.tasks.task import AskedHow, FirstValues
 
 
 class OneRow:
@@ -69,6 +69,12 @@ class OneRow:
         """All of it."""
         found: ResidualNetwork = network
         return found
+
+    def protocol(self, text: str, preparation: "Preparation") -> "AskedHow":
+        """`protocols.py`."""
+        from deepres.tasks.protocols import protocol_named
+
+        return protocol_named(text, preparation)
 
     def outputs(self, network: "nn.Module", batch: "Batch") -> "Tensor":
         """(N, K)."""

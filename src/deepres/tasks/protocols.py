@@ -21,12 +21,12 @@ positions. Behind a global average pool that is an ordinary pass of the whole im
 the linear map of the mean; that pass is what is done. Probabilities are averaged over scales and mirrors.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deepres.arch.algebra import Node, children
 from deepres.arch.architecture import Architecture, with_input
@@ -36,8 +36,10 @@ from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.data.targets import Targets
 from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.statistics import Statistics
 from deepres.data.transforms.views import ViewCut, Views
-from deepres.tasks.task import Average
+from deepres.tasks.task import AskedHow, Average
+from deepres.tasks.together import Participant
 
 PAPERS_CROP = 224
 LARGEST = 4096
@@ -89,6 +91,11 @@ class Protocol(Record):
         mean = {"probability": "probabilities averaged", "logit": "logits averaged"}[self.average]
         resized = "; the mean image resized to the view" if self.cut and preparation.normalise == "per_pixel" else ""
         return f"{told}{mirror}{f'; {mean}' if self.num_views > 1 else ''}{resized}"
+
+    def together(self, asked: Sequence[Participant]) -> tuple[nn.Module, list[tuple[Preparation, Statistics]]]:
+        """The one network that is asked: answers of several are averaged once they are there."""
+        (one,) = asked
+        return one.network, [(one.preparation, one.statistics)]
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -143,10 +150,10 @@ def require_fitting(protocol: Protocol, architecture: Architecture) -> None:
             ) from cause
 
 
-def views(batch: Batch, protocol: Protocol) -> Iterator[Batch]:
+def views(batch: Batch, protocol: AskedHow) -> Iterator[Batch]:
     """The pictures of a batch, then their mirrors where the protocol wants them."""
     yield batch
-    if protocol.flip:
+    if protocol.num_views > protocol.num_pictures:
         yield replace(batch, images=batch.images.flip(-1))
 
 
@@ -157,7 +164,7 @@ Averaged = Callable[[Tensor, Average, int], Tensor]
 class Gathering:
     """Holds the answers to an image's views until it has all of them; the order in which images come changes none."""
 
-    def __init__(self, protocol: Protocol, averaged: Averaged) -> None:
+    def __init__(self, protocol: AskedHow, averaged: Averaged) -> None:
         self._protocol = protocol
         self._averaged = averaged
         self._waiting: dict[int, list[Tensor]] = {}

@@ -20,15 +20,21 @@ if TYPE_CHECKING:
     from deepres.data.images import Batch, Images
     from deepres.data.transforms.config import Preparation
     from deepres.data.transforms.statistics import Statistics
+    from deepres.data.transforms.views import Views
     from deepres.nn.build import ResidualNetwork
     from deepres.nn.inference import InferencePrecision
     from deepres.nn.weights.formats import Checkpoint
     from deepres.tasks.losses import Loss
     from deepres.tasks.result import Evaluation
+    from deepres.tasks.together import Participant
     from deepres.tasks.validation import Validation
 
 Average = Literal["probability", "logit"]
 """What is averaged over the views of an image, where a task knows both."""
+
+
+TOGETHER = "several at once"
+"""The tool of tasks whose networks are asked together, in place of answers that are averaged."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,35 @@ class Compared:
     statistic: Callable[[Any], Any]
     text: Callable[[float], str]
     lower_is_better: bool = True
+
+
+class AskedHow(Protocol):
+    """How a network is asked about an image; `str()` is its spelling, with all settings.
+
+    The loader makes the `num_pictures` that are `showing` of each (None: the preparation's own), of which the network
+    is shown `num_views`, mirrors counted; the answers become one by their `average`.
+    """
+
+    @property
+    def showing(self) -> "Views | None": ...
+
+    @property
+    def num_pictures(self) -> int: ...
+
+    @property
+    def num_views(self) -> int: ...
+
+    @property
+    def average(self) -> Average: ...
+
+    def sentence(self, preparation: "Preparation") -> str:
+        """What is shown, in words."""
+
+    def together(self, asked: "Sequence[Participant]") -> "tuple[nn.Module, list[tuple[Preparation, Statistics]]]":
+        """What is asked in the place of these networks, and how its pictures are prepared, the first one's own first.
+
+        Of more pictures than one it is asked about batches as `together.with_others` makes them.
+        """
 
 
 class Metrics(Protocol):
@@ -123,6 +158,13 @@ class Task(Protocol):
 
     def taken_apart(self, network: "nn.Module") -> "ResidualNetwork":
         """The part whose units analyses speak of, which shares its modules with the network; or the network itself."""
+
+    def protocol(self, text: str, preparation: "Preparation") -> "AskedHow":
+        """How a network is asked about a picture, by its spelling, for weights that want `preparation`.
+
+        Raises:
+            InputError: an unknown spelling, or numbers that it cannot have.
+        """
 
     def outputs(self, network: "nn.Module", batch: "Batch") -> Any:
         """What the network says of a batch, one view of each image: (N, K), or what the task's metrics collect."""

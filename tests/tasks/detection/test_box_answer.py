@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps
 from tiny import network
 
-from deepres.arch.detector import Regions
+from deepres.arch.regions import Regions
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.predict.predictor import Predictor

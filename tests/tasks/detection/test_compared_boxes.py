@@ -11,6 +11,7 @@ import torch
 
 from deepres.base.errors import InputError
 from deepres.tasks.bootstrap import drawn as draws
+from deepres.tasks.bootstrap import paired as paired_draws
 from deepres.tasks.detection.conclude import concluded
 from deepres.tasks.detection.detections import Detections
 from deepres.tasks.detection.figures import figures
@@ -130,3 +131,9 @@ def test_boxes_of_classes_that_no_object_has_cost_neither_time_nor_precision(tmp
     ones = np.ones((1, 20))
     values = [load_saved(tmp_path / name).compared.statistic(ones)[0] for name in ("a.npz", "b.npz")]
     assert values[0] == values[1]
+
+
+def test_draws_without_an_object_are_left_out_of_a_difference() -> None:
+    found = paired_draws([0.1, np.nan, 0.2, 0.3, np.nan], 5)
+    assert found == paired_draws([0.1, 0.2, 0.3], 3)
+    assert found[2] == pytest.approx(2 / 4)

@@ -6,8 +6,8 @@ from tiny import TWO, batch, config, network, pictures
 from torch import Tensor
 
 from deepres.arch.algebra import at
-from deepres.arch.detector import Proposals, Regions
 from deepres.arch.readings.memory import step_memory
+from deepres.arch.regions import Proposals, Regions
 from deepres.base.errors import InputError
 from deepres.nn.freeze import freeze
 from deepres.tasks.detection.anchors import around_a_place

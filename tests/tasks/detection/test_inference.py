@@ -5,7 +5,7 @@ import torch
 from tiny import network, pictures
 from torchvision.ops import roi_align
 
-from deepres.arch.detector import Regions
+from deepres.arch.regions import Regions
 from deepres.tasks.detection.inference import for_inference
 from deepres.tasks.detection.pooling import align
 

@@ -7,7 +7,7 @@ import torch
 from tiny import NONE, TWO, batch, config, network, pictures
 from torch import Tensor
 
-from deepres.arch.detector import Proposals
+from deepres.arch.regions import Proposals
 from deepres.data.boxes import Boxes
 from deepres.nn.freeze import freeze
 from deepres.tasks.detection import losses

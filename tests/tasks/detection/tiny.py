@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepres.arch.detector import Anchors, DetectorConfig, Proposals, Regions
+from deepres.arch.detector import DetectorConfig
 from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.regions import Anchors, Proposals, Regions
 from deepres.data.boxes import Boxes, BoxTargets, Placed
 from deepres.data.images import Batch
 from deepres.tasks.detection.detector import DetectorNetwork, create

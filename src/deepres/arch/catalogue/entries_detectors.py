@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepres.arch.catalogue.entries_resnet import HE_2015, resnet_imagenet
-from deepres.arch.detector import Anchors, DetectorConfig, Proposals, Regions
+from deepres.arch.detector import DetectorConfig
+from deepres.arch.regions import Anchors, Proposals, Regions
 
 FPN = "Feature Pyramid Networks, Lin et al. 2017, arXiv 1612.03144"
 

@@ -71,6 +71,7 @@ class DetectorDescription(Described):
     def __str__(self) -> str:
         found, count = self.architecture, self.cost
         size, regions = " x ".join(map(str, found.input)), found.proposals.after_test
+        whole = " and all of it" if found.context else ""
         rows = zip(found.anchors.sizes, self.levels, strict=True)
         anchors = "; ".join(f"{', '.join(f'{s:g}' for s in row)} px at {h} x {w}" for row, (_, h, w) in rows)
         number = sum(found.anchors.number * height * width for _, height, width in self.levels)
@@ -81,7 +82,7 @@ class DetectorDescription(Described):
             text(found),
             "",
             f"parameters       {count.parameters:,}{self._printed('parameters')} and {count.buffers:,} norm constants",
-            f"multiply-adds    {count.macs:,} for one picture of {size}, {regions:,} regions of it",
+            f"multiply-adds    {count.macs:,} for one picture of {size}, {regions:,} regions of it{whole}",
             f"anchors          {number:,}: {anchors}; {ratios} as high as wide",
             f"classes          {found.num_classes}, and the background in column 0; of each picture at most "
             f"{found.regions.most} boxes with scores above {found.regions.score_above:g}",

@@ -65,6 +65,7 @@ def _facts(network: Architecture | Detector) -> dict[str, dict[str, object]]:
     for place in network.replace(num_classes=1).places:
         found |= _atoms(place.node, place.name)
     found["neck"] = {"kind": network.neck, "taps": ", ".join(network.taps)}
+    found["model"] = {"kind": "detector", "context": network.context}
     for name in ("anchors", "proposals", "regions"):
         facts = getattr(network, name).model_dump()
         found[name] = {"kind": name, **{field: value for field, value in facts.items() if field not in _LEARNING}}

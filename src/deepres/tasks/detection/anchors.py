@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from deepres.arch.detector import Anchors
+from deepres.arch.regions import Anchors
 
 
 def around_a_place(sizes: tuple[float, ...], ratios: tuple[float, ...], rounded: bool, like: Tensor) -> Tensor:

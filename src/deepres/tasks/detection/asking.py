@@ -18,6 +18,7 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.tasks.detection.detections import Detections, Truth, checked
 from deepres.tasks.detection.detector import DetectorNetwork
 from deepres.tasks.detection.figures import Figures, figures
+from deepres.tasks.detection.looking import Jointly
 from deepres.tasks.detection.losses import loss as terms
 from deepres.tasks.detection.measure import Measure
 from deepres.tasks.detection.metrics import BoxAnswers
@@ -47,7 +48,7 @@ def found_in(network: nn.Module, batch: Batch) -> Detections:
     targets = batch.targets
     assert isinstance(targets, BoxTargets)
     assert targets.where is not None
-    found = network(batch.images, targets.where.sizes)
+    found = network(batch) if isinstance(network, Jointly) else network(batch.images, targets.where.sizes)
     number = torch.tensor([len(one.scores) for one in found])
     image = torch.arange(len(found)).repeat_interleave(number)
     corners, classes, scores = (torch.cat([getattr(one, name) for one in found]).cpu() for name in found[0]._fields)

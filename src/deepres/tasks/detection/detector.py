@@ -54,7 +54,7 @@ class DetectorNetwork(nn.Module):
         levels = self.levels(images)
         judged = self.proposals(levels, images.shape[-2:])
         boxes = self.proposals.proposed(judged, own, training=False)
-        scores, offsets = self.looked_at(levels, boxes)
+        scores, offsets = self.looked_at(levels, boxes, own)
         numbers = [len(each) for each in boxes]
         every = zip(torch.split(scores, numbers), torch.split(offsets, numbers), boxes, own, strict=True)
         return [self.regions.answered(*each) for each in every]
@@ -69,13 +69,34 @@ class DetectorNetwork(nn.Module):
         levels: list[Tensor] = self.neck([maps[tap] for tap in self.description.taps])
         return levels
 
-    def looked_at(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """What is said of the boxes of all pictures: scores (R, 1 + classes), offsets (R, 1 + classes, 4)."""
-        x = self.regions.pooled(levels, boxes)
-        for after in self._per_region.maps(self, x).values():
-            x = after
-        scores, offsets = self.regions(x)
+    def looked_at(
+        self, levels: Sequence[Tensor], boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
+        """What is said of the boxes of all pictures: scores (R, 1 + classes), offsets (R, 1 + classes, 4).
+
+        `sizes` are the pictures' own (H, W).
+        """
+        scores, offsets = self.regions(self.seen(levels, boxes, sizes))
         return scores, offsets
+
+    def seen(self, levels: Sequence[Tensor], boxes: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> Tensor:
+        """What classes and offsets are read off, of the boxes of all pictures (R, D).
+
+        With `Detector.context` the second half is of the whole picture that the box is of.
+        """
+        if not self.description.context:
+            return self.described(self.regions.pooled(levels, boxes))
+        whole = [own.new_tensor([[0, 0, width, height]]) for own, (height, width) in zip(boxes, sizes, strict=True)]
+        every = self.described(self.regions.pooled(levels, [*map(torch.cat, zip(whole, boxes, strict=True))]))
+        parts = torch.split(every, [1 + len(own) for own in boxes])
+        return torch.cat([torch.cat([part[1:], part[:1].expand(len(part) - 1, -1)], 1) for part in parts])
+
+    def described(self, regions: Tensor) -> Tensor:
+        """Pooled regions (R, C, pool, pool) through the layers that are computed for each: (R, D)."""
+        for after in self._per_region.maps(self, regions).values():
+            regions = after
+        found: Tensor = self.regions.get_submodule("head")(regions)
+        return found
 
     @property
     def num_classes(self) -> int:

@@ -23,8 +23,11 @@ class FastDetector(nn.Module):
 
     @torch.inference_mode()
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> list[Found]:
-        x = images.to(self.device, self.dtype, memory_format=torch.channels_last)
-        return self.network(x, sizes)  # type: ignore[no-any-return]
+        return self.network(self.ready(images), sizes)  # type: ignore[no-any-return]
+
+    def ready(self, images: Tensor) -> Tensor:
+        """The pictures as the network in it takes them."""
+        return images.to(self.device, self.dtype, memory_format=torch.channels_last)
 
     @property
     def exact(self) -> bool:

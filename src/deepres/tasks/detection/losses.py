@@ -54,7 +54,7 @@ def loss(network: DetectorNetwork, batch: Batch) -> tuple[Tensor, Counts]:
     objects = [_objects(boxes.to(device), dtype) for boxes in targets]
     terms = dict(zip(TERMS[:2], _of_anchors(network, judged, objects, sizes, seeds), strict=True))
     proposed = network.proposals.proposed(judged, sizes, training=True)
-    scores, offsets, boxes, drawn = _of_regions(network, levels, proposed, objects, seeds)
+    scores, offsets, boxes, drawn = _of_regions(network, levels, proposed, objects, sizes, seeds)
     terms |= zip(TERMS[2:], _region_terms(network, scores, offsets, boxes, drawn, objects), strict=True)
     counts = {name: each.detach().sum() for name, each in terms.items()}
     counts["region_error"] = _wrong(scores.detach(), drawn, objects)
@@ -120,13 +120,14 @@ def _of_regions(
     levels: Sequence[Tensor],
     proposed: Sequence[Tensor],
     objects: Sequence[Objects],
+    sizes: list[tuple[int, int]],
     seeds: list[int],
 ) -> tuple[Tensor, Tensor, list[Tensor], list[Drawn]]:
     """What is said of the drawn regions of all pictures, their boxes, and which they are."""
     offered = [torch.cat([boxes, own.corners]) for boxes, own in zip(proposed, objects, strict=True)]
     drawn = [regions_drawn(network, *each) for each in zip(offered, objects, seeds, strict=True)]
     boxes = [own[each.places] for own, each in zip(offered, drawn, strict=True)]
-    scores, offsets = network.looked_at(levels, boxes)
+    scores, offsets = network.looked_at(levels, boxes, sizes)
     return scores, offsets, boxes, drawn
 
 

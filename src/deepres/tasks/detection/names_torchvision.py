@@ -81,6 +81,8 @@ def returned(tensors: Mapping[str, Tensor], detector: Detector) -> tuple[dict[st
     norms = [node for _, part in detector.body for node in atoms_of(part) if isinstance(node, Norm)]
     if detector.neck != "fpn" or "torchvision" not in conventions_for(detector.backbone):
         raise InputError(f"{detector.name}: torchvision has no such detector, only pyramids on its own ResNets")
+    if detector.context:
+        raise InputError(f"{detector.name}: looks at the whole picture beside each region, torchvision's do not")
     if any(norm.method == "group" for norm in norms):
         raise InputError(f"{detector.name}: norms of groups, and torchvision's detectors have those of batches")
     theirs = to_theirs(tensors, detector)

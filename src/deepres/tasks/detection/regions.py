@@ -26,7 +26,7 @@ class Found(NamedTuple):
 
 
 class RegionHead(nn.Module):
-    """Regions of the levels' maps, pooled to one size; and what the layers behind it say of each.
+    """Regions of the levels' maps, pooled to one size; and what is read off the features that become of them.
 
     Column 0 of the scores is the background's, column c + 1 class c's; offsets are 4 for each column.
     """
@@ -57,10 +57,9 @@ class RegionHead(nn.Module):
         return torch.cat(parts)[torch.cat(places).argsort()]
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, C, h, w) -> scores (R, 1 + classes) before the softmax, offsets (R, 1 + classes, 4), float32 at least."""
-        features = self.get_submodule("head")(features)
+        """(R, D) -> scores (R, 1 + classes) before the softmax, offsets (R, 1 + classes, 4), float32 at least."""
         scores, offsets = self._said("classes", features), self._said("boxes", features)
-        return scores, offsets.view(len(features), -1, 4)
+        return scores, offsets.view(len(features), scores.shape[1], 4)
 
     def answered(self, scores: Tensor, offsets: Tensor, boxes: Tensor, size: tuple[int, int]) -> Found:
         """What the (P, …) said of one picture's regions come to; `size` is the picture's own (H, W)."""

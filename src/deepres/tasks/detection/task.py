@@ -9,7 +9,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.tasks.detection.answer import COLUMNS, BoxesAnswer, FoundBox, told_hidden
 from deepres.tasks.detection.measure import SHOWN_ABOVE, Measure
-from deepres.tasks.task import Average, Compared, FirstValues, Learning
+from deepres.tasks.task import TOGETHER, AskedHow, Average, Compared, FirstValues, Learning
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -44,6 +44,8 @@ class Detection(Record):
     settles: ClassVar[bool] = False
     tools: ClassVar[frozenset[str]] = frozenset(
         {
+            TOGETHER,
+            "--protocol",
             "--measure",
             "--above",
             "--show",
@@ -114,6 +116,12 @@ class Detection(Record):
 
         return as_backbone(network)
 
+    def protocol(self, text: str, preparation: "Preparation") -> "AskedHow":
+        """`detection/protocol.py`."""
+        from deepres.tasks.detection.protocol import box_protocol
+
+        return box_protocol(text, preparation)
+
     def outputs(self, network: "nn.Module", batch: "Batch") -> "Detections":
         """What is found, in px of the upright pictures; `image` is the row of the batch."""
         from deepres.tasks.detection.asking import found_in
@@ -142,7 +150,7 @@ class Detection(Record):
         return DetectionMetrics()
 
     def averaged(self, outputs: "Tensor", average: Average, dim: int = 0) -> "Tensor":
-        """Boxes have no mean: `--protocol` is no tool of this task."""
+        """Boxes have no mean: a protocol of theirs is one view, and the rest is done within (`looking.py`)."""
         raise AssertionError
 
     def concluded(self, answers: "BoxAnswers", images: "Images", facts: Mapping[str, Any]) -> "Evaluation":
