@@ -91,9 +91,10 @@ def command(
 ) -> None:
     """Measure RUN on its test images, or on those of SOURCE: error with 95 % interval, by class, confusion.
 
-    Several runs are measured as one ensemble, their answers averaged; detectors look at one another's proposals. Of a run in folds, each image is answered
-    by the network that was not trained on it. Weights made elsewhere are given by path or name (resnet50.a1_in1k, or
-    IMAGENET1K_V2 with --model). Images that RUN was trained on are refused unless --force insists.
+    Several runs are measured as one ensemble, their answers averaged; detectors look at one another's proposals. Of a
+    run in folds, each image is answered by the network that was not trained on it. Weights made elsewhere are given by
+    path or name (resnet50.a1_in1k, or IMAGENET1K_V2 with --model). Images that RUN was trained on are refused unless
+    --force insists.
     """
     from dataclasses import replace
 
