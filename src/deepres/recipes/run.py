@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from deepres.arch.catalogue.entry import ModelConfig
 from deepres.arch.detector import DetectorConfig
@@ -38,6 +40,7 @@ class Run(Record):
     images, or those that came with the weights: `weights_mean` and `weights_std` where these do not say. `select` says
     which epoch's weights are kept: the "best" on held-out images, the "last", or ("auto") the last of those that the
     held-out images cannot tell from the best. `teacher` is whose answers are learnt beside the labels.
+    `license` is under which the weights may be used, as hubs spell it (apache-2.0): the model card says it.
     """
 
     format: Literal[2] = FORMAT
@@ -56,6 +59,7 @@ class Run(Record):
     statistics: Literal["images", "weights"] = "images"
     select: Select = "auto"
     teacher: TeacherConfig | None = None
+    license: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,63}$")] | None = None
     seed: int = 0
 
     def fitted(self, facts: DatasetFacts) -> "Run":

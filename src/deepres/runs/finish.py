@@ -25,7 +25,9 @@ from deepres.nn.model import told_by
 from deepres.nn.precise_bn import precise_bn
 from deepres.nn.weights.files import WEIGHTS, save_network
 from deepres.predict.preprocessing import preprocessing_of
+from deepres.report.card import write_card
 from deepres.report.evaluation import ReportFacts, write_report
+from deepres.runs.card import card_of
 from deepres.runs.context import RunContext, norms_together
 from deepres.runs.length import told_length
 from deepres.runs.logbook import sessions
@@ -101,7 +103,7 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
     def kept() -> None:
         context.hold.require_here()
         with writing(folder, outdates={WEIGHTS: (*RESULTS, SUMMARY)}) as new:
-            save_network(new, network, source.classes, form, prepared, task.model_dump(mode="json"))
+            save_network(new, network, source.classes, form, prepared, task.model_dump(mode="json"), run.license)
 
     processes.on_rank_zero(kept)
     facts = processes.on_rank_zero(lambda: _provenance(context, progress, epoch, choice))
@@ -123,6 +125,8 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
         on_event(settled)
     on_event(Doing("writing the report"))
     finished = processes.on_rank_zero(lambda: _written(context, evaluation, images, facts))
+    if left := processes.on_rank_zero(lambda: write_card(folder, card_of(context, finished.result, facts))):
+        on_event(left)
     for name, reason in context.skipped.items():
         on_event(f"skipped: {blamed(name, reason)}")
     return finished

@@ -18,6 +18,7 @@ MAY_CHANGE = (
     "train.compile",
     "train.save_every_seconds",
     "train.log",
+    "license",
 )
 
 

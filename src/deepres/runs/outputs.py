@@ -44,7 +44,14 @@ DRAWING = OwnKind(
 PICTURE = OwnKind("a picture of deepres", rb"\x89PNG\r\n.{0,200}Software\x00deepres")
 
 OWN = frozenset(
-    {"run.json", "folds.json", "config.json", "model.safetensors", "statistics.safetensors", "calibration.json"}
+    {
+        "run.json",
+        "folds.json",
+        "config.json",
+        "model.safetensors",
+        "statistics.safetensors",
+        "calibration.json",
+    }
     | {
         "data.json",
         "summary.json",
@@ -57,6 +64,7 @@ OWN = frozenset(
         "log.txt",
         "skipped.json",
     }
+    | {"README.md"}
     | {"teacher.json", "compile.json", "doubles.json", "digests.npz", "split.csv", "worst.csv", "report.html", ".lock"}
     | {"train.json", "val.json", "test.json", "diverged.json", "pack.json", "index.npz", "manifest.json"}
     | {"state", "events", "wandb", "samples", "analysis"}

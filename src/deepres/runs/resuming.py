@@ -38,12 +38,13 @@ def _require_same_plan(before: Run, run: Run) -> None:
     kept = before.replace(
         train=before.train.replace(**{name: getattr(run.train, name) for name in MAY_CHANGE}),
         data=before.data.replace(**{name: getattr(run.data, name) for name in DATA_MAY_CHANGE}),
+        license=run.license,
     )
     if run.teacher is not None and before.teacher is not None:  # the same ones may lie elsewhere: digests tell
         kept = kept.replace(teacher=before.teacher.replace(weights=run.teacher.weights))
     if kept != run:
         names = [f"train.{name}" for name in MAY_CHANGE] + [f"data.{name}" for name in DATA_MAY_CHANGE]
-        may = ", ".join([*names, *([] if before.teacher is None else ["teacher.weights"])])
+        may = ", ".join([*names, "license", *([] if before.teacher is None else ["teacher.weights"])])
         raise InputError(
             f"--resume: a run keeps what it began with; only {may} may change; start "
             "a new run for another plan, with --weights to begin where this one ended"

@@ -52,6 +52,8 @@ _PARTS = {
     "weight_u": ("spectrally normalised", "torch.nn.utils.remove_spectral_norm(layer)"),
 }
 """How torch calls a part of a weight -> what makes it so, and what puts the parts together."""
+_NAMING = ("classification", "multilabel", "detection")
+"""Tasks whose outputs are classes."""
 ROWS = 12  # of the table of tensors that do not fit
 
 
@@ -62,13 +64,15 @@ def save_network(
     preparation: Mapping[str, Any],
     preprocessing: Preprocessing | None = None,
     task: Mapping[str, Any] | None = None,
+    license: str | None = None,
 ) -> None:
     """Write `model.safetensors` and `config.json`: all that building, naming and preparing an image needs.
 
     A network that timm has (`foreign.TIMM`) is written under timm's names, so that
     `timm.create_model("local-dir:FOLDER", pretrained=True)` is this network; any other under ours. The description
     stands in both files. `preparation` is kept as it is under the key `deepres`, which timm leaves alone;
-    `preprocessing` is what timm is told of it, `task` what the outputs mean (`tasks/kinds.py`).
+    `preprocessing` is what timm is told of it, `task` what the outputs mean (`tasks/kinds.py`), `license` what hubs
+    are told of the weights.
     """
     told, tensors = told_by(network), dict(network.state_dict())
     description = told.description
@@ -88,6 +92,8 @@ def save_network(
         "num_classes": told.num_classes,
         **pooled,
         "label_names": list(classes),
+        **(_numbered(classes) if (task or {}).get("kind", "classification") in _NAMING else {}),
+        **({} if license is None else {"license": license}),
         **({} if description.input[0] == 3 else {"model_args": {"in_chans": description.input[0]}}),
         **({} if cfg is None else {"pretrained_cfg": cfg}),
         "deepres": {
@@ -99,6 +105,14 @@ def save_network(
         },
     }
     write_atomic(folder / CONFIG, json.dumps(config, indent=1) + "\n")
+
+
+def _numbered(classes: tuple[str, ...]) -> dict[str, Any]:
+    """Names by number and numbers by name, as transformers has them."""
+    numbered = {str(number): name for number, name in enumerate(classes)}
+    return (
+        {"id2label": numbered, "label2id": {name: int(number) for number, name in numbered.items()}} if classes else {}
+    )
 
 
 def read_stored(path: Path, choice: TensorChoice = ALL) -> Checkpoint:
