@@ -37,6 +37,7 @@ def readers_of_boxes() -> list[Reader]:
     return [
         Reader("boxes (VOC)", _placed("a.xml", _XML), _opened("voc")),
         Reader("boxes (VOC, lists)", _listed, lambda file: _opened("voc")(file.parents[1])),
+        Reader("boxes (VOC, WordNet's numbers)", _numbered, lambda file: _opened("voc")(file)),
         Reader("boxes (COCO)", _placed("set.json", json.dumps(_COCO)), _opened("coco")),
         Reader("boxes (a folder of COCO)", _placed("set.json", json.dumps(_COCO)), _opened("auto")),
         Reader("boxes (YOLO)", _yolo("labels/a.txt"), lambda file: _opened("yolo")(file.parent)),
@@ -86,6 +87,13 @@ def _listed(folder: Path) -> Path:
     file = folder / "ImageSets" / "Main" / "train.txt"
     file.write_text("a  1\nb c\n")
     return file
+
+
+def _numbered(folder: Path) -> Path:
+    Image.new("RGB", (40, 30)).save(folder / "a.png")
+    (folder / "a.xml").write_text(_XML.replace("dog", "n02084071").replace("cat", "n02121808"))
+    (folder / "map_det.txt").write_text("n02084071 1 dog\nn02121808 2 domestic cat\n")
+    return folder / "map_det.txt"
 
 
 def _yolo(damaged: str) -> Callable[[Path], Path]:

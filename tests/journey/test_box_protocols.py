@@ -127,3 +127,27 @@ def test_context_is_trained_loaded_and_measured(said: Say, source: Path, tmp_pat
             device="cpu",
             progress=False,
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["voc_2015", "coco_2015", "det_2015"])
+def test_a_papers_recipe_runs_from_pictures_to_its_measure(
+    said: Say, source: Path, tmp_path: Path, recipe: str
+) -> None:
+    small = {name: value for name, value in TINY.items() if "backbone" in name or name.startswith("preparation")}
+    small |= {
+        "train.iterations": 2,
+        "train.batch_size": 2,
+        "model.anchors.sizes": "12,24,48",
+        "model.proposals.after_train": 16,
+        "model.proposals.after_test": 16,
+        "model.regions.pool": 4,
+        "model.regions.score_above": 0,
+        "augmentation.scale": "40,48",
+        "data.workers": 0,
+    }
+    words = [word for name, value in small.items() for word in ("--set", f"{name}={value}")]
+    said("train", source, "--recipe", recipe, "--output", tmp_path / "run", "--device", "cpu", *words)
+    result = json.loads((tmp_path / "run" / "test.json").read_text())
+    assert result["measure"] == {"voc_2015": "voc07", "coco_2015": "coco", "det_2015": "voc"}[recipe]
+    assert 0 <= result["ap"] <= 1

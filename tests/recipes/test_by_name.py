@@ -11,6 +11,9 @@ BEGINNING = StartingWeights("there", None, entry("resnet20_cifar").config, (), s
 FACTS = DatasetFacts("somewhere", num_classes=5, num_images=1000, channels=3, side=32, beginning=BEGINNING)
 
 
+BOXES = ("voc_2015", "coco_2015", "det_2015")
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_run_survives_json_and_is_called_by_its_recipe(name: str) -> None:
     run = RECIPES[name](FACTS, None)
@@ -29,7 +32,8 @@ def test_a_fitted_run_has_the_classes_and_the_size_of_the_images(name: str) -> N
     run = RECIPES[name](FACTS, None).fitted(FACTS)
     assert run.model.num_classes == 5
     assert run.model.input[0] == 3
-    assert run.model.input[1] == (run.preparation.size or 32)
+    whole = -(-(run.preparation.resize or 32) // 16) * 16 if name in BOXES else 32
+    assert run.model.input[1] == (run.preparation.size or whole)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -8,6 +8,7 @@ from deepres.data.facts import facts_of
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, divided, find, open_source
 from deepres.nn.weights.spec import WeightsSpec
+from deepres.recipes.by_name import BEGINNING
 from deepres.recipes.plan import Words, planned_aloud
 from deepres.recipes.run import Run
 from deepres.recipes.written import is_written, written
@@ -61,7 +62,7 @@ def plan_run(source: str, words: Words | None = None, weights: WeightsSpec | Non
     opened = divided(found, config)
     facts = facts_of(opened)
     if weights is not None:
-        if words.recipe in (None, "finetune") or base is not None:
+        if words.recipe in BEGINNING or base is not None:
             facts = replace(facts, beginning=beginning(weights))
         elif weights.mean is not None:
             raise InputError(

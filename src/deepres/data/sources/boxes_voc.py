@@ -6,6 +6,7 @@ ymin - 1, xmax, ymax). Where any box of the source begins at 0, pixels are count
 
 Any pair of folders will do, one of XML and one of pictures of the same names, also one folder with both; folders called
 by a split, such as train/ and valid/, are splits. Of several files that a name without suffix may mean none is taken.
+ILSVRC's DET has WordNet's numbers for classes: where `map_det.txt` lies in the source, it names them.
 """
 
 import math
@@ -28,6 +29,8 @@ from deepres.data.sources.labels import in_order
 from deepres.data.sources.scan import Scan
 from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import SPLITS, Split
+from deepres.data.sources.wordnet_names import FILE as NAMES
+from deepres.data.sources.wordnet_names import name_objects, wordnet_names
 
 _WHAT = "VOC annotation"
 _NO, _YES = ("", "0", "false", "no", "unspecified"), ("1", "true", "yes")
@@ -57,6 +60,10 @@ def read_voc(root: Path, scan: Scan, config: DataConfig) -> Labels:
         own = [_read(root / folder / name, pictures) for name in names]
         found.setdefault(_split_of(folder), []).extend(own)
     parted = require_labelled(root, found, pictures, _unlabelled(config))
+    if named := wordnet_names(root):
+        for items in parted.values():
+            name_objects(items, named)
+        notes.append(f"classes are WordNet's numbers: {NAMES} in {root} names them")
     classes = in_order({one.name for items in parted.values() for each in items for one in each.objects})
     if not classes:
         raise InputError(f"{root}: no object in any of its XML files; nothing to learn from")

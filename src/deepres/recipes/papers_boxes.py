@@ -1,0 +1,126 @@
+"""The detectors of He et al. 2015, appendix A, all parts trained at once; where the paper is silent, we say so.
+
+The paper trains in four steps, proposals and regions in turn (Ren et al. 2015, section 3.2), which is not built: here
+both learn in every step, from the sum of their losses. What it inherits from Faster R-CNN is taken from there: short
+side 600 px, anchors of 8, 16 and 32 times 16 px and three ratios, those that cross the border not drawn; 256 anchors of
+a picture, 128 regions, a quarter of them positive.
+
+Ours, for the papers do not state it: where smooth L1 bends (1/9 of proposals, 1 of regions, as py-faster-rcnn), 12,000
+and 6,000 proposals before they are thinned (as there), 14 x 14 bins before stage 4, no part of the backbone that stands
+still, mirrors as the only augmentation, the mean and spread of the weights' own pictures.
+"""
+
+from deepres.arch.catalogue.lookup import DETECTORS, detector_entry, entry
+from deepres.arch.detector import DetectorConfig, frozen
+from deepres.arch.families.resnet import ResNetConfig
+from deepres.base.errors import InputError
+from deepres.data.facts import DatasetFacts
+from deepres.data.sources.config import DataConfig
+from deepres.data.transforms.config import Augmentation, Preparation
+from deepres.recipes.run import Run
+from deepres.tasks.kinds import DEFAULT_TASK, task_for
+from deepres.train.config import SgdConfig, TrainConfig
+from deepres.train.schedules import ScheduleConfig
+
+USUAL = "fasterrcnn_resnet101_c4"
+
+
+def voc_2015(facts: DatasetFacts, model: str | None = None) -> Run:
+    """Appendix A, PASCAL VOC: Faster R-CNN on ResNet-101, 80,000 steps of 2 pictures, 1e-3 and after 60,000 1e-4.
+
+    Command   deepres train VOC0712 --recipe voc_2015 --weights RESNET101
+    Hardware  one GPU of 16 GB
+    Expected  AP at an overlap of .5 on VOC 2007's test pictures 76.4 % (07+12), Table 7
+    Source    trained on `trainval` of 2007 and 2012: give one folder whose ImageSets/Main has trainval.txt and
+              test.txt, and neither train.txt nor val.txt. Faster R-CNN's 60,000 steps at 1e-3 and 20,000 at 1e-4 and
+              weight decay of 5e-4 are those of its proposals on VOC; the paper does not say how long it trains on VOC,
+              nor how AP is counted: 11 recalls here, as VOC 2007 does.
+    """
+    return _run("voc_2015", facts, model, "voc07", iterations=80_000, batch_size=2, weight_decay=5e-4)
+
+
+def coco_2015(facts: DatasetFacts, model: str | None = None) -> Run:
+    """Appendix A, COCO: as `voc_2015`, 240,000 steps of 16 pictures at 1e-3 and 80,000 at 1e-4.
+
+    Command   deepres train COCO2014 --recipe coco_2015 --weights RESNET101
+    Hardware  eight GPUs with 2 pictures each, as in the paper
+    Expected  AP at an overlap of .5 on val 48.4 %, AP 27.2 %, Table 8
+    Source    the paper's steps have 8 pictures where proposals learn and 16 where regions do; both learn from 16 here.
+              Weight decay is not stated: 1e-4, the classification networks'.
+    """
+    return _run("coco_2015", facts, model, "coco", iterations=320_000, batch_size=16, weight_decay=1e-4)
+
+
+def det_2015(facts: DatasetFacts, model: str | None = None) -> Run:
+    """Appendix B, objects of ImageNet (DET): as `coco_2015`, 200 classes; train and val1 are learnt, val2 is measured.
+
+    Command   deepres train ILSVRC_DET --recipe det_2015 --weights RESNET101
+    Hardware  eight GPUs with 2 pictures each
+    Expected  AP at an overlap of .5 on val2 60.5 % with refinement, context and several scales, Table 12
+    Source    XML with WordNet's numbers, which map_det.txt in the source names. Steps and rates are COCO's, as is
+              said; AP is the area below precision at an overlap of .5 (ours). Lists of train with val1 and of val2 are
+              text files, ImageSets/Main/train.txt and test.txt.
+    """
+    return _run("det_2015", facts, model, "voc", iterations=320_000, batch_size=16, weight_decay=1e-4)
+
+
+def _run(
+    name: str,
+    facts: DatasetFacts,
+    model: str | None,
+    measure: str,
+    *,
+    iterations: int,
+    batch_size: int,
+    weight_decay: float,
+) -> Run:
+    begin = facts.beginning
+    return Run(
+        recipe=name,
+        data=DataConfig(source=facts.source, val_fraction=0, workers=2),
+        task=task_for("boxes", DEFAULT_TASK).replace(measure=measure),
+        model=_detector(facts, model),
+        augmentation=Augmentation(crop="whole", scale=(600, 600), flip=0.5),
+        preparation=Preparation(
+            channels=facts.channels,
+            fit="sides",
+            resize=600,
+            longest=1000,
+            multiple=16,
+            interpolation="bilinear" if begin is None else begin.preparation.interpolation,
+            normalise="per_channel",
+        ),
+        weights=None if begin is None else begin.weights,
+        variant=None if begin is None else begin.variant,
+        weights_mean=None if begin is None else begin.mean,
+        weights_std=None if begin is None else begin.std,
+        statistics="images" if begin is None else "weights",
+        train=TrainConfig(
+            iterations=iterations,
+            batch_size=batch_size,
+            optimizer=SgdConfig(momentum=0.9, weight_decay=weight_decay),
+            schedule=ScheduleConfig(kind="steps", lr=1e-3, milestones=(0.75,)),
+        ),
+        select="last",
+    )
+
+
+def _detector(facts: DatasetFacts, model: str | None) -> DetectorConfig:
+    """The paper's C4 on the network that is named or whose weights are given; without weights norms are of groups."""
+    begin = facts.beginning
+    if model is not None and (found := detector_entry(model)) is not None:
+        config = found.config
+    elif model is not None:
+        entry(model)  # a name that no network has is refused with the nearest
+        raise InputError(f"--model {model}: names classes of whole pictures; wanted a detector, such as {USUAL}")
+    elif begin is not None and isinstance(begin.model, DetectorConfig):
+        return begin.model
+    else:
+        config = DETECTORS[USUAL].config
+        if begin is not None:
+            if not isinstance(begin.model, ResNetConfig):
+                raise InputError(f"--weights of {begin.model.name}: a detector stands on a ResNet; take weights of one")
+            config = config.replace(name=f"fasterrcnn_{begin.model.name}_c4", backbone=frozen(begin.model))
+    if begin is None:
+        config = config.replace(backbone=config.backbone.replace(style=config.backbone.style.replace(norm="group")))
+    return config.replace(regions=config.regions.replace(pooled="max", knee=1.0))
