@@ -240,3 +240,60 @@ def test_a_name_alone_means_the_weights_that_timm_means() -> None:
     timm = pytest.importorskip("timm")
     assert {name: timm.models.get_pretrained_cfg(name).tag for name in TAGS} == TAGS
     assert {name for name in TIMM if timm.models.get_pretrained_cfg(name).has_weights} == set(TAGS)
+
+
+def test_a_place_is_its_network_with_its_weights(tmp_path: Path, network: torch.nn.Module) -> None:
+    place = f"local-dir:{network.save_pretrained(tmp_path / 'one', list('abcde'), license='mit')}"
+    assert torch.equal(deepres.create_model(place).eval()(X), network(X))
+    assert torch.equal(deepres.create_model(place, pretrained=True).eval()(X), network(X))
+    assert not torch.equal(deepres.create_model(place, pretrained=False, seed=1).eval()(X), network(X))
+    assert deepres.create_model(place, num_classes=3)(X).shape == (len(X), 3)
+    assert deepres.create_model(place, features_only=True)(X)[0].shape[0] == len(X)
+    assert "license: mit" in (tmp_path / "one" / "README.md").read_text()
+    with pytest.raises(InputError, match="a place, which says its weights"):
+        deepres.create_model(place, weights=tmp_path / "one")
+
+
+@pytest.mark.medium
+def test_timm_reads_what_is_saved(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    network = deepres.create_model("resnet18", num_classes=4, seed=3).eval()
+    place = f"local-dir:{network.save_pretrained(tmp_path / 'one', list('abcd'))}"
+    theirs, x = timm.create_model(place, pretrained=True).eval(), torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(theirs(x), network(x))
+        assert torch.equal(deepres.create_model(place).eval()(x), network(x))
+
+
+@pytest.mark.medium
+def test_a_network_goes_to_a_hub_and_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: torch.nn.Module
+) -> None:
+    """The hub is a folder here."""
+    hub = pytest.importorskip("huggingface_hub")
+    there, sent = tmp_path / "hub", list[tuple[str, ...]]()
+
+    def upload(
+        self: object, *, repo_id: str, folder_path: Path, commit_message: str, ignore_patterns: list[str]
+    ) -> None:
+        there.mkdir(exist_ok=True)
+        files = [file for file in sorted(folder_path.iterdir()) if file.name not in ignore_patterns]
+        sent.append(tuple(file.name for file in files))
+        for file in files:
+            (there / file.name).write_bytes(file.read_bytes())
+
+    monkeypatch.setattr(hub.HfApi, "create_repo", lambda self, name, **_: f"https://hub/{name}")
+    monkeypatch.setattr(hub.HfApi, "file_exists", lambda self, name, file: (there / file).exists())
+    monkeypatch.setattr(hub.HfApi, "upload_folder", upload)
+    monkeypatch.setattr(hub, "hf_hub_download", lambda name, file, **_: str(there / file))
+    assert network.push_to_hub("me/net", list("abcde")) == "https://hub/me/net"
+    assert network.push_to_hub("me/net", list("abcde")) == "https://hub/me/net"
+    assert sent == [("README.md", "config.json", "model.safetensors"), ("config.json", "model.safetensors")]
+    assert torch.equal(deepres.create_model("hf-hub:me/net").eval()(X), network(X))
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError("401 Client Error.\nmore")
+
+    monkeypatch.setattr(hub.HfApi, "create_repo", refused)
+    with pytest.raises(InputError, match=r"^push_to_hub me/net: 401 Client Error\.; hf auth login"):
+        network.push_to_hub("me/net")

@@ -18,6 +18,7 @@ _EXTRA = {
     "nncf": "openvino",
     "tensorboard": "tensorboard",
     "wandb": "wandb",
+    "huggingface_hub": "hub",
     "mlflow": "mlflow",
 }
 

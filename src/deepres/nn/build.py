@@ -107,15 +107,34 @@ class ResidualNetwork(nn.Module):
 
         checkpointed(self, enable)
 
-    def save_pretrained(self, folder: str | PathLike[str], classes: Sequence[str] = ()) -> Path:
-        """Write `model.safetensors` and `config.json` into the folder, which `deepres.load` and timm read.
+    def save_pretrained(
+        self, folder: str | PathLike[str], classes: Sequence[str] = (), license: str | None = None
+    ) -> Path:
+        """Write `model.safetensors`, `config.json` and a model card, which `deepres.load`, timm and hubs read.
 
         Raises:
             InputError: the folder cannot be written; not as many names as classes.
         """
-        from deepres.nn.like_timm import saved
+        from deepres.nn.sharing import saved
 
-        return saved(self, Path(folder), tuple(classes))
+        return saved(self, Path(folder), classes, license)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        classes: Sequence[str] = (),
+        license: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Send what `save_pretrained` writes to a hub, and give the address; `create_model("hf-hub:…")` fetches it.
+
+        Raises:
+            InputError: what `save_pretrained` refuses; no huggingface_hub, no login, no such right.
+        """
+        from deepres.nn.sharing import pushed
+
+        return pushed(self, repository, classes, license, private, token)
 
     def draw(self, x: Tensor) -> None:
         """What is drawn once for a batch and the whole network: columns and branches that the pass of `x` leaves out.

@@ -12,6 +12,7 @@ from deepres.arch.architecture import Architecture, with_classes
 from deepres.arch.atoms import GlobalAveragePool, Identity
 from deepres.arch.catalogue.lookup import EDIT, entry
 from deepres.arch.catalogue.tags import published
+from deepres.arch.detector import Description
 from deepres.arch.dilated import with_output_stride
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.readings.checkpointing import make_plan
@@ -20,8 +21,11 @@ from deepres.base.errors import InputError, unknown
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.features import FeatureNetwork
 from deepres.nn.init import initialise
+from deepres.nn.weights.formats import Checkpoint
+from deepres.nn.weights.hub import find_weights
 
-_PLACES = ("local-dir:", "hf-hub:", "hf_hub:")
+PLACES = ("local-dir:", "hf-hub:", "hf_hub:")
+"""How the place of a network begins, which says of which network its weights are."""
 _BATCH = 32
 """Images of a step for which is planned what is computed twice."""
 
@@ -73,6 +77,23 @@ def named(model: str, options: Mapping[str, Any]) -> str:
     return EDIT.join([model, *edits])
 
 
+def placed(model: str, weights: Any, options: LikeTimm) -> tuple[Description, Checkpoint | None, LikeTimm]:
+    """The network that lies at a place, its weights (None: `pretrained=False` wants none), the other options.
+
+    Raises:
+        InputError: other weights are given too; nothing is there, or it does not say of which network it is.
+    """
+    if weights is not None or options.get("checkpoint_path"):
+        raise InputError(f"model {model}: a place, which says its weights; leave weights and checkpoint_path out")
+    wanted = flag(options.get("pretrained", True), "pretrained")
+    stored = find_weights(model)
+    if stored.description is None:
+        raise InputError(f"model {model}: does not say of which network it is; name that, with weights={model!r}")
+    rest: LikeTimm = {**options}
+    rest.pop("pretrained", None)
+    return stored.description, stored if wanted else None, rest
+
+
 def weights_of(model: str, weights: Any, options: Mapping[str, Any]) -> tuple[str, Any]:
     """The network's name without a tag, and the weights that `pretrained` or `checkpoint_path` or a tag mean.
 
@@ -87,8 +108,6 @@ def weights_of(model: str, weights: Any, options: Mapping[str, Any]) -> tuple[st
         raise InputError("pretrained, checkpoint_path and weights: each says what it begins with; give one")
     if path is not None:
         return model, path
-    if model.startswith(_PLACES):
-        raise InputError(f"model {model}: weights, which say their network: deepres.load({model!r}), or give its name")
     plain, *edits = model.split(EDIT)
     name, dot, tag = plain.partition(".")
     if not wanted:
@@ -142,19 +161,6 @@ def checkpointed(network: ResidualNetwork, enable: bool) -> None:
         stack = ExitStack()
         stack.enter_context(apply(network, make_plan(network.description, _BATCH)))
         network.__dict__["_checkpointing"] = stack
-
-
-def saved(network: ResidualNetwork, folder: Path, classes: tuple[str, ...]) -> Path:
-    """Its two files in the folder, which is made."""
-    from deepres.base.files import explained, make_folder
-    from deepres.nn.weights.files import save_network
-
-    if classes and len(classes) != network.num_classes:
-        raise InputError(f"classes: given {len(classes)} names of {network.num_classes} classes; name all or none")
-    make_folder(folder)
-    with explained(folder):
-        save_network(folder, network, classes, {}, network.preprocessing)
-    return folder
 
 
 def _pooled(network: ResidualNetwork, global_pool: object) -> None:

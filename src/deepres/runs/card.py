@@ -1,4 +1,4 @@
-"""What the model card of a run says (report/card.py): what repeats alone, so that resuming gives the same bytes."""
+"""What the model card of a run says (nn/weights/card.py): what repeats alone, so that resuming gives the same bytes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +8,8 @@ from pydantic import JsonValue
 from deepres.arch.architecture import Architecture
 from deepres.arch.readings.cost import cost
 from deepres.base.wording import counted
+from deepres.nn.weights.card import CardFacts, Measured, card
 from deepres.nn.weights.convert import known_as
-from deepres.report.card import CardFacts, card
 from deepres.runs.context import RunContext
 from deepres.tasks.result import Result
 
@@ -32,9 +32,28 @@ def card_of(context: RunContext, result: Result | None, facts: Mapping[str, Json
             splits=found,
             input=run.model.input,
             parameters=cost(description).parameters,
-            result=result,
+            measured=None if result is None else _measured(result),
             training=_training(context, facts),
         )
+    )
+
+
+def _measured(result: Result) -> Measured:
+    head = result.headline
+    return Measured(
+        name=head.name,
+        value=head.value,
+        low=head.low,
+        high=head.high,
+        text=head.text,
+        interval=head.interval,
+        detail=head.detail,
+        images=result.num_images,
+        split=result.split,
+        protocol=result.shown or result.protocol,
+        precision=result.precision,
+        figures=result.figures(),
+        notes=result.notes,
     )
 
 

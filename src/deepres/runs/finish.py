@@ -23,9 +23,9 @@ from deepres.data.targets import form_of
 from deepres.nn.environment import hardware, versions
 from deepres.nn.model import told_by
 from deepres.nn.precise_bn import precise_bn
+from deepres.nn.weights.card import write_card
 from deepres.nn.weights.files import WEIGHTS, save_network
 from deepres.predict.preprocessing import preprocessing_of
-from deepres.report.card import write_card
 from deepres.report.evaluation import ReportFacts, write_report
 from deepres.runs.card import card_of
 from deepres.runs.context import RunContext, norms_together

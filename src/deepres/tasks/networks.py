@@ -10,7 +10,7 @@ from deepres.arch.detector import Detector
 from deepres.base.arguments import flag, path_text, whole
 from deepres.base.errors import InputError
 from deepres.nn import create as nn
-from deepres.nn.like_timm import LikeTimm, named, require_known, shaped, weights_of
+from deepres.nn.like_timm import PLACES, LikeTimm, named, placed, require_known, shaped, weights_of
 from deepres.nn.weights.checkpoints import ignoring
 from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
@@ -88,6 +88,9 @@ def create_model(
         InputError: an unknown name (the nearest are offered), weights that do not fit or are another variant's.
     """
     require_known(options)
+    if isinstance(model, str) and model.startswith(PLACES):
+        model, weights, options = placed(model, weights, options)
+        new_head = new_head or num_classes not in (None, model.num_classes)
     found = detector_entry(model) if isinstance(model, str) else None
     if found is None and not isinstance(model, Detector):
         if options:

@@ -85,7 +85,7 @@ def save_network(
     if isinstance(network, ResidualNetwork):
         pooled = {"num_features": network.num_features, "global_pool": "avg"}
     cfg = None
-    if preprocessing is not None and isinstance(description, Architecture):
+    if isinstance(description, Architecture) and (theirs is not None or preprocessing is not None):
         cfg = _timm_cfg(preprocessing, description, classes)
     config = {
         "architecture": theirs or description.name,
@@ -266,11 +266,14 @@ def _in_order(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[end:]
 
 
-def _timm_cfg(preprocessing: Preprocessing, description: Architecture, classes: tuple[str, ...]) -> dict[str, Any]:
+def _timm_cfg(
+    preprocessing: Preprocessing | None, description: Architecture, classes: tuple[str, ...]
+) -> dict[str, Any]:
     names = names_in("timm" if known_as(description) else "deepres", description)
     layers = [names[name].removesuffix(".weight") for name in names if name.endswith(".weight")]
+    sees: dict[str, Any] = {"input_size": list(description.input), "num_classes": description.num_classes}
     return {
-        **preprocessing_config(preprocessing, description, classes),
+        **(sees if preprocessing is None else preprocessing_config(preprocessing, description, classes)),
         "first_conv": layers[0],
         "classifier": layers[-1] if description.num_classes else None,
     }

@@ -123,7 +123,7 @@ def our_folder(config: Mapping[str, Any], path: Path, where: str) -> Checkpoint:
         built(facts["network"], str(path)),
         _class_names(config["label_names"], str(path)),
         dict(facts["preparation"]),
-        None if cfg is None else _preprocessing_in(cfg, f"{path} pretrained_cfg"),
+        _preprocessing_in(cfg, f"{path} pretrained_cfg") if cfg and "mean" in cfg else None,
         facts.get("task", {"temperature": facts["calibration"]} if "calibration" in facts else None),
     )
 

@@ -12,22 +12,21 @@ import yaml
 from deepres.base.errors import InputError
 from deepres.base.files import explained, read_text, write_atomic
 from deepres.base.wording import counted, shown
-from deepres.data.forms import FormName
-from deepres.tasks.result import Result
 
 CARD = "README.md"
 UNKNOWN = "unknown"
 """The licence where nobody has said one; hubs know the word."""
 
 _TASKS = {
+    "features": ("image-feature-extraction", "", "gives features of a picture"),
     "class": ("image-classification", "accuracy", "names one class of a picture"),
     "classes": ("image-classification", "mean_average_precision", "names all classes that a picture shows"),
     "numbers": ("image-regression", "mae", "tells numbers of a picture"),
     "boxes": ("object-detection", "mean_average_precision", "finds objects in a picture, with their boxes"),
 }
-"""Form of the targets -> the hub's words for the task and for its figure, and what the network does."""
+"""Form of the targets (`data/forms.py`), or features -> the hub's words for task and figure, and what it does."""
 
-_PIPELINES = ("image-classification", "object-detection")
+_PIPELINES = ("image-feature-extraction", "image-classification", "object-detection")
 _HUB = {
     "cifar10": "uoft-cs/cifar10",
     "cifar100": "uoft-cs/cifar100",
@@ -40,16 +39,38 @@ _SEAL = re.compile(r"\n<!-- written by deepres, sha256 ([0-9a-f]{64}): once chan
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What was measured: the figure that stands first, with its 95 % interval, as a number and as a person reads it.
+
+    `detail` is of what the figure is; `figures` are all that there are, `notes` what has to be known beside them.
+    """
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    text: str
+    interval: str
+    detail: str
+    images: int
+    split: str
+    protocol: str
+    precision: str
+    figures: Mapping[str, float]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class CardFacts:
     """What a card says; texts from outside are cleaned here.
 
     `network` is the network's name, `timm` whether timm opens the folder; `names` are what its outputs are called;
     `splits` how many images each split has and how it came to be; `training` what is told of how it was trained, by
-    what it is; `result` None: nothing was measured. `limits` are sentences.
+    what it is; `measured` None: nothing was. `limits` are sentences. `answers`: the folder says all that answers need.
     """
 
     network: str
-    form: FormName
+    form: str
     names: tuple[str, ...] = ()
     timm: bool = False
     license: str | None = None
@@ -57,9 +78,10 @@ class CardFacts:
     splits: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     input: Sequence[int] = ()
     parameters: int | None = None
-    result: Result | None = None
+    measured: Measured | None = None
     training: Mapping[str, str] = field(default_factory=dict)
     limits: Sequence[str] = ()
+    answers: bool = True
 
 
 def card(facts: CardFacts) -> str:
@@ -115,20 +137,20 @@ def _head(facts: CardFacts) -> dict[str, Any]:
         **({"pipeline_tag": task} if task in _PIPELINES else {}),
         "tags": list(dict.fromkeys([task, "deepres", *(["timm"] if facts.timm else [])])),
         **({"datasets": [_HUB.get(dataset, dataset)]} if dataset else {}),
-        **({} if facts.result is None else {"metrics": [metric], "model-index": [_index(facts, facts.result)]}),
+        **({} if facts.measured is None else {"metrics": [metric], "model-index": [_index(facts, facts.measured)]}),
     }
 
 
-def _index(facts: CardFacts, result: Result) -> dict[str, Any]:
+def _index(facts: CardFacts, result: Measured) -> dict[str, Any]:
     task, metric, _ = _TASKS[facts.form]
-    head, dataset = result.headline, shown(facts.dataset) or UNKNOWN
-    value, low, high, name = head.value, head.low, head.high, head.name
+    dataset = shown(facts.dataset) or UNKNOWN
+    value, low, high, name = result.value, result.low, result.high, result.name
     if metric == "accuracy":  # what is measured is the error
         value, name = 1 - value, "accuracy"
-        low, high = (None if head.high is None else 1 - head.high), (None if head.low is None else 1 - head.low)
+        low, high = (None if high is None else 1 - high), (None if low is None else 1 - low)
     measured: dict[str, Any] = {"type": metric, "name": shown(name), "value": round(value, 6)}
     if low is not None and high is not None:
-        measured["args"] = {"interval_95": [round(low, 6), round(high, 6)], "images": result.num_images}
+        measured["args"] = {"interval_95": [round(low, 6), round(high, 6)], "images": result.images}
     of = {"name": dataset, "type": _HUB.get(dataset, dataset), "split": result.split}
     return {"name": facts.network, "results": [{"task": {"type": task}, "dataset": of, "metrics": [measured]}]}
 
@@ -155,30 +177,35 @@ def _data(facts: CardFacts) -> str:
 
 
 def _figures(facts: CardFacts) -> str:
-    result = facts.result
+    result = facts.measured
     if result is None:
         return "## Figures\n\nNothing was measured."
-    head = result.headline
-    interval = f" (95 % interval {head.interval})" if head.interval else ""
-    detail = f", {head.detail}" if head.detail else f" of {counted(result.num_images, 'image')}"
-    lines = ["## Figures", "", f"**{_text(head.name)} {head.text}**{interval}{detail}, split `{result.split}`."]
-    how = f"Protocol: {_text(result.shown or result.protocol)}"
+    interval = f" (95 % interval {result.interval})" if result.interval else ""
+    detail = f", {result.detail}" if result.detail else f" of {counted(result.images, 'image')}"
+    lines = ["## Figures", "", f"**{_text(result.name)} {result.text}**{interval}{detail}, split `{result.split}`."]
+    how = f"Protocol: {_text(result.protocol)}"
     lines += ["", f"{how}{f', computed in {_text(result.precision)}' if result.precision else ''}.", ""]
     lines += ["| figure | value |", "| --- | ---: |"]
-    lines += [f"| {_text(name)} | {value:.6g} |" for name, value in result.figures().items()]
+    lines += [f"| {_text(name)} | {value:.6g} |" for name, value in result.figures.items()]
     lines += [text for note in result.notes for text in ("", _text(note))]
     return "\n".join(lines)
 
 
 def _use(facts: CardFacts) -> str:
     lines = ["## How to use it", "", "In this folder, with `pip install deepres`:", ""]
+    if not facts.answers:
+        lines += ["```python", "import deepres", "", 'network = deepres.load(".")', "```"]
+        return "\n".join([*lines, *_by_timm(facts)])
     lines += ["```bash", "deepres predict . photo.jpg", "```", ""]
     lines += ["```python", "import deepres", "", 'predictor = deepres.Predictor.load(".")']
     lines += ['for answer in predictor.answers(["photo.jpg"]):', "    print(answer.line())", "```"]
-    if facts.timm:
-        lines += ["", "The network alone, by timm:", "", "```python", "import timm", ""]
-        lines += ['network = timm.create_model("local-dir:.", pretrained=True).eval()', "```"]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_by_timm(facts)])
+
+
+def _by_timm(facts: CardFacts) -> list[str]:
+    call = 'network = timm.create_model("local-dir:.", pretrained=True).eval()'
+    told = ["", "The network alone, by timm:", "", "```python", "import timm", "", call, "```"]
+    return told if facts.timm else []
 
 
 def _table(title: str, rows: Mapping[str, str]) -> str:
@@ -187,7 +214,7 @@ def _table(title: str, rows: Mapping[str, str]) -> str:
 
 
 def _limits(facts: CardFacts) -> str:
-    result, limits = facts.result, [*facts.limits]
+    result, limits = facts.measured, [*facts.limits]
     if result is None:
         limits.append("How good it is was not measured.")
     elif result.split == "val":

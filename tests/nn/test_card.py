@@ -8,7 +8,7 @@ import yaml
 
 from deepres.base.files import digest
 from deepres.cli.main import run
-from deepres.report.card import CARD, CardFacts, card, write_card
+from deepres.nn.weights.card import CARD, CardFacts, card, write_card
 
 HOSTILE = "<script>\x1b[2J|`*_[x](y)\n# no\u202e"
 
