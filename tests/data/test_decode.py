@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
 from deepres.data import decode as module
-from deepres.data.decode import BadImageError, decode, decode_bytes, image_size, read_header
+from deepres.data.decode import BadImageError, as_picture, decode, decode_bytes, image_size, read_header
 
 Save = Callable[..., Path]
 
@@ -287,3 +287,12 @@ def test_filters_survive_many_threads() -> None:
         thread.join()
     assert list(warnings.filters) == before
     assert module._quiet._inside == 0
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_pixels_are_a_picture_of_the_same_pixels(channels: int, mode: str) -> None:
+    pixels = torch.randint(256, (channels, 5, 7), dtype=torch.uint8)
+    picture = as_picture(pixels)
+    assert (picture.mode, picture.size) == (mode, (7, 5))
+    assert np.array_equal(np.asarray(picture).reshape(5, 7, channels), pixels.permute(1, 2, 0).numpy())
+    assert as_picture(pixels[:, ::2]).size == (7, 3)  # a view

@@ -40,6 +40,7 @@ NOT_FUZZED = {
     Function("studies/report.py", "write_report"): "what was made a moment ago",
     Function("nn/weights/variants.py", "_libraries"): "of the package",
     Function("studies/study.py", "papers"): "of the package",
+    Function("nn/weights/card.py", "_is_own"): "text, told by its digest and not parsed",
     Function("export/browser.py", "_in"): "bytes, told by their digest and not parsed",
     Function("export/browser.py", "write"): "of the package",
     Function("export/browser.py", "session"): "what was made a moment ago",

@@ -99,6 +99,8 @@ CASES: dict[str, Case] = {
 WITHOUT_A_SHAPE = ("to_uint8", "with_channels", "normalise", "as_seen")
 """Behind their arrow stands a type, or the change in words."""
 OTHERWISE = {
+    "as_picture": "gives a picture, tests/data/test_decode.py",
+    "moved_boxes": "at most so many, tests/tasks/detection/test_looking.py",
     "Answerer": "a class, tests/export/test_answerer.py",
     "Answerer.forward": "of a file, tests/export/test_answerer.py",
     "FeatureNetwork.forward": "several tensors, tests/nn/test_like_timm.py",

@@ -163,7 +163,7 @@ def test_what_is_kept_goes_on_bitwise_and_parameters_wait_for_a_gradient(config:
 
 
 def test_it_is_named_and_runs_of_before_had_sgd() -> None:
-    config = records.edit(TrainConfig(epochs=1), ["optimizer.eps=1e-5", "optimizer=AdamW"])
+    config = records.edit(TrainConfig(epochs=1), ["optimizer=AdamW", "optimizer.eps=1e-5"])
     assert config.optimizer == AdamWConfig(eps=1e-5)
     assert TrainConfig.model_validate({"epochs": 1, "sgd": {"momentum": 0.5}}).optimizer == SgdConfig(momentum=0.5)
     for config in (TrainConfig(epochs=1, optimizer=each) for each in CONFIGS):

@@ -98,13 +98,13 @@ def edit(record: R, assignments: Iterable[str], within: str = "") -> R:
     """The record after each `dotted.field=value`, the value read by the field's type.
 
     `within` (`data.`) is where the record stands in what a person edits. `none` empties an optional field; a tuple is
-    written `1,2,3`. All are made first and checked together, a record as a whole before fields of it.
+    written `1,2,3`. All are made first and checked together.
 
     Raises:
         InputError: no `=`, an unknown field (the nearest are offered), a value of the wrong kind.
     """
     changed: dict[str, Any] = {}
-    for assignment in sorted(assignments, key=lambda one: one.partition("=")[0].count(".")):
+    for assignment in assignments:
         if not is_text(assignment):
             raise InputError(f"--set {within}{quoted(assignment)}: this is no UTF-8, and could not be written down")
         name, equals, text = assignment.partition("=")

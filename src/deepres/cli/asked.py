@@ -47,10 +47,13 @@ def planned(given: Mapping[str, Any]) -> "Planned":
         given = given if weights else {**given, "variant": None}
     elif given["mean"] is not None and weights is None:
         raise InputError("--preprocessing, --mean and --std: they describe trained weights; add --weights W")
+    edits = given["edits"]  # an optimiser stands before --weight-decay, which is the optimiser's that is taken
+    wholes = [one for one in edits if one.startswith(("train.optimizer=", "train.optimizer.kind="))]
+    others = [one for one in edits if one not in wholes]
     words = Words(
         recipe=given["recipe"],
         model=given["model"],
-        edits=(*settings(given), *settings_of_folds(given.get("folds")), *given["edits"]),
+        edits=(*wholes, *settings(given), *settings_of_folds(given.get("folds")), *others),
         epochs=given["epochs"],
         teacher=teacher,
         smoke=given["smoke"],

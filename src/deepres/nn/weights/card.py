@@ -26,6 +26,8 @@ _TASKS = {
 }
 """Form of the targets (`data/forms.py`), or features -> the hub's words for task and figure, and what it does."""
 
+NAMING = ("classification", "multilabel", "detection")
+"""Tasks whose outputs are classes, which hubs number."""
 _PIPELINES = ("image-feature-extraction", "image-classification", "object-detection")
 _HUB = {
     "cifar10": "uoft-cs/cifar10",

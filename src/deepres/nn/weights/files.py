@@ -24,6 +24,7 @@ from deepres.base.version import VERSION
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.init import initialise
 from deepres.nn.model import told_by
+from deepres.nn.weights.card import NAMING
 from deepres.nn.weights.checkpoints import ALL, TensorChoice, chosen
 from deepres.nn.weights.convert import known_as, names_in, to_foreign
 from deepres.nn.weights.folders import FILES, said_by, tensors_beside, undescribed
@@ -52,8 +53,6 @@ _PARTS = {
     "weight_u": ("spectrally normalised", "torch.nn.utils.remove_spectral_norm(layer)"),
 }
 """How torch calls a part of a weight -> what makes it so, and what puts the parts together."""
-_NAMING = ("classification", "multilabel", "detection")
-"""Tasks whose outputs are classes."""
 ROWS = 12  # of the table of tensors that do not fit
 
 
@@ -92,7 +91,7 @@ def save_network(
         "num_classes": told.num_classes,
         **pooled,
         "label_names": list(classes),
-        **(_numbered(classes) if (task or {}).get("kind", "classification") in _NAMING else {}),
+        **(_numbered(classes) if (task or {}).get("kind", "classification") in NAMING else {}),
         **({} if license is None else {"license": license}),
         **({} if description.input[0] == 3 else {"model_args": {"in_chans": description.input[0]}}),
         **({} if cfg is None else {"pretrained_cfg": cfg}),
