@@ -259,7 +259,7 @@ def resolve_target(
     unnamed = predictor.unnamed and len(predictor.classes) == len(found.classes)
     known = tuple(map(str, range(len(predictor.classes)))) if predictor.unnamed else predictor.classes
     images = found if unnamed else relabelled(found, known, own_config.source)
-    precise = choose(config.precision, device)
+    precise = choose(config.precision, device, training=False)
     file = weights_file(weights)
     provenance: dict[str, JsonValue] = {
         "command": command,

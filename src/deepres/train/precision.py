@@ -44,16 +44,18 @@ class Precision:
         return f"{self.name}, {layout}, on {self.device}"
 
 
-def choose(choice: TrainingPrecision, device: torch.device) -> Precision:
+def choose(choice: TrainingPrecision, device: torch.device, *, training: bool = True) -> Precision:
     """bfloat16 where the processor multiplies it in hardware, float32 elsewhere; channels last always.
 
-    float16 is taken where it is asked for: GPUs without bfloat16 multiply it fast. Channels last is the layout that
+    float16 is taken where it is asked for, in training alone: GPUs without bfloat16 multiply it fast. Channels last is the layout that
     the convolutions of cuDNN and oneDNN are written for.
 
     Raises:
-        InputError: another word than these four.
+        InputError: another word than these four; float16 where nothing is trained.
     """
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "auto": None}
+    if not training:
+        del known["float16"]  # nothing scales what a network answers
     if choice not in known:
         raise unknown("precision", str(choice), known)
     dtype = known[choice] or (torch.bfloat16 if multiplies_bfloat16(device) else torch.float32)
