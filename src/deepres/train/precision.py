@@ -47,8 +47,8 @@ class Precision:
 def choose(choice: TrainingPrecision, device: torch.device, *, training: bool = True) -> Precision:
     """bfloat16 where the processor multiplies it in hardware, float32 elsewhere; channels last always.
 
-    float16 is taken where it is asked for, in training alone: GPUs without bfloat16 multiply it fast. Channels last is the layout that
-    the convolutions of cuDNN and oneDNN are written for.
+    float16 is taken where it is asked for, in training alone: GPUs without bfloat16 multiply it fast. Channels last is
+    the layout that the convolutions of cuDNN and oneDNN are written for.
 
     Raises:
         InputError: another word than these four; float16 where nothing is trained.
