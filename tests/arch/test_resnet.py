@@ -146,7 +146,7 @@ def test_any_combination_is_a_network_that_can_be_counted_and_built(
         "se_ratio": se,
         "blur": blur,
         "norm": norm,
-        "norm_groups": 4,
+        "norm_groups": 1 if stem == "tiered" else 4,  # of its first layer's 3 channels
         "projection": projection,
     }
     config = _config(
