@@ -9,7 +9,6 @@ import pytest
 
 import deepres
 from deepres.base.errors import InputError
-from deepres.cli.main import run as deepres_command
 from deepres.tasks.detection.detector import DetectorNetwork
 from journey.test_boxes import TINY, draw
 
@@ -33,18 +32,6 @@ def runs(source: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         settings = TINY | {"seed": seed, "preparation.resize": resize}
         every.append(deepres.train(source, home / str(seed), epochs=1, settings=settings, device="cpu", progress=False))
     return [Path(run) for run in every]
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Runs a command; its stdout, or of one that is refused its stderr."""
-
-    def say(*words: object, code: int = 0) -> str:
-        capsys.readouterr()
-        assert deepres_command([str(word) for word in words]) == code, capsys.readouterr().err
-        return capsys.readouterr()[0 if code == 0 else 1]
-
-    return say
 
 
 @pytest.mark.slow

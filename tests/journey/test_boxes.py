@@ -83,18 +83,6 @@ def trained(source: Path, tmp_path_factory: pytest.TempPathFactory) -> deepres.R
 Say = Callable[..., str]
 
 
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Say:
-    """Runs a command; its stdout, or of one that is refused its stderr."""
-
-    def say(*words: object, code: int = 0) -> str:
-        capsys.readouterr()
-        assert deepres_command([str(word) for word in words]) == code, capsys.readouterr().err
-        return capsys.readouterr()[0 if code == 0 else 1]
-
-    return say
-
-
 @pytest.mark.medium
 def test_a_run_on_boxes_is_a_run(trained: deepres.RunResult) -> None:
     """It has a result whose figure is the average precision, curves by term, a report, and weights that load."""

@@ -306,3 +306,10 @@ def test_a_size_that_a_network_has_no_map_for_is_refused() -> None:
     with pytest.raises(InputError, match=r"^protocol center:8/8: vgg16_bn takes no 8 x 8: "):
         require_fitting(protocol_named("center:8", CROPPED), deep)
     assert with_input(cifar, (3, 8, 8)).input == (3, 8, 8)
+
+
+def test_protocols_of_boxes_are_said_to_be_so() -> None:
+    with pytest.raises(
+        InputError, match=r"^protocol boxes:flip: is of networks that find boxes; wanted one of center, "
+    ):
+        protocol_named("boxes:flip", CROPPED)

@@ -118,6 +118,8 @@ def protocol_named(text: str, preparation: Preparation) -> Protocol:
         InputError: an unknown name, or numbers that it cannot have.
     """
     name, colon, numbers = text.partition(":")
+    if name == "boxes":
+        raise InputError(f"protocol {text}: is of networks that find boxes; wanted one of {', '.join(PROTOCOLS)}")
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
     protocol = PROTOCOLS[name]

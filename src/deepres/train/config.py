@@ -51,32 +51,36 @@ class SgdConfig(Record):
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-class AdamWConfig(Record):
-    """AdamW (Loshchilov & Hutter 2019), with torch's defaults; `decay_parameters` as for SGD."""
+class _MomentsConfig(Record):
+    """What AdamW and LAMB share; `decay_parameters` as for SGD."""
 
-    kind: Literal["adamw"] = "adamw"
+    called: ClassVar[str]
+
     betas: tuple[Beta, Beta] = (0.9, 0.999)
-    eps: Annotated[float, Field(gt=0)] = 1e-8
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     decay_parameters: Literal["weights", "all"] = "weights"
 
     def in_words(self) -> str:
         """`AdamW, betas 0.9 and 0.999, weight decay 0.01`."""
-        return "AdamW, betas {:g} and {:g}, weight decay {:g}".format(*self.betas, self.weight_decay)
+        return "{}, betas {:g} and {:g}, weight decay {:g}".format(self.called, *self.betas, self.weight_decay)
 
 
-class LambConfig(Record):
+class AdamWConfig(_MomentsConfig):
+    """AdamW (Loshchilov & Hutter 2019), with torch's defaults."""
+
+    called: ClassVar = "AdamW"
+
+    kind: Literal["adamw"] = "adamw"
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+
+
+class LambConfig(_MomentsConfig):
     """LAMB (You et al. 2020), with timm's defaults, but for its bound of the gradient: that is `train.clip_norm`."""
 
-    kind: Literal["lamb"] = "lamb"
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
-    eps: Annotated[float, Field(gt=0)] = 1e-6
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    decay_parameters: Literal["weights", "all"] = "weights"
+    called: ClassVar = "LAMB"
 
-    def in_words(self) -> str:
-        """`LAMB, betas 0.9 and 0.999, weight decay 0.01`."""
-        return "LAMB, betas {:g} and {:g}, weight decay {:g}".format(*self.betas, self.weight_decay)
+    kind: Literal["lamb"] = "lamb"
+    eps: Annotated[float, Field(gt=0)] = 1e-6
 
 
 def _named(value: object) -> object:
