@@ -10,6 +10,8 @@ from deepres.nn.hardware import cannot_compile
 from deepres.train import compile
 from deepres.train.compile import CompilePlan, CompileTimes, choose_compile_mode, decide
 from deepres.train.precision import Precision, choose
+from deepres.train.replay import WARM_UP
+from deepres.train.timing import timed_passes
 
 CPU = torch.device("cpu")
 
@@ -73,14 +75,46 @@ def test_gradients_of_several_parts_add_up_outside_cuda_graphs(
     assert found.compiled == compiled
 
 
+@pytest.mark.parametrize(
+    ("choice", "dtype", "whole", "mode", "captured"),
+    [
+        ("max", torch.bfloat16, True, "max-autotune-no-cudagraphs", True),
+        ("max", torch.float16, True, "default", False),
+        ("max", torch.bfloat16, False, "default", False),
+        ("off", torch.bfloat16, True, None, False),
+    ],
+)
+def test_a_step_that_can_be_taken_whole_is_one_graph_on_a_gpu(
+    choice: str, dtype: torch.dtype, whole: bool, mode: str | None, captured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compile, "cannot_compile", lambda device: None)
+    precision = Precision(torch.device("cuda"), dtype, channels_last=True)
+    net = create_model("resnet20_cifar")
+    found = choose_compile_mode(choice, net, precision, 64, 20, 2, whole=whole)  # type: ignore[arg-type]
+    assert (found.compiled, found.captured) == (mode, captured)
+    assert ("one CUDA graph each" in str(found)) == captured
+    on_cpu = choose_compile_mode(choice, net, choose("float32", CPU), 64, 20, whole=whole)  # type: ignore[arg-type]
+    assert not on_cpu.captured
+    assert on_cpu.capture is None
+
+
+def test_timed_steps_are_replayed_after_those_that_warm_up() -> None:
+    net, precision = create_model("resnet20_cifar", num_classes=3), choose("float32", CPU)
+    done = []
+    loss = compile.noise_loss((3, 8, 8), 2, 3, precision)
+    found = timed_passes(net, precision, loss, lambda twin: twin, calls=8, capture=lambda work: lambda: done.append(1))
+    assert len(found) == 8
+    assert len(done) == 8 - WARM_UP
+
+
 def test_what_was_measured_is_remembered_and_the_network_left_as_it_was(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
 
-    def timed(network: object, precision: object, loss: object, mode: str | None) -> tuple[float, float]:
-        calls.append(mode)
-        return (30.0, 0.4) if mode else (0.6, 0.5)
+    def timed(network: object, precision: object, loss: object, plan: CompilePlan) -> tuple[float, float]:
+        calls.append(plan.compiled)
+        return (30.0, 0.4) if plan.compiled else (0.6, 0.5)
 
     monkeypatch.setattr(compile, "_timed", timed)
     monkeypatch.setattr(compile, "cannot_compile", lambda device: None)
@@ -101,8 +135,8 @@ def test_what_was_measured_is_remembered_and_the_network_left_as_it_was(
 
 
 def test_a_compiler_that_fails_is_said_and_not_tried_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def timed(network: object, precision: object, loss: object, mode: str | None) -> tuple[float, float]:
-        if mode:
+    def timed(network: object, precision: object, loss: object, plan: CompilePlan) -> tuple[float, float]:
+        if plan.compiled:
             raise RuntimeError("unsupported\nwith a wall of text")
         return 0.6, 0.5
 
@@ -122,7 +156,7 @@ def test_without_a_compiler_steps_stay_as_they_are(monkeypatch: pytest.MonkeyPat
 def test_timing_leaves_the_random_state_and_the_network_alone() -> None:
     net, precision = create_model("resnet20_cifar", num_classes=3), choose("float32", CPU)
     state, before = torch.get_rng_state(), net.stem.get_parameter("conv.weight").clone()
-    first, best = compile._timed(net, precision, compile.noise_loss((3, 8, 8), 2, 3, precision), None)
+    first, best = compile._timed(net, precision, compile.noise_loss((3, 8, 8), 2, 3, precision), CompilePlan())
     assert 0 < best <= first * 50
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(net.stem.get_parameter("conv.weight"), before)

@@ -141,7 +141,10 @@ def settle_steps(
         compile_plan = CompilePlan(reason="too little time to find out whether compiling pays")
     else:
         about = None if step_rate is None else share / step_rate
-        compile_plan = choose_compile_mode(config.compile, network, context.precision, share, left, pieces, about)
+        whole = processes.size == 1 and context.teachers is None
+        compile_plan = choose_compile_mode(
+            config.compile, network, context.precision, share, left, pieces, about, whole
+        )
     with writing(context.folder) as new:
         compile_plan.save(new / COMPILE)
     return compile_plan

@@ -183,7 +183,8 @@ def _step_rate(
     choice, piece = "off" if plan.segments else config.compile, config.batch_size // config.accumulate
     if choice != "off":
         keep_freed_memory()
-    compile_plan = choose_compile_mode(choice, placed, precision, piece, steps * config.accumulate, config.accumulate)
+    passes = steps * config.accumulate
+    compile_plan = choose_compile_mode(choice, placed, precision, piece, passes, config.accumulate, whole=True)
     still = config.schedule.replace(kind="constant", lr=1e-9, warmup_lr=None, warmup_fraction=0)
     endless = config.replace(epochs=None, iterations=_FOREVER, schedule=still, head_only_fraction=0.0)
     state = State(placed, config.optimizer, averaged=config.ema_decay is not None)
@@ -194,7 +195,11 @@ def _step_rate(
         cross_entropy(config.label_smoothing),
         None,
         TrainingContext(
-            num_images=_FOREVER * config.batch_size, precision=precision, seed=0, forward=compile_plan.forward(placed)
+            num_images=_FOREVER * config.batch_size,
+            precision=precision,
+            seed=0,
+            forward=compile_plan.forward(placed),
+            capture=compile_plan.capture,
         ),
     )
     with apply(placed, plan):

@@ -231,6 +231,7 @@ def _train(
             precision=context.precision,
             seed=context.run.seed,
             forward=compile_plan.forward(state.network),
+            capture=compile_plan.capture,
             fewest_images=fewest_images(told_by(state.network).description, config.frozen),
             from_nothing=context.run.weights is None,
             processes=processes,

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 from time import perf_counter
 from typing import Protocol
 
@@ -25,6 +27,7 @@ from deepres.train.health import DivergedError, fault, lost
 from deepres.train.loss_scale import unscaled
 from deepres.train.optim import average_weights
 from deepres.train.precision import Precision
+from deepres.train.replay import Capture, Replay
 from deepres.train.schedules import Schedule, ScheduleConfig
 from deepres.train.selection import alike
 from deepres.train.settling import Settling
@@ -72,6 +75,7 @@ class TrainingContext:
     """What training goes by beside its configuration: how many images, in which precision, with which processes.
 
     `forward` is what a training step calls in place of the network (compiled, wrapped); evaluation gets the network.
+    `capture`, where it is given, makes one graph of a step's passes (`train/replay.py`).
     `fewest_images` go through it together at least (`arch/readings/norms.py`): where images could not be read, in fewer
     pieces.
     `from_nothing`: no trained norm statistics are there to be kept, the first ones are averages (`train/settling.py`).
@@ -81,6 +85,7 @@ class TrainingContext:
     precision: Precision
     seed: int
     forward: Forward | None = None
+    capture: Capture | None = None
     fewest_images: int = 1
     from_nothing: bool = False
     processes: Distributed = SINGLE_PROCESS
@@ -122,6 +127,7 @@ def train(
         settling.see(passed, _cut(passed, pieces, fewest), step)
     upcoming: Batch | DeepresError | None = next_batch(drawn, pieces, fewest, processes)
     frozen: tuple[str, ...] | None = None
+    replay = None if context.capture is None else Replay(list(state.network.parameters()), context.capture)
     while (step := state.progress.step) < state.progress.length(planned):
         began, waited_before = perf_counter(), batches.waited_seconds
         if frozen != (still := _frozen(state.network, config, state.progress.at(step, planned))):
@@ -135,7 +141,8 @@ def train(
         called = state.network if context.forward is None else context.forward  # a compiled module has no truth value
         scale = state.progress.loss_scale.scale if precision.dtype is torch.float16 else 1.0
         cut = _cut(batch, pieces, fewest)
-        mean_loss, counts = _gradient(called, batch, loss, cut, precision, exchange, scale)
+        passes = partial(_gradient, called, loss, cut, precision, exchange, scale)
+        mean_loss, counts = passes(batch) if replay is None else replay(passes, batch, (cut, frozen, scale))
         # before the loss is asked for, so that a GPU works meanwhile
         upcoming = batch_or_refusal(drawn, pieces, fewest, processes)
         mean_loss, counts, seen = exchange.totals(mean_loss, counts, len(batch))
@@ -207,11 +214,11 @@ def _unscaled(state: State) -> bool:
 
 
 def _gradient(
-    network: Forward, batch: Batch, loss: Loss, pieces: int, precision: Precision, exchange: GradSync, scale: float
+    network: Forward, loss: Loss, pieces: int, precision: Precision, exchange: GradSync, scale: float, batch: Batch
 ) -> tuple[Tensor, Counts]:
     whole = exchange.planned(len(batch))
     mean_loss, counts = torch.zeros((), device=batch.images.device), Counts()
-    for number, places in enumerate(torch.arange(len(batch), device=batch.images.device).tensor_split(pieces), start=1):
+    for number, places in enumerate(_shares(len(batch), pieces), start=1):
         piece = batch if pieces == 1 else batch.at(places)
         piece = replace(piece, images=precision.images(piece.images))
         with precision.autocast():
@@ -223,6 +230,12 @@ def _gradient(
         for name, count in counted.items():
             counts[name] = counts.get(name, 0) + count
     return mean_loss, counts
+
+
+def _shares(count: int, pieces: int) -> list[slice]:
+    """`count` places in `pieces` shares, the larger ones first."""
+    ends = [number * (count // pieces) + min(number, count % pieces) for number in range(pieces + 1)]
+    return [slice(start, end) for start, end in pairwise(ends)]
 
 
 def _count(state: State, done: Step, config: TrainConfig) -> None:

@@ -2,12 +2,14 @@
 
 import copy
 from collections.abc import Callable
+from itertools import count
 from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 
 from deepres.train.precision import Precision
+from deepres.train.replay import WARM_UP, Capture
 
 MOST_CALLS = 12
 
@@ -37,13 +39,25 @@ def timed_passes(
     forward: Callable[[nn.Module], Callable[[Tensor], Tensor]],
     seconds: float = float("inf"),
     calls: int = MOST_CALLS,
+    capture: Capture | None = None,
 ) -> list[float]:
-    """Seconds of forward and backward passes in training, as `timed`, by a copy of the network that `forward` wraps."""
+    """Seconds of forward and backward passes in training, as `timed`, by a copy of the network that `forward` wraps.
+
+    With `capture` those after the first `WARM_UP` are replayed from the graph that it makes of them.
+    """
     twin = precision.place(copy.deepcopy(network)).train()
     wrapped = forward(twin)
+    graph: Callable[[], None] | None = None
+
+    def passes() -> None:
+        loss(wrapped).backward()  # type: ignore[no-untyped-call]
 
     def once() -> None:
-        loss(wrapped).backward()  # type: ignore[no-untyped-call]
+        nonlocal graph
+        if capture is not None and graph is None and next(numbers) >= WARM_UP:
+            graph = capture(passes)
+        (passes if graph is None else graph)()
         twin.zero_grad()
 
+    numbers = count()
     return timed(once, precision.device, seconds, calls)
