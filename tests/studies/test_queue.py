@@ -16,6 +16,7 @@ import torch
 
 from deepres.base.events import Doing
 from deepres.base.files import digest
+from deepres.base.locks import is_locked
 from deepres.cli import main
 from deepres.cli.queue import table
 from deepres.runs.lock import asked_to_stop
@@ -24,8 +25,8 @@ from deepres.studies import study as studies_module
 from deepres.studies.executor import carry_out
 from deepres.studies.plan import Job
 from deepres.studies.queue import Queue, load_queue, queued, studies_of
+from deepres.studies.queue_gate import Gate
 from deepres.studies.queue_status import NOW, PAUSED, Now, queue_status, seconds_per_step
-from deepres.studies.queue_work import Gate
 from deepres.studies.study import Paper, Printed, Study
 from deepres.train.loop import Step
 from processes import Popen
@@ -224,7 +225,7 @@ def test_the_status_says_what_is_done_what_runs_and_when_the_next_ends(tmp_path:
     plain, other, residual, last = (each.job for each in line)
     _done(plain, tmp_path)
     _begun(other, tmp_path, [78.0, 7800.0, 390.0, 39.0, 39.0], 2000)  # the median epoch has 0.2 s a step
-    Now(run=other.name).save(tmp_path / NOW)
+    Now(runs=(other.name,)).save(tmp_path / NOW)
     now = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 
     idle = queue_status(line, tmp_path, tmp_path / "none.json")
@@ -243,7 +244,7 @@ def test_the_status_says_what_is_done_what_runs_and_when_the_next_ends(tmp_path:
         import fcntl
 
         fcntl.flock(lock, fcntl.LOCK_EX)
-        Now(run=other.name, held=True, refused={last.name: "the disk is full"}).save(tmp_path / NOW)
+        Now(runs=(other.name,), held=True, refused={last.name: "the disk is full"}).save(tmp_path / NOW)
         works = queue_status(line, tmp_path, tmp_path / "none.json")
     assert works.sentences(now)[1:3] == [f"could not go on: {last.name}: the disk is full", "paused until --unpause"]
     shown = table(works, now).splitlines()
@@ -312,13 +313,13 @@ def test_a_run_is_held_while_the_file_lies_there_and_says_so(tmp_path: Path) -> 
         if len(held) == 3:
             (tmp_path / PAUSED).unlink()
 
-    gate = Gate(tmp_path, lambda name, event: shown.append(event), [], wait=wait, now=Now(run="one"))
+    gate = Gate(tmp_path, lambda name, event: shown.append(event), [], wait=wait, now=Now(runs=("one",)))
     gate("one", _step(1))
     assert not held
     (tmp_path / PAUSED).write_text("")
     gate("one", _step(2))
     assert held == [True] * 3
-    assert Now.model_validate_json((tmp_path / NOW).read_text()) == Now(run="one")
+    assert Now.model_validate_json((tmp_path / NOW).read_text()) == Now(runs=("one",))
     assert [event.what for event in shown if isinstance(event, Doing)] == ["paused until --unpause"]
 
 
@@ -355,13 +356,14 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from deepres.studies import study as module
-paper = module.Paper.model_validate_json(Path(sys.argv[1]).read_text())
+paper = module.Paper.model_validate_json((Path(__file__).parent / "paper.json").read_text())
 module.papers = lambda: (paper,)
 from deepres.base import priority
 priority.give_way = lambda: ["gave way"]  # or the test would, to all others
 from deepres.cli.main import main
-del sys.argv[1]
-main()
+if __name__ == "__main__":
+    del sys.argv[1]
+    main()
 """
 
 
@@ -369,7 +371,8 @@ def _typed(folder: Path, *words: object) -> "subprocess.Popen[str]":
     program = folder / "typed.py"
     program.write_text(PROGRAM)
     command = [sys.executable, str(program), str(folder / "paper.json"), "reproduce", *map(str, words)]
-    return Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+    begun = subprocess.Popen if "--at-once" in words else Popen  # whose processes begin others
+    return begun(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
 
 
 def _until(true: Callable[[], bool], process: "subprocess.Popen[str] | None" = None) -> None:
@@ -482,3 +485,63 @@ def test_a_run_that_cannot_go_on_keeps_no_other_waiting(
     assert (residual.folder(home) / "test.json").is_file()
     assert plain.evidence(home).is_file()
     assert main.run(words) == 0, "nothing is left to do"
+
+
+@pytest.mark.slow
+def test_several_runs_at_once_are_held_stopped_and_gone_on_with_and_one_that_dies_takes_no_other_along(
+    tmp_path: Path, images: Path, file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, home = file({"study": "test/table1", "seeds": [0, 1]}), tmp_path / "full"
+    jobs = [each.job for each in queued(load_queue(path), {"cifar10": str(images)})]
+    assert len(jobs) == 4
+    words = ("--queue", path, "--data", f"cifar10={images}", "--device", "cpu", "--at-once", "2")
+    first = _typed(tmp_path, *words)
+    _until(lambda: all(_steps(job, home) >= 2 for job in jobs[:2]), first)
+    assert main.run(["reproduce", "--queue", str(path), "--pause"]) == 0
+    held = [_steps(job, home) for job in jobs[:2]]
+    time.sleep(0.5)
+    assert [_steps(job, home) for job in jobs[:2]] == held
+    assert main.run(["reproduce", "--queue", str(path), "--status", "--json"]) == 0
+    status = json.loads(capsys.readouterr().out.partition("until --unpause")[2])
+    assert [run["stands"] for run in status["runs"]] == ["runs", "runs", "waits", "waits"]
+    first.send_signal(signal.SIGTERM)
+    told = first.communicate()[1]
+    assert first.returncode == 128 + signal.SIGTERM, told
+    assert told.splitlines()[-1] == "deepres: stopped; the same command goes on"
+    assert main.run(["reproduce", "--queue", str(path), "--unpause"]) == 0
+
+    second = _typed(tmp_path, *words)
+    _until(lambda: _steps(jobs[0], home) > held[0], second)
+    assert main.run(["reproduce", "--queue", str(path), "--pause"]) == 0  # so that none ends meanwhile
+    children = Path(f"/proc/{second.pid}/task/{second.pid}/children").read_text().split()
+    trains = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(int(trains[0]), signal.SIGKILL)
+    assert main.run(["reproduce", "--queue", str(path), "--unpause"]) == 0
+    told = second.communicate()[1]
+    assert second.returncode == 1, told
+    assert "1 run of the queue could not go on; " in told.splitlines()[-1]
+    assert "its process died (-9); the same command goes on" in told.splitlines()[-1]
+    assert sum(job.evidence(home).is_file() for job in jobs) == 3
+    assert _typed(tmp_path, *words).wait() == 0
+    for job in jobs:
+        carry_out(job, tmp_path / "whole", CPU, print_event)
+        ours, whole = (digest(job.folder(place) / "model.safetensors") for place in (home, tmp_path / "whole"))
+        assert ours == whole, "as if nothing had ever happened to it"
+
+
+@pytest.mark.slow
+def test_runs_at_once_end_with_who_began_them(tmp_path: Path, images: Path, file: Callable[..., Path]) -> None:
+    path, home = file({"study": "test/table1", "seeds": [0, 1]}), tmp_path / "full"
+    jobs = [each.job for each in queued(load_queue(path), {"cifar10": str(images)})]
+    words = ("--queue", path, "--data", f"cifar10={images}", "--device", "cpu", "--at-once", "2")
+    process = _typed(tmp_path, *words)
+    _until(lambda: all(_steps(job, home) >= 2 for job in jobs[:2]), process)
+    assert main.run(["reproduce", "--queue", str(path), "--pause"]) == 0
+    process.kill()
+    process.communicate()
+    (home / PAUSED).unlink()
+    _until(lambda: not any(is_locked(job.folder(home)) for job in jobs[:2]))
+    assert all(_steps(job, home) < job.steps for job in jobs[:2])
+    last = _typed(tmp_path, *words)
+    assert last.wait() == 0
+    assert all(job.evidence(home).is_file() for job in jobs)

@@ -40,13 +40,13 @@ class Again:
             work()
         for name, buffer in self.network.named_buffers():
             buffer.copy_(before[name])
-        for parameter in self.network.parameters():
-            parameter.grad = None
 
         def replay() -> None:
             self.replayed += 1
             work()
 
+        for parameter in self.network.parameters():  # those of a graph hold nothing before its first replay
+            parameter.grad = None
         return replay
 
 
@@ -119,6 +119,20 @@ def test_a_short_batch_passes_as_it_is_and_the_graph_stays() -> None:
     again = Again(first)
     replayed, _ = _trained(first, _config(), batches, capture=again)
     assert (again.captured, again.replayed) == (1, STEPS - WARM_UP - 2)
+    assert _same(plain.network, replayed.network)
+
+
+def test_passes_that_cannot_be_captured_stay_as_they_are() -> None:
+    first, tried = _network(), []
+    plain, _ = _trained(deepcopy(first), _config(), Drawn())
+
+    def refuse(work: Callable[[], None]) -> Callable[[], None]:
+        tried.append(1)
+        Again(first)(work)
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    replayed, _ = _trained(first, _config(), Drawn(), capture=refuse)
+    assert tried == [1]
     assert _same(plain.network, replayed.network)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deepres.studies.queue import Queue
     from deepres.studies.queue_status import QueueStatus
 
-KNOWN = {"queue_file", "hours", "status", "pause", "unpause", "as_json", "device", "data", "output"}
+KNOWN = {"queue_file", "hours", "status", "pause", "unpause", "as_json", "device", "data", "output", "at_once"}
 """Parameters of the verb that go with --queue; what is run, all others say, stands in the file."""
 
 PATIENCE = 600.0
@@ -36,6 +36,7 @@ class Asked:
     unpause: bool
     as_json: bool
     device: str | None
+    at_once: int | None = None
 
 
 def checked_hours(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
@@ -82,6 +83,8 @@ def _require_fitting(asked: Asked) -> None:
     if flag := given(*others):
         what = context.params["study"] if flag == "study" else flag
         raise InputError(f"{what}: not with --queue, whose file says what is run; leave it out")
+    if asked.at_once and (asked.status or asked.pause or asked.unpause):
+        raise InputError("--at-once: goes with the work of a queue, not with what is asked of it; leave it out")
     wanted = [name for name in ("--status", "--pause", "--unpause", "--hours") if getattr(asked, name.strip("-"))]
     if len(wanted) > 1:
         raise InputError(f"{wanted[0]} with {wanted[1]}: one thing at a time; leave one of them out")
@@ -96,12 +99,14 @@ def _work(queue: "Queue", home: Path, data: dict[str, str], asked: Asked, watch:
         watch.say(line)
     from deepres.nn.hardware import find_device
     from deepres.runs.progress import showing
+    from deepres.studies.executor import slots
     from deepres.studies.queue_work import QueueWork, processors
 
     device = find_device(asked.device)
     threads = processors if device.type == "cpu" else lambda: None
-    work = QueueWork(queue, home, device, data, command_line(), threads)
-    refused = work.carry_out(showing(watch, alone=True), hours=asked.hours)
+    work = QueueWork(queue, home, device, data, command_line(), threads, asked.at_once)
+    alone = len(slots(asked.at_once, device)) == 1
+    refused = work.carry_out(showing(watch, alone=alone), hours=asked.hours)
     if refused:
         name, reason = next(iter(refused.items()))
         raise RunError(f"{counted(len(refused), 'run')} of the queue could not go on; {name}: {reason}")

@@ -63,7 +63,9 @@ if TYPE_CHECKING:
     help="Train on this machine, or on a Ray cluster.",
 )
 @click.option(
-    "--at-once", type=click.IntRange(1), help="How many runs to train at the same time; by default one per GPU."
+    "--at-once",
+    type=click.IntRange(1),
+    help="Runs trained at the same time; by default one per GPU. Small ones share one.",
 )
 @click.option("--report-only", is_flag=True, help="Train nothing; write the report of the runs that are there.")
 @click.option("--dry-run", is_flag=True, help="Print the runs that would be trained, and train nothing.")
@@ -72,7 +74,7 @@ if TYPE_CHECKING:
     "queue_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Work through the runs that this file names, the cheapest first, one at a time, at the lowest priority.",
+    help="Work through the runs that this file names, the cheapest first, at the lowest priority.",
 )
 @click.option("--hours", type=float, callback=checked_hours, help="With --queue: end after so many; the run is saved.")
 @click.option("--status", is_flag=True, help="With --queue: what is done, what runs, when the next ends.")
@@ -118,7 +120,7 @@ def command(
     if queue_file is None and (flag := given("hours", "status", "pause", "unpause")):
         raise InputError(f"{flag}: of which queue? add --queue FILE")
     if queue_file is not None:
-        asked = Asked(hours, status, pause, unpause, as_json, device)
+        asked = Asked(hours, status, pause, unpause, as_json, device, at_once)
         attend(queue_file, _places(data, ""), output if given("output") else None, asked, watch)
         return
     if descriptions:

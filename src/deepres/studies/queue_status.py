@@ -33,12 +33,12 @@ Stands = Literal["done", "runs", "begun", "waits", "refused"]
 
 
 class Now(Record):
-    """What the queue in a folder does: the run, on how many threads (0: not the processor's), whether it is held.
+    """What the queue in a folder does: its runs, the threads of each (0: not the processor's), whether all are held.
 
     `refused` are runs that could not go on, and why.
     """
 
-    run: str = ""
+    runs: tuple[str, ...] = ()
     threads: int = 0
     held: bool = False
     refused: dict[str, str] = Field(default_factory=dict)
@@ -192,7 +192,7 @@ def _stands(job: Job, home: Path, now: Now) -> Stands:
         return "done"
     if job.name in now.refused:
         return "refused"
-    if now.run == job.name:
+    if job.name in now.runs:
         return "runs"
     return "waits" if status(job, home) == "absent" else "begun"
 

@@ -1,11 +1,10 @@
-"""Working through a queue: the cheapest run that is not done, one at a time, until all are, or it is asked to end."""
+"""Working through a queue: the cheapest runs that are not done, one or several, until all are, or it is to end."""
 
 import os
-import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 
 import torch
 
@@ -16,82 +15,23 @@ from deepres.base.locks import locked
 from deepres.base.priority import free_processors
 from deepres.base.wording import duration
 from deepres.runs.lock import StoppedError, asked_to_stop
-from deepres.runs.train import Event
-from deepres.studies.executor import OnJobEvent, carry_out
+from deepres.studies.executor import OnJobEvent, Slot, carry_out, slots
 from deepres.studies.plan import Job, cells, distinct, status
 from deepres.studies.queue import Queue, queued, studies_of
-from deepres.studies.queue_status import NOW, PAUSED, Now
+from deepres.studies.queue_gate import Gate
+from deepres.studies.queue_status import Now
+from deepres.studies.queue_together import Together
 from deepres.studies.reproduce import absences, conclude, planned
-from deepres.train.loop import Step
 
 TAKEN = "another queue works there; see it with --status, or wait for it"
-LOOK = 0.5
-"""Seconds after which a queue that is paused looks whether it still is."""
-
-
-@dataclass
-class Gate:
-    """Every event of a run passes here: the run is held while the queue is paused, and asked to stop in its time.
-
-    `asked` are the signals that came while no run listened; `ends` is when the time is over, by `clock`.
-    """
-
-    home: Path
-    show: OnJobEvent
-    asked: list[int]
-    ends: float | None = None
-    clock: Callable[[], float] = monotonic
-    wait: Callable[[float], None] = sleep
-    now: Now = field(default_factory=Now)
-    _told: bool = False  # a run that trains has heard that it is to stop
-
-    @property
-    def late(self) -> bool:
-        """Whether the queue's time is over."""
-        return self.ends is not None and self.clock() >= self.ends
-
-    @property
-    def over(self) -> bool:
-        """Whether no other run is to be begun."""
-        return bool(self.asked) or self.late
-
-    def __call__(self, name: str, event: Event) -> None:
-        """Show the event; hold the run here if need be; between two steps, where it listens, ask it to stop."""
-        self.show(name, event)
-        self.hold()
-        if isinstance(event, Step) and self.over and not self._told:
-            self._told = True
-            signal.raise_signal(self.asked[0] if self.asked else signal.SIGTERM)
-
-    def hold(self) -> None:
-        """Stay here as long as the queue is paused; a signal that asks to stop is passed on to who listens outside."""
-        if self._told or self.over or not self.is_paused():
-            return
-        self.write(self.now.replace(held=True))
-        self.show(self.now.run, Doing("paused until --unpause"))
-        with asked_to_stop() as asked:
-            while self.is_paused() and not asked and not self.late:
-                self.wait(LOOK)
-        self.write(self.now.replace(held=False))
-        if asked:
-            signal.raise_signal(asked[0])
-            self._told = not self.asked
-
-    def is_paused(self) -> bool:
-        """Whether the file that pauses lies there."""
-        return (self.home / PAUSED).exists()
-
-    def write(self, now: Now) -> None:
-        """Say what is being done, for `--status` and `--pause`."""
-        self.now = now
-        now.save(self.home / NOW)
 
 
 @dataclass(frozen=True)
 class QueueWork:
     """A queue, where its runs lie, what they compute on, where sets of images lie, and the command that asked for it.
 
-    `threads` says how many a run has that begins or goes on, None: PyTorch's own choice.
+    `threads` says how many a run has that begins or goes on, None: PyTorch's own choice. `at_once` runs share the
+    device, None: one, or one on each GPU.
     """
 
     queue: Queue
@@ -100,6 +40,7 @@ class QueueWork:
     data: Mapping[str, str]
     command: str
     threads: Callable[[], int | None]
+    at_once: int | None = None
 
     def carry_out(self, show: OnJobEvent, *, hours: float | None = None) -> dict[str, str]:
         """Train what is not done, the first in the queue's order first; each run that ends is judged at once.
@@ -118,11 +59,14 @@ class QueueWork:
         with locked(self.home, TAKEN), asked_to_stop() as asked:
             gate = Gate(self.home, show, asked, None if hours is None else began + 3600 * hours)
             gate.write(Now(refused={job.name: absent[job.dataset] for job in line if job.dataset in absent}))
+            places = self._places()
+            if len(places) > 1:
+                Together(self.home, places, self.command).carry_out(_Line(self, line), gate)
             gate.hold()
-            while not gate.over and (job := self._next(line, gate.now.refused)) is not None:
+            while not gate.over and (job := self.next_of(line, gate.now.refused)) is not None:
                 self._one(job, gate)
                 gate.hold()
-            gate.write(gate.now.replace(run="", threads=0))
+            gate.write(gate.now.replace(runs=(), threads=0))
         if asked:
             raise StoppedError("stopped; the same command goes on", asked[0])
         if gate.late:
@@ -141,9 +85,15 @@ class QueueWork:
             raise InputError("; ".join(named or absent.values()))
         return absent
 
-    def _next(self, line: list[Job], refused: Mapping[str, str]) -> Job | None:
-        """The first that is not done; before it one that has ended and was killed before it was judged."""
-        left = [job for job in line if job.name not in refused and not job.evidence(self.home).is_file()]
+    def _places(self) -> list[Slot]:
+        places = slots(self.at_once, self.device)
+        if self.device.type == "cpu" and len(places) > 1 and (threads := self.threads()) is not None:
+            return [Slot(place.device, max(1, threads // len(places))) for place in places]
+        return places
+
+    def next_of(self, line: list[Job], skipped: Mapping[str, object]) -> Job | None:
+        """The first that is not done, nor skipped; before it one that was killed before it was judged."""
+        left = [job for job in line if job.name not in skipped and not job.evidence(self.home).is_file()]
         return next((job for job in left if status(job, self.home) == "finished"), left[0] if left else None)
 
     def _one(self, job: Job, gate: Gate) -> None:
@@ -151,18 +101,17 @@ class QueueWork:
         threads = self.threads()
         if threads is not None:
             torch.set_num_threads(threads)
-        gate.write(gate.now.replace(run=job.name, threads=torch.get_num_threads()))
+        gate.write(gate.now.replace(runs=(job.name,), threads=torch.get_num_threads()))
         try:
             carry_out(job, self.home, self.device, gate, self.command)
-            self._judge(job, gate)
+            self.judge(job, gate)
         except StoppedError as stopped:
             if not gate.late and not gate.asked:
                 gate.asked.append(stopped.exit_code - 128)
         except DeepresError as cause:
-            gate.write(gate.now.replace(refused={**gate.now.refused, job.name: cause.message}))
-            gate.show(job.name, f"could not go on: {cause.message}")
+            gate.refuse(job.name, cause.message)
 
-    def _judge(self, job: Job, gate: Gate) -> None:
+    def judge(self, job: Job, gate: Gate) -> None:
         """The reports of all studies of the queue that the run belongs to, and its evidence."""
         for study, seeds in studies_of(self.queue):
             jobs = distinct(cells(study, job.scale, seeds))
@@ -179,6 +128,22 @@ class QueueWork:
             gate.show(job.name, f"{study.name}: {found.verdict} ({page})")
         if not job.evidence(self.home).is_file():
             raise RunError(f"{job.name}: has ended, and no study of the queue has judged it")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A queue's runs in their order, and who reports on them."""
+
+    work: QueueWork
+    jobs: list[Job]
+
+    def next(self, skipped: Mapping[str, object]) -> Job | None:
+        """The first that is not done, nor skipped."""
+        return self.work.next_of(self.jobs, skipped)
+
+    def judge(self, job: Job, gate: Gate) -> None:
+        """The reports and evidence that a run which has ended belongs to."""
+        self.work.judge(job, gate)
 
 
 def processors() -> int | None:

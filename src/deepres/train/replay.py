@@ -46,7 +46,7 @@ class Replay:
 
     def __init__(self, parameters: list[nn.Parameter], capture: Capture) -> None:
         self._parameters = parameters
-        self._capture = capture
+        self._capture: Capture | None = capture
         self._kind: object = None
         self._seen = 0
         self._captured: _Captured | None = None
@@ -54,7 +54,12 @@ class Replay:
     def __call__(self, passes: Passes, batch: Batch, kind: object) -> tuple[Tensor, Counts]:
         """Mean loss and counts of the batch; parameters hold their gradients."""
         targets = batch.targets
-        if batch.own is not None or batch.pixels is not None or not isinstance(targets, Tensor):
+        if (
+            self._capture is None
+            or batch.own is not None
+            or batch.pixels is not None
+            or not isinstance(targets, Tensor)
+        ):
             return passes(batch)
         kind = (kind, batch.images.shape, batch.images.dtype, targets.shape, targets.dtype)
         held = self._captured
@@ -65,6 +70,8 @@ class Replay:
                 return passes(batch)
             self._captured = None  # its memory is free for the new one
             held = self._captured = self._graph(passes, batch, targets, kind)
+            if held is None:
+                return passes(batch)
         else:
             self._kind, self._seen = kind, WARM_UP
         held.images.copy_(batch.images)
@@ -75,7 +82,9 @@ class Replay:
                 parameter.grad = grad
         return held.found[0]
 
-    def _graph(self, passes: Passes, batch: Batch, targets: Tensor, kind: object) -> _Captured:
+    def _graph(self, passes: Passes, batch: Batch, targets: Tensor, kind: object) -> _Captured | None:
+        """None where the passes cannot be captured (they wait for the host); no other capture is tried then."""
+        assert self._capture is not None
         images, labels = batch.images.clone(), targets.clone()
         still = Batch(images, labels, batch.indices)
         found: list[tuple[Tensor, Counts]] = []
@@ -83,7 +92,13 @@ class Replay:
         def work() -> None:
             found[:] = [passes(still)]
 
-        replay = self._capture(work)
+        try:
+            replay = self._capture(work)
+        except RuntimeError:
+            self._capture = None
+            for parameter in self._parameters:
+                parameter.grad = None
+            return None
         grads = [(parameter, parameter.grad) for parameter in self._parameters if parameter.grad is not None]
         return _Captured(kind, images, labels, replay, found, grads)
 

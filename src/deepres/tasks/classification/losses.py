@@ -1,5 +1,6 @@
 """What training minimises: cross-entropy against a class, a mixture of classes, or smoothed labels."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,12 +18,16 @@ def cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = None) -
     step would then depend on how it is cut into parts or dealt out to processes.
     """
 
+    moved: dict[torch.device, Tensor] = {}
+
     def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
         logits, truth = network(batch.images).float(), tensor_of(batch.targets)
         counts = {"wrong": wrong(logits.detach(), truth)}
         if weights is None:
             return F.cross_entropy(logits, truth, label_smoothing=label_smoothing), counts
-        w = weights.to(logits.device)
+        if logits.device not in moved:
+            moved[logits.device] = weights.to(logits.device)  # once: a captured step copies nothing from the host
+        w = moved[logits.device]
         total = F.cross_entropy(logits, truth, w, label_smoothing=label_smoothing, reduction="sum")
         return total / len(batch), counts
 
