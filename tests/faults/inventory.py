@@ -100,7 +100,7 @@ def ran() -> Iterator[set[Function]]:
     finally:
         sys.settrace(before)
         threading.settrace(before)  # type: ignore[arg-type]
-        for code in codes:
+        for code in codes.copy():  # threads that are left over still add to it
             path = Path(code.co_filename)
             if path.is_relative_to(PACKAGE):
                 found.add(Function(path.relative_to(PACKAGE).as_posix(), _plain(code.co_qualname)))

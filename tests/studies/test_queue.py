@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -384,6 +385,17 @@ def _until(true: Callable[[], bool], process: "subprocess.Popen[str] | None" = N
     raise AssertionError("waited for five minutes")
 
 
+def _training(of: int) -> list[int]:
+    """The processes that it has begun for its runs."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            pid, _, rest = path.read_text().partition(" (")
+            own = int(rest.rpartition(")")[2].split()[1]) == of
+            found += [int(pid)] if own and b"spawn_main" in (path.parent / "cmdline").read_bytes() else []
+    return found
+
+
 def _steps(job: Job, home: Path) -> int:
     return max((int(path.name[5:]) for path in job.folder(home).glob("state/step-*")), default=0)
 
@@ -511,18 +523,16 @@ def test_several_runs_at_once_are_held_stopped_and_gone_on_with_and_one_that_die
     assert main.run(["reproduce", "--queue", str(path), "--unpause"]) == 0
 
     second = _typed(tmp_path, *words)
-    _until(lambda: _steps(jobs[0], home) > held[0], second)
-    assert main.run(["reproduce", "--queue", str(path), "--pause"]) == 0  # so that none ends meanwhile
-    children = Path(f"/proc/{second.pid}/task/{second.pid}/children").read_text().split()
-    trains = [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    os.kill(int(trains[0]), signal.SIGKILL)
-    assert main.run(["reproduce", "--queue", str(path), "--unpause"]) == 0
+    _until(lambda: bool(_training(second.pid)), second)
+    os.kill(_training(second.pid)[0], signal.SIGKILL)
     told = second.communicate()[1]
     assert second.returncode == 1, told
     assert "1 run of the queue could not go on; " in told.splitlines()[-1]
     assert "its process died (-9); the same command goes on" in told.splitlines()[-1]
     assert sum(job.evidence(home).is_file() for job in jobs) == 3
-    assert _typed(tmp_path, *words).wait() == 0
+    third = _typed(tmp_path, *words)
+    told = third.communicate()[1]
+    assert third.returncode == 0, told
     for job in jobs:
         carry_out(job, tmp_path / "whole", CPU, print_event)
         ours, whole = (digest(job.folder(place) / "model.safetensors") for place in (home, tmp_path / "whole"))
@@ -543,5 +553,6 @@ def test_runs_at_once_end_with_who_began_them(tmp_path: Path, images: Path, file
     _until(lambda: not any(is_locked(job.folder(home)) for job in jobs[:2]))
     assert all(_steps(job, home) < job.steps for job in jobs[:2])
     last = _typed(tmp_path, *words)
-    assert last.wait() == 0
+    told = last.communicate()[1]
+    assert last.returncode == 0, told
     assert all(job.evidence(home).is_file() for job in jobs)

@@ -205,7 +205,7 @@ on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on thi
     [
         ("resnet20_cifar", {}),
         ("resnet20_cifar", {"accumulate": 2}),
-        ("resnet20_cifar+dropout=0.2", {"accumulate": 2}),
+        ("resnet20_cifar+style.dropout=0.2", {"accumulate": 2}),
         ("resnet20_cifar+drop_path=0.5", {}),
     ],
 )

@@ -15,7 +15,7 @@ import torch
 from deepres.base.errors import DeepresError
 from deepres.runs.lock import StoppedError
 from deepres.runs.progress import print_event
-from deepres.studies.executor import Slot, carry_out
+from deepres.studies.executor import Slot, carry_out, few_threads
 from deepres.studies.plan import Job
 from deepres.studies.queue_gate import LOOK, Gate
 from deepres.studies.queue_status import Now
@@ -24,7 +24,7 @@ STOPPED = "stopped"
 """What a process says whose run was asked to stop; of one that has ended it says nothing, else why it cannot go on."""
 
 
-class Line(Protocol):
+class JobLine(Protocol):
     """The queue as these processes see it."""
 
     def next(self, skipped: Mapping[str, Any]) -> Job | None:
@@ -61,10 +61,11 @@ class _Worker:
     def outcome(self) -> str | None:
         """What became of the run, once the process has ended."""
         self.process.join()
-        said: str | None = f"its process died ({self.process.exitcode}); the same command goes on"
-        if self.told.poll():
-            said = self.told.recv()
-        self.told.close()
+        with self.told:
+            try:
+                said: str | None = self.told.recv()
+            except EOFError:
+                said = f"its process died ({self.process.exitcode}); the same command goes on"
         return said
 
 
@@ -81,7 +82,7 @@ class Together:
         self._stop, self._holding = self._method.Event(), self._method.Value("i", 0)
         self._workers: list[_Worker] = []
 
-    def carry_out(self, line: Line, gate: Gate) -> None:
+    def carry_out(self, line: JobLine, gate: Gate) -> None:
         """Begin a run wherever a place is free, judge each that ends, until none is left or the queue is to end."""
         try:
             while True:
@@ -101,7 +102,7 @@ class Together:
             for worker in self._workers:
                 worker.process.join()
 
-    def _begin(self, line: Line, gate: Gate) -> None:
+    def _begin(self, line: JobLine, gate: Gate) -> None:
         while len(self._workers) < len(self.places) and not gate.over and not gate.is_paused():
             skipped = {**gate.now.refused, **{worker.job.name: "" for worker in self._workers}}
             if (job := line.next(skipped)) is None:
@@ -111,7 +112,8 @@ class Together:
             told, telling = self._method.Pipe(duplex=False)
             asked = (job, self.home, slot, gate.ends, self.command, self._stop, self._holding, telling)
             process = self._method.Process(target=_train, args=asked, name=job.name)
-            process.start()
+            with few_threads(len(self.places)):
+                process.start()
             telling.close()
             self._workers.append(_Worker(job, slot, process, told))
 
@@ -123,7 +125,7 @@ class Together:
         if now != gate.now:
             gate.write(now)
 
-    def _end(self, worker: _Worker, line: Line, gate: Gate) -> None:
+    def _end(self, worker: _Worker, line: JobLine, gate: Gate) -> None:
         self._workers.remove(worker)
         reason = worker.outcome()
         if reason == STOPPED:
