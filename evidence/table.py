@@ -260,6 +260,32 @@ def detectors() -> str:
     return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
+def box_protocols() -> str:
+    """One row a protocol and precision: AP with its interval, AP50, AP75."""
+    path = HERE / "detection_protocols.json"
+    lines = [f"| [{path.name}]({LINKS}/{path.name}) | precision | AP | 95 % interval | AP50 | AP75 |"]
+    lines.append("| --- | --- | ---: | --- | ---: | ---: |")
+    for row in json.loads(path.read_text())["rows"]:
+        interval = f"{100 * row['ap_low']:.1f} to {100 * row['ap_high']:.1f}"
+        figures = [f"{100 * row[name]:.1f}" for name in ("ap", "ap50", "ap75")]
+        lines.append(
+            f"| {row['protocol']} | {row['precision']} | {figures[0]} | {interval} | {' | '.join(figures[1:])} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def together() -> str:
+    """One row a way of training several networks at once: steps a second of all, times those of one."""
+    path = HERE / "gpu_together.json"
+    facts = json.loads(path.read_text())
+    lines = [f"| [{path.name}]({LINKS}/{path.name}), {facts['hardware']} | networks | steps/s | times |"]
+    lines.append("| --- | ---: | ---: | ---: |")
+    lines += [
+        f"| {r['contender']} | {r['networks']} | {r['steps_per_second']} | {r['times']:.2f} |" for r in facts["rows"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def boxes() -> str:
     """One row a set of published detections: figures, the largest difference from what they should be, the bar."""
     path = HERE / "detection_ap.json"
@@ -288,6 +314,8 @@ TABLES = {
     "tasks": tasks,
     "boxes": boxes,
     "detectors": detectors,
+    "box_protocols": box_protocols,
+    "together": together,
 }
 
 
