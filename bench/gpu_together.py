@@ -42,9 +42,14 @@ FEW = 2  # images of a piece, where only the program is tried
 Step = Callable[[], object]
 
 
+def piece_of(device: torch.device) -> int:
+    """Images of a piece there."""
+    return PIECE if device.type == "cuda" else FEW
+
+
 def batch(device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
     """Images and labels of the pieces."""
-    size = PIECE if device.type == "cuda" else FEW
+    size = piece_of(device)
     images = [torch.randn(size, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)] * PIECES
     return images, [torch.arange(size, device=device) % 10] * PIECES
 

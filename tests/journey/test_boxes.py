@@ -347,6 +347,7 @@ def test_create_model_makes_every_network_that_is_listed() -> None:
         (("train", "SOURCE", "--recipe", "small"), "names classes of whole pictures"),
         (("train", "SOURCE", "--folds", "3"), "and --folds is for"),
         (("train", "SOURCE", "--minutes", "1e-6"), "does not fit"),
+        (("train", "SOURCE", "--batch-size", "1000000"), "1,000,000 images at a time take about "),
         (("train", "SOURCE", "--set", "train.frozen=stge1"), "train.frozen 'stge1': unknown; did you mean stage1"),
         (("train", "digits", "--set", "train.frozen=neck"), "train.frozen 'neck': unknown"),
         (("train", "SOURCE", "--set", "augmentation.crop=random_resized"), "keeps pictures whole"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from deepres.data.images import Batch
@@ -14,3 +15,16 @@ Forward = Callable[[Tensor], Tensor]
 
 Loss = Callable[[Forward, Batch], tuple[Tensor, Counts]]
 """loss(network, batch) -> (mean loss, counts), over the images of the batch."""
+
+
+class OnceThere:
+    """A tensor of the loss, brought to a device once: a captured step copies nothing from the host."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._on = {tensor.device: tensor}
+
+    def on(self, device: torch.device) -> Tensor:
+        """The tensor on that device."""
+        if device not in self._on:
+            self._on[device] = next(iter(self._on.values())).to(device)
+        return self._on[device]

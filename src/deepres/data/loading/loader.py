@@ -31,6 +31,7 @@ from deepres.data.loading.fetch import (
 from deepres.data.loading.reader import Reader
 from deepres.data.loading.sampler import batch_at
 from deepres.data.loading.workers import Load, load_of
+from deepres.data.on_device import on_device
 from deepres.data.targets import Located, Targets, form_of, tensor_of
 from deepres.data.transforms.config import Augmentation, Preparation, check_together
 from deepres.data.transforms.geometry import Geometry, Moves, evaluated
@@ -154,7 +155,7 @@ class TrainLoader:
         return batch if self._alone else batch.at(slice(1, None))
 
     def _mixed(self, images: Tensor, indices: Tensor, step: int) -> tuple[Tensor, Targets]:
-        labels, alphas = self._labels[indices.to(self._device)], self._augmentation
+        labels, alphas = self._labels[on_device(indices, self._device)], self._augmentation
         if not (alphas.mixup or alphas.cutmix):
             return images, labels
         if self._moves:
@@ -187,7 +188,7 @@ class TrainLoader:
         assert self._resident is not None
         for step in range(start, stop):
             indices, _ = self._draw(step)
-            yield self._resident[indices[self._own].to(self._device)], self._own, None
+            yield self._resident[on_device(indices[self._own], self._device)], self._own, None
 
     def _fetched(self, tasks: ReadTasks) -> Generator[Fetched, None, None]:
         return fetched(
@@ -228,7 +229,7 @@ def evaluation_batches(
         InputError: none can be read, under "skip", by a process that reads them all.
     """
     device = torch.device(config.device)
-    on_device = statistics.to(device)
+    there = statistics.to(device)
     size = config.batch_size if showing is None else showing.at_once(config.batch_size)
     numbers = torch.split(torch.arange(len(images)), size)[config.rank :: config.world_size]
     moves = form_of(images.targets).moves
@@ -237,7 +238,7 @@ def evaluation_batches(
         return (fit(pixels, preparation, name),)
 
     def batch(pixels: Tensor, indices: Tensor, sizes: Tensor | None = None) -> Batch:
-        known = on_device if showing is None else on_device.at_size(*pixels.shape[-2:])
+        known = there if showing is None else there.at_size(*pixels.shape[-2:])
         x, targets = normalise(pixels.to(device, non_blocking=True), preparation, known), images.targets[indices]
         if moves:
             headers = [images.header(index) for index in indices.tolist()]

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepres.base.errors import InputError
+from deepres.data.on_device import on_device
 from deepres.data.rng import generator
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.data.transforms.sides import only_inside
@@ -90,15 +91,15 @@ class BatchStage:
         x = _scaled(pixels)
         if augmentation.colour_pca:
             alphas = self._normal("colour", step)[kept] * augmentation.colour_pca
-            x = add_colour(x, alphas.to(x.device), self._statistics)
+            x = add_colour(x, on_device(alphas, x.device), self._statistics)
         x = normalised(x, self._preparation, self._statistics)
         if augmentation.crop == "pad":
-            x = shift(x, self.shifts(step, kept).to(x.device), augmentation.pad, augmentation.pad_fill)
+            x = shift(x, on_device(self.shifts(step, kept), x.device), augmentation.pad, augmentation.pad_fill)
         if augmentation.flip and self._flips:
-            x = flip(x, self.flips(step, kept).to(x.device))
+            x = flip(x, on_device(self.flips(step, kept), x.device))
         if augmentation.erase:
             boxes = self._boxes(step, x.shape[-2], x.shape[-1])[kept]
-            x = erase(x, boxes.to(x.device))
+            x = erase(x, on_device(boxes, x.device))
         return x if sizes is None else only_inside(x, sizes)
 
     def shifts(self, step: int, kept: Tensor) -> Tensor:

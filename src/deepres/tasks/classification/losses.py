@@ -1,12 +1,11 @@
 """What training minimises: cross-entropy against a class, a mixture of classes, or smoothed labels."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from deepres.data.images import Batch
 from deepres.data.targets import tensor_of
-from deepres.tasks.losses import Counts, Forward, Loss
+from deepres.tasks.losses import Counts, Forward, Loss, OnceThere
 
 
 def cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = None) -> Loss:
@@ -18,16 +17,14 @@ def cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = None) -
     step would then depend on how it is cut into parts or dealt out to processes.
     """
 
-    moved: dict[torch.device, Tensor] = {}
+    held = None if weights is None else OnceThere(weights)
 
     def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
         logits, truth = network(batch.images).float(), tensor_of(batch.targets)
         counts = {"wrong": wrong(logits.detach(), truth)}
-        if weights is None:
+        if held is None:
             return F.cross_entropy(logits, truth, label_smoothing=label_smoothing), counts
-        if logits.device not in moved:
-            moved[logits.device] = weights.to(logits.device)  # once: a captured step copies nothing from the host
-        w = moved[logits.device]
+        w = held.on(logits.device)
         total = F.cross_entropy(logits, truth, w, label_smoothing=label_smoothing, reduction="sum")
         return total / len(batch), counts
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from deepres.data.images import Batch
 from deepres.data.targets import tensor_of
-from deepres.tasks.losses import Counts, Forward, Loss
+from deepres.tasks.losses import Counts, Forward, Loss, OnceThere
 
 
 def binary_cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = None) -> Loss:
@@ -18,11 +18,13 @@ def binary_cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = 
     classes of each image, at 1/2.
     """
 
+    held = None if weights is None else OnceThere(weights)
+
     def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
         logits = network(batch.images).float()
         truth = tensor_of(batch.targets).float()
         wanted = truth if not label_smoothing else (1 - label_smoothing) * truth + label_smoothing / 2
-        pos_weight = None if weights is None else weights.to(logits.device)
+        pos_weight = None if held is None else held.on(logits.device)
         each = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=pos_weight, reduction="none")
         value = each.sum(1).mean()
         wrong = ((logits.detach() > 0) != (truth > 0.5)).double().mean(1).sum()
