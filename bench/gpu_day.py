@@ -60,8 +60,8 @@ def hours(steps_per_second: float, images: int) -> str:
         if row.runs_full:
             lines.append((row.study, str(row.runs_full), f"{row.steps_full:,}", duration(row.macs_full / macs)))
     return (
-        f"{columns(lines, '<>>>')}\n\nat {steps_per_second:,.0f} steps of ResNet-20 a second, {images} images each; wide networks, which "
-        "fill the GPU better, take less than this. Runs that studies share are counted in each."
+        f"{columns(lines, '<>>>')}\n\nat {steps_per_second:,.0f} steps of ResNet-20 a second, {images} images each; "
+        "wide networks, which fill the GPU better, take less. Runs that studies share are counted in each."
     )
 
 
