@@ -301,6 +301,18 @@ def boxes() -> str:
     return "\n".join(lines) + "\n"
 
 
+def demands() -> str:
+    """One row a list: how many of its rows are answered, in part, or not."""
+    path = HERE / "peers_demands.json"
+    facts = json.loads(path.read_text())
+    lines = [f"| [{path.name}]({LINKS}/{path.name}) | rows | answered | in part | not |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: |")
+    for name, what in (("demands", "what users ask for in public"), ("features", "what 27 other tools have")):
+        counts = facts["counts"][name]
+        lines.append(f"| {what} | {sum(counts.values())} | {' | '.join(str(each) for each in counts.values())} |")
+    return "\n".join(lines) + "\n"
+
+
 TABLES = {
     "measured": table,
     "photos": photos,
@@ -316,6 +328,7 @@ TABLES = {
     "detectors": detectors,
     "box_protocols": box_protocols,
     "together": together,
+    "demands": demands,
 }
 
 

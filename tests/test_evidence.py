@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -38,6 +40,18 @@ def test_every_claim_carries_command_hardware_versions_seeds_and_n() -> None:
         facts = json.loads(path.read_text())
         assert facts.keys() >= {"claim", "command", "hardware", "versions", "n"}, path
         assert not re.search(r"/(tmp|root|work|home)/", path.read_text()), path
+
+
+@pytest.mark.medium
+def test_what_is_said_of_other_tools_demands_names_nothing_that_is_gone() -> None:
+    module = _program("peers_demands")
+    facts = json.loads(module.FILE.read_text())
+    assert module.faults(facts) == []
+    assert module.counted(facts) == facts, "run: python evidence/peers_demands.py"
+    gone = (
+        "deepres train --no-such-flag, deepres no-such-verb, deepres describe resnet0, train.no_such, tests/test_no.py"
+    )
+    assert module.lacking(f"deepres train --minutes, {gone}; README.md") == gone.split(", ")
 
 
 def test_the_table_of_photos_has_a_cell_a_contender_and_says_what_was_wanted(tmp_path: Path) -> None:
