@@ -64,7 +64,6 @@ def main() -> None:
         },
         "no_longer_installed_mb": {name: round(mb, 1) for name, mb in weights.items()},
         "seconds_of_installing_these": "5.7, once, beside other work (pip install --no-deps)",
-        "not_measured_again": "the 40 demands and 160 features as a whole",
         "rows": spelled,
     }
     (Path(__file__).parent / "peers.json").write_text(json.dumps(facts, indent=1) + "\n")

@@ -405,7 +405,7 @@ def test_of_a_study_that_cannot_be_trained_the_descriptions_are_read(
     assert "39 figures: 19 reproduced, 1 not reproduced, 19 not run" in told
     assert "✗ WRN-40-1: convolutions: without widening the first stage needs no projection" in told
     assert _run("resnet/table9", "--output", tmp_path, "--device", "cpu") == 2
-    assert "cannot be run: detection is not built yet" in capsys.readouterr().err
+    assert "cannot be run: its runs are not planned yet" in capsys.readouterr().err
 
 
 @pytest.mark.medium

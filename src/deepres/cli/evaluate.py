@@ -9,7 +9,6 @@ from deepres.base.watch import Watch
 from deepres.cli import flags
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
-from deepres.report.evaluation import ReportFacts
 from deepres.runs import outputs
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def command(
     from deepres.nn.weights.folds import holds_folds
     from deepres.nn.weights.spec import WeightsSpec
     from deepres.predict.exported.names import is_exported, require_alone, require_cpu
-    from deepres.report.evaluation import write_report
+    from deepres.report.evaluation import ReportFacts, write_report
     from deepres.runs.ensemble import EnsembleConfig
     from deepres.runs.finish import training_of
     from deepres.runs.folds_measured import measure_any
