@@ -274,6 +274,19 @@ def box_protocols() -> str:
     return "\n".join(lines) + "\n"
 
 
+def left_out() -> str:
+    """One row a number of units left out: error before and after fine-tuning, times as fast as the intact network."""
+    path = HERE / "slim_resnet44.json"
+    facts = json.loads(path.read_text())
+    lines = [f"| [{path.name}]({LINKS}/{path.name}) | error | after {facts['steps']} steps | batch 1 | batch 16 |"]
+    lines.append("| ---: | ---: | ---: | ---: | ---: |")
+    for row in facts["rows"]:
+        errors = [f"{100 * row[when]['error']:.2f} %" if row.get(when) else "" for when in ("before", "after")]
+        speeds = [f"x {row[size]['times_as_fast']['median']:.2f}" for size in ("batch 1", "batch 16")]
+        lines.append(f"| {row['units_out']} units | {' | '.join([*errors, *speeds])} |")
+    return "\n".join(lines) + "\n"
+
+
 def together() -> str:
     """One row a way of training several networks at once: steps a second of all, times those of one."""
     path = HERE / "gpu_together.json"
@@ -328,6 +341,7 @@ TABLES = {
     "detectors": detectors,
     "box_protocols": box_protocols,
     "together": together,
+    "left_out": left_out,
     "demands": demands,
 }
 
