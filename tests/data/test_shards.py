@@ -180,6 +180,17 @@ def test_a_shard_without_pictures_is_refused(tmp_path: Path) -> None:
         opened(path)
 
 
+def test_a_tar_of_tars_as_imagenets_is_to_be_unpacked(tmp_path: Path) -> None:
+    inner = write(tmp_path / "n01440764.tar", {"n01440764_18.txt": "x"})
+    path = tmp_path / "ILSVRC2012_img_train.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(inner, "n01440764.tar")
+        tar.add(inner, "n01443537.tar")
+    inner.unlink()
+    with pytest.raises(InputError, match=r"train\.tar: holds 2 archives \(n01440764\.tar\) and no picture; unpack it"):
+        opened(path)
+
+
 def test_a_file_that_is_no_tar_is_named(shards: Path) -> None:
     file = shards / "shard-0001.tar"
     file.write_bytes(b"x" * 2048 + bytes(1024))

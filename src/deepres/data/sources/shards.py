@@ -23,6 +23,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.files import path_of, read_text
+from deepres.base.wording import counted
 from deepres.data.decode import Header, decode_bytes, header_of
 from deepres.data.images import Images
 from deepres.data.picture_digest import Digested, of_bytes
@@ -30,7 +31,7 @@ from deepres.data.sources.labels import cleaned, in_order, numbered, repeated
 from deepres.data.sources.pairs import labelled_pictures
 from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import RawDataset, Split
-from deepres.data.sources.tars import COMPRESSED, ArchivedFile, read_at
+from deepres.data.sources.tars import COMPRESSED, ArchivedFile, files_in, read_at
 from deepres.data.stored_images import StoredImages
 from deepres.data.transforms.crops import Cutter
 
@@ -120,6 +121,7 @@ def read_shards(source: str, channels: int = 3) -> RawDataset:
         given += [label for _, label in found]
         notes += said
     if not members:
+        _refuse_archives_within(files)
         raise InputError(f"{source}: no pictures in {len(files)} shards; wanted members such as 000001.jpg, 000001.cls")
     where = [f"{files[shard]}: {placed.name}" for shard, placed in members]
     labels, said = cleaned(given, where.__getitem__)
@@ -188,6 +190,16 @@ def _split(file: Path, root: Path) -> Split:
     inner = () if file.parent == root else (file.parent.name,)
     words = [*inner, *re.split(r"[-_.]", file.stem)]
     return next((split for word in words if (split := split_named(word))), "train")
+
+
+def _refuse_archives_within(files: Sequence[Path]) -> None:
+    for file in files:
+        within = [name for name in files_in(file).files if name.lower().endswith((".tar", ".zip", *COMPRESSED))]
+        if within:
+            raise InputError(
+                f"{file}: holds {counted(len(within), 'archive')} ({within[0]}) and no picture; unpack it and them, "
+                f"each into a folder of its name, and give the folder"
+            )
 
 
 def _require_one_kind(labels: Sequence[tuple[Path, str]]) -> None:
