@@ -54,15 +54,21 @@ def test_a_slope_is_told_with_its_error_and_by_the_hour() -> None:
 
 
 def kept(work: Callable[[], object], warm: int, times: int) -> float:
-    """Objects that stay of each time, once it was done `warm` times."""
+    """Objects that stay of each time, once it was done `warm` times.
+
+    The least of three trials: what threads of earlier tests take meanwhile is counted too, what stays stays in each.
+    """
     for _ in range(warm):
         work()
-    gc.collect()
-    before = sys.getallocatedblocks()
-    for _ in range(times):
-        work()
-    gc.collect()
-    return (sys.getallocatedblocks() - before) / times
+    found = []
+    for _ in range(3):
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for _ in range(times):
+            work()
+        gc.collect()
+        found.append((sys.getallocatedblocks() - before) / times)
+    return min(found)
 
 
 @pytest.mark.medium
