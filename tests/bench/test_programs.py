@@ -9,6 +9,7 @@ import torch
 
 PROGRAMS = {
     "inference": "--model resnet20_cifar --size 32 --rounds 1 --batch-sizes 2 --threads 1 --tiny",
+    "doubles": "digits --rounds 1",
     "detection": "--tiny --side 64 --proposals 20 --rounds 1 --threads 1",
     "evaluation": "resnet56_cifar --sizes 2 --rounds 1",
     "gpu": "cifar --device cpu --tiny --rounds 1 --steps 1",

@@ -101,6 +101,15 @@ def test_of_many_the_nearest_is_told_whatever_the_blocks(monkeypatch: pytest.Mon
     np.testing.assert_allclose(again[1], distance, atol=1e-5)
     monkeypatch.setattr(alike, "MOST_PAIRS", 4)  # of a great set the most alike are looked at
     assert nearest(left, right)[0].tolist()[:3] == [7, 3, 31]
+    monkeypatch.setattr(alike, "MOST_PAIRS", 2_000_000)
+    monkeypatch.setattr(alike, "COARSE", -1.0)  # every pair
+    looked_at = []
+    correlation = alike._correlation
+    monkeypatch.setattr(alike, "_correlation", lambda *given: (looked_at.append(len(given[2])), correlation(*given))[1])
+    assert nearest(left, right)[0].tolist() == index.tolist()
+    monkeypatch.setattr(alike, "MOST_CUT", 6)  # … and of them closely those most alike uncut
+    assert nearest(left, right)[0].tolist() == index.tolist()
+    assert looked_at == [200, 200, 6, 6]
 
 
 @pytest.mark.parametrize(("left", "right"), [(0, 3), (3, 0), (0, 0)])

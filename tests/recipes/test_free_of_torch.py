@@ -31,6 +31,17 @@ def test_configurations_recipes_and_plans_load_no_torch(modules: str) -> None:
     loads_none(f"import deepres.{modules}")
 
 
+@pytest.mark.medium
+def test_the_help_of_no_verb_loads_torch() -> None:
+    told = loads_none(
+        "from deepres.cli.main import deepres, run\n"
+        "verbs = deepres.list_commands(None)\n"
+        "for verb in verbs: run([verb, '--help'])\n"
+        "print(len(verbs), 'verbs')"
+    )
+    assert int(told.splitlines()[-1].split()[0]) >= 15
+
+
 @pytest.mark.slow  # over a thousand runs are planned
 def test_the_list_of_studies_loads_no_torch_once_the_machine_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,7 @@
 """Runs of a study: trained once, resumed where they stand, several at once as one by one."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from deepres.runs import train
 from deepres.runs.progress import print_event
 from deepres.runs.session import Session
 from deepres.runs.train import Event
-from deepres.studies.executor import Slot, at_once, carry_out, in_turn, slots
+from deepres.studies.executor import Slot, at_once, carry_out, few_threads, in_turn, slots
 from deepres.studies.plan import DIVERGED, Job, cells, distinct, status, unfinished
 from deepres.studies.study import Study
 from deepres.train.loop import Step
@@ -93,3 +94,15 @@ def test_a_cluster_gives_the_same_weights(jobs: list[Job], tmp_path: Path) -> No
     carry_out(jobs[0], tmp_path / "here", CPU, print_event)
     assert [job.name for job in on_ray(jobs[:1], tmp_path / "ray", print_event)] == [jobs[0].name]
     assert _weights(jobs[0], tmp_path / "ray") == _weights(jobs[0], tmp_path / "here")
+
+
+def test_processes_that_begin_meanwhile_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepres.studies.executor.num_cores", lambda: 16)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    for processes, threads in ((4, "4"), (5, "3"), (40, "1")):
+        with few_threads(processes):
+            assert os.environ["OMP_NUM_THREADS"] == threads
+        assert "OMP_NUM_THREADS" not in os.environ
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    with few_threads(4):
+        assert os.environ["OMP_NUM_THREADS"] == "7", "as it was asked for"

@@ -108,7 +108,8 @@ def _most_uncut(
     if len(i) <= MOST_CUT:
         return i, j
     one, other = (_uncut(pictures) for pictures in (left, right))
-    parts = [slice(start, start + _AT_ONCE // 256) for start in range(0, len(i), _AT_ONCE // 256)]
+    rows = max(1, _AT_ONCE // _DETAIL**2)
+    parts = [slice(start, start + rows) for start in range(0, len(i), rows)]
     alike = np.concatenate([np.einsum("nk,nk->n", one[i[part]], other[j[part]]) for part in parts])
     kept = np.sort(np.argpartition(alike, -MOST_CUT)[-MOST_CUT:])
     return i[kept], j[kept]

@@ -135,8 +135,8 @@ def slots(count: int | None, device: torch.device) -> list[Slot]:
 def few_threads(processes: int) -> Iterator[None]:
     """Processes that begin meanwhile have their share of the processor's cores as threads, unless that is set already.
 
-    Of many with as many threads as cores each waits for threads that wait for a core: what four runs had to compute on
-    a processor before their first step then took over seven minutes on 16 cores, not twenty seconds.
+    Of many with as many threads as cores each waits for threads that wait for a core: four runs of which each alone
+    begins within half a minute had not begun after seven on 16 cores.
     """
     own = "OMP_NUM_THREADS" not in os.environ
     if own:
