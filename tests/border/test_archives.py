@@ -124,7 +124,7 @@ REFUSED: list[tuple[str, dict[str, bytes], str]] = [
     ("a Windows drive", PETS | {"C:\\cat\\1.png": b"x"}, "leads out of it"),
     ("no class folders", {"1.png": b"x", "2.png": b"x"}, "images outside class folders; wanted one folder a class|no label"),
     ("no pictures", {"a.txt": b"x"}, "no images|no pictures"),
-    ("archives within", {"train.zip": b"x"}, r"no images \(1 other file: \.zip\)|no pictures"),
+    ("archives within", {"train.zip": b"x"}, r"no images \(1 other file: \.zip\)|1 archive \(train\.zip\) and no picture; unpack it"),
     ("a table", {"images/1.png": b"x", "train.csv": b"x"}, r"it holds train\.csv too: to use that, unpack the archive"),
     ("one class", {n: c for n, c in PETS.items() if n < "d"}, "one class only"),
     ("a class of test alone", {"train/a/1.png": b"x", "train/b/1.png": b"x", "test/c/1.png": b"x"}, "classes that train/ has not: c"),
