@@ -3,6 +3,8 @@ PYTHON ?= python3
 DATA ?= digits
 BIN := .venv/bin
 
+unexport PYTHONDONTWRITEBYTECODE  # what is compiled once is compiled for all the processes of the tests
+
 .PHONY: train test quick parity drills numerics check docs format clean
 
 train: .venv/.ready  # train on DATA (a name, folder, .csv or .npz; the built-in digits by default)

@@ -78,6 +78,7 @@ def test_consistency_is_that_of_a_slow_loop(net: ResidualNetwork, border: str, a
     assert {top for top, _ in seen} == set(range(7))
 
 
+@pytest.mark.medium
 def test_consistency_does_not_depend_on_batches_and_repeats(net: ResidualNetwork) -> None:
     before = _state(net)
     first = shift_consistency(net, _batches(20), max_shift=4, pairs=4)

@@ -140,6 +140,7 @@ def test_a_highway_unit_has_its_gate_closed() -> None:
             assert _facts(deletion) == _scores(network, batches)
 
 
+@pytest.mark.medium
 def test_under_a_shortcut_only_gate_the_gated_shortcut_is_left() -> None:
     network, batches = _lived_in(_resnet(mixing=Mixing(gate="shortcut", gate_bias=-1))), _batches()
     found = delete_each(network, batches)
@@ -164,6 +165,7 @@ def test_lesions_share_the_pass_up_to_their_unit() -> None:
     assert len(calls) == found.units_run
 
 
+@pytest.mark.medium
 def test_of_54_units_about_half_of_the_evaluations_are_saved() -> None:
     row = row_modules(build(architecture("preresnet110_cifar")))
     units = [number for number, place in enumerate(row) if place.passable]

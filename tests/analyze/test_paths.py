@@ -155,6 +155,7 @@ def test_where_all_paths_are_taken_the_mean_is_the_expectation() -> None:
     assert found.whole_norm == pytest.approx(sum(whole) / 2)
 
 
+@pytest.mark.medium
 def test_statistics_are_the_batchs_or_the_running_ones() -> None:
     network, batches = _lived_in(NETWORKS["original, B"]), _batches()
     found = {s: path_gradients(network, batches, draws=1, statistics=s).whole_norm for s in ("running", "batch")}
@@ -294,6 +295,7 @@ def test_drop_path_and_dropout_are_off() -> None:
     assert path_gradients(network, batches) == path_gradients(network.train(), batches)
 
 
+@pytest.mark.medium
 def test_progress_counts_paths() -> None:
     seen: list[tuple[int, int]] = []
     path_gradients(
@@ -309,6 +311,7 @@ def _error(text: str) -> Collection[object]:
     return pytest.raises(InputError, match=text)
 
 
+@pytest.mark.medium
 def test_what_cannot_be_done_is_said() -> None:
     network, batches = _lived_in(NETWORKS["original, B"]), _batches()
     with _error(r"lengths: \(0, 6\); small has 5 units, wanted 0 to all of them"):

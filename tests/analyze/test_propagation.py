@@ -109,6 +109,7 @@ def test_without_branches_equation_8_is_exact_where_f_is_the_identity(scale: flo
 
 @given(st.lists(st.sampled_from(["exclusive", "shortcut"]), min_size=1, max_size=1), st.floats(-3, 3))
 @settings(deadline=None, max_examples=8)
+@pytest.mark.medium
 def test_without_branches_the_product_of_open_gates_is_exact(gate: list[str], bias: float) -> None:
     config = _config((3,), order="relu_before_add", mixing=Mixing(gate=gate[0], gate_bias=bias))
     network = _silent_branches(create_model(config.architecture()))
@@ -161,6 +162,7 @@ def test_the_signal_grows_by_a_branch_a_unit_where_f_is_the_identity() -> None:
     assert [row.branch_square for row in rows] == pytest.approx([1] * 8, rel=1e-2)  # behind a fresh norm
 
 
+@pytest.mark.medium
 def test_a_projections_factor_is_the_gain_of_its_weights() -> None:
     config = _config((1,), shortcut="C", order="relu_before_add")
     network, batch = create_model(config.architecture()), _batch()
@@ -213,6 +215,7 @@ def test_gated_layers_and_plain_networks_are_followed_too() -> None:
 
 
 @pytest.mark.parametrize("statistics", ["batch", "running"])
+@pytest.mark.medium
 def test_the_network_is_left_as_it_was_and_answers_the_same_again(statistics: str) -> None:
     network, batch = create_model(ALL["dropout 0.5"].architecture()).eval(), _batch()
     part(network, "stage2").train()

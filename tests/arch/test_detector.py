@@ -128,6 +128,7 @@ def test_sizes_of_anchors_as_a_person_types_them(typed: str, sizes: tuple[tuple[
     assert edit(_config("fasterrcnn_resnet50_fpn"), [f"anchors.sizes={typed}"]).anchors.sizes == sizes
 
 
+@pytest.mark.medium
 def test_where_two_detectors_differ() -> None:
     first = _config("fasterrcnn_resnet50_fpn")
     base = first.architecture()

@@ -54,6 +54,7 @@ def _columns(net: nn.Module, name: str, first: int, last: int, z: Tensor) -> lis
 
 @given(columns=st.integers(1, 4), seed=st.integers(0, 999))
 @settings(max_examples=12, deadline=None)
+@pytest.mark.medium
 def test_in_evaluation_a_block_is_the_flat_mean_of_its_pooled_columns(columns: int, seed: int) -> None:
     net = (
         create_model(_config(columns=columns, local_drop=0.5, global_share=0.5).architecture(), seed=seed)

@@ -23,6 +23,7 @@ def _config(layer: str, bias: float = -2.0, **fields: object) -> HighwayConfig:
 
 @given(layer=st.sampled_from(["conv", "linear"]), bias=st.floats(-10, 2), seed=st.integers(0, 999))
 @settings(max_examples=15, deadline=None)
+@pytest.mark.medium
 def test_a_layer_equals_the_papers_formula(layer: str, bias: float, seed: int) -> None:
     unit = create_model(_config(layer, bias).architecture(), seed=seed).double().get_submodule("stage1.unit2")
     draw = torch.Generator().manual_seed(seed)

@@ -25,6 +25,7 @@ def _resnet(depths: tuple[int, ...], **fields: object) -> Architecture:
     order=st.sampled_from(["original", "pre"]),
 )
 @settings(max_examples=25, deadline=None)
+@pytest.mark.medium
 def test_residual_units_have_binomially_many_paths(depths: tuple[int, ...], unit: str, order: str) -> None:
     n = sum(depths)
     counts = path_lengths(_resnet(depths, unit=unit, shortcut="B", style={"order": order, "se_ratio": 0.25}))

@@ -126,6 +126,7 @@ def test_what_cannot_be_left_out_is_refused(names: tuple[str, ...], message: str
         resnet(without=names).architecture()
 
 
+@pytest.mark.medium
 def test_weights_of_more_units_fit_only_where_nothing_is_left_of_these() -> None:
     whole = resnet("C")
     stored = Checkpoint("weights", lived_in(whole.architecture()).state_dict(), whole.architecture())

@@ -46,6 +46,7 @@ def test_the_released_network_is_the_same_function_in_torchvisions_words() -> No
         network("vgg16", 7)
 
 
+@pytest.mark.medium
 def test_a_new_head_is_the_last_layer_alone() -> None:
     for name in ("resnet20_cifar", "resnet18"):
         net = network(name, 10)
@@ -56,6 +57,7 @@ def test_a_new_head_is_the_last_layer_alone() -> None:
         assert net(torch.randn(2, 3, 32, 32)).shape == (2, 3)
 
 
+@pytest.mark.medium
 def test_splits_are_the_sets_own_or_drawn_once_by_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photos_cases, "PLACES", {"own": "own", "two": "two", "none": "none", "empty": "empty"})
     _set(tmp_path / "own", ("train", "val", "test"))

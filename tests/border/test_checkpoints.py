@@ -147,6 +147,7 @@ def test_the_weights_are_found_wherever_they_lie(tmp_path: Path, found: object) 
 
 
 @pytest.mark.parametrize("name", ["a.pt", "a.bin", "a.ckpt", "a.pth.tar", "a", "a.safetensors", "a.model"])
+@pytest.mark.medium
 def test_a_file_is_what_it_holds_whatever_it_is_called(tmp_path: Path, name: str) -> None:
     save_file(A, tmp_path / name)
     _require_loads(tmp_path / name)

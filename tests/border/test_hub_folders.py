@@ -106,6 +106,7 @@ def test_transformers_networks_give_its_logits(edits: dict[str, Any], tmp_path: 
         ("resnet152_v1", {"downsample_in_bottleneck": True, "depths": [3, 8, 36, 3]}),
     ],
 )
+@pytest.mark.medium
 def test_transformers_published_networks_are_those_of_the_catalogue(
     name: str, facts: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -284,6 +285,7 @@ def test_a_nested_preprocessor_is_read_and_without_one_images_are_asked_for(tmp_
         Predictor.load(tmp_path, CPU)
 
 
+@pytest.mark.medium
 def test_a_network_of_no_entry_of_the_catalogue_is_not_trained_on(tmp_path: Path) -> None:
     from deepres.runs.starting_weights import beginning
 
@@ -296,6 +298,7 @@ def test_a_network_of_no_entry_of_the_catalogue_is_not_trained_on(tmp_path: Path
 # the files of a folder
 
 
+@pytest.mark.medium
 def test_other_forms_of_the_same_weights_are_read_without_running_code(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     net = resnet_of_transformers(tmp_path, {})
@@ -418,6 +421,7 @@ def test_every_network_that_timm_writes_is_the_same_here(
         pytest.param("resnetrs50", {"act_layer": "silu"}, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.medium
 def test_arguments_that_change_the_network_are_built(name: str, arguments: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("timm")
     same_logits(tmp_path, written_by_timm(name, tmp_path, **arguments), 32)
@@ -462,6 +466,7 @@ def edited(edits: Mapping[str, Any]) -> dict[str, Any]:
     ],
     ids=str,
 )
+@pytest.mark.medium
 def test_timms_configuration_gives_its_pixels(
     edits: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

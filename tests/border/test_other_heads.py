@@ -125,6 +125,7 @@ def test_weights_in_parts_are_made_whole_as_told(
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "weights.ckpt", "model_best.pth"])
+@pytest.mark.medium
 def test_what_lies_in_a_folder_that_is_not_described_is_named(name: str, tmp_path: Path) -> None:
     save_file(theirs(), tmp_path / name)
     torch.save({"state": {}}, tmp_path / "optimizer.pt")

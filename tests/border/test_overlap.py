@@ -66,6 +66,7 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("name", ["slash", "absolute", "link", pytest.param("tilde", marks=pytest.mark.slow)])
+@pytest.mark.medium
 def test_the_runs_own_images_are_its_test_part_however_they_are_spelled(
     name: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,6 +191,7 @@ QUICK = ("copy", "table.csv", "half of them new", "packed smaller", "arrays.npz"
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in FORMS]
 )
+@pytest.mark.medium
 def test_what_the_run_has_seen_is_refused_in_whatever_form(
     name: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

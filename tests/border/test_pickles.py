@@ -138,6 +138,7 @@ def test_plain_pickles_are_read_in_every_protocol(tmp_path: Path, protocol: int)
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["module", "legacy", "parallel", "checkpoint", "script", "trace"])
+@pytest.mark.medium
 def test_the_tensors_of_a_pickled_module_are_those_of_its_state_dict(tmp_path: Path, kind: str) -> None:
     torch.manual_seed(0)
     net, path = Small(), tmp_path / "a.pt"

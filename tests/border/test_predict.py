@@ -106,6 +106,7 @@ def test_a_folder_or_a_quoted_pattern_is_all_its_images(word: str, wanted: list[
     assert sorted(str(Path(str(one["image"])).resolve().relative_to(here / "photos")) for one in answers) == wanted
 
 
+@pytest.mark.medium
 def test_an_absolute_pattern_and_names_that_only_look_like_one(here: Path, ask: Asked) -> None:
     assert len(ask(f"{here}/photos/*.jpg")[1]) == 1
     _picture(here / "photo[1].jpg")
@@ -160,6 +161,7 @@ def test_where_none_can_be_read_it_is_the_input(here: Path, network: Path, capsy
     assert said[2] == "deepres: none of the 2 images could be read; see above"
 
 
+@pytest.mark.medium
 def test_many_files_a_circle_of_links_and_order(here: Path, ask: Asked) -> None:
     (here / "photos" / "a" / "loop").symlink_to(here / "photos")
     code, answers, said = ask("photos/**/*.jpg")
@@ -251,6 +253,7 @@ def server(here: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", ["/cat.png", "/cat.png?size=9&q=a b", "/moved", "/octets", "/unsaid", "/ü/é.png"])
+@pytest.mark.medium
 def test_an_address_is_downloaded(path: str, server: str, here: Path, ask: Asked) -> None:
     code, answers, said = ask(server + path, "photos/x.png")
     assert (code, said) == (0, [])

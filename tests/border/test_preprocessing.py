@@ -182,6 +182,7 @@ def tuned(home: Path) -> Path:
     return home / "tuned"
 
 
+@pytest.mark.medium
 def test_a_fine_tuned_run_normalises_as_its_weights_want(tuned: Path) -> None:
     statistics = load_file(tuned / "statistics.safetensors")
     torch.testing.assert_close(statistics["mean"], torch.tensor(NAMED["cifar10"][0]))
@@ -214,6 +215,7 @@ def test_a_run_has_its_own_and_training_from_nothing_takes_none(
         ("std", [0.2], "wanted those of pixels from 0 to 1, one for each channel"),
     ],
 )
+@pytest.mark.medium
 def test_a_runs_statistics_are_looked_at(
     name: str, values: list[float], wanted: str, tuned: Path, home: Path, refused: Callable[..., str]
 ) -> None:

@@ -296,6 +296,7 @@ def test_what_descriptions_give_comes_out_but_for_these_and_they_say_why(found: 
     assert len({one.study for one in found}) >= 24
 
 
+@pytest.mark.medium
 def test_the_evidence_is_what_the_program_gives_now(found: list[DescribedFigure]) -> None:
     spec = importlib.util.spec_from_file_location("descriptions", ROOT / "evidence" / "descriptions.py")
     assert spec is not None
@@ -381,6 +382,7 @@ def _run(*words: object) -> int:
     return main.run(["reproduce", *map(str, words)])
 
 
+@pytest.mark.medium
 def test_table6_has_verdicts_without_images_and_says_what_waits_for_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

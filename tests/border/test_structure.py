@@ -422,6 +422,7 @@ def test_what_fits_no_way_or_several_is_refused(
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.medium
 def test_a_network_that_activates_first_is_not_taken_for_one_that_does_not(tmp_path: Path) -> None:
     net = create_model(f"preresnet110_cifar{SMALL}")  # as many norms, of the same channels in the same order
     theirs = {f"x.{name.replace('pre.norm', 'n1').replace('norm', 'n')}": t for name, t in net.state_dict().items()}
@@ -448,6 +449,7 @@ def test_the_command_shows_the_table_and_what_to_say(
     assert run(["eval", str(tmp_path / "theirs.pth"), str(images), "--variant", B, *half]) == 0
 
 
+@pytest.mark.medium
 def test_a_plain_network_and_a_residual_one_are_both_named(tmp_path: Path) -> None:
     net = create_model("resnet20_cifar")
     torch.save(

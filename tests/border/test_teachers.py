@@ -143,6 +143,7 @@ def test_what_is_said_of_bare_weights_is_the_teachers_unless_the_run_begins_with
     assert found["teacher"]["digests"] != alone["teacher"]["digests"]  # of all that decides the answers
 
 
+@pytest.mark.medium
 def test_tensors_are_left_out_of_a_teachers_file(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +155,7 @@ def test_tensors_are_left_out_of_a_teachers_file(
     assert written == [f"{home / 'more.safetensors'}::-criterion.*"]
 
 
+@pytest.mark.medium
 def test_what_a_teacher_takes_counts_in_what_a_step_takes() -> None:
     from deepres.arch.catalogue.lookup import architecture
     from deepres.arch.readings.memory import answer_memory, step_memory

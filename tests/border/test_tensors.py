@@ -80,6 +80,7 @@ def test_broken_values_are_refused_in_one_line(name: str, suffix: str, tmp_path:
     assert "weights" + suffix in caught.value.message
 
 
+@pytest.mark.medium
 def test_several_broken_tensors_are_counted(tmp_path: Path) -> None:
     given = {name: t.int() if t.is_floating_point() else t for name, t in tensors().items()}
     save_file(given, tmp_path / "w.safetensors")
@@ -88,6 +89,7 @@ def test_several_broken_tensors_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.medium
 def test_other_precisions_are_converted_and_right(dtype: torch.dtype, tmp_path: Path) -> None:
     given = {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors().items()}
     save_file(given, tmp_path / "w.safetensors")
@@ -232,6 +234,7 @@ def test_one_logit_is_measured_joined_and_taken_apart(
     torch.testing.assert_close(dog, -cat)
 
 
+@pytest.mark.medium
 def test_names_that_fit_no_logit_and_no_classifier_are_refused(
     single: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

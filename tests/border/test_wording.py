@@ -99,6 +99,7 @@ def test_the_report_names_time_versions_and_commands_of_all_parts(finished: Path
     assert summary["training_seconds"] == pytest.approx(sum(row["seconds"] for row in rows))
 
 
+@pytest.mark.medium
 def test_the_report_has_no_row_that_says_nothing_and_no_plural_of_one(finished: Path) -> None:
     text = _text(finished / "report.html")
     assert not re.search(r"\b(weights|variant|new_head|weights_mean) (–|no)\b", text)

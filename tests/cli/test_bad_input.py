@@ -62,6 +62,7 @@ def test_a_path_that_is_not_there(refused: Refused, tmp_path: Path) -> None:
     refused("train", tmp_path / "pest", match="does not exist; did you mean .*pets")
 
 
+@pytest.mark.medium
 def test_a_misspelt_source_recipe_model_and_key(refused: Refused) -> None:
     refused("train", "digit", match=r"source 'digit': unknown; did you mean digits, digit-scenes\?")
     refused("train", "--recipe", "cifar2015", match=r"recipe 'cifar2015': unknown; did you mean cifar_2015")

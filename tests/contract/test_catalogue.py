@@ -1,5 +1,6 @@
 """Every entry of the catalogue through one contract: the reference's counts, shapes, JSON, a working module."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -125,6 +126,8 @@ def test_counts_equal_the_reference(name: str) -> None:
     [
         pytest.param(n, marks=pytest.mark.slow)
         if n.removesuffix("d").endswith(("200", "270", "350", "420")) or "1202" in n or "1001" in n
+        else pytest.param(n, marks=pytest.mark.medium)
+        if re.search("1[0-9][0-9]", n)
         else n
         for n in NAMES
     ],

@@ -87,6 +87,7 @@ def of(pictures: list[Picture]) -> NDArray[np.uint8]:
     return thumbnails([thumbnail(tensor(picture)) for picture in pictures])
 
 
+@pytest.mark.medium
 def test_of_many_the_nearest_is_told_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     left = of([photo(seed) for seed in range(40)])
     right = of([*(saved(photo(seed), 40) for seed in (7, 3, 31)), photo(77), cut(0.05, 0, 1, 1)(photo(5))])
@@ -141,6 +142,7 @@ def found_in(source: str, **fields: object) -> tuple[Doubles, dict[str, int]]:
     return doubles(parts, {part: looked_at(images) for part, images in parts.items()}), sizes
 
 
+@pytest.mark.medium
 def test_pictures_of_two_parts_are_told_those_of_two_classes_first(tmp_path: Path) -> None:
     for part, seeds in {"train": range(8), "val": range(20, 23), "test": range(30, 34)}.items():
         for seed in seeds:

@@ -34,6 +34,7 @@ def stream(counts: list[int], batch_size: int, steps: int, seed: int = 0) -> tor
 
 @settings(max_examples=40)
 @given(counts=COUNTS, batch_size=st.integers(1, 17), seed=st.integers(0, 3))
+@pytest.mark.medium
 def test_classes_come_equally_often_in_every_epoch_and_so_do_the_images_of_each(
     counts: list[int], batch_size: int, seed: int
 ) -> None:
@@ -50,6 +51,7 @@ def test_classes_come_equally_often_in_every_epoch_and_so_do_the_images_of_each(
 
 @settings(max_examples=25)
 @given(counts=COUNTS, batch_size=st.integers(1, 17), step=st.integers(0, 40))
+@pytest.mark.medium
 def test_a_step_is_known_without_those_before_it(counts: list[int], batch_size: int, step: int) -> None:
     labels = labels_of(counts)
     whole = stream(counts, batch_size, step + 1)

@@ -28,6 +28,7 @@ def opened(source: Path, *edits: str) -> Source:
 
 @pytest.mark.parametrize("archive", ["zip", "tar"])
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.medium
 def test_it_is_read_as_the_folder_is(kind: str, archive: str, tmp_path: Path) -> None:
     folder = KINDS[kind](tmp_path / "set")
     one, other = opened(folder), opened(packed(folder, archive))

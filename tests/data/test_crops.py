@@ -51,6 +51,7 @@ def test_a_crop_that_needs_all_pixels_equals_the_reference_bitwise(place: int, m
     assert torch.equal(Cutter(RANDOM, 64, "bilinear", 3).of_file(content, "x", place), reference(content, cut, 64))
 
 
+@pytest.mark.medium
 def test_scaled_decoding_stays_near_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[int] = []
     scaled = Cut.scaled
@@ -112,6 +113,7 @@ def test_short_sides_and_places_are_uniform_with_both_ends() -> None:
 
 
 @given(width=st.integers(1, 900), height=st.integers(1, 900), place=st.integers(0, 99), short=st.booleans())
+@pytest.mark.medium
 def test_a_box_lies_within_its_picture(width: int, height: int, place: int, short: bool) -> None:
     cut = draw(SHORT if short else RANDOM, 32, width, height, 0, place)
     assert min(cut[:4]) >= 0

@@ -168,6 +168,7 @@ PNG, WEBP, GIF = encoded(picture(), "PNG"), encoded(picture(), "WEBP"), encoded(
 
 @given(st.sampled_from([JPEG, PROGRESSIVE, PNG, WEBP, GIF]), st.floats(0, 1))
 @settings(max_examples=200, deadline=None)
+@pytest.mark.medium
 def test_a_file_cut_short_is_refused_or_whole(data: bytes, kept: float) -> None:
     try:
         got = decode_bytes(data[: int(len(data) * kept)], "cut")
@@ -178,6 +179,7 @@ def test_a_file_cut_short_is_refused_or_whole(data: bytes, kept: float) -> None:
 
 @given(st.sampled_from([JPEG, PNG, GIF]), st.integers(0, 400), st.integers(0, 255))
 @settings(max_examples=200, deadline=None)
+@pytest.mark.medium
 def test_damage_raises_one_kind_of_error_in_one_line(data: bytes, place: int, value: int) -> None:
     damaged = bytearray(data)
     damaged[place % len(data)] = value

@@ -22,6 +22,7 @@ from deepres.data.sources.splits import RawDataset
 
 @settings(max_examples=40, deadline=None)
 @given(counts=st.lists(st.integers(2, 30), min_size=2, max_size=5), folds=st.integers(2, 6), seed=st.integers(0, 3))
+@pytest.mark.medium
 def test_every_fold_has_as_many_of_each_class_and_as_many_in_all(counts: list[int], folds: int, seed: int) -> None:
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
     names = [f"{index}.png" for index in range(len(labels))]
@@ -40,6 +41,7 @@ def test_every_fold_has_as_many_of_each_class_and_as_many_in_all(counts: list[in
 @given(
     sizes=st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3)), min_size=4, max_size=12), folds=st.integers(2, 4)
 )
+@pytest.mark.medium
 def test_equal_pictures_stay_together_and_no_class_is_further_apart_than_the_largest_of_them(
     sizes: list[tuple[int, int]], folds: int
 ) -> None:

@@ -190,6 +190,7 @@ def test_images_that_differ_in_size_are_refused_by_name(files: FileImages) -> No
         list(evaluation_batches(files.select([4, 5]), as_they_are, statistics(MEMORY, FIT), LoaderConfig(batch_size=2)))
 
 
+@pytest.mark.medium
 def test_workers_end_when_the_caller_stops_early(files: FileImages) -> None:
     batches = loader(files, *SMALL, workers=2).batches(0, 1000)
     next(batches)
@@ -198,6 +199,7 @@ def test_workers_end_when_the_caller_stops_early(files: FileImages) -> None:
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.medium
 def test_waiting_is_measured_and_the_callers_own_time_is_not() -> None:
     train = loader(MEMORY, *SMALL)
     for _ in train.batches(0, 3):
@@ -249,6 +251,7 @@ def test_grey_images_become_what_the_network_wants() -> None:
     assert next(loader(grey, Augmentation(), as_they_are).batches(0, 1)).images.shape == (4, 3, 12, 10)
 
 
+@pytest.mark.medium
 def test_evaluation_stops_at_a_bad_image_or_leaves_it_out(files: FileImages) -> None:
     spoil(files, 7)
     measured = statistics(MEMORY, FIT)

@@ -43,6 +43,7 @@ def test_equal_steps_mix_equally_and_others_otherwise() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.medium
 def test_with_both_on_each_has_its_turn() -> None:
     pasted = 0
     for step in range(200):

@@ -92,6 +92,7 @@ def test_boxes_of_evaluation_lie_there_too_and_lead_back_to_the_picture(images: 
             assert back.tolist() == pytest.approx(images.targets[index].corners[0].tolist(), abs=1e-4)  # type: ignore[attr-defined]
 
 
+@pytest.mark.medium
 def test_workers_and_their_number_change_no_box(images: FileImages) -> None:
     found = []
     for workers in (0, 2):

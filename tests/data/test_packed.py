@@ -54,6 +54,7 @@ def batches(source: Path, start: int, stop: int, workers: int = 0) -> list[Batch
 
 
 @pytest.mark.parametrize("kept", ["raw", "jpeg"])
+@pytest.mark.medium
 def test_a_pack_is_the_same_source(pets: Path, kept: str) -> None:
     out = pets.with_name("out")
     pack(find(DataConfig(source=str(pets))), out, kept=kept, short_side=40, quality=95)  # type: ignore[arg-type]
@@ -78,6 +79,7 @@ def test_a_pack_is_the_same_source(pets: Path, kept: str) -> None:
                 assert stored.header(index)[:2] == (width, height)
 
 
+@pytest.mark.medium
 def test_given_parts_stay_and_the_digest_knows_what_records_hold(pets: Path, tmp_path: Path) -> None:
     root = tmp_path / "split"
     for part in ("train", "val"):

@@ -100,6 +100,7 @@ def test_random_crops_have_the_networks_size(height: int, width: int, place: int
         assert stage(picture(height, width), place, "x").shape == (3, 32, 32)
 
 
+@pytest.mark.medium
 def test_short_sides_are_uniform_with_both_ends_and_crops_lie_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     sides: list[int] = []
 

@@ -97,6 +97,7 @@ def test_words_in_names_or_folders_make_the_split(tmp_path: Path) -> None:
         assert {part: len(images) for part, images in parts.items()} == {"train": 6, "test": 4}
 
 
+@pytest.mark.medium
 def test_training_reaches_any_step_with_any_workers(shards: Path) -> None:
     def images(start: int, workers: int) -> list[torch.Tensor]:
         loader = TrainLoader(

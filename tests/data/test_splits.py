@@ -40,6 +40,7 @@ def test_cut_follows_the_stated_rule() -> None:
 
 
 @given(st.integers(0, 2**32), st.floats(0.01, 0.45), st.floats(0.01, 0.45), st.lists(st.integers(0, 2), min_size=1))
+@pytest.mark.medium
 def test_every_image_in_one_part_and_every_class_in_each(seed: int, test: float, val: float, more: list[int]) -> None:
     labels = [0, 0, 0, 1, 1, 1, 2, 2, 2, *more]
     names = [str(i) for i in range(len(labels))]

@@ -65,6 +65,7 @@ def test_an_image_that_is_kept_as_it_is_is_never_enlarged() -> None:
 
 
 @pytest.mark.parametrize("showing", [CORNERS, Views(sides=(16, 20), cut="whole")])
+@pytest.mark.medium
 def test_every_image_comes_as_often_as_it_has_pictures_from_any_number_of_workers(
     files: FileImages, showing: Views
 ) -> None:

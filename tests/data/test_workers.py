@@ -45,6 +45,7 @@ def test_as_many_as_keep_up_within_the_cores(load: float, step: float, cores: in
 
 
 @given(load=st.floats(1, 1e5), step=st.floats(1, 1e6), cores=st.integers(1, 256), on_gpu=st.booleans())
+@pytest.mark.medium
 def test_the_number_keeps_up_or_uses_all_and_never_one_too_many(
     load: float, step: float, cores: int, on_gpu: bool
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_queue_of_that_depth_hardly_ever_runs_dry_and_a_shallower_one_more_oft
 
 
 @given(mean=st.floats(1e-3, 1e3), spread=st.floats(1e-3, 1e3), due=st.floats(1e-3, 1e3), more=st.floats(1, 10))
+@pytest.mark.medium
 def test_depth_grows_with_the_spread_and_falls_with_the_time_there_is(
     mean: float, spread: float, due: float, more: float
 ) -> None:
@@ -154,6 +156,7 @@ def test_depth_grows_with_the_spread_and_falls_with_the_time_there_is(
     crew=st.integers(1, 64),
     room=st.integers(0, 10**11),
 )
+@pytest.mark.medium
 def test_waiting_batches_fit_into_memory_or_are_one_a_worker(
     load: Load, images: int, step: float, crew: int, room: int
 ) -> None:

@@ -144,6 +144,7 @@ def test_the_same_of_others(
 
 
 @pytest.mark.parametrize(("name", "analysis"), ON_SOME.values(), ids=ON_SOME.keys())
+@pytest.mark.medium
 def test_an_analysis_of_some_networks(
     same: Same, images: ArrayImages, statistics: Statistics, name: str, analysis: Analysis
 ) -> None:
@@ -166,6 +167,7 @@ def test_variants_at_the_start(same: Same, images: ArrayImages, statistics: Stat
     same(asked)
 
 
+@pytest.mark.medium
 def test_ways_of_resizing(same: Same, images: ArrayImages, statistics: Statistics) -> None:
     resized = Preparation(fit="crop", resize=20, crop=16)
     same(

@@ -20,6 +20,7 @@ Same = Callable[[Callable[[torch.device], Any]], Any]
 
 
 @pytest.mark.parametrize("neck", ["fpn", "c4"])
+@pytest.mark.medium
 def test_answers_are_the_cpus(neck: str, same: Same) -> None:
     def answered(device: torch.device) -> dict[str, Tensor]:
         net = tiny.network(neck).to(device).eval()

@@ -32,6 +32,7 @@ def _random(number: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("number", [0, 1, 2, 200])
 @pytest.mark.parametrize("overlap", [0.3, 0.7])
+@pytest.mark.medium
 def test_rounds_keep_what_one_after_the_other_keeps(number: int, overlap: float) -> None:
     for seed in range(3):
         boxes, scores = _random(number, seed)
@@ -46,6 +47,7 @@ def test_a_chain_in_which_each_box_covers_the_next_keeps_every_second() -> None:
 
 @pytest.mark.parametrize(("neck", "context"), [("fpn", False), ("c4", False), ("fpn", True), ("c4", True)])
 @pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.medium
 def test_the_module_answers_as_the_detector(neck: str, plain: bool, context: bool) -> None:
     ready = for_inference(tiny.network(neck, context=context).eval(), "cpu", precision="float32").network
     mean, std = torch.full((3, 1, 1), 0.4), torch.full((3, 1, 1), 0.2)

@@ -136,6 +136,7 @@ OWN = {
 """Files that open what is the system's, the package's or their own."""
 
 
+@pytest.mark.medium
 def test_what_lies_on_a_disk_is_opened_as_a_regular_file_or_not_at_all() -> None:
     """A pipe would hang, a device never end: `base/files.py` asks first (`open_regular`, `read_bytes`, `read_text`)."""
     for path in sorted(inventory.PACKAGE.rglob("*.py")):

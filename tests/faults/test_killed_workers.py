@@ -121,6 +121,7 @@ def test_mistakes_of_ours_keep_their_traceback_and_large_answers_pass() -> None:
     assert list(by_processes(square, [], 3, ahead=2)) == []
 
 
+@pytest.mark.medium
 def test_no_more_processes_than_tasks_and_none_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = by_processes(square, range(2), 50, ahead=2)
     next(answers)
@@ -135,6 +136,7 @@ def test_no_more_processes_than_tasks_and_none_that_cannot_be_started(monkeypatc
         next(by_processes(square, range(2), 1, ahead=1))
 
 
+@pytest.mark.medium
 def test_stopping_by_signals_is_left_to_the_parent() -> None:
     answers = by_processes(square, range(40), 1, ahead=1)
     next(answers)

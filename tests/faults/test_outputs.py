@@ -253,6 +253,7 @@ def test_what_deepres_wrote_is_written_again_and_others_when_asked(home: Path, t
         assert run(words.split()) == 0, f"empty: {words}"
 
 
+@pytest.mark.medium
 def test_the_names_that_a_run_keeps_are_known(home: Path) -> None:
     assert {path.name for path in (home / "run").iterdir()} - OWN == set()
 

@@ -18,6 +18,7 @@ def test_a_run_that_saves_memory_ends_with_the_same_weights(tmp_path: Path) -> N
     assert digest(tmp_path / "keep" / WEIGHTS) == digest(tmp_path / "save" / WEIGHTS)
 
 
+@pytest.mark.medium
 def test_a_step_that_cannot_fit_is_refused_before_anything_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_call_gives_what_the_command_gives(home: Path, tmp_path: Path, monkeyp
     assert [list(row) for row in measured.confusion] == wanted["confusion"]
 
 
+@pytest.mark.medium
 def test_what_a_run_came_to(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     folder = Path("runs/digits-1")

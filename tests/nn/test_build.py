@@ -59,6 +59,7 @@ def test_a_plain_network_and_its_residual_twin_begin_alike() -> None:
     assert all(torch.equal(plain[name], residual[name]) for name in plain)
 
 
+@pytest.mark.medium
 def test_no_classes_gives_pooled_features() -> None:
     net = create_model("resnet18", num_classes=0, in_chans=1).eval()
     x = torch.randn(2, 1, 50, 70)

@@ -103,6 +103,7 @@ def test_a_trained_network_of_others_still_classifies_real_images(shared: Path, 
     assert wrong < 0.11
 
 
+@pytest.mark.medium
 def test_prefixes_of_wrappers_fall_away() -> None:
     net = create_model("resnet18", num_classes=2)
     wrapped = {
@@ -137,6 +138,7 @@ def test_every_convention_names_every_tensor_once_and_leads_back(name: str, conv
         assert all(torch.equal(back.tensors[key], tensor) for key, tensor in net.state_dict().items())
 
 
+@pytest.mark.medium
 def test_names_of_libraries_not_installed_here() -> None:
     """As their published checkpoints have them: detectron2's R-50, mmpretrain's ResNet-50."""
     description = create_model("resnet50").description
@@ -150,6 +152,7 @@ def test_names_of_libraries_not_installed_here() -> None:
     assert names["head.fc.bias"] == "head.fc.bias"
 
 
+@pytest.mark.medium
 def test_libraries_that_have_no_such_network_are_refused() -> None:
     net = create_model("resnetv2_50", num_classes=2)
     with pytest.raises(InputError, match=r"resnetv2_50: torchvision has no such network"):

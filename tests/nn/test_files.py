@@ -12,6 +12,7 @@ from deepres.nn.weights.files import load_state, read_stored, read_tensors, save
 from deepres.tasks.networks import load
 
 
+@pytest.mark.medium
 def test_a_folder_gives_back_the_network_its_names_and_its_preparation(tmp_path: Path) -> None:
     net = create_model("resnet20_cifar", num_classes=3, seed=5)
     save_network(tmp_path, net, ("ant", "bee", "cat"), {"resize": 32})
@@ -22,6 +23,7 @@ def test_a_folder_gives_back_the_network_its_names_and_its_preparation(tmp_path:
     assert not again.training
 
 
+@pytest.mark.medium
 def test_equal_weights_are_equal_files(tmp_path: Path) -> None:
     net, contents = create_model("resnet20_cifar"), set()
     for _ in range(8):  # the library draws the order of its metadata anew each time
@@ -72,6 +74,7 @@ def test_a_checkpoint_of_the_field_is_read_under_its_usual_keys(tmp_path: Path) 
     assert list(read_tensors(tmp_path / "theirs.pth")) == ["fc.weight"]
 
 
+@pytest.mark.medium
 def test_another_number_of_classes_is_told_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "ten.safetensors"
     save_file(create_model("resnet20_cifar").state_dict(), path)

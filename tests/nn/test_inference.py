@@ -158,6 +158,7 @@ def test_a_norm_shared_by_all_parts_follows_the_convolution_before_it() -> None:
     assert folds(_toy(("conv", Conv(channels=4, kernel=1)), ("unit", unit))) == (Fold("stem.conv", "stem.unit.pre"),)
 
 
+@pytest.mark.medium
 def test_names_and_biases_follow_the_description() -> None:
     copy = folded(create_model("resnet18"))
     assert at(copy.description.tree, "stage1.unit1.branch.norm1") == Identity()
@@ -165,6 +166,7 @@ def test_names_and_biases_follow_the_description() -> None:
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+@pytest.mark.medium
 def test_logits_are_float32_and_near_the_plain_ones(precision: str, dtype: torch.dtype) -> None:
     net = _lived_in("resnet20_cifar").float()
     answer = for_inference(net, "cpu", precision=precision)  # type: ignore[arg-type]

@@ -60,6 +60,7 @@ def test_every_family_has_maps(name: str) -> None:
 
 @pytest.mark.parametrize("stride", [8, 16])
 @pytest.mark.parametrize("unit", ["basic", "bottleneck"])
+@pytest.mark.medium
 def test_every_layer_sees_what_it_saw(stride: int, unit: str) -> None:
     """Of the finer map every 32 / stride-th place holds what the coarse one does."""
     name = f"{TINY}+unit={unit}"
@@ -73,6 +74,7 @@ def test_every_layer_sees_what_it_saw(stride: int, unit: str) -> None:
 
 
 @pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.medium
 def test_dilation_is_torchvisions(stride: int) -> None:
     from torchvision.models import resnet50
     from torchvision.models.resnet import ResNet
@@ -92,6 +94,7 @@ def test_dilation_is_torchvisions(stride: int) -> None:
     assert told[0] == told[1]
 
 
+@pytest.mark.medium
 def test_a_classifier_is_exchanged(network: torch.nn.Module) -> None:
     other = deepres.create_model(TINY, num_classes=5)
     assert isinstance(other.get_classifier(), torch.nn.Linear)
@@ -124,6 +127,7 @@ def test_units_computed_twice_give_the_same(network: torch.nn.Module) -> None:
     assert "forward" not in vars(one)
 
 
+@pytest.mark.medium
 def test_what_is_saved_is_read(tmp_path: Path, network: torch.nn.Module) -> None:
     folder = network.save_pretrained(tmp_path / "one", classes=list("abcde"))
     assert torch.equal(deepres.load(folder)(X), network(X))
@@ -242,6 +246,7 @@ def test_a_name_alone_means_the_weights_that_timm_means() -> None:
     assert {name for name in TIMM if timm.models.get_pretrained_cfg(name).has_weights} == set(TAGS)
 
 
+@pytest.mark.medium
 def test_a_place_is_its_network_with_its_weights(tmp_path: Path, network: torch.nn.Module) -> None:
     place = f"local-dir:{network.save_pretrained(tmp_path / 'one', list('abcde'), license='mit')}"
     assert torch.equal(deepres.create_model(place).eval()(X), network(X))

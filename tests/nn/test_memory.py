@@ -106,6 +106,7 @@ def test_layers_are_really_run_twice_and_only_those_of_the_plan() -> None:
     assert "stage3.unit3.act" not in seen or seen["stage3.unit3.branch.norm1"] == 2
 
 
+@pytest.mark.medium
 def test_evaluation_and_inference_are_plain_and_the_network_is_restored_after_an_error() -> None:
     net = create_model(NETWORKS["dense"])
     x = torch.randn(2, 3, 8, 8)
@@ -122,6 +123,7 @@ def test_evaluation_and_inference_are_plain_and_the_network_is_restored_after_an
     assert "forward" not in net.__dict__
 
 
+@pytest.mark.medium
 def test_parts_that_are_frozen_stay_frozen() -> None:
     description = NETWORKS["pre"]
     plain = create_model(description).train()

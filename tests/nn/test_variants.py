@@ -80,6 +80,7 @@ def test_the_description_travels_with_every_file_that_we_write(tmp_path: Path) -
             create_model("resnet18_blur4", weights=place, variant="resnet18")
 
 
+@pytest.mark.medium
 def test_an_edit_of_the_description_is_a_variant(tmp_path: Path) -> None:
     config = entry("resnet20_cifar").config
     assert isinstance(config, ResNetConfig)
@@ -110,6 +111,7 @@ def test_another_number_of_classes_wants_a_new_head(tmp_path: Path) -> None:
     assert features(torch.zeros(1, 3, 32, 32)).shape == (1, 64)
 
 
+@pytest.mark.medium
 def test_lookalikes_are_those_of_the_catalogue_that_compute_something_else() -> None:
     assert set(lookalikes(architecture("resnet50"))) == {"resnet50_v1", "resnet50_blur4"}
     assert lookalikes(architecture("resnet34")) == ("resnet34_blur4",)  # resnet34_b is resnet34

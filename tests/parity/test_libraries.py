@@ -57,6 +57,7 @@ def test_logits_of_large_networks_are_equal_in_float64_at_an_odd_size(library: s
         pytest.param("transformers", "resnet50", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.medium
 def test_logits_agree_in_float32_at_224(library: str, name: str) -> None:
     pytest.importorskip(library)
     assert parity.compare(library, name, 224, torch.float32) < 1e-4

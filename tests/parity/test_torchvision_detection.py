@@ -95,6 +95,7 @@ def test_a_state_of_91_columns_goes_in_and_comes_out_with_its_eps(state: dict[st
     assert names.config_of(state, "a test").architecture() != detector  # of another file nothing says eps 0
 
 
+@pytest.mark.medium
 def test_names_of_before_torchvision_0_13_are_the_same_layers(state: dict[str, torch.Tensor]) -> None:
     old = {name.replace("_blocks.0.0.", "_blocks.0.").replace("conv.0.0.", "conv."): t for name, t in state.items()}
     assert old.keys() != state.keys()

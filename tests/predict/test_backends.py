@@ -129,6 +129,7 @@ def test_only_those_that_keep_the_precision_are_tried(
         assert question.dtype is torch.float32
 
 
+@pytest.mark.medium
 def test_what_cannot_be_is_one_line(
     tmp_path: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,6 +36,7 @@ def run(tmp_path: Path, images: ArrayImages) -> Path:
     return tmp_path
 
 
+@pytest.mark.medium
 def test_an_answer_is_what_evaluation_computes_for_that_image(run: Path, images: ArrayImages) -> None:
     predictor = Predictor.load(run, CPU)
     (batch,) = evaluation_batches(images, predictor.preparation, predictor.statistics, LoaderConfig(batch_size=6))
@@ -51,6 +52,7 @@ def test_an_answer_is_what_evaluation_computes_for_that_image(run: Path, images:
         assert sum(guess.probability for guess in answer.guesses) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.medium
 def test_pictures_are_given_as_paths_or_texts_one_or_several(run: Path, images: ArrayImages) -> None:
     predictor = Predictor.load(run, CPU)
     path = run / "one.png"
@@ -65,6 +67,7 @@ def test_pictures_are_given_as_paths_or_texts_one_or_several(run: Path, images: 
             list(predictor.answers([wrong]))  # type: ignore[list-item]
 
 
+@pytest.mark.medium
 def test_an_unreadable_image_is_an_answer_with_a_problem_and_the_others_are_answered(
     run: Path, images: ArrayImages
 ) -> None:
@@ -85,6 +88,7 @@ def test_names_that_do_not_fit_the_network_are_refused(run: Path) -> None:
         Predictor.load(run, CPU)
 
 
+@pytest.mark.medium
 def test_a_hurried_predictor_answers_the_same_but_for_rounding(run: Path, images: ArrayImages) -> None:
     predictor = Predictor.load(run, CPU)
     prepared = torch.stack([predictor.prepare(image) for image in images.pixels])
@@ -120,6 +124,7 @@ def test_a_hurried_predictor_answers_in_batches_and_in_order(run: Path, images: 
             assert one.probability == pytest.approx(other.probability, abs=1e-5)
 
 
+@pytest.mark.medium
 def test_images_of_different_sizes_are_answered_apart(tmp_path: Path, images: ArrayImages) -> None:
     whole = Preparation()
     save_network(tmp_path, create_model("resnet20_cifar", num_classes=3), CLASSES, whole.model_dump(mode="json"))

@@ -85,6 +85,7 @@ def test_while_the_head_learns_alone_all_else_stands_still(digits: Path, three: 
     assert not torch.equal(later["stem.conv.weight"], then["stem.conv.weight"])
 
 
+@pytest.mark.medium
 def test_the_same_classes_keep_the_head(digits: Path, tmp_path: Path) -> None:
     facts = facts_of(open_source(DataConfig(source="digits")))
     plan = finetune(replace(facts, beginning=beginning(str(digits))))

@@ -51,6 +51,7 @@ def test_names_are_no_formulae(name: str) -> None:
     assert "mathdefault" not in str(svg)
 
 
+@pytest.mark.medium
 def test_a_missing_value_leaves_a_curve_without_that_point() -> None:
     values = [{"epoch": 1, "lr": 1.0}, {"epoch": 2, "lr": float("inf")}, {"epoch": 3}]
     full = [{"epoch": e, "lr": 1.0} for e in (1, 2, 3)]
@@ -73,6 +74,7 @@ def test_every_kind_draws_zeros_single_points_and_wide_ranges(kind: str, values:
     assert curve(history, {"x": "x"}, "X", kind=kind, chosen_epoch=1) is not None
 
 
+@pytest.mark.medium
 def test_a_range_above_a_decade_is_drawn_logarithmically() -> None:
     history = [{"epoch": e, "x": 10.0**-e} for e in (1, 2, 3)]
     drawn = curve(history, {"x": "x"}, "X", kind="log")
@@ -81,6 +83,7 @@ def test_a_range_above_a_decade_is_drawn_logarithmically() -> None:
 
 
 @pytest.mark.parametrize(("weights", "diagonal"), [((0.2, 0.8), True), ((), False)])
+@pytest.mark.medium
 def test_a_chart_has_its_series_in_the_colours_of_the_page(weights: tuple[float, ...], diagonal: bool) -> None:
     one = Series(name="as it is", points=((10.0, 5.0), (100.0, 20.0)), weights=weights)
     alone = chart(Chart(title="Error <", x="answered", series=(one,), diagonal=diagonal))
@@ -93,6 +96,7 @@ def test_a_chart_has_its_series_in_the_colours_of_the_page(weights: tuple[float,
     assert "as it is" not in alone
 
 
+@pytest.mark.medium
 def test_a_chart_without_points_is_drawn() -> None:
     ElementTree.fromstring(chart(Chart(title="x", x="x", series=(Series(name="x", points=()),))))
 

@@ -198,6 +198,7 @@ def test_a_name_that_is_no_unicode_is_still_written(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("wrong", "end"), [(0, "10"), (4, "20"), (30, "100"), (60, "100")])
+@pytest.mark.medium
 def test_the_scale_ends_above_the_interval(wrong: int, end: str, tmp_path: Path) -> None:
     said = (torch.arange(60) < wrong).long()
     images = ArrayImages(torch.zeros(60, 1, 1, 1, dtype=torch.uint8), torch.zeros(60).long(), ("a", "b"), "set/test")

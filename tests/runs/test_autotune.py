@@ -132,6 +132,7 @@ def test_nothing_is_measured_where_nothing_is_open(
         assert (loader._config.workers, loader._config.prefetch_factor) == worker_plan
 
 
+@pytest.mark.medium
 def test_measuring_changes_neither_network_nor_generators_nor_batches(context: RunContext) -> None:
     made = network()
     before = {name: value.clone() for name, value in made.state_dict().items()}

@@ -98,6 +98,7 @@ def at(speed: float, before: float = 0.0) -> Callable[[Run], Pace]:
         (3, 10, 1, 1, 224, "1 epoch at 224 px (measured 10.0 images/s; about 11 s from here)"),
     ],
 )
+@pytest.mark.medium
 def test_as_much_as_fits_is_planned_and_said(
     photos: Source, minutes: float, speed: float, epochs: int, fits: int, size: int, words: str
 ) -> None:
@@ -113,6 +114,7 @@ def test_as_much_as_fits_is_planned_and_said(
     assert repeated == Detail(f"the same without a clock: --epochs {fits}{smaller}")
 
 
+@pytest.mark.medium
 def test_what_goes_on_before_training_and_after_it_counts(photos: Source) -> None:
     run, clock = planned(photos, epochs=60, batch_size=64), Clock()
     assert fitted(run, photos, Deadline(1, 0.0, clock), at(10, before=10)).run.train.epochs == 19
@@ -130,6 +132,7 @@ def test_what_goes_on_before_training_and_after_it_counts(photos: Source) -> Non
         ("imagenet_2015", True, r"--minutes 0.1: 1 epoch at 224 px does not fit \(1.0 images/s"),
     ],
 )
+@pytest.mark.medium
 def test_what_does_not_fit_is_refused_with_what_would(photos: Source, name: str, any_size: bool, message: str) -> None:
     run, clock = planned(photos, name, epochs=60, iterations=None), Clock()
     clock.now = 3.0
@@ -139,6 +142,7 @@ def test_what_does_not_fit_is_refused_with_what_would(photos: Source, name: str,
     assert fitted(run, photos, Deadline(shortest, 0.0, clock), at(1), any_size=any_size).run.train.epochs == 1
 
 
+@pytest.mark.medium
 def test_a_length_in_steps_stays_one(photos: Source) -> None:
     run = planned(photos, "imagenet_2015", epochs=None, iterations=1000, batch_size=8)
     made = fitted(run, photos, Deadline(10, 0.0, Clock()), at(10))
@@ -147,6 +151,7 @@ def test_a_length_in_steps_stays_one(photos: Source) -> None:
     assert made.sentences[1] == Detail("the same without a clock: --set train.iterations=668")
 
 
+@pytest.mark.medium
 def test_at_sizes_that_cannot_fit_nothing_is_measured(photos: Source) -> None:
     run, asked = planned(photos), []
     run = run.replace(preparation=run.preparation.replace(crop=224, resize=224)).fitted(facts_of(photos))

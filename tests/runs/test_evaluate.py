@@ -59,6 +59,7 @@ def test_classes_are_matched_by_name_not_by_order(run: Path, tmp_path: Path) -> 
     assert mixed.result.confusion == plain.result.confusion
 
 
+@pytest.mark.medium
 def test_strange_classes_and_splits_are_refused(run: Path, tmp_path: Path) -> None:
     x = np.zeros((20, 8, 8, 1), dtype=np.uint8)
     np.savez(tmp_path / "other.npz", x=x, y=np.arange(20) % 2, classes=np.array(["0", "ten"]))

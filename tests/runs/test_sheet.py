@@ -76,6 +76,7 @@ RUNS = {
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name == "mixed" else pytest.mark.slow) for name in RUNS]
 )
+@pytest.mark.medium
 def test_the_first_batch_is_what_training_feeds_to_the_bit(
     name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +102,7 @@ def test_the_first_batch_is_what_training_feeds_to_the_bit(
 
 
 @pytest.mark.parametrize("name", ["photos", "mixed", "cutmix of arrays", "automatic"])
+@pytest.mark.medium
 def test_each_draw_of_an_image_is_the_one_of_its_batch(name: str, home: Path) -> None:
     source, flags = RUNS[name]
     shown = sheet_of(home, source, *flags)
@@ -152,6 +154,7 @@ def test_augmentation_is_told_in_words(augmentation: Augmentation, words: str) -
     assert in_words(augmentation) == words
 
 
+@pytest.mark.medium
 def test_mixed_labels_are_told_by_their_shares(home: Path) -> None:
     shown = sheet_of(home, *_joined("mixed"))
     told = [tile.label for tile in shown.tiles[0]]
@@ -212,6 +215,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
     assert re.search(said, error)
 
 
+@pytest.mark.medium
 def test_unreadable_images_stop_it_or_are_left_out_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -23,6 +24,7 @@ def framed(picture: torch.Tensor) -> bool:
     return int((picture.permute(1, 2, 0) == FRAME).all(2).sum()) > 60
 
 
+@pytest.mark.medium
 def test_boxes_are_drawn_on_what_is_shown(tmp_path: Path) -> None:
     for number in range(8):
         Image.fromarray(np.full((48, 80, 3), 100 + number, dtype=np.uint8)).save(tmp_path / f"{number}.png")

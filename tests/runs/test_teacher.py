@@ -200,6 +200,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 @pytest.mark.parametrize(
     "name", [name if name == "two at once" else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
 )
+@pytest.mark.medium
 def test_who_teaches_is_said_and_kept(
     name: str,
     home: Path,
@@ -333,6 +334,7 @@ def test_what_a_teacher_was_trained_on_is_no_test_of_who_learnt_of_it(
     assert "were trained on by its teacher" in json.loads(capsys.readouterr().out)["notes"][0]
 
 
+@pytest.mark.medium
 def test_what_process_0_sends_the_others_answers_alike(home: Path, tmp_path: Path) -> None:
     from deepres.data.sources.config import DataConfig
     from deepres.data.sources.open import open_source

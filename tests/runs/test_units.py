@@ -92,6 +92,7 @@ def test_an_interrupted_analysis_keeps_its_finished_parts(tmp_path: Path) -> Non
     assert section.numbers == fresh.numbers
 
 
+@pytest.mark.medium
 def test_the_ranking_is_a_record_of_its_own(tmp_path: Path) -> None:
     section = units_left_out(_subject(tmp_path), _told)
     ranking = section.files["ranking"]

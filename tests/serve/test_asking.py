@@ -44,6 +44,7 @@ def test_every_task_is_answered_as_predict_answers_it(
     assert reply.json["answers"][0]["problem"] is None
 
 
+@pytest.mark.medium
 def test_boxes_are_told_from_the_score_that_is_asked(
     all_of_them: Any, folders: dict[str, Path], pictures: Callable[..., bytes], tmp_path: Path
 ) -> None:
@@ -74,6 +75,7 @@ def test_an_option_that_means_nothing_to_the_task_is_refused(
     assert reply.error.startswith(message)
 
 
+@pytest.mark.medium
 def test_the_protocol_has_outputs_for_what_is_a_tensor(all_of_them: Any, pictures: Callable[..., bytes]) -> None:
     import json
     from base64 import b64encode

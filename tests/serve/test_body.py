@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 
+@pytest.mark.medium
 def test_nothing_of_a_form_is_written_to_the_disk(
     ask: Any, formed: Any, pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

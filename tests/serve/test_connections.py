@@ -23,6 +23,7 @@ def _answer(port: int, data: bytes) -> bytes:
         return found
 
 
+@pytest.mark.medium
 def test_chunks_of_a_byte_arrive_whole_and_in_turn(ask: Any, pictures: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[float] = []
     real = connections.H11Protocol.data_received

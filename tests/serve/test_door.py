@@ -123,6 +123,7 @@ def test_a_timeout_is_504_and_its_image_leaves_the_queue(tight: Any, pictures: A
     assert tight("/v1/predict", pictures()).status == 200
 
 
+@pytest.mark.medium
 def test_who_has_gone_is_not_asked_for(ask: Any, pictures: Any, gate: threading.Event) -> None:
     batcher, data = ask.running.service.models.batcher("small"), pictures()
     head = f"POST /v1/predict HTTP/1.1\r\nHost: x\r\nX-Request-Id: gone-%d\r\nContent-Length: {len(data)}\r\n\r\n"
@@ -171,6 +172,7 @@ def test_with_the_token_it_is_open(locked: Any, pictures: Callable[..., bytes]) 
     assert TOKEN not in str(locked.log("request"))
 
 
+@pytest.mark.medium
 def test_what_is_no_http_is_400_and_no_traceback(ask: Any) -> None:
     assert _raw(ask.port, b"\x16\x03\x01\x02\x00\x01 hello\r\n\r\n").startswith(b"HTTP/1.1 400 ")
 

@@ -56,6 +56,7 @@ def test_an_exported_file_is_served_as_a_run_is(starting: Any, pictures: Callabl
         )
 
 
+@pytest.mark.medium
 def test_an_exported_file_is_exchanged_and_a_broken_one_refused(starting: Any, tmp_path: Path) -> None:
     import asyncio
 

@@ -97,6 +97,7 @@ def test_what_is_wrong_is_said_in_one_line(
     assert "\n" not in reply.error
 
 
+@pytest.mark.medium
 def test_a_map_is_a_png_of_the_picture_with_the_class_said(ask: Any, pictures: Callable[..., bytes]) -> None:
     reply = ask("/v1/cam?class=cat%20%3Cb%3E", pictures(0, (60, 40), "JPEG"))
     assert (reply.status, reply.headers["content-type"], reply.headers["x-class"]) == (

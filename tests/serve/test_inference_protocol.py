@@ -41,6 +41,7 @@ def _probabilities(reply: Any) -> np.ndarray[Any, Any]:
     return np.array(facts["data"], np.float32).reshape(facts["shape"])
 
 
+@pytest.mark.medium
 def test_health_and_metadata(ask: Any) -> None:
     assert ask("/v2").json["extensions"] == ["binary_tensor_data"]
     assert ask("/v2/health/live").json == {"live": True}
@@ -72,6 +73,7 @@ def test_readiness_is_told_while_it_takes_leave(ask: Any, monkeypatch: pytest.Mo
     assert reply.headers["connection"] == "close"
 
 
+@pytest.mark.medium
 def test_pixels_and_files_in_json_and_binary_are_answered_alike(
     ask: Any, pictures: Any, pixels: Any, expected: Any
 ) -> None:

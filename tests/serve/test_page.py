@@ -13,6 +13,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 EVIL = "<img src=x onerror=window.evil=1>.png"
 
 
+@pytest.mark.medium
 def test_the_page_asks_nothing_of_elsewhere(ask: Any) -> None:
     for path in ("/", "/docs"):
         reply = ask(path)

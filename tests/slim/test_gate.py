@@ -115,6 +115,7 @@ def test_classes_are_compared_image_by_image(saved: Callable[..., Path]) -> None
     assert (found.low, found.high) == score_interval(10, 5, 200)
 
 
+@pytest.mark.medium
 def test_numbers_and_several_classes_are_compared_by_the_paired_bootstrap(saved: Callable[..., Path]) -> None:
     draw = np.random.default_rng(0)
     truth = draw.normal(size=(300, 1))

@@ -44,6 +44,7 @@ def batches(targets: torch.Tensor) -> list[Batch]:
 CLASSES = torch.arange(20) % 4
 
 
+@pytest.mark.medium
 def test_the_first_to_go_is_the_first_of_the_lesions_ranking(network: ResidualNetwork) -> None:
     loss = task_named("classification").loss(Learning())
     rung = next_rung(network, batches(CLASSES), loss)
@@ -61,6 +62,7 @@ def test_the_first_to_go_is_the_first_of_the_lesions_ranking(network: ResidualNe
         ("classification", CLASSES),
     ],
 )
+@pytest.mark.medium
 def test_the_cost_is_the_tasks_own_loss_of_the_network_without_the_unit(
     network: ResidualNetwork, kind: str, targets: torch.Tensor
 ) -> None:
@@ -73,6 +75,7 @@ def test_the_cost_is_the_tasks_own_loss_of_the_network_without_the_unit(
     assert rung.after == min(rung.after, *(after for _, after in rung.ranked))
 
 
+@pytest.mark.medium
 def test_each_rung_is_ranked_on_what_is_left(network: ResidualNetwork) -> None:
     loss, gone, before = task_named("classification").loss(Learning()), (), None
     assert most(network) == 4
@@ -87,6 +90,7 @@ def test_each_rung_is_ranked_on_what_is_left(network: ResidualNetwork) -> None:
         require_few(network, 5)
 
 
+@pytest.mark.medium
 def test_progress_counts_lesions_times_batches_and_broken_weights_are_told(network: ResidualNetwork) -> None:
     seen = []
     loss = task_named("classification").loss(Learning())

@@ -66,6 +66,7 @@ def test_a_study_is_found_by_its_name_and_a_near_one_is_offered() -> None:
 
 
 @given(st.sampled_from(["single", "best", "median", "mean"]), st.floats(0, 100), st.integers(1, 9))
+@pytest.mark.medium
 def test_a_printed_figure_survives_its_record(quoted: str, value: float, runs: int) -> None:
     one = build(Printed, {"value": value, "quoted": quoted, "runs": runs}, "here")
     assert parse(Printed, one.to_json(), "here") == one

@@ -154,6 +154,7 @@ def test_a_class_that_is_ruled_out_and_one_class_alone_break_nothing() -> None:
         find_temperature(alone)
 
 
+@pytest.mark.medium
 def test_the_interval_of_few_images_holds_the_true_temperature() -> None:
     covered = []
     for seed in range(40):

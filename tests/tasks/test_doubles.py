@@ -77,6 +77,7 @@ def test_the_error_without_them_is_said(indices: tuple[int, ...]) -> None:
     assert told_of_doubles(evaluation, images, doubles_of(images, 1, split="val")) is evaluation
 
 
+@pytest.mark.medium
 def test_the_report_shows_them_side_by_side(tmp_path: Path) -> None:
     evaluation, images = measured()
     found = doubles_of(images, 1, 2, class_name="<b>")

@@ -122,6 +122,7 @@ def test_greedy_errors_fall_and_are_those_of_the_ensemble_so_far() -> None:
 
 
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 10_000))
+@pytest.mark.medium
 def test_a_vote_is_the_class_named_most_often(num_members: int, num_classes: int, seed: int) -> None:
     drawn = torch.randint(num_classes, (num_members, 8), generator=torch.Generator().manual_seed(seed))
     for column, found in zip(drawn.T.tolist(), vote(drawn, num_classes).tolist(), strict=True):

@@ -100,6 +100,7 @@ def test_scores_equal_a_slow_loop(num_classes: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 40), st.integers(2, 12), st.integers(0, 10**6), st.data())
+@pytest.mark.medium
 def test_splitting_shuffling_and_merging_change_no_bit(
     images: int, classes: int, seed: int, data: st.DataObject
 ) -> None:
@@ -172,6 +173,7 @@ def test_confused_pairs_are_counted_and_sorted() -> None:
 
 
 @given(st.integers(0, 200), st.integers(1, 200))
+@pytest.mark.medium
 def test_wilsons_interval_equals_its_formula(count: int, total: int) -> None:
     count = min(count, total)
     z, p = 1.959963984540054, count / total
@@ -180,6 +182,7 @@ def test_wilsons_interval_equals_its_formula(count: int, total: int) -> None:
     assert interval(count, total) == pytest.approx((middle - half, middle + half), abs=1e-9)
 
 
+@pytest.mark.medium
 def test_wilsons_interval_is_scipys_to_the_last_bit() -> None:
     for total in (1, 2, 3, 7, 40, 157, 10_000, 50_000):
         for count in range(0, total + 1, max(1, total // 37)):

@@ -50,6 +50,7 @@ OF_HUBS = {"nn/weights/card.py"}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TASKS if kind != DEFAULT_TASK.kind])
+@pytest.mark.medium
 def test_no_file_outside_tasks_names_a_task(kind: str) -> None:
     word = re.compile(rf"(?<!logistic ){kind}", re.IGNORECASE)
     named = {name for name, text in _files().items() if word.search(text)}

@@ -93,6 +93,7 @@ def test_numbers_stay_numbers() -> None:
     assert csv_of([["-1", -1, -0.5, 3]]) == "'-1,-1,-0.5,3\n"
 
 
+@pytest.mark.medium
 def test_the_page_holds_the_list(tmp_path: Path) -> None:
     labels = torch.arange(40) % 2
     images = ArrayImages(torch.zeros(40, 1, 4, 4, dtype=torch.uint8), labels, ("=a", "b"), "set/test")

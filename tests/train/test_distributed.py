@@ -164,6 +164,7 @@ def _batches(images: Any, augmentation: Augmentation, processes: int, **fields: 
     ],
 )
 @pytest.mark.parametrize("even", [False, True])
+@pytest.mark.medium
 def test_the_shares_of_all_processes_are_bitwise_the_batch_of_one(augmentation: Augmentation, even: bool) -> None:
     whole = _batches(_images(), augmentation, 1, even=even)
     for processes in (2, 3, 12):

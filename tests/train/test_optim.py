@@ -175,6 +175,7 @@ def test_it_is_named_and_runs_of_before_had_sgd() -> None:
         records.edit(TrainConfig(epochs=1), ["optimizer=adam"])
 
 
+@pytest.mark.medium
 def test_another_optimiser_wants_a_rate(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["train", "digits", "--opt", "adamw", "--wd", "0.05", "--dry-run"]
     assert run(asked) == 2

@@ -102,6 +102,7 @@ def _same(one: nn.Module, other: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("fields", [{}, {"accumulate": 2}, {"accumulate": 4}, {"clip_norm": 0.1}])
+@pytest.mark.medium
 def test_replayed_steps_are_the_steps_themselves(fields: dict[str, object]) -> None:
     config, first = _config(**fields), _network()
     plain, told = _trained(deepcopy(first), config, Drawn())

@@ -185,6 +185,7 @@ def test_frozen_parts_keep_their_statistics_and_norms_their_count() -> None:
     assert still
 
 
+@pytest.mark.medium
 def test_statistics_are_the_plain_average_over_the_last_images() -> None:
     state = state_of(create_model(FAMILIES["resnet"], seed=0))
     ran(state, plan(epochs=1))

@@ -103,6 +103,7 @@ def _copied(boxes: Any, pictures: torch.Tensor) -> Any:
 
 @pytest.mark.parametrize("overlap", [0.1, 0.5, 0.75])
 @pytest.mark.parametrize(("share", "area"), [(of_11, False), (of_all, True)])
+@pytest.mark.medium
 def test_vocs_figures_are_a_loop_by_the_devkits_rule(overlap: float, share: Any, area: bool) -> None:
     for seed in range(4):
         found, truth = drawn(seed=seed, crowds=0.2)

@@ -34,6 +34,7 @@ def test_a_line_a_box() -> None:
     assert unread.line() == "a.jpg: empty"
 
 
+@pytest.mark.medium
 def test_boxes_are_told_on_the_upright_picture_however_it_is_stored(tmp_path: Path) -> None:
     upright = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     one = torch.ones(3)

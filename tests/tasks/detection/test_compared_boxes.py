@@ -57,6 +57,7 @@ def test_the_difference_of_two_is_that_of_the_same_draws(measure: Any, tmp_path:
     assert "paired bootstrap p =" in told
 
 
+@pytest.mark.medium
 def test_equal_answers_differ_by_nothing_and_not_by_minus_nothing(tmp_path: Path) -> None:
     pair = compare([load_saved(_saved(tmp_path / name)) for name in ("a.npz", "b.npz")])[1][0]
     assert sentence(pair, load_saved(tmp_path / "a.npz").compared) == (
@@ -64,6 +65,7 @@ def test_equal_answers_differ_by_nothing_and_not_by_minus_nothing(tmp_path: Path
     )
 
 
+@pytest.mark.medium
 def test_other_pictures_and_another_measure_are_refused(tmp_path: Path) -> None:
     whole = load_saved(_saved(tmp_path / "a.npz"))
     with pytest.raises(InputError, match=r"a was measured on 20 images .* b on 19 others"):

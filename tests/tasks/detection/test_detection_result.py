@@ -63,6 +63,7 @@ def test_the_result_is_that_of_the_measure_and_comes_back_from_its_file(measure:
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.medium
 def test_float32_corners_of_a_set_change_no_figure_of_pycocotools(seed: int) -> None:
     pytest.importorskip("pycocotools")
     from test_average_precision import _evidence
@@ -74,6 +75,7 @@ def test_float32_corners_of_a_set_change_no_figure_of_pycocotools(seed: int) -> 
     assert ours == pytest.approx(wanted, abs=1e-12)
 
 
+@pytest.mark.medium
 def test_the_interval_is_seeded_holds_the_figure_and_narrows_with_more_pictures() -> None:
     widths = []
     for number in (15, 60):
@@ -115,6 +117,7 @@ def test_no_object_at_all_is_refused() -> None:
 
 
 @pytest.mark.parametrize("measure", ["coco", "voc07"])
+@pytest.mark.medium
 def test_missed_and_false_boxes_are_those_of_a_loop(measure: Any) -> None:
     for seed in range(3):
         found, truth = drawn(seed=seed, crowds=0)

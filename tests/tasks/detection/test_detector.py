@@ -41,6 +41,7 @@ def _body_tensors(body: object) -> list[str]:
     return [name for name in build(body).state_dict() if not name.startswith("head.")]  # type: ignore[arg-type]
 
 
+@pytest.mark.medium
 def test_first_values_are_seeded_and_drawn_by_part() -> None:
     first, again, other = network(seed=1), network(seed=1), network(seed=2)
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True))
@@ -55,6 +56,7 @@ def test_first_values_are_seeded_and_drawn_by_part() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.medium
 def test_answers_do_not_depend_on_the_batch(number: int) -> None:
     net = network(**FREE).double().eval()
     images = pictures(5).double()
@@ -72,6 +74,7 @@ def test_answers_do_not_depend_on_the_batch(number: int) -> None:
         assert bool((one.corners[:, 3] <= height).all())
 
 
+@pytest.mark.medium
 def test_answers_keep_to_their_numbers_and_scores() -> None:
     net = network(regions=Regions(pool=3, widths=(16,), score_above=0.26, most=7)).eval()
     with torch.no_grad():
@@ -98,6 +101,7 @@ def test_sizes_that_do_not_lie_in_the_batch_are_refused(sizes: list[list[int]], 
         network()(pictures(1), torch.tensor(sizes))
 
 
+@pytest.mark.medium
 def test_regions_pooled_by_their_maximum_and_with_any_number_of_samples() -> None:
     for regions in (Regions(pool=3, widths=(16,), pooled="max"), Regions(pool=3, widths=(16,), samples=0)):
         with torch.no_grad():

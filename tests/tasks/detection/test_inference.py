@@ -14,6 +14,7 @@ SIZES = torch.tensor([[64, 64], [40, 64], [64, 33]])
 
 @pytest.mark.parametrize("neck", ["fpn", "c4"])
 @pytest.mark.parametrize("pooled", ["align", "max"])
+@pytest.mark.medium
 def test_folded_in_float32_it_finds_the_same(neck: str, pooled: str) -> None:
     pool = {"pool": 4, "widths": ()} if neck == "c4" else {"pool": 3, "widths": (16,)}
     net = network(neck, regions=Regions(score_above=0.0, most=20, pooled=pooled, **pool))  # type: ignore[arg-type]

@@ -70,6 +70,7 @@ SIZES = [(64, 64), (50, 37), (33, 64)]
 
 @pytest.mark.parametrize(("neck", "regions"), KINDS)
 @pytest.mark.parametrize("context", [False, True])
+@pytest.mark.medium
 def test_one_look_is_the_plain_answer_bitwise(neck: str, regions: Regions, context: bool) -> None:
     net, given = tiny(neck, regions, context=context), batch(pictures(3), SIZES)
     assert_same(asked([net], given), plain(net, given))
@@ -131,6 +132,7 @@ def test_refinement_looks_at_moved_boxes_and_keeps_the_old_ones() -> None:
 
 @pytest.mark.parametrize(("neck", "regions"), KINDS)
 @pytest.mark.parametrize("refine", [False, True])
+@pytest.mark.medium
 def test_the_mirror_of_a_mirrored_picture_mirrors_the_answer(neck: str, regions: Regions, refine: bool) -> None:
     net, sizes = tiny(neck, regions).double(), [(64, 64), (50, 37)]
     images = pictures(2).double()
@@ -164,6 +166,7 @@ def test_one_scale_is_the_plain_answer(neck: str, regions: Regions, context: boo
         assert_same(joint(given), plain(net, given))
 
 
+@pytest.mark.medium
 def test_regions_are_looked_at_in_the_two_sizes_that_suit_them_and_the_larger_values_count() -> None:
     """By hand: of three sizes the two between which a region has a side of 224 px; at the ends the last two."""
     net = tiny("c4", FREE_C4, anchors=Anchors(sizes=((64, 128, 256),)))
@@ -191,6 +194,7 @@ def test_regions_are_looked_at_in_the_two_sizes_that_suit_them_and_the_larger_va
 @pytest.mark.parametrize(("neck", "regions"), KINDS)
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("refine", [False, True])
+@pytest.mark.medium
 def test_copies_together_answer_as_one(neck: str, regions: Regions, number: int, refine: bool) -> None:
     net, given = tiny(neck, regions), batch(pictures(3), SIZES)
     wanted = asked([net], given, refine=True) if refine else plain(net, given)
@@ -217,6 +221,7 @@ def test_of_different_networks_scores_and_boxes_are_averaged_over_the_proposals_
     assert_same(asked(nets, given), [wanted], 1e-5)
 
 
+@pytest.mark.medium
 def test_classes_of_a_member_in_another_order_are_matched() -> None:
     net, given = tiny("c4", FREE_C4), batch(pictures(2))
     other = tiny("c4", FREE_C4)
@@ -231,6 +236,7 @@ def test_classes_of_a_member_in_another_order_are_matched() -> None:
     assert not torch.equal(asked([net, other], given)[0].scores, plain(net, given)[0].scores)
 
 
+@pytest.mark.medium
 def test_a_detector_made_ready_answers_the_same_way() -> None:
     net, given = tiny("fpn", FREE), batch(pictures(2))
     ready = for_inference(net, "cpu", "float32")

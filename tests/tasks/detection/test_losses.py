@@ -24,6 +24,7 @@ def _gradients(net: DetectorNetwork, given: Any, share: float = 1.0) -> float:
 
 
 @pytest.mark.parametrize("neck", NECKS)
+@pytest.mark.medium
 def test_parts_of_a_batch_add_up_to_it(neck: str) -> None:
     net = network(neck).double()
     images = pictures().double()
@@ -68,6 +69,7 @@ def test_pictures_without_objects_have_negatives_and_no_term_of_boxes(neck: str,
         ((640, 20), (640, 32), Boxes.of([[2, 3, 19, 600]], [0])),
     ],
 )
+@pytest.mark.medium
 def test_one_pixel_and_strips_are_learnt_and_answered(
     neck: str, size: tuple[int, int], padded: tuple[int, int], boxes: Boxes
 ) -> None:
@@ -147,6 +149,7 @@ def test_bfloat16_learns_nearly_the_same_and_chooses_in_float32(neck: str) -> No
 
 @pytest.mark.parametrize("neck", NECKS)
 @pytest.mark.parametrize("style", [{}, {"order": "pre"}, {"se_ratio": 0.25, "blur": 4}])
+@pytest.mark.medium
 def test_taking_up_frozen_norms_changes_neither_loss_nor_gradients(neck: str, style: dict[str, Any]) -> None:
     plain = config(neck)
     backbone = plain.backbone.replace(style=plain.backbone.style.replace(**style))
@@ -168,6 +171,7 @@ def test_taking_up_frozen_norms_changes_neither_loss_nor_gradients(neck: str, st
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.medium
 def test_frozen_parts_and_norms_stay_bitwise() -> None:
     net = network()
     freeze(net, ("stem", "stage1"))

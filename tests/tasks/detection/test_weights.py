@@ -36,6 +36,7 @@ def _trained(seed: int = 5) -> DetectorNetwork:
     return net
 
 
+@pytest.mark.medium
 def test_a_detectors_weights_fill_it_bitwise() -> None:
     source, net = _trained(), network()
     assert load_weights(net, _stored(source, ("a", "b", "c")), ("a", "b", "c")) == ""
@@ -43,6 +44,7 @@ def test_a_detectors_weights_fill_it_bitwise() -> None:
     assert load_weights(network(), _stored(source)) == ""
 
 
+@pytest.mark.medium
 def test_the_same_classes_in_another_order_are_matched_by_name() -> None:
     source, net = _trained(), network()
     told = load_weights(net, _stored(source, ("a", "b", "c")), ("c", "a", "b"))
@@ -63,6 +65,7 @@ def test_the_same_classes_in_another_order_are_matched_by_name() -> None:
         (("a", "b", "c"), ("a", "b", "c"), {"new_head": True}, "are new, as asked"),
     ],
 )
+@pytest.mark.medium
 def test_layers_of_other_classes_are_new_and_said_to_be(
     stored: tuple[str, ...], wanted: tuple[str, ...], fields: dict[str, bool], told: str
 ) -> None:
@@ -135,6 +138,7 @@ def test_a_file_of_torchvisions_is_recognised_by_its_names(tmp_path: Path) -> No
         load_weights(zero, read_stored(path))
 
 
+@pytest.mark.medium
 def test_the_user_says_the_eps_that_bare_weights_do_not() -> None:
     from deepres.arch.catalogue.lookup import detector_config, detector_entry
 
