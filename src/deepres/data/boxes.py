@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from deepres.data.forms import FormName
+from deepres.data.masks import Masks
 
 if TYPE_CHECKING:
     from deepres.data.transforms.geometry import Geometry
@@ -28,13 +29,15 @@ class Boxes:
     """The boxes of one picture: `corners` float32 (K, 4), `classes` int64 (K,), `ignored` bool (K,), `areas` (K,).
 
     What is `ignored` (VOC's difficult, COCO's crowd) is neither learnt nor counted as missed or false. `areas` float64
-    in px^2: what the source says (of COCO the area of the outline), else width x height.
+    in px^2: what the source says (of COCO the area of the outline), else width x height. `masks` are those of the
+    objects, where the source has them.
     """
 
     corners: Tensor
     classes: Tensor
     ignored: Tensor
     areas: Tensor
+    masks: Masks | None = None
 
     def __post_init__(self) -> None:
         number = len(self.classes)
@@ -45,6 +48,7 @@ class Boxes:
         assert self.ignored.dtype == torch.bool
         assert self.areas.shape == (number,)
         assert self.areas.dtype == torch.float64
+        assert self.masks is None or len(self.masks) == number
 
     @classmethod
     def of(
@@ -53,6 +57,7 @@ class Boxes:
         classes: Any,
         ignored: Any = None,
         areas: Any = None,
+        masks: Masks | None = None,
     ) -> "Boxes":
         """From rows of numbers; none ignored and areas of width x height where nothing is said."""
         rows = torch.as_tensor(corners, dtype=torch.float64).reshape(-1, 4)
@@ -63,14 +68,20 @@ class Boxes:
             torch.as_tensor(classes, dtype=torch.int64).reshape(-1),
             torch.zeros(len(rows), dtype=torch.bool) if ignored is None else torch.as_tensor(ignored, dtype=torch.bool),
             torch.as_tensor(areas, dtype=torch.float64).reshape(-1),
+            masks,
         )
 
     def __getitem__(self, places: Any) -> "Boxes":
         """Those at these places (int64, bool or a slice)."""
-        return Boxes(self.corners[places], self.classes[places], self.ignored[places], self.areas[places])
+        masks = None if self.masks is None else self.masks[places]
+        return Boxes(self.corners[places], self.classes[places], self.ignored[places], self.areas[places], masks)
 
     def to(self, device: Any) -> "Boxes":
-        return Boxes(*(each.to(device) for each in (self.corners, self.classes, self.ignored, self.areas)))
+        """The boxes on that device; masks stay on the CPU."""
+        corners, classes, ignored, areas = (
+            each.to(device) for each in (self.corners, self.classes, self.ignored, self.areas)
+        )
+        return Boxes(corners, classes, ignored, areas, self.masks)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -101,7 +112,8 @@ class BoxTargets:
     `corners` float32 (M, 4), `classes` int64 (M,), `ignored` bool (M,), `areas` float64 (M,) as in `Boxes`; `starts`
     int64 (N + 1,), `ids` int64 (N,) (what a COCO source calls its pictures, else the place in the source) and `remarks`
     int64 (N, 3) (NO_FILE, LEFT_OUT, CLIPPED) stay on the CPU, as does `where`: of a batch, what became of its pictures.
-    `class_ids` are what a COCO source calls its classes; none: it has no such numbers.
+    `class_ids` are what a COCO source calls its classes; none: it has no such numbers. `masks` are those of all M
+    objects, None where the source has none.
     """
 
     corners: Tensor
@@ -113,8 +125,10 @@ class BoxTargets:
     remarks: Tensor
     where: Placed | None = None
     class_ids: tuple[int, ...] = ()
+    masks: Masks | None = None
 
     def __post_init__(self) -> None:
+        assert self.masks is None or len(self.masks) == len(self.corners)
         assert len(self.starts) == len(self.ids) + 1 == len(self.remarks) + 1
         assert len(self.corners) == len(self.classes) == len(self.ignored) == len(self.areas) == int(self.starts[-1])
 
@@ -126,6 +140,8 @@ class BoxTargets:
         starts = torch.tensor([0, *(len(boxes) for boxes in pictures)]).cumsum(0)
         number = len(pictures)
         every = pictures or [Boxes.of([], [])]
+        masks = [boxes.masks for boxes in every if boxes.masks is not None]
+        assert not masks or all(boxes.masks is not None or not len(boxes) for boxes in every)
         return cls(
             torch.cat([boxes.corners for boxes in every]),
             torch.cat([boxes.classes for boxes in every]),
@@ -136,6 +152,7 @@ class BoxTargets:
             torch.zeros(number, 3, dtype=torch.int64)
             if remarks is None
             else torch.as_tensor(remarks, dtype=torch.int64).reshape(number, 3),
+            masks=Masks.together(masks) if masks else None,
         )
 
     def __len__(self) -> int:
@@ -158,7 +175,8 @@ class BoxTargets:
             if not -len(self) <= places < len(self):
                 raise IndexError(places)
             own = slice(int(self.starts[places % len(self)]), int(self.starts[places % len(self) + 1]))
-            return Boxes(self.corners[own], self.classes[own], self.ignored[own], self.areas[own])
+            masks = None if self.masks is None else self.masks[own]
+            return Boxes(self.corners[own], self.classes[own], self.ignored[own], self.areas[own], masks)
         chosen = torch.arange(len(self))[places.cpu() if isinstance(places, Tensor) else places]
         counts = self.counts[chosen]
         starts = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
@@ -174,10 +192,13 @@ class BoxTargets:
             self.remarks[chosen],
             None if self.where is None else self.where.at(chosen),
             self.class_ids,
+            None if self.masks is None else self.masks[rows],
         )
 
     def joined(self, other: "BoxTargets") -> "BoxTargets":
-        """These and then those."""
+        """These and then those; masks are kept where all have them."""
+        both = [each.masks for each in (self, other) if each.masks is not None]
+        known = all(each.masks is not None or not len(each.corners) for each in (self, other))
         return BoxTargets(
             torch.cat([self.corners, other.corners]),
             torch.cat([self.classes, other.classes]),
@@ -187,6 +208,7 @@ class BoxTargets:
             torch.cat([self.ids, other.ids]),
             torch.cat([self.remarks, other.remarks]),
             class_ids=self.class_ids,
+            masks=Masks.together(both) if both and known else None,
         )
 
     @property
@@ -233,7 +255,7 @@ class BoxTargets:
         """As the pictures move: (x', y') = M (x, y, 1) with `matrices` (N, 2, 3), clipped to `sizes` (N, 2) of (H, W).
 
         The maps keep axes (resize, mirror, crop, pad). A side below LEAST_SIDE px makes a box ignored; none is left
-        out, and none is ever turned inside out. Areas change as the maps say.
+        out, and none is ever turned inside out. Areas change as the maps say; masks move along.
         """
         device, number = self.corners.device, self.counts
         maps = matrices.double().cpu().repeat_interleave(number, 0).to(device)
@@ -248,4 +270,5 @@ class BoxTargets:
             corners=torch.cat([low, high], 1).float(),
             ignored=self.ignored | small,
             areas=self.areas * across,
+            masks=None if self.masks is None else self.masks.moved(maps),
         )
