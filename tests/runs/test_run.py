@@ -13,7 +13,7 @@ from deepres.data.sources.open import open_source
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.recipes.by_name import recipe
 from deepres.recipes.run import smoke
-from deepres.runs.analysis.run import ANALYSES, AnalysisTarget, examine
+from deepres.runs.analysis.run import ANALYSES, WHEN_NAMED, AnalysisTarget, examine
 from deepres.runs.analysis.units import AnalysisConfig
 from deepres.runs.session import Session
 from deepres.runs.train import start
@@ -53,7 +53,7 @@ def _examine(
 def test_without_a_word_all_that_fits_is_written_and_shown(run: Path) -> None:
     folder, found, _ = _examine(run, ())
     assert folder == run / "analysis"
-    assert set(found) == set(ANALYSES)
+    assert set(found) == set(ANALYSES) - set(WHEN_NAMED)
     assert found.pop("reuse")[0].startswith("left out: resnet20_cifar: ")  # no dense blocks in a ResNet
     assert any(
         line.startswith("maps are compared under shifts of up to 2 px only: stage3") for line in found["equivariance"]
@@ -121,3 +121,23 @@ def test_an_analysis_that_does_not_fit_or_does_not_exist_is_one_line(run: Path, 
         _examine(run, ("reuse",), tmp_path)
     assert "\n" not in str(caught.value)
     assert "dense" in str(caught.value)
+
+
+def test_the_loss_around_the_weights_is_written_where_it_is_named(run: Path, tmp_path: Path) -> None:
+    settings = SMALL.replace(draws=2, points=3)
+    folder, found, asked = _examine(run, ("surface",), tmp_path / "out", settings)
+    assert found["surface"][0].startswith("24 images, seed 0, on cpu: 2 directions, 3 points along each; ")
+    written = json.loads((folder / "surface.json").read_text())
+    surface = written["numbers"]["surface"]
+    assert (surface["num_images"], surface["seed"], surface["norm_statistics"]) == (24, 0, "kept")
+    assert {path.name for path in folder.glob("surface_*")} == {
+        f"surface_{plot}.{suffix}" for plot in ("plane", "slices") for suffix in ("png", "svg")
+    }
+    assert "The loss around the weights" in (folder / "report.html").read_text()
+    assert len(asked) == 9 * 2
+    assert _examine(run, ("surface",), tmp_path / "out", settings)[2] == []  # not done again
+    with pytest.raises(InputError, match="--points with lesion: only surface uses them; add surface to the analyses"):
+        _examine(run, ("lesion",), tmp_path / "no", settings)
+    with pytest.raises(InputError, match="surface: 4 points along a direction; wanted an odd number"):
+        _examine(run, ("surface",), tmp_path / "no", SMALL.replace(points=4))
+    assert not (tmp_path / "no").exists()

@@ -21,6 +21,7 @@ from deepres.cli.watch import watched
     "--class", "label", metavar="NAME", help="cam: the class whose maps are drawn; by default the answered one."
 )
 @click.option("--layer", metavar="PART", help="cam: Grad-CAM at this part of the network, such as stage2.unit1.")
+@click.option("--points", type=click.IntRange(3), help="surface: points along a direction, an odd number (11).")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Folder for the page, the plots and the numbers (RUN/analysis)."
 )
@@ -39,6 +40,7 @@ def command(
     seed: int | None,
     label: str | None,
     layer: str | None,
+    points: int | None,
     output: Path | None,
     overwrite: bool,
     model: str | None,
@@ -52,7 +54,7 @@ def command(
     reading: tuple[str, ...],
     watch: Watch,
 ) -> None:
-    """Take RUN apart by one ANALYSIS or several; without one, by all that suit its network.
+    """Take RUN apart by one ANALYSIS or several; without one, by all that suit its network but surface.
 
     \b
     lesion        error without each unit, without several at random, and with units swapped
@@ -62,6 +64,7 @@ def command(
     reuse         which earlier layers each layer of a dense block uses
     cam           where in an image the answer comes from
     equivariance  what shifting or resizing an image changes
+    surface       the loss around the weights; asks about all images points^2 times and more
 
     Of a detector lesion, responses and propagation take the backbone.
 
@@ -88,7 +91,7 @@ def command(
         raise InputError(
             f"analyze {' '.join(words)}: wanted analyses ({', '.join(ANALYSES)}), one run or weights, a source if any"
         )
-    wanted = {"images": images, "draws": draws, "seed": seed, "label": label, "layer": layer}
+    wanted = {"images": images, "draws": draws, "seed": seed, "label": label, "layer": layer, "points": points}
     settings = AnalysisConfig.model_validate({name: value for name, value in wanted.items() if value is not None})
     folder, found = examine(
         AnalysisTarget(

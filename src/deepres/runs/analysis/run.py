@@ -18,6 +18,7 @@ from pydantic import Field, JsonValue
 
 from deepres.analyze.attribution import class_number
 from deepres.analyze.guards import require_size
+from deepres.analyze.surface import require_points
 from deepres.arch.catalogue.entry import Config, backbone_of
 from deepres.arch.catalogue.lookup import config_of
 from deepres.base.errors import InputError, unknown
@@ -42,6 +43,7 @@ from deepres.report.html import render
 from deepres.runs import outputs
 from deepres.runs.analysis.images import shifted_and_resized, where_it_looks
 from deepres.runs.analysis.signal import responses_of_layers, signal_and_gradient
+from deepres.runs.analysis.surface import loss_around
 from deepres.runs.analysis.units import (
     AnalysisConfig,
     AnalysisSubject,
@@ -61,8 +63,11 @@ ANALYSES: dict[str, Callable[[AnalysisSubject, OnProgress], Section]] = {
     "reuse": features_used_again,
     "cam": where_it_looks,
     "equivariance": shifted_and_resized,
+    "surface": loss_around,
 }
 """In the order of the page."""
+WHEN_NAMED = ("surface",)
+"""Not among those that are carried out if none is named: it asks about all images more than a hundred times."""
 
 OnKindProgress = Callable[[str, int, int], None]
 """on_progress(what, done, total)."""
@@ -102,9 +107,9 @@ def examine(
     overwrite: bool = False,
     on_progress: OnKindProgress,
 ) -> tuple[Path, dict[str, list[str]]]:
-    """Carry out the analyses `kinds` (none: all that this network allows) and write the page; what each found.
+    """Carry out the analyses `kinds` and write the page; what each found.
 
-    A page of others in the folder is kept, but under `overwrite`.
+    None: all that this network allows, but `WHEN_NAMED`. A page of others in the folder is kept, but under `overwrite`.
 
     Raises:
         InputError: an unknown analysis, class or part, an analysis that this network has no parts for, a folder that is
@@ -115,6 +120,9 @@ def examine(
             raise unknown("analysis", kind, ANALYSES)
     if kinds and "cam" not in kinds and (settings.label is not None or settings.layer is not None):
         raise InputError(f"--class, --layer with {', '.join(kinds)}: only cam uses them; add cam to the analyses")
+    if settings.points is not None and "surface" not in kinds:
+        beside = f" with {', '.join(kinds)}" if kinds else ""
+        raise InputError(f"--points{beside}: only surface uses them; add surface to the analyses")
     weights = target.weights.name
     require_network(weights)
     place = Path(asked_of(weights)[0])
@@ -139,7 +147,7 @@ def examine(
     make_folder(folder)
     keep_freed_memory()
     sections: dict[str, list[str]] = {}
-    for kind in kinds or tuple(ANALYSES):
+    for kind in kinds or tuple(kind for kind in ANALYSES if kind not in WHEN_NAMED):
         if kind not in known:
             sections[kind] = [f"left out: nothing that a task of {task.kind} has"]
             continue
@@ -174,6 +182,8 @@ def _check(subject: AnalysisSubject) -> None:
     """Images too small, a class or part that does not exist: refused before anything is measured or written."""
     require_size(subject.network.description, *next(iter(subject.batches(1, 1))).images.shape[1:])
     label, layer = subject.settings.label, subject.settings.layer
+    if subject.settings.points is not None:
+        require_points(subject.settings.points)
     if label is not None:
         class_number(label, subject.network.num_classes, subject.classes)
     if layer is not None:
@@ -232,8 +242,12 @@ def _write(subject: AnalysisSubject, section: Section, of: list[JsonValue]) -> N
 
 
 def _key(of: list[JsonValue], settings: AnalysisConfig, kind: str) -> str:
-    """What has to be the same for an analysis not to be done again; class and part are of the maps alone."""
-    return json.dumps([*of, (settings if kind == "cam" else settings.replace(label=None, layer=None)).model_dump()])
+    """What has to be the same for an analysis not to be done again; of class, part and points what it uses."""
+    if kind != "cam":
+        settings = settings.replace(label=None, layer=None)
+    if kind != "surface":
+        settings = settings.replace(points=None)
+    return json.dumps([*of, settings.model_dump()])
 
 
 def _require_free(folder: Path, target: AnalysisTarget, *, overwrite: bool, own: bool) -> None:

@@ -36,7 +36,7 @@ class AnalysisConfig(Record):
     """How much is looked at: images of the test set, draws of what is random, batches of gradients, and the seed.
 
     `label`: the class whose maps are shown, by name or number; None: the one that each image is answered with. `layer`:
-    the part whose maps Grad-CAM weighs; None: the last ones.
+    the part whose maps Grad-CAM weighs; None: the last ones. `points` along a direction of the loss surface; None: 11.
     """
 
     images: int = 500
@@ -46,6 +46,7 @@ class AnalysisConfig(Record):
     seed: int = 0
     label: str | None = None
     layer: str | None = None
+    points: int | None = None
 
 
 class KeptAnalysis(Record):

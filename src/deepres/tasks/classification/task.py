@@ -71,6 +71,7 @@ class Classification(OneRow, Record):
             "analyze reuse",
             "analyze cam",
             "analyze equivariance",
+            "analyze surface",
             "--cam",
             "--teacher",
             "train.fit_head",
