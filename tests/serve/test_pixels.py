@@ -45,14 +45,13 @@ def _tiff(pages: int, side: int, order: str = "<") -> bytes:
         (273, 4, 1, 8),
         (279, 4, 1, 1),
     ]
-    size = 2 + 12 * len(tags) + 4
+    packed = [struct.pack(order + ("I" if kind == 4 else "H"), value).ljust(4, b"\0") for _, kind, _, value in tags]
+    entries = b"".join(struct.pack(order + "HHI", *tag[:3]) + value for tag, value in zip(tags, packed, strict=True))
+    one = struct.pack(order + "H", len(tags)) + entries
+    size = len(one) + 4
+    nexts = [8 + page * size for page in range(1, pages)] + [0]
     out = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
-    for page in range(pages):
-        out += struct.pack(order + "H", len(tags))
-        for tag, kind, count, value in tags:
-            packed = struct.pack(order + ("I" if kind == 4 else "H"), value).ljust(4, b"\0")
-            out += struct.pack(order + "HHI", tag, kind, count) + packed
-        out += struct.pack(order + "I", 8 + (page + 1) * size if page + 1 < pages else 0)
+    out += b"".join(one + struct.pack(order + "I", after) for after in nexts)
     return out
 
 
