@@ -25,7 +25,8 @@ PHOTOS = DatasetFacts("photos", 5, 2000, 3, 300)
     ],
 )
 def test_the_rate_goes_with_the_batch_size(words: Words, lr: float) -> None:
-    run, said = planned_aloud(words, DIGITS)
+    run, lines = planned_aloud(words, DIGITS)
+    said = "".join(lines)
     assert run.train.schedule.lr == pytest.approx(lr)
     assert bool(said) == (lr != 0.1 and not words.smoke)
     assert not said or f"rate {lr:g} for steps of {run.train.batch_size} images" in said
@@ -43,7 +44,7 @@ def test_recipes_keep_their_own_numbers(name: str) -> None:
         recipe(name, facts, None).train.schedule,
         recipe(name, facts, None).train.batch_size,
     )
-    assert said == ""
+    assert said == ()
 
 
 def test_every_rate_of_a_recipe_goes_with_it() -> None:

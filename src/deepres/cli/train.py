@@ -239,15 +239,15 @@ def command(
         if dry_run:
             click.echo(run.to_json() if processes.first else "", nl=False)
             for plan in plans:
-                click.echo(plan.said, err=True, nl=bool(plan.said))
+                click.echo("".join(f"{line}\n" for line in plan.said), err=True, nl=False)
             return
         suited = _suited(run, recipe, model, task)
         with output_of(output, run, processes) as folder:
             done: FinishedRun | FinishedFolds
             if folds is not None:
                 on_event(suited)
-                if plans and plans[0].said:
-                    on_event(plans[0].said)
+                for line in plans[0].said if plans else ():
+                    on_event(line)
                 done = in_folds.start(run, session(folder), events_of, deadline=deadline)
             else:
                 asked = session(folder, _announced(on_event, suited))

@@ -36,13 +36,12 @@ def require_rate(recipe: Run, run: Run, edits: Sequence[str]) -> None:
     was, now = recipe.train.optimizer.kind, run.train.optimizer.kind
     if was != now and not any(edit.strip().startswith("train.schedule.lr") for edit in edits):
         rate = f"recipe {run.recipe} has a rate for {was}, {recipe.train.schedule.lr:g}, which says nothing of {now}'s"
-        raise InputError(
-            f"train.optimizer={now}: {rate}; give one with --lr ({_BEGIN[now]:g} is what others begin with, a tenth of "
-            "it from trained weights)"
-        )
+        usual = f"{USUAL_RATE[now]:g} is what others begin with, a tenth of it from trained weights"
+        raise InputError(f"train.optimizer={now}: {rate}; give one with --lr ({usual})")
 
 
-_BEGIN = {"sgd": 0.1, "adamw": 0.001, "lamb": 0.005}
+USUAL_RATE = {"sgd": 0.1, "adamw": 0.001, "lamb": 0.005}
+"""What others begin with, from nothing."""
 
 
 def _times(rate: float, factor: float) -> float:

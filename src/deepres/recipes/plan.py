@@ -11,6 +11,7 @@ from deepres.base.records import edit
 from deepres.data.facts import DatasetFacts
 from deepres.recipes import by_name
 from deepres.recipes.adjusted import require_rate, resized, scaled
+from deepres.recipes.questioned import questioned
 from deepres.recipes.run import OFF, Run, require_known, smoke
 from deepres.tasks.kinds import task_named
 from deepres.tasks.task import require
@@ -45,8 +46,8 @@ def planned(words: Words, facts: DatasetFacts) -> Run:
     return planned_aloud(words, facts)[0]
 
 
-def planned_aloud(words: Words, facts: DatasetFacts) -> tuple[Run, str]:
-    """The run, and what is said of its rate.
+def planned_aloud(words: Words, facts: DatasetFacts) -> tuple[Run, tuple[str, ...]]:
+    """The run, and what is said of its numbers: a line about its rate, one about what is far from the recipe's.
 
     It is the recipe's, edited, and then fitted, so that an edited size is also the network's.
 
@@ -66,7 +67,8 @@ def planned_aloud(words: Words, facts: DatasetFacts) -> tuple[Run, str]:
     run = run if words.size is None else resized(run, words.size)
     recipe, run = run, edit(run, words.edits)
     require_rate(recipe, run, words.edits)
-    run, said = scaled(recipe, run, words.edits) if words.scale_lr else (run, "")
+    run, rate = scaled(recipe, run, words.edits) if words.scale_lr else (run, "")
+    far = questioned(recipe, run)
     asked = run.model.input if any(one.startswith("model.input=") for one in words.edits) else None
     if asked is not None:
         run = edit(run, [f"preparation.channels={asked[0]}"])
@@ -79,4 +81,4 @@ def planned_aloud(words: Words, facts: DatasetFacts) -> tuple[Run, str]:
         given, seen = (",".join(map(str, size)) for size in (asked, run.model.input))
         raise InputError(f"--set model.input={given}: this run's images come as {seen}; their size is preparation.crop")
     run.model.architecture()  # what does not fit together is refused before anything is done
-    return (smoke(run), "") if words.smoke else (run, said)
+    return (smoke(run) if words.smoke else run), tuple(line for line in ("" if words.smoke else rate, far) if line)

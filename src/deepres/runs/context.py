@@ -46,8 +46,8 @@ class RunContext:
 
     `workers` is None until their number has been measured; `begun` says what was done to the weights that the run
     begins with; `teachers` are the networks whose answers are learnt; `hold` is asked before each write into it.
-    `spares_test`: the end is measured on held-out images (`Planned`); `scaled` is what was said of its rate there.
-    `loggers` are told of each epoch.
+    `spares_test`: the end is measured on held-out images (`Planned`); `about_numbers` is what was said of its numbers
+    there. `loggers` are told of each epoch.
     """
 
     run: Run
@@ -63,7 +63,7 @@ class RunContext:
     hold: Hold = field(default_factory=Hold)
     command: str = UNSAID
     spares_test: bool = False
-    scaled: str = ""
+    about_numbers: tuple[str, ...] = ()
     loggers: Mapping[str, Logger] = field(default_factory=dict)
 
     def about(self, step: int) -> About:

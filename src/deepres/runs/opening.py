@@ -30,7 +30,7 @@ def opening(context: RunContext, step: int, total: int) -> list[str | Detail]:
         _images(source),
         f"{run.model.name}: {parameters}, sees {size} px{begin}",
         f"{length} of {train.batch_size} images{each}, by recipe {run.recipe}",
-        *([context.scaled] if context.scaled else []),
+        *context.about_numbers,
         *([context.begun] if context.begun else []),
         *(_head(train.head_pace) if train.fit_head and not step else []),
         *(context.teachers.lines() if context.teachers is not None else []),

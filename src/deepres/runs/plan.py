@@ -26,15 +26,15 @@ class Planned:
     """A run, fitted to its images and ready to be carried out, and these images.
 
     Not `trains`: its weights stay what it begins with. `spares_test`: it is one of several, of which held-out images
-    choose; the test images are for the one that is chosen, when it is resumed. `said` is what follows from other
-    steps than the recipe's.
+    choose; the test images are for the one that is chosen, when it is resumed. `said` are lines about numbers that
+    are not the recipe's (`planned_aloud`).
     """
 
     run: Run
     source: Source
     trains: bool = True
     spares_test: bool = False
-    said: str = ""
+    said: tuple[str, ...] = ()
 
 
 def plan_run(source: str, words: Words | None = None, weights: WeightsSpec | None = None) -> Planned:

@@ -63,7 +63,7 @@ def start(
     """
     run, listed = (plan.run, plan.source) if isinstance(plan, Planned) else (plan, None)
     trains, spares_test = (plan.trains, plan.spares_test) if isinstance(plan, Planned) else (True, False)
-    scaled = plan.said if isinstance(plan, Planned) else ""
+    about = plan.said if isinstance(plan, Planned) else ()
     folder, device, processes, on_event = session.folder, session.device, session.processes, session.on_event
     once = processes.on_rank_zero
     once(lambda: require_no_run(folder))
@@ -102,7 +102,7 @@ def start(
                 hold.remove()
             raise
         context = session.context(run, source, statistics, found, hold, begun=once(lambda: said))
-        context = replace(context, spares_test=spares_test, scaled=scaled, loggers=shown_by)
+        context = replace(context, spares_test=spares_test, about_numbers=about, loggers=shown_by)
         return _carry_out(context, first, twice, on_event, budget)
 
 
