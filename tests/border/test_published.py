@@ -406,8 +406,8 @@ def test_of_a_study_that_cannot_be_trained_the_descriptions_are_read(
     told = capsys.readouterr().out
     assert "39 figures: 19 reproduced, 1 not reproduced, 19 not run" in told
     assert "✗ WRN-40-1: convolutions: without widening the first stage needs no projection" in told
-    assert _run("resnet/table9", "--output", tmp_path, "--device", "cpu") == 2
-    assert "cannot be run: its runs are not planned yet" in capsys.readouterr().err
+    assert _run("resnet/table11", "--output", tmp_path, "--device", "cpu") == 2
+    assert "cannot be run: the labels of VOC 2012's test pictures lie on its server" in capsys.readouterr().err
 
 
 @pytest.mark.medium

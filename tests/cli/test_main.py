@@ -31,7 +31,7 @@ FLAGS = {
     "data split": "--output --overwrite --set",
     "bench": "--batch-size --data --device --json --seconds",
     "reproduce": "--at-once --data --descriptions --device --dry-run --hours --json --list --on --only --output --pause --queue --report-only --scale --seeds --set --share "
-    "--status --unpause",
+    "--status --unpause --weights",
     "doctor": "--source --verify-resume",
 }
 

@@ -125,6 +125,19 @@ def test_official_lists_are_the_split(given: dict[str, str], wanted: dict[str, s
         assert {split: "".join(p.stem for p in images.paths) for split, images in found.splits.items()} == wanted
 
 
+def test_val_is_learnt_with_train_where_that_is_asked_and_there_are_test_pictures(tmp_path: Path) -> None:
+    root = voc(tmp_path / "three")
+    lists(root, train="a b", val="c", test="d")
+    apart, joined = raw(root), raw(root, "trainval=true")
+    assert {split: len(images) for split, images in joined.splits.items()} == {"train": 3, "test": 1}
+    of_both = [*boxes_in(apart, "train").items(), *boxes_in(apart, "val").items()]
+    assert list(boxes_in(joined, "train").items()) == of_both
+    assert "val is learnt with train: 1 picture (data.trainval)" in joined.notes
+    two = voc(tmp_path / "two")
+    lists(two, train="a b", val="c d")
+    assert {split: len(images) for split, images in raw(two, "trainval=true").splits.items()} == {"train": 2, "val": 2}
+
+
 def test_a_list_without_labels_is_left_out_and_pictures_in_no_list_are_counted(tmp_path: Path) -> None:
     root = voc(tmp_path)
     picture(root / "JPEGImages" / "e.png")

@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 from deepres.studies.study import Claim, Column, Printed, Study
-from deepres.studies.verdict import CheckedClaim, outcome, quoted, train_error, verdict_of
+from deepres.studies.verdict import (
+    CellResult,
+    CheckedClaim,
+    _comparable,
+    _precision,
+    _spread,
+    outcome,
+    quoted,
+    train_error,
+    verdict_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +69,26 @@ def test_of_average_precision_the_higher_is_the_better() -> None:
     assert quoted((27.0, 28.0), Printed(value=28.0, quoted="best"), higher_is_better=True) == 28.0
 
 
+def test_a_row_that_diverged_is_worse_than_any_whichever_way_is_better() -> None:
+    lost = CellResult(row="a", column="c", diverged=1, verdict="not run")
+    assert _comparable(lost, Column(name="c", measure="error", title="error")) == 100.0
+    assert _comparable(lost, Column(name="c", measure="voc_ap", title="AP")) == 0.0
+
+
+def test_of_boxes_the_sampling_error_is_that_which_the_run_has_measured() -> None:
+    assert _spread((76.0,), Printed(value=76.4), "voc", 0.4) == pytest.approx(sqrt(2) * 0.4)
+    measured = {"measure": "voc07", "ap": 0.76, "ap_low": 0.752, "ap_high": 0.768, "ap50": 0.76}
+    measured |= {"per_class": [{"name": "bus", "ap": 0.8, "ap50": 0.8}, {"name": "car", "ap": None, "ap50": None}]}
+    of_all = Column(name="c", measure="voc_ap", title="AP")
+    figure = _precision(of_all, measured)
+    assert figure is not None
+    assert figure == (76.0, pytest.approx(1.6 / 3.92))
+    assert _precision(of_all.replace(of_class="bus"), measured) == (80.0, None)
+    assert _precision(of_all.replace(of_class="car"), measured) is None
+    assert _precision(of_all.replace(of_class="cat"), measured) is None
+    assert _precision(of_all.replace(measure="ap50"), measured) is None, "COCO's is asked, VOC's was measured"
+
+
 def test_a_count_is_read_from_the_description_at_either_scale_and_judged(study: Study, tmp_path: Path) -> None:
     rows = tuple(row.replace(printed={"size": Printed(value=0.27)}) if row.network else row for row in study.rows)
     for scale in ("full", "short"):
@@ -80,8 +110,6 @@ def test_what_is_not_trained_says_so_and_why(study: Study, tmp_path: Path) -> No
 
 
 def test_of_one_seed_the_spread_is_the_sampling_error_of_the_test_images() -> None:
-    from deepres.studies.verdict import _spread
-
     one = 100 * sqrt(0.09 * 0.91 / 10_000)
     assert _spread((9.0,), Printed(value=8.75), "cifar10") == pytest.approx(sqrt(2) * one)
     assert _spread((9.0, 10.0), Printed(value=8.75, std=0.3), "cifar10") == pytest.approx(sqrt(0.5 + 0.09))

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     "--data", multiple=True, metavar="[SET=]PATH", help="Where the images lie, if they are not found by name."
 )
 @click.option(
+    "--weights", metavar="WEIGHTS", help="Trained weights that the runs begin with, where those of the paper do."
+)
+@click.option(
     "--seeds",
     type=click.IntRange(1),
     help="Runs of each network, each with its own seed; by default as many as in the paper.",
@@ -92,6 +95,7 @@ def command(
     edits: tuple[str, ...],
     only: tuple[str, ...],
     data: tuple[str, ...],
+    weights: str | None,
     seeds: int | None,
     output: Path,
     on: str,
@@ -136,12 +140,14 @@ def command(
     from deepres.nn.hardware import find_device
     from deepres.studies.reproduce import conclude, planned, train_all
 
-    chosen = _chosen(study, scale, share, edits, only)
-    plan = planned(chosen, scale, output, seeds=seeds, data=_places(data, chosen.dataset))
+    chosen = _chosen(study, scale, share, edits, only).replace(weights=weights)
+    plan = planned(chosen, scale, output, seeds=seeds, data=_places(data, chosen.dataset), dry=dry_run)
     outputs.require_free_folder("--output", output, [place.partition("=")[2] or place for place in data])
     where = find_device(device)
     if dry_run:
         _show_runs(plan, device)
+        for reason in plan.absent.values():
+            watch.say(reason)
         return
     if not report_only:
         from deepres.runs.progress import showing
@@ -212,12 +218,12 @@ def _places(data: tuple[str, ...], own: str) -> dict[str, str]:
 
 def _show_runs(plan: "StudyPlan", device: str | None) -> None:
     from deepres.base.wording import columns
-    from deepres.studies.plan import status
+    from deepres.studies.plan import distinct, status
     from deepres.studies.speed import speed
 
     rate = speed(device)
     lines = [("run", "steps", "multiply-adds", "time here", "")]
-    for job in plan.jobs:
+    for job in distinct(plan.cells):
         time = duration(rate.seconds(job.macs))
         lines.append((job.name, f"{job.steps:,}", f"{job.macs:.2g}", time, status(job, plan.home)))
     click.echo(columns(lines, "<>>><"))

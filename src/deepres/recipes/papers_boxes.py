@@ -31,10 +31,10 @@ def voc_2015(facts: DatasetFacts, model: str | None = None) -> Run:
     Command   deepres train VOC0712 --recipe voc_2015 --weights RESNET101
     Hardware  one GPU of 16 GB
     Expected  AP at an overlap of .5 on VOC 2007's test pictures 76.4 % (07+12), Table 7
-    Source    trained on `trainval` of 2007 and 2012: give one folder whose ImageSets/Main has trainval.txt and
-              test.txt, and neither train.txt nor val.txt. Faster R-CNN's 60,000 steps at 1e-3 and 20,000 at 1e-4 and
-              weight decay of 5e-4 are those of its proposals on VOC; the paper does not say how long it trains on VOC,
-              nor how AP is counted: 11 recalls here, as VOC 2007 does.
+    Source    trained on train and val of 2007 and 2012 (data.trainval), measured on 2007's test: give the folder that
+              holds VOC2007 and VOC2012, each with its lists in ImageSets/Main. Faster R-CNN's 60,000 steps at 1e-3
+              and 20,000 at 1e-4 and weight decay of 5e-4 are those of its proposals on VOC; the paper does not say how
+              long it trains on VOC, nor how AP is counted: 11 recalls here, as VOC 2007 does.
     """
     return _run("voc_2015", facts, model, "voc07", iterations=80_000, batch_size=2, weight_decay=5e-4)
 
@@ -77,7 +77,7 @@ def _run(
     begin = facts.beginning
     return Run(
         recipe=name,
-        data=DataConfig(source=facts.source, val_fraction=0, workers=2),
+        data=DataConfig(source=facts.source, val_fraction=0, workers=2, trainval=measure == "voc07"),
         task=task_for("boxes", DEFAULT_TASK).replace(measure=measure),
         model=_detector(facts, model),
         augmentation=Augmentation(crop="whole", scale=(600, 600), flip=0.5),

@@ -16,7 +16,7 @@ from deepres.runs.starting_weights import beginning
 from deepres.runs.teacher import find_teachers
 from deepres.tasks.kinds import task_named
 
-LISTED_BY = ("source", "root", "download", "channels", "depth", "splits", "columns")
+LISTED_BY = ("source", "root", "download", "channels", "depth", "splits", "columns", "trainval")
 DIVIDED_BY = ("val_fraction", "test_fraction", "split_seed", "folds", "fold")
 """Fields that say which files there are, and which of them are for what; the others say how they are read."""
 

@@ -19,6 +19,7 @@ from deepres.studies.verdict import outcome
 from deepres.train.history import read_history
 
 CURVE = ("step", "train_error", "val_error", "lr")
+CURVE_OF_BOXES = ("step", "train_loss", "val_1-AP", "lr")
 """What is kept of a run's history, a row an epoch."""
 
 JUDGED = ("reproduced", "within the spread", "not reproduced")
@@ -56,12 +57,18 @@ def evidence(job: Job, home: Path, among: Iterable[Study]) -> dict[str, Any]:
 
 
 def facts_of(job: Job, home: Path) -> dict[str, Any]:
-    """What was trained: network, recipe, steps, and where it ended the error, time, hardware and weights."""
+    """What was trained: network, recipe, steps, and where it ended the error, time, hardware and weights.
+
+    The error of boxes is 1 - AP.
+    """
     folder = job.folder(home)
     path = folder / SUMMARY
     require_vouched(path)
     summary = json_object(path, "summary of a run", "train it anew") if path.is_file() else {}
-    history = read_history(folder, *CURVE)
+    boxes = job.run.task.kind == "detection"
+    curve = CURVE_OF_BOXES if boxes else CURVE
+    history = read_history(folder, *curve)
+    interval = summary.get("interval_95" if boxes else "error_interval_95")
     ended = json_object(folder / DIVERGED, "record of a divergence") if (folder / DIVERGED).is_file() else {}
     return {
         "name": job.name,
@@ -72,7 +79,7 @@ def facts_of(job: Job, home: Path) -> dict[str, Any]:
         "done": history[-1]["step"] if history else 0,
         "seed": job.run.seed,
         "error": summary.get("error"),
-        "error_interval_95": summary.get("error_interval_95"),
+        "error_interval_95": [1 - end for end in reversed(interval)] if boxes and interval else interval,
         "num_test_images": summary.get("num_images"),
         "diverged": ended.get("reason", ""),
         "weights_sha256": summary.get("weights_sha256", ""),
@@ -80,7 +87,7 @@ def facts_of(job: Job, home: Path) -> dict[str, Any]:
         "hardware": summary.get("hardware", ""),
         "precision": summary.get("precision", ""),
         "versions": summary.get("versions", {}),
-        "curve": [{name: row[name] for name in CURVE} for row in history],
+        "curve": [{name: row[name] for name in curve} for row in history],
     }
 
 
@@ -93,7 +100,7 @@ def _figures(job: Job, home: Path, among: Iterable[Study]) -> list[dict[str, Any
         mine = [
             cell
             for cell in cells(study, job.scale, (job.run.seed,))
-            if not is_read(cell.column) and any(each.name == job.name for each in cell.jobs)
+            if not (is_read(cell.column) or cell.row.ensemble) and any(each.name == job.name for each in cell.jobs)
         ]
         if not mine:
             continue

@@ -15,7 +15,7 @@ import torch
 
 from deepres.base.errors import InputError, RunError
 from deepres.base.events import UNSAID
-from deepres.base.files import write_atomic
+from deepres.base.files import make_folder, write_atomic
 from deepres.base.manifest import is_whole
 from deepres.data.loading.workers import num_cores
 from deepres.recipes.run import Run, load_run
@@ -46,6 +46,10 @@ def carry_out(job: Job, home: Path, device: torch.device, on_event: OnJobEvent, 
         InputError: anything that images or training refuse. StoppedError: a signal asked for it; its state is saved.
     """
     folder, now = job.folder(home), status(job, home)
+    if job.after is not None and (job.after.folder(home) / DIVERGED).is_file():
+        make_folder(folder)
+        write_atomic(folder / DIVERGED, json.dumps({"reason": f"so did {job.after.name}, with which it begins"}) + "\n")
+        return
     if now == "finished" and ((folder / DIVERGED).is_file() or is_whole(folder)):
         return
 
@@ -55,9 +59,9 @@ def carry_out(job: Job, home: Path, device: torch.device, on_event: OnJobEvent, 
     try:
         session = Session(folder, device, told, command=command)
         if now == "absent":
-            train.start(job.run, session)
+            train.start(job.ready(home), session)
         else:
-            train.resume(session, _elsewhere(folder, job.run))
+            train.resume(session, _elsewhere(folder, job.ready(home)))
     except DivergedError as cause:
         write_atomic(folder / DIVERGED, json.dumps({"reason": cause.message}) + "\n")
         on_event(job.name, f"diverged: {cause.message}")

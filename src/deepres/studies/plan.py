@@ -1,7 +1,7 @@
 """Which runs a study needs, at which scale, and what they cost: a run is a value, trained once for all studies."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from hashlib import sha256
 from math import ceil
@@ -13,12 +13,13 @@ from deepres.arch.catalogue.entry import Config, ModelConfig
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.readings.cost import cost
 from deepres.base import records
+from deepres.base.files import digest
 from deepres.base.manifest import RUN
-from deepres.data.facts import DatasetFacts
+from deepres.data.facts import DatasetFacts, StartingWeights
 from deepres.recipes.plan import Words, planned
 from deepres.recipes.run import Run
 from deepres.studies.readings import is_read, reading
-from deepres.studies.study import Column, Quantity, Row, Study
+from deepres.studies.study import HIGHER_IS_BETTER, Column, Quantity, Row, Study, study_named
 
 StudyScale = Literal["full", "short"]
 """full: the paper's recipe to the letter. short: a share of its steps, 5,000 of 50,000 training images held out."""
@@ -28,6 +29,9 @@ DATASETS = {
     "cifar100": DatasetFacts("cifar100", 100, 50_000, 3, 32),
     "svhn": DatasetFacts("svhn", 10, 604_388, 3, 32),
     "imagenet": DatasetFacts("imagenet", 1000, 1_281_167, 3, 375),
+    "voc": DatasetFacts("voc", 20, 16_551, 3, 375, form="boxes"),
+    "coco": DatasetFacts("coco", 80, 82_783, 3, 480, form="boxes"),
+    "det": DatasetFacts("det", 200, 456_567 + 20_121 // 2, 3, 375, form="boxes"),
 }
 """What recipes want to know of the sets that the papers train on, so that a plan can be made without them."""
 
@@ -37,16 +41,17 @@ DIVERGED = "diverged.json"
 Status = Literal["finished", "begun", "absent"]
 
 HELD_OUT = 0.1
-TRAINED = ("error", "top5_error", "train_error", "response")
+TRAINED: frozenset[Quantity] = HIGHER_IS_BETTER | {"error", "top5_error", "train_error", "response"}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of one seed, fitted to the set that it is of."""
+    """One run of one seed, fitted to the set that it is of; `after` is the run whose weights it begins with."""
 
     run: Run
     dataset: str
     scale: StudyScale
+    after: "Job | None" = None
 
     @cached_property
     def name(self) -> str:
@@ -56,6 +61,8 @@ class Job:
             fields["data"].pop(name, None)
         for name in ("memory", "compile", "save_every_seconds"):
             fields["train"].pop(name, None)
+        if self.run.weights is not None:
+            fields["weights"] = _held_by(self.run.weights) if self.after is None else self.after.name
         facts = records.json_text(fields)
         network = self.run.model.name
         return f"{network}-{self.dataset}-{sha256(facts.encode()).hexdigest()[:8]}-seed{self.run.seed}"
@@ -67,6 +74,20 @@ class Job:
     def evidence(self, home: Path) -> Path:
         """What is written down of it once it has ended (studies/evidence.py)."""
         return home / "evidence" / f"{self.name}.json"
+
+    @property
+    def turn(self) -> int:
+        """How many runs go before it."""
+        return 0 if self.after is None else self.after.turn + 1
+
+    @property
+    def datasets(self) -> set[str]:
+        """The sets that it, and those before it, train on."""
+        return {self.dataset} | (set() if self.after is None else self.after.datasets)
+
+    def ready(self, home: Path) -> Run:
+        """The run as it is carried out below `home`, where the one before it has ended."""
+        return self.run if self.after is None else self.run.replace(weights=str(self.after.folder(home)))
 
     @property
     def num_train(self) -> int:
@@ -86,12 +107,22 @@ class Job:
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure of the table that this software can find: by runs, by reading the description, or not (`lacking`)."""
+    """A figure of the table that this software can find: by runs, by reading the description, or not (`lacking`).
+
+    The figure of an ensemble (`row.ensemble`) is that of all its runs together.
+    """
 
     row: Row
     column: Column
     jobs: tuple[Job, ...] = ()
     lacking: str = ""
+    protocol: str = "center"
+
+    def together(self, home: Path) -> Path:
+        """Where what an ensemble measured lies."""
+        facts = " ".join((self.protocol, *(job.name for job in self.jobs)))
+        name = f"{self.jobs[0].run.model.name}-{self.jobs[0].dataset}-{sha256(facts.encode()).hexdigest()[:8]}"
+        return home / self.jobs[0].scale / "together" / f"{name}.json"
 
 
 WantedSeeds = int | Sequence[int] | None
@@ -112,17 +143,26 @@ def cells(
             blank = (study.shows == "table" or row.quoted) and row.printed and column.name not in row.printed
             if row.network is None or blank or (row.quoted and not read):
                 continue
-            lacking = "" if read else row.lacking or study.lacking or _unmeasurable(column)
+            lacking = "" if read else row.lacking or study.lacking or column.lacking or _unmeasurable(column)
             trained = column.measure in TRAINED and not lacking
             jobs = tuple(_jobs(study, row, column, scale, seeds, data or {})) if trained else ()
-            found.append(Cell(row, column, jobs, lacking))
+            found.append(Cell(row, column, jobs, lacking, row.protocol or column.protocol or study.protocol))
     return found
 
 
 def distinct(cells: Iterable[Cell]) -> list[Job]:
-    """The runs of all these cells, each once: the first seed of every network first, small networks first."""
-    jobs = {job.name: job for cell in cells for job in cell.jobs}
-    return sorted(jobs.values(), key=lambda job: (job.run.seed, job.macs))
+    """The runs of all these cells, and those that they begin with, each once.
+
+    The first seed of every network first, small networks first, none before the one that it begins with.
+    """
+    jobs: dict[str, Job] = {}
+    for cell in cells:
+        for last in cell.jobs:
+            job: Job | None = last
+            while job is not None:
+                jobs.setdefault(job.name, job)
+                job = job.after
+    return sorted(jobs.values(), key=lambda job: (job.run.seed, job.turn, job.macs))
 
 
 def status(job: Job, home: Path) -> Status:
@@ -175,22 +215,65 @@ def _reading(config: Config, column: Column, measure: Quantity) -> float:
 def _jobs(
     study: Study, row: Row, column: Column, scale: StudyScale, seeds: WantedSeeds, data: Mapping[str, str]
 ) -> Iterable[Job]:
-    wanted = seeds or (row.seeds or study.seeds if scale == "full" else 1)
+    wanted = row.ensemble or seeds or (row.seeds or study.seeds if scale == "full" else 1)
     for seed in range(wanted) if isinstance(wanted, int) else wanted:
-        yield Job(_run(study, row, column, scale, seed, data), column.dataset or study.dataset, scale)
+        after = _before(study, row, scale, seed, data)
+        run = _run(study, row, column, scale, seed, data, after)
+        yield Job(run, column.dataset or study.dataset, scale, after)
 
 
-def _run(study: Study, row: Row, column: Column, scale: StudyScale, seed: int, data: Mapping[str, str]) -> Run:
+def _before(study: Study, row: Row, scale: StudyScale, seed: int, data: Mapping[str, str]) -> Job | None:
+    """The run whose weights a row begins with: made as short as the study's own."""
+    if row.begins is None:
+        return None
+    name, label = row.begins
+    other = study_named(name)
+    other = other.replace(short=study.short, short_edits=study.short_edits, weights=study.weights)
+    return next(iter(_jobs(other, other.row(label), other.columns[0], scale, (seed,), data)))
+
+
+def _run(
+    study: Study,
+    row: Row,
+    column: Column,
+    scale: StudyScale,
+    seed: int,
+    data: Mapping[str, str],
+    after: Job | None = None,
+) -> Run:
     dataset = column.dataset or study.dataset
-    facts = DATASETS[dataset]
+    facts = replace(DATASETS[dataset], beginning=_beginning(study, after))
     words = Words(
         recipe=row.recipe or study.recipe or None,
-        model=row.network,
+        model=row.network if after is None else None,  # then as that is
         edits=(*row.edits, *column.edits),
         source=data.get(dataset),
     )
     run = _planned(words, facts).replace(seed=seed)
-    return run if scale == "full" else _shortened(run, study, facts.num_images)
+    return run if scale == "full" else _shortened(run, study, facts)
+
+
+def _beginning(study: Study, after: Job | None) -> StartingWeights | None:
+    """What a run of the study begins with: another run, named weights, or nothing."""
+    if after is not None:
+        return StartingWeights(after.name, None, after.run.model, (), after.run.preparation)
+    return None if study.weights is None else _starting(study.weights)
+
+
+@cache
+def _starting(weights: str) -> StartingWeights:
+    from deepres.runs.starting_weights import beginning  # loads torch, which a plan from nothing needs not
+
+    return beginning(weights)
+
+
+@cache
+def _held_by(weights: str) -> str:
+    """What tells weights apart wherever they lie: the digest of a file, else their name."""
+    from deepres.nn.weights.hub import weights_file
+
+    file = weights_file(weights)
+    return weights if file is None else digest(file)
 
 
 @cache
@@ -199,12 +282,13 @@ def _planned(words: Words, facts: DatasetFacts) -> Run:
     return planned(words, facts)
 
 
-def _shortened(run: Run, study: Study, num_images: int) -> Run:
+def _shortened(run: Run, study: Study, facts: DatasetFacts) -> Run:
     """A share of the steps, some training images held out for the curves, and the study's own edits of short runs."""
     data = run.data.replace(val_fraction=run.data.val_fraction or HELD_OUT)
-    steps = run.train.steps(round(num_images * (1 - run.data.val_fraction)))
+    steps = run.train.steps(round(facts.num_images * (1 - run.data.val_fraction)))
     train = run.train.replace(epochs=None, iterations=ceil(steps * study.short))
-    return records.edit(run.replace(data=data, train=train), study.short_edits)
+    short = records.edit(run.replace(data=data, train=train), study.short_edits)
+    return short.fitted(facts) if study.short_edits else short
 
 
 def _unmeasurable(column: Column) -> str:

@@ -124,6 +124,8 @@ def cells_of(entry: QueueEntry, data: Mapping[str, str] | None = None) -> list[t
 def _require_trained(entry: QueueEntry) -> None:
     """Refuse a row, or where none is named a study, of which there is nothing to train."""
     study = study_of(entry)
+    if study.begins:
+        raise InputError(f"{entry.study}: its runs begin with {study.begins}, which no queue names; leave it out")
     trained = {cell.row.label for cell in cells(study, "full", entry.seeds) if cell.jobs}
     for label in entry.rows or (("",) if not trained else ()):
         if label not in trained:

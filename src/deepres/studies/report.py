@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from markupsafe import Markup
@@ -20,13 +21,18 @@ from deepres.studies.evidence import facts_of
 from deepres.studies.plan import Cell, Job, StudyScale
 from deepres.studies.readings import is_read
 from deepres.studies.responses import response_stds
-from deepres.studies.study import Study, study_named
+from deepres.studies.study import HIGHER_IS_BETTER, Study, study_named
 from deepres.studies.texts import MARKS, ours_text, printed_text
 from deepres.studies.verdict import Outcome
 from deepres.tasks.classification.result import ClassificationResult
 from deepres.train.history import read_history
 
-UNITS = {"error": "%", "top5_error": "%", "train_error": "%"}
+UNITS: dict[str, str] = {
+    **dict.fromkeys(("error", "top5_error", "train_error"), "%"),
+    **dict.fromkeys(sorted(HIGHER_IS_BETTER), "%, the higher, the better"),
+}
+LONGEST = 150
+"""Letters of a report's folder, whose name no file system may refuse."""
 SHOWN_BY = {
     "deletion": "lesion_each",
     "random_deletion": "lesion_random",
@@ -208,16 +214,18 @@ def with_printed(study: Study, scale: StudyScale) -> set[int]:
 
 
 def _folder(study: Study, found: Outcome) -> str:
-    """`resnet-fig6-short`; of another share, of edited runs or of some rows only with these in its name."""
+    """`resnet-fig6-short`; of another share, edited runs or some rows only with these in its name, cut if long."""
     whole, name = study_named(study.name), f"{study.name.replace('/', '-')}-{found.scale}"
     if found.scale == "short" and study.short != whole.short:
         name += f"-{100 * study.short:g}"
     name += "".join(f"-{edit}" for edit in study.short_edits[len(whole.short_edits) :])
     if len(study.rows) < len(whole.rows):
         name += "".join(f"-{row.label}" for row in study.rows)
+    name += "" if study.weights is None else f"-{study.weights}"
     own = (edit for row in study.rows for edit in row.edits[len(whole.row(row.label).edits) :])
     name += "".join(f"-{edit}" for edit in dict.fromkeys(own))
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)
+    named = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
+    return named if len(named) <= LONGEST else f"{named[:LONGEST]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _title(study: Study, found: Outcome) -> str:

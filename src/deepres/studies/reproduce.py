@@ -15,6 +15,7 @@ from deepres.data.sources.open import open_source
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.runs.analysis.run import AnalysisTarget, examine
 from deepres.runs.analysis.units import AnalysisConfig
+from deepres.runs.ensemble import EnsembleConfig, evaluate_ensemble
 from deepres.runs.evaluate import EvaluationConfig, evaluate_weights
 from deepres.studies.evidence import write_evidence
 from deepres.studies.executor import OnJobEvent, at_once, in_turn, on_ray, slots
@@ -22,7 +23,7 @@ from deepres.studies.plan import DIVERGED, Cell, Job, StudyScale, WantedSeeds, c
 from deepres.studies.readings import is_read
 from deepres.studies.report import write_report
 from deepres.studies.responses import mean_response
-from deepres.studies.study import Shows, Study, studies
+from deepres.studies.study import HIGHER_IS_BETTER, Shows, Study, studies
 from deepres.studies.verdict import Outcome, outcome, result_name
 
 On = Literal["here", "ray"]
@@ -42,6 +43,9 @@ WHERE = {
     "cifar100": "unpack cifar-100-python.tar.gz in ./data, or name a pair of .npz files by --data cifar100=PATH",
     "imagenet": "name its folder, with train/ and val/, one folder a class, by --data PATH",
     "svhn": "name a folder or an .npz pair of it by --data svhn=PATH",
+    "voc": "name the folder that holds VOC2007 and VOC2012, with their lists, by --data voc=PATH",
+    "coco": "name the folder with train2014, val2014 and annotations by --data coco=PATH",
+    "det": "name ILSVRC DET's folder, train with val1 and val2 as lists train.txt and test.txt, by --data det=PATH",
 }
 """How a set that is not there is brought."""
 
@@ -51,7 +55,7 @@ IMAGES: dict[StudyScale, int] = {"full": 10_000, "short": 1_000}
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """A study as asked for: its runs by data set, and the sets that are not there (name -> reason)."""
+    """A study as asked for: its runs, and the sets that are not there (name -> reason)."""
 
     study: Study
     scale: StudyScale
@@ -63,33 +67,48 @@ class StudyPlan:
     @property
     def jobs(self) -> list[Job]:
         """The runs whose images are there."""
-        return [job for job in distinct(self.cells) if job.dataset not in self.absent]
+        return [job for job in distinct(self.cells) if not job.datasets & self.absent.keys()]
 
 
 def planned(
-    study: Study, scale: StudyScale, home: Path, *, seeds: WantedSeeds = None, data: Mapping[str, str] | None = None
+    study: Study,
+    scale: StudyScale,
+    home: Path,
+    *,
+    seeds: WantedSeeds = None,
+    data: Mapping[str, str] | None = None,
+    dry: bool = False,
 ) -> StudyPlan:
     """The study's runs; `data` says where sets lie that are not found by their names.
 
     Raises:
-        InputError: nothing of it can be run or read here; none of its sets is there; `data` names one that it does
-            not use, or where none is.
+        InputError: nothing of it can be run or read here; `data` names a set that it does not use, or where none is;
+            and but for a `dry` plan: none of its sets is there, no weights are named that its runs begin with.
     """
+    if study.weights is not None and not study.begins:
+        raise InputError(f"--weights {study.weights}: the runs of {study.name} begin from nothing; leave it out")
     found = tuple(cells(study, scale, seeds, data))
     read = any(is_read(cell.column) and cell.column.name in cell.row.printed for cell in found)
     if study.lacking and not read:
         raise InputError(f"{study.name}: cannot be run: {study.lacking}; deepres reproduce --list shows those that can")
-    needed = {job.dataset for cell in found for job in cell.jobs}
+    every = distinct(found)
+    needed = {job.dataset for job in every}
     for name in data or {}:
         if name not in needed:
             raise InputError(
                 f"--data {name}: {study.name} does not use it; it uses {', '.join(sorted(needed)) or 'none'}"
             )
-    absent = absences({job.dataset: job for job in distinct(found)}, data or {})
+    absent = absences({job.dataset: job for job in every}, data or {})
     named = [reason for name, reason in absent.items() if name in (data or {})]
-    if named or (needed and absent.keys() == needed and not read):
+    nothing = bool(every) and all(job.datasets & absent.keys() for job in every)
+    if named or (nothing and not read and not dry):
         others = f"studies without images: {', '.join(without_images())}"
         raise InputError(f"{study.name}: {'; '.join(named or absent.values())} ({others})")
+    if every and scale == "full" and study.begins and study.weights is None and not dry:
+        raise InputError(
+            f"{study.name}: its runs begin with {study.begins}; name it by --weights FILE (--scale short begins from "
+            "nothing where none is named)"
+        )
     return StudyPlan(study, scale, seeds, home, found, absent)
 
 
@@ -128,13 +147,20 @@ def train_all(
         return
     make_folder(plan.home)
     if on == "ray":
-        yield from on_ray(jobs, plan.home, on_event, command)
+        for wave in _waves(jobs):
+            yield from on_ray(wave, plan.home, on_event, command)
         return
     where = slots(count, device)
     if len(where) == 1:
         yield from in_turn(jobs, plan.home, device, on_event, command)
-    else:
-        yield from at_once(jobs, plan.home, where, on_event, command)
+        return
+    for wave in _waves(jobs):
+        yield from at_once(wave, plan.home, where, on_event, command)
+
+
+def _waves(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Runs that may go on at the same time: none in the wave of one that it begins with."""
+    return [[job for job in jobs if job.turn == turn] for turn in sorted({job.turn for job in jobs})]
 
 
 def conclude(
@@ -162,7 +188,10 @@ def _ended(jobs: Iterable[Job], home: Path) -> list[Job]:
 
 
 def _measure(plan: StudyPlan, device: torch.device, command: str, on_progress: Callable[[str, int, int], None]) -> None:
-    """Under the study's other protocols, each once; the centre view was measured when the run ended."""
+    """Under the study's other protocols, and ensembles, each once; one look was measured when the run ended."""
+    for cell in plan.cells:
+        if cell.row.ensemble is not None and cell.jobs and len(_ended(cell.jobs, plan.home)) == len(cell.jobs):
+            _measure_together(cell, plan, device, command, on_progress)
     for protocol, jobs in _by_protocol(plan).items():
         for job in _ended(jobs, plan.home):
             path = job.folder(plan.home) / result_name(protocol)
@@ -181,10 +210,29 @@ def _measure(plan: StudyPlan, device: torch.device, command: str, on_progress: C
 def _by_protocol(plan: StudyPlan) -> dict[str, Sequence[Job]]:
     found: dict[str, list[Job]] = {}
     for cell in plan.cells:
-        protocol = cell.column.protocol or plan.study.protocol
-        if cell.column.measure in ("error", "top5_error") and protocol != "center":
-            found.setdefault(protocol, []).extend(job for job in cell.jobs if job.dataset not in plan.absent)
+        by_views = cell.column.measure in ("error", "top5_error", *HIGHER_IS_BETTER) and cell.row.ensemble is None
+        if by_views and cell.protocol != "center":
+            found.setdefault(cell.protocol, []).extend(job for job in cell.jobs if job.dataset not in plan.absent)
     return {name: list({job.name: job for job in jobs}.values()) for name, jobs in found.items()}
+
+
+def _measure_together(
+    cell: Cell, plan: StudyPlan, device: torch.device, command: str, on_progress: Callable[[str, int, int], None]
+) -> None:
+    """The runs of a cell as one, on the test images of the first."""
+    path, first = cell.together(plan.home), cell.jobs[0]
+    if path.is_file() or first.dataset in plan.absent:
+        return
+    found = evaluate_ensemble(
+        [str(job.folder(plan.home)) for job in cell.jobs],
+        first.run.data,
+        EnsembleConfig(protocol=cell.protocol),
+        device=device,
+        command=command,
+        on_progress=lambda done, total: on_progress(f"{cell.row.label}, {cell.protocol}", done, total),
+    )
+    make_folder(path.parent)
+    found.evaluation.result.save(path)
 
 
 def _take_apart(

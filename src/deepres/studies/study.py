@@ -32,7 +32,7 @@ Quantity = Literal[
     "other",
 ]
 """error, top5_error: of the test images, %. ap, ap50, voc_ap: of boxes in the test images, COCO's, at an overlap of .5,
-VOC's, %: the higher, the better.
+VOC's, %: the higher, the better; where the column names a class, of this one.
 
 train_error: of the training images as they were augmented, over the last pass through them, %. response: standard
 deviation of the layers' responses, mean over the 3x3 layers (He et al. 2015, Fig. 7). `other` cannot be measured here.
@@ -76,7 +76,8 @@ class Column(Record):
     """What is measured in a column: `dataset` and `edits` (as `--set` takes them) override the study's own.
 
     `parts` are those of the network that are read, by their dotted names (none: all); `lengths` and `left_out` say
-    which paths. A figure that is read counts as reproduced where ours, rounded as far as the printed one, is that.
+    which paths; `of_class` whose average precision it is. `lacking` says why no cell of it can be measured here. A
+    figure that is read counts as reproduced where ours, rounded as far as the printed one, is that.
     """
 
     name: str
@@ -88,7 +89,9 @@ class Column(Record):
     parts: tuple[str, ...] = ()
     lengths: tuple[int, ...] = ()
     left_out: Annotated[int, Field(ge=0)] = 0
+    of_class: str = ""
     tolerance: Annotated[float, Field(ge=0)] | None = None
+    lacking: str = ""
 
     @property
     def higher_is_better(self) -> bool:
@@ -101,7 +104,8 @@ class Row(Record):
 
     `quoted`: the paper quotes the work of others; what is trained is left to them, a network's description is read.
     `lacking` says why this line cannot be run although others can; `panel` is the part of a figure that its curve is
-    drawn in.
+    drawn in. `protocol` is how it is measured, where not as its column. `ensemble` so many runs, each with its seed,
+    answer together. `begins` with the weights of another row's run: the study and the row.
     """
 
     label: str
@@ -109,6 +113,9 @@ class Row(Record):
     recipe: str | None = None
     edits: tuple[str, ...] = ()
     seeds: Annotated[int, Field(ge=1)] | None = None
+    protocol: str | None = None
+    ensemble: Annotated[int, Field(ge=2)] | None = None
+    begins: tuple[str, str] | None = None
     printed: dict[str, Printed] = Field(default_factory=dict)
     quoted: bool = False
     panel: str = ""
@@ -142,6 +149,8 @@ class Study(Record):
     short      the share of the steps that is trained at short scale
     short_edits  what short scale changes besides, so that the claim shows in fewer steps
     short_rows the rows that short scale trains and compares; none named: all
+    begins     the trained network that its runs begin with, in words; "" where they begin from nothing
+    weights    … and where that is; short scale begins from nothing where none are named
     lacking    why none of it can be trained here: "" where it can
     """
 
@@ -157,6 +166,8 @@ class Study(Record):
     short: Annotated[float, Field(gt=0, le=1)] = 0.05
     short_edits: tuple[str, ...] = ()
     short_rows: tuple[str, ...] = ()
+    begins: str = ""
+    weights: str | None = None
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     claims: tuple[Claim, ...] = ()
@@ -177,7 +188,7 @@ class Study(Record):
         for claim in self.claims:
             if claim.column not in columns or claim.better not in labels or claim.worse not in labels:
                 raise ValueError(
-                    f"{self.name}: the claim '{claim.better} < {claim.worse}' names no row or column of it"
+                    f"{self.name}: the claim '{claim.better}' before '{claim.worse}' names no row or column of it"
                 )
         return self
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import Literal
+from typing import Any, Literal
 
 from deepres.base import records
 from deepres.base.manifest import require_vouched
@@ -13,7 +13,7 @@ from deepres.base.reading import json_object
 from deepres.base.records import Record
 from deepres.studies.plan import DIVERGED, Cell, Job, StudyScale, WantedSeeds, cells, reading_of, status
 from deepres.studies.readings import is_read, rounds_to
-from deepres.studies.study import Claim, Column, Printed, Study
+from deepres.studies.study import HIGHER_IS_BETTER, Claim, Column, Printed, Study
 
 Verdict = Literal["reproduced", "within the spread", "not reproduced", "not run", "shown"]
 """reproduced: as near to the printed figure as the study's tolerance; of what is read from a description, the printed
@@ -24,7 +24,15 @@ printed figure, or, of one seed, the sampling error of the test images. shown: t
 is short, which is compared by its claims only.
 """
 
-NUM_TEST = {"cifar10": 10_000, "cifar100": 10_000, "svhn": 26_032, "imagenet": 50_000}
+NUM_TEST = {
+    "cifar10": 10_000,
+    "cifar100": 10_000,
+    "svhn": 26_032,
+    "imagenet": 50_000,
+    "voc": 4_952,
+    "coco": 40_504,
+    "det": 20_121 // 2,
+}
 
 RunReading = Callable[[Job, Path], float | None]
 """Of a finished run in its folder, what its measure needs beside what the run has written down."""
@@ -33,7 +41,8 @@ RunReading = Callable[[Job, Path], float | None]
 class CellResult(Record):
     """Our figure for a cell, in the column's unit: of each seed, and as the paper quotes it.
 
-    `diverged` counts seeds whose loss ended as no number; `reason` says why a figure is not there.
+    `diverged` counts seeds whose loss ended as no number; `reason` says why a figure is not there. `sampling` is the
+    standard error of the first value over the draws of its test images, where the run has measured that.
     """
 
     row: str
@@ -41,6 +50,7 @@ class CellResult(Record):
     values: tuple[float, ...] = ()
     quoted: float | None = None
     std: float | None = None
+    sampling: float | None = None
     diverged: int = 0
     wanted: int = 0
     verdict: Verdict
@@ -120,10 +130,10 @@ def outcome(
         if is_read(cell.column):
             found.append(_read(study, cell))
         else:
-            one = _measured(study, cell, home, responses, absent or {})
+            one = _measured(cell, home, responses, absent or {})
             found.append(_judged(one, study, cell, scale, cell.column.dataset or study.dataset))
-    figures = {(one.row, one.column): _comparable(one) for one in found}
     columns = {column.name: column for column in study.columns}
+    figures = {(one.row, one.column): _comparable(one, columns[one.column]) for one in found}
     held = [
         CheckedClaim(
             claim=claim,
@@ -179,20 +189,25 @@ def _read(study: Study, cell: Cell) -> CellResult:
     return found.replace(verdict=verdict, reason=printed.note if verdict == "not reproduced" else "")
 
 
-def _measured(
-    study: Study, cell: Cell, home: Path, responses: RunReading | None, absent: Mapping[str, str]
-) -> CellResult:
+def _measured(cell: Cell, home: Path, responses: RunReading | None, absent: Mapping[str, str]) -> CellResult:
     if cell.lacking:
         return _empty(cell, reason=cell.lacking)
     ended = [job for job in cell.jobs if status(job, home) == "finished"]
     diverged = sum((job.folder(home) / DIVERGED).is_file() for job in ended)
-    values = [value for job in ended if (value := _value(study, cell.column, job, home, responses)) is not None]
+    if cell.row.ensemble is not None:
+        measured = [_figure(cell, cell.together(home))] if not diverged else []
+    else:
+        measured = [_value(cell, job, home, responses) for job in ended]
+    values = [one for one in measured if one is not None]
     reason = ""
     if not ended:
-        reason = absent.get(cell.jobs[0].dataset, "") if cell.jobs else "no run"
+        reason = why_absent(cell.jobs[0], absent) if cell.jobs else "no run"
+    elif cell.row.ensemble is not None and len(ended) < len(cell.jobs):
+        reason = f"{len(ended)} of its {len(cell.jobs)} networks trained"
     return _empty(
         cell,
-        values=tuple(values),
+        values=tuple(value for value, _ in values),
+        sampling=values[0][1] if values else None,
         diverged=diverged,
         wanted=len(cell.jobs),
         reason=reason,
@@ -206,31 +221,57 @@ def _empty(cell: Cell, **fields: object) -> CellResult:
     )
 
 
-def _value(study: Study, column: Column, job: Job, home: Path, responses: RunReading | None) -> float | None:
+Figure = tuple[float, float | None]
+"""A figure in its column's unit, and its standard error over the draws of test images, where that is known."""
+
+
+def why_absent(job: Job, absent: Mapping[str, str]) -> str:
+    """Why the run cannot be trained, of the reasons for sets that are missing; "" where none it needs is."""
+    return "; ".join(absent[name] for name in sorted(job.datasets) if name in absent)
+
+
+def _value(cell: Cell, job: Job, home: Path, responses: RunReading | None) -> Figure | None:
     """The run's figure in per cent (responses: as they are); None for one that diverged or has no such figure."""
-    from deepres.tasks.classification.result import ClassificationResult  # loads torch, which what is read needs not
-    from deepres.train.history import read_history
+    from deepres.train.history import read_history  # loads torch, which what is read needs not
 
     folder = job.folder(home)
     if (folder / DIVERGED).is_file():
         return None
-    if column.measure == "train_error":
-        return train_error(read_history(folder, "train_error"))
-    if column.measure == "response":
-        return None if responses is None else responses(job, home)
-    protocol = column.protocol or study.protocol
-    path = folder / result_name(protocol)
+    if cell.column.measure == "train_error":
+        error = train_error(read_history(folder, "train_error"))
+        return None if error is None else (error, None)
+    if cell.column.measure == "response":
+        strength = None if responses is None else responses(job, home)
+        return None if strength is None else (strength, None)
+    return _figure(cell, folder / result_name(cell.protocol))
+
+
+def _figure(cell: Cell, path: Path) -> Figure | None:
+    """The cell's figure of what a file says was measured, in per cent."""
+    from deepres.tasks.classification.result import ClassificationResult
+
+    column = cell.column
     if not path.is_file():
         return None
     require_vouched(path)
-    if column.higher_is_better:
-        of_boxes = json_object(path, "evaluation result", "evaluate the run again")
-        other = (column.measure == "voc_ap") == (of_boxes.get("measure") == "coco")
-        share = None if other else of_boxes.get("ap50" if column.measure == "ap50" else "ap")
-        return None if share is None else 100 * float(share)
+    if column.measure in HIGHER_IS_BETTER:
+        return _precision(column, json_object(path, "evaluation result", "evaluate the run again"))
     result = records.load(ClassificationResult, path, "evaluation result")
     value = result.error if column.measure == "error" else result.top5_error
-    return None if value is None else 100 * value
+    return None if value is None else (100 * value, None)
+
+
+def _precision(column: Column, measured: Mapping[str, Any]) -> Figure | None:
+    """An average precision among what a detector measured; the interval that it has is that of the mean."""
+    if (column.measure == "voc_ap") == (measured.get("measure") == "coco"):
+        return None
+    name = "ap50" if column.measure == "ap50" else "ap"
+    if column.of_class:
+        named = [one for one in measured.get("per_class", ()) if one.get("name") == column.of_class]
+        share = named[0].get(name) if named else None
+        return None if share is None else (100 * float(share), None)
+    low, high = float(measured["ap_low"]), float(measured["ap_high"])
+    return 100 * float(measured[name]), 100 * (high - low) / (2 * 1.96)
 
 
 def train_error(history: Sequence[Mapping[str, float]]) -> float | None:
@@ -265,21 +306,26 @@ def _judged(found: CellResult, study: Study, cell: Cell, scale: StudyScale, data
     if printed is None or scale == "short":
         return told.replace(verdict="shown")
     tolerance = study.tolerance if cell.column.tolerance is None else cell.column.tolerance
-    spread = _spread(values, printed, dataset)
+    spread = _spread(values, printed, dataset, found.sampling)
     return told.replace(verdict=verdict_of(values, printed, tolerance, spread, higher_is_better=higher))
 
 
-def _spread(values: Sequence[float], printed: Printed, dataset: str) -> float:
-    """Of the difference between a figure of ours and the printed one, in points."""
+def _spread(values: Sequence[float], printed: Printed, dataset: str, sampling: float | None = None) -> float:
+    """Of the difference between a figure of ours and the printed one, in points.
+
+    Of one seed it is that of two draws of the test images: `sampling` each, by default that of a share of them.
+    """
     if len(values) > 1:
         return sqrt(stdev(values) ** 2 + (printed.std or 0.0) ** 2)
     share = mean(values) / 100
-    sampled = 100 * sqrt(max(share * (1 - share), 0.0) / NUM_TEST.get(dataset, 10_000))
+    of_share = 100 * sqrt(max(share * (1 - share), 0.0) / NUM_TEST.get(dataset, 10_000))
+    sampled = of_share if sampling is None else sampling
     return sqrt(sampled**2 + (printed.std or sampled) ** 2)
 
 
-def _comparable(found: CellResult) -> float | None:
-    """What claims compare: the mean of the seeds; a row whose every run diverged is above anything."""
+def _comparable(found: CellResult, column: Column) -> float | None:
+    """What claims compare: the mean of the seeds; a row whose every run diverged is worse than anything."""
     if found.values:
         return mean(found.values)
-    return 100.0 if found.diverged else None
+    worst = 0.0 if column.higher_is_better else 100.0
+    return worst if found.diverged else None

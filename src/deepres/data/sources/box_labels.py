@@ -103,6 +103,10 @@ def settled(labels: Labels, name: str, config: DataConfig, channels: int) -> Raw
     if odd is not None:
         raise InputError(f"{config.source}: class {quoted(odd)}: wanted a name of letters in one line; rename it")
     labels = _of_classes(labels, config)
+    if config.trainval and {"train", "val", "test"} <= labels.pictures.keys():
+        held_out = labels.pictures.pop("val")
+        labels.pictures["train"] = [*labels.pictures["train"], *held_out]
+        labels.notes.append(f"val is learnt with train: {counted(len(held_out), 'picture')} (data.trainval)")
     seen = {id(picture): _seen(picture) for picture in labels.every()}
     frames, told = _frames(labels, seen, config)
     rows = _Rows(labels, config)

@@ -13,7 +13,7 @@ BoxLabels = Literal["voc", "coco", "yolo", "csv"]
 Splits = Literal["auto", "folders", "none"]
 
 
-ABOUT_BOXES = ("boxes", "first_pixel", "frame", "on_bad_box", "unlabelled", "classes")
+ABOUT_BOXES = ("boxes", "first_pixel", "frame", "on_bad_box", "unlabelled", "trainval", "classes")
 """Fields that say how labels of boxes are read."""
 
 
@@ -48,6 +48,7 @@ class DataConfig(Record):
     unlabelled: Literal["auto", "stop", "empty"] = (
         "auto"  # a picture without labels; auto: VOC stops, YOLO has empty ones
     )
+    trainval: bool = False  # pictures with boxes: val is learnt with train, where there is a test split besides
     classes: tuple[str, ...] | None = None  # of boxes, in this order, those of others left out; None: all
     columns: str | None = None  # of a table: path:COLUMN,label:COLUMN[,split:COLUMN]; None: by their names
     levels: Annotated[float, Field(gt=0)] | Literal["set"] | None = None  # white, of more than 8 bits (decode.py)
