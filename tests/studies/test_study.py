@@ -19,7 +19,7 @@ from deepres.studies.study import Claim, Printed, Row, Study, papers, studies, s
         ),
         (
             {"claims": (Claim(column="test", better="ResNet-20", worse="ResNet-21"),)},
-            "test/table1: the claim 'ResNet-20 < ResNet-21' names no row or column of it",
+            "test/table1: the claim 'ResNet-20' before 'ResNet-21' names no row or column of it",
         ),
         (
             {"claims": (Claim(column="tests", better="ResNet-20", worse="plain-20"),)},
