@@ -4,7 +4,9 @@ WEIGHTS is a run, a file or a name, IMAGES a source with a test part. Units go o
 training images; for each number of `--dropped` the error on all test images is measured before and after `--steps`
 steps of fine-tuning with the intact network as teacher, and the speed in turn with the intact one. That is what
 `deepres slim --drop-blocks N` does, but for the gate: here the test images are measured for every number, and choose
-nothing. Stopped, the same command goes on behind the last number that stands in FILE.
+nothing. With `--int8` what is left is put in 8 bits too, by each runtime that is there: its error on all test images,
+and its speed against the intact network in float32 by onnxruntime, in turn. Stopped, the same command goes on behind
+the last number that stands in FILE.
 """
 
 import argparse
@@ -17,20 +19,26 @@ import protocol
 import torch
 from protocol import Contender
 
+from deepres.base.files import make_folder
 from deepres.base.records import edit
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_source
+from deepres.export import onnx_file
+from deepres.export.facts import bundle_of
 from deepres.nn.build import ResidualNetwork
+from deepres.nn.hardware import multiplies_int8
 from deepres.nn.inference import folded
 from deepres.nn.weights.files import save_network
 from deepres.nn.weights.part import part_of
 from deepres.nn.weights.spec import WeightsSpec
+from deepres.predict.exported import onnx_session
 from deepres.predict.predictor import Predictor
 from deepres.predict.preprocessing import STATISTICS, Prepared, preprocessing_of
 from deepres.runs import train
 from deepres.runs.evaluate import EvaluationSetup, evaluate_network
 from deepres.runs.plan import Planned
 from deepres.runs.session import Session
+from deepres.slim.int8 import RUNTIMES, calibration, is_there
 from deepres.slim.ladder import next_rung
 from deepres.slim.speed import ready
 from deepres.slim.subject import Subject, subject_of
@@ -75,14 +83,47 @@ def _done(path: Path | None, steps: int) -> dict[int, dict[str, Any]]:
 
 def tested(subject: Subject, network: ResidualNetwork) -> dict[str, Any]:
     """The network's error on all test images, in float32, norms folded."""
+    quick = folded(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _error(subject, quick, subject.predictor)
+
+
+def _error(subject: Subject, network: Any, predictor: Predictor) -> dict[str, Any]:
     images = subject.source.test
     assert images is not None
-    prepared = Prepared(subject.predictor.preparation, subject.predictor.statistics)
-    setup = EvaluationSetup(subject.run.data, choose("float32", CPU))
-    quick = folded(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    found = evaluate_network(quick, images, prepared, setup, split="test").result
+    prepared = Prepared(predictor.preparation, predictor.statistics)
+    setup = EvaluationSetup(subject.run.data, choose("float32", CPU), task=predictor.task.unsettled())
+    found = evaluate_network(network, images, prepared, setup, split="test").result
     error = {"error": found.error, "interval_95": [found.error_low, found.error_high]}
     return {**error, "num_wrong": found.num_wrong, "num_images": found.num_images}
+
+
+def in_8_bits(subject: Subject, weights: Path, intact: Path, folder: Path, clock: protocol.Clock) -> dict[str, Any]:
+    """By runtime: the error in 8 bits of the network of a folder, and its speed against the intact one's."""
+    predictor, pictures, found = Predictor.load(weights, CPU), calibration(subject), {}
+    for runtime, make in RUNTIMES.items():
+        if not is_there(runtime):
+            continue
+        own = folder / runtime
+        make_folder(own)
+        made = make(own, weights, predictor, pictures)
+        exported = Predictor.load(made.file)
+        found[runtime] = _error(subject, exported.network, exported) | _beside(made.int8, intact, clock)
+    return found
+
+
+def _beside(asked: Any, intact: Path, clock: protocol.Clock) -> dict[str, Any]:
+    predictor, found = Predictor.load(intact, CPU), {}
+    bundle = bundle_of(predictor, str(intact))
+    whole = onnx_session.session_of(onnx_file.fitted(predictor, bundle).SerializeToString(), bundle, "float32")
+    for batch, calls in ((1, 8), (16, 1)):
+        pictures = torch.randint(0, 256, (batch, *predictor.network.description.input), dtype=torch.uint8)
+        both = [
+            Contender(*each, batch)
+            for each in (("float32", lambda p=pictures: whole(p)), ("int8", lambda p=pictures: asked(p)))
+        ]
+        rows = protocol.rows(both, protocol.measure(both, 15, calls=calls, clock=clock), base="float32")
+        found[f"batch {batch}"] = {name: rows[1][name] for name in ("images_per_second", "times_as_fast")}
+    return found
 
 
 def tuned(subject: Subject, names: tuple[str, ...], steps: int, folder: Path) -> ResidualNetwork:
@@ -114,6 +155,7 @@ def main() -> None:
     parser.add_argument("--dropped", type=int, nargs="*", default=[0, 2, 4, 6, 8, 10])
     parser.add_argument("--steps", type=int, default=60, help="of fine-tuning; 0: none")
     parser.add_argument("--ladder", type=Path, help="an earlier --output, whose ranking is taken")
+    parser.add_argument("--int8", action="store_true", help="8 bits too, of what is left")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--clock", choices=["wall", "processor"], default="processor")
@@ -144,6 +186,7 @@ def main() -> None:
             batch_size=config.batch_size,
             schedule=config.schedule.model_dump(mode="json"),
             ranked_on=len(subject.looked_at.images),
+            multiplies_int8=multiplies_int8(),
             ladder=[{"unit": unit, "loss_before": before, "loss_after": after} for unit, before, after in rungs],
             rows=rows,
         )
@@ -152,10 +195,17 @@ def main() -> None:
                 rows.append({**done[count], **speeds[count]})
                 continue
             row: dict[str, Any] = {"units_out": count, "before": tested(subject, network)}
-            told = f"{count} units out: {100 * row['before']['error']:.2f} %"
+            told, weights = f"{count} units out: {100 * row['before']['error']:.2f} %", place / "intact"
             if count and given.steps:
+                weights = place / f"{count}"
                 row["after"] = tested(subject, tuned(subject, tuple(units[:count]), given.steps, place / f"{count}"))
                 told += f", {100 * row['after']['error']:.2f} % after {given.steps} steps"
+            if given.int8 and (weights == place / "intact") == (count == 0):
+                folder = place / f"{count} in 8 bits"
+                row["int8"] = in_8_bits(subject, weights, place / "intact", folder, given.clock)
+                for runtime, cell in row["int8"].items():
+                    told += f", {100 * cell['error']:.2f} % in 8 bits by {runtime}"
+                    told += f" (x{cell['batch 1']['times_as_fast']['median']:.2f})"
             rows.append({**row, **speeds[count]})
             times = [f"x{speeds[count][f'batch {batch}']['times_as_fast']['median']:.2f}" for batch in (1, 16)]
             print(f"{told}; {' and '.join(times)} at batch 1 and 16", flush=True)

@@ -29,6 +29,7 @@ from deepres.slim.candidates import timed
 from deepres.slim.frontier import Candidate
 from deepres.slim.gate import compared
 from deepres.slim.speed import speed_of
+from deepres.slim.subject import Subject
 from deepres.slim.work import Work
 from deepres.tasks.result import Evaluation
 from deepres.tasks.saved import save_predictions
@@ -43,7 +44,7 @@ PixelsAnswered = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class _Made:
+class Made:
     """What a runtime answers with in 8 bits, `file` in the candidate's folder, and in float32."""
 
     file: Path
@@ -72,13 +73,13 @@ def require_possible(work: Work) -> None:
 
 def in_8_bits(work: Work, base: Candidate) -> None:
     """Try the network of a candidate in 8 bits, by each runtime that has not been tried."""
-    names = {runtime: f"{base.name}-int8-{runtime}" for runtime in _RUNTIMES if _is_there(runtime)}
+    names = {runtime: f"{base.name}-int8-{runtime}" for runtime in RUNTIMES if is_there(runtime)}
     work.tried.extend(names.values())
     left = {runtime: name for runtime, name in names.items() if work.frontier.named(name) is None}
     if not left:
         return
     folder = work.place(base.dropped)
-    predictor, pictures = Predictor.load(folder, work.device), _pictures(work)
+    predictor, pictures = Predictor.load(folder, work.device), calibration(work.subject)
     layers: tuple[tuple[str, float], ...] = ()
     for runtime, name in left.items():
         work.listen()
@@ -86,7 +87,7 @@ def in_8_bits(work: Work, base: Candidate) -> None:
         own = work.folder / name
         shutil.rmtree(own, ignore_errors=True)
         make_folder(own)
-        made = _RUNTIMES[runtime](own, folder, predictor, pictures)
+        made = RUNTIMES[runtime](own, folder, predictor, pictures)
         layers = made.layers or layers  # rounded alike by the others
         evaluation = answered(work, made.file, work.subject.val, "val")
         save_predictions(own / "answers.npz", evaluation, work.subject.val)
@@ -135,45 +136,46 @@ def answered(work: Work, file: Path, images: Images, split: str) -> Evaluation:
     )
 
 
-def _onnxruntime(own: Path, weights: Path, predictor: Predictor, pictures: list[Tensor]) -> _Made:
+def _onnxruntime(own: Path, weights: Path, predictor: Predictor, pictures: list[Tensor]) -> Made:
     bundle = bundle_of(predictor, str(weights))
     whole, file = onnx_file.fitted(predictor, bundle), own / ONNX
     eighth = quantise.quantised_model(whole, bundle, pictures)
     onnx_file.write(file, eighth, bundle.replace(precision="int8"))
     layers = tuple(quantise.layer_errors(whole, eighth, pictures[:8]))
-    return _Made(
+    return Made(
         file, onnx_session.session(file), onnx_session.session_of(whole.SerializeToString(), bundle, ONNX), layers
     )
 
 
-def _openvino(own: Path, weights: Path, predictor: Predictor, pictures: list[Tensor]) -> _Made:
+def _openvino(own: Path, weights: Path, predictor: Predictor, pictures: list[Tensor]) -> Made:
     bundle = bundle_of(predictor, str(weights))
     model = openvino_folder.converted(onnx_file.fitted(predictor, bundle))
     whole = openvino_network.compiled(model.clone(), bundle, "float32")
     folder = own / OPENVINO
     make_folder(folder)
     openvino_folder.write(folder, openvino_folder.quantised(model, pictures), bundle.replace(precision="int8"))
-    return _Made(folder, openvino_network.read(folder), whole)
+    return Made(folder, openvino_network.read(folder), whole)
 
 
-_RUNTIMES: dict[str, Callable[[Path, Path, Predictor, list[Tensor]], _Made]] = {
+RUNTIMES: dict[str, Callable[[Path, Path, Predictor, list[Tensor]], Made]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
 }
 
 
-def _is_there(runtime: str) -> bool:
+def is_there(runtime: str) -> bool:
+    """Whether all that the runtime needs is installed."""
     wanted = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "nncf", "onnx")}[runtime]
     return all(find_spec(library) is not None for library in wanted)
 
 
-def _pictures(work: Work) -> list[Tensor]:
+def calibration(subject: Subject) -> list[Tensor]:
     """The training images that are looked at, as the network's size has them, uint8 (C, H, W).
 
     Raises:
         InputError: fewer than `FEWEST` of them can be read.
     """
-    images, preparation = work.subject.looked_at.images, work.subject.predictor.preparation
+    images, preparation = subject.looked_at.images, subject.predictor.preparation
     found = []
     for index in range(len(images)):
         try:
