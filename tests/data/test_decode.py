@@ -298,3 +298,21 @@ def test_pixels_are_a_picture_of_the_same_pixels(channels: int, mode: str) -> No
     assert (picture.mode, picture.size) == (mode, (7, 5))
     assert np.array_equal(np.asarray(picture).reshape(5, 7, channels), pixels.permute(1, 2, 0).numpy())
     assert as_picture(pixels[:, ::2]).size == (7, 3)  # a view
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+def test_strip_by_strip_the_pixels_are_pillows(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STRIP", 130)  # of 40 px a row: 3 rows, the last strip shorter
+    for orientation in range(1, 9):
+        stored = picture(25).convert("RGBA" if mode == "RGBA" else "RGB")
+        if mode == "RGBA":
+            stored.putalpha(Image.linear_gradient("L").resize(stored.size))
+        data = encoded(stored.convert(mode), "PNG", exif=turned(orientation))
+        whole = ImageOps.exif_transpose(Image.open(BytesIO(data))).convert("RGBA")
+        white = Image.new("RGB", whole.size, "white")
+        white.paste(whole, mask=whole.getchannel("A"))
+        for channels, wanted in ((3, white), (1, white.convert("L"))):
+            if mode == "L" and channels == 1:
+                wanted = whole.convert("L")
+            values = np.asarray(wanted).reshape(*wanted.size[::-1], channels).transpose(2, 0, 1)
+            assert torch.equal(decode_bytes(data, "x", channels), torch.from_numpy(values.copy()))

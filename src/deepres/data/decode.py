@@ -35,6 +35,8 @@ _RANGE = (
     "data.levels=set, the greatest there is"
 )
 _ON_ITS_SIDE = (5, 6, 7, 8)
+_FLIPPED = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}
+"""Axes of (C, H, W) that are flipped to stand upright, by EXIF's number, after height and width have changed places."""
 _BAD_FILE = (
     OSError,  # truncated data, among much else
     SyntaxError,  # broken PNG
@@ -184,8 +186,25 @@ def _decode(file: IO[bytes], name: str, channels: int, at_least: int | None, lev
     with opened(file, name) as image:
         if at_least is not None:
             image.draft(image.mode, (at_least, at_least))
-        pixels = np.array(finished(image, name, channels, levels))
-    return torch.from_numpy(np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], channels).transpose(2, 0, 1)))
+        image = _eight_bits(image, name, levels)
+        return _pixels(image, channels, orientation(image, all_read=True))
+
+
+STRIP = 2**20
+"""Pixels that are converted in one call, for whose milliseconds the event loop of a server waits."""
+
+
+def _pixels(image: Image.Image, channels: int, turn: int) -> Tensor:
+    """uint8 (channels, H, W), upright, on white; strip by strip, between which other threads have their turn."""
+    width, height = image.size
+    aside = turn in _ON_ITS_SIDE
+    upright = np.empty((channels, *((width, height) if aside else (height, width))), np.uint8)
+    as_stored = np.flip(upright, _FLIPPED.get(turn, ())).transpose((0, 2, 1) if aside else (0, 1, 2))
+    for top in range(0, height, rows := max(1, STRIP // width)):
+        end = min(top + rows, height)
+        strip = _in_mode(image if rows >= height else image.crop((0, top, width, end)), channels)
+        as_stored[:, top:end] = np.asarray(strip).reshape(end - top, width, channels).transpose(2, 0, 1)
+    return torch.from_numpy(upright)
 
 
 def finished(image: Image.Image, name: str, channels: int, levels: float | None = None) -> Image.Image:
@@ -193,7 +212,12 @@ def finished(image: Image.Image, name: str, channels: int, levels: float | None 
     image = _eight_bits(image, name, levels)
     if orientation(image, all_read=True) != 1:
         image = ImageOps.exif_transpose(image)
-    return _on_white(image).convert("RGB" if channels == 3 else "L")
+    return _in_mode(image, channels)
+
+
+def _in_mode(image: Image.Image, channels: int) -> Image.Image:
+    image, mode = _on_white(image), "RGB" if channels == 3 else "L"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
@@ -226,7 +250,7 @@ def _eight_bits(image: Image.Image, name: str, levels: float | None) -> Image.Im
 
 def _on_white(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(layer, mask=layer.getchannel("A"))
         return white
