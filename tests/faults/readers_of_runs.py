@@ -241,11 +241,9 @@ def _speed(folder: Path) -> Path:
 
 
 def _judged(file: Path) -> None:
-    study, column = (
-        SimpleNamespace(protocol="center"),
-        SimpleNamespace(measure="error", protocol=None, higher_is_better=False),
-    )
-    verdict._value(study, column, _job(file.parent), file.parent, None)
+    column = SimpleNamespace(measure="error")
+    cell = SimpleNamespace(column=column, protocol="center")
+    verdict._value(cell, _job(file.parent), file.parent, None)
 
 
 def _names_of_classes(folder: Path) -> Path:

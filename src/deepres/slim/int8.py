@@ -44,7 +44,7 @@ PixelsAnswered = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeInt8:
     """What a runtime answers with in 8 bits, `file` in the candidate's folder, and in float32."""
 
     file: Path
@@ -136,28 +136,28 @@ def answered(work: Work, file: Path, images: Images, split: str) -> Evaluation:
     )
 
 
-def _onnxruntime(own: Path, weights: Path, predictor: Predictor, pictures: list[Tensor]) -> Made:
+def _onnxruntime(own: Path, weights: Path, predictor: Predictor, pictures: list[Tensor]) -> MadeInt8:
     bundle = bundle_of(predictor, str(weights))
     whole, file = onnx_file.fitted(predictor, bundle), own / ONNX
     eighth = quantise.quantised_model(whole, bundle, pictures)
     onnx_file.write(file, eighth, bundle.replace(precision="int8"))
     layers = tuple(quantise.layer_errors(whole, eighth, pictures[:8]))
-    return Made(
+    return MadeInt8(
         file, onnx_session.session(file), onnx_session.session_of(whole.SerializeToString(), bundle, ONNX), layers
     )
 
 
-def _openvino(own: Path, weights: Path, predictor: Predictor, pictures: list[Tensor]) -> Made:
+def _openvino(own: Path, weights: Path, predictor: Predictor, pictures: list[Tensor]) -> MadeInt8:
     bundle = bundle_of(predictor, str(weights))
     model = openvino_folder.converted(onnx_file.fitted(predictor, bundle))
     whole = openvino_network.compiled(model.clone(), bundle, "float32")
     folder = own / OPENVINO
     make_folder(folder)
     openvino_folder.write(folder, openvino_folder.quantised(model, pictures), bundle.replace(precision="int8"))
-    return Made(folder, openvino_network.read(folder), whole)
+    return MadeInt8(folder, openvino_network.read(folder), whole)
 
 
-RUNTIMES: dict[str, Callable[[Path, Path, Predictor, list[Tensor]], Made]] = {
+RUNTIMES: dict[str, Callable[[Path, Path, Predictor, list[Tensor]], MadeInt8]] = {
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
 }

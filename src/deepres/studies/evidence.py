@@ -65,7 +65,7 @@ def facts_of(job: Job, home: Path) -> dict[str, Any]:
     path = folder / SUMMARY
     require_vouched(path)
     summary = json_object(path, "summary of a run", "train it anew") if path.is_file() else {}
-    boxes = job.run.task.kind == "detection"
+    boxes = job.run.task.form == "boxes"
     curve = CURVE_OF_BOXES if boxes else CURVE
     history = read_history(folder, *curve)
     interval = summary.get("interval_95" if boxes else "error_interval_95")
