@@ -127,3 +127,37 @@ def test_the_last_of_several_arguments_is_the_images_unless_it_is_weights(tmp_pa
         assert apart((folder, weights)) == ((folder, weights), None)
     for images in ("cifar10", "shard-{0000..0009}.tar", "x.npz", "table.csv", "resnet50.jpg!"):
         assert apart((folder, images)) == ((folder,), images)
+
+
+@pytest.mark.slow
+def test_what_a_run_does_not_know_is_told_apart_and_put_aside(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples, flat = sorted((Path(runs[0]) / "samples").iterdir()), tmp_path / "flat"
+    flat.mkdir()
+    for path in samples:
+        (flat / path.name).write_bytes(path.read_bytes())
+    report = tmp_path / "report.html"
+    noise = Path(runs[2]).parent / "noise.npz"
+    for source, many in ((noise, 80), (flat, len(samples))):
+        words = ["eval", runs[0], "--unknown", source, "--device", "cpu"]
+        said = json.loads(say(capsys, *words, "--json", "--report", report, "--overwrite"))["unknown"]
+        assert (said["num_known"], said["num_unknown"]) == (269, many)
+        assert said["auroc_low"] <= said["auroc"] <= said["auroc_high"]
+        assert f"unknown ({source}, {many} images): AUROC of the highest probability" in say(capsys, *words)
+        assert "Unknown images that are answered" in report.read_text()
+    for words, why in (
+        (["eval", runs[0], "--unknown", "digits"], "the network knows 10 of its classes (0, 1, 2, 3, …)"),
+        (["eval", *runs[:2], "--unknown", str(noise)], "it is of one network; name one run"),
+        (["eval", runs[0], "--unknown", str(noise), "--protocol", "flip"], "--unknown with --protocol: it is of the"),
+        (["predict", runs[0], str(samples[0]), "--reject", "half"], "--reject half: wanted coverage=0.95"),
+    ):
+        assert run([*words, "--device", "cpu"]) == 2
+        assert why in capsys.readouterr().err
+    ask = ["predict", runs[0], str(samples[0]), "--reject"]
+    assert '"unknown": true' in say(capsys, *ask, "probability=0.999", "--json")
+    table = tmp_path / "answers.csv"
+    assert ": unknown (" in say(capsys, *ask, "probability=0.999", "--csv", table)
+    assert table.read_text().splitlines()[0].startswith("image,answer,class,probability,")
+    assert run([*ask, "coverage=0.9"]) == 0
+    assert "unknown below a probability of 0." in capsys.readouterr().err

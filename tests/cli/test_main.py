@@ -12,12 +12,12 @@ FLAGS = {
     "train": "--balance --batch-size --compile --config --device --dry-run --epochs --folds --ignore --img-size --log --lr --mean --memory --minutes --model --no-scale-lr --num-classes --on-bad-image --output --preprocessing --pretrained --recipe "
     "--resume --seed --set --smoke --std --task --teacher --variant --verbose --weight-decay --weights --workers",
     "eval": "--backend --calibrate --device --force --ignore --json --mean --measure --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
-    "--select --set --split --std --variant --worst",
+    "--select --set --split --std --unknown --variant --worst",
     "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --overwrite --points --preprocessing --seed --set "
     "--std --variant",
     "compare": "--force --json --overwrite --pairs --report --vote",
     "slim": "--accept-uncertain --device --drop-blocks --finetune-epochs --int8 --max-loss --output --source --target-ms",
-    "predict": "--above --backend --cam --class --csv --device --every --format --ignore --json --mean --model --output --overwrite --precision --preprocessing --set --show --std --top-k --uncalibrated --variant",
+    "predict": "--above --backend --cam --class --csv --device --every --format --ignore --json --mean --model --output --overwrite --precision --preprocessing --reject --set --show --std --top-k --uncalibrated --variant",
     "serve": "--batch-size --batch-wait-ms --device --drain --host --max-bytes --max-pixels --port --precision --queue --reload --timeout --token-file",
     "export": "--accept-uncertain --check-images --format --ignore --input --int8 --max-loss --mean --model --no-check --output --overwrite --preprocessing --runtime --set --std --variant",
     "models": "--json",

@@ -24,4 +24,4 @@ def test_each_line_is_one_that_deepres_takes(line: list[str]) -> None:
 
 
 def test_there_are_lines() -> None:
-    assert len(LINES) == 10
+    assert len(LINES) == 11

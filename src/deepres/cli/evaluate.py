@@ -47,6 +47,12 @@ if TYPE_CHECKING:
     help="Fit a temperature on the held-out images, for an ensemble, another protocol, or a run without one, so that "
     "probabilities mean what they say.",
 )
+@click.option(
+    "--unknown",
+    metavar="SOURCE",
+    help="Images of classes that RUN does not know, or a folder of pictures: how well its probabilities tell them from "
+    "its own (AUROC), and what `predict --reject` answers of them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write a report as one HTML file.")
 @click.option(
@@ -75,6 +81,7 @@ def command(
     measure: str | None,
     select: str | None,
     calibrate: bool,
+    unknown: str | None,
     as_json: bool,
     report: Path | None,
     worst: Path | None,
@@ -130,11 +137,13 @@ def command(
         precision=precision,
         on_bad_image=on_bad_image,
         force=force,
-        keep_scores=predictions is not None,
+        keep_scores=predictions is not None or unknown is not None,
         choose_on=select,
         calibrate=calibrate,
         backend=backend,
     )
+    if unknown is not None:
+        _require_plain(weights, {"--protocol": protocol != "center", "--calibrate": calibrate, "--select": select})
     files = [word for word in weights if is_exported(word)]
     for file in files:
         said = {"--model": model, "--variant": variant, "--mean": mean, "--std": std}
@@ -152,6 +161,19 @@ def command(
             on_progress=watch.counting("images"),
             processes=processes,
         )
+        if unknown is not None:
+            from deepres.runs.unknown import beside_unknown
+
+            measured = processes.on_all_ranks(
+                lambda: beside_unknown(
+                    measured,
+                    WeightsSpec(weights[0], model=model, variant=variant, mean=mean, std=std),
+                    unknown,
+                    device=processes.device,
+                    on_bad_image=asked.on_bad_image,
+                    on_progress=watch.counting("unknown images"),
+                )
+            )
     if not processes.first:
         return
     for flag, (path, _) in written.items():
@@ -185,6 +207,18 @@ def command(
     for what, path in (("worst", worst), ("report", report)):
         if path is not None:
             click.echo(f"{what}: {path}", err=as_json)
+
+
+def _require_plain(weights: tuple[str, ...], others: "dict[str, object]") -> None:
+    """Refuse --unknown of several networks, and beside flags that change the probabilities."""
+    from deepres.base.errors import InputError
+    from deepres.nn.weights.folds import holds_folds
+
+    if len(weights) > 1 or holds_folds(weights[0]):
+        raise InputError(f"--unknown with {' '.join(weights)}: it is of one network; name one run, or one fold")
+    for flag, given in others.items():
+        if given:
+            raise InputError(f"--unknown with {flag}: it is of the answers that predict gives; leave {flag} out")
 
 
 def apart(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:

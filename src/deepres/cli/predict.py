@@ -54,6 +54,12 @@ if TYPE_CHECKING:
     help="Write each image into DIR, with a class activation map that shows where the answer comes from.",
 )
 @click.option("--class", "label", metavar="NAME", help="With --cam: the map of this class instead of the answered one.")
+@click.option(
+    "--reject",
+    metavar="RULE",
+    help="Answer `unknown` where the network is too unsure: coverage=0.95 (so many known images are answered), "
+    "error=0.01 (of the answered), both by the thresholds that the run found on held-out images, or probability=0.8.",
+)
 @box_flags
 @flags.overwrite
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per image, each on a line of its own.")
@@ -74,6 +80,7 @@ def command(
     every: float | None,
     cam: Path | None,
     label: str | None,
+    reject: str | None,
     boxes: BoxFlags,
     overwrite: bool,
     as_json: bool,
@@ -120,6 +127,8 @@ def command(
     if cam is not None:
         require(predictor.task, "--cam", run)
     predictor = boxes.asked(predictor, run)
+    if reject is not None:
+        predictor = _rejecting(predictor, reject, run)
     if predictor.said:
         click.echo(f"preprocessing: {predictor.said}", err=True)
     if (settled := predictor.task.settled_text()) is not None:
@@ -177,6 +186,20 @@ def command(
     if hidden := boxes.left_out(predictor):
         click.echo(hidden, err=True)
     _conclude(problems)
+
+
+def _rejecting(predictor: "Predictor", rule: str, run: str) -> "Predictor":
+    """The same, which answers `unknown` below a probability; which one that is, is said."""
+    from dataclasses import replace
+
+    from deepres.tasks.classification.rejection import rule_of
+    from deepres.tasks.classification.task import Classification
+    from deepres.tasks.task import require
+
+    require(predictor.task, "--reject", run)
+    assert isinstance(predictor.task, Classification)
+    click.echo(f"unknown {rule_of(rule, predictor.task.rejection).said}", err=True)
+    return replace(predictor, task=predictor.task.rejecting(rule))
 
 
 def _said(flag: str, value: str) -> dict[str, str | None]:

@@ -61,7 +61,7 @@ def images_of(
     source = open_source(config) if own else None
     given = open_splits(config) if source is None else None
     splits = source.splits() if source is not None else given.splits if given is not None else {}
-    split = _split_of(asked.split, splits)
+    split = split_of(asked.split, splits)
     notes = [] if given is None else [*given.notes]
     chosen = MeasuredImages(
         splits[split], config, split if own or len(splits) > 1 or split != "train" else "all images", tuple(notes), own
@@ -86,7 +86,8 @@ def images_of(
     return replace(chosen, notes=tuple(notes))
 
 
-def _split_of(asked: str | None, splits: Mapping[Split, Images]) -> Split:
+def split_of(asked: str | None, splits: Mapping[Split, Images]) -> Split:
+    """The split that is asked for; None: test, where there is none val, else train. InputError: no such split."""
     tried = (asked,) if asked else ("test", "val", "train")
     found = next((split for name in tried for split in splits if split == name), None)
     if found is None:

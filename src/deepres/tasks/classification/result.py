@@ -13,6 +13,7 @@ from deepres.tasks.blocks import AnsweredPicture, Block, Card, Chart, Charts, Ma
 from deepres.tasks.classification.calibration import Tempered
 from deepres.tasks.classification.metrics import CalibrationBin, Coverage, Predictions, Scores, coverage, score
 from deepres.tasks.classification.task import Classification
+from deepres.tasks.classification.unknown import UnknownScores
 from deepres.tasks.result import Evaluation, Headline, Result, printable
 
 WORST_IMAGES = 24
@@ -36,6 +37,7 @@ class ClassificationResult(Scores, Result):
     worst: tuple[WrongImage, ...]  # the 24 wrong ones of highest loss
     covered: tuple[Coverage, ...] = ()  # error against coverage
     tempered: Tempered | None = None  # the same answers at a temperature found on other images
+    unknown: UnknownScores | None = None  # beside images of classes that the network does not know
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -193,6 +195,8 @@ def _lines(result: ClassificationResult) -> list[str]:
     lines += result.told_beside()
     if result.tempered is not None:
         lines.append(str(result.tempered))
+    if result.unknown is not None:
+        lines += result.unknown.lines()
     bad = [c for c in result.worst_first() if c.num_right < c.num_images]
     if bad:
         worst = (f"{c.name} ({c.num_images - c.num_right} of {c.num_images} wrong)" for c in bad[:3])
@@ -233,7 +237,19 @@ def _charts(result: ClassificationResult) -> tuple[Chart, ...]:
         f"wrong: at {share:.0f} % answered (those with a probability of at least {percent(most.probability, 1)}) "
         f"{most.num_wrong:,} of {most.num_images:,}.",
     )
-    return reliability, rejection
+    return (reliability, rejection, *([] if result.unknown is None else [_told_apart(result.unknown)]))
+
+
+def _told_apart(found: UnknownScores) -> Chart:
+    points = tuple((100 * known, 100 * unknown) for known, unknown in found.curve)
+    return Chart(
+        title="Unknown images that are answered (%)",
+        x="known images that are answered (%)",
+        series=(Series(name=found.source, points=points),),
+        diagonal=True,
+        text=f"If answers below some probability are not given (predict --reject). {'. '.join(found.lines())}. On the "
+        "dotted line the probability tells nothing of whether a class is known.",
+    )
 
 
 def _reliability(name: str, bins: Sequence[CalibrationBin], images: int) -> Series:

@@ -9,6 +9,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.wording import counted
 from deepres.tasks.classification.answer import ClassAnswer, Guess
+from deepres.tasks.classification.rejection import Rejection, rule_of
 from deepres.tasks.plain import OneRow
 from deepres.tasks.task import Average, Compared, Learning, guessed
 
@@ -48,11 +49,15 @@ class Temperature(Record):
 class Classification(OneRow, Record):
     """Which of the classes is it? Cross-entropy; probabilities are softmax(logits / T).
 
-    `temperature` is T, once held-out images have told it; without one it is 1.
+    `temperature` is T, once held-out images have told it; without one it is 1. `rejection` has what they tell of
+    answers that had better not be given. Images whose highest probability is less than `answers_from` are unknown: that
+    is said when images are asked about, and not kept.
     """
 
     kind: Literal["classification"] = "classification"
     temperature: Temperature | None = None
+    rejection: Rejection | None = None
+    answers_from: Annotated[float | None, Field(exclude=True)] = None
 
     form: ClassVar["FormName"] = "class"
     tools: ClassVar[frozenset[str]] = frozenset(
@@ -73,6 +78,8 @@ class Classification(OneRow, Record):
             "analyze equivariance",
             "analyze surface",
             "--cam",
+            "--reject",
+            "--unknown",
             "--teacher",
             "train.fit_head",
             "train.balance=loss",
@@ -153,8 +160,12 @@ class Classification(OneRow, Record):
         return by_error(result.balanced_error, result.cross_entropy, images)
 
     def settled(self, held_out: "Evaluation | None") -> tuple["Classification", str]:
-        """With the temperature that held-out images tell; probabilities are left as they are without one."""
-        from deepres.tasks.classification.calibration import temperature_of
+        """With the temperature and the thresholds that held-out images tell.
+
+        Without a temperature probabilities are left as they are, and the thresholds are of these.
+        """
+        from deepres.tasks.classification.calibration import FEWEST, at_temperature, temperature_of
+        from deepres.tasks.classification.unknown import found_rejection
 
         left = "probabilities are left as the network gives them"
         if held_out is None:
@@ -163,8 +174,15 @@ class Classification(OneRow, Record):
             found = temperature_of(held_out.predictions, held_out.result.split)
         except InputError as cause:
             why = cause.message.removeprefix("temperature: ").partition(";")[0]
-            return self, f"{left}: {why}"
-        return self.replace(temperature=found), f"probabilities at {found}"
+            many = len(held_out.predictions) >= FEWEST
+            kept = found_rejection(held_out.predictions, held_out.result.split) if many else None
+            return self.replace(rejection=kept), f"{left}: {why}"
+        kept = found_rejection(at_temperature(held_out.predictions, found.value), held_out.result.split)
+        return self.replace(temperature=found, rejection=kept), f"probabilities at {found}"
+
+    def rejecting(self, rule: str) -> "Classification":
+        """The same, which answers nothing of images below a probability (`rejection.rule_of`)."""
+        return self.replace(answers_from=rule_of(rule, self.rejection).probability)
 
     @property
     def settled_on(self) -> str | None:
@@ -175,7 +193,7 @@ class Classification(OneRow, Record):
         return None if self.temperature is None else f"probabilities at {self.temperature}"
 
     def columns(self, names: tuple[str, ...], most: int) -> list[str]:
-        return guessed(min(most, len(names)))
+        return [*([] if self.answers_from is None else ["answer"]), *guessed(min(most, len(names)))]
 
     def facts(self, said: str) -> dict[str, Any]:
         """What `summary.json` says of it, `said` being the sentence of `settled`."""
@@ -187,8 +205,8 @@ class Classification(OneRow, Record):
         return self if own_protocol and not found_here else self.unsettled()
 
     def unsettled(self) -> "Classification":
-        """At temperature 1."""
-        return self.replace(temperature=None)
+        """At temperature 1, without thresholds."""
+        return self.replace(temperature=None, rejection=None)
 
     def compared(self, columns: Mapping[str, Any]) -> Compared:
         """The error."""
@@ -213,8 +231,10 @@ class Classification(OneRow, Record):
         """The likeliest classes, from probabilities."""
         likeliest = outputs.topk(min(most, len(names)))
         found = zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True)
+        guesses = tuple(Guess(name=names[index], probability=value) for value, index in found)
+        least = self.answers_from
         return ClassAnswer(
-            image=image, guesses=tuple(Guess(name=names[index], probability=value) for value, index in found)
+            image=image, guesses=guesses, unknown=None if least is None else guesses[0].probability < least
         )
 
     def unread(self, image: str, problem: str) -> ClassAnswer:
