@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from deepres.analyze import attribution
 from deepres.analyze.equivariance import equivariance_errors, resize_consistency, shift_consistency
 from deepres.analyze.faithfulness import faithfulness
+from deepres.analyze.integrated import integrated_gradients
 from deepres.analyze.lesion import delete_each, delete_random, permute
 from deepres.analyze.localisation import localise
 from deepres.analyze.paths import path_gradients
@@ -65,6 +66,7 @@ ON_ALL: dict[str, Analysis] = {
     "faithfulness": lambda net, batches: faithfulness(net, batches, steps=2),
     "faithfulness, mean": lambda net, batches: faithfulness(net, batches, steps=2, background="mean"),
     "localisation": lambda net, batches: localise(net, batches, BOXES),
+    "single pixels": lambda net, batches: _pixels(net, batches[0]),
     "the loss around the weights": lambda net, batches: loss_surface(net, batches, points=3, draws=2),
     "shifts": lambda net, batches: shift_consistency(net, batches, max_shift=3, border="wrap"),
     "maps that move along": lambda net, batches: equivariance_errors(net, batches, shifts=(1, 2), border=0.0),
@@ -77,6 +79,11 @@ ON_SOME: dict[str, tuple[str, Analysis]] = {
     "signal and gradient, gates": ("gates", lambda net, batches: propagation(net, batches[0])),
     "without a unit": ("residual", lambda net, batches: _without(net, batches[0])),
 }
+
+
+def _pixels(net: ResidualNetwork, batch: Batch) -> list[object]:
+    found = integrated_gradients(net, batch.images, batch.targets[:, None], batch.images / 2, steps=2)
+    return [one.tolist() for one in found]
 
 
 def _maps(method: Callable[..., Tensor], net: ResidualNetwork, batch: Batch) -> list[object]:

@@ -141,3 +141,15 @@ def test_the_loss_around_the_weights_is_written_where_it_is_named(run: Path, tmp
     with pytest.raises(InputError, match="surface: 4 points along a direction; wanted an odd number"):
         _examine(run, ("surface",), tmp_path / "no", SMALL.replace(points=4))
     assert not (tmp_path / "no").exists()
+
+
+def test_pixels_are_attributed_where_it_is_named(run: Path, tmp_path: Path) -> None:
+    folder, found, _ = _examine(run, ("pixels",), tmp_path / "out", SMALL.replace(label="3"))
+    assert "8 images, " in found["pixels"][0]
+    shown = json.loads((folder / "pixels.json").read_text())["numbers"]["shown"]
+    assert shown["label"] == ["3"] * 8
+    for difference, total, gap in zip(shown["difference"], shown["total"], shown["gap"], strict=True):
+        assert abs(total - difference) == pytest.approx(gap * abs(difference), rel=1e-6)
+    assert (folder / "pixels_maps.png").is_file()
+    with pytest.raises(InputError, match="--class, --layer with pixels: only cam uses them"):
+        _examine(run, ("pixels",), tmp_path / "no", SMALL.replace(layer="stage1"))

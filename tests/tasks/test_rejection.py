@@ -125,7 +125,7 @@ def test_known_and_unknown_images_are_counted_at_the_runs_thresholds() -> None:
 
 
 def test_an_answer_below_is_unknown_in_every_form() -> None:
-    task = Classification(rejection=KEPT).rejecting("coverage=0.95")
+    task = Classification(rejection=KEPT).rejecting("coverage=0.95")[0]
     names = ("cat", "dog", "owl")
     sure, unsure = (task.decode(torch.tensor(p), names, "a.png", 2) for p in ([0.6, 0.3, 0.1], [0.4, 0.35, 0.25]))
     assert (sure.label, unsure.label) == ("cat", "unknown")
@@ -147,6 +147,6 @@ def test_an_answer_below_is_unknown_in_every_form() -> None:
 
 def test_what_is_asked_is_not_kept_and_what_was_found_is() -> None:
     task = Classification(rejection=KEPT)
-    dumped = task.rejecting("error=0").model_dump(mode="json")
+    dumped = task.rejecting("error=0")[0].model_dump(mode="json")
     assert Classification.model_validate(dumped) == task
     assert task.unsettled() == Classification()

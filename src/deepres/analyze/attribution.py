@@ -78,7 +78,7 @@ def class_activation_maps(network: ResidualNetwork, images: Tensor, targets: Ten
     Raises:
         InputError: a head that is not a global average pool and one linear layer; an image too small; no such class.
     """
-    _check(network, images, targets)
+    require_targets(network, images, targets)
     if not suits_cam(network.description):
         raise InputError(
             f"{network.description.name}: class activation maps need a head of a global average pool and one linear "
@@ -104,7 +104,7 @@ def grad_cam(
     Raises:
         InputError: no such part, or it gives no map; an image too small; no such class.
     """
-    _check(network, images, targets)
+    require_targets(network, images, targets)
     last = network.description.body[-1][0]
     name = last if layer is None else layer
     with left_as_found(network), torch.inference_mode(False), torch.enable_grad():
@@ -167,7 +167,8 @@ def overlay(image: Tensor, heat: Tensor, *, colours: Colours = "viridis", opacit
     return ((1 - opacity) * image.cpu().expand(3, -1, -1).double() + opacity * coloured).round().to(torch.uint8)
 
 
-def _check(network: ResidualNetwork, images: Tensor, targets: Tensor) -> None:
+def require_targets(network: ResidualNetwork, images: Tensor, targets: Tensor) -> None:
+    """Refuse images that do not fit, a network without classes, targets that are no numbers of them (N, K)."""
     description = network.description
     require_size(description, *images.shape[1:])
     if not network.num_classes:

@@ -18,7 +18,7 @@ from deepres.cli.watch import watched
 )
 @click.option("--seed", type=click.IntRange(0), help="Seed of the choice of images and of all random draws (0).")
 @click.option(
-    "--class", "label", metavar="NAME", help="cam: the class whose maps are drawn; by default the answered one."
+    "--class", "label", metavar="NAME", help="cam, pixels: the class whose maps are drawn; by default the answered one."
 )
 @click.option("--layer", metavar="PART", help="cam: Grad-CAM at this part of the network, such as stage2.unit1.")
 @click.option("--points", type=click.IntRange(3), help="surface: points along a direction, an odd number (11).")
@@ -54,7 +54,7 @@ def command(
     reading: tuple[str, ...],
     watch: Watch,
 ) -> None:
-    """Take RUN apart by one ANALYSIS or several; without one, by all that suit its network but surface.
+    """Take RUN apart by one ANALYSIS or several; without one, by all that suit its network but the last two.
 
     \b
     lesion        error without each unit, without several at random, and with units swapped
@@ -65,6 +65,7 @@ def command(
     cam           where in an image the answer comes from
     equivariance  what shifting or resizing an image changes
     surface       the loss around the weights; asks about all images points^2 times and more
+    pixels        what every single pixel adds to the answer (integrated gradients)
 
     Of a detector lesion, responses and propagation take the backbone.
 

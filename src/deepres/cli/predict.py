@@ -100,6 +100,8 @@ def command(
     last digits; a line says so. Of many, the fastest back end that is installed answers (--backend). In bfloat16 close
     calls between two classes are answered again in float32.
     """
+    from dataclasses import replace
+
     from deepres.nn.hardware import find_device
     from deepres.nn.weights.folds import holds_folds
     from deepres.nn.weights.spec import WeightsSpec
@@ -128,7 +130,10 @@ def command(
         require(predictor.task, "--cam", run)
     predictor = boxes.asked(predictor, run)
     if reject is not None:
-        predictor = _rejecting(predictor, reject, run)
+        require(predictor.task, "--reject", run)
+        task, told = predictor.task.rejecting(reject)
+        predictor = replace(predictor, task=task)
+        click.echo(told, err=True)
     if predictor.said:
         click.echo(f"preprocessing: {predictor.said}", err=True)
     if (settled := predictor.task.settled_text()) is not None:
@@ -186,20 +191,6 @@ def command(
     if hidden := boxes.left_out(predictor):
         click.echo(hidden, err=True)
     _conclude(problems)
-
-
-def _rejecting(predictor: "Predictor", rule: str, run: str) -> "Predictor":
-    """The same, which answers `unknown` below a probability; which one that is, is said."""
-    from dataclasses import replace
-
-    from deepres.tasks.classification.rejection import rule_of
-    from deepres.tasks.classification.task import Classification
-    from deepres.tasks.task import require
-
-    require(predictor.task, "--reject", run)
-    assert isinstance(predictor.task, Classification)
-    click.echo(f"unknown {rule_of(rule, predictor.task.rejection).said}", err=True)
-    return replace(predictor, task=predictor.task.rejecting(rule))
 
 
 def _said(flag: str, value: str) -> dict[str, str | None]:

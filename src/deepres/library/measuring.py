@@ -170,8 +170,8 @@ def analyze(
     Args:
         weights: those of a run, or others, which need a `source`.
         source: the images that are looked at; by default a run's own test images.
-        kinds: lesion, paths, responses, propagation, reuse, cam, equivariance, surface; by default all that suit the
-            network but surface, which takes long.
+        kinds: lesion, paths, responses, propagation, reuse, cam, equivariance, surface, pixels; by default all that
+            suit the network but the last two, which take long.
         images: how many images are looked at.
         output: the folder for page, plots and numbers; by default `analysis` in the run's.
         device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.

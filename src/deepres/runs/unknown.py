@@ -1,6 +1,5 @@
 """How well a network's probabilities tell its own images from those of classes that it does not know."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +15,11 @@ from deepres.data.loading.loader import evaluation_batches
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_splits
 from deepres.nn.weights.spec import WeightsSpec
-from deepres.predict.pictures import ImageInputs, Picture
+from deepres.predict.pictures import ImageInputs
 from deepres.predict.predictor import Predictor
 from deepres.runs.ensemble import EnsembleEvaluation
 from deepres.runs.measured_on import split_of
 from deepres.runs.together import batch_size, largest_side
-from deepres.tasks.classification.calibration import at_temperature
-from deepres.tasks.classification.task import Classification
-from deepres.tasks.classification.unknown import unknown_scores
 from deepres.tasks.task import require
 
 
@@ -47,11 +43,9 @@ def beside_unknown(
     """
     predictor = Predictor.load(weights, device)
     require(predictor.task, "--unknown", weights.name)
-    task, evaluation = predictor.task, measured.evaluation
-    assert isinstance(task, Classification)
     found = _labelled(source, predictor, on_bad_image)
     if found is None:
-        probabilities = _of_pictures(source, predictor, on_progress)
+        answers = _of_pictures(source, predictor, on_progress)
     else:
         known = sorted(set(found.classes) & set(predictor.classes))
         if known and not predictor.unnamed:
@@ -60,11 +54,8 @@ def beside_unknown(
                 f"--unknown {source}: the network knows {counted(len(known), 'of its classes', 'of its classes')} "
                 f"({named}); wanted images of none that it knows"
             )
-        probabilities = _of_images(found, predictor, on_bad_image, on_progress)
-    answers = evaluation.predictions
-    own = answers if task.temperature is None else at_temperature(answers, task.temperature.value)
-    scores = unknown_scores(own.probability, probabilities, source, task.rejection)
-    return replace(measured, evaluation=replace(evaluation, result=evaluation.result.replace(unknown=scores)))
+        answers = _of_images(found, predictor, on_bad_image, on_progress)
+    return replace(measured, evaluation=predictor.task.beside_unknown(measured.evaluation, answers, source))
 
 
 def _labelled(source: str, predictor: Predictor, on_bad_image: OnBadImage | None) -> Images | None:
@@ -94,24 +85,21 @@ def _of_images(
     )
     found, done = [], 0
     for batch in evaluation_batches(images, preparation, predictor.statistics, loading):
-        found.append(predictor.probabilities(batch.images).max(1).values)
+        found.append(predictor.probabilities(batch.images))
         done += len(batch)
         if on_progress is not None:
             on_progress(done, len(images))
-    return torch.cat(found) if found else torch.zeros(0)
+    return torch.cat(found) if found else torch.zeros(0, len(predictor.classes))
 
 
 def _of_pictures(source: str, predictor: Predictor, on_progress: OnProgress | None) -> Tensor:
     pictures = ImageInputs([source], 1.0, bytes)
-    found = []
-    for done, answer in enumerate(predictor.answers(_alone(pictures), 1), 1):
-        if answer.problem is not None:
-            raise InputError(f"--unknown {answer.problem}")
-        found.append(answer.guesses[0].probability)  # type: ignore[attr-defined]
+    found: list[Tensor] = []
+    for picture in pictures:
+        read = predictor.read(picture)
+        if isinstance(read, str):
+            raise InputError(f"--unknown {read}")
+        found.append(predictor.ask([read])[0])
         if on_progress is not None:
-            on_progress(done, len(pictures))
-    return torch.tensor(found)
-
-
-def _alone(pictures: ImageInputs) -> Iterator[Picture]:
-    yield from pictures
+            on_progress(len(found), len(pictures))
+    return torch.stack(found)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from deepres.base.errors import InputError
 
@@ -108,3 +108,9 @@ class OneRow:
 
         found = {field.name: getattr(answers, field.name) for field in fields(answers)}
         return {name: column for name, column in found.items() if isinstance(column, Tensor)}
+
+    def rejecting(self, rule: str) -> NoReturn:
+        raise AssertionError("`require` refuses --reject")
+
+    def beside_unknown(self, evaluation: Any, answers: Any, source: str) -> NoReturn:
+        raise AssertionError("`require` refuses --unknown")

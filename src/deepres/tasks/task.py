@@ -200,6 +200,16 @@ class Task(Protocol):
     def settled_text(self) -> str | None:
         """What held-out images settled, in a sentence before answers; None where nothing."""
 
+    def rejecting(self, rule: str) -> tuple[Self, str]:
+        """The same, which calls unsure answers unknown by a rule as `--reject` spells it, and the rule in words.
+
+        Raises:
+            InputError: another spelling; a rule that needs what this one does not know.
+        """
+
+    def beside_unknown(self, evaluation: "Evaluation", answers: "Tensor", source: str) -> "Evaluation":
+        """The same evaluation, with how its answers are told from the activated `answers` (M, K) to unknown images."""
+
     def columns(self, names: tuple[str, ...], most: int) -> list[str]:
         """The columns of a table of answers (`Answer.rows`)."""
 

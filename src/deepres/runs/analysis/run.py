@@ -42,6 +42,7 @@ from deepres.report import analysis
 from deepres.report.html import render
 from deepres.runs import outputs
 from deepres.runs.analysis.images import shifted_and_resized, where_it_looks
+from deepres.runs.analysis.pixels import pixel_by_pixel
 from deepres.runs.analysis.signal import responses_of_layers, signal_and_gradient
 from deepres.runs.analysis.surface import loss_around
 from deepres.runs.analysis.units import (
@@ -64,10 +65,11 @@ ANALYSES: dict[str, Callable[[AnalysisSubject, OnProgress], Section]] = {
     "cam": where_it_looks,
     "equivariance": shifted_and_resized,
     "surface": loss_around,
+    "pixels": pixel_by_pixel,
 }
 """In the order of the page."""
-WHEN_NAMED = ("surface",)
-"""Not among those that are carried out if none is named: it asks about all images more than a hundred times."""
+WHEN_NAMED = ("surface", "pixels")
+"""Not among those that are carried out if none is named: they ask about images more than a hundred times."""
 
 OnKindProgress = Callable[[str, int, int], None]
 """on_progress(what, done, total)."""
@@ -118,7 +120,8 @@ def examine(
     for kind in kinds:
         if kind not in ANALYSES:
             raise unknown("analysis", kind, ANALYSES)
-    if kinds and "cam" not in kinds and (settings.label is not None or settings.layer is not None):
+    mapped = settings.layer is not None or (settings.label is not None and "pixels" not in kinds)
+    if kinds and "cam" not in kinds and mapped:
         raise InputError(f"--class, --layer with {', '.join(kinds)}: only cam uses them; add cam to the analyses")
     if settings.points is not None and "surface" not in kinds:
         beside = f" with {', '.join(kinds)}" if kinds else ""
@@ -131,7 +134,7 @@ def examine(
     asked = resolve_target(target.weights, target.data, target.config, device, command)
     task = asked.predictor.task
     known = [kind for kind in ANALYSES if tool_of(kind) in task.tools]
-    named = [*kinds, *(["cam"] if settings.label is not None or settings.layer is not None else [])]
+    named = [*kinds, *(["cam"] if mapped else [])]
     for tool in [tool_of(kind) for kind in named] if known else ["analyze"]:
         require(task, tool, str(target.weights))
     images, left = _some(asked.images, settings, asked.data.on_bad_image)
@@ -244,7 +247,7 @@ def _write(subject: AnalysisSubject, section: Section, of: list[JsonValue]) -> N
 def _key(of: list[JsonValue], settings: AnalysisConfig, kind: str) -> str:
     """What has to be the same for an analysis not to be done again; of class, part and points what it uses."""
     if kind != "cam":
-        settings = settings.replace(label=None, layer=None)
+        settings = settings.replace(label=settings.label if kind == "pixels" else None, layer=None)
     if kind != "surface":
         settings = settings.replace(points=None)
     return json.dumps([*of, settings.model_dump()])

@@ -77,6 +77,7 @@ class Classification(OneRow, Record):
             "analyze cam",
             "analyze equivariance",
             "analyze surface",
+            "analyze pixels",
             "--cam",
             "--reject",
             "--unknown",
@@ -180,9 +181,24 @@ class Classification(OneRow, Record):
         kept = found_rejection(at_temperature(held_out.predictions, found.value), held_out.result.split)
         return self.replace(temperature=found, rejection=kept), f"probabilities at {found}"
 
-    def rejecting(self, rule: str) -> "Classification":
+    def rejecting(self, rule: str) -> tuple["Classification", str]:  # type: ignore[override]
         """The same, which answers nothing of images below a probability (`rejection.rule_of`)."""
-        return self.replace(answers_from=rule_of(rule, self.rejection).probability)
+        found = rule_of(rule, self.rejection)
+        return self.replace(answers_from=found.probability), f"unknown {found.said}"
+
+    def beside_unknown(  # type: ignore[override]
+        self, evaluation: "Evaluation", answers: "Tensor", source: str
+    ) -> "Evaluation":
+        """By the highest probability, at this temperature; the scores must have been kept."""
+        from dataclasses import replace
+
+        from deepres.tasks.classification.calibration import at_temperature
+        from deepres.tasks.classification.unknown import unknown_scores
+
+        own = evaluation.predictions
+        own = own if self.temperature is None else at_temperature(own, self.temperature.value)
+        scores = unknown_scores(own.probability, answers.max(-1).values, source, self.rejection)
+        return replace(evaluation, result=evaluation.result.replace(unknown=scores))
 
     @property
     def settled_on(self) -> str | None:

@@ -1,7 +1,7 @@
 """Boxes of objects: the task as one value."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn
 
 from pydantic import Field
 
@@ -239,3 +239,9 @@ class Detection(Record):
 
     def unread(self, image: str, problem: str) -> BoxesAnswer:
         return BoxesAnswer(image=image, boxes=(), above=self.above, hidden=0, problem=problem)
+
+    def rejecting(self, rule: str) -> NoReturn:
+        raise AssertionError("`require` refuses --reject")
+
+    def beside_unknown(self, evaluation: Any, answers: Any, source: str) -> NoReturn:
+        raise AssertionError("`require` refuses --unknown")
