@@ -123,8 +123,8 @@ def test_a_papers_recipe_runs_from_pictures_to_its_measure(
 ) -> None:
     small = {name: value for name, value in TINY.items() if "backbone" in name or name.startswith("preparation")}
     small |= {
-        "train.iterations": 2,
-        "train.batch_size": 2,
+        "train.turns.proposals.iterations": 1,
+        "train.turns.regions.iterations": 1,
         "model.anchors.sizes": "12,24,48",
         "model.proposals.after_train": 16,
         "model.proposals.after_test": 16,

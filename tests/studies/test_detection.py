@@ -25,7 +25,8 @@ SMALL = (
     "preparation.resize=48",
     "preparation.longest=64",
     "augmentation.scale=40,48",
-    "train.batch_size=2",
+    "train.turns.proposals.batch_size=2",
+    "train.turns.regions.batch_size=2",
     "train.schedule.lr=0.0005",
     "data.workers=0",
 )
@@ -60,7 +61,7 @@ def test_each_improvement_is_set_beside_the_one_before_it(
     _reproduce(*words)
     told = capsys.readouterr().out
     facts = _report(tmp_path)
-    assert [run["done"] for run in facts["runs"]] == [2, 2], "two networks, asked in four ways"
+    assert [run["done"] for run in facts["runs"]] == [8, 8], "two networks, asked in four ways"
     found = {(one["row"], one["column"]): one for one in facts["outcome"]["found"]}
     ours = ("baseline Faster R-CNN (ResNet-101)", "+box refinement", "+context", "+multi-scale testing")
     assert all(found[row, column]["verdict"] == "shown" for row in ours for column in ("val50", "valall"))
@@ -91,8 +92,8 @@ def test_what_begins_with_another_run_is_trained_after_it_and_each_class_is_judg
     _reproduce(*words, "--data", f"coco={shapes}")
     facts = _report(tmp_path)
     assert len(facts["runs"]) == 2
-    runs = {path.name: json.loads((path / "run.json").read_text()) for path in (tmp_path / "short").iterdir()}
-    (last,) = (run for run in runs.values() if run["weights"])
+    begun = [json.loads((path / "stage-1" / "run.json").read_text()) for path in (tmp_path / "short").iterdir()]
+    (last,) = (run for run in begun if run["weights"])
     assert last["model"]["context"]
     assert last["statistics"] == "weights"
     assert "-coco-" in Path(last["weights"]).name
@@ -136,7 +137,7 @@ def test_table_7_goes_from_a_hundred_pictures_of_voc_to_its_verdict(
     told = capsys.readouterr().out
     assert "resnet/table7 (short: 0.0025 % of the steps; order and sign only): 2 figures: 1 shown, 1 not run" in told
     facts = _report(tmp_path / "out")
-    assert facts["runs"][0]["done"] == 2
+    assert facts["runs"][0]["done"] == 8
     ours = next(one for one in facts["outcome"]["found"] if one["column"] == "07")
     assert len(ours["values"]) == 1
     assert ours["sampling"] is not None
@@ -156,7 +157,13 @@ def test_the_runs_are_the_papers_and_priced_without_pictures() -> None:
         number: [job.steps for job in distinct(cells(studies()[f"resnet/table{number}"], "full"))]
         for number in (7, 8, 9, 10, 12)
     }
-    assert steps == {7: [80_000], 8: [320_000], 9: [320_000] * 2, 10: [80_000, 320_000, 80_000], 12: [320_000] * 3}
+    assert steps == {
+        7: [280_000],
+        8: [1_280_000],
+        9: [1_280_000] * 2,
+        10: [280_000, 1_280_000, 280_000],
+        12: [1_280_000] * 3,
+    }
     of_seven, of_nine = (cells(studies()[f"resnet/table{number}"], "full") for number in (7, 9))
     assert [cell.protocol for cell in of_nine if cell.column.name == "val50"] == [
         "center", "boxes:refine", "boxes:refine", "boxes:refine+scales=200,400,600,800,1000",
@@ -183,5 +190,5 @@ def test_a_dry_run_needs_no_pictures(tmp_path: Path, capsys: pytest.CaptureFixtu
     monkeypatch.chdir(tmp_path)
     assert main.run(["reproduce", "resnet/table7", "--dry-run", "--device", "cpu"]) == 0
     told = capsys.readouterr()
-    assert "80,000" in told.out
+    assert "280,000" in told.out
     assert "voc is not here; name the folder that holds VOC2007 and VOC2012" in told.err

@@ -33,6 +33,8 @@ STATE = "state.json"
 """In the folder of a state, what belongs to it (train/checkpoint.py)."""
 FOLDS = "folds.json"
 """Where it lies, there is a run in folds."""
+STAGES = "stages.json"
+"""Where it lies, there is a run in stages, begun or ended."""
 SEAL = "seal"
 MADE_AGAIN = (
     "config.json",

@@ -180,7 +180,7 @@ def command(
     """
     given = dict(locals())
     from deepres.runs import folds as in_folds
-    from deepres.runs import train
+    from deepres.runs import stages
     from deepres.runs.progress import Display
     from deepres.runs.session import Session
     from deepres.train.distributed import init_distributed
@@ -251,18 +251,18 @@ def command(
                 done = in_folds.start(run, session(folder), events_of, deadline=deadline)
             else:
                 asked = session(folder, _announced(on_event, suited))
-                done = train.start(plans[0] if plans else run, asked, deadline=deadline)
+                done = stages.start(plans[0] if plans else run, asked, deadline=deadline)
         _say(done, session(folder), deadline)
 
 
 def _resume(session: "Session", edits: list[str], events_of: "EventsOf", deadline: "Deadline | None") -> None:
-    from deepres.runs import folds, train
+    from deepres.runs import folds, stages
 
     done: FinishedRun | FinishedFolds
     if holds_folds(session.folder):
         done = folds.resume(session, edits, events_of, deadline=deadline)
     else:
-        done = train.resume(session, edits, deadline=deadline)
+        done = stages.resume(session, edits, deadline=deadline)
     _say(done, session, deadline)
 
 

@@ -13,7 +13,7 @@ from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.predictor import Predictor
 from deepres.recipes.plan import Words
 from deepres.recipes.run import Run, load_run
-from deepres.runs import train as carrying
+from deepres.runs import stages as carrying
 from deepres.runs.outputs import require_free_for_run
 from deepres.runs.places import output_of
 from deepres.runs.plan import Planned, plan_run

@@ -1,9 +1,9 @@
-"""The detectors of He et al. 2015, appendix A, all parts trained at once; where the paper is silent, we say so.
+"""The detectors of He et al. 2015, appendix A, trained in four stages as there; where the paper is silent, we say so.
 
-The paper trains in four steps, proposals and regions in turn (Ren et al. 2015, section 3.2), which is not built: here
-both learn in every step, from the sum of their losses. What it inherits from Faster R-CNN is taken from there: short
-side 600 px, anchors of 8, 16 and 32 times 16 px and three ratios, those that cross the border not drawn; 256 anchors of
-a picture, 128 regions, a quarter of them positive.
+Proposals and regions learn in turn (Ren et al. 2015, section 3.2; `recipes/stages.py`), as `train.turns` says; with
+`train.joint=true` both learn in every step, from the sum of their losses. What the paper inherits from Faster R-CNN is
+taken from there: short side 600 px, anchors of 8, 16 and 32 times 16 px and three ratios, those that cross the border
+not drawn; 256 anchors of a picture, 128 regions, a quarter of them positive.
 
 Ours, for the papers do not state it: where smooth L1 bends (1/9 of proposals, 1 of regions, as py-faster-rcnn), 12,000
 and 6,000 proposals before they are thinned (as there), 14 x 14 bins before stage 4, no part of the backbone that stands
@@ -19,36 +19,42 @@ from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.recipes.run import Run
 from deepres.tasks.kinds import DEFAULT_TASK, task_for
-from deepres.train.config import SgdConfig, TrainConfig
+from deepres.train.config import SgdConfig, TrainConfig, TurnConfig, TurnsConfig
 from deepres.train.schedules import ScheduleConfig
 
 USUAL = "fasterrcnn_resnet101_c4"
 
 
 def voc_2015(facts: DatasetFacts, model: str | None = None) -> Run:
-    """Appendix A, PASCAL VOC: Faster R-CNN on ResNet-101, 80,000 steps of 2 pictures, 1e-3 and after 60,000 1e-4.
+    """Appendix A, PASCAL VOC: Faster R-CNN on ResNet-101, in turn 80,000 steps of proposals and 60,000 of regions.
 
     Command   deepres train VOC0712 --recipe voc_2015 --weights RESNET101
     Hardware  one GPU of 16 GB
     Expected  AP at an overlap of .5 on VOC 2007's test pictures 76.4 % (07+12), Table 7
     Source    trained on train and val of 2007 and 2012 (data.trainval), measured on 2007's test: give the folder that
-              holds VOC2007 and VOC2012, each with its lists in ImageSets/Main. Faster R-CNN's 60,000 steps at 1e-3
-              and 20,000 at 1e-4 and weight decay of 5e-4 are those of its proposals on VOC; the paper does not say how
-              long it trains on VOC, nor how AP is counted: 11 recalls here, as VOC 2007 does.
+              holds VOC2007 and VOC2012, each with its lists in ImageSets/Main. The paper
+              does not say how long it trains on VOC: Faster R-CNN's 60,000 steps at 1e-3 and 20,000 at 1e-4 of
+              one picture for proposals, 30,000 and 30,000 of two for regions (its solvers are called 60k80k and
+              30k60k), weight decay of 5e-4. 128 regions of each picture (ours; there of the two together). At once: as
+              proposals, of two pictures. Nor does it say how AP is counted: 11 recalls here, as VOC 2007 does.
     """
-    return _run("voc_2015", facts, model, "voc07", iterations=80_000, batch_size=2, weight_decay=5e-4)
+    turns = TurnsConfig(
+        proposals=TurnConfig(iterations=80_000, batch_size=1, milestones=(0.75,)),
+        regions=TurnConfig(iterations=60_000, batch_size=2, milestones=(0.5,)),
+    )
+    return _run("voc_2015", facts, model, "voc07", TrainConfig(iterations=80_000, batch_size=2, turns=turns), 5e-4)
 
 
 def coco_2015(facts: DatasetFacts, model: str | None = None) -> Run:
-    """Appendix A, COCO: as `voc_2015`, 240,000 steps of 16 pictures at 1e-3 and 80,000 at 1e-4.
+    """Appendix A, COCO: as `voc_2015`, each in turn for 240,000 steps at 1e-3 and 80,000 at 1e-4.
 
     Command   deepres train COCO2014 --recipe coco_2015 --weights RESNET101
     Hardware  eight GPUs with 2 pictures each, as in the paper
     Expected  AP at an overlap of .5 on val 48.4 %, AP 27.2 %, Table 8
-    Source    the paper's steps have 8 pictures where proposals learn and 16 where regions do; both learn from 16 here.
-              Weight decay is not stated: 1e-4, the classification networks'.
+    Source    steps of 8 pictures where proposals learn, of 16 where regions do (at once: of 16). Weight decay is not
+              stated: 1e-4, the classification networks'.
     """
-    return _run("coco_2015", facts, model, "coco", iterations=320_000, batch_size=16, weight_decay=1e-4)
+    return _run("coco_2015", facts, model, "coco", _of_coco(), 1e-4)
 
 
 def det_2015(facts: DatasetFacts, model: str | None = None) -> Run:
@@ -61,7 +67,15 @@ def det_2015(facts: DatasetFacts, model: str | None = None) -> Run:
               said; AP is the area below precision at an overlap of .5 (ours). Lists of train with val1 and of val2 are
               text files, ImageSets/Main/train.txt and test.txt.
     """
-    return _run("det_2015", facts, model, "voc", iterations=320_000, batch_size=16, weight_decay=1e-4)
+    return _run("det_2015", facts, model, "voc", _of_coco(), 1e-4)
+
+
+def _of_coco() -> TrainConfig:
+    turns = TurnsConfig(
+        proposals=TurnConfig(iterations=320_000, batch_size=8, milestones=(0.75,)),
+        regions=TurnConfig(iterations=320_000, batch_size=16, milestones=(0.75,)),
+    )
+    return TrainConfig(iterations=320_000, batch_size=16, turns=turns)
 
 
 def _run(
@@ -69,9 +83,7 @@ def _run(
     facts: DatasetFacts,
     model: str | None,
     measure: str,
-    *,
-    iterations: int,
-    batch_size: int,
+    length: TrainConfig,
     weight_decay: float,
 ) -> Run:
     begin = facts.beginning
@@ -95,9 +107,8 @@ def _run(
         weights_mean=None if begin is None else begin.mean,
         weights_std=None if begin is None else begin.std,
         statistics="images" if begin is None else "weights",
-        train=TrainConfig(
-            iterations=iterations,
-            batch_size=batch_size,
+        train=length.replace(
+            joint=False,
             optimizer=SgdConfig(momentum=0.9, weight_decay=weight_decay),
             schedule=ScheduleConfig(kind="steps", lr=1e-3, milestones=(0.75,)),
         ),

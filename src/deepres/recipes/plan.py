@@ -13,6 +13,7 @@ from deepres.recipes import by_name
 from deepres.recipes.adjusted import require_rate, resized, scaled
 from deepres.recipes.questioned import questioned
 from deepres.recipes.run import OFF, Run, require_known, smoke
+from deepres.recipes.stages import require_used_by
 from deepres.tasks.kinds import task_named
 from deepres.tasks.task import require
 from deepres.train.config import TeacherConfig
@@ -74,6 +75,7 @@ def planned_aloud(words: Words, facts: DatasetFacts) -> tuple[Run, tuple[str, ..
         run = edit(run, [f"preparation.channels={asked[0]}"])
     run = run.fitted(facts)
     require_known(run)
+    require_used_by(run, [*words.edits, *(["train.epochs"] if words.epochs is not None else [])])
     for field in OFF:
         if any(one.startswith(f"train.{field}=") for one in words.edits):
             require(run.task, f"train.{field}", "--set")

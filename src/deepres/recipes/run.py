@@ -90,6 +90,7 @@ def require_known(run: Run) -> None:
         "--folds": run.data.folds is not None,
         "--teacher": run.teacher is not None,
         f"train.balance={train.balance}": train.balance != "none",
+        "train.joint=false": not train.joint or train.learns != "all",
         "train.schedule.warmup_until_error": train.schedule.warmup_lr is not None
         and train.schedule.warmup_steps is None,
     }
@@ -164,7 +165,11 @@ def smoke(run: Run) -> Run:
     if run.preparation.fit == "sides":
         short = min(SMOKE_SIDE, run.preparation.resize or SMOKE_SIDE)
         longest = min(2 * short, run.preparation.longest or short)
-        train = run.train.replace(epochs=None, iterations=20, batch_size=2, accumulate=1)
+        turns = run.train.turns
+        if turns is not None:  # a quarter of the steps for each stage
+            few = {name: getattr(turns, name).replace(iterations=5, batch_size=2) for name in ("proposals", "regions")}
+            turns = turns.replace(**few)
+        train = run.train.replace(epochs=None, iterations=20, batch_size=2, accumulate=1, turns=turns)
         augmentation = run.augmentation.replace(scale=(short, short))
         preparation = run.preparation.replace(resize=short, longest=longest)
         size = (run.model.input[0], *preparation.input(short))

@@ -75,7 +75,10 @@ class RunContext:
     def loss(self) -> Loss:
         """What training minimises."""
         train, source = self.run.train, self.source
-        learning = Learning(train.label_smoothing, train.balance, source.train.targets, source.classes)
+        proposals_of = None if train.proposals_of is None else str(self.folder / train.proposals_of)
+        learning = Learning(
+            train.label_smoothing, train.balance, source.train.targets, source.classes, train.learns, proposals_of
+        )
         return taught(self.run.task.loss(learning), self.teachers)
 
     def loader(self) -> TrainLoader:

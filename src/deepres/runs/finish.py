@@ -14,7 +14,7 @@ from deepres.base import records
 from deepres.base.errors import shared
 from deepres.base.events import Detail, Doing, progress_of
 from deepres.base.files import digest, write_atomic
-from deepres.base.manifest import require_own, writing
+from deepres.base.manifest import STAGES, require_own, writing
 from deepres.base.reading import json_object
 from deepres.base.wording import blamed, counted, duration
 from deepres.data.decode import as_picture
@@ -26,6 +26,8 @@ from deepres.nn.precise_bn import precise_bn
 from deepres.nn.weights.card import write_card
 from deepres.nn.weights.files import WEIGHTS, save_network
 from deepres.predict.preprocessing import preprocessing_of
+from deepres.recipes.stages import SAYS, stage_name
+from deepres.recipes.stages import STAGES as NUMBERS
 from deepres.report.evaluation import ReportFacts, write_report
 from deepres.runs.card import card_of
 from deepres.runs.context import RunContext, norms_together
@@ -203,21 +205,47 @@ def _together(batches: Iterator[Batch], processes: Distributed) -> Iterator[Batc
 def _shown(context: RunContext, facts: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """What the report says was trained, the most telling facts first, the whole run folded below."""
     run, given = context.run, context.source.splits()
-    length = counted(run.train.epochs, "epoch") if run.train.epochs else counted(run.train.iterations or 0, "step")
+    length = counted(run.train.epochs, "epoch") if run.train.epochs else counted(run.train.steps(1), "step")
     return {
         "network": run.model.name,
         "parameters": f"{cost(run.model.architecture()).parameters:,}",
         "images": f"{context.source.name}: " + ", ".join(f"{len(images):,} {split}" for split, images in given.items()),
         "input": " x ".join(map(str, run.model.input)),
-        "length": f"{length}, {counted(run.train.batch_size, 'image')} a step",
+        "length": f"{length}, {counted(run.train.batch_size, 'image')} a step"
+        if run.train.joint
+        else f"{length} in all",
         "optimiser": run.train.optimizer.in_words(),
         "learning rate": f"{run.train.schedule.kind}, {run.train.schedule.lr:g}",
         "epoch": facts.get("choice"),
         "probabilities": facts.get("probabilities"),
         **({} if context.teachers is None else context.teachers.shown()),
+        **_told_of_parts(context),
         **_carried_out(context),
         **run.model_dump(mode="json"),
     }
+
+
+def _stages(folder: Path) -> list[dict[str, Any]]:
+    """Of a run in stages what each came to: what it learnt, its steps and seconds, the digest of its weights."""
+    found: list[dict[str, Any]] = []
+    for stage in NUMBERS if (folder / STAGES).is_file() else ():
+        facts = json_object(folder / stage_name(stage) / SUMMARY, "summary of a stage", "resume that stage")
+        kept = {name: facts.get(name) for name in ("steps", "training_seconds", "weights_sha256")}
+        found.append({"stage": stage, "what": SAYS[stage], **kept})
+    return found
+
+
+def _told_of_parts(context: RunContext) -> dict[str, JsonValue]:
+    """Of a detector whether its parts have learnt at once or in turn."""
+    run = context.run
+    if run.task.kind != "detection" or run.train.learns != "all":
+        return {}
+    if run.train.joint:
+        return {"proposals and regions": "learnt at once, from the sum of their losses"}
+    each = [
+        f"{one['steps']:,} steps, {duration(one['training_seconds'])}: {one['what']}" for one in _stages(context.folder)
+    ]
+    return {"proposals and regions": "learnt in turn", **{f"stage {at}": said for at, said in enumerate(each, 1)}}
 
 
 def _carried_out(context: RunContext) -> dict[str, JsonValue]:
@@ -251,6 +279,7 @@ def _provenance(context: RunContext, progress: Progress, epoch: Best | None, cho
         "ended_by": _ended_by(progress, run.train.steps(len(context.source.train))),
         "selected_by": "the last step" if epoch is None else "held-out images",
         **({"choice": choice} if choice else {}),
+        **({"stages": stages} if (stages := _stages(context.folder)) else {}),
         "weights_sha256": digest(context.folder / WEIGHTS),
         "precision": str(context.precision),
         "processes": context.processes.size,

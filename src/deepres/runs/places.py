@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deepres.base.errors import InputError
 from deepres.base.files import explained
-from deepres.base.manifest import RUN
+from deepres.base.manifest import RUN, STAGES
 from deepres.nn.weights.folds import holds_folds
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ RUNS = "runs"
 
 
 def holds_any(folder: Path) -> bool:
-    """Whether a run lies in the folder, or the folds of one."""
-    return (folder / RUN).exists() or holds_folds(folder)
+    """Whether a run lies in the folder, or the folds or stages of one."""
+    return (folder / RUN).exists() or holds_folds(folder) or (folder / STAGES).is_file()
 
 
 def begun_in(resume: str) -> Path:
@@ -57,7 +57,7 @@ def begun_in(resume: str) -> Path:
 
 def newest(runs: Path) -> Path:
     """The run under `runs` that was written to last."""
-    found = [path.parent for name in ("run.json", "folds.json") for path in runs.glob(f"*/{name}")]
+    found = [path.parent for name in ("run.json", "folds.json", STAGES) for path in runs.glob(f"*/{name}")]
     if not found:
         raise InputError(f"--resume: no run under {runs}/; name its folder: --resume DIR")
     return max(

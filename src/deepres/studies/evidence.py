@@ -65,6 +65,8 @@ def facts_of(job: Job, home: Path) -> dict[str, Any]:
     path = folder / SUMMARY
     require_vouched(path)
     summary = json_object(path, "summary of a run", "train it anew") if path.is_file() else {}
+    trained = sum(row["seconds"] for row in read_history(folder, "seconds"))
+    stages = summary.get("stages", [])
     boxes = job.run.task.form == "boxes"
     curve = CURVE_OF_BOXES if boxes else CURVE
     history = read_history(folder, *curve)
@@ -76,14 +78,14 @@ def facts_of(job: Job, home: Path) -> dict[str, Any]:
         "parameters": cost(job.run.model.architecture()).parameters,
         "recipe": job.run.recipe,
         "steps": job.steps,
-        "done": history[-1]["step"] if history else 0,
+        "done": sum(one["steps"] for one in stages) if stages else history[-1]["step"] if history else 0,
         "seed": job.run.seed,
         "error": summary.get("error"),
         "error_interval_95": [1 - end for end in reversed(interval)] if boxes and interval else interval,
         "num_test_images": summary.get("num_images"),
         "diverged": ended.get("reason", ""),
         "weights_sha256": summary.get("weights_sha256", ""),
-        "minutes": sum(row["seconds"] for row in history) / 60,
+        "minutes": sum(one["training_seconds"] for one in stages or ({"training_seconds": trained},)) / 60,
         "hardware": summary.get("hardware", ""),
         "precision": summary.get("precision", ""),
         "versions": summary.get("versions", {}),

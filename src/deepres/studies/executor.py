@@ -16,10 +16,10 @@ import torch
 from deepres.base.errors import InputError, RunError
 from deepres.base.events import UNSAID
 from deepres.base.files import make_folder, write_atomic
-from deepres.base.manifest import is_whole
+from deepres.base.manifest import holds_run, is_whole
 from deepres.data.loading.workers import num_cores
 from deepres.recipes.run import Run, load_run
-from deepres.runs import train
+from deepres.runs import stages
 from deepres.runs.session import Session
 from deepres.runs.train import Event
 from deepres.studies.plan import DIVERGED, Job, status
@@ -59,9 +59,9 @@ def carry_out(job: Job, home: Path, device: torch.device, on_event: OnJobEvent, 
     try:
         session = Session(folder, device, told, command=command)
         if now == "absent":
-            train.start(job.ready(home), session)
+            stages.start(job.ready(home), session)
         else:
-            train.resume(session, _elsewhere(folder, job.ready(home)))
+            stages.resume(session, _elsewhere(folder, job.ready(home)))
     except DivergedError as cause:
         write_atomic(folder / DIVERGED, json.dumps({"reason": cause.message}) + "\n")
         on_event(job.name, f"diverged: {cause.message}")
@@ -154,6 +154,8 @@ def few_threads(processes: int) -> Iterator[None]:
 
 def _elsewhere(folder: Path, run: Run) -> list[str]:
     """A run goes on where it began, also when its images have been moved: their digests are compared anyway."""
+    if not holds_run(folder):
+        return []
     before = load_run(folder).data
     moved = {name: getattr(run.data, name) for name in ("source", "root")}
     return [

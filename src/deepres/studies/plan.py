@@ -14,12 +14,13 @@ from deepres.arch.catalogue.lookup import entry
 from deepres.arch.readings.cost import cost
 from deepres.base import records
 from deepres.base.files import digest
-from deepres.base.manifest import RUN
+from deepres.base.manifest import RUN, STAGES
 from deepres.data.facts import DatasetFacts, StartingWeights
 from deepres.recipes.plan import Words, planned
 from deepres.recipes.run import Run
 from deepres.studies.readings import is_read, reading
 from deepres.studies.study import HIGHER_IS_BETTER, Column, Quantity, Row, Study, study_named
+from deepres.train.config import TurnConfig
 
 StudyScale = Literal["full", "short"]
 """full: the paper's recipe to the letter. short: a share of its steps, 5,000 of 50,000 training images held out."""
@@ -102,7 +103,7 @@ class Job:
     @cached_property
     def macs(self) -> float:
         """Multiply-adds of the whole training: three forward passes' worth for every image of every step."""
-        return 3.0 * cost(_built(self.run.model)).macs * self.run.train.batch_size * self.steps
+        return 3.0 * cost(_built(self.run.model)).macs * self.run.train.images(self.num_train)
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def status(job: Job, home: Path) -> Status:
     folder = job.folder(home)
     if (folder / SUMMARY).is_file() or (folder / DIVERGED).is_file():
         return "finished"
-    return "begun" if (folder / RUN).is_file() else "absent"
+    return "begun" if (folder / RUN).is_file() or (folder / STAGES).is_file() else "absent"
 
 
 def unfinished(jobs: Iterable[Job], home: Path) -> list[Job]:
@@ -286,9 +287,17 @@ def _shortened(run: Run, study: Study, facts: DatasetFacts) -> Run:
     """A share of the steps, some training images held out for the curves, and the study's own edits of short runs."""
     data = run.data.replace(val_fraction=run.data.val_fraction or HELD_OUT)
     steps = run.train.steps(round(facts.num_images * (1 - run.data.val_fraction)))
-    train = run.train.replace(epochs=None, iterations=ceil(steps * study.short))
+    iterations, turns = ceil(steps * study.short), run.train.turns
+    if turns is not None:
+        turns = turns.replace(**{name: _fewer(getattr(turns, name), study.short) for name in ("proposals", "regions")})
+        iterations = ceil((run.train.iterations or 1) * study.short)
+    train = run.train.replace(epochs=None, iterations=iterations, turns=turns)
     short = records.edit(run.replace(data=data, train=train), study.short_edits)
     return short.fitted(facts) if study.short_edits else short
+
+
+def _fewer(turn: TurnConfig, share: float) -> TurnConfig:
+    return turn.replace(iterations=ceil(turn.iterations * share))
 
 
 def _unmeasurable(column: Column) -> str:

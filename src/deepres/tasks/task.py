@@ -39,12 +39,17 @@ TOGETHER = "several at once"
 
 @dataclass(frozen=True)
 class Learning:
-    """What a loss is told beside its task: smoothing, what makes classes weigh alike, the training targets."""
+    """What a loss is told beside its task: smoothing, what makes classes weigh alike, the training targets.
+
+    `learns` and `proposals_of` as in `train/config.py`.
+    """
 
     label_smoothing: float = 0.0
     balance: str = "none"
     targets: Any = None
     names: tuple[str, ...] = ()
+    learns: str = "all"
+    proposals_of: str | None = None
 
 
 @dataclass(frozen=True)

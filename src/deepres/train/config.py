@@ -92,6 +92,34 @@ def _named(value: object) -> object:
 OptimizerConfig = SgdConfig | AdamWConfig | LambConfig
 
 
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class TurnConfig(Record):
+    """One of two parts of a detector that learn in turn: its steps, the pictures of each, where the rate falls."""
+
+    iterations: Positive
+    batch_size: Positive
+    milestones: tuple[Share, ...] = ()
+
+
+class TurnsConfig(Record):
+    """The two of them; each learns twice, first with the body and then on it."""
+
+    proposals: TurnConfig
+    regions: TurnConfig
+
+    @property
+    def steps(self) -> int:
+        """Of all four stages."""
+        return 2 * (self.proposals.iterations + self.regions.iterations)
+
+    @property
+    def images(self) -> int:
+        """Pictures of all these steps."""
+        return 2 * sum(turn.iterations * turn.batch_size for turn in (self.proposals, self.regions))
+
+
 class TrainConfig(Record):
     """How long, how large the steps, what is kept. Give `epochs` or `iterations`, not both.
 
@@ -113,6 +141,10 @@ class TrainConfig(Record):
     part learns that many times as fast as the part after it, the head at `head_pace` (None: 1). With `fit_head` the new
     head begins as the classifier that fits the features, whose length then tells a `head_pace` of None
     (`runs/head.py`). `log` says where each epoch is shown besides `history.jsonl` (`train/loggers/`).
+
+    A detector's proposals and regions learn at once (`joint`), or in four stages, for each as long as `turns` says
+    (`recipes/stages.py`); then `epochs`, `iterations` and `batch_size` say nothing. Of a stage `learns` names what
+    learns, `proposals_of` the run whose proposals its regions are of, from its own folder on (None: its own).
     """
 
     renamed: ClassVar = {
@@ -143,6 +175,10 @@ class TrainConfig(Record):
     head_pace: Annotated[float, Field(gt=0)] | None = None
     frozen: tuple[str, ...] = ()
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    joint: bool = True
+    turns: TurnsConfig | None = None
+    learns: Literal["all", "proposals", "regions"] = "all"
+    proposals_of: str | None = None
     save_every_seconds: Annotated[float, Field(gt=0)] = 60.0
     log: Annotated[tuple[LoggerName, ...], BeforeValidator(as_asked)] = ("auto",)
 
@@ -164,6 +200,10 @@ class TrainConfig(Record):
             raise ValueError(
                 f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}; change one of them"
             )
+        if not self.joint and self.turns is None:
+            raise ValueError(
+                "joint=false, and no turns that say how long each part learns; take a recipe that has them"
+            )
         return self
 
     def pieces(self, processes: int = 1) -> int:
@@ -172,7 +212,15 @@ class TrainConfig(Record):
 
     def steps(self, num_images: int) -> int:
         """Optimiser steps of the whole run over `num_images` training images."""
+        if not self.joint and self.turns is not None:
+            return self.turns.steps
         return self.iterations or -(-(self.epochs or 0) * num_images // self.batch_size)
+
+    def images(self, num_images: int) -> int:
+        """Training images of all these steps."""
+        if not self.joint and self.turns is not None:
+            return self.turns.images
+        return self.batch_size * self.steps(num_images)
 
 
 class TeacherConfig(Record):

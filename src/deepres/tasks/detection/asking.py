@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepres.arch.detector import Detector
+from deepres.base.errors import InputError
 from deepres.data.boxes import Boxes, BoxTargets, Placed
 from deepres.data.images import Batch
 from deepres.data.transforms.config import Preparation
@@ -15,14 +17,16 @@ from deepres.data.transforms.per_batch import normalise
 from deepres.data.transforms.per_image import fit
 from deepres.data.transforms.sides import on_canvas, only_inside
 from deepres.data.transforms.statistics import Statistics
+from deepres.nn.weights.hub import find_weights
 from deepres.tasks.detection.detections import Detections, Truth, checked
-from deepres.tasks.detection.detector import DetectorNetwork
+from deepres.tasks.detection.detector import DetectorNetwork, create
 from deepres.tasks.detection.figures import Figures, figures
 from deepres.tasks.detection.looking import Jointly
 from deepres.tasks.detection.losses import loss as terms
 from deepres.tasks.detection.measure import Measure
 from deepres.tasks.detection.metrics import BoxAnswers
-from deepres.tasks.losses import Counts, Forward
+from deepres.tasks.detection.weights import load_weights, recognised
+from deepres.tasks.losses import Counts, Forward, Loss
 
 PREFIX = "box_"
 
@@ -31,6 +35,35 @@ def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
     """losses.py, of a network that is a detector and nothing that stands in for it."""
     assert isinstance(network, DetectorNetwork)
     return terms(network, batch)
+
+
+def loss_of(learns: str, proposals_of: str | None) -> Loss:
+    """`loss`; or those of its terms that `learns` names, its regions among the proposals of another run's detector."""
+    if learns == "all":
+        return loss
+    proposer = None if proposals_of is None else Proposer(proposals_of)
+
+    def of_one_part(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
+        assert isinstance(network, DetectorNetwork)
+        return terms(network, batch, learns, network if proposer is None else proposer.on(batch.images))
+
+    return of_one_part
+
+
+class Proposer:
+    """A trained detector whose proposals are looked at by another; it stays as it is, wherever pictures lie."""
+
+    def __init__(self, weights: str) -> None:
+        stored = recognised(find_weights(weights))
+        if not isinstance(stored.description, Detector):
+            raise InputError(f"train.proposals_of={weights}: proposes nothing; wanted the run of a detector")
+        self._network = create(stored.description).requires_grad_(False).eval()
+        load_weights(self._network, stored)
+
+    def on(self, images: Tensor) -> DetectorNetwork:
+        """The detector where the pictures are."""
+        self._network.to(images.device)
+        return self._network
 
 
 def batch_of(pixels: Tensor, preparation: Preparation, statistics: Statistics) -> Batch:

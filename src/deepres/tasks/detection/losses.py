@@ -34,7 +34,9 @@ class Drawn(NamedTuple):
     matched: Tensor
 
 
-def loss(network: DetectorNetwork, batch: Batch) -> tuple[Tensor, Counts]:
+def loss(
+    network: DetectorNetwork, batch: Batch, learns: str = "all", proposer: DetectorNetwork | None = None
+) -> tuple[Tensor, Counts]:
     """Sum of the four `TERMS`, mean over pictures; sums of each term, and of `region_error`, the share of wrong ones.
 
     Cross-entropy whether an anchor is an object, smooth L1 of its offsets; cross-entropy of a region's class, smooth L1
@@ -42,6 +44,9 @@ def loss(network: DetectorNetwork, batch: Batch) -> tuple[Tensor, Counts]:
     Means are formed picture by picture, so that parts and processes add up; torchvision divides by what was drawn of
     the whole batch, which is the same where each picture gives equally many. A picture without objects has negatives
     only and no term of boxes. `region_error`: of the positive regions those of which another class is likeliest.
+
+    Where "proposals" or "regions" alone learn it is the sum of the first two terms or of the last two; the regions are
+    then among what `proposer` proposes, which learns nothing (None: the network itself).
     """
     targets = batch.targets
     assert isinstance(targets, BoxTargets)
@@ -49,17 +54,33 @@ def loss(network: DetectorNetwork, batch: Batch) -> tuple[Tensor, Counts]:
     sizes, seeds = own_sizes(batch.images, targets.where.sizes), targets.where.seeds.tolist()
     device = batch.images.device
     levels = network.levels(batch.images)
-    judged: Judged = network.proposals(levels, batch.images.shape[-2:])
+    if learns == "regions":
+        judged = _judged(network if proposer is None else proposer, network, levels, batch.images)
+    else:
+        judged = network.proposals(levels, batch.images.shape[-2:])
     dtype = judged.objectness[0].dtype
     objects = [_objects(boxes.to(device), dtype) for boxes in targets]
-    terms = dict(zip(TERMS[:2], _of_anchors(network, judged, objects, sizes, seeds), strict=True))
-    proposed = network.proposals.proposed(judged, sizes, training=True)
-    scores, offsets, boxes, drawn = _of_regions(network, levels, proposed, objects, sizes, seeds)
-    terms |= zip(TERMS[2:], _region_terms(network, scores, offsets, boxes, drawn, objects), strict=True)
-    counts = {name: each.detach().sum() for name, each in terms.items()}
-    counts["region_error"] = _wrong(scores.detach(), drawn, objects)
+    terms: dict[str, Tensor] = {}
+    wrong: Counts = {}
+    if learns != "regions":
+        terms |= zip(TERMS[:2], _of_anchors(network, judged, objects, sizes, seeds), strict=True)
+    if learns != "proposals":
+        asked = network if proposer is None else proposer
+        proposed = asked.proposals.proposed(judged, sizes, training=True)
+        scores, offsets, boxes, drawn = _of_regions(network, levels, proposed, objects, sizes, seeds)
+        terms |= zip(TERMS[2:], _region_terms(network, scores, offsets, boxes, drawn, objects), strict=True)
+        wrong = {"region_error": _wrong(scores.detach(), drawn, objects)}
+    counts = {name: each.detach().sum() for name, each in terms.items()} | wrong
     total = torch.stack(list(terms.values())).sum(0).mean()
     return total, counts
+
+
+@torch.no_grad()
+def _judged(proposer: DetectorNetwork, network: DetectorNetwork, levels: list[Tensor], images: Tensor) -> Judged:
+    """What a detector says of every anchor, which is not learnt; `levels` are the maps of the network."""
+    own = levels if proposer is network else proposer.levels(images)
+    judged: Judged = proposer.proposals(own, images.shape[-2:])
+    return judged
 
 
 def _objects(boxes: Boxes, dtype: torch.dtype) -> Objects:

@@ -51,6 +51,7 @@ class Detection(Record):
             "--show",
             "--format",
             "--minutes",
+            "train.joint=false",
             "analyze",
             "analyze lesion",
             "analyze responses",
@@ -138,10 +139,10 @@ class Detection(Record):
         return found
 
     def loss(self, learning: Learning) -> "Loss":
-        """The sum of Faster R-CNN's four terms."""
-        from deepres.tasks.detection.asking import loss
+        """The sum of Faster R-CNN's four terms, or of two of them."""
+        from deepres.tasks.detection.asking import loss_of
 
-        return loss
+        return loss_of(learning.learns, learning.proposals_of)
 
     def metrics(self, *, keep_scores: bool = False) -> "DetectionMetrics":
         """A collector of boxes."""
