@@ -21,11 +21,12 @@ from deepres.library.measuring import Analysis
 from deepres.nn.memory import CheckpointPlan
 from deepres.recipes.run import Run, load_run
 from deepres.report.evaluation import ReportFacts, write_report
-from deepres.runs import autotune, context, fold_plan, folds, introduce, resuming, seen
+from deepres.runs import autotune, context, fold_plan, folds, introduce, resuming, seen, stages
 from deepres.runs.analysis import run as examine
 from deepres.runs.analysis import units
 from deepres.runs.finish import training_of
 from deepres.studies import evidence, report, responses, speed, verdict
+from deepres.studies.plan import Cell
 from deepres.tasks.classification.predictions import load_answers
 from deepres.tasks.classification.result import ClassificationResult
 from deepres.tasks.paired import _about
@@ -59,6 +60,7 @@ def readers_of_runs() -> list[Reader]:
         Reader("state.json", _state("step-000000003/state.json"), _resumed),
         Reader("weights of a state", _state("step-000000003/weights.safetensors"), _resumed),
         Reader("best weights", _state("best-000000003.safetensors"), lambda file: load_best(_linear(), file.parent, 3)),
+        Reader("plan of stages", _plan_of_stages, lambda file: stages._stages_in(file.parent)),
         Reader("plan of folds", _plan_of_folds, lambda file: fold_plan.plan_in(file.parent)),
         Reader("responses.json", _analysis("responses.json", _RESPONSES), _responses),
         Reader("analysis", _analysis("paths.json", _PATHS), _examined),
@@ -177,6 +179,12 @@ def _resumed(file: Path) -> None:
     save_state(state, folder)
     drop_newest(folder)
     load_newest(state, folder)
+
+
+def _plan_of_stages(folder: Path) -> Path:
+    run = records.load(Run, _whole() / "run.json", "run description")
+    stages._begin(stages.Staged(run=run, name="0" * 32), folder)
+    return folder / "stages.json"
 
 
 def _plan_of_folds(folder: Path) -> Path:

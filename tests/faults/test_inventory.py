@@ -16,6 +16,7 @@ from inventory import Function
 from deepres.cli.main import run
 
 NOT_FUZZED = {
+    Function("runs/finish.py", "_stages"): "of a run in stages, bound by its manifest: tests/runs/test_stages.py",
     Function("cli/main.py", "_age"): "the system's own",
     Function("nn/environment.py", "_processor"): "the system's own",
     Function("nn/environment.py", "_driver"): "the system's own",
@@ -51,6 +52,7 @@ NOT_FUZZED = {
 """Function -> why no damaged file is tried on it."""
 
 NOT_DRILLED = {
+    Function("runs/stages.py", "_begin"): "of a run in stages: tests/runs/test_stages.py",
     Function("export/browser.py", "_fetch"): "a cache that npm fills",
     Function("export/browser.py", "session"): "a copy that is gone a moment later",
     Function("base/priority.py", "_lowered"): "the system's own",

@@ -229,6 +229,7 @@ def _stages(folder: Path) -> list[dict[str, Any]]:
     """Of a run in stages what each came to: what it learnt, its steps and seconds, the digest of its weights."""
     found: list[dict[str, Any]] = []
     for stage in NUMBERS if (folder / STAGES).is_file() else ():
+        require_own(folder / stage_name(stage), SUMMARY)
         facts = json_object(folder / stage_name(stage) / SUMMARY, "summary of a stage", "resume that stage")
         kept = {name: facts.get(name) for name in ("steps", "training_seconds", "weights_sha256")}
         found.append({"stage": stage, "what": SAYS[stage], **kept})
