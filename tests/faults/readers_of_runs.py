@@ -26,7 +26,6 @@ from deepres.runs.analysis import run as examine
 from deepres.runs.analysis import units
 from deepres.runs.finish import training_of
 from deepres.studies import evidence, report, responses, speed, verdict
-from deepres.studies.plan import Cell
 from deepres.tasks.classification.predictions import load_answers
 from deepres.tasks.classification.result import ClassificationResult
 from deepres.tasks.paired import _about
