@@ -92,7 +92,7 @@ def _named(value: object) -> object:
 OptimizerConfig = SgdConfig | AdamWConfig | LambConfig
 
 
-Share = Annotated[float, Field(gt=0, lt=1)]
+PartOfSteps = Annotated[float, Field(gt=0, lt=1)]
 
 
 class TurnConfig(Record):
@@ -100,7 +100,7 @@ class TurnConfig(Record):
 
     iterations: Positive
     batch_size: Positive
-    milestones: tuple[Share, ...] = ()
+    milestones: tuple[PartOfSteps, ...] = ()
 
 
 class TurnsConfig(Record):
