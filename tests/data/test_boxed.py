@@ -13,11 +13,11 @@ from PIL import Image, ImageOps
 from deepres.base.errors import InputError
 from deepres.base.records import edit
 from deepres.data.boxes import CLIPPED, LEFT_OUT, NO_FILE, BoxTargets
-from deepres.data.sources.box_labels import turned_upright
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, open_source, open_splits, write_split
 from deepres.data.sources.pack import pack
 from deepres.data.sources.splits import RawDataset
+from deepres.data.sources.turns import turned_upright
 
 WANTED = {name: sorted((label, corners) for label, corners in objects) for name, objects in SET.items()}
 
@@ -588,8 +588,16 @@ REFUSED: dict[str, tuple[str, Mend, str]] = {
         r"b\.txt:1: 154 lies outside of 0 to 1; YOLO labels are shares of the picture",
     ),
     "share nan": ("yolo", in_lines("1 nan .5 .1 .1"), r"b\.txt:1: '1 nan .*'; wanted numbers"),
-    "six": ("yolo", in_lines("1 .5 .5 .1 .1 .9"), r"b\.txt:1: 6 numbers; .*a polygon needs masks"),
-    "polygon of yolo": ("yolo", in_lines("1 .5 .5 .1 .1 .9 .3 .2 .1"), r"b\.txt:1: 9 numbers; a polygon needs masks"),
+    "six": (
+        "yolo",
+        in_lines("1 .5 .5 .1 .1 .9"),
+        r"b\.txt:1: 6 numbers; a score\? wanted class x y width height, or class",
+    ),
+    "odd": (
+        "yolo",
+        in_lines("1 .5 .5 .1 .1 .9 .3 .2"),
+        r"b\.txt:1: 8 numbers; wanted class x y width height, or class",
+    ),
     "four": ("yolo", in_lines("1 .5 .5 .1"), r"b\.txt:1: 4 numbers; wanted class x y width height"),
     "words": ("yolo", in_lines("dog .5 .5 .1 .1"), r"b\.txt:1: 'dog \.5 \.5 \.1 \.1'; wanted numbers"),
     "beyond": ("yolo", in_lines("1 .9 .5 .4 .1"), r"labels/b\.txt:1 \(dog\): box 0\.9,0\.5,0\.4,0\.1 ends outside"),

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
 
+import numpy as np
 from fuzz import Reader
 from PIL import Image
 
 from deepres.data.boxes import Boxes
+from deepres.data.run_lengths import of_bitmap
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_splits
 
@@ -40,6 +42,9 @@ def readers_of_boxes() -> list[Reader]:
         Reader("boxes (VOC, WordNet's numbers)", _numbered, lambda file: _opened("voc")(file)),
         Reader("boxes (COCO)", _placed("set.json", json.dumps(_COCO)), _opened("coco")),
         Reader("boxes (a folder of COCO)", _placed("set.json", json.dumps(_COCO)), _opened("auto")),
+        Reader("masks (COCO)", _placed("set.json", json.dumps(_outlined())), _opened("coco")),
+        Reader("masks (YOLO)", _outlined_yolo, lambda file: _opened("yolo")(file.parent)),
+        Reader("masks (VOC)", _numbers, lambda file: _opened("voc")(file.parent)),
         Reader("boxes (YOLO)", _yolo("labels/a.txt"), lambda file: _opened("yolo")(file.parent)),
         Reader("boxes (YOLO, data.yaml)", _yolo("data.yaml"), _opened("auto")),
         Reader("boxes (YOLO, lists)", _yolo("list.txt"), _opened("auto")),
@@ -47,6 +52,34 @@ def readers_of_boxes() -> list[Reader]:
         Reader("boxes (an archive)", _archived, lambda file: _parts(file, "auto")),
         Reader("boxes (a folder of tables)", _placed("boxes.csv", _ROWS), _opened("csv")),
     ]
+
+
+def _outlined() -> dict[str, list[dict[str, object]]]:
+    """Of one object polygons, of the other run lengths."""
+    parts = [[2.0, 3.5, 20, 3.5, 11, 23], [4, 4, 8, 4, 8, 9, 4, 9]]
+    runs = of_bitmap(np.eye(30, 40) > 0).facts()
+    facts = json.loads(json.dumps(_COCO))
+    for row, drawn in zip(facts["annotations"], (parts, runs), strict=True):
+        row["segmentation"] = drawn
+    return facts  # type: ignore[no-any-return]
+
+
+def _outlined_yolo(folder: Path) -> Path:
+    file = _yolo("labels/a.txt")(folder)
+    file.write_text("0 0.1 0.2 0.5 0.2 0.4 0.75\n1 0 0 1 0 1 1 0 1\n")
+    return file
+
+
+def _numbers(folder: Path) -> Path:
+    """The pictures of numbers of two objects."""
+    for name in ("Annotations", "JPEGImages", "SegmentationObject"):
+        (folder / name).mkdir()
+    (folder / "Annotations" / "a.xml").write_text(_XML)
+    Image.new("RGB", (40, 30)).save(folder / "JPEGImages" / "a.png")
+    values = np.zeros((30, 40), np.uint8)
+    values[5:20, 4:19], values[25:, 30:], values[0] = 1, 2, 255
+    Image.fromarray(values).save(folder / "SegmentationObject" / "a.png")
+    return folder / "SegmentationObject" / "a.png"
 
 
 def _archived(folder: Path) -> Path:

@@ -17,6 +17,7 @@ from deepres.data.images import Images
 from deepres.data.sources.archives import Archive, common_folder, is_picture, opened
 from deepres.data.sources.boxed import LABELS, boxes_in_folder, holds_boxes
 from deepres.data.sources.config import DataConfig
+from deepres.data.sources.masks_voc import FOLDER
 from deepres.data.sources.scan import Scan
 from deepres.data.sources.shards import Shards
 from deepres.data.sources.splits import RawDataset, Split
@@ -66,7 +67,9 @@ def _read(
         if not holds_boxes(root / top, scan, config):
             return None
         for name in pictures:
-            _write(root / name, _head(descriptor, archive.files[name], f"{path}/{name}"))
+            whole = FOLDER in name.split("/")
+            read = read_at if whole else _head
+            _write(root / name, read(descriptor, archive.files[name], f"{path}/{name}"))
     finally:
         os.close(descriptor)
     found = boxes_in_folder(root / top, scan, config, channels)

@@ -24,28 +24,32 @@ from deepres.base.wording import counted, is_text, quoted
 from deepres.data.boxes import Boxes, BoxTargets
 from deepres.data.decode import BadImageError, opened_file, orientation
 from deepres.data.images import FileImages, Images
+from deepres.data.masks import MaskShape
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.kept_columns import KeptBoxes
+from deepres.data.sources.mask_labels import DrawnMasks, require_all_or_none
 from deepres.data.sources.splits import SPLITS, RawDataset, Split
+from deepres.data.sources.turns import ON_ITS_SIDE, turn_of, turned_upright
 
 MOST = 1e9
 """No coordinate is beyond."""
 
 _SHOWN = 5
 _TABLE = 10
-_ON_ITS_SIDE = (5, 6, 7, 8)
 
 FourNumbers = tuple[float, float, float, float]
 
 
 class Object(NamedTuple):
-    """A box as it is written: its `number` and four numbers there, the name of its class."""
+    """A box as it is written: its `number` and four numbers there, its class, its mask and what is left out of that."""
 
     number: int
     name: str
     given: FourNumbers
     ignored: bool = False
     area: float | None = None
+    shape: MaskShape | None = None
+    flaws: tuple[str, ...] = ()
 
 
 @dataclass
@@ -67,6 +71,7 @@ class Labels:
 
     `corners` makes (K, 4) as written, of a picture of (W, H), into half-open corners in px; `flat` says which rows have
     no area. `called` names an object in an error. `others` are further columns of a table, whose cells `cells` gives.
+    `relative`: polygons are shares of the picture.
     """
 
     pictures: dict[Split, list[Labelled]]
@@ -78,6 +83,7 @@ class Labels:
     class_ids: tuple[int, ...] = ()  # what COCO calls the classes
     others: tuple[str, ...] = ()
     cells: Callable[[Labelled, Object | None], list[str]] = lambda *_: []
+    relative: bool = False
 
     def every(self) -> Iterable[Labelled]:
         """All pictures."""
@@ -107,6 +113,7 @@ def settled(labels: Labels, name: str, config: DataConfig, channels: int) -> Raw
         held_out = labels.pictures.pop("val")
         labels.pictures["train"] = [*labels.pictures["train"], *held_out]
         labels.notes.append(f"val is learnt with train: {counted(len(held_out), 'picture')} (data.trainval)")
+    require_all_or_none(labels.every(), config, labels.called)
     seen = {id(picture): _seen(picture) for picture in labels.every()}
     frames, told = _frames(labels, seen, config)
     rows = _Rows(labels, config)
@@ -163,7 +170,7 @@ class _Seen(NamedTuple):
 
     @property
     def upright(self) -> tuple[int, int]:
-        return self.stored[::-1] if self.turn in _ON_ITS_SIDE else self.stored
+        return self.stored[::-1] if self.turn in ON_ITS_SIDE else self.stored
 
 
 def _seen(picture: Labelled) -> _Seen | None:
@@ -215,7 +222,7 @@ def _frames(labels: Labels, seen: dict[int, _Seen | None], config: DataConfig) -
 
 def _other_size(picture: Labelled, header: _Seen) -> str:
     (width, height), name = picture.size or (0, 0), picture.picture.name
-    if header.turn not in _ON_ITS_SIDE:
+    if header.turn not in ON_ITS_SIDE:
         own = "{} x {}".format(*header.stored)
         return f"{picture.labels}: size {width} x {height}, {name} is {own}; are the labels of another picture?"
     stored, upright = ("{} x {}".format(*size) for size in (header.stored, header.upright))
@@ -233,6 +240,7 @@ class _Rows:
         self._numbers = {name: number for number, name in enumerate(labels.classes)}
         self._flat: list[str] = []
         self._outside: list[str] = []
+        self._masks = DrawnMasks(labels.called, relative=labels.relative)
         self._clipped = self._total = self._duplicates = 0
 
     def of(self, picture: Labelled, header: _Seen | None, turn: int) -> tuple[Boxes, tuple[int, int, int]]:
@@ -256,6 +264,10 @@ class _Rows:
             self._outside.append(f"{self._said(picture, row)} ends outside of the picture ({width} x {height})")
         for row in np.flatnonzero(flat & ~far).tolist():
             self._flat.append(f"{self._said(picture, row)} has no area")
+        empty = self._masks.empty(picture)
+        for row in np.flatnonzero(empty & ~flat & ~far).tolist():
+            self._flat.append(f"{self._said(picture, row)} has a mask without area")
+        flat |= empty
         kept = np.flatnonzero(~flat)
         self._clipped += int((beyond[kept] > 1e-9).sum())
         chosen = [picture.objects[row] for row in kept]
@@ -266,9 +278,9 @@ class _Rows:
             for found, (x1, y1, x2, y2) in zip(chosen, clipped[kept].tolist(), strict=True)
         ]
         turned = turned_upright(clipped[kept], size, turn) if size is not None else clipped[kept]
-        boxes = Boxes.of(
-            turned, [self._numbers[found.name] for found in chosen], [found.ignored for found in chosen], areas
-        )
+        masks = self._masks.of(picture, chosen, size, turn_of(size or (1, 1), turn))
+        numbers, ignored = [self._numbers[found.name] for found in chosen], [found.ignored for found in chosen]
+        boxes = Boxes.of(turned, numbers, ignored, areas, masks)
         return boxes, (int(picture.missing), int(flat.sum()), int((beyond[kept] > 1e-9).sum()))
 
     def refuse(self) -> None:
@@ -279,16 +291,17 @@ class _Rows:
                 f"{self._outside[0]} by more than 1 px: is the file of another picture?{more}",
                 _listed(self._outside) if more else (),
             )
-        if self._flat and self._config.on_bad_box == "stop":
-            more = f", nor have {len(self._flat) - 1} more" if len(self._flat) > 1 else ""
+        flat = [*self._flat, *self._masks.left_out()]
+        if flat and self._config.on_bad_box == "stop":
+            more = f", nor have {len(flat) - 1} more" if len(flat) > 1 else ""
             raise InputError(
-                f"{self._flat[0]}{more}; mend the labels, or data.on_bad_box=drop leaves such boxes out",
-                _listed(self._flat) if more else (),
+                f"{flat[0]}{more}; mend the labels, or data.on_bad_box=drop leaves out what has no area",
+                _listed(flat) if more else (),
             )
 
     def notes(self) -> list[str]:
         """What became of boxes."""
-        notes = self._flat[:_SHOWN]
+        notes = [*self._masks.notes(), *self._flat[:_SHOWN]]
         if self._flat:
             notes.append(
                 f"{len(self._flat):,} of {counted(self._total, 'box')} without area "
@@ -311,19 +324,6 @@ class _Rows:
 def no_size(given: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which of the boxes (K, 4), of two numbers and width and height, have no area."""
     return (given[:, 2] <= 0) | (given[:, 3] <= 0)
-
-
-def turned_upright(corners: NDArray[np.float64], size: tuple[int, int], turn: int) -> NDArray[np.float64]:
-    """Corners (K, 4) of the stored picture of `size` (W, H) as they are once EXIF's `turn` has put it upright."""
-    x1, y1, x2, y2 = corners.T
-    width, height = size
-    if turn in (2, 3, 7, 8):  # what is left as stored ends up on the other side: right, or below where axes change
-        x1, x2 = width - x2, width - x1
-    if turn in (3, 4, 6, 7):
-        y1, y2 = height - y2, height - y1
-    if turn in _ON_ITS_SIDE:
-        x1, y1, x2, y2 = y1, x1, y2, x2
-    return np.stack([x1, y1, x2, y2], 1)
 
 
 def _without(labels: Labels) -> list[str]:

@@ -23,6 +23,7 @@ from deepres.data.sources.box_labels import MOST as MOST_PX
 from deepres.data.sources.box_labels import Labelled, Labels, Object, no_size
 from deepres.data.sources.box_places import ABOUT_LABELS
 from deepres.data.sources.config import DataConfig
+from deepres.data.sources.mask_labels import drawn_coco
 from deepres.data.sources.places import Folders
 from deepres.data.sources.rows import is_picture
 from deepres.data.sources.split_names import split_named, split_within
@@ -188,7 +189,7 @@ class _Set:
     def _object(self, row: Mapping[str, Any], called: int, names: Mapping[int, str]) -> Object:
         where, box = f"annotation {called}", row.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-            remedy = "an outline is no box: masks are not learnt" if box is None and row.get("segmentation") else ""
+            remedy = "write the box of its outline" if box is None and row.get("segmentation") else ""
             raise InputError(
                 f"{self.path}: {where}: bbox is {_short(box)}; wanted [x, y, width, height] in px"
                 + (f" ({remedy})" if remedy else "")
@@ -204,10 +205,16 @@ class _Set:
         ignored = row.get("iscrowd") or row.get("ignore") or 0
         if ignored not in (0, 1):
             raise InputError(f"{self.path}: {where}: iscrowd is {_short(row.get('iscrowd'))}; wanted 0 or 1")
+        try:
+            drawn = drawn_coco(row.get("segmentation"))
+        except ValueError as cause:
+            raise InputError(
+                f"{self.path}: {where}: segmentation: {cause}; wanted polygons or run lengths, or data.masks=off"
+            ) from cause
+        shape, flaws = drawn or (None, ())
         x, y, width, height = map(float, box)
-        return Object(
-            called, names[category], (x, y, width, height), bool(ignored), None if area is None else float(area)
-        )
+        known = None if area is None else float(area)
+        return Object(called, names[category], (x, y, width, height), bool(ignored), known, shape, flaws)
 
     def _located(self, names: list[str], config: DataConfig) -> list[Path]:
         """The files, all below one folder; other pictures of it are counted."""

@@ -26,6 +26,7 @@ from deepres.data.sources.box_labels import Labelled, Labels, Object, number_in
 from deepres.data.sources.box_places import PicturesByFolder, label_folders, require_labelled
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.labels import in_order
+from deepres.data.sources.masks_voc import with_masks
 from deepres.data.sources.scan import Scan
 from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import SPLITS, Split
@@ -64,6 +65,7 @@ def read_voc(root: Path, scan: Scan, config: DataConfig) -> Labels:
         for items in parted.values():
             name_objects(items, named)
         notes.append(f"classes are WordNet's numbers: {NAMES} in {root} names them")
+    notes += with_masks(parted, config)
     classes = in_order({one.name for items in parted.values() for each in items for one in each.objects})
     if not classes:
         raise InputError(f"{root}: no object in any of its XML files; nothing to learn from")

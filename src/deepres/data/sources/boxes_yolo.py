@@ -1,6 +1,7 @@
 """YOLO's text files: `labels/a.txt` for `images/a.jpg`, a line a box; `data.yaml` names the classes and the splits.
 
-    0 0.5 0.5 0.2 0.1        class, centre x, centre y, width, height, as shares of the picture
+    0 0.5 0.5 0.2 0.1               class, centre x, centre y, width, height, as shares of the picture
+    0 0.4 0.45 0.6 0.45 0.5 0.55    class and three points or more, x and y in turn: the outline of an object
 
 Classes count from 0, in the order of `names` (a list, or a map from numbers). A picture without a file is one without
 objects, as is one whose file is empty (`data.unlabelled=stop` refuses the former). Shares are of the picture as it is
@@ -23,6 +24,7 @@ from deepres.base.wording import counted
 from deepres.data.sources.box_labels import Labelled, Labels, Object, no_size, number_in
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.labels import repeated
+from deepres.data.sources.mask_labels import drawn_polygons
 from deepres.data.sources.scan import scanned
 from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import SPLITS, Split
@@ -53,6 +55,8 @@ def read_yolo(path: Path, config: DataConfig) -> Labels:
     if not isinstance(facts, dict):
         raise InputError(f"{path}: wanted a {_WHAT}")
     names = _names(path, facts)
+    if facts.get("kpt_shape") is not None:
+        raise InputError(f"{path}: kpt_shape: its labels are key points; wanted those of boxes or outlines")
     notes: list[str] = []
     parted: dict[Split, list[Labelled]] = {}
     used: dict[Path, Split] = {}
@@ -63,7 +67,7 @@ def read_yolo(path: Path, config: DataConfig) -> Labels:
                 raise InputError(f"{path}: {picture} stands in {other} and in {split}; keep it in one of them")
         parted[split] = [_read(picture, names, path, config) for picture in dict.fromkeys(pictures)]
     notes += _without_files(parted)
-    return Labels(parted, names, _corners, no_size, _called, notes)
+    return Labels(parted, names, _corners, no_size, _called, notes, relative=True)
 
 
 def _names(path: Path, facts: Mapping[str, Any]) -> tuple[str, ...]:
@@ -187,20 +191,27 @@ def _object(file: Path, line: int, cells: list[str], names: Sequence[str], path:
     where = f"{file}:{line}"
     label, *values = map(number_in, cells)
     if any(map(math.isnan, (label, *values))):
-        raise InputError(f"{where}: '{' '.join(cells)[:40]}'; wanted numbers: class x y width height")
-    if len(values) != 4:
-        told = counted(len(cells), "number")
-        hint = "a polygon needs masks" if len(cells) > 5 else "wanted class x y width height"
+        raise InputError(f"{where}: '{' '.join(cells)[:40]}'; wanted numbers: class x y width height, or an outline")
+    if len(values) < 4 or len(values) % 2:
+        score = "a score? " if len(cells) == 6 else ""
         raise InputError(
-            f"{where}: {told}; {hint if len(cells) != 6 else 'a score, or a polygon? ' + hint + ', labels have 5'}"
+            f"{where}: {counted(len(cells), 'number')}; {score}wanted class x y width height, or class and the pairs "
+            "x y of an outline"
         )
     if label != int(label) or not 0 <= label < len(names):
         raise InputError(f"{where}: class {cells[0]}, {path.name} names {len(names)} (0 to {len(names) - 1})")
     for text, value in zip(cells[1:], values, strict=True):
         if not 0 <= value <= 1:
             raise InputError(f"{where}: {text} lies outside of 0 to 1; YOLO labels are shares of the picture")
-    x, y, width, height = values
-    return Object(line, names[int(label)], (x, y, width, height))
+    if len(values) == 4:
+        x, y, width, height = values
+        return Object(line, names[int(label)], (x, y, width, height))
+    points = np.array(values).reshape(-1, 2)
+    low, high = points.min(0).tolist(), points.max(0).tolist()
+    box = tuple((one + other) / 2 for one, other in zip(low, high, strict=True))
+    box += tuple(other - one for one, other in zip(low, high, strict=True))
+    shape, flaws = drawn_polygons([points])
+    return Object(line, names[int(label)], box, shape=shape, flaws=flaws)
 
 
 def _corners(given: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:

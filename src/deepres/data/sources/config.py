@@ -13,7 +13,7 @@ BoxLabels = Literal["voc", "coco", "yolo", "csv"]
 Splits = Literal["auto", "folders", "none"]
 
 
-ABOUT_BOXES = ("boxes", "first_pixel", "frame", "on_bad_box", "unlabelled", "trainval", "classes")
+ABOUT_BOXES = ("boxes", "first_pixel", "frame", "on_bad_box", "unlabelled", "trainval", "masks", "classes")
 """Fields that say how labels of boxes are read."""
 
 
@@ -49,6 +49,7 @@ class DataConfig(Record):
         "auto"  # a picture without labels; auto: VOC stops, YOLO has empty ones
     )
     trainval: bool = False  # pictures with boxes: val is learnt with train, where there is a test split besides
+    masks: Literal["auto", "on", "off"] = "auto"  # of objects: read where all have one, wanted, not read
     classes: tuple[str, ...] | None = None  # of boxes, in this order, those of others left out; None: all
     columns: str | None = None  # of a table: path:COLUMN,label:COLUMN[,split:COLUMN]; None: by their names
     levels: Annotated[float, Field(gt=0)] | Literal["set"] | None = None  # white, of more than 8 bits (decode.py)

@@ -83,7 +83,10 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
     """A pipe or a device is none, also behind a link; a link to nothing is wanted, and cannot be read."""
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
     if suffix in SUFFIXES:
-        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
+        try:
+            return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
+        except OSError:  # a link to itself: wanted too
+            return True
     try:
         if suffix in _PLAIN or not entry.is_file():
             return False
