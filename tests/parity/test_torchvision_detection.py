@@ -13,7 +13,6 @@ from torchvision.models.detection import (
     FasterRCNN,
     fasterrcnn_resnet50_fpn,
     fasterrcnn_resnet50_fpn_v2,
-    maskrcnn_resnet50_fpn,
 )
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
@@ -82,7 +81,7 @@ def state() -> dict[str, torch.Tensor]:
 
 @pytest.mark.medium
 def test_a_state_of_91_columns_goes_in_and_comes_out_with_its_eps(state: dict[str, torch.Tensor]) -> None:
-    detector = names.config_of(state, "a test", names.COCO_V1 + "a1").architecture()
+    detector = names.config_of(state, "a test", names.COCO_V1[0] + "a1").architecture()
     assert (detector.num_classes, detector.name) == (90, "fasterrcnn_resnet50_fpn")
     assert not detector.regions.aligned
     network = create(detector)
@@ -107,7 +106,6 @@ def test_names_of_before_torchvision_0_13_are_the_same_layers(state: dict[str, t
     ("make", "message"),
     [
         (fasterrcnn_resnet50_fpn_v2, "a fasterrcnn_resnet50_fpn_v2, whose heads are convolutions with norms"),
-        (maskrcnn_resnet50_fpn, "a Mask R-CNN, and masks are not built here"),
     ],
 )
 def test_another_detector_is_refused_by_what_it_is(make: object, message: str) -> None:

@@ -19,12 +19,16 @@ Size = Annotated[tuple[_Side, _Side, _Side], Field(description="channels, height
 
 
 class Place(NamedTuple):
-    """A part of a network where it stands: the shapes that enter it in one pass, each of them `times` times."""
+    """A part of a network where it stands: the shapes that enter it in one pass, each of them `times` times.
+
+    `each` says it of every shape where it is not the same of all.
+    """
 
     name: str
     node: Node
     given: tuple[Shape, ...]
     times: int = 1
+    each: tuple[int, ...] = ()
 
 
 class Architecture(Record):

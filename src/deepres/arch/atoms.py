@@ -301,9 +301,25 @@ class Linear(Record):
         return (self.features,)
 
 
+class TransposedConv(Record):
+    """A convolution's gradient by its input: each value becomes `channels` patches of kernel x kernel, added up."""
+
+    kind: Literal["transposed_conv"] = "transposed_conv"
+    channels: Count
+    kernel: Kernel
+    stride: Count = 1
+    bias: bool = False
+
+    def output(self, given: Shape) -> Shape:
+        """(C, H, W) -> (channels, H', W'), H' = (H - 1) stride + kernel."""
+        _, *size = _map(given, "a transposed convolution")
+        return (self.channels, *((side - 1) * self.stride + self.kernel for side in size))
+
+
 Atom = (
     Identity
     | Conv
+    | TransposedConv
     | Norm
     | Activation
     | MaxPool

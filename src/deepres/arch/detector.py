@@ -1,4 +1,4 @@
-"""A detector as data: a backbone's parts, a neck, anchors, proposals, regions; what stands where in one pass.
+"""A detector as data: a backbone's parts, a neck, anchors, proposals, regions, masks; what stands where in one pass.
 
 Boxes are (x1, y1, x2, y2), float, half open, in pixels of the upright picture. Classes count from 0 and have no
 background among them: background is the detector's own column 0.
@@ -11,10 +11,20 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from deepres.arch.algebra import Node, Parallel, Parts, Sequence, children, shape
 from deepres.arch.architecture import Architecture, Place, Size
-from deepres.arch.atoms import Activation, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, Norm, Shape
+from deepres.arch.atoms import (
+    Activation,
+    Conv,
+    Flatten,
+    GlobalAveragePool,
+    Linear,
+    MaxPool,
+    Norm,
+    Shape,
+    TransposedConv,
+)
 from deepres.arch.bounds import MOST, Count
 from deepres.arch.families.resnet import ResNetConfig
-from deepres.arch.regions import Anchors, Proposals, Regions
+from deepres.arch.regions import Anchors, MaskHead, Proposals, Regions
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record, build
 
@@ -28,7 +38,7 @@ class Detector(Record):
     (C, H, W) for which costs are stated; any other works. `backbone_name` is whose weights the body takes. With
     `context` (He et al. 2015, appendix B) the whole picture is one region more, whose features stand beside those of
     each other where classes and offsets are read off: with a C4 through the parts of the body behind the tap, with a
-    pyramid (ours, the paper has none) through the same linear layers.
+    pyramid (ours, the paper has none) through the same linear layers. `masks`: of each box a mask besides.
     """
 
     family: Literal["detector"] = "detector"
@@ -44,6 +54,7 @@ class Detector(Record):
     proposals: Proposals = Proposals()
     regions: Regions = Regions()
     context: bool = False
+    masks: MaskHead | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Detector":
@@ -140,12 +151,20 @@ class Detector(Record):
         number = self.proposals.after_test
         looked = number + self.context  # the whole picture beside them
         region: Shape = (levels[0][0], self.regions.pool, self.regions.pool)
+        masked: Shape = (levels[0][0], self.masks.pool, self.masks.pool) if self.masks is not None else ()
         for name, node in (*self.per_region, *((f"regions.{n}", node) for n, node in self.region_parts.items())):
             last = name in ("regions.classes", "regions.boxes")
-            found.append(Place(name, node, (region,), number if last else looked))
+            twice = bool(masked) and not name.startswith("regions.")
+            enters = (region, masked) if twice else (region,)
+            each = (looked, self.regions.most) if twice else ()
+            found.append(Place(name, node, enters, number if last else looked, each))
             region = region if last else shape(node, region, name)
+            masked = shape(node, masked, name) if twice else masked
             if name == "regions.head" and self.context:
                 region = (2 * region[0],)
+        for name, node in self.mask_parts.items():
+            found.append(Place(f"masks.{name}", node, (masked,), self.regions.most))
+            masked = shape(node, masked, name)
         return tuple(found)
 
     @property
@@ -179,6 +198,19 @@ class Detector(Record):
             "boxes": Linear(features=4 * columns),
         }
 
+    @property
+    def mask_parts(self) -> Mapping[str, Node]:
+        """What draws the mask of a region, behind the parts of the body that are computed for it."""
+        if self.masks is None:
+            return {}
+        layers: dict[str, Node] = {}
+        for number, width in enumerate(self.masks.widths, start=1):
+            layers |= {f"conv{number}": Conv(channels=width, kernel=3, padding=1, bias=True)}
+            layers |= {f"act{number}": Activation()}
+        up = TransposedConv(channels=self.masks.upsampled, kernel=2, stride=2, bias=True)
+        head = Sequence(parts={**layers, "up": up, "act": Activation()})
+        return {"head": head, "classes": Conv(channels=self.num_classes + 1, kernel=1, bias=True)}
+
     def _judged(self, channels: int) -> int:
         return self.proposals.channels or channels
 
@@ -199,7 +231,8 @@ def _named(given: Any) -> Any:
 class DetectorConfig(Record):
     """What tells one detector from another; `architecture()` writes its description out.
 
-    `num_classes` are those of objects; with `context` the whole picture is looked at as well. The backbone's own input
+    `num_classes` are those of objects; with `context` the whole picture is looked at as well, with `masks` a box has
+    one. The backbone's own input
     and classes do not count; its name in the catalogue stands for it with frozen norms. `backbone.style.norm` is
     "frozen" (constants, as weights brought them) or "group".
     """
@@ -215,6 +248,7 @@ class DetectorConfig(Record):
     proposals: Proposals = Proposals()
     regions: Regions = Regions()
     context: bool = False
+    masks: MaskHead | None = None
 
     def architecture(self) -> Detector:
         """The description in the algebra: the backbone's parts, and what stands on them."""
@@ -224,7 +258,7 @@ class DetectorConfig(Record):
         stages = [name for name in names if name.startswith("stage")]
         last = names[-1]  # the final norm, where activations come first
         taps = (*stages[:-1], last) if self.neck == "fpn" else (stages[-2:-1] or stages)
-        kept = ("input", "num_classes", "neck", "neck_channels", "anchors", "proposals", "regions", "context")
+        kept = ("input", "num_classes", "neck", "neck_channels", "anchors", "proposals", "regions", "context", "masks")
         fields = {name: getattr(self, name) for name in kept}
         named = {"name": self.name, "backbone_name": backbone.name, "body": body, "taps": tuple(taps)}
         return build(Detector, {**named, **fields}, self.name)

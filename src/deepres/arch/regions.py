@@ -1,4 +1,4 @@
-"""How a detector goes about boxes: anchors, which of them become proposals, which regions are learnt and answered."""
+"""How a detector goes about boxes: anchors, which become proposals, which regions are learnt and answered; masks."""
 
 from typing import Annotated, Any, Literal
 
@@ -114,3 +114,20 @@ class Regions(Record):
                 "ends where positives begin, or before"
             )
         return self
+
+
+class MaskHead(Record):
+    """A mask of each region that is answered, and of each positive one that is learnt (He et al. 2017, section 3).
+
+    Regions are pooled anew, in `pool` bins a side of `samples` a side each; 3x3 layers of `widths`; a 2x2 layer of
+    stride 2 and `upsampled` channels, and a 1x1 that has a map for each class, the background's first, which nothing
+    reads: twice as many values a side as come in.
+    With a C4 the parts of the body behind the tap come before these. `aligned`: pooling, what is learnt and what is
+    pasted know that a pixel's middle lies at .5, as torchvision's trained networks do not.
+    """
+
+    pool: Annotated[int, Field(ge=1, le=64)] = 14
+    samples: Annotated[int, Field(ge=0, le=16)] = 2
+    aligned: bool = True
+    widths: tuple[Count, ...] = (256, 256, 256, 256)
+    upsampled: Count = 256

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--measure",
-    type=click.Choice(["coco", "voc07", "voc"]),
+    type=click.Choice(["coco", "voc07", "voc", "masks"]),
     help="Boxes: which average precision is measured: COCO's (the default), VOC 2007's, of 11 recalls, or VOC's from "
     "2010 on.",
 )

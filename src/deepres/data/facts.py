@@ -36,6 +36,11 @@ class DatasetFacts:
     form: FormName = "class"
     targets: "Targets | None" = None
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether objects have masks beside their boxes."""
+        return getattr(self.targets, "masks", None) is not None
+
 
 @dataclass(frozen=True)
 class StartingWeights:

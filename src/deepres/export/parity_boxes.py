@@ -90,7 +90,7 @@ def matched(own: Found, other: Found) -> tuple[Tensor, Tensor]:
 def without(found: Found, places: Tensor) -> Found:
     """What was found, but for these places."""
     left = torch.ones(len(found.scores), dtype=torch.bool).index_fill(0, places, False)
-    return Found(*(each[left] for each in found))
+    return found.at(left)
 
 
 @torch.inference_mode()

@@ -143,6 +143,11 @@ def whole_detector(predictor: Predictor, *, plain: bool) -> WholeDetector:
     Raises:
         InputError: `plain`, and regions that are pooled in a way that torch alone does not know.
     """
+    if predictor.network.description.masks is not None:
+        raise InputError(
+            f"{predictor.network.description.name}: draws masks, and exported files answer boxes alone; serve the run, "
+            "or take a network without"
+        )
     regions = predictor.network.description.regions
     if plain and (regions.pooled != "align" or not regions.samples):
         raise InputError(

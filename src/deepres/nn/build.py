@@ -204,6 +204,8 @@ class _Modules:
                     groups=atom.groups,
                     bias=atom.bias,
                 )
+            case atoms.TransposedConv():
+                return nn.ConvTranspose2d(given, atom.channels, atom.kernel, atom.stride, bias=atom.bias)
             case atoms.Norm():
                 return _norm(atom, given)
             case atoms.Activation():

@@ -69,6 +69,11 @@ class Run(Record):
         """
         task = task_for(facts.form, self.task)
         task = task if facts.targets is None else task.fitted(facts.targets, facts.classes)
+        if isinstance(self.model, DetectorConfig) and self.model.masks and facts.targets and not facts.has_masks:
+            raise InputError(
+                f"{facts.source}: boxes without masks, and {self.model.name} learns masks; take {DETECTOR}, or bring "
+                "outlines"
+            )
         size = (self.preparation.channels, *self.preparation.input(facts.side))
         model = self.model.replace(num_classes=facts.num_classes, input=size)
         train = self.train.replace(**{field: off for field, off in OFF.items() if f"train.{field}" not in task.tools})

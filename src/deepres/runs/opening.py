@@ -1,5 +1,6 @@
 """The first lines of a run, for the person who started it: what is trained on what, for how long, what was assumed."""
 
+from deepres.arch.detector import DetectorConfig
 from deepres.arch.readings.cost import cost
 from deepres.base.events import Detail
 from deepres.base.wording import counted
@@ -35,6 +36,7 @@ def opening(context: RunContext, step: int, total: int) -> list[str | Detail]:
         *(_head(train.head_pace) if train.fit_head and not step else []),
         *(context.teachers.lines() if context.teachers is not None else []),
         *_balance(context),
+        *_masks(context),
         *_assumed(context),
         *_moved(context),
         *_doubled(context),
@@ -49,6 +51,15 @@ def _head(pace: float | None) -> list[str]:
     """How a new head began."""
     learns = f"; from there it learns {pace:g} times as fast as the rest" if pace not in (None, 1) else ""
     return [f"the new head begins fitted to the features of the training images{learns}"]
+
+
+def _masks(context: RunContext) -> list[str]:
+    """Masks that are there and not learnt."""
+    model = context.run.model
+    learnt = not isinstance(model, DetectorConfig) or model.masks is not None
+    if learnt or getattr(context.source.train.targets, "masks", None) is None:
+        return []
+    return [f"the pictures have masks, and {model.name} learns boxes alone; --model maskrcnn_resnet50_fpn learns both"]
 
 
 def _doubled(context: RunContext) -> list[str]:

@@ -51,7 +51,7 @@ def test_the_same_classes_in_another_order_are_matched_by_name() -> None:
     assert told == "the classes of the weights are put in the order of the images', by name"
     assert _same(source, net, but=OF_CLASSES)
     columns = torch.tensor([0, 3, 1, 2])
-    for name, each in zip(OF_CLASSES, (1, 4), strict=True):
+    for name, each in zip(OF_CLASSES[:2], (1, 4), strict=True):
         given = source.state_dict()[f"{name}weight"].view(4, each, -1)
         assert torch.equal(net.state_dict()[f"{name}weight"].view(4, each, -1), given[columns])
 

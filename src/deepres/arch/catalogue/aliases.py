@@ -24,7 +24,7 @@ _ALIASES: tuple[tuple[str, str], ...] = (
     (r"resnet(50|101|152)_?v1_5", r"resnet\1"),
     (r"resnet-(18|34|50|101|152)", r"resnet\1"),
     (r"wide-?resnet-?(50|101)-?2|wide_resnet_(50|101)_2", r"wide_resnet\1\2_2"),
-    (r"faster_?rcnn[-_](resnet(?:50|101))[-_](fpn|c4)", r"fasterrcnn_\1_\2"),
+    (r"(faster|mask)_?rcnn[-_](resnet(?:50|101))[-_](fpn|c4)", r"\1rcnn_\2_\3"),
 )
 OTHERS: dict[str, str] = {
     "resnetblur50": "timm's has max pool of 3 and no filter in the shortcut; Zhang's own is resnet50_blur4",

@@ -1,13 +1,14 @@
-"""Detectors by name: Faster R-CNN on the papers' backbones, with a pyramid or with the fourth stage's map."""
+"""Detectors by name: Faster and Mask R-CNN on the papers' backbones, with a pyramid or with the fourth stage's map."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from deepres.arch.catalogue.entries_resnet import HE_2015, resnet_imagenet
 from deepres.arch.detector import DetectorConfig
-from deepres.arch.regions import Anchors, Proposals, Regions
+from deepres.arch.regions import Anchors, MaskHead, Proposals, Regions
 
 FPN = "Feature Pyramid Networks, Lin et al. 2017, arXiv 1612.03144"
+MASKS = "Mask R-CNN, He et al. 2017, arXiv 1703.06870"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,18 @@ def _entries() -> list[DetectorEntry]:
             "stage4, its stride in the 1x1, for each region of 14x14; RoIAlign, the paper's is model.regions.pooled=max"
         )
         entries.append(DetectorEntry(config, HE_2015, "appendix A", "", note))
-    return entries
+    return [*entries, *_masked({entry.config.name: entry.config for entry in entries})]
+
+
+def _masked(known: dict[str, DetectorConfig]) -> list[DetectorEntry]:
+    """The same with masks; the C4's is as fine as the pyramid's, the paper's half as fine (model.masks.pool=14)."""
+    fpn = known["fasterrcnn_resnet50_fpn"].replace(name="maskrcnn_resnet50_fpn", masks=MaskHead())
+    c4 = known["fasterrcnn_resnet101_c4"].replace(name="maskrcnn_resnet101_c4", masks=MaskHead(pool=28, widths=()))
+    fine = "masks of 28 x 28; the paper's C4 has 14 x 14, which is model.masks.pool=14"
+    return [
+        DetectorEntry(fpn, MASKS, "section 3", "", "masks of 28 x 28; stride in the 3x3 (v1.5), as torchvision has it"),
+        DetectorEntry(c4, MASKS, "section 3", "", fine),
+    ]
 
 
 ENTRIES: tuple[DetectorEntry, ...] = tuple(_entries())

@@ -68,7 +68,7 @@ def detector_config(description: Detector) -> DetectorConfig | None:
     found = DETECTORS.get(description.name)
     if found is None:
         return None
-    kept = ("input", "num_classes", "neck_channels", "anchors", "proposals", "regions")
+    kept = ("input", "num_classes", "neck_channels", "anchors", "proposals", "regions", "context", "masks")
     eps = {node.eps for _, part in description.body for node in atoms_of(part) if isinstance(node, Norm)}
     config = found.config.replace(**{name: getattr(description, name) for name in kept})
     config = config.replace(backbone=frozen(config.backbone, eps.pop())) if len(eps) == 1 else config

@@ -15,6 +15,7 @@ from deepres.arch.atoms import (
     MaxPool,
     Norm,
     PadChannels,
+    TransposedConv,
     elements,
 )
 from deepres.arch.detector import Detector
@@ -54,8 +55,10 @@ def cost(network: Architecture | Detector) -> Cost:
 def cost_at(place: Place) -> Cost:
     """What a part costs where it stands: weights once, work for each of all that enters."""
     each = [cost_of(place.node, given) for given in place.given]
-    macs, activations = sum(one.macs for one in each), sum(one.activations for one in each)
-    return Cost(each[0].parameters, each[0].buffers, place.times * macs, place.times * activations)
+    often = place.each or (place.times,) * len(each)
+    macs = sum(times * one.macs for times, one in zip(often, each, strict=True))
+    activations = sum(times * one.activations for times, one in zip(often, each, strict=True))
+    return Cost(each[0].parameters, each[0].buffers, macs, activations)
 
 
 def cost_of(node: Node, given: tuple[int, ...]) -> Cost:
@@ -69,6 +72,10 @@ class _CostReading:
             case Conv():
                 weights = atom.channels * (site.given[0] // atom.groups) * atom.kernel**2
                 macs = weights * elements(site.gives[1:])
+                return Cost(weights + atom.bias * atom.channels, 0, macs, elements(site.gives))
+            case TransposedConv():
+                weights = atom.channels * site.given[0] * atom.kernel**2
+                macs = weights * elements(site.given[1:])
                 return Cost(weights + atom.bias * atom.channels, 0, macs, elements(site.gives))
             case Blur():
                 return Cost(macs=elements(site.gives) * atom.kernel**2)

@@ -49,7 +49,7 @@ def what_shapes_tensors(network: Architecture | Detector) -> dict[str, dict[str,
         if facts["kind"] == "norm"
         else {field: facts[field] for field in _SHAPING if field in facts}
         for name, facts in _facts(network).items()
-        if facts["kind"] in ("conv", "norm", "linear")
+        if facts["kind"] in ("conv", "transposed_conv", "norm", "linear")
     }
 
 
@@ -69,6 +69,8 @@ def _facts(network: Architecture | Detector) -> dict[str, dict[str, object]]:
     for name in ("anchors", "proposals", "regions"):
         facts = getattr(network, name).model_dump()
         found[name] = {"kind": name, **{field: value for field, value in facts.items() if field not in _LEARNING}}
+    if network.masks is not None:
+        found["masks"] = {"kind": "masks", **network.masks.model_dump(include={"pool", "samples", "aligned"})}
     return found
 
 

@@ -23,6 +23,7 @@ from deepres.arch.atoms import (
     PadChannels,
     Scale,
     Shape,
+    TransposedConv,
 )
 from deepres.arch.detector import Detector
 from deepres.arch.readings.cost import Cost, cost_at
@@ -51,7 +52,7 @@ def rows(network: Architecture | Detector) -> list[LayerRow]:
         flowing = place.given
         for part, child in _units(place.node, place.name):
             entering, flowing = flowing, tuple(shape(child, given, part) for given in flowing)
-            counted = cost_at(Place(part, child, entering, place.times))
+            counted = cost_at(Place(part, child, entering, place.times, place.each))
             row = LayerRow(part, _layers(child) or _small(child), flowing[0], counted, 1, _shortcut(child), place.times)
             found = [*found[:-1], _merged(found[-1], row)] if found and _equal(found[-1], row) else [*found, row]
     return found
@@ -169,6 +170,8 @@ def _layer(atom: Atom) -> str:
             stride = f" /{atom.stride}" if atom.stride > 1 else ""
             groups = f" in {atom.groups} groups" if atom.groups > 1 else ""
             return f"{atom.kernel}x{atom.kernel} {atom.channels}{groups}{stride}"
+        case TransposedConv():
+            return f"{atom.kernel}x{atom.kernel} {atom.channels} x{atom.stride}"
         case MaxPool() | AvgPool():
             return f"{atom.kind.replace('_', ' ')} {atom.kernel}x{atom.kernel} /{atom.stride}"
         case Blur():

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from math import ceil
 
 from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Identity
@@ -86,7 +87,12 @@ def _behind(detector: Detector) -> int:
     body = {name for name, _ in detector.body}
     sampled = detector.regions.sampled
     places = [place for place in detector.places if place.name not in body]
-    return sum(cost_at(one if one.times == 1 else one._replace(times=sampled)).activations for one in places)
+    learnt = ceil(sampled * detector.regions.positive_share)  # of which masks are learnt
+    found = 0
+    for one in places:
+        number = learnt if one.name.startswith("masks.") else sampled
+        found += cost_at(one if one.times == 1 else one._replace(times=number, each=())).activations
+    return found
 
 
 def answer_memory(architecture: Architecture, batch_size: int, value_bytes: int = 4) -> int:

@@ -18,6 +18,7 @@ from deepres.arch.atoms import (
     Linear,
     MaxPool,
     Norm,
+    TransposedConv,
     elements,
 )
 from deepres.arch.readings.cost import cost_of
@@ -134,7 +135,7 @@ class _Recording:
             return self.tape.add((x,), size, keeps, own=own, extra=extra, gradients=4 * counted.parameters, work=work)
 
         match atom:
-            case Conv() | Linear():
+            case Conv() | TransposedConv() | Linear():
                 return add((x,), extra=self.value_bytes * counted.parameters if self.value_bytes != 4 else 0)
             case Norm(method="frozen"):
                 return self.tape.add((add(),), size, passes=True, work=work)

@@ -1,4 +1,4 @@
-"""COCO's average precision and recalls of boxes, by hotcoco (MIT), whose figures are pycocotools' to the last digit."""
+"""COCO's average precision and recalls of boxes or masks, by hotcoco (MIT), which equals pycocotools."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -41,8 +41,8 @@ class CocoFigures:
         return (self.ap, self.ap50, self.ap75, *self.by_size, *self.recalls)
 
 
-def coco_figures(found: Detections, truth: Truth, images: int, classes: int) -> CocoFigures:
-    """The figures of boxes in pictures 0 to `images` - 1 and classes 0 to `classes` - 1.
+def coco_figures(found: Detections, truth: Truth, images: int, classes: int, *, of_masks: bool = False) -> CocoFigures:
+    """The figures of boxes in pictures 0 to `images` - 1 and classes 0 to `classes` - 1, or of their masks.
 
     What the truth says to ignore is taken as COCO takes crowds: a box that hits no object, and of whose own area the
     share asked for lies in it, is neither right nor wrong, and any number of boxes may. Of a picture and class the 100
@@ -50,13 +50,10 @@ def coco_figures(found: Detections, truth: Truth, images: int, classes: int) -> 
     """
     from hotcoco import COCO, COCOeval
 
-    known = COCO(_as_coco(truth, images, classes))
-    boxes = _with_sides(found)
-    rows = np.concatenate(
-        [found.image.numpy()[:, None] + 1, boxes, found.scores.numpy()[:, None], found.classes.numpy()[:, None] + 1],
-        axis=1,
-    )
-    asked = COCOeval(known, known.load_res(rows), "bbox")
+    known = COCO(_as_coco(truth, images, classes, of_masks=of_masks))
+    rows = _masks_of(found) if of_masks else _boxes_of(found)
+    kind = "segm" if of_masks else "bbox"
+    asked = COCOeval(known, _loaded(known, rows), kind)
     asked.evaluate()
     asked.accumulate()
     of = asked.eval
@@ -76,12 +73,35 @@ def coco_figures(found: Detections, truth: Truth, images: int, classes: int) -> 
             *(_mean(recall[:, :, size, -1]) for size in range(1, len(SIZES))),
         ),
         per_class=per_class,
-        matches=_matches(known, rows, found, truth, images),
+        matches=_matches(known, rows, kind, found, truth, images),
     )
 
 
-def _as_coco(truth: Truth, images: int, classes: int) -> dict[str, Any]:
+def _boxes_of(found: Detections) -> Any:
+    """(M, 7): image, box, score, class, as hotcoco loads them."""
+    first, last = found.image.numpy()[:, None] + 1, found.classes.numpy()[:, None] + 1
+    return np.concatenate([first, _with_sides(found), found.scores.numpy()[:, None], last], axis=1)
+
+
+def _masks_of(found: Detections) -> Any:
+    """The same with masks, a dictionary each."""
+    assert found.masks is not None
+    columns = (found.image.tolist(), found.classes.tolist(), found.scores.tolist(), found.masks.runs)
+    rows = [
+        {"image_id": image + 1, "category_id": of_class + 1, "score": score, "segmentation": runs.facts()}
+        for image, of_class, score, runs in zip(*columns, strict=True)
+    ]
+    found_rows = np.empty(len(rows), dtype=object)
+    found_rows[:] = rows
+    return found_rows
+
+
+def _as_coco(truth: Truth, images: int, classes: int, *, of_masks: bool) -> dict[str, Any]:
     """COCO's JSON, everything counted from 1: in it an object 0 cannot be told from none."""
+    masks: list[dict[str, Any]] = [{} for _ in range(len(truth))]
+    if of_masks:
+        assert truth.masks is not None
+        masks = [{"segmentation": runs.facts()} for runs in truth.masks.runs]
     columns = (truth.image.tolist(), truth.classes.tolist(), _with_sides(truth).tolist(), truth.areas.tolist())
     return {
         "images": [{"id": one + 1} for one in range(images)],
@@ -94,9 +114,10 @@ def _as_coco(truth: Truth, images: int, classes: int) -> dict[str, Any]:
                 "bbox": box,
                 "area": area,
                 "iscrowd": int(crowd),
+                **drawn,
             }
-            for row, (image, of_class, box, area, crowd) in enumerate(
-                zip(*columns, truth.ignored.tolist(), strict=True), start=1
+            for row, (image, of_class, box, area, crowd, drawn) in enumerate(
+                zip(*columns, truth.ignored.tolist(), masks, strict=True), start=1
             )
         ],
     }
@@ -114,7 +135,7 @@ def _mean(values: Floats) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _matches(known: Any, rows: Floats, found: Detections, truth: Truth, images: int) -> tuple[Matches, ...]:
+def _matches(known: Any, rows: Any, kind: str, found: Detections, truth: Truth, images: int) -> tuple[Matches, ...]:
     """What hotcoco matches, of objects of any size; of the other boxes it need not be asked, which saves most time."""
     from hotcoco import COCOeval
 
@@ -124,7 +145,7 @@ def _matches(known: Any, rows: Floats, found: Detections, truth: Truth, images: 
     pair = image * classes + of_class
     near = np.isin(pair, own_image * classes + own_class)
     counted = ~near & _best(pair, scores)
-    asked = COCOeval(known, known.load_res(rows[near]), "bbox")
+    asked = COCOeval(known, _loaded(known, rows[near]), kind)
     whole = asked.params
     whole.area_rng, whole.area_rng_lbl, whole.max_dets = [whole.area_rng[0]], ["all"], [MOST[-1]]
     asked.evaluate()
@@ -147,6 +168,10 @@ def _matches(known: Any, rows: Floats, found: Detections, truth: Truth, images: 
         boxes = (by_score, image[by_score], scores[by_score], hit[:, by_score], ignored[:, by_score])
         matches.append(Matches(*boxes, each, objects))
     return tuple(matches)
+
+
+def _loaded(known: Any, rows: Any) -> Any:
+    return known.load_res(rows.tolist() if rows.dtype == object else rows)
 
 
 def _best(pair: Any, scores: Floats) -> Any:

@@ -1,6 +1,7 @@
 """A detector asked about a batch: its loss, its boxes in px of the upright pictures, as columns of a file and back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,24 +12,30 @@ from deepres.arch.detector import Detector
 from deepres.base.errors import InputError
 from deepres.data.boxes import Boxes, BoxTargets, Placed
 from deepres.data.images import Batch
+from deepres.data.run_lengths import RunLengths
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.geometry import evaluated
 from deepres.data.transforms.per_batch import normalise
 from deepres.data.transforms.per_image import fit
 from deepres.data.transforms.sides import on_canvas, only_inside
 from deepres.data.transforms.statistics import Statistics
+from deepres.nn.model import told_by
 from deepres.nn.weights.hub import find_weights
 from deepres.tasks.detection.detections import Detections, Truth, checked
 from deepres.tasks.detection.detector import DetectorNetwork, create
 from deepres.tasks.detection.figures import Figures, figures
 from deepres.tasks.detection.looking import Jointly
 from deepres.tasks.detection.losses import loss as terms
+from deepres.tasks.detection.mask_column import MaskColumn, written
+from deepres.tasks.detection.masks import runs_of
 from deepres.tasks.detection.measure import Measure
 from deepres.tasks.detection.metrics import BoxAnswers
+from deepres.tasks.detection.regions import Found
 from deepres.tasks.detection.weights import load_weights, recognised
 from deepres.tasks.losses import Counts, Forward, Loss
 
 PREFIX = "box_"
+BOX_MASKS, TRUTH_MASKS = "mask_", "truth_mask_"
 
 
 def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
@@ -84,9 +91,27 @@ def found_in(network: nn.Module, batch: Batch) -> Detections:
     found = network(batch) if isinstance(network, Jointly) else network(batch.images, targets.where.sizes)
     number = torch.tensor([len(one.scores) for one in found])
     image = torch.arange(len(found)).repeat_interleave(number)
-    corners, classes, scores = (torch.cat([getattr(one, name) for one in found]).cpu() for name in found[0]._fields)
-    told = {"image": image, "corners": upright(corners, image, targets.where), "classes": classes, "scores": scores}
-    return Detections.of(told)
+    corners, classes, scores = (
+        torch.cat(parts).cpu() for parts in zip(*((one.corners, one.classes, one.scores) for one in found), strict=True)
+    )
+    whole = upright(corners, image, targets.where)
+    masks = _masks(network, found, torch.split(whole, number.tolist()), targets.where)
+    return Detections.of({"image": image, "corners": whole, "classes": classes, "scores": scores, "masks": masks})
+
+
+def _masks(network: nn.Module, found: Sequence[Found], corners: Sequence[Tensor], where: Placed) -> MaskColumn | None:
+    """Of all boxes, in the pictures as they are upright; None of a network that draws none."""
+    if any(one.masks is None for one in found):
+        return None
+    config = getattr(told_by(network).description, "masks", None)
+    aligned = config is None or config.aligned
+    scales = torch.stack([where.matrices[:, 1, 1], where.matrices[:, 0, 0]], 1).abs()
+    sizes = (where.sizes / scales).round().long().tolist()
+    runs: list[RunLengths] = []
+    for one, own, (height, width) in zip(found, corners, sizes, strict=True):
+        assert one.masks is not None
+        runs += runs_of(one.masks.cpu().float(), own.float(), (height, width), aligned=aligned)
+    return MaskColumn(tuple(runs))
 
 
 def upright(corners: Tensor, image: Tensor, where: Placed) -> Tensor:
@@ -98,13 +123,17 @@ def upright(corners: Tensor, image: Tensor, where: Placed) -> Tensor:
 
 
 def columns_of(answers: BoxAnswers) -> dict[str, Any]:
-    """Pictures, boxes and truth as columns; of truth one: image, corners, class, ignored, area."""
+    """Pictures, boxes and truth as columns; of truth one: image, corners, class, ignored, area; masks apart."""
     found, truth = answers.detections.columns(), answers.truth.columns()
+    masks: dict[str, Any] = {}
+    for prefix, column in ((BOX_MASKS, answers.detections.masks), (TRUTH_MASKS, answers.truth.masks)):
+        masks |= {} if column is None else column.arrays(prefix)
     rows = [column.double().reshape(len(answers.truth), -1) for column in truth.values()]
     return {
         "indices": answers.indices,
         **{f"{PREFIX}{name}": column for name, column in found.items()},
         "truth": torch.cat(rows, 1),
+        **masks,
     }
 
 
@@ -132,8 +161,11 @@ def figures_in(columns: Mapping[str, Any], measure: Measure) -> Figures:
     if not (~truth.ignored).any():
         raise ValueError("no object in any picture: AP is not defined")
     counted = np.isin(known["classes"], present)
+    masks = written(columns, BOX_MASKS, len(counted))
+    truth = replace(truth, masks=written(columns, TRUTH_MASKS, len(truth)))
     boxes = {name: column[counted] for name, column in known.items()}
-    found = Detections.of(boxes | {"classes": np.searchsorted(present, boxes["classes"])})
+    boxes |= {"classes": np.searchsorted(present, boxes["classes"])}
+    found = Detections.of(boxes | {"masks": None if masks is None else masks[torch.from_numpy(counted)]})
     places = torch.as_tensor(indices)
     return figures(found.placed(places), truth.placed(places), len(indices), len(present), measure)
 

@@ -13,9 +13,9 @@ from deepres.tasks.detection.ap_coco import SEVENTY_FIVE
 from deepres.tasks.detection.detections import Detections, Truth
 from deepres.tasks.detection.figures import Figures, Shown, figures, shown
 from deepres.tasks.detection.matches import curve
-from deepres.tasks.detection.measure import OVERLAP, SHOWN_ABOVE, Measure
+from deepres.tasks.detection.measure import COCOS, OVERLAP, SHOWN_ABOVE, Measure
 from deepres.tasks.detection.metrics import BoxAnswers, require_object
-from deepres.tasks.detection.result import ClassPrecision, DetectionResult, PrecisionCurve, WrongPicture
+from deepres.tasks.detection.result import ClassPrecision, DetectionResult, OtherFigures, PrecisionCurve, WrongPicture
 from deepres.tasks.result import Evaluation, printable
 
 WORST_PICTURES = 12
@@ -40,6 +40,13 @@ def concluded(answers: BoxAnswers, images: Images, facts: Mapping[str, Any], tas
     found, truth = answers.detections.placed(answers.indices), answers.truth.placed(answers.indices)
     known = figures(found, truth, len(answers), len(names), measure)
     interval = known.interval(len(answers))
+    other = None
+    if measure in COCOS and found.masks is not None and truth.masks is not None:
+        beside: Measure = "coco" if measure == "masks" else "masks"
+        drawn = figures(found, truth, len(answers), len(names), beside)
+        low, high = drawn.interval(len(answers))
+        three = {"ap": drawn.ap, "ap_low": low, "ap_high": high, "ap50": drawn.ap50, "ap75": drawn.ap75}
+        other = OtherFigures(measure=beside, **three, by_size=drawn.by_size, recalls=drawn.recalls)
     seen = shown(known, found, truth, SHOWN_ABOVE)
     counts = ~truth.ignored.numpy()
     areas = truth.areas.numpy()[counts]
@@ -56,6 +63,7 @@ def concluded(answers: BoxAnswers, images: Images, facts: Mapping[str, Any], tas
         by_size=known.by_size,
         num_by_size=tuple(int(((areas >= low) & (areas <= high)).sum()) for low, high in _SIZES),
         recalls=known.recalls,
+        other=other,
         num_classes=sum(one.ap is not None for one in per_class),
         num_objects=int(counts.sum()),
         num_ignored=int((~counts).sum()),

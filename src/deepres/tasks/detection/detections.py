@@ -4,7 +4,7 @@ Corners are (x1, y1, x2, y2), half open, in px of the upright picture; classes c
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -12,18 +12,22 @@ import torch
 from torch import Tensor
 
 from deepres.data.boxes import BoxTargets
+from deepres.data.run_lengths import of_bitmap
+from deepres.tasks.detection.mask_column import MaskColumn
 
 
 @dataclass(frozen=True, eq=False)
 class _Columns:
-    """Columns of M rows, one of them `image`: which picture a row belongs to."""
+    """Columns of M rows, one of them `image`: which picture a row belongs to; `masks` where there are any."""
 
     image: Tensor
+    masks: MaskColumn | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(cls, columns: Mapping[str, Any]) -> Self:
         """The columns on the CPU, each in its own type."""
-        return cls(**{name: torch.as_tensor(columns[name]).detach().to("cpu", TYPES[name]) for name in cls.names()})
+        known = {name: torch.as_tensor(columns[name]).detach().to("cpu", TYPES[name]) for name in cls.names()}
+        return cls(**known, masks=columns.get("masks"))
 
     @classmethod
     def none(cls) -> Self:
@@ -35,12 +39,15 @@ class _Columns:
         """All rows, by picture; of one picture in the order that they are given in."""
         whole = {name: torch.cat([getattr(part, name) for part in (cls.none(), *parts)]) for name in cls.names()}
         order = whole["image"].argsort(stable=True)
-        return cls(**{name: column[order] for name, column in whole.items()})
+        masks = [part.masks for part in parts if part.masks is not None]
+        known = masks and all(part.masks is not None or not len(part) for part in parts)
+        column = MaskColumn.together(masks)[order] if known else None
+        return cls(**{name: column[order] for name, column in whole.items()}, masks=column)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Of the columns."""
-        return tuple(field.name for field in fields(cls))
+        return tuple(each.name for each in fields(cls) if each.name != "masks")
 
     def columns(self) -> dict[str, Tensor]:
         """The columns by name."""
@@ -48,17 +55,18 @@ class _Columns:
 
     def at(self, rows: Tensor) -> Self:
         """These rows, by their places or by True and False."""
-        return type(self)(**{name: column[rows] for name, column in self.columns().items()})
+        masks = None if self.masks is None else self.masks[rows]
+        return type(self)(**{name: column[rows] for name, column in self.columns().items()}, masks=masks)
 
     def moved(self, images: Tensor) -> Self:
         """The same, picture i being called `images[i]`."""
-        return type(self)(**(self.columns() | {"image": images[self.image]}))
+        return type(self)(**(self.columns() | {"image": images[self.image]}), masks=self.masks)
 
     def placed(self, indices: Tensor) -> Self:
         """The boxes of the pictures `indices` (sorted, N), which are called by their places there, 0 to N - 1."""
         where = torch.searchsorted(indices, self.image).clamp(max=max(0, len(indices) - 1))
         ours = indices[where] == self.image if len(indices) else torch.zeros(len(self), dtype=torch.bool)
-        return type(self)(**(self.columns() | {"image": where})).at(ours)
+        return type(self)(**(self.columns() | {"image": where}), masks=self.masks).at(ours)
 
     def __len__(self) -> int:
         return len(self.image)
@@ -91,10 +99,15 @@ class Truth(_Columns):
     areas: Tensor
 
     @classmethod
-    def marked(cls, targets: BoxTargets) -> "Truth":
-        """The boxes of pictures 0, 1, …"""
+    def marked(cls, targets: BoxTargets, sizes: Mapping[int, tuple[int, int]] | None = None) -> "Truth":
+        """The boxes of pictures 0, 1, …; with `sizes` (H, W) of pictures their masks, empty where no size is known."""
         names = [name for name in cls.names() if name != "image"]
-        return cls.of({"image": targets.pictures, **{name: getattr(targets, name) for name in names}})
+        masks = None
+        if sizes is not None and targets.masks is not None:
+            empty, known = of_bitmap(np.zeros((1, 1), bool)), targets.masks
+            pictures = enumerate(targets.pictures.tolist())
+            masks = MaskColumn(tuple(known.runs(row, sizes[at]) if at in sizes else empty for row, at in pictures))
+        return cls.of({"image": targets.pictures, **{name: getattr(targets, name) for name in names}, "masks": masks})
 
 
 TYPES = {

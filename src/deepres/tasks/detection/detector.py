@@ -2,32 +2,45 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from math import sqrt
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from deepres.arch.detector import Detector
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, modules
-from deepres.nn.init import Rules, initialise, normal, uniform
+from deepres.nn.init import Rules, he_normal, initialise, normal, uniform, zeros
 from deepres.tasks.detection.folding import Folding
+from deepres.tasks.detection.mask_head import MaskBranch
 from deepres.tasks.detection.neck import Neck
 from deepres.tasks.detection.proposals import Proposing
 from deepres.tasks.detection.regions import Found, RegionHead
 
-HEADS = ("neck", "proposals", "regions")
+HEADS = ("neck", "proposals", "regions", "masks")
 """The children behind the body."""
+
+
+def he_transposed(tensor: Tensor, draw: Generator) -> None:
+    """N(0, 2 / n), n the inputs of one output value, whose patches do not overlap."""
+    tensor.normal_(0, sqrt(2 / len(tensor)), generator=draw)
+
 
 PARTS: Mapping[str, Rules] = {
     "neck": {(nn.Conv2d, "weight"): uniform(3)},
     "proposals": {(nn.Conv2d, "weight"): normal(0.01)},
     "regions": {(nn.Linear, "weight"): uniform(1)},
+    "masks": {
+        (nn.Conv2d, "weight"): he_normal,
+        (nn.ConvTranspose2d, "weight"): he_transposed,
+        (nn.ConvTranspose2d, "bias"): zeros,
+    },
 }
 """First values as torchvision draws them; biases are 0, where it draws those of `regions` as it does their weights."""
 
 
 class DetectorNetwork(nn.Module):
-    """boxes = regions(neck(body(x)), proposals(neck(body(x)))); stem, stage1, …, neck, proposals, regions.
+    """boxes = regions(neck(body(x)), proposals(neck(body(x)))); stem, stage1, …, neck, proposals, regions, masks.
 
     With a C4 the parts of the body behind the tap are computed for each region; they keep their names.
     """
@@ -41,9 +54,12 @@ class DetectorNetwork(nn.Module):
         self._shared = Folding(description.shared, description.input)
         region = (description.levels[0][0], description.regions.pool, description.regions.pool)
         self._per_region = Folding(description.per_region, region)
+        masked = (region[0], *[description.masks.pool] * 2) if description.masks is not None else region
+        self._per_mask = Folding(description.per_region, masked)
         self.neck = Neck(description)
         self.proposals = Proposing(description)
         self.regions = RegionHead(description)
+        self.masks = None if description.masks is None else MaskBranch(description, description.masks)
 
     def forward(self, images: Tensor, sizes: Tensor | None = None) -> list[Found]:
         """Pictures (N, C, H, W), padded right and below -> what is found on each, in its own px.
@@ -57,7 +73,23 @@ class DetectorNetwork(nn.Module):
         scores, offsets = self.looked_at(levels, boxes, own)
         numbers = [len(each) for each in boxes]
         every = zip(torch.split(scores, numbers), torch.split(offsets, numbers), boxes, own, strict=True)
-        return [self.regions.answered(*each) for each in every]
+        found = [self.regions.answered(*each) for each in every]
+        return found if self.masks is None else self.masked(levels, found)
+
+    def masked(self, levels: Sequence[Tensor], found: Sequence[Found]) -> list[Found]:
+        """The same boxes with how likely each of their cells belongs to the object."""
+        drawn = self.drawn(levels, [own.corners for own in found], torch.cat([own.classes for own in found])).sigmoid()
+        parts = torch.split(drawn, [len(own.scores) for own in found])
+        return [own._replace(masks=masks) for own, masks in zip(found, parts, strict=True)]
+
+    def drawn(self, levels: Sequence[Tensor], boxes: Sequence[Tensor], classes: Tensor) -> Tensor:
+        """The masks of the boxes of all pictures, each of its class (R,): (R, S, S) before the sigmoid."""
+        assert self.masks is not None
+        regions = self.masks.pooled(levels, boxes)
+        for after in self._per_mask.maps(self, regions).values():
+            regions = after
+        drawn: Tensor = self.masks(regions, classes)
+        return drawn
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """(N, C, H, W) -> the map that leaves each part of the body that is computed once a picture, by name."""
@@ -106,7 +138,7 @@ class DetectorNetwork(nn.Module):
     @property
     def head_names(self) -> tuple[str, ...]:
         """The children that are new on a backbone's weights."""
-        return HEADS
+        return HEADS if self.masks is not None else HEADS[:-1]
 
 
 def create(description: Detector, seed: int = 0) -> DetectorNetwork:

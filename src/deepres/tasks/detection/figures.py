@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepres.base.errors import InputError
 from deepres.tasks.bootstrap import Floats, Statistic, interval
 from deepres.tasks.detection.ap_coco import FIFTY, coco_figures
 from deepres.tasks.detection.ap_voc import voc_matches
 from deepres.tasks.detection.detections import Detections, Truth
 from deepres.tasks.detection.matches import Matches, PrecisionArea, average_precisions, of_11, of_101, of_all, statistic
-from deepres.tasks.detection.measure import Measure
+from deepres.tasks.detection.measure import COCOS, Measure
 
 DRAWS = 1000
 
@@ -51,8 +52,11 @@ class Figures:
 
 def figures(found: Detections, truth: Truth, images: int, classes: int, measure: Measure) -> Figures:
     """Of boxes in pictures 0 to `images` - 1 and classes 0 to `classes` - 1."""
-    if measure == "coco":
-        coco = coco_figures(found, truth, images, classes)
+    if measure in COCOS:
+        if measure == "masks" and (found.masks is None or truth.masks is None):
+            which = "the network draws none" if found.masks is None else "these pictures have none"
+            raise InputError(f"measure masks: {which}; wanted masks of both, or --measure coco of boxes")
+        coco = coco_figures(found, truth, images, classes, of_masks=measure == "masks")
         three = (coco.ap, coco.ap50, coco.ap75)
         return Figures(*three, coco.by_size, coco.recalls, coco.per_class[:, :2], coco.matches, FIFTY, of_101)
     share = of_11 if measure == "voc07" else of_all

@@ -67,7 +67,18 @@ class Jointly(nn.Module):
                 (torch.cat([old[0], new[0]]), torch.cat([old[1], new[1]])) for old, new in zip(every, more, strict=True)
             ]
         voting = self.protocol.refine
-        return [thinned(*each, size, config, voting=voting) for each, size in zip(every, sizes, strict=True)]
+        found = [thinned(*each, size, config, voting=voting) for each, size in zip(every, sizes, strict=True)]
+        return self._masked(looks, found)
+
+    def _masked(self, looks: "Sequence[_Look]", found: list[Found]) -> list[Found]:
+        """With masks where all draw them: the mean of what each draws in the boxes that all have found."""
+        if any(look.network.masks is None for look in looks):
+            return found
+        drawn = [look.drawn(found) for look in looks]
+        return [
+            own._replace(masks=torch.stack(parts).double().mean(0).to(parts[0].dtype))
+            for own, parts in zip(found, zip(*drawn, strict=True), strict=True)
+        ]
 
 
 def jointly(
@@ -129,6 +140,19 @@ class _Look:
             corners = _mirrored(corners, size[1]) if self.mirror else corners
             found.append((likely, corners.view(moves.shape)))
         return found
+
+    def drawn(self, found: Sequence[Found]) -> list[Tensor]:
+        """Of each picture the masks (M, S, S) of what was found, in the picture that this one looks for boxes in."""
+        place = self.member.proposes_in
+        boxes = []
+        for own, size, frame in zip(found, self.sizes[place], self.frame, strict=True):
+            corners = _mirrored(own.corners, frame[1]) if self.mirror else own.corners
+            boxes.append(_scaled(corners, frame, size))
+        order = torch.tensor(self.member.order, device=boxes[0].device)
+        classes = order[torch.cat([own.classes for own in found])]
+        masks = self.network.drawn(self.levels[place], boxes, classes).sigmoid()
+        masks = masks.flip(-1) if self.mirror else masks
+        return list(torch.split(masks, [len(own) for own in boxes]))
 
     def _features(self, boxes: Sequence[Tensor]) -> Tensor:
         """What is read off for each box; of several sizes the larger of both that suit it, value by value."""

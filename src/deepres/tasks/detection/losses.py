@@ -1,4 +1,7 @@
-"""What a detector minimises: four terms over boxes that are drawn anew for each picture (Ren et al. 2015, eq. 1)."""
+"""What a detector minimises: four terms over boxes that are drawn anew for each picture (Ren et al. 2015, eq. 1).
+
+Of one that draws masks there is a fifth (He et al. 2017, section 3).
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,24 +10,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deepres.base.errors import InputError
 from deepres.data.boxes import Boxes, BoxTargets
 from deepres.data.images import Batch
+from deepres.data.masks import Masks
 from deepres.tasks.detection.coding import clip, encode
 from deepres.tasks.detection.detector import DetectorNetwork, own_sizes
+from deepres.tasks.detection.mask_head import mask_loss
+from deepres.tasks.detection.masks import wanted
 from deepres.tasks.detection.matching import NEITHER, draw, match
 from deepres.tasks.detection.proposals import Judged
 from deepres.tasks.losses import Counts
 
 TERMS = ("objectness", "proposal_boxes", "classes", "region_boxes")
 """Of the loss, by name; each a mean over what was drawn of a picture, and then over pictures."""
+MASKS = "masks"
+"""The term of a detector that draws masks: a mean over the positive regions of a picture, and then over pictures."""
 
 
 class Objects(NamedTuple):
-    """What is on one picture: corners (K, 4) and classes (K,) of its objects, corners (I, 4) that are ignored."""
+    """What is on one picture: corners (K, 4), classes (K,), masks of its objects, corners (I, 4) that are ignored."""
 
     corners: Tensor
     classes: Tensor
     ignored: Tensor
+    masks: Masks | None = None
 
 
 class Drawn(NamedTuple):
@@ -37,7 +47,7 @@ class Drawn(NamedTuple):
 def loss(
     network: DetectorNetwork, batch: Batch, learns: str = "all", proposer: DetectorNetwork | None = None
 ) -> tuple[Tensor, Counts]:
-    """Sum of the four `TERMS`, mean over pictures; sums of each term, and of `region_error`, the share of wrong ones.
+    """Sum of the `TERMS`, masks too, mean over pictures; sums of each, and of `region_error`, the share of wrong ones.
 
     Cross-entropy whether an anchor is an object, smooth L1 of its offsets; cross-entropy of a region's class, smooth L1
     of the offsets in its class's column. Both smooth L1 are summed over positives and divided by all that were drawn.
@@ -69,6 +79,8 @@ def loss(
         proposed = asked.proposals.proposed(judged, sizes, training=True)
         scores, offsets, boxes, drawn = _of_regions(network, levels, proposed, objects, sizes, seeds)
         terms |= zip(TERMS[2:], _region_terms(network, scores, offsets, boxes, drawn, objects), strict=True)
+        if network.masks is not None:
+            terms[MASKS] = _of_masks(network, levels, boxes, drawn, objects, sizes)
         wrong = {"region_error": _wrong(scores.detach(), drawn, objects)}
     counts = {name: each.detach().sum() for name, each in terms.items()} | wrong
     total = torch.stack(list(terms.values())).sum(0).mean()
@@ -86,7 +98,8 @@ def _judged(proposer: DetectorNetwork, network: DetectorNetwork, levels: list[Te
 def _objects(boxes: Boxes, dtype: torch.dtype) -> Objects:
     corners = boxes.corners.to(dtype)
     learnt = ~boxes.ignored & (corners[:, 2:] > corners[:, :2]).all(1)
-    return Objects(corners[learnt], boxes.classes[learnt], corners[~learnt])
+    masks = None if boxes.masks is None else boxes.masks[learnt]
+    return Objects(corners[learnt], boxes.classes[learnt], corners[~learnt], masks)
 
 
 def _of_anchors(
@@ -168,6 +181,36 @@ def _region_terms(
     second = _offset_loss(own, torch.cat(list(boxes)), drawn, objects, config.deviations, config.knee)
     number = len(drawn)
     return _means(first, picture, drawn, number), _means(second, picture, drawn, number)
+
+
+def _of_masks(
+    network: DetectorNetwork,
+    levels: Sequence[Tensor],
+    boxes: Sequence[Tensor],
+    drawn: Sequence[Drawn],
+    objects: Sequence[Objects],
+    sizes: list[tuple[int, int]],
+) -> Tensor:
+    """Masks of the positive regions: a term (N,)."""
+    config = network.description.masks
+    assert config is not None
+    positive = [own[each.matched >= 0] for own, each in zip(boxes, drawn, strict=True)]
+    matched = [each.matched[each.matched >= 0] for each in drawn]
+    classes = torch.cat([own.classes[which] for own, which in zip(objects, matched, strict=True)])
+    given = network.drawn(levels, positive, classes)
+    aims = []
+    for own, which, regions, size in zip(objects, matched, positive, sizes, strict=True):
+        masks = own.masks
+        if masks is None and len(own.corners):
+            raise InputError(
+                f"{network.description.name}: draws masks, and these pictures have boxes alone; bring masks, or take a "
+                "detector without them"
+            )
+        none = Masks.of([]) if masks is None else masks
+        aims.append(wanted(none, regions, which, size, given.shape[-1], aligned=config.aligned))
+    number = torch.tensor([len(which) for which in matched])
+    picture = torch.arange(len(drawn)).repeat_interleave(number).to(given.device)
+    return mask_loss(given, torch.cat(aims), picture, len(drawn))
 
 
 def _columns(drawn: Sequence[Drawn], objects: Sequence[Objects]) -> Tensor:

@@ -36,8 +36,14 @@ class BoxAnswers:
         return BoxAnswers(kept, self.detections.placed(kept).moved(kept), self.truth.placed(kept).moved(kept))
 
     def known(self, targets: BoxTargets) -> "BoxAnswers":
-        """With what is there: `targets` are those of the whole set, in px of the upright pictures."""
-        truth = Truth.marked(targets[self.indices]).moved(self.indices)
+        """With what is there: `targets` are those of the whole set, in px of the upright pictures.
+
+        Where masks were found they have masks too; a picture in which nothing was found needs none.
+        """
+        found, sizes = self.detections.placed(self.indices), None
+        if found.masks is not None:
+            sizes = {at: runs.size for at, runs in zip(found.image.tolist(), found.masks.runs, strict=True)}
+        truth = Truth.marked(targets[self.indices], sizes).moved(self.indices)
         return BoxAnswers(self.indices, self.detections, truth)
 
 
@@ -59,7 +65,7 @@ class DetectionMetrics:
             RunError: a corner or a score is not finite; pictures are named by their places.
         """
         places = indices.detach().cpu()
-        found = Detections.of(outputs.columns())
+        found = Detections.of({**outputs.columns(), "masks": outputs.masks})
         _require_finite(found, places)
         self._pictures.add(indices=places)
         self._found.append(found.moved(places))

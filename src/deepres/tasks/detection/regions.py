@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms, roi_align, roi_pool
 
 from deepres.arch.detector import Detector
+from deepres.arch.regions import MaskHead, Regions
 from deepres.nn.build import modules
 from deepres.tasks.detection.coding import clip, decode, large_enough
 from deepres.tasks.detection.pooling import align
@@ -18,11 +19,20 @@ CANONICAL_SIDE, CANONICAL_STRIDE = 224, 16
 
 
 class Found(NamedTuple):
-    """What was found on one picture, the likeliest first: `corners` (M, 4) px, `classes` int64 (M,), `scores` (M,)."""
+    """What was found on one picture, the likeliest first: `corners` (M, 4) px, `classes` int64 (M,), `scores` (M,).
+
+    `masks` (M, S, S) are how likely each cell of a box belongs to its object, of a network that draws them.
+    """
 
     corners: Tensor
     classes: Tensor
     scores: Tensor
+    masks: Tensor | None = None
+
+    def at(self, rows: Tensor) -> "Found":
+        """These, by their places or by True and False."""
+        masks = None if self.masks is None else self.masks[rows]
+        return Found(self.corners[rows], self.classes[rows], self.scores[rows], masks)
 
 
 class RegionHead(nn.Module):
@@ -39,22 +49,8 @@ class RegionHead(nn.Module):
             self.add_module(name, modules(node, places[name].given[0]))
 
     def pooled(self, levels: Sequence[Tensor], boxes: Sequence[Tensor]) -> Tensor:
-        """The regions of all pictures, picture by picture: (R, C, pool, pool); float32 at least where it is learnt."""
-        number = torch.tensor([len(own) for own in boxes], device=levels[0].device)
-        picture = torch.arange(len(boxes), device=levels[0].device).repeat_interleave(number)
-        corners = torch.cat(list(boxes))
-        regions = torch.cat([picture[:, None].to(corners.dtype), corners], dim=1)
-        level = level_of(corners, self.strides)
-        if self.config.pooled == "align" and self.config.samples:
-            rows = [exact(each) if each.requires_grad else each for each in levels[: len(self.strides)]]
-            config, shift = self.config, 0.5 if self.config.aligned else 0.0
-            return align(rows, regions, level, self.strides, config.pool, config.samples, shift)
-        parts, places = [], []
-        for place, stride in enumerate(self.strides):
-            chosen = (level == place).nonzero()[:, 0]
-            parts.append(self._pooled(levels[place], regions[chosen], stride))
-            places.append(chosen)
-        return torch.cat(parts)[torch.cat(places).argsort()]
+        """`pooled` by what the description says of regions."""
+        return pooled(levels, boxes, self.strides, self.config)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(R, D) -> scores (R, 1 + classes) before the softmax, offsets (R, 1 + classes, 4), float32 at least."""
@@ -76,14 +72,33 @@ class RegionHead(nn.Module):
         said: Tensor = self.get_submodule(name)(features.to(self.get_parameter(f"{name}.weight").dtype))
         return exact(said)
 
-    def _pooled(self, level: Tensor, regions: Tensor, stride: int) -> Tensor:
-        config, x = self.config, exact(level)
-        regions = regions.to(x.dtype)
-        if config.pooled == "max":
-            found: Tensor = roi_pool(x, regions, config.pool, 1 / stride)
+
+def pooled(
+    levels: Sequence[Tensor], boxes: Sequence[Tensor], strides: Sequence[int], config: Regions | MaskHead
+) -> Tensor:
+    """The regions of all pictures, picture by picture: (R, C, pool, pool); float32 at least where it is learnt."""
+    number = torch.tensor([len(own) for own in boxes], device=levels[0].device)
+    picture = torch.arange(len(boxes), device=levels[0].device).repeat_interleave(number)
+    corners = torch.cat(list(boxes))
+    regions = torch.cat([picture[:, None].to(corners.dtype), corners], dim=1)
+    level = level_of(corners, strides)
+    by_maximum = isinstance(config, Regions) and config.pooled == "max"
+    if not by_maximum and config.samples:
+        rows = [exact(each) if each.requires_grad else each for each in levels[: len(strides)]]
+        shift = 0.5 if config.aligned else 0.0
+        return align(rows, regions, level, strides, config.pool, config.samples, shift)
+    parts, places = [], []
+    for place, stride in enumerate(strides):
+        chosen = (level == place).nonzero()[:, 0]
+        x = exact(levels[place])
+        own = regions[chosen].to(x.dtype)
+        if by_maximum:
+            found: Tensor = roi_pool(x, own, config.pool, 1 / stride)
         else:
-            found = roi_align(x, regions, config.pool, 1 / stride, -1, config.aligned)
-        return found if level.requires_grad else found.to(level.dtype)
+            found = roi_align(x, own, config.pool, 1 / stride, -1, config.aligned)
+        parts.append(found if levels[place].requires_grad else found.to(levels[place].dtype))
+        places.append(chosen)
+    return torch.cat(parts)[torch.cat(places).argsort()]
 
 
 def level_of(boxes: Tensor, strides: Sequence[int]) -> Tensor:

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 from deepres.base.records import Record
 from deepres.base.wording import counted, percent
 from deepres.tasks.blocks import AnsweredPicture, Block, Card, Outline, Panel, Panels, Pictures, Table
-from deepres.tasks.detection.measure import OVERLAP, SHOWN_ABOVE, TOLD, Measure
+from deepres.tasks.detection.measure import COCOS, OVERLAP, SHOWN_ABOVE, TOLD, Measure
 from deepres.tasks.result import Headline, Result
 
 NO_OBJECT = "no object"
@@ -50,13 +50,37 @@ class WrongPicture(Record):
     outlines: tuple[Outline, ...]
 
 
+class OtherFigures(Record):
+    """COCO's figures of masks where boxes are measured, or of boxes where masks are; as in `DetectionResult`."""
+
+    measure: Measure
+    ap: float
+    ap_low: float
+    ap_high: float
+    ap50: float
+    ap75: float | None
+    by_size: tuple[float | None, ...]
+    recalls: tuple[float | None, ...]
+
+    def line(self) -> str:
+        """`masks: AP 52.3 % (48.1 to 55.0 %), AP50 80.1 %, AP75 55.0 %; small 20.1 %, …`"""
+        sizes = zip(("small", "medium", "large"), self.by_size, strict=True)
+        told = ", ".join(f"{name} {_shown(value)}" for name, value in sizes)
+        what = "masks" if self.measure == "masks" else "boxes"
+        interval = f"{percent(self.ap_low)} to {percent(self.ap_high)}"
+        return (
+            f"{what}: AP {percent(self.ap)} ({interval}), AP50 {percent(self.ap50)}, AP75 {_shown(self.ap75)}; {told}"
+        )
+
+
 class DetectionResult(Result):
     """Figures over N pictures and C classes; shares are fractions in [0, 1].
 
     `ap` is the mean over the `num_classes` classes of which there is an object; its interval is of 1,000 draws of the
     pictures. `ap75`, `by_size` (small, medium, large) and `recalls` (of 1, 10 and 100 boxes a picture, then of small,
     medium and large objects) are COCO's, None by other measures and where there is no such object. What was missed and
-    what is false goes by the boxes with a score of `shown_above` or more; no other figure does.
+    what is false goes by the boxes with a score of `shown_above` or more; no other figure does. `other`: of a network
+    that draws masks, the figures of masks beside those of boxes, or the other way round.
     """
 
     task: Literal["detection"] = "detection"
@@ -82,6 +106,7 @@ class DetectionResult(Result):
     curves: tuple[PrecisionCurve, ...]
     most_missed: tuple[WrongPicture, ...]
     most_false: tuple[WrongPicture, ...]
+    other: OtherFigures | None = None
 
     @property
     def error(self) -> float:
@@ -123,10 +148,12 @@ class DetectionResult(Result):
             f"{counted(self.num_images, 'image')}, {counted(self.num_objects, 'object')} of "
             f"{counted(self.num_classes, 'class')}; {TOLD[self.measure]}"
         ]
-        if self.measure == "coco":
+        if self.measure in COCOS:
             sizes = zip(("small", "medium", "large"), self.by_size, strict=True)
             told = ", ".join(f"{name} {'–' if value is None else percent(value)}" for name, value in sizes)
             lines.append(f"AP50 {percent(self.ap50)}, AP75 {_shown(self.ap75)}; {told}")
+        if self.other is not None:
+            lines.append(self.other.line())
         lines.append(
             f"boxes with a score of {self.shown_above:g} or more, at an overlap of {OVERLAP:g}: {self.num_missed:,} of "
             f"{counted(self.num_objects, 'object')} missed, {counted(self.num_false, 'box')} false"
@@ -147,7 +174,7 @@ class DetectionResult(Result):
         """Figures beside the headline."""
         cards = (
             []
-            if self.measure != "coco"
+            if self.measure not in COCOS
             else [
                 Card(value=percent(self.ap50), name="AP50 (overlap .5)"),
                 Card(value=_shown(self.ap75), name="AP75 (overlap .75)"),
@@ -155,6 +182,10 @@ class DetectionResult(Result):
             ]
         )
         of = f" of {len(self.classes)}" if self.num_classes < len(self.classes) else ""
+        if self.other is not None:
+            name = "of masks" if self.other.measure == "masks" else "of boxes"
+            cards += [Card(value=percent(self.other.ap), name=f"AP {name}")]
+            cards += [Card(value=percent(self.other.ap50), name=f"AP50 {name}")]
         return (
             *cards,
             Card(value=f"{self.num_classes}{of}", name="classes in the mean"),
@@ -166,7 +197,7 @@ class DetectionResult(Result):
     def blocks(self) -> tuple[Block, ...]:
         """Classes, sizes, precision against recall, the pictures of most missed and of most false boxes."""
         blocks: list[Block] = [self._by_class()]
-        if self.measure == "coco":
+        if self.measure in COCOS:
             blocks.append(self._by_size())
         if self.curves:
             blocks.append(self._curves())
@@ -182,7 +213,7 @@ class DetectionResult(Result):
 
     def _by_class(self) -> Table:
         order = sorted(self.per_class, key=lambda one: 2.0 if one.ap is None else one.ap)
-        coco = self.measure == "coco"
+        coco = self.measure in COCOS
         rows = tuple(
             (
                 one.name,
@@ -240,7 +271,7 @@ class DetectionResult(Result):
 
 def name_of(measure: Measure) -> str:
     """What the figure is called: `AP` is COCO's."""
-    return {"coco": "AP", "voc07": "VOC 2007 AP", "voc": "VOC AP"}[measure]
+    return {"coco": "AP", "masks": "mask AP", "voc07": "VOC 2007 AP", "voc": "VOC AP"}[measure]
 
 
 def _shown(fraction: float | None) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.tasks.detection.answer import COLUMNS, BoxesAnswer, FoundBox, told_hidden
-from deepres.tasks.detection.measure import SHOWN_ABOVE, Measure
+from deepres.tasks.detection.measure import COCOS, SHOWN_ABOVE, Measure
 from deepres.tasks.task import TOGETHER, AskedHow, Average, Compared, FirstValues, Learning
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Detection(Record):
 
         return Validation(
             (result.error,),
-            {"1-AP": result.error, "AP": result.ap} | ({"AP50": result.ap50} if self.measure == "coco" else {}),
+            {"1-AP": result.error, "AP": result.ap} | ({"AP50": result.ap50} if self.measure in COCOS else {}),
             result.num_images,
             name="1-AP",
             low=1 - result.ap_high,

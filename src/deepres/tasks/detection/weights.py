@@ -19,7 +19,7 @@ from deepres.nn.weights.formats import Checkpoint, Preprocessing
 from deepres.tasks.detection import names_torchvision
 from deepres.tasks.detection.detector import DetectorNetwork, as_backbone
 
-OF_CLASSES = ("regions.classes.", "regions.boxes.")
+OF_CLASSES = ("regions.classes.", "regions.boxes.", "masks.classes.")
 """The layers that have a column, or four, for each class."""
 
 
