@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from deepres.arch.architecture import with_input
-from deepres.arch.atoms import Norm, ShapeError
+from deepres.arch.atoms import Norm
 from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.norms import fewest_images, require_normalisable, single_valued
+from deepres.arch.shapes import ShapeError
 from deepres.base.errors import InputError
 from deepres.base.records import build as record
 from deepres.cli.main import run

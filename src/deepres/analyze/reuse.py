@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from deepres.arch import algebra
 from deepres.arch.algebra import Node, Parallel, children, dotted, shape
 from deepres.arch.architecture import Architecture, feature_shapes
-from deepres.arch.atoms import Conv, Identity, Linear, Norm, Shape
+from deepres.arch.atoms import Conv, Identity, Linear, Norm
+from deepres.arch.shapes import Shape
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.nn.build import ResidualNetwork

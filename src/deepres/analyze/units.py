@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from deepres.arch.algebra import Node, Parallel, Sequence, dotted, shape
-from deepres.arch.atoms import Identity, Shape
+from deepres.arch.atoms import Identity
+from deepres.arch.shapes import Shape
 from deepres.base.errors import InputError, unknown
 from deepres.nn import layers
 from deepres.nn.build import ResidualNetwork

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar, Union
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from deepres.arch.atoms import Atom, Identity, Shape, ShapeError
+from deepres.arch.atoms import Atom, Identity
+from deepres.arch.shapes import Shape, ShapeError
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 

@@ -5,8 +5,9 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, model_validator
 
 from deepres.arch.algebra import Node, Parallel, Parts, Sequence, children, dotted, shape, substitute
-from deepres.arch.atoms import Activation, Linear, Shape
+from deepres.arch.atoms import Activation, Linear
 from deepres.arch.bounds import MOST
+from deepres.arch.shapes import Shape
 from deepres.base.arguments import whole
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record

@@ -3,19 +3,13 @@
 A shape is (C, H, W) without the batch, or (C,) after the global pool. What comes in is what the part before gives.
 """
 
-from math import prod
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from deepres.arch.bounds import Count, Kernel, Padding, require_eps
+from deepres.arch.shapes import Shape, ShapeError, elements, map_of, windows
 from deepres.base.records import Record
-
-Shape = tuple[int, ...]
-
-
-class ShapeError(ValueError):
-    """An atom cannot take the shape that it is given; the fold adds the dotted name."""
 
 
 class Identity(Record):
@@ -53,14 +47,14 @@ class Conv(Record):
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (channels, H', W'), H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1."""
-        channels, *size = _map(given, "a convolution")
+        channels, *size = map_of(given, "a convolution")
         if channels % self.groups or self.channels % self.groups:
             told = f"{self.groups} groups divide {channels} input and {self.channels} output channels unevenly"
             raise ShapeError(f"{told}; choose groups that divide both")
         if self.padding == "same":
             return (self.channels, *(-(-side // self.stride) for side in size))
         window = self.dilation * (self.kernel - 1) + 1
-        return (self.channels, *(_slide(side, window, self.stride, self.padding, given) for side in size))
+        return (self.channels, *(windows(side, window, self.stride, self.padding, given) for side in size))
 
 
 class Norm(Record):
@@ -84,7 +78,7 @@ class Norm(Record):
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> the same; for "group" `groups` divides C."""
-        channels, height, width = _map(given, "a norm")
+        channels, height, width = map_of(given, "a norm")
         if self.method == "group" and (channels % self.groups or channels * height * width == self.groups):
             why = "do not divide it" if channels % self.groups else "hold one value each"
             raise ShapeError(f"{self.groups} groups of {given} {why}; choose other norm_groups")
@@ -113,8 +107,8 @@ class MaxPool(Record):
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (C, H', W'), as a convolution's."""
-        channels, *size = _map(given, "a pool")
-        return (channels, *(_slide(side, self.kernel, self.stride, self.padding, given, self.ceil) for side in size))
+        channels, *size = map_of(given, "a pool")
+        return (channels, *(windows(side, self.kernel, self.stride, self.padding, given, self.ceil) for side in size))
 
 
 class AvgPool(Record):
@@ -128,8 +122,8 @@ class AvgPool(Record):
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (C, H', W'), as a convolution's."""
-        channels, *size = _map(given, "a pool")
-        return (channels, *(_slide(side, self.kernel, self.stride, self.padding, given, self.ceil) for side in size))
+        channels, *size = map_of(given, "a pool")
+        return (channels, *(windows(side, self.kernel, self.stride, self.padding, given, self.ceil) for side in size))
 
 
 class Blur(Record):
@@ -142,7 +136,7 @@ class Blur(Record):
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (C, ceil(H / stride), ceil(W / stride))."""
-        channels, *size = _map(given, "a blur")
+        channels, *size = map_of(given, "a blur")
         if min(size) <= self.kernel // 2:
             raise ShapeError(f"a blur of {self.kernel} cannot reflect {given}; use a larger image")
         return (channels, *(-(-side // self.stride) for side in size))
@@ -156,7 +150,7 @@ class GlobalAveragePool(Record):
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (C,), or (C, 1, 1)."""
-        channels = _map(given, "the global pool")[0]
+        channels = map_of(given, "the global pool")[0]
         return (channels, 1, 1) if self.keep_map else (channels,)
 
 
@@ -171,7 +165,7 @@ class AdaptiveAvgPool(Record):
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (C, size, size)."""
-        return (_map(given, "a pool")[0], self.size, self.size)
+        return (map_of(given, "a pool")[0], self.size, self.size)
 
 
 class ColumnMean(Record):
@@ -190,7 +184,7 @@ class ColumnMean(Record):
 
     def output(self, given: Shape) -> Shape:
         """(columns C, H, W) -> (C, H, W)."""
-        channels, *size = _map(given, "a mean of columns")
+        channels, *size = map_of(given, "a mean of columns")
         if channels % self.columns:
             raise ShapeError(f"{self.columns} columns share {channels} channels unevenly; give each the same number")
         return (channels // self.columns, *size)
@@ -209,7 +203,7 @@ class PadChannels(Record):
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (channels, ceil(H / stride), ceil(W / stride)), channels >= C."""
-        channels, *size = _map(given, "an option-A shortcut")
+        channels, *size = map_of(given, "an option-A shortcut")
         if channels > self.channels:
             raise ShapeError(
                 f"an option-A shortcut cannot go from {channels} to {self.channels} channels, zeros only add; "
@@ -226,7 +220,7 @@ class MaskChannels(Record):
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> the same, kept <= C."""
-        if self.kept > _map(given, "a mask")[0]:
+        if self.kept > map_of(given, "a mask")[0]:
             raise ShapeError(f"a mask that keeps {self.kept} channels is given {given}; keep fewer")
         return given
 
@@ -279,7 +273,7 @@ class Flatten(Record):
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (C H W,)."""
-        return (prod(given),)
+        return (elements(given),)
 
 
 class Linear(Record):
@@ -312,7 +306,7 @@ class TransposedConv(Record):
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (channels, H', W'), H' = (H - 1) stride + kernel."""
-        _, *size = _map(given, "a transposed convolution")
+        _, *size = map_of(given, "a transposed convolution")
         return (self.channels, *((side - 1) * self.stride + self.kernel for side in size))
 
 
@@ -343,24 +337,3 @@ def _with_bias(atom: Biased) -> Biased:
     if atom.bias_init and not atom.bias:
         raise ValueError(f"bias_init {atom.bias_init:g} without a bias; set bias=true, or leave bias_init out")
     return atom
-
-
-def elements(shape: Shape) -> int:
-    """The number of values in one image's tensor of that shape."""
-    return prod(shape)
-
-
-def _map(given: Shape, what: str) -> tuple[int, int, int]:
-    if len(given) != 3:
-        raise ShapeError(f"{what} takes (C, H, W), given {given}; place it before the global pool")
-    return given[0], given[1], given[2]
-
-
-def _slide(side: int, window: int, stride: int, padding: int, given: Shape, ceil: bool = False) -> int:
-    room = side + 2 * padding - window
-    if room < 0:
-        raise ShapeError(f"a window of {window} does not fit {given} with padding {padding}; use a larger image")
-    if not ceil:
-        return room // stride + 1
-    windows = -(-room // stride) + 1
-    return windows if (windows - 1) * stride < side + padding else windows - 1  # none that lies in the padding alone

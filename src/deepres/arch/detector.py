@@ -11,20 +11,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from deepres.arch.algebra import Node, Parallel, Parts, Sequence, children, shape
 from deepres.arch.architecture import Architecture, Place, Size
-from deepres.arch.atoms import (
-    Activation,
-    Conv,
-    Flatten,
-    GlobalAveragePool,
-    Linear,
-    MaxPool,
-    Norm,
-    Shape,
-    TransposedConv,
-)
+from deepres.arch.atoms import Activation, Conv, Flatten, GlobalAveragePool, Linear, MaxPool, Norm, TransposedConv
 from deepres.arch.bounds import MOST, Count
 from deepres.arch.families.resnet import ResNetConfig
 from deepres.arch.regions import Anchors, MaskHead, Proposals, Regions
+from deepres.arch.shapes import Shape
 from deepres.base.errors import InputError, unknown
 from deepres.base.records import Record, build
 

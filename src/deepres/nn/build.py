@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from deepres.arch import algebra, atoms
+from deepres.arch import algebra, atoms, shapes
 from deepres.arch.algebra import Site, fold
 from deepres.arch.architecture import Architecture
 from deepres.nn import layers
@@ -174,7 +174,7 @@ class ResidualNetwork(nn.Module):
         return self.description.num_classes
 
 
-def modules(node: algebra.Node, given: atoms.Shape) -> nn.Module:
+def modules(node: algebra.Node, given: shapes.Shape) -> nn.Module:
     """One part that `given` enters, on the `meta` device: shapes without values, in no time."""
     with torch.device("meta"):
         return fold(node, given, _Modules())

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from deepres.arch.algebra import Sequence, shape
 from deepres.arch.architecture import Architecture, feature_shapes
-from deepres.arch.atoms import AvgPool, Blur, MaxPool, Shape
+from deepres.arch.atoms import AvgPool, Blur, MaxPool
+from deepres.arch.shapes import Shape
 from deepres.base.arguments import whole
 from deepres.base.errors import InputError
 

@@ -5,20 +5,9 @@ from functools import reduce
 
 from deepres.arch.algebra import Node, Parallel, Sequence, Site, fold
 from deepres.arch.architecture import Architecture, Place
-from deepres.arch.atoms import (
-    Atom,
-    AvgPool,
-    Blur,
-    Conv,
-    Flatten,
-    Linear,
-    MaxPool,
-    Norm,
-    PadChannels,
-    TransposedConv,
-    elements,
-)
+from deepres.arch.atoms import Atom, AvgPool, Blur, Conv, Flatten, Linear, MaxPool, Norm, PadChannels, TransposedConv
 from deepres.arch.detector import Detector
+from deepres.arch.shapes import elements
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from deepres.arch.atoms import (
     Norm,
     PadChannels,
     Scale,
-    Shape,
     TransposedConv,
 )
 from deepres.arch.detector import Detector
 from deepres.arch.readings.cost import Cost, cost_at
+from deepres.arch.shapes import Shape
 from deepres.base.wording import columns
 
 CONCATENATED = "concatenated"

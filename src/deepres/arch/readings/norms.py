@@ -3,8 +3,9 @@
 from collections.abc import Collection
 
 from deepres.arch.algebra import Parallel, Site, fold
-from deepres.arch.atoms import Atom, Norm, elements
+from deepres.arch.atoms import Atom, Norm
 from deepres.arch.detector import Description, Detector
+from deepres.arch.shapes import elements
 from deepres.base.errors import InputError
 from deepres.base.wording import counted
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from deepres.arch.algebra import Node, Parallel, Sequence, dotted, shape
 from deepres.arch.architecture import Architecture
-from deepres.arch.atoms import Identity, Shape
+from deepres.arch.atoms import Identity
+from deepres.arch.shapes import Shape
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from deepres.arch.atoms import (
     MaxPool,
     Norm,
     TransposedConv,
-    elements,
 )
 from deepres.arch.readings.cost import cost_of
 from deepres.arch.readings.segments import Segment
+from deepres.arch.shapes import elements
 
 VALUE_WORK = 40
 """Multiply-adds that take about as long as reading and writing one value in memory; ours, measured on a CPU."""

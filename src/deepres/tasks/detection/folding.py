@@ -10,7 +10,8 @@ from torch.func import functional_call
 
 from deepres.arch.algebra import Parts
 from deepres.arch.architecture import Architecture
-from deepres.arch.atoms import Identity, Shape
+from deepres.arch.atoms import Identity
+from deepres.arch.shapes import Shape
 from deepres.nn.build import build
 from deepres.nn.inference import absorb, folds, without_norms
 
