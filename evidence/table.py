@@ -299,6 +299,22 @@ def together() -> str:
     return "\n".join(lines) + "\n"
 
 
+def servers() -> str:
+    """One row a server and number of clients, medians over rounds."""
+    path = HERE / "serve.json"
+    facts = json.loads(path.read_text())
+    lines = [
+        f"| [{path.name}]({LINKS}/{path.name}), {facts['hardware']} | clients | requests/s | p50 | p99 | peak memory |"
+    ]
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for row in facts["rows"]:
+        told = {name: cell["median"] for name, cell in row.items() if isinstance(cell, dict)}
+        times = [f"{told[name]:,.0f} ms" if name in told else "" for name in ("p50_ms", "p99_ms")]
+        cells = [f"{told['requests_per_second']:.1f}", *times, f"{told['peak_bytes'] / 1e9:.1f} GB"]
+        lines.append(f"| {row['contender']} | {row['clients'] or ''} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def boxes() -> str:
     """One row a set of published detections: figures, the largest difference from what they should be, the bar."""
     path = HERE / "detection_ap.json"
@@ -341,6 +357,7 @@ TABLES = {
     "detectors": detectors,
     "box_protocols": box_protocols,
     "together": together,
+    "servers": servers,
     "left_out": left_out,
     "demands": demands,
 }

@@ -5,10 +5,16 @@ import re
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "deepres"
+
+
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def _files() -> set[str]:
@@ -39,14 +45,14 @@ def test_the_tree_has_one_line_for_each_file() -> None:
 
 def test_a_rooms_init_holds_its_question_and_nothing_else() -> None:
     for path in PACKAGE.glob("*/**/__init__.py"):
-        (only,) = ast.parse(path.read_text()).body
+        (only,) = _parsed(path).body
         assert isinstance(only, ast.Expr), path
         assert "?" in path.read_text(), path
 
 
 def test_every_file_says_in_its_first_line_what_belongs_in_it() -> None:
     for path in PACKAGE.rglob("*.py"):
-        first = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()
+        first = (ast.get_docstring(_parsed(path)) or "").splitlines()
         assert first, path
         assert len(first[0]) > 20, path
 
@@ -59,7 +65,7 @@ def test_no_file_is_long() -> None:
 def test_no_function_has_more_than_eight_arguments_but_a_verb_its_flags() -> None:
     found = set()
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(_parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 named = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
                 verb = path.parent.name == "cli" and node.name == "command"
@@ -70,7 +76,7 @@ def test_no_function_has_more_than_eight_arguments_but_a_verb_its_flags() -> Non
 
 def _types(path: Path) -> Iterator[str]:
     """The names of classes and of types (`Floats = NDArray[…]`, `Split = Literal[…]`) of a file; of no type variables."""
-    for node in ast.parse(path.read_text()).body:
+    for node in _parsed(path).body:
         if isinstance(node, ast.ClassDef):
             yield node.name
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript | ast.BinOp | ast.Tuple):

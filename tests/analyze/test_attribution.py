@@ -186,6 +186,7 @@ def test_overlay_mixes_the_colour_of_the_map_with_the_image() -> None:
 
 @given(st.integers(0, 2**31), st.floats(0, 1))
 @settings(max_examples=20, deadline=None)
+@pytest.mark.medium
 def test_overlay_knows_the_map_up_to_a_factor(seed: int, opacity: float) -> None:
     draws = torch.Generator().manual_seed(seed)
     image = torch.randint(256, (3, 4, 4), dtype=torch.uint8, generator=draws)

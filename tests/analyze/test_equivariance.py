@@ -154,6 +154,7 @@ def _squared_over(a: Tensor, b: Tensor) -> float:
     return float((b[:, :, 1:6, 1:6] - wanted).norm() / wanted.norm())
 
 
+@pytest.mark.medium
 def test_shifts_by_default_reach_the_last_stride_and_all_repeats(net: ResidualNetwork) -> None:
     before = _state(net)
     first = equivariance_errors(net, _batches(20))
@@ -180,6 +181,7 @@ def _broken():  # type: ignore[no-untyped-def]
     raise RuntimeError("in the middle")
 
 
+@pytest.mark.medium
 def test_resizing_is_that_of_a_slow_loop(net: ResidualNetwork) -> None:
     pixels = torch.randint(256, (7, 3, 50, 70), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     images = ArrayImages(pixels, torch.arange(7) % 9, tuple("abcdefghi"), "noise/test")

@@ -32,6 +32,7 @@ def _batches(size: int = 2) -> list[Batch]:
     return [Batch(*parts) for parts in zip(x.split(size), labels.split(size), indices.split(size), strict=True)]
 
 
+@pytest.mark.medium
 def test_curves_are_those_of_a_slow_loop(net: ResidualNetwork) -> None:
     found = faithfulness(net, _batches(), steps=4, background="mean")
     net.eval()
@@ -61,6 +62,7 @@ def test_curves_are_those_of_a_slow_loop(net: ResidualNetwork) -> None:
     assert found.share == (0, 0.25, 0.5, 0.75, 1)
 
 
+@pytest.mark.medium
 def test_all_curves_begin_and_end_at_the_whole_and_the_bare_image(net: ResidualNetwork) -> None:
     found = faithfulness(net, _batches(), steps=5)
     whole, bare = found.deletion.probability[0], found.deletion.probability[-1]

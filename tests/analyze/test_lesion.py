@@ -106,6 +106,7 @@ def test_deleting_a_unit_equals_the_network_described_without_its_branch(order: 
     assert len({deletion.cross_entropy for deletion in found.deletions}) == len(found.units)
 
 
+@pytest.mark.medium
 def test_a_plain_layer_is_left_out_whole_and_one_that_changes_the_shape_stays() -> None:
     config = VggConfig(name="plain", **SMALL, depths=(3, 2), widths=(4, 8), hidden=())
     network, batches = _lived_in(config.architecture()), _batches()
@@ -149,6 +150,7 @@ def test_under_a_shortcut_only_gate_the_gated_shortcut_is_left() -> None:
             assert _facts(deletion) == _scores(network, batches)
 
 
+@pytest.mark.medium
 def test_lesions_share_the_pass_up_to_their_unit() -> None:
     network = _lived_in(_resnet((3, 2)))
     calls: list[str] = []
@@ -308,6 +310,7 @@ def test_the_network_is_left_as_it_was_also_after_an_exception() -> None:
     assert _condition(network) == before
 
 
+@pytest.mark.medium
 def test_progress_counts_lesions_times_batches() -> None:
     seen: list[tuple[int, int]] = []
     delete_each(_lived_in(_resnet()), _batches(), on_progress=lambda done, total: seen.append((done, total)))

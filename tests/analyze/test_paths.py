@@ -243,6 +243,7 @@ def test_of_54_units_23_train_each_equally_often() -> None:
     assert all(len(draw) == 23 and draw >= set(keep) for draw in kept)
 
 
+@pytest.mark.medium
 def test_units_left_out_train_nothing_and_their_norms_see_nothing() -> None:
     network, (batch,) = _lived_in(NETWORKS["pre-activated, A"]).train(), _batches()
     active = active_units(network, 3, seed=0, step=0)
@@ -275,6 +276,7 @@ def _condition(network: ResidualNetwork) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("statistics", ["batch", "running"])
+@pytest.mark.medium
 def test_the_network_is_left_as_it_was_also_after_an_exception(statistics: str) -> None:
     network, batches = _lived_in(NETWORKS["original, B"]).train(), _batches()
     network.get_submodule("stage1").eval()

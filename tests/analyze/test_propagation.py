@@ -122,6 +122,7 @@ def test_without_branches_the_product_of_open_gates_is_exact(gate: list[str], bi
     assert [row.gradient for row in found.rows] == pytest.approx([row.direct for row in found.rows], rel=1e-5)
 
 
+@pytest.mark.medium
 def test_a_gates_factor_is_the_mean_of_what_it_leaves_to_the_shortcut() -> None:
     network, batch = create_model(ALL["exclusive gating, bias 0"].architecture()), _batch()
     first, second = unit_names(network.description)[:2]
@@ -196,6 +197,7 @@ def test_every_row_of_both_tables_has_every_unit() -> None:
         assert len({row.gradient for row in found.rows}) > len(units) * len(wanted) * 0.9
 
 
+@pytest.mark.medium
 def test_variants_begin_as_the_network_that_the_seed_makes() -> None:
     started = propagation_at_start({"this": _config()}, _batch(), seed=5)
     network = create_model(_config().architecture(), seed=5)

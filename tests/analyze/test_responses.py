@@ -193,6 +193,7 @@ def test_of_a_dense_unit_the_features_so_far_are_the_shortcut() -> None:
     assert found.units[0].branch == pytest.approx(_rms(gave["stage1.unit1.branch"]), rel=1e-5)
 
 
+@pytest.mark.medium
 def test_a_channel_that_no_image_opens_is_dead_and_one_that_a_single_image_opens_is_not() -> None:
     network, batches = _lived_in(_resnet()), _batches((3, 1))
     norm = part(network, "stage1.unit1.branch.norm1")

@@ -107,6 +107,7 @@ def test_nothing_is_changed_and_the_answer_is_the_same_again() -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+@pytest.mark.medium
 def test_the_papers_network_has_three_blocks_of_twelve() -> None:
     found = feature_reuse(create_model("densenet40_k12_cifar"))
     assert [len(block.layers) for block in found.blocks] == [12, 12, 12]

@@ -157,6 +157,7 @@ def test_an_eps_of_0_is_for_frozen_norms_alone() -> None:
             record(eps=-1e-5, **{**fields, "method": "frozen"} if record is Norm else fields)
 
 
+@pytest.mark.medium
 def test_describe_tells_a_detector_in_full_and_its_step_grows_with_the_batch() -> None:
     found = describe("fasterrcnn_resnet101_c4")
     assert isinstance(found, DetectorDescription)

@@ -68,6 +68,7 @@ def test_the_gates_of_identity_mappings_begin_with_their_bias(gate: str) -> None
 
 
 @pytest.mark.parametrize(("name", "layers"), [("highway19_cifar", 19), ("highway32_cifar", 32), ("highway_fc50", 51)])
+@pytest.mark.medium
 def test_the_name_counts_the_layers(name: str, layers: int) -> None:
     """Convolutions and classifier; a fully connected network is called by its hidden layers."""
     net = create_model(name)

@@ -25,6 +25,7 @@ print(seen)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities of Linux")
+@pytest.mark.medium
 def test_a_process_and_the_threads_that_it_begins_have_the_lowest_priority_of_processor_and_disk() -> None:
     ended = subprocess.run([sys.executable, "-c", ASKED], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[(19, 3), (19, 3)]"

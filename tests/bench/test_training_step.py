@@ -9,6 +9,7 @@ from deepres.train.loop import Step
 
 
 @pytest.mark.parametrize("depth", [20, 110])
+@pytest.mark.medium
 def test_the_plain_network_is_the_same_network(depth: int) -> None:
     plain = plain_resnet(depth)
     assert sum(p.numel() for p in plain.parameters()) == cost(architecture(f"resnet{depth}_cifar")).parameters

@@ -78,6 +78,7 @@ def test_a_run_keeps_its_balance(photos: Path, capsys: pytest.CaptureFixture[str
     assert "a run keeps what it began with" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_checking_says_it_too(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["data", "check", str(photos)]) == 0
     assert "(11.2 to 1): read the error per class; train --balance loss or sampler" in capsys.readouterr().out

@@ -105,6 +105,7 @@ def test_every_pass_draws_anew_and_as_the_network_itself(name: str, way: str) ->
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.medium
 def test_a_network_traced_for_evaluation_is_that_network(name: str) -> None:
     network = NETWORKS[name]().eval()
     x = torch.randn(2, 3, 8, 8)

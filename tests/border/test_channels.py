@@ -134,6 +134,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [f"{folder}/set.npz", "--weights", f"{folder}/weights/model.safetensors", *rest]
 
 
+@pytest.mark.medium
 def test_train_takes_the_channels_that_are_asked_for(begun: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["train", *begun, "--dry-run"]) == 0
     assert json.loads(capsys.readouterr().out)["preparation"]["channels"] == 3  # grey pictures, as RGB

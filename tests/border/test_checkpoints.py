@@ -156,6 +156,7 @@ def test_a_file_is_what_it_holds_whatever_it_is_called(tmp_path: Path, name: str
         _require_loads(tmp_path / name)
 
 
+@pytest.mark.medium
 def test_arrays_are_weights_too(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **{name: tensor.numpy() for name, tensor in A.items()})
     _require_loads(tmp_path / "a.npz")
@@ -198,6 +199,7 @@ def test_of_several_sets_the_user_says_which(tmp_path: Path, found: object, said
         create_model(SMALL, weights=f"{path}::studnet")
 
 
+@pytest.mark.medium
 def test_two_tensors_never_become_one(tmp_path: Path) -> None:
     path = tmp_path / "two.pth"
     torch.save({**_behind("module.", A), "conv1.weight": B["conv1.weight"]}, path)

@@ -107,6 +107,7 @@ def test_transformers_networks_give_its_logits(edits: dict[str, Any], tmp_path: 
     ],
 )
 @pytest.mark.medium
+@pytest.mark.medium
 def test_transformers_published_networks_are_those_of_the_catalogue(
     name: str, facts: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -422,6 +423,7 @@ def test_every_network_that_timm_writes_is_the_same_here(
     ],
 )
 @pytest.mark.medium
+@pytest.mark.medium
 def test_arguments_that_change_the_network_are_built(name: str, arguments: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("timm")
     same_logits(tmp_path, written_by_timm(name, tmp_path, **arguments), 32)
@@ -466,6 +468,7 @@ def edited(edits: Mapping[str, Any]) -> dict[str, Any]:
     ],
     ids=str,
 )
+@pytest.mark.medium
 @pytest.mark.medium
 def test_timms_configuration_gives_its_pixels(
     edits: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -80,6 +80,7 @@ def _taken(name: str, stored: Checkpoint, variant: str | None = None) -> bool:
     ],
 )
 @pytest.mark.medium
+@pytest.mark.medium
 def test_tensors_of_several_networks_ask_which(name: str, convention: str, theirs: list[str] | None) -> None:
     stored = _bare(name, convention)
     assert _taken(name, stored) == (theirs is None)

@@ -62,6 +62,7 @@ def test_another_head_is_no_classifier_and_its_features_can_be_had(
         assert all(torch.equal(t, given[name]) for name, t in made.items() if not name.startswith("head."))
 
 
+@pytest.mark.medium
 def test_channels_whose_order_only_the_classifier_tells_are_not_guessed(tmp_path: Path) -> None:
     path = tmp_path / "features.pth"
     whole = to_foreign(dict(create_model(PADDED, seed=0).state_dict()), PADDED, CIFAR10)

@@ -60,6 +60,7 @@ BY_CONTENT = {
 
 
 @pytest.mark.parametrize(("name", "kind"), BY_CONTENT.values(), ids=BY_CONTENT)
+@pytest.mark.medium
 def test_pictures_are_known_by_their_content(tmp_path: Path, name: str, kind: str) -> None:
     folder(tmp_path, **{name: picture(kind)})
     found = read_folder(tmp_path)
@@ -164,6 +165,7 @@ def test_a_class_without_a_readable_image_is_refused_in_any_case(tmp_path: Path)
         require_readable(read_folder(tmp_path).splits, "skip")
 
 
+@pytest.mark.medium
 def test_train_stops_before_it_begins_and_check_exits_with_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -171,6 +171,7 @@ def test_many_files_a_circle_of_links_and_order(here: Path, ask: Asked) -> None:
     assert (code, [one["image"] for one in answers]) == (0, names)
 
 
+@pytest.mark.medium
 def test_the_bytes_of_an_image_from_a_pipe(here: Path, ask: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     def piped(content: bytes) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
@@ -325,6 +326,7 @@ def test_a_video_is_a_frame_every_so_many_seconds(here: Path, ask: Asked) -> Non
 
 
 @pytest.mark.parametrize(("turned", "corner"), [(0, (0, 0)), (90, (-1, 0)), (-90, (0, -1)), (180, (-1, -1))])
+@pytest.mark.medium
 def test_a_video_taken_on_its_side_stands_upright(turned: int, corner: tuple[int, int], here: Path) -> None:
     _, pixels = next(videos.frames(_video(here / "film.mov", 2, turned=turned), 1.0))
     assert tuple(pixels.shape) == ((3, 48, 32) if abs(turned) == 90 else (3, 32, 48))
@@ -332,6 +334,7 @@ def test_a_video_taken_on_its_side_stands_upright(turned: int, corner: tuple[int
 
 
 @pytest.mark.parametrize("kind", ["nothing", "text", "cut"])
+@pytest.mark.medium
 def test_a_broken_video_is_one_line(kind: str, here: Path, ask: Asked) -> None:
     whole = _video(here / "film.mp4").read_bytes()
     (here / "film.mp4").write_bytes({"nothing": b"", "text": b"no film", "cut": whole[: len(whole) // 2]}[kind])
@@ -340,6 +343,7 @@ def test_a_broken_video_is_one_line(kind: str, here: Path, ask: Asked) -> None:
     assert "film.mp4: damaged or cut short" in said[-1]
 
 
+@pytest.mark.medium
 def test_wherever_a_video_is_cut_it_is_whole_or_damaged(here: Path) -> None:
     film = _video(here / "film.mp4")
     whole = film.read_bytes()
@@ -366,6 +370,7 @@ def test_a_film_of_sound_alone_has_no_video(here: Path) -> None:
         list(videos.frames(here / "sound.mp4", 1.0))
 
 
+@pytest.mark.medium
 def test_without_the_extra_a_video_names_it(here: Path, ask: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     (here / "film.mp4").write_bytes(b"film")

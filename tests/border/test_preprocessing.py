@@ -94,6 +94,7 @@ VALUES: dict[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize("name", VALUES)
+@pytest.mark.medium
 def test_impossible_values_are_refused_with_the_remedy(name: str, home: Path, refused: Callable[..., str]) -> None:
     flags, wanted = VALUES[name]
     assert wanted in refused("predict", home / "bare.safetensors", home / "a.png", *NET, *flags)
@@ -149,6 +150,7 @@ def test_a_file_of_a_run_is_told_where_it_is_said(tuned: Path, home: Path, refus
     assert f"or give the folder {tuned}, which says it" in said
 
 
+@pytest.mark.medium
 def test_a_single_value_holds_for_grey_images_and_three_do_not(tmp_path: Path) -> None:
     grey = create_model("resnet20_cifar", in_chans=1, seed=1)
     save_file(grey.state_dict(), tmp_path / "grey.safetensors")
@@ -191,6 +193,7 @@ def test_a_fine_tuned_run_normalises_as_its_weights_want(tuned: Path) -> None:
     assert Predictor.load(tuned, CPU).said == ""
 
 
+@pytest.mark.medium
 def test_a_run_has_its_own_and_training_from_nothing_takes_none(
     tuned: Path, home: Path, refused: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -216,6 +219,7 @@ def test_a_run_has_its_own_and_training_from_nothing_takes_none(
     ],
 )
 @pytest.mark.medium
+@pytest.mark.medium
 def test_a_runs_statistics_are_looked_at(
     name: str, values: list[float], wanted: str, tuned: Path, home: Path, refused: Callable[..., str]
 ) -> None:
@@ -231,6 +235,7 @@ def test_a_runs_statistics_are_looked_at(
         path.write_bytes(kept)
 
 
+@pytest.mark.medium
 def test_statistics_of_other_channels_are_refused(tuned: Path, home: Path, refused: Callable[..., str]) -> None:
     path = tuned / "statistics.safetensors"
     kept = path.read_bytes()

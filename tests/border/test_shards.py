@@ -201,6 +201,7 @@ def test_braces(tmp_path: Path) -> None:
         opened(f"{tmp_path}/train-{{00..99999999999}}.tar")
 
 
+@pytest.mark.medium
 def test_a_corrected_shard_is_checked_and_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     members: Members = [
         (f"{n}.{kind}", n if kind == "png" else str(n % 2)) for n in range(20) for kind in ("png", "cls")

@@ -362,6 +362,7 @@ def test_networks_of_other_names_give_their_own_logits(tmp_path: Path, style: ty
 
 
 @pytest.mark.parametrize("flags", [(B, B), (None, B)])
+@pytest.mark.medium
 def test_training_begins_with_them(tmp_path: Path, flags: tuple[str | None, str]) -> None:
     torch.save(_trained(Weiaicunzai).state_dict(), tmp_path / "theirs.pth")
     found = beginning(WeightsSpec(str(tmp_path / "theirs.pth"), *flags, (0.5,), (0.5,)))

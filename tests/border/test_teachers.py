@@ -110,6 +110,7 @@ def test_it_is_refused_in_one_line(
     assert "--model" not in said
 
 
+@pytest.mark.medium
 def test_what_is_set_of_no_teacher_is_refused(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def test_a_file_of_other_names_is_told_by_its_layers(
         assert ("say it as NAME" in text) == (len(wanted) > 1)
 
 
+@pytest.mark.medium
 def test_the_last_of_several_linear_layers_is_the_classifier(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

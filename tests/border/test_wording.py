@@ -108,6 +108,7 @@ def test_the_report_has_no_row_that_says_nothing_and_no_plural_of_one(finished: 
     assert re.search(r"The (worst image|\d+ worst images)|No image was confused", text)
 
 
+@pytest.mark.medium
 def test_what_eval_and_check_say_of_one_image(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos = finished.parent / "photos"
     lone = finished.parent / "lone"

@@ -137,6 +137,7 @@ def test_a_class_that_does_not_exist_or_no_folder_for_maps_is_refused(
     assert "--class dog without --cam" in _refused(capsys, "predict", residual, picture, "--class", "dog")
 
 
+@pytest.mark.medium
 def test_an_image_too_small_is_reported_and_the_others_are_answered(
     plain: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

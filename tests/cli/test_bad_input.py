@@ -160,6 +160,7 @@ def test_a_rate_that_makes_the_loss_infinite_keeps_the_last_good_state(refused: 
     assert not (folder / "model.safetensors").exists()
 
 
+@pytest.mark.medium
 def test_an_output_that_cannot_be_written(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refused(

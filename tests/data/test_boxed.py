@@ -397,6 +397,7 @@ def many(root: Path, number: int = 24) -> Path:
     return root
 
 
+@pytest.mark.medium
 def test_without_lists_a_split_is_cut_by_rarest_class_and_written_as_a_table_that_reads_back(tmp_path: Path) -> None:
     source = open_source(DataConfig(source=str(many(tmp_path / "set")), val_fraction=0.25, test_fraction=0.25))
     for images in source.splits().values():
@@ -704,6 +705,7 @@ def test_lists_may_name_files_and_folders(tmp_path: Path) -> None:
     assert [path.name for path in raw(root).splits["train"].paths] == ["a.png", "b.png", "c.png"]
 
 
+@pytest.mark.medium
 def test_folds_hold_each_picture_once_and_equal_ones_together(tmp_path: Path) -> None:
     many(tmp_path / "set")
     tested: list[str] = []

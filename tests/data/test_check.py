@@ -136,6 +136,7 @@ def test_long_lists_are_cut_and_counted(folder: Path, monkeypatch: pytest.Monkey
     assert (report.num_exact, len(report.exact)) == (6, 2)
 
 
+@pytest.mark.medium
 def test_images_in_memory_need_no_files() -> None:
     source = open_source(DataConfig())
     report = check(source)

@@ -102,6 +102,7 @@ def test_boxes_have_torchvisions_distribution() -> None:
             assert ks_2samp([box[side] for box in ours], [box[side] for box in theirs]).pvalue > 0.001
 
 
+@pytest.mark.medium
 def test_short_sides_and_places_are_uniform_with_both_ends() -> None:
     cuts = [draw(SHORT, 32, 80, 60, 0, place) for place in range(4000)]
     sides = np.bincount([round(60 * 32 / cut.height) for cut in cuts], minlength=61)

@@ -111,6 +111,7 @@ def test_equal_arrays_and_rows_that_repeat_a_file_lie_in_one_fold(pets: Path, tm
     assert len(set(named)) == 1
 
 
+@pytest.mark.medium
 def test_a_pack_and_a_moved_folder_have_the_same_folds(pets: Path) -> None:
     def names(source: Path) -> list[set[str]]:
         parts = (open_source(config(source, fold)).splits()["test"] for fold in (1, 2, 3))
@@ -131,6 +132,7 @@ def test_a_pack_and_a_moved_folder_have_the_same_folds(pets: Path) -> None:
         (("train", "val", "test"), {"test"}, 34),
     ],
 )
+@pytest.mark.medium
 def test_official_test_images_stay_apart_and_val_is_folded(
     pets: Path, given: tuple[str, ...], apart: set[str], folded_images: int
 ) -> None:

@@ -62,6 +62,7 @@ def test_no_group_stands_in_two_parts(tmp_path: Path, seed: int) -> None:
     assert any("12 groups by column 'group': images of one stay in one split or fold" in n for n in source.origin.notes)
 
 
+@pytest.mark.medium
 def test_a_pack_keeps_groups_together_as_its_source_does(tmp_path: Path) -> None:
     pack(find(DataConfig(source=str(_table(tmp_path)))), tmp_path / "packed")
     for fields in ({}, {"folds": 3, "fold": 2}):

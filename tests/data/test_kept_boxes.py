@@ -72,6 +72,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize(("header", "rest", "names"), HEADERS.values(), ids=HEADERS)
+@pytest.mark.medium
 def test_other_columns_stay_beside_their_box(header: str, rest: Any, names: list[str], here: Path) -> None:
     rows, wanted = [header], {}
     for number, name in enumerate(NAMES):
@@ -137,6 +138,7 @@ def test_what_coco_says_of_classes_and_sizes_stays(tmp_path: Path, monkeypatch: 
     require_alike("set", "s.csv", "val_fraction=0", "test_fraction=0")
 
 
+@pytest.mark.medium
 def test_a_split_says_which_way_up_its_boxes_are(here: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

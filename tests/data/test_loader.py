@@ -154,6 +154,7 @@ def test_the_global_generator_is_neither_read_nor_moved(files: FileImages) -> No
 
 
 @pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.medium
 def test_a_bad_image_stops_with_its_name_in_one_line(files: FileImages, workers: int) -> None:
     spoil(files, 7)
     with pytest.raises(BadImageError, match=r"07\.png.*--on-bad-image skip leaves such images out") as caught:

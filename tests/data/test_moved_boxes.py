@@ -58,6 +58,7 @@ def lit(image: torch.Tensor) -> list[float]:
         (Augmentation(flip=0.5, crop="random_resized", area=(0.5, 1.0)), Preparation(fit="crop", resize=64, crop=64)),
     ],
 )
+@pytest.mark.medium
 def test_boxes_of_training_lie_where_the_pixels_went(
     augmentation: Augmentation, preparation: Preparation, images: FileImages
 ) -> None:

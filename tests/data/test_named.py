@@ -20,6 +20,7 @@ def pixels_of(images: Images) -> np.ndarray:  # type: ignore[type-arg]
     return images.pixels.numpy()
 
 
+@pytest.mark.medium
 def test_digits_are_scikit_learns_in_256_levels() -> None:
     from sklearn.datasets import load_digits
 

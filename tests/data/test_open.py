@@ -37,6 +37,7 @@ def test_digits_are_cut_into_three_stratified_parts() -> None:
     assert len(set(names)) == 1797
 
 
+@pytest.mark.medium
 def test_the_same_config_gives_the_same_bits() -> None:
     one, two = open_source(DataConfig()), open_source(DataConfig())
     assert one.origin == two.origin

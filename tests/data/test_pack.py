@@ -72,6 +72,7 @@ def test_an_interrupted_packing_leaves_nothing(pets: Path, tmp_path: Path, stop:
     assert [path.name for path in tmp_path.iterdir()] == ["pets"]
 
 
+@pytest.mark.medium
 def test_a_bad_image_stops_or_is_left_out(pets: Path, tmp_path: Path) -> None:
     bad = pets / "cat" / "3.jpg"
     bad.write_bytes(bad.read_bytes()[:300])

@@ -107,6 +107,7 @@ def test_any_step_is_reached_without_those_before_it(packed: Path, workers: int)
         assert torch.equal(one.indices, other.indices)
 
 
+@pytest.mark.medium
 def test_crops_of_a_pack_are_near_those_of_the_files(pets: Path, packed: Path) -> None:
     unseen = {"val_fraction": 0.0, "test_fraction": 0.0}
     steps = Augmentation(crop="random_resized", area=(1, 1), ratio=(1.4, 1.4))
@@ -124,6 +125,7 @@ def test_crops_of_a_pack_are_near_those_of_the_files(pets: Path, packed: Path) -
     assert (seen[0] - seen[1]).abs().mean() * 255 < 4
 
 
+@pytest.mark.medium
 def test_evaluation_and_checking_read_a_pack(packed: Path) -> None:
     source = open_source(DataConfig(source=str(packed)))
     assert (
@@ -134,6 +136,7 @@ def test_evaluation_and_checking_read_a_pack(packed: Path) -> None:
     assert (len(report.broken), report.splits[0].width.least) == (0, 56)  # type: ignore[union-attr]
 
 
+@pytest.mark.medium
 def test_a_store_can_be_sent_to_another_process(packed: Path) -> None:
     images = open_source(DataConfig(source=str(packed))).train
     before = images.image(0)
@@ -141,6 +144,7 @@ def test_a_store_can_be_sent_to_another_process(packed: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.medium
 def test_channels_are_those_asked_for(packed: Path, channels: int) -> None:
     images = open_source(DataConfig(source=str(packed), channels=channels)).train  # type: ignore[arg-type]
     assert images.image(0).shape[0] == channels
@@ -181,6 +185,7 @@ def test_another_index_is_refused(packed: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", ["raw", "jpeg"])
+@pytest.mark.medium
 def test_a_damaged_record_is_found(pets: Path, kept: str) -> None:
     out = pets.with_name("out")
     pack(find(DataConfig(source=str(pets))), out, kept=kept, short_side=40)  # type: ignore[arg-type]

@@ -118,6 +118,7 @@ def test_short_sides_are_uniform_with_both_ends_and_crops_lie_inside(monkeypatch
     assert {side: sides.count(side) > 60 for side in set(sides)} == {33: True, 34: True, 35: True, 36: True}
 
 
+@pytest.mark.medium
 def test_a_crop_is_a_window_of_the_resized_image_or_of_its_mirror() -> None:
     stage = SampleStage(Augmentation(crop="short_side", scale=(10, 10), flip=0.5), Preparation(fit="squash", crop=8), 1)
     image = picture(10, 11)

@@ -93,6 +93,7 @@ def test_a_load_is_seconds_spread_and_bytes_of_a_call_on_one_thread(monkeypatch:
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.medium
 def test_a_load_is_measured_for_a_moment() -> None:
     assert 0.02 <= load_of(lambda _: time.sleep(0.02) or 1, 3, seconds=0.1).seconds < 0.1
 

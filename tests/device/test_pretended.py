@@ -150,6 +150,7 @@ def test_a_view_is_a_view_and_in_place_gives_the_tensor_itself(device: torch.dev
     assert (tuple(x.shape), x.stride(), x.numel()) == ((2, 5), (5, 1), 10)
 
 
+@pytest.mark.medium
 def test_modules_move_learn_copy_and_load_as_on_the_cpu(same: Callable[..., object]) -> None:
     def learnt(device: torch.device) -> dict[str, Tensor]:
         torch.manual_seed(0)

@@ -215,6 +215,7 @@ def test_layers_computed_twice_have_the_plain_steps_bits(same: Same, name: str) 
     same(stepped)
 
 
+@pytest.mark.medium
 def test_norm_statistics_are_averaged_on_the_device(same: Same, images: ArrayImages, statistics: Statistics) -> None:
     def averaged(device: torch.device) -> dict[str, Tensor]:
         network = create_model(NETWORKS["residual"]).to(device)

@@ -81,6 +81,7 @@ def test_an_exported_file_answers_as_its_run_and_says_how_it_compares(
     ],
 )
 @pytest.mark.medium
+@pytest.mark.medium
 def test_what_cannot_be_is_refused_and_leaves_nothing(
     home: Path, words: list[str], code: int, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +142,7 @@ def test_an_export_is_replaced_only_where_that_is_asked_for(home: Path, capsys: 
         (["analyze", "FILE"], "an exported file, which eval, predict and compare take"),
     ],
 )
+@pytest.mark.medium
 @pytest.mark.medium
 def test_what_a_file_cannot_do_is_said(
     home: Path, small: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]

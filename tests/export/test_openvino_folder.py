@@ -21,6 +21,7 @@ def folder(small: Path) -> Path:
     return small.parent
 
 
+@pytest.mark.medium
 def test_a_folder_says_and_answers_what_its_file_does(folder: Path, small: Path) -> None:
     asked = openvino_network.read(folder)
     assert asked.bundle == SMALL

@@ -85,6 +85,7 @@ class _Logits(_Saying):
         ([0.35, 0.45, 0.2], [0.45, 0.35, 0.2], False),  # a clear call
     ],
 )
+@pytest.mark.medium
 def test_a_call_that_turns_is_listed_with_its_margin_and_passes_if_it_was_close(
     loaded: Loaded, says: list[float], file: list[float], passes: bool
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_call_that_turns_is_listed_with_its_margin_and_passes_if_it_was_close(
             found.require_small("x")
 
 
+@pytest.mark.medium
 def test_a_label_turns_at_its_own_threshold(loaded: Loaded) -> None:
     predictor = loaded("multilabel")
     limits = Thresholds(values=(0.2, 0.9, 0.5), chosen=2, found_on="val", images=9)

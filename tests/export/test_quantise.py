@@ -34,6 +34,7 @@ def test_eight_bits_answer_nearly_the_same_by_plain_operators(made: Made, tmp_pa
     assert 0 < errors[0][1] < 0.2
 
 
+@pytest.mark.medium
 def test_calibration_without_pictures_or_with_others_is_refused(small: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="calibration: no pictures"):
         quantised(small, tmp_path / "x.onnx", [])

@@ -176,6 +176,7 @@ def statistics(files: FileImages) -> Statistics:
     return measure_statistics(files, FIT)
 
 
+@pytest.mark.medium
 def test_the_images_over_which_processes_die_are_named(files: FileImages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deepres.data.loading.processes.LIVES", 1)
 

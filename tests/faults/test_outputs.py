@@ -324,6 +324,7 @@ def test_files_are_written_though_nobody_reads_stdout(
         assert len((tmp_path / "p.csv").read_text().splitlines()) == 1 + 12
 
 
+@pytest.mark.medium
 def test_where_nothing_is_written_work_ends_with_its_reader(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = Predictor.answers
     given = []

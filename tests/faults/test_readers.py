@@ -132,6 +132,7 @@ def test_metadata_of_weights_is_read_as_any_other_description(tmp_path: Path) ->
     ],
 )
 @pytest.mark.medium
+@pytest.mark.medium
 def test_an_index_of_a_pack_fits_its_files_and_classes(column: str, values: list[Any] | None, tmp_path: Path) -> None:
     file = READERS["index of a pack"].write_valid(tmp_path)
     with np.load(file) as stored:

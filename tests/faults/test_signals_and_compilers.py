@@ -51,6 +51,7 @@ def _broken(monkeypatch: pytest.MonkeyPatch, compiled: str) -> tuple[Inference, 
     return ready, network(torch.ones(2, 3, 32, 32)).detach()
 
 
+@pytest.mark.medium
 def test_a_compiler_that_fails_is_done_without_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     ready, expected = _broken(monkeypatch, "auto")
     assert ready.compiled
@@ -61,6 +62,7 @@ def test_a_compiler_that_fails_is_done_without_and_that_is_said(monkeypatch: pyt
     assert "compiling failed: CppCompileError" in str(ready)
 
 
+@pytest.mark.medium
 def test_a_compiler_that_was_asked_for_and_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     ready, _ = _broken(monkeypatch, "yes")
     with pytest.raises(InputError, match=r"compiling asked for, and it fails \(CppCompileError: C\+\+ compile error\)"):

@@ -143,6 +143,7 @@ def test_the_users_own_proof_holds(tmp_path: Path) -> None:
     assert len(told) == 3
 
 
+@pytest.mark.medium
 def test_two_processes_never_write_one_run(tmp_path: Path) -> None:
     import fcntl
 

@@ -150,6 +150,7 @@ def test_what_slim_and_export_cannot_take_is_refused_before_any_work(
     assert sorted(home.rglob("*")) == before
 
 
+@pytest.mark.medium
 def test_a_picture_that_cannot_be_read_is_a_problem_not_an_error(home: Path, tmp_path: Path) -> None:
     (tmp_path / "no.png").write_bytes(b"no picture")
     predictor = deepres.Predictor.load(home / "runs" / "digits-1", "cpu")

@@ -48,6 +48,7 @@ def _with_zeros_on_both_sides(t: dict[str, Tensor], x: Tensor, depth: int) -> Te
 
 
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.medium
 def test_zeros_on_both_sides_are_the_same_function_with_permuted_channels(seed: int) -> None:
     ours = create_model("resnet20_cifar").double().eval()
     draw = torch.Generator().manual_seed(seed)

@@ -84,6 +84,7 @@ def test_another_number_of_classes_is_told_in_one_line(tmp_path: Path) -> None:
         create_model("resnet20_cifar", num_classes=7, weights=path, variant="resnet20_cifar")
 
 
+@pytest.mark.medium
 def test_weights_of_another_network_are_refused_and_nothing_is_loaded(tmp_path: Path) -> None:
     net = create_model("resnet20_cifar", seed=1)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}

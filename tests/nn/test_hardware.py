@@ -33,6 +33,7 @@ def test_a_machine_without_a_compiler_says_which_one_is_missing(monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("no_compiler")
+@pytest.mark.medium
 def test_inference_compiles_only_where_the_machine_can() -> None:
     network = create_model("resnet20_cifar")
     assert not for_inference(network, CPU, images=10**9, seconds_per_image=1.0).compiled

@@ -105,6 +105,7 @@ def test_the_network_itself_stays_as_it_is() -> None:
     assert net.description == architecture("resnet20_cifar")
 
 
+@pytest.mark.medium
 def test_in_float32_the_difference_is_rounding() -> None:
     net = _lived_in("resnet20_cifar").float()
     images = torch.randn(4, 3, 32, 32)
@@ -225,6 +226,7 @@ def test_close_calls_and_they_alone_are_float32_answers() -> None:
 
 
 @pytest.mark.parametrize("classes", [0, 1])
+@pytest.mark.medium
 def test_without_two_classes_no_call_is_close(classes: int) -> None:
     answer = for_inference(create_model("resnet20_cifar", num_classes=classes), "cpu", precision="bfloat16")
     assert answer.exact is None

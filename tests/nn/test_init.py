@@ -25,6 +25,7 @@ def test_the_signal_keeps_its_size_through_plain_layers() -> None:
     assert 0.3 < layers(x).square().mean() / x.square().mean() < 3
 
 
+@pytest.mark.medium
 def test_a_seed_repeats_bitwise_and_another_differs() -> None:
     one, same, other = (create_model("resnet20_cifar", seed=seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[name], same[name]) for name in one)

@@ -27,6 +27,7 @@ def network() -> torch.nn.Module:
     return deepres.create_model(TINY, num_classes=5).eval()
 
 
+@pytest.mark.medium
 def test_maps_are_those_of_the_whole_network(network: torch.nn.Module) -> None:
     backbone = deepres.create_model(TINY, num_classes=5, features_only=True).eval()
     assert backbone.feature_info.channels() == [8, 8, 16, 24, 32]
@@ -112,6 +113,7 @@ def test_a_classifier_is_exchanged(network: torch.nn.Module) -> None:
     assert torch.equal(unpooled.eval()(X), unpooled.forward_features(X))
 
 
+@pytest.mark.medium
 def test_units_computed_twice_give_the_same(network: torch.nn.Module) -> None:
     def gradients(enable: bool) -> list[torch.Tensor]:
         one = deepres.create_model(TINY, num_classes=5).train()

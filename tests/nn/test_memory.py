@@ -86,6 +86,7 @@ def test_a_planned_step_has_the_bits_of_the_plain_one(name: str, dtype: torch.dt
         assert torch.equal(buffer, state.get(where, dict(plain.named_buffers())[where])), where
 
 
+@pytest.mark.medium
 def test_norms_count_a_batch_once() -> None:
     net = create_model(NETWORKS["pre"]).train()
     _step(net, _everything(NETWORKS["pre"]), torch.float32)

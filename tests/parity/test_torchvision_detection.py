@@ -108,6 +108,7 @@ def test_names_of_before_torchvision_0_13_are_the_same_layers(state: dict[str, t
         (fasterrcnn_resnet50_fpn_v2, "a fasterrcnn_resnet50_fpn_v2, whose heads are convolutions with norms"),
     ],
 )
+@pytest.mark.medium
 def test_another_detector_is_refused_by_what_it_is(make: object, message: str) -> None:
     with torch.device("meta"):
         network = make(weights=None, weights_backbone=None)  # type: ignore[operator]

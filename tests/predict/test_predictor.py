@@ -80,6 +80,7 @@ def test_an_unreadable_image_is_an_answer_with_a_problem_and_the_others_are_answ
     assert good.line().startswith(f"{run / 'good.png'}: ")
 
 
+@pytest.mark.medium
 def test_names_that_do_not_fit_the_network_are_refused(run: Path) -> None:
     config = run / "config.json"
     facts = json.loads(config.read_text())
@@ -180,6 +181,7 @@ def test_probabilities_are_at_the_runs_temperature(
 
 
 @pytest.mark.parametrize("value", [0, -1, "warm", float("nan"), None])
+@pytest.mark.medium
 def test_a_temperature_that_is_none_is_refused_in_one_line(run: Path, value: object) -> None:
     with pytest.raises(InputError, match=r"task.*temperature.*value") as caught:
         Predictor.load(_calibrated(run, value), CPU)

@@ -52,6 +52,7 @@ def test_the_list_of_studies_loads_no_torch_once_the_machine_is_measured(
     assert "resnet/table6" in loads_none("from deepres.cli.main import run; run(['reproduce', '--list'])")
 
 
+@pytest.mark.medium
 def test_the_rate_is_measured_once_and_again_where_that_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

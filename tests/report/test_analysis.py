@@ -67,6 +67,7 @@ def _flow(variant: str, unit: int, gradient: float, direct: float) -> UnitFlow:
     )  # fmt: skip
 
 
+@pytest.mark.medium
 def test_each_variant_has_a_panel_with_measurement_and_prediction() -> None:
     names = ("original", "scaling 0", "dropout 0.5")
     rows = [_flow(name, unit, 0.1 * unit, 0.0 if name[-1] == "0" else 0.2) for name in names for unit in (1, 2)]
@@ -99,6 +100,7 @@ def test_shifts_are_on_their_own_axis_and_ringed_where_they_are_no_multiple() ->
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2"]
 
 
+@pytest.mark.medium
 def test_maps_carry_their_boxes_and_curves_their_areas() -> None:
     image = torch.zeros(1, 6, 8, dtype=torch.uint8)
     figure = analysis.pictures({"1: cat": (image, image, (1, 2, 5, 6)), "2: dog": (image, image, None)})

@@ -145,6 +145,7 @@ def test_what_is_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.medium
 def test_classes_stand_in_order_of_their_error_and_absent_ones_last(tmp_path: Path) -> None:
     result, _ = made(12, count=11)
     text = written(tmp_path, result=result)
@@ -164,6 +165,7 @@ def test_a_report_without_result_images_or_history(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.medium
 def test_no_wrong_image_at_all(tmp_path: Path) -> None:
     labels = torch.arange(5)
     images = ArrayImages(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), labels, tuple("abcde"), "set/test")
@@ -175,6 +177,7 @@ def test_no_wrong_image_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.medium
 def test_an_image_that_is_gone_is_said_to_be_so(tmp_path: Path) -> None:
     result, images = made(5)
     gone = Broken(images.pixels, images.targets, images.classes, images.address)

@@ -77,6 +77,7 @@ def test_auto_is_settled_from_what_is_measured_and_said(context: RunContext) -> 
 
 
 @pytest.mark.usefixtures("measured")
+@pytest.mark.medium
 def test_the_processes_of_a_machine_share_its_cores_and_memory_and_each_makes_its_share(
     context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

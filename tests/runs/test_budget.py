@@ -99,6 +99,7 @@ def at(speed: float, before: float = 0.0) -> Callable[[Run], Pace]:
     ],
 )
 @pytest.mark.medium
+@pytest.mark.medium
 def test_as_much_as_fits_is_planned_and_said(
     photos: Source, minutes: float, speed: float, epochs: int, fits: int, size: int, words: str
 ) -> None:
@@ -132,6 +133,7 @@ def test_what_goes_on_before_training_and_after_it_counts(photos: Source) -> Non
         ("imagenet_2015", True, r"--minutes 0.1: 1 epoch at 224 px does not fit \(1.0 images/s"),
     ],
 )
+@pytest.mark.medium
 @pytest.mark.medium
 def test_what_does_not_fit_is_refused_with_what_would(photos: Source, name: str, any_size: bool, message: str) -> None:
     run, clock = planned(photos, name, epochs=60, iterations=None), Clock()

@@ -139,6 +139,7 @@ def test_a_mean_image_is_taken_off_before_shifts_and_put_back_before_them() -> N
     torch.testing.assert_close(batch.pixels, IMAGES.pixels[batch.indices].flip(-1) / 255, rtol=0, atol=1e-6)
 
 
+@pytest.mark.medium
 def test_a_teacher_of_the_same_preparation_gets_the_very_batch_another_its_own() -> None:
     images = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     pixels = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -162,6 +163,7 @@ def test_another_size_is_resized_with_antialiasing_and_grey_becomes_rgb() -> Non
     torch.testing.assert_close(found, one.network.network(resized).log_softmax(1), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.medium
 def test_columns_are_the_students_classes_and_several_teachers_average_probabilities() -> None:
     pixels = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     some = torch.tensor([2, 0, 3])

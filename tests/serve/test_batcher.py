@@ -206,6 +206,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again(network: Network) -> N
     _run(work, most=10)
 
 
+@pytest.mark.medium
 def test_no_more_images_are_read_than_are_soon_asked(network: Network) -> None:
     read: list[int] = []
 

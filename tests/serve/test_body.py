@@ -81,6 +81,7 @@ def test_names_are_read_as_clients_write_them(ask: Any, pictures: Any, dispositi
     assert reply.json["answers"][0]["image"] == name
 
 
+@pytest.mark.medium
 def test_a_form_full_of_almost_boundaries_is_read_in_turn_and_whole(
     ask: Any, formed: Any, pictures: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def test_chunks_of_a_byte_arrive_whole_and_in_turn(ask: Any, pictures: Any, monk
     assert max(taken) < 0.05
 
 
+@pytest.mark.medium
 def test_requests_one_after_the_other_on_one_connection_keep_their_order(ask: Any) -> None:
     one = b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n" + b"X-A: b\r\n" * 90 + b"\r\n"
     last = b"GET /v2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

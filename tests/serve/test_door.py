@@ -77,6 +77,7 @@ def test_a_body_beyond_the_limit_is_refused_announced_or_not(tight: Any, formed:
     assert b" 413 " in _raw(tight.port, lying)
 
 
+@pytest.mark.medium
 def test_pixels_beyond_the_limit_are_refused(tight: Any, pictures: Any) -> None:
     reply = tight("/v1/predict", pictures(0, (200, 100), "JPEG"))
     assert reply.status == 422
@@ -156,6 +157,7 @@ def test_a_client_that_is_gone_amid_its_upload_leaves_nothing(ask: Any) -> None:
 
 @pytest.mark.parametrize("header", [None, "Bearer wrong-token-here", "Basic OnhYWA==", f"Bearer {TOKEN}x", TOKEN])
 @pytest.mark.parametrize("path", ["/", "/v1/models", "/metrics", "/docs", "/openapi.json", "/nothing"])
+@pytest.mark.medium
 def test_without_the_token_all_but_health_is_closed(locked: Any, header: str | None, path: str) -> None:
     reply = locked(path, None, {} if header is None else {"Authorization": header})
     assert reply.status == 401

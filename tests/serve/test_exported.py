@@ -27,6 +27,7 @@ def _same(told: dict[str, Any], wanted: Any, within: float = 1e-6) -> None:
     )
 
 
+@pytest.mark.medium
 def test_an_exported_file_is_served_as_a_run_is(starting: Any, pictures: Callable[..., bytes], tmp_path: Path) -> None:
     from deepres.serve.run import Options
 

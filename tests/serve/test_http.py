@@ -34,6 +34,7 @@ def test_answers_are_those_of_predict_alone_and_in_a_batch(
             assert one["problem"] is None
 
 
+@pytest.mark.medium
 def test_a_bad_image_never_fails_its_neighbours_and_names_are_names(ask: Any, pictures: Callable[..., bytes]) -> None:
     names = ["a.png", "<img onerror>.jpg", "../../etc/passwd", "b\u202e.png", "cut.png"]
     contents = [pictures(0), b"no image", b"", pictures(1), pictures(2)[:-200]]

@@ -33,6 +33,7 @@ def test_the_page_asks_nothing_of_elsewhere(ask: Any) -> None:
         assert "innerHTML" not in text
 
 
+@pytest.mark.medium
 def test_the_api_page_tells_of_every_route(ask: Any) -> None:
     text = ask("/docs").body.decode()
     for path in ask("/openapi.json").json["paths"]:

@@ -17,6 +17,7 @@ def _loaded(folder: Path, precision: Any = "float32") -> Served:
     return Served.load("net", str(folder), "cpu", precision)
 
 
+@pytest.mark.medium
 def test_weights_and_what_the_run_measured_of_these_very_weights_are_told(small: Path, tmp_path: Path) -> None:
     shutil.copytree(small, tmp_path / "net")
     weights = sha256((tmp_path / "net" / "model.safetensors").read_bytes()).hexdigest()
@@ -30,6 +31,7 @@ def test_weights_and_what_the_run_measured_of_these_very_weights_are_told(small:
     assert _loaded(tmp_path / "net").facts()["measured"] is None
 
 
+@pytest.mark.medium
 def test_it_answers_its_own_images_before_it_is_ready(
     small: Path, tmp_path: Path, pictures: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,6 +50,7 @@ def test_it_answers_its_own_images_before_it_is_ready(
         _loaded(tmp_path / "net")
 
 
+@pytest.mark.medium
 def test_maps_are_told_and_drawn_no_larger_than_shown(small: Path, pictures: Callable[..., bytes]) -> None:
     served = _loaded(small)
     assert served.facts()["maps"]

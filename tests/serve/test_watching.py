@@ -60,6 +60,7 @@ def test_changed_files_are_taken_up_once_they_stand_still(tmp_path: Path, monkey
     asyncio.run(main())
 
 
+@pytest.mark.medium
 def test_without_being_told_to_nothing_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "EVERY_SECONDS", 0.01)
     models: Any = Models(One("a", str(tmp_path)))

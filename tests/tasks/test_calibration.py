@@ -36,6 +36,7 @@ def test_the_temperature_that_spoilt_the_logits_is_found(factor: float) -> None:
     assert find_temperature(answers(0, factor)) == pytest.approx(factor, rel=0.05)
 
 
+@pytest.mark.medium
 def test_it_is_the_minimum_of_the_loss_over_a_grid() -> None:
     held_out = answers(1, 1.7, 500)
     found = find_temperature(held_out)

@@ -200,6 +200,7 @@ def test_folders_of_one_name_are_told_apart_by_their_paths() -> None:
         named_apart([FIRST, FIRST], ["x", "x"])
 
 
+@pytest.mark.medium
 def test_the_page_shows_all_and_repeats_to_the_byte(tmp_path: Path) -> None:
     odd = _answers("<b>odd</b>", DRAW.random(500) < 0.5)
     answers = [FIRST, SECOND, odd]

@@ -87,6 +87,7 @@ def normal(pixels: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("text", ["ten-crop", "ten-crop-logits", "ten-crop:24/28"])
+@pytest.mark.medium
 def test_ten_crop_is_the_mean_of_ten_hand_made_crops(photos: FileImages, text: str) -> None:
     found, network = scores(measured(photos, text)), InDouble()
     crop, side = (24, 28) if "/" in text else (16, 18)
@@ -107,6 +108,7 @@ def test_flip_is_the_mean_of_the_image_and_its_mirror(photos: FileImages) -> Non
         torch.testing.assert_close(found[index].exp(), mean[0], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.medium
 def test_dense_evaluation_is_the_classifier_as_a_convolution_averaged_over_positions(photos: FileImages) -> None:
     found, inner = scores(measured(photos, "multi-scale-flip:16,20,30")), small_network()
     body, linear = inner[:4], inner[-1]

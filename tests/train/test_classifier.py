@@ -29,6 +29,7 @@ def test_it_is_the_logistic_regression_of_scaled_features(images: int) -> None:
     assert found.square_length == pytest.approx(float(x.square().sum(1).mean()), rel=1e-6)
 
 
+@pytest.mark.medium
 def test_with_weights_of_classes_it_is_the_balanced_one() -> None:
     labels = torch.repeat_interleave(torch.arange(3), torch.tensor([60, 20, 5]))
     draw = torch.Generator().manual_seed(0)
@@ -47,6 +48,7 @@ def test_with_weights_of_classes_it_is_the_balanced_one() -> None:
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1.0, 1e4])
+@pytest.mark.medium
 def test_probabilities_do_not_depend_on_the_features_scale_or_offset(factor: float) -> None:
     x, labels = _features()
     plain, moved = fit_classifier(x, labels, 4), fit_classifier(factor * (x.double() + 3), labels, 4)
@@ -55,6 +57,7 @@ def test_probabilities_do_not_depend_on_the_features_scale_or_offset(factor: flo
     assert torch.allclose(ours.softmax(1), theirs.softmax(1), atol=1e-4)
 
 
+@pytest.mark.medium
 def test_noise_is_penalised_strongly_and_what_is_told_apart_is_not() -> None:
     draw = torch.Generator().manual_seed(1)
     noise = torch.randn(200, 50, generator=draw)

@@ -98,6 +98,7 @@ def test_a_step_that_can_be_taken_whole_is_one_graph_on_a_gpu(
     assert on_cpu.capture is None
 
 
+@pytest.mark.medium
 def test_timed_steps_are_replayed_after_those_that_warm_up() -> None:
     net, precision = create_model("resnet20_cifar", num_classes=3), choose("float32", CPU)
     done = []
@@ -153,6 +154,7 @@ def test_without_a_compiler_steps_stay_as_they_are(monkeypatch: pytest.MonkeyPat
     assert choose_compile_mode("max", create_model("resnet20_cifar"), choose("float32", CPU), 16, 20).compiled is None
 
 
+@pytest.mark.medium
 def test_timing_leaves_the_random_state_and_the_network_alone() -> None:
     net, precision = create_model("resnet20_cifar", num_classes=3), choose("float32", CPU)
     state, before = torch.get_rng_state(), net.stem.get_parameter("conv.weight").clone()

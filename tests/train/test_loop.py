@@ -70,6 +70,7 @@ def _train(
     return seen
 
 
+@pytest.mark.medium
 def test_stopped_and_continued_equals_uninterrupted_bitwise() -> None:
     config = _config(ema_decay=0.99, clip_norm=1.0)
     whole = State(_network(), config.optimizer, averaged=True)
@@ -132,6 +133,7 @@ def test_of_two_epochs_the_lower_error_is_better_whatever_the_loss_and_the_lower
     assert [event.best for event in events if isinstance(event, Epoch)] == [True, True, True, False]
 
 
+@pytest.mark.medium
 def test_the_kept_epoch_is_the_last_that_cannot_be_told_from_the_best_whatever_a_resume_does() -> None:
     config = _config(iterations=None, epochs=6)
     errors, images = [0.6, 0.1, 0.2, 0.5, 0.22, 0.9], 50  # 5 of 50: up to 21 %
@@ -161,6 +163,7 @@ def test_an_epoch_whose_loss_is_lost_is_never_kept() -> None:
     assert state.progress.best.epoch == 1
 
 
+@pytest.mark.medium
 def test_the_low_rate_is_held_until_the_training_error_falls() -> None:
     schedule = ScheduleConfig(kind="constant", lr=0.1, warmup_lr=0.01, warmup_until_error=0.9)
     config = _config(schedule=schedule, iterations=30)
@@ -172,6 +175,7 @@ def test_the_low_rate_is_held_until_the_training_error_falls() -> None:
     assert set(rates[turn:]) == {0.1}
 
 
+@pytest.mark.medium
 def test_the_low_rate_is_held_for_so_many_steps_where_they_are_given() -> None:
     schedule = ScheduleConfig(kind="constant", lr=0.1, warmup_lr=0.01, warmup_until_error=0.9, warmup_steps=25)
     config = _config(schedule=schedule, iterations=30)

@@ -114,6 +114,7 @@ def test_replayed_steps_are_the_steps_themselves(fields: dict[str, object]) -> N
         assert (one.loss, one.counts, one.images) == (other.loss, other.counts, other.images)
 
 
+@pytest.mark.medium
 def test_a_short_batch_passes_as_it_is_and_the_graph_stays() -> None:
     first, batches = _network(), Drawn(sizes={6: 5, 9: 3})
     plain, _ = _trained(deepcopy(first), _config(), batches)
@@ -123,6 +124,7 @@ def test_a_short_batch_passes_as_it_is_and_the_graph_stays() -> None:
     assert _same(plain.network, replayed.network)
 
 
+@pytest.mark.medium
 def test_passes_that_cannot_be_captured_stay_as_they_are() -> None:
     first, tried = _network(), []
     plain, _ = _trained(deepcopy(first), _config(), Drawn())
@@ -137,6 +139,7 @@ def test_passes_that_cannot_be_captured_stay_as_they_are() -> None:
     assert _same(plain.network, replayed.network)
 
 
+@pytest.mark.medium
 def test_what_begins_to_learn_is_captured_anew() -> None:
     first, config = _network(), _config(head_only_fraction=0.5)
     plain, _ = _trained(deepcopy(first), config, Drawn())

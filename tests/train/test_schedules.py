@@ -36,12 +36,14 @@ def test_cosine_equals_torchs() -> None:
 
 
 @given(PROGRESS, PROGRESS)
+@pytest.mark.medium
 def test_cosine_never_rises(p: float, q: float) -> None:
     early, late = sorted((p, q))
     assert cosine(0.1)(early) >= cosine(0.1)(late)
 
 
 @given(PROGRESS)
+@pytest.mark.medium
 def test_a_warm_up_rises_to_its_schedule_and_is_never_zero(progress: float) -> None:
     warmed, plain = linear_warmup(cosine(0.1), 0.2), cosine(0.1)
     assert 0 < warmed(progress) <= plain(0.2) if progress < 0.2 else warmed(progress) == plain(progress)

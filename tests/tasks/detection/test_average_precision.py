@@ -67,6 +67,7 @@ def test_cocos_figures_are_torchmetrics_without_crowds() -> None:
 
 
 @pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.medium
 def test_the_same_formula_gives_cocos_ap_from_the_matches(tied: bool) -> None:
     for seed in range(5):
         figures = coco_figures(*drawn(seed=seed, tied=tied), 20, 4)
@@ -77,6 +78,7 @@ def test_the_same_formula_gives_cocos_ap_from_the_matches(tied: bool) -> None:
         assert isnan(figures.per_class[3, 0])
 
 
+@pytest.mark.medium
 def test_a_picture_drawn_twice_counts_as_if_it_stood_there_twice() -> None:
     found, truth = drawn()
     draws = np.random.default_rng(1).integers(0, 20, (4, 20))

@@ -125,6 +125,7 @@ def test_columns_that_no_detector_has_written_are_refused(change: Change, told: 
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.medium
 def test_boxes_of_classes_that_no_object_has_cost_neither_time_nor_precision(tmp_path: Path) -> None:
     columns = dict(np.load(_saved(tmp_path / "a.npz")))
     stray = {"image": 0, "corners": np.ones((1, 4)), "classes": 2**31 - 1, "scores": 1.0}

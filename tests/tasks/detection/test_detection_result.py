@@ -162,6 +162,7 @@ def test_curves_begin_at_the_highest_precision_and_fall() -> None:
         assert mean == pytest.approx(known.per_class[number, 1], abs=1e-6)  # COCO's AP50 is the mean of this curve
 
 
+@pytest.mark.medium
 def test_weights_of_draws_go_by_pictures() -> None:
     known = figures(*drawn(), 20, 4, "coco")
     pieces = np.concatenate([known.statistic(weights) for weights in draws(20, 9, 0, "x")])
@@ -169,6 +170,7 @@ def test_weights_of_draws_go_by_pictures() -> None:
     assert pieces == pytest.approx(each, abs=1e-15)
 
 
+@pytest.mark.medium
 def test_more_than_a_hundred_boxes_of_a_class_count_as_the_best_hundred() -> None:
     pytest.importorskip("pycocotools")
     from test_average_precision import _evidence
@@ -185,6 +187,7 @@ def test_more_than_a_hundred_boxes_of_a_class_count_as_the_best_hundred() -> Non
     assert len(known.matches[0].row) == 200
 
 
+@pytest.mark.medium
 def test_a_result_is_json_without_nan() -> None:
     for boxes in (drawn()[0], Detections.none()):
         text = evaluated(boxes, drawn()[1]).result.model_dump_json()

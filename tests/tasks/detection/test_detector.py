@@ -134,6 +134,7 @@ def test_unknown_parts_are_not_frozen_in_silence() -> None:
 
 
 @pytest.mark.parametrize("neck", ["fpn", "c4"])
+@pytest.mark.medium
 def test_what_a_step_keeps_is_estimated_with_its_regions_and_not_too_low(neck: str) -> None:
     net = network(neck, proposals=Proposals(sampled=32, after_train=200)).train()
     kept: dict[int, Tensor] = {}  # by storage, which stays alive until all are counted

@@ -77,6 +77,7 @@ def test_one_look_is_the_plain_answer_bitwise(neck: str, regions: Regions, conte
 
 
 @pytest.mark.parametrize(("neck", "regions"), KINDS)
+@pytest.mark.medium
 def test_refinement_of_boxes_that_stay_where_they_are_is_the_plain_answer(neck: str, regions: Regions) -> None:
     """Proposals of which no two overlap, and offsets of 0: the second look sees the same, and votes are of equals."""
     kept = Proposals(after_test=40, overlap=0.29)
@@ -102,6 +103,7 @@ def _said(net: DetectorNetwork, given: Batch, boxes: list[Tensor], row: int) -> 
     return chances, own[:, None].expand(-1, 3, -1)
 
 
+@pytest.mark.medium
 def test_refinement_looks_at_moved_boxes_and_keeps_the_old_ones() -> None:
     """By hand: boxes of the likeliest class, looked at again, old and new thinned at .3 and voted."""
     net, given = tiny("c4", FREE_C4), batch(pictures(1))
@@ -156,6 +158,7 @@ def test_the_mirror_of_a_mirrored_picture_mirrors_the_answer(neck: str, regions:
 
 @pytest.mark.parametrize(("neck", "regions"), KINDS)
 @pytest.mark.parametrize("context", [False, True])
+@pytest.mark.medium
 def test_one_scale_is_the_plain_answer(neck: str, regions: Regions, context: bool) -> None:
     net, given = tiny(neck, regions, context=context), batch(pictures(3), SIZES)
     own = Preparation(fit="sides", resize=64, longest=64)
@@ -201,6 +204,7 @@ def test_copies_together_answer_as_one(neck: str, regions: Regions, number: int,
     assert_same(asked([net] * number, given, refine=refine), wanted, 1e-6)
 
 
+@pytest.mark.medium
 def test_of_different_networks_scores_and_boxes_are_averaged_over_the_proposals_of_all() -> None:
     nets, given = [tiny("c4", FREE_C4, seed) for seed in (0, 1)], batch(pictures(1))
     with torch.no_grad():
@@ -246,6 +250,7 @@ def test_a_detector_made_ready_answers_the_same_way() -> None:
         assert_same(found, asked([net], given, **protocol), 1e-4)
 
 
+@pytest.mark.medium
 def test_nothing_proposed_is_nothing_found() -> None:
     net = tiny("c4", FREE_C4, proposals=Proposals(least_px=100.0))
     for protocol in ({"refine": True}, {"mirror": True, "refine": True}):
@@ -253,6 +258,7 @@ def test_nothing_proposed_is_nothing_found() -> None:
         assert (len(found.scores), found.corners.shape) == (0, (0, 4))
 
 
+@pytest.mark.medium
 def test_pictures_are_prepared_once_for_all_who_want_them_alike() -> None:
     own, other = (Preparation(fit="sides", resize=side, longest=2 * side) for side in (60, 80))
     statistics = imagenet_statistics()
@@ -301,6 +307,7 @@ def test_equal_boxes_are_united_and_the_order_stays() -> None:
 
 
 @pytest.mark.parametrize(("neck", "inputs"), [("c4", 16), ("fpn", 16)])
+@pytest.mark.medium
 def test_context_doubles_what_classes_are_read_off(neck: str, inputs: int) -> None:
     for context, width in ((False, inputs), (True, 2 * inputs)):
         net = tiny(neck, FREE if neck == "fpn" else FREE_C4, context=context)

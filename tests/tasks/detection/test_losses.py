@@ -47,6 +47,7 @@ def test_parts_of_a_batch_add_up_to_it(neck: str) -> None:
 
 @pytest.mark.parametrize("neck", NECKS)
 @pytest.mark.parametrize("boxes", [[TWO[0], NONE], [NONE, NONE]])
+@pytest.mark.medium
 def test_pictures_without_objects_have_negatives_and_no_term_of_boxes(neck: str, boxes: list[Boxes]) -> None:
     net = network(neck)
     value, counts = loss(net, batch(pictures(), boxes))
@@ -92,6 +93,7 @@ def test_one_class_is_enough() -> None:
     assert net.regions.get_submodule("classes").weight.shape[0] == 2
 
 
+@pytest.mark.medium
 def test_boxes_without_area_and_ignored_ones_are_no_objects() -> None:
     net = network().double()
     plain = loss(net, batch(pictures(1).double(), [TWO[0]]))[0]
@@ -134,6 +136,7 @@ def test_anchors_that_cross_the_border_are_not_drawn_where_the_paper_leaves_them
 
 
 @pytest.mark.parametrize("neck", NECKS)
+@pytest.mark.medium
 def test_bfloat16_learns_nearly_the_same_and_chooses_in_float32(neck: str) -> None:
     net = network(neck)
     given = batch(pictures(), TWO)

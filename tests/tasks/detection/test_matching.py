@@ -99,6 +99,7 @@ def test_negatives_fill_up_what_positives_leave(positive: int, negative: int, dr
     assert (int((matched[places] >= 0).sum()), int((matched[places] < 0).sum())) == drawn
 
 
+@pytest.mark.medium
 def test_every_box_is_drawn_equally_often() -> None:
     matched = torch.tensor([0] * 20 + [NEGATIVE] * 20)
     counts = torch.zeros(40)

@@ -66,6 +66,7 @@ def test_the_same_classes_in_another_order_are_matched_by_name() -> None:
     ],
 )
 @pytest.mark.medium
+@pytest.mark.medium
 def test_layers_of_other_classes_are_new_and_said_to_be(
     stored: tuple[str, ...], wanted: tuple[str, ...], fields: dict[str, bool], told: str
 ) -> None:
