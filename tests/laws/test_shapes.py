@@ -47,6 +47,7 @@ C8 = torch.rand(2, 8, 7, 6)
 CASES: dict[str, Case] = {
     "Identity.output": _atom(atoms.Identity(), (4, 5, 6)),
     "Conv.output": _atom(atoms.Conv(channels=8, kernel=3, stride=2, padding=1), (4, 7, 8)),
+    "TransposedConv.output": _atom(atoms.TransposedConv(channels=8, kernel=2, stride=2), (4, 7, 8)),
     "Norm.output": _atom(atoms.Norm(), (4, 7, 8)),
     "Activation.output": _atom(atoms.Activation(), (4,)),
     "MaxPool.output": _atom(atoms.MaxPool(kernel=3, stride=2, padding=1), (4, 7, 8)),
@@ -124,6 +125,9 @@ OTHERWISE = {
     "DetectorNetwork.features": "several maps, tests/parity/test_torchvision_detection.py",
     "DetectorNetwork.levels": "several maps, tests/parity/test_torchvision_detection.py",
     "_Rows": "private",
+    "wanted": "of masks, tests/tasks/detection/test_masks.py",
+    "pasted": "of a picture's size, tests/tasks/detection/test_masks.py",
+    "MaskBranch.forward": "of a head, tests/tasks/detection/test_mask_head.py",
     "FastDetector": "a class, tests/tasks/detection/test_inference.py",
     "RegionHead.forward": "two tensors, tests/parity/test_torchvision_detection.py",
     "Geometry.points": "tests/data/test_geometry.py",
