@@ -20,27 +20,14 @@ from deepres.runs.plan import Planned, plan_run
 from deepres.runs.session import Session
 from deepres.runs.train import Event
 from deepres.train.loop import Step
-from journey.test_boxes import draw
+from small_detector import EDITS, drawn
 
 SMALL = (
-    "model.backbone.widths=8,8,8,16",
-    "model.backbone.stem_width=8",
-    "model.backbone.depths=1,1,1,1",
-    "model.backbone.style.norm_groups=4",
-    "model.anchors.sizes=12,24,48",
-    "model.proposals.after_train=16",
-    "model.proposals.after_test=16",
-    "model.regions.pool=4",
-    "model.regions.sampled=8",
-    "model.regions.score_above=0",
-    "preparation.resize=48",
-    "preparation.longest=64",
-    "augmentation.scale=40,48",
+    *EDITS,
     "train.turns.proposals.iterations=3",
     "train.turns.proposals.batch_size=2",
     "train.turns.regions.iterations=3",
     "train.save_every_seconds=0.0001",
-    "data.workers=0",
 )
 CPU = torch.device("cpu")
 
@@ -48,10 +35,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes") / "shapes"
-    draw(folder, range(14), seed=0)
-    for split, numbers in {"train": range(6), "val": range(6, 10), "test": range(10, 14)}.items():
-        (folder / "ImageSets/Main" / f"{split}.txt").write_text("".join(f"{number:03}\n" for number in numbers))
-    return folder
+    return drawn(folder, 6, 4, 4)
 
 
 @pytest.fixture(scope="module")

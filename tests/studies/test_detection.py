@@ -9,26 +9,13 @@ import pytest
 from deepres.cli import main
 from deepres.studies.plan import cells, distinct
 from deepres.studies.study import studies
-from journey.test_boxes import draw
+from small_detector import EDITS, drawn
 
 SMALL = (
-    "model.backbone.widths=8,8,8,16",
-    "model.backbone.stem_width=8",
-    "model.backbone.depths=1,1,1,1",
-    "model.backbone.style.norm_groups=4",
-    "model.anchors.sizes=12,24,48",
-    "model.proposals.after_train=16",
-    "model.proposals.after_test=16",
-    "model.regions.pool=4",
-    "model.regions.sampled=8",
-    "model.regions.score_above=0",
-    "preparation.resize=48",
-    "preparation.longest=64",
-    "augmentation.scale=40,48",
+    *EDITS,
     "train.turns.proposals.batch_size=2",
     "train.turns.regions.batch_size=2",
     "train.schedule.lr=0.0005",
-    "data.workers=0",
 )
 """A detector that two steps teach nothing, in seconds."""
 
@@ -36,10 +23,7 @@ SMALL = (
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes") / "VOC2007"
-    draw(folder, range(16), seed=0)
-    for split, numbers in {"train": range(6), "val": range(6, 12), "test": range(12, 16)}.items():
-        (folder / "ImageSets/Main" / f"{split}.txt").write_text("".join(f"{number:03}\n" for number in numbers))
-    return folder
+    return drawn(folder, 6, 6, 4)
 
 
 def _reproduce(*words: object, code: int = 0) -> None:
