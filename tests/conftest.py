@@ -74,8 +74,6 @@ def pytest_collection_finish() -> None:
 
 QUICK_SECONDS = 1.0
 """Processor time, that of its processes included, after which a test without a mark is told of in the end."""
-TOO_SLOW_SECONDS = 15.0
-"""… and any but a slow one fails: no machine is that slow, also where a test is the first to load a library."""
 SPENT = "processor seconds"
 
 
@@ -88,11 +86,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     began = _spent()
     given = yield
     spent = _spent() - began
-    if spent > QUICK_SECONDS and item.get_closest_marker("slow") is None:
-        if item.get_closest_marker("medium") is None:
-            item.user_properties.append((SPENT, f"{spent:.1f}"))
-        if spent > TOO_SLOW_SECONDS:
-            pytest.fail(f"took {spent:.1f} s of processor time: make it cheaper, or mark it slow", pytrace=False)
+    if spent > QUICK_SECONDS and not any(map(item.get_closest_marker, ("medium", "slow"))):
+        item.user_properties.append((SPENT, f"{spent:.1f}"))  # told, not failed: how fast a machine is fails nobody
     return given
 
 
