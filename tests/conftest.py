@@ -1,5 +1,6 @@
 """Tests run side by side, each process on one thread; real data lies at DEEPRES_SHARED or beside the repository."""
 
+import atexit
 import gc
 import getpass
 import math
@@ -67,8 +68,8 @@ def pytest_collection_finish() -> None:
         for (module, name), seconds in HASTE.items():
             setattr(import_module(module), name, seconds)
         _draw_where_charts_are_looked_at()
-    gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)  # the bindings of a library tell of objects that are left in the end
     gc.enable()
 
 
@@ -144,10 +145,6 @@ def class_folders(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return made
-
-
-def pytest_unconfigure() -> None:
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

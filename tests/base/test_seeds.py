@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -6,6 +7,7 @@ from deepres.base.seeds import derive
 NAMES = st.lists(st.one_of(st.text(max_size=5), st.integers(0, 20)), max_size=3)
 
 
+@pytest.mark.medium
 @given(st.integers(0, 9), NAMES, st.integers(0, 9), NAMES)
 def test_seeds_are_equal_exactly_where_their_names_are(seed: int, names: list, other: int, others: list) -> None:
     same = seed == other and [(type(n), n) for n in names] == [(type(n), n) for n in others]

@@ -204,6 +204,7 @@ SHOWN: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("facts", SHOWN, ids=lambda facts: ", ".join(f"{k}={v}" for k, v in facts.items()))
 def test_transformers_preprocessors_give_its_pixels(facts: dict[str, Any], tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")

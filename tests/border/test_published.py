@@ -418,6 +418,7 @@ def test_images_that_were_named_and_are_not_there_are_refused_although_something
     assert "no/such.npz" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_one_command_shows_them_all(capsys: pytest.CaptureFixture[str], found: list[DescribedFigure]) -> None:
     assert _run("--descriptions") == 0
     told = capsys.readouterr().out

@@ -122,6 +122,7 @@ def test_what_eval_and_check_say_of_one_image(finished: Path, capsys: pytest.Cap
         assert not PLURAL_OF_ONE.search(said.out + said.err)
 
 
+@pytest.mark.medium
 def test_what_is_left_out_of_a_pack_is_named_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], finished: Path
 ) -> None:

@@ -156,6 +156,7 @@ def test_a_file_of_settings_that_sets_nothing(
     assert said.count("\n") == 1
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("flag", ["--config", "-c", "--recipe"])
 def test_a_run_is_the_recipe_of_another(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["train", "digits", "--dry-run", "--seed", "3", "--batch-size", "32", "--set", "augmentation.mixup=0.2"]

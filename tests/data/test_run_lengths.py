@@ -31,6 +31,7 @@ def test_a_bitmap_is_written_as_pycocotools_writes_it_and_comes_back(pixels: Any
     assert read(runs.facts()) == runs == read({"size": list(runs.size), "counts": runs.counts})
 
 
+@pytest.mark.medium
 @given(_bitmaps())
 def test_counts_in_full_are_the_same_mask(pixels: Any) -> None:
     flat = pixels.T.reshape(-1).astype(int)
@@ -45,6 +46,7 @@ def test_a_large_mask_goes_through_its_text() -> None:
     assert read(of_bitmap(pixels).facts()) == of_bitmap(pixels)
 
 
+@pytest.mark.medium
 @pytest.mark.filterwarnings("ignore:__array__ implementation")  # pycocotools' own
 @given(
     st.lists(

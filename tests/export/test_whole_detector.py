@@ -39,6 +39,7 @@ def test_rounds_keep_what_one_after_the_other_keeps(number: int, overlap: float)
         assert torch.equal(greedy(boxes, overlap).nonzero()[:, 0], nms(boxes, scores, overlap))
 
 
+@pytest.mark.medium
 def test_a_chain_in_which_each_box_covers_the_next_keeps_every_second() -> None:
     left = torch.arange(60.0) * 2
     boxes = torch.stack([left, torch.zeros(60), left + 10, torch.full((60,), 10.0)], 1)

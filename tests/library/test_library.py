@@ -120,6 +120,7 @@ def test_settings_are_spelt_as_on_the_command_line() -> None:
         deepres.train("digits", settings={"train.epcohs": 3}, device="cpu", progress=False)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("call", "told"),
     [

@@ -69,6 +69,7 @@ def test_strange_classes_and_splits_are_refused(run: Path, tmp_path: Path) -> No
         evaluate_weights(run, None, EvaluationConfig(split="tset"), device=CPU, command="test")
 
 
+@pytest.mark.medium
 def test_a_run_folder_holds_all_that_it_promises(run: Path) -> None:
     wanted = "run.json model.safetensors config.json statistics.safetensors data.json history.jsonl test.json "
     wanted += "predictions.npz summary.json report.html state events samples"

@@ -57,6 +57,7 @@ def test_boxes_are_told_from_the_score_that_is_asked(
     assert told["boxes"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("path", "message"),
     [

@@ -111,6 +111,7 @@ def test_adamw_is_torchs(decay: float, betas: tuple[float, float]) -> None:
         torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("decay", [0.0, 0.3])
 def test_lamb_is_timms(decay: float) -> None:
     timm = pytest.importorskip("timm.optim", reason="what LAMB is compared with")

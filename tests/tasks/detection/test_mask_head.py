@@ -25,6 +25,7 @@ def outlined(boxes: Boxes) -> Boxes:
     return Boxes(boxes.corners, boxes.classes, boxes.ignored, boxes.areas, Masks.of(shapes))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("neck", ["fpn", "c4"])
 def test_all_learns_and_boxes_are_those_without_masks(neck: str) -> None:
     plain, ours = network(neck), network(neck, masks=HEADS[neck])
