@@ -5,12 +5,15 @@ BIN := .venv/bin
 
 unexport PYTHONDONTWRITEBYTECODE  # what is compiled once is compiled for all the processes of the tests
 
-.PHONY: train test quick parity drills numerics check docs format clean
+.PHONY: train test whole quick parity drills numerics check docs format clean
 
 train: .venv/.ready  # train on DATA (a name, folder, .csv or .npz; the built-in digits by default)
 	$(BIN)/deepres train "$(DATA)"
 
-test: .venv/.ready check  # everything: format, lint, types, floors, all tests
+test: .venv/.ready check  # format, lint, types, floors, the tests; a quarter of an hour on two cores
+	$(BIN)/pytest -n 2 --dist worksteal -m "not long"
+
+whole: .venv/.ready check  # the long tests too: runs killed and resumed, several processes, every page and program; before a release
 	$(BIN)/pytest -n 2 --dist worksteal
 
 quick: .venv/.ready  # the tests that take under 90 seconds together

@@ -48,6 +48,11 @@ def _draw_where_charts_are_looked_at() -> None:
     Figure.savefig = savefig
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.get_closest_marker("long") is not None:
+        item.add_marker("slow")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     slow = item.get_closest_marker("slow") is not None

@@ -34,6 +34,7 @@ def test_it_is_told_what_a_new_process_is_told(tmp_path: Path, session: bool, mo
     assert (forked.returncode, forked.stdout, forked.stderr) == (3, new.stdout, new.stderr)
 
 
+@pytest.mark.long
 def test_a_command_answers_and_refuses_in_the_same_words(tmp_path: Path) -> None:
     for words in (["describe", "resnet20_cifar"], ["describe", "nothing"], ["train", str(tmp_path / "none")]):
         how = {"capture_output": True, "text": True}

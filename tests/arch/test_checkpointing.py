@@ -21,7 +21,7 @@ def test_the_smallest_peak_is_below_the_plain_one_and_recomputes_no_more_than_it
     assert [link.name for step in segments(net, plan) for link in step.links] == [link.name for link in chain(net)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_very_deep_and_very_dense_networks_need_less_than_a_quarter() -> None:
     # the networks of He et al. 2016, table 4, and of Huang et al. 2017, table 2, at their papers' batch sizes
     for name, batch_size in (

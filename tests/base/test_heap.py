@@ -32,15 +32,18 @@ def faults(policy: str, count: int, size: int) -> float:
     return float(found) / (count * size / 4096)
 
 
+@pytest.mark.long
 def test_tensors_of_2_mib_are_kept_or_returned_as_told() -> None:
     assert faults("keep_freed_memory()", 100, 2**21) < 0.5
     assert faults("return_freed_memory()", 100, 2**21) > 0.9
 
 
+@pytest.mark.long
 def test_tensors_of_40_mib_are_kept_where_it_is_asked_for() -> None:
     assert faults("keep_freed_memory()", 2, 40 * 2**20) > 0.9
     assert faults("keep_freed_memory(of_any_size=True)", 2, 40 * 2**20) < 0.5
 
 
+@pytest.mark.long
 def test_the_last_word_counts() -> None:
     assert faults("keep_freed_memory(of_any_size=True) and heap.return_freed_memory()", 2, 40 * 2**20) > 0.9

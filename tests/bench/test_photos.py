@@ -201,7 +201,7 @@ def test_a_run_that_fails_does_not_stop_the_others(
     assert [path.name for path in (tmp_path / "out" / "results").iterdir()] == ["signs-scratch.plain.1.json"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_contenders_that_are_here_run_in_turn_and_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

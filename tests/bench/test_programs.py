@@ -20,7 +20,7 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.filterwarnings("ignore")  # those of peers
 def test_each_program_writes_its_evidence(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

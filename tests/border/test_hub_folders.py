@@ -386,7 +386,7 @@ WHOLE = (
 ALL = [pytest.param(name, marks=() if name == "resnet18" else pytest.mark.slow) for name in sorted(set(TIMM.values()))]
 
 
-@pytest.mark.medium
+@pytest.mark.long
 @pytest.mark.parametrize("name", ALL)
 def test_every_network_that_timm_writes_is_the_same_here(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

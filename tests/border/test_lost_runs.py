@@ -134,7 +134,7 @@ def test_an_extension_that_is_lost_in_its_last_step_leaves_the_model_as_it_was(
 LOW = "--set train.schedule.warmup_lr=1e5"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("lr", "besides"),
     [

@@ -119,7 +119,7 @@ def test_an_edited_network_is_called_by_its_edits(tmp_path: Path) -> None:
     assert "resnet18, resnet18_blur4, timm's resnetblur18" in "\n".join(found.lines())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_network_of_the_libraries_loads_into_another_of_ours() -> None:
     """What is taken without a word is compared by logits in tests/parity; a signature is all that loading sees."""
     taken, seen = set(), set()
@@ -139,7 +139,7 @@ def test_no_network_of_the_libraries_loads_into_another_of_ours() -> None:
     assert taken <= pairs
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_table_of_the_libraries_is_what_they_have() -> None:
     pytest.importorskip("timm")
     program = _program("namesakes")

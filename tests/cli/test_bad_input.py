@@ -84,7 +84,7 @@ def test_a_shortcut_that_cannot_be(refused: Refused) -> None:
 
 
 @pytest.mark.parametrize("bad", ["truncated.jpg", "text.jpg", "empty.jpg", "bomb.png"])
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_broken_image_is_named_or_skipped_and_listed(
     bad: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

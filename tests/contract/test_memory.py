@@ -87,7 +87,7 @@ def _peak(predicted: StepMemory) -> int:
     return predicted.saved + predicted.transient
 
 
-@pytest.mark.medium
+@pytest.mark.long
 @pytest.mark.parametrize("value_bytes", [4, 2])
 @pytest.mark.parametrize(
     "name",
@@ -144,7 +144,7 @@ def test_every_style_is_as_predicted(style: dict[str, Any]) -> None:
     assert _peak(predicted) == pytest.approx(peak, rel=0.05)
 
 
-@pytest.mark.medium
+@pytest.mark.long
 @pytest.mark.parametrize("value_bytes", [4, 2])
 @pytest.mark.parametrize(
     "name", ["preresnet110_cifar", "densenet40_k12_cifar", "resnet110_stochastic_cifar", "resnet50d", "highway19_cifar"]

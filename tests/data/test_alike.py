@@ -176,7 +176,7 @@ def test_equal_pixels_of_small_arrays_are_told_and_nothing_else() -> None:
     assert [(p.one.index, p.other.index, p.conflicting) for p in found.pairs] == [(3, 4, True), (3, 1, False)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("folder", "pairs"), [("signs-10/Dataset", 0), ("grocery-24", 2), ("imagenet-100", 0)])
 def test_on_real_photographs_hits_are_many_and_false_ones_none(folder: str, pairs: int, shared: Path) -> None:
     """The pairs of groceries are bursts: the same mangoes, the same melon twice."""

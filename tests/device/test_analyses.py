@@ -186,7 +186,7 @@ def test_ways_of_resizing(same: Same, images: ArrayImages, statistics: Statistic
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_network_is_taken_apart(same: Same, images: ArrayImages, statistics: Statistics, tmp_path: Path) -> None:
     run, data = tmp_path / "run", tmp_path / "data.npz"
     run.mkdir()

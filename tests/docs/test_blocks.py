@@ -120,7 +120,7 @@ def test_what_needs_nothing_runs(page: str, there: Path) -> None:
             _run(block, there)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("page", _typed("seconds", "minutes", "cifar10"))
 def test_what_takes_longer_runs(page: str, there: Path) -> None:
     for block in TYPED:

@@ -4,8 +4,6 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
-
 from deepres.cli.main import VERBS
 
 HOOKS = Path(__file__).parents[2] / "docs" / "hooks"

@@ -13,7 +13,7 @@ import notebooks  # noqa: E402
 ALL = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("default")  # of Jupyter's own
 @pytest.mark.parametrize("name", ALL)
 def test_a_notebook_runs(name: str, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_field_is_what_it_can_be_or_refused_in_one_line(kind: str, name: str) 
         assert parse(Run, text, "run.json") == edited
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("value", ["nan", "1e400", "9" * 5000, "9" * 12, "-1", "0", "1e-300"])
 def test_a_plan_of_it_is_shown_or_refused_in_one_line(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     for kind, name in FIELDS:

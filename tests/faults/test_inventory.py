@@ -71,7 +71,7 @@ NOT_DRILLED = {
 """Function -> why no full disk is tried on it."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_function_that_opens_or_parses_a_file_is_fuzzed(tmp_path: Path) -> None:
     ran = set[Function]()
     for number, reader in enumerate(fuzz.readers()):
@@ -94,7 +94,7 @@ class Gone(io.StringIO):
         return 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_function_that_writes_is_drilled_and_files_are_written_though_nobody_reads_stdout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -240,7 +240,7 @@ class Killing:
         return self._inner[task]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("always:loader process")
 @pytest.mark.parametrize("again", [False, True], ids=["once", "again and again"])
 def test_a_run_goes_on_without_its_worker_or_saves_its_state(

@@ -222,7 +222,7 @@ def test_a_run_that_is_whole_goes_on_to_the_same_weights(
     assert deepres(["predict", str(run), str(home / "pictures" / "dark" / "0.png")]) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("harm", [flipped, gone])
 @pytest.mark.parametrize("name", [name for name in MADE_AGAIN if name != "ensemble.json"])  # of folds alone
 def test_what_resuming_is_said_to_write_anew_it_does(

@@ -35,7 +35,7 @@ def whole(photos: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_both_killed_and_resumed_it_is_bitwise_the_undisturbed_run(photos: Path, whole: Path) -> None:
     folder, began = whole.with_name("killed"), monotonic()  # beside it: paths of pictures are written relative to it
     both = both_started(["train", str(photos), *WORDS, "--output", str(folder)])

@@ -12,7 +12,7 @@ from servers import TRIALS, tried
 from serving import MOST_GROWTH, measured
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_keeps_nothing_of_what_it_was_asked() -> None:
     facts = measured(400, 3)
     assert set(facts["statuses"]) == {200, 413, 422}
@@ -21,7 +21,7 @@ def test_a_server_keeps_nothing_of_what_it_was_asked() -> None:
     assert facts["exit_code"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", TRIALS)
 def test_a_server_in_trouble_does_what_it_promises(name: str) -> None:
     assert tried(name, random.Random(0)) is None

@@ -128,7 +128,7 @@ def test_a_resumed_run_is_bitwise_the_uninterrupted_one(
     assert all(torch.equal(one[name], other[name]) for name in other)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_train_and_measure_as_one(said: Say, source: Path, tmp_path: Path) -> None:
     settings = TINY | {"train.accumulate": 2, "train.epochs": "none", "train.iterations": 8}
     asked = ["train", str(source), "--compile", "off", "--device", "cpu"]
@@ -145,7 +145,7 @@ def test_two_processes_train_and_measure_as_one(said: Say, source: Path, tmp_pat
     assert all(torch.allclose(one[name], two[name], atol=1e-5) for name in one)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_run_on_boxes_resumes_bitwise(source: Path, tmp_path: Path) -> None:
     settings = TINY | {"train.epochs": "none", "train.iterations": 60, "train.save_every_seconds": 0.05}
     words = tuple(word for name, value in settings.items() for word in ("--set", f"{name}={value}"))

@@ -73,7 +73,12 @@ def _stopped(folder: Path, number: signal.Signals, *arguments: str) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["kill", "term", "int"]
+    ("number", "code"),
+    [
+        pytest.param(signal.SIGKILL, -9, id="kill"),
+        pytest.param(signal.SIGTERM, 143, id="term", marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, 130, id="int", marks=pytest.mark.long),
+    ],
 )
 def test_a_stopped_run_resumes_exactly(
     photos: Path, uninterrupted: Path, tmp_path: Path, number: signal.Signals, code: int, workers: str
@@ -97,7 +102,7 @@ def test_a_stopped_run_resumes_exactly(
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_finished_run_can_be_extended_and_a_damaged_state_is_passed_over(
     photos: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
@@ -116,7 +121,7 @@ def test_a_finished_run_can_be_extended_and_a_damaged_state_is_passed_over(
     assert "report: " in again.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_resume_finds_the_newest_run_and_refuses_other_images(photos: Path, tmp_path: Path) -> None:
     copy = tmp_path / "photos"
     subprocess.run(["cp", "-r", str(photos), str(copy)], check=True)
@@ -133,7 +138,7 @@ def test_resume_finds_the_newest_run_and_refuses_other_images(photos: Path, tmp_
     assert "the images are not those that the run in runs/photos-1 began with" in refused.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_users_own_proof_holds(tmp_path: Path) -> None:
     settings = ("--batch-size", "32", "--epochs", "1", "--set", "train.save_every_seconds=0.01")
     told: list[str] = []

@@ -178,7 +178,7 @@ def test_runs_are_compared_by_their_figure(
     assert run(["compare", str(folder), str(other), "--vote"]) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", list(TASKS))
 def test_stopped_and_resumed_or_packed_it_is_the_same_run(kind: str, home: Path, tmp_path: Path) -> None:
     table, flags = TASKS[kind]
@@ -199,7 +199,7 @@ def test_stopped_and_resumed_or_packed_it_is_the_same_run(kind: str, home: Path,
     assert trained("of_pack", str(tmp_path / "packed")) == whole
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", list(TASKS))
 def test_two_processes_train_and_measure_as_one(kind: str, home: Path, tmp_path: Path) -> None:
     table, flags = TASKS[kind]
@@ -247,7 +247,7 @@ def test_what_a_task_does_not_know_is_refused_in_one_line(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", list(TASKS))
 def test_folds_are_pooled_measured_and_asked_as_one(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str

@@ -142,7 +142,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Say:
 SHORT = ("--smoke", "--model", "fasterrcnn_resnet18_fpn", "--device", "cpu")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_a_person_types_on_blood_cells(said: Say, sets: Path, tmp_path: Path) -> None:
     source, run = sets / "bccd" / "BCCD", tmp_path / "bccd"
     looked = said("data", "check", source)
@@ -161,7 +161,7 @@ def test_what_a_person_types_on_blood_cells(said: Say, sets: Path, tmp_path: Pat
     assert answer["image"].endswith(pictures[0].name)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_a_person_types_on_raccoons(said: Say, sets: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
         said("train", sets / "raccoon", *SHORT, "--set", f"seed={seed}", "--output", tmp_path / f"run-{seed}")

@@ -35,7 +35,7 @@ def test_its_example_runs(name: str, home: Path, monkeypatch: pytest.MonkeyPatch
     _proved(name)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["train", "compare", "slim", "export"])
 def test_its_example_which_trains_runs(name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "runs").mkdir()
@@ -218,7 +218,7 @@ def test_runs_of_other_tasks_are_trained_measured_and_compared(tmp_path: Path, m
             refused()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_notebook_trains_and_shows_one_line(tmp_path: Path) -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     cell = 'import deepres\nrun = deepres.train("digits", epochs=1, settings={"train.compile": "off"}, device="cpu")\nprint(run)'
@@ -233,7 +233,7 @@ def test_a_notebook_trains_and_shows_one_line(tmp_path: Path) -> None:
     assert len(drawn) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("first", ["", "import deepres.train.loop", "import deepres.train, deepres.analyze.lesion"])
 def test_a_room_of_a_verbs_name_is_both(first: str) -> None:
     words = f"""{first}

@@ -240,7 +240,7 @@ def test_compiling_pays_once_it_gains_more_than_it_costs() -> None:
     assert not compiling_pays(10**9, 1.0, speed_up=1.0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_answers_are_the_same_however_batches_are_cut() -> None:
     net = _lived_in("resnet20_cifar").float()
     answer = for_inference(net, "cpu", precision="float32", compiled="yes")

@@ -42,7 +42,7 @@ def test_logits_are_equal_in_float64_at_an_odd_size(library: str, name: str) -> 
     assert parity.compare(library, name, 65) < 1e-9
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("library", "name"), LARGE)
 def test_logits_of_large_networks_are_equal_in_float64_at_an_odd_size(library: str, name: str) -> None:
     pytest.importorskip(library)

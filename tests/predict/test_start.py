@@ -32,7 +32,7 @@ print(code, sorted({NEEDLESS!r} & set(sys.modules)), file=sys.stderr)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("images", [1, 20])
 def test_a_plain_answer_loads_nothing_needless(tmp_path: Path, images: int) -> None:
     run = run_folder(tmp_path / "run")

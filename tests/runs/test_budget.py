@@ -374,7 +374,7 @@ def test_minutes_that_cannot_be_are_refused_in_one_line(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_digits_end_within_half_a_minute_by_the_clock_on_the_wall(tmp_path: Path) -> None:
     minutes = "0.5"
     for _ in range(3):  # a machine that others load may need more, and says how much

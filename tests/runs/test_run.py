@@ -50,6 +50,7 @@ def _examine(
     return folder, found, asked
 
 
+@pytest.mark.long
 def test_without_a_word_all_that_fits_is_written_and_shown(run: Path) -> None:
     folder, found, _ = _examine(run, ())
     assert folder == run / "analysis"

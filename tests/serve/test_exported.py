@@ -81,7 +81,7 @@ def test_an_exported_file_is_exchanged_and_a_broken_one_refused(starting: Any, t
     assert [line["outcome"] for line in ask.log("reload", 2)] == ["refused", "done"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_files_that_fit_pictures_themselves_answer_as_their_run(
     starting: Any, small: Path, pictures: Callable[..., bytes], tmp_path: Path, format: str

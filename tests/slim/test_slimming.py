@@ -201,6 +201,7 @@ def test_8_bits_are_tried_by_each_runtime_and_the_file_answers(home: Path) -> No
         assert all(one.slower_than_float32 for one in eight)
 
 
+@pytest.mark.long
 def test_a_signal_keeps_what_was_tried_and_the_same_command_goes_on(home: Path) -> None:
     out, kept = home / "stopped", home / "stopped.candidates"
     command = [*DEEPRES, "slim", str(home / "run"), "--output", str(out)]

@@ -400,7 +400,7 @@ def _steps(job: Job, home: Path) -> int:
     return max((int(path.name[5:]) for path in job.folder(home).glob("state/step-*")), default=0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_queue_is_held_killed_and_gone_on_with_and_its_runs_are_as_those_of_reproduce(
     tmp_path: Path,
     images: Path,
@@ -469,7 +469,7 @@ def test_a_queue_is_held_killed_and_gone_on_with_and_its_runs_are_as_those_of_re
     assert {"hardware", "versions", "precision", "error"} <= {name for name, value in evidence.items() if value}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_cannot_go_on_keeps_no_other_waiting(
     tmp_path: Path,
     images: Path,

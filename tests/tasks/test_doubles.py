@@ -94,7 +94,7 @@ def test_the_report_shows_them_side_by_side(tmp_path: Path) -> None:
     assert 'id="doubles"' not in (tmp_path / "r.html").read_text("utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_says_it_at_its_start_beside_its_error_and_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -334,7 +334,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_process_is_started_again_and_the_run_ends_with_the_same_weights(
     undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -350,7 +350,7 @@ def test_a_killed_process_is_started_again_and_the_run_ends_with_the_same_weight
     assert digest(folder / WEIGHTS) == digest(undisturbed / WEIGHTS)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_stop_when_asked_and_another_number_of_processes_goes_on(undisturbed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     both = together([*DEEPRES, "train", *SETTINGS, "--output", str(folder)], stderr=subprocess.PIPE, text=True)
@@ -383,7 +383,7 @@ def _free_port() -> int:
         return port
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

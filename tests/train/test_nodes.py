@@ -119,7 +119,7 @@ def everything(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_machines_train_the_weights_of_one_and_the_first_alone_writes_and_speaks(tmp_path: Path) -> None:
     one = machine(tmp_path / "one")
     first, second = (copied(one, tmp_path / name) for name in ("first", "second"))
@@ -179,7 +179,7 @@ def lose(launcher: "subprocess.Popen[str]") -> None:
     launcher.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes in /proc")
 def test_a_lost_machine_comes_back_and_the_run_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
     one = machine(tmp_path / "one")
