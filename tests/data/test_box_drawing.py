@@ -6,6 +6,8 @@ import torch
 
 from deepres.data.box_drawing import COLOURS, as_tensor, drawn
 from deepres.data.boxes import Boxes
+from deepres.data.masks import Masks
+from deepres.data.run_lengths import of_bitmap
 
 GREY = torch.full((3, 400, 600), 128, dtype=torch.uint8)
 
@@ -26,6 +28,22 @@ def test_frames_lie_on_the_edges_of_their_boxes_in_the_colour_of_their_class() -
         assert picture[y, x].tolist() == colour(label)
     assert (picture[250, 200] == 128).all()
     assert (picture[250, 302] == 128).all()
+
+
+def test_masks_lie_half_transparent_below_the_frames_and_the_surest_on_top() -> None:
+    inside = np.zeros((2, 400, 600), bool)
+    inside[0, 150:350, 100:200] = True
+    inside[1, 200:300, 150:300] = True
+    boxes = Boxes.of([[100, 150, 200, 350], [150, 200, 300, 300]], [0, 2], masks=Masks.of(list(map(of_bitmap, inside))))
+    plain = pixels(GREY, Boxes.of(boxes.corners, boxes.classes), ("a", "b", "c"), (0.5, 0.9))
+    picture = pixels(GREY, boxes, ("a", "b", "c"), (0.5, 0.9))
+    first = [round(128 + (level - 128) / 2) for level in colour(0)]
+    assert picture[340, 120].tolist() == pytest.approx(first, abs=1)
+    both = [round(was + (level - was) / 2) for was, level in zip(first, colour(2), strict=True)]
+    assert picture[250, 175].tolist() == pytest.approx(both, abs=1)
+    elsewhere = ~inside.any(0)
+    assert (picture[elsewhere] == plain[elsewhere]).all()
+    assert picture[250, 299].tolist() == colour(2)
 
 
 def test_ignored_boxes_are_dashed() -> None:

@@ -12,6 +12,8 @@ from deepres.base.errors import InputError
 from deepres.base.records import edit
 from deepres.data.box_writing import FORMATS, BoxFormat, PictureBoxes, relative_names, write_boxes
 from deepres.data.boxes import Boxes, BoxTargets
+from deepres.data.masks import Masks
+from deepres.data.run_lengths import of_bitmap
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_splits
 
@@ -78,6 +80,26 @@ def test_cocos_own_tools_load_the_results_and_ids_are_the_sources(tmp_path: Path
     first = loaded.loadAnns(loaded.getAnnIds(imgIds=[70]))
     assert [row["score"] for row in first] == list(given[0].scores or ())
     assert [row["category_id"] for row in first] == [[17, 90][label] for label in given[0].boxes.classes.tolist()]
+
+
+def test_masks_are_written_as_run_lengths_that_both_readers_decode(tmp_path: Path) -> None:
+    coco = pytest.importorskip("pycocotools.coco")
+    pixels = np.zeros((2, 48, 64), bool)
+    pixels[0, 5:20, 7:30] = True
+    pixels[1, 3:9, 40:64] = np.random.default_rng(0).random((6, 24)) > 0.5
+    masks = Masks.of([of_bitmap(one) for one in pixels])
+    boxes = Boxes.of([[7, 5, 30, 20], [40, 3, 64, 9]], [0, 1], masks=masks)
+    given = [PictureBoxes("a.png", (64, 48), boxes, (0.9, 0.8)), PictureBoxes("b.png", (64, 48), boxes[[]], ())]
+    for one in given:
+        picture(tmp_path / "set" / one.name, one.size)
+    write_boxes(tmp_path / "out", "coco", given, NAMES, [17, 90])
+    truth = coco.COCO(str(tmp_path / "out" / "instances.json"))
+    loaded = truth.loadRes(str(tmp_path / "out" / "results.json"))
+    for their in (truth, loaded):
+        assert all((their.annToMask(row) == one).all() for row, one in zip(their.loadAnns([1, 2]), pixels, strict=True))
+    back = read(tmp_path / "out" / "instances.json", f"root={tmp_path / 'set'}")["a.png"]
+    assert back.masks is not None
+    assert all((back.masks.bitmap(place, (48, 64)) == pixels[place]).all() for place in range(2))
 
 
 def test_scores_stand_beside_their_boxes(tmp_path: Path) -> None:

@@ -56,3 +56,15 @@ def test_they_are_made_alike_each_time_and_opened_by_name(scenes: RawDataset) ->
     assert torch.equal(one[1].corners, other[1].corners)
     assert source.test.name(7) == "digit-scenes/test/7"
     assert source.channels == 3
+
+
+@pytest.mark.medium
+def test_val_is_learnt_with_train_where_that_is_asked(scenes: RawDataset) -> None:
+    source = open_source(DataConfig(source="digit-scenes", trainval=True, val_fraction=0))
+    train, val = scenes.splits["train"], scenes.splits["val"]
+    assert source.val is None
+    assert len(source.train) == 1000
+    assert torch.equal(source.train.image(799), train.image(799))
+    assert torch.equal(source.train.image(800), val.image(0))
+    assert source.train.targets.tolist() == train.targets.tolist() + val.targets.tolist()
+    assert any("val is learnt with train: 200 pictures (data.trainval)" in note for note in source.origin.notes)

@@ -1,23 +1,29 @@
 """Masks as COCO, YOLO and VOC write them: the same objects with the same pixels, and what is none of them refused."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
-from boxed_sets import NAMES, SET, SIZE, coco, coco_facts, voc, yolo
+from boxed_sets import NAMES, SET, SIZE, coco, coco_facts, picture, voc, yolo
 from PIL import Image
 from pycocotools import mask as theirs
 
 from deepres.base.errors import InputError
+from deepres.cli.main import run
 from deepres.data.boxes import BoxTargets
-from deepres.data.run_lengths import of_bitmap
+from deepres.data.masks import Masks
+from deepres.data.run_lengths import RunLengths, of_bitmap
 from deepres.data.sources.config import DataConfig
-from deepres.data.sources.open import open_splits
+from deepres.data.sources.mask_labels import cells_of
+from deepres.data.sources.open import open_source, open_splits
 
 WIDTH, HEIGHT = SIZE
+WHOLE = {"val_fraction": 0.0, "test_fraction": 0.0}
+FRACTIONS = [word for name, value in WHOLE.items() for word in ("--set", f"{name}={value}")]
 
 
 def opened(source: Path, **config: Any) -> tuple[BoxTargets, tuple[str, ...]]:
@@ -273,3 +279,51 @@ def test_a_copy_without_outlines_is_a_set_of_boxes(tmp_path: Path) -> None:
     root = written(tmp_path, facts_with("polygons"))
     one = opened(root, masks="off")[0]
     assert one.tolist() == opened(coco(root))[0].tolist() == opened(written(root, facts_with("runs")))[0].tolist()
+
+
+@pytest.mark.parametrize("kind", ["polygons", "runs"])
+def test_a_split_is_a_table_that_holds_the_masks(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = facts_with(kind)
+    source = written(tmp_path / "in", facts)
+    monkeypatch.chdir(tmp_path)
+    assert run(["data", "split", str(source), "--output", "split.csv", *FRACTIONS]) == 0
+    one, other = (opened(each)[0] for each in (source, Path("split.csv")))
+    assert one.tolist() == other.tolist()
+    assert all((mine == own).all() for mine, own in zip(pixels_of(one), pixels_of(other), strict=True))
+    assert one.masks is not None
+    assert other.masks is not None
+    assert isinstance(other.masks.shapes[0], RunLengths) == (kind == "runs")
+
+
+def test_outlines_of_yolo_are_in_px_in_a_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = masked_yolo(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    assert run(["data", "split", str(source), "--output", "split.csv", *FRACTIONS]) == 0
+    first, second = (pixels_of(opened(each)[0]) for each in (source, Path("split.csv")))
+    assert all((mine == own).all() for mine, own in zip(first, second, strict=True))
+
+
+def test_a_cell_that_is_no_mask_is_refused_by_its_line(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    head = "filename,class,x1,y1,x2,y2,segmentation"
+    for cell, told in (("[[1,2,3]]", "polygon 1 has 3 numbers, wanted pairs of x and y"), ("{", "no JSON")):
+        (tmp_path / "t.csv").write_text(f'{head}\na.png,dog,1,2,9,9,"{cell}"\n')
+        with pytest.raises(InputError, match=re.escape("t.csv: line 2: segmentation: ") + f".*{told}"):
+            opened(tmp_path / "t.csv")
+    with pytest.raises(InputError, match=r"a\.png: a mask of 151,110 letters; a table holds 131,071 in a cell"):
+        cells_of(Masks.of([(np.full((11624, 2), 10.5), np.ones((3, 2)))]), "a.png")
+
+
+def test_sets_that_differ_in_masks_alone_have_other_digests(tmp_path: Path) -> None:
+    """A run that is resumed on other outlines is refused; of boxes alone nothing changes."""
+    found = []
+    for change in (0, 0, 1):
+        facts = facts_with("polygons")
+        facts["annotations"][0]["segmentation"][0][0] += change
+        source = written(tmp_path / "in", facts)
+        for masks in ("on", "off"):
+            config = DataConfig(source=str(source), masks=masks, **WHOLE)  # type: ignore[arg-type]
+            found.append(open_source(config).origin.train.digest)
+    assert found[0] == found[2]
+    assert len({found[0], found[1], found[4]}) == 3
+    assert found[1] == found[3] == found[5]

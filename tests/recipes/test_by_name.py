@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
 
 from deepres.arch.catalogue.lookup import entry
 from deepres.base.records import parse
+from deepres.data.boxes import Boxes, BoxTargets
 from deepres.data.facts import DatasetFacts, StartingWeights
+from deepres.data.masks import Masks
 from deepres.data.transforms.config import small
 from deepres.recipes.by_name import RECIPES, recipe
 from deepres.recipes.run import Run, smoke
@@ -75,6 +78,29 @@ def test_the_papers_imagenet_recipe_is_the_papers() -> None:
 def test_a_source_gets_the_recipe_that_suits(side: int, expected: str) -> None:
     assert recipe(None, DatasetFacts("x", 3, 100, 3, side), None).recipe == expected
     assert recipe(None, DatasetFacts("x", 3, 100, 3, side, beginning=BEGINNING), None).recipe == "finetune"
+
+
+@pytest.mark.parametrize(
+    ("masks", "model", "expected", "network"),
+    [
+        (True, None, "masks", "maskrcnn_resnet50_fpn"),
+        (False, None, "boxes", "fasterrcnn_resnet50_fpn"),
+        (True, "fasterrcnn_resnet101_c4", "boxes", "fasterrcnn_resnet101_c4"),
+        (True, "maskrcnn_resnet101_c4", "masks", "maskrcnn_resnet101_c4"),
+    ],
+)
+def test_masks_are_learnt_where_they_are_and_nobody_asked_for_boxes(
+    masks: bool, model: str | None, expected: str, network: str
+) -> None:
+    boxes = Boxes.of([[0, 0, 4, 4]], [0], masks=Masks.of([(np.array([[0.0, 0], [4, 0], [4, 4]]),)]) if masks else None)
+    facts = DatasetFacts("x", 3, 1, 3, 500, form="boxes", targets=BoxTargets.of([boxes]))
+    run = recipe(None, facts, model)
+    assert (run.recipe, run.model.name) == (expected, network)
+    assert (getattr(run.model, "masks", None) is not None) == (expected == "masks")
+    both = recipe("masks", facts, model).model
+    assert both.masks is not None  # type: ignore[union-attr]
+    assert both.name.startswith("maskrcnn")
+    both.architecture()
 
 
 def test_the_help_names_every_recipe() -> None:

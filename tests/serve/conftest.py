@@ -16,7 +16,7 @@ from PIL import Image
 
 from deepres.arch.detector import DetectorConfig
 from deepres.arch.families.resnet import ResNetConfig
-from deepres.arch.regions import Anchors, Proposals, Regions
+from deepres.arch.regions import Anchors, MaskHead, Proposals, Regions
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model
@@ -196,7 +196,7 @@ def networks() -> Callable[..., Path]:
     return network_at
 
 
-def _detector(folder: Path) -> Path:
+def _detector(folder: Path, masks: MaskHead | None = None) -> Path:
     backbone = ResNetConfig(
         name="tiny",
         depths=(1, 1, 1, 1),
@@ -215,6 +215,7 @@ def _detector(folder: Path) -> Path:
         anchors=Anchors(sizes=((8,), (16,), (32,), (64,), (64,))),
         proposals=Proposals(sampled=32, after_train=60, after_test=40),
         regions=Regions(pool=3, widths=(16,), sampled=16, score_above=0.0),
+        masks=masks,
     )
     folder.mkdir()
     preparation = Preparation(fit="sides", resize=48, longest=64, multiple=32)
@@ -243,6 +244,12 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "numbers": _of_task(place / "numbers", OF_NUMBERS),
         "boxes": _detector(place / "boxes"),
     }
+
+
+@pytest.fixture(scope="session")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector that draws masks, some of whose cells belong to what is found."""
+    return _detector(tmp_path_factory.mktemp("masked") / "masked", MaskHead(widths=(8,), upsampled=8))
 
 
 @pytest.fixture(scope="module")

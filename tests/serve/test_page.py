@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -222,3 +223,23 @@ def test_every_task_is_shown_in_its_own_way(
     assert _serious(page) == []
     page.emulate_media(color_scheme="light")
     assert _serious(page) == []
+
+
+@pytest.mark.slow
+def test_masks_lie_on_the_photograph(visit: Any, starting: Any, masked: Path, pictures: Callable[..., bytes]) -> None:
+    """What the page paints is what pycocotools decodes of the answer."""
+    theirs = pytest.importorskip("pycocotools.mask")
+    client, data = starting(masked), pictures(1, (60, 45))
+    page = visit(client)
+    page.evaluate("document.getElementById('score').value = 0.05")
+    page.set_input_files("#files", [{"name": "masked.png", "mimeType": "image/png", "buffer": data}])
+    _answered(page, 1)
+    page.wait_for_selector(".frame canvas")
+    told = client("/v1/models/masked/predict?above=0.05", data).json["answers"][0]
+    wanted = sum(theirs.decode(one["segmentation"]).astype(int) for one in told["boxes"]) > 0
+    assert wanted.any()
+    painted = page.evaluate(
+        "(() => { const one = document.querySelector('.frame canvas'), facts = one.getContext('2d')"
+        ".getImageData(0, 0, one.width, one.height); return [...facts.data].filter((_, place) => place % 4 === 3); })()"
+    )
+    assert np.array_equal(np.array(painted).reshape(45, 60) > 0, wanted)

@@ -74,10 +74,17 @@ class BoxFlags:
             return None
         from deepres.data.box_drawing import drawn
         from deepres.data.boxes import Boxes
+        from deepres.data.masks import Masks
+        from deepres.data.run_lengths import read
         from deepres.predict.maps import file_name, png
 
         number = {name: place for place, name in enumerate(predictor.classes)}
-        boxes = Boxes.of([one.corners for one in answer.boxes], [number[one.name] for one in answer.boxes])
+        drawn_masks = [read(one.segmentation.model_dump()) for one in answer.boxes if one.segmentation is not None]
+        boxes = Boxes.of(
+            [one.corners for one in answer.boxes],
+            [number[one.name] for one in answer.boxes],
+            masks=Masks.of(drawn_masks) if drawn_masks else None,
+        )
         scores = [one.score for one in answer.boxes]
         pixels = picture.pixels(predictor.preparation.channels, predictor.preparation.levels)
         if self.format is not None:
@@ -137,7 +144,7 @@ def box_flags(command: Command) -> Command:
         "--show",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="Boxes: write each image with its boxes drawn on it into DIR.",
+        help="Boxes: write each image with its boxes, and masks, drawn on it into DIR.",
     )(written)
     told = click.option(
         "--above",

@@ -39,10 +39,10 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 @click.argument("source", required=False)
 @click.option(
     "--recipe",
-    help="How to train: small, photos, boxes, finetune, imagenet_modern, or a paper's: cifar_2015, imagenet_2015, "
-    "identity_2016, imagenet_2016, effective_paths, stochastic_depth, wide, densenet_cifar, densenet_imagenet, and of "
-    "boxes voc_2015, coco_2015, det_2015; or a file that a run is written in (RUN/run.json); by default chosen by the "
-    "images and weights.",
+    help="How to train: small, photos, boxes, masks, finetune, imagenet_modern, or a paper's: cifar_2015, "
+    "imagenet_2015, identity_2016, imagenet_2016, effective_paths, stochastic_depth, wide, densenet_cifar, "
+    "densenet_imagenet, and of boxes voc_2015, coco_2015, det_2015; or a file that a run is written in (RUN/run.json); "
+    "by default chosen by the images and weights.",
 )
 @click.option(
     "--config",

@@ -1,4 +1,4 @@
-"""Boxes drawn on their picture: a colour a class, its name and score beside the corner, ignored ones dashed."""
+"""Boxes and masks drawn on their picture: a colour a class, name and score beside the corner, ignored boxes dashed."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -21,6 +22,7 @@ COLOURS = (
 _LEGIBLE = 400  # px of the short side, to which small pictures are enlarged by whole numbers
 _LONGEST = 4000  # px, beyond which nothing is enlarged
 _DASH = 6  # line widths
+_VEIL = 0.5  # how much of a mask's colour
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Area = tuple[float, float, float, float]
@@ -31,17 +33,19 @@ def drawn(
 ) -> Image.Image:
     """The picture, uint8 (C, H, W), with its boxes, the surest and the smallest on top; RGB, small ones enlarged.
 
-    `scores` stand behind the names.
+    `scores` stand behind the names. Masks lie on it in the colours of their classes, below all boxes.
     """
     height, width = image.shape[-2:]
     times = max(1, min(-(-_LEGIBLE // min(height, width)), _LONGEST // max(height, width))) if enlarge else 1
+    areas = (boxes.corners[:, 2:] - boxes.corners[:, :2]).prod(1).tolist()
+    order = sorted(range(len(boxes)), key=lambda row: (scores[row] if scores is not None else 0, -areas[row]))
     levels = image.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
+    if boxes.masks is not None:
+        levels = _veiled(levels, boxes, order)
     picture = Image.fromarray(levels).resize((width * times, height * times), Image.Resampling.NEAREST)
     line = max(1, round(min(picture.size) / 220))
     letters = font(max(10, min(28, round(min(picture.size) / 30))))
     brush = ImageDraw.Draw(picture)
-    areas = (boxes.corners[:, 2:] - boxes.corners[:, :2]).prod(1).tolist()
-    order = sorted(range(len(boxes)), key=lambda row: (scores[row] if scores is not None else 0, -areas[row]))
     placed: list[tuple[int, int, str, Area]] = []
     for row in order:
         label = int(boxes.classes[row])
@@ -58,6 +62,18 @@ def drawn(
         brush.rectangle(place, fill=colour)
         brush.text((place[0] + 2, place[1]), text, fill=_ink(colour), font=letters)
     return picture
+
+
+def _veiled(levels: NDArray[np.uint8], boxes: Boxes, order: Sequence[int]) -> NDArray[np.uint8]:
+    """The picture (H, W, 3) under its masks, half of it showing."""
+    assert boxes.masks is not None
+    found = levels.astype(np.float32)
+    height, width = levels.shape[:2]
+    for row in order:
+        inside = boxes.masks.bitmap(row, (height, width))
+        colour = COLOURS[int(boxes.classes[row]) % len(COLOURS)]
+        found[inside] += _VEIL * (np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) - found[inside])
+    return found.round().astype(np.uint8)
 
 
 def as_tensor(picture: Image.Image) -> Tensor:

@@ -6,7 +6,7 @@
 | voc  | sub/a.xml for sub/a.jpg: pixels from 1, edges inside, so xmin = x1 + 1; fractions are kept; <score>          |
 | yolo | labels/sub/a.txt, data.yaml; scores/sub/a.txt, a line a box                                               |
 
-Boxes of the upright picture, as it is shown.
+Boxes of the upright picture, as it is shown. Masks are written by coco alone, as run lengths (`segmentation`).
 """
 
 import json
@@ -85,12 +85,20 @@ def require_writable(kind: BoxFormat, names: Sequence[str], classes: Sequence[st
 
 
 def coco_results(pictures: Sequence[PictureBoxes], class_ids: Sequence[int]) -> list[dict[str, object]]:
-    """The list of answers that COCO's own tools load: image_id, category_id, bbox, score."""
+    """The list of answers that COCO's own tools load: image_id, category_id, bbox, score, segmentation where drawn."""
     return [
-        {"image_id": number, "category_id": class_ids[label], "bbox": box, "score": score}
+        {"image_id": number, "category_id": class_ids[label], "bbox": box, "score": score, **drawn}
         for number, picture in zip(_ids(pictures), pictures, strict=True)
-        for label, box, score in _rows(picture)
+        for (label, box, score), drawn in zip(_rows(picture), _segmentations(picture), strict=True)
     ]
+
+
+def _segmentations(picture: PictureBoxes) -> list[dict[str, object]]:
+    """The run lengths of each mask, upright; nothing of boxes alone."""
+    masks, (width, height) = picture.boxes.masks, picture.size
+    if masks is None:
+        return [{} for _ in range(len(picture.boxes))]
+    return [{"segmentation": masks.runs(row, (height, width)).facts()} for row in range(len(masks))]
 
 
 def _coco(pictures: Sequence[PictureBoxes], classes: Sequence[str], class_ids: Sequence[int]) -> dict[str, str]:

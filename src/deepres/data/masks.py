@@ -63,6 +63,15 @@ class Masks:
         shift = maps[..., :2] @ self.matrices[..., 2:] + maps[..., 2:]
         return Masks(self.shapes, torch.cat([linear, shift], -1))
 
+    def shape(self, place: int) -> MaskShape:
+        """One object where it lies now: polygons moved, run lengths turned (of maps that change no size otherwise)."""
+        shape, matrix = self.shapes[place], self.matrices[place].numpy()
+        if _stays(matrix):
+            return shape
+        if isinstance(shape, RunLengths):
+            return self.runs(place, shape.size if matrix[0, 0] else (shape.size[1], shape.size[0]))
+        return tuple(part @ matrix[:, :2].T + matrix[:, 2] for part in shape)
+
     def bitmap(self, place: int, size: tuple[int, int]) -> Bitmap:
         """The pixels of one object in a picture of `size` (H, W)."""
         shape, matrix = self.shapes[place], self.matrices[place].numpy()

@@ -146,7 +146,7 @@ def whole_detector(predictor: Predictor, *, plain: bool) -> WholeDetector:
     if predictor.network.description.masks is not None:
         raise InputError(
             f"{predictor.network.description.name}: draws masks, and exported files answer boxes alone; serve the run, "
-            "or take a network without"
+            "or train one with --recipe boxes"
         )
     regions = predictor.network.description.regions
     if plain and (regions.pooled != "align" or not regions.samples):

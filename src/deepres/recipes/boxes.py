@@ -1,14 +1,15 @@
-"""The recipe for pictures with boxes: a detector on a trained backbone, or a small one from nothing."""
+"""The recipes for boxes, and for masks: a detector on a trained backbone, or a small one from nothing."""
 
 from deepres.arch.catalogue.lookup import DETECTORS, detector_entry, entry
 from deepres.arch.detector import DetectorConfig, frozen
 from deepres.arch.families.resnet import ResNetConfig
-from deepres.arch.regions import Anchors, Regions
+from deepres.arch.regions import Anchors, MaskHead, Regions
 from deepres.base.errors import InputError
 from deepres.data.facts import DatasetFacts
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation
 from deepres.recipes.run import Run
+from deepres.tasks.kinds import DEFAULT_TASK, task_for
 from deepres.train.config import SgdConfig, TrainConfig
 from deepres.train.schedules import ScheduleConfig
 
@@ -17,6 +18,8 @@ SHORT, LONG = 400, 667
 SMALL = 160
 """Up to this short side in px pictures are small: what is on them may be another thing in the mirror."""
 USUAL = "fasterrcnn_resnet50_fpn"
+NARROW = 64
+"""Channels of a neck up to which masks are drawn by two layers as narrow."""
 
 
 def boxes(facts: DatasetFacts, model: str | None = None) -> Run:
@@ -68,6 +71,27 @@ def boxes(facts: DatasetFacts, model: str | None = None) -> Run:
             frozen=("stem", "stage1") if trained else (),
         ),
     )
+
+
+def masks(facts: DatasetFacts, model: str | None = None) -> Run:
+    """Boxes and masks of objects: as `boxes`, with Mask R-CNN's head (He et al. 2017); mask AP chooses the epoch.
+
+    Weights of a detector without masks fill all but the new head.
+
+    Command   deepres train path/to/polygons --weights resnet50.a1_in1k
+    Hardware  two cores: about as boxes; photographs want a GPU
+    Expected  see evidence/masks_fruits.json
+    Source    ours, after He et al. 2017 and torchvision's references
+    """
+    run = boxes(facts, model)
+    config = run.model
+    if isinstance(config, DetectorConfig) and config.masks is None:
+        width = config.neck_channels
+        narrow = MaskHead(widths=(width, width), upsampled=width)
+        pyramid = narrow if width <= NARROW else MaskHead()
+        head = pyramid if config.neck == "fpn" else MaskHead(pool=28, widths=())
+        config = config.replace(name=config.name.replace("faster", "mask"), masks=head)
+    return run.replace(recipe="masks", model=config, task=task_for("boxes", DEFAULT_TASK).replace(measure="masks"))
 
 
 def _detector(facts: DatasetFacts, model: str | None, *, small: bool) -> DetectorConfig:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from deepres.arch.catalogue.lookup import detector_entry
 from deepres.base.errors import unknown
 from deepres.data.facts import DatasetFacts
-from deepres.recipes.boxes import boxes
+from deepres.recipes.boxes import boxes, masks
 from deepres.recipes.everyday import imagenet_modern, photos, small
 from deepres.recipes.finetune import finetune
 from deepres.recipes.papers import cifar_2015, effective_paths, identity_2016, imagenet_2015, imagenet_2016
@@ -28,21 +29,22 @@ RECIPES: dict[str, Callable[[DatasetFacts, str | None], Run]] = {
     "imagenet_modern": imagenet_modern,
     "finetune": finetune,
     "boxes": boxes,
+    "masks": masks,
     "voc_2015": voc_2015,
     "coco_2015": coco_2015,
     "det_2015": det_2015,
 }
 
 
-BEGINNING = (None, "finetune", "voc_2015", "coco_2015", "det_2015")
+BEGINNING = (None, "finetune", "boxes", "masks", "voc_2015", "coco_2015", "det_2015")
 """Recipes that are told of the weights to begin with; others measure mean and spread on their own images."""
 
 
 def recipe(name: str | None, facts: DatasetFacts, model: str | None) -> Run:
     """The run of the recipe of that name or file, or of the one that suits.
 
-    That is "boxes" for pictures with boxes, "finetune" where weights are given to begin with, else "small" up to 40 px,
-    "photos" above.
+    That is "masks" for pictures with boxes and masks (unless a model without masks is asked for), "boxes" for those
+    with boxes alone, "finetune" where weights are given to begin with, else "small" up to 40 px, "photos" above.
 
     Raises:
         InputError: no such recipe or model; the nearest are offered.
@@ -50,7 +52,9 @@ def recipe(name: str | None, facts: DatasetFacts, model: str | None) -> Run:
     usual = "finetune" if facts.beginning else "small" if facts.side <= 40 else "photos"
     if name is not None and name not in RECIPES and is_written(name):
         return again(written(name), facts, model)
-    chosen = name or ("boxes" if facts.form == "boxes" else usual)
+    asked = detector_entry(model) if model is not None else None
+    with_masks = facts.has_masks and (asked is None or asked.config.masks is not None)
+    chosen = name or (("masks" if with_masks else "boxes") if facts.form == "boxes" else usual)
     if chosen not in RECIPES:
         raise unknown("recipe", chosen, RECIPES)
     return RECIPES[chosen](facts, model)

@@ -14,7 +14,7 @@ from deepres.recipes.adjusted import require_rate, resized, scaled
 from deepres.recipes.questioned import questioned
 from deepres.recipes.run import OFF, Run, require_known, smoke
 from deepres.recipes.stages import require_used_by
-from deepres.tasks.kinds import task_named
+from deepres.tasks.kinds import task_for, task_named
 from deepres.tasks.task import require
 from deepres.train.config import TeacherConfig
 
@@ -59,8 +59,8 @@ def planned_aloud(words: Words, facts: DatasetFacts) -> tuple[Run, tuple[str, ..
     run = by_name.recipe(words.recipe, facts, words.model)
     if words.teacher is not None:
         run = run.replace(teacher=words.teacher)
-    if words.task is not None:
-        run = run.replace(task=task_named(words.task))
+    task = task_for(facts.form, run.task)
+    run = run.replace(task=task if words.task in (None, task.kind) else task_named(words.task))
     if words.source is not None:
         run = run.replace(data=run.data.replace(source=words.source))
     if words.epochs is not None:

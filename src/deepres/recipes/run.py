@@ -121,6 +121,10 @@ def require_known(run: Run) -> None:
             f"preparation.fit={run.preparation.fit or 'none'}: {run.data.source} holds {TOLD[run.task.form]}, {other}; "
             f"wanted {'sides' if moving else 'crop, squash, pad or none'}"
         )
+    if getattr(run.task, "measure", None) == "masks" and getattr(model, "masks", None) is None:
+        raise InputError(
+            f"task.measure=masks: {model.name} finds boxes alone; take --recipe masks, or another measure (coco)"
+        )
     check_together(run.augmentation, run.preparation)
 
 

@@ -59,7 +59,7 @@ def _masks(context: RunContext) -> list[str]:
     learnt = not isinstance(model, DetectorConfig) or model.masks is not None
     if learnt or getattr(context.source.train.targets, "masks", None) is None:
         return []
-    return [f"the pictures have masks, and {model.name} learns boxes alone; --model maskrcnn_resnet50_fpn learns both"]
+    return [f"the pictures have masks, and {model.name} learns boxes alone; --recipe masks learns both"]
 
 
 def _doubled(context: RunContext) -> list[str]:

@@ -69,6 +69,13 @@ def test_a_row_a_box_and_json() -> None:
     assert (told["above"], told["hidden"]) == (0.5, 0)
 
 
+def test_a_mask_stands_in_json_beside_its_box() -> None:
+    mask = {"size": [6, 8], "counts": "04"}
+    told = json.loads(json.dumps(_answer(CAR.replace(segmentation=mask), DOG).model_dump(mode="json")))
+    assert [one.get("segmentation") for one in told["boxes"]] == [mask, None]
+    assert BoxesAnswer.model_validate(told).boxes[0].segmentation == CAR.replace(segmentation=mask).segmentation
+
+
 @pytest.mark.parametrize(
     ("hidden", "told"),
     [

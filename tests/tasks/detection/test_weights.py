@@ -10,6 +10,7 @@ from tiny import config, network
 from deepres.arch.architecture import with_classes
 from deepres.arch.catalogue.lookup import architecture, with_eps
 from deepres.arch.detector import frozen
+from deepres.arch.regions import MaskHead
 from deepres.base.errors import InputError
 from deepres.nn.create import create_model
 from deepres.nn.weights.files import read_stored
@@ -42,6 +43,19 @@ def test_a_detectors_weights_fill_it_bitwise() -> None:
     assert load_weights(net, _stored(source, ("a", "b", "c")), ("a", "b", "c")) == ""
     assert _same(source, net)
     assert load_weights(network(), _stored(source)) == ""
+
+
+@pytest.mark.medium
+def test_a_detector_without_masks_fills_all_but_the_head_that_draws_them() -> None:
+    source, net = _trained(), network(masks=MaskHead(widths=(8,), upsampled=8))
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items() if name.startswith("masks.")}
+    told = load_weights(net, _stored(source, ("a", "b", "c")), ("a", "b", "c"))
+    assert told == "what draws masks is new: w has none"
+    state = net.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in (source.state_dict() | before).items())
+    assert before
+    with pytest.raises(InputError, match="build the one that the weights are of"):
+        load_weights(source, _stored(net, ("a", "b", "c")), ("a", "b", "c"))
 
 
 @pytest.mark.medium

@@ -99,6 +99,11 @@ def number_in(text: str | None) -> float:
     return value if abs(value) <= MOST and text is not None and text.isascii() and "_" not in text else math.nan
 
 
+def trainval_note(pictures: int) -> str:
+    """What is said where `data.trainval` has an effect."""
+    return f"val is learnt with train: {counted(pictures, 'picture')} (data.trainval)"
+
+
 def settled(labels: Labels, name: str, config: DataConfig, channels: int) -> RawDataset:
     """The images of all splits with their boxes.
 
@@ -112,7 +117,7 @@ def settled(labels: Labels, name: str, config: DataConfig, channels: int) -> Raw
     if config.trainval and {"train", "val", "test"} <= labels.pictures.keys():
         held_out = labels.pictures.pop("val")
         labels.pictures["train"] = [*labels.pictures["train"], *held_out]
-        labels.notes.append(f"val is learnt with train: {counted(len(held_out), 'picture')} (data.trainval)")
+        labels.notes.append(trainval_note(len(held_out)))
     require_all_or_none(labels.every(), config, labels.called)
     seen = {id(picture): _seen(picture) for picture in labels.every()}
     frames, told = _frames(labels, seen, config)

@@ -108,6 +108,7 @@ class _Set:
 
     def __init__(self, path: Path, config: DataConfig, pictured: Sequence[Path]) -> None:
         self.path, self.notes, self._pictured = path, list[str](), pictured
+        self._masks = config.masks != "off"
         facts = read_json(path, _WHAT, most=MOST)
         if not isinstance(facts, dict):
             given = (
@@ -206,7 +207,7 @@ class _Set:
         if ignored not in (0, 1):
             raise InputError(f"{self.path}: {where}: iscrowd is {_short(row.get('iscrowd'))}; wanted 0 or 1")
         try:
-            drawn = drawn_coco(row.get("segmentation"))
+            drawn = drawn_coco(row.get("segmentation") if self._masks else None)
         except ValueError as cause:
             raise InputError(
                 f"{self.path}: {where}: segmentation: {cause}; wanted polygons or run lengths, or data.masks=off"

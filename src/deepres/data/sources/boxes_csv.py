@@ -2,9 +2,9 @@
 
 Columns called xmin … ymax are as in VOC (boxes_voc.py: edges inside, pixels from 1 unless a box begins at 0); x1 … y2
 are half open, in px from 0. `width` and `height` of the picture, `split`, `difficult` (ignored), `area` and `image_id`
-may be there, `label_index` for the order of classes, and `category_id`, what COCO calls them. A row without class
-and corners is a picture without objects. Several files of which each is called by a split (`train_labels.csv`,
-`test_labels.csv`) are its splits. `write_boxes` writes all that is known, and what other columns say.
+may be there, `label_index` for the order of classes, and `category_id`, what COCO calls them; `segmentation`, the mask
+of an object in COCO's JSON. A row without class and corners is a picture without objects. Several files of which each
+is called by a split (`train_labels.csv`, `test_labels.csv`) are its splits. `write_boxes` writes all that is known.
 """
 
 import csv
@@ -26,6 +26,7 @@ from deepres.data.sources.columns import INDEX, is_header, plain
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.kept_columns import KeptBoxes
 from deepres.data.sources.labels import in_order
+from deepres.data.sources.mask_labels import cells_of, drawn_cell
 from deepres.data.sources.places import files_of
 from deepres.data.sources.read_targets import ordered
 from deepres.data.sources.rows import BLANKS, Cells, read_rows
@@ -34,6 +35,7 @@ from deepres.data.sources.splits import SPLITS, Split
 from deepres.data.sources.tree import some
 
 _VOC, _OPEN = ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2")
+_MASK = "segmentation"
 _KNOWN: dict[str, tuple[str, ...]] = {
     "path": ("filename", "path", "filepath", "file", "image", "imagename", "imagepath", "img", "imageid", "name"),
     "class": ("class", "label", "classname", "category", "name", "object", "labelname"),
@@ -45,6 +47,7 @@ _KNOWN: dict[str, tuple[str, ...]] = {
     "id": ("imageid", "id"),
     "index": ("labelindex",),
     "number": ("categoryid",),
+    "mask": (_MASK,),
 }
 _COLUMNS = ("path", "width", "height", "image_id", "class", *_OPEN, "ignored", "area", "split")
 _NUMBER = "category_id"  # of a class, as COCO calls it
@@ -154,6 +157,7 @@ def write_boxes(path: Path, splits: Mapping[str, Images], source: str, kept: Kep
     """
     classes, names, numbers = _classes_of(splits)
     standard = [*_COLUMNS, *[INDEX] * (classes != in_order(classes)), *[_NUMBER] * bool(numbers)]
+    standard += [_MASK] * any(getattr(images.targets, "masks", None) is not None for images in splits.values())
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*standard, *_apart(standard, kept.names)])
@@ -176,6 +180,8 @@ def write_boxes(path: Path, splits: Mapping[str, Images], source: str, kept: Kep
                 | dict(zip((*_OPEN, "ignored", "area"), (*corners, ignored, area), strict=True))
                 for label, corners, ignored, area in zip(*(each.tolist() for each in columns), strict=True)
             ]
+            for one, mask in zip(told, cells_of(boxes.masks, f"{file}"), strict=False):
+                one[_MASK] = mask
             for one, cells in zip(told or [{}], others, strict=True):
                 writer.writerow([*((of_picture | one).get(name, "") for name in standard), *cells])
     write_atomic(path, text.getvalue())
@@ -321,7 +327,9 @@ class _Table:
         ignored, area = self._number(line, cells, "ignored", none=0.0), self._number(line, cells, "area", none=0.0)
         if area < 0:
             raise InputError(f"{self.path}: line {line}: area is {area:g}; wanted px^2")
-        return Object(line, name, (x1, y1, x2, y2), ignored != 0, area if self._text(cells, "area") else None)
+        mask = drawn_cell(self._text(cells, "mask"), f"{self.path}: line {line}: segmentation")
+        known = area if self._text(cells, "area") else None
+        return Object(line, name, (x1, y1, x2, y2), ignored != 0, known, *(mask or ()))
 
     def _number(self, line: int, cells: Sequence[str], role: str, none: float | None = None) -> float:
         text = self._text(cells, role)

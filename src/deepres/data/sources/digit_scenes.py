@@ -5,6 +5,7 @@ runs from one colour to another; digits may touch, and never cover one another b
 ink fills. Each split has digits of its own, so that none stands in two. All is drawn by `derive(0, "digit-scenes", …)`.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +17,7 @@ from deepres.base.seeds import derive
 from deepres.data.boxes import Boxes, BoxTargets
 from deepres.data.images import ArrayImages, Images
 from deepres.data.sources.arrays import with_channels
+from deepres.data.sources.box_labels import trainval_note
 from deepres.data.sources.digits import load_digits
 from deepres.data.sources.splits import RawDataset, Split
 
@@ -48,6 +50,19 @@ def digit_scenes(channels: int | None = None) -> RawDataset:
         splits[split] = ArrayImages(with_channels(pixels, channels), targets, classes, f"digit-scenes/{split}")
         start, first = stop, first + number
     return RawDataset("digit-scenes", "named", classes, splits, channels or 3)
+
+
+def with_val(found: RawDataset) -> RawDataset:
+    """The same, its val learnt with train (`data.trainval`)."""
+    splits = dict(found.splits)
+    one, other = splits["train"], splits.pop("val")
+    assert isinstance(one, ArrayImages)
+    assert isinstance(other, ArrayImages)
+    assert isinstance(one.targets, BoxTargets)
+    assert isinstance(other.targets, BoxTargets)
+    pixels, targets = torch.cat([one.pixels, other.pixels]), one.targets.joined(other.targets)
+    splits["train"] = ArrayImages(pixels, targets, one.classes, one.address)
+    return replace(found, splits=splits, notes=(*found.notes, trainval_note(len(other))))
 
 
 def scene(digits: Pixels, labels: NDArray[np.int64], split: Split, place: int) -> tuple[NDArray[np.uint8], Boxes]:

@@ -9,6 +9,7 @@
 | run lengths of another size than the picture's        | refused                                                     |
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepres.base.errors import InputError
+from deepres.base.reading import parse_json
 from deepres.base.wording import counted
 from deepres.data.masks import Masks, MaskShape, area
 from deepres.data.run_lengths import RunLengths, read
@@ -31,6 +33,7 @@ WrittenMask = tuple[MaskShape, tuple[str, ...]]
 
 _LEAST = 1e-9  # of the square of the largest coordinate: what rounding leaves of a line
 _SHOWN = 5
+_LONGEST = 2**17 - 1  # letters of a cell that the csv module reads
 
 
 def drawn_coco(given: Any) -> WrittenMask | None:
@@ -54,6 +57,39 @@ def drawn_coco(given: Any) -> WrittenMask | None:
             raise ValueError(f"polygon {number} has {counted(len(points), 'number')}, wanted pairs of x and y")
         parts.append(points.reshape(-1, 2))
     return drawn_polygons(parts)
+
+
+def coco_of(shape: MaskShape) -> Any:
+    """What `drawn_coco` reads back as the same mask."""
+    return shape.facts() if isinstance(shape, RunLengths) else [part.reshape(-1).tolist() for part in shape]
+
+
+def drawn_cell(text: str, where: str) -> WrittenMask | None:
+    """The same as JSON in a cell of a table; None where it is empty.
+
+    Raises:
+        InputError: it is none, `where` being the cell.
+    """
+    given = parse_json(text, where) if text else None
+    try:
+        return drawn_coco(given)
+    except ValueError as cause:
+        raise InputError(f"{where}: {cause}; wanted polygons or run lengths") from cause
+
+
+def cells_of(masks: Masks | None, called: str) -> list[str]:
+    """The cells that `drawn_cell` reads, of masks that lie as they were written, or were turned or scaled alike.
+
+    Raises:
+        InputError: a mask that is longer than a cell can be.
+    """
+    found = [json.dumps(coco_of(masks.shape(place))) for place in range(len(masks))] if masks is not None else []
+    longest = max(map(len, found), default=0)
+    if longest > _LONGEST:
+        raise InputError(
+            f"{called}: a mask of {longest:,} letters; a table holds {_LONGEST:,} in a cell: data.masks=off lists boxes"
+        )
+    return found
 
 
 def drawn_polygons(parts: Sequence[NDArray[np.float64]]) -> WrittenMask:

@@ -32,6 +32,7 @@ from deepres.data.sources.box_archives import boxes_in_archive
 from deepres.data.sources.boxed import boxes_in_file, boxes_in_folder
 from deepres.data.sources.boxes_csv import write_boxes
 from deepres.data.sources.config import ABOUT_BOXES, DataConfig
+from deepres.data.sources.digit_scenes import with_val
 from deepres.data.sources.folders import read_folder
 from deepres.data.sources.folding import fold_of
 from deepres.data.sources.kept_columns import KeptBoxes, KeptColumns
@@ -124,6 +125,8 @@ def find(config: DataConfig) -> RawDataset:
         )
     if own != "boxes" or found.kind == "named":
         _require_no_word_of_boxes(config, "no labels of boxes" if own == "boxes" else TOLD[own])
+    if config.trainval and found.kind == "named":
+        found = with_val(found)
     if config.levels is None or found.kind in ("named", "arrays", "packed"):  # these hold 8 bits
         return found
     files = {split: images for split, images in found.splits.items() if isinstance(images, FileImages)}

@@ -29,9 +29,11 @@ from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.base.wording import counted
 from deepres.data.images import Images
+from deepres.data.masks import Masks
 from deepres.data.sources.equals import equal_images
 from deepres.data.sources.kept_columns import KeptBoxes, KeptColumns
 from deepres.data.sources.labels import alike
+from deepres.data.sources.mask_labels import coco_of
 from deepres.data.targets import form_of
 
 Split = Literal["train", "val", "test"]
@@ -245,4 +247,8 @@ def _digest(images: Images, names: Sequence[str]) -> str:
         state.update(images.fingerprint.encode())
         for name, label in zip(names, images.targets.tolist(), strict=True):
             state.update(f"\n{name}\t{label}".encode())
+    masks: Masks | None = getattr(images.targets, "masks", None)
+    for place in range(0 if masks is None else len(masks)):
+        assert masks is not None
+        state.update(f"\n{coco_of(masks.shape(place))}".encode())
     return state.hexdigest()

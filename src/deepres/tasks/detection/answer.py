@@ -1,17 +1,38 @@
 """What is said of one picture: the boxes from a score on, and how many are left unsaid."""
 
 from collections.abc import Sequence
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from deepres.base.records import Record
 from deepres.base.wording import counted, shown
 
 
+class RunLengthMask(Record):
+    """COCO's run lengths of a picture of `size` (H, W), upright; pycocotools decodes them."""
+
+    size: tuple[int, int]
+    counts: str
+
+
 class FoundBox(Record):
-    """A class, its score, and corners (x1, y1, x2, y2), half open, in px of the upright picture."""
+    """A class, its score, and corners (x1, y1, x2, y2), half open, in px of the upright picture.
+
+    `segmentation` is the mask of a detector that draws masks; of others JSON has no such field.
+    """
 
     name: str
     score: float
     corners: tuple[float, float, float, float]
+    segmentation: RunLengthMask | None = None
+
+    @model_serializer(mode="wrap")
+    def _told(self, every: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = every(self)
+        if self.segmentation is None:
+            del fields["segmentation"]
+        return fields
 
 
 class BoxesAnswer(Record):

@@ -232,7 +232,11 @@ class Detection(Record):
         hidden = outputs.at(outputs.scores < self.above)
         kept = outputs.above(self.above)
         rows = zip(kept.classes.tolist(), kept.scores.tolist(), kept.corners.tolist(), strict=True)
-        boxes = tuple(FoundBox(name=names[label], score=score, corners=tuple(box)) for label, score, box in rows)
+        masks = [None] * len(kept) if kept.masks is None else [runs.facts() for runs in kept.masks.runs]
+        boxes = tuple(
+            FoundBox(name=names[label], score=score, corners=tuple(box), segmentation=mask)
+            for (label, score, box), mask in zip(rows, masks, strict=True)
+        )
         return BoxesAnswer(image=image, boxes=boxes, above=self.above, hidden=len(hidden))
 
     def left_out(self, answers: Sequence[Any]) -> str:

@@ -57,8 +57,9 @@ def load_weights(
 ) -> str:
     """Put weights into the detector, all or none; what of it is new or was put in another order, for a person to read.
 
-    A detector's weights fill it; its layers of classes are matched by name, and stay new where the `classes` are others
-    or `new_head` is said; without `classes`, or of weights that do not name theirs, they are taken as they lie. A
+    A detector's weights fill it, all but a head of masks where it has none; its layers of classes are matched by name,
+    and stay new where the `classes` are others or `new_head` is said; without `classes`, or of weights that do not name
+    theirs, they are taken as they lie. A
     classification network's fill the body, after the same guard as everywhere (`variant` as in `create_model`; of a
     detector's weights it says what bare ones do not, the eps of their norms).
 
@@ -72,19 +73,22 @@ def load_weights(
     there, here = stored.description, network.description
     if variant is not None:
         there = with_eps(there, eps_of(variant, stored.where))
-    found = difference(there, here)
+    bare = here.replace(masks=None) if there.masks is None else here
+    found = difference(there, bare)
     if found is not None:
         raise InputError(
             f"{stored.where}: weights of {there.name}, not of this {here.name}: {found.name} is {found.first} there, "
             f"{found.second} here; build the one that the weights are of"
         )
-    tensors = dict(stored.tensors)
+    tensors, own = dict(stored.tensors), network.state_dict()
     order, told = _order(stored, there, here, classes, new_head)
     if order is None:
-        own = network.state_dict()
         tensors |= {name: tensor for name, tensor in own.items() if name.startswith(OF_CLASSES)}
     else:
         tensors = {name: _turned(name, tensor, order) for name, tensor in tensors.items()}
+    if bare is not here and here.masks is not None:
+        tensors |= {name: tensor for name, tensor in own.items() if name.startswith("masks.")}
+        told = "; ".join(filter(None, [told, f"what draws masks is new: {stored.where} has none"]))
     load_state(network, tensors, stored.where)
     return told
 
