@@ -306,11 +306,11 @@ def test_outlines_of_yolo_are_in_px_in_a_split(tmp_path: Path, monkeypatch: pyte
 def test_a_cell_that_is_no_mask_is_refused_by_its_line(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     head = "filename,class,x1,y1,x2,y2,segmentation"
-    for cell, told in (("[[1,2,3]]", "polygon 1 has 3 numbers, wanted pairs of x and y"), ("{", "no JSON")):
+    for cell, told in (("[[1,2,3]]", "polygon 1 has 3 numbers, wanted pairs of x and y"), ("{", "not JSON")):
         (tmp_path / "t.csv").write_text(f'{head}\na.png,dog,1,2,9,9,"{cell}"\n')
         with pytest.raises(InputError, match=re.escape("t.csv: line 2: segmentation: ") + f".*{told}"):
             opened(tmp_path / "t.csv")
-    with pytest.raises(InputError, match=r"a\.png: a mask of 151,110 letters; a table holds 131,071 in a cell"):
+    with pytest.raises(InputError, match=r"a\.png: a mask of 139,522 letters; a table holds 131,071 in a cell"):
         cells_of(Masks.of([(np.full((11624, 2), 10.5), np.ones((3, 2)))]), "a.png")
 
 

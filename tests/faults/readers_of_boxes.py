@@ -31,6 +31,7 @@ _COCO = {
     "categories": [{"id": 3, "name": "dog"}, {"id": 90, "name": "cat"}],
 }
 _ROWS = "filename,width,height,class,xmin,ymin,xmax,ymax,split\na.png,40,30,dog,3,4.5,20,28,train\n"
+_MASKED = 'filename,class,x1,y1,x2,y2,segmentation\na.png,dog,2,3.5,20,23,"[[2, 3.5, 20, 3.5, 11, 23]]"\n'
 _YAML = "path: .\ntrain: images\nnc: 2\nnames:\n  0: dog\n  1: cat\n"
 
 
@@ -49,6 +50,7 @@ def readers_of_boxes() -> list[Reader]:
         Reader("boxes (YOLO, data.yaml)", _yolo("data.yaml"), _opened("auto")),
         Reader("boxes (YOLO, lists)", _yolo("list.txt"), _opened("auto")),
         Reader("boxes (table)", _placed("boxes.csv", _ROWS), lambda file: _parts(file, "auto")),
+        Reader("masks (table)", _placed("boxes.csv", _MASKED), lambda file: _parts(file, "auto")),
         Reader("boxes (an archive)", _archived, lambda file: _parts(file, "auto")),
         Reader("boxes (a folder of tables)", _placed("boxes.csv", _ROWS), _opened("csv")),
     ]

@@ -100,3 +100,18 @@ def test_boxes_at_the_border_outside_and_without_width_are_pasted() -> None:
 def test_regions_without_objects_want_nothing() -> None:
     none = wanted(Masks.of([]), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), (20, 20), 28, aligned=True)
     assert none.shape == (0, 28, 28)
+
+
+def test_what_is_pasted_within_its_box_is_what_the_whole_picture_says() -> None:
+    """Random values, also of 1, in boxes that leave the picture, lie between pixels, or hold none."""
+    dice = torch.Generator().manual_seed(3)
+    values = torch.rand(60, 28, 28, generator=dice, dtype=torch.float64)
+    values[::3] = 1
+    low = torch.rand(60, 2, generator=dice, dtype=torch.float64) * 80 - 20
+    corners = torch.cat([low, low + torch.rand(60, 2, generator=dice, dtype=torch.float64) * 40], 1)
+    corners[::2] = corners[::2].round() + 0.5
+    corners[-1] = torch.tensor([500.0, 500, 520, 530])
+    whole = pasted(values, corners, (40, 60), aligned=True) >= INSIDE
+    found = [runs.bitmap() for runs in runs_of(values, corners, (40, 60), aligned=True)]
+    assert np.array_equal(np.stack(found), whole.numpy())
+    assert whole.any()

@@ -5,6 +5,7 @@ aligned, as torchvision has it, targets lie half a pixel off and are pasted to w
 """
 
 from collections.abc import Iterator
+from math import ceil, floor
 
 import numpy as np
 import torch
@@ -41,7 +42,8 @@ def pasted(values: Tensor, corners: Tensor, size: tuple[int, int], *, aligned: b
     that at the border of the box half is left.
     """
     if aligned:
-        return torch.stack([_one(*each, size) for each in zip(values, corners, strict=True)])
+        whole = (slice(0, size[0]), slice(0, size[1]))
+        return torch.stack([_one(*each, *whole) for each in zip(values, corners, strict=True)])
     from torchvision.models.detection.roi_heads import paste_masks_in_image
 
     found: Tensor = paste_masks_in_image(values[:, None], corners, size)
@@ -49,24 +51,39 @@ def pasted(values: Tensor, corners: Tensor, size: tuple[int, int], *, aligned: b
 
 
 def runs_of(values: Tensor, corners: Tensor, size: tuple[int, int], *, aligned: bool) -> Iterator[RunLengths]:
-    """The pixels of a probability of `INSIDE` or more, box by box, as run lengths of a picture of `size` (H, W)."""
+    """The pixels of a probability of `INSIDE` or more, box by box, as run lengths of a picture of `size` (H, W).
+
+    Aligned, none lies outside of its box, where nothing is computed.
+    """
+    if aligned:
+        for own, box in zip(values, corners, strict=True):
+            x1, y1, x2, y2 = box.tolist()
+            rows, columns = (slice(*_within(*each)) for each in ((y1, y2, size[0]), (x1, x2, size[1])))
+            pixels = np.zeros(size, bool)
+            pixels[rows, columns] = (_one(own, box, rows, columns) >= INSIDE).cpu().numpy()
+            yield of_bitmap(pixels)
+        return
     step = max(1, _AT_ONCE // max(1, size[0] * size[1]))
     for first in range(0, len(values), step):
         own = slice(first, first + step)
-        for pixels in (pasted(values[own], corners[own], size, aligned=aligned) >= INSIDE).cpu().numpy():
+        for pixels in (pasted(values[own], corners[own], size, aligned=False) >= INSIDE).cpu().numpy():
             yield of_bitmap(pixels)
 
 
-def _one(values: Tensor, box: Tensor, size: tuple[int, int]) -> Tensor:
+def _one(values: Tensor, box: Tensor, rows: slice, columns: slice) -> Tensor:
     x1, y1, x2, y2 = box.tolist()
-    rows, columns = _weights(y1, y2, size[0], values), _weights(x1, x2, size[1], values)
-    return rows @ values @ columns.T
+    return _weights(y1, y2, rows, values) @ values @ _weights(x1, x2, columns, values).T
 
 
-def _weights(low: float, high: float, pixels: int, values: Tensor) -> Tensor:
-    """How much of each of the S values lies in each pixel along one axis: (pixels, S)."""
+def _within(low: float, high: float, pixels: int) -> tuple[int, int]:
+    """The pixels whose middle may lie from `low` to `high`: the first, and behind the last."""
+    return min(max(0, floor(low)), pixels), min(max(0, ceil(high)), pixels)
+
+
+def _weights(low: float, high: float, pixels: slice, values: Tensor) -> Tensor:
+    """How much of each of the S values lies in each of these pixels along one axis: (pixels, S)."""
     cells = values.shape[-1]
-    middles = torch.arange(pixels, device=values.device, dtype=torch.float64) + 0.5
+    middles = torch.arange(pixels.start, pixels.stop, device=values.device, dtype=torch.float64) + 0.5
     at = (middles - low) / max(high - low, 1e-9) * cells - 0.5
     shares = (1 - (at[:, None] - torch.arange(cells, device=values.device, dtype=torch.float64)).abs()).clamp(min=0)
     return shares.to(values.dtype)
