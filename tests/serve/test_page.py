@@ -226,6 +226,7 @@ def test_every_task_is_shown_in_its_own_way(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # pycocotools' own
 def test_masks_lie_on_the_photograph(visit: Any, starting: Any, masked: Path, pictures: Callable[..., bytes]) -> None:
     """What the page paints is what pycocotools decodes of the answer."""
     theirs = pytest.importorskip("pycocotools.mask")
