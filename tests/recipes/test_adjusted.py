@@ -36,7 +36,7 @@ BOXES = ("voc_2015", "coco_2015", "det_2015")
 """Recipes for sources with boxes: tests/recipes has a file of theirs."""
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("finetune", "boxes", *BOXES)])
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in ("finetune", "boxes", "masks", *BOXES)])
 def test_recipes_keep_their_own_numbers(name: str) -> None:
     facts = PHOTOS if "imagenet" in name or name == "photos" else CIFAR
     run, said = planned_aloud(Words(name), facts)

@@ -57,7 +57,9 @@ def test_a_rate_that_is_kept_for_steps_of_another_size_is_asked_about() -> None:
     assert "train.schedule.lr=0.1 is 1/16 of the recipe's 0.1 for 128 in proportion to steps of 2048, 1.6" in line
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if not name.endswith(("_2015", "boxes", "finetune"))])
+@pytest.mark.parametrize(
+    "name", [name for name in RECIPES if not name.endswith(("_2015", "boxes", "masks", "finetune"))]
+)
 def test_the_yardstick_is_each_recipes_own(name: str) -> None:
     facts = DatasetFacts("photos", 5, 2000, 3, 300) if "imagenet" in name or name == "photos" else CIFAR
     own = planned_aloud(Words(name), facts)[0].train.optimizer.weight_decay
