@@ -11,7 +11,7 @@ from deepres.report.studies import ErrorCurve, curves
 
 
 def collect(runs: list[Path], claim: str, note: str) -> dict[str, Any]:
-    """Test error over the runs (of detectors AP, AP50; mean, spread, each), images a second, the curves."""
+    """Test error over the runs (of detectors AP and AP50, or those of masks; mean, spread, each), images/s, curves."""
     summaries = [json.loads((run / "summary.json").read_text()) for run in runs]
     histories = [[json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()] for run in runs]
     speeds = [row["images_per_second"] for rows in histories for row in rows]
@@ -38,7 +38,8 @@ def collect(runs: list[Path], claim: str, note: str) -> dict[str, Any]:
 
 def _measured(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     of_boxes = summaries[0].get("task") == "detection"
-    keys = {"AP": "AP", "AP50": "ap50"} if of_boxes else {"test_error": "error"}
+    ap = "mask AP" if summaries[0].get("measure") == "masks" else "AP"
+    keys = {ap: ap, f"{ap}50": "ap50"} if of_boxes else {"test_error": "error"}
     over = {name: _over([summary[key] for summary in summaries]) for name, key in keys.items()}
     interval = summaries[0]["interval_95" if of_boxes else "error_interval_95"]
     over[next(iter(over))]["interval_95_of_first"] = interval
@@ -56,6 +57,7 @@ CURVE = (
         "train_loss",
         "train_error",
         "train_region_error",
+        "train_masks",
         "val_loss",
         "val_error",
         "val_1-AP",

@@ -248,7 +248,8 @@ def detectors() -> str:
         facts = json.loads(path.read_text())
         if "average_precision" in facts:
             over, minutes = facts["average_precision"], [seconds / 60 for seconds in facts["training_seconds"]]
-            told = [_spread([100 * value for value in over[name]["each"]]) for name in ("AP50", "AP")]
+            of = "mask " if "mask AP" in over else ""
+            told = [of + _spread([100 * value for value in over[f"{of}{name}"]["each"]]) for name in ("AP50", "AP")]
             what = f"{facts['claim']}; {facts['epochs']} epochs; {facts['hardware']}"
             cells = [
                 what,
