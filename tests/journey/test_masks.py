@@ -75,6 +75,7 @@ def test_a_source_with_masks_is_learnt_with_them(trained: deepres.RunResult) -> 
     assert run.model.masks.widths == (64, 64)  # type: ignore[union-attr]
     assert trained.result is not None
     assert trained.result.headline.name == "mask AP"
+    assert any("or more, at an overlap of masks of 0.5: " in line for line in trained.result.lines())
     history = [json.loads(line) for line in (Path(trained) / "history.jsonl").read_text().splitlines()]
     assert all(row["train_masks"] > 0 for row in history)
 

@@ -119,6 +119,11 @@ class DetectionResult(Result):
         return self.classes
 
     @property
+    def _of(self) -> str:
+        """What overlaps, where that is not the boxes."""
+        return "masks of " if self.measure == "masks" else ""
+
+    @property
     def has_worst(self) -> bool:
         return bool(self.num_missed or self.num_false)
 
@@ -155,8 +160,9 @@ class DetectionResult(Result):
         if self.other is not None:
             lines.append(self.other.line())
         lines.append(
-            f"boxes with a score of {self.shown_above:g} or more, at an overlap of {OVERLAP:g}: {self.num_missed:,} of "
-            f"{counted(self.num_objects, 'object')} missed, {counted(self.num_false, 'box')} false"
+            f"boxes with a score of {self.shown_above:g} or more, at an overlap of {self._of}{OVERLAP:g}: "
+            f"{self.num_missed:,} of {counted(self.num_objects, 'object')} missed, "
+            f"{counted(self.num_false, 'box')} false"
         )
         known = sorted((one for one in self.per_class if one.ap is not None), key=lambda one: one.ap or 0.0)
         if len(known) > 1 and (known[0].ap or 0.0) < 1:
@@ -202,8 +208,8 @@ class DetectionResult(Result):
         if self.curves:
             blocks.append(self._curves())
         told = (
-            f"Boxes with a score of {self.shown_above:g} or more, at an overlap of {OVERLAP:g}: found ones are blue, "
-            "false ones orange, with their score; missed objects are yellow and dashed."
+            f"Boxes with a score of {self.shown_above:g} or more, at an overlap of {self._of}{OVERLAP:g}: found ones "
+            "are blue, false ones orange, with their score; missed objects are yellow and dashed."
         )
         for title, pictures in (("missed objects", self.most_missed), ("false boxes", self.most_false)):
             if pictures:
