@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from deepres.recipes.expected import FILE, TRAINED_ON, Expected
-from deepres.recipes.printed import Figure
+from deepres.recipes.printed import PaperFigure
 from deepres.studies.plan import cells
 from deepres.studies.study import Study, studies
 
@@ -37,7 +37,7 @@ def _of(study: Study) -> list[Expected]:
         assert row.network is not None
         if printed.measure not in (None, column.measure):
             continue
-        fields = {name: getattr(printed, name) for name in Figure.model_fields}
+        fields = {name: getattr(printed, name) for name in PaperFigure.model_fields}
         found.append(
             Expected(
                 **fields,

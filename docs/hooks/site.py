@@ -1,6 +1,7 @@
 """What `mkdocs` does beside its own work: pages made from the source, links that lead out of docs/ led into the site.
 
-- the commands, from what each says of itself (commands.py); the errors, from the source (errors.py); how weights were trained (trainings.py); notebooks as pages
+- the commands, from what each says of itself (commands.py); the errors, from the source (errors.py);
+  how weights were trained (trainings.py); notebooks as pages
 - ARCHITECTURE.md, CONTRIBUTING.md, CHANGELOG.md, the decisions' list and evidence/ become part of the site
 - a built page that would fetch something from elsewhere fails the build
 """

@@ -12,7 +12,7 @@ from deepres.base.records import Record, edit, flat, parse
 from deepres.base.wording import counted
 from deepres.data.facts import DatasetFacts
 from deepres.recipes.by_name import recipe
-from deepres.recipes.printed import NUM_TEST, Figure, apart, spread_of, verdict_of
+from deepres.recipes.printed import NUM_TEST, PaperFigure, apart, spread_of, verdict_of
 from deepres.recipes.run import Run
 
 FILE = "expected.json"
@@ -32,7 +32,7 @@ _CALLED = {"error": "test error", "top5_error": "top-5 error"}
 _NAMED = 3
 
 
-class Expected(Figure):
+class Expected(PaperFigure):
     """A figure of the whole run of a recipe on a set, %: `measure`, by `protocol`; `edits` as `--set` takes them.
 
     `place` is where it is printed, `row` its line there; a difference up to `tolerance` counts as reproduced.
@@ -77,7 +77,7 @@ class Expected(Figure):
         return f"{told}, {rule[verdict]}"
 
 
-class Figures(Record):
+class ExpectedFigures(Record):
     """All that is expected of anything."""
 
     figures: tuple[Expected, ...]
@@ -86,7 +86,7 @@ class Figures(Record):
 @cache
 def figures() -> tuple[Expected, ...]:
     """The figures of the papers."""
-    return parse(Figures, (files("deepres.recipes") / FILE).read_text(encoding="utf-8"), FILE).figures
+    return parse(ExpectedFigures, (files("deepres.recipes") / FILE).read_text(encoding="utf-8"), FILE).figures
 
 
 class Expectation(Record):

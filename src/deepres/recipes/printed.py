@@ -30,7 +30,7 @@ NUM_TEST = {
 """Images that the papers measure on."""
 
 
-class Figure(Record):
+class PaperFigure(Record):
     """A figure as a paper prints it.
 
     `value` is what stands there: of one run, or the "best", "median" or "mean" of `runs`; `mean` and `std` stand beside
@@ -46,7 +46,7 @@ class Figure(Record):
     bound: Literal["above", "below"] | None = None
 
 
-def quoted(values: Sequence[float], printed: Figure | None, *, higher_is_better: bool = False) -> float:
+def quoted(values: Sequence[float], printed: PaperFigure | None, *, higher_is_better: bool = False) -> float:
     """The values of several seeds as the paper quotes its own: best, median, mean; by default the mean."""
     kind = printed.quoted if printed else "mean"
     best = max if higher_is_better else min
@@ -54,7 +54,7 @@ def quoted(values: Sequence[float], printed: Figure | None, *, higher_is_better:
 
 
 def verdict_of(
-    values: Sequence[float], printed: Figure, tolerance: float, spread: float, *, higher_is_better: bool = False
+    values: Sequence[float], printed: PaperFigure, tolerance: float, spread: float, *, higher_is_better: bool = False
 ) -> Verdict:
     """The verdict on our values; `spread` is the standard deviation of the difference from the printed figure."""
     ours = quoted(values, printed, higher_is_better=higher_is_better)
@@ -67,13 +67,13 @@ def verdict_of(
     return "within the spread" if nearest <= 2 * spread else "not reproduced"
 
 
-def apart(values: Sequence[float], printed: Figure, *, higher_is_better: bool = False) -> float:
+def apart(values: Sequence[float], printed: PaperFigure, *, higher_is_better: bool = False) -> float:
     """How far ours are from what is printed: from the value, or from the mean beside it where that is nearer."""
     nearest = abs(quoted(values, printed, higher_is_better=higher_is_better) - printed.value)
     return nearest if printed.mean is None else min(nearest, abs(mean(values) - printed.mean))
 
 
-def spread_of(values: Sequence[float], printed: Figure, dataset: str, sampling: float | None = None) -> float:
+def spread_of(values: Sequence[float], printed: PaperFigure, dataset: str, sampling: float | None = None) -> float:
     """Of the difference between a figure of ours and the printed one, in points.
 
     Of one seed it is that of two draws of the test images: `sampling` each, by default that of a share of them.

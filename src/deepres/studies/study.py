@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from deepres.base.errors import unknown
 from deepres.base.records import Record, parse
-from deepres.recipes.printed import Figure
+from deepres.recipes.printed import PaperFigure
 
 Quantity = Literal[
     "error",
@@ -54,7 +54,7 @@ Shows = Literal[
 """What is drawn beside the table; "scatter" sets errors against parameters or multiply-adds."""
 
 
-class Printed(Figure):
+class Printed(PaperFigure):
     """A figure as the paper prints it, in the column's unit.
 
     `measure` says that this figure is counted otherwise than its column. `note` says what a reader must know of it:
