@@ -22,6 +22,7 @@ from deepres.runs.analysis.units import AnalysisConfig
 from deepres.runs.ensemble import EnsembleConfig
 from deepres.runs.exported import as_answers
 from deepres.runs.folds_measured import measure_any
+from deepres.runs.unknown import beside_unknown, require_plain
 from deepres.tasks.comparison import Comparison, compared
 from deepres.tasks.result import Result
 from deepres.train.distributed import init_distributed
@@ -39,6 +40,7 @@ def evaluate(
     force: bool = False,
     device: str | None = None,
     backend: str = "torch",
+    unknown: str | PathLike[str] | None = None,
     progress: bool = True,
 ) -> Result:
     """The error of weights on images, with its interval, by class, and how they are confused.
@@ -62,6 +64,8 @@ def evaluate(
         force: measure also images that the run was trained on; the result says so.
         device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.
         backend: what computes on a CPU: torch, openvino, onnxruntime, or auto, the fastest that is installed.
+        unknown: images of classes that the network does not know, a source or a folder of pictures:
+            `result.unknown` says how well the highest probability tells them from its own (AUROC).
         progress: whether to show how far it is.
 
     Raises:
@@ -71,9 +75,9 @@ def evaluate(
     word(protocol, "protocol", "center, flip, ten-crop, …")
     flag(force, "force")
     flag(progress, "progress")
-    config = build(
-        EnsembleConfig, {"split": split, "protocol": protocol, "force": force, "backend": backend}, "evaluate"
-    )
+    asked = {"split": split, "protocol": protocol, "force": force, "backend": backend}
+    config = build(EnsembleConfig, {**asked, "keep_scores": unknown is not None}, "evaluate")
+    strange = None if unknown is None else path_text(unknown, "unknown", "a source or a folder of pictures")
     several: list[Any] = list(weights) if isinstance(weights, list | tuple) else [weights]
     if not several:
         raise InputError(f"weights: none given; wanted {WANTED}")
@@ -81,6 +85,8 @@ def evaluate(
     for spec in specs:
         if is_exported(spec.name):
             require_cpu(spec.name, device)
+    if strange is not None:
+        require_plain([spec.name for spec in specs], {"protocol": protocol != "center"})
     said = ", ".join([*(spec.name for spec in specs), *([] if source is None else [f"source={source!s}"])])
     with watching("measuring", progress) as watch, init_distributed(device_of(device)) as processes:
         measured = measure_any(
@@ -92,6 +98,11 @@ def evaluate(
             on_progress=watch.counting("images"),
             processes=processes,
         )
+        if strange is not None:
+            count = watch.counting("unknown images")
+            measured = processes.on_all_ranks(
+                lambda: beside_unknown(measured, specs[0], strange, device=processes.device, on_progress=count)
+            )
     found: Result = measured.evaluation.result
     return found
 
