@@ -25,8 +25,8 @@ def fitted(predictor: Predictor, bundle: Bundle) -> Any:
     """
     if bundle.finds_boxes:
         pictures = torch.zeros(2, bundle.shape[0], *OF_BOXES, dtype=torch.uint8)
-        module, sides = whole_detector(predictor, plain=False), {0: BATCH, 2: "height", 3: "width"}
-        return traced(module, pictures, [*bundle.outputs], sides, related=True, operators=in_onnx())
+        finder, sides = whole_detector(predictor, plain=False), {0: BATCH, 2: "height", 3: "width"}
+        return traced(finder, pictures, [*bundle.outputs], sides, related=True, operators=in_onnx())
     module, shape = whole(predictor), bundle.shape
     example = torch.zeros(2, *shape, dtype=torch.uint8)
     return traced(module, example, bundle.answers, {0: BATCH})

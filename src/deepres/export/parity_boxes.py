@@ -100,7 +100,7 @@ def without(found: Found, places: Tensor) -> Found:
 def _of_file(asked: FileBoxes, resized: Tensor, number: int) -> Found:
     """What the file finds on a picture that is the last of so many in one call; the others are its mirror."""
     *parts, counts = asked(torch.stack([*[resized.flip(2)] * (number - 1), resized]))
-    return Found(*(each.split(counts.tolist())[-1] for each in parts))
+    return Found(*(each[len(each) - int(counts[-1]) :] for each in parts))
 
 
 @torch.inference_mode()

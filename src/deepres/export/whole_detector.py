@@ -6,6 +6,7 @@ picture, K classes.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -55,9 +56,9 @@ class WholeDetector(nn.Module):
             of_each = whole[:, None].expand(-1, boxes.shape[1], -1).flatten(0, 1)
             features = torch.cat([features, of_each], 1)
         scores, offsets = self.network.regions(features)
-        chances = scores.softmax(1)[:, 1:].unflatten(0, likely.shape)
+        chances = scores.softmax(1)[:, 1:].reshape(*likely.shape, -1)
         chances = torch.where(likely[:, :, None] >= 0, chances, 0.0)
-        return self._answered(chances, offsets.unflatten(0, likely.shape), boxes, (height, width))
+        return self._answered(chances, offsets.reshape(*likely.shape, -1, 4), boxes, (height, width))
 
     def _proposed(self, levels: list[Tensor], x: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """`Proposing.proposed`: boxes (N, P, 4), and how likely they are, (N, P)."""
@@ -105,7 +106,7 @@ class WholeDetector(nn.Module):
         """`RegionHead.answered` of chances (N, P, K), offsets (N, P, 1 + K, 4), boxes (N, P, 4)."""
         config, classes = self.network.regions.config, chances.shape[2]
         every = chances.flatten(1)
-        most = (every > config.score_above).sum(1).amax(0).clamp(min=1).item()  # of any of the pictures
+        most: Any = (every > config.score_above).sum(1).amax(0).clamp(min=1).item()  # of any of the pictures
         torch._check(most >= 1)
         torch._check(most <= every.shape[1])
         values, places = every.topk(most, dim=1)
@@ -133,12 +134,12 @@ def _decoded(
 ) -> Tensor:
     """Offsets (N, B, 4) from references (N, B, 4) as boxes within the pictures."""
     found = clip(decode(offsets.flatten(0, 1), references.flatten(0, 1), deviations), size)
-    return found.unflatten(0, offsets.shape[:2])
+    return found.view_as(offsets)
 
 
 def _large(boxes: Tensor, least_px: float) -> Tensor:
     """`large_enough` of (N, B, 4): bool (N, B)."""
-    return large_enough(boxes.flatten(0, 1), least_px).unflatten(0, boxes.shape[:2])
+    return large_enough(boxes.flatten(0, 1), least_px).view(boxes.shape[:2])
 
 
 def whole_detector(predictor: Predictor, *, plain: bool) -> WholeDetector:

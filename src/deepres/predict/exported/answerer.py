@@ -88,7 +88,7 @@ class Answerer(nn.Module):
             raise RunError(f"{self.where}: boxes or scores that are none; the weights are broken")
         if number and not 0 <= int(classes.min()) <= int(classes.max()) < self.num_classes:
             raise InputError(f"{self.where}: labels beyond its {self.num_classes} names; export it again")
-        parts = (each.split(counts.tolist()) for each in (corners, classes, scores))
+        parts = (torch.split(each, counts.tolist()) for each in (corners, classes, scores))
         return [Found(*each) for each in zip(*parts, strict=True)]
 
     def __str__(self) -> str:
