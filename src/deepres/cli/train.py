@@ -240,7 +240,8 @@ def command(
         if dry_run:
             click.echo(run.to_json() if processes.first else "", nl=False)
             for plan in plans:
-                lines = (*plan.said, *expected_lines(plan.run, plan.source))
+                drawn = plan.run.train.schedule.told(plan.run.train.steps(len(plan.source.train)))
+                lines = (*plan.said, drawn, *expected_lines(plan.run, plan.source))
                 click.echo("".join(f"{line}\n" for line in lines), err=True, nl=False)
             return
         suited = _suited(run, recipe, model, task)
