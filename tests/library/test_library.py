@@ -90,15 +90,11 @@ def test_images_of_unknown_classes_are_told_apart(home: Path, tmp_path: Path) ->
     for number in range(5):
         Image.effect_noise((16, 16), 40 + number).convert("L").save(noise / f"{number}.png")
     called = home / "runs" / "digits-1"
-    found = deepres.evaluate(called, unknown=noise, device="cpu", progress=False)
+    found = deepres.evaluate_unknown(called, noise, device="cpu", progress=False)
     assert (found.unknown.num_known, found.unknown.num_unknown) == (found.num_images, 5)  # type: ignore[attr-defined]
     assert 0 <= found.unknown.auroc <= 1  # type: ignore[attr-defined]
-    for given, why in (
-        ({"weights": called, "protocol": "flip"}, "--unknown with protocol: it is of the answers"),
-        ({"weights": [called, called]}, "it is of one network"),
-    ):
-        with pytest.raises(InputError, match=why):
-            deepres.evaluate(**given, unknown=noise, device="cpu", progress=False)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the network knows 10 of its classes"):
+        deepres.evaluate_unknown(called, "digits", device="cpu", progress=False)
 
 
 @pytest.mark.medium

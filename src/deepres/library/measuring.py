@@ -40,7 +40,6 @@ def evaluate(
     force: bool = False,
     device: str | None = None,
     backend: str = "torch",
-    unknown: str | PathLike[str] | None = None,
     progress: bool = True,
 ) -> Result:
     """The error of weights on images, with its interval, by class, and how they are confused.
@@ -64,8 +63,6 @@ def evaluate(
         force: measure also images that the run was trained on; the result says so.
         device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.
         backend: what computes on a CPU: torch, openvino, onnxruntime, or auto, the fastest that is installed.
-        unknown: images of classes that the network does not know, a source or a folder of pictures:
-            `result.unknown` says how well the highest probability tells them from its own (AUROC).
         progress: whether to show how far it is.
 
     Raises:
@@ -75,9 +72,9 @@ def evaluate(
     word(protocol, "protocol", "center, flip, ten-crop, …")
     flag(force, "force")
     flag(progress, "progress")
-    asked = {"split": split, "protocol": protocol, "force": force, "backend": backend}
-    config = build(EnsembleConfig, {**asked, "keep_scores": unknown is not None}, "evaluate")
-    strange = None if unknown is None else path_text(unknown, "unknown", "a source or a folder of pictures")
+    config = build(
+        EnsembleConfig, {"split": split, "protocol": protocol, "force": force, "backend": backend}, "evaluate"
+    )
     several: list[Any] = list(weights) if isinstance(weights, list | tuple) else [weights]
     if not several:
         raise InputError(f"weights: none given; wanted {WANTED}")
@@ -85,8 +82,6 @@ def evaluate(
     for spec in specs:
         if is_exported(spec.name):
             require_cpu(spec.name, device)
-    if strange is not None:
-        require_plain([spec.name for spec in specs], {"protocol": protocol != "center"})
     said = ", ".join([*(spec.name for spec in specs), *([] if source is None else [f"source={source!s}"])])
     with watching("measuring", progress) as watch, init_distributed(device_of(device)) as processes:
         measured = measure_any(
@@ -98,12 +93,63 @@ def evaluate(
             on_progress=watch.counting("images"),
             processes=processes,
         )
-        if strange is not None:
-            count = watch.counting("unknown images")
-            measured = processes.on_all_ranks(
-                lambda: beside_unknown(measured, specs[0], strange, device=processes.device, on_progress=count)
-            )
     found: Result = measured.evaluation.result
+    return found
+
+
+def evaluate_unknown(
+    weights: Weights,
+    unknown: str | PathLike[str],
+    source: str | Path | DataConfig | None = None,
+    *,
+    split: str | None = None,
+    force: bool = False,
+    device: str | None = None,
+    progress: bool = True,
+) -> Result:
+    """How well the highest probability of one network tells its own images from those of classes it does not know.
+
+    >>> import deepres
+    >>> found = deepres.evaluate_unknown("runs/digits-1", "others", device="cpu", progress=False)
+    >>> found.unknown.num_known, found.unknown.num_unknown
+    (269, 1)
+    >>> found.unknown.auroc_low <= found.unknown.auroc <= found.unknown.auroc_high
+    True
+
+    Args:
+        weights: those of a run, others, or an exported file.
+        unknown: images of none of its classes, a source, or a folder of pictures.
+        source: its own images, by default those of the run.
+        split: as in `evaluate`.
+        force: as in `evaluate`.
+        device: as in `evaluate`.
+        progress: whether to show how far it is.
+
+    Raises:
+        InputError: anything that weights or images refuse; a class that the network knows; several networks.
+    """
+    split = None if split is None else word(split, "split", "train, val or test")
+    strange = path_text(unknown, "unknown", "a source or a folder of pictures")
+    spec = spec_of(weights)
+    require_plain([spec.name], {})
+    if is_exported(spec.name):
+        require_cpu(spec.name, device)
+    config = EnsembleConfig(split=split, force=flag(force, "force"), keep_scores=True)
+    with watching("measuring", flag(progress, "progress")) as watch, init_distributed(device_of(device)) as processes:
+        measured = measure_any(
+            [spec],
+            source_of(source),
+            config,
+            device=processes.device,
+            command=f"deepres.evaluate_unknown({spec.name}, {strange})",
+            on_progress=watch.counting("images"),
+            processes=processes,
+        )
+        count = watch.counting("unknown images")
+        beside = processes.on_all_ranks(
+            lambda: beside_unknown(measured, spec, strange, device=processes.device, on_progress=count)
+        )
+    found: Result = beside.evaluation.result
     return found
 
 
