@@ -147,7 +147,7 @@ def expectation(run: Run, facts: DatasetFacts) -> Expectation | None:
 
 def _dataset(facts: DatasetFacts) -> str | None:
     for name, (classes, images) in TRAINED_ON.items():
-        named = name == "imagenet" or (facts.source == name and facts.side == 32)
+        named = name == "imagenet" or (facts.source in (name, f"{name}_train") and facts.side == 32)
         if named and facts.num_classes == classes and 0.8 * images <= facts.num_images <= images:
             return name
     return None
