@@ -59,17 +59,17 @@ def test_the_module_answers_as_the_detector(neck: str, plain: bool, context: boo
     mean, std = torch.full((3, 1, 1), 0.4), torch.full((3, 1, 1), 0.2)
     whole = WholeDetector(ready, mean, std, 32, plain=plain).eval()
     for height, width in ((90, 120), (64, 64)):
-        picture = noise(3, height, width)[1:2]
-        x = torch.nn.functional.pad((picture.float() / 255 - mean) / std, (0, -width % 32, 0, -height % 32))
+        pictures = noise(3, height, width)
+        x = torch.nn.functional.pad((pictures.float() / 255 - mean) / std, (0, -width % 32, 0, -height % 32))
         with torch.inference_mode():
-            (wanted,) = ready(x, torch.tensor([[height, width]]))
-            boxes, labels, scores, counts = whole(picture)
-        assert len(wanted.scores) > 10
-        assert counts.tolist() == [len(scores)]
-        mine, theirs = matched(wanted, Found(boxes, labels, scores))
-        assert len(mine) >= 0.98 * max(len(wanted.scores), len(scores))
-        torch.testing.assert_close(boxes[theirs], wanted.corners[mine], rtol=0, atol=1e-3)
-        torch.testing.assert_close(scores[theirs], wanted.scores[mine], rtol=0, atol=1e-4)
+            every = [ready(each[None], torch.tensor([[height, width]]))[0] for each in x]
+            *parts, counts = whole(pictures)
+        for wanted, boxes, labels, scores in zip(every, *(part.split(counts.tolist()) for part in parts), strict=True):
+            assert len(wanted.scores) > 10
+            mine, theirs = matched(wanted, Found(boxes, labels, scores))
+            assert len(mine) >= 0.98 * max(len(wanted.scores), len(scores))
+            torch.testing.assert_close(boxes[theirs], wanted.corners[mine], rtol=0, atol=1e-3)
+            torch.testing.assert_close(scores[theirs], wanted.scores[mine], rtol=0, atol=1e-4)
 
 
 def test_boxes_are_matched_once_and_within_their_class() -> None:
@@ -141,7 +141,7 @@ def test_what_are_no_boxes_is_refused(
         predictor.network(torch.zeros(1, 3, 32, 32))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "neck"), [("x.onnx", "fpn"), ("x.pt2", "fpn"), ("x.onnx", "c4"), ("x.pt2", "c4")])
 def test_one_file_answers_any_number_of_pictures(name: str, neck: str, tmp_path: Path) -> None:
     prepared = Preparation(fit="sides", resize=64, longest=128)
