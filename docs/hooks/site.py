@@ -1,6 +1,7 @@
 """What `mkdocs` does beside its own work: pages made from the source, links that lead out of docs/ led into the site.
 
-- the commands, from what each says of itself (commands.py); the errors, from the source (errors.py); notebooks as pages
+- the commands, from what each says of itself (commands.py); the errors, from the source (errors.py);
+  how weights were trained (trainings.py); notebooks as pages
 - ARCHITECTURE.md, CONTRIBUTING.md, CHANGELOG.md, the decisions' list and evidence/ become part of the site
 - a built page that would fetch something from elsewhere fails the build
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 import commands
 import errors
 import notebooks
+import trainings
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -108,4 +110,4 @@ def _public() -> str:
     )
 
 
-MARKS = {"<!-- errors -->": errors.listing, "<!-- public -->": _public}
+MARKS = {"<!-- errors -->": errors.listing, "<!-- public -->": _public, "<!-- trainings -->": trainings.table}

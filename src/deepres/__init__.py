@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deepres.library.measuring import analyze as analyze
     from deepres.library.measuring import compare as compare
     from deepres.library.measuring import evaluate as evaluate
+    from deepres.library.measuring import evaluate_unknown as evaluate_unknown
     from deepres.library.training import RunResult as RunResult
     from deepres.library.training import train as train
     from deepres.nn.weights.spec import WeightsSpec as WeightsSpec
@@ -27,6 +28,7 @@ _PUBLIC = {
     "train": ("deepres.library.training", "train"),
     "RunResult": ("deepres.library.training", "RunResult"),
     "evaluate": ("deepres.library.measuring", "evaluate"),
+    "evaluate_unknown": ("deepres.library.measuring", "evaluate_unknown"),
     "Predictor": ("deepres.predict.predictor", "Predictor"),
     "analyze": ("deepres.library.measuring", "analyze"),
     "compare": ("deepres.library.measuring", "compare"),
@@ -49,6 +51,7 @@ __all__ = [
     "create_model",
     "describe",
     "evaluate",
+    "evaluate_unknown",
     "export",
     "list_models",
     "load",

@@ -11,6 +11,7 @@ sys.path.insert(0, str(HOOKS))
 
 import commands  # noqa: E402
 import errors  # noqa: E402
+import trainings  # noqa: E402
 
 
 def test_every_refusal_of_the_source_is_found_with_what_to_do() -> None:
@@ -38,3 +39,13 @@ def test_the_commands_page_has_every_verb_and_every_flag() -> None:
         section = page.split(f"\n## deepres {name}\n")[1].split("\n## ")[0]
         for parameter in command.params:
             assert all(each in section for each in parameter.opts if each.startswith("--")), (name, parameter.name)
+
+
+def test_the_table_of_trainings_has_every_row() -> None:
+    from deepres.nn.weights.trainings import trainings as every
+
+    table = trainings.table()
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert {row.count("|") for row in rows} == {len(trainings.COLUMNS) + 2}
+    assert len(rows) == 2 + sum(one.source is not None for one in every())
+    assert all(f"`{name}`" in table for one in every() for name in one.names)

@@ -41,6 +41,8 @@ NOT_FUZZED = {
     Function("studies/report.py", "write_report"): "what was made a moment ago",
     Function("nn/weights/variants.py", "_libraries"): "of the package",
     Function("studies/study.py", "papers"): "of the package",
+    Function("recipes/expected.py", "figures"): "of the package",
+    Function("nn/weights/trainings.py", "trainings"): "of the package",
     Function("nn/weights/card.py", "_is_own"): "text, told by its digest and not parsed",
     Function("export/browser.py", "_in"): "bytes, told by their digest and not parsed",
     Function("export/browser.py", "write"): "of the package",
@@ -132,6 +134,8 @@ OWN = {
         "export/browser.py",
         "serve/page.py",
         "studies/study.py",
+        "recipes/expected.py",
+        "nn/weights/trainings.py",
     ),  # of the package
     *("base/manifest.py", "nn/weights/hub.py"),  # written a moment ago
 }

@@ -235,6 +235,11 @@ def test_two_processes_train_and_measure_as_one(kind: str, home: Path, tmp_path:
             ["--task", "regression", "--set", "train.label_smoothing=0.1"],
             "train.label_smoothing is for classification and multilabel alone",
         ),
+        (
+            "several.csv",
+            ["--task", "multilabel", "--set", "train.loss=binary"],
+            "its task is multilabel, and train.loss=binary is for classification alone; leave it out",
+        ),
         ("numbers.csv", ["--task", "regression", "--set", "task.delta=0"], "delta"),
     ],
 )

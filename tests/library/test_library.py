@@ -84,6 +84,20 @@ def test_a_call_gives_what_the_command_gives(home: Path, tmp_path: Path, monkeyp
 
 
 @pytest.mark.medium
+def test_images_of_unknown_classes_are_told_apart(home: Path, tmp_path: Path) -> None:
+    noise = tmp_path / "noise"
+    noise.mkdir()
+    for number in range(5):
+        Image.effect_noise((16, 16), 40 + number).convert("L").save(noise / f"{number}.png")
+    called = home / "runs" / "digits-1"
+    found = deepres.evaluate_unknown(called, noise, device="cpu", progress=False)
+    assert (found.unknown.num_known, found.unknown.num_unknown) == (found.num_images, 5)  # type: ignore[attr-defined]
+    assert 0 <= found.unknown.auroc <= 1  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="the network knows 10 of its classes"):
+        deepres.evaluate_unknown(called, "digits", device="cpu", progress=False)
+
+
+@pytest.mark.medium
 def test_what_a_run_came_to(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     folder = Path("runs/digits-1")

@@ -64,6 +64,10 @@ def test_boxes_are_told_from_the_score_that_is_asked(
         ("numbers/predict?top_k=2", "top_k=2: numbers is a regression, which names no classes; leave it out"),
         ("boxes/predict?top_k=2", "top_k=2: boxes is a detection, which names no classes; leave it out"),
         ("labels/predict?above=0.5", "above=0.5: labels is a multilabel, which finds no boxes; leave it out"),
+        (
+            "boxes/predict?reject=error=0.1",
+            "reject=error=0.1: boxes is a detection, which names no one class; leave it",
+        ),
         ("boxes/cam", "boxes: its task is detection, and --cam is for classification alone"),
         ("labels/predict?cam=true", "labels: its task is multilabel, and --cam is for classification alone"),
     ],
@@ -74,6 +78,23 @@ def test_an_option_that_means_nothing_to_the_task_is_refused(
     reply = all_of_them(f"/v1/models/{path}", pictures())
     assert reply.status == 422
     assert reply.error.startswith(message)
+
+
+@pytest.mark.medium
+def test_unsure_answers_are_unknown_where_that_is_asked(ask: Any, pictures: Callable[..., bytes]) -> None:
+    sure = max(guess["probability"] for guess in ask("/v1/predict", pictures()).json["answers"][0]["guesses"])
+    for limit, unknown in ((sure - 0.001, False), (sure + 0.001, True)):
+        told = ask(f"/v1/predict?reject=probability={limit:.4f}", pictures()).json["answers"][0]
+        assert told["unknown"] is unknown
+        assert told["guesses"]
+    assert "unknown" not in ask("/v1/predict", pictures()).json["answers"][0]
+    for rule, message in (
+        ("half", "reject=half: wanted coverage=0.95"),
+        ("coverage=0.9", "reject=coverage=0.9: these weights keep no thresholds"),
+    ):
+        refused = ask(f"/v1/predict?reject={rule}", pictures())
+        assert refused.status == 422
+        assert refused.error.startswith(message)
 
 
 @pytest.mark.medium

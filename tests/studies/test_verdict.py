@@ -5,17 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from deepres.recipes.printed import quoted, spread_of, verdict_of
 from deepres.studies.study import Claim, Column, Printed, Study
 from deepres.studies.verdict import (
     CellResult,
     CheckedClaim,
     _comparable,
     _precision,
-    _spread,
     outcome,
-    quoted,
     train_error,
-    verdict_of,
 )
 
 
@@ -76,7 +74,7 @@ def test_a_row_that_diverged_is_worse_than_any_whichever_way_is_better() -> None
 
 
 def test_of_boxes_the_sampling_error_is_that_which_the_run_has_measured() -> None:
-    assert _spread((76.0,), Printed(value=76.4), "voc", 0.4) == pytest.approx(sqrt(2) * 0.4)
+    assert spread_of((76.0,), Printed(value=76.4), "voc", 0.4) == pytest.approx(sqrt(2) * 0.4)
     measured = {"measure": "voc07", "ap": 0.76, "ap_low": 0.752, "ap_high": 0.768, "ap50": 0.76}
     measured |= {"per_class": [{"name": "bus", "ap": 0.8, "ap50": 0.8}, {"name": "car", "ap": None, "ap50": None}]}
     of_all = Column(name="c", measure="voc_ap", title="AP")
@@ -111,8 +109,8 @@ def test_what_is_not_trained_says_so_and_why(study: Study, tmp_path: Path) -> No
 
 def test_of_one_seed_the_spread_is_the_sampling_error_of_the_test_images() -> None:
     one = 100 * sqrt(0.09 * 0.91 / 10_000)
-    assert _spread((9.0,), Printed(value=8.75), "cifar10") == pytest.approx(sqrt(2) * one)
-    assert _spread((9.0, 10.0), Printed(value=8.75, std=0.3), "cifar10") == pytest.approx(sqrt(0.5 + 0.09))
+    assert spread_of((9.0,), Printed(value=8.75), "cifar10") == pytest.approx(sqrt(2) * one)
+    assert spread_of((9.0, 10.0), Printed(value=8.75, std=0.3), "cifar10") == pytest.approx(sqrt(0.5 + 0.09))
 
 
 def test_the_training_error_is_that_of_one_whole_pass_also_where_the_run_ends_within_one() -> None:

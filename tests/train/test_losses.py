@@ -2,8 +2,11 @@ import pytest
 import torch
 from torch import nn
 
+from deepres.base.errors import InputError
+from deepres.base.records import build
 from deepres.data.images import Batch
-from deepres.tasks.classification.losses import cross_entropy, wrong
+from deepres.tasks.classification.losses import binary_cross_entropy, cross_entropy, wrong
+from deepres.train.config import TrainConfig
 
 
 def _batch(labels: torch.Tensor) -> Batch:
@@ -26,6 +29,35 @@ def test_a_mixture_that_is_one_class_is_that_class() -> None:
     plain, _ = cross_entropy(0.1)(nn.Identity(), _batch(labels))
     mixed, _ = cross_entropy(0.1)(nn.Identity(), _batch(nn.functional.one_hot(labels, 4).float()))
     torch.testing.assert_close(plain, mixed)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_each_class_asked_on_its_own_is_the_formula(smoothing: float, mixed: bool) -> None:
+    labels = torch.tensor([0, 1, 2, 3, 0, 3])
+    q = nn.functional.one_hot(labels, 4).float()
+    if mixed:
+        q = 0.7 * q + 0.3 * q.roll(1, 0)
+    batch = _batch(q if mixed else labels)
+    loss, counts = binary_cross_entropy(smoothing)(nn.Identity(), batch)
+    smooth = (1 - smoothing) * q + smoothing / 4
+    p = batch.images.sigmoid()
+    torch.testing.assert_close(loss, -(smooth * p.log() + (1 - smooth) * (1 - p).log()).mean())
+    assert counts["wrong"] == (batch.images.argmax(1) != q.argmax(1)).sum()
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_it_is_timms(smoothing: float) -> None:
+    timms = pytest.importorskip("timm.loss")
+    batch = _batch(torch.tensor([0, 1, 2, 3, 0, 1]))
+    loss, _ = binary_cross_entropy(smoothing)(nn.Identity(), batch)
+    torch.testing.assert_close(loss, timms.BinaryCrossEntropy(smoothing)(batch.images, batch.targets))
+
+
+def test_it_goes_with_no_weights_of_classes() -> None:
+    with pytest.raises(InputError, match="loss=binary asks of each class on its own, balance=loss weighs images"):
+        build(TrainConfig, {"epochs": 1, "loss": "binary", "balance": "loss"}, "train")
 
 
 WEIGHTS = torch.tensor([0.25, 0.5, 1.0, 4.0])

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from deepres.base.errors import InputError
 from deepres.base.records import build
-from deepres.train.schedules import ScheduleConfig, cosine, linear_warmup, steps
+from deepres.train.schedules import ScheduleConfig, constant, cosine, linear_warmup, sketch, steps
 
 PROGRESS = st.floats(0, 1, exclude_max=True)
 
@@ -64,3 +64,17 @@ def test_a_rate_that_is_none_is_refused(lr: float) -> None:
 def test_steps_of_a_low_rate_that_is_not_given_are_refused() -> None:
     with pytest.raises(InputError, match="warmup_steps 400 without warmup_lr: give the rate that is held, such as 0"):
         build(ScheduleConfig, {"warmup_steps": 400}, "schedule")
+
+
+def test_a_schedule_is_drawn_by_the_logarithm_of_the_rate() -> None:
+    paper = ScheduleConfig(kind="steps", lr=0.1, milestones=(0.5, 0.75), warmup_lr=0.01, warmup_steps=400)
+    assert paper.told(64_000) == (
+        f"rate: {'█' * 24}{'▆' * 12}{'▃' * 12} 0.1 to 0.001 over 64,000 steps, 0.01 for the first 400"
+    )
+    risen = ScheduleConfig(kind="cosine", lr=0.5, warmup_fraction=0.5).told(10).split()[1]
+    assert len(risen) == 48
+    assert sorted(risen[:24]) == list(risen[:24])
+    assert sorted(risen[24:], reverse=True) == list(risen[24:])
+    assert risen[0] < risen[24] == "█"
+    assert sketch(constant(0.3), 5) == "█████"
+    assert ScheduleConfig(kind="constant").told(1).endswith(" 0.1 to 0.1 over 1 step")

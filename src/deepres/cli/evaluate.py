@@ -114,6 +114,7 @@ def command(
     from deepres.runs.finish import training_of
     from deepres.runs.folds_measured import measure_any
     from deepres.runs.seen import doubles_in, run_of
+    from deepres.runs.unknown import beside_unknown, require_plain
     from deepres.tasks.doubled import told_of_doubles
     from deepres.tasks.plans import plan_of
     from deepres.tasks.result import summary
@@ -143,7 +144,7 @@ def command(
         backend=backend,
     )
     if unknown is not None:
-        _require_plain(weights, {"--protocol": protocol != "center", "--calibrate": calibrate, "--select": select})
+        require_plain(weights, {"--protocol": protocol != "center", "--calibrate": calibrate, "--select": select})
     files = [word for word in weights if is_exported(word)]
     for file in files:
         said = {"--model": model, "--variant": variant, "--mean": mean, "--std": std}
@@ -162,8 +163,6 @@ def command(
             processes=processes,
         )
         if unknown is not None:
-            from deepres.runs.unknown import beside_unknown
-
             measured = processes.on_all_ranks(
                 lambda: beside_unknown(
                     measured,
@@ -207,18 +206,6 @@ def command(
     for what, path in (("worst", worst), ("report", report)):
         if path is not None:
             click.echo(f"{what}: {path}", err=as_json)
-
-
-def _require_plain(weights: tuple[str, ...], others: "dict[str, object]") -> None:
-    """Refuse --unknown of several networks, and beside flags that change the probabilities."""
-    from deepres.base.errors import InputError
-    from deepres.nn.weights.folds import holds_folds
-
-    if len(weights) > 1 or holds_folds(weights[0]):
-        raise InputError(f"--unknown with {' '.join(weights)}: it is of one network; name one run, or one fold")
-    for flag, given in others.items():
-        if given:
-            raise InputError(f"--unknown with {flag}: it is of the answers that predict gives; leave {flag} out")
 
 
 def apart(arguments: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:

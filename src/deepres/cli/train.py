@@ -181,6 +181,7 @@ def command(
     given = dict(locals())
     from deepres.runs import folds as in_folds
     from deepres.runs import stages
+    from deepres.runs.expected import expected_lines
     from deepres.runs.progress import Display
     from deepres.runs.session import Session
     from deepres.train.distributed import init_distributed
@@ -239,7 +240,9 @@ def command(
         if dry_run:
             click.echo(run.to_json() if processes.first else "", nl=False)
             for plan in plans:
-                click.echo("".join(f"{line}\n" for line in plan.said), err=True, nl=False)
+                drawn = plan.run.train.schedule.told(plan.run.train.steps(len(plan.source.train)))
+                lines = (*plan.said, drawn, *expected_lines(plan.run, plan.source))
+                click.echo("".join(f"{line}\n" for line in lines), err=True, nl=False)
             return
         suited = _suited(run, recipe, model, task)
         with output_of(output, run, processes) as folder:

@@ -36,17 +36,25 @@ def command() -> None:
 def inspect_command(file: str, whole: bool, as_json: bool, watch: Watch) -> None:
     """Show what FILE holds: format, layers, classes, the networks that fit, and how layers are matched.
 
-    Nothing in the file is executed.
+    Of published weights that are given by name it says how they were trained, and which source says so. Nothing in the
+    file is executed.
     """
+    from deepres.nn.weights.checkpoints import exists
     from deepres.nn.weights.inspection import inspect
     from deepres.nn.weights.structure import ROWS
+    from deepres.nn.weights.trainings import trained_by
 
     watch(Doing(f"reading {file}"))
     if (facts := _detector(file)) is not None:
         told = (f"{name:16}{value}" for name, value in facts.items())
         click.echo(json.dumps(facts) if as_json else "\n".join(told))
         return
-    found = inspect(file)
+    try:
+        found = inspect(file)
+    except InputError:
+        if (training := trained_by(file)) is not None and not exists(file):  # known without the weights
+            click.echo(training.to_json() if as_json else "\n".join(training.lines()))
+        raise
     if as_json:
         click.echo(found.to_json())
         return

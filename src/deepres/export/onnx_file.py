@@ -9,6 +9,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import write_atomic
 from deepres.data.transforms.config import Preparation
 from deepres.export.fit_graph import FitGraph
+from deepres.export.suppression import in_onnx
 from deepres.export.whole import whole
 from deepres.export.whole_detector import OF_BOXES, whole_detector
 from deepres.nn.onnx_graph import BATCH, after, traced
@@ -20,11 +21,12 @@ from deepres.predict.predictor import Predictor
 def fitted(predictor: Predictor, bundle: Bundle) -> Any:
     """The ONNX model (a ModelProto) of pictures that have the network's size, uint8 (batch, C, H, W).
 
-    Of a detector's one picture (1, C, height, width), resized as its preparation says.
+    Of a detector's (batch, C, height, width), resized as its preparation says.
     """
     if bundle.finds_boxes:
-        picture = torch.zeros(1, bundle.shape[0], *OF_BOXES, dtype=torch.uint8)
-        return traced(whole_detector(predictor, plain=False), picture, bundle.outputs, {2: "height", 3: "width"})
+        pictures = torch.zeros(2, bundle.shape[0], *OF_BOXES, dtype=torch.uint8)
+        finder, sides = whole_detector(predictor, plain=False), {0: BATCH, 2: "height", 3: "width"}
+        return traced(finder, pictures, [*bundle.outputs], sides, related=True, operators=in_onnx())
     module, shape = whole(predictor), bundle.shape
     example = torch.zeros(2, *shape, dtype=torch.uint8)
     return traced(module, example, bundle.answers, {0: BATCH})

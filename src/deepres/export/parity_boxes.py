@@ -19,8 +19,11 @@ from deepres.tasks.detection.regions import Found
 SAME = 0.9
 """Two boxes of one class are the same from this IoU on."""
 
+TOGETHER = (1, 2, 5)
+"""So many pictures are asked in one call, in the first calls; in those after them one."""
+
 FileBoxes = Callable[[Tensor], Sequence[Tensor]]
-"""A resized picture uint8 (1, C, H, W) -> boxes (M, 4), labels (M,), scores (M,)."""
+"""Resized pictures uint8 (N, C, H, W) -> boxes (M, 4), labels (M,), scores (M,), counts (N,)."""
 
 
 def compared_boxes(
@@ -42,7 +45,8 @@ def compared_boxes(
     images = unmatched = 0
     above: float = getattr(predictor.task, "above", 0.5)
     for picture, pixels in islice(readable(spread(pictures), predictor, unread), FEWEST):
-        own, other = _of_network(predictor, pixels), Found(*asked(fit(pixels, predictor.preparation)[None]))
+        number = TOGETHER[images] if images < len(TOGETHER) else 1
+        own, other = _of_network(predictor, pixels), _of_file(asked, fit(pixels, predictor.preparation), number)
         mine, theirs = matched(own, other)
         scores.append((own.scores[mine] - other.scores[theirs]).abs())
         corners.append((own.corners[mine] - other.corners[theirs]).abs().flatten())
@@ -91,6 +95,12 @@ def without(found: Found, places: Tensor) -> Found:
     """What was found, but for these places."""
     left = torch.ones(len(found.scores), dtype=torch.bool).index_fill(0, places, False)
     return found.at(left)
+
+
+def _of_file(asked: FileBoxes, resized: Tensor, number: int) -> Found:
+    """What the file finds on a picture that is the last of so many in one call; the others are its mirror."""
+    *parts, counts = asked(torch.stack([*[resized.flip(2)] * (number - 1), resized]))
+    return Found(*(each[len(each) - int(counts[-1]) :] for each in parts))
 
 
 @torch.inference_mode()

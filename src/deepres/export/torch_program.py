@@ -22,9 +22,9 @@ from deepres.predict.predictor import Predictor
 def program(predictor: Predictor, bundle: Bundle) -> Any:
     """The predictor as an ExportedProgram that takes what `bundle.input` says and tells nothing of this machine."""
     if bundle.finds_boxes:
-        picture = torch.zeros(1, bundle.shape[0], *OF_BOXES, dtype=torch.uint8)
-        free = dict.fromkeys((2, 3), torch.export.Dim.DYNAMIC)
-        return _exported(whole_detector(predictor, plain=True), picture, free)
+        pictures = torch.zeros(2, bundle.shape[0], *OF_BOXES, dtype=torch.uint8)
+        free = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+        return _exported(whole_detector(predictor, plain=True), pictures, free)
     module: nn.Module = whole(predictor)
     shape, dims = bundle.shape, {0: torch.export.Dim(BATCH)}
     if bundle.any_size:

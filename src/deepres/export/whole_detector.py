@@ -1,17 +1,20 @@
-"""A detector as one module that a graph can hold: a picture in, boxes out, non-maximum suppression included.
+"""A detector as one module that a graph can hold: pictures in, boxes out, non-maximum suppression included.
 
-What is left out on the way keeps its place, with a score of -1, so that sizes follow from the picture's alone until the
-end. Boxes of one level, or of one class, are thinned among themselves.
+What is left out on the way keeps its place, with a score of -1, so that sizes follow from the pictures' alone until the
+end. Boxes of one level, or of one class, are thinned among themselves, each picture's apart. N pictures, P proposals a
+picture, K classes.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import nms, roi_align, roi_pool
+from torchvision.ops import roi_align, roi_pool
 
 from deepres.base.errors import InputError
+from deepres.export.suppression import greedy, one_by_one
 from deepres.predict.predictor import Predictor
 from deepres.tasks.detection.coding import clip, decode, large_enough
 from deepres.tasks.detection.detector import DetectorNetwork
@@ -20,14 +23,15 @@ from deepres.tasks.detection.pooling import align
 from deepres.tasks.detection.regions import level_of
 
 OF_BOXES = (192, 256)
-"""(height, width) of the picture that a detector is traced on."""
+"""(height, width) of the pictures that a detector is traced on."""
 
 
 class WholeDetector(nn.Module):
-    """uint8 (1, 3, H, W) -> boxes (M, 4) in px of it, labels int64 (M,), scores (M,), the likeliest first.
+    """uint8 (N, 3, H, W) -> boxes (M, 4) in px, labels int64 (M,), scores (M,), counts int64 (N,).
 
-    The picture has been resized as the preparation says; it is normalised and set upon a canvas here. `plain`: by
-    torch's own operators alone, none of torchvision's.
+    The M boxes lie picture by picture, the likeliest of each first, `counts` of each. The pictures have been resized as
+    the preparation says, and are of one size; they are normalised and set upon a canvas here. `plain`: by torch's own
+    operators alone, none of torchvision's.
     """
 
     mean: Tensor
@@ -39,7 +43,7 @@ class WholeDetector(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         height, width = image.shape[-2:]
         x = (image.to(torch.float32) / 255 - self.mean) / self.std
         x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple))
@@ -47,41 +51,41 @@ class WholeDetector(nn.Module):
         boxes, likely = self._proposed(levels, x, (height, width))
         features = self.network.described(self._pooled(levels, boxes))
         if self.network.description.context:
-            picture = boxes.new_tensor([[0, 0, width, height]])
+            picture = boxes.new_tensor([[[0, 0, width, height]]]).expand(boxes.shape[0], 1, 4)
             whole = self.network.described(self._pooled(levels, picture))
-            features = torch.cat([features, whole.expand(features.shape[0], -1)], 1)
+            of_each = whole[:, None].expand(-1, boxes.shape[1], -1).flatten(0, 1)
+            features = torch.cat([features, of_each], 1)
         scores, offsets = self.network.regions(features)
-        chances = torch.where(likely[:, None] >= 0, scores.softmax(1)[:, 1:], 0.0)
-        return self._answered(chances, offsets, boxes, (height, width))
+        chances = scores.softmax(1)[:, 1:].reshape(*likely.shape, -1)
+        chances = torch.where(likely[:, :, None] >= 0, chances, 0.0)
+        return self._answered(chances, offsets.reshape(*likely.shape, -1, 4), boxes, (height, width))
 
     def _proposed(self, levels: list[Tensor], x: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """`Proposing.proposed` of one picture: boxes (P, 4), and how likely they are, (P,)."""
+        """`Proposing.proposed`: boxes (N, P, 4), and how likely they are, (N, P)."""
         config, found, likely = self.network.proposals.config, [], []
         for anchors, objectness, offsets in zip(*self.network.proposals(levels, x.shape[-2:]), strict=True):
-            values, places = objectness[0].topk(torch.sym_min(config.before_test, objectness.shape[1]))
-            corners = clip(decode(offsets[0, places], anchors[places]), size)
-            chances = torch.where(large_enough(corners, config.least_px), values.sigmoid(), -1.0)
-            chances, order = chances.topk(chances.shape[0])
-            corners = corners[order]
+            values, places = objectness.topk(torch.sym_min(config.before_test, objectness.shape[1]), dim=1)
+            corners = _decoded(_rows(offsets, places), anchors[places], size)
+            chances = torch.where(_large(corners, config.least_px), values.sigmoid(), -1.0)
+            chances, order = chances.topk(chances.shape[1], dim=1)
+            corners = _rows(corners, order)
             likely.append(torch.where(self._stays(corners, chances, config.overlap), chances, -1.0))
             found.append(corners)
-        boxes, chances = torch.cat(found), torch.cat(likely)
-        chances, order = chances.topk(torch.sym_min(config.after_test, chances.shape[0]))
-        return boxes[order], chances
+        boxes, chances = torch.cat(found, 1), torch.cat(likely, 1)
+        chances, order = chances.topk(torch.sym_min(config.after_test, chances.shape[1]), dim=1)
+        return _rows(boxes, order), chances
 
     def _stays(self, boxes: Tensor, chances: Tensor, overlap: float) -> Tensor:
-        """Which boxes, the likeliest first, no likelier one that stays overlaps by more: bool (B,)."""
-        if not self.plain:
-            stays = torch.zeros_like(chances, dtype=torch.bool)
-            return stays.index_fill(0, nms(boxes, chances, overlap), True)
-        return greedy(boxes, overlap)
+        """Which boxes, the likeliest first, no likelier one that stays overlaps by more: bool (N, B)."""
+        return greedy(boxes, overlap) if self.plain else one_by_one(boxes, chances, overlap)
 
     def _pooled(self, levels: Sequence[Tensor], boxes: Tensor) -> Tensor:
-        """`RegionHead.pooled` of one picture."""
+        """`RegionHead.pooled` of boxes (N, P, 4): (N P, C, pool, pool)."""
         head = self.network.regions
         config, strides = head.config, head.strides
-        level = level_of(boxes, strides)
-        regions = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], 1)
+        number = torch.arange(boxes.shape[0], device=boxes.device, dtype=boxes.dtype)
+        regions = torch.cat([number[:, None, None].expand(-1, boxes.shape[1], 1), boxes], 2).flatten(0, 1)
+        level = level_of(regions[:, 1:], strides)
         if self.plain:
             shift = 0.5 if config.aligned else 0.0
             return align(levels[: len(strides)], regions, level, strides, config.pool, config.samples, shift)
@@ -98,43 +102,44 @@ class WholeDetector(nn.Module):
 
     def _answered(
         self, chances: Tensor, offsets: Tensor, boxes: Tensor, size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """`RegionHead.answered` of one picture."""
-        config = self.network.regions.config
-        place, classes = (chances > config.score_above).nonzero().unbind(1)
-        corners = clip(decode(offsets[place, classes + 1], boxes[place], config.deviations), size)
-        likely = torch.where(large_enough(corners, config.least_px), chances[place, classes], -1.0)
-        likely, order = likely.topk(likely.shape[0])
-        corners, classes = corners[order], classes[order]
-        apart = corners + (classes * (1 + torch.cat([corners.flatten(), corners.new_zeros(1)]).max()))[:, None]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`RegionHead.answered` of chances (N, P, K), offsets (N, P, 1 + K, 4), boxes (N, P, 4)."""
+        config, classes = self.network.regions.config, chances.shape[2]
+        every = chances.flatten(1)
+        most: Any = (every > config.score_above).sum(1).amax(0).clamp(min=1).item()  # of any of the pictures
+        torch._check(most >= 1)
+        torch._check(most <= every.shape[1])
+        values, places = every.topk(most, dim=1)
+        place, labels = places // classes, places % classes
+        moved = _rows(offsets.flatten(1, 2), place * (classes + 1) + labels + 1)
+        corners = _decoded(moved, _rows(boxes, place), size, config.deviations)
+        likely = torch.where((values > config.score_above) & _large(corners, config.least_px), values, -1.0)
+        likely, order = likely.topk(likely.shape[1], dim=1)
+        corners, labels = _rows(corners, order), labels.gather(1, order)
+        beside = 1 + corners.flatten(1).amax(1)
+        apart = corners + (labels * beside[:, None])[:, :, None]
         stays = self._stays(apart, likely, config.overlap) & (likely >= 0)
-        kept = stays.nonzero()[: config.most, 0]
-        return corners[kept], classes[kept], likely[kept]
+        kept = stays & (stays.cumsum(1) <= config.most)
+        picture, row = kept.nonzero().unbind(1)
+        return corners[picture, row], labels[picture, row], likely[picture, row], kept.sum(1)
 
 
-def greedy(boxes: Tensor, overlap: float) -> Tensor:
-    """Non-maximum suppression of boxes (B, 4), the likeliest first: which stay, bool (B,).
+def _rows(values: Tensor, places: Tensor) -> Tensor:
+    """Of each picture the rows at its places: (N, A, 4), (N, B) -> (N, B, 4)."""
+    return values.gather(1, places[:, :, None].expand(-1, -1, 4))
 
-    What overlaps a likelier box that stays by more than `overlap` goes. Found in rounds: what holds of the first boxes
-    in one round does not change in the next, so that as many rounds as boxes are enough, and a few are needed.
-    """
-    upper, lower = torch.maximum(boxes[:, None, :2], boxes[:, :2]), torch.minimum(boxes[:, None, 2:], boxes[:, 2:])
-    common = (lower - upper).clamp(min=0).prod(2)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    number = torch.arange(boxes.shape[0], device=boxes.device)
-    likelier = number[:, None] < number
-    covers = ((common > overlap * (area[:, None] + area - common)) & likelier).to(boxes.dtype)
 
-    def unsettled(now: Tensor, before: Tensor) -> Tensor:
-        return (now != before).any()
+def _decoded(
+    offsets: Tensor, references: Tensor, size: tuple[int, int], deviations: Sequence[float] = (1, 1, 1, 1)
+) -> Tensor:
+    """Offsets (N, B, 4) from references (N, B, 4) as boxes within the pictures."""
+    found = clip(decode(offsets.flatten(0, 1), references.flatten(0, 1), deviations), size)
+    return found.view_as(offsets)
 
-    def once_more(now: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
-        return (now @ covers == 0).to(boxes.dtype), now.clone()
 
-    start = torch.ones_like(area)
-    first = (start @ covers == 0).to(boxes.dtype)
-    found: Tensor = torch.while_loop(unsettled, once_more, (first, start))[0]  # type: ignore[no-untyped-call]
-    return found > 0
+def _large(boxes: Tensor, least_px: float) -> Tensor:
+    """`large_enough` of (N, B, 4): bool (N, B)."""
+    return large_enough(boxes.flatten(0, 1), least_px).view(boxes.shape[:2])
 
 
 def whole_detector(predictor: Predictor, *, plain: bool) -> WholeDetector:

@@ -22,6 +22,7 @@ from deepres.runs.analysis.units import AnalysisConfig
 from deepres.runs.ensemble import EnsembleConfig
 from deepres.runs.exported import as_answers
 from deepres.runs.folds_measured import measure_any
+from deepres.runs.unknown import beside_unknown, require_plain
 from deepres.tasks.comparison import Comparison, compared
 from deepres.tasks.result import Result
 from deepres.train.distributed import init_distributed
@@ -93,6 +94,62 @@ def evaluate(
             processes=processes,
         )
     found: Result = measured.evaluation.result
+    return found
+
+
+def evaluate_unknown(
+    weights: Weights,
+    unknown: str | PathLike[str],
+    source: str | Path | DataConfig | None = None,
+    *,
+    split: str | None = None,
+    force: bool = False,
+    device: str | None = None,
+    progress: bool = True,
+) -> Result:
+    """How well the highest probability of one network tells its own images from those of classes it does not know.
+
+    >>> import deepres
+    >>> found = deepres.evaluate_unknown("runs/digits-1", "others", device="cpu", progress=False)
+    >>> found.unknown.num_known, found.unknown.num_unknown
+    (269, 1)
+    >>> found.unknown.auroc_low <= found.unknown.auroc <= found.unknown.auroc_high
+    True
+
+    Args:
+        weights: those of a run, others, or an exported file.
+        unknown: images of none of its classes, a source, or a folder of pictures.
+        source: its own images, by default those of the run.
+        split: as in `evaluate`.
+        force: as in `evaluate`.
+        device: as in `evaluate`.
+        progress: whether to show how far it is.
+
+    Raises:
+        InputError: anything that weights or images refuse; a class that the network knows; several networks.
+    """
+    split = None if split is None else word(split, "split", "train, val or test")
+    strange = path_text(unknown, "unknown", "a source or a folder of pictures")
+    spec = spec_of(weights)
+    require_plain([spec.name], {})
+    if is_exported(spec.name):
+        require_cpu(spec.name, device)
+    config = EnsembleConfig(split=split, force=flag(force, "force"), keep_scores=True)
+    with watching("measuring", flag(progress, "progress")) as watch, init_distributed(device_of(device)) as processes:
+        measured = measure_any(
+            [spec],
+            source_of(source),
+            config,
+            device=processes.device,
+            command=f"deepres.evaluate_unknown({spec.name}, {strange})",
+            on_progress=watch.counting("images"),
+            processes=processes,
+        )
+        count = watch.counting("unknown images")
+        beside = processes.on_all_ranks(
+            lambda: beside_unknown(measured, spec, strange, device=processes.device, on_progress=count)
+        )
+    found: Result = beside.evaluation.result
     return found
 
 

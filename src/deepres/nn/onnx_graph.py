@@ -19,14 +19,23 @@ Dims = Mapping[int, str]
 """Which dimensions of the input are symbolic, and what they are called."""
 
 
-def traced(module: nn.Module, example: Tensor, output: str | Sequence[str], dims: Dims) -> Any:
+def traced(
+    module: nn.Module,
+    example: Tensor,
+    output: str | Sequence[str],
+    dims: Dims,
+    *,
+    related: bool = False,
+    operators: Mapping[Any, Any] | None = None,
+) -> Any:
     """The module as an ONNX model (a ModelProto), from `image` to `output`, or several.
 
-    No dimension of `dims` may be 0 or 1 in the example, which would fix it. Nothing in the model tells of this machine.
+    No dimension of `dims` may be 0 or 1 in the example, which would fix it. `related`: they are, in ways that torch
+    lets no name have; then those of the input alone are named. `operators` says how those of our own are written.
+    Nothing in the model tells of this machine.
     """
     need("onnxscript", "writing ONNX")
-    named = 0 in dims  # sides of one picture are related in ways that no name can have
-    shapes = {place: torch.export.Dim(name) if named else torch.export.Dim.DYNAMIC for place, name in dims.items()}
+    shapes = {place: torch.export.Dim.DYNAMIC if related else torch.export.Dim(name) for place, name in dims.items()}
     with quiet(), torch.no_grad():
         program = torch.onnx.export(
             module,
@@ -37,11 +46,14 @@ def traced(module: nn.Module, example: Tensor, output: str | Sequence[str], dims
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
+            custom_translation_table=None if operators is None else dict(operators),
         )
     assert program is not None
     model = program.model_proto
     model.ir_version = IR
     plain(model)
+    if related:
+        _name(model.graph, dims)
     return model
 
 
@@ -88,3 +100,13 @@ def _rename(graph: Any, old: str, new: str) -> None:
         for place, name in enumerate(node.input):
             if name == old:
                 node.input[place] = new
+
+
+def _name(graph: Any, dims: Dims) -> None:
+    """Dimensions of the input by their names, wherever they are those of a value."""
+    taken = graph.input[0].type.tensor_type.shape.dim
+    names = {taken[place].dim_param: name for place, name in dims.items()}
+    for each in (*graph.input, *graph.value_info, *graph.output):
+        for dim in each.type.tensor_type.shape.dim:
+            if dim.dim_param in names:
+                dim.dim_param = names[dim.dim_param]

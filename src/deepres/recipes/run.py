@@ -95,6 +95,7 @@ def require_known(run: Run) -> None:
         "--folds": run.data.folds is not None,
         "--teacher": run.teacher is not None,
         f"train.balance={train.balance}": train.balance != "none",
+        f"train.loss={train.loss}": train.loss != "cross_entropy",
         "train.joint=false": not train.joint or train.learns != "all",
         "train.schedule.warmup_until_error": train.schedule.warmup_lr is not None
         and train.schedule.warmup_steps is None,

@@ -77,7 +77,13 @@ class RunContext:
         train, source = self.run.train, self.source
         proposals_of = None if train.proposals_of is None else str(self.folder / train.proposals_of)
         learning = Learning(
-            train.label_smoothing, train.balance, source.train.targets, source.classes, train.learns, proposals_of
+            train.label_smoothing,
+            train.balance,
+            source.train.targets,
+            source.classes,
+            train.learns,
+            proposals_of,
+            train.loss,
         )
         return taught(self.run.task.loss(learning), self.teachers)
 

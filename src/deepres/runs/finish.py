@@ -31,6 +31,7 @@ from deepres.recipes.stages import STAGES as NUMBERS
 from deepres.report.evaluation import ReportFacts, write_report
 from deepres.runs.card import card_of
 from deepres.runs.context import RunContext, norms_together
+from deepres.runs.expected import met
 from deepres.runs.length import told_length
 from deepres.runs.logbook import sessions
 from deepres.runs.seen import began_with, doubles_in, overlap
@@ -123,6 +124,10 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
         else:
             final = replace(context, run=run.replace(task=task))
             evaluation = final.evaluate(network, images, split, ResultFacts(of_test, notes), showing, reported)
+    if evaluation is not None:
+        measured: Result = evaluation.result
+        notes = processes.on_rank_zero(lambda: met(run, source, measured, progress.step))
+        evaluation = replace(evaluation, result=measured.replace(notes=(*measured.notes, *notes)))
     if evaluation is None or not evaluation.result.tells_settled:
         on_event(settled)
     on_event(Doing("writing the report"))

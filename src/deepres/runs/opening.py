@@ -8,6 +8,7 @@ from deepres.data.loading.balance import class_weights, effective, unequal
 from deepres.data.sources.open import Source
 from deepres.data.targets import form_of
 from deepres.runs.context import RunContext
+from deepres.runs.expected import expected_lines
 from deepres.runs.seen import doubles_in
 
 NAMED = 4
@@ -32,6 +33,7 @@ def opening(context: RunContext, step: int, total: int) -> list[str | Detail]:
         f"{run.model.name}: {parameters}, sees {size} px{begin}",
         f"{length} of {train.batch_size} images{each}, by recipe {run.recipe}",
         *context.about_numbers,
+        *expected_lines(run, source),
         *([context.begun] if context.begun else []),
         *(_head(train.head_pace) if train.fit_head and not step else []),
         *(context.teachers.lines() if context.teachers is not None else []),

@@ -1,5 +1,6 @@
 """How well a network's probabilities tell its own images from those of classes that it does not know."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from deepres.data.loading.config import LoaderConfig, OnBadImage
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_splits
+from deepres.nn.weights.folds import holds_folds
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.pictures import ImageInputs
 from deepres.predict.predictor import Predictor
@@ -21,6 +23,19 @@ from deepres.runs.ensemble import EnsembleEvaluation
 from deepres.runs.measured_on import split_of
 from deepres.runs.together import batch_size, largest_side
 from deepres.tasks.task import require
+
+
+def require_plain(weights: Sequence[str], others: Mapping[str, object]) -> None:
+    """Refuse --unknown of several networks, and beside flags that change the probabilities.
+
+    Raises:
+        InputError: there are several, or one of `others` is given.
+    """
+    if len(weights) > 1 or holds_folds(weights[0]):
+        raise InputError(f"--unknown with {' '.join(weights)}: it is of one network; name one run, or one fold")
+    for flag, given in others.items():
+        if given:
+            raise InputError(f"--unknown with {flag}: it is of the answers that predict gives; leave {flag} out")
 
 
 def beside_unknown(

@@ -22,6 +22,7 @@ from deepres.serve.limits import MOST_FILES
 from deepres.serve.logs import entry_of
 from deepres.serve.refusal import RefusedError
 from deepres.serve.served import Served
+from deepres.tasks.kinds import AnyTask
 
 _PICTURES: dict[str, Any] = {
     "requestBody": {
@@ -58,6 +59,14 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 TopK = Annotated[int | None, Query(ge=1, le=100_000, description="How many classes to name for each image (5).")]
 Above = Annotated[float | None, Query(ge=0, le=1, description="Boxes: tell those of this score or more.")]
+Reject = Annotated[
+    str | None,
+    Query(
+        max_length=100,
+        description="`unknown` in place of unsure classes: coverage=0.95, error=0.01 or probability=0.8, as "
+        "`deepres predict --reject` takes it.",
+    ),
+]
 Cam = Annotated[bool, Query(description="With each answer the map of its likeliest class, as a PNG in `map`.")]
 Label = Annotated[
     str | None,
@@ -97,16 +106,23 @@ def _routes(service: Service) -> APIRouter:
     routes = APIRouter()
 
     @routes.post("/v1/predict", openapi_extra=_PICTURES)
-    async def predict(request: Request, top_k: TopK = None, cam: Cam = False, above: Above = None) -> Response:
+    async def predict(
+        request: Request, top_k: TopK = None, cam: Cam = False, above: Above = None, reject: Reject = None
+    ) -> Response:
         """What is on these pictures: the body is one, or a form of 1 to 64 files; the first model answers."""
-        return await _predicted(service, request, None, _Options(top_k, cam, above))
+        return await _predicted(service, request, None, _Options(top_k, cam, above, reject))
 
     @routes.post("/v1/models/{name}/predict", openapi_extra=_PICTURES)
     async def predict_by(
-        request: Request, name: str, top_k: TopK = None, cam: Cam = False, above: Above = None
+        request: Request,
+        name: str,
+        top_k: TopK = None,
+        cam: Cam = False,
+        above: Above = None,
+        reject: Reject = None,
     ) -> Response:
         """The same, answered by the model of that name."""
-        return await _predicted(service, request, name, _Options(top_k, cam, above))
+        return await _predicted(service, request, name, _Options(top_k, cam, above, reject))
 
     @routes.post("/v1/cam", openapi_extra=_PICTURES, response_class=Response)
     async def cam(request: Request, label: Label = None) -> Response:
@@ -142,32 +158,44 @@ def _routes(service: Service) -> APIRouter:
 
 
 class _Options:
-    """?top_k=, ?cam=, ?above= as they were given."""
+    """?top_k=, ?cam=, ?above=, ?reject= as they were given."""
 
-    def __init__(self, top_k: int | None, cam: bool, above: float | None) -> None:
-        self.top_k, self.cam, self.above = top_k, cam, above
+    def __init__(self, top_k: int | None, cam: bool, above: float | None, reject: str | None) -> None:
+        self.top_k, self.cam, self.above, self.reject = top_k, cam, above, reject
 
-    def require(self, served: Served) -> None:
-        """Refuse what means nothing to this model."""
-        kind, own = served.task.kind, served.task.tools
+    def task_of(self, served: Served) -> AnyTask:
+        """What the model is asked, as the options have it; refused is what means nothing to it."""
+        task, own = served.task, served.task.tools
         if self.cam:
             served.require_maps()
-        if self.above is not None and "--above" not in own:
+        if self.above is not None:
+            if "--above" not in own:
+                raise RefusedError(
+                    422, f"above={self.above:g}: {served.name} is a {task.kind}, which finds no boxes; leave it out"
+                )
+            task = task.replace(above=self.above)
+        if self.top_k is not None and task.form not in ("class", "classes"):
             raise RefusedError(
-                422, f"above={self.above:g}: {served.name} is a {kind}, which finds no boxes; leave it out"
+                422, f"top_k={self.top_k}: {served.name} is a {task.kind}, which names no classes; leave it out"
             )
-        if self.top_k is not None and served.task.form not in ("class", "classes"):
-            raise RefusedError(
-                422, f"top_k={self.top_k}: {served.name} is a {kind}, which names no classes; leave it out"
-            )
+        if self.reject is not None:
+            if "--reject" not in own:
+                raise RefusedError(
+                    422, f"reject={self.reject}: {served.name} is a {task.kind}, which names no one class; leave it out"
+                )
+            try:
+                task = task.rejecting(self.reject)[0]
+            except InputError as cause:
+                raise RefusedError(422, cause.message.replace("--reject ", "reject=", 1)) from cause
+        return task
 
 
 async def _predicted(service: Service, request: Request, name: str | None, options: _Options) -> Response:
     entry = entry_of(request.scope)
     served = service.models.get(name)
     entry.model = served.name
-    _require_known(request, ("top_k", "cam", "above"))
-    options.require(served)
+    _require_known(request, ("top_k", "cam", "above", "reject"))
+    task = options.task_of(served)
     async with service.bodies.of(request) as body:
         uploads = await body.files()
         entry.bytes, entry.images = body.bytes, len(uploads)
@@ -180,7 +208,7 @@ async def _predicted(service: Service, request: Request, name: str | None, optio
 
         found = await unless_gone(request, asyncio.ensure_future(answered()))
     work = asyncio.get_running_loop().run_in_executor(
-        service.models.lookers, _composed, served, uploads, found, options, entry.number
+        service.models.lookers, _composed, served, uploads, found, (options.top_k or 5, task), entry.number
     )
     problem, content = await work
     if problem is None:
@@ -193,12 +221,12 @@ def _composed(
     served: Served,
     uploads: Sequence[Upload],
     found: Sequence[tuple[AskedPictures, str | None]],
-    options: _Options,
+    told_as: tuple[int, AnyTask],
     number: str,
 ) -> tuple[RefusedError | None, bytes]:
     """The answers as JSON, and the first problem where there is nothing else; by a thread, for they may be long."""
     answers = [
-        _answer(served, upload, one, options, drawn) for upload, (one, drawn) in zip(uploads, found, strict=True)
+        _answer(served, upload, one, told_as, drawn) for upload, (one, drawn) in zip(uploads, found, strict=True)
     ]
     problems = [one.problem for one, _ in found if one.problem is not None]
     told: dict[str, Any] = {"id": number, "model": served.name, "answers": answers}
@@ -207,10 +235,12 @@ def _composed(
     return problems[0], as_json({"error": problems[0].message, **told})
 
 
-def _answer(served: Served, upload: Upload, one: AskedPictures, options: _Options, drawn: str | None) -> dict[str, Any]:
+def _answer(
+    served: Served, upload: Upload, one: AskedPictures, told_as: tuple[int, AnyTask], drawn: str | None
+) -> dict[str, Any]:
     if one.problem is not None:
         return served.unread(shown(upload.name), one.problem.message).model_dump(mode="json")
-    answer = served.decoded(one.outputs, shown(upload.name), options.top_k or 5, options.above)
+    answer = served.decoded(one.outputs, shown(upload.name), *told_as)
     return answer.model_dump(mode="json") | ({} if drawn is None else {"map": drawn})
 
 

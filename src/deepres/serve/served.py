@@ -152,10 +152,9 @@ class Served:
         found = self.predictor.ask(read)
         return [found[number] for number in range(len(read))]
 
-    def decoded(self, outputs: Any, name: str, top_k: int = 5, above: float | None = None) -> Answer:
-        """The answer in the task's words."""
-        task = self.task if above is None else self.task.replace(above=above)
-        answer: Answer = task.decode(outputs, self.predictor.classes, name, top_k)
+    def decoded(self, outputs: Any, name: str, top_k: int = 5, task: AnyTask | None = None) -> Answer:
+        """The answer in the words of its task, or of one that says less of it."""
+        answer: Answer = (task or self.task).decode(outputs, self.predictor.classes, name, top_k)
         return answer
 
     def unread(self, name: str, problem: str) -> Answer:

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deepres.base.records import Record
+from deepres.recipes.printed import Verdict
 from deepres.studies.plan import Cell, StudyScale, cells, distinct, status
 from deepres.studies.readings import is_read
 from deepres.studies.study import Study, studies
 from deepres.studies.texts import ours_text, printed_text
-from deepres.studies.verdict import Verdict, described
+from deepres.studies.verdict import described
 
 
 class Overview(Record):

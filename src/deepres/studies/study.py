@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from deepres.base.errors import unknown
 from deepres.base.records import Record, parse
+from deepres.recipes.printed import PaperFigure
 
 Quantity = Literal[
     "error",
@@ -53,21 +54,13 @@ Shows = Literal[
 """What is drawn beside the table; "scatter" sets errors against parameters or multiply-adds."""
 
 
-class Printed(Record):
+class Printed(PaperFigure):
     """A figure as the paper prints it, in the column's unit.
 
-    `value` is what stands there: of one run, or the "best", "median" or "mean" of `runs`; `mean` and `std` stand beside
-    it where the paper has them ("6.43 (6.61 ± 0.16)"). `bound` says that the paper names no value but a limit:
-    "above" ("fail": > 20 %) or "below" ("< 0.1 %"). `measure` says that this figure is counted otherwise than its
-    column. `note` says what a reader must know of it: where ours is another, why.
+    `measure` says that this figure is counted otherwise than its column. `note` says what a reader must know of it:
+    where ours is another, why.
     """
 
-    value: float
-    mean: float | None = None
-    std: float | None = None
-    runs: Annotated[int, Field(ge=1)] = 1
-    quoted: Literal["single", "best", "median", "mean"] = "single"
-    bound: Literal["above", "below"] | None = None
     measure: Quantity | None = None
     note: str = ""
 

@@ -2,37 +2,18 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from math import sqrt
 from pathlib import Path
-from statistics import mean, median, stdev
-from typing import Any, Literal
+from statistics import mean, stdev
+from typing import Any
 
 from deepres.base import records
 from deepres.base.manifest import require_vouched
 from deepres.base.reading import json_object
 from deepres.base.records import Record
+from deepres.recipes.printed import Verdict, quoted, spread_of, verdict_of
 from deepres.studies.plan import DIVERGED, Cell, Job, StudyScale, WantedSeeds, cells, reading_of, status
 from deepres.studies.readings import is_read, rounds_to
-from deepres.studies.study import HIGHER_IS_BETTER, Claim, Column, Printed, Study
-
-Verdict = Literal["reproduced", "within the spread", "not reproduced", "not run", "shown"]
-"""reproduced: as near to the printed figure as the study's tolerance; of what is read from a description, the printed
-figure itself, once ours is rounded as far.
-
-within the spread: not as near, but within two standard deviations of the difference: that of the seeds and of the
-printed figure, or, of one seed, the sampling error of the test images. shown: the paper prints no figure, or the scale
-is short, which is compared by its claims only.
-"""
-
-NUM_TEST = {
-    "cifar10": 10_000,
-    "cifar100": 10_000,
-    "svhn": 26_032,
-    "imagenet": 50_000,
-    "voc": 4_952,
-    "coco": 40_504,
-    "det": 20_121 // 2,
-}
+from deepres.studies.study import HIGHER_IS_BETTER, Claim, Column, Study
 
 RunReading = Callable[[Job, Path], float | None]
 """Of a finished run in its folder, what its measure needs beside what the run has written down."""
@@ -150,29 +131,6 @@ def outcome(
 def described(study: Study) -> list[CellResult]:
     """The study's figures that its descriptions give, each with its verdict: no images, no training."""
     return [_read(study, cell) for cell in cells(study, "full", seeds=1) if is_read(cell.column)]
-
-
-def quoted(values: Sequence[float], printed: Printed | None, *, higher_is_better: bool = False) -> float:
-    """The values of several seeds as the paper quotes its own: best, median, mean; by default the mean."""
-    kind = printed.quoted if printed else "mean"
-    best = max if higher_is_better else min
-    return best(values) if kind == "best" else median(values) if kind == "median" else mean(values)
-
-
-def verdict_of(
-    values: Sequence[float], printed: Printed, tolerance: float, spread: float, *, higher_is_better: bool = False
-) -> Verdict:
-    """The verdict on our values; `spread` is the standard deviation of the difference from the printed figure."""
-    ours = quoted(values, printed, higher_is_better=higher_is_better)
-    if printed.bound is not None:
-        kept = ours > printed.value if printed.bound == "above" else ours < printed.value
-        return "reproduced" if kept else "not reproduced"
-    nearest = abs(ours - printed.value)
-    if printed.mean is not None:
-        nearest = min(nearest, abs(mean(values) - printed.mean))
-    if nearest <= tolerance + 1e-9:
-        return "reproduced"
-    return "within the spread" if nearest <= 2 * spread else "not reproduced"
 
 
 def _read(study: Study, cell: Cell) -> CellResult:
@@ -306,21 +264,8 @@ def _judged(found: CellResult, study: Study, cell: Cell, scale: StudyScale, data
     if printed is None or scale == "short":
         return told.replace(verdict="shown")
     tolerance = study.tolerance if cell.column.tolerance is None else cell.column.tolerance
-    spread = _spread(values, printed, dataset, found.sampling)
+    spread = spread_of(values, printed, dataset, found.sampling)
     return told.replace(verdict=verdict_of(values, printed, tolerance, spread, higher_is_better=higher))
-
-
-def _spread(values: Sequence[float], printed: Printed, dataset: str, sampling: float | None = None) -> float:
-    """Of the difference between a figure of ours and the printed one, in points.
-
-    Of one seed it is that of two draws of the test images: `sampling` each, by default that of a share of them.
-    """
-    if len(values) > 1:
-        return sqrt(stdev(values) ** 2 + (printed.std or 0.0) ** 2)
-    share = mean(values) / 100
-    of_share = 100 * sqrt(max(share * (1 - share), 0.0) / NUM_TEST.get(dataset, 10_000))
-    sampled = of_share if sampling is None else sampling
-    return sqrt(sampled**2 + (printed.std or sampled) ** 2)
 
 
 def _comparable(found: CellResult, column: Column) -> float | None:

@@ -41,7 +41,7 @@ TOGETHER = "several at once"
 class Learning:
     """What a loss is told beside its task: smoothing, what makes classes weigh alike, the training targets.
 
-    `learns` and `proposals_of` as in `train/config.py`.
+    `loss`, `learns` and `proposals_of` as in `train/config.py`.
     """
 
     label_smoothing: float = 0.0
@@ -50,6 +50,7 @@ class Learning:
     names: tuple[str, ...] = ()
     learns: str = "all"
     proposals_of: str | None = None
+    loss: str = "cross_entropy"
 
 
 @dataclass(frozen=True)

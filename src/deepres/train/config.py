@@ -15,6 +15,9 @@ Positive = Annotated[int, Field(ge=1)]
 Balance = Literal["none", "loss", "sampler"]
 """What makes classes weigh alike: nothing, weights in the loss, or how often images are drawn."""
 
+LossChoice = Literal["cross_entropy", "binary"]
+"""Of one class an image: against the softmax, or of each class on its own, as yes or no."""
+
 PrecisionChoice = Literal["auto", "float32", "bfloat16"]
 """The precision of convolutions and matrix products; auto: what the hardware is built for."""
 
@@ -142,6 +145,8 @@ class TrainConfig(Record):
     head begins as the classifier that fits the features, whose length then tells a `head_pace` of None
     (`runs/head.py`). `log` says where each epoch is shown besides `history.jsonl` (`train/loggers/`).
 
+    `loss` "binary" asks of each class whether the image is of it (`tasks/classification/losses.py`).
+
     A detector's proposals and regions learn at once (`joint`), or in four stages, for each as long as `turns` says
     (`recipes/stages.py`); then `epochs`, `iterations` and `batch_size` say nothing. Of a stage `learns` names what
     learns, `proposals_of` the run whose proposals its regions are of, from its own folder on (None: its own).
@@ -160,6 +165,7 @@ class TrainConfig(Record):
     accumulate: Positive = 1
     optimizer: Annotated[OptimizerConfig, Field(discriminator="kind"), BeforeValidator(_named)] = SgdConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    loss: LossChoice = "cross_entropy"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     balance: Balance = "none"
     clip_norm: Annotated[float, Field(gt=0)] | None = None
@@ -199,6 +205,10 @@ class TrainConfig(Record):
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}; change one of them"
+            )
+        if self.loss == "binary" and self.balance == "loss":
+            raise ValueError(
+                "loss=binary asks of each class on its own, balance=loss weighs images by theirs; take balance=sampler"
             )
         if not self.joint and self.turns is None:
             raise ValueError(

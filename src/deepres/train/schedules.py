@@ -6,12 +6,13 @@ cannot differ, and a schedule can be drawn without training.
 
 from collections.abc import Callable
 from itertools import pairwise
-from math import cos, pi
+from math import cos, log10, pi
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from deepres.base.records import Record
+from deepres.base.wording import counted
 
 Schedule = Callable[[float], float]
 
@@ -39,6 +40,18 @@ def linear_warmup(schedule: Schedule, until: float) -> Schedule:
     return lambda progress: (
         schedule(until) * max(progress, until / 1000) / until if progress < until else schedule(progress)
     )
+
+
+WIDE, DECADES = 48, 3
+"""Columns of a drawn schedule, and the powers of ten that its heights tell apart."""
+
+
+def sketch(schedule: Schedule, wide: int = WIDE) -> str:
+    """The rate over the run as a row of blocks `▁▂▃▄▅▆▇█`, equal steps of the logarithm over three powers of ten."""
+    rates = [schedule((column + 0.5) / wide) for column in range(wide)]
+    top = max(rates)
+    heights = [1 + log10(rate / top) / DECADES if rate > 0 else 0.0 for rate in rates]
+    return "".join("▁▂▃▄▅▆▇█"[round(7 * max(0.0, height))] for height in heights)
 
 
 class Bend(Record):
@@ -98,6 +111,15 @@ class ScheduleConfig(Record):
         if not all(a < b for a, b in pairwise((0.0, *self.milestones, 1.0))):
             raise ValueError(f"milestones {self.milestones}: wanted rising fractions of the run, such as (0.5, 0.75)")
         return self
+
+    def told(self, steps: int) -> str:
+        """`rate: ███▅▅▂ 0.1 to 0.001 over 64,000 steps`, with the low rate that is held before, drawn by logarithm."""
+        schedule = self.schedule()
+        held = "" if self.warmup_lr is None else f", {self.warmup_lr:g} until it has learnt a little"
+        if self.warmup_lr is not None and self.warmup_steps is not None:
+            held = f", {self.warmup_lr:g} for the first {self.warmup_steps:,}"
+        last = schedule(1 - 0.5 / max(1, steps))
+        return f"rate: {sketch(schedule)} {self.lr:g} to {last:.3g} over {counted(steps, 'step')}{held}"
 
     def schedule(self) -> Schedule:
         """The function; `warmup_lr` is the loop's affair, since it depends on the training error."""

@@ -16,12 +16,15 @@ from deepres.base.files import open_regular
 from deepres.base.records import Record
 from deepres.base.wording import reason_alone
 from deepres.base.wording import shown as safe
+from deepres.nn.weights.checkpoints import exists
 from deepres.nn.weights.convert import to_ours
 from deepres.nn.weights.fitting import as_given, fitting, nearest
 from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
+from deepres.nn.weights.keras import is_keras
 from deepres.nn.weights.pickles import ModuleTensors
 from deepres.nn.weights.structure import ROWS, Match, match
+from deepres.nn.weights.trainings import Training, trained_by
 from deepres.nn.weights.unnamed import TRACKED, Layer, classes_in, layers_in, stem_of
 from deepres.nn.weights.variants import namesakes
 
@@ -46,7 +49,8 @@ class TensorSummary(Record):
 class Inspected(Record):
     """What was found, with `table` of layer, layer in the file, shape.
 
-    `networks` are all of the catalogue that fit, `elsewhere` libraries' that do, `problem` is why none does.
+    `networks` are all of the catalogue that fit, `elsewhere` libraries' that do, `problem` is why none does. `training`
+    is how published weights were trained.
     """
 
     where: str
@@ -66,6 +70,7 @@ class Inspected(Record):
     problem: str
     table: tuple[tuple[str, str, str], ...]
     values: TensorSummary
+    training: Training | None = None
 
     def lines(self, most: int | None = ROWS) -> list[str]:
         """The whole for a person, the table's first `most` layers."""
@@ -87,6 +92,7 @@ class Inspected(Record):
             "fits": fits,
         }
         lines = [f"{name:<15} {text}" for name, text in facts.items() if text]
+        lines += [] if self.training is None else ["", *self.training.lines()]
         shown = [("ours", "in the file", "shape"), *self.table][: None if most is None else most + 1]
         if self.table:
             wide = [max(len(row[column]) for row in shown) for column in (0, 1)]
@@ -125,7 +131,15 @@ def inspect(weights: str | Path) -> Inspected:
         problem=problem,
         table=() if found is None else tuple((r.ours, r.theirs, "x".join(map(str, r.shape))) for r in found.rows),
         values=_values(tensors),
+        training=_training(weights, stored),
     )
+
+
+def _training(weights: str | Path, stored: Checkpoint) -> Training | None:
+    """Of weights that are named, and of Keras's files of the authors' networks, their head included."""
+    if stored.description is not None and is_keras(Path(stored.where)) and classes_in(stored.tensors) == 1000:
+        return trained_by(stored.description.name)
+    return None if exists(str(weights)) else trained_by(str(weights))
 
 
 def _elsewhere(stored: Checkpoint, networks: list[str]) -> tuple[str, ...]:

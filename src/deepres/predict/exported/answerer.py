@@ -57,7 +57,11 @@ class Answerer(nn.Module):
         if self.bundle.finds_boxes:
             from deepres.tasks.detection.detector import own_sizes  # of detectors alone
 
-            return [self._found(one, own) for one, own in zip(images, own_sizes(images, sizes), strict=True)]
+            own, found = own_sizes(images, sizes), dict[int, Any]()
+            for size in dict.fromkeys(own):
+                alike = [number for number, one in enumerate(own) if one == size]
+                found.update(zip(alike, self._found(images[alike], size), strict=True))
+            return [found[number] for number in range(len(own))]
         pixels = (images * 255).round_().to(torch.uint8)
         channels, *side = self.bundle.shape
         wanted = [channels, *(pixels.shape[2:] if self.bundle.any_size else side)]
@@ -69,21 +73,23 @@ class Answerer(nn.Module):
         answers: Tensor = self.task.deactivated(self.asked(pixels).double())
         return answers
 
-    def _found(self, image: Tensor, size: tuple[int, int]) -> Any:
-        """The boxes on one picture (C, H, W), which lies in the corner of its canvas."""
+    def _found(self, images: Tensor, size: tuple[int, int]) -> list[Any]:
+        """The boxes on pictures (N, C, H, W) of one size, which lie in the corners of their canvases."""
         from deepres.tasks.detection.regions import Found
 
-        pixels = (image[None, :, : size[0], : size[1]] * 255).round().to(torch.uint8)
-        corners, classes, scores = self.asked.outputs(pixels)
+        pixels = (images[:, :, : size[0], : size[1]] * 255).round().to(torch.uint8)
+        corners, classes, scores, counts = self.asked.outputs(pixels)
         number = len(scores)
         alike = corners.shape == (number, 4) and classes.shape == scores.shape == (number,)
-        if not alike or classes.dtype is not torch.int64:
-            raise InputError(f"{self.where}: boxes, labels and scores of other shapes; export it again")
+        whole = counts.shape == (len(images),) and bool((counts >= 0).all()) and int(counts.sum()) == number
+        if not (alike and whole) or not classes.dtype == counts.dtype == torch.int64:
+            raise InputError(f"{self.where}: boxes, labels, scores and counts of other shapes; export it again")
         if not bool(corners.isfinite().all() and ((scores >= 0) & (scores <= 1)).all()):
             raise RunError(f"{self.where}: boxes or scores that are none; the weights are broken")
         if number and not 0 <= int(classes.min()) <= int(classes.max()) < self.num_classes:
             raise InputError(f"{self.where}: labels beyond its {self.num_classes} names; export it again")
-        return Found(corners, classes, scores)
+        parts = (torch.split(each, counts.tolist()) for each in (corners, classes, scores))
+        return [Found(*each) for each in zip(*parts, strict=True)]
 
     def __str__(self) -> str:
         return str(self.asked)

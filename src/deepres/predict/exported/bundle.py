@@ -55,13 +55,25 @@ class Bundle(Record):
 
     @property
     def finds_boxes(self) -> bool:
-        """Whether it answers one picture, resized by its sides, with boxes."""
+        """Whether it answers pictures, resized by their sides, with boxes."""
         return self.asked("the file").form == "boxes"
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """What the file's outputs are called."""
-        return ("boxes", "labels", "scores") if self.finds_boxes else (self.answers,)
+        return tuple(self.told)
+
+    @property
+    def told(self) -> dict[str, str]:
+        """Output -> what it is, of N pictures."""
+        if self.finds_boxes:
+            return {
+                "boxes": "float32 (M, 4), x1 y1 x2 y2 in px of the pictures given, picture by picture",
+                "labels": "int64 (M,), places in `names`",
+                "scores": "float32 (M,), of each picture the likeliest first",
+                "counts": "int64 (N,), how many of the M are each picture's",
+            }
+        return {self.answers: f"float32 (N, {len(self.names)})"}
 
     @property
     def any_size(self) -> bool:
@@ -73,12 +85,12 @@ class Bundle(Record):
         """`uint8 (N, 3, H, W)`: the pictures that go in."""
         channels, height, width = self.shape
         if self.finds_boxes:
-            return f"uint8 (1, {channels}, H, W), resized"
+            return f"uint8 (N, {channels}, H, W), resized, of one size"
         return f"uint8 (N, {channels}, {'H, W' if self.any_size else f'{height}, {width}'})"
 
     def to_texts(self) -> dict[str, str]:
-        """As a file's metadata; `from_texts` gives an equal record back."""
-        found = self.model_dump(mode="json")
+        """As a file's metadata, with what its `outputs` are; `from_texts` gives an equal record back."""
+        found = self.model_dump(mode="json") | {"outputs": self.told}
         found["names"] = {str(number): name for number, name in enumerate(self.names)}
         return {name: value if isinstance(value, str) else json.dumps(value) for name, value in found.items()}
 

@@ -92,7 +92,8 @@ def session_of(content: bytes, bundle: Bundle, where: str, threads: int = 0) -> 
         kinds = [each.type for each in run.get_inputs()]
     if names != ([IMAGE], list(bundle.outputs)) or kinds != ["tensor(uint8)"]:
         raise InputError(
-            f"{where}: takes {names[0]} and gives {names[1]}; wanted {IMAGE} in uint8 and {', '.join(bundle.outputs)}"
+            f"{where}: takes {', '.join(names[0])} and gives {', '.join(names[1])}, wanted {IMAGE} in uint8 and "
+            f"{', '.join(bundle.outputs)}; export it again"
         )
     return OnnxSession(bundle, count, run, where)
 

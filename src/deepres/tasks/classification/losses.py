@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy against a class, a mixture of classes, or smoothed labels."""
+"""What training minimises: cross-entropy against a class, a mixture, smoothed labels; or of each class."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,6 +27,24 @@ def cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = None) -
         w = held.on(logits.device)
         total = F.cross_entropy(logits, truth, w, label_smoothing=label_smoothing, reduction="sum")
         return total / len(batch), counts
+
+    return loss
+
+
+def binary_cross_entropy(label_smoothing: float = 0.0) -> Loss:
+    """-mean_k (q_k log p_k + (1 - q_k) log(1 - p_k)), p = sigmoid(logits), q = (1 - s) label + s / classes.
+
+    Each class is asked on its own whether the image is of it (Wightman et al. 2021, section 2.1, as timm computes it:
+    averaged over classes and images, so that it is smaller than a cross-entropy, and wants a larger rate of SGD).
+    Computed in float32 whatever the network's precision; labels are class numbers or, once mixed, distributions.
+    """
+
+    def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
+        logits, truth = network(batch.images).float(), tensor_of(batch.targets)
+        classes = logits.shape[1]
+        labels = F.one_hot(truth, classes) if truth.dim() == 1 else truth
+        wanted = (1 - label_smoothing) * labels.to(logits.dtype) + label_smoothing / classes
+        return F.binary_cross_entropy_with_logits(logits, wanted), {"wrong": wrong(logits.detach(), truth)}
 
     return loss
 

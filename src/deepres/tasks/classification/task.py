@@ -84,6 +84,7 @@ class Classification(OneRow, Record):
             "--teacher",
             "train.fit_head",
             "train.balance=loss",
+            "train.loss=binary",
             "train.label_smoothing",
             "train.balance=sampler",
             "train.schedule.warmup_until_error",
@@ -97,10 +98,12 @@ class Classification(OneRow, Record):
         return self
 
     def loss(self, learning: Learning) -> "Loss":
-        """Cross-entropy; with balance "loss" classes weigh alike."""
+        """Cross-entropy, or binary of each class; with balance "loss" classes weigh alike."""
         from deepres.data.loading.balance import class_weights, sizes
-        from deepres.tasks.classification.losses import cross_entropy
+        from deepres.tasks.classification.losses import binary_cross_entropy, cross_entropy
 
+        if learning.loss == "binary":
+            return binary_cross_entropy(learning.label_smoothing)
         weights = None
         if learning.balance == "loss" and learning.targets is not None:
             weights = class_weights(sizes(learning.targets, len(learning.names)))

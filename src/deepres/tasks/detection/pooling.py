@@ -42,7 +42,7 @@ def align(
     places = (line[:, :, None, :, None] + x[:, None, :, None, :]).reshape(-1, 4 * samples**2)
     shares = (of_y[:, :, None, :, None] * of_x[:, None, :, None, :]).reshape(-1, 4 * samples**2)
     found = F.embedding_bag(places, rows, mode="sum", per_sample_weights=shares.to(rows.dtype))
-    return found.view(len(regions), pool, pool, channels).permute(0, 3, 1, 2)
+    return found.view(regions.shape[0], pool, pool, channels).permute(0, 3, 1, 2)
 
 
 def _along(start: Tensor, side: Tensor, length: Tensor, pool: int, samples: int) -> tuple[Tensor, Tensor]:

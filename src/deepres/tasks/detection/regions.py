@@ -55,7 +55,7 @@ class RegionHead(nn.Module):
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(R, D) -> scores (R, 1 + classes) before the softmax, offsets (R, 1 + classes, 4), float32 at least."""
         scores, offsets = self._said("classes", features), self._said("boxes", features)
-        return scores, offsets.view(len(features), scores.shape[1], 4)
+        return scores, offsets.view(scores.shape[0], scores.shape[1], 4)
 
     def answered(self, scores: Tensor, offsets: Tensor, boxes: Tensor, size: tuple[int, int]) -> Found:
         """What the (P, …) said of one picture's regions come to; `size` is the picture's own (H, W)."""
