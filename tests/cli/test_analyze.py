@@ -17,16 +17,17 @@ from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import measure_statistics
 from deepres.nn.create import create_model
 from deepres.nn.weights.files import save_network
+from drawn_objects import NAMES, imagenet
 
 CLASSES = ("cat", "dog", "horse")
 NET = {"input": (3, 32, 32), "num_classes": 3}
 
 
-def _saved(folder: Path, description: Architecture) -> Path:
+def _saved(folder: Path, description: Architecture, classes: tuple[str, ...] = CLASSES) -> Path:
     folder.mkdir()
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=draw)
-    save_network(folder, create_model(description), CLASSES, Preparation().model_dump(mode="json"))
+    save_network(folder, create_model(description), classes, Preparation().model_dump(mode="json"))
     measure_statistics(ArrayImages(pixels, torch.arange(6) % 3, CLASSES, "noise"), Preparation()).save(
         folder / "statistics.safetensors"
     )
@@ -82,6 +83,30 @@ def test_what_is_found_is_said_and_written(
     ranking = json.loads((output / "lesion_ranking.json").read_text())
     assert set(ranking["units"]) == {"stage1.unit1", "stage2.unit1", "stage2.unit2"}
     assert not list(output.glob(".*.part.json"))
+
+
+@pytest.mark.medium
+def test_boxes_beside_classes_give_the_errors_of_localisation(
+    photos: Path, residual: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ResNetConfig(
+        name="r", stem="cifar", stem_width=4, depths=(1,), widths=(4,), input=(3, 32, 32), num_classes=3
+    )
+    weights = _saved(tmp_path / "three", config.architecture(), NAMES[:3])
+    source = imagenet(tmp_path / "imagenet", train=1, val=2, side=32, classes=3)
+    rows = (source / "LOC_val_solution.csv").read_text().splitlines()
+    (source / "LOC_val_solution.csv").write_text("\n".join(rows))
+    out = tmp_path / "out"
+    assert deepres(["analyze", "localisation", str(weights), str(source), "--output", str(out), "--json"]) == 0
+    (errors, given) = json.loads(capsys.readouterr().out)["found"]["localisation"]
+    numbers = json.loads((out / "localisation.json").read_text())["numbers"]["errors"]
+    assert numbers["num_images"] == 6
+    assert numbers["class_top5_wrong"] == 0  # of three classes
+    assert numbers["top5_wrong"] == numbers["given_wrong"]
+    assert numbers["given_wrong"] <= numbers["top1_wrong"]
+    assert errors.startswith(f"top-5 localisation error {100 * numbers['top5_error']:.2f} %")
+    assert given == f"error of the box given the true class {100 * numbers['given_error']:.2f} %"
+    assert "no labels of boxes in it" in _refused(capsys, "analyze", "localisation", residual, photos)
 
 
 @pytest.mark.medium

@@ -41,6 +41,7 @@ def readers_of_boxes() -> list[Reader]:
         Reader("boxes (VOC)", _placed("a.xml", _XML), _opened("voc")),
         Reader("boxes (VOC, lists)", _listed, lambda file: _opened("voc")(file.parents[1])),
         Reader("boxes (VOC, WordNet's numbers)", _numbered, lambda file: _opened("voc")(file)),
+        Reader("boxes (ImageNet)", _kaggle, lambda file: _opened("imagenet")(file)),
         Reader("boxes (COCO)", _placed("set.json", json.dumps(_COCO)), _opened("coco")),
         Reader("boxes (a folder of COCO)", _placed("set.json", json.dumps(_COCO)), _opened("auto")),
         Reader("masks (COCO)", _placed("set.json", json.dumps(_outlined())), _opened("coco")),
@@ -121,6 +122,14 @@ def _listed(folder: Path) -> Path:
         (folder / "Annotations" / f"{stem}.xml").write_text(_XML)
     file = folder / "ImageSets" / "Main" / "train.txt"
     file.write_text("a  1\nb c\n")
+    return file
+
+
+def _kaggle(folder: Path) -> Path:
+    for stem in ("a", "b"):
+        Image.new("RGB", (40, 30)).save(folder / f"{stem}.png")
+    file = folder / "LOC_val_solution.csv"
+    file.write_text("ImageId,PredictionString\na,n02084071 3 4.5 20 28 n02121808 1 1 40 30 \nb,n02121808 2 2 9 9\n")
     return file
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from deepres.analyze.attribution import UPSAMPLING, Method, attribution_maps, method_for, top_classes
 from deepres.analyze.guards import counted, some
@@ -16,9 +15,9 @@ from deepres.base.records import Record
 from deepres.data.images import Batch
 from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork
+from deepres.tasks.localisation.measure import GUESSES, IOU, labelled, right, wrong
 
 SHARE_OF_MAX = 0.2
-IOU = 0.5
 
 Box = tuple[int, int, int, int]
 """x1, y1, x2, y2 in pixels; the far edges lie outside of the box."""
@@ -27,7 +26,8 @@ Box = tuple[int, int, int, int]
 class Localisation(Record):
     """Errors in [0, 1]: the class wrong, or the class right and its box below the overlap; top-1 and best of top-5.
 
-    `top5` is the best of as many classes as there are, where there are fewer than five.
+    `top5` is the best of as many classes as there are, where there are fewer than five. `given` is the error of the box
+    of the true class, whatever the network answers.
     """
 
     num_images: int
@@ -35,10 +35,12 @@ class Localisation(Record):
     class_top5_wrong: int
     top1_wrong: int
     top5_wrong: int
+    given_wrong: int
     class_top1_error: float
     class_top5_error: float
     top1_error: float
     top5_error: float
+    given_error: float
     method: Method
     share_of_max: float
     iou: float
@@ -82,22 +84,29 @@ def localise(
         InputError: an image without a true box, labels that are mixed, no image at all.
     """
     chosen = method or method_for(network.description)
-    images = class1 = class5 = box1 = box5 = 0
+    images = class1 = class5 = box1 = box5 = given = 0
     for batch in counted(batches, on_progress):
-        truth = tensor_of(batch.targets)
-        if truth.dim() != 1:
+        labels = tensor_of(batch.targets)
+        if labels.dim() != 1:
             raise InputError("localisation: labels of mixed images; give batches as evaluation has them")
-        targets = top_classes(network, batch.images, 5)
+        labels = labels.cpu()
+        truth = labelled(_true(batch, boxes), labels)
+        targets = top_classes(network, batch.images, GUESSES)
         maps = attribution_maps(network, batch.images, targets, chosen)
-        for row, index in enumerate(batch.indices.tolist()):
-            if index not in boxes or not len(boxes[index]):
-                raise InputError(f"localisation: image {index} has no true box; give one for each, or leave it out")
-            ranks = (targets[row].cpu() == truth[row].cpu()).nonzero().flatten().tolist()
-            hit = bool(ranks) and _hits(maps[row, ranks[0]], boxes[index], share, iou)
-            class5 += bool(ranks)
-            class1 += ranks == [0]
-            box5 += hit
-            box1 += hit and ranks == [0]
+        guessed = targets.cpu() == labels[:, None]  # no other guess can be right, and needs no box
+        corners = torch.full((*guessed.shape, 4), torch.nan, dtype=torch.float64)
+        for row, rank in guessed.nonzero().tolist():
+            corners[row, rank] = _corners(maps[row, rank], share)
+        found = right(targets, corners, truth, iou)
+        class1, class5 = class1 + int(guessed[:, 0].sum()), class5 + int(guessed.any(1).sum())
+        box1, box5 = box1 + len(batch) - wrong(found, 1), box5 + len(batch) - wrong(found)
+        of_label = corners[torch.arange(len(labels)), guessed.int().argmax(1)][:, None]
+        missed = (~guessed.any(1)).nonzero()[:, 0]
+        if len(missed):
+            own_maps = attribution_maps(network, batch.images[missed], labels[missed, None].to(targets), chosen)
+            for place, row in enumerate(missed.tolist()):
+                of_label[row, 0] = _corners(own_maps[place, 0], share)
+        given += len(batch) - wrong(right(labels[:, None], of_label, truth, iou))
         images += len(batch)
     some(images)
     return Localisation(
@@ -106,10 +115,12 @@ def localise(
         class_top5_wrong=images - class5,
         top1_wrong=images - box1,
         top5_wrong=images - box5,
+        given_wrong=images - given,
         class_top1_error=(images - class1) / images,
         class_top5_error=(images - class5) / images,
         top1_error=(images - box1) / images,
         top5_error=(images - box5) / images,
+        given_error=(images - given) / images,
         method=chosen,
         share_of_max=share,
         iou=iou,
@@ -117,9 +128,16 @@ def localise(
     )
 
 
-def _hits(heat: Tensor, true: Tensor, share: float, iou: float) -> bool:
+def _true(batch: Batch, boxes: Mapping[int, Tensor]) -> list[Tensor]:
+    """The true boxes of each image of a batch."""
+    rows = batch.indices.tolist()
+    for index in rows:
+        if index not in boxes or not len(boxes[index]):
+            raise InputError(f"localisation: image {index} has no true box; give one for each, or leave it out")
+    return [boxes[index].cpu() for index in rows]
+
+
+def _corners(heat: Tensor, share: float) -> Tensor:
+    """`box_of` as numbers, NaN where there is none: float64 (4,)."""
     box = box_of(heat, share)
-    if box is None:
-        return False
-    overlaps: Tensor = box_iou(torch.tensor([box], dtype=torch.float64), true.cpu().double())
-    return bool(overlaps.max() >= iou)
+    return torch.full((4,), torch.nan, dtype=torch.float64) if box is None else torch.tensor(box, dtype=torch.float64)

@@ -54,7 +54,7 @@ def command(
     reading: tuple[str, ...],
     watch: Watch,
 ) -> None:
-    """Take RUN apart by one ANALYSIS or several; without one, by all that suit its network but the last two.
+    """Take RUN apart by one ANALYSIS or several; without one, by all that suit its network but the last three.
 
     \b
     lesion        error without each unit, without several at random, and with units swapped
@@ -64,6 +64,7 @@ def command(
     reuse         which earlier layers each layer of a dense block uses
     cam           where in an image the answer comes from
     equivariance  what shifting or resizing an image changes
+    localisation  how often boxes around these maps hit the object; wants a SOURCE with boxes beside its classes
     surface       the loss around the weights; asks about all images points^2 times and more
     pixels        what every single pixel adds to the answer (integrated gradients)
 

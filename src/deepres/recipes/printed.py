@@ -26,6 +26,7 @@ NUM_TEST = {
     "voc": 4_952,
     "coco": 40_504,
     "det": 20_121 // 2,
+    "loc": 50_000,
 }
 """Images that the papers measure on."""
 

@@ -13,7 +13,7 @@ from deepres.base.records import Record
 from deepres.recipes.printed import Verdict, quoted, spread_of, verdict_of
 from deepres.studies.plan import DIVERGED, Cell, Job, StudyScale, WantedSeeds, cells, reading_of, status
 from deepres.studies.readings import is_read, rounds_to
-from deepres.studies.study import HIGHER_IS_BETTER, Claim, Column, Study
+from deepres.studies.study import HIGHER_IS_BETTER, OF_GUESSES, Claim, Column, Study
 
 RunReading = Callable[[Job, Path], float | None]
 """Of a finished run in its folder, what its measure needs beside what the run has written down."""
@@ -214,6 +214,10 @@ def _figure(cell: Cell, path: Path) -> Figure | None:
     require_vouched(path)
     if column.measure in HIGHER_IS_BETTER:
         return _precision(column, json_object(path, "evaluation result", "evaluate the run again"))
+    if column.measure in OF_GUESSES:
+        measured = json_object(path, "evaluation result", "evaluate the run again")
+        name = "error" if column.measure == "localisation_error" else "given_error"
+        return 100 * float(measured[name]), None
     result = records.load(ClassificationResult, path, "evaluation result")
     value = result.error if column.measure == "error" else result.top5_error
     return None if value is None else (100 * value, None)

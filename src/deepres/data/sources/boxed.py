@@ -1,4 +1,4 @@
-"""Which way of writing boxes a folder or file has, and its images with them: VOC, COCO, YOLO or a table.
+"""Which way of writing boxes a folder or file has, and its images with them: VOC, COCO, YOLO, a table, ImageNet's.
 
 | found                                                        | is   |
 | ------------------------------------------------------------ | ---- |
@@ -6,6 +6,7 @@
 | .json with images, annotations, categories, bbox             | coco |
 | data.yaml (any .yaml) with names                             | yolo |
 | .csv whose first line names corners, a file and a class      | csv  |
+| LOC_train_solution.csv, LOC_val_solution.csv                 | imagenet, where boxes are asked for |
 
 A folder of class folders is none of them, whatever lies beside its pictures; `data.boxes` insists. A table is taken
 only where nothing else is found.
@@ -21,6 +22,8 @@ from deepres.data.sources.box_labels import Labels, settled
 from deepres.data.sources.box_places import ABOUT_LABELS, label_folders
 from deepres.data.sources.boxes_coco import is_coco, read_coco
 from deepres.data.sources.boxes_csv import is_box_table, read_csv
+from deepres.data.sources.boxes_imagenet import TABLES as OF_IMAGENET
+from deepres.data.sources.boxes_imagenet import read_imagenet
 from deepres.data.sources.boxes_voc import read_voc
 from deepres.data.sources.boxes_yolo import is_yolo, read_yolo
 from deepres.data.sources.config import BoxLabels, DataConfig
@@ -34,6 +37,7 @@ _TOLD: dict[BoxLabels, str] = {
     "coco": "a .json (COCO)",
     "yolo": "a data.yaml (YOLO)",
     "csv": "a .csv of boxes",
+    "imagenet": f"a {OF_IMAGENET['train']} (ImageNet)",
 }
 LABELS = (".xml", ".json", ".yaml", ".yml", ".csv", ".tsv", ".txt")
 """How the names of files end that labels of boxes lie in."""
@@ -102,7 +106,10 @@ def boxes_in_file(path: Path, config: DataConfig, channels: int) -> RawDataset |
 
 def _unused(kind: BoxLabels, config: DataConfig) -> list[str]:
     """What was said that this kind of labels has no use for."""
-    fields: dict[str, tuple[BoxLabels, ...]] = {"first_pixel": ("voc", "csv"), "unlabelled": ("voc", "yolo")}
+    fields: dict[str, tuple[BoxLabels, ...]] = {
+        "first_pixel": ("voc", "csv", "imagenet"),
+        "unlabelled": ("voc", "yolo"),
+    }
     return [
         f"data.{name}={getattr(config, name)} changes nothing: it is about {' and '.join(_TOLD[one] for one in kinds)}"
         for name, kinds in fields.items()
@@ -117,6 +124,8 @@ def _labels(kind: BoxLabels, root: Path, scan: Scan, files: Sequence[Path], conf
         return read_coco(files, config, [root / folder for folder in _pictured(scan)])
     if kind == "csv":
         return read_csv(files, config)
+    if kind == "imagenet":
+        return read_imagenet(root, scan, config)
     if len(files) > 1:
         raise InputError(f"{root}: {some(file.name for file in files)}: which of them? give it in place of the folder")
     return read_yolo(files[0], config)
@@ -136,6 +145,8 @@ def _found(root: Path, scan: Scan, config: DataConfig, insisted: bool) -> Files:
         "coco": [path.relative_to(root).as_posix() for path in boxes_coco.chosen(coco)],
         "yolo": [name for name in yaml if is_yolo(root / name)],
     }
+    if insisted:  # class folders otherwise
+        found["imagenet"] = [name for name in OF_IMAGENET.values() if name in scan.others]
     found = {kind: files for kind, files in found.items() if files}
     if not found or config.boxes == "csv":
         flat = insisted or grown(scan.pictures, (), (), str(root))[0].is_flat

@@ -6,7 +6,8 @@ ymin - 1, xmax, ymax). Where any box of the source begins at 0, pixels are count
 
 Any pair of folders will do, one of XML and one of pictures of the same names, also one folder with both; folders called
 by a split, such as train/ and valid/, are splits. Of several files that a name without suffix may mean none is taken.
-ILSVRC's DET has WordNet's numbers for classes: where `map_det.txt` lies in the source, it names them.
+ILSVRC's DET has WordNet's numbers for classes: where `map_det.txt` lies in the source, it names them. So do ImageNet's
+lists, those of its folders (folders.py).
 """
 
 import math
@@ -25,6 +26,7 @@ from deepres.base.wording import counted
 from deepres.data.sources.box_labels import Labelled, Labels, Object, number_in
 from deepres.data.sources.box_places import PicturesByFolder, label_folders, require_labelled
 from deepres.data.sources.config import DataConfig
+from deepres.data.sources.folders import titles
 from deepres.data.sources.labels import in_order
 from deepres.data.sources.masks_voc import with_masks
 from deepres.data.sources.scan import Scan
@@ -67,6 +69,10 @@ def read_voc(root: Path, scan: Scan, config: DataConfig) -> Labels:
         notes.append(f"classes are WordNet's numbers: {NAMES} in {root} names them")
     notes += with_masks(parted, config)
     classes = in_order({one.name for items in parted.values() for each in items for one in each.objects})
+    if classes and (meant := titles(root, classes)) != classes:
+        for items in parted.values():
+            name_objects(items, dict(zip(classes, meant, strict=True)))
+        classes = meant
     if not classes:
         raise InputError(f"{root}: no object in any of its XML files; nothing to learn from")
     first, told = first_pixel(parted, config)

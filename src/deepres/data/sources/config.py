@@ -9,7 +9,7 @@ from deepres.data.forms import FormName
 from deepres.data.transforms.config import Decode
 
 Depth = int | Literal["leaf"]
-BoxLabels = Literal["voc", "coco", "yolo", "csv"]
+BoxLabels = Literal["voc", "coco", "yolo", "csv", "imagenet"]
 Splits = Literal["auto", "folders", "none"]
 
 

@@ -40,7 +40,7 @@ def read_folder(
     except InputError as refusal:
         raise InputError(f"{refusal.message}{_instead(root, scan)}", refusal.table) from refusal
     notes = [*layout.notes, *scan.notes]
-    classes = _titles(root, layout.classes)
+    classes = titles(root, layout.classes)
     by_split: dict[Split, Images] = {}
     for split, listing in layout.splits.items():
         paths, labels = tuple(root / path for path in listing.pictures), listing.labels
@@ -95,7 +95,7 @@ def _flat_labels(root: Path, folder: Path) -> dict[str, str] | None:
     return None
 
 
-def _titles(root: Path, folders: tuple[str, ...]) -> tuple[str, ...]:
+def titles(root: Path, folders: tuple[str, ...]) -> tuple[str, ...]:
     """The folders' names, or what they mean where a list of WordNet numbers in `root` knows them all."""
     meaning = _meanings(root)
     if not all(folder in meaning for folder in folders):

@@ -87,7 +87,7 @@ class Moves:
             return viewed(self._sides.view(width, height, place), width, height)
         size = self._preparation.size
         if not self._augmentation.sees_own_size:
-            return self._fitted(width, height)
+            return fitted(self._preparation, width, height)
         assert size is not None
         if self._cuts:
             left, top, wide, high, flip = draw(self._augmentation, size, width, height, self._seed, place)
@@ -114,32 +114,39 @@ class Moves:
                 box = (found["left"], found["top"], found["width"], found["height"])
             return *box, bool(augmentation.flip) and bool(torch.rand(1) < augmentation.flip)
 
-    def _fitted(self, width: int, height: int) -> tuple[Tensor, tuple[int, int]]:
-        """`per_image.fit` as a map."""
-        preparation, size = self._preparation, self._preparation.size
-        if size is None:
-            return _window(0, 0, 1, 1), (height, width)
-        if preparation.fit == "squash":
-            return _window(0, 0, size / width, size / height), (size, size)
-        if preparation.fit == "pad":
-            new = [max(1, round(side * size / max(height, width))) for side in (width, height)]
-            matrix = _window(0, 0, new[0] / width, new[1] / height)
-            matrix[:, 2] += torch.tensor([float((size - side) // 2) for side in new])
-            return matrix, (size, size)
-        new_width, new_height = _short_side(width, height, preparation.resize or size)
-        floored = preparation.margins == "floored"
-        left, top = ((side - size) // 2 if floored else round((side - size) / 2.0) for side in (new_width, new_height))
-        matrix = _window(0, 0, new_width / width, new_height / height)
-        matrix[:, 2] -= torch.tensor([float(left), float(top)])
-        return matrix, (size, size)
-
 
 def evaluated(preparation: Preparation, sizes: Sequence[tuple[int, int]]) -> Geometry:
-    """Where evaluation puts the points of pictures of these (W, H), of fit "sides", each on a canvas of that size."""
+    """Where evaluation puts the points of pictures of these (W, H), which it shows in one batch.
+
+    Those of fit "sides" each on a canvas of that size; all others come in one size.
+    """
+    if preparation.fit != "sides":
+        shown = [fitted(preparation, width, height) for width, height in sizes]
+        return Geometry(torch.stack([matrix for matrix, _ in shown]), shown[0][1])
     sides = Sides(preparation)
     every = [viewed(sides.view(width, height, 0), width, height) for width, height in sizes]
     seen = [size for _, size in every]
     return Geometry(torch.stack([matrix for matrix, _ in every]), canvas(seen, preparation.edge), torch.tensor(seen))
+
+
+def fitted(preparation: Preparation, width: int, height: int) -> tuple[Tensor, tuple[int, int]]:
+    """`per_image.fit` as a map, of every fit but "sides", and the (H, W) that it gives."""
+    size = preparation.size
+    if size is None:
+        return _window(0, 0, 1, 1), (height, width)
+    if preparation.fit == "squash":
+        return _window(0, 0, size / width, size / height), (size, size)
+    if preparation.fit == "pad":
+        new = [max(1, round(side * size / max(height, width))) for side in (width, height)]
+        matrix = _window(0, 0, new[0] / width, new[1] / height)
+        matrix[:, 2] += torch.tensor([float((size - side) // 2) for side in new])
+        return matrix, (size, size)
+    new_width, new_height = _short_side(width, height, preparation.resize or size)
+    floored = preparation.margins == "floored"
+    left, top = ((side - size) // 2 if floored else round((side - size) / 2.0) for side in (new_width, new_height))
+    matrix = _window(0, 0, new_width / width, new_height / height)
+    matrix[:, 2] -= torch.tensor([float(left), float(top)])
+    return matrix, (size, size)
 
 
 def viewed(view: View, width: int, height: int) -> tuple[Tensor, tuple[int, int]]:

@@ -57,9 +57,9 @@ def where_it_looks(subject: AnalysisSubject, on_progress: OnProgress) -> Section
         "The share of each place of the last map in the class: its mean plus the bias is the logit (Zhou et al. 2016). "
         "Below each image its map, bright where it speaks for the class, with the box around the largest part above "
         f"{100 * localisation.SHARE_OF_MAX:.0f} % of the maximum, by the paper's protocol. How often such boxes hit "
-        "needs images with true boxes: analyze/localisation.py. If the answer rests on what a map shows, pixels taken "
-        "away in its order lower the probability faster than in a random order, and brought in its order raise it "
-        "faster.",
+        "needs images with true boxes: deepres analyze localisation. If the answer rests on what a map shows, pixels "
+        "taken away in its order lower the probability faster than in a random order, and brought in its order raise "
+        "it faster.",
         [
             f"{what[method]} {whose}, {counted(len(labels), 'image')}",
             f"taking pixels away in the map's order leaves {measured.deletion.area:.2f} of the probability on average "

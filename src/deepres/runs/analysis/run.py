@@ -42,6 +42,7 @@ from deepres.report import analysis
 from deepres.report.html import render
 from deepres.runs import outputs
 from deepres.runs.analysis.images import shifted_and_resized, where_it_looks
+from deepres.runs.analysis.located import boxes_around_maps
 from deepres.runs.analysis.pixels import pixel_by_pixel
 from deepres.runs.analysis.signal import responses_of_layers, signal_and_gradient
 from deepres.runs.analysis.surface import loss_around
@@ -64,12 +65,14 @@ ANALYSES: dict[str, Callable[[AnalysisSubject, OnProgress], Section]] = {
     "reuse": features_used_again,
     "cam": where_it_looks,
     "equivariance": shifted_and_resized,
+    "localisation": boxes_around_maps,
     "surface": loss_around,
     "pixels": pixel_by_pixel,
 }
 """In the order of the page."""
-WHEN_NAMED = ("surface", "pixels")
-"""Not among those that are carried out if none is named: they ask about images more than a hundred times."""
+WHEN_NAMED = ("localisation", "surface", "pixels")
+"""Not among those that are carried out if none is named: they want boxes beside the images, or ask about images more
+than a hundred times."""
 
 OnKindProgress = Callable[[str, int, int], None]
 """on_progress(what, done, total)."""
@@ -145,7 +148,8 @@ def examine(
         *([said] if (said := asked.predictor.said) else []),
     ]
     key = _key(of, settings, "")
-    subject = AnalysisSubject(asked.predictor, images, settings, asked.provenance, folder, key, _config(place, asked))
+    config = _config(place, asked)
+    subject = AnalysisSubject(asked.predictor, images, settings, asked.provenance, folder, key, config, asked.data)
     _check(subject)
     make_folder(folder)
     keep_freed_memory()

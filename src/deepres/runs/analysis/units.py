@@ -22,6 +22,7 @@ from deepres.base.wording import counted, percent
 from deepres.data.images import Batch, Images
 from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
+from deepres.data.sources.config import DataConfig
 from deepres.nn.build import ResidualNetwork
 from deepres.predict.predictor import Predictor
 from deepres.report import analysis
@@ -60,6 +61,8 @@ class KeptAnalysis(Record):
 class AnalysisSubject:
     """What is taken apart, and on which images; `config` is its row of a paper's table, where it is known.
 
+    `data` says where the images are from.
+
     What takes long is kept in `folder` under `key` as soon as it is there (`once`).
     """
 
@@ -70,6 +73,7 @@ class AnalysisSubject:
     folder: Path
     key: str
     config: Config | None = None
+    data: DataConfig | None = None
 
     @property
     def network(self) -> ResidualNetwork:

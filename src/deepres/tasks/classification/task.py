@@ -75,6 +75,7 @@ class Classification(OneRow, Record):
             "analyze propagation",
             "analyze reuse",
             "analyze cam",
+            "analyze localisation",
             "analyze equivariance",
             "analyze surface",
             "analyze pixels",

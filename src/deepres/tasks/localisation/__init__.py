@@ -1,0 +1,1 @@
+"""Which class, and where is it?"""
