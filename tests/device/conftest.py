@@ -17,11 +17,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def device() -> Iterator[torch.device]:
-    from pretended import pretending
+@pytest.fixture(params=[True, False], ids=["as CUDA", "as Apple"])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
+    """Strict about places; the second is without float64 too, where sums in it are taken on the CPU."""
+    from pretended import NAME, pretending
 
-    with pretending() as pretended:
+    if not request.param:
+        monkeypatch.setattr("deepres.data.on_device.NO_FLOAT64", {NAME})
+    with pretending(float64=request.param) as pretended:
         yield pretended
 
 

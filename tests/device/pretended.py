@@ -6,7 +6,8 @@ is wrapped, to the CPU's bits, after it has been refused where a GPU would refus
 - tensors of two devices in one operation, but for numbers on the CPU (0-dim) beside tensors of the device, indices on
   the CPU into a tensor of the device, and copies from one to the other;
 - the CPU's generator for draws on the device, which has a generator of its own, seeded by `torch.manual_seed`;
-- `.numpy()`, also by way of `np.asarray`.
+- `.numpy()`, also by way of `np.asarray`;
+- without float64, as Apple's GPUs are: what would be of that type there, also on its way to the CPU.
 
 It cannot show what only a real one does: other kernels and their rounding, memory, streams, autocast, what depends on
 `device.type == "cuda"`. A generator cannot be made for it (`torch.Generator(device)`); a refusal within a backward pass
@@ -30,6 +31,7 @@ NO_NUMBERS = {"aten::cat", "aten::stack"}
 """Operations that take no number of the CPU beside tensors of the device."""
 
 _kernels: list[torch.library.Library] = []
+_lacking: set[torch.dtype] = set()
 
 
 class Pretended(Tensor):
@@ -84,6 +86,10 @@ class Pretended(Tensor):
             leaf._keep_in_step()
         if func._schema.name == "aten::copy_":
             return args[0]
+        if any(one.dtype in _lacking for one in _tensors(gave)):
+            raise TypeError(
+                f"Cannot convert a tensor of {NAME} to float64, which it does not have ({func._schema.name})"
+            )
         if not on_device:
             return gave
         return _each(Tensor, lambda one: wrapped[id(one)] if id(one) in wrapped else Pretended(one), gave)
@@ -160,9 +166,10 @@ BACKEND = Backend()
 
 
 @contextmanager
-def pretending() -> Iterator[torch.device]:
+def pretending(float64: bool = True) -> Iterator[torch.device]:
     """Within it the device can be used: `module.to` exchanges parameters, backward passes run in this thread."""
     _register()
+    _lacking.update(() if float64 else {torch.float64})
     before, run = torch.__future__.get_swap_module_params_on_conversion(), torch.autograd._engine_run_backward
 
     def run_here(*args: Any, **kwargs: Any) -> Any:
@@ -176,6 +183,7 @@ def pretending() -> Iterator[torch.device]:
     finally:
         torch.autograd._engine_run_backward = run
         torch.__future__.set_swap_module_params_on_conversion(before)
+        _lacking.clear()
 
 
 def _register() -> None:

@@ -61,7 +61,7 @@ TAKEN: dict[str, Callable[[Tensor, torch.device], Tensor]] = {
         x.view(1, 1, 3, 3).contiguous(memory_format=torch.channels_last), x[None, None, :2, :2]
     ),
     "inference mode": lambda x, device: _inferred(x),
-    "type": lambda x, device: x.double().to(torch.float32),
+    "type": lambda x, device: x.half().to(torch.float32),
 }
 
 

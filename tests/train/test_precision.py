@@ -3,7 +3,9 @@ import torch
 from torch import nn
 
 from deepres.base.errors import InputError
-from deepres.nn.hardware import find_device
+from deepres.data.on_device import held_by
+from deepres.nn.hardware import cannot_compile, find_device
+from deepres.train.compile import LONG_ENOUGH
 from deepres.train.precision import choose
 
 CPU = torch.device("cpu")
@@ -31,10 +33,31 @@ def test_auto_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     ("name", "message"),
     [
         ("cuda:99", r"--device cuda:99: this machine has \d+ GPUs that torch can use"),
-        ("gpu", "--device gpu: no such kind of device; wanted cpu, cuda or cuda:N"),
+        ("gpu", "--device gpu: no such kind of device; wanted cpu, cuda, cuda:N or mps"),
         ("meta", "--device meta: wanted cpu, cuda"),
     ],
 )
 def test_a_device_that_is_not_there_is_refused(name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         find_device(name)
+
+
+def test_apples_gpu_computes_in_float32_channels_first_and_is_asked_for_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(
+        InputError, match="--device mps: torch finds no GPU of Apple's here; leave --device out, or say cpu"
+    ):
+        find_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    found = find_device("mps")
+    assert str(choose("auto", found)) == "float32, channels first, on mps"
+    assert find_device(None).type != "mps"
+    assert cannot_compile(found) == "torch.compile is not tried on Apple's GPUs"
+    assert held_by(found, torch.zeros(1, dtype=torch.float64)) == CPU
+    assert held_by(found, torch.zeros(1, dtype=torch.int64)) == found
+
+
+def test_each_kind_of_device_has_a_time_that_is_long_enough_to_compile() -> None:
+    assert {"cpu", "cuda", "mps"} == LONG_ENOUGH.keys()

@@ -160,7 +160,7 @@ def overlay(image: Tensor, heat: Tensor, *, colours: Colours = "viridis", opacit
         raise InputError(f"overlay: opacity {opacity:g}; wanted 0 (the image) to 1 (the map)")
     from matplotlib import colormaps  # here, for it takes long to load and most analyses draw nothing
 
-    levels = heat.detach().double().cpu().clamp(min=0)
+    levels = heat.detach().cpu().double().clamp(min=0)
     places = (levels / levels.max().clamp(min=torch.finfo(torch.float64).tiny) * 255).round().long()
     table = torch.from_numpy(colormaps[colours](range(256), bytes=True)[:, :3].copy())
     coloured = table[places].permute(2, 0, 1).double()

@@ -19,6 +19,7 @@ from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.data.images import Batch, Images
 from deepres.data.loading.loader import prepare_one
+from deepres.data.on_device import finer
 from deepres.data.rng import generator
 from deepres.data.targets import tensor_of
 from deepres.data.transforms.config import Preparation
@@ -155,7 +156,7 @@ def equivariance_errors(
                 moved = network.features(on_device(network, batch.images[..., t : t + height, t : t + width]))
                 for name, field in fields.items():
                     margin = ceil(border * min(still[name].shape[-2:]))
-                    wanted, given = _compared(still[name].double(), moved[name].double(), t / field.stride, margin)
+                    wanted, given = _compared(finer(still[name]), finer(moved[name]), t / field.stride, margin)
                     if not wanted.numel():
                         raise _nothing_left(name, tuple(still[name].shape[-2:]), t, field.stride)
                     sums[name, t][0] += float((given - wanted).square().sum())

@@ -15,6 +15,7 @@ from deepres.base.errors import InputError
 from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.data.images import Batch
+from deepres.data.on_device import finer
 from deepres.data.rng import generator
 from deepres.nn.build import ResidualNetwork
 
@@ -120,7 +121,7 @@ def _curves(
         for step in range(steps + 1):
             first = (ranks < round(step * pixels / steps)).unsqueeze(1)
             logits: Tensor = network(torch.where(first, comes, goes))
-            answers.append(logits.double().softmax(1).gather(1, targets)[:, 0].cpu())
+            answers.append(finer(logits).softmax(1).cpu().gather(1, targets.cpu())[:, 0])
     return torch.stack(answers, dim=1)
 
 

@@ -12,6 +12,7 @@ from deepres.analyze.attribution import require_targets
 from deepres.analyze.guards import on_device
 from deepres.base.errors import InputError
 from deepres.base.events import OnProgress
+from deepres.data.on_device import finer
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.hooks import left_as_found
 
@@ -61,13 +62,13 @@ def integrated_gradients(
         network.eval()
         x, bare = (on_device(network, one.detach()).clone() for one in (images, baseline))
         chosen = targets.to(x.device).clone()
-        total = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
+        total = finer(torch.zeros_like(x))
         for step in range(steps):
             at = (bare + (step + 0.5) / steps * (x - bare)).requires_grad_()
             logit = network(at).gather(1, chosen).sum()
-            total += torch.autograd.grad(logit, at)[0].double()
+            total += finer(torch.autograd.grad(logit, at)[0])
             if on_progress is not None:
                 on_progress(step + 1, steps)
         with torch.no_grad():
-            ends = [network(one).double().gather(1, chosen)[:, 0] for one in (x, bare)]
-    return Integrated((x - bare).double() * total / steps, ends[0] - ends[1])
+            ends = [finer(network(one).gather(1, chosen))[:, 0] for one in (x, bare)]
+    return Integrated(finer(x - bare) * total / steps, ends[0] - ends[1])

@@ -53,7 +53,7 @@ def box_of(heat: Tensor, share: float = SHARE_OF_MAX) -> Box | None:
     On the raw map: after scaling to its minimum the threshold would be another one. Parts are connected over edges,
     not corners, and the first from above wins of equal ones: ours. None where nothing of the map is positive.
     """
-    values = heat.detach().double().cpu().numpy()
+    values = heat.detach().cpu().double().numpy()
     if values.max() <= 0:
         return None
     labels, _ = ndimage.label(values > share * values.max())

@@ -15,6 +15,7 @@ from deepres.base.errors import InputError, RunError
 from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.data.images import Batch
+from deepres.data.on_device import finer
 from deepres.data.rng import generator
 from deepres.nn.build import ResidualNetwork
 
@@ -212,7 +213,7 @@ def _by_length(norms: dict[int, list[float]], num_units: int) -> tuple[LengthGra
 
 
 def _norm(gradient: Tensor) -> float:
-    norm = float(torch.linalg.vector_norm(gradient, dtype=torch.float64))
+    norm = float(torch.linalg.vector_norm(finer(gradient)))
     if not isfinite(norm):
         raise RunError(f"path gradients: a gradient's norm is {norm}; the weights are damaged, or training diverged")
     return norm

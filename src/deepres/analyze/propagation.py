@@ -22,6 +22,7 @@ from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.base.seeds import derive
 from deepres.data.images import Batch
+from deepres.data.on_device import finer
 from deepres.data.rng import generator
 from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork, build
@@ -280,7 +281,7 @@ def _factor(
         return 0.0, "equation"
     opening = 1.0
     if unit.gated:
-        opening = float((1 - gave[dotted(name, "gate")].detach().double()).mean())
+        opening = float((1 - finer(gave[dotted(name, "gate")].detach())).mean())
     atoms = _atoms(dict(unit.parts)[beside])
     if isinstance(unit.pre, Identity) and all(
         isinstance(atom, Identity | PadChannels | Scale | Dropout) for atom in atoms
@@ -298,8 +299,8 @@ def _atoms(node: Node) -> list[Node]:
 
 
 def _square(x: Tensor) -> float:
-    return float(x.detach().double().square().mean())
+    return float(finer(x.detach()).square().mean())
 
 
 def _norm(x: Tensor) -> float:
-    return float(x.detach().double().square().sum().sqrt())
+    return float(finer(x.detach()).square().sum().sqrt())

@@ -16,6 +16,7 @@ from deepres.base.errors import InputError, RunError
 from deepres.base.events import OnProgress
 from deepres.base.records import Record
 from deepres.data.images import Batch
+from deepres.data.on_device import finer
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.hooks import changed
 
@@ -176,7 +177,7 @@ class _Moments:
 
     def see(self, x: Tensor) -> None:
         self.channels = x.shape[1]
-        variance, mean = torch.var_mean(x.double(), correction=0)
+        variance, mean = torch.var_mean(finer(x), correction=0)
         new, both = x.numel(), self.count + x.numel()
         apart = mean - self.centre
         self.squares = self.squares + variance * new + apart**2 * (self.count * new / both)
@@ -225,7 +226,7 @@ class _Squares:
         if len(self.came) < len(self.parts):
             return
         for name, value in weighed(self.unit, self.came).items():
-            total = value.double().square().sum()
+            total = finer(value).square().sum()
             self.sums[name] = self.sums[name] + total if name in self.sums else total
             self.counts[name] = self.counts.get(name, 0) + value.numel()
         self.came = {}

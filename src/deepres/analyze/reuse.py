@@ -146,7 +146,7 @@ def _means(each: Tensor, channels: Sequence[int]) -> tuple[float, ...]:
 def _values(module: nn.Module) -> Tensor:
     weight = module.weight
     assert isinstance(weight, Tensor)
-    return weight.detach().to("cpu", torch.float64)
+    return weight.detach().cpu().double()
 
 
 def _following(description: Architecture, place: int) -> Iterator[tuple[str, Node]]:

@@ -106,7 +106,7 @@ def loss_surface(
             x, truth = on_device(network, batch.images), tensor_of(batch.targets).cpu()
             for place in places:
                 with moved(network, directions, place):
-                    logits = network(x).double().cpu()
+                    logits = network(x).cpu().double()
                 losses[place] += functional.cross_entropy(logits, truth, reduction="none").tolist()
                 wrong[place] += int((~(logits.argmax(1).eq(truth) & logits.isfinite().all(1))).sum())
                 done += 1
@@ -140,9 +140,9 @@ def filter_direction(network: ResidualNetwork, seed: int, number: int) -> Direct
         if weight.dim() < 2:
             continue
         drawn = torch.randn(weight.shape, dtype=torch.float64, generator=generator(seed, "surface", number, name))
-        filters, own = drawn.flatten(1), weight.detach().double().cpu().flatten(1)
+        filters, own = drawn.flatten(1), weight.detach().cpu().double().flatten(1)
         length = own.norm(dim=1, keepdim=True) / filters.norm(dim=1, keepdim=True)
-        found[name] = (filters * length).view_as(weight).to(weight)
+        found[name] = (filters * length).view_as(weight).to(weight.dtype).to(weight.device)
     return found
 
 
@@ -174,5 +174,5 @@ def _point(losses: Sequence[float], num_wrong: int) -> SurfacePoint:
 
 
 def _cosine(first: Direction, second: Direction) -> float:
-    one, other = (torch.cat([part.double().flatten() for part in d.values()]) for d in (first, second))
+    one, other = (torch.cat([part.cpu().double().flatten() for part in d.values()]) for d in (first, second))
     return float(one @ other / (one.norm() * other.norm()))

@@ -112,7 +112,10 @@ backend = click.option(
     show_default=True,
     help="What computes on a CPU; auto: the fastest that is installed and keeps the precision, measured here once.",
 )
-device = click.option("--device", help="Where to compute: cpu, cuda or cuda:N; by default a GPU if there is one.")
+device = click.option(
+    "--device",
+    help="Where to compute: cpu, cuda, cuda:N or mps; by default a GPU of CUDA's if there is one.",
+)
 
 
 def weights(command: Command) -> Command:

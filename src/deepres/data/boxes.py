@@ -13,6 +13,7 @@ from torch import Tensor
 
 from deepres.data.forms import FormName
 from deepres.data.masks import Masks
+from deepres.data.on_device import require_float64
 
 if TYPE_CHECKING:
     from deepres.data.transforms.geometry import Geometry
@@ -77,7 +78,12 @@ class Boxes:
         return Boxes(self.corners[places], self.classes[places], self.ignored[places], self.areas[places], masks)
 
     def to(self, device: Any) -> "Boxes":
-        """The boxes on that device; masks stay on the CPU."""
+        """The boxes on that device; masks stay on the CPU.
+
+        Raises:
+            InputError: it has no float64.
+        """
+        require_float64(torch.device(device))
         corners, classes, ignored, areas = (
             each.to(device) for each in (self.corners, self.classes, self.ignored, self.areas)
         )
@@ -226,7 +232,12 @@ class BoxTargets:
         return torch.arange(len(self)).repeat_interleave(self.counts)
 
     def to(self, device: Any) -> "BoxTargets":
-        """The boxes on that device; what is told of pictures stays."""
+        """The boxes on that device; what is told of pictures stays.
+
+        Raises:
+            InputError: it has no float64.
+        """
+        require_float64(torch.device(device))
         return replace(
             self,
             corners=self.corners.to(device),

@@ -49,7 +49,7 @@ def slim(
         int8: try 8-bit integers too, by each runtime that is installed.
         settings: `max_loss` (percentage points, of numbers their own units), `target_ms`, `epochs` of fine-tuning,
             `accept_uncertain`, as the command's flags have them.
-        device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.
+        device: `cpu`, `cuda`, `cuda:N` or `mps`; by default a GPU of CUDA's if there is one.
         progress: whether to show how far it is.
 
     Raises:

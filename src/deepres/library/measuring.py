@@ -61,7 +61,7 @@ def evaluate(
         protocol: the views of each image: center, flip, ten-crop, multi-scale:224,256, …; of boxes boxes:refine,
             boxes:flip, boxes:scales=200,400,600, boxes:refine+flip, ….
         force: measure also images that the run was trained on; the result says so.
-        device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.
+        device: `cpu`, `cuda`, `cuda:N` or `mps`; by default a GPU of CUDA's if there is one.
         backend: what computes on a CPU: torch, openvino, onnxruntime, or auto, the fastest that is installed.
         progress: whether to show how far it is.
 
@@ -231,7 +231,7 @@ def analyze(
             suit the network but the last two, which take long.
         images: how many images are looked at.
         output: the folder for page, plots and numbers; by default `analysis` in the run's.
-        device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.
+        device: `cpu`, `cuda`, `cuda:N` or `mps`; by default a GPU of CUDA's if there is one.
         progress: whether to show how far it is.
 
     Raises:

@@ -23,7 +23,7 @@ from deepres.tasks.result import Result, summary
 from deepres.train.distributed import init_distributed
 from deepres.train.history import read_history
 
-_DEVICE = ("device", "cpu, cuda or cuda:N")
+_DEVICE = ("device", "cpu, cuda, cuda:N or mps")
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,7 +102,7 @@ def train(
         epochs: passes over the training images; by default the recipe's.
         settings: any field of the run by its dotted name, such as `{"train.batch_size": 32, "seed": 1}`; `recipe` and
             `task` are names, as of `--recipe` and `--task`.
-        device: `cpu`, `cuda` or `cuda:N`; by default a GPU if there is one.
+        device: `cpu`, `cuda`, `cuda:N` or `mps`; by default a GPU of CUDA's if there is one.
         progress: whether to show how far it is.
 
     Raises:

@@ -7,11 +7,18 @@ import torch
 
 from deepres.base.errors import InputError
 
+DEVICES = "cpu, cuda, cuda:N or mps"
+
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 in hardware: GPUs from compute capability 8.0, AVX512-BF16, AMX."""
+    """Whether the device multiplies bfloat16 in hardware: GPUs from compute capability 8.0, AVX512-BF16, AMX.
+
+    Of Apple's GPUs the later ones do; none was at hand to try, so they compute in float32.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "mps":
+        return False
     # torch has no public names for these; they are there since 2.6
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
@@ -26,6 +33,8 @@ def cannot_compile(device: torch.device) -> str | None:
 
     On a CPU it needs a C++ compiler, on a GPU of compute capability 7.0 or more a C compiler (Triton's launchers).
     """
+    if device.type == "mps":
+        return "torch.compile is not tried on Apple's GPUs"
     if device.type == "cuda" and torch.cuda.get_device_capability(device) < (7, 0):
         return "a GPU that torch.compile has no code for"
     language, variable, names = (
@@ -42,8 +51,23 @@ def require_float32(device: torch.device) -> None:
         torch.backends.cudnn.allow_tf32 = False
 
 
+def wait_for(device: torch.device) -> None:
+    """Return once all that was asked of the device is done; a CPU has then done it already."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def best_layout(device: torch.device) -> torch.memory_format:
+    """Channels last, which the convolutions of cuDNN and oneDNN are written for; Apple's GPUs keep channels first."""
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
 def find_device(name: str | None) -> torch.device:
-    """The device of that name, of a number alone the GPU of that number, or the best there is.
+    """The device of that name, of a number alone the GPU of that number, or the best that was tried: CUDA's, the CPU.
+
+    `mps`, the GPU of a Mac, is taken where it is asked for.
 
     Raises:
         InputError: a GPU is asked for and absent.
@@ -53,12 +77,14 @@ def find_device(name: str | None) -> torch.device:
     try:
         device = torch.device(f"cuda:{name}" if name.isdigit() else name)
     except RuntimeError as cause:
-        raise InputError(f"--device {name}: no such kind of device; wanted cpu, cuda or cuda:N") from cause
+        raise InputError(f"--device {name}: no such kind of device; wanted {DEVICES}") from cause
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise InputError(
             f"--device {name}: this machine has {count} GPUs that torch can use; leave --device out, or say cpu"
         )
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"--device {name}: wanted cpu, cuda or cuda:N")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"--device {name}: torch finds no GPU of Apple's here; leave --device out, or say cpu")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"--device {name}: wanted {DEVICES}")
     return device

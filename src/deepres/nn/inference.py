@@ -19,7 +19,7 @@ from deepres.arch.architecture import Architecture
 from deepres.arch.atoms import Atom, Conv, Dropout, DropPath, Identity, Norm
 from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork, build
-from deepres.nn.hardware import cannot_compile, multiplies_bfloat16, require_float32
+from deepres.nn.hardware import best_layout, cannot_compile, multiplies_bfloat16, require_float32
 from deepres.nn.init import initialise
 
 COMPILE_SECONDS = 30.0
@@ -71,7 +71,9 @@ def folded(network: ResidualNetwork) -> ResidualNetwork:
     s = gamma / sqrt(var + eps); computed in float64, stored in the network's own precision. The names of all other
     parts stay; where a norm was stands an identity. Logits agree to rounding.
     """
-    state = {name: tensor.detach() for name, tensor in network.state_dict().items()}
+    state = {
+        name: tensor.detach().cpu() for name, tensor in network.state_dict().items()
+    }  # not all devices have float64
     absorb(state, network.description, torch.float64)
     copy = build(without_norms(network.description))
     initialise(copy, 0)  # gives buffers that are not stored, such as a blur's filter, their values
@@ -128,7 +130,7 @@ class Inference:
             close = distance < CLOSE
             if close.any():
                 again = images[close.to(images.device)].to(self.device)
-                logits[close] = self.exact(again.contiguous(memory_format=torch.channels_last))
+                logits[close] = self.exact(again.contiguous(memory_format=best_layout(self.device)))
         return logits
 
     def quickly(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,7 +208,7 @@ def for_inference(
     device = torch.device(device)
     wanted = {"float32": torch.float32, "bfloat16": torch.bfloat16}.get(precision)
     dtype = wanted or (torch.bfloat16 if multiplies_bfloat16(device) else torch.float32)
-    ready = folded(network).to(device).to(memory_format=torch.channels_last)
+    ready = folded(network).to(device).to(memory_format=best_layout(device))
     exact = deepcopy(ready) if close_calls and dtype is not torch.float32 and network.num_classes > 1 else None
     forward: nn.Module = _Answering(ready, dtype)
     if dtype is torch.float32:
@@ -238,7 +240,7 @@ class _Answering(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) -> logits, or pooled features, float32, and `border_distance` (N,), else infinity."""
-        x = x.to(self.dtype, memory_format=torch.channels_last)
+        x = x.to(self.dtype, memory_format=best_layout(x.device))
         features = self.network.forward_head(self.network.forward_features(x), pre_logits=True).float()
         return judged(features, self.classifier)
 

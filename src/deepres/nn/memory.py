@@ -107,6 +107,8 @@ def available_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type == "mps":  # which shares the machine's memory, and is given a part of it
+        return min(free_bytes(), torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     return free_bytes()
 
 

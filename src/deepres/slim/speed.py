@@ -9,6 +9,7 @@ from torch import Tensor
 
 from deepres.base.records import Record
 from deepres.nn.build import ResidualNetwork
+from deepres.nn.hardware import wait_for
 from deepres.nn.inference import for_inference
 
 ROUNDS = {1: 30, 16: 7}
@@ -47,8 +48,7 @@ def speed_of(
                 began = perf_counter()
                 with torch.inference_mode():
                     one(images)
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
+                wait_for(device)
                 if number >= 0:
                     into.append(perf_counter() - began)
             done += number >= 0

@@ -175,7 +175,7 @@ class Gathering:
         """What is said of each of the batch's `views` -> outputs, targets, indices of images that are complete."""
         if self._protocol.num_views == 1:
             return logits[0], batch.targets, batch.indices
-        rows = torch.stack([one.detach().to("cpu", torch.float64) for one in logits], dim=1)
+        rows = torch.stack([one.detach().cpu().double() for one in logits], dim=1)
         whole: list[Tensor] = []
         places: list[int] = []
         for place, index in enumerate(batch.indices.tolist()):

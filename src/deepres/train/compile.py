@@ -26,7 +26,7 @@ from deepres.train.timing import timed_passes
 Mode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 Timed = Callable[[Forward], Tensor]
 
-LONG_ENOUGH = {"cpu": 600.0, "cuda": 120.0}
+LONG_ENOUGH = {"cpu": 600.0, "cuda": 120.0, "mps": 600.0}
 """Seconds of training below which compiling, which takes about a minute, is not even tried."""
 
 WORTH = 0.97

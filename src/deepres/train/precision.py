@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deepres.base.errors import unknown
-from deepres.nn.hardware import multiplies_bfloat16, require_float32
+from deepres.nn.hardware import best_layout, multiplies_bfloat16, require_float32
 from deepres.train.config import TrainingPrecision
 
 
@@ -45,10 +45,9 @@ class Precision:
 
 
 def choose(choice: TrainingPrecision, device: torch.device, *, training: bool = True) -> Precision:
-    """bfloat16 where the processor multiplies it in hardware, float32 elsewhere; channels last always.
+    """bfloat16 where the processor multiplies it in hardware, float32 elsewhere; the layout that is best there.
 
-    float16 is taken where it is asked for, in training alone: GPUs without bfloat16 multiply it fast. Channels last is
-    the layout that the convolutions of cuDNN and oneDNN are written for.
+    float16 is taken where it is asked for, in training alone: GPUs without bfloat16 multiply it fast.
 
     Raises:
         InputError: another word than these four; float16 where nothing is trained.
@@ -61,4 +60,4 @@ def choose(choice: TrainingPrecision, device: torch.device, *, training: bool = 
     dtype = known[choice] or (torch.bfloat16 if multiplies_bfloat16(device) else torch.float32)
     if dtype is torch.float32:
         require_float32(device)
-    return Precision(device, dtype, True)
+    return Precision(device, dtype, best_layout(device) is torch.channels_last)

@@ -8,6 +8,7 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
+from deepres.nn.hardware import wait_for
 from deepres.train.precision import Precision
 from deepres.train.replay import WARM_UP, Capture
 
@@ -26,8 +27,7 @@ def timed(
         while len(taken) < least or (sum(taken) < seconds and len(taken) < calls):
             began = perf_counter()
             work()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            wait_for(device)
             taken.append(perf_counter() - began)
     return taken
 

@@ -31,7 +31,7 @@ from deepres.data.loading.fetch import (
 from deepres.data.loading.reader import Reader
 from deepres.data.loading.sampler import batch_at
 from deepres.data.loading.workers import Load, load_of
-from deepres.data.on_device import on_device
+from deepres.data.on_device import held_by, on_device
 from deepres.data.targets import Located, Targets, form_of, tensor_of
 from deepres.data.transforms.config import Augmentation, Preparation, check_together
 from deepres.data.transforms.geometry import Geometry, Moves, evaluated
@@ -81,7 +81,9 @@ class TrainLoader:
         self._alone = len(self._own) == share
         self._device = torch.device(config.device)
         self._num_classes = len(images.classes) if config.num_classes is None else config.num_classes
-        self._labels = images.targets.to(self._device)
+        targets = images.targets
+        self._labels_on = held_by(self._device, targets) if isinstance(targets, Tensor) else self._device
+        self._labels = targets.to(self._labels_on)
         self._moves = form_of(images.targets).moves
         self._even = EvenDraws(tensor_of(images.targets), self._num_classes) if config.even else None
         how = (augmentation, preparation, statistics.to(self._device))
@@ -155,7 +157,7 @@ class TrainLoader:
         return batch if self._alone else batch.at(slice(1, None))
 
     def _mixed(self, images: Tensor, indices: Tensor, step: int) -> tuple[Tensor, Targets]:
-        labels, alphas = self._labels[on_device(indices, self._device)], self._augmentation
+        labels, alphas = self._labels[on_device(indices, self._labels_on)], self._augmentation
         if not (alphas.mixup or alphas.cutmix):
             return images, labels
         if self._moves:
@@ -229,7 +231,7 @@ def evaluation_batches(
         InputError: none can be read, under "skip", by a process that reads them all.
     """
     device = torch.device(config.device)
-    there = statistics.to(device)
+    statistics = statistics.to(device)
     size = config.batch_size if showing is None else showing.at_once(config.batch_size)
     numbers = torch.split(torch.arange(len(images)), size)[config.rank :: config.world_size]
     moves = form_of(images.targets).moves
@@ -238,13 +240,14 @@ def evaluation_batches(
         return (fit(pixels, preparation, name),)
 
     def batch(pixels: Tensor, indices: Tensor, sizes: Tensor | None = None) -> Batch:
-        known = there if showing is None else there.at_size(*pixels.shape[-2:])
+        known = statistics if showing is None else statistics.at_size(*pixels.shape[-2:])
         x, targets = normalise(pixels.to(device, non_blocking=True), preparation, known), images.targets[indices]
         if moves:
             headers = [images.header(index) for index in indices.tolist()]
             geometry = evaluated(preparation, [(header.width, header.height) for header in headers])
             targets = cast("Located", targets).placed(geometry, torch.zeros(len(indices), dtype=torch.int64))
-        return Batch(x if sizes is None else only_inside(x, sizes), targets.to(device), indices)
+        there = held_by(device, targets) if isinstance(targets, Tensor) else device
+        return Batch(x if sizes is None else only_inside(x, sizes), targets.to(there), indices)
 
     if images.pixels is not None and preparation.fit != "sides":
         for indices in numbers:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from deepres.base.records import Record
 from deepres.data.loading.balance import UNEQUAL, imbalance
+from deepres.data.on_device import finer
 from deepres.tasks.collected import Collected, require_finite
 
 CALIBRATION_BINS = 15
@@ -196,8 +197,8 @@ def averaged(logits: Tensor, average: Literal["probability", "logit"], dim: int 
     Over probabilities as Krizhevsky et al. 2012, section 4.1; over logits as fb.resnet.torch.
     """
     if average == "logit":
-        return logits.double().mean(dim)
-    return logits.double().log_softmax(-1).logsumexp(dim) - log(logits.shape[dim])
+        return finer(logits).mean(dim)
+    return finer(logits).log_softmax(-1).logsumexp(dim) - log(logits.shape[dim])
 
 
 def calibration_bins(predictions: Predictions) -> tuple[CalibrationBin, ...]:
@@ -260,7 +261,7 @@ def _answers(logits: Tensor, labels: Tensor, indices: Tensor, keep_scores: bool)
     assert logits.dim() == 2
     assert labels.dtype == torch.int64
     assert labels.shape == indices.shape == logits.shape[:1]
-    z = logits.detach().to("cpu", torch.float64)
+    z = logits.detach().cpu().double()
     truth, indices = labels.cpu(), indices.cpu()
     require_finite(z, indices, "logits")
     log_p = z.log_softmax(dim=1)

@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from deepres.arch.detector import Detector
 from deepres.base.errors import InputError
+from deepres.data.on_device import require_float64
 from deepres.nn.build import ResidualNetwork, modules
 from deepres.nn.init import Rules, he_normal, initialise, normal, uniform, zeros
 from deepres.tasks.detection.folding import Folding
@@ -93,6 +94,7 @@ class DetectorNetwork(nn.Module):
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """(N, C, H, W) -> the map that leaves each part of the body that is computed once a picture, by name."""
+        require_float64(x.device)
         return self._shared.maps(self, x)
 
     def levels(self, images: Tensor) -> list[Tensor]:

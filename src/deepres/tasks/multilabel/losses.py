@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deepres.data.images import Batch
+from deepres.data.on_device import finer
 from deepres.data.targets import tensor_of
 from deepres.tasks.losses import Counts, Forward, Loss, OnceThere
 
@@ -27,7 +28,7 @@ def binary_cross_entropy(label_smoothing: float = 0.0, weights: Tensor | None = 
         pos_weight = None if held is None else held.on(logits.device)
         each = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=pos_weight, reduction="none")
         value = each.sum(1).mean()
-        wrong = ((logits.detach() > 0) != (truth > 0.5)).double().mean(1).sum()
+        wrong = finer((logits.detach() > 0) != (truth > 0.5)).mean(1).sum()
         return value, {"pair_error": wrong}
 
     return loss

@@ -57,7 +57,7 @@ class LabelMetrics:
         Raises:
             RunError: a logit is not finite.
         """
-        logits = outputs.detach().to("cpu", torch.float64)
+        logits = outputs.detach().cpu().double()
         require_finite(logits, indices, "logits")
         self._seen.add(indices=indices, truth=(targets > 0.5).to(torch.uint8), logits=logits)
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deepres.data.images import Batch
+from deepres.data.on_device import finer
 from deepres.data.targets import tensor_of
 from deepres.tasks.losses import Counts, Forward, Loss
 
@@ -18,9 +19,9 @@ def huber(mean: tuple[float, ...], std: tuple[float, ...], delta: float) -> Loss
 
     def loss(network: Forward, batch: Batch) -> tuple[Tensor, Counts]:
         outputs = network(batch.images).float()
-        wanted = standardised(tensor_of(batch.targets), mean, std).float()
+        wanted = standardised(tensor_of(batch.targets), mean, std).float().to(outputs.device)
         value = F.huber_loss(outputs, wanted, delta=delta)
-        return value, {"distance": (outputs.detach() - wanted).abs().double().mean(1).sum()}
+        return value, {"distance": finer((outputs.detach() - wanted).abs()).mean(1).sum()}
 
     return loss
 
@@ -32,7 +33,7 @@ def standardised(targets: Tensor, mean: tuple[float, ...], std: tuple[float, ...
 
 def in_units(outputs: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """mean + std z, (…, K) float64: the inverse of `standardised`."""
-    z = outputs.double()
+    z = finer(outputs)
     return z * _like(std, z) + _like(mean, z)
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from math import ceil, fsum
 
-import torch
 from torch import Tensor
 
 from deepres.tasks.collected import Collected, require_finite
@@ -48,7 +47,7 @@ class NumberMetrics:
         Raises:
             RunError: an output is not finite.
         """
-        z = outputs.detach().to("cpu", torch.float64)
+        z = outputs.detach().cpu().double()
         require_finite(z, indices)
         self._seen.add(indices=indices, truth=targets.double(), predicted=in_units(z, self._mean, self._std))
 
