@@ -14,21 +14,23 @@ from torch import Tensor
 
 from deepres.arch.catalogue.lookup import entry
 from deepres.arch.localiser import on
+from deepres.arch.regions import Anchors
 from deepres.base.errors import InputError
 from deepres.data.boxes import BoxTargets
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
+from deepres.nn.create import create_model
 from deepres.nn.weights.files import save_network
 from deepres.tasks.detection.anchors import anchors as all_anchors
 from deepres.tasks.detection.coding import decode, encode
 from deepres.tasks.detection.matching import draw, match
 from deepres.tasks.localisation.answers import GuessMetrics
 from deepres.tasks.localisation.guessing import Guesser, GuessingTogether, guessed
-from deepres.tasks.localisation.network import anchors_at, create, load_weights, said, steps
+from deepres.tasks.localisation.network import anchors_at, chances, create, load_weights, said, steps
 from deepres.tasks.localisation.protocol import localisation_protocol
 from deepres.tasks.localisation.regions import proposed, warped
 from deepres.tasks.localisation.task import Localising
-from deepres.tasks.task import Learning
+from deepres.tasks.task import FirstValues, Learning
 from drawn_objects import drawn
 
 
@@ -262,3 +264,36 @@ def test_weights_fill_all_of_a_localiser_or_the_body_of_another(proposer: Callab
     assert torch.equal(regions.get_parameter("stem.conv.weight"), again.get_parameter("stem.conv.weight"))
     with pytest.raises(InputError, match="proposes boxes of other classes; train one on these images"):
         Localising(proposer=stored.where).fitted(None, ("x", "y", "z", "w"))
+
+
+def test_what_cannot_name_classes_or_propose_is_refused(proposer: Callable[[], str], tmp_path: Path) -> None:
+    rpn = proposer()
+    with pytest.raises(InputError, match=r"names no classes of pictures; wanted a classification run$"):
+        Localising(classifier=rpn).fitted(None, NAMES)
+    named = tmp_path / "named"
+    named.mkdir()
+    description = entry("resnet18").config.replace(depths=(1,), widths=(8,), stem_width=8, num_classes=CLASSES)
+    save_network(named, create_model(description.architecture()), NAMES, {})
+    task = Localising(classifier=str(named)).fitted(None, ("d", "a", "b", "c"))
+    assert task.order == (3, 0, 1, 2)
+    with pytest.raises(
+        InputError, match=r"does not know x; take one of the same classes, or set task\.classifier=none"
+    ):
+        Localising(classifier=str(named)).fitted(None, ("a", "x"))
+    with pytest.raises(InputError, match="has its classes in another order; plan the run on its images"):
+        Localising(classifier=str(named), anchors=TASK.anchors).network(
+            _network().description, ("d", "a", "b", "c"), FirstValues()
+        )
+    with pytest.raises(InputError, match="proposes nothing of classes; wanted the run of a per-class RPN"):
+        Localising(proposer=str(named)).fitted(None, NAMES)
+    two = Localising(anchors=Anchors(sizes=((16,), (32,))))
+    with pytest.raises(InputError, match=r"task.anchors of 2 levels: the last map is one; give one row"):
+        two.fitted(None, NAMES)
+    with pytest.raises(InputError, match="says nothing of 9 anchors at each place; wanted a localiser that does"):
+        Localising().network(_network().description, NAMES, FirstValues())
+    with pytest.raises(InputError, match="says nothing of a whole region; wanted a localiser that does"):
+        Localising(proposer=rpn).network(_network().description, NAMES, FirstValues())
+    batch, _ = _batch()
+    images = batch.images
+    order = tuple(NAMES.index(name) for name in ("d", "a", "b", "c"))
+    assert torch.allclose(chances(str(named), order, images), chances(str(named), (), images)[:, list(order)])

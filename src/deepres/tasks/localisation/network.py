@@ -123,8 +123,9 @@ def order_in(weights: str, names: Sequence[str]) -> tuple[int, ...]:
     """The classifier's output of each of these classes, by name.
 
     Raises:
-        InputError: it does not know one.
+        InputError: it names no classes of pictures, or does not know one of these.
     """
+    classifier(weights)
     known = find_weights(weights).classes
     strange = [name for name in names if name not in known]
     if strange:
