@@ -131,6 +131,7 @@ OTHERWISE = {
     "FastDetector": "a class, tests/tasks/detection/test_inference.py",
     "RegionHead.forward": "two tensors, tests/parity/test_torchvision_detection.py",
     "Geometry.points": "tests/data/test_geometry.py",
+    "said": "two tensors, tests/tasks/localisation/test_localiser.py",
     "thumbnail": "gives bytes, tests/data/test_alike.py",
     "_ranks": "private",
     "box_of": "gives a box, no tensor",

@@ -32,7 +32,7 @@ def test_the_rate_goes_with_the_batch_size(words: Words, lr: float) -> None:
     assert not said or f"rate {lr:g} for steps of {run.train.batch_size} images" in said
 
 
-BOXES = ("voc_2015", "coco_2015", "det_2015")
+BOXES = ("voc_2015", "coco_2015", "det_2015", "loc_2015")
 """Recipes for sources with boxes: tests/recipes has a file of theirs."""
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, model_validator
 
 from deepres.arch.algebra import Node, Parallel, Parts, Sequence, children, dotted, shape, substitute
-from deepres.arch.atoms import Activation, Linear
+from deepres.arch.atoms import Activation, Conv, GlobalAveragePool, Linear
 from deepres.arch.bounds import MOST
 from deepres.arch.shapes import Shape
 from deepres.base.arguments import whole
@@ -14,6 +14,9 @@ from deepres.base.records import Record
 
 CLASSIFIER = "fc"
 """What the last part of a head is called, where it is a classifier."""
+
+PLACES = "places"
+"""… where it says of each class whether and where it is, by sibling layers (`localiser.py`)."""
 
 _Side = Annotated[int, Field(le=MOST)]
 Size = Annotated[tuple[_Side, _Side, _Side], Field(description="channels, height, width")]
@@ -64,13 +67,22 @@ class Architecture(Record):
     def num_features(self) -> int:
         """Features that enter the classifier, or that leave the head where there is none."""
         last = feature_shapes(self)[self.body[-1][0]]
-        before = tuple((name, node) for name, node in children(self.head) if name != CLASSIFIER)
+        before = tuple((name, node) for name, node in children(self.head) if name not in (CLASSIFIER, PLACES))
         return shape(Sequence(parts=before), last)[0] if before else last[0]
 
     @property
-    def num_classes(self) -> int:
-        """Features that the classifier gives; 0 where there is no classifier."""
+    def says_places(self) -> bool:
+        """Whether it says of each class where it is (`localiser.py`)."""
         last = list(children(self.head))[-1:]
+        return bool(last) and last[0][0] == PLACES
+
+    @property
+    def num_classes(self) -> int:
+        """Features that the classifier, or the first of sibling layers, gives; 0 where there is none."""
+        last = list(children(self.head))[-1:]
+        if last and last[0][0] == PLACES and isinstance(last[0][1], Parallel):
+            first = last[0][1].parts[0][1]
+            return first.channels if isinstance(first, Conv) else first.features if isinstance(first, Linear) else 0
         return last[0][1].features if last and isinstance(last[0][1], Linear) else 0
 
 
@@ -94,8 +106,9 @@ def with_classes(architecture: Architecture, num_classes: int) -> Architecture:
             f"{architecture.name}: the head is a {architecture.head.kind}; wanted a sequence that ends in a classifier"
         )
     parts: list[tuple[str, Node]] = [
-        (name, node) for name, node in architecture.head.parts if not isinstance(node, Linear)
+        (name, node) for name, node in architecture.head.parts if not isinstance(node, Linear) and name != PLACES
     ]
+    parts = parts or [("pool", GlobalAveragePool())]
     if num_classes:
         parts.append((CLASSIFIER, Linear(features=num_classes)))
     return architecture.replace(head=Sequence(parts=tuple(parts)))

@@ -261,7 +261,7 @@ Description = Architecture | Detector
 
 def naming(description: Description, where: str) -> Architecture:
     """The description as one of a network that answers of the whole picture; InputError where it is a detector's."""
-    if isinstance(description, Detector):
+    if isinstance(description, Detector) or description.says_places:
         raise InputError(f"{where}: {description.name} finds boxes; wanted a network that answers of the whole picture")
     return description
 

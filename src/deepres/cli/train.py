@@ -41,8 +41,8 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     "--recipe",
     help="How to train: small, photos, boxes, finetune, imagenet_modern, or a paper's: cifar_2015, imagenet_2015, "
     "identity_2016, imagenet_2016, effective_paths, stochastic_depth, wide, densenet_cifar, densenet_imagenet, and of "
-    "boxes voc_2015, coco_2015, det_2015; or a file that a run is written in (RUN/run.json); by default chosen by the "
-    "images and weights.",
+    "boxes voc_2015, coco_2015, det_2015, loc_2015; or a file that a run is written in (RUN/run.json); by default "
+    "chosen by the images and weights.",
 )
 @click.option(
     "--config",
@@ -55,7 +55,7 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
     "--task",
     metavar="TASK",
     help="What is learnt: classification (one class an image), multilabel (several, or none), regression (numbers), "
-    "detection (boxes); by default what the source holds.",
+    "detection (boxes), localisation (a class and its box; recipe loc_2015); by default what the source holds.",
 )
 @click.option("--model", metavar="NET", help="A network by its name in `deepres models`; by default the recipe's.")
 @click.option("--num-classes", type=click.IntRange(1), help="How many classes there should be; refused if others.")

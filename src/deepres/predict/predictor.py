@@ -20,6 +20,7 @@ from deepres.base.arguments import path_text, whole
 from deepres.base.errors import InputError, RunError
 from deepres.base.files import path_of
 from deepres.data.decode import BadImageError
+from deepres.data.forms import MOVING
 from deepres.data.images import Batch
 from deepres.data.loading.loader import prepare_one
 from deepres.data.loading.workers import num_cores
@@ -123,10 +124,11 @@ class Predictor:
             told = f"see deepres weights inspect {stored.where}, then name it with --model"
             raise InputError(f"{stored.where}: does not say which network it is of; {told}")
         network: Any
-        if isinstance(stored.description, Detector):
-            network = task.network(stored.description, (), FirstValues(stored, variant))[0]
+        known = stored.description
+        if isinstance(known, Detector) or (known is not None and known.says_places):
+            network = task.network(known, (), FirstValues(stored, variant))[0]
         else:
-            network = create_model(model or stored.description or "", weights=stored, variant=variant)
+            network = create_model(model or known or "", weights=stored, variant=variant)
         network.eval()
         preparation, statistics, said = prepared_for(stored, network.description, spec.mean, spec.std)
         classes = stored.classes or tuple(f"class {number}" for number in range(network.num_classes))
@@ -294,7 +296,7 @@ class Predictor:
         """
         try:
             pixels = picture.pixels(self.preparation.channels, self.preparation.levels)
-            if self.preparation.fit == "sides":
+            if self.task.form in MOVING:  # where the picture lies, the answer has to know
                 return self.task.asked(pixels, self.preparation, self.statistics.to(self.device))
             image = torch.stack([member.prepare(pixels) for member in self.members])
             if isinstance(self.network.description, Architecture):

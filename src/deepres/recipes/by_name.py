@@ -9,6 +9,7 @@ from deepres.recipes.everyday import imagenet_modern, photos, small
 from deepres.recipes.finetune import finetune
 from deepres.recipes.papers import cifar_2015, effective_paths, identity_2016, imagenet_2015, imagenet_2016
 from deepres.recipes.papers_boxes import coco_2015, det_2015, voc_2015
+from deepres.recipes.papers_localisation import loc_2015
 from deepres.recipes.papers_others import densenet_cifar, densenet_imagenet, stochastic_depth, wide
 from deepres.recipes.run import Run
 from deepres.recipes.written import again, is_written, written
@@ -31,10 +32,11 @@ RECIPES: dict[str, Callable[[DatasetFacts, str | None], Run]] = {
     "voc_2015": voc_2015,
     "coco_2015": coco_2015,
     "det_2015": det_2015,
+    "loc_2015": loc_2015,
 }
 
 
-BEGINNING = (None, "finetune", "voc_2015", "coco_2015", "det_2015")
+BEGINNING = (None, "finetune", "voc_2015", "coco_2015", "det_2015", "loc_2015")
 """Recipes that are told of the weights to begin with; others measure mean and spread on their own images."""
 
 

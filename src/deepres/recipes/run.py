@@ -8,6 +8,7 @@ from pydantic import Field
 
 from deepres.arch.catalogue.entry import ModelConfig
 from deepres.arch.detector import DetectorConfig
+from deepres.arch.localiser import LocaliserConfig
 from deepres.base.errors import InputError, unknown
 from deepres.base.manifest import RUN, require_own
 from deepres.base.reading import json_object
@@ -76,6 +77,9 @@ class Run(Record):
             )
         size = (self.preparation.channels, *self.preparation.input(facts.side))
         model = self.model.replace(num_classes=facts.num_classes, input=size)
+        decided = getattr(task, "decides", None)
+        if isinstance(model, LocaliserConfig) and decided is not None:
+            model = model.replace(**decided(self.preparation.channels))
         train = self.train.replace(**{field: off for field, off in OFF.items() if f"train.{field}" not in task.tools})
         data = self.data.replace(levels=facts.levels, targets=facts.form)
         preparation = self.preparation.replace(levels=facts.levels)
@@ -103,6 +107,7 @@ def require_known(run: Run) -> None:
         if wanted:
             require(run.task, tool, run.data.source)
     moving, model = run.task.form in MOVING, run.model
+    whole, sides = WHOLE in run.task.tools and CUT not in run.task.tools, run.preparation.fit == "sides"
     description = model.architecture()
     if train.frozen:
         parts = dict.fromkeys(place.name.partition(".")[0] for place in description.places)
@@ -111,20 +116,23 @@ def require_known(run: Run) -> None:
                 raise unknown("train.frozen", name, parts)
     if not run.task.suits(description):
         instead = f"a detector, such as {DETECTOR}" if moving else "a network that names classes, such as resnet50"
+        instead = instead if whole or not moving else "a localiser, as recipe loc_2015 builds it"
         raise InputError(
             f"{run.data.source}: holds {TOLD[run.task.form]}, and {model.name} "
             f"{'names classes of whole pictures' if moving else 'finds boxes'}; wanted {instead}"
         )
-    if moving != (run.preparation.fit == "sides"):
-        other = "pictures keep their shape" if moving else "'sides' is for boxes of objects"
+    if sides != whole and CUT not in run.task.tools:
+        other = "pictures keep their shape" if whole else "'sides' is for boxes of objects"
         raise InputError(
             f"preparation.fit={run.preparation.fit or 'none'}: {run.data.source} holds {TOLD[run.task.form]}, {other}; "
-            f"wanted {'sides' if moving else 'crop, squash, pad or none'}"
+            f"wanted {'sides' if whole else 'crop, squash, pad or none'}"
         )
     check_together(run.augmentation, run.preparation)
 
 
 DETECTOR = "fasterrcnn_resnet50_fpn"
+WHOLE, CUT = "preparation.fit=sides", "preparation.fit=crop"
+"""The tools of tasks whose pictures may keep their shape, and of those of boxes whose pictures may be cut."""
 
 SMOKE_SIDE, SMOKE_REGIONS = 96, 64
 """The short side in px; of a picture."""
@@ -178,7 +186,7 @@ def smoke(run: Run) -> Run:
         augmentation = run.augmentation.replace(scale=(short, short))
         preparation = run.preparation.replace(resize=short, longest=longest)
         size = (run.model.input[0], *preparation.input(short))
-        model = run.model.replace(input=size)
+        model = run.model if isinstance(run.model, LocaliserConfig) else run.model.replace(input=size)
         if isinstance(model, DetectorConfig):
             proposals = model.proposals.replace(after_train=SMOKE_REGIONS, after_test=SMOKE_REGIONS)
             model = model.replace(proposals=proposals, regions=model.regions.replace(sampled=SMOKE_REGIONS))

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from deepres.arch.architecture import Architecture
+from deepres.arch.localiser import anchors_of
 from deepres.arch.readings.cost import cost
 from deepres.arch.readings.norms import fewest_images
 from deepres.arch.readings.segments import CheckpointPlan
@@ -88,7 +89,7 @@ def settle_workers(context: RunContext, network: nn.Module) -> Settled | None:
     if data.workers == 0 or "auto" not in (data.workers, data.prefetch_factor):
         return None
     loader = context.loader()
-    if loader.resident or not isinstance(network, ResidualNetwork):
+    if loader.resident or not isinstance(network, ResidualNetwork) or anchors_of(network.description) is not None:
         return None
     on_gpu = context.precision.device.type == "cuda"
     rate = step_rate(network, context.precision, min(config.batch_size // config.accumulate, MOST_IMAGES))
@@ -134,6 +135,8 @@ def settle_steps(
     network = state.network
     if not isinstance(network, ResidualNetwork):
         return CompilePlan(choice=config.compile, reason="the sizes of its pictures change from step to step")
+    if anchors_of(network.description) is not None:
+        return CompilePlan(choice=config.compile, reason="what is learnt of a picture is drawn on the host")
     pieces = config.pieces(processes.size)
     left = (state.progress.length(config.steps(len(context.source.train))) - state.progress.step) * pieces
     share = processes.share(config.batch_size, pieces) // pieces

@@ -43,6 +43,7 @@ def evaluate_detectors(
             one.predictor.preparation,
             one.predictor.statistics,
             tuple(order),
+            one.predictor.task,
         )
         for one, order in zip(others, orders[1:], strict=True)
     )

@@ -109,7 +109,7 @@ def evaluate_network(
     shown = (protocol_named if setup.task is None else setup.task.protocol)(setup.protocol, preparation)
     if isinstance(network, ResidualNetwork) and isinstance(shown, Protocol):
         require_fitting(shown, network.description)
-    own = Participant(asked, preparation, prepared.statistics, tuple(range(len(images.classes))))
+    own = Participant(asked, preparation, prepared.statistics, tuple(range(len(images.classes))), setup.task)
     others = [replace(one, network=_made_fast(one.network, setup)[0]) for one in setup.beside]
     asked, pictures = shown.together([own, *others])
     alone = setup.one_by_one or len(pictures) > 1

@@ -239,7 +239,7 @@ def _stages(folder: Path) -> list[dict[str, Any]]:
 def _told_of_parts(context: RunContext) -> dict[str, JsonValue]:
     """Of a detector whether its parts have learnt at once or in turn."""
     run = context.run
-    if run.task.form != "boxes" or run.train.learns != "all":
+    if "train.joint=false" not in run.task.tools or run.train.learns != "all":
         return {}
     if run.train.joint:
         return {"proposals and regions": "learnt at once, from the sum of their losses"}

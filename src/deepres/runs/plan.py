@@ -9,6 +9,7 @@ from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, divided, find, open_source
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.recipes.by_name import BEGINNING
+from deepres.recipes.papers_localisation import OF_BOXES
 from deepres.recipes.plan import Words, planned_aloud
 from deepres.recipes.run import Run
 from deepres.recipes.written import is_written, written
@@ -50,6 +51,8 @@ def plan_run(source: str, words: Words | None = None, weights: WeightsSpec | Non
     about_images = [one.removeprefix("data.") for one in words.edits if one.startswith("data.")]
     if words.task is not None and not any(one.startswith("targets=") for one in about_images):
         about_images.append(f"targets={task_named(words.task).form}")
+    if words.recipe in OF_BOXES and not any(one.startswith("targets=") for one in about_images):
+        about_images.append("targets=boxes")
     base = written(words.recipe) if words.recipe is not None and is_written(words.recipe) else None
     read = DataConfig(source=source)
     if base is not None:

@@ -243,7 +243,7 @@ def _marked(pixels: Tensor, target: Any, images: Images) -> Tensor:
 def _judged(image: Tensor, index: int, images: Images, preparation: Preparation) -> Tensor:
     """The picture as evaluation sees it, with its boxes where these go too."""
     seen, target = fit(image, preparation), images.targets[index]
-    if preparation.fit != "sides" or not isinstance(target, Boxes):
+    if not isinstance(target, Boxes):
         return seen
     geometry = evaluated(preparation, [(image.shape[-1], image.shape[-2])])
     height, width = geometry.own_sizes[0].tolist()

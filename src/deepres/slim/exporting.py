@@ -26,7 +26,7 @@ from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.exported.names import require_network
 from deepres.predict.pictures import ImageInputs, Picture
 from deepres.predict.predictor import Predictor
-from deepres.recipes.run import load_run
+from deepres.recipes.run import CUT, load_run
 from deepres.runs import outputs
 from deepres.runs.evaluate import USUAL, evaluate_weights
 from deepres.runs.exported import evaluate_exported
@@ -82,6 +82,8 @@ def export_run(
         outputs.require_free_folder("--output", output, [run, *([plan.check_images] if plan.check_images else [])])
     on_event(Doing("loading the network"))
     predictor = Predictor.load(weights, "cpu")
+    if predictor.task.form == "boxes" and CUT in predictor.task.tools:
+        raise InputError(f"{run}: guesses a class with its box, which no exported file does yet; wanted another run")
     pictures = list(_pictures(run, plan.check_images)) if plan.check else None
     int8 = _quantising(run, predictor, plan, on_event, command) if plan.int8 else None
     config = ExportConfig(format=plan.format, input=plan.input, runtime=plan.runtime)

@@ -166,7 +166,7 @@ def subject_of(weights: Path | str, data: DataConfig | None, device: torch.devic
         )
     require_network(name)
     predictor = Predictor.load(WeightsSpec(name), device)
-    if not isinstance(predictor.network, ResidualNetwork):
+    if not isinstance(predictor.network, ResidualNetwork) or predictor.task.form == "boxes":
         what = "finds boxes" if predictor.task.form == "boxes" else "answers with one logit for two classes"
         raise InputError(f"{name}: {what}; slim knows networks with an output for each class or number")
     own = load_run(folder) if holds_run(folder) else None

@@ -9,6 +9,7 @@ from deepres.base import records
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.manifest import require_vouched
 from deepres.base.reading import json_object
+from deepres.recipes.run import CUT
 from deepres.runs.logbook import sessions
 from deepres.studies.plan import DIVERGED, SUMMARY, Job, cells
 from deepres.studies.readings import is_read
@@ -20,6 +21,7 @@ from deepres.train.history import read_history
 
 CURVE = ("step", "train_error", "val_error", "lr")
 CURVE_OF_BOXES = ("step", "train_loss", "val_1-AP", "lr")
+CURVE_OF_GUESSES = ("step", "train_loss", "val_error", "lr")
 """What is kept of a run's history, a row an epoch."""
 
 JUDGED = ("reproduced", "within the spread", "not reproduced")
@@ -67,10 +69,11 @@ def facts_of(job: Job, home: Path) -> dict[str, Any]:
     summary = json_object(path, "summary of a run", "train it anew") if path.is_file() else {}
     trained = sum(row["seconds"] for row in read_history(folder, "seconds"))
     stages = summary.get("stages", [])
-    boxes = job.run.task.form == "boxes"
-    curve = CURVE_OF_BOXES if boxes else CURVE
+    guesses = job.run.task.form == "boxes" and CUT in job.run.task.tools
+    boxes = job.run.task.form == "boxes" and not guesses
+    curve = CURVE_OF_BOXES if boxes else CURVE_OF_GUESSES if guesses else CURVE
     history = read_history(folder, *curve)
-    interval = summary.get("interval_95" if boxes else "error_interval_95")
+    interval = summary.get("interval_95" if boxes or guesses else "error_interval_95")
     ended = json_object(folder / DIVERGED, "record of a divergence") if (folder / DIVERGED).is_file() else {}
     return {
         "name": job.name,

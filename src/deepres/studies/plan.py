@@ -19,7 +19,7 @@ from deepres.data.facts import DatasetFacts, StartingWeights
 from deepres.recipes.plan import Words, planned
 from deepres.recipes.run import Run
 from deepres.studies.readings import is_read, reading
-from deepres.studies.study import HIGHER_IS_BETTER, Column, Quantity, Row, Study, study_named
+from deepres.studies.study import HIGHER_IS_BETTER, OF_GUESSES, Column, Quantity, Row, Study, study_named
 from deepres.train.config import TurnConfig
 
 StudyScale = Literal["full", "short"]
@@ -33,6 +33,7 @@ DATASETS = {
     "voc": DatasetFacts("voc", 20, 16_551, 3, 375, form="boxes"),
     "coco": DatasetFacts("coco", 80, 82_783, 3, 480, form="boxes"),
     "det": DatasetFacts("det", 200, 456_567 + 20_121 // 2, 3, 375, form="boxes"),
+    "loc": DatasetFacts("loc", 1000, 544_546, 3, 375, form="boxes"),
 }
 """What recipes want to know of the sets that the papers train on, so that a plan can be made without them."""
 
@@ -42,7 +43,7 @@ DIVERGED = "diverged.json"
 Status = Literal["finished", "begun", "absent"]
 
 HELD_OUT = 0.1
-TRAINED: frozenset[Quantity] = HIGHER_IS_BETTER | {"error", "top5_error", "train_error", "response"}
+TRAINED: frozenset[Quantity] = HIGHER_IS_BETTER | OF_GUESSES | {"error", "top5_error", "train_error", "response"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,12 @@ class Job:
 
     def ready(self, home: Path) -> Run:
         """The run as it is carried out below `home`, where the one before it has ended."""
-        return self.run if self.after is None else self.run.replace(weights=str(self.after.folder(home)))
+        if self.after is None:
+            return self.run
+        before = str(self.after.folder(home))
+        follows = getattr(self.run.task, "following", None)
+        task = self.run.task if follows is None else follows(before)
+        return self.run.replace(weights=before, task=task)
 
     @property
     def num_train(self) -> int:

@@ -21,14 +21,14 @@ from deepres.studies.evidence import facts_of
 from deepres.studies.plan import Cell, Job, StudyScale
 from deepres.studies.readings import is_read
 from deepres.studies.responses import response_stds
-from deepres.studies.study import HIGHER_IS_BETTER, Study, study_named
+from deepres.studies.study import HIGHER_IS_BETTER, OF_GUESSES, Study, study_named
 from deepres.studies.texts import MARKS, ours_text, printed_text
 from deepres.studies.verdict import Outcome
 from deepres.tasks.classification.result import ClassificationResult
 from deepres.train.history import read_history
 
 UNITS: dict[str, str] = {
-    **dict.fromkeys(("error", "top5_error", "train_error"), "%"),
+    **dict.fromkeys(("error", "top5_error", "train_error", *sorted(OF_GUESSES)), "%"),
     **dict.fromkeys(sorted(HIGHER_IS_BETTER), "%, the higher, the better"),
 }
 LONGEST = 150

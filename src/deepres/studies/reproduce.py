@@ -23,7 +23,7 @@ from deepres.studies.plan import DIVERGED, Cell, Job, StudyScale, WantedSeeds, c
 from deepres.studies.readings import is_read
 from deepres.studies.report import write_report
 from deepres.studies.responses import mean_response
-from deepres.studies.study import HIGHER_IS_BETTER, Shows, Study, studies
+from deepres.studies.study import HIGHER_IS_BETTER, OF_GUESSES, Shows, Study, studies
 from deepres.studies.verdict import Outcome, outcome, result_name
 
 On = Literal["here", "ray"]
@@ -46,6 +46,7 @@ WHERE = {
     "voc": "name the folder that holds VOC2007 and VOC2012, with their lists, by --data voc=PATH",
     "coco": "name the folder with train2014, val2014 and annotations by --data coco=PATH",
     "det": "name ILSVRC DET's folder, train with val1 and val2 as lists train.txt and test.txt, by --data det=PATH",
+    "loc": "name ImageNet's folder with LOC_train_solution.csv and LOC_val_solution.csv by --data loc=PATH",
 }
 """How a set that is not there is brought."""
 
@@ -210,7 +211,9 @@ def _measure(plan: StudyPlan, device: torch.device, command: str, on_progress: C
 def _by_protocol(plan: StudyPlan) -> dict[str, Sequence[Job]]:
     found: dict[str, list[Job]] = {}
     for cell in plan.cells:
-        by_views = cell.column.measure in ("error", "top5_error", *HIGHER_IS_BETTER) and cell.row.ensemble is None
+        by_views = (
+            cell.column.measure in ("error", "top5_error", *HIGHER_IS_BETTER, *OF_GUESSES) and cell.row.ensemble is None
+        )
         if by_views and cell.protocol != "center":
             found.setdefault(cell.protocol, []).extend(job for job in cell.jobs if job.dataset not in plan.absent)
     return {name: list({job.name: job for job in jobs}.values()) for name, jobs in found.items()}

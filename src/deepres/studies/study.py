@@ -16,6 +16,8 @@ Quantity = Literal[
     "ap",
     "ap50",
     "voc_ap",
+    "localisation_error",
+    "given_error",
     "response",
     "parameters",
     "multiply_adds",
@@ -34,6 +36,8 @@ Quantity = Literal[
 """error, top5_error: of the test images, %. ap, ap50, voc_ap: of boxes in the test images, COCO's, at an overlap of .5,
 VOC's, %: the higher, the better; where the column names a class, of this one.
 
+localisation_error, given_error: of guesses of a class and a box, the best of five, and of the box of the true class, %.
+
 train_error: of the training images as they were augmented, over the last pass through them, %. response: standard
 deviation of the layers' responses, mean over the 3x3 layers (He et al. 2015, Fig. 7). `other` cannot be measured here.
 
@@ -46,6 +50,7 @@ many there are without `left_out` units. paths_left: the share that is left with
 """
 
 HIGHER_IS_BETTER: frozenset[Quantity] = frozenset({"ap", "ap50", "voc_ap"})
+OF_GUESSES: frozenset[Quantity] = frozenset({"localisation_error", "given_error"})
 
 Shows = Literal[
     "table", "curves", "responses", "deletion", "random_deletion", "permutation", "paths", "reuse", "scatter"
@@ -141,7 +146,7 @@ class Study(Record):
     """One table or figure; `name` is paper/place: resnet/table6.
 
     source     paper, place and protocol as the paper states it
-    dataset    cifar10, cifar100, svhn, imagenet, voc, coco; what the runs are trained and measured on
+    dataset    cifar10, cifar100, svhn, imagenet, voc, coco, det, loc; what the runs are trained and measured on
     recipe     a name from `deepres.recipes.by_name`; "" where nothing is trained
     seeds      runs of each cell at full scale, as many as the paper had
     tolerance  of the columns that are trained and set none: a difference up to this counts as reproduced, in the

@@ -13,7 +13,7 @@ from deepres.base.reading import json_object
 from deepres.base.records import Record
 from deepres.studies.plan import DIVERGED, Cell, Job, StudyScale, WantedSeeds, cells, reading_of, status
 from deepres.studies.readings import is_read, rounds_to
-from deepres.studies.study import HIGHER_IS_BETTER, Claim, Column, Printed, Study
+from deepres.studies.study import HIGHER_IS_BETTER, OF_GUESSES, Claim, Column, Printed, Study
 
 Verdict = Literal["reproduced", "within the spread", "not reproduced", "not run", "shown"]
 """reproduced: as near to the printed figure as the study's tolerance; of what is read from a description, the printed
@@ -32,6 +32,7 @@ NUM_TEST = {
     "voc": 4_952,
     "coco": 40_504,
     "det": 20_121 // 2,
+    "loc": 50_000,
 }
 
 RunReading = Callable[[Job, Path], float | None]
@@ -256,6 +257,10 @@ def _figure(cell: Cell, path: Path) -> Figure | None:
     require_vouched(path)
     if column.measure in HIGHER_IS_BETTER:
         return _precision(column, json_object(path, "evaluation result", "evaluate the run again"))
+    if column.measure in OF_GUESSES:
+        measured = json_object(path, "evaluation result", "evaluate the run again")
+        name = "error" if column.measure == "localisation_error" else "given_error"
+        return 100 * float(measured[name]), None
     result = records.load(ClassificationResult, path, "evaluation result")
     value = result.error if column.measure == "error" else result.top5_error
     return None if value is None else (100 * value, None)

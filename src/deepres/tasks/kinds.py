@@ -9,6 +9,7 @@ from deepres.base.errors import unknown
 from deepres.base.records import Record, build, by_name
 from deepres.tasks.classification.task import Classification
 from deepres.tasks.detection.task import Detection
+from deepres.tasks.localisation.task import Localising
 from deepres.tasks.multilabel.task import Multilabel
 from deepres.tasks.regression.task import Regression
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from deepres.data.forms import FormName
 
 AnyTask = Annotated[
-    Classification | Multilabel | Regression | Detection,
+    Classification | Multilabel | Regression | Detection | Localising,
     Field(discriminator="kind"),
     BeforeValidator(by_name),
 ]

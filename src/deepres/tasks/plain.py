@@ -27,8 +27,9 @@ class OneRow:
     def suits(self, description: "Description | None") -> bool:
         """Whether it is asked of networks of that description; None: of weights that do not say it."""
         from deepres.arch.detector import Detector
+        from deepres.arch.localiser import anchors_of
 
-        return not isinstance(description, Detector)
+        return not isinstance(description, Detector) and anchors_of(description) is None
 
     def recognised(self, stored: "Checkpoint") -> "Checkpoint":
         """The same: the catalogue's names and guards are `create_model`'s."""
@@ -42,11 +43,12 @@ class OneRow:
     ) -> "tuple[ResidualNetwork, str]":
         """The network of that description, and what its weights were adapted to; errors as `create_model`."""
         from deepres.arch.detector import Detector
+        from deepres.arch.localiser import anchors_of
         from deepres.nn.create import adaptation, create_model
         from deepres.nn.weights.channels import RGB
         from deepres.nn.weights.hub import find_weights
 
-        if isinstance(description, Detector):
+        if isinstance(description, Detector) or anchors_of(description) is not None:
             raise InputError(
                 f"{description.name}: finds boxes, and these images have none; wanted a network that names classes"
             )

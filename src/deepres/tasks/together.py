@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,12 +14,13 @@ from deepres.data.transforms.statistics import Statistics
 
 @dataclass(frozen=True, eq=False)
 class Participant:
-    """A network, what its pictures want, and which of its outputs is the first one's output k: `order[k]`."""
+    """A network, what its pictures want, which of its outputs is the first one's output k, `order[k]`, and its task."""
 
     network: nn.Module
     preparation: Preparation
     statistics: Statistics
     order: tuple[int, ...]
+    task: Any = None
 
 
 @dataclass(frozen=True, eq=False)

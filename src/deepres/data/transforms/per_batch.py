@@ -43,6 +43,8 @@ def normalised(x: Tensor, preparation: Preparation, statistics: Statistics) -> T
         )
     if preparation.normalise == "per_channel":
         return x.sub_(statistics.mean[:, None, None]).div_(statistics.std[:, None, None])
+    if preparation.fit == "sides":  # pictures of any size
+        statistics = statistics.at_size(x.shape[-2], x.shape[-1])
     image = statistics.mean_image
     if image is None or image.shape != x.shape[-3:]:
         given = "none" if image is None else f"{image.shape[-1]} x {image.shape[-2]}"
@@ -58,6 +60,8 @@ def as_seen(x: Tensor, preparation: Preparation, statistics: Statistics) -> Tens
     if preparation.normalise == "per_channel":
         x = x * statistics.std[:, None, None] + statistics.mean[:, None, None]
     elif preparation.normalise == "per_pixel":
+        if preparation.fit == "sides":
+            statistics = statistics.at_size(x.shape[-2], x.shape[-1])
         assert statistics.mean_image is not None
         x = x + statistics.mean_image
     return (x * 255).round_().clamp_(0, 255).to(torch.uint8)

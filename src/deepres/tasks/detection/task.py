@@ -52,6 +52,7 @@ class Detection(Record):
             "--format",
             "--minutes",
             "train.joint=false",
+            "preparation.fit=sides",
             "analyze",
             "analyze lesion",
             "analyze responses",
