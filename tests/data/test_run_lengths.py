@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as theirs
 
-from deepres.data.run_lengths import RunLengths, of_bitmap, of_polygons, read
+from deepres.data.run_lengths import RunLengths, of_bitmap, of_part, of_polygons, read
 
 
 def _bitmaps() -> st.SearchStrategy[Any]:
@@ -89,3 +89,21 @@ def test_what_is_no_mask_is_refused(facts: Any, message: str) -> None:
 def test_an_empty_and_a_full_mask() -> None:
     assert of_bitmap(np.zeros((3, 4), bool)).area == 0
     assert of_bitmap(np.ones((3, 4), bool)) == RunLengths((3, 4), b"0<") == read({"size": [3, 4], "counts": [0, 12]})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_of_a_part_they_are_those_of_the_whole(share: float) -> None:
+    """Parts at the border too, of whole columns, and without a pixel."""
+    dice = np.random.default_rng(7)
+    for top, bottom, left, right in (
+        (0, 9, 0, 13),
+        (2, 6, 3, 9),
+        (0, 9, 4, 8),
+        (8, 9, 12, 13),
+        (5, 5, 2, 4),
+        (3, 7, 6, 6),
+    ):
+        part = dice.random((bottom - top, right - left)) < share
+        whole = np.zeros((9, 13), bool)
+        whole[top:bottom, left:right] = part
+        assert of_part(part, top, left, (9, 13)) == of_bitmap(whole)

@@ -48,6 +48,23 @@ def of_bitmap(pixels: Bitmap) -> RunLengths:
     return _known(mask.encode(np.asfortranarray(pixels, dtype=np.uint8)))
 
 
+def of_part(pixels: Bitmap, row: int, column: int, size: tuple[int, int]) -> RunLengths:
+    """Those of a picture of `size` (H, W) whose pixels from (row, column) on are these (h, w), and which is empty else.
+
+    The same as of its bitmap, which is never made.
+    """
+    height, width = size
+    edges = np.diff(np.pad(pixels, ((1, 1), (0, 0))).astype(np.int8), axis=0).T  # (w, h + 1): column by column
+    across, at = np.nonzero(edges)
+    places = (across + column) * height + at + row  # where runs begin and end, in turn
+    joined = (
+        np.flatnonzero(places[1:-1:2] == places[2::2]) * 2 + 1
+    )  # one ends below a column, one begins above the next
+    places = np.delete(places, np.concatenate([joined, joined + 1]))
+    runs = np.diff(places, prepend=0, append=height * width).tolist()
+    return RunLengths((height, width), _text(runs if runs[-1] else runs[:-1]))
+
+
 def of_polygons(parts: Sequence[NDArray[np.float64]], size: tuple[int, int]) -> RunLengths:
     """The pixels within any of the polygons, (P, 2) of x and y in px, P at least 3, in a picture of (H, W).
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.ops import roi_align
 
 from deepres.data.masks import Masks
-from deepres.data.run_lengths import RunLengths, of_bitmap
+from deepres.data.run_lengths import RunLengths, of_bitmap, of_part
 
 INSIDE = 0.5
 """A pixel belongs to an object from this probability on."""
@@ -59,9 +59,8 @@ def runs_of(values: Tensor, corners: Tensor, size: tuple[int, int], *, aligned: 
         for own, box in zip(values, corners, strict=True):
             x1, y1, x2, y2 = box.tolist()
             rows, columns = (slice(*_within(*each)) for each in ((y1, y2, size[0]), (x1, x2, size[1])))
-            pixels = np.zeros(size, bool)
-            pixels[rows, columns] = (_one(own, box, rows, columns) >= INSIDE).cpu().numpy()
-            yield of_bitmap(pixels)
+            pixels = (_one(own, box, rows, columns) >= INSIDE).cpu().numpy()
+            yield of_part(pixels, rows.start, columns.start, size)
         return
     step = max(1, _AT_ONCE // max(1, size[0] * size[1]))
     for first in range(0, len(values), step):
