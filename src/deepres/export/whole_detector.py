@@ -16,7 +16,7 @@ from torchvision.ops import roi_align, roi_pool
 from deepres.base.errors import InputError
 from deepres.export.suppression import greedy, one_by_one
 from deepres.predict.predictor import Predictor
-from deepres.tasks.detection.coding import clip, decode, large_enough
+from deepres.tasks.detection.coding import FURTHEST
 from deepres.tasks.detection.detector import DetectorNetwork
 from deepres.tasks.detection.inference import for_inference
 from deepres.tasks.detection.pooling import align
@@ -24,6 +24,8 @@ from deepres.tasks.detection.regions import level_of
 
 OF_BOXES = (192, 256)
 """(height, width) of the pictures that a detector is traced on."""
+_NEVER = -1e30
+"""The objectness of what is no anchor."""
 
 
 class WholeDetector(nn.Module):
@@ -61,18 +63,24 @@ class WholeDetector(nn.Module):
         return self._answered(chances, offsets.reshape(*likely.shape, -1, 4), boxes, (height, width))
 
     def _proposed(self, levels: list[Tensor], x: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """`Proposing.proposed`: boxes (N, P, 4), and how likely they are, (N, P)."""
+        """`Proposing.proposed`: boxes (N, P, 4), and how likely they are, (N, P).
+
+        Levels of fewer anchors than are looked at are filled up with such as are none, so that P is a number, whatever
+        the pictures' size.
+        """
         config, found, likely = self.network.proposals.config, [], []
+        most = config.before_test
         for anchors, objectness, offsets in zip(*self.network.proposals(levels, x.shape[-2:]), strict=True):
-            values, places = objectness.topk(torch.sym_min(config.before_test, objectness.shape[1]), dim=1)
-            corners = _decoded(_rows(offsets, places), anchors[places], size)
-            chances = torch.where(_large(corners, config.least_px), values.sigmoid(), -1.0)
-            chances, order = chances.topk(chances.shape[1], dim=1)
+            values, places = F.pad(objectness, (0, most), value=_NEVER).topk(most, dim=1)
+            own = F.pad(anchors, (0, 0, 0, most))[places]
+            corners = _decoded(_rows(F.pad(offsets, (0, 0, 0, most)), places), own, size)
+            there = (values > _NEVER) & _large(corners, config.least_px)
+            chances, order = torch.where(there, values.sigmoid(), -1.0).topk(most, dim=1)
             corners = _rows(corners, order)
             likely.append(torch.where(self._stays(corners, chances, config.overlap), chances, -1.0))
             found.append(corners)
         boxes, chances = torch.cat(found, 1), torch.cat(likely, 1)
-        chances, order = chances.topk(torch.sym_min(config.after_test, chances.shape[1]), dim=1)
+        chances, order = chances.topk(min(config.after_test, most * len(found)), dim=1)
         return _rows(boxes, order), chances
 
     def _stays(self, boxes: Tensor, chances: Tensor, overlap: float) -> Tensor:
@@ -132,14 +140,19 @@ def _rows(values: Tensor, places: Tensor) -> Tensor:
 def _decoded(
     offsets: Tensor, references: Tensor, size: tuple[int, int], deviations: Sequence[float] = (1, 1, 1, 1)
 ) -> Tensor:
-    """Offsets (N, B, 4) from references (N, B, 4) as boxes within the pictures."""
-    found = clip(decode(offsets.flatten(0, 1), references.flatten(0, 1), deviations), size)
-    return found.view_as(offsets)
+    """Offsets (N, B, 4) from references (N, B, 4) as boxes within the pictures: `coding.decode`, then `coding.clip`."""
+    sides = references[..., 2:] - references[..., :2]
+    scale = offsets.new_tensor(deviations)
+    moved = offsets[..., :2] / scale[:2] * sides + references[..., :2] + 0.5 * sides
+    half = 0.5 * (torch.exp((offsets[..., 2:] / scale[2:]).clamp(max=FURTHEST)) * sides)
+    corners, (height, width) = torch.cat([moved - half, moved + half], dim=2), size
+    x, y = corners[..., 0::2].clamp(0, width), corners[..., 1::2].clamp(0, height)
+    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=2)
 
 
 def _large(boxes: Tensor, least_px: float) -> Tensor:
-    """`large_enough` of (N, B, 4): bool (N, B)."""
-    return large_enough(boxes.flatten(0, 1), least_px).view(boxes.shape[:2])
+    """`coding.large_enough` of (N, B, 4): bool (N, B)."""
+    return (boxes[..., 2:] - boxes[..., :2] >= least_px).all(2)
 
 
 def whole_detector(predictor: Predictor, *, plain: bool) -> WholeDetector:
