@@ -21,6 +21,7 @@ Same = Callable[[Callable[[torch.device], Any]], Any]
 
 
 @pytest.mark.medium
+@pytest.mark.parametrize("device", [True], indirect=True, ids=["as CUDA"])  # boxes are refused on the other
 @pytest.mark.parametrize("of_regions", [False, True])
 def test_losses_gradients_and_guesses_are_the_cpus(of_regions: bool, same: Same, tmp_path: Path) -> None:
     task, fit = small.TASK, "crop"

@@ -124,7 +124,7 @@ def _renamed(model: Any) -> None:
         (_unnamed, "does not say what it answers; wanted a file that deepres export wrote"),
         (_twice, "different names"),
         (_fewer, "answers of shape"),
-        (_renamed, "gives .'other'.; wanted image in uint8 and probabilities"),
+        (_renamed, "gives other, wanted image in uint8 and probabilities"),
     ],
 )
 def test_files_of_an_enemy_are_refused_in_one_line(small: Path, tmp_path: Path, change: Any, told: str) -> None:

@@ -54,9 +54,7 @@ def advice(device: torch.device) -> list[str]:
     if device.type == "cpu" and Path("/proc/driver/nvidia/version").is_file():
         told.append("a GPU is here that torch cannot use: install the torch build of its CUDA version")
     elif device.type == "cpu" and torch.backends.mps.is_available():
-        told.append(
-            "a GPU of Apple's is here: --device mps trains classifiers on it, in float32; none was tried yet"
-        )
+        told.append("a GPU of Apple's is here: --device mps trains classifiers on it, in float32; none was tried yet")
     elif device.type == "cpu":
         told.append("no GPU: small networks train in minutes on a CPU; photographs with deepres train --weights NAME")
     if find_spec("openvino") is None and device.type == "cpu":
