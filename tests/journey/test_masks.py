@@ -149,3 +149,20 @@ def test_export_says_what_to_do_instead(said: Say, trained: deepres.RunResult, t
         code=2,
     )
     assert "draws masks, and exported files answer boxes alone; serve the run, or train one with --recipe boxes" in told
+
+
+@pytest.mark.medium
+def test_a_run_does_not_go_on_with_other_outlines(said: Say, tmp_path: Path) -> None:
+    source, run = draw(tmp_path / "shapes"), tmp_path / "run"
+    edits = [word for edit in EDITS for word in ("--set", edit)]
+    steps = ["--set", "train.epochs=none", "--set"]
+    said("train", source, *edits, *steps, "train.iterations=1", "--output", run, "--device", "cpu")
+    more = ("train", "--resume", run, *steps, "train.iterations=2", "--device", "cpu")
+    whole = (source / "instances.json").read_text()
+    facts = json.loads(whole)
+    for annotation in facts["annotations"]:
+        annotation["segmentation"][0][0] += 0.25
+    (source / "instances.json").write_text(json.dumps(facts))
+    assert "the images are not those that the run" in said(*more, code=2)
+    (source / "instances.json").write_text(whole)
+    said(*more)

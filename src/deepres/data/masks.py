@@ -4,7 +4,7 @@ Nothing is rasterised before pixels are asked for, so that what a picture goes t
 K objects; px of the upright picture, a pixel's middle at .5.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,18 @@ class Masks:
         if isinstance(shape, RunLengths):
             return self.runs(place, shape.size if matrix[0, 0] else (shape.size[1], shape.size[0]))
         return tuple(part @ matrix[:, :2].T + matrix[:, 2] for part in shape)
+
+    def contents(self) -> Iterator[bytes]:
+        """What they are and where they lie now, an object after the other: others have other bytes."""
+        stay = (self.matrices == _AS_IT_IS).flatten(1).all(1).tolist()
+        for place, shape in enumerate(self.shapes):
+            shape = shape if stay[place] else self.shape(place)
+            if isinstance(shape, RunLengths):
+                yield b"%d %d %d\n%b" % (*shape.size, len(shape.counts), shape.counts)
+            else:
+                yield b"%d\n" % len(shape)
+                for part in shape:
+                    yield b"%d\n%b" % (len(part), part.tobytes())
 
     def bitmap(self, place: int, size: tuple[int, int]) -> Bitmap:
         """The pixels of one object in a picture of `size` (H, W)."""

@@ -33,7 +33,6 @@ from deepres.data.masks import Masks
 from deepres.data.sources.equals import equal_images
 from deepres.data.sources.kept_columns import KeptBoxes, KeptColumns
 from deepres.data.sources.labels import alike
-from deepres.data.sources.mask_labels import coco_of
 from deepres.data.targets import form_of
 
 Split = Literal["train", "val", "test"]
@@ -248,7 +247,6 @@ def _digest(images: Images, names: Sequence[str]) -> str:
         for name, label in zip(names, images.targets.tolist(), strict=True):
             state.update(f"\n{name}\t{label}".encode())
     masks: Masks | None = getattr(images.targets, "masks", None)
-    for place in range(0 if masks is None else len(masks)):
-        assert masks is not None
-        state.update(f"\n{coco_of(masks.shape(place))}".encode())
+    for content in () if masks is None else masks.contents():
+        state.update(content)
     return state.hexdigest()
