@@ -26,6 +26,8 @@ OF_BOXES = (192, 256)
 """(height, width) of the pictures that a detector is traced on."""
 _NEVER = -1e30
 """The objectness of what is no anchor."""
+_FAR = 1e6
+"""Beyond every picture, px."""
 
 
 class WholeDetector(nn.Module):
@@ -53,7 +55,7 @@ class WholeDetector(nn.Module):
         boxes, likely = self._proposed(levels, x, (height, width))
         features = self.network.described(self._pooled(levels, boxes))
         if self.network.description.context:
-            picture = boxes.new_tensor([[[0, 0, width, height]]]).expand(boxes.shape[0], 1, 4)
+            picture = _within(boxes.new_tensor([0, 0, _FAR, _FAR]).expand(boxes.shape[0], 1, 4), (height, width))
             whole = self.network.described(self._pooled(levels, picture))
             of_each = whole[:, None].expand(-1, boxes.shape[1], -1).flatten(0, 1)
             features = torch.cat([features, of_each], 1)
@@ -145,7 +147,12 @@ def _decoded(
     scale = offsets.new_tensor(deviations)
     moved = offsets[..., :2] / scale[:2] * sides + references[..., :2] + 0.5 * sides
     half = 0.5 * (torch.exp((offsets[..., 2:] / scale[2:]).clamp(max=FURTHEST)) * sides)
-    corners, (height, width) = torch.cat([moved - half, moved + half], dim=2), size
+    return _within(torch.cat([moved - half, moved + half], dim=2), size)
+
+
+def _within(corners: Tensor, size: tuple[int, int]) -> Tensor:
+    """`coding.clip` of (N, B, 4)."""
+    height, width = size
     x, y = corners[..., 0::2].clamp(0, width), corners[..., 1::2].clamp(0, height)
     return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], dim=2)
 
