@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -300,9 +301,9 @@ def together() -> str:
     return "\n".join(lines) + "\n"
 
 
-def servers() -> str:
+def servers(name: str = "serve") -> str:
     """One row a server and number of clients, medians over rounds."""
-    path = HERE / "serve.json"
+    path = HERE / f"{name}.json"
     facts = json.loads(path.read_text())
     lines = [
         f"| [{path.name}]({LINKS}/{path.name}), {facts['hardware']} | clients | requests/s | p50 | p99 | peak memory |"
@@ -359,6 +360,7 @@ TABLES = {
     "box_protocols": box_protocols,
     "together": together,
     "servers": servers,
+    "HTTP": partial(servers, "serve_http"),
     "left_out": left_out,
     "demands": demands,
 }
