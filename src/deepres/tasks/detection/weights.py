@@ -57,11 +57,11 @@ def load_weights(
 ) -> str:
     """Put weights into the detector, all or none; what of it is new or was put in another order, for a person to read.
 
-    A detector's weights fill it, all but a head of masks where it has none; its layers of classes are matched by name,
-    and stay new where the `classes` are others or `new_head` is said; without `classes`, or of weights that do not name
-    theirs, they are taken as they lie. A
-    classification network's fill the body, after the same guard as everywhere (`variant` as in `create_model`; of a
-    detector's weights it says what bare ones do not, the eps of their norms).
+    A detector's weights fill it, all but a head of masks where one of the two has none; its layers of classes are
+    matched by name, and stay new where the `classes` are others or `new_head` is said; without `classes`, or of weights
+    that do not name theirs, they are taken as they lie. A classification network's fill the body, after the same guard
+    as everywhere (`variant` as in `create_model`; of a detector's weights it says what bare ones do not, the eps of
+    their norms).
 
     Raises:
         InputError: another variant's weights, or such that do not fit.
@@ -73,20 +73,24 @@ def load_weights(
     there, here = stored.description, network.description
     if variant is not None:
         there = with_eps(there, eps_of(variant, stored.where))
-    bare = here.replace(masks=None) if there.masks is None else here
-    found = difference(there, bare)
+    alike = None not in (there.masks, here.masks)
+    found = difference(there, here) if alike else difference(*(one.replace(masks=None) for one in (there, here)))
     if found is not None:
         raise InputError(
             f"{stored.where}: weights of {there.name}, not of this {here.name}: {found.name} is {found.first} there, "
             f"{found.second} here; build the one that the weights are of"
         )
-    tensors, own = dict(stored.tensors), network.state_dict()
+    own = network.state_dict()
+    left_out = [name for name in stored.tensors if name.startswith("masks.") and here.masks is None]
+    tensors = {name: tensor for name, tensor in stored.tensors.items() if name not in left_out}
     order, told = _order(stored, there, here, classes, new_head)
     if order is None:
         tensors |= {name: tensor for name, tensor in own.items() if name.startswith(OF_CLASSES)}
     else:
         tensors = {name: _turned(name, tensor, order) for name, tensor in tensors.items()}
-    if bare is not here and here.masks is not None:
+    if left_out:
+        told = "; ".join(filter(None, [told, f"what draws masks in {stored.where} is left out"]))
+    if here.masks is not None and not alike:
         tensors |= {name: tensor for name, tensor in own.items() if name.startswith("masks.")}
         told = "; ".join(filter(None, [told, f"what draws masks is new: {stored.where} has none"]))
     load_state(network, tensors, stored.where)
