@@ -122,7 +122,7 @@ def test_drop_path_decays_linearly(per: str, rates: tuple[float, ...]) -> None:
     unit=st.sampled_from(["single", "basic", "bottleneck"]),
     shortcut=st.sampled_from(["none", "A", "B", "C"]),
     stem=st.sampled_from(["imagenet", "cifar", "deep", "tiered", "rs"]),
-    se=st.sampled_from([None, 0.25]),
+    attention=st.sampled_from([{}, {"se_ratio": 0.25}, {"eca_kernel": "auto"}, {"eca_kernel": 5}]),
     blur=st.sampled_from([None, 3]),
     norm=st.sampled_from(["batch", "group", "frozen"]),
     projection=st.sampled_from(["conv", "pool"]),
@@ -135,7 +135,7 @@ def test_any_combination_is_a_network_that_can_be_counted_and_built(
     unit: str,
     shortcut: str,
     stem: str,
-    se: float | None,
+    attention: dict[str, object],
     blur: int | None,
     norm: str,
     projection: str,
@@ -143,7 +143,7 @@ def test_any_combination_is_a_network_that_can_be_counted_and_built(
     style = {
         "order": order,
         "mixing": mixing,
-        "se_ratio": se,
+        **attention,
         "blur": blur,
         "norm": norm,
         "norm_groups": 1 if stem == "tiered" else 4,  # of its first layer's 3 channels
@@ -165,6 +165,8 @@ def test_any_combination_is_a_network_that_can_be_counted_and_built(
         ({"groups": 2}, "groups 2 with unit 'basic': only bottlenecks are grouped"),
         ({"stem_norm": False}, "stem_norm false with an order that does not begin with an activation"),
         ({"depths": (0, 2)}, "depths.0: input should be greater than or equal to 1"),
+        ({"style": {"eca_kernel": 4}}, "style.eca_kernel.*4, wanted an odd number"),
+        ({"style": {"eca_kernel": 3, "se_ratio": 0.5}}, "eca_kernel 3 with se_ratio 0.5; give one of the two"),
         ({"style": {"order": "post"}}, "style.order: input should be 'original'"),
     ],
 )

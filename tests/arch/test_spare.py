@@ -51,6 +51,7 @@ SPARE = {
     "relu before the addition": (resnet(style=Style(order="relu_before_add")), 5),
     "drop-path": (resnet(drop_path=0.3), 5),
     "squeeze": (resnet(style=Style(se_ratio=0.5)), 5),
+    "eca": (resnet(style=Style(eca_kernel=3)), 5),
     "gates": (resnet(style=Style(mixing=Mixing(gate="exclusive"))), 5),
     "highway": (HighwayConfig(**SMALL, depths=(3, 2), widths=(4, 6)), 5),
     "two streams": (RirConfig(**SMALL, depths=(2, 2), widths=(4, 8)), 3),

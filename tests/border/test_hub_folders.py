@@ -378,6 +378,7 @@ WHOLE = (
     "resnet18d",
     "resnet50c",
     "seresnet18",
+    "ecaresnet26t",
     "resnext50_32x4d",
     "resnetv2_50",
     "densenet121",

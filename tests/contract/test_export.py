@@ -7,8 +7,15 @@ from deepres.nn.create import create_model
 from deepres.nn.inference import folded
 from deepres.nn.onnx_graph import BATCH, traced
 
-ONE_OF_EACH = ["vgg15_cifar", "highway19_cifar", "fractalnet20_cifar", "seresnet18", "resnet18_blur4"]
-"""Flat stacks, gates, columns, excitation, blurred pools; one network of each other family was tried by hand."""
+ONE_OF_EACH = [
+    "vgg15_cifar",
+    "highway19_cifar",
+    "fractalnet20_cifar",
+    "seresnet18",
+    "resnet18+style.eca_kernel=auto",
+    "resnet18_blur4",
+]
+"""Flat stacks, gates, columns, excitation, filters along channels, blurred pools; one network of each other family was tried by hand."""
 
 
 @pytest.mark.slow

@@ -127,6 +127,7 @@ def test_what_is_kept_and_the_peak_are_as_predicted(name: str, value_bytes: int)
         {"activation": "leaky_relu"},
         {"dropout": 0.3},
         {"se_ratio": 0.25},
+        {"eca_kernel": 3},
         {"order": "bn_after_add"},
         {"mixing": {"shortcut_scale": 0.5, "branch_scale": 0.5}},
         {"mixing": {"gate": "exclusive"}},

@@ -66,6 +66,7 @@ LEFT = {
     "resnet50d": 0,
     "resnet50_blur4": 0,
     "seresnet18": 0,
+    "ecaresnet26t": 0,
     "resnext50_32x4d": 0,
     "vgg15_cifar": 0,
     "plain20_cifar": 0,

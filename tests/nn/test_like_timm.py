@@ -209,6 +209,11 @@ def test_kuangliu_counts() -> None:
     assert sum(p.numel() for p in one.parameters()) == 11_171_146  # PreActResNet18 of pytorch-cifar
 
 
+def test_a_pruned_network_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"ecaresnet50d_pruned': another network .* pruned channel by channel"):
+        lookup.entry("ecaresnet50d_pruned")
+
+
 def test_another_network_of_a_like_name_is_refused() -> None:
     with pytest.raises(InputError, match="resnetblur50': another network than any here: timm's has max pool of 3"):
         lookup.entry("resnetblur50")

@@ -45,6 +45,7 @@ NETWORKS = {
     "drop-path": _small("resnet110_stochastic_cifar", depths=(4, 4, 4)),
     "columns": entry("fractalnet20_drop_cifar").config.replace(widths=(8,) * 5).architecture(),
     "gates": _small("highway19_cifar", depths=(3, 2, 2)),
+    "eca": architecture("resnet18+style.eca_kernel=auto", num_classes=10, input=(3, 32, 32)),
     "squeezed": architecture("seresnet18", num_classes=10, input=(3, 32, 32)),
 }
 

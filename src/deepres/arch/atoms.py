@@ -3,11 +3,11 @@
 A shape is (C, H, W) without the batch, or (C,) after the global pool. What comes in is what the part before gives.
 """
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from deepres.arch.bounds import Count, Kernel, Padding, require_eps
+from deepres.arch.bounds import Count, Kernel, OddKernel, Padding, require_bias, require_eps
 from deepres.arch.shapes import Shape, ShapeError, elements, map_of, windows
 from deepres.base.records import Record
 
@@ -43,7 +43,7 @@ class Conv(Record):
     def _begins_somewhere(self) -> "Conv":
         if self.padding == "same" and self.dilation * (self.kernel - 1) + 1 < self.stride:
             raise ValueError(f"padding 'same' of kernel {self.kernel}, stride {self.stride}: nothing is padded; say 0")
-        return _with_bias(self)
+        return require_bias(self, self.bias, self.bias_init)
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (channels, H', W'), H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1."""
@@ -286,7 +286,7 @@ class Linear(Record):
 
     @model_validator(mode="after")
     def _begins_somewhere(self) -> "Linear":
-        return _with_bias(self)
+        return require_bias(self, self.bias, self.bias_init)
 
     def output(self, given: Shape) -> Shape:
         """(C,) -> (features,)."""
@@ -310,10 +310,24 @@ class TransposedConv(Record):
         return (self.channels, *((side - 1) * self.stride + self.kernel for side in size))
 
 
+class ChannelConv(Record):
+    """y_c = sum over j of w_j x_(c + j), |j| <= (kernel - 1) / 2: one filter along the channels, zeros beyond them."""
+
+    kind: Literal["channel_conv"] = "channel_conv"
+    kernel: OddKernel
+
+    def output(self, given: Shape) -> Shape:
+        """(C, 1, 1) -> the same."""
+        if given[1:] != (1, 1):
+            raise ShapeError(f"a filter along the channels takes (C, 1, 1), given {given}; pool before it")
+        return given
+
+
 Atom = (
     Identity
     | Conv
     | TransposedConv
+    | ChannelConv
     | Norm
     | Activation
     | MaxPool
@@ -330,10 +344,3 @@ Atom = (
     | Flatten
     | Linear
 )
-Biased = TypeVar("Biased", Conv, Linear)
-
-
-def _with_bias(atom: Biased) -> Biased:
-    if atom.bias_init and not atom.bias:
-        raise ValueError(f"bias_init {atom.bias_init:g} without a bias; set bias=true, or leave bias_init out")
-    return atom

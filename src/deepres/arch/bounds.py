@@ -22,6 +22,15 @@ Depths = Annotated[tuple[Count, ...], AfterValidator(_few)]
 """Units of each stage: refused before a description of them takes minutes and gigabytes to write out."""
 Kernel = Annotated[int, Field(ge=1, le=1024)]
 
+
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError(f"{kernel}, wanted an odd number: as many neighbours on either side")
+    return kernel
+
+
+OddKernel = Annotated[Kernel, AfterValidator(_odd)]
+
 T = TypeVar("T")
 
 
@@ -29,4 +38,11 @@ def require_eps(record: T, eps: float, method: str) -> T:
     """Refuse a norm that may divide by 0: only statistics that are constants are known not to be 0."""
     if eps == 0 and method != "frozen":
         raise ValueError(f"eps 0 of a {method} norm, wanted more than 0; only frozen norms may have 0")
+    return record
+
+
+def require_bias(record: T, bias: bool, bias_init: float) -> T:
+    """Refuse a first value of a bias that is not there."""
+    if bias_init and not bias:
+        raise ValueError(f"bias_init {bias_init:g} without a bias; set bias=true, or leave bias_init out")
     return record

@@ -10,6 +10,7 @@ from deepres.arch.atoms import (
     Activation,
     AvgPool,
     Blur,
+    ChannelConv,
     Conv,
     Dropout,
     DropPath,
@@ -19,7 +20,7 @@ from deepres.arch.atoms import (
     PadChannels,
     Scale,
 )
-from deepres.arch.bounds import Count, require_eps
+from deepres.arch.bounds import Count, OddKernel, require_eps
 from deepres.base.records import Record
 
 Shortcut = Literal["none", "A", "B", "C"]
@@ -69,8 +70,9 @@ class Style(Record):
     `activated`: the pre-activated units whose shortcut leaves behind their first activation: those that change the
     shape and the network's first ("paper": He et al. 2016, appendix), the former alone ("changing"), or none.
     `se_ratio`: hidden units of squeeze-and-excitation per channel, to the nearest multiple of `se_multiple`, at least
-    that: 8 as the field has it, 1 as its paper (they differ for 64 channels only). `blur`: size of the filter before
-    subsampling. `dropout`: before the last convolution of the branch.
+    that: 8 as the field has it, 1 as its paper (they differ for 64 channels only). `eca_kernel`: of efficient channel
+    attention in its place, odd, or "auto": from the number of channels. `blur`: size of the filter before subsampling.
+    `dropout`: before the last convolution of the branch.
     """
 
     order: Order = "original"
@@ -88,11 +90,14 @@ class Style(Record):
     mixing: Mixing = Mixing()
     se_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
     se_multiple: Count = 8
+    eca_kernel: OddKernel | Literal["auto"] | None = None
     blur: Annotated[int, Field(ge=2, le=7)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
     def _divides(self) -> "Style":
+        if self.eca_kernel is not None and self.se_ratio is not None:
+            raise ValueError(f"eca_kernel {self.eca_kernel} with se_ratio {self.se_ratio:g}; give one of the two")
         return require_eps(self, self.eps, self.norm)
 
     @property
@@ -174,6 +179,9 @@ def branch(convs: list[Conv], style: Style, *, activated: bool, drop_path: DropP
     if style.se_ratio is not None:
         channels, unit = convs[-1].channels, style.se_multiple
         parts["se"] = squeeze_excitation(channels, max(1, round(channels * style.se_ratio / unit)) * unit)
+    if style.eca_kernel is not None:
+        auto, channels = style.eca_kernel == "auto", convs[-1].channels
+        parts["eca"] = efficient_attention(_attention_kernel(channels) if auto else int(style.eca_kernel))
     if style.mixing.branch_scale != 1:
         parts["scale"] = Scale(factor=style.mixing.branch_scale)
     if drop_path is not None:
@@ -192,6 +200,22 @@ def squeeze_excitation(channels: int, hidden: int) -> Parallel:
         "sigmoid": Activation(function="sigmoid"),
     }
     return Parallel(parts={"signal": Identity(), "gate": Sequence(parts=gate)}, join="multiply")
+
+
+@cache
+def efficient_attention(kernel: int) -> Parallel:
+    """y = x sigmoid(w * mean(x)), w along the channels, without a bias (ECA; Wang et al. 2020, section 3.2)."""
+    gate: dict[str, Node] = {
+        "pool": GlobalAveragePool(keep_map=True),
+        "conv": ChannelConv(kernel=kernel),
+        "sigmoid": Activation(function="sigmoid"),
+    }
+    return Parallel(parts={"signal": Identity(), "gate": Sequence(parts=gate)}, join="multiply")
+
+
+def _attention_kernel(channels: int) -> int:
+    """|log2(C) / 2 + 1 / 2| and the next odd number where that is even, 3 at least (ibid.; timm's least)."""
+    return max(3, channels.bit_length() // 2 | 1)
 
 
 def shortcut(option: Shortcut, given: int, channels: int, stride: int, style: Style) -> Node | None:

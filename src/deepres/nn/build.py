@@ -206,6 +206,8 @@ class _Modules:
                 )
             case atoms.TransposedConv():
                 return nn.ConvTranspose2d(given, atom.channels, atom.kernel, atom.stride, bias=atom.bias)
+            case atoms.ChannelConv():
+                return layers.ChannelConv(atom.kernel)
             case atoms.Norm():
                 return _norm(atom, given)
             case atoms.Activation():

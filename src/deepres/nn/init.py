@@ -13,7 +13,7 @@ from deepres.base.errors import InputError
 from deepres.base.ram import free_bytes, told_bytes
 from deepres.base.seeds import derive
 from deepres.nn.build import ResidualNetwork
-from deepres.nn.layers import Blur, FrozenBatchNorm2d, SameConv2d, binomial
+from deepres.nn.layers import Blur, ChannelConv, FrozenBatchNorm2d, SameConv2d, binomial
 
 
 def he_normal(tensor: Tensor, draw: Generator) -> None:
@@ -62,6 +62,7 @@ RULES: Rules = {
     **dict.fromkeys([(nn.Conv2d, "weight"), (SameConv2d, "weight")], he_normal),
     **dict.fromkeys([(nn.Conv2d, "bias"), (SameConv2d, "bias")], zeros),
     (nn.Linear, "weight"): he_normal,
+    (ChannelConv, "weight"): uniform(1),  # torch's own for Conv1d, as its authors and timm have it
     (nn.Linear, "bias"): zeros,
     (nn.BatchNorm2d, "weight"): ones,
     (nn.BatchNorm2d, "bias"): zeros,

@@ -1,4 +1,4 @@
-"""The few layers that torch lacks: parts side by side, mean of columns, option A, blur, drop-path, frozen norms.
+"""The few layers that torch lacks: parts side by side, filters along channels, option A, blur, drop-path, frozen norms.
 
 What is drawn at random is drawn by operations on tensors of the pass, on its device, from torch's own generator.
 """
@@ -94,6 +94,17 @@ class SameConv2d(nn.Conv2d):
             )
             pads += [(total - side) // 2, total - side - (total - side) // 2]
         return super().forward(F.pad(x, pads))
+
+
+class ChannelConv(nn.Conv1d):
+    """One filter along the channels, zeros beyond them, without a bias; as timm's ECA has it."""
+
+    def __init__(self, kernel: int) -> None:
+        super().__init__(1, 1, kernel, padding=kernel // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, 1, 1) -> the same."""
+        return super().forward(x.flatten(1)[:, None]).flatten(1)[..., None, None]
 
 
 class ColumnMean(nn.Module):

@@ -28,6 +28,10 @@ _ALIASES: tuple[tuple[str, str], ...] = (
 )
 OTHERS: dict[str, str] = {
     "resnetblur50": "timm's has max pool of 3 and no filter in the shortcut; Zhang's own is resnet50_blur4",
+    **{
+        f"{name}_pruned": f"its layers are pruned channel by channel; the whole network is {name}"
+        for name in ("ecaresnet50d", "ecaresnet101d")
+    },
     "resnet50_fpn": "a backbone with its pyramid is part of a detector: fasterrcnn_resnet50_fpn",
 }
 """Networks that no description here computes, though one is near: what it is."""

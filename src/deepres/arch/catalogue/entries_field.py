@@ -20,6 +20,7 @@ _64X4 = {"groups": 64, "width_factor": 4 / 64}
 _POOLED = {"projection": "pool"}
 _SQUEEZED = {"se_ratio": 1 / 16}
 _BOTH = {**_POOLED, **_SQUEEZED}
+_ECA = {**_POOLED, "eca_kernel": "auto"}
 _WIDE_STEM: dict[str, Any] = {**_D, "stem_width": 128}
 _V2: dict[str, Any] = {"stem_norm": False, "style": {"order": "pre", "activated": "changing"}}
 _V2_D: dict[str, Any] = {**_D, "stem_norm": False, "style": {"order": "pre", "activated": "changing", **_POOLED}}
@@ -46,6 +47,15 @@ _OF_TIMM: dict[str, dict[str, Any]] = {
     "resnet50t": {"depths": _50, **_T, "style": _POOLED},
     "seresnet50t": {"depths": _50, **_T, "style": _BOTH},
     "seresnext26t_32x4d": {"depths": _26, **_32X4, **_T, "style": _BOTH},
+    "ecaresnet26t": {"depths": _26, **_T, "style": _ECA},
+    "ecaresnet50t": {"depths": _50, **_T, "style": _ECA},
+    "ecaresnet50d": {"depths": _50, **_D, "style": _ECA},
+    "ecaresnet101d": {"depths": _101, **_D, "style": _ECA},
+    "ecaresnet200d": {"depths": _200, **_D, "style": _ECA},
+    "ecaresnet269d": {"depths": _269, **_D, "style": _ECA},
+    "ecaresnetlight": {"depths": (1, 1, 11, 3), "style": _ECA},
+    "ecaresnext26t_32x4d": {"depths": _26, **_32X4, **_T, "style": _ECA},
+    "ecaresnext50t_32x4d": {"depths": _50, **_32X4, **_T, "style": _ECA},
     "resnetv2_18": {"unit": "basic", "depths": _18, **_V2},
     "resnetv2_34": {"unit": "basic", "depths": _34, **_V2},
     "resnetv2_18d": {"unit": "basic", "depths": _18, **_V2_D},

@@ -8,7 +8,9 @@ _BY_TAG = {
     "c3_in1k": "resnet10t resnet14t",
     "gluon_in1k": "resnet50c resnet101c resnet152c resnet50s resnet101s resnet152s seresnext101_32x4d "
     "seresnext101_64x4d",
-    "ra2_in1k": "resnet18d resnet34d resnet50d resnet101d resnet152d resnet200d resnet26t seresnet152d",
+    "ra2_in1k": "resnet18d resnet34d resnet50d resnet101d resnet152d resnet200d resnet26t seresnet152d "
+    "ecaresnet26t ecaresnet50t ecaresnet269d",
+    "miil_in1k": "ecaresnet50d ecaresnet101d ecaresnetlight",
     "ra4_e3600_r224_in1k": "resnetv2_18 resnetv2_34 resnetv2_18d resnetv2_34d",
     "tf_in1k": "resnetrs50 resnetrs101 resnetrs152 resnetrs200 resnetrs270 resnetrs350 resnetrs420",
     "ra_in1k": "densenet121",

@@ -5,7 +5,19 @@ from functools import reduce
 
 from deepres.arch.algebra import Node, Parallel, Sequence, Site, fold
 from deepres.arch.architecture import Architecture, Place
-from deepres.arch.atoms import Atom, AvgPool, Blur, Conv, Flatten, Linear, MaxPool, Norm, PadChannels, TransposedConv
+from deepres.arch.atoms import (
+    Atom,
+    AvgPool,
+    Blur,
+    ChannelConv,
+    Conv,
+    Flatten,
+    Linear,
+    MaxPool,
+    Norm,
+    PadChannels,
+    TransposedConv,
+)
 from deepres.arch.detector import Detector
 from deepres.arch.shapes import elements
 
@@ -66,6 +78,8 @@ class _CostReading:
                 weights = atom.channels * site.given[0] * atom.kernel**2
                 macs = weights * elements(site.given[1:])
                 return Cost(weights + atom.bias * atom.channels, 0, macs, elements(site.gives))
+            case ChannelConv():
+                return Cost(atom.kernel, 0, atom.kernel * site.given[0], site.given[0])
             case Blur():
                 return Cost(macs=elements(site.gives) * atom.kernel**2)
             case Linear():
@@ -102,7 +116,7 @@ class Field:
 def receptive_field(architecture: Architecture) -> Field:
     """The theoretical receptive field of the last map before the head; the widest path decides.
 
-    Global pools within units (squeeze-and-excitation) see everything and are left out.
+    Global pools within units (squeeze-and-excitation, ECA) see everything and are left out.
     """
     return fold(Sequence(parts=architecture.body), architecture.input, _FieldReading())
 

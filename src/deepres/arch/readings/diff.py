@@ -49,7 +49,7 @@ def what_shapes_tensors(network: Architecture | Detector) -> dict[str, dict[str,
         if facts["kind"] == "norm"
         else {field: facts[field] for field in _SHAPING if field in facts}
         for name, facts in _facts(network).items()
-        if facts["kind"] in ("conv", "transposed_conv", "norm", "linear")
+        if facts["kind"] in ("conv", "transposed_conv", "channel_conv", "norm", "linear")
     }
 
 

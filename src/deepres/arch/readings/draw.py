@@ -11,6 +11,7 @@ from deepres.arch.atoms import (
     Atom,
     AvgPool,
     Blur,
+    ChannelConv,
     ColumnMean,
     Conv,
     Dropout,
@@ -172,6 +173,8 @@ def _layer(atom: Atom) -> str:
             return f"{atom.kernel}x{atom.kernel} {atom.channels}{groups}{stride}"
         case TransposedConv():
             return f"{atom.kernel}x{atom.kernel} {atom.channels} x{atom.stride}"
+        case ChannelConv():
+            return f"{atom.kernel} along channels"
         case MaxPool() | AvgPool():
             return f"{atom.kind.replace('_', ' ')} {atom.kernel}x{atom.kernel} /{atom.stride}"
         case Blur():

@@ -16,7 +16,7 @@ def path_lengths(architecture: Architecture, of: Steps = "branches") -> dict[int
 
     At every join a path goes through one part. Its length is the number of parts called `branch` that it goes through,
     those inside others too, or with "layers" of convolutions and linear layers. A gate weighs the paths and is none
-    itself, as is the part `gate` of a squeeze-and-excitation.
+    itself, as is the part `gate` of a squeeze-and-excitation or of ECA.
     """
     counts = fold(Sequence(parts=architecture.body), architecture.input, _Lengths(of))
     return dict(sorted(counts.items()))

@@ -11,6 +11,7 @@ from deepres.arch.atoms import (
     Atom,
     AvgPool,
     Blur,
+    ChannelConv,
     Conv,
     Dropout,
     Flatten,
@@ -135,7 +136,7 @@ class _Recording:
             return self.tape.add((x,), size, keeps, own=own, extra=extra, gradients=4 * counted.parameters, work=work)
 
         match atom:
-            case Conv() | TransposedConv() | Linear():
+            case Conv() | TransposedConv() | ChannelConv() | Linear():
                 return add((x,), extra=self.value_bytes * counted.parameters if self.value_bytes != 4 else 0)
             case Norm(method="frozen"):
                 return self.tape.add((add(),), size, passes=True, work=work)

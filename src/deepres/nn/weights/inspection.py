@@ -205,7 +205,7 @@ def _stages(layers: list[Layer]) -> tuple[str, ...]:
     """`16: 7 of 3x3` for every number of channels that convolutions give, in the order in which they appear."""
     kinds: dict[int, Counter[str]] = {}
     for layer in layers:
-        if layer.kind == "weighted":
+        if layer.kind == "weighted" and len(layer.shape) == 4:
             kinds.setdefault(layer.shape[0], Counter())[f"{layer.shape[2]}x{layer.shape[3]}"] += 1
     return tuple(
         f"{width}: " + ", ".join(f"{count} of {kernel}" for kernel, count in found.items())

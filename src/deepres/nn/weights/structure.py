@@ -243,6 +243,8 @@ class _Layers:
                 return [
                     Layer(site.name, "weighted", shape, ("bias", "weight") if atom.bias else ("weight",), "", "linear")
                 ]
+            case atoms.ChannelConv():
+                return [Layer(site.name, "weighted", (1, 1, atom.kernel), ("weight",))]
             case atoms.Norm():
                 leaves = ("bias", "weight") * atom.affine
                 leaves += ("running_mean", "running_var") * (atom.method != "group")

@@ -26,7 +26,8 @@ TRACKED = "num_batches_tracked"
 class Layer(NamedTuple):
     """A layer with weights: of ours (`place` body, branch or shortcut, in `unit`) or of a file's (`place` empty).
 
-    `kind` is "weighted" or "norm", `shape` its weight's: of a convolution (out, in, h, w), of a classifier with 1, 1.
+    `kind` is "weighted" or "norm", `shape` its weight's: of a convolution (out, in, h, w), of a classifier with 1, 1,
+    of a filter along the channels (1, 1, kernel).
     """
 
     name: str
@@ -62,7 +63,7 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 def stem_of(layers: list[Layer]) -> Layer | None:
     """The convolution that sees the image: the only one of at most four channels, else the first above 1x1."""
-    wide = [layer for layer in layers if layer.kind == "weighted" and layer.shape[2:] > (1, 1)]
+    wide = [layer for layer in layers if len(layer.shape) == 4 and layer.shape[2:] > (1, 1)]
     few = [layer for layer in wide if layer.shape[1] <= 4]
     return few[0] if len(few) == 1 else next(iter(wide), None)
 
@@ -89,6 +90,8 @@ def _layer(name: str, leaves: Mapping[str, Tensor], where: str) -> Layer:
     kept = tuple(sorted(leaf for leaf in leaves if leaf != TRACKED))
     if weight is not None and weight.dim() in (2, 4):
         return Layer(name, "weighted", (*weight.shape, 1, 1)[:4], kept)
+    if weight is not None and weight.dim() == 3 and weight.shape[:2] == (1, 1):
+        return Layer(name, "weighted", tuple(weight.shape), kept)
     if weight is not None and weight.dim() == 1:
         return Layer(name, "norm", tuple(weight.shape), kept)
     raise InputError(f"{where}: {name} ({', '.join(leaves)}) is no convolution, norm or classifier; wanted only these")
