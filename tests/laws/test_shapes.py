@@ -16,6 +16,7 @@ from deepres.data.sources import arrays, labels, pixels
 from deepres.data.transforms import per_batch
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
+from deepres.export import whole_detector
 from deepres.nn import layers
 from deepres.nn.create import create_model
 from deepres.tasks.classification import ensemble
@@ -96,6 +97,7 @@ CASES: dict[str, Case] = {
     "encode": (coding.encode, (BOXES, BOXES + 1), {}),
     "decode": (coding.decode, (BOXES, BOXES), {}),
     "clip": (lambda x: coding.clip(x, (4, 5)), (BOXES,), {}),
+    "_rows": (whole_detector._rows, (torch.rand(2, 5, 4), torch.tensor([[0, 4, 2], [1, 1, 3]])), {}),
     "by_place": (lambda x: proposals.by_place(x, 4), (C8,), {"each": 4}),
     "vote": (lambda x: ensemble.vote(x, 4), (torch.randint(0, 4, (5, 7)),), {}),
 }
