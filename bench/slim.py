@@ -193,6 +193,7 @@ def main() -> None:
         for count, network in networks.items():
             if count in done:
                 rows.append({**done[count], **speeds[count]})
+                protocol.write(facts, given.output)
                 continue
             row: dict[str, Any] = {"units_out": count, "before": tested(subject, network)}
             told, weights = f"{count} units out: {100 * row['before']['error']:.2f} %", place / "intact"
