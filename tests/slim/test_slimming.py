@@ -16,6 +16,7 @@ from deepres.cli.main import run as deepres
 from deepres.predict.predictor import Predictor
 from deepres.recipes.run import load_run
 from deepres.slim.frontier import Frontier
+from deepres.slim.int8 import RUNTIMES
 from processes import DEEPRES, Popen
 
 pytestmark = pytest.mark.slow
@@ -171,6 +172,20 @@ def test_networks_that_have_nothing_to_spare_and_images_that_were_seen_are_refus
     told = said(capsys, [str(home / "run"), "--output", str(home / "run"), "--device", "cpu"], 2)
     assert "--output" in told
     assert not (home / "no").exists()
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_a_file_keeps_to_7_bits_where_nothing_multiplies_8(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, multiplies: bool
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.setattr("deepres.slim.int8.multiplies_int8", lambda: multiplies)
+    predictor = Predictor.load(home / "run", "cpu")
+    noise = torch.randint(0, 256, (8, *predictor.network.description.input), dtype=torch.uint8)
+    made = RUNTIMES["onnxruntime"](tmp_path, home / "run", predictor, list(noise))
+    weights = [onnx.numpy_helper.to_array(one) for one in onnx.load(made.file).graph.initializer]
+    largest = max(int(abs(one.astype(int)).max()) for one in weights if one.dtype == np.int8 and one.ndim == 4)
+    assert largest == (127 if multiplies else 64)
 
 
 def test_8_bits_are_tried_by_each_runtime_and_the_file_answers(home: Path) -> None:
