@@ -1,4 +1,4 @@
-"""Each network of the catalogue through ONNX: `python evidence/onnx_catalogue.py [--most N]`; `onnx_catalogue.json`.
+"""Each network of the catalogue through ONNX: `python evidence/onnx_catalogue.py [--most N] [--output FILE]`.
 
 Random weights and statistics, norms folded, traced at batch 2 and 64 px (32, where that is the input), then asked by
 onnxruntime with 1 and 3 images: the largest difference of probabilities and of logits (of the largest logit), whether
@@ -83,8 +83,9 @@ def main() -> None:
     """Try those that are not in the file yet, write after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--most", type=int, default=10_000)
+    parser.add_argument("--output", type=Path, default=PLACE, help="another place, while not all are tried")
     given = parser.parse_args()
-    rows = json.loads(PLACE.read_text())["rows"] if PLACE.exists() else []
+    rows = json.loads(given.output.read_text())["rows"] if given.output.exists() else []
     done = {row["network"] for row in rows}
     for name in [name for name in names() if name not in done][: given.most]:
         rows.append(through_onnx(name))
@@ -100,7 +101,7 @@ def main() -> None:
             "largest": {what: max(row[what] for row in rows) for what in ("probabilities_apart", "logits_apart")},
             "rows": sorted(rows, key=lambda row: row["network"]),
         }
-        write_atomic(PLACE, json.dumps(facts, indent=1) + "\n")
+        write_atomic(given.output, json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
