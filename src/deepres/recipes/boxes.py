@@ -57,11 +57,6 @@ def boxes(facts: DatasetFacts, model: str | None = None) -> Run:
             interpolation="bilinear" if begin is None else begin.preparation.interpolation,
             normalise="per_channel" if begin is None else begin.preparation.normalise,
         ),
-        weights=None if begin is None else begin.weights,
-        variant=None if begin is None else begin.variant,
-        weights_mean=None if begin is None else begin.mean,
-        weights_std=None if begin is None else begin.std,
-        statistics="images" if begin is None else "weights",
         train=TrainConfig(
             epochs=12,
             batch_size=batch_size,
@@ -70,7 +65,7 @@ def boxes(facts: DatasetFacts, model: str | None = None) -> Run:
             clip_norm=10.0,
             frozen=("stem", "stage1") if trained else (),
         ),
-    )
+    ).begun_with(begin)
 
 
 def masks(facts: DatasetFacts, model: str | None = None) -> Run:

@@ -41,12 +41,7 @@ def finetune(facts: DatasetFacts, model: str | None = None) -> Run:  # noqa: ARG
         model=begin.model,
         augmentation=augmentation,
         preparation=begin.preparation,
-        weights=begin.weights,
-        variant=begin.variant,
-        weights_mean=begin.mean,
-        weights_std=begin.std,
         new_head=begin.classes != facts.classes,
-        statistics="weights",
         train=TrainConfig(
             epochs=15,
             batch_size=32,
@@ -54,4 +49,4 @@ def finetune(facts: DatasetFacts, model: str | None = None) -> Run:  # noqa: ARG
             schedule=ScheduleConfig(kind="cosine", lr=lr),
             fit_head=begin.classes != facts.classes,
         ),
-    )
+    ).begun_with(begin)

@@ -102,18 +102,13 @@ def _run(
             interpolation="bilinear" if begin is None else begin.preparation.interpolation,
             normalise="per_channel",
         ),
-        weights=None if begin is None else begin.weights,
-        variant=None if begin is None else begin.variant,
-        weights_mean=None if begin is None else begin.mean,
-        weights_std=None if begin is None else begin.std,
-        statistics="images" if begin is None else "weights",
         train=length.replace(
             joint=False,
             optimizer=SgdConfig(momentum=0.9, weight_decay=weight_decay),
             schedule=ScheduleConfig(kind="steps", lr=1e-3, milestones=(0.75,)),
         ),
         select="last",
-    )
+    ).begun_with(begin)
 
 
 def _detector(facts: DatasetFacts, model: str | None) -> DetectorConfig:

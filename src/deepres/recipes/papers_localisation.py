@@ -68,11 +68,6 @@ def loc_2015(facts: DatasetFacts, model: str | None = None) -> Run:
         model=_localiser(facts, model),
         augmentation=augmentation if facts.channels == 3 else augmentation.replace(colour_pca=0.0),
         preparation=preparation.replace(channels=facts.channels),
-        weights=None if begin is None else begin.weights,
-        variant=None if begin is None else begin.variant,
-        weights_mean=None if begin is None else begin.mean,
-        weights_std=None if begin is None else begin.std,
-        statistics="images" if begin is None else "weights",
         train=TrainConfig(
             iterations=80_000,
             batch_size=256,
@@ -80,7 +75,7 @@ def loc_2015(facts: DatasetFacts, model: str | None = None) -> Run:
             schedule=ScheduleConfig(kind="steps", lr=1e-3, milestones=(0.75,)),
         ),
         select="last",
-    )
+    ).begun_with(begin)
 
 
 def _localiser(facts: DatasetFacts, model: str | None) -> LocaliserConfig:

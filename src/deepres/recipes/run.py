@@ -14,7 +14,7 @@ from deepres.base.manifest import RUN, require_own
 from deepres.base.reading import json_object
 from deepres.base.records import Record, build
 from deepres.base.version import VERSION
-from deepres.data.facts import DatasetFacts
+from deepres.data.facts import DatasetFacts, StartingWeights
 from deepres.data.forms import MOVING, TOLD
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation, check_together
@@ -62,6 +62,13 @@ class Run(Record):
     teacher: TeacherConfig | None = None
     license: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,63}$")] | None = None
     seed: int = 0
+
+    def begun_with(self, begin: StartingWeights | None) -> "Run":
+        """The same run, from these weights and their mean and standard deviation; without any as it is."""
+        if begin is None:
+            return self
+        said = {"weights": begin.weights, "variant": begin.variant}
+        return self.replace(**said, weights_mean=begin.mean, weights_std=begin.std, statistics="weights")
 
     def fitted(self, facts: DatasetFacts) -> "Run":
         """The same run for targets, channels, size and levels of these images; a size that the recipe sets stays.
