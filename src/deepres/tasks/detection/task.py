@@ -10,6 +10,7 @@ from deepres.base.records import Record
 from deepres.tasks.detection.answer import COLUMNS, BoxesAnswer, FoundBox, told_hidden
 from deepres.tasks.detection.measure import COCOS, SHOWN_ABOVE, Measure
 from deepres.tasks.task import TOGETHER, AskedHow, Average, Compared, FirstValues, Learning
+from deepres.tasks.unsettled import NothingSettled
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from deepres.tasks.validation import Validation
 
 
-class Detection(Record):
+class Detection(NothingSettled, Record):
     """What is on a picture, and where? Faster R-CNN's four losses; average precision by `measure`.
 
     Boxes with a score of `above` or more are shown in answers; no measure knows of it.
@@ -41,7 +42,6 @@ class Detection(Record):
     above: Annotated[float, Field(ge=0, le=1)] = SHOWN_ABOVE
 
     form: ClassVar["FormName"] = "boxes"
-    settles: ClassVar[bool] = False
     tools: ClassVar[frozenset[str]] = frozenset(
         {
             TOGETHER,
@@ -173,27 +173,11 @@ class Detection(Record):
             high=1 - result.ap_low,
         )
 
-    def settled(self, held_out: "Evaluation | None") -> tuple["Detection", str]:
-        return self, ""
-
-    @property
-    def settled_on(self) -> str | None:
-        return None
-
-    def settled_text(self) -> str | None:
-        return None
-
     def columns(self, names: tuple[str, ...], most: int) -> list[str]:
         return list(COLUMNS)
 
     def facts(self, said: str) -> dict[str, Any]:
         return {"task": self.kind}
-
-    def measured_as(self, *, own_protocol: bool, found_here: bool) -> "Detection":
-        return self
-
-    def unsettled(self) -> "Detection":
-        return self
 
     def saved(self, answers: "BoxAnswers") -> dict[str, Any]:
         """`indices` of the pictures; `box_image` (M,), `box_corners`, `box_class`, `box_score`; `truth` (G, 8)."""

@@ -12,6 +12,7 @@ from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.tasks.detection.answer import COLUMNS, BoxesAnswer, FoundBox
 from deepres.tasks.task import TOGETHER, AskedHow, Average, Compared, FirstValues, Learning
+from deepres.tasks.unsettled import NothingSettled
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from deepres.tasks.validation import Validation
 
 
-class Localising(Record):
+class Localising(NothingSettled, Record):
     """Which class is on a picture, and where? Five guesses of a class and a box (He et al. 2015, appendix C).
 
     `anchors` are the boxes around each place of the last map. Learning: `sampled` of a picture are drawn, at most
@@ -60,7 +61,6 @@ class Localising(Record):
     region_above: Share = 0.5
 
     form: ClassVar["FormName"] = "boxes"
-    settles: ClassVar[bool] = False
     tools: ClassVar[frozenset[str]] = frozenset(
         {TOGETHER, "--protocol", "preparation.fit=sides", "preparation.fit=crop"}
     )
@@ -196,27 +196,11 @@ class Localising(Record):
             high=result.error_high,
         )
 
-    def settled(self, held_out: "Evaluation | None") -> tuple["Localising", str]:
-        return self, ""
-
-    @property
-    def settled_on(self) -> str | None:
-        return None
-
-    def settled_text(self) -> str | None:
-        return None
-
     def columns(self, names: tuple[str, ...], most: int) -> list[str]:
         return list(COLUMNS)
 
     def facts(self, said: str) -> dict[str, Any]:
         return {"task": self.kind}
-
-    def measured_as(self, *, own_protocol: bool, found_here: bool) -> "Localising":
-        return self
-
-    def unsettled(self) -> "Localising":
-        return self
 
     def saved(self, answers: "GuessAnswers") -> "dict[str, Tensor]":
         """The guesses as columns, with what of them is right; `truth` is the class of each picture."""
