@@ -370,6 +370,7 @@ TABLES = {
     "together": together,
     "servers": servers,
     "HTTP": partial(servers, "serve_http"),
+    "one_client": partial(servers, "serve_one_client"),
     "left_out": left_out,
     "demands": demands,
 }
