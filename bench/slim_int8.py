@@ -21,7 +21,7 @@ from deepres.data.decode import decode
 from deepres.data.transforms.per_image import fit
 from deepres.export import onnx_file, openvino_folder, quantise
 from deepres.export.facts import bundle_of
-from deepres.nn.hardware import multiplies_bfloat16, multiplies_int8
+from deepres.nn.hardware import multiplies_bfloat16
 from deepres.nn.weights.part import part_of
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.exported import onnx_session, openvino_network
@@ -48,9 +48,7 @@ def contenders(
 ) -> tuple[dict[str, Asked], dict[str, float]]:
     """Every way to answer, and the seconds that quantising took."""
     whole = onnx_file.fitted(predictor, bundle)
-    eighth, seconds = protocol.timed(
-        lambda: quantise.quantised_model(whole, bundle, pictures, reduced=not multiplies_int8())
-    )
+    eighth, seconds = protocol.timed(lambda: quantise.quantised_model(whole, bundle, pictures))
     opened = openvino_folder.converted(whole)
     found: dict[str, Asked] = {
         BASE: onnx_session.session_of(whole.SerializeToString(), bundle, "float32"),
@@ -70,9 +68,7 @@ def without(predictor: Predictor, units: Sequence[str], weights: str, pictures: 
 
     part = replace(predictor, network=part_of(predictor.network, tuple(units)))
     bundle = bundle_of(part, weights)
-    model = quantise.quantised_model(
-        onnx_file.fitted(part, bundle), bundle, pictures[:4], reduced=not multiplies_int8()
-    )
+    model = quantise.quantised_model(onnx_file.fitted(part, bundle), bundle, pictures[:4])
     return onnx_session.session_of(model.SerializeToString(), bundle, "int8")
 
 

@@ -1,5 +1,6 @@
 """A tiny network for each task, in a folder as its run leaves it; pictures that it answers differently."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -101,4 +102,51 @@ def small_onnx(path: Path) -> Path:
     graph = helper.make_graph(nodes, "small", [image], [answers], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     write(path, model, SMALL)
+    return path
+
+
+def eighth_onnx(path: Path, largest: int, *, said: int | None = None) -> Path:
+    """A file of one convolution in 8 bits whose weights are all `largest`, made by hand; `said` of their bits."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    from deepres.export.onnx_file import write
+
+    def eighth(name: str, scale: float) -> list[Any]:
+        given, scales = [f"{name}_scale", f"{name}_zero"], {f"{name}_scale": np.float32(scale)}
+        values.update({**scales, f"{name}_zero": np.uint8(0)})
+        return [
+            helper.make_node("QuantizeLinear", [name, *given], [f"{name}_q"]),
+            helper.make_node("DequantizeLinear", [f"{name}_q", *given], [f"{name}_d"]),
+        ]
+
+    weights = np.full((3, 3, 3, 3), largest, np.int8)
+    values: dict[str, Any] = {"w": weights, "w_scale": np.float32([1, 2, 3]) / 6400, "w_zero": np.zeros(3, np.int8)}
+    values["axes"] = np.int64([2, 3])
+    nodes = [
+        helper.make_node("Cast", ["image"], ["x"], to=TensorProto.FLOAT),
+        *eighth("x", 1.0),
+        helper.make_node("DequantizeLinear", ["w", "w_scale", "w_zero"], ["weights"], axis=0),
+        helper.make_node("Conv", ["x_d", "weights"], ["y"], pads=[1, 1, 1, 1]),
+        *eighth("y", 1.0),
+        helper.make_node("ReduceMean", ["y_d", "axes"], ["z"], keepdims=0),
+        helper.make_node("Mul", ["z", "small"], ["s"]),
+        helper.make_node("Softmax", ["s"], ["probabilities"], axis=1),
+    ]
+    values["small"] = np.float32(0.05)
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", 3, SIDE, SIDE])
+    answers = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 3])
+    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()]
+    model = helper.make_model(
+        helper.make_graph(nodes, "eighth", [image], [answers], constants),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    write(path, model, SMALL.replace(precision="int8"))
+    if said is not None:
+        import onnx
+
+        model = onnx.load(path)
+        next(each for each in model.metadata_props if each.key == "weight_bits").value = json.dumps(said)
+        path.write_bytes(model.SerializeToString())
     return path

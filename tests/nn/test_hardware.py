@@ -6,7 +6,7 @@ import torch
 
 from deepres.base.errors import InputError
 from deepres.nn.create import create_model
-from deepres.nn.hardware import cannot_compile
+from deepres.nn.hardware import cannot_compile, multiplies_int8, saturates_int8
 from deepres.nn.inference import for_inference
 from deepres.train.precision import choose
 
@@ -62,3 +62,24 @@ def test_doctor_tells_what_can_be_used_and_what_would_help(tmp_path: Path) -> No
     assert list(told) == ["memory", "disk", "workers", "driver", "extras"]
     assert told["disk"].endswith(f"free in {tmp_path}")
     assert all(isinstance(line, str) for line in advice(torch.device("cpu")))
+
+
+@pytest.mark.parametrize(
+    ("machine", "has", "multiplies", "saturates"),
+    [
+        ("x86_64", {"avx2"}, False, True),
+        ("AMD64", {"avx2", "avx512_f"}, False, True),
+        ("x86_64", {"avx2", "avx_vnni"}, True, False),
+        ("x86_64", {"avx2", "amx_int8"}, True, False),
+        ("aarch64", {"neon"}, False, False),
+        ("arm64", {"neon", "dot"}, True, False),
+    ],
+)
+def test_sums_are_cut_on_x86_alone_and_where_nothing_multiplies_8_bits(
+    machine: str, has: set[str], multiplies: bool, saturates: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(has, True), raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert (multiplies_int8(), saturates_int8()) == (multiplies, saturates)

@@ -179,7 +179,7 @@ def test_a_file_keeps_to_7_bits_where_nothing_multiplies_8(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, multiplies: bool
 ) -> None:
     onnx = pytest.importorskip("onnx")
-    monkeypatch.setattr("deepres.slim.int8.multiplies_int8", lambda: multiplies)
+    monkeypatch.setattr("deepres.export.quantise.saturates_int8", lambda: not multiplies)
     predictor = Predictor.load(home / "run", "cpu")
     noise = torch.randint(0, 256, (8, *predictor.network.description.input), dtype=torch.uint8)
     made = RUNTIMES["onnxruntime"](tmp_path, home / "run", predictor, list(noise))

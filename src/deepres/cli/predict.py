@@ -126,6 +126,8 @@ def command(
         predictor = Predictor.load(weights, "cpu" if file else find_device(device), settled=not uncalibrated)
         if file:
             click.echo(f"{run}: {predictor.network.description.name}, {predictor.ready}", err=True)
+            if predictor.network.note is not None:
+                click.echo(f"{run}: {predictor.network.note}", err=True)
     if cam is not None:
         require(predictor.task, "--cam", run)
     predictor = boxes.asked(predictor, run)

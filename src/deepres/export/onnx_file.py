@@ -15,6 +15,7 @@ from deepres.export.whole_detector import OF_BOXES, whole_detector
 from deepres.nn.onnx_graph import BATCH, after, traced
 from deepres.predict.exported.bundle import Bundle
 from deepres.predict.exported.onnx_session import MOST_BYTES, require_plain
+from deepres.predict.exported.saturation import bits_of_onnx
 from deepres.predict.predictor import Predictor
 
 
@@ -49,13 +50,13 @@ def write_fitted(path: Path, predictor: Predictor, bundle: Bundle) -> None:
 
 
 def write(path: Path, model: Any, bundle: Bundle) -> None:
-    """Write the model with what it says of itself.
+    """Write the model with what it says of itself, and how many bits its weights have.
 
     Raises:
         InputError: it is too large for one file, or has operators of other domains.
     """
     del model.metadata_props[:]
-    for key, text in bundle.to_texts().items():
+    for key, text in bundle.replace(weight_bits=bits_of_onnx(model)).to_texts().items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, text
     require_plain(model, str(path))

@@ -12,9 +12,11 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.extras import need, quiet
+from deepres.nn.hardware import saturates_int8
 from deepres.nn.onnx_graph import IMAGE
 from deepres.predict.exported.bundle import Bundle
 from deepres.predict.exported.openvino_network import ROOM, XML
+from deepres.predict.exported.saturation import bits_of_openvino
 
 _WHAT = "OpenVINO"
 
@@ -26,23 +28,29 @@ def converted(model: Any) -> Any:
 
 
 def write(folder: Path, model: Any, bundle: Bundle) -> Path:
-    """Write both files, weights in the precision that they have, and give that of the graph."""
+    """Write both files, weights in the precision that they have, said with its bits, and give that of the graph."""
     openvino = need("openvino", _WHAT)
-    for key, text in bundle.to_texts().items():
+    for key, text in bundle.replace(weight_bits=bits_of_openvino(model)).to_texts().items():
         model.set_rt_info(text, [ROOM, key])
     openvino.save_model(model, str(folder / XML), compress_to_fp16=False)
     return folder / XML
 
 
-def quantised(model: Any, images: Sequence[Tensor]) -> Any:
-    """A float32 model of fitted pictures in 8 bits, per channel, by NNCF; `images` uint8 (C, H, W) calibrate it."""
+def quantised(model: Any, images: Sequence[Tensor], *, reduced: bool | None = None) -> Any:
+    """A float32 model of fitted pictures in 8 bits, per channel, by NNCF; `images` uint8 (C, H, W) calibrate it.
+
+    `reduced` keeps all weights to 7 bits; None: where this processor cuts sums of products of larger ones
+    (predict/exported/saturation.py). Those of the first layer NNCF keeps to them anywhere.
+    """
     os.environ.setdefault("NNCF_CI", "1")  # no telemetry
     nncf = need("nncf", "int8 for OpenVINO")
     if not images:
         raise InputError("calibration: no pictures, so that ranges are not known; give 100 at least")
     dataset = nncf.Dataset(list(images), lambda image: {IMAGE: image[None].numpy()})
+    fix = nncf.OverflowFix.ENABLE if (saturates_int8() if reduced is None else reduced) else None
+    how = nncf.AdvancedQuantizationParameters(overflow_fix=fix)
     with quiet():
-        return nncf.quantize(model, dataset, subset_size=len(images))
+        return nncf.quantize(model, dataset, subset_size=len(images), advanced_parameters=how)
 
 
 def after(first: Any, second: Any) -> Any:

@@ -16,6 +16,7 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.base.extras import need, quiet
 from deepres.export.onnx_file import write
+from deepres.nn.hardware import saturates_int8
 from deepres.nn.onnx_graph import IMAGE, plain
 from deepres.predict.exported.bundle import Bundle
 from deepres.predict.exported.onnx_session import read
@@ -36,11 +37,11 @@ _LAYERS = (
 )
 
 
-def quantised(source: Path, target: Path, images: Iterable[Tensor], *, reduced: bool = False) -> None:
+def quantised(source: Path, target: Path, images: Iterable[Tensor], *, reduced: bool | None = None) -> None:
     """Write at `target` what `source`, a float32 file of fitted pictures, becomes.
 
-    `images` are calibration pictures, uint8 (C, H, W). `reduced` keeps weights to 7 bits, which a machine without VNNI
-    needs not to overflow.
+    `images` are calibration pictures, uint8 (C, H, W). `reduced` keeps weights to 7 bits; None: where this processor
+    cuts sums of products of larger ones (predict/exported/saturation.py).
 
     Raises:
         InputError: no pictures, a file of pictures of any size, or one in 8 bits already.
@@ -57,7 +58,7 @@ def quantised(source: Path, target: Path, images: Iterable[Tensor], *, reduced: 
     )
 
 
-def quantised_model(model: Any, bundle: Bundle, images: Iterable[Tensor], *, reduced: bool = False) -> Any:
+def quantised_model(model: Any, bundle: Bundle, images: Iterable[Tensor], *, reduced: bool | None = None) -> Any:
     """The same of a ModelProto, which stays as it is."""
     quantization = need("onnxruntime.quantization", "int8")
     onnx = need("onnx", "int8")
@@ -75,7 +76,7 @@ def quantised_model(model: Any, bundle: Bundle, images: Iterable[Tensor], *, red
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=list(_LAYERS),
             per_channel=True,
-            reduce_range=reduced,
+            reduce_range=saturates_int8() if reduced is None else reduced,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             nodes_to_exclude=_around(model.graph),

@@ -1,6 +1,7 @@
 """What the hardware is built for: questions to a device that decide how a network runs on it."""
 
 import os
+import platform
 import shutil
 
 import torch
@@ -24,8 +25,16 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def multiplies_int8() -> bool:
-    """Whether the processor multiplies and adds 8-bit integers in one instruction: VNNI, AMX."""
-    return torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported()
+    """Whether the processor multiplies and adds 8-bit integers in one instruction: VNNI, AMX, ARM's dot product."""
+    if torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported():
+        return True
+    told = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that we take
+    return any(told.get(name, False) for name in ("avx_vnni", "amx_int8", "dot", "i8mm"))
+
+
+def saturates_int8() -> bool:
+    """Whether the sum of two products uint8 * int8 is cut at 2^15 - 1: x86 without VNNI and AMX (vpmaddubsw)."""
+    return platform.machine().lower() in ("x86_64", "amd64") and not multiplies_int8()
 
 
 def cannot_compile(device: torch.device) -> str | None:

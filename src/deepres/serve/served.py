@@ -203,7 +203,8 @@ class Served:
     def facts(self) -> dict[str, Any]:
         """What is told of it: network, task, classes, preparation, weights, what it was measured at."""
         network, task = self.predictor.network.description, self.task
-        parity = None if self.exported is None else f"exported, compared with its run: {self.exported.bundle.parity}"
+        file = self.exported
+        told = () if file is None else (f"exported, compared with its run: {file.bundle.parity}", file.note)
         return {
             "name": self.name,
             "network": network.name,
@@ -217,7 +218,7 @@ class Served:
             "sha256": self.sha256,
             "since": self.since.isoformat(timespec="seconds"),
             "measured": self.measured,
-            "note": "; ".join(part for part in (self.predictor.said, task.settled_text(), parity) if part) or None,
+            "note": "; ".join(part for part in (self.predictor.said, task.settled_text(), *told) if part) or None,
         }
 
 

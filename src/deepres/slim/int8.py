@@ -139,7 +139,7 @@ def answered(work: Work, file: Path, images: Images, split: str) -> Evaluation:
 def _onnxruntime(own: Path, weights: Path, predictor: Predictor, pictures: list[Tensor]) -> MadeInt8:
     bundle = bundle_of(predictor, str(weights))
     whole, file = onnx_file.fitted(predictor, bundle), own / ONNX
-    eighth = quantise.quantised_model(whole, bundle, pictures, reduced=not multiplies_int8())
+    eighth = quantise.quantised_model(whole, bundle, pictures)
     onnx_file.write(file, eighth, bundle.replace(precision="int8"))
     layers = tuple(quantise.layer_errors(whole, eighth, pictures[:8]))
     return MadeInt8(

@@ -91,6 +91,12 @@ class Answerer(nn.Module):
         parts = (torch.split(each, counts.tolist()) for each in (corners, classes, scores))
         return [Found(*each) for each in zip(*parts, strict=True)]
 
+    @property
+    def note(self) -> str | None:
+        """What has to be known of its answers on this machine."""
+        told: str | None = self.asked.note
+        return told
+
     def __str__(self) -> str:
         return str(self.asked)
 

@@ -31,11 +31,12 @@ class Bundle(Record):
     `task` and `preparation` are the run's own, `task` with what held-out images settled: its temperature is in the
     file, its thresholds and intervals are the reader's to apply. `parity` is what was found when the file was compared
     with its network. `unnamed`: the names are numbers only. `run` is what the folder of its run is called, nothing of
-    where it lies.
+    where it lies. `weight_bits` is for those who read it; deepres asks the weights themselves (saturation.py).
     """
 
     input: Input
     precision: FilePrecision = "float32"
+    weight_bits: Literal[7, 8] | None = None
     names: tuple[str, ...]
     unnamed: bool = False
     task: dict[str, JsonValue]

@@ -1,6 +1,6 @@
 """An .onnx file: read as if by an enemy's hand, asked by onnxruntime."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from deepres.base.files import open_regular
 from deepres.base.reading import reading, require_small
 from deepres.nn.onnx_graph import IMAGE, graphs
 from deepres.predict.exported.bundle import Bundle, from_texts
+from deepres.predict.exported.saturation import bits_of_onnx, said
 
 MOST_BYTES = 2**31 - 1
 """Of one ONNX message."""
@@ -44,12 +45,16 @@ def read(path: Path) -> tuple[Any, bytes, Bundle]:
 
 @dataclass(frozen=True)
 class OnnxSession:
-    """Pictures uint8 (N, C, H, W) -> answers float32 (N, K), by onnxruntime on the CPU; `outputs` of any file."""
+    """Pictures uint8 (N, C, H, W) -> answers float32 (N, K), by onnxruntime on the CPU; `outputs` of any file.
+
+    `note` is what has to be known of its answers on this machine.
+    """
 
     bundle: Bundle
     threads: int
     _run: Any
     _where: str
+    note: str | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         (answers,) = self.outputs(images)
@@ -78,8 +83,8 @@ def session(path: Path, threads: int = 0) -> OnnxSession:
     Raises:
         InputError: as `read`; what onnxruntime refuses.
     """
-    _, content, bundle = read(path)
-    return session_of(content, bundle, str(path), threads)
+    model, content, bundle = read(path)
+    return replace(session_of(content, bundle, str(path), threads), note=said(bits_of_onnx(model)))
 
 
 def session_of(content: bytes, bundle: Bundle, where: str, threads: int = 0) -> OnnxSession:

@@ -1,6 +1,6 @@
 """A folder with OpenVINO's model.xml and model.bin: read back, asked on the CPU. Nothing is told to anybody."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from deepres.base.extras import need
 from deepres.base.reading import reading, require_small
 from deepres.nn.onnx_graph import IMAGE
 from deepres.predict.exported.bundle import Bundle, from_texts
+from deepres.predict.exported.saturation import bits_of_openvino, said
 
 XML, BIN = "model.xml", "model.bin"
 ROOM = "deepres"
@@ -23,12 +24,16 @@ _REMEDY = "copy or export it again"
 
 @dataclass(frozen=True)
 class OpenVinoNetwork:
-    """Pictures uint8 (N, C, H, W) -> answers float32 (N, K), by OpenVINO on the CPU."""
+    """Pictures uint8 (N, C, H, W) -> answers float32 (N, K), by OpenVINO on the CPU.
+
+    `note` is what has to be known of its answers on this machine.
+    """
 
     bundle: Bundle
     threads: int
     _run: Any
     _where: str
+    note: str | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
         with reading(self._where, "a network that answers these pictures", _REMEDY):
@@ -62,8 +67,9 @@ def read(path: Path, threads: int = 0, *, precision: str = "f32") -> OpenVinoNet
     with reading(where, _WANTED, _REMEDY):
         model = core.read_model(str(folder / XML), str(folder / BIN))
         texts = {name: model.get_rt_info([ROOM, name]).astype(str) for name in Bundle.model_fields if _has(model, name)}
+        note = said(bits_of_openvino(model))
     bundle = from_texts(texts, where)
-    return compiled(model, bundle, where, threads, precision=precision)
+    return replace(compiled(model, bundle, where, threads, precision=precision), note=note)
 
 
 def compiled(model: Any, bundle: Bundle, where: str, threads: int = 0, *, precision: str = "f32") -> OpenVinoNetwork:

@@ -56,6 +56,7 @@ class Program:
     bundle: Bundle
     _run: Any
     _where: str
+    note: str | None = None
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
