@@ -28,7 +28,7 @@ def multiplies_int8() -> bool:
     """Whether the processor multiplies and adds 8-bit integers in one instruction: VNNI, AMX, ARM's dot product."""
     if torch.cpu._is_vnni_supported() or torch.cpu._is_amx_tile_supported():
         return True
-    told = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that we take
+    told: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that we take
     return any(told.get(name, False) for name in ("avx_vnni", "amx_int8", "dot", "i8mm"))
 
 
