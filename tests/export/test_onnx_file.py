@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -98,6 +99,18 @@ def _in_a_branch(model: Any) -> None:
     model.graph.node.append(onnx.helper.make_node("If", ["c"], ["z"], then_branch=branch, else_branch=branch))
 
 
+def _in_a_function(model: Any) -> None:
+    inner = onnx.helper.make_node("Run", ["a"], ["b"], domain="com.evil")
+    model.functions.append(onnx.helper.make_function("", "Own", ["a"], ["b"], [inner], model.opset_import))
+
+
+def _places_outside(model: Any) -> None:
+    sparse = model.graph.sparse_initializer.add()
+    sparse.values.CopyFrom(onnx.numpy_helper.from_array(np.ones(1, np.float32), "sparse"))
+    sparse.indices.data_location = onnx.TensorProto.EXTERNAL
+    sparse.indices.external_data.add(key="location", value="/etc/shadow")
+
+
 def _unnamed(model: Any) -> None:
     del model.metadata_props[:]
 
@@ -120,6 +133,8 @@ def _renamed(model: Any) -> None:
     [
         (_foreign, "operators of com.evil, which may run anything"),
         (_in_a_branch, "operators of com.evil"),
+        (_in_a_function, "operators of com.evil"),
+        (_places_outside, r"weights that lie in /etc/shadow, outside of it"),
         (_outside, r"weights that lie in \.\./\.\./etc/passwd, outside of it"),
         (_unnamed, "does not say what it answers; wanted a file that deepres export wrote"),
         (_twice, "different names"),

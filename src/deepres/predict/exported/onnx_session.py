@@ -1,5 +1,6 @@
 """An .onnx file: read as if by an enemy's hand, asked by onnxruntime."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from deepres.base.errors import InputError, RunError
 from deepres.base.extras import need
 from deepres.base.files import open_regular
 from deepres.base.reading import reading, require_small
-from deepres.nn.onnx_graph import IMAGE, graphs
+from deepres.nn.onnx_graph import IMAGE
 from deepres.predict.exported.bundle import Bundle, from_texts
 from deepres.predict.exported.saturation import bits_of_onnx, said
 
@@ -119,18 +120,24 @@ def version() -> str:
 
 def require_plain(model: Any, where: str) -> None:
     """Refuse what needs more than this file and a reader of ONNX: other domains' operators, weights elsewhere."""
-    strange = {each.domain for each in model.opset_import} - {*_OWN}
-    bodies = [*graphs(model.graph)]
-    nodes = [node for graph in bodies for node in graph.node]
-    strange |= {each.domain for each in (*nodes, *model.functions)} - {*_OWN}
+    parts = list(_within(model))
+    named = [each for each in parts if each.DESCRIPTOR.name in ("NodeProto", "FunctionProto", "OperatorSetIdProto")]
+    strange = {each.domain for each in named} - {*_OWN}
     if strange:
         raise InputError(
             f"{where}: operators of {', '.join(sorted(strange))}, which may run anything; wanted ONNX's own alone"
         )
-    tensors = [tensor for graph in bodies for tensor in graph.initializer]
-    tensors += [sparse.values for graph in bodies for sparse in graph.sparse_initializer]
-    tensors += [tensor for node in nodes for each in node.attribute for tensor in (each.t, *each.tensors)]
+    tensors = [each for each in parts if each.DESCRIPTOR.name == "TensorProto"]
     outside = next((tensor for tensor in tensors if tensor.data_location or tensor.external_data), None)
     if outside is not None:
         place = next((each.value for each in outside.external_data if each.key == "location"), "another file")
         raise InputError(f"{where}: weights that lie in {place[:80]}, outside of it; wanted one file that has all")
+
+
+def _within(message: Any) -> Iterator[Any]:
+    """The message and all in it, wherever a later version of the format keeps them."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for each in value if isinstance(value, Sequence) else [value]:
+                yield from _within(each)
