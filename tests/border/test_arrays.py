@@ -26,6 +26,13 @@ MED = {"train_images": X, "train_labels": Y[:, None].astype(np.uint8), "val_imag
        "test_images": X[3:], "test_labels": Y[3:, None]}  # fmt: skip
 
 
+def odd(letter: int) -> "np.ndarray[Any, Any]":
+    """Three names, of which the first begins with a letter of that number, whether there is one or not."""
+    names = np.array(["abc", "b", "c"])
+    names.view(np.uint32)[0] = letter
+    return names
+
+
 def opened(path: Path, **arrays: Any) -> Source:
     np.savez(path, **arrays)
     return open_source(DataConfig(source=str(path), val_fraction=0, test_fraction=0))
@@ -89,6 +96,18 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("two for training", {"x": X, "y": Y, "x_train": X, "y_train": Y}, "both 'x' and 'x_train' may be for training; leave one"),
     ("CIFAR-100's labels", {"data": X, "fine_labels": Y, "coarse_labels": Y}, "no array 'y', there are coarse_labels, data, fine_l"),
     ("an empty name", {"x": X, "y": np.array(["", "b", "b", "", "b", "b"])}, r"'y'\[0\]: the label is empty; fill it in"),
+    ("names in Latin-1", {"x": X, "y": Y, "classes": np.array([b"caf\xe9", b"b", b"c"])}, "not names in UTF-8 in 'classes' .*; save them as texts: numpy"),
+    ("labels in Latin-1", {"x": X, "y": np.array([b"caf\xe9", b"b", b"c"])[Y]}, "not names in UTF-8 in 'y' .*; save them as texts"),
+    ("half a pair", {"x": X, "y": Y, "classes": odd(0xD800)}, r"'classes': a name is no text: '\\ud800bc'; give every class"),
+    ("a half of a pair as label", {"x": X, "y": odd(0xD800)[Y]}, "'y': a name is no text"),
+    ("letters that there are not", {"x": X, "y": Y, "classes": odd(0x110005)}, "not names in UTF-8 in 'classes'"),
+    ("labels of letters that there are not", {"x": X, "y": odd(0x110005)[Y]}, "not names in UTF-8 in 'y'"),
+    ("a class without a name", {"x": X, "y": Y, "classes": ["", "b", "c"]}, "'classes': a name is empty: ''; give every class a name"),
+    ("a name of two lines", {"x": X, "y": Y, "classes": ["a\nb", "b", "c"]}, r"'classes': a name is over several lines: 'a\\nb'"),
+    ("a label of two lines", {"x": X, "y": np.array(["a\nb", "b", "c"])[Y]}, "'y': a name is over several lines"),
+    ("an array of splits", {"x": X, "y": Y, "split": np.array(["train", "test"] * 3)}, "'split' beside 'x' may say which images are for training"),
+    ("yes and no of training", {"images": X, "labels": Y, "is_train": Y > 0}, "'is_train' beside 'images' may say"),
+    ("bytes of 0 and 1", {"x": (X > 99).astype(np.uint8), "y": Y}, "of 0 and 1, which is black beside 255; is 1 white"),
     ("large numbers", {"x": X, "y": Y.astype(np.uint64) + 2**63}, "from 9223372036854775808 to .*, wanted 0 or more"),
     ("two lists of names", {"x": X, "y": Y, "classes": NAMES, "class_names": NAMES}, "both 'classes' and 'class_names' may"),
     ("no image", {"x": X[:0], "y": Y[:0]}, r"'x' is uint8 \(0, 8, 7, 3\): there are no images in it; add some, or leave it out"),
@@ -120,6 +139,11 @@ def test_is_refused_with_what_to_do(tmp_path: Path, arrays: dict[str, Any], mess
         opened(tmp_path / "t.npz", **arrays)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(str(tmp_path / "t.npz"))
+
+
+def test_bytes_that_are_dark_are_told(tmp_path: Path) -> None:
+    notes = opened(tmp_path / "t.npz", x=X // 16, y=Y).origin.notes
+    assert "t.npz: 'x': the greatest value is 15 of 255; where 15 is white, save 255 / 15 * x" in notes
 
 
 class _Runs:

@@ -69,6 +69,7 @@ READ: list[tuple[str, Members, dict[int, str], str | None]] = [
     ("a Mac's hidden files", [("._1.png", "x"), *ONE, ("__MACOSX/._2.png", "x")], {10: "0", 20: "1"}, None),
     ("./ before names", [(f"./{name}", content) for name, content in ONE], {10: "0", 20: "1"}, None),
     ("capitals", [("1.PNG", 10), ("1.CLS", "0"), ("2.Png", 20), ("2.JSON", '{"label": 1}')], {10: "0", 20: "1"}, None),
+    ("a label without its picture", [*ONE, ("3.cls", "0")], {10: "0", 20: "1"}, "1 label has no picture, such as 3.cls: not used"),
     ("digits and letters", [("1.png", 10), ("1.cls", "0"), ("2.png", 20), ("2.cls", "A")], {10: "0", 20: "A"}, None),
 ]  # fmt: skip
 
@@ -105,6 +106,24 @@ def test_is_refused_by_name(tmp_path: Path, members: Members, message: str) -> N
         opened(write(tmp_path / "a.tar", members))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(str(tmp_path / "a.tar"))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("s-0000", "s-0001", "s-0003"), "s-N.tar: 1 shard is not there, the first of number 2; fetch"),
+        (("t-00000-of-00004", "t-00002-of-00004"), "t-N-of-00004.tar: 2 shards are not there, the first of number 1;"),
+        (("t-00001-of-00002", "t-00002-of-00002"), None),
+        (("s-0", "s-1", "s-2"), None),
+        (("of-20200101", "of-20200105"), None),
+        (("a", "b"), None),
+    ],
+)
+def test_shards_that_are_not_there_are_told(tmp_path: Path, names: tuple[str, ...], said: str | None) -> None:
+    for name in names:
+        write(tmp_path / f"{name}.tar", ONE)
+    notes = opened(tmp_path).origin.notes
+    assert not [note for note in notes if "not there" in note] if said is None else any(said in note for note in notes)
 
 
 def test_tar_itself_appends_a_correction(tmp_path: Path) -> None:

@@ -74,7 +74,18 @@ def test_numbers_are_read_where_they_are_asked_for(home: Path) -> None:
     ("header", "rows", "fields", "message"),
     [
         ("path,angle", ["1.5"] * N, {}, "is no whole number; .*numbers to be learnt: data.targets=numbers"),
-        ("path,angle", ["1.5"] * (N - 1) + ["x"], {"targets": "numbers"}, "which column holds the numbers"),
+        ("path,angle", ["1.5"] * (N - 1) + ["x"], {"targets": "numbers"}, "line 13: 'angle' is 'x'; wanted a number"),
+        ("path,age", ["5", ""] * 6, {"targets": "numbers"}, "line 3: 'age' is empty; fill it in or remove the line"),
+        (
+            "path,age",
+            ['"1,5"'] * N,
+            {"targets": "numbers"},
+            "line 2: 'age' is '1,5'; wanted a number; correct the line",
+        ),
+        ("path,age", ["1_0"] * N, {"targets": "numbers"}, "line 2: 'age' is '1_0'; wanted a number"),
+        ("path,age", ["\u0661"] * N, {"targets": "numbers"}, "wanted a number"),
+        ("path,a,b", ["1,0", "0,1", "1,"] * 4, {}, "line 4: 'b' is empty; fill it in or remove the line"),
+        ("path,a,b", ["1,0", "0,1", "1,-1"] * 4, {}, "line 4: 'b' is -1; wanted 0 or 1, a column for each class"),
         (
             "path,angle",
             ["1", "nan"] * 6,

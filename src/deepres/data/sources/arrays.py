@@ -20,9 +20,10 @@ from torch import Tensor
 
 from deepres.base import npz
 from deepres.base.errors import InputError
+from deepres.base.reading import reading
 from deepres.data.forms import FormName
 from deepres.data.images import ArrayImages, Images
-from deepres.data.sources.labels import cleaned, in_order, numbered, one_hot
+from deepres.data.sources.labels import cleaned, in_order, numbered, one_hot, require_names
 from deepres.data.sources.pixels import to_uint8
 from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import SPLITS, RawDataset, Split
@@ -30,6 +31,7 @@ from deepres.data.sources.splits import SPLITS, RawDataset, Split
 _PIXELS = frozenset({"x", "image", "images", "data", "img", "imgs", "pixels", "features"})
 _LABELS = frozenset({"y", "label", "labels", "target", "targets", "cls", "class"})
 _MOST = 2**31
+_SPLITS = frozenset({"split", "splits", "subset", "partition", "is_train", "is_test", "is_valid"})
 _NAMES = frozenset({"classes", "classnames", "labelnames", "targetnames", "categories", "names"})
 
 
@@ -144,6 +146,11 @@ def _roles(
             raise InputError(f"{path}: both '{of[split]}' and '{name}' may hold the same; leave one out")
         else:
             of[split] = name
+    if None in pixels and (told := [name for name in others if name.lower() in _SPLITS]):
+        raise InputError(
+            f"{path}: '{told[0]}' beside '{pixels[None]}' may say which images are for training, and is not read; save "
+            "x_train, y_train, x_test, y_test, or leave it out"
+        )
     if None in pixels and "train" in pixels:
         raise InputError(f"{path}: both '{pixels[None]}' and '{pixels['train']}' may be for training; leave one out")
     if len(classes) > 1:
@@ -155,11 +162,20 @@ def _roles(
 
 
 def _class_names(path: Path, name: str, names: NDArray[np.generic]) -> tuple[str, ...]:
-    if names.dtype.kind == "S":
-        names = np.char.decode(names.astype(np.bytes_), "utf-8")
-    if names.ndim != 1 or names.dtype.kind != "U" or len(set(names.tolist())) != len(names):
+    found = _texts(path, name, names) if names.ndim == 1 and names.dtype.kind in "SU" else []
+    if not found or len(set(found)) != len(found):
         raise InputError(f"{path}: '{name}' is {names.dtype} {names.shape}, wanted a list of different names (str)")
-    return tuple(str(name) for name in names)
+    require_names(found, f"{path}: '{name}'")
+    return tuple(found)
+
+
+def _texts(path: Path, name: str, values: NDArray[np.generic]) -> list[str]:
+    """The names in an array of texts, or of bytes that are UTF-8; errors also as `require_names`."""
+    with reading(path, f"names in UTF-8 in '{name}'", "save them as texts: numpy.array(names, dtype=str)"):
+        texts = [each.decode() if isinstance(each, bytes) else str(each) for each in values.tolist()]
+        # within, as numpy's own texts may hold what is no letter; an empty label is told by its place
+        require_names((text for text in dict.fromkeys(texts) if text), f"{path}: '{name}'")
+    return texts
 
 
 def _labelled(content: _Content, split: Split, paired: bool, targets: FormName | None) -> _Labelled:
@@ -202,8 +218,7 @@ def _numbers(
     if y.shape != (count,) or y.dtype.kind not in "biufUS":
         raise InputError(f"{given}, wanted whole numbers ({count},), one an image")
     if y.dtype.kind in "US":
-        texts = [str(text) for text in (np.char.decode(y.astype(np.bytes_), "utf-8") if y.dtype.kind == "S" else y)]
-        return cleaned(texts, lambda i: f"{path}: '{name}'[{i}]")
+        return cleaned(_texts(path, name, y), lambda i: f"{path}: '{name}'[{i}]")
     if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.rint(y)).all()):
         raise InputError(
             f"{given} with fractions, wanted whole numbers ({count},), one an image; "

@@ -7,8 +7,9 @@ stay together where splits or folds are cut.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from deepres.base.errors import InputError
 from deepres.data.forms import FormName
+from deepres.data.sources.labels import number_in, value_in
 from deepres.data.sources.rows import Cells, is_picture
-from deepres.data.sources.split_names import split_of_cell, split_of_column
+from deepres.data.sources.split_names import split_named, split_of_cell, split_of_column
 
 Role = Literal["path", "label", "split", "group"]
 INDEX = "label_index"
@@ -176,9 +178,41 @@ class _Finder:
             at for at, name in enumerate(self.names) if self.named and split_of_column(name)
         ]
         found = [at for at in known if self.names[at] == "split" or self._are_splits(at)]
+        if not found and (self.labels or self._by_name("label")):
+            found = self._yes_or_no()
         if not self.named:
             found = [at for at in range(len(self.names)) if self._are_splits(at)]
+        if not found:
+            self._require_none(known)
         return self._only("split", "the splits", found) if found else None
+
+    def _yes_or_no(self) -> list[int]:
+        """The columns called `train` or `test`, beside one of labels, that say yes or no of each image.
+
+        None where other columns do too: then these are classes, as trains are.
+        """
+        others = [at for at in range(len(self.names)) if self.named and at not in self.labels]
+        said = [
+            at for at in others if self.names[at] and self._zeros_and_ones((at,)) and at not in self._by_name("label")
+        ]
+        named = [at for at in said if split_named(self.names[at]) and self._are_splits(at)]
+        return named if named == said else []
+
+    def _require_none(self, known: Sequence[int]) -> None:
+        """Refuse a column of splits of which some cell is none: another split would be cut without a word.
+
+        Raises:
+            InputError: some cells are splits and others not, or all are numbers from 0 to 2.
+        """
+        for at in known:
+            cells = [(line, _at(cells, at)) for line, cells in self.rows]
+            strange = next((one for one in cells if not split_of_cell(self.names[at], one[1])), None)
+            some = any(split_of_cell(self.names[at], cell) for _, cell in cells)
+            if strange and (some or {cell for _, cell in cells} <= {"0", "1", "2"}):
+                raise InputError(
+                    f"{self.table}: line {strange[0]}: '{strange[1]}' in column '{self.names[at]}'; wanted train, val "
+                    "or test in each cell; correct it, or rename the column if it holds no splits"
+                )
 
     def group(self) -> int | None:
         if "group" in self.given:
@@ -196,9 +230,13 @@ class _Finder:
             found = left[1:]
         if self.form == "numbers":
             numeric = [at for at in found or left if self._numbers((at,)) is not None]
+            numeric = numeric or [at for at in found or left if self._mostly(at, number_in)]  # whose others are told
+            numeric = numeric or (found or left) * (len(found or left) == 1)
             return None, (self._only("label", "the numbers", numeric),)
         if not found and self.named and len(left) > 1 and self._zeros_and_ones(left):
             return None, tuple(left)
+        if not found and self.named and len(left) > 1 and all(self._mostly(at, _zero_or_one) for at in left):
+            return None, tuple(left)  # the cells that are neither are told
         if not found and not left:
             raise InputError(f"{self.table}: holds paths and no labels; wanted a second column with the class of each")
         return self._only("label", "the labels", found), ()
@@ -218,15 +256,16 @@ class _Finder:
         return " of 0 and 1" if self._zeros_and_ones(columns) else ""
 
     def _zeros_and_ones(self, columns: Sequence[int]) -> bool:
-        numbers = self._numbers(columns)
+        numbers = self._numbers(columns, value_in)
         return numbers is not None and bool(np.isin(numbers, (0, 1)).all())
 
-    def _numbers(self, columns: Sequence[int]) -> NDArray[np.float64] | None:
-        try:
-            found = np.array([[float(_at(cells, at)) for at in columns] for _, cells in self.rows])
-        except ValueError:
-            return None
+    def _numbers(self, columns: Sequence[int], read: Callable[[str], float] = number_in) -> NDArray[np.float64] | None:
+        found = np.array([[read(_at(cells, at)) for at in columns] for _, cells in self.rows])
         return found if np.isfinite(found).all() else None
+
+    def _mostly(self, at: int, read: Callable[[str], float]) -> bool:
+        """Whether more than half of the cells are read as numbers."""
+        return 2 * sum(isfinite(read(_at(cells, at))) for _, cells in self.rows) > len(self.rows)
 
     def _only(self, role: Role, what: str, found: list[int]) -> int:
         if len(found) == 1:
@@ -262,6 +301,11 @@ def _several(path: Path, names: tuple[str, ...], asked: str) -> tuple[int, ...]:
     """The columns of targets: one by its whole name, or several between commas."""
     every = [asked] if asked in names else [part.strip() for part in asked.split(",")]
     return tuple(_named(path, names, "label", name) for name in every if name)
+
+
+def _zero_or_one(text: str) -> float:
+    value = value_in(text)
+    return value if value in (0, 1) else nan
 
 
 def _at(cells: Sequence[str], at: int) -> str:

@@ -2,15 +2,20 @@
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepres.base.errors import InputError
+from deepres.base.wording import counted, is_text, quoted
 
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*([eE][+-]?\d+)?)?", re.ASCII)  # 1E5 is a name, 1.0e+00 numpy's 1
+_VALUE = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+_BETWEEN = "|,/+&"
+BREAKS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
 _NOTHING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nil", "nat", "-", "?"})
 
 
@@ -37,6 +42,10 @@ def cleaned(labels: Sequence[str], where: Callable[[int], str]) -> tuple[list[st
         )
     notes = tuple(f"'{value}' is taken as the name of a class" for value in nothing)
     if numbers != values:
+        if numbers:
+            words = next(value for value in values if value not in numbers)
+            told = f"{counted(len(numbers), 'label is a number', 'labels are numbers')} such as '{numbers[0]}', others"
+            notes += (f"{told} names such as '{words}': each is a class of its own",)
         return list(labels), notes
     if negative := [value for value in values if value.startswith("-") and float(value)]:
         at = where(labels.index(negative[0]))
@@ -58,6 +67,46 @@ def cleaned(labels: Sequence[str], where: Callable[[int], str]) -> tuple[list[st
     return [whole[label] for label in labels], notes
 
 
+def require_names(names: Iterable[str], where: str) -> None:
+    """Refuse names that no table and no record can hold.
+
+    Raises:
+        InputError: an empty one, one that goes over several lines, one that is no text.
+    """
+    for name in names:
+        what = "empty" if not name.strip() else "over several lines" if BREAKS.search(name) else "no text"
+        if not name.strip() or BREAKS.search(name) or not is_text(name):
+            raise InputError(f"{where}: a name is {what}: {quoted(name)}; give every class a name in one line")
+
+
+def number_in(text: str) -> float:
+    """The number that a cell says, as 3, -0.5 or 1e-3; NaN where it says none: 1_000, 1,5, ten, nan."""
+    return float(text) if _VALUE.fullmatch(text) else float("nan")
+
+
+def value_in(text: str) -> float:
+    """The same where the words of yes and no are 1 and 0, as True of pandas."""
+    return _WORDS.get(text.casefold(), number_in(text))
+
+
+def joined(labels: Iterable[str]) -> str | None:
+    """The first label that holds several names: each of its parts stands in other labels too, or alone; else None.
+
+    Parts stand between | or commas; between / + & all of them stand alone somewhere. A list of Python is several too.
+    """
+    different = dict.fromkeys(labels)
+    for between in _BETWEEN:
+        parts = {label: [part.strip() for part in label.split(between)] for label in different if between in label}
+        within = Counter(part for names in parts.values() for part in dict.fromkeys(names))
+        for label, names in parts.items():
+            known = [name in different or (between in "|," and within[name] > 1) for name in names]
+            if all(known) and len(set(names)) == len(names):
+                return label
+    return next(
+        (label for label in different if label[:1] == "[" and label[-1:] == "]" and {*label} & {"'", '"'}), None
+    )
+
+
 def repeated(names: Iterable[str]) -> str | None:
     """The first name that stands twice."""
     seen = set[str]()
@@ -72,10 +121,11 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def alike(classes: Iterable[str]) -> tuple[str, ...]:
-    """A note for classes whose names differ in nothing but case, blanks, hyphens, leading zeros or encoding."""
+    """A note for classes whose names differ in nothing but case, blanks, hyphens, leading zeros or what is unseen."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in classes:
-        plain = re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFKC", name).casefold()).strip()
+        seen = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+        plain = re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFKC", seen).casefold()).strip()
         groups[str(int(plain)) if plain.isascii() and plain.isdigit() else plain].append(name)
     same = [group for group in groups.values() if len(group) > 1]
     some = "; ".join(" and ".join(f"'{name}'" for name in group) for group in same[:5])

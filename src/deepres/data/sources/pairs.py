@@ -41,7 +41,7 @@ def labelled_pictures(file: Path) -> tuple[list[tuple[ArchivedFile, str]], tuple
     pictures = _pictures(files)
     names = _names(files, pictures)
     found: list[tuple[ArchivedFile, str]] = []
-    left_out = 0
+    left_out, used = 0, set[str]()
     descriptor = os.open(file, os.O_RDONLY)
     try:
         for picture, labels in _paired(file, pictures, names):
@@ -50,10 +50,14 @@ def labelled_pictures(file: Path) -> tuple[list[tuple[ArchivedFile, str]], tuple
                 told = [(label, _told(at, read_at(descriptor, files[label], at))) for label, at in where.items()]
                 found.append((files[picture], _agreed(file, picture, told)))
             left_out += not labels
+            used.update(labels)
     finally:
         os.close(descriptor)
     said = {f"{counted(tar.replaced, 'member')} replaced by later ones of their name": tar.replaced}
     said[f"{counted(left_out, 'further picture of samples is', 'further pictures of samples are')} left out"] = left_out
+    alone = [label for group in names.labels.values() for label in group if label not in used]
+    if alone:
+        said[f"{counted(len(alone), 'label has', 'labels have')} no picture, such as {alone[0]}: not used"] = len(alone)
     return found, tuple(f"{file.name}: {note}" for note, count in said.items() if count)
 
 

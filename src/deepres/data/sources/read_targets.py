@@ -22,7 +22,7 @@ from torch import Tensor
 from deepres.base.errors import InputError
 from deepres.data.forms import FormName
 from deepres.data.sources.columns import INDEX, Columns
-from deepres.data.sources.labels import cleaned, in_order, one_hot
+from deepres.data.sources.labels import cleaned, in_order, joined, number_in, one_hot, value_in
 from deepres.data.sources.rows import Cells
 from deepres.data.targets import BETWEEN
 
@@ -49,6 +49,8 @@ def read_targets(path: Path, rows: Sequence[Cells], of: Columns, form: FormName 
         return _columns(path, rows, of, form)
     at, free = of.label, form is None and of.index is None  # a number beside the name says: one class
     several = form == "classes" or (free and any(BETWEEN in cells[at] for _, cells in rows if at < len(cells)))
+    if free and not several:
+        _require_single(path, rows, at)
     return _names_between(path, rows, of, at) if several else _one_class(path, rows, of, at)
 
 
@@ -69,6 +71,17 @@ def _one_class(path: Path, rows: Sequence[Cells], of: Columns, at: int) -> Read:
     given = [cell_at(path, line, cells, of, at) for line, cells in rows]
     labels, told = cleaned(given, lambda i: f"{path}: line {lines[i]}")
     return _as_classes(labels, ordered(path, set(labels), _order(path, rows, labels, of)), told)
+
+
+def _require_single(path: Path, rows: Sequence[Cells], at: int) -> None:
+    """Refuse cells that hold several names, separated as others do it: `cat|dog`, `cat,dog`, `['cat', 'dog']`."""
+    cells = [cells[at] if at < len(cells) else "" for _, cells in rows]
+    found = joined(cells)
+    if found is not None:
+        raise InputError(
+            f"{path}: line {rows[cells.index(found)][0]}: '{found}' holds names that stand in other labels too; "
+            f"several classes an image? write '{BETWEEN}' between them; data.targets=class takes it for one name"
+        )
 
 
 def _as_classes(labels: list[str], classes: tuple[str, ...], notes: tuple[str, ...] = ()) -> Read:
@@ -95,7 +108,7 @@ def _names_between(path: Path, rows: Sequence[Cells], of: Columns, at: int) -> R
 
 def _columns(path: Path, rows: Sequence[Cells], of: Columns, form: FormName | None) -> Read:
     """A column for each class."""
-    values = _values(path, rows, of)
+    values = _values(path, rows, of, words=True)
     if not np.isin(values, (0, 1)).all():
         row, column = np.argwhere(~np.isin(values, (0, 1)))[0].tolist()
         where = f"{path}: line {rows[row][0]}: '{of.header[of.each[column]]}' is {values[row, column]:g}"
@@ -120,16 +133,16 @@ def _numbers(path: Path, rows: Sequence[Cells], of: Columns) -> Read:
     return Read(torch.from_numpy(values), names, [str(row) for row in values.tolist()])
 
 
-def _values(path: Path, rows: Sequence[Cells], of: Columns) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+def _values(
+    path: Path, rows: Sequence[Cells], of: Columns, *, words: bool = False
+) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
     values = np.empty((len(rows), len(of.each)))
     for row, (line, cells) in enumerate(rows):
         for column, at in enumerate(of.each):
             text = cell_at(path, line, cells, of, at)
-            try:
-                values[row, column] = float(text)
-            except ValueError:
-                values[row, column] = np.nan
-            if not isfinite(values[row, column]):
+            value = value_in(text) if words else number_in(text)
+            values[row, column] = value
+            if not isfinite(value):
                 name = of.header[at]
                 raise InputError(f"{path}: line {line}: '{name}' is '{text}'; wanted a number; correct the line")
     return values

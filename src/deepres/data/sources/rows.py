@@ -32,6 +32,17 @@ _SAMPLE = 200  # rows by which the separator is told
 _PATH_FIRST = re.compile(
     rf"(.+?(?:{'|'.join(re.escape(suffix) for suffix in sorted(SUFFIXES, key=len, reverse=True))}))\s+(\S.*)", re.I
 )
+_NO_TABLES = {
+    b"<!doctype": "a web page (HTML) under the name of a table: the download went wrong; fetch it anew",
+    b"<html": "a web page (HTML) under the name of a table: the download went wrong; fetch it anew",
+    b"version https://git-lfs": "a git-lfs pointer, not the table itself; fetch it with: git lfs pull",
+    b"par1": "a Parquet file; write it as CSV (pandas: read_parquet(…).to_csv(…, index=False))",
+    b"pk\x03\x04": "a zip archive, as Excel's files are; save it as CSV, or unpack it",
+    b"\x1f\x8b": "packed with gzip; unpack it",
+    b"{": "JSON; write it as CSV",
+    b"[{": "JSON; write it as CSV",
+}
+"""How files begin, in small letters, that are no tables, and what to do."""
 _WORD = {",": "','", "\t": "a tab", ";": "';'", "|": "'|'", " ": "a blank"}
 
 Cells = tuple[int, list[str]]
@@ -81,6 +92,8 @@ def _text(path: Path) -> tuple[str, tuple[str, ...]]:
             content = file.read()
     except OSError as cause:
         raise InputError(f"{path}: wanted a readable table of images; {cause.strerror}") from cause
+    if (kind := _kind(content[:256])) is not None:
+        raise InputError(f"{path}: {kind}; wanted a table of paths and labels as text (CSV)")
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return _decoded(path, content[len(mark) :], encoding), ()
@@ -94,6 +107,13 @@ def _text(path: Path) -> tuple[str, tuple[str, ...]]:
     except UnicodeDecodeError:
         text = _decoded(path, content, "cp1252")
     return text, (f"{path.name} is not UTF-8: read as Windows-1252 (Latin-1); save it as UTF-8 if names look wrong",)
+
+
+def _kind(start: bytes) -> str | None:
+    """What a file of that beginning is, where it is known and no table."""
+    text = start.removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    known = (told for beginning, told in _NO_TABLES.items() if text.startswith(beginning))
+    return next(known, None)
 
 
 def _decoded(path: Path, content: bytes, encoding: str) -> str:

@@ -35,6 +35,8 @@ from deepres.data.sources.tars import COMPRESSED, ArchivedFile, files_in, read_a
 from deepres.data.stored_images import StoredImages
 from deepres.data.transforms.crops import Cutter
 
+_NUMBERED = re.compile(r"(.*?)(\d+)([-_]of[-_]\d+)?")
+_MOST = 100_000  # shards of a series
 _BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 
 
@@ -130,6 +132,7 @@ def read_shards(source: str, channels: int = 3) -> RawDataset:
     classes, numbers = _classes(root, files, labels, where)
     if classes == in_order(labels):
         notes += numbered(classes)
+    notes += _not_there(files)
     store = Shards(str(root), files, tuple(members))
     split_of = [_split(file, root) for file in files]
     splits: dict[Split, Images] = {}
@@ -155,6 +158,25 @@ def _files(source: str) -> tuple[Path, ...]:
     if not files:
         raise InputError(f"{source}: its braces name no shard; wanted such as shard-{{0000..0009}}.tar")
     return tuple(files)
+
+
+def _not_there(files: Sequence[Path]) -> tuple[str, ...]:
+    """A note where the numbers in the names of several shards, from 0 or 1, have gaps or fall short of `-of-00008`."""
+    series: dict[tuple[str, str], set[int]] = {}
+    for file in files if len(files) > 1 else ():
+        if found := _NUMBERED.fullmatch(file.stem):
+            series.setdefault((found[1], found[3] or ""), set()).add(int(found[2]))
+    notes = []
+    for (called, of), numbers in series.items():
+        total = int(of.lstrip("-_of")) if of else 0
+        first = min(numbers) if not of else int(total in numbers)
+        lacking = sorted(set(range(first, min(first + _MOST, first + total if of else max(numbers)))) - numbers)
+        if lacking and first <= 1:
+            notes.append(
+                f"{called}N{of}.tar: {counted(len(lacking), 'shard is', 'shards are')} not there, the first of number "
+                f"{lacking[0]}; fetch what is missing, or go on without"
+            )
+    return tuple(notes)
 
 
 def _is_stream(source: str) -> bool:

@@ -37,8 +37,11 @@ def split_of_column(column: str) -> Split | None:
 
 
 def split_of_cell(column: str, cell: str) -> Split | None:
-    """Which split a cell means in a column of that name: `valid` in any, True in `is_valid`; the rest is train's."""
-    asked, said = split_of_column(column), _SAID.get(cell.casefold())
+    """Which split a cell means in a column of that name: `valid` in any, True in `is_valid` or `valid`.
+
+    Not val and not test is train; not train is test.
+    """
+    asked, said = split_of_column(column) or split_named(column), _SAID.get(cell.casefold())
     if asked is None or said is None:
         return split_named(cell)
     return asked if said else "test" if asked == "train" else "train"

@@ -24,7 +24,7 @@ from deepres.data.forms import FormName
 from deepres.data.images import FileImages, Images
 from deepres.data.sources.columns import INDEX, Columns, Role, columns_of, is_header, roles_named
 from deepres.data.sources.kept_columns import KeptColumns
-from deepres.data.sources.labels import in_order
+from deepres.data.sources.labels import in_order, joined
 from deepres.data.sources.places import Folders, files_of
 from deepres.data.sources.read_targets import cell_at, read_targets
 from deepres.data.sources.rows import BLANKS, Cells, is_picture, read_rows
@@ -103,7 +103,7 @@ def write_table(path: Path, splits: Mapping[str, Images], source: str, kept: Kep
     """
     one = next(iter(splits.values()))
     classes, form = one.classes, form_of(one.targets)
-    told = classes != in_order(set(classes)) or any(BETWEEN in name for name in classes)
+    told = classes != in_order(set(classes)) or any(BETWEEN in name for name in classes) or joined(classes) is not None
     told = told or (kept is not None and kept.index is not None)
     numbered = form.name == "class" and told  # a number beside the name says: one class
     text = io.StringIO()

@@ -1,6 +1,5 @@
 """Names of files as a tree of folders, from a disk or an archive: what hides is left out, names of one spelling."""
 
-import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from itertools import chain
 
 from deepres.base.errors import InputError
 from deepres.base.wording import is_text, quoted
+from deepres.data.sources.labels import BREAKS
 
 _PROGRAMS = frozenset(
     {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "#recycle", "#snapshot"}
@@ -24,7 +24,6 @@ NO_TEXT = (
     "a name that is no UTF-8, as a zip of another system leaves it; rename it, or all below a folder: "
     "convmv -f cp1252 -t utf8 -r --notest FOLDER (cp1252: what the names were written in)"
 )
-_BREAKS = re.compile("[\n\v\f\r\x1c-\x1e\x85\u2028\u2029]")
 
 
 @dataclass
@@ -138,7 +137,7 @@ def _require_text(names: Iterable[str], where: str) -> None:
     odd = [name for name in names if not name.isprintable()]
     for found, what in (
         ([name for name in odd if not is_text(name)], NO_TEXT),
-        ([name for name in odd if _BREAKS.search(name)], "a name with a line break; rename it"),
+        ([name for name in odd if BREAKS.search(name)], "a name with a line break; rename it"),
     ):
         if found:
             more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
@@ -162,7 +161,9 @@ def _spelled(folder: Folder, where: str) -> Iterator[str]:
             named[spelled] = inside
     folded: dict[str, str] = {}
     for name in (name for name, inside in named.items() if inside.holds):
-        other = folded.setdefault(name.casefold(), name)
+        seen = "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+        other = folded.setdefault(seen.casefold(), name)
         if other != name:
-            yield f"'{other}' and '{name}' differ in case only: they are two classes"
+            what = "case" if other.casefold() == name.casefold() else "what does not show"
+            yield f"{quoted(other)} and {quoted(name)} differ in {what} only: they are two classes"
     folder.folders = named
