@@ -2,6 +2,7 @@ import pytest
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record, edit, parse
+from deepres.data.sources.config import DataConfig
 
 
 class Inner(Record):
@@ -68,3 +69,8 @@ def test_a_wrong_file_is_one_line(text: str, message: str) -> None:
 def test_a_field_without_the_records_that_it_lies_in_is_found() -> None:
     with pytest.raises(InputError, match=r"^--set 'rate': unknown; did you mean train\.rate\?$"):
         edit(Outer(), ["rate=0.2"])
+
+
+def test_a_field_of_several_kinds_is_called_by_its_name() -> None:
+    with pytest.raises(InputError, match=r"^--set data\.workers: input should be less than or equal to 1024"):
+        edit(DataConfig(source="x"), ["workers=99999"], "data.")

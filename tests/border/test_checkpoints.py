@@ -299,8 +299,13 @@ def test_classes_that_nobody_has_here_are_no_hindrance(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a pointer of Git LFS.*git lfs pull"),
         (b"<!DOCTYPE html><html>", "a page of the web, not weights"),
         (b"\x89HDF\r\n\x1a\n", "HDF5; Keras's are read if they are called .h5"),
-        (b"PK\x03\x04nothing", "not a whole torch checkpoint"),
-        (b"hello, I am no weights", "not a whole torch checkpoint"),
+        (b"\n\n  <!DOCTYPE html><html>", "a page of the web, not weights"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><Error>", "a page of the web, not weights"),
+        (b'{"message": "Not Found"}', r"a text \(JSON\), not weights; is it the answer of a server\?"),
+        (b"hello, I am no weights", r'a text \("hello, I am no weights"\), not weights'),
+        (b"Not Found\n", r'a text \("Not Found"\), not weights; .* download the file itself'),
+        (b"PK\x03\x04nothing", "cut short, its end is missing; download or copy it again"),
+        (b"\x01\x02\x03\x04", "not a whole torch checkpoint"),
     ],
 )
 def test_what_is_no_file_of_weights_says_what_it_is(tmp_path: Path, content: bytes, said: str) -> None:
@@ -308,6 +313,15 @@ def test_what_is_no_file_of_weights_says_what_it_is(tmp_path: Path, content: byt
     with pytest.raises(InputError, match=rf"a\.pth: {said}") as caught:
         find_weights(tmp_path / "a.pth")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(64, 3), (3, 16), (3,), ()])
+def test_a_classifier_of_another_shape_is_told_whatever_the_order_of_channels(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    torch.save({**A, "linear.weight": torch.zeros(shape)}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"a\.pth: (these weights|the weights do not fit|no classifier)"):
+        create_model(SMALL, weights=tmp_path / "a.pth")
 
 
 def test_many_patterns_are_no_long_path(tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ CONFIG: dict[str, Any] = {
         ({"hidden_sizes": [8, 18]}, r"hidden_sizes \[8, 18\], wanted multiples of 4"),
         ({"hidden_sizes": [8]}, r"depths \(1, 2\) and widths \(2,\): wanted one of each"),
         ({"id2label": {"0": "a", "2": "c"}}, "id2label .*, wanted one name for each of the 2 logits, 0 to 1"),
+        ({"label2id": {"a": 1, "b": 0}}, "label2id .*, and id2label has 'a' under 0; which of the two is it"),
         ({"num_labels": 4}, "id2label .*, wanted one name for each of the 4 logits"),
         ({"quantization_config": {"bits": 8}}, "quantization_config .*, which is not known here"),
         ({"auto_map": {"AutoModel": "x.Y"}}, "auto_map .*, which is not known here"),

@@ -86,6 +86,10 @@ def test_each_spelling_is_ours_or_is_answered(verb: str, row: OtherWord) -> None
         ("train digits --log-wandb --epochs 3", "train digits --log wandb --epochs 3"),
         ("train digits --report_to all", "train digits --log tensorboard,wandb,mlflow"),
         ("train --data x --help", "train --data x --help"),
+        (
+            "train digits --lr 0.1 --set train.schedule.lr=.1",
+            "train digits --lr 0.1 --set train.schedule.lr=.1",
+        ),
     ],
 )
 def test_words_of_others(typed: str, ours: str) -> None:
@@ -99,6 +103,12 @@ def test_words_of_others(typed: str, ours: str) -> None:
         ("train digits optimizer=RMSprop", "^optimizer RMSprop: wanted sgd, adamw or lamb"),
         ("train digits --sched plateau", "^--sched plateau: wanted cosine, step or constant"),
         ("train digits epoch=3", "^setting 'epoch': unknown; did you mean epochs"),
+        (
+            "train digits --epochs 3 --set train.epochs=5",
+            "^--epochs 3 and --set train.epochs=5: two values for one field",
+        ),
+        ("train digits -b=16 --set train.batch_size=8", "^--batch-size 16 and --set train.batch_size=8: two values"),
+        ("train digits train.schedule.lr=.2 --lr .1", "^--lr .1 and --set train.schedule.lr=.2: two values"),
         ("train digits smoke=maybe", "^smoke=maybe: wanted true or false"),
         ("train digits amp=maybe", "^amp=maybe: wanted true or false"),
         ("train digits --amp=maybe", "^--amp=maybe: wanted true or false"),

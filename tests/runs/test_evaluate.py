@@ -18,6 +18,7 @@ from deepres.predict.preprocessing import Prepared
 from deepres.recipes.by_name import recipe
 from deepres.recipes.run import smoke
 from deepres.runs.evaluate import EvaluationConfig, EvaluationSetup, evaluate_network, evaluate_weights
+from deepres.runs.measured_on import relabelled
 from deepres.runs.session import Session
 from deepres.runs.together import BATCH, batch_size
 from deepres.runs.train import start
@@ -98,3 +99,10 @@ def test_batches_are_as_large_as_the_pictures_that_are_shown_allow(
     setup = EvaluationSetup(DataConfig(source="zeros", workers=0), choose("float32", CPU), protocol)
     evaluate_network(network, images, Prepared(preparation, imagenet_statistics()), setup, split="test")
     assert max(sizes) == most
+
+
+def test_a_name_that_two_classes_of_the_network_have_is_not_guessed() -> None:
+    images = ArrayImages(torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]), ("crane", "cat"), "x")
+    with pytest.raises(InputError, match="x: the network has several classes called 'crane', and which is meant"):
+        relabelled(images, ("crane", "cat", "crane"), "x")
+    assert relabelled(images, ("cat", "maillot", "crane", "maillot"), "x").targets.tolist() == [2, 0]

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from deepres.tasks.classification.compare import (
 )
 from deepres.tasks.classification.pooling import Seeds
 from deepres.tasks.classification.predictions import SavedPredictions, load_answers, voted
+from deepres.tasks.comparison import compared
 from deepres.tasks.paired import named_apart
 
 
@@ -248,3 +250,14 @@ def test_published_networks_have_their_published_accuracy_and_are_told_apart(sha
     assert found.p_value < 1e-10
     assert found.low < found.difference < found.high
     assert paired(runs["densenet_BC_100_12"], runs["wrn_28_10"]).p_value > 0.01
+
+
+@pytest.mark.parametrize(("first", "second"), [("classification", "regression"), ("multilabel", "classification")])
+def test_runs_of_two_tasks_are_not_compared(tmp_path: Path, first: str, second: str) -> None:
+    for name, kind in (("one", first), ("two", second)):
+        np.savez(tmp_path / f"{name}.npz", about=np.array(json.dumps({"task": {"kind": kind}})))
+    with pytest.raises(InputError, match=rf"one\.npz is of {first}, .*two\.npz of {second}; compare runs of one task"):
+        compared([tmp_path / "one.npz", tmp_path / "two.npz"])
+    with pytest.raises(InputError) as caught:  # what is not there is of no task
+        compared([tmp_path / "one.npz", tmp_path / "nowhere"])
+    assert "one task" not in str(caught.value)

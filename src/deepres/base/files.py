@@ -206,6 +206,14 @@ def open_to_append(path: Path) -> BinaryIO:
     return _regular(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _PLAIN, 0o666), path, "ab")
 
 
+def is_folder(name: str) -> bool:
+    """Whether a folder of that name is there; what can be no name is none."""
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def read_text(path: Path, what: str) -> str:
     """The file as UTF-8 text; `what` names it in the error ("run description").
 

@@ -194,6 +194,10 @@ def _kinds(annotation: Any) -> Iterable[Any]:
         yield origin or annotation
 
 
+_TAGS = frozenset({"int", "float", "str", "bool", "constrained-int", "constrained-float", "constrained-str", "none"})
+"""What pydantic calls plain kinds where a field has one of several; literal['a','b'] shows itself."""
+
+
 def _path(kind: Any, location: tuple[str | int, ...]) -> list[str]:
     """The location without the tags that pydantic puts in where a field has one of several kinds."""
     names: list[str] = []
@@ -203,7 +207,7 @@ def _path(kind: Any, location: tuple[str | int, ...]) -> list[str]:
             kinds = [k for k in kinds if part in [field.default for field in k.model_fields.values()]]
             continue
         fields = kinds[0].model_fields if kinds else {}
-        if not fields and isinstance(part, str) and "[" in part:  # such as literal['a','b'], of several plain kinds
+        if not fields and isinstance(part, str) and ("[" in part or part in _TAGS):  # of several plain kinds
             continue
         if not kinds or isinstance(part, int) or part in fields:
             names.append(str(part))

@@ -46,17 +46,22 @@ class BoxFlags:
             raise InputError(f"{given} alone: boxes are written in a format, into a new folder; add {other}")
         return predictor if self.above is None else replace(predictor, task=predictor.task.replace(above=self.above))
 
-    def require_free(self, predictor: "Predictor", run: str, listed: "Sequence[Picture | Path]") -> None:
-        """Refuse places that must not be written, and pictures whose boxes could not be, before any is answered."""
+    def require_free(
+        self, predictor: "Predictor", run: str, listed: "Sequence[Picture | Path]", folders: "Sequence[str]" = ()
+    ) -> None:
+        """Refuse places that must not be written, and pictures whose boxes could not be, before any is answered.
+
+        `folders` are those of which all pictures are answered.
+        """
         from deepres.data.box_writing import relative_names, require_writable
         from deepres.predict.pictures import Picture
 
-        outputs.require_free_folder("--show", self.show, ())
+        outputs.require_free_folder("--show", self.show, folders)
         if self.output is None or self.format is None:
             return
         if os.path.lexists(self.output):
             raise InputError(f"--output {self.output}: exists already; choose another place, or remove it first")
-        outputs.require_free_folder("--output", self.output, [run])
+        outputs.require_free_folder("--output", self.output, [run, *folders])
         video = next((one for one in listed if isinstance(one, Path)), None)
         if video is not None:
             raise InputError(

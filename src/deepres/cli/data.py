@@ -141,7 +141,7 @@ def pack_command(
     from deepres.data.sources.open import find
     from deepres.data.sources.pack import pack
 
-    outputs.require_free_folder("OUT", out, ())
+    outputs.require_free_folder("OUT", out, [source])
     config = _config(source, edits)
     done = pack(
         find(config),

@@ -12,7 +12,7 @@ import click
 from deepres.base.cells import csv_of
 from deepres.base.errors import InputError, RunError
 from deepres.base.events import Doing
-from deepres.base.files import clear_parts, make_folder, write_atomic
+from deepres.base.files import clear_parts, is_folder, make_folder, write_atomic
 from deepres.base.watch import Watch
 from deepres.base.wording import reason_alone
 from deepres.cli import flags
@@ -149,8 +149,9 @@ def command(
         raise InputError(f"--every {every:g}: no video is among the images; leave it out")
     for video in asked.videos if every is None else ():
         click.echo(f"{video}: a frame every second; others: --every SECONDS", err=True)
-    outputs.require_free_folder("--cam", cam, ())
-    boxes.require_free(predictor, run, asked.listed)
+    folders = [one for one in images if is_folder(one)]
+    outputs.require_free_folder("--cam", cam, folders)
+    boxes.require_free(predictor, run, asked.listed, folders)
     outputs.require_name("--csv", table)
     for folder in {folder for folder in (cam, boxes.show, table and table.parent) if folder is not None}:
         make_folder(folder)

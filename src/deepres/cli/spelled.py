@@ -53,6 +53,7 @@ class _Words:
 
     def all(self, words: list[str]) -> list[str]:
         said = list(self.each(words))
+        _require_one_value(said, self.options)
         return [*self.set, *self.first, *said, *self.last]
 
     def each(self, words: list[str]) -> Iterator[str]:
@@ -181,6 +182,36 @@ _FLAGS = {
     "data.on_bad_image": "--on-bad-image",
 }
 """Fields that have flags: of a file they are given as these, so that a flag that is typed wins."""
+
+
+def _require_one_value(said: Sequence[str], options: Mapping[str, click.Option]) -> None:
+    """Refuse a flag and a `--set` of its field that are typed with two values: which of them counts, no one says.
+
+    Raises:
+        InputError: the line has both.
+    """
+    typed: dict[str, str] = {}
+    fields = dict[str, str]()
+    for word, behind in zip(said, [*said[1:], ""], strict=False):
+        flag, equals, value = word.partition("=")
+        name = max(options[flag].opts, key=len) if flag in options else flag
+        field, _, wanted = (value if equals else behind).partition("=")
+        if name == "--set" and field in _FLAGS:
+            fields[_FLAGS[field]] = f"{field}={wanted}"
+        elif name in _FLAGS.values():
+            typed[name] = value if equals else behind
+    for flag, value in typed.items():
+        if flag in fields and not _is_same(fields[flag].partition("=")[2], value):
+            raise InputError(
+                f"{flag} {value} and --set {fields[flag]}: two values for one field; leave one of them out"
+            )
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return one == other
 
 
 def _plain(flag: str) -> str:

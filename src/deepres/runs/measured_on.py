@@ -97,6 +97,12 @@ def split_of(asked: str | None, splits: Mapping[Split, Images]) -> Split:
 
 def relabelled(images: Images, names: tuple[str, ...], source: str) -> Images:
     """The images with their labels in the order of `names`; InputError: of classes that are not among these."""
+    twice = sorted({name for name in images.classes if names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"{source}: the network has several classes called '{twice[0]}', and which is meant cannot be known; "
+            "give them names of their own in the weights' config.json"
+        )
     if images.classes == names:
         return images
     try:

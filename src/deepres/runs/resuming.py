@@ -62,6 +62,29 @@ def require_same_images(source: Source, folder: Path) -> None:
         )
 
 
+def require_steps_left(before: Run, run: Run, progress: Progress, num_images: int, folder: Path) -> None:
+    """Refuse what would change the record of a run and nothing else: it has ended, or is made shorter than it is.
+
+    Raises:
+        InputError: another length, rate or clipping, and no step is left that it could be of.
+    """
+    early = run.train.patience is not None and progress.epochs_since_best >= run.train.patience
+    if progress.step < progress.length(run.train.steps(num_images)) and not (progress.finished and early):
+        return
+    of_steps = ("epochs", "iterations", "schedule", "clip_norm")
+    changed = [name for name in of_steps if getattr(before.train, name) != getattr(run.train, name)]
+    if changed:
+        longer = (
+            "make it longer with --epochs"
+            if not early
+            else f"go on with --set train.patience={progress.epochs_since_best + 5}"
+        )
+        raise InputError(
+            f"--resume {folder}: train.{changed[0]}: the run has trained {counted(progress.step, 'step')}, and none is "
+            f"left that this could be of; {longer}, or leave it out"
+        )
+
+
 def new_rates(before: Run, run: Run, progress: Progress, num_images: int) -> str | None:
     """What is said of a run of another length, whose schedule is stretched over it; None where no rate moves."""
     old, new, step = before.train, run.train, progress.step

@@ -28,7 +28,7 @@ from deepres.runs.logbook import begin_session, logged
 from deepres.runs.opening import opening
 from deepres.runs.plan import Planned
 from deepres.runs.rescue import rescued, resumable
-from deepres.runs.resuming import by_patience, edited, new_rates, require_same_images
+from deepres.runs.resuming import by_patience, edited, new_rates, require_same_images, require_steps_left
 from deepres.runs.saving import Saving
 from deepres.runs.seen import own_now
 from deepres.runs.session import Session
@@ -136,6 +136,7 @@ def resume(
             on_event(f"passed over a state that cannot be used: {line}")
         if any(edit.startswith(("train.epochs=", "train.iterations=")) for edit in edits):
             state.progress = state.progress.replace(bend=None)  # the length is given anew
+        once(lambda: require_steps_left(before, run, state.progress, len(source.train), folder))
         if (rates := new_rates(before, run, state.progress, len(source.train))) is not None:
             on_event(rates)
         if run != before:

@@ -67,7 +67,7 @@ def read_request(body: bytes, length: str | None, known: tuple[str, ...], limits
     outputs, binary = _outputs_wanted(facts, known)
     files, pixels = _tensor(tensor, tail, limits)
     number = facts.get("id")
-    if not isinstance(number, str | int | None):
+    if not isinstance(number, str | int | None) or isinstance(number, bool):
         raise RefusedError(400, f"id: {number!r:.40}; wanted a text, which comes back with the answer")
     return InferenceRequest(files, pixels, outputs, binary, str(number)[:200] if number is not None else None)
 

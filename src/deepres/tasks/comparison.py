@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepres.base.errors import InputError
 from deepres.base.wording import columns
 from deepres.tasks import paired
 from deepres.tasks.classification.compare import Paired, all_pairs, table
 from deepres.tasks.classification.pooling import Seeds, apart, measured_with, pooled, require_different
 from deepres.tasks.classification.predictions import SavedPredictions, load_answers, voted
-from deepres.tasks.paired import PairedDifference, SavedAnswers, load_saved, named_apart, task_of
+from deepres.tasks.paired import PairedDifference, SavedAnswers, holds_answers, load_saved, named_apart, task_of
 from deepres.tasks.task import Compared, require
 
 
@@ -47,6 +48,10 @@ def compared(paths: Sequence[Path], *, vote: bool = False, force: bool = False) 
         InputError: other images, other protocols, one named twice; a vote of what has no classes to vote for.
     """
     task, names = task_of(paths[0]), [str(path) for path in paths]
+    kinds = {str(path): task_of(path).kind for path in paths if holds_answers(path)}
+    other = next((name for name, kind in kinds.items() if kind != task.kind), None)
+    if other is not None and names[0] in kinds:
+        raise InputError(f"{names[0]} is of {task.kind}, {other} of {kinds[other]}; compare runs of one task")
     if "McNemar's test" not in task.tools:
         if vote:
             require(task, "--vote", names[0])

@@ -67,10 +67,15 @@ class PairedDifference(Record):
         return self.p_corrected < LEVEL
 
 
+def holds_answers(path: Path) -> bool:
+    """Whether answers lie there: a file of predictions, or the folder of a run that has ended."""
+    return (path if path.suffix == ".npz" else path / FILE).is_file()
+
+
 def task_of(path: Path) -> AnyTask:
     """The task of the answers in a run's folder or file; one class an image where they do not say."""
     file = path if path.suffix == ".npz" else path / FILE
-    if not file.is_file():
+    if not holds_answers(path):
         return task_in(None, str(path))
     if file != path:
         require_own(path, FILE)

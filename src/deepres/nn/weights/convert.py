@@ -312,8 +312,10 @@ def _permuted(tensors: dict[str, Tensor], description: Architecture, *, to_their
     """Channels of each stage's maps in our order, the real ones first, then those that were zero; or back."""
     given, order = None, torch.arange(0)
 
-    def turned(order: Tensor) -> Tensor:
-        return order.argsort() if to_theirs else order
+    def turned(tensor: Tensor, order: Tensor, axis: int) -> Tensor:
+        """What does not fit stays as it is: whoever loads it says so."""
+        fits = tensor.dim() > axis and tensor.shape[axis] == len(order)
+        return tensor.index_select(axis, order.argsort() if to_theirs else order) if fits else tensor
 
     tensors = dict(tensors)
     for stage, shape in feature_shapes(description).items():
@@ -330,10 +332,10 @@ def _permuted(tensors: dict[str, Tensor], description: Architecture, *, to_their
             _, unit, _, layer, _ = name.split(".")
             entering = before if unit == "unit1" else order
             if layer == "conv1":
-                tensors[name] = tensors[name][:, turned(entering)]
-            elif layer in ("conv2", "norm2") and tensors[name].dim():
-                tensors[name] = tensors[name][turned(order)]
+                tensors[name] = turned(tensors[name], entering, 1)
+            elif layer in ("conv2", "norm2"):
+                tensors[name] = turned(tensors[name], order, 0)
         given = shape[0]
     if "head.fc.weight" in tensors:
-        tensors["head.fc.weight"] = tensors["head.fc.weight"][:, turned(order)]
+        tensors["head.fc.weight"] = turned(tensors["head.fc.weight"], order, 1)
     return tensors

@@ -42,6 +42,7 @@ _NO_WEIGHTS = {
     b"\xfd7zXZ": "compressed by xz; unpack it and give what is inside",
     b"version https://git-lfs": "a pointer of Git LFS, not the file itself; fetch it with git lfs pull",
     b"<": "a page of the web, not weights; download the file itself",
+    b"{": "a text (JSON), not weights; is it the answer of a server? download the file itself",
     b"\x89HDF": "HDF5; Keras's are read if they are called .h5",
 }
 """How files begin that are no weights as they are, and what to do."""
@@ -156,10 +157,7 @@ def read_tensors(path: Path, choice: TensorChoice = ALL) -> dict[str, Tensor]:
         raise InputError(
             f"{path}: cannot be read ({cause.strerror}); mend its permissions, or copy it again"
         ) from cause
-    other = next(
-        (told for magic, told in _NO_WEIGHTS.items() if begin.startswith(magic) and (magic or not begin)), None
-    )
-    if other is not None:
+    if (other := _no_weights(begin)) is not None:
         raise InputError(f"{path}: {other}")
     with reading(path, "a whole file of weights", "copy or save it again"):
         if path.suffix == ".safetensors" or begin[8:9] == b"{":
@@ -167,6 +165,18 @@ def read_tensors(path: Path, choice: TensorChoice = ALL) -> dict[str, Tensor]:
         if _is_npz(path):
             return chosen(_npz(path), choice, str(path))
         return chosen(read_pickled(path), choice, str(path))
+
+
+def _no_weights(begin: bytes) -> str | None:
+    """What a file that begins so is, where it is no weights; blanks before a text, and its mark, count for nothing."""
+    text = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
+    for magic, told in _NO_WEIGHTS.items():
+        if (text if magic in (b"<", b"{") else begin).startswith(magic) and (magic or not begin):
+            return told
+    words = text.split(b"\n")[0].strip()
+    if len(words) > 3 and all(32 <= letter < 127 for letter in words) and b" " in words:
+        return f'a text ("{words[:40].decode()}"), not weights; is it the answer of a server? download the file itself'
+    return None
 
 
 def _is_npz(path: Path) -> bool:

@@ -38,7 +38,6 @@ _HARMLESS_IN_CONFIG = {
         ("initializer_range", "use_cache", "torchscript"), "it acts before training or nowhere in a ResNet"
     ),
     **dict.fromkeys(("chunk_size_feed_forward", "is_encoder_decoder", "tie_word_embeddings"), "of language models"),
-    "label2id": "the inverse of id2label",
 }
 _HARMLESS_IN_PREPROCESSOR = {
     **dict.fromkeys(("processor_class", "image_processor_class", "_processor_class"), _ABOUT),
@@ -76,6 +75,7 @@ def transformers_folder(config: Mapping[str, Any], folder: Path) -> Checkpoint:
     labels = fields.get("id2label")
     count = int(fields.get("num_labels", 2 if labels is None else len(labels)))
     classes = _classes(labels, count, fields)
+    _require_inverse(fields, classes)
     channels = int(fields.get("num_channels", 3))
     architecture = _network(fields, (channels, 224, 224), count, where)
     fields.finish()
@@ -121,6 +121,18 @@ def _classes(labels: Mapping[str, str] | None, count: int, fields: Fields) -> tu
     if len(names) != count or set(names) != set(range(count)):
         raise fields.refusal("id2label", f"wanted one name for each of the {count} logits, 0 to {count - 1}")
     return real_names(tuple(names[number] for number in range(count)))
+
+
+def _require_inverse(fields: Fields, classes: tuple[str, ...]) -> None:
+    """Refuse a label2id of the same names under other numbers; that of others (LABEL_0, …) is a leftover."""
+    numbers = fields.get("label2id")
+    own = {name: number for number, name in enumerate(classes)}
+    if isinstance(numbers, Mapping) and len(own) == len(classes) and set(numbers) == set(own):
+        other = next((name for name in own if str(numbers[name]) != str(own[name])), None)
+        if other is not None:
+            raise fields.refusal(
+                "label2id", f"and id2label has '{other}' under {own[other]}; which of the two is it? mend the file"
+            )
 
 
 def _preprocessing(folder: Path, channels: int) -> Preprocessing | None:

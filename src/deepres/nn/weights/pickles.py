@@ -54,6 +54,9 @@ def read_pickled(path: Path) -> Any:
         if zipfile.is_zipfile(path):
             return _settled(_zipped(path))
         with open_regular(path) as file:
+            if file.read(4) == b"PK\x03\x04":
+                raise InputError(f"{path}: cut short, its end is missing; download or copy it again")
+            file.seek(0)
             return _settled(_plain(file, str(path), path.stat().st_size))
 
 
