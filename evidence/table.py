@@ -263,17 +263,38 @@ def detectors() -> str:
 
 
 def box_protocols() -> str:
-    """One row a protocol and precision: AP with its interval, AP50, AP75."""
-    path = HERE / "detection_protocols.json"
-    lines = [f"| [{path.name}]({LINKS}/{path.name}) | precision | AP | 95 % interval | AP50 | AP75 |"]
+    """A table a detector; one row a protocol and precision: AP with its interval, AP50, AP75."""
+    return "\n".join(_by_protocol(path) for path in sorted(HERE.glob("detection_protocols*.json")))
+
+
+def _by_protocol(path: Path) -> str:
+    facts = json.loads(path.read_text())
+    head = f"[{path.name}]({LINKS}/{path.name}), {facts['n']} test pictures"
+    lines = [f"| {head} | precision | AP | 95 % interval | AP50 | AP75 |"]
     lines.append("| --- | --- | ---: | --- | ---: | ---: |")
-    for row in json.loads(path.read_text())["rows"]:
+    for row in facts["rows"]:
         interval = f"{100 * row['ap_low']:.1f} to {100 * row['ap_high']:.1f}"
         figures = [f"{100 * row[name]:.1f}" for name in ("ap", "ap50", "ap75")]
         lines.append(
             f"| {row['protocol']} | {row['precision']} | {figures[0]} | {interval} | {' | '.join(figures[1:])} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def localised(path: Path = HERE / "localisation.json") -> str:
+    """One row a way: the error given the true class with its interval, the top-5 localisation error, of the class."""
+    facts = json.loads(path.read_text())
+    heads = ("error given the class", "95 % interval of the first", "top-5 localisation error", "of the class alone")
+    told = f"[{path.name}]({LINKS}/{path.name}), {facts['n']} pictures, seeds {', '.join(map(str, facts['seeds']))}"
+    lines = [f"| {told} | {' | '.join(heads)} |", "| --- | ---: | --- | ---: | ---: |"]
+    for row in facts["rows"]:
+        given, error, named = (
+            " and ".join(f"{100 * value:.1f}" for value in row[figure]["each"]) + " %"
+            for figure in ("given_error", "error", "class_top5_error")
+        )
+        low, high = (100 * end for end in row["given_error_interval_95_of_first"])
+        lines.append(f"| {row['what']} | {given} | {low:.1f} to {high:.1f} % | {error} | {named} |")
+    return "\n".join([*lines, "", facts["note"]]) + "\n"
 
 
 def left_out() -> str:
@@ -367,6 +388,7 @@ TABLES = {
     "boxes": boxes,
     "detectors": detectors,
     "box_protocols": box_protocols,
+    "localised": localised,
     "together": together,
     "servers": servers,
     "HTTP": partial(servers, "serve_http"),

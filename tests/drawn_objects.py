@@ -15,11 +15,14 @@ NUMBERS = tuple(f"n{number:08d}" for number in range(1, 1 + len(NAMES)))
 Corners = tuple[int, int, int, int]
 
 
-def drawn(label: int, side: int, seed: int) -> tuple[NDArray[np.uint8], Corners]:
-    """A `side` x `side` picture (H, W, 3) of an object of class `label`, and its half-open corners."""
+def drawn(label: int, side: int, seed: int, largest: float = 5 / 8) -> tuple[NDArray[np.uint8], Corners]:
+    """A `side` x `side` picture (H, W, 3) of an object of class `label`, and its half-open corners.
+
+    Its sides are a quarter to `largest` of the picture's; up to 5/8 the whole picture is never its box.
+    """
     draw = np.random.default_rng((seed, label))
     pixels = draw.integers(60, 190, (side // 4, side // 4, 1), dtype=np.uint8).repeat(4, 0).repeat(4, 1).repeat(3, 2)
-    wide, high = (int(size) for size in draw.integers(side // 4, side * 5 // 8, 2))
+    wide, high = (int(size) for size in draw.integers(side // 4, int(side * largest), 2))
     left, top = int(draw.integers(0, side - wide + 1)), int(draw.integers(0, side - high + 1))
     y, x = np.mgrid[:high, :wide]
     across, down = np.abs(2 * (x + 0.5) / wide - 1), np.abs(2 * (y + 0.5) / high - 1)
@@ -35,14 +38,23 @@ def drawn(label: int, side: int, seed: int) -> tuple[NDArray[np.uint8], Corners]
     return pixels, (left, top, left + wide, top + high)
 
 
-def imagenet(root: Path, *, train: int, val: int, side: int = 64, first: int = 1, classes: int = len(NAMES)) -> Path:
+def imagenet(
+    root: Path,
+    *,
+    train: int,
+    val: int,
+    side: int = 64,
+    first: int = 1,
+    classes: int = len(NAMES),
+    largest: float = 5 / 8,
+) -> Path:
     """So many pictures of each class: train/NUMBER/, val/, Kaggle's two tables, names of classes."""
     rows: dict[str, list[str]] = {"train": [], "val": []}
     for label, number in enumerate(NUMBERS[:classes]):
         for place in range(train + val):
             split, own = ("train", place) if place < train else ("val", label * val + place - train)
             name = f"{number}_{own}" if split == "train" else f"ILSVRC2012_val_{own + 1:08d}"
-            pixels, (x1, y1, x2, y2) = drawn(label, side, place)
+            pixels, (x1, y1, x2, y2) = drawn(label, side, place, largest)
             file = (root / "train" / number if split == "train" else root / "val") / f"{name}.JPEG"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(file, quality=95)

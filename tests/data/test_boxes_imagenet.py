@@ -59,6 +59,13 @@ def test_pictures_without_boxes_and_boxes_without_pictures_are_left_out_and_told
     assert "1 picture that the tables have no box of, left out" in found.notes
 
 
+def test_a_table_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    root = imagenet(tmp_path, train=2, val=1, side=32, classes=2)
+    known = _boxes(root)
+    (root / TABLE).write_bytes(b"\xef\xbb\xbf" + (root / TABLE).read_bytes().replace(b"\n", b"\r\n"))
+    assert _boxes(root) == known
+
+
 def test_xml_as_imagenet_has_it_says_the_same(tmp_path: Path) -> None:
     root = imagenet(tmp_path / "of", train=2, val=1, side=32, classes=3)
     told = _boxes(root)

@@ -201,6 +201,16 @@ REFUSED = {
         edited(segmentation={"size": [48, 64], "counts": [3]}),
         "segmentation: counts come to 3 px, size to 3,07",
     ),
+    "no counts": (
+        edited(segmentation={"size": [48, 64], "rle": "x"}),
+        "annotation 102: segmentation: no size and counts",
+    ),
+    "huge": (edited(segmentation=[[1, 2, 1e300, 4, 5, 6]]), "segmentation: polygon 1 has a number that no picture has"),
+    "endless": (
+        edited(segmentation=[[1, 2, 10**400, 4, 5, 6]]),
+        "segmentation: polygon 1 has a number that no picture",
+    ),
+    "nan": (edited(segmentation=[[1, 2, float("nan"), 4, 5, 6]]), "segmentation: polygon 1 has a number that no pict"),
     "size": (edited(segmentation=of_bitmap(np.ones((6, 5), bool)).facts()), "a mask of 5 x 6 px, the picture has 64 x"),
     "outside": (
         edited(segmentation=[[0, 0, 70, 0, 70, 30]]),
@@ -220,6 +230,36 @@ def test_what_is_no_mask_is_refused_by_its_number(tmp_path: Path, change: Any, m
     assert "\n" not in str(refusal.value)
     if "no mask" in message:
         assert opened(root, masks="off")[0].masks is None
+
+
+@pytest.mark.parametrize("beyond", [0.0, 0.4, 0.99])
+def test_points_of_yolo_outside_of_the_picture_by_less_than_a_pixel_are_as_edges_of_boxes(
+    tmp_path: Path, beyond: float
+) -> None:
+    root = masked_yolo(tmp_path)
+    low, high = -beyond / WIDTH, 1 + beyond / HEIGHT
+    (root / "labels" / "b.txt").write_text(f"1 {low:.9f} .5 .5 .5 .5 {high:.9f} {low:.9f} {high:.9f}")
+    found, notes = opened(root)
+    assert found.corners[2].tolist() == [0, HEIGHT / 2, WIDTH / 2, HEIGHT]
+    assert ("1 box clipped: an edge lay outside of the picture, by 1 px at most" in notes) == (beyond > 0)
+    pixels = pixels_of(found)[2]
+    assert pixels[HEIGHT // 2 :, : WIDTH // 2].all()
+    assert pixels.sum() == HEIGHT * WIDTH // 4
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        (1 + 1.5 / WIDTH, r"labels/b\.txt:1 \(dog\): box .* ends outside of the picture \(64 x 48\) by more than 1 px"),
+        (-1.5 / WIDTH, r"labels/b\.txt:1 \(dog\): box .* ends outside of the picture \(64 x 48\) by more than 1 px"),
+        (1.5, r"b\.txt:1: 1\.500000 lies outside of 0 to 1; YOLO labels are shares of the picture"),
+    ],
+)
+def test_points_of_yolo_further_outside_are_refused(tmp_path: Path, point: float, said: str) -> None:
+    root = masked_yolo(tmp_path)
+    (root / "labels" / "b.txt").write_text(f"1 .1 .1 {point:.6f} .5 .5 .9")
+    with pytest.raises(InputError, match=said):
+        opened(root)
 
 
 def test_files_of_yolo_of_both_kinds_and_key_points_are_refused(tmp_path: Path) -> None:
@@ -244,7 +284,7 @@ def test_pictures_of_numbers_that_are_of_other_labels_are_refused(tmp_path: Path
     with pytest.raises(InputError, match=r"b\.png: 9 x 48 px, b\.xml says 64 x 48; wanted the same"):
         opened(root)
     Image.new("RGB", SIZE).save(file)
-    with pytest.raises(InputError, match=r"b\.png: colours \(RGB\), wanted a picture of numbers"):
+    with pytest.raises(InputError, match=r"^[^ ]*b\.png: colours \(RGB\), wanted a picture of .* value k is object k$"):
         opened(root)
     file.write_bytes(file.read_bytes()[:40])
     with pytest.raises(InputError, match=r"b\.png"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from deepres.data.boxes import BoxTargets
 from deepres.data.sources.config import DataConfig
@@ -14,6 +15,7 @@ from deepres.data.sources.open import open_splits
 from deepres.tasks.detection.detections import Truth
 from deepres.tasks.localisation.measure import right, wrong
 from drawn_objects import NAMES, imagenet
+from processes import DEEPRES, ended_together
 
 Say = Callable[..., str]
 
@@ -79,12 +81,57 @@ def test_both_stages_are_trained_measured_and_asked_by_commands(said: Say, tmp_p
         "export", rpn, "--format", "onnx", "--output", tmp_path / "x", code=2
     )
     assert "finds boxes" in said("slim", rpn, "--output", tmp_path / "s", "--drop-blocks", 1, code=2)
+    assert "paired bootstrap" in said("compare", rpn, rcnn)
+    said("train", "--resume", rcnn, "--set", "train.iterations=3", "--device", "cpu")
+    _moved_with_its_neighbours(said, rcnn, tmp_path / "moved", picture)
+
+
+def _moved_with_its_neighbours(said: Say, run: Path, home: Path, picture: Path) -> None:
+    """Both stages go elsewhere: the second is measured and resumed there, and refused without the first."""
+    known = json.loads((run / "test.json").read_text())
+    home.mkdir()
+    for each in ("rpn", "rcnn"):
+        (run.parent / each).rename(home / each)
+    again = json.loads(said("eval", home / "rcnn", "--device", "cpu", "--json"))
+    assert (again["error"], again["top1_error"]) == (known["error"], known["top1_error"])
+    said("train", "--resume", home / "rcnn", "--set", "train.iterations=4", "--device", "cpu")
+    assert json.loads((home / "rcnn" / "run.json").read_text())["task"]["proposer"] == str(home / "rpn")
+    inspected = said("weights", "inspect", home / "rcnn")
+    assert f"its proposer    {home / 'rpn'}" in inspected
+    said("weights", "convert", home / "rcnn", home / "sent" / "there")
+    assert said("predict", home / "sent" / "there", picture, "--device", "cpu") == said(
+        "predict", home / "rcnn", picture, "--device", "cpu"
+    )
+    (home / "rpn").rename(home / "gone")
+    told = f"task.proposer={home / 'rpn'}: no longer there, nor at ../rpn from the run; bring it back"
+    for words in (("eval", home / "rcnn"), ("predict", home / "rcnn", picture), ("train", "--resume", home / "rcnn")):
+        assert told in said(*words, "--device", "cpu", code=2)
+
+
+@pytest.mark.long
+def test_two_processes_learn_what_one_does(said: Say, tmp_path: Path) -> None:
+    source = imagenet(tmp_path / "set", train=4, val=1, side=64)
+    backbone = {f"model.backbone.{name}": value for name, value in BACKBONE.items()}
+    few = {"train.batch_size": 8, "train.iterations": 3}
+    first = ("--model", "resnet18", *_words({**SMALL, **few, **backbone, **ANCHORS}))
+    for stage, words in (("rpn", first), ("rcnn", ("--weights", tmp_path / "one-rpn", *_words({**REGIONS, **few})))):
+        asked = ["train", source, "--recipe", "loc_2015", "--device", "cpu", *words]
+        said(*asked, "--output", tmp_path / f"one-{stage}")
+        two = [str(word) for word in (*asked, "--output", tmp_path / f"two-{stage}")]
+        ended = ended_together([*DEEPRES, *two])
+        assert [code for code, *_ in ended] == [0, 0], ended
+        assert ended[1][1:] == ("", "")
+        weights = [load_file(tmp_path / f"{number}-{stage}" / "model.safetensors") for number in ("one", "two")]
+        for name, tensor in weights[0].items():
+            assert torch.allclose(tensor, weights[1][name], rtol=1e-3, atol=1e-5), name
+        results = [json.loads((tmp_path / f"{number}-{stage}" / "test.json").read_text()) for number in ("one", "two")]
+        assert results[0]["num_images"] == results[1]["num_images"] == 10
 
 
 @pytest.mark.long
 def test_boxes_that_were_learnt_are_better_than_the_whole_picture_and_than_maps(said: Say, tmp_path: Path) -> None:
     """Ten classes of drawn objects; the classes are those of one classification network in all cases."""
-    source = imagenet(tmp_path / "set", train=40, val=10, side=64)
+    source = imagenet(tmp_path / "set", train=40, val=10, side=64, largest=0.95)
     named, rpn = tmp_path / "cls", tmp_path / "rpn"
     plain = {f"model.{name}": value for name, value in BACKBONE.items()}
     settings = {**SMALL, **plain, "train.accumulate": 1, "train.precise_bn_batches": 0}
@@ -97,9 +144,11 @@ def test_boxes_that_were_learnt_are_better_than_the_whole_picture_and_than_maps(
     assert found["classifier"] == str(named)
     assert found["class_top5_error"] == pytest.approx(maps["class_top5_error"], abs=1e-9)
     whole = _whole_picture(source)
+    assert found["whole_given_error"] == whole < 0.95
+    assert whole <= found["whole_error"] < 1
     assert found["given_error"] < min(maps["given_error"], whole) - 0.2
     assert found["error"] < maps["top5_error"] - 0.1
-    assert found["error"] < whole
+    assert found["error"] < found["whole_error"]
 
 
 def _whole_picture(source: Path) -> float:

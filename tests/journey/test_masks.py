@@ -78,6 +78,11 @@ def test_a_source_with_masks_is_learnt_with_them(trained: deepres.RunResult) -> 
     assert any("or more, at an overlap of masks of 0.5: " in line for line in trained.result.lines())
     history = [json.loads(line) for line in (Path(trained) / "history.jsonl").read_text().splitlines()]
     assert all(row["train_masks"] > 0 for row in history)
+    worst = [one for each in (trained.result.most_missed, trained.result.most_false) for one in each]  # type: ignore[attr-defined]
+    masks = [outline.mask for one in worst for outline in one.outlines]
+    assert masks
+    assert all(mask.size == SIZE and theirs.decode(mask.model_dump()).shape == SIZE for mask in masks)
+    assert "Masks lie on the picture" in (Path(trained) / "report.html").read_text()
 
 
 @pytest.mark.medium

@@ -12,8 +12,9 @@ from PIL import Image
 
 from deepres.base.errors import InputError
 from deepres.data.images import ArrayImages
+from deepres.data.run_lengths import of_bitmap
 from deepres.report.blocks import drawn
-from deepres.report.outlines import WIDEST_PX, outlined
+from deepres.report.outlines import COLOURS, WIDEST_PX, outlined
 from deepres.report.panels import BOTTOM, LEFT, RIGHT, TOP, panels
 from deepres.tasks.blocks import AnsweredPicture, Outline, Panel, Panels, Pictures, Table
 
@@ -51,6 +52,33 @@ def test_what_is_found_has_no_label_and_no_label_covers_an_earlier_one() -> None
     assert _texts(outlined(image, [*boxes, _outline("right", (200, 20, 220, 40), "found")], "a")) == ["cat", "far"]
     edge = outlined(image, [_outline(corners=(280, 0, 300, 20), label="a long name")], "a")
     assert float(re.search(r'<text x="([\d.]+)"', edge)[1]) + 11 * 0.62 * 12 <= 300.01
+
+
+@pytest.mark.parametrize("times", [1, 3, 10])
+def test_masks_lie_on_their_pixels_in_the_colour_of_their_kind_missed_ones_on_top(times: int) -> None:
+    image = torch.zeros(3, 40 * times, 60 * times, dtype=torch.uint8)
+    marked = np.zeros((2, 40 * times, 60 * times), bool)
+    marked[0, 10 * times : 30 * times, 5 * times : 25 * times] = True
+    marked[1, 20 * times :, 20 * times : 50 * times] = True
+    told = [of_bitmap(pixels).facts() for pixels in marked]
+    boxes = [_outline(kind).replace(mask=mask) for kind, mask in zip(("missed", "right"), told, strict=True)]
+    svg = outlined(image, boxes, "a.jpg")
+    under, veil = re.findall(r"<image [^>]*/>", svg)
+    assert svg.index(veil) > svg.index(under)
+    assert svg.index(veil) < svg.index("<rect")
+    content = re.search(r"base64,([^\"]+)", veil)
+    assert content is not None
+    shown = Image.open(io.BytesIO(b64decode(content[1])))
+    assert max(shown.size) == min(60 * times, WIDEST_PX)
+    pixels = np.asarray(shown.convert("RGBA").resize((60, 40), Image.Resampling.NEAREST))
+    colours = [tuple(int(COLOURS[kind][at : at + 2], 16) for at in (1, 3, 5)) for kind in ("missed", "right")]
+    expected = np.zeros((40, 60, 3), np.uint8)
+    expected[marked[1][::times, ::times]] = colours[1]
+    expected[marked[0][::times, ::times]] = colours[0]
+    anywhere = marked.any(0)[::times, ::times]
+    assert np.array_equal(pixels[..., 3] > 0, anywhere)
+    assert np.array_equal(pixels[anywhere][:, :3], expected[anywhere])
+    assert outlined(image[:, :-1], boxes, "a.jpg").count("<image") == 1  # masks of a picture of another size
 
 
 def test_names_are_escaped() -> None:

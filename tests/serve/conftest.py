@@ -14,8 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
+from deepres.arch.catalogue.lookup import entry
 from deepres.arch.detector import DetectorConfig
 from deepres.arch.families.resnet import ResNetConfig
+from deepres.arch.localiser import on
 from deepres.arch.regions import Anchors, MaskHead, Proposals, Regions
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
@@ -27,6 +29,8 @@ from deepres.serve.logs import Logs
 from deepres.serve.run import Options, Running, bound
 from deepres.serve.served import Served
 from deepres.tasks.detection.detector import create
+from deepres.tasks.localisation.network import create as create_localiser
+from deepres.tasks.localisation.task import Localising
 
 CLASSES = ("ant", "bee", "cat <b>")
 SMALL = "resnet20_cifar+depths=1,1,1+widths=16,16,16"
@@ -250,6 +254,20 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A detector that draws masks, some of whose cells belong to what is found."""
     return _detector(tmp_path_factory.mktemp("masked") / "masked", MaskHead(widths=(8,), upsampled=8))
+
+
+@pytest.fixture(scope="session")
+def localiser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that guesses a class and its box."""
+    folder = tmp_path_factory.mktemp("localiser") / "places"
+    folder.mkdir()
+    task = Localising(anchors=Anchors(sizes=((12, 20),)))
+    backbone = entry("resnet18").config.replace(depths=(1, 1), widths=(8, 8), stem_width=8)
+    config = on(backbone, task.anchors.number).replace(input=(3, 48, 48), num_classes=3)  # type: ignore[arg-type]
+    preparation = Preparation(fit="crop", resize=48, crop=48).model_dump(mode="json")
+    save_network(folder, create_localiser(config.architecture(), 3), CLASSES, preparation, task=task.model_dump())
+    Statistics(THIRD, THIRD / 2, torch.ones(3), torch.eye(3), None, 0).save(folder / "statistics.safetensors")
+    return folder
 
 
 @pytest.fixture(scope="module")

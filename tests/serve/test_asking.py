@@ -58,6 +58,23 @@ def test_boxes_are_told_from_the_score_that_is_asked(
 
 
 @pytest.mark.medium
+def test_a_localiser_tells_its_guesses_and_hides_none(
+    starting: Any, localiser: Path, pictures: Callable[..., bytes], tmp_path: Path
+) -> None:
+    client = starting(localiser)
+    told = client("/v1/predict", pictures(1)).json["answers"][0]
+    (tmp_path / "a.png").write_bytes(pictures(1))
+    own = Predictor.load(localiser, "cpu")(tmp_path / "a.png").model_dump(mode="json")
+    _near(told["boxes"], own["boxes"])
+    assert len(told["boxes"]) == 3
+    refused = client("/v1/predict?above=0.5", pictures(1))
+    assert (refused.status, refused.error) == (
+        422,
+        "above=0.5: places is a localisation, which hides none of its guesses; leave it out",
+    )
+
+
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("path", "message"),
     [

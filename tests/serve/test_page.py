@@ -226,6 +226,23 @@ def test_every_task_is_shown_in_its_own_way(
 
 
 @pytest.mark.slow
+def test_all_guesses_of_a_localiser_are_shown(
+    visit: Any, starting: Any, localiser: Path, pictures: Callable[..., bytes]
+) -> None:
+    client, data = starting(localiser), pictures(1, (60, 45))
+    page = visit(client)
+    assert page.locator("#above").is_hidden()
+    page.set_input_files("#files", [{"name": "a.png", "mimeType": "image/png", "buffer": data}])
+    _answered(page, 1)
+    told = client("/v1/predict", data).json["answers"][0]
+    card = page.locator("#answers > li").last
+    assert card.locator("svg rect").count() == len(told["boxes"]) == 3
+    assert [float(text) for text in card.locator(".share").all_inner_texts()] == [
+        pytest.approx(one["score"], abs=0.006) for one in told["boxes"]
+    ]
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation")  # pycocotools' own
 def test_masks_lie_on_the_photograph(visit: Any, starting: Any, masked: Path, pictures: Callable[..., bytes]) -> None:
     """What the page paints is what pycocotools decodes of the answer."""

@@ -45,7 +45,7 @@ def inspect_command(file: str, whole: bool, as_json: bool, watch: Watch) -> None
     from deepres.nn.weights.trainings import trained_by
 
     watch(Doing(f"reading {file}"))
-    if (facts := _detector(file)) is not None:
+    if (facts := _of_boxes(file)) is not None:
         told = (f"{name:16}{value}" for name, value in facts.items())
         click.echo(json.dumps(facts) if as_json else "\n".join(told))
         return
@@ -130,7 +130,7 @@ def convert_command(
     from deepres.nn.weights.hub import find_weights
     from deepres.predict.preprocessing import STATISTICS, prepared_for, preprocessing_of
     from deepres.tasks.networks import asked_of
-    from deepres.tasks.task import FirstValues
+    from deepres.tasks.task import FirstValues, written_in
 
     if named.library is not None:
         _require_file(out, {"--classes": named.classes, "--mean": mean, "--std": std})
@@ -143,11 +143,12 @@ def convert_command(
     if model is None and stored.description is None:
         raise InputError(f"{file}: does not say which network it is of; see deepres weights inspect, then --model")
     network: Any
-    if isinstance(stored.description, Detector):
-        network = task.network(stored.description, (), FirstValues(stored, variant))[0]
-        stored = replace(stored, task=task.model_dump(mode="json"))
+    described = stored.description
+    if isinstance(described, Detector) or (described is not None and described.says_places):
+        network = task.network(described, (), FirstValues(stored, variant))[0]
+        stored = replace(stored, task=written_in(task, out).model_dump(mode="json"))
     else:
-        network = create_model(model or stored.description or "", weights=stored, variant=variant)
+        network = create_model(model or described or "", weights=stored, variant=variant)
     network.eval()
     if named.library is not None:
         tensors, told_there = task.returned(network, named.library)
@@ -193,27 +194,37 @@ def _write_state(out: Path, tensors: "dict[str, Tensor]") -> None:
     write_atomic(out, written.getvalue())
 
 
-def _detector(file: str) -> dict[str, Any] | None:
-    """What a file of a detector's weights says; None of any other."""
+def _of_boxes(file: str) -> dict[str, Any] | None:
+    """What weights of a detector or a localiser say; None of any other."""
     from deepres.arch.atoms import Norm
     from deepres.arch.detector import Detector, atoms_of
     from deepres.nn.weights.hub import find_weights
     from deepres.tasks.networks import asked_of
 
     try:
-        stored = asked_of(find_weights(file))[1]
+        task, stored = asked_of(find_weights(file))
     except InputError:
         return None  # whoever inspects it says what is wrong
     found = stored.description
-    if not isinstance(found, Detector):
+    if found is None or not (isinstance(found, Detector) or found.says_places):
         return None
+    tensors = f"{len(stored.tensors)}, {sum(t.numel() for t in stored.tensors.values()):,} numbers"
+    if not isinstance(found, Detector):
+        asks = {field: weights for field in ("proposer", "classifier") if (weights := getattr(task, field, None))}
+        return {
+            "file": stored.where,
+            "localises": f"{found.name}, {len(stored.classes)} classes",
+            "tensors": tensors,
+            **{f"its {field}": weights for field, weights in asks.items()},
+            "next": f"deepres predict {file} IMAGE…",
+        }
     eps = {node.eps for _, part in found.body for node in atoms_of(part) if isinstance(node, Norm)}
     names = ", ".join(stored.classes) or "without names"
     return {
         "file": stored.where,
         "finds boxes": f"{found.name}, on {found.backbone_name}, neck {found.neck}",
         "classes": f"{found.num_classes}, {names}; the background in column 0",
-        "tensors": f"{len(stored.tensors)}, {sum(t.numel() for t in stored.tensors.values()):,} numbers",
+        "tensors": tensors,
         "norms": f"eps {', '.join(f'{value:g}' for value in sorted(eps))}",
         "regions": "shifted by half a pixel" if found.regions.aligned else "not shifted by half a pixel (torchvision)",
         "next": f"deepres predict {file} IMAGE…" + ("" if stored.preparation else " --preprocessing …"),

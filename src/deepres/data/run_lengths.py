@@ -82,7 +82,7 @@ def read(facts: Any) -> RunLengths:
     Raises:
         ValueError: it is none.
     """
-    if not isinstance(facts, dict) or set(facts) < {"size", "counts"}:
+    if not isinstance(facts, dict) or not {"size", "counts"} <= set(facts):
         raise ValueError("no size and counts")
     size, counts = facts["size"], facts["counts"]
     if not isinstance(size, list | tuple) or len(size) != 2 or not all(map(_whole, size)) or min(size) < 1:

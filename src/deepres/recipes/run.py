@@ -19,7 +19,7 @@ from deepres.data.forms import MOVING, TOLD
 from deepres.data.sources.config import DataConfig
 from deepres.data.transforms.config import Augmentation, Preparation, check_together
 from deepres.tasks.kinds import DEFAULT_TASK, AnyTask, task_for
-from deepres.tasks.task import require
+from deepres.tasks.task import read_in, require, written_in
 from deepres.train.config import Select, TeacherConfig, TrainConfig
 
 FORMAT: Literal[2] = 2
@@ -69,6 +69,10 @@ class Run(Record):
             return self
         said = {"weights": begin.weights, "variant": begin.variant}
         return self.replace(**said, weights_mean=begin.mean, weights_std=begin.std, statistics="weights")
+
+    def written_in(self, folder: Path) -> "Run":
+        """The same as it is written down in `folder`, from where `load_run` reads it."""
+        return self.replace(task=written_in(self.task, folder))
 
     def fitted(self, facts: DatasetFacts) -> "Run":
         """The same run for targets, channels, size and levels of these images; a size that the recipe sets stays.
@@ -163,7 +167,8 @@ def load_run(folder: Path) -> Run:
     path = folder / RUN
     fields = json_object(path, "run description; is this a run folder?")
     require_format(fields, path)
-    return build(Run, fields, str(path))
+    run = build(Run, fields, str(path))
+    return run.replace(task=read_in(run.task, folder))
 
 
 def require_format(fields: object, path: Path) -> None:

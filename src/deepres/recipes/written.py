@@ -10,6 +10,7 @@ from deepres.base.reading import read_json, read_yaml
 from deepres.base.records import build
 from deepres.data.facts import DatasetFacts
 from deepres.recipes.run import Run, require_format
+from deepres.tasks.task import read_in
 
 _SUFFIXES = (".json", ".yaml", ".yml")
 _WHAT = "description of a run"
@@ -50,7 +51,8 @@ def written(recipe: str) -> Run:
     if not is_whole(fields):
         raise InputError(f"{recipe}: does not describe a whole run, as run.json does; give what it sets with --config")
     require_format(fields, Path(recipe))
-    return build(Run, fields, recipe)
+    run, path = build(Run, fields, recipe), Path(recipe)
+    return run.replace(task=read_in(run.task, path if path.is_dir() else path.parent))
 
 
 def again(run: Run, facts: DatasetFacts, model: str | None) -> Run:

@@ -1,14 +1,16 @@
-"""A picture with boxes drawn on it, as SVG: found ones blue, false ones orange, missed ones yellow and dashed."""
+"""A picture with boxes and masks on it, as SVG: found ones blue, false ones orange, missed ones yellow and dashed."""
 
 import io
 from base64 import b64encode
 from collections.abc import Sequence
 
+import numpy as np
 from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
 from deepres.data.decode import as_picture
+from deepres.data.run_lengths import read
 from deepres.tasks.blocks import Outline
 
 WIDEST_PX = 480
@@ -16,12 +18,17 @@ WIDEST_PX = 480
 
 COLOURS = {"right": "#2f8fe0", "false": "#ff7f0e", "missed": "#ffe14d"}
 SPOKEN = {"right": "found", "false": "false", "missed": "missed"}
+VEIL = 0.45
+"""How much of a mask's colour lies on the picture."""
 LABELLED = ("false", "missed")
 """Names of what is found would hide the picture; they come up where one points at them."""
 
 
 def outlined(image: Tensor, outlines: Sequence[Outline], name: str) -> Markup:
-    """uint8 (1 or 3, H, W) and boxes in px of it -> an `<svg>` with the picture in it; all text escaped."""
+    """uint8 (1 or 3, H, W) and boxes in px of it -> an `<svg>` with the picture in it; all text escaped.
+
+    Masks are a second picture upon the first, below all boxes.
+    """
     picture = as_picture(image)
     width, height = picture.size
     address = _address(picture)
@@ -29,8 +36,8 @@ def outlined(image: Tensor, outlines: Sequence[Outline], name: str) -> Markup:
     labels = _Labels(size, width)
     names = Markup("").join(labels.of(one) for one in outlines)
     order = sorted(outlines, key=lambda one: tuple(COLOURS).index(one.kind))  # what is wrong lies on top
-    drawn = Markup("").join(map(_box, order)) + names
     crisp = "pixelated" if max(picture.size) <= WIDEST_PX // 4 else "auto"
+    drawn = _veil(order, picture.size, crisp) + Markup("").join(map(_box, order)) + names
     return Markup(
         '<svg viewBox="0 0 {} {}" role="img" aria-label="{}"><image href="{}" width="{}" height="{}" '
         'preserveAspectRatio="none" style="image-rendering: {}"/>{}</svg>'
@@ -47,6 +54,28 @@ def _box(one: Outline) -> Markup:
         Markup('<rect {} stroke="#000" stroke-width="3.5" stroke-opacity=".55" {}/>').format(place, _FIXED),
         Markup('<rect {} stroke="{}" stroke-width="2" {}{}/>').format(place, COLOURS[one.kind], _FIXED, dashes),
     )
+
+
+def _veil(order: Sequence[Outline], size: tuple[int, int], crisp: str) -> Markup:
+    """The masks in the colours of their kinds, later ones on top; "" without any. A picture of them has no more px."""
+    width, height = size
+    least = min(1.0, WIDEST_PX / max(size))
+    across, down = (max(1, round(side * least)) for side in size)
+    rows = ((np.arange(down) + 0.5) * height / down).astype(int)
+    columns = ((np.arange(across) + 0.5) * width / across).astype(int)
+    kinds = np.zeros((down, across), np.uint8)
+    for one in order:
+        if one.mask is not None and tuple(one.mask.size) == (height, width):
+            kinds[read(one.mask.model_dump()).bitmap()[np.ix_(rows, columns)]] = 1 + tuple(COLOURS).index(one.kind)
+    if not kinds.any():
+        return Markup("")
+    veil, file = Image.fromarray(kinds, "P"), io.BytesIO()
+    colours = [int(colour[at : at + 2], 16) for colour in COLOURS.values() for at in (1, 3, 5)]
+    veil.putpalette([0, 0, 0, *colours])
+    veil.save(file, format="PNG", optimize=True, transparency=bytes([0, *[round(255 * VEIL)] * len(COLOURS)]))
+    return Markup(
+        '<image href="{}" width="{}" height="{}" preserveAspectRatio="none" style="image-rendering: {}"/>'
+    ).format(_data(file, "png"), width, height, crisp)
 
 
 class _Labels:
@@ -88,4 +117,8 @@ def _address(picture: Image.Image) -> str:
         picture.save(file, format="PNG", optimize=True)
     else:
         picture.save(file, format="JPEG", quality=85)
-    return f"data:image/{'png' if small else 'jpeg'};base64,{b64encode(file.getvalue()).decode('ascii')}"
+    return _data(file, "png" if small else "jpeg")
+
+
+def _data(file: io.BytesIO, kind: str) -> str:
+    return f"data:image/{kind};base64,{b64encode(file.getvalue()).decode('ascii')}"

@@ -40,6 +40,7 @@ from deepres.tasks.evaluator import ResultFacts
 from deepres.tasks.plans import plan_of
 from deepres.tasks.result import Evaluation, Result
 from deepres.tasks.saved import save_predictions
+from deepres.tasks.task import written_in
 from deepres.tasks.worst import FILE as WORST
 from deepres.tasks.worst import worst_list
 from deepres.train.checkpoint import load_best
@@ -106,7 +107,8 @@ def conclude(context: RunContext, state: State, on_event: Callable[[Any], None])
     def kept() -> None:
         context.hold.require_here()
         with writing(folder, outdates={WEIGHTS: (*RESULTS, SUMMARY)}) as new:
-            save_network(new, network, source.classes, form, prepared, task.model_dump(mode="json"), run.license)
+            told = written_in(task, folder).model_dump(mode="json")
+            save_network(new, network, source.classes, form, prepared, told, run.license)
 
     processes.on_rank_zero(kept)
     facts = processes.on_rank_zero(lambda: _provenance(context, progress, epoch, choice))

@@ -65,7 +65,7 @@ def set_up(
     begin(folder, BEGUN, name)
     save_state(state, folder / "state")
     with writing(folder) as new:
-        run.save(new / RUN)
+        run.written_in(folder).save(new / RUN)
     return run, statistics
 
 
@@ -81,7 +81,7 @@ def as_begun(folder: Path, on_event: Callable[[Any], None]) -> Statistics:
 def rewrite(run: Run, folder: Path) -> None:
     """Put down the plan by which the run goes on, as its own."""
     with writing(folder) as new:
-        run.save(new / RUN)
+        run.written_in(folder).save(new / RUN)
 
 
 def with_rates(network: nn.Module, run: Run) -> State:

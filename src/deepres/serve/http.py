@@ -170,8 +170,9 @@ class _Options:
             served.require_maps()
         if self.above is not None:
             if "--above" not in own:
+                why = "hides none of its guesses" if task.form == "boxes" else "finds no boxes"
                 raise RefusedError(
-                    422, f"above={self.above:g}: {served.name} is a {task.kind}, which finds no boxes; leave it out"
+                    422, f"above={self.above:g}: {served.name} is a {task.kind}, which {why}; leave it out"
                 )
             task = task.replace(above=self.above)
         if self.top_k is not None and task.form not in ("class", "classes"):

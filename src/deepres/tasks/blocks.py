@@ -57,12 +57,23 @@ class Panels(Record):
     note: str = ""
 
 
+class OutlineMask(Record):
+    """A mask as COCO's run lengths: `size` (H, W) of its picture, `counts` compressed (data/run_lengths.py)."""
+
+    size: tuple[int, int]
+    counts: str
+
+
 class Outline(Record):
-    """A box to be drawn on a picture, (x1, y1, x2, y2) in px of it: answered (right or false), or wanted and missed."""
+    """A box to be drawn on a picture, (x1, y1, x2, y2) in px of it: answered (right or false), or wanted and missed.
+
+    `mask` is the object's, where there is one.
+    """
 
     kind: Literal["right", "false", "missed"]
     corners: tuple[float, float, float, float]
     label: str
+    mask: OutlineMask | None = None
 
 
 class AnsweredPicture(Record):

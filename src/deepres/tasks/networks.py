@@ -15,7 +15,7 @@ from deepres.nn.weights.checkpoints import ignoring
 from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 from deepres.tasks.kinds import DEFAULT_TASK, TASKS, AnyTask, task_in
-from deepres.tasks.task import FirstValues
+from deepres.tasks.task import FirstValues, read_in
 
 if TYPE_CHECKING:
     from deepres.nn.build import ResidualNetwork
@@ -32,7 +32,7 @@ def asked_of(stored: Checkpoint) -> tuple[AnyTask, Checkpoint]:
     image.
     """
     if stored.task is not None:
-        return task_in(stored.task, f"{stored.where} task"), stored
+        return read_in(task_in(stored.task, f"{stored.where} task"), Path(stored.where)), stored
     for kind in TASKS.values():
         task: Any = kind()
         known = task.recognised(stored)

@@ -7,7 +7,8 @@ and packed) is a form of targets (`data/targets.py`), which several tasks may sh
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from deepres.base.errors import InputError
 from deepres.base.wording import listed
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from deepres.tasks.together import Participant
     from deepres.tasks.validation import Validation
 
+T = TypeVar("T")
 Average = Literal["probability", "logit"]
 """What is averaged over the views of an image, where a task knows both."""
 
@@ -257,6 +259,18 @@ class Task(Protocol):
 
     def unread(self, image: str, problem: str) -> "Answer":
         """The answer about an image that cannot be read."""
+
+
+def written_in(task: T, folder: Path) -> T:
+    """The task as a run in `folder` writes it down: what lies elsewhere by its way from there, too."""
+    how = getattr(task, "written_in", None)
+    return task if how is None else how(folder)
+
+
+def read_in(task: T, folder: Path) -> T:
+    """The task that a run in `folder` wrote down, with the places where things lie now, also where both have moved."""
+    how = getattr(task, "read_in", None)
+    return task if how is None else how(folder)
 
 
 class Answer(Protocol):

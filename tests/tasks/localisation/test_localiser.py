@@ -16,8 +16,10 @@ from deepres.arch.catalogue.lookup import entry
 from deepres.arch.localiser import on
 from deepres.arch.regions import Anchors
 from deepres.base.errors import InputError
-from deepres.data.boxes import BoxTargets
+from deepres.data.boxes import Boxes, BoxTargets
+from deepres.data.images import Batch
 from deepres.data.transforms.config import Preparation
+from deepres.data.transforms.geometry import evaluated
 from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model
 from deepres.nn.weights.files import save_network
@@ -25,7 +27,7 @@ from deepres.tasks.detection.anchors import anchors as all_anchors
 from deepres.tasks.detection.coding import decode, encode
 from deepres.tasks.detection.matching import draw, match
 from deepres.tasks.localisation.answers import GuessMetrics
-from deepres.tasks.localisation.guessing import Guesser, GuessingTogether, guessed
+from deepres.tasks.localisation.guessing import Guesser, GuessingTogether, guessed, sides
 from deepres.tasks.localisation.network import anchors_at, chances, create, load_weights, said, steps
 from deepres.tasks.localisation.protocol import localisation_protocol
 from deepres.tasks.localisation.regions import proposed, warped
@@ -170,6 +172,18 @@ def test_one_scale_densely_is_one_look_at_that_picture() -> None:
     assert torch.equal(turned.boxes, one.boxes)
     protocol = localisation_protocol("dense:48,64")
     assert (str(protocol), protocol.scales) == ("dense:48,64", (48, 64))
+
+
+def test_densely_at_the_size_of_a_crop_that_holds_all_of_a_picture_is_that_crop() -> None:
+    network = _network()
+    boxes = [Boxes.of([[10, 20, 40, 50]], [0]), Boxes.of([[0, 30, 20, 64]], [1])]
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    views = (Preparation(fit="crop", resize=64, crop=64), sides(Preparation(fit="crop", resize=256, crop=224), 64))
+    found = []
+    for view in views:
+        targets = BoxTargets.of(boxes).placed(evaluated(view, [(64, 64)] * 2), torch.arange(2))
+        found.append(guessed(TASK, network, Batch(pictures, targets, torch.arange(2))))
+    assert all(torch.equal(column, found[1].columns()[name]) for name, column in found[0].columns().items())
 
 
 @pytest.mark.parametrize(

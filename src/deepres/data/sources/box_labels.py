@@ -27,12 +27,9 @@ from deepres.data.images import FileImages, Images
 from deepres.data.masks import MaskShape
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.kept_columns import KeptBoxes
-from deepres.data.sources.mask_labels import DrawnMasks, require_all_or_none
+from deepres.data.sources.mask_labels import MOST, DrawnMasks, require_all_or_none
 from deepres.data.sources.splits import SPLITS, RawDataset, Split
 from deepres.data.sources.turns import ON_ITS_SIDE, turn_of, turned_upright
-
-MOST = 1e9
-"""No coordinate is beyond."""
 
 _SHOWN = 5
 _TABLE = 10

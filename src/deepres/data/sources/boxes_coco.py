@@ -19,10 +19,10 @@ from deepres.base.errors import InputError
 from deepres.base.files import open_regular, path_of
 from deepres.base.reading import read_json, require_small
 from deepres.base.wording import counted
-from deepres.data.sources.box_labels import MOST as MOST_PX
 from deepres.data.sources.box_labels import Labelled, Labels, Object, no_size
 from deepres.data.sources.box_places import ABOUT_LABELS
 from deepres.data.sources.config import DataConfig
+from deepres.data.sources.mask_labels import MOST as MOST_PX
 from deepres.data.sources.mask_labels import drawn_coco
 from deepres.data.sources.places import Folders
 from deepres.data.sources.rows import is_picture

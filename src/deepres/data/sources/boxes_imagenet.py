@@ -94,7 +94,7 @@ def _of(pictures: dict[str, list[str]], stem: str, root: Path) -> Path | None:
 
 def _rows(path: Path) -> Iterator[tuple[int, str, list[Object]]]:
     """Line, name of the picture, and its boxes."""
-    rows = csv.reader(read_text(path, "table of boxes").splitlines(), strict=True)
+    rows = csv.reader(read_text(path, "table of boxes").removeprefix("\ufeff").splitlines(), strict=True)
     try:
         for line, row in enumerate(rows, 1):
             if line == 1:

@@ -4,7 +4,8 @@
     0 0.4 0.45 0.6 0.45 0.5 0.55    class and three points or more, x and y in turn: the outline of an object
 
 Classes count from 0, in the order of `names` (a list, or a map from numbers). A picture without a file is one without
-objects, as is one whose file is empty (`data.unlabelled=stop` refuses the former). Shares are of the picture as it is
+objects, as is one whose file is empty (`data.unlabelled=stop` refuses the former). Points of an outline may lie outside
+of the picture by 1 px, as edges of boxes. Shares are of the picture as it is
 shown, upright, unless `data.frame=stored`.
 """
 
@@ -34,6 +35,7 @@ _WHAT = "description of a set (YOLO: names, train, val)"
 _KEYS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 _LONGEST = 300  # letters of a path that is told
 _MOST = 2**24  # bytes of a file of labels
+_BEYOND = 0.25  # of a picture, that points of an outline may lie outside of it: by how many px, its size says
 
 
 def is_yolo(path: Path) -> bool:
@@ -200,8 +202,9 @@ def _object(file: Path, line: int, cells: list[str], names: Sequence[str], path:
         )
     if label != int(label) or not 0 <= label < len(names):
         raise InputError(f"{where}: class {cells[0]}, {path.name} names {len(names)} (0 to {len(names) - 1})")
+    beyond = 0 if len(values) == 4 else _BEYOND
     for text, value in zip(cells[1:], values, strict=True):
-        if not 0 <= value <= 1:
+        if not -beyond <= value <= 1 + beyond:
             raise InputError(f"{where}: {text} lies outside of 0 to 1; YOLO labels are shares of the picture")
     if len(values) == 4:
         x, y, width, height = values

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 WrittenMask = tuple[MaskShape, tuple[str, ...]]
 """A mask as it is written, and what of it is left out, in words."""
 
+MOST = 1e9
+"""No coordinate is beyond."""
+
 _LEAST = 1e-9  # of the square of the largest coordinate: what rounding leaves of a line
 _SHOWN = 5
 _LONGEST = 2**17 - 1  # letters of a cell that the csv module reads
@@ -52,10 +55,11 @@ def drawn_coco(given: Any) -> WrittenMask | None:
     for number, part in enumerate(given, 1):
         if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in part):
             raise ValueError(f"polygon {number} has something that is no number")
-        points = np.array(part, dtype=np.float64)
-        if len(points) % 2 or not np.isfinite(points).all():
-            raise ValueError(f"polygon {number} has {counted(len(points), 'number')}, wanted pairs of x and y")
-        parts.append(points.reshape(-1, 2))
+        if not all(abs(value) <= MOST for value in part):
+            raise ValueError(f"polygon {number} has a number that no picture has")
+        if len(part) % 2:
+            raise ValueError(f"polygon {number} has {counted(len(part), 'number')}, wanted pairs of x and y")
+        parts.append(np.array(part, dtype=np.float64).reshape(-1, 2))
     return drawn_polygons(parts)
 
 

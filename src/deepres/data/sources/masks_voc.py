@@ -81,6 +81,7 @@ def numbers_in(path: Path) -> NDArray[np.uint8]:
         InputError: it is none.
     """
     with reading(path, f"a {_WHAT}"), opened_file(path) as (_, image):
-        if image.mode not in ("P", "L"):
-            raise InputError(f"{path}: colours ({image.mode}), wanted a {_WHAT} whose value k is object k")
-        return np.array(image, dtype=np.uint8)
+        mode, values = image.mode, np.array(image)
+    if mode not in ("P", "L"):
+        raise InputError(f"{path}: colours ({mode}), wanted a {_WHAT} whose value k is object k")
+    return values.astype(np.uint8)

@@ -156,17 +156,16 @@ def _worst(
 
 def _outlines(seen: Shown, found: Detections, truth: Truth, place: int, names: Sequence[str]) -> tuple[Outline, ...]:
     own = np.flatnonzero(seen.missed & (truth.image.numpy() == place)).tolist()
-    outlines = [
-        Outline(kind="missed", corners=_corners(truth, row), label=names[int(truth.classes[row])]) for row in own
-    ]
+    outlines = [Outline(kind="missed", label=names[int(truth.classes[row])], **_place(truth, row)) for row in own]
     kinds: tuple[tuple[Literal["right", "false"], Any], ...] = (("false", seen.wrong), ("right", seen.right))
     for kind, which in kinds:
         for row in np.flatnonzero(which & (found.image.numpy() == place)).tolist():
             label = f"{names[int(found.classes[row])]} {found.scores[row]:.2f}"
-            outlines.append(Outline(kind=kind, corners=_corners(found, row), label=label))
+            outlines.append(Outline(kind=kind, label=label, **_place(found, row)))
     return tuple(outlines[:MOST_OUTLINES])
 
 
-def _corners(boxes: Detections | Truth, row: int) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (round(value, 2) for value in boxes.corners[row].tolist())
-    return x1, y1, x2, y2
+def _place(boxes: Detections | Truth, row: int) -> dict[str, Any]:
+    """A box, and its mask where there is one."""
+    corners = tuple(round(value, 2) for value in boxes.corners[row].tolist())
+    return {"corners": corners, "mask": None if boxes.masks is None else boxes.masks.runs[row].facts()}

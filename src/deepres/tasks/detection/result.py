@@ -211,6 +211,8 @@ class DetectionResult(Result):
             f"Boxes with a score of {self.shown_above:g} or more, at an overlap of {self._of}{OVERLAP:g}: found ones "
             "are blue, false ones orange, with their score; missed objects are yellow and dashed."
         )
+        if any(outline.mask for one in (*self.most_missed, *self.most_false) for outline in one.outlines):
+            told += " Masks lie on the picture in the same colours."
         for title, pictures in (("missed objects", self.most_missed), ("false boxes", self.most_false)):
             if pictures:
                 shown = tuple(map(_picture, pictures))

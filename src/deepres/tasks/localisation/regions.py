@@ -4,6 +4,7 @@ He et al. 2015, appendix C. N pictures, P proposals of a class, C classes.
 """
 
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +23,7 @@ from deepres.tasks.detection.coding import clip, decode, encode
 from deepres.tasks.detection.proposals import exact
 from deepres.tasks.localisation.network import anchors_at, create, inside, load_weights, order_in, said
 from deepres.tasks.losses import Counts, Forward, Loss
+from deepres.tasks.task import read_in
 
 if TYPE_CHECKING:
     from deepres.tasks.localisation.task import Localising
@@ -60,18 +62,21 @@ def among_proposals(task: "Localising", names: tuple[str, ...]) -> "Localising":
         InputError: it proposes nothing, or boxes of other classes.
     """
     from deepres.tasks.kinds import task_in  # which knows all tasks, and each of them its own files
+    from deepres.tasks.localisation.partners import placed, require_there
     from deepres.tasks.localisation.task import Localising
 
     assert task.proposer is not None
     proposer(task.proposer)
     stored = find_weights(task.proposer)
-    own = task_in(stored.task, f"{stored.where} task")
+    own = read_in(task_in(stored.task, f"{stored.where} task"), Path(stored.where))
     names = names or stored.classes
     if not isinstance(own, Localising) or stored.classes != names:
         raise InputError(f"task.proposer={task.proposer}: proposes boxes of other classes; train one on these images")
     found = task.classifier or own.classifier
-    order = () if found is None else order_in(found, names)
-    return task.replace(anchors=own.anchors, classifier=found, order=order)
+    require_there("task.classifier", found, own.classifier_at if task.classifier is None else None)
+    if found is None:
+        return task.replace(anchors=own.anchors, order=())
+    return task.replace(anchors=own.anchors, classifier=placed(found), order=order_in(found, names))
 
 
 @torch.no_grad()

@@ -13,8 +13,9 @@ from deepres.data.boxes import BoxTargets
 from deepres.data.images import Images
 from deepres.tasks.blocks import AnsweredPicture, Block, Card, Outline, Pictures, Table
 from deepres.tasks.classification.metrics import interval
+from deepres.tasks.detection.detections import Truth
 from deepres.tasks.localisation.answers import GuessAnswers
-from deepres.tasks.localisation.measure import IOU, wrong
+from deepres.tasks.localisation.measure import IOU, right, wrong
 from deepres.tasks.result import Evaluation, Headline, Result, printable
 
 WORST_PICTURES = 12
@@ -45,7 +46,8 @@ class LocalisationResult(Result):
 
     `error`: none of the first five guesses has the class and a box of an IoU of .5 or more (ILSVRC's top-5 localisation
     error); `top1_error` of the first alone; `given_error` of the box given the true class; `class_*` of the class
-    whatever the box. A picture without an object is none of them (`num_empty`).
+    whatever the box. A picture without an object is none of them (`num_empty`). `whole_*` are what the same guesses
+    come to if each has the whole picture as its box.
     """
 
     task: Literal["localisation"] = "localisation"
@@ -58,6 +60,8 @@ class LocalisationResult(Result):
     given_high: float
     class_top5_error: float
     class_top1_error: float
+    whole_error: float
+    whole_given_error: float
     num_empty: int
     classifier: str | None
     classes: tuple[str, ...]
@@ -87,7 +91,7 @@ class LocalisationResult(Result):
         )
 
     def facts(self) -> dict[str, Any]:
-        more = ("top1_error", "given_error", "class_top5_error", "class_top1_error")
+        more = ("top1_error", "given_error", "class_top5_error", "class_top1_error", "whole_error", "whole_given_error")
         return super().facts() | {"error": self.error} | {name: getattr(self, name) for name in more}
 
     def lines(self) -> list[str]:
@@ -102,6 +106,8 @@ class LocalisationResult(Result):
             f"error of the box given the true class {percent(self.given_error)} (95 % interval {given})",
             f"error of the class alone: best of five {percent(self.class_top5_error)}, of one "
             f"{percent(self.class_top1_error)}; classes by {whose}",
+            f"with the whole picture as the box: localisation error {percent(self.whole_error)}, given the true class "
+            f"{percent(self.whole_given_error)}",
         ]
         hardest = sorted(self.per_class, key=lambda one: -one.num_given_wrong / max(1, one.num_images))[:3]
         if hardest and hardest[0].num_given_wrong:
@@ -118,6 +124,7 @@ class LocalisationResult(Result):
             Card(value=percent(self.top1_error), name="localisation error of the first guess"),
             Card(value=percent(self.class_top5_error), name="error of the class, best of five"),
             Card(value=percent(self.class_top1_error), name="error of the first class"),
+            Card(value=percent(self.whole_given_error), name="error of the whole picture as the box, given the class"),
         )
 
     def blocks(self) -> tuple[Block, ...]:
@@ -158,6 +165,7 @@ def concluded(answers: GuessAnswers, images: Images, facts: Mapping[str, Any], t
     missed = ~known.right.any(1)
     of_class = known.classes == known.labels[:, None]
     given = ~known.given_right
+    whole, whole_given = _whole_picture(known, images)
     low, high = interval(int(missed.sum()), number)
     given_low, given_high = interval(int(given.sum()), number)
     each, lost, lost_given = (Counter(known.labels[rows].tolist()) for rows in (torch.ones_like(missed), missed, given))
@@ -178,6 +186,8 @@ def concluded(answers: GuessAnswers, images: Images, facts: Mapping[str, Any], t
         given_high=given_high,
         class_top5_error=wrong(of_class) / number,
         class_top1_error=wrong(of_class, 1) / number,
+        whole_error=whole / number,
+        whole_given_error=whole_given / number,
         num_empty=int((~there).sum()),
         classifier=task.classifier,
         classes=images.classes,
@@ -185,6 +195,17 @@ def concluded(answers: GuessAnswers, images: Images, facts: Mapping[str, Any], t
         worst=tuple(_wrong(known, row, images) for row in missed.nonzero()[:WORST_PICTURES, 0].tolist()),
     )
     return Evaluation(result, known, task)
+
+
+def _whole_picture(known: GuessAnswers, images: Images) -> tuple[int, int]:
+    """With the whole picture as the box: on how many none of the guesses is right, and the true class is not."""
+    targets = images.targets
+    assert isinstance(targets, BoxTargets)
+    sizes = [images.header(place)[:2] for place in known.indices.tolist()]
+    boxes = torch.tensor([[0, 0, *size] for size in sizes], dtype=torch.float64)[:, None]
+    truth = Truth.marked(targets[known.indices])
+    found = right(known.classes, boxes.expand(-1, known.classes.shape[1], -1), truth)
+    return wrong(found), wrong(right(known.labels[:, None], boxes, truth))
 
 
 def _wrong(known: GuessAnswers, row: int, images: Images) -> WrongGuess:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn, Self
 
 from pydantic import Field
 
@@ -33,6 +33,17 @@ if TYPE_CHECKING:
     from deepres.tasks.validation import Validation
 
 
+PARTNERS = ("classifier", "proposer")
+"""Fields that name weights which are asked beside the network."""
+
+
+class Partner(Record):
+    """Where weights lie that a run asks, as the way from its folder, and what their file held (SHA-256)."""
+
+    beside: str
+    digest: str
+
+
 class Localising(NothingSettled, Record):
     """Which class is on a picture, and where? Five guesses of a class and a box (He et al. 2015, appendix C).
 
@@ -44,6 +55,8 @@ class Localising(NothingSettled, Record):
     With a `proposer`, the run of such a network, it is a per-class R-CNN: of each class the `proposals` likeliest boxes
     of the proposer, each cut out and stretched to `side` px, are judged and moved again. A region is learnt as the
     class of a picture from an IoU of `region_above` on.
+
+    `classifier_at` and `proposer_at` are what a run in a folder adds, so that it may move with them.
     """
 
     kind: Literal["localisation"] = "localisation"
@@ -59,6 +72,8 @@ class Localising(NothingSettled, Record):
     proposals: Count = 200
     side: Annotated[int, Field(ge=1, le=4096)] = 224
     region_above: Share = 0.5
+    classifier_at: Partner | None = None
+    proposer_at: Partner | None = None
 
     form: ClassVar["FormName"] = "boxes"
     tools: ClassVar[frozenset[str]] = frozenset(
@@ -71,17 +86,35 @@ class Localising(NothingSettled, Record):
         Raises:
             InputError: more than one row of anchors; a classifier that does not know a class, a proposer of others.
         """
+        from deepres.tasks.localisation.partners import placed
+
         if self.proposer is not None:
             from deepres.tasks.localisation.regions import among_proposals
 
-            return among_proposals(self.replace(proposer=placed(self.proposer)), names)
+            here = self.replace(proposer=placed(self.proposer), proposer_at=None, classifier_at=None)
+            return among_proposals(here, names)
         if len(self.anchors.sizes) > 1:
             raise InputError(f"task.anchors of {len(self.anchors.sizes)} levels: the last map is one; give one row")
         if self.classifier is None:
-            return self.replace(order=())
+            return self.replace(order=(), classifier_at=None)
         from deepres.tasks.localisation.network import order_in
 
-        return self.replace(classifier=placed(self.classifier), order=order_in(self.classifier, names))
+        order = order_in(self.classifier, names)
+        return self.replace(classifier=placed(self.classifier), order=order, classifier_at=None)
+
+    def written_in(self, folder: Path) -> Self:
+        """The same as a run in `folder` writes it down: with the ways from there to the weights that it asks."""
+        from deepres.tasks.localisation.partners import partner
+
+        ways = {f"{name}_at": partner(getattr(self, name), folder) for name in PARTNERS}
+        return self.replace(**ways)
+
+    def read_in(self, folder: Path) -> Self:
+        """What a run in `folder` wrote down, with the places where the weights that it asks lie now."""
+        from deepres.tasks.localisation.partners import found
+
+        places = {name: found(getattr(self, name), getattr(self, f"{name}_at"), folder) for name in PARTNERS}
+        return self.replace(**places)
 
     def decides(self, channels: int) -> dict[str, Any]:
         """What of the network's configuration follows from it: anchors at each place; of regions the size, and none."""
@@ -114,12 +147,15 @@ class Localising(NothingSettled, Record):
         from deepres.arch.architecture import Architecture
         from deepres.nn.weights.hub import find_weights
         from deepres.tasks.localisation.network import create, load_weights, require_alike
+        from deepres.tasks.localisation.partners import require_there
 
         if not isinstance(description, Architecture) or not self.suits(description):
             what = f"{self.anchors.number} anchors at each place" if self.proposer is None else "a whole region"
             raise InputError(
                 f"{description.name}: says nothing of {what}; wanted a localiser that does (model.anchors)"
             )
+        for field in PARTNERS:
+            require_there(f"task.{field}", getattr(self, field), getattr(self, f"{field}_at"))
         if names and self.classifier is not None and not self.order:
             require_alike(self.classifier, names)
         network = create(description, first.seed)
@@ -248,9 +284,3 @@ class Localising(NothingSettled, Record):
 
     def beside_unknown(self, evaluation: Any, answers: Any, source: str) -> NoReturn:
         raise AssertionError("`require` refuses --unknown")
-
-
-def placed(weights: str) -> str:
-    """The path of weights from anywhere, where they are a path; a name stays one."""
-    path = Path(weights)
-    return str(path.resolve()) if path.exists() else weights
