@@ -140,6 +140,23 @@ def test_what_is_learnt_is_said_and_asked_for(
 
 
 @pytest.mark.medium
+def test_recipe_boxes_leaves_the_masks_of_its_weights_behind_and_recipe_masks_keeps_them(
+    capsys: pytest.CaptureFixture[str], trained: deepres.RunResult, source: Path, tmp_path: Path
+) -> None:
+    steps = ["--set", "train.epochs=none", "--set", "train.iterations=1", "--device", "cpu"]
+    for recipe, name in (("boxes", "fasterrcnn_resnet18_fpn_small"), ("masks", "maskrcnn_resnet18_fpn_small")):
+        output = tmp_path / recipe
+        words = ["--recipe", recipe, "--weights", str(trained.folder), "--output", str(output)]
+        assert deepres_command(["train", str(source), *words, *steps]) == 0
+        told = capsys.readouterr().err
+        model = load_run(output).model
+        assert model.name == name
+        assert model.masks == (None if recipe == "boxes" else load_run(Path(trained)).model.masks)  # type: ignore[union-attr]
+        assert ("what draws masks in" in told) == (recipe == "boxes")
+        assert (f"have masks, and {name} learns boxes alone; --recipe masks learns both" in told) == (recipe == "boxes")
+
+
+@pytest.mark.medium
 def test_export_says_what_to_do_instead(said: Say, trained: deepres.RunResult, tmp_path: Path) -> None:
     told = said(
         "export",

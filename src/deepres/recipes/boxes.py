@@ -26,16 +26,25 @@ def boxes(facts: DatasetFacts, model: str | None = None) -> Run:
     """Boxes of objects: Faster R-CNN with a pyramid, its backbone as the weights brought it, 12 epochs of SGD.
 
     With `--weights` of a classification network these fill the body, whose norms are constants from the first step on
-    and whose stem and first stage stand still; a detector's weights fill all of it. Without weights norms are of groups
-    and all learns. Pictures are brought to a short side of 320 to 400 px, drawn anew each time, the long one to 667 at
-    most, and mirrored; small ones (up to 160 px) keep their size and are not. The rate rises for a tenth of the run and
-    falls along a cosine.
+    and whose stem and first stage stand still; a detector's weights fill all of it, but for a head of masks. Without
+    weights norms are of groups and all learns. Pictures are brought to a short side of 320 to 400 px, drawn anew each
+    time, the long one to 667 at most, and mirrored; small ones (up to 160 px) keep their size and are not. The rate
+    rises for a tenth of the run and falls along a cosine.
 
     Command   deepres train path/to/boxes --weights resnet50.a1_in1k; deepres train digit-scenes
     Hardware  digit-scenes: two cores, minutes; photographs: an hour on two cores, minutes on a GPU
     Expected  see evidence/
     Source    ours, after Lin et al. 2017 and torchvision's references
     """
+    run = _of_boxes(facts, model)
+    config = run.model
+    if model is not None or not isinstance(config, DetectorConfig) or config.masks is None:
+        return run
+    return run.replace(model=config.replace(name=config.name.replace("mask", "faster", 1), masks=None))
+
+
+def _of_boxes(facts: DatasetFacts, model: str | None) -> Run:
+    """`boxes`, of a detector that draws masks where the weights' own does."""
     small, begin = facts.side <= SMALL, facts.beginning
     short = min(SHORT, facts.side) if small else SHORT
     longest = round(short * LONG / SHORT)
@@ -78,7 +87,7 @@ def masks(facts: DatasetFacts, model: str | None = None) -> Run:
     Expected  see evidence/masks_fruits.json
     Source    ours, after He et al. 2017 and torchvision's references
     """
-    run = boxes(facts, model)
+    run = _of_boxes(facts, model)
     config = run.model
     if isinstance(config, DetectorConfig) and config.masks is None:
         width = config.neck_channels
