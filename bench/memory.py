@@ -8,7 +8,8 @@ Where the predicted step exceeds what the machine has free, the process is not s
 
 `plain` recomputes nothing, `save` is `--memory save`; `save mapped` is the same with MAPPED in the environment: tensors
 of a megabyte and more then go back to the system at once, where glibc's heap would keep the holes between them, and
-pages are fetched anew each time; `torchvision` is the same dense network in torchvision's code,
+pages are fetched anew each time; `save jemalloc` is the same with that allocator preloaded, where it is installed, and
+`plain jemalloc` the plain step with it; `torchvision` is the same dense network in torchvision's code,
 without and with its own `memory_efficient` checkpointing.
 """
 
@@ -18,6 +19,7 @@ import os
 import resource
 import subprocess
 import sys
+from ctypes.util import find_library
 from pathlib import Path
 from statistics import median
 from time import process_time
@@ -38,9 +40,10 @@ from deepres.train.optim import Sgd
 
 CPU = torch.device("cpu")
 MAPPED = {"MALLOC_MMAP_THRESHOLD_": "1048576", "THP_MEM_ALLOC_ENABLE": "1"}
+SAVED = (("save", 64), ("save mapped", 64), ("plain jemalloc", 64), ("save jemalloc", 64))
 CASES: dict[str, tuple[tuple[str, int], ...]] = {
-    "preresnet1001_cifar": (("plain", 64), ("save", 64), ("save mapped", 64), ("plain", 128), ("save", 128)),
-    "resnet1202_cifar": (("plain", 64), ("save", 64), ("save mapped", 64), ("plain", 128), ("save", 128)),
+    "preresnet1001_cifar": (("plain", 64), *SAVED, ("plain", 128), ("save", 128)),
+    "resnet1202_cifar": (("plain", 64), *SAVED, ("plain", 128), ("save", 128)),
     "densenet_bc100_k12_cifar": (
         ("plain", 64),
         ("save", 64),
@@ -145,6 +148,11 @@ def _row(name: str, how: str, batch_size: int, steps: int) -> dict[str, Any]:
         return row | {"not_run": f"{_gib(int(predicted * MARGIN))} with its margin, {_gib(free)} free"}
     command = [sys.executable, __file__, name, "--one", how, "--batch-size", str(batch_size), "--steps", str(steps)]
     environment = os.environ | (MAPPED if how == "save mapped" else {})
+    if how.endswith("jemalloc"):
+        library = find_library("jemalloc")
+        if library is None:
+            return row | {"not_run": "jemalloc is not installed"}
+        environment |= {"LD_PRELOAD": library}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return row | json.loads(done.stdout)
 

@@ -10,6 +10,7 @@ from shutil import disk_usage
 
 import torch
 
+from deepres.base.heap import preloaded_allocator
 from deepres.base.ram import free_bytes, told_bytes
 from deepres.base.version import VERSION
 from deepres.base.wording import counted
@@ -40,7 +41,7 @@ def resources(folder: Path) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     missing = [extra for extra, library in _EXTRAS.items() if find_spec(library) is None]
     return {
-        "memory": f"{told_bytes(free_bytes())} free",
+        "memory": f"{told_bytes(free_bytes())} free; allocator: {preloaded_allocator() or 'that of the C library'}",
         "disk": f"{told_bytes(disk_usage(folder).free)} free in {folder.absolute()}",
         "workers": f"{counted(cores, 'core')}: {max(1, cores - 1)} or fewer decode where a run says auto",
         "driver": _driver(),
