@@ -9,7 +9,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
-PAGES = (DOCS / "results" / "measured.md", DOCS / "results" / "papers.md")
+PAGES = (DOCS / "results" / "measured.md", DOCS / "results" / "papers.md", DOCS.parent / "README.md")
 MARKED = re.compile(r"(<!-- (\w+): written by [^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
 LINKS = "../../evidence"
 """From those pages to this folder."""
@@ -319,6 +319,19 @@ def left_out() -> str:
     return "\n".join(lines) + "\n"
 
 
+def in_8_bits(links: str = "evidence") -> str:
+    """One row a runtime in 8 bits, for README: times as fast as float32, share of first classes that stay."""
+    path = HERE / "slim_resnet50.json"
+    facts = json.loads(path.read_text())
+    lines = [f"| [{path.name}]({links}/{path.name}) | batch 1 | batch 16 | same first class |", "| --- " * 4 + "|"]
+    for name in ("onnxruntime int8", "OpenVINO int8"):
+        rows = [row for size in ("batch 1", "batch 16") for row in facts["rows"][size] if row["contender"] == name]
+        same = [f"{100 * each[name]['same_first_class']:.0f} % {each['photos']}" for each in facts["agreement"]]
+        speeds = [f"x {row['times_as_fast']['median']:.2f}" for row in rows]
+        lines.append(f"| {' | '.join([name, *speeds, ', '.join(same)])} |")
+    return "\n".join(lines) + "\n"
+
+
 def together() -> str:
     """One row a way of training several networks at once: steps a second of all, times those of one."""
     path = HERE / "gpu_together.json"
@@ -394,6 +407,7 @@ TABLES = {
     "HTTP": partial(servers, "serve_http"),
     "one_client": partial(servers, "serve_one_client"),
     "left_out": left_out,
+    "in_8_bits": in_8_bits,
     "demands": demands,
 }
 
