@@ -112,7 +112,7 @@ def _moved_with_its_neighbours(said: Say, run: Path, home: Path, picture: Path) 
 def test_two_processes_learn_what_one_does(said: Say, tmp_path: Path) -> None:
     source = imagenet(tmp_path / "set", train=4, val=1, side=64)
     backbone = {f"model.backbone.{name}": value for name, value in BACKBONE.items()}
-    few = {"train.batch_size": 8, "train.iterations": 3}
+    few = {"train.batch_size": 8, "train.iterations": 3, "train.accumulate": 2}
     first = ("--model", "resnet18", *_words({**SMALL, **few, **backbone, **ANCHORS}))
     for stage, words in (("rpn", first), ("rcnn", ("--weights", tmp_path / "one-rpn", *_words({**REGIONS, **few})))):
         asked = ["train", source, "--recipe", "loc_2015", "--device", "cpu", *words]

@@ -11,7 +11,7 @@ from deepres.base.errors import InputError
 from deepres.data.facts import DatasetFacts, StartingWeights
 from deepres.data.transforms.config import Preparation
 from deepres.recipes.by_name import RECIPES
-from deepres.recipes.run import Run
+from deepres.recipes.run import Run, require_known
 
 FACTS = DatasetFacts("somewhere", num_classes=20, num_images=5000, channels=3, side=375, form="boxes")
 WEIGHTS = StartingWeights(
@@ -125,6 +125,18 @@ def test_weights_are_begun_with_and_without_them_norms_are_of_groups() -> None:
     assert (bare.weights, bare.statistics, bare.model.backbone.style.norm) == (None, "images", "group")
     ours = replace(WEIGHTS, model=bare.model)
     assert RECIPES["coco_2015"](replace(FACTS, beginning=ours), None).model == bare.model
+
+
+def test_canvases_are_of_whole_steps_of_the_last_map() -> None:
+    for name in ("voc_2015", "boxes"):
+        for model, step in (("fasterrcnn_resnet50_fpn", 32), ("fasterrcnn_resnet50_c4", 16)):
+            run = RECIPES[name](FACTS, model).fitted(FACTS)
+            assert run.preparation.edge == run.model.architecture().strides[-1] == step  # type: ignore[union-attr]
+            require_known(run)
+            require_known(run.replace(preparation=run.preparation.replace(multiple=64)))
+            said = f"preparation.multiple=8: the last map of {model} has a place every {step} px, and anchors stand on them"
+            with pytest.raises(InputError, match=rf"^{said}; wanted a multiple of {step}$"):
+                require_known(run.replace(preparation=run.preparation.replace(multiple=8)))
 
 
 def test_other_networks_are_refused() -> None:

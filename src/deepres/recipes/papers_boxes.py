@@ -86,19 +86,19 @@ def _run(
     length: TrainConfig,
     weight_decay: float,
 ) -> Run:
-    begin = facts.beginning
+    begin, config = facts.beginning, _detector(facts, model)
     return Run(
         recipe=name,
         data=DataConfig(source=facts.source, val_fraction=0, workers=2, trainval=measure == "voc07"),
         task=task_for("boxes", DEFAULT_TASK).replace(measure=measure),
-        model=_detector(facts, model),
+        model=config,
         augmentation=Augmentation(crop="whole", scale=(600, 600), flip=0.5),
         preparation=Preparation(
             channels=facts.channels,
             fit="sides",
             resize=600,
             longest=1000,
-            multiple=16,
+            multiple=32 if config.neck == "fpn" else 16,
             interpolation="bilinear" if begin is None else begin.preparation.interpolation,
             normalise="per_channel",
         ),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from deepres.arch.catalogue.entry import ModelConfig
-from deepres.arch.detector import DetectorConfig
+from deepres.arch.detector import Detector, DetectorConfig
 from deepres.arch.localiser import LocaliserConfig
 from deepres.base.errors import InputError, unknown
 from deepres.base.manifest import RUN, require_own
@@ -138,6 +138,11 @@ def require_known(run: Run) -> None:
         raise InputError(
             f"preparation.fit={run.preparation.fit or 'none'}: {run.data.source} holds {TOLD[run.task.form]}, {other}; "
             f"wanted {'sides' if whole else 'crop, squash, pad or none'}"
+        )
+    if isinstance(description, Detector) and run.preparation.edge % (stride := description.strides[-1]):
+        raise InputError(
+            f"preparation.multiple={run.preparation.edge}: the last map of {model.name} has a place every {stride} px, "
+            f"and anchors stand on them; wanted a multiple of {stride}"
         )
     if getattr(run.task, "measure", None) == "masks" and getattr(model, "masks", None) is None:
         raise InputError(

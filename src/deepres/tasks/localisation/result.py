@@ -46,8 +46,9 @@ class LocalisationResult(Result):
 
     `error`: none of the first five guesses has the class and a box of an IoU of .5 or more (ILSVRC's top-5 localisation
     error); `top1_error` of the first alone; `given_error` of the box given the true class; `class_*` of the class
-    whatever the box. A picture without an object is none of them (`num_empty`). `whole_*` are what the same guesses
-    come to if each has the whole picture as its box.
+    whatever the box. A picture without an object is none of them (`num_empty`), one with objects of several classes
+    (`num_several`) is of the first one's. `whole_*` are what the same guesses come to if each has the whole picture as
+    its box.
     """
 
     task: Literal["localisation"] = "localisation"
@@ -63,6 +64,7 @@ class LocalisationResult(Result):
     whole_error: float
     whole_given_error: float
     num_empty: int
+    num_several: int
     classifier: str | None
     classes: tuple[str, ...]
     per_class: tuple[ClassLocalised, ...]
@@ -115,6 +117,10 @@ class LocalisationResult(Result):
             lines.append(f"boxes wrong given the class most often: {told}")
         if self.num_empty:
             lines.append(f"{counted(self.num_empty, 'image')} without an object: no guess about it can be right")
+        if self.num_several:
+            told = "is" if self.num_several == 1 else "are"
+            several = counted(self.num_several, "image")
+            lines.append(f"{several} with objects of several classes {told} of the class of the first")
         return [*lines, self.told_how(), *self.told_beside()]
 
     def cards(self) -> tuple[Card, ...]:
@@ -189,6 +195,7 @@ def concluded(answers: GuessAnswers, images: Images, facts: Mapping[str, Any], t
         whole_error=whole / number,
         whole_given_error=whole_given / number,
         num_empty=int((~there).sum()),
+        num_several=sum(len(set(boxes.classes[~boxes.ignored].tolist())) > 1 for boxes in targets[known.indices]),
         classifier=task.classifier,
         classes=images.classes,
         per_class=per_class,
