@@ -77,7 +77,8 @@ def test_an_exported_file_answers_as_its_run_and_says_how_it_compares(
         (["--format", "onnx", "--no-check", "--output", "photos"], 2, "is there already"),
         (["--format", "onnx", "--no-check", "--output", "photos", "--overwrite"], 2, r"holds 0\.png, which no export"),
         (["--format", "onnx", "--no-check", "--output", "run", "--overwrite"], 2, "holds statistics.safetensors"),
-        (["--format", "timm", "--no-check"], 2, "network of timm 'tiny': unknown"),
+        (["--format", "timm"], 2, "network of timm 'tiny': unknown"),
+        (["--format", "pt2", "--int8"], 2, "--int8 with --format pt2: is for onnx, openvino and browser"),
     ],
 )
 @pytest.mark.medium

@@ -1,10 +1,13 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from small_run import NAMES, TASKS
 
+from deepres.arch.catalogue.lookup import architecture
 from deepres.base.errors import InputError
 from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import imagenet_statistics
@@ -59,4 +62,11 @@ def test_timm_makes_the_same_network_of_the_folder(tmp_path: Path) -> None:
 def test_what_timm_lacks_is_refused(tmp_path: Path, name: str, fields: dict[str, object], task: str, told: str) -> None:
     predictor = _run(tmp_path / "run", name, Preparation(**fields), task)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=told):
+        require_known(predictor)
+
+
+def test_a_network_that_was_edited_is_not_timms_of_that_name() -> None:
+    edited = architecture("resnet34").replace(name="resnet18")
+    predictor: Any = SimpleNamespace(network=SimpleNamespace(description=edited), preparation=Preparation())
+    with pytest.raises(InputError, match="resnet18: edited, and timm has it as it is published alone; wanted --format"):
         require_known(predictor)

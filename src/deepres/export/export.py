@@ -113,18 +113,8 @@ def export(
         InputError: what this network and this format cannot be; too few pictures. RunError: the file answers otherwise.
     """
     precision: FilePrecision = "float32" if int8 is None else "int8"
+    require_possible(predictor, weights, config, int8=int8 is not None)
     boxes = predictor.task.form == "boxes"
-    if boxes and (config.format not in ("onnx", "pt2") or config.input != "fitted" or int8 is not None):
-        raise InputError(
-            f"{weights}: finds boxes, and detectors are exported as onnx or pt2, in float32, of pictures that are "
-            "resized before; wanted --format onnx --input fitted"
-        )
-    if int8 is not None and config.format not in ("onnx", "openvino", "browser"):
-        raise InputError(f"--int8 with --format {config.format}: is for onnx, openvino and browser; leave it out")
-    if config.runtime is not None and config.format != "browser":
-        raise InputError(f"--runtime with --format {config.format}: is for browser; leave it out")
-    if config.format == "browser" and config.input == "fitted":
-        raise InputError("--input fitted with --format browser: a page gets photos of any size; leave it out")
     runtime = browser.runtime(config.runtime) if config.format == "browser" else None
     given: Input = "fitted" if config.format == "timm" else config.input
     bundle = bundle_of(predictor, weights, input=given, precision=precision)
@@ -155,6 +145,27 @@ def export(
             bundle = bundle.replace(parity=str(parity))
             file = made.save(folder, bundle)
     return Exported(output / file.name, bundle, parity)
+
+
+def require_possible(predictor: Predictor, weights: str, config: ExportConfig, *, int8: bool) -> None:
+    """Refuse what does not go together, before pictures are read and anything is written.
+
+    Raises:
+        InputError: what this network and this format cannot be.
+    """
+    if predictor.task.form == "boxes" and (config.format not in ("onnx", "pt2") or config.input != "fitted" or int8):
+        raise InputError(
+            f"{weights}: finds boxes, and detectors are exported as onnx or pt2, in float32, of pictures that are "
+            "resized before; wanted --format onnx --input fitted"
+        )
+    if int8 and config.format not in ("onnx", "openvino", "browser"):
+        raise InputError(f"--int8 with --format {config.format}: is for onnx, openvino and browser; leave it out")
+    if config.runtime is not None and config.format != "browser":
+        raise InputError(f"--runtime with --format {config.format}: is for browser; leave it out")
+    if config.format == "browser" and config.input == "fitted":
+        raise InputError("--input fitted with --format browser: a page gets photos of any size; leave it out")
+    if config.format == "timm":
+        timm_folder.require_known(predictor)
 
 
 def require_free(output: Path, *, overwrite: bool) -> None:
@@ -236,7 +247,6 @@ def _pt2(predictor: Predictor, bundle: Bundle, _: Calibration) -> Made:
 
 def _timm(predictor: Predictor, _: Bundle, calibration: Calibration) -> Made:
     assert not calibration
-    timm_folder.require_known(predictor)
     return Made(
         lambda folder, bundle: timm_folder.write(folder, predictor, bundle),
         lambda file: timm_folder.read(file, predictor),

@@ -29,6 +29,8 @@ def require_known(predictor: Predictor) -> str:
     """
     description, preparation = predictor.network.description, predictor.preparation
     theirs = known_as(description) if isinstance(description, Architecture) else None
+    if theirs is None and description.name in TIMM:
+        raise InputError(f"{description.name}: edited, and timm has it as it is published alone; wanted --format onnx")
     if theirs is None:
         raise unknown("network of timm", description.name, set(TIMM.values()))
     if predictor.task.form not in ("class", "classes"):

@@ -91,10 +91,8 @@ def evaluate_exported(
     )
     facts: dict[str, Any] = {**evaluation.result.provenance, "run": file, "weights_sha256": digest(Path(file))}
     facts |= {"precision": str(predictor.ready)}
-    notes = [] if predictor.network.note is None else [f"{file}: {predictor.network.note}"]
-    result = evaluation.result.replace(
-        provenance=facts, precision=bundle.precision, notes=(*evaluation.result.notes, *notes)
-    )
+    notes = (*evaluation.result.notes, *([predictor.network.note] if predictor.network.note else []))
+    result = evaluation.result.replace(provenance=facts, precision=bundle.precision, notes=notes)
     return type(evaluation)(result, evaluation.predictions, evaluation.task), images
 
 

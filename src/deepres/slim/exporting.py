@@ -19,7 +19,7 @@ from deepres.data.rng import generator
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, open_source, open_splits
 from deepres.data.transforms.per_image import fit
-from deepres.export.export import Eighth, ExportConfig, Exported, Quantising, export, require_free
+from deepres.export.export import Eighth, ExportConfig, Exported, Quantising, export, require_free, require_possible
 from deepres.export.parity import FileAnswers
 from deepres.nn.weights.folds import holds_folds
 from deepres.nn.weights.spec import WeightsSpec
@@ -84,9 +84,10 @@ def export_run(
     predictor = Predictor.load(weights, "cpu")
     if predictor.task.form == "boxes" and CUT in predictor.task.tools:
         raise InputError(f"{run}: guesses a class with its box, which no exported file does yet; wanted another run")
+    config = ExportConfig(format=plan.format, input=plan.input, runtime=plan.runtime)
+    require_possible(predictor, run, config, int8=plan.int8)
     pictures = list(_pictures(run, plan.check_images)) if plan.check else None
     int8 = _quantising(run, predictor, plan, on_event, command) if plan.int8 else None
-    config = ExportConfig(format=plan.format, input=plan.input, runtime=plan.runtime)
     return export(predictor, run, output, config, pictures, int8=int8, on_event=on_event)
 
 
