@@ -10,7 +10,7 @@ from deepres.export import openvino_folder
 from deepres.nn.hardware import saturates_int8
 from deepres.predict.exported import openvino_network
 from deepres.predict.exported.onnx_session import read, session
-from deepres.predict.exported.saturation import bits_of_openvino
+from deepres.predict.exported.saturation import bits_of_first, bits_of_openvino
 from deepres.predict.predictor import Predictor
 
 pytest.importorskip("openvino")
@@ -54,6 +54,6 @@ def test_eight_bits_answer_nearly_the_same_and_nothing_is_sent(made: Callable[..
     assert "FakeQuantize" in kinds
     asked = openvino_network.compiled(found, bundle, "x")
     wanted = session(made()[1])(noise(16))
-    assert (asked(noise(16)) - wanted).abs().max() < 0.15
-    assert bits_of_openvino(found) == (7 if saturates_int8() else 8)
+    assert (asked(noise(16)) - wanted).abs().max() < (0.35 if saturates_int8() else 0.15)
+    assert (bits_of_first(found), bits_of_openvino(found)) == (7, 8)
     assert os.environ["NNCF_CI"], "NNCF would send telemetry"

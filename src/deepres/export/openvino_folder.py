@@ -12,7 +12,6 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.extras import need, quiet
-from deepres.nn.hardware import saturates_int8
 from deepres.nn.onnx_graph import IMAGE
 from deepres.predict.exported.bundle import Bundle
 from deepres.predict.exported.openvino_network import ROOM, XML
@@ -36,19 +35,18 @@ def write(folder: Path, model: Any, bundle: Bundle) -> Path:
     return folder / XML
 
 
-def quantised(model: Any, images: Sequence[Tensor], *, reduced: bool | None = None) -> Any:
+def quantised(model: Any, images: Sequence[Tensor]) -> Any:
     """A float32 model of fitted pictures in 8 bits, per channel, by NNCF; `images` uint8 (C, H, W) calibrate it.
 
-    `reduced` keeps all weights to 7 bits; None: where this processor cuts sums of products of larger ones
-    (predict/exported/saturation.py). Those of the first layer NNCF keeps to them anywhere.
+    NNCF keeps weights of the first layer to 7 bits, where sums of products that are cut do harm
+    (predict/exported/saturation.py).
     """
     os.environ.setdefault("NNCF_CI", "1")  # no telemetry
     nncf = need("nncf", "int8 for OpenVINO")
     if not images:
         raise InputError("calibration: no pictures, so that ranges are not known; give 100 at least")
     dataset = nncf.Dataset(list(images), lambda image: {IMAGE: image[None].numpy()})
-    fix = nncf.OverflowFix.ENABLE if (saturates_int8() if reduced is None else reduced) else None
-    how = nncf.AdvancedQuantizationParameters(overflow_fix=fix)
+    how = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.FIRST_LAYER)
     with quiet():
         return nncf.quantize(model, dataset, subset_size=len(images), advanced_parameters=how)
 

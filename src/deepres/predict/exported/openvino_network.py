@@ -12,7 +12,7 @@ from deepres.base.extras import need
 from deepres.base.reading import reading, require_small
 from deepres.nn.onnx_graph import IMAGE
 from deepres.predict.exported.bundle import Bundle, from_texts
-from deepres.predict.exported.saturation import bits_of_openvino, said
+from deepres.predict.exported.saturation import bits_of_first, said
 
 XML, BIN = "model.xml", "model.bin"
 ROOM = "deepres"
@@ -67,7 +67,7 @@ def read(path: Path, threads: int = 0, *, precision: str = "f32") -> OpenVinoNet
     with reading(where, _WANTED, _REMEDY):
         model = core.read_model(str(folder / XML), str(folder / BIN))
         texts = {name: model.get_rt_info([ROOM, name]).astype(str) for name in Bundle.model_fields if _has(model, name)}
-        note = said(bits_of_openvino(model))
+        note = said(bits_of_first(model))
     bundle = from_texts(texts, where)
     return replace(compiled(model, bundle, where, threads, precision=precision), note=note)
 

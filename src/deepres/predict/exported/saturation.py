@@ -2,6 +2,7 @@
 
 255 (|w1| + |w2|) <= 2^15 - 1 holds of weights from -64 to 64, which 7 bits are; of larger ones two products of uint8
 and int8 may sum to more, and x86 without VNNI and AMX cuts them (vpmaddubsw): in onnxruntime's kernels and OpenVINO's.
+It matters in the first layer above all, whose pixels are large; NNCF keeps it to 7 bits (docs/decisions/0016).
 """
 
 from collections.abc import Iterable
@@ -46,5 +47,20 @@ def bits_of_onnx(model: Any) -> int | None:
 
 def bits_of_openvino(model: Any) -> int | None:
     """`bits_of` an OpenVINO model's constants."""
-    constants = [node for node in model.get_ops() if node.get_type_name() == "Constant"]
-    return bits_of(node.data for node in constants if node.get_element_type().get_type_name() == "i8")
+    return bits_of(node.data for node in model.get_ops() if _is_eighth(node))
+
+
+def bits_of_first(model: Any) -> int | None:
+    """The same of the first layer of an OpenVINO model that has weights of 8 bits."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() in ("Convolution", "GroupConvolution", "MatMul"):
+            above = node.input_value(1).get_node()
+            while above.get_input_size():
+                above = above.input_value(0).get_node()
+            if _is_eighth(above) and (bits := bits_of([above.data])) is not None:
+                return bits
+    return None
+
+
+def _is_eighth(node: Any) -> bool:
+    return node.get_type_name() == "Constant" and node.get_element_type().get_type_name() == "i8"
