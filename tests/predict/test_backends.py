@@ -96,6 +96,33 @@ def test_it_is_measured_once_remembered_and_said(
     assert len(list(kept.parent.iterdir())) == 2, "other threads are another machine"
 
 
+@pytest.mark.parametrize(
+    "changed", ["nothing", "processor", "torch", "runtime", "network", "size", "precision", "verb"]
+)
+def test_another_machine_or_network_is_measured_anew(
+    changed: str, predictor: Predictor, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = _question(predictor)
+    answering(question, "auto", str)
+    before = len(measured)
+    if changed == "processor":
+        monkeypatch.setattr(backends, "hardware", lambda device: "another processor")
+    elif changed == "torch":
+        monkeypatch.setattr(torch, "__version__", "99")
+    elif changed == "runtime":
+        monkeypatch.setattr(backends, "version", lambda library: "2.0")
+    elif changed == "network":
+        known = predictor.network.description
+        predictor.network.description = known.replace(name="another")
+    else:
+        other: dict[str, dict[str, Any]] = {"size": {"size": (3, 8, 8)}, "precision": {"precision": "auto"}}
+        other["verb"] = {"verb": "eval"}
+        question = replace(question, **other.get(changed, {}))
+    answering(question, "auto", str)
+    again = measured[before:]
+    assert again == (["openvino"] if changed == "nothing" else ["openvino", "onnxruntime"])
+
+
 def test_a_memory_that_is_broken_harms_nothing(predictor: Predictor, measured: list[str], tmp_path: Path) -> None:
     answering(_question(predictor), "auto", str)
     (kept,) = (tmp_path / "cache" / "backends").iterdir()
