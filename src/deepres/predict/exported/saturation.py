@@ -63,4 +63,4 @@ def bits_of_first(model: Any) -> int | None:
 
 
 def _is_eighth(node: Any) -> bool:
-    return node.get_type_name() == "Constant" and node.get_element_type().get_type_name() == "i8"
+    return bool(node.get_type_name() == "Constant" and node.get_element_type().get_type_name() == "i8")
