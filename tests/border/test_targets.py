@@ -105,6 +105,12 @@ def test_numbers_are_read_where_they_are_asked_for(home: Path) -> None:
             {"targets": "numbers"},
             "which column holds the numbers.*; label:a,b are all of them$",
         ),
+        (
+            "path,age",
+            [f"{n}e300" for n in range(N)],
+            {"targets": "numbers"},
+            "'age' has numbers up to .*e\\+30., wanted at",
+        ),
         ("path,angle", ["7"] * N, {"targets": "numbers"}, "column 'angle' is 7 for every image to train on"),
         (
             "path,a,b",

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from deepres.cli.main import run
-from deepres.data.doubles import Double, Doubles, ImageRef
+from deepres.data.digests import looked_at
+from deepres.data.doubles import Double, Doubles, ImageRef, doubles
 from deepres.data.images import ArrayImages, Batch
 from deepres.report.evaluation import ReportFacts, write_report
 from deepres.tasks.classification.task import Classification, Temperature
@@ -121,3 +122,23 @@ def test_a_run_says_it_at_its_start_beside_its_error_and_later(
     assert re.search(note, capsys.readouterr().out)
     assert run(["data", "check", "set"]) == 0
     assert "alike           1 pair across splits" in capsys.readouterr().out
+
+
+def test_a_picture_that_stands_under_two_classes_is_told() -> None:
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (6, 3, 4, 4), generator=draw, dtype=torch.uint8)
+    pixels[4] = pixels[1]
+    labels = torch.tensor([0, 0, 1, 1, 1, 0])
+    images = ArrayImages(pixels, labels, ("cat", "dog"), "s/train")
+    told = doubles({"train": images}, {"train": looked_at(images)})
+    assert told.contradiction() == ("s/train/1 (cat) and s/train/4 (dog) of train are one picture: a label is wrong")
+    pixels[5] = pixels[0]  # of one class
+    assert len(doubles({"train": images}, {"train": looked_at(images)}).within) == 1
+    pixels[3] = pixels[1]
+    more = doubles({"train": images}, {"train": looked_at(images)}).contradiction()
+    assert more.endswith("are one picture, and 1 more has another class too: a label is wrong")
+    assert (
+        doubles({"train": images.select([0, 1, 2])}, {"train": looked_at(images.select([0, 1, 2]))}).contradiction()
+        == ""
+    )
+    assert Doubles.model_validate_json('{"num_compared": 1, "num_images": 1}').within == ()  # of runs of before

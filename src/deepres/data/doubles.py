@@ -52,6 +52,7 @@ class Doubles(Record):
     pairs: tuple[Double, ...] = ()
     num_compared: int
     num_images: int
+    within: tuple[Double, ...] = ()  # equal pictures of one split, of different classes: the first and each other
 
     def places(self, split: str) -> list[int]:
         """Which images of `split` stand in an earlier split too."""
@@ -68,6 +69,15 @@ class Doubles(Record):
                 told.append(f"{len(self.places(split)):,} of {counted(size, 'image')} of {split} {verb} in {where} too")
         return f"{'; '.join(told)}: the same picture, or nearly" if told else ""
 
+    def contradiction(self) -> str:
+        """`cat/1.jpg (cat) and dog/7.jpg (dog) are one picture, and 3 more are so`; "" where none is."""
+        if not self.within:
+            return ""
+        first, more = self.within[0], len(self.within) - 1
+        called = [f"{each.name} ({each.class_name})" for each in (first.one, first.other)]
+        again = f", and {counted(more, 'more has another class too', 'more have other classes too')}" if more else ""
+        return f"{' and '.join(called)} of {first.one.split} are one picture{again}: a label is wrong"
+
 
 def doubles(splits: Mapping[Split, Images], seen: Mapping[Split, tuple[Digests, Thumbnails]]) -> Doubles:
     """The pairs among the splits' images; `seen` are their digests and thumbnails (digests.py, alike.py)."""
@@ -83,7 +93,26 @@ def doubles(splits: Mapping[Split, Images], seen: Mapping[Split, tuple[Digests, 
         found.values(), key=lambda pair: (not pair.conflicting, not pair.equal, pair.distance, pair.other.name)
     )
     compared = sum(int(thumbnails.any(axis=(1, 2)).sum()) for _, thumbnails in seen.values())
-    return Doubles(pairs=tuple(pairs), num_compared=compared, num_images=sum(map(len, splits.values())))
+    within = [pair for split in splits for pair in _contradicting(splits, split, seen[split][0])]
+    num_images = sum(map(len, splits.values()))
+    return Doubles(pairs=tuple(pairs), num_compared=compared, num_images=num_images, within=tuple(within))
+
+
+def _contradicting(splits: Mapping[Split, Images], split: Split, digests: Digests) -> list[Double]:
+    """Equal pictures of one split whose labels are different classes."""
+    targets = splits[split].targets
+    if form_of(targets).name not in ("class", "classes"):
+        return []
+    _, group, sizes = np.unique(digests, return_inverse=True, return_counts=True)
+    groups: dict[int, list[ImageRef]] = {}
+    for index in np.flatnonzero((sizes[group] > 1) & (digests != UNREAD)).tolist():
+        groups.setdefault(int(group[index]), []).append(_place(splits, split, index))
+    pairs = [(same[0], other) for same in groups.values() for other in same[1:]]
+    return [
+        Double(one=one, other=other, distance=0, equal=True)
+        for one, other in pairs
+        if one.class_name != other.class_name
+    ]
 
 
 def _nearest(

@@ -22,10 +22,10 @@ from deepres.data.transforms.sides import OwnSizes
 class Images(Protocol):
     """N images: `image(i)` uint8 (C, H, W), `targets` of a form of targets.py, `name(i)` a path or an address.
 
-    `paths` are their files, one each, or none; `pixels` all of them, uint8 (N, C, H, W), where they lie in memory, else
-    None; `side` the short side in px where all are of one size; `levels` what is white, as in `decode`; `digested` what
-    their digests are of where nothing is asked for; `address` and `fingerprint` tell the set that they are of ("":
-    their paths do).
+    `paths` are their files, one each, or none; `files` those that many lie in together; `pixels` all of them, uint8
+    (N, C, H, W), where they lie in memory, else None; `side` the short side in px where all are of one size; `levels`
+    what is white, as in `decode`; `digested` what their digests are of where nothing is asked for; `address` and
+    `fingerprint` tell the set that they are of ("": their paths do).
     """
 
     @property
@@ -36,6 +36,9 @@ class Images(Protocol):
 
     @property
     def paths(self) -> Sequence[Path]: ...
+
+    @property
+    def files(self) -> Sequence[Path]: ...
 
     @property
     def pixels(self) -> Tensor | None: ...
@@ -102,6 +105,10 @@ class ArrayImages:
         return ()
 
     @property
+    def files(self) -> Sequence[Path]:
+        return ()
+
+    @property
     def side(self) -> int | None:
         return min(self.pixels.shape[2:])
 
@@ -159,6 +166,10 @@ class FileImages:
     classes: tuple[str, ...]
     channels: int = 3
     levels: float | None = None
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return ()
 
     @property
     def side(self) -> int | None:

@@ -19,6 +19,7 @@ class Store(Protocol):
 
     A store may be sent to another process. `fingerprint` changes with what the pictures hold, as far as that is known.
     `digest` is of the bytes of the picture's file (picture_digest.py); where these are lost, `digested` is "pixels".
+    `files` are those that the pictures lie in.
     """
 
     @property
@@ -29,6 +30,9 @@ class Store(Protocol):
 
     @property
     def digested(self) -> Digested: ...
+
+    @property
+    def files(self) -> Sequence[Path]: ...
 
     def digest(self, number: int) -> int: ...
 
@@ -54,6 +58,10 @@ class StoredImages:
     @property
     def paths(self) -> Sequence[Path]:
         return ()
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return self.store.files
 
     @property
     def side(self) -> int | None:

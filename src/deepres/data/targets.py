@@ -24,6 +24,9 @@ from deepres.data.forms import FormName
 if TYPE_CHECKING:
     from deepres.data.transforms.geometry import Geometry
 
+MOST = 1e30
+"""Of numbers to be learnt, which are answered in 32 bits."""
+
 BETWEEN = ";"
 """What separates names in one cell."""
 
@@ -198,6 +201,11 @@ class Numbers:
 
     def require_learnable(self, targets: Tensor, names: Sequence[str], source: str) -> None:
         for name, column in zip(names, targets.T, strict=True):
+            if len(column) and (most := column.abs().max().item()) > MOST:
+                raise InputError(
+                    f"{source}: column '{name}' has numbers up to {most:.3g}, wanted at most {MOST:g}, which networks "
+                    "can answer; divide the column"
+                )
             if len(column) and bool((column == column[0]).all()):
                 raise InputError(
                     f"{source}: column '{name}' is {column[0].item():g} for every image to train on, which leaves "

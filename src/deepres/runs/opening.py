@@ -65,14 +65,15 @@ def _masks(context: RunContext) -> list[str]:
 
 
 def _doubled(context: RunContext) -> list[str]:
-    """Pictures that are trained on and measured."""
+    """Pictures that are trained on and measured; such as stand under two classes."""
     found = doubles_in(context.folder)
     said = (
         ""
         if found is None
         else found.sentence({split: len(images) for split, images in context.source.splits().items()})
     )
-    return [f"note: {said}; the report shows them"] if said else []
+    wrong = "" if found is None else found.contradiction()
+    return [f"note: {said}; the report shows them"] * bool(said) + [f"note: {wrong}"] * bool(wrong)
 
 
 def _images(source: Source) -> str:

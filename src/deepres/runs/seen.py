@@ -108,6 +108,11 @@ def write_digests(folder: Path, run: Run, source: Source) -> None:
     write_atomic(folder / DIGESTS, content.getvalue())
 
 
+def recorded_digests(folder: Path) -> dict[str, Digests]:
+    """What the run in `folder` wrote down as it began, by kind and split (`bytes.train`), in the images' order."""
+    return _recorded(folder)
+
+
 def doubles_in(folder: Path) -> Doubles | None:
     """Which pictures stood in two splits when the run in `folder` started; None: an older version did not look."""
     path = folder / DOUBLES

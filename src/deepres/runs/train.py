@@ -19,6 +19,7 @@ from deepres.nn.model import told_by
 from deepres.recipes.run import Run
 from deepres.runs.autotune import pace_of, settle_steps, settle_workers
 from deepres.runs.budget import Budget, Deadline, fitted, going_on
+from deepres.runs.contents import require_same_contents
 from deepres.runs.context import RunContext, norms_together, skipped_before
 from deepres.runs.finish import FinishedRun, conclude, report_so_far
 from deepres.runs.founding import as_begun, require_no_run, rewrite, set_up, with_rates
@@ -124,6 +125,7 @@ def resume(
     once(lambda: shown_by.update(loggers(run.train.log)))
     source = session.images(run, own=lambda: own_now(folder, run))
     once(lambda: require_same_images(source, folder))
+    once(lambda: require_same_contents(source, folder))
     run, found = session.teachers(run, source)
     plan = session.memory_plan(run, found)
     with held(folder, processes) as hold:

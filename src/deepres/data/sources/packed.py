@@ -97,6 +97,7 @@ class Pack:
         self._header = header
         self._index = index
         self._files = tuple(header.files)
+        self.files = tuple(folder / name for name in header.files)
         self._maps: dict[int, mmap.mmap] = {}
 
     def key(self, number: int) -> str:

@@ -62,6 +62,10 @@ class Shards:
         self._below = below
         self._open: dict[int, int] = {}
 
+    @property
+    def files(self) -> Sequence[Path]:
+        return self._files
+
     def key(self, number: int) -> str:
         shard, member = self._members[number]
         if self._below is not None:
