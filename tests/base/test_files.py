@@ -52,3 +52,8 @@ def test_the_digest_of_a_folder_is_of_the_names_and_bytes_in_it(tmp_path: Path) 
     assert digest(tmp_path) == first == sha256(f"a {sha256(b'1').hexdigest()}\n".encode()).hexdigest()
     (tmp_path / "a").rename(tmp_path / "c")
     assert digest(tmp_path) != first
+
+
+def test_the_mark_of_windows_is_no_part_of_a_text(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes("\ufeffcat\ndog\n".encode())
+    assert read_text(tmp_path / "names.txt", "list of names") == "cat\ndog\n"

@@ -131,6 +131,10 @@ QUESTIONS = {
         r"Dataset/ holds train/, test/ with class folders itself; name photos/Dataset",
     ),
     "two sets": (two("a/train", "a/test", "b/train", "b/test"), "name photos/a"),
+    "a split within a split": (
+        (*two("train", "test"), "train/val/cat/1.jpg", "train/val/dog/1.jpg"),
+        r"photos/train/val: a split within train/, whose class folders stand beside it; move it out of train/, or --set",
+    ),
     "pictures and masks": (
         ("images/1.jpg", "masks/1.png"),
         r"images/ beside masks/: classes\? .* data.splits=none takes all 2",

@@ -299,3 +299,13 @@ def test_what_is_piped_has_no_control_characters(environment: dict[str, str]) ->
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_home_that_cannot_be_written_is_no_line_of_matplotlib(capsys: pytest.CaptureFixture[str]) -> None:
+    said: list[str] = []
+    with in_one_line(said.append):
+        for text in ("mkdir -p failed for path /x", "Matplotlib created a temporary cache directory at /tmp/x because"):
+            logging.getLogger("matplotlib").warning(text)
+        logging.getLogger("matplotlib").warning("what matters")
+    assert said == []
+    assert capsys.readouterr().err == "what matters\n"

@@ -1,5 +1,6 @@
 """`deepres weights inspect` and `convert`: what is said of a file, and a folder that every verb takes."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from deepres.cli.main import run
+from deepres.data.transforms.statistics import Statistics
 from deepres.nn.create import create_model
 from deepres.tasks.networks import load
 
@@ -151,3 +153,17 @@ def test_a_folder_that_is_there_is_not_written_over(tmp_path: Path, capsys: pyte
     (tmp_path / "out" / "mine.txt").write_text("mine")
     plan = ("weights", "convert", tmp_path / "a.pth", tmp_path / "out", "--variant", "resnet20_cifar_b")
     assert "is there already" in _say(capsys, *plan, code=2)
+
+
+@pytest.mark.medium
+def test_a_disk_that_is_full_leaves_no_half_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    torch.save(create_model("resnet20_cifar_b").state_dict(), tmp_path / "a.pth")
+    monkeypatch.setattr(Statistics, "save", full)
+    plan = ("weights", "convert", tmp_path / "a.pth", tmp_path / "out", "--variant", "resnet20_cifar_b")
+    assert "the disk is full" in _say(capsys, *plan, "--preprocessing", "0.5", code=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -147,3 +148,33 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     )
     assert done.stdout == "{\n"
     assert [line for line in done.stderr.splitlines() if not line.endswith(" so far")] == []  # of a busy machine
+
+
+def test_a_working_folder_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run(["models", "resnet20*"]) == 2
+    assert capsys.readouterr().err == (
+        "deepres: the working folder is gone (No such file or directory); change into one that is there: cd\n"
+    )
+
+
+def test_interrupted_while_it_begins_it_ends_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from deepres.__main__ import main
+
+    class Interrupted:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "deepres.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "deepres.cli.main", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "deepres: interrupted\n"

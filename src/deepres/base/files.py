@@ -215,13 +215,13 @@ def is_folder(name: str) -> bool:
 
 
 def read_text(path: Path, what: str) -> str:
-    """The file as UTF-8 text; `what` names it in the error ("run description").
+    """The file as UTF-8 text, without a mark (BOM) before it; `what` names it in the error ("run description").
 
     Raises:
         InputError: it is absent, unreadable or not text.
     """
     try:
-        return read_bytes(path).decode("utf-8")
+        return read_bytes(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as cause:
         raise InputError(f"{path}: wanted a readable {what}; {_reason(cause)}") from cause
 

@@ -105,6 +105,7 @@ def _run(arguments: list[str], age: float) -> int:
     began = monotonic() - age
     try:
         _require_text(arguments)
+        _require_working_folder()
         ended = deepres.main(
             args=respelt(deepres, arguments), prog_name="deepres", standalone_mode=False, obj=began, color=True
         )
@@ -161,6 +162,14 @@ def _require_text(arguments: Sequence[str]) -> None:
     strange = [each for each in arguments if not is_text(each)]
     if strange and arguments[0] != "predict":
         raise InputError(f"{quoted(strange[0])}: this is no UTF-8, and could not be written down; rename it")
+
+
+def _require_working_folder() -> None:
+    """Refuse a working folder that was removed: libraries end there in words of their own."""
+    try:
+        Path.cwd()
+    except OSError as cause:
+        raise InputError(f"the working folder is gone ({cause.strerror}); change into one that is there: cd") from cause
 
 
 def _renamed(refusal: click.UsageError) -> str:

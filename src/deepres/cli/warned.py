@@ -18,11 +18,19 @@ HARMLESS = re.compile(
     r"|TensorFloat32 tensor cores .* available but not enabled"
     r"|Not enough SMs|Online softmax is disabled"
     r"|is multi-threaded, use of fork\(\)"
+    r"|created a temporary cache directory at|mkdir -p failed for path"  # matplotlib's, where no home can be written
 )
-"""What is said of a machine that has no GPU, or for those who write programs: nothing that a person could mend."""
+"""What is said of a machine without a GPU or a home, or for those who write programs: nothing to be mended."""
 
-LOGGERS = ("torch.utils.cpp_extension", "torch._inductor.utils", "torch._inductor", "torch._dynamo", "torch.cuda")
-"""Where torch logs such lines; a filter holds for what is logged there itself."""
+LOGGERS = (
+    "torch.utils.cpp_extension",
+    "torch._inductor.utils",
+    "torch._inductor",
+    "torch._dynamo",
+    "torch.cuda",
+    "matplotlib",
+)
+"""Where torch and matplotlib log such lines; a filter holds for what is logged there itself."""
 
 _FOR_PROGRAMMERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning)
 

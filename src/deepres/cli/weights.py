@@ -124,7 +124,7 @@ def convert_command(
     library.
     """
     from deepres.arch.detector import Detector
-    from deepres.base.files import make_folder
+    from deepres.base.files import folder_atomic
     from deepres.nn.create import create_model
     from deepres.nn.weights.files import save_network
     from deepres.nn.weights.hub import find_weights
@@ -159,9 +159,9 @@ def convert_command(
     preparation, statistics, said = prepared_for(stored, network.description, mean, std)
     known = _names(named.classes, max(2, network.num_classes)) if named.classes else stored.classes
     told = preprocessing_of(preparation, statistics, network.description)
-    make_folder(out)
-    save_network(out, network, known, preparation.model_dump(mode="json"), told, stored.task)
-    statistics.save(out / STATISTICS)
+    with folder_atomic(out) as new:
+        save_network(new, network, known, preparation.model_dump(mode="json"), told, stored.task)
+        statistics.save(new / STATISTICS)
     count = f"{network.num_classes} classes" + ("" if known else " without names (--classes)")
     click.echo(f"{out}: {network.description.name}, {count}; {said or 'prepared as its run'}")
     click.echo(f"next: deepres eval {out} SOURCE, deepres predict {out} IMAGE…")

@@ -73,6 +73,9 @@ def arranged(
         for split, folder in inner.items()
         if by_split[split] is not root and folder is not by_split[split] and not is_neutral(folder.name)
     ]
+    for split, folder in inner.items():
+        if by_split[split] is not root and splits != "none":
+            _require_no_split_within(folder, where)
     told = {p: f for p, f in inner.items() if p == "train" or len(by_split) == 1 or not f.is_flat}
     keys: dict[Split, _ByKey] = {}
     for split, folder in told.items():
@@ -103,6 +106,17 @@ def _unwrapped(folder: Folder, depth: Depth | None, splits: Splits, split: Split
             break  # names are paths, and this folder begins them
         inner = inner.full[0]
     return folder if inner.pictures or not inner.full else inner
+
+
+def _require_no_split_within(folder: Folder, where: str) -> None:
+    """Refuse train/val/cat beside train/cat: what is called like a split, and holds classes that stand beside it."""
+    for inside in folder.full:
+        beside = {other.name for other in folder.full if other is not inside}
+        if split_named(inside.name) and beside & {below.name for below in inside.full}:
+            raise InputError(
+                f"{inside.at(where)}: a split within {folder.path}/, whose class folders stand beside it; move it "
+                f"out of {folder.path}/, or --set data.splits=none takes it as a class"
+            )
 
 
 def _require_class_folders(folder: Folder, where: str, splits: Splits, empty_is_wrong: bool) -> list[str]:
