@@ -1,7 +1,7 @@
 """Arrays of pixels as others keep them -> uint8 (N, C, H, W): channels first or last, floats where their scale shows.
 
 Floats are taken only where nothing has to be guessed: whole numbers from 0 to 255, or 0 to 1 in steps of 1/255. Bytes
-of nothing but 0 and 1 are refused: what is white, they do not say.
+that are all dark are taken as they are, and that is said.
 """
 
 import numpy as np
@@ -48,16 +48,10 @@ def to_uint8(x: NDArray[np.generic], name: str, where: str) -> tuple[Tensor, tup
 def _scaled(x: NDArray[np.generic], given: str) -> tuple[NDArray[np.uint8], str]:
     """The same as uint8, and what was done."""
     if x.dtype == np.uint8:
-        if (greatest := int(x.max())) == 1:
-            raise InputError(
-                f"{given} of 0 and 1, which is black beside 255; is 1 white? then save it as bool, or 255 * x"
-            )
-        dark = (
-            f"the greatest value is {greatest} of 255; where {greatest} is white, save 255 / {greatest} * x"
-            if 1 < greatest < 32
-            else ""
-        )
-        return x.astype(np.uint8, copy=False), dark
+        greatest = int(x.max())
+        white = "255 * x" if greatest == 1 else f"255 / {greatest} * x"
+        dark = f"the greatest value is {greatest} of 255; where {greatest} is white, save {white}"
+        return x.astype(np.uint8, copy=False), dark if 0 < greatest < 32 else ""
     if x.dtype.kind == "b":
         return np.where(x, 255, 0).astype(np.uint8), "true is white (255)"
     if x.dtype.kind not in "iuf":
