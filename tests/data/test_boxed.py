@@ -777,3 +777,32 @@ def test_what_a_way_of_writing_has_no_use_for_is_said(tmp_path: Path) -> None:
     assert any(
         "data.first_pixel=1 changes nothing: it is about XML files (VOC) and a .csv of boxes" in n for n in notes
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "said"),
+    [
+        ("Usage", ("Training", "Test"), None),
+        ("train", ("1", "0"), None),
+        ("is_test", ("no", "yes"), None),
+        ("Usage", ("Training", "PublicTest"), "'PublicTest' in column 'Usage'; wanted train, val or test"),
+        ("phase", ("early", "late"), ""),
+    ],
+)
+def test_a_table_of_boxes_says_its_splits_as_any_table(
+    tmp_path: Path, name: str, cells: tuple[str, str], said: str | None
+) -> None:
+    rows = [f"filename,class,xmin,ymin,xmax,ymax,{name}"]
+    for number in range(4):
+        Image.new("RGB", (9, 9)).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,cat,1,1,5,5,{cells[number == 3]}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    if said:
+        with pytest.raises(InputError, match=said):
+            raw(tmp_path / "t.csv")
+        return
+    found = raw(tmp_path / "t.csv")
+    assert {split: len(images) for split, images in found.splits.items()} == (
+        {"train": 3, "test": 1} if said is None else {"train": 4}
+    )
+    assert any(f"split from '{name}'" in note for note in found.notes) == (said is None)

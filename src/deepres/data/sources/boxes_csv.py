@@ -22,7 +22,7 @@ from deepres.data.boxes import BoxTargets
 from deepres.data.images import Images
 from deepres.data.sources.box_labels import Labelled, Labels, Object, number_in
 from deepres.data.sources.boxes_voc import corners_from, first_pixel, no_area_from
-from deepres.data.sources.columns import INDEX, is_header, plain
+from deepres.data.sources.columns import INDEX, is_header, plain, split_among
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.kept_columns import KeptBoxes
 from deepres.data.sources.labels import in_order
@@ -250,6 +250,9 @@ class _Table:
             raise InputError(f"{path}: no rows; wanted one a box")
         files, where = files_of(path, [(line, self._text(cells, "path")) for line, cells in rows])
         self.notes = [*table.notes, *where]
+        if "split" not in of and (at := split_among(path, header, rows, of.values())) is not None:
+            of["split"] = at
+            self.notes.append(f"{path.name}: split from '{header[at]}'")
         left = [at for at in range(len(header)) if at not in of.values()]
         self.others = {header[at] or f"column {at + 1}": at for at in left}
         self.others |= {f"{header[at]} (column {at + 1})": at for at in left if at not in self.others.values()}

@@ -7,7 +7,7 @@ stay together where splits or folds are cut.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from pathlib import Path
@@ -143,6 +143,11 @@ def columns_of(
         kept = f"; data.columns=…,group:{alike} keeps the images of one {alike} in one split or fold" if alike else ""
         notes += (f"{path.name}: columns not used: {_some(left)}{kept}",)
     return Columns(names, at_path, at_label, at_split, at_group, at_index, hot, notes)
+
+
+def split_among(table: Path, header: Sequence[str], rows: Sequence[Cells], taken: Iterable[int]) -> int | None:
+    """The column of splits in a table of anything that has labels; those `taken` hold something else."""
+    return _Finder(table, tuple(header), rows, True, {}, tuple(taken)).split()
 
 
 @dataclass
