@@ -82,6 +82,12 @@ def test_both_stages_are_trained_measured_and_asked_by_commands(said: Say, tmp_p
     )
     assert "finds boxes" in said("slim", rpn, "--output", tmp_path / "s", "--drop-blocks", 1, code=2)
     assert "paired bootstrap" in said("compare", rpn, rcnn)
+    table = tmp_path / "answers.csv"
+    told = said("predict", rpn, picture, "--output", table, "--device", "cpu", code=2)
+    assert f"{rpn} is a localisation; --csv FILE writes its answers as a table" in told
+    said("predict", rpn, picture, "--csv", table, "--device", "cpu")
+    assert len(table.read_text().splitlines()) == 1 + 5
+    assert "--calibrate is for classification alone" in said("eval", rpn, "--calibrate", "--device", "cpu", code=2)
     said("train", "--resume", rcnn, "--set", "train.iterations=3", "--device", "cpu")
     _moved_with_its_neighbours(said, rcnn, tmp_path / "moved", picture)
 

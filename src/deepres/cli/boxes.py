@@ -41,6 +41,11 @@ class BoxFlags:
         for flag, value in (("--above", self.above), ("--show", self.show), ("--format", self.format)):
             if value is not None:
                 require(predictor.task, flag, run)
+        if self.output is not None and "--format" not in predictor.task.tools:
+            raise InputError(
+                f"--output {self.output}: of boxes in a format, and {run} is a {predictor.task.kind}; --csv FILE "
+                "writes its answers as a table"
+            )
         if (self.format is None) != (self.output is None):
             given, other = ("--format", "--output DIR") if self.output is None else ("--output", "--format coco")
             raise InputError(f"{given} alone: boxes are written in a format, into a new folder; add {other}")

@@ -163,6 +163,7 @@ def _held_out(weights: Sequence[str], data: DataConfig | None, processes: Distri
     runs = {each: load_run(Path(each)) for each in weights if holds_run(Path(each))}
     for each in weights:
         if each in runs:
+            require(runs[each].task, "--calibrate", each)
             config, remedy = own_data(Path(each), runs[each]), "train it with --set data.val_fraction=0.1"
         elif data is not None:
             config, remedy = data, "name a SOURCE with train, val and test"

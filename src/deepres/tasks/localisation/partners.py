@@ -1,6 +1,7 @@
 """Weights that a localiser asks beside its own: by their way from its run's folder, and by what their file holds."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from deepres.base.errors import InputError
@@ -21,8 +22,10 @@ def partner(weights: str | None, folder: Path) -> Partner | None:
     file = None if weights is None else weights_file(weights)
     if weights is None or file is None:
         return None
-    beside = os.path.relpath(resolved(Path(asked_of(weights)[0])), resolved(folder))
-    return Partner(beside=Path(beside).as_posix(), digest=digest(file))
+    place = resolved(Path(asked_of(weights)[0]))
+    with suppress(ValueError):  # there is no way from one drive to another
+        place = Path(os.path.relpath(place, resolved(folder)))
+    return Partner(beside=place.as_posix(), digest=digest(file))
 
 
 def found(weights: str | None, known: Partner | None, folder: Path) -> str | None:
