@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deepres.data.boxes import Boxes, BoxTargets
 from deepres.tasks.detection.detections import Truth
-from deepres.tasks.localisation.measure import right, wrong
+from deepres.tasks.localisation.measure import first_classes, right, wrong
 
 
 def _iou(one: list[float], other: list[float]) -> float:
@@ -61,6 +61,20 @@ def test_half_is_enough_and_no_box_is_none() -> None:
     truth = Truth.marked(BoxTargets.of([Boxes.of([[0, 0, 10, 10]], [7])]))
     boxes = torch.tensor([[[0, 0, 10, 5], [0, 0, 10, 4.9], [math.nan] * 4, [0, 0, 10, 10]]])
     assert right(torch.tensor([[7, 7, 7, 6]]), boxes, truth).tolist() == [[True, False, False, False]]
+
+
+def test_a_picture_is_of_the_class_of_its_first_object_that_counts() -> None:
+    one = [0, 0, 4, 4]
+    targets = BoxTargets.of(
+        [
+            Boxes.of([one, one], [2, 1]),
+            Boxes.of([], []),
+            Boxes.of([one, one, one], [3, 0, 2], [True, False, False]),
+            Boxes.of([one], [1], [True]),
+        ]
+    )
+    assert first_classes(targets).tolist() == [2, -1, 0, -1]
+    assert first_classes(targets[torch.tensor([2, 1])]).tolist() == [0, -1]
 
 
 def test_stretching_both_axes_changes_nothing() -> None:

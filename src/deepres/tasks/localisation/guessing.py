@@ -13,7 +13,7 @@ from deepres.data.transforms.config import Preparation
 from deepres.nn.model import told_by
 from deepres.tasks.detection.asking import upright
 from deepres.tasks.detection.coding import clip, decode
-from deepres.tasks.localisation.measure import GUESSES
+from deepres.tasks.localisation.measure import GUESSES, first_classes
 from deepres.tasks.localisation.network import anchors_at, chances, inside, said
 from deepres.tasks.localisation.regions import looked_at, proposer
 from deepres.tasks.together import SizedBatch
@@ -78,7 +78,8 @@ def guessed(task: "Localising", network: nn.Module, batch: Batch) -> Guessed:
     looks = [_Look(member, batches) for member in members]
     likely = torch.stack([look.likely() for look in looks]).mean(0)
     top = likely.topk(min(GUESSES, likely.shape[1]), 1)
-    labels = _labels(batch)
+    assert isinstance(batch.targets, BoxTargets)
+    labels = first_classes(batch.targets)
     asked = torch.cat([top.indices.cpu(), labels.clamp(min=0)[:, None]], 1)
     boxes = _highest([look.boxes(asked) for look in looks])[0].cpu()
     given = boxes[:, -1].clone()
@@ -151,16 +152,6 @@ def _best(task: "Localising", network: nn.Module, batch: Batch) -> tuple[Tensor,
     picture = torch.arange(len(corners)).repeat_interleave(corners.shape[1])
     whole = upright(corners.cpu().reshape(-1, 4), picture, targets.where).view(corners.shape)
     return whole.to(scores.device), best.values
-
-
-def _labels(batch: Batch) -> Tensor:
-    """The class of the first object of each picture, -1 of one without any: int64 (N,)."""
-    targets = batch.targets
-    assert isinstance(targets, BoxTargets)
-    labels = torch.full((len(targets),), -1, dtype=torch.int64)
-    there = targets.counts > 0
-    labels[there] = targets.classes.cpu()[targets.starts[:-1][there]]
-    return labels
 
 
 def sides(preparation: Preparation, scale: int) -> Preparation:

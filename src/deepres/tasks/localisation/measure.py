@@ -4,11 +4,13 @@ N images with K guesses each, the likeliest first; M true boxes of all images.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from deepres.data.boxes import BoxTargets
 from deepres.tasks.detection.detections import Truth
 
 IOU = 0.5
@@ -40,6 +42,17 @@ def labelled(corners: Sequence[Tensor], labels: Tensor) -> Truth:
     ignored = torch.zeros(len(whole), dtype=torch.bool)
     columns = {"image": image, "corners": whole, "classes": labels[image], "ignored": ignored, "areas": areas}
     return Truth.of(columns)
+
+
+def first_classes(targets: BoxTargets) -> Tensor:
+    """The class of the first object that counts of each of N pictures, -1 without any: int64 (N,), on the CPU."""
+    classes, counted = targets.classes.cpu(), ~targets.ignored.cpu()
+    found = torch.full((len(targets),), -1, dtype=torch.int64)
+    for place, (start, end) in enumerate(pairwise(targets.starts.tolist())):
+        of_picture = classes[start:end][counted[start:end]]
+        if len(of_picture):
+            found[place] = of_picture[0]
+    return found
 
 
 def wrong(found: Tensor, guesses: int = GUESSES) -> int:

@@ -21,6 +21,7 @@ from deepres.nn.weights.hub import find_weights
 from deepres.tasks.detection.asking import upright
 from deepres.tasks.detection.coding import clip, decode, encode
 from deepres.tasks.detection.proposals import exact
+from deepres.tasks.localisation.measure import first_classes
 from deepres.tasks.localisation.network import anchors_at, create, inside, load_weights, order_in, said
 from deepres.tasks.losses import Counts, Forward, Loss
 from deepres.tasks.task import read_in
@@ -131,9 +132,8 @@ def of_regions(task: "Localising") -> Loss:
         assert isinstance(targets, BoxTargets)
         assert targets.where is not None
         device = batch.images.device
-        there = (targets.counts > 0).nonzero()[:, 0]
-        first = targets.classes.cpu()[targets.starts[:-1][there]]
-        labels = torch.zeros(len(targets), dtype=torch.int64).index_put((there,), first)
+        first = first_classes(targets)
+        there, labels = (first >= 0).nonzero()[:, 0], first.clamp(min=0)
         boxes = proposed(task, batch, labels[:, None])[:, 0]
         dice = [generator(seed, "region") for seed in targets.where.seeds.tolist()]
         picks = torch.stack([torch.randint(boxes.shape[1], (), generator=each) for each in dice]).to(device)
