@@ -14,7 +14,7 @@ from slim.test_slimming import pictures, train
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("reduced", [True, False])
+@pytest.mark.parametrize("reduced", [pytest.param(True, marks=pytest.mark.long), False])
 def test_a_file_in_8_bits_is_judged_timed_and_keeps_to_the_bits_of_this_processor(
     reduced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
