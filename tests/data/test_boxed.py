@@ -806,3 +806,15 @@ def test_a_table_of_boxes_says_its_splits_as_any_table(
         {"train": 3, "test": 1} if said is None else {"train": 4}
     )
     assert any(f"split from '{name}'" in note for note in found.notes) == (said is None)
+
+
+def test_boxes_in_shares_of_the_picture_are_no_px(tmp_path: Path) -> None:
+    rows = ["filename,class,xmin,ymin,xmax,ymax"]
+    for number in range(3):
+        Image.new("RGB", (9, 9)).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,cat,0.1,0,0.5,1")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    with pytest.raises(InputError, match="all boxes lie between 0 and 1, as shares of the picture; wanted px"):
+        raw(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("\n".join([*rows, "2.png,cat,1,1,5,5"]))
+    assert raw(tmp_path / "t.csv").classes == ("cat",)

@@ -70,6 +70,7 @@ def boxes_in_folder(root: Path, scan: Scan, config: DataConfig, channels: int) -
     kind, files = next(iter(found.items()))
     labels = _labels(kind, root, scan, [root / file for file in files], config)
     labels.notes += _unused(kind, config)
+    _require_px(labels, kind, config)
     return settled(labels, root.resolve().name, config, channels)
 
 
@@ -98,10 +99,21 @@ def boxes_in_file(path: Path, config: DataConfig, channels: int) -> RawDataset |
         labels, kind, name = read_csv([path], config), "csv", path.stem
     if labels is not None:
         labels.notes += _unused(kind, config)
+        _require_px(labels, kind, config)
         return settled(labels, name, config, channels)
     if asked != "auto":
         raise InputError(f"{path}: data.boxes={asked} wants {_TOLD[asked]}, or the folder that holds it")
     return None
+
+
+def _require_px(labels: Labels, kind: BoxLabels, config: DataConfig) -> None:
+    """Refuse boxes in shares of the picture under the names of those in px: each would be less than a pixel."""
+    every = [number for picture in labels.every() for one in picture.objects for number in one.given]
+    if kind != "yolo" and every and all(0 <= number <= 1 for number in every) and any(n % 1 for n in every):
+        raise InputError(
+            f"{config.source}: all boxes lie between 0 and 1, as shares of the picture; wanted px: multiply "
+            "them by its width and height"
+        )
 
 
 def _unused(kind: BoxLabels, config: DataConfig) -> list[str]:
