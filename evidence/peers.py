@@ -21,7 +21,19 @@ EXTRAS_NOW = {
     "tensorboard": ("tensorboard", "grpcio", "protobuf", "werkzeug", "markdown", "absl-py", "tensorboard-data-server"),
     "huggingface_hub": ("huggingface_hub", "hf-xet"),
 }
-KINDS = ("resnet*", "resnext*", "seresn*", "ecaresn*", "wide_resnet*", "resnetv2*", "resnetrs*", "densenet*")
+KINDS = (
+    "resnet*",
+    "resnext*",
+    "seresn*",
+    "ecaresn*",
+    "res2ne*",
+    "resnest*",
+    "skresn*",
+    "wide_resnet*",
+    "resnetv2*",
+    "resnetrs*",
+    "densenet*",
+)
 
 
 def megabytes(name: str) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deepres.arch.algebra import at, shape
-from deepres.arch.atoms import ChannelConv
+from deepres.arch.attention_atoms import ChannelConv
 from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.shapes import ShapeError
 from deepres.arch.units import Style, basic_convs, branch, efficient_attention

@@ -126,6 +126,7 @@ def test_drop_path_decays_linearly(per: str, rates: tuple[float, ...]) -> None:
     blur=st.sampled_from([None, 3]),
     norm=st.sampled_from(["batch", "group", "frozen"]),
     projection=st.sampled_from(["conv", "pool"]),
+    several=st.sampled_from([{}, {"scales": 2}, {"scales": 3}, {"radix": 2}, {"radix": 1}, {"kernels": "halves"}]),
 )
 @settings(max_examples=60, deadline=None)
 @pytest.mark.slow
@@ -139,8 +140,12 @@ def test_any_combination_is_a_network_that_can_be_counted_and_built(
     blur: int | None,
     norm: str,
     projection: str,
+    several: dict[str, object],
 ) -> None:
+    if order in ("pre", "relu_pre") or blur or ("scales" in several and unit != "bottleneck"):
+        several = {}
     style = {
+        **several,
         "order": order,
         "mixing": mixing,
         **attention,
@@ -167,6 +172,10 @@ def test_any_combination_is_a_network_that_can_be_counted_and_built(
         ({"depths": (0, 2)}, "depths.0: input should be greater than or equal to 1"),
         ({"style": {"eca_kernel": 4}}, "style.eca_kernel.*4, wanted an odd number"),
         ({"style": {"eca_kernel": 3, "se_ratio": 0.5}}, "eca_kernel 3 with se_ratio 0.5; give one of the two"),
+        ({"style": {"scales": 2}}, "style.scales 2 with unit 'basic'; set unit=bottleneck"),
+        ({"style": {"radix": 2, "kernels": "whole"}}, "radix 2 with kernels whole; give one of the two"),
+        ({"style": {"radix": 2, "order": "pre"}}, "radix 2 with order 'pre', wanted activations behind the weights"),
+        ({"style": {"kernels": "whole", "blur": 3}}, "kernels whole with blur 3, wanted activations behind"),
         ({"style": {"order": "post"}}, "style.order: input should be 'original'"),
     ],
 )

@@ -5,7 +5,15 @@ from deepres.arch.readings.tape import record
 
 
 def test_the_tape_holds_every_parameter_and_multiply_add() -> None:
-    for name in ("resnet50", "densenet_bc100_k12_cifar", "highway19_cifar", "seresnet18", "ecaresnet26t"):
+    for name in (
+        "resnet50",
+        "densenet_bc100_k12_cifar",
+        "highway19_cifar",
+        "seresnet18",
+        "ecaresnet26t",
+        "res2next50",
+        "resnest14d",
+    ):
         net = architecture(name)
         tape = record(net, segments(net), batch_size=3, value_bytes=4)
         assert sum(op.gradients for op in tape.ops) == 4 * cost(net).parameters

@@ -14,8 +14,12 @@ ONE_OF_EACH = [
     "seresnet18",
     "resnet18+style.eca_kernel=auto",
     "resnet18_blur4",
+    "res2net50_26w_4s",
+    "resnest14d",
+    "resnest50d_4s2x40d",
+    "skresnet18",
 ]
-"""Flat stacks, gates, columns, excitation, filters along channels, blurred pools; one network of each other family was tried by hand."""
+"""Flat stacks, gates, columns, excitation, filters along channels, blurred pools, scales, splits, kernels; one network of each other family was tried by hand."""
 
 
 @pytest.mark.slow

@@ -105,6 +105,10 @@ def _peak(predicted: StepMemory) -> int:
         "seresnet18",
         "resnet18_blur4",
         "resnet50d",
+        "res2net50_26w_4s",
+        "res2net50_26w_8s",
+        "resnest26d",
+        "skresnet18",
     ],
 )
 def test_what_is_kept_and_the_peak_are_as_predicted(name: str, value_bytes: int) -> None:
@@ -128,6 +132,10 @@ def test_what_is_kept_and_the_peak_are_as_predicted(name: str, value_bytes: int)
         {"dropout": 0.3},
         {"se_ratio": 0.25},
         {"eca_kernel": 3},
+        {"radix": 1},
+        {"radix": 2},
+        {"kernels": "whole"},
+        {"kernels": "halves"},
         {"order": "bn_after_add"},
         {"mixing": {"shortcut_scale": 0.5, "branch_scale": 0.5}},
         {"mixing": {"gate": "exclusive"}},

@@ -11,7 +11,7 @@ from shapes import check, statements
 from torch import Tensor, nn
 
 from deepres.analyze import attribution, faithfulness
-from deepres.arch import atoms
+from deepres.arch import atoms, attention_atoms
 from deepres.data.sources import arrays, labels, pixels
 from deepres.data.transforms import per_batch
 from deepres.data.transforms.config import Preparation
@@ -49,7 +49,9 @@ CASES: dict[str, Case] = {
     "Identity.output": _atom(atoms.Identity(), (4, 5, 6)),
     "Conv.output": _atom(atoms.Conv(channels=8, kernel=3, stride=2, padding=1), (4, 7, 8)),
     "TransposedConv.output": _atom(atoms.TransposedConv(channels=8, kernel=2, stride=2), (4, 7, 8)),
-    "ChannelConv.output": _atom(atoms.ChannelConv(kernel=3), (4, 1, 1)),
+    "ChannelConv.output": _atom(attention_atoms.ChannelConv(kernel=3), (4, 1, 1)),
+    "GroupSum.output": _atom(attention_atoms.GroupSum(parts=2), (8, 7, 8)),
+    "GroupSoftmax.output": _atom(attention_atoms.GroupSoftmax(parts=2, groups=2), (8, 1, 1)),
     "Norm.output": _atom(atoms.Norm(), (4, 7, 8)),
     "Activation.output": _atom(atoms.Activation(), (4,)),
     "MaxPool.output": _atom(atoms.MaxPool(kernel=3, stride=2, padding=1), (4, 7, 8)),
@@ -74,6 +76,8 @@ CASES: dict[str, Case] = {
     "MaskChannels.forward": _layer(layers.MaskChannels(3), C8),
     "Scale.forward": _layer(layers.Scale(2.0), C8),
     "ChannelConv.forward": _layer(layers.ChannelConv(3), torch.rand(2, 8, 1, 1)),
+    "GroupSum.forward": _layer(layers.GroupSum(2), C8, parts=2),
+    "GroupSoftmax.forward": _layer(layers.GroupSoftmax(2, 2), torch.rand(2, 8, 1, 1)),
     "Blur.forward": _layer(layers.Blur(8, 3, 2), C8, stride=2),
     "BatchDropPath.forward": _layer(layers.BatchDropPath(0.5), C8),
     "CountDropPath.forward": _layer(layers.CountDropPath(0.5), C8),

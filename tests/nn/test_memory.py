@@ -46,6 +46,8 @@ NETWORKS = {
     "columns": entry("fractalnet20_drop_cifar").config.replace(widths=(8,) * 5).architecture(),
     "gates": _small("highway19_cifar", depths=(3, 2, 2)),
     "eca": architecture("resnet18+style.eca_kernel=auto", num_classes=10, input=(3, 32, 32)),
+    "scales": architecture("resnet50+style.scales=4", num_classes=10, input=(3, 32, 32)),
+    "splits": architecture("resnest14d", num_classes=10, input=(3, 32, 32)),
     "squeezed": architecture("seresnet18", num_classes=10, input=(3, 32, 32)),
 }
 

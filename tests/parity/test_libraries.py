@@ -23,12 +23,21 @@ def _program() -> ModuleType:
 
 parity = _program()
 QUICK = {  # every kind of name that a library has
-    "timm": ("resnet18", "seresnet18", "ecaresnet26t", "resnet18d", "resnetv2_50", "densenet121"),
+    "timm": (
+        "resnet18",
+        "seresnet18",
+        "ecaresnet26t",
+        "resnest14d",
+        "skresnet18",
+        "resnet18d",
+        "resnetv2_50",
+        "densenet121",
+    ),
     "torchvision": ("resnet18", "resnext50_32x4d"),
     "transformers": ("resnet18", "resnet50"),
 }
 DEEPER = re.compile(
-    r"152|161|169|20[01]|269|270|350|420|vgg|wide_|101_(32x8|64x4)d|101d_|101s|50[st]|26t$|ecaresn.*(50|101|light)|v2_(34|50t|50d|101d)"
+    r"152|161|169|20[01]|269|270|350|420|vgg|wide_|101_(32x8|64x4)d|101d_|101s|50[st]|26t$|ecaresn.*(50|101|light)|res2net50_.*_[268]s|res2net.*d|101_26w|101e|resnest50d$|skresnet(34|50)|v2_(34|50t|50d|101d)"
 )
 """More units, wider ones or more weights of kinds that others here have: `make parity` computes them, the tests do not."""
 SMALL = [(library, name) for library, name in parity.PAIRS if name in QUICK[library]]

@@ -41,6 +41,7 @@ class Sequence(Record):
 
 
 Join = Literal["add", "mean", "multiply", "concat", "exclusive_gate", "shortcut_gate"]
+Feed = Literal["all", "groups", "chain"]
 
 
 class Parallel(Record):
@@ -50,11 +51,16 @@ class Parallel(Record):
     exclusive_gate is g branch + (1 - g) shortcut, shortcut_gate is branch + (1 - g) shortcut, g what the part `gate`
     gives. One part alone is passed on as it is: a unit without its `shortcut` is a plain network's pair of layers, a
     unit without its `branch` is a deleted unit.
+
+    Feeds: "all", each part is given all of pre(x); "groups", each its own of as many equal runs x_1, x_2 … of its
+    channels as there are parts; "chain", the same, but of y_i = part_i(x_i + y_(i-1)) for all between the first and the
+    last (Gao et al. 2019, eq. 1, the group that stays as it is last, as in the authors' code).
     """
 
     kind: Literal["parallel"] = "parallel"
     parts: Parts
     join: Join = "add"
+    feed: Feed = "all"
     pre: Node = Identity()
     act: Node = Identity()
 
@@ -66,12 +72,29 @@ class Parallel(Record):
                 raise ValueError(f"a part cannot be called '{taken}', which stands before or after the join; rename it")
         if self.gated and ("gate" not in names or not set(names) <= {"gate", "branch", "shortcut"}):
             raise ValueError(f"join '{self.join}' with parts {', '.join(names)}; wanted gate, branch, shortcut")
+        if self.feed != "all" and self.join != "concat":
+            raise ValueError(f"feed '{self.feed}' with join '{self.join}'; groups of channels are concatenated")
         return _checked(self)
 
     @property
     def gated(self) -> bool:
         """Whether a part `gate` weighs the others."""
         return self.join in ("exclusive_gate", "shortcut_gate")
+
+    def fed(self, entering: Shape) -> Shape:
+        """What each part is given of `entering`: all, or (C / parts, H, W)."""
+        if self.feed == "all":
+            return entering
+        channels, *size = entering
+        if channels % len(self.parts):
+            raise ShapeError(f"{len(self.parts)} parts share {channels} channels unevenly; give each the same number")
+        return (channels // len(self.parts), *size)
+
+    def require_chained(self, fed: Shape, shapes: Mapping[str, Shape]) -> None:
+        """ShapeError where what a part of a chain gives cannot be added to what the next is given."""
+        for part, shape in list(shapes.items())[:-2] if self.feed == "chain" else ():
+            if shape != fed:
+                raise ShapeError(f"{part} gives {shape} to the next of a chain, which is given {fed}; keep the shape")
 
     def joined(self, given: Shape, shapes: Mapping[str, Shape]) -> Shape:
         """All shapes equal; but concat adds up channels, and multiply spreads (C, 1, 1) over the map."""
@@ -171,9 +194,14 @@ def _read(node: Node, given: Shape, reading: Reading[T], name: str, seen: _Seen[
         case Parallel():
             entering, pre = _fold(node.pre, given, reading, dotted(name, "pre"), seen)
             shapes, worths = {}, {}
-            for part, child in node.parts:
-                shapes[part], worths[part] = _fold(child, entering, reading, dotted(name, part), seen)
             try:
+                fed = node.fed(entering)
+            except ShapeError as cause:
+                raise _located(name, cause) from cause
+            for part, child in node.parts:
+                shapes[part], worths[part] = _fold(child, fed, reading, dotted(name, part), seen)
+            try:
+                node.require_chained(fed, shapes)
                 joined = node.joined(given, shapes)
             except ShapeError as cause:
                 raise _located(name, cause) from cause

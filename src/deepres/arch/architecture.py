@@ -162,9 +162,10 @@ def _activated(node: Node, function: str, inside_units: bool) -> Node:
             return node.replace(function=function)
         case Sequence():
             return node.replace(parts=inner(node.parts))
-        case Parallel() if node.join != "multiply":
+        case Parallel():
             around = {side: _activated(getattr(node, side), function, inside_units) for side in ("pre", "act")}
-            return node.replace(parts=inner(node.parts) if inside_units else node.parts, **around)
+            within = inside_units and node.join != "multiply"
+            return node.replace(parts=inner(node.parts) if within else node.parts, **around)
     return node
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from deepres.arch.bounds import Count, Kernel, OddKernel, Padding, require_bias, require_eps
+from deepres.arch.attention_atoms import ChannelConv, GroupSoftmax, GroupSum
+from deepres.arch.bounds import Count, Kernel, Padding, require_bias, require_eps
 from deepres.arch.shapes import Shape, ShapeError, elements, map_of, windows
 from deepres.base.records import Record
 
@@ -112,13 +113,17 @@ class MaxPool(Record):
 
 
 class AvgPool(Record):
-    """The mean of each kernel x kernel window, padding left out of it. `ceil` keeps a partial window."""
+    """The mean of each kernel x kernel window, padding left out of it, or `padded` counted as zeros in it.
+
+    `ceil` keeps a partial window.
+    """
 
     kind: Literal["avg_pool"] = "avg_pool"
     kernel: Count
     stride: Count
     padding: Padding = 0
     ceil: bool = False
+    padded: bool = False
 
     def output(self, given: Shape) -> Shape:
         """(C, H, W) -> (C, H', W'), as a convolution's."""
@@ -310,24 +315,13 @@ class TransposedConv(Record):
         return (self.channels, *((side - 1) * self.stride + self.kernel for side in size))
 
 
-class ChannelConv(Record):
-    """y_c = sum over j of w_j x_(c + j), |j| <= (kernel - 1) / 2: one filter along the channels, zeros beyond them."""
-
-    kind: Literal["channel_conv"] = "channel_conv"
-    kernel: OddKernel
-
-    def output(self, given: Shape) -> Shape:
-        """(C, 1, 1) -> the same."""
-        if given[1:] != (1, 1):
-            raise ShapeError(f"a filter along the channels takes (C, 1, 1), given {given}; pool before it")
-        return given
-
-
 Atom = (
     Identity
     | Conv
     | TransposedConv
     | ChannelConv
+    | GroupSum
+    | GroupSoftmax
     | Norm
     | Activation
     | MaxPool

@@ -10,7 +10,6 @@ from deepres.arch.atoms import (
     Activation,
     AvgPool,
     Blur,
-    ChannelConv,
     Conv,
     Dropout,
     DropPath,
@@ -20,7 +19,9 @@ from deepres.arch.atoms import (
     PadChannels,
     Scale,
 )
+from deepres.arch.attention_atoms import ChannelConv
 from deepres.arch.bounds import Count, OddKernel, require_eps
+from deepres.arch.splits import divisible, kernels, scales, splits
 from deepres.base.records import Record
 
 Shortcut = Literal["none", "A", "B", "C"]
@@ -73,6 +74,10 @@ class Style(Record):
     that: 8 as the field has it, 1 as its paper (they differ for 64 channels only). `eca_kernel`: of efficient channel
     attention in its place, odd, or "auto": from the number of channels. `blur`: size of the filter before subsampling.
     `dropout`: before the last convolution of the branch.
+    The first 3x3 of a unit can be several layers (`splits.py`): `scales` of a bottleneck, its inner channels so many
+    times; `radix` splits, subsampled by a pool behind or before them (`radix_pool`); two `kernels`, each given all
+    channels ("whole") or half of them ("halves"), `kernels_ratio` hidden units per channel, to multiples of
+    `kernels_multiple`.
     """
 
     order: Order = "original"
@@ -93,12 +98,30 @@ class Style(Record):
     eca_kernel: OddKernel | Literal["auto"] | None = None
     blur: Annotated[int, Field(ge=2, le=7)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    scales: Annotated[int, Field(ge=1, le=64)] = 1
+    radix: Annotated[int, Field(ge=1, le=64)] | None = None
+    radix_pool: Literal["behind", "before"] = "behind"
+    kernels: Literal["whole", "halves"] | None = None
+    kernels_ratio: Annotated[float, Field(gt=0, le=1)] = 1 / 16
+    kernels_multiple: Count = 8
 
     @model_validator(mode="after")
     def _divides(self) -> "Style":
         if self.eca_kernel is not None and self.se_ratio is not None:
             raise ValueError(f"eca_kernel {self.eca_kernel} with se_ratio {self.se_ratio:g}; give one of the two")
+        several = self.several
+        if len(several) > 1:
+            raise ValueError(f"{several[0]} with {several[1]}; give one of the two")
+        if several and (self.pre_activated or self.blur is not None):
+            other = f"order '{self.order}'" if self.pre_activated else f"blur {self.blur}"
+            raise ValueError(f"{several[0]} with {other}, wanted activations behind the weights and no blur")
         return require_eps(self, self.eps, self.norm)
+
+    @property
+    def several(self) -> tuple[str, ...]:
+        """What makes several layers of a unit's first 3x3, in words: nothing where it is one."""
+        given = {"scales": self.scales if self.scales > 1 else None, "radix": self.radix, "kernels": self.kernels}
+        return tuple(f"{name} {value}" for name, value in given.items() if value is not None)
 
     @property
     def pre_activated(self) -> bool:
@@ -152,17 +175,24 @@ def basic_convs(width: int, channels: int, stride: int) -> list[Conv]:
 def bottleneck_convs(width: int, channels: int, stride: int, style: Style, groups: int = 1) -> list[Conv]:
     """1x1 down to `width`, 3x3, 1x1 up to `channels` (He et al. 2015, Fig. 5; grouped: Xie et al. 2017, Fig. 3c)."""
     first, second = (stride, 1) if style.stride_on == "1x1" else (1, stride)
-    return [conv1x1(width, first), conv3x3(width, second, groups), conv1x1(channels)]
+    return [conv1x1(width * style.scales, first), conv3x3(width, second, groups), conv1x1(channels)]
 
 
-def branch(convs: list[Conv], style: Style, *, activated: bool, drop_path: DropPath | None = None) -> Sequence:
+def branch(
+    convs: list[Conv], style: Style, *, activated: bool, changes: bool = False, drop_path: DropPath | None = None
+) -> Sequence:
     """The convolutions with norms and activations around them, in the network's order.
 
-    `activated` says that what enters is activated already (shared with the shortcut, or by the stem).
+    `activated` says that what enters is activated already (shared with the shortcut, or by the stem), `changes` that
+    the unit's shape does.
     """
     parts: dict[str, Node] = {}
+    split = next((place for place, conv in enumerate(convs, start=1) if conv.kernel == 3), 0) if style.several else 0
     for number, conv in enumerate(convs, start=1):
         first, last, conv = number == 1, number == len(convs), style.of(conv)
+        if number == split:
+            parts |= _several(conv, style, number, changes)
+            continue
         if style.pre_activated and not (first and activated):
             parts |= {f"norm{number}": style.norm_atom()} if style.order == "pre" else {}
             parts[f"act{number}"] = style.act_atom()
@@ -187,6 +217,23 @@ def branch(convs: list[Conv], style: Style, *, activated: bool, drop_path: DropP
     if drop_path is not None:
         parts["drop_path"] = drop_path
     return Sequence(parts=parts)
+
+
+def _several(conv: Conv, style: Style, number: int, changes: bool) -> dict[str, Node]:
+    """The layers that stand for a unit's n-th, a 3x3, with what pools before or behind them."""
+    norm, act = style.norm_atom(), style.act_atom()
+    if style.scales > 1:
+        return {"scales": scales(conv, style.scales, norm, act, changes=changes)}
+    if style.kernels is not None:
+        least = style.kernels_multiple
+        hidden = divisible(conv.channels * style.kernels_ratio, least, least)
+        return {f"kernels{number}": kernels(conv, hidden, norm, act, halved=style.kernels == "halves")}
+    weighed: dict[str, Node] = {f"splits{number}": splits(conv.replace(stride=1), style.radix or 1, norm, act)}
+    if conv.stride == 1:
+        return weighed
+    pool = AvgPool(kernel=3, stride=conv.stride, padding=1, padded=True)
+    before = style.radix_pool == "before"  # another name, for descriptions are compared by names
+    return {"pool_before": pool, **weighed} if before else {**weighed, "pool": pool}
 
 
 @cache

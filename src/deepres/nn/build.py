@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from deepres.arch import algebra, atoms, shapes
+from deepres.arch import algebra, atoms, attention_atoms, shapes
 from deepres.arch.algebra import Site, fold
 from deepres.arch.architecture import Architecture
 from deepres.nn import layers
@@ -206,8 +206,12 @@ class _Modules:
                 )
             case atoms.TransposedConv():
                 return nn.ConvTranspose2d(given, atom.channels, atom.kernel, atom.stride, bias=atom.bias)
-            case atoms.ChannelConv():
+            case attention_atoms.ChannelConv():
                 return layers.ChannelConv(atom.kernel)
+            case attention_atoms.GroupSum():
+                return layers.GroupSum(atom.parts)
+            case attention_atoms.GroupSoftmax():
+                return layers.GroupSoftmax(atom.parts, atom.groups)
             case atoms.Norm():
                 return _norm(atom, given)
             case atoms.Activation():
@@ -215,7 +219,7 @@ class _Modules:
             case atoms.MaxPool():
                 return nn.MaxPool2d(atom.kernel, atom.stride, atom.padding, ceil_mode=atom.ceil)
             case atoms.AvgPool():
-                return nn.AvgPool2d(atom.kernel, atom.stride, atom.padding, atom.ceil, count_include_pad=False)
+                return nn.AvgPool2d(atom.kernel, atom.stride, atom.padding, atom.ceil, count_include_pad=atom.padded)
             case atoms.Blur():
                 return layers.Blur(given, atom.kernel, atom.stride)
             case atoms.GlobalAveragePool():
@@ -248,7 +252,7 @@ class _Modules:
     def parallel(
         self, site: Site, node: algebra.Parallel, pre: nn.Module, parts: dict[str, nn.Module], act: nn.Module
     ) -> nn.Module:
-        return layers.Parallel(pre, OrderedDict(parts), node.join, act)
+        return layers.Parallel(pre, OrderedDict(parts), node.join, act, node.feed)
 
 
 def _norm(atom: atoms.Norm, channels: int) -> nn.Module:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deepres.arch.algebra import Join
+from deepres.arch.algebra import Feed, Join
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -43,24 +43,39 @@ class FrozenBatchNorm2d(nn.Module):
 class Parallel(nn.Module):
     """y = act(join over the parts of part(pre(x))); a residual unit is y = act(branch(x) + shortcut(x)).
 
-    The children are `pre`, the parts by their names, then `act`. One part alone is passed on as it is.
+    The children are `pre`, the parts by their names, then `act`. One part alone is passed on as it is. `feed` "groups"
+    and "chain" give each part its own channels (`algebra.Parallel`).
     """
 
-    def __init__(self, pre: nn.Module, parts: "OrderedDict[str, nn.Module]", join: Join, act: nn.Module) -> None:
+    def __init__(
+        self, pre: nn.Module, parts: "OrderedDict[str, nn.Module]", join: Join, act: nn.Module, feed: Feed = "all"
+    ) -> None:
         super().__init__()
         self.pre = pre
         for name, part in parts.items():
             self.add_module(name, part)
         self.part_names = tuple(parts)
         self.join = join
+        self.feed = feed
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
         x = self.pre(x)
-        given = {name: self.get_submodule(name)(x) for name in self.part_names}
-        y: Tensor = self.act(self._joined(given))
+        y: Tensor = self.act(self._joined(self._parts(x)))
         return y
+
+    def _parts(self, x: Tensor) -> dict[str, Tensor]:
+        """What each part gives."""
+        if self.feed == "all":
+            return {name: self.get_submodule(name)(x) for name in self.part_names}
+        given: dict[str, Tensor] = {}
+        before: Tensor | None = None
+        for name, group in zip(self.part_names, x.split(x.shape[1] // len(self.part_names), dim=1), strict=True):
+            if before is not None and self.feed == "chain" and name != self.part_names[-1]:
+                group = group + before
+            before = given[name] = self.get_submodule(name)(group)
+        return given
 
     def _joined(self, given: dict[str, Tensor]) -> Tensor:
         match self.join:
@@ -105,6 +120,33 @@ class ChannelConv(nn.Conv1d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, 1, 1) -> the same."""
         return super().forward(x.flatten(1)[:, None]).flatten(1)[..., None, None]
+
+
+class GroupSum(nn.Module):
+    """y = x_1 + … + x_n over n = `parts` runs of channels that stand one behind the other."""
+
+    def __init__(self, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, parts C, H, W) -> (N, C, H, W)."""
+        return x.unflatten(1, (self.parts, x.shape[1] // self.parts)).sum(1)
+
+
+class GroupSoftmax(nn.Module):
+    """Shares of `parts` within each of `groups`: channels by group, part, c -> by part, group, c."""
+
+    def __init__(self, parts: int, groups: int) -> None:
+        super().__init__()
+        self.parts = parts
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, 1, 1) -> the same."""
+        each = x.shape[1] // (self.parts * self.groups)
+        shares = x.reshape(-1, self.groups, self.parts, each).transpose(1, 2).softmax(1)
+        return shares.reshape(-1, x.shape[1], 1, 1)
 
 
 class ColumnMean(nn.Module):

@@ -146,7 +146,8 @@ class _Longest:
         return sum(parts.values())
 
     def parallel(self, site: Site, node: Parallel, pre: int, parts: dict[str, int], act: int) -> int:
-        return pre + max(count for name, count in parts.items() if name != "gate") + act
+        chain = sum([*parts.values()][:-1]) if node.feed == "chain" else 0
+        return pre + max(chain, *(count for name, count in parts.items() if name != "gate")) + act
 
 
 class _Convolutions:

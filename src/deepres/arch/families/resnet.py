@@ -72,6 +72,8 @@ class ResNetConfig(Record):
             raise ValueError(
                 f"groups {self.groups} with unit '{self.unit}': only bottlenecks are grouped; set unit=bottleneck"
             )
+        if self.style.scales > 1 and self.unit != "bottleneck":
+            raise ValueError(f"style.scales {self.style.scales} with unit '{self.unit}'; set unit=bottleneck")
         if not self.stem_norm and not self.style.pre_activated:
             raise ValueError(
                 "stem_norm false with an order that does not begin with an activation; set style.order=pre"
@@ -152,6 +154,7 @@ def _stage(config: ResNetConfig, given: int, width: int, depth: int, stride: int
                     _convs(config, width, channels, step),
                     style,
                     activated=by_stem or shared is not None,
+                    changes=changes,
                     drop_path=drop_path,
                 ),
                 shortcut(config.shortcut, given, channels, step, style),

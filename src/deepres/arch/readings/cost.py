@@ -9,7 +9,6 @@ from deepres.arch.atoms import (
     Atom,
     AvgPool,
     Blur,
-    ChannelConv,
     Conv,
     Flatten,
     Linear,
@@ -18,6 +17,7 @@ from deepres.arch.atoms import (
     PadChannels,
     TransposedConv,
 )
+from deepres.arch.attention_atoms import ChannelConv
 from deepres.arch.detector import Detector
 from deepres.arch.shapes import elements
 
@@ -139,5 +139,7 @@ class _FieldReading:
         return reduce(Field.then, parts.values(), Field())
 
     def parallel(self, site: Site, node: Parallel, pre: Field, parts: dict[str, Field], act: Field) -> Field:
-        widest = max(parts.values(), key=lambda part: (part.stride, part.size))
+        given = tuple(parts.values())
+        chained = (reduce(Field.then, given[:-1]), given[-1]) if node.feed == "chain" and len(given) > 1 else given
+        widest = max(chained, key=lambda part: (part.stride, part.size))
         return pre.then(widest).then(act)

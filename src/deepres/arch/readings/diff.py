@@ -81,7 +81,8 @@ def _atoms(node: Node, name: str) -> Iterator[tuple[str, dict[str, object]]]:
         case Sequence() | Identity() | Dropout():
             pass
         case Parallel():
-            facts = {"kind": node.kind, "join": node.join, "parts": ", ".join(part for part, _ in node.parts)}
+            facts = {"kind": node.kind, "join": node.join, "feed": node.feed}
+            facts["parts"] = ", ".join(part for part, _ in node.parts)
         case DropPath():  # one coin a batch is scaled in evaluation, one a sample is not
             facts = {} if node.per == "sample" else {"kind": node.kind, "rate": node.rate}
         case _:

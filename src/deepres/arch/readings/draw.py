@@ -11,7 +11,6 @@ from deepres.arch.atoms import (
     Atom,
     AvgPool,
     Blur,
-    ChannelConv,
     ColumnMean,
     Conv,
     Dropout,
@@ -25,6 +24,7 @@ from deepres.arch.atoms import (
     Scale,
     TransposedConv,
 )
+from deepres.arch.attention_atoms import ChannelConv, GroupSoftmax, GroupSum
 from deepres.arch.detector import Detector
 from deepres.arch.readings.cost import Cost, cost_at
 from deepres.arch.shapes import Shape
@@ -175,6 +175,10 @@ def _layer(atom: Atom) -> str:
             return f"{atom.kernel}x{atom.kernel} {atom.channels} x{atom.stride}"
         case ChannelConv():
             return f"{atom.kernel} along channels"
+        case GroupSum():
+            return f"sum of {atom.parts}"
+        case GroupSoftmax():
+            return f"shares of {atom.parts}"
         case MaxPool() | AvgPool():
             return f"{atom.kind.replace('_', ' ')} {atom.kernel}x{atom.kernel} /{atom.stride}"
         case Blur():

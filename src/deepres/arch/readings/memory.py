@@ -103,7 +103,7 @@ def answer_memory(architecture: Architecture, batch_size: int, value_bytes: int 
     live = {0: tape.sizes[0]}
     peak = tape.sizes[0]
     for place, op in enumerate(tape.ops):
-        live[op.gives] = tape.sizes[op.gives]
+        live[op.gives] = tape.held(op.gives)
         peak = max(peak, sum(live.values()))
         live = {number: size for number, size in live.items() if not number or last.get(number, 0) > place}
     return value_bytes * (whole.parameters + whole.buffers) + peak
@@ -177,7 +177,7 @@ class _Player:
     def _make(self, op: Op, keep: bool) -> None:
         if op.gives not in self.present:
             self.present.add(op.gives)
-            self._grow(self.tape.sizes[op.gives])
+            self._grow(self.tape.held(op.gives))
         self._grow(op.extra)
         if keep:
             self.holders.update(op.keeps)
@@ -206,7 +206,7 @@ class _Player:
     def _drop(self, number: int) -> None:
         if not self.holders[number] and number in self.present:
             self.present.remove(number)
-            self.live -= self.tape.sizes[number]
+            self.live -= self.tape.held(number)
 
     def _release(self, numbers: tuple[int, ...]) -> None:
         for number in numbers:

@@ -16,7 +16,8 @@ def path_lengths(architecture: Architecture, of: Steps = "branches") -> dict[int
 
     At every join a path goes through one part. Its length is the number of parts called `branch` that it goes through,
     those inside others too, or with "layers" of convolutions and linear layers. A gate weighs the paths and is none
-    itself, as is the part `gate` of a squeeze-and-excitation or of ECA.
+    itself, as is the part `gate` of a squeeze-and-excitation or of ECA. Parts that are given channels of their own
+    (Res2Net's scales) are one way, the longest.
     """
     counts = fold(Sequence(parts=architecture.body), architecture.input, _Lengths(of))
     return dict(sorted(counts.items()))
@@ -40,6 +41,10 @@ class _Lengths:
         parts: dict[str, Counter[int]],
         act: Counter[int],
     ) -> Counter[int]:
+        if node.feed != "all":
+            chained = [*parts.values()][:-1] if node.feed == "chain" else []
+            ways = [*parts.values(), *([reduce(_then, chained)] if chained else [])]
+            return _then(_then(pre, max(ways, key=max)), act)
         joined: Counter[int] = Counter()
         for name, counts in parts.items():
             if name != "gate":

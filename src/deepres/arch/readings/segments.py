@@ -105,7 +105,7 @@ def _links(node: Node, name: str, given: Shape) -> Iterator[Link]:
 def _dense(node: Parallel) -> tuple[str, Sequence] | None:
     """The branch of y = concat(x, branch(x)), by name; None where the unit is of another kind."""
     plain = isinstance(node.pre, Identity) and isinstance(node.act, Identity)
-    if node.join != "concat" or not plain or len(node.parts) != 2:
+    if node.join != "concat" or node.feed != "all" or not plain or len(node.parts) != 2:
         return None
     (_, first), (name, branch) = node.parts
     flat = isinstance(first, Identity) and isinstance(branch, Sequence)

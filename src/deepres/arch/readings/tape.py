@@ -11,7 +11,6 @@ from deepres.arch.atoms import (
     Atom,
     AvgPool,
     Blur,
-    ChannelConv,
     Conv,
     Dropout,
     Flatten,
@@ -21,6 +20,7 @@ from deepres.arch.atoms import (
     Norm,
     TransposedConv,
 )
+from deepres.arch.attention_atoms import ChannelConv, GroupSoftmax
 from deepres.arch.readings.cost import cost_of
 from deepres.arch.readings.segments import Segment
 from deepres.arch.shapes import elements
@@ -55,6 +55,17 @@ class Tape:
     sizes: list[int]
     ops: list[Op] = field(default_factory=list)
     step: int = 0
+    views: dict[int, int] = field(default_factory=dict)  # a map that lies in another one -> that
+
+    def held(self, number: int) -> int:
+        """Bytes that a map takes up itself."""
+        return 0 if number in self.views else self.sizes[number]
+
+    def view(self, base: int, size: int) -> int:
+        """Record that some channels of a map, `size` bytes, are read where they lie."""
+        new = self.add((base,), size, passes=True)
+        self.views[new] = self.views.get(base, base)
+        return new
 
     def add(
         self,
@@ -71,6 +82,7 @@ class Tape:
         """Record an operation that gives a new map of `size` bytes, kept by itself where `own`; the map's number."""
         new = len(self.sizes)
         self.sizes.append(size)
+        keeps = tuple(self.views.get(number, number) for number in keeps)
         kept = (*keeps, new) if own else keeps
         self.ops.append(Op(self.step, given, new, kept, extra, gradients, work, passes))
         return new
@@ -122,7 +134,16 @@ class _Recording:
     def parallel(self, site: Site, node: Parallel, pre: _Play, parts: dict[str, _Play], act: _Play) -> _Play:
         def play(x: int) -> int:
             entered = pre(x)
-            return act(self._join(node, {name: part(entered) for name, part in parts.items()}))
+            if node.feed == "all":
+                return act(self._join(node, {name: part(entered) for name, part in parts.items()}))
+            given: dict[str, int] = {}
+            before: int | None = None
+            for name, part in parts.items():
+                group = self.tape.view(entered, self.tape.sizes[entered] // len(parts))
+                if before is not None and node.feed == "chain" and len(given) < len(parts) - 1:
+                    group = self._add((group, before))
+                before = given[name] = part(group)
+            return act(self._join(node, given))
 
         return play
 
@@ -140,7 +161,7 @@ class _Recording:
                 return add((x,), extra=self.value_bytes * counted.parameters if self.value_bytes != 4 else 0)
             case Norm(method="frozen"):
                 return self.tape.add((add(),), size, passes=True, work=work)
-            case Activation(function="relu" | "sigmoid" | "tanh"):
+            case Activation(function="relu" | "sigmoid" | "tanh") | GroupSoftmax():
                 return add(own=True)
             case Norm() | Activation() | AvgPool() | AdaptiveAvgPool():
                 return add((x,))

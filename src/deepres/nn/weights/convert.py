@@ -29,6 +29,12 @@ def _resnet(stem: str, norm: str, stage: str, head: str, shortcut: tuple[str, st
         (unit + "branch.norm{i}", stage + f".{norm}{{i}}"),
         (unit + "branch.se.gate.fc{i}", stage + ".se.fc{i}"),
         (unit + "branch.eca.gate.conv", stage + ".se.conv"),
+        (unit + "branch.scales.scale{i}.conv", stage + ".convs.{i0}"),
+        (unit + "branch.scales.scale{i}.norm", stage + ".bns.{i0}"),
+        (unit + "branch.splits{i}.pre.conv", stage + ".conv{i}.conv"),
+        (unit + "branch.splits{i}.pre.norm", stage + ".conv{i}.bn0"),
+        (unit + "branch.splits{i}.gate.norm", stage + ".conv{i}.bn1"),
+        (unit + "branch.splits{i}.gate.fc{f}", stage + ".conv{i}.fc{f}"),
         (unit + "shortcut.conv", f"{stage}.downsample.{shortcut[0]}"),
         (unit + "shortcut.norm", f"{stage}.downsample.{shortcut[1]}"),
         ("head.fc", head),
@@ -44,6 +50,18 @@ _DEEP_STEM: NameTable = (
     ("stem.norm3", "bn1"),
     ("stem.conv4", "maxpool.0"),
     ("stem.norm4", "maxpool.1"),
+)
+_KERNELS: NameTable = tuple(  # timm's networks of two kernels: a layer's norm is within it
+    (f"stage{{s}}.unit{{u}}.branch.{ours}", f"layer{{s}}.{{u0}}.conv{{i}}.{theirs}")
+    for ours, theirs in (
+        ("conv{i}", "conv"),
+        ("norm{i}", "bn"),
+        ("kernels{i}.pre.path{p}.conv", "paths.{p0}.conv"),
+        ("kernels{i}.pre.path{p}.norm", "paths.{p0}.bn"),
+        ("kernels{i}.gate.fc1", "attn.fc_reduce"),
+        ("kernels{i}.gate.norm", "attn.bn"),
+        ("kernels{i}.gate.fc2", "attn.fc_select"),
+    )
 )
 _RESNET = _resnet("", "bn", "layer{s}.{u0}", "fc")
 _RESNET_D = (*_resnet("", "bn", "layer{s}.{u0}", "fc", ("1", "2")), *_DEEP_STEM)
@@ -93,6 +111,8 @@ CONVENTIONS: dict[str, dict[str, NameTable]] = {
         "resnet": (*_RESNET, *_DEEP_STEM),
         "resnet-a": _RESNET,
         "resnet-d": _RESNET_D,
+        "kernels": (*_KERNELS, *_RESNET),
+        "kernels-d": (*_KERNELS, *_RESNET_D),
         "pre": _PRE,
         "dense": _DENSE,
     },
@@ -120,6 +140,11 @@ TIMM: dict[str, str] = {
     **{name: name for name in ("seresnext26d_32x4d", "seresnext101d_32x8d", "seresnext26t_32x4d", "seresnet50t")},
     **{f"ecaresnet{d}": f"ecaresnet{d}" for d in ("26t", "50t", "50d", "101d", "200d", "269d", "light")},
     **{name: name for name in ("ecaresnext26t_32x4d", "ecaresnext50t_32x4d")},
+    **{f"res2net50_{w}": f"res2net50_{w}" for w in ("26w_4s", "14w_8s", "26w_6s", "26w_8s", "48w_2s")},
+    **{name: name for name in ("res2net101_26w_4s", "res2next50", "res2net50d", "res2net101d")},
+    **{f"resnest{d}": f"resnest{d}" for d in ("14d", "26d", "50d", "101e", "200e", "269e")},
+    **{f"resnest50d_{d}": f"resnest50d_{d}" for d in ("4s2x40d", "1s4x24d")},
+    **{name: name for name in ("skresnet18", "skresnet34", "skresnet50", "skresnet50d", "skresnext50_32x4d")},
     **{f"seresnet{d}d": f"seresnet{d}d" for d in (152, 200, 269)},
     **{f"resnet{d}s": f"resnet{d}s" for d in (50, 101, 152)},
     **{f"resnet{d}t": f"resnet{d}t" for d in (10, 14, 26, 50)},
@@ -227,7 +252,10 @@ def conventions_for(description: Architecture) -> tuple[str, ...]:
 
 
 def kind_of(description: Architecture) -> str:
-    """resnet, resnet-a (zero-padded), resnet-d (pooled projection), pre (activated first), dense, vgg, plain."""
+    """resnet, resnet-a (zero-padded), resnet-d (pooled projection), pre (activated first), dense, vgg, plain.
+
+    kernels, kernels-d: resnet and resnet-d with two kernels for one.
+    """
     parts = dict(description.body)
     if "transition1" in parts:
         return "dense"
@@ -243,7 +271,8 @@ def kind_of(description: Architecture) -> str:
     if any(isinstance(path, PadChannels) for path in shortcuts):
         return "resnet-a"
     pooled = any(isinstance(part, AvgPool) for path in shortcuts if path for _, part in children(path))
-    return "resnet-d" if pooled else "resnet"
+    kernels = any(name.startswith("kernels") for branch in branches if branch for name, _ in children(branch))
+    return ("kernels" if kernels else "resnet") + ("-d" if pooled else "")
 
 
 def names_in(convention: str, description: Architecture) -> dict[str, str]:

@@ -20,6 +20,7 @@ from torch import Tensor
 from deepres.arch import atoms
 from deepres.arch.algebra import Parallel, Site, fold
 from deepres.arch.architecture import Architecture
+from deepres.arch.attention_atoms import ChannelConv
 from deepres.base.errors import InputError
 from deepres.nn.weights.unnamed import TRACKED, Layer, comes_before, layers_in, split
 
@@ -243,7 +244,7 @@ class _Layers:
                 return [
                     Layer(site.name, "weighted", shape, ("bias", "weight") if atom.bias else ("weight",), "", "linear")
                 ]
-            case atoms.ChannelConv():
+            case ChannelConv():
                 return [Layer(site.name, "weighted", (1, 1, atom.kernel), ("weight",))]
             case atoms.Norm():
                 leaves = ("bias", "weight") * atom.affine
