@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from deepres.arch.algebra import at
 from deepres.arch.atoms import Conv, Linear
+from deepres.arch.readings.norms import last_norms
 from deepres.base.errors import InputError
 from deepres.base.ram import free_bytes, told_bytes
 from deepres.base.seeds import derive
@@ -102,6 +103,21 @@ def initialise(
             rule(tensor, Generator(tensor.device).manual_seed(derive(seed, "init", f"{prefix}.{name}")))
     if isinstance(network, ResidualNetwork):
         _fill_stated_biases(network)
+
+
+@torch.no_grad()
+def begin_at_shortcuts(network: ResidualNetwork) -> None:
+    """gamma = 0 in the last norm of each unit's branch: the network begins as its shortcuts (Goyal et al. 2017, 5.1).
+
+    All else stays bit by bit; arXiv 1706.02677.
+
+    Raises:
+        InputError: there is a unit that has no such norm (`arch/readings/norms.py`).
+    """
+    for name in last_norms(network.description):
+        weight = network.get_submodule(name).weight
+        assert isinstance(weight, Tensor)
+        weight.zero_()
 
 
 def _require_room(network: nn.Module) -> None:

@@ -20,7 +20,7 @@ from deepres.base.arguments import flag, path_text, whole
 from deepres.base.errors import InputError, unknown
 from deepres.nn.build import ResidualNetwork, build
 from deepres.nn.features import FeatureNetwork
-from deepres.nn.init import initialise
+from deepres.nn.init import begin_at_shortcuts, initialise
 from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 
@@ -41,6 +41,7 @@ class LikeTimm(TypedDict, total=False):
     drop_path_rate   stochastic depth: the rate of the last unit, from 0 at the first on a line, drawn for each image
     drop_rate        dropout before the classifier
     global_pool      "avg", or "" with `num_classes=0`: the map as it is
+    zero_init_last   each unit begins as its shortcut (`nn/init.py`); False by default, as in the papers
     """
 
     pretrained: bool
@@ -51,6 +52,7 @@ class LikeTimm(TypedDict, total=False):
     drop_path_rate: float
     drop_rate: float
     global_pool: str
+    zero_init_last: bool
 
 
 def require_known(options: Mapping[str, Any]) -> None:
@@ -119,8 +121,10 @@ def shaped(network: ResidualNetwork, options: Mapping[str, Any]) -> ResidualNetw
     """The network with its weights, as it is asked to be read.
 
     Raises:
-        InputError: a stride or a pool that it cannot have; maps that it has not.
+        InputError: a stride or a pool that it cannot have; maps that it has not; a unit without a last norm.
     """
+    if flag(options.get("zero_init_last", False), "zero_init_last"):
+        begin_at_shortcuts(network)
     stride = options.get("output_stride")
     if stride is not None and whole(stride, "output_stride", 1) != 32:
         network = _rebuilt(network, with_output_stride(network.description, stride))

@@ -9,6 +9,7 @@ from pydantic import Field
 from deepres.arch.catalogue.entry import ModelConfig
 from deepres.arch.detector import Detector, DetectorConfig
 from deepres.arch.localiser import LocaliserConfig
+from deepres.arch.readings.norms import last_norms
 from deepres.base.errors import InputError, unknown
 from deepres.base.manifest import RUN, require_own
 from deepres.base.reading import json_object
@@ -121,6 +122,12 @@ def require_known(run: Run) -> None:
     moving, model = run.task.form in MOVING, run.model
     whole, sides = WHOLE in run.task.tools and CUT not in run.task.tools, run.preparation.fit == "sides"
     description = model.architecture()
+    if train.zero_gamma:
+        if run.weights is not None:
+            raise InputError(
+                f"train.zero_gamma=true: the run begins with {run.weights}, which has its own; leave it out"
+            )
+        last_norms(description)
     if train.frozen:
         parts = dict.fromkeys(place.name.partition(".")[0] for place in description.places)
         for name in train.frozen:

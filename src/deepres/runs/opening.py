@@ -35,6 +35,7 @@ def opening(context: RunContext, step: int, total: int) -> list[str | Detail]:
         *context.about_numbers,
         *expected_lines(run, source),
         *([context.begun] if context.begun else []),
+        *(["every unit begins as its shortcut: gamma 0 in its last norm"] if train.zero_gamma and not step else []),
         *(_head(train.head_pace) if train.fit_head and not step else []),
         *(context.teachers.lines() if context.teachers is not None else []),
         *_balance(context),

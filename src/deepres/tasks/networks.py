@@ -82,7 +82,7 @@ def create_model(
         ignore: names or patterns of tensors in the file that are none of the network's.
         seed: of the initialisation.
         options: `timm.create_model`'s `pretrained`, `checkpoint_path`, `features_only`, `out_indices`, `output_stride`,
-            `drop_path_rate`, `drop_rate`, `global_pool` (`nn/like_timm.py`).
+            `drop_path_rate`, `drop_rate`, `global_pool`, `zero_init_last` (`nn/like_timm.py`).
 
     Raises:
         InputError: an unknown name (the nearest are offered), weights that do not fit or are another variant's.
@@ -129,6 +129,9 @@ def _like_timm(
     options: LikeTimm,
 ) -> tuple[str | Architecture, str | Path | Checkpoint | None, bool]:
     """Network, weights and whether the head is new, by timm's words: `pretrained` with other classes has a new head."""
+    given = weights if weights is not None else options.get("checkpoint_path") or options.get("pretrained")
+    if given and options.get("zero_init_last"):
+        raise InputError("zero_init_last: of a network without weights, which have their own; leave one of them out")
     if isinstance(model, str):
         model, weights = weights_of(model, weights, options)
         model = named(model, options)

@@ -145,6 +145,9 @@ class TrainConfig(Record):
     head begins as the classifier that fits the features, whose length then tells a `head_pace` of None
     (`runs/head.py`). `log` says where each epoch is shown besides `history.jsonl` (`train/loggers/`).
 
+    With `zero_gamma` the last norm of each unit's branch begins with gamma 0, the network as its shortcuts
+    (`nn/init.py`).
+
     `loss` "binary" asks of each class whether the image is of it (`tasks/classification/losses.py`).
 
     A detector's proposals and regions learn at once (`joint`), or in four stages, for each as long as `turns` says
@@ -179,6 +182,7 @@ class TrainConfig(Record):
     head_only_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     fit_head: bool = False
     head_pace: Annotated[float, Field(gt=0)] | None = None
+    zero_gamma: bool = False
     frozen: tuple[str, ...] = ()
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     joint: bool = True

@@ -1,8 +1,9 @@
-"""A reading: how few images batch norms can do with, which need two values of each channel."""
+"""Two readings: how few images batch norms can do with, which need two values of each channel; each unit's last."""
 
 from collections.abc import Collection
 
-from deepres.arch.algebra import Parallel, Site, fold
+from deepres.arch.algebra import Node, Parallel, Sequence, Site, at, children, dotted, fold
+from deepres.arch.architecture import unit_names
 from deepres.arch.atoms import Atom, Norm
 from deepres.arch.detector import Description, Detector
 from deepres.arch.shapes import elements
@@ -41,6 +42,37 @@ def require_normalisable(architecture: Description, images: int, frozen: Collect
         f"{architecture.name}: a step of {counted(images, 'image')} {held}, and the norm {name} "
         f"sees one value of each channel, which has no variance; set {wanted}, or give the network larger images"
     )
+
+
+def last_norms(architecture: Description) -> tuple[str, ...]:
+    """The last norm of each unit's branch, by dotted name: with gamma and beta 0 there, y = act(shortcut(x)).
+
+    Raises:
+        InputError: there is a unit that does not add its branch to a shortcut, or whose branch has no norm that learns.
+    """
+    wanted = "wanted a network of residual units that add, with norms that learn"
+    names = () if isinstance(architecture, Detector) else unit_names(architecture)
+    if isinstance(architecture, Detector) or not names:
+        raise InputError(f"{architecture.name}: has no units whose last gamma could begin at 0; {wanted}")
+    found = []
+    for name in names:
+        unit = at(architecture.tree, name)
+        parts = dict(unit.parts) if isinstance(unit, Parallel) and unit.join == "add" else {}
+        branch = parts.get("branch")
+        norms = [part for part, node in children(branch) if _learns(node)] if isinstance(branch, Sequence) else []
+        if "shortcut" not in parts or not norms:
+            why = (
+                "a branch without a norm that learns"
+                if "shortcut" in parts
+                else "no branch that is added to a shortcut"
+            )
+            raise InputError(f"{architecture.name}: {name} has {why}; {wanted}")
+        found.append(dotted(name, f"branch.{norms[-1]}"))
+    return tuple(found)
+
+
+def _learns(node: Node) -> bool:
+    return isinstance(node, Norm) and node.method != "frozen" and node.affine
 
 
 class _Single:
