@@ -2,10 +2,19 @@
 
 `python evidence/peers.py` writes evidence/peers.json. It counts the rows of `recipes/spellings.py` (each is run by
 tests/cli/test_spelled.py), timm's residual networks that are in the catalogue, and the packages that are extras now.
+`python evidence/peers.py --install` also installs deepres into fresh environments, of now and as it was before these
+became extras, from the package index; otherwise what was measured so before is kept.
 """
 
 import json
-from importlib.metadata import PackageNotFoundError, distribution
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
 import timm
@@ -36,6 +45,75 @@ KINDS = (
 )
 
 
+ROOT = Path(__file__).parents[1]
+BEFORE = "840b4ec"
+"""The last commit whose dependencies were scikit-learn, tensorboard and huggingface_hub too."""
+
+
+def torch_and_its_own() -> dict[str, Path]:
+    """The folders of facts (`torch-….dist-info`) of torch here and of all that it depends on, by package."""
+    by_name = {str(each.metadata["Name"]).lower(): each for each in distributions()}
+    waiting, found = ["torch", *(name for name in by_name if name.startswith(("nvidia-", "cuda-")))], {}
+    while waiting:
+        name = waiting.pop()
+        if name in by_name and name not in found:
+            found[name] = Path(str(by_name[name]._path))  # type: ignore[attr-defined]
+            needs = [line for line in by_name[name].requires or () if "extra ==" not in line]
+            waiting += [re.match(r"[\w.-]+", line)[0].lower() for line in needs]  # type: ignore[index]
+    return found
+
+
+def environment(folder: Path) -> Path:
+    """A fresh environment whose pip takes torch, as it is here, for installed; its interpreter."""
+    venv.create(folder, with_pip=True)
+    site = next(folder.glob("lib/python*/site-packages"))
+    for place in torch_and_its_own().values():
+        shutil.copytree(place, site / place.name)
+    return folder / "bin" / "python"
+
+
+def installation(wheel: Path, folder: Path) -> dict[str, object]:
+    """What `pip install` of a wheel adds to torch: packages with their MB, and the seconds from the command on."""
+    python = environment(folder)
+    site = next(folder.glob("lib/python*/site-packages"))
+    before = {path.name for path in site.iterdir()}
+    command = (str(python), "-m", "pip", "install", "-qq", "--no-cache-dir", "-c", str(ROOT / "constraints.txt"))
+    begin = time.perf_counter()
+    subprocess.run([*command, str(wheel)], check=True)
+    seconds = time.perf_counter() - begin
+    new = [path for path in site.iterdir() if path.name not in before]
+    listed = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
+    names = set(subprocess.run([python, "-c", listed], check=True, capture_output=True, text=True).stdout.split())
+    sizes = {path.name: _bytes(path) / 1e6 for path in new}
+    return {
+        "packages": len(names - set(torch_and_its_own()) - {"pip", "setuptools"}),
+        "mb": round(sum(sizes.values()), 1),
+        "of_which_deepres_mb": round(sizes["deepres"], 1),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(each.stat().st_size for each in files if each.is_file())
+
+
+def installations() -> dict[str, object]:
+    """The same for the commit before, and for what lies here."""
+    found: dict[str, object] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, commit in (("before", BEFORE), ("now", "HEAD")):
+            source, place = Path(folder) / f"{name}-source", Path(folder) / name
+            source.mkdir()
+            archive = subprocess.run(["git", "archive", commit], cwd=ROOT, check=True, capture_output=True).stdout
+            subprocess.run(["tar", "-x", "-C", source], input=archive, check=True)
+            build = (sys.executable, "-m", "pip", "wheel", "-qq", "--no-deps", "-w", str(place), str(source))
+            subprocess.run(build, check=True)
+            found[name] = installation(next(place.glob("*.whl")), Path(folder) / f"{name}-venv")
+            print(name, found[name], file=sys.stderr)
+    return found
+
+
 def megabytes(name: str) -> float:
     """The files of an installed package, in MB."""
     try:
@@ -62,6 +140,8 @@ def main() -> None:
     spelled = rows()
     theirs = {name for kind in KINDS for name in timm.list_models(kind)}
     weights = {name: sum(map(megabytes, parts)) for name, parts in EXTRAS_NOW.items()}
+    path = Path(__file__).parent / "peers.json"
+    kept = json.loads(path.read_text()).get("installed_beside_torch") if path.is_file() else None
     facts = {
         "claim": "flags of timm, torchvision, ultralytics, transformers and Lightning work or are answered, row by row",
         "command": "python evidence/peers.py",
@@ -75,10 +155,10 @@ def main() -> None:
             "with_published_weights": len(TAGS),
         },
         "no_longer_installed_mb": {name: round(mb, 1) for name, mb in weights.items()},
-        "seconds_of_installing_these": "5.7, once, beside other work (pip install --no-deps)",
+        "installed_beside_torch": installations() if "--install" in sys.argv[1:] else kept,
         "rows": spelled,
     }
-    (Path(__file__).parent / "peers.json").write_text(json.dumps(facts, indent=1) + "\n")
+    path.write_text(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":

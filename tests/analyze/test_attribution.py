@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from deepres.analyze.attribution import (
+    Weighing,
     attribution_maps,
     class_activation_maps,
     class_number,
@@ -129,6 +130,62 @@ def test_grad_cam_of_an_inner_part_and_of_frozen_weights_in_inference_mode() -> 
     net.requires_grad_(False)
     with torch.inference_mode():
         assert torch.equal(grad_cam(net, images + 0, TARGETS, layer="stage2.unit2"), free)
+
+
+def _gradients(net: ResidualNetwork, images: Tensor, target: int, layer: str) -> tuple[Tensor, Tensor]:
+    """The maps of a stage and the logit's gradients there, by running the rest of the network from them."""
+    net.eval()
+    names = list(net.body_names)
+    x = images
+    for name in names[: names.index(layer) + 1]:
+        x = net.get_submodule(name)(x)
+    maps = x.detach().requires_grad_()
+    y = maps
+    for name in names[names.index(layer) + 1 :]:
+        y = net.get_submodule(name)(y)
+    net.head(y)[:, target].sum().backward()
+    net.train()
+    assert maps.grad is not None
+    return maps.detach(), maps.grad
+
+
+@pytest.mark.parametrize("layer", ["stage1", "stage2"])
+def test_kin_of_grad_cam_are_the_slow_loops(layer: str) -> None:
+    net, images = _built(RESNET), _images()
+    for weighing in ("grad-cam++", "layer-cam"):
+        found = grad_cam(net, images, TARGETS, layer=layer, weighing=weighing, rectified=False)
+        for n, k in ((0, 1), (2, 0)):
+            maps, gradients = _gradients(net, images[n : n + 1], int(TARGETS[n, k]), layer)
+            wanted = torch.zeros(maps.shape[2:], dtype=torch.float64)
+            for c in range(maps.shape[1]):
+                a, g = maps[0, c], gradients[0, c]
+                if weighing == "layer-cam":
+                    wanted += g.clamp_min(0) * a
+                    continue
+                weight, total = 0.0, float(a.sum())
+                for one in g.flatten().tolist():
+                    if one:
+                        weight += max(one, 0) * one**2 / (2 * one**2 + total * one**3)
+                wanted += weight * a
+            torch.testing.assert_close(found[n, k], wanted, rtol=1e-9, atol=1e-12)
+            assert found[n, k].ne(0).any()
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("weighing", ["grad-cam", "grad-cam++", "layer-cam"])
+def test_kin_of_grad_cam_are_those_of_pytorch_grad_cam(weighing: Weighing) -> None:
+    """Theirs adds 1e-6 to what Grad-CAM++ divides by: gradients are made large by the classifier's weights."""
+    theirs = pytest.importorskip("pytorch_grad_cam")
+    net, images = _built(RESNET), _images()
+    part(net, "head.fc").weight.data.mul_(1e4)
+    kind = {"grad-cam": "GradCAM", "grad-cam++": "GradCAMPlusPlus", "layer-cam": "LayerCAM"}[weighing]
+    net.eval()
+    with getattr(theirs, kind)(net, [net.get_submodule("stage1")]) as cam:
+        wanted = cam(images, [theirs.utils.model_targets.ClassifierOutputTarget(int(row[0])) for row in TARGETS])
+    found = upsampled(grad_cam(net, images, TARGETS, layer="stage1", weighing=weighing), (16, 16))[:, 0]
+    for one, other in zip(found, torch.from_numpy(wanted), strict=True):  # theirs is scaled to 0 … 1 each
+        scaled = (one - one.min()) / (one - one.min()).max()
+        torch.testing.assert_close(scaled.float(), other, rtol=0, atol=1e-4)
 
 
 def test_the_network_is_as_it_was_also_after_an_exception() -> None:

@@ -14,7 +14,7 @@ FLAGS = {
     "--resume --seed --set --smoke --std --task --teacher --variant --verbose --weight-decay --weights --workers",
     "eval": "--backend --calibrate --device --force --ignore --json --mean --measure --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
     "--select --set --split --std --unknown --variant --worst",
-    "analyze": "--class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --overwrite --points --preprocessing --seed --set "
+    "analyze": "--cam --class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --overwrite --points --preprocessing --seed --set "
     "--std --variant",
     "compare": "--force --json --overwrite --pairs --report --vote",
     "slim": "--accept-uncertain --device --drop-blocks --finetune-epochs --int8 --max-loss --output --source --target-ms",

@@ -110,7 +110,7 @@ def test_names_that_do_not_exist_are_refused_before_anything_is_written(run: Pat
     ):
         with pytest.raises(InputError, match=message):
             _examine(run, ("cam",), tmp_path / "new", settings)
-    with pytest.raises(InputError, match="--class, --layer with paths: only cam uses them; add cam"):
+    with pytest.raises(InputError, match="--class, --layer, --cam with paths: only cam uses them; add cam"):
         _examine(run, ("paths",), tmp_path / "new", SMALL.replace(label="3"))
     assert not (tmp_path / "new").exists()
 
@@ -152,5 +152,5 @@ def test_pixels_are_attributed_where_it_is_named(run: Path, tmp_path: Path) -> N
     for difference, total, gap in zip(shown["difference"], shown["total"], shown["gap"], strict=True):
         assert abs(total - difference) == pytest.approx(gap * abs(difference), rel=1e-6)
     assert (folder / "pixels_maps.png").is_file()
-    with pytest.raises(InputError, match="--class, --layer with pixels: only cam uses them"):
+    with pytest.raises(InputError, match="--class, --layer, --cam with pixels: only cam uses them"):
         _examine(run, ("pixels",), tmp_path / "no", SMALL.replace(layer="stage1"))

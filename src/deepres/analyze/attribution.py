@@ -1,4 +1,4 @@
-"""Where in an image an answer comes from: class activation maps, Grad-CAM, and their overlay on the image.
+"""Where in an image an answer comes from: class activation maps, Grad-CAM and its kin, and their overlay on the image.
 
 Layout of tensors: N images, K classes of each, C channels, H rows, W columns.
 """
@@ -20,7 +20,9 @@ from deepres.base.errors import InputError
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.hooks import left_as_found, outputs, part
 
-Method = Literal["cam", "grad-cam"]
+Method = Literal["cam", "grad-cam", "grad-cam++", "layer-cam"]
+Weighing = Literal["grad-cam", "grad-cam++", "layer-cam"]
+"""What makes weights of gradients: their mean over the map, a mean that counts rising places, each place for itself."""
 Colours = Literal["viridis", "inferno", "magma", "plasma", "cividis"]
 """matplotlib's perceptually uniform colour maps."""
 
@@ -92,7 +94,13 @@ def class_activation_maps(network: ResidualNetwork, images: Tensor, targets: Ten
 
 
 def grad_cam(
-    network: ResidualNetwork, images: Tensor, targets: Tensor, *, layer: str | None = None, rectified: bool = True
+    network: ResidualNetwork,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    layer: str | None = None,
+    rectified: bool = True,
+    weighing: Weighing = "grad-cam",
 ) -> Tensor:
     """L_c = relu(sum_k alpha_k A_k), alpha_k the mean of d logit_c / d A_k over the map (Selvaraju et al. 2017).
 
@@ -100,6 +108,10 @@ def grad_cam(
     enters the head. With a head of global average pool and linear layer L_c = relu(M_c) / Z there, Z = h w, M_c the
     class activation map; without the relu (`rectified` False) M_c / Z. Gradients are those of the logit, not of the
     loss or the probability. In VGG the last map is pooled already; `stage5.unit3` gives one of twice the side.
+
+    `weighing` "grad-cam++": alpha_k = sum over the map of relu(g) g^2 / (2 g^2 + g^3 sum A_k), g = d logit_c / d A_k, 0
+    where g is (Chattopadhay et al. 2018, arXiv 1710.11063, eq. 19, of the logit). "layer-cam": sum_k relu(g) A_k, place
+    by place (Jiang et al. 2021, LayerCAM, eq. 5), which stays sharp at early layers.
 
     Raises:
         InputError: no such part, or it gives no map; an image too small; no such class.
@@ -119,9 +131,19 @@ def grad_cam(
         gradients = [
             torch.autograd.grad(one.sum(), maps, retain_graph=True, allow_unused=False)[0] for one in chosen.unbind(1)
         ]
-        alphas = torch.stack([gradient.mean((-2, -1)) for gradient in gradients], dim=1)
-        weighted = torch.einsum("nchw,nkc->nkhw", maps, alphas).detach()
+        weighted = torch.stack([_weighed(maps, gradient, weighing) for gradient in gradients], dim=1).detach()
     return weighted.relu() if rectified else weighted
+
+
+def _weighed(maps: Tensor, gradient: Tensor, weighing: Weighing) -> Tensor:
+    """(N, C, h, w) and its gradient -> (N, h, w)."""
+    if weighing == "layer-cam":
+        return (gradient.relu() * maps).sum(1)
+    if weighing == "grad-cam":
+        return torch.einsum("nchw,nc->nhw", maps, gradient.mean((-2, -1)))
+    below = 2 + gradient * maps.sum((-2, -1), keepdim=True)  # g^2 taken out of both
+    shares = torch.where(gradient.ne(0) & below.ne(0), 1 / below, torch.zeros_like(below))
+    return torch.einsum("nchw,nc->nhw", maps, (gradient.relu() * shares).sum((-2, -1)))
 
 
 def method_for(description: Architecture) -> Method:
@@ -132,7 +154,11 @@ def method_for(description: Architecture) -> Method:
 def attribution_maps(network: ResidualNetwork, images: Tensor, targets: Tensor, method: Method | None = None) -> Tensor:
     """Maps by `method`, None: `method_for`, upsampled to the images: (N, C, H, W), (N, K) -> (N, K, H, W)."""
     chosen = method or method_for(network.description)
-    maps = (class_activation_maps if chosen == "cam" else grad_cam)(network, images, targets)
+    maps = (
+        class_activation_maps(network, images, targets)
+        if chosen == "cam"
+        else grad_cam(network, images, targets, weighing=chosen)
+    )
     return upsampled(maps, (images.shape[-2], images.shape[-1]))
 
 

@@ -21,6 +21,12 @@ from deepres.cli.watch import watched
     "--class", "label", metavar="NAME", help="cam, pixels: the class whose maps are drawn; by default the answered one."
 )
 @click.option("--layer", metavar="PART", help="cam: Grad-CAM at this part of the network, such as stage2.unit1.")
+@click.option(
+    "--cam",
+    "weighing",
+    type=click.Choice(["grad-cam", "grad-cam++", "layer-cam"]),
+    help="cam: how gradients weigh the maps, in place of class activation maps.",
+)
 @click.option("--points", type=click.IntRange(3), help="surface: points along a direction, an odd number (11).")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Folder for the page, the plots and the numbers (RUN/analysis)."
@@ -40,6 +46,7 @@ def command(
     seed: int | None,
     label: str | None,
     layer: str | None,
+    weighing: str | None,
     points: int | None,
     output: Path | None,
     overwrite: bool,
@@ -93,7 +100,8 @@ def command(
         raise InputError(
             f"analyze {' '.join(words)}: wanted analyses ({', '.join(ANALYSES)}), one run or weights, a source if any"
         )
-    wanted = {"images": images, "draws": draws, "seed": seed, "label": label, "layer": layer, "points": points}
+    wanted = {"images": images, "draws": draws, "seed": seed, "label": label, "layer": layer}
+    wanted |= {"weighing": weighing, "points": points}
     settings = AnalysisConfig.model_validate({name: value for name, value in wanted.items() if value is not None})
     folder, found = examine(
         AnalysisTarget(

@@ -229,15 +229,23 @@ class Predictor:
             )
         return answers
 
-    def maps(self, images: Tensor, targets: Tensor, layer: str | None = None) -> Tensor:
+    def maps(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        layer: str | None = None,
+        weighing: attribution.Weighing | None = None,
+    ) -> Tensor:
         """Where prepared images (N, C, H, W) speak for their class, `targets` int64 (N, 1): (N, H, W), not rectified.
 
-        Class activation maps, where the head has none Grad-CAM; with `layer`, Grad-CAM of that part.
+        Class activation maps, where the head has none Grad-CAM; with `layer` or `weighing`, Grad-CAM or its kin of that
+        part.
         """
         size = (images.shape[-2], images.shape[-1])
         if layer is None:
-            return attribution.attribution_maps(self.network, images, targets)[:, 0]
-        return attribution.upsampled(attribution.grad_cam(self.network, images, targets, layer=layer), size)[:, 0]
+            return attribution.attribution_maps(self.network, images, targets, weighing)[:, 0]
+        found = attribution.grad_cam(self.network, images, targets, layer=layer, weighing=weighing or "grad-cam")
+        return attribution.upsampled(found, size)[:, 0]
 
     def heat(self, pixels: Tensor, label: str | None = None) -> tuple[str, float, Tensor]:
         """The class of highest probability, or `label` (a name or number), its probability, and its map (h, w).

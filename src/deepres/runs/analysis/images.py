@@ -40,8 +40,9 @@ def where_it_looks(subject: AnalysisSubject, on_progress: OnProgress) -> Section
     if settings.label is not None:
         number = attribution.class_number(settings.label, network.num_classes, subject.classes)
         targets = torch.full_like(answered, number)
-    method = attribution.method_for(network.description) if settings.layer is None else "grad-cam"
-    maps = predictor.maps(batch.images, targets, settings.layer)
+    usual = attribution.method_for(network.description) if settings.layer is None else "grad-cam"
+    method = settings.weighing or usual
+    maps = predictor.maps(batch.images, targets, settings.layer, settings.weighing)
     labels = [subject.classes[number] for number in targets[:, 0].tolist()]
     pictures, boxes = {}, []
     for place, (index, label) in enumerate(zip(batch.indices.tolist(), labels, strict=True)):
@@ -49,7 +50,9 @@ def where_it_looks(subject: AnalysisSubject, on_progress: OnProgress) -> Section
         boxes.append(localisation.box_of(maps[place]))
         pictures[f"{place + 1}: {label}"] = (image, attribution.overlay(image, maps[place].cpu()), boxes[-1])
     measured = faithfulness.faithfulness(network, subject.batches(2, 32), on_progress=on_progress)
-    what = {"cam": "class activation maps", "grad-cam": f"Grad-CAM{f' of {settings.layer}' if settings.layer else ''}"}
+    of = f" of {settings.layer}" if settings.layer else ""
+    named = {"grad-cam": "Grad-CAM", "grad-cam++": "Grad-CAM++", "layer-cam": "LayerCAM"}
+    what = "class activation maps" if method == "cam" else f"{named[method]}{of}"
     whose = "of the class answered" if settings.label is None else f"of {labels[0]}"
     return Section(
         "cam",
@@ -61,7 +64,7 @@ def where_it_looks(subject: AnalysisSubject, on_progress: OnProgress) -> Section
         "taken away in its order lower the probability faster than in a random order, and brought in its order raise "
         "it faster.",
         [
-            f"{what[method]} {whose}, {counted(len(labels), 'image')}",
+            f"{what} {whose}, {counted(len(labels), 'image')}",
             f"taking pixels away in the map's order leaves {measured.deletion.area:.2f} of the probability on average "
             f"({measured.random_deletion.area:.2f} in a random order), bringing them in that order "
             f"{measured.insertion.area:.2f} ({measured.random_insertion.area:.2f}): areas under the curves, 0 to 1, "

@@ -123,9 +123,12 @@ def examine(
     for kind in kinds:
         if kind not in ANALYSES:
             raise unknown("analysis", kind, ANALYSES)
-    mapped = settings.layer is not None or (settings.label is not None and "pixels" not in kinds)
+    drawn = settings.layer is not None or settings.weighing is not None
+    mapped = drawn or (settings.label is not None and "pixels" not in kinds)
     if kinds and "cam" not in kinds and mapped:
-        raise InputError(f"--class, --layer with {', '.join(kinds)}: only cam uses them; add cam to the analyses")
+        raise InputError(
+            f"--class, --layer, --cam with {', '.join(kinds)}: only cam uses them; add cam to the analyses"
+        )
     if settings.points is not None and "surface" not in kinds:
         beside = f" with {', '.join(kinds)}" if kinds else ""
         raise InputError(f"--points{beside}: only surface uses them; add surface to the analyses")
@@ -251,7 +254,7 @@ def _write(subject: AnalysisSubject, section: Section, of: list[JsonValue]) -> N
 def _key(of: list[JsonValue], settings: AnalysisConfig, kind: str) -> str:
     """What has to be the same for an analysis not to be done again; of class, part and points what it uses."""
     if kind != "cam":
-        settings = settings.replace(label=settings.label if kind == "pixels" else None, layer=None)
+        settings = settings.replace(label=settings.label if kind == "pixels" else None, layer=None, weighing=None)
     if kind != "surface":
         settings = settings.replace(points=None)
     return json.dumps([*of, settings.model_dump()])

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from deepres.analyze import lesion, paths, reuse
 from deepres.analyze.ablation import ByTask, Scoring, scores_of
+from deepres.analyze.attribution import Weighing
 from deepres.arch.catalogue.entry import Config
 from deepres.base import records
 from deepres.base.errors import InputError
@@ -37,7 +38,8 @@ class AnalysisConfig(Record):
     """How much is looked at: images of the test set, draws of what is random, batches of gradients, and the seed.
 
     `label`: the class whose maps are shown, by name or number; None: the one that each image is answered with. `layer`:
-    the part whose maps Grad-CAM weighs; None: the last ones. `points` along a direction of the loss surface; None: 11.
+    the part whose maps Grad-CAM weighs; None: the last ones. `weighing`: how, in place of class activation maps.
+    `points` along a direction of the loss surface; None: 11.
     """
 
     images: int = 500
@@ -47,6 +49,7 @@ class AnalysisConfig(Record):
     seed: int = 0
     label: str | None = None
     layer: str | None = None
+    weighing: Weighing | None = None
     points: int | None = None
 
 
