@@ -52,15 +52,19 @@ BEFORE = "840b4ec"
 
 def torch_and_its_own() -> dict[str, Path]:
     """The folders of facts (`torch-….dist-info`) of torch here and of all that it depends on, by package."""
-    by_name = {str(each.metadata["Name"]).lower(): each for each in distributions()}
+    by_name = {_normal(str(each.metadata["Name"])): each for each in distributions()}
     waiting, found = ["torch", *(name for name in by_name if name.startswith(("nvidia-", "cuda-")))], {}
     while waiting:
         name = waiting.pop()
         if name in by_name and name not in found:
             found[name] = Path(str(by_name[name]._path))  # type: ignore[attr-defined]
             needs = [line for line in by_name[name].requires or () if "extra ==" not in line]
-            waiting += [re.match(r"[\w.-]+", line)[0].lower() for line in needs]  # type: ignore[index]
+            waiting += [_normal(re.match(r"[\w.-]+", line)[0]) for line in needs]  # type: ignore[index]
     return found
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def environment(folder: Path) -> Path:
@@ -83,7 +87,8 @@ def installation(wheel: Path, folder: Path) -> dict[str, object]:
     seconds = time.perf_counter() - begin
     new = [path for path in site.iterdir() if path.name not in before]
     listed = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
-    names = set(subprocess.run([python, "-c", listed], check=True, capture_output=True, text=True).stdout.split())
+    said = subprocess.run([python, "-c", listed], check=True, capture_output=True, text=True).stdout.split()
+    names = {_normal(name) for name in said}
     sizes = {path.name: _bytes(path) / 1e6 for path in new}
     return {
         "packages": len(names - set(torch_and_its_own()) - {"pip", "setuptools"}),

@@ -12,7 +12,7 @@ from deepres.cli.main import ALIASES, VERBS, Verbs, deepres, run
 FLAGS = {
     "train": "--balance --batch-size --compile --config --device --dry-run --epochs --folds --ignore --img-size --log --lr --mean --memory --minutes --model --no-scale-lr --num-classes --on-bad-image --output --preprocessing --pretrained --recipe "
     "--resume --seed --set --smoke --std --task --teacher --variant --verbose --weight-decay --weights --workers",
-    "eval": "--backend --calibrate --device --force --ignore --json --mean --measure --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
+    "eval": "--backend --calibrate --classes-of --device --force --ignore --json --mean --measure --model --on-bad-image --overwrite --precision --predictions --preprocessing --protocol --report "
     "--select --set --split --std --unknown --variant --worst",
     "analyze": "--cam --class --device --draws --force --ignore --images --json --layer --mean --model --on-bad-image --output --overwrite --points --preprocessing --seed --set "
     "--std --variant",

@@ -53,6 +53,12 @@ if TYPE_CHECKING:
     help="Images of classes that RUN does not know, or a folder of pictures: how well its probabilities tell them from "
     "its own (AUROC), and what `predict --reject` answers of them.",
 )
+@click.option(
+    "--classes-of",
+    metavar="FOLDER",
+    help="Weights without names of classes: the folder of class folders that they were trained on, or a .txt of names. "
+    "Images of some of these, such as ImageNet-A's and -R's 200, are answered among those alone.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole result as JSON.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write a report as one HTML file.")
 @click.option(
@@ -82,6 +88,7 @@ def command(
     select: str | None,
     calibrate: bool,
     unknown: str | None,
+    classes_of: str | None,
     as_json: bool,
     report: Path | None,
     worst: Path | None,
@@ -142,6 +149,7 @@ def command(
         choose_on=select,
         calibrate=calibrate,
         backend=backend,
+        classes_of=classes_of,
     )
     if unknown is not None:
         require_plain(weights, {"--protocol": protocol != "center", "--calibrate": calibrate, "--select": select})

@@ -29,6 +29,7 @@ from deepres.predict.backends import OTHERS, Backend, InPlace, Question, answeri
 from deepres.predict.predictor import Predictor
 from deepres.predict.preprocessing import Prepared
 from deepres.recipes.run import load_run
+from deepres.runs.classes_of import among
 from deepres.runs.measured_on import images_of, relabelled
 from deepres.runs.seen import run_of
 from deepres.runs.together import batch_size, largest_side
@@ -49,7 +50,8 @@ class EvaluationConfig(Record):
     `split` None: test, of a source without splits all images. `on_bad_image` None: as the images, or the run, say.
     `force` also measures what the run was trained on; `keep_scores` keeps the log-probabilities of all classes.
     `measure` is how boxes are measured, where not as their task says. `backend` answers (`predict/backends.py`): torch,
-    another, or with "auto" the fastest on this CPU.
+    another, or with "auto" the fastest on this CPU. `classes_of` says which classes weights without names know
+    (`classes_of.py`).
     """
 
     split: str | None = None
@@ -60,6 +62,7 @@ class EvaluationConfig(Record):
     keep_scores: bool = False
     measure: str | None = None
     backend: Backend = "torch"
+    classes_of: str | None = None
 
 
 USUAL = EvaluationConfig()
@@ -256,6 +259,9 @@ def resolve_target(
     own_config, found = chosen.data, chosen.images
     if own_config.on_bad_image == "stop":
         require_readable({"test": found}, "stop")
+    if config.classes_of is not None:
+        predictor, notes = among(predictor, found, Path(config.classes_of), weights)
+        chosen = replace(chosen, notes=(*chosen.notes, *notes))
     unnamed = predictor.unnamed and len(predictor.classes) == len(found.classes)
     known = tuple(map(str, range(len(predictor.classes)))) if predictor.unnamed else predictor.classes
     images = found if unnamed else relabelled(found, known, own_config.source)
