@@ -13,14 +13,14 @@ _BY_TAG = {
     "miil_in1k": "ecaresnet50d ecaresnet101d ecaresnetlight",
     "ra4_e3600_r224_in1k": "resnetv2_18 resnetv2_34 resnetv2_18d resnetv2_34d",
     "tf_in1k": "resnetrs50 resnetrs101 resnetrs152 resnetrs200 resnetrs270 resnetrs350 resnetrs420",
-    "ra_in1k": "densenet121 skresnet18 skresnet34 skresnext50_32x4d",
+    "ra_in1k": "densenet121 skresnet18",
     "tv_in1k": "densenet161 densenet169 densenet201 resnext101_32x8d wide_resnet101_2",
     "fb_ssl_yfcc100m_ft_in1k": "resnext101_32x4d",
     "c1_in1k": "resnext101_64x4d",
     "racm_in1k": "wide_resnet50_2 seresnext50_32x4d",
     "bt_in1k": "resnet26 resnet26d resnext50d_32x4d seresnext26d_32x4d seresnext26t_32x4d",
     "in1k": "res2net50_26w_4s res2net50_14w_8s res2net50_26w_6s res2net50_26w_8s res2net50_48w_2s res2net101_26w_4s "
-    "res2next50 res2net50d res2net101d resnest50d resnest101e resnest200e resnest269e resnest50d_4s2x40d "
+    "res2next50 res2net50d res2net101d resnest50d resnest101e resnest200e resnest50d_4s2x40d "
     "resnest50d_1s4x24d",
     "ah_in1k": "seresnext101_32x8d seresnext101d_32x8d",
 }
