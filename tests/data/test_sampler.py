@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepres.data.loading.sampler import batch_at, permutation
+from deepres.data.loading.sampler import batch_at, permutation, repeated
 
 SIZES = st.integers(1, 40)
 
@@ -22,6 +22,15 @@ def test_a_batch_equals_a_slow_walk_along_the_stream(n: int, batch_size: int, st
     assert places.tolist() == [step * batch_size + j for j in range(batch_size)]
     assert indices.tolist() == [int(permutation(5, place // n, n)[place % n]) for place in places.tolist()]
     assert indices.dtype == torch.int64
+
+
+@given(n=SIZES, distinct=SIZES, times=st.integers(1, 5), step=st.integers(0, 20))
+def test_repeated_images_stand_in_a_row_at_places_of_their_own(n: int, distinct: int, times: int, step: int) -> None:
+    plain = batch_at(step, distinct, n, seed=3)
+    indices, places = repeated(plain, step, times)
+    assert indices.tolist() == [index for index in plain.indices.tolist() for _ in range(times)]
+    assert places.tolist() == [step * distinct * times + j for j in range(distinct * times)]
+    assert repeated(plain, step, 1).indices.tolist() == plain.indices.tolist()
 
 
 def test_orders_differ_between_epochs_and_seeds_and_not_between_calls() -> None:

@@ -71,7 +71,7 @@ class Parallel(nn.Module):
             return {name: self.get_submodule(name)(x) for name in self.part_names}
         given: dict[str, Tensor] = {}
         before: Tensor | None = None
-        for name, group in zip(self.part_names, x.split(x.shape[1] // len(self.part_names), dim=1), strict=True):
+        for name, group in zip(self.part_names, x.chunk(len(self.part_names), dim=1), strict=True):
             if before is not None and self.feed == "chain" and name != self.part_names[-1]:
                 group = group + before
             before = given[name] = self.get_submodule(name)(group)
@@ -131,7 +131,7 @@ class GroupSum(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, parts C, H, W) -> (N, C, H, W)."""
-        return x.unflatten(1, (self.parts, x.shape[1] // self.parts)).sum(1)
+        return x.reshape(-1, self.parts, x.shape[1] // self.parts, *x.shape[2:]).sum(1)
 
 
 class GroupSoftmax(nn.Module):

@@ -211,7 +211,7 @@ def smoke(run: Run) -> Run:
         if turns is not None:  # a quarter of the steps for each stage
             few = {name: getattr(turns, name).replace(iterations=5, batch_size=2) for name in ("proposals", "regions")}
             turns = turns.replace(**few)
-        train = run.train.replace(epochs=None, iterations=20, batch_size=2, accumulate=1, turns=turns)
+        train = run.train.replace(epochs=None, iterations=20, batch_size=2, accumulate=1, repeats=1, turns=turns)
         augmentation = run.augmentation.replace(scale=(short, short))
         preparation = run.preparation.replace(resize=short, longest=longest)
         size = (run.model.input[0], *preparation.input(short))
@@ -220,5 +220,6 @@ def smoke(run: Run) -> Run:
             proposals = model.proposals.replace(after_train=SMOKE_REGIONS, after_test=SMOKE_REGIONS)
             model = model.replace(proposals=proposals, regions=model.regions.replace(sampled=SMOKE_REGIONS))
         return run.replace(train=train, augmentation=augmentation, preparation=preparation, model=model)
-    train = run.train.replace(epochs=None, iterations=20, batch_size=16, accumulate=1, precise_bn_batches=0)
+    few = {"iterations": 20, "batch_size": 16, "accumulate": 1, "repeats": 1, "precise_bn_batches": 0}
+    train = run.train.replace(epochs=None, **few)
     return run.replace(train=train)

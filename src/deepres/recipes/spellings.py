@@ -83,6 +83,8 @@ TRAIN: tuple[OtherWord, ...] = (
     OtherWord(("smoothing", "label-smoothing", "label-smoothing-factor"), "train.label_smoothing"),
     OtherWord(("mixup", "mixup-alpha"), "augmentation.mixup"),
     OtherWord(("cutmix", "cutmix-alpha"), "augmentation.cutmix"),
+    OtherWord(("aug-repeats", "ra-reps"), "train.repeats"),
+    OtherWord(("ra-sampler",), answer="each image several times in a step: --set train.repeats=4"),
     OtherWord(("reprob", "random-erase", "erasing"), "augmentation.erase"),
     OtherWord(("hflip", "fliplr"), "augmentation.flip"),
     OtherWord(("color-jitter", "colour-jitter"), "augmentation.jitter"),
@@ -139,7 +141,7 @@ TRAIN: tuple[OtherWord, ...] = (
     OtherWord(("channels-last",), answer="the layout is chosen by what the device is fast at; leave it out"),
     OtherWord(
         ("deterministic", "full-determinism", "use-deterministic-algorithms"),
-        answer="a run repeats bitwise on the same machine as it is (--seed); leave it out",
+        answer="a run repeats bitwise on a CPU as it is, on a GPU as far as its kernels do (--seed); leave it out",
     ),
     OtherWord(("cache", "cache-dataset"), answer="deepres data pack SOURCE OUT, then train on OUT"),
     OtherWord(

@@ -108,6 +108,7 @@ class RunContext:
                 world_size=self.processes.size,
                 with_pixels=self.teachers is not None and self.teachers.want_pixels,
                 even=run.train.balance == "sampler",
+                repeats=run.train.repeats,
             ),
         )
 

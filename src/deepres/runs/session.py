@@ -16,6 +16,7 @@ from deepres.data.readable import require_readable
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import Source, open_source
 from deepres.data.transforms.statistics import Statistics
+from deepres.nn.build import ResidualNetwork
 from deepres.nn.init import begin_at_shortcuts
 from deepres.nn.memory import available_bytes, require_fits
 from deepres.recipes.run import Run
@@ -133,7 +134,7 @@ class Session:
         weights = run.weights if begin else None
         first = FirstValues(weights, run.variant, run.new_head, run.seed)
         network, said = run.task.network(run.model.architecture(), source.classes, first)
-        if begin and run.train.zero_gamma:
+        if begin and run.train.zero_gamma and isinstance(network, ResidualNetwork):  # others are refused (Run)
             begin_at_shortcuts(network)
         placed = choose(run.train.precision, self.device).place(network)
         return with_rates(placed, run), said

@@ -127,13 +127,14 @@ class TrainConfig(Record):
     """How long, how large the steps, what is kept. Give `epochs` or `iterations`, not both.
 
     `batch_size` images make one step; `accumulate` cuts them into as many pieces, whose gradients are averaged and
-    whose norm statistics are separate. `clip_norm` bounds the gradient's length. `ema_decay` averages the weights.
-    `patience` stops after so many epochs without a better held-out error. `precise_bn_batches` is the number of
-    training batches over which norm statistics are recomputed at the end (0: running statistics are kept). `memory`
-    says whether layers are computed twice so that a step fits (`nn/memory.py`); the weights are bitwise the same.
-    `compile` says whether steps are compiled (`train/compile.py`), which rounds a little differently. `balance` makes
-    classes of unequal size weigh alike: by weights in the loss, or by how often their images are drawn
-    (`data/loading/balance.py`).
+    whose norm statistics are separate. With `repeats` each step draws a part of its images, and each of them so often,
+    augmented anew each time (`data/loading/sampler.py`); as many steps make an epoch. `clip_norm` bounds the gradient's
+    length. `ema_decay` averages the weights. `patience` stops after so many epochs without a better held-out error.
+    `precise_bn_batches` is the number of training batches over which norm statistics are recomputed at the end (0:
+    running statistics are kept). `memory` says whether layers are computed twice so that a step fits (`nn/memory.py`);
+    the weights are bitwise the same. `compile` says whether steps are compiled (`train/compile.py`), which rounds a
+    little differently. `balance` makes classes of unequal size weigh alike: by weights in the loss, or by how often
+    their images are drawn (`data/loading/balance.py`).
 
     Several processes share the images of a step evenly, and also its pieces (each has one at least), so that a run is
     the same on any number of processes that divides `accumulate`. With `sync_norm` each piece is spread over all of
@@ -166,6 +167,7 @@ class TrainConfig(Record):
     iterations: Positive | None = None
     batch_size: Positive = 128
     accumulate: Positive = 1
+    repeats: Positive = 1
     optimizer: Annotated[OptimizerConfig, Field(discriminator="kind"), BeforeValidator(_named)] = SgdConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     loss: LossChoice = "cross_entropy"
@@ -209,6 +211,10 @@ class TrainConfig(Record):
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}; change one of them"
+            )
+        if self.batch_size % self.repeats:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of repeats {self.repeats}; change one of them"
             )
         if self.loss == "binary" and self.balance == "loss":
             raise ValueError(

@@ -33,7 +33,8 @@ class TrainLoaderConfig(LoaderConfig):
 
     Files are decoded as `decode` says (per_image.py); images in memory always whole. With `even` every class is drawn
     equally often (balance.py); `with_pixels`: batches hold the images as they are before normalisation too
-    (`Batch.pixels`). `num_classes` None: those of the images.
+    (`Batch.pixels`). `num_classes` None: those of the images. Each image of a batch is in it `repeats` times, augmented
+    anew each time (sampler.py).
     """
 
     seed: int
@@ -42,3 +43,4 @@ class TrainLoaderConfig(LoaderConfig):
     num_classes: int | None = None
     with_pixels: bool = False
     even: bool = False
+    repeats: int = 1

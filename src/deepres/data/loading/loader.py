@@ -29,7 +29,7 @@ from deepres.data.loading.fetch import (
     on_one_canvas,
 )
 from deepres.data.loading.reader import Reader
-from deepres.data.loading.sampler import batch_at
+from deepres.data.loading.sampler import batch_at, repeated
 from deepres.data.loading.workers import Load, load_of
 from deepres.data.on_device import held_by, on_device
 from deepres.data.targets import Located, Targets, form_of, tensor_of
@@ -178,9 +178,13 @@ class TrainLoader:
         raise AssertionError("the share's own images can be read")
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor]:
+        times = self._config.repeats
+        distinct = self._batch_size // times
         if self._even is not None:
-            return self._even.batch_at(step, self._batch_size, self._seed)
-        return batch_at(step, self._batch_size, len(self._images), self._seed)
+            draw = self._even.batch_at(step, distinct, self._seed)
+        else:
+            draw = batch_at(step, distinct, len(self._images), self._seed)
+        return repeated(draw, step, times) if times > 1 else draw
 
     def _draw_own(self, step: int) -> tuple[Tensor, Tensor]:
         indices, places = self._draw(step)

@@ -36,3 +36,12 @@ def batch_at(step: int, batch_size: int, n: int, seed: int) -> Draw:
         begin, end = max(first - epoch * n, 0), min(first + batch_size - epoch * n, n)
         parts.append(permutation(seed, epoch, n)[begin:end])
     return Draw(torch.cat(parts), torch.arange(first, first + batch_size))
+
+
+def repeated(draw: Draw, step: int, times: int) -> Draw:
+    """Each image of the draw so many times in a row, each at a place of its own, by which it is augmented.
+
+    Berman et al. 2019 (arXiv 1902.05509), section 3.2; Hoffer et al. 2020 (arXiv 1901.09335).
+    """
+    count = times * len(draw.indices)
+    return Draw(draw.indices.repeat_interleave(times), torch.arange(step * count, (step + 1) * count))
