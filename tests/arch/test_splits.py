@@ -14,6 +14,7 @@ from deepres.arch.attention_atoms import GroupSoftmax, GroupSum
 from deepres.arch.catalogue.lookup import architecture
 from deepres.arch.readings.cost import cost, receptive_field
 from deepres.arch.readings.diff import difference
+from deepres.arch.readings.draw import text
 from deepres.arch.readings.paths import path_lengths
 from deepres.arch.shapes import ShapeError
 from deepres.arch.splits import divisible, kernels, scales, splits
@@ -192,6 +193,12 @@ def test_a_chain_sees_as_far_as_all_its_layers() -> None:
     assert lengths[16] == 1
     layers = path_lengths(architecture("res2net50_26w_4s"), of="layers")
     assert max(layers) == 1 + 4 * 3 + 5 * 12  # in units that change the shape the scales stand apart
+
+
+def test_a_table_shows_what_stands_before_the_weighing_and_what_is_chained() -> None:
+    drawn = text(architecture("resnest14d"))
+    assert "1x1 64, 3x3 128 in 2 groups, (average pool, sum of 2, 1x1 32, 1x1 128, shares of 2), sum of 2," in drawn
+    assert "1x1 104, (chained: 3x3 26 | 3x3 26 | 3x3 26), 1x1 256" in text(architecture("res2net50_26w_4s"))
 
 
 def test_scales_that_add_and_scales_that_do_not_differ() -> None:

@@ -21,7 +21,9 @@ _POOLED = {"projection": "pool"}
 _SQUEEZED = {"se_ratio": 1 / 16}
 _BOTH = {**_POOLED, **_SQUEEZED}
 _ECA = {**_POOLED, "eca_kernel": "auto"}
+_SK: dict[str, Any] = {"kernels": "halves"}
 _SK_FEW: dict[str, Any] = {"kernels": "halves", "kernels_ratio": 1 / 8, "kernels_multiple": 16}
+_SK_WHOLE: dict[str, Any] = {"kernels": "whole", "kernels_multiple": 32}
 _WIDE_STEM: dict[str, Any] = {**_D, "stem_width": 128}
 _V2: dict[str, Any] = {"stem_norm": False, "style": {"order": "pre", "activated": "changing"}}
 _V2_D: dict[str, Any] = {**_D, "stem_norm": False, "style": {"order": "pre", "activated": "changing", **_POOLED}}
@@ -81,6 +83,10 @@ _OF_TIMM: dict[str, dict[str, Any]] = {
         for radix, groups, width in ((4, 2, 40), (1, 4, 24))
     },
     "skresnet18": {"unit": "basic", "depths": _18, "style": _SK_FEW},
+    "skresnet34": {"unit": "basic", "depths": _34, "style": _SK_FEW},
+    "skresnet50": {"depths": _50, "style": _SK},
+    "skresnet50d": {"depths": _50, **_D, "style": {**_SK, **_POOLED}},
+    "skresnext50_32x4d": {"depths": _50, **_32X4, "style": _SK_WHOLE},
     "resnetv2_18": {"unit": "basic", "depths": _18, **_V2},
     "resnetv2_34": {"unit": "basic", "depths": _34, **_V2},
     "resnetv2_18d": {"unit": "basic", "depths": _18, **_V2_D},

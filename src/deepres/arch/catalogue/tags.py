@@ -13,7 +13,7 @@ _BY_TAG = {
     "miil_in1k": "ecaresnet50d ecaresnet101d ecaresnetlight",
     "ra4_e3600_r224_in1k": "resnetv2_18 resnetv2_34 resnetv2_18d resnetv2_34d",
     "tf_in1k": "resnetrs50 resnetrs101 resnetrs152 resnetrs200 resnetrs270 resnetrs350 resnetrs420",
-    "ra_in1k": "densenet121 skresnet18",
+    "ra_in1k": "densenet121 skresnet18 skresnet34 skresnext50_32x4d",
     "tv_in1k": "densenet161 densenet169 densenet201 resnext101_32x8d wide_resnet101_2",
     "fb_ssl_yfcc100m_ft_in1k": "resnext101_32x4d",
     "c1_in1k": "resnext101_64x4d",

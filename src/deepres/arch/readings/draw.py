@@ -146,7 +146,8 @@ def _layers(node: Node) -> str:
         if "branch" in parts:
             return _layers(parts["branch"])
         inner = " | ".join(filter(None, map(_layers, parts.values())))
-        return f"({inner})" if inner else "no branch"
+        inner = f"({'chained: ' if node.feed == 'chain' and len(parts) > 2 else ''}{inner})" if inner else ""
+        return ", ".join(filter(None, (_layers(node.pre), inner, _layers(node.act)))) or "no branch"
     if isinstance(node, Sequence):
         return ", ".join(filter(None, (_layers(child) for _, child in children(node))))
     return _layer(node)

@@ -144,7 +144,7 @@ TIMM: dict[str, str] = {
     **{name: name for name in ("res2net101_26w_4s", "res2next50", "res2net50d", "res2net101d")},
     **{f"resnest{d}": f"resnest{d}" for d in ("14d", "26d", "50d", "101e", "200e")},
     **{f"resnest50d_{d}": f"resnest50d_{d}" for d in ("4s2x40d", "1s4x24d")},
-    "skresnet18": "skresnet18",
+    **{name: name for name in ("skresnet18", "skresnet34", "skresnet50", "skresnet50d", "skresnext50_32x4d")},
     **{f"seresnet{d}d": f"seresnet{d}d" for d in (152, 200, 269)},
     **{f"resnet{d}s": f"resnet{d}s" for d in (50, 101, 152)},
     **{f"resnet{d}t": f"resnet{d}t" for d in (10, 14, 26, 50)},
