@@ -24,9 +24,10 @@ from deepres.base.errors import InputError
 from deepres.base.records import edit
 from deepres.cli.main import run
 from deepres.nn.create import create_model
-from deepres.nn.weights.convert import CIFAR10, to_foreign
+from deepres.nn.weights.convert import to_foreign
 from deepres.nn.weights.files import read_tensors
 from deepres.nn.weights.hub import find_weights
+from deepres.nn.weights.names import CIFAR10
 
 Weights = dict[str, Tensor]
 SMALL = edit(entry("resnet20_cifar").config, ["depths=1,1,1", "num_classes=3"]).architecture()

@@ -16,8 +16,9 @@ from deepres.arch.catalogue.lookup import entry
 from deepres.base.errors import InputError
 from deepres.base.records import edit
 from deepres.nn.create import create_model
-from deepres.nn.weights.convert import CIFAR10, to_foreign
+from deepres.nn.weights.convert import to_foreign
 from deepres.nn.weights.hub import find_weights
+from deepres.nn.weights.names import CIFAR10
 
 SMALL = edit(entry("resnet20_cifar_b").config, ["depths=1,1,1", "num_classes=3"]).architecture()
 PADDED = edit(entry("resnet20_cifar").config, ["depths=1,1,1", "num_classes=3"]).architecture()

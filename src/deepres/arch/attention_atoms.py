@@ -8,7 +8,7 @@ from deepres.arch.bounds import Count, OddKernel
 from deepres.arch.shapes import Shape, ShapeError, map_of
 from deepres.base.records import Record
 
-Parts = Annotated[int, Field(ge=2, le=64)]
+Several = Annotated[int, Field(ge=2, le=64)]
 
 
 class ChannelConv(Record):
@@ -28,7 +28,7 @@ class GroupSum(Record):
     """y = x_1 + … + x_n over n = `parts` runs of equally many channels that stand one behind the other."""
 
     kind: Literal["group_sum"] = "group_sum"
-    parts: Parts
+    parts: Several
 
     def output(self, given: Shape) -> Shape:
         """(parts C, H, W) -> (C, H, W)."""
@@ -44,7 +44,7 @@ class GroupSoftmax(Record):
     """
 
     kind: Literal["group_softmax"] = "group_softmax"
-    parts: Parts
+    parts: Several
     groups: Count = 1
 
     def output(self, given: Shape) -> Shape:
