@@ -76,6 +76,7 @@ EXPECTED = {
     "resnest50d": 27_483_240,
     "resnest101e": 48_275_016,
     "resnest200e": 70_201_544,
+    "resnest269e": 110_929_480,
     "resnest50d_4s2x40d": 30_417_592,
     "resnest50d_1s4x24d": 25_677_000,
     "skresnet18": 11_958_056,

@@ -72,6 +72,7 @@ _OF_TIMM: dict[str, dict[str, Any]] = {
     "resnest50d": {"depths": _50, **_D, "style": {"radix": 2, **_POOLED}},
     "resnest101e": {"depths": _101, **_WIDE_STEM, "style": {"radix": 2, **_POOLED}},
     "resnest200e": {"depths": _200, **_WIDE_STEM, "style": {"radix": 2, **_POOLED}},
+    "resnest269e": {"depths": _269, **_WIDE_STEM, "style": {"radix": 2, **_POOLED}},
     **{
         f"resnest50d_{radix}s{groups}x{width}d": {
             "depths": _50,

@@ -20,7 +20,7 @@ _BY_TAG = {
     "racm_in1k": "wide_resnet50_2 seresnext50_32x4d",
     "bt_in1k": "resnet26 resnet26d resnext50d_32x4d seresnext26d_32x4d seresnext26t_32x4d",
     "in1k": "res2net50_26w_4s res2net50_14w_8s res2net50_26w_6s res2net50_26w_8s res2net50_48w_2s res2net101_26w_4s "
-    "res2next50 res2net50d res2net101d resnest50d resnest101e resnest200e resnest50d_4s2x40d "
+    "res2next50 res2net50d res2net101d resnest50d resnest101e resnest200e resnest269e resnest50d_4s2x40d "
     "resnest50d_1s4x24d",
     "ah_in1k": "seresnext101_32x8d seresnext101d_32x8d",
 }

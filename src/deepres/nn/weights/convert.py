@@ -35,7 +35,7 @@ TIMM: dict[str, str] = {
     **{name: name for name in ("ecaresnext26t_32x4d", "ecaresnext50t_32x4d")},
     **{f"res2net50_{w}": f"res2net50_{w}" for w in ("26w_4s", "14w_8s", "26w_6s", "26w_8s", "48w_2s")},
     **{name: name for name in ("res2net101_26w_4s", "res2next50", "res2net50d", "res2net101d")},
-    **{f"resnest{d}": f"resnest{d}" for d in ("14d", "26d", "50d", "101e", "200e")},
+    **{f"resnest{d}": f"resnest{d}" for d in ("14d", "26d", "50d", "101e", "200e", "269e")},
     **{f"resnest50d_{d}": f"resnest50d_{d}" for d in ("4s2x40d", "1s4x24d")},
     **{name: name for name in ("skresnet18", "skresnet34", "skresnet50", "skresnet50d", "skresnext50_32x4d")},
     **{f"seresnet{d}d": f"seresnet{d}d" for d in (152, 200, 269)},
