@@ -69,6 +69,19 @@ def test_any_step_is_reached_without_those_before_it(
     assert_equal(list(loader(files, *recipe, workers=workers).batches(5, 9)), whole[5:])
 
 
+@pytest.mark.medium
+def test_repeated_images_are_augmented_anew_and_any_step_is_reached(files: FileImages) -> None:
+    whole = list(loader(files, *SMALL, repeats=2).batches(0, 6))
+    assert_equal(list(loader(files, *SMALL, repeats=2).batches(3, 6)), whole[3:])
+    for batch in whole:
+        assert torch.equal(batch.indices[::2], batch.indices[1::2])
+        assert len(batch.indices) == 4
+    assert any(not torch.equal(batch.images[0], batch.images[1]) for batch in whole)
+    drawn = torch.cat([batch.indices[::2] for batch in whole])
+    once = list(loader(files, *SMALL, batch_size=2).batches(0, 6))
+    assert torch.equal(drawn, torch.cat([batch.indices for batch in once]))
+
+
 @pytest.mark.parametrize("recipe", [SMALL, (EVERYTHING, FIT), cifar_2015()])
 def test_memory_and_files_give_the_same_batches(files: FileImages, recipe: tuple[Augmentation, Preparation]) -> None:
     in_memory, on_disk = (list(loader(images, *recipe).batches(2, 8)) for images in (MEMORY, files))

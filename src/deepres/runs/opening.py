@@ -27,11 +27,12 @@ def opening(context: RunContext, step: int, total: int) -> list[str | Detail]:
     parameters = counted(cost(run.model.architecture()).parameters, "parameter")
     length = counted(train.epochs, "epoch") + f", {counted(total, 'step')}" if train.epochs else counted(total, "step")
     each = f" on {context.processes.size} processes" if context.processes.size > 1 else ""
+    often = f" ({train.batch_size // train.repeats}, each {train.repeats} times)" if train.repeats > 1 else ""
     begin = f", from {run.weights}" if run.weights else ""
     lines = [
         _images(source),
         f"{run.model.name}: {parameters}, sees {size} px{begin}",
-        f"{length} of {train.batch_size} images{each}, by recipe {run.recipe}",
+        f"{length} of {train.batch_size} images{often}{each}, by recipe {run.recipe}",
         *context.about_numbers,
         *expected_lines(run, source),
         *([context.begun] if context.begun else []),
