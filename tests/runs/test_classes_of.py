@@ -50,7 +50,7 @@ def _pictures(folder: Path, classes: tuple[str, ...], each: int) -> None:
             Image.fromarray(draw.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(folder / name / f"{place}.png")
 
 
-def _measured(weights: Path, source: Path, place: Path | None, **more: Any) -> Any:
+def _measured(weights: Path, source: Path, place: Path | str | None, **more: Any) -> Any:
     spec = WeightsSpec(str(weights), variant="resnet20_cifar_b", mean=(0.5,) * 3, std=(0.25,) * 3)
     config = EvaluationConfig(classes_of=None if place is None else str(place), keep_scores=True, **more)
     found, _ = evaluate_weights(spec, DataConfig(source=str(source)), config, device=torch.device("cpu"))
@@ -102,5 +102,7 @@ def test_what_does_not_go_together_is_refused(known: Path, some: Path, weights: 
         _measured(weights, some, few)
     others = tmp_path / "others.txt"
     others.write_text("\n".join(f"class {place}" for place in range(6)))
+    with pytest.raises(InputError, match="--classes-of: given nothing; wanted a folder of class folders"):
+        _measured(weights, some, "")
     with pytest.raises(InputError, match=f"class '{NUMBERS[1]}' of the images is none of the 6 of .*others.txt"):
         _measured(weights, some, others)

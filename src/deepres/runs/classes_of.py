@@ -38,7 +38,7 @@ def class_names(place: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def among(predictor: Predictor, images: Images, place: Path, weights: str) -> tuple[Predictor, tuple[str, ...]]:
+def among(predictor: Predictor, images: Images, said: str, weights: str) -> tuple[Predictor, tuple[str, ...]]:
     """The predictor with those names, which answers among the classes that the images are of.
 
     softmax over the logits of these alone, as ImageNet-A and -R are measured (Hendrycks et al. 2021, arXiv 1907.07174
@@ -48,10 +48,12 @@ def among(predictor: Predictor, images: Images, place: Path, weights: str) -> tu
         InputError: weights that have names, or another number of classes; images of a class that is none of them; a
             network that does not end in a linear layer.
     """
-    names = class_names(place)
-    network = predictor.network
+    if not said.strip():
+        raise InputError("--classes-of: given nothing; wanted a folder of class folders, or a .txt of names")
+    place, network = Path(said), predictor.network
     if not predictor.unnamed:
         raise InputError(f"--classes-of {place}: {weights} know the names of their classes; leave it out")
+    names = class_names(place)
     if len(names) != len(predictor.classes):
         raise InputError(
             f"--classes-of {place}: {len(names):,} classes, and {weights} know {len(predictor.classes):,}; wanted the "

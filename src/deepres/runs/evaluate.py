@@ -260,7 +260,7 @@ def resolve_target(
     if own_config.on_bad_image == "stop":
         require_readable({"test": found}, "stop")
     if config.classes_of is not None:
-        predictor, notes = among(predictor, found, Path(config.classes_of), weights)
+        predictor, notes = among(predictor, found, config.classes_of, weights)
         chosen = replace(chosen, notes=(*chosen.notes, *notes))
     unnamed = predictor.unnamed and len(predictor.classes) == len(found.classes)
     known = tuple(map(str, range(len(predictor.classes)))) if predictor.unnamed else predictor.classes
