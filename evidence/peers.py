@@ -8,6 +8,7 @@ became extras, from the package index; otherwise what was measured so before is 
 
 import json
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -82,9 +83,9 @@ def installation(wheel: Path, folder: Path) -> dict[str, object]:
     site = next(folder.glob("lib/python*/site-packages"))
     before = {path.name for path in site.iterdir()}
     command = (str(python), "-m", "pip", "install", "-qq", "--no-cache-dir", "-c", str(ROOT / "constraints.txt"))
-    begin = time.perf_counter()
+    begin, used = time.perf_counter(), _used()
     subprocess.run([*command, str(wheel)], check=True)
-    seconds = time.perf_counter() - begin
+    seconds, used = time.perf_counter() - begin, _used() - used
     new = [path for path in site.iterdir() if path.name not in before]
     listed = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
     said = subprocess.run([python, "-c", listed], check=True, capture_output=True, text=True).stdout.split()
@@ -95,7 +96,14 @@ def installation(wheel: Path, folder: Path) -> dict[str, object]:
         "mb": round(sum(sizes.values()), 1),
         "of_which_deepres_mb": round(sizes["deepres"], 1),
         "seconds": round(seconds, 1),
+        "processor_seconds": round(used, 1),
     }
+
+
+def _used() -> float:
+    """Processor seconds of all commands that have ended."""
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
 
 
 def _bytes(path: Path) -> int:

@@ -387,6 +387,29 @@ def demands() -> str:
     return "\n".join(lines) + "\n"
 
 
+def installs() -> str:
+    """What `pip install deepres` adds to torch, before and now; and how many of timm's networks are here."""
+    path = HERE / "peers.json"
+    facts = json.loads(path.read_text())
+    lines = [f"| `pip install deepres` beside torch, [{path.name}]({LINKS}/{path.name}) | packages | MB | seconds |"]
+    lines.append("| --- | ---: | ---: | ---: |")
+    told = {
+        "before": "with scikit-learn, tensorboard, huggingface_hub",
+        "now": "these as extras",
+    }
+    for name, what in told.items():
+        row = facts["installed_beside_torch"][name]
+        lines.append(
+            f"| {what} | {row['packages']} | {row['mb']:.0f} | {row['processor_seconds']:.0f} of a processor |"
+        )
+    counts = facts["networks"]
+    lines += [
+        "",
+        f"Of timm's {counts['timm_has']} networks of these families {counts['in_the_catalogue']} are in the catalogue.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 TABLES = {
     "measured": table,
     "photos": photos,
@@ -409,6 +432,7 @@ TABLES = {
     "left_out": left_out,
     "in_8_bits": in_8_bits,
     "demands": demands,
+    "installs": installs,
 }
 
 
