@@ -136,7 +136,7 @@ def grad_cam(
 
 
 def _weighed(maps: Tensor, gradient: Tensor, weighing: Weighing) -> Tensor:
-    """(N, C, h, w) and its gradient -> (N, h, w)."""
+    """The maps (N, C, h, w), summed over channels by what their gradient says that each is worth."""
     if weighing == "layer-cam":
         return (gradient.relu() * maps).sum(1)
     if weighing == "grad-cam":
