@@ -2,7 +2,7 @@
 
 Random weights with small branches, statistics of the network's own maps, logits some units apart; norms folded, traced
 at batch 2 and 64 px (32, where that is the input), then asked by onnxruntime with 1 and 3 images: the largest
-difference of probabilities (wanted: 1e-4) and of logits (of the largest logit), whether all operators are ONNX's own.
+difference of probabilities (WANTED) and of logits (of the largest logit), whether all operators are ONNX's own.
 `rounding` is how far the network in float32 is from itself in float64, of the largest logit. Written after each
 network; a second start goes on behind the last, `--most` of them.
 """
@@ -33,6 +33,8 @@ from deepres.nn.precise_bn import precise_bn
 PLACE = Path(__file__).with_name("onnx_catalogue.json")
 CLASSES, SIDE, SEEN, SPREAD = 10, 64, 16, 2.0
 """Classes, px; pictures that the statistics are of, and the spread of their logits."""
+WANTED = 1e-4
+"""The largest difference of a probability that a network should have."""
 
 
 def pictures(number: int, channels: int, side: int, draw: torch.Generator) -> torch.Tensor:
@@ -128,6 +130,7 @@ def main() -> None:
             "hardware": hardware(torch.device("cpu")),
             "versions": versions() | {library: version(library) for library in ("onnx", "onnxscript", "onnxruntime")},
             "seeds": [0],
+            "wanted": WANTED,
             "n": len(rows),
             "of": len(names()),
             "largest": {what: max(row[what] for row in rows) for what in ("probabilities_apart", "logits_apart")},
