@@ -448,6 +448,7 @@ TABLES = {
     "one_client": partial(servers, "serve_one_client"),
     "left_out": left_out,
     "in_8_bits": in_8_bits,
+    "through_onnx": through_onnx,
     "demands": demands,
     "installs": installs,
 }

@@ -109,6 +109,14 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_bytes()) <= 6000
 
 
+def test_the_readme_counts_the_networks_that_there_are() -> None:
+    from deepres.arch.catalogue.lookup import CATALOGUE
+
+    found = re.search(r"\| networks \| ([\d,]+),", (ROOT / "README.md").read_text())
+    assert found
+    assert int(found[1].replace(",", "")) == len(CATALOGUE)
+
+
 def test_the_file_that_ci_runs_calls_the_readmes_test_command() -> None:
     assert "make test" in (ROOT / "README.md").read_text()
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("make test")

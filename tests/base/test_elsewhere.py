@@ -54,7 +54,7 @@ def test_a_folder_is_held_where_there_is_no_fcntl(tmp_path: Path) -> None:
     _run(WITHOUT + LOCKS, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_begins_and_goes_on_where_there_is_no_posix(tmp_path: Path) -> None:
     _run(WITHOUT + TRAIN, tmp_path)
 

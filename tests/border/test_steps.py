@@ -150,7 +150,7 @@ def test_a_step_with_too_few_readable_images_is_refused_in_one_line() -> None:
 SHORT = ["--batch-size", "64"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_longer_schedule_is_said_and_can_be_held(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(tmp_path / "run")
     assert run(["train", "digits", *SHORT, "--epochs", "2", "--output", folder]) == 0
@@ -170,7 +170,7 @@ def test_a_longer_schedule_is_said_and_can_be_held(tmp_path: Path, capsys: pytes
     assert (last["epoch"], last["lr"]) == (4, float(found[1]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_patience_ended_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(tmp_path / "run")
     few = ["--set", "train.patience=1", "--lr", "1e-9"]

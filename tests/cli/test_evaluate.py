@@ -34,7 +34,7 @@ def say(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return said.out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_several_runs_are_one_ensemble_and_their_answers_are_compared(
     runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ print(float(found.sum()))
 """
 
 
+@pytest.mark.long
 def test_torch_alone_loads_it(written: tuple[Predictor, Path], tmp_path: Path) -> None:
     (tmp_path / "alone.py").write_text(ALONE)
     told = subprocess.run(

@@ -31,7 +31,7 @@ def test_an_empty_argument_is_refused_behind_each_flag_and_in_each_place(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_no_argument_means_is_refused_in_one_line_or_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,8 +73,8 @@ def kept(work: Callable[[], object], warm: int, times: int) -> float:
     return min(found)
 
 
-@pytest.mark.medium
 @pytest.mark.parametrize("suffix", ["safetensors", "pt", "npz"])
+@pytest.mark.long
 def test_weights_that_were_read_leave_nothing(tmp_path: Path, suffix: str) -> None:
     path, tensors = tmp_path / f"weights.{suffix}", {f"layer{number}.weight": torch.ones(300) for number in range(100)}
     if suffix == "npz":

@@ -116,8 +116,8 @@ def test_context_is_trained_loaded_and_measured(said: Say, source: Path, tmp_pat
         )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["voc_2015", "coco_2015", "det_2015"])
+@pytest.mark.long
 def test_a_papers_recipe_runs_from_pictures_to_its_measure(
     said: Say, source: Path, tmp_path: Path, recipe: str
 ) -> None:

@@ -256,7 +256,7 @@ def test_runs_on_boxes_are_compared_by_their_figure(
     assert "measured by AP, voc by VOC AP" in said("compare", trained.folder, tmp_path / "voc.npz", code=2)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_classification_network_fills_the_body_and_its_norms_stay(source: Path, tmp_path: Path) -> None:
     """Frozen norms are bitwise what the weights brought; stem and first stage too."""
     backbone = create_model("resnet18", num_classes=3, seed=5)

@@ -50,7 +50,7 @@ def _train(said: Say, source: Path, output: Path, *words: object, **settings: An
     return json.loads((output / "test.json").read_text())  # type: ignore[no-any-return]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_both_stages_are_trained_measured_and_asked_by_commands(said: Say, tmp_path: Path) -> None:
     source = imagenet(tmp_path / "set", train=4, val=2, side=64)
     backbone = {f"model.backbone.{name}": value for name, value in BACKBONE.items()}

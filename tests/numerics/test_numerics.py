@@ -80,8 +80,8 @@ def test_the_record_knows_every_case_and_holds_no_path() -> None:
     assert len(kept["cases"]["train digits"]["losses of rank 0"]) >= 20
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("only", ["train digits", "eval resnet20, names", "reproduce resnet/table1"])
+@pytest.mark.long
 def test_no_number_has_changed(only: str, capsys: pytest.CaptureFixture[str]) -> None:
     code = numerics.main(["compare", "--only", only])
     assert code == 0, capsys.readouterr().out

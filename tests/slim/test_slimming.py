@@ -188,6 +188,7 @@ def test_a_file_keeps_to_7_bits_where_nothing_multiplies_8(
     assert largest == (127 if multiplies else 64)
 
 
+@pytest.mark.long
 def test_8_bits_are_tried_by_each_runtime_and_the_file_answers(home: Path) -> None:
     for library in ("onnx", "onnxruntime", "onnxscript"):
         pytest.importorskip(library)

@@ -30,7 +30,7 @@ def _weights(job: Job, home: Path) -> str:
     return digest(job.folder(home) / "model.safetensors")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_runs_are_trained_once_and_several_at_once_as_one_by_one(jobs: list[Job], tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     assert [job.name for job in in_turn(jobs, one, CPU, print_event)] == [job.name for job in jobs]

@@ -165,8 +165,8 @@ def test_timing_leaves_the_random_state_and_the_network_alone() -> None:
     assert net.stem.get_parameter("conv.weight").grad is None
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(cannot_compile(CPU) is not None, reason="no compiler on this machine")
+@pytest.mark.long
 def test_a_compiled_step_has_the_plain_steps_gradients_but_for_rounding() -> None:
     net = create_model("resnet20_cifar+depths=1,1,1").double().to(memory_format=torch.channels_last).train()
     x, y = torch.randn(8, 3, 32, 32, dtype=torch.float64), torch.arange(8)

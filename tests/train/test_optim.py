@@ -188,7 +188,7 @@ def test_another_optimiser_wants_a_rate(capsys: pytest.CaptureFixture[str]) -> N
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_learns_by_it_and_resumes_bitwise(tmp_path: Path) -> None:
     small = ["--model", "resnet20_cifar", "--set", "train.iterations=40", "--set", "train.epochs=none"]
     words = ("--opt", "adamw", "--lr", "0.003", *small, "--batch-size", "32")
