@@ -23,7 +23,7 @@ from deepres.tasks.classification.metrics import interval
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from drawn_objects import NAMES, imagenet
+from drawn_objects import BACKBONE, CROPS, NAMES, REGIONS, imagenet
 
 CLAIM = (
     "boxes that are learnt are better than the whole picture and than class activation maps: ten classes of drawn "
@@ -36,31 +36,11 @@ NOTE = (
 SEEDS = (0, 1)
 EACH = {"train": 40, "val": 30}
 LARGEST = 0.95
-CROPS = {
-    "preparation.resize": 64,
-    "preparation.crop": 56,
-    "augmentation.scale": "60,68",
-    "augmentation.colour_pca": 0,
-    "data.workers": 0,
-    "data.decode": "scaled",
-    "train.batch_size": 32,
-}
-BACKBONE = {"depths": "1,1,1", "widths": "16,32,64", "stem_width": 16}
 NAMED = {**CROPS, **{f"model.{name}": value for name, value in BACKBONE.items()}}
 NAMED |= {"train.accumulate": 1, "train.precise_bn_batches": 0, "train.iterations": 150, "train.schedule.lr": 0.1}
 RPN = {**CROPS, "task.anchors.sizes": "16,28,48", "train.iterations": 200, "train.schedule.lr": 0.02}
-RCNN = {
-    "preparation.resize": 64,
-    "preparation.longest": 128,
-    "augmentation.scale": "60,68",
-    "augmentation.colour_pca": 0,
-    "data.workers": 0,
-    "task.side": 32,
-    "task.proposals": 20,
-    "train.batch_size": 32,
-    "train.iterations": 200,
-    "train.schedule.lr": 0.02,
-}
+RCNN = {**REGIONS, "augmentation.scale": "60,68", "task.proposals": 20}
+RCNN |= {"train.batch_size": 32, "train.iterations": 200, "train.schedule.lr": 0.02}
 VIEWS = {"dense, 56 px": "dense:56", "dense, 64 px": "dense:64", "dense, 56 and 64 px": "dense:56,64"}
 FIGURES = ("error", "given_error", "class_top5_error")
 

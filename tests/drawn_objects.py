@@ -12,6 +12,26 @@ NAMES = tuple(f"{colour} {shape}" for shape in SHAPES for colour in COLOURS)
 NUMBERS = tuple(f"n{number:08d}" for number in range(1, 1 + len(NAMES)))
 """As WordNet's would be."""
 
+CROPS = {
+    "preparation.resize": 64,
+    "preparation.crop": 56,
+    "augmentation.scale": "60,68",
+    "augmentation.colour_pca": 0,
+    "data.workers": 0,
+    "data.decode": "scaled",
+    "train.batch_size": 32,
+}
+"""What a run on crops of pictures of 64 px sets."""
+REGIONS = {
+    "preparation.resize": 64,
+    "preparation.longest": 128,
+    "augmentation.colour_pca": 0,
+    "data.workers": 0,
+    "task.side": 32,
+}
+"""What a run on regions of them sets."""
+BACKBONE = {"depths": "1,1,1", "widths": "16,32,64", "stem_width": 16}
+
 Corners = tuple[int, int, int, int]
 
 

@@ -14,31 +14,13 @@ from deepres.data.sources.config import DataConfig
 from deepres.data.sources.open import open_splits
 from deepres.tasks.detection.detections import Truth
 from deepres.tasks.localisation.measure import right, wrong
-from drawn_objects import NAMES, imagenet
+from drawn_objects import BACKBONE, CROPS, NAMES, REGIONS, imagenet
 from processes import DEEPRES, ended_together
 
 Say = Callable[..., str]
 
-SMALL = {
-    "preparation.resize": 64,
-    "preparation.crop": 56,
-    "augmentation.scale": "60,68",
-    "augmentation.colour_pca": 0,
-    "data.workers": 0,
-    "data.decode": "scaled",
-    "train.batch_size": 32,
-}
-BACKBONE = {"depths": "1,1,1", "widths": "16,32,64", "stem_width": 16}
 ANCHORS = {"task.anchors.sizes": "16,24,36"}
-REGIONS = {
-    "preparation.resize": 64,
-    "preparation.longest": 128,
-    "augmentation.scale": "64,64",
-    "augmentation.colour_pca": 0,
-    "data.workers": 0,
-    "task.side": 32,
-    "task.proposals": 8,
-}
+FEW_REGIONS = {**REGIONS, "augmentation.scale": "64,64", "task.proposals": 8}
 
 
 def _words(settings: dict[str, Any]) -> list[str]:
@@ -54,7 +36,7 @@ def _train(said: Say, source: Path, output: Path, *words: object, **settings: An
 def test_both_stages_are_trained_measured_and_asked_by_commands(said: Say, tmp_path: Path) -> None:
     source = imagenet(tmp_path / "set", train=4, val=2, side=64)
     backbone = {f"model.backbone.{name}": value for name, value in BACKBONE.items()}
-    few = {**SMALL, "train.batch_size": 4, "train.iterations": 2}
+    few = {**CROPS, "train.batch_size": 4, "train.iterations": 2}
     rpn, rcnn = tmp_path / "rpn", tmp_path / "rcnn"
     first = _train(said, source, rpn, "--recipe", "loc_2015", "--model", "resnet18", **few, **backbone, **ANCHORS)
     assert (first["task"], first["num_images"], first["classes"]) == ("localisation", 20, list(NAMES))
@@ -69,7 +51,7 @@ def test_both_stages_are_trained_measured_and_asked_by_commands(said: Say, tmp_p
     assert len(answer["boxes"]) == 5
     assert (rpn / "report.html").is_file()
     assert (rpn / "worst.csv").read_text().startswith("image,truth,guessed,chance,x1")
-    regions = {**REGIONS, "train.batch_size": 4, "train.iterations": 2}
+    regions = {**FEW_REGIONS, "train.batch_size": 4, "train.iterations": 2}
     second = _train(said, source, rcnn, "--recipe", "loc_2015", "--weights", rpn, **regions)
     assert second["class_top5_error"] == pytest.approx(first["class_top5_error"], abs=0.5)
     assert "whole image" in second["shown"]
@@ -119,8 +101,11 @@ def test_two_processes_learn_what_one_does(said: Say, tmp_path: Path) -> None:
     source = imagenet(tmp_path / "set", train=4, val=1, side=64)
     backbone = {f"model.backbone.{name}": value for name, value in BACKBONE.items()}
     few = {"train.batch_size": 8, "train.iterations": 3, "train.accumulate": 2}
-    first = ("--model", "resnet18", *_words({**SMALL, **few, **backbone, **ANCHORS}))
-    for stage, words in (("rpn", first), ("rcnn", ("--weights", tmp_path / "one-rpn", *_words({**REGIONS, **few})))):
+    first = ("--model", "resnet18", *_words({**CROPS, **few, **backbone, **ANCHORS}))
+    for stage, words in (
+        ("rpn", first),
+        ("rcnn", ("--weights", tmp_path / "one-rpn", *_words({**FEW_REGIONS, **few}))),
+    ):
         asked = ["train", source, "--recipe", "loc_2015", "--device", "cpu", *words]
         said(*asked, "--output", tmp_path / f"one-{stage}")
         two = [str(word) for word in (*asked, "--output", tmp_path / f"two-{stage}")]
@@ -140,12 +125,12 @@ def test_boxes_that_were_learnt_are_better_than_the_whole_picture_and_than_maps(
     source = imagenet(tmp_path / "set", train=40, val=10, side=64, largest=0.95)
     named, rpn = tmp_path / "cls", tmp_path / "rpn"
     plain = {f"model.{name}": value for name, value in BACKBONE.items()}
-    settings = {**SMALL, **plain, "train.accumulate": 1, "train.precise_bn_batches": 0}
+    settings = {**CROPS, **plain, "train.accumulate": 1, "train.precise_bn_batches": 0}
     settings |= {"train.iterations": 150, "train.schedule.lr": 0.1}
     _train(said, source, named, "--recipe", "imagenet_2015", "--model", "resnet18", **settings)
     said("analyze", "localisation", named, "--output", tmp_path / "cam", "--device", "cpu")
     maps = json.loads((tmp_path / "cam" / "localisation.json").read_text())["numbers"]["errors"]
-    learnt = {**SMALL, **ANCHORS, "train.iterations": 200, "train.schedule.lr": 0.02}
+    learnt = {**CROPS, **ANCHORS, "train.iterations": 200, "train.schedule.lr": 0.02}
     found = _train(said, source, rpn, "--recipe", "loc_2015", "--weights", named, **learnt)
     assert found["classifier"] == str(named)
     assert found["class_top5_error"] == pytest.approx(maps["class_top5_error"], abs=1e-9)

@@ -98,7 +98,7 @@ def write_digests(folder: Path, run: Run, source: Source) -> None:
     others = [("before", weights) for weights in (run.weights,) if weights] + [("taught", name) for name in taught_by]
     for role, weights in others:
         folder_of = run_of(weights)
-        for name, known in {} if folder_of is None else _recorded(folder_of).items():
+        for name, known in {} if folder_of is None else recorded_digests(folder_of).items():
             kind_before, _, split = name.partition(".")
             if split != "test":
                 earlier = seen.get(f"{kind_before}.{role}", np.empty(0, np.uint64))
@@ -106,11 +106,6 @@ def write_digests(folder: Path, run: Run, source: Source) -> None:
     content = BytesIO()
     np.savez(content, **seen, place=np.array([run.data.source, str(place)]))  # type: ignore[arg-type]
     write_atomic(folder / DIGESTS, content.getvalue())
-
-
-def recorded_digests(folder: Path) -> dict[str, Digests]:
-    """What the run in `folder` wrote down as it began, by kind and split (`bytes.train`), in the images' order."""
-    return _recorded(folder)
 
 
 def doubles_in(folder: Path) -> Doubles | None:
@@ -182,7 +177,7 @@ def unchanged(folder: Path, split: str, images: Images, origin: DatasetRecord) -
 
     `origin` is that of the source as it lies there now: a run of an older version has its names and labels alone.
     """
-    recorded = _recorded(folder)
+    recorded = recorded_digests(folder)
     if recorded:
         then = recorded.get(f"{images.digested}.{split}")
         return then is not None and np.array_equal(np.sort(then), np.sort(digests(images)))
@@ -192,12 +187,12 @@ def unchanged(folder: Path, split: str, images: Images, origin: DatasetRecord) -
 
 def began_with(folder: Path) -> bool:
     """Whether the run's first weights, or its teachers, were trained on images that are written down."""
-    return any(name.endswith((".before", ".taught")) for name in _recorded(folder))
+    return any(name.endswith((".before", ".taught")) for name in recorded_digests(folder))
 
 
 def overlap(folder: Path, run: Run, images: Images) -> SeenImages:
     """How many of `images` the run in `folder` has seen, each counted once."""
-    seen, unknown = dict(_recorded(folder)), None
+    seen, unknown = dict(recorded_digests(folder)), None
     kind = images.digested
     if not seen or (kind == "pixels" and "pixels.train" not in seen):
         try:
@@ -266,7 +261,8 @@ def _place(folder: Path) -> tuple[str, str]:
     return str(told[0]), str(told[1])
 
 
-def _recorded(folder: Path) -> dict[str, Digests]:
+def recorded_digests(folder: Path) -> dict[str, Digests]:
+    """What the run in `folder` wrote down as it began, by kind and split (`bytes.train`), in the images' order."""
     return {name: column for name, column in _columns(folder).items() if name != "place"}
 
 

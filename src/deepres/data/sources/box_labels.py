@@ -27,6 +27,7 @@ from deepres.data.images import FileImages, Images
 from deepres.data.masks import MaskShape
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.kept_columns import KeptBoxes
+from deepres.data.sources.labels import number_in
 from deepres.data.sources.mask_labels import MOST, DrawnMasks, require_all_or_none
 from deepres.data.sources.splits import SPLITS, RawDataset, Split
 from deepres.data.sources.turns import ON_ITS_SIDE, turn_of, turned_upright
@@ -87,13 +88,10 @@ class Labels:
         return (picture for split in self.pictures.values() for picture in split)
 
 
-def number_in(text: str | None) -> float:
-    """The number that a text of px or shares is; NaN where it is none: also of 1_000, and of what no picture has."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        return math.nan
-    return value if abs(value) <= MOST and text is not None and text.isascii() and "_" not in text else math.nan
+def coordinate_in(text: str | None) -> float:
+    """The px or the share that a text says; NaN where it says none: also of 1_000, and of what no picture has."""
+    value = number_in(text.strip()) if text is not None and text.isascii() else math.nan
+    return value if abs(value) <= MOST else math.nan
 
 
 def trainval_note(pictures: int) -> str:

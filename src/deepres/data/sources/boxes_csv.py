@@ -20,7 +20,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import open_regular, write_atomic
 from deepres.data.boxes import BoxTargets
 from deepres.data.images import Images
-from deepres.data.sources.box_labels import Labelled, Labels, Object, number_in
+from deepres.data.sources.box_labels import Labelled, Labels, Object, coordinate_in
 from deepres.data.sources.boxes_voc import corners_from, first_pixel, no_area_from
 from deepres.data.sources.columns import INDEX, is_header, plain, split_among
 from deepres.data.sources.config import DataConfig
@@ -338,7 +338,7 @@ class _Table:
         text = self._text(cells, role)
         if not text and none is not None:
             return none
-        value = number_in(text)
+        value = coordinate_in(text)
         if math.isnan(value):
             raise InputError(
                 f"{self.path}: line {line}: {self._header[self._of[role]]} is '{text:.80}'; wanted a number"

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from deepres.base.errors import InputError
 from deepres.base.files import read_text
 from deepres.base.wording import counted
-from deepres.data.sources.box_labels import Labelled, Labels, Object, number_in
+from deepres.data.sources.box_labels import Labelled, Labels, Object, coordinate_in
 from deepres.data.sources.boxes_voc import corners_from, first_pixel, no_area_from
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folders import titles
@@ -94,7 +94,7 @@ def _of(pictures: dict[str, list[str]], stem: str, root: Path) -> Path | None:
 
 def _rows(path: Path) -> Iterator[tuple[int, str, list[Object]]]:
     """Line, name of the picture, and its boxes."""
-    rows = csv.reader(read_text(path, "table of boxes").removeprefix("\ufeff").splitlines(), strict=True)
+    rows = csv.reader(read_text(path, "table of boxes").splitlines(), strict=True)
     try:
         for line, row in enumerate(rows, 1):
             if line == 1:
@@ -112,7 +112,7 @@ def _objects(path: Path, line: int, row: list[str]) -> list[Object]:
         raise InputError(f"{path}:{line}: {','.join(row)[:80]!r}; {_WANTED}")
     found = []
     for place in range(0, len(words), 5):
-        x1, y1, x2, y2 = (number_in(word) for word in words[place + 1 : place + 5])
+        x1, y1, x2, y2 = (coordinate_in(word) for word in words[place + 1 : place + 5])
         if any(map(math.isnan, (x1, y1, x2, y2))):
             raise InputError(f"{path}:{line}: {' '.join(words[place : place + 5])[:80]!r}; {_WANTED}")
         found.append(Object(place // 5 + 1, words[place], (x1, y1, x2, y2)))

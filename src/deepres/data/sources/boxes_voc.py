@@ -23,7 +23,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import read_text
 from deepres.base.reading import read_xml
 from deepres.base.wording import counted
-from deepres.data.sources.box_labels import Labelled, Labels, Object, number_in
+from deepres.data.sources.box_labels import Labelled, Labels, Object, coordinate_in
 from deepres.data.sources.box_places import PicturesByFolder, label_folders, require_labelled
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.folders import titles
@@ -222,7 +222,7 @@ def _object(xml: Path, number: int, tree: Element) -> Object:
 
 
 def _number(where: str, what: str, text: str | None) -> float:
-    value = number_in(text and text.strip())
+    value = coordinate_in(text and text.strip())
     if math.isnan(value):
         raise InputError(
             f"{where}: {what} {'is missing' if text is None else f'{text.strip()[:80]!r}'}; wanted a number of px"

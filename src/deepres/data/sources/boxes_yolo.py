@@ -22,7 +22,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import read_text, what_lies
 from deepres.base.reading import read_yaml, require_small
 from deepres.base.wording import counted
-from deepres.data.sources.box_labels import Labelled, Labels, Object, no_size, number_in
+from deepres.data.sources.box_labels import Labelled, Labels, Object, coordinate_in, no_size
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.labels import repeated
 from deepres.data.sources.mask_labels import drawn_polygons
@@ -183,7 +183,7 @@ def _read(picture: Path, names: Sequence[str], path: Path, config: DataConfig) -
     require_small(file, "file of boxes", _MOST)
     objects = [
         _object(file, number, line.split(), names, path)
-        for number, line in enumerate(read_text(file, "file of boxes").removeprefix("\ufeff").splitlines(), 1)
+        for number, line in enumerate(read_text(file, "file of boxes").splitlines(), 1)
         if line.strip()
     ]
     return Labelled(picture, file, objects, count=len(objects))
@@ -191,7 +191,7 @@ def _read(picture: Path, names: Sequence[str], path: Path, config: DataConfig) -
 
 def _object(file: Path, line: int, cells: list[str], names: Sequence[str], path: Path) -> Object:
     where = f"{file}:{line}"
-    label, *values = map(number_in, cells)
+    label, *values = map(coordinate_in, cells)
     if any(map(math.isnan, (label, *values))):
         raise InputError(f"{where}: '{' '.join(cells)[:40]}'; wanted numbers: class x y width height, or an outline")
     if len(values) < 4 or len(values) % 2:

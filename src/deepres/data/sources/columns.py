@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from deepres.base.errors import InputError
 from deepres.data.forms import FormName
 from deepres.data.sources.labels import number_in, value_in
-from deepres.data.sources.rows import Cells, is_picture
+from deepres.data.sources.rows import Cells, cell_in, is_picture
 from deepres.data.sources.split_names import split_named, split_of_cell, split_of_column
 
 Role = Literal["path", "label", "split", "group"]
@@ -169,9 +169,11 @@ class _Finder:
         if not found and self.named:
             found = [at for at, name in enumerate(self.names) if plain(name) in _BY_NUMBER]
         if not self.named:
-            found = [at for at in range(len(self.names)) if all(is_picture(_at(cells, at)) for _, cells in self.rows)]
+            found = [
+                at for at in range(len(self.names)) if all(is_picture(cell_in(cells, at)) for _, cells in self.rows)
+            ]
         if len(found) > 1:
-            found = [at for at in found if all(is_picture(_at(cells, at)) for _, cells in self.rows)] or found
+            found = [at for at in found if all(is_picture(cell_in(cells, at)) for _, cells in self.rows)] or found
         if not found and not self.named and len(self.names) == 2:
             return 0
         return self._only("path", "the paths of the images", found)
@@ -210,7 +212,7 @@ class _Finder:
             InputError: some cells are splits and others not, or all are numbers from 0 to 2.
         """
         for at in known:
-            cells = [(line, _at(cells, at)) for line, cells in self.rows]
+            cells = [(line, cell_in(cells, at)) for line, cells in self.rows]
             strange = next((one for one in cells if not split_of_cell(self.names[at], one[1])), None)
             some = any(split_of_cell(self.names[at], cell) for _, cell in cells)
             if strange and (some or {cell for _, cell in cells} <= {"0", "1", "2"}):
@@ -254,7 +256,7 @@ class _Finder:
         return [at for at, name in enumerate(self.names) if plain(name) in _KNOWN[role]]
 
     def _are_splits(self, at: int) -> bool:
-        return all(split_of_cell(self.names[at], _at(cells, at)) for _, cells in self.rows)
+        return all(split_of_cell(self.names[at], cell_in(cells, at)) for _, cells in self.rows)
 
     def held(self, columns: Sequence[int]) -> str:
         """` of 0 and 1`, where that is all they hold."""
@@ -265,12 +267,12 @@ class _Finder:
         return numbers is not None and bool(np.isin(numbers, (0, 1)).all())
 
     def _numbers(self, columns: Sequence[int], read: Callable[[str], float] = number_in) -> NDArray[np.float64] | None:
-        found = np.array([[read(_at(cells, at)) for at in columns] for _, cells in self.rows])
+        found = np.array([[read(cell_in(cells, at)) for at in columns] for _, cells in self.rows])
         return found if np.isfinite(found).all() else None
 
     def _mostly(self, at: int, read: Callable[[str], float]) -> bool:
         """Whether more than half of the cells are read as numbers."""
-        return 2 * sum(isfinite(read(_at(cells, at))) for _, cells in self.rows) > len(self.rows)
+        return 2 * sum(isfinite(read(cell_in(cells, at))) for _, cells in self.rows) > len(self.rows)
 
     def _only(self, role: Role, what: str, found: list[int]) -> int:
         if len(found) == 1:
@@ -311,10 +313,6 @@ def _several(path: Path, names: tuple[str, ...], asked: str) -> tuple[int, ...]:
 def _zero_or_one(text: str) -> float:
     value = value_in(text)
     return value if value in (0, 1) else nan
-
-
-def _at(cells: Sequence[str], at: int) -> str:
-    return cells[at] if at < len(cells) else ""
 
 
 def _some(names: Sequence[str]) -> str:

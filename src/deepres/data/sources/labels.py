@@ -74,8 +74,9 @@ def require_names(names: Iterable[str], where: str) -> None:
         InputError: an empty one, one that goes over several lines, one that is no text.
     """
     for name in names:
-        what = "empty" if not name.strip() else "over several lines" if BREAKS.search(name) else "no text"
-        if not name.strip() or BREAKS.search(name) or not is_text(name):
+        broken = BREAKS.search(name) is not None
+        what = "empty" if not name.strip() else "over several lines" if broken else "" if is_text(name) else "no text"
+        if what:
             raise InputError(f"{where}: a name is {what}: {quoted(name)}; give every class a name in one line")
 
 

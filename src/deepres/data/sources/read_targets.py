@@ -23,7 +23,7 @@ from deepres.base.errors import InputError
 from deepres.data.forms import FormName
 from deepres.data.sources.columns import INDEX, Columns
 from deepres.data.sources.labels import cleaned, in_order, joined, number_in, one_hot, value_in
-from deepres.data.sources.rows import Cells
+from deepres.data.sources.rows import Cells, cell_in
 from deepres.data.targets import BETWEEN
 
 
@@ -60,7 +60,7 @@ def cell_at(path: Path, line: int, cells: Sequence[str], columns: Columns, at: i
     Raises:
         InputError: it is empty.
     """
-    value = cells[at] if at < len(cells) else ""
+    value = cell_in(cells, at)
     if not value:
         raise InputError(f"{path}: line {line}: '{columns.header[at]}' is empty; fill it in or remove the line")
     return value
@@ -75,7 +75,7 @@ def _one_class(path: Path, rows: Sequence[Cells], of: Columns, at: int) -> Read:
 
 def _require_single(path: Path, rows: Sequence[Cells], at: int) -> None:
     """Refuse cells that hold several names, separated as others do it: `cat|dog`, `cat,dog`, `['cat', 'dog']`."""
-    cells = [cells[at] if at < len(cells) else "" for _, cells in rows]
+    cells = [cell_in(cells, at) for _, cells in rows]
     found = joined(cells)
     if found is not None:
         raise InputError(
@@ -93,7 +93,7 @@ def _names_between(path: Path, rows: Sequence[Cells], of: Columns, at: int) -> R
     """`cat; dog` -> both; an empty cell -> none."""
     lines, held = [line for line, _ in rows], list[list[str]]()
     for _, cells in rows:
-        cell = cells[at] if at < len(cells) else ""
+        cell = cell_in(cells, at)
         held.append(list(dict.fromkeys(filter(None, (name.strip() for name in cell.split(BETWEEN))))))
     places = [place for place, names in enumerate(held) for _ in names]
     labels, told = cleaned([name for names in held for name in names], lambda i: f"{path}: line {lines[places[i]]}")

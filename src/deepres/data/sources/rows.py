@@ -49,6 +49,11 @@ Cells = tuple[int, list[str]]
 """The number of the line, and its cells without blanks at their ends."""
 
 
+def cell_in(cells: Sequence[str], at: int) -> str:
+    """The cell of a column; "" where the line ends before it."""
+    return cells[at] if at < len(cells) else ""
+
+
 @dataclass(frozen=True)
 class Rows:
     """All rows, the first one perhaps a header; `separator` as it would be said."""

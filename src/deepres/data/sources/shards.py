@@ -267,7 +267,7 @@ def _named_classes(root: Path, files: tuple[Path, ...]) -> tuple[Path, tuple[str
     for folder in dict.fromkeys((root, *(file.parent for file in files))):
         path = folder / "classes.txt"
         if path.is_file():
-            lines = read_text(path, "list of class names").removeprefix("\ufeff").splitlines()
+            lines = read_text(path, "list of class names").splitlines()
             lists[path] = tuple(line.strip() for line in lines if line.strip())
     for path, names in lists.items():
         if (twice := repeated(names)) is not None:
