@@ -161,6 +161,7 @@ WRONG: dict[tuple[str, str], tuple[Any, ...]] = {
     ("create_model", "out_indices"): (0, (0, 1), "1"),
     ("create_model", "output_stride"): ("8", 3, 0, True, 2.5),
     ("create_model", "drop_path_rate"): (1, -0.1, "0.1", True, float("nan")),
+    ("create_model", "zero_init_last"): ("yes", 1, None, float("nan")),
     ("create_model", "drop_rate"): (1, -0.1, "0.1", True),
     ("create_model", "global_pool"): ("max", 3, ""),
     ("list_models", "pattern"): (3, None, True, "", b"*", [3], "nothing*", "["),

@@ -96,7 +96,7 @@ def test_a_name_of_the_field_means_the_fields_network(name: str) -> None:
     assert found.name.endswith("conv1.stride")
 
 
-@pytest.mark.parametrize("variant", ["resnetaa50", "resnetblur50", "skresnet50"])
+@pytest.mark.parametrize("variant", ["resnetaa50", "resnetblur50", "legacy_seresnet50"])
 def test_a_variant_that_is_not_described_here_is_refused_by_name(variant: str) -> None:
     with pytest.raises(InputError, match=rf"bare\.pth: timm's {variant} is not among deepres's networks"):
         require_variant(lookup.architecture("resnet50"), _bare("resnet50", "timm"), "timm", variant)

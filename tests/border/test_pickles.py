@@ -274,7 +274,9 @@ BROKEN = {
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 def test_what_is_no_whole_pickle_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.pt").write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.pt: not a whole torch checkpoint") as caught:
+    with pytest.raises(
+        InputError, match=r"a\.pt: (not a whole torch checkpoint|cut short, its end is missing)"
+    ) as caught:
         read_pickled(tmp_path / "a.pt")
     assert "\n" not in str(caught.value)
 

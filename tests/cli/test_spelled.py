@@ -21,6 +21,7 @@ VALUES = {
     "train.schedule.kind": "constant",
     "augmentation.auto": "ta_wide",
     "train.patience": "3",
+    "train.repeats": "4",
     "--epochs": "3",
     "--batch-size": "32",
     "--img-size": "64",

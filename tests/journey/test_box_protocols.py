@@ -10,7 +10,7 @@ import pytest
 import deepres
 from deepres.base.errors import InputError
 from deepres.tasks.detection.detector import DetectorNetwork
-from journey.test_boxes import TINY, draw
+from small_detector import TINY, draw
 
 Say = Callable[..., str]
 

@@ -13,7 +13,7 @@ from pycocotools import mask as theirs
 import deepres
 from deepres.cli.main import run as deepres_command
 from deepres.recipes.run import load_run
-from journey.test_boxes import TINY
+from small_detector import TINY
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # pycocotools' own
 Say = Callable[..., str]

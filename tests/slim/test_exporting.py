@@ -9,7 +9,7 @@ import pytest
 from deepres.cli.main import run as deepres
 from deepres.predict.predictor import Predictor
 from deepres.slim import exporting
-from slim.test_slimming import pictures, train
+from small_slim import pictures, train
 
 pytestmark = pytest.mark.slow
 

@@ -66,7 +66,8 @@ class Job:
         if self.run.weights is not None:
             fields["weights"] = _held_by(self.run.weights) if self.after is None else self.after.name
         for partner in {"classifier", "proposer"} & {*fields.get("task", {})}:
-            fields["task"][partner] = _held_by(fields["task"][partner])
+            if self.after is None or fields["task"][partner] != self.after.name:
+                fields["task"][partner] = _held_by(fields["task"][partner])
         facts = records.json_text(fields)
         network = self.run.model.name
         return f"{network}-{self.dataset}-{sha256(facts.encode()).hexdigest()[:8]}-seed{self.run.seed}"

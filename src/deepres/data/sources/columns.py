@@ -238,7 +238,8 @@ class _Finder:
         if self.form == "numbers":
             numeric = [at for at in found or left if self._numbers((at,)) is not None]
             numeric = numeric or [at for at in found or left if self._mostly(at, number_in)]  # whose others are told
-            numeric = numeric or (found or left) * (len(found or left) == 1)
+            written = [at for at in found or left if any(map(str.isdigit, cell_in(self.rows[0][1], at)))]
+            numeric = numeric or written * (len(found or left) == 1)  # such as 1,5: what is wanted there is told
             return None, (self._only("label", "the numbers", numeric),)
         if not found and self.named and len(left) > 1 and self._zeros_and_ones(left):
             return None, tuple(left)
