@@ -20,6 +20,7 @@ import torch
 from protocol import Contender
 from torch import Tensor, nn
 
+from deepres.base.errors import InputError
 from deepres.data.loading.config import LoaderConfig
 from deepres.data.loading.loader import evaluation_batches
 from deepres.data.sources.config import DataConfig
@@ -104,13 +105,13 @@ def by_others(network: ResidualNetwork, images: Tensor) -> dict[str, Any]:
     given = session.get_inputs()[0].name
     found: dict[str, Any] = {BASE: lambda batch: session.run(None, {given: batch.numpy()})[0]}
     try:
-        import openvino
-    except ImportError as absent:
+        reader = openvino_network.core()
+    except InputError as absent:
         print(f"without OpenVINO: {absent}")
         return found
     for name, precision in (("float32", "f32"), ("bfloat16", "bf16")):
         if precision == "f32" or multiplies_bfloat16(CPU):
-            model = openvino.Core().read_model(content)
+            model = reader.read_model(content)
             run = openvino_network.on_cpu(model, torch.get_num_threads(), precision=precision)
             found[f"OpenVINO {name}"] = lambda batch, run=run: run({given: batch.numpy()})[0]
     return found

@@ -8,9 +8,9 @@ Where the predicted step exceeds what the machine has free, the process is not s
 
 `plain` recomputes nothing, `save` is `--memory save`; `save mapped` is the same with MAPPED in the environment: tensors
 of a megabyte and more then go back to the system at once, where glibc's heap would keep the holes between them, and
-pages are fetched anew each time; `save jemalloc` is the same with that allocator preloaded, where it is installed, and
-`plain jemalloc` the plain step with it; `torchvision` is the same dense network in torchvision's code,
-without and with its own `memory_efficient` checkpointing.
+pages are fetched anew each time; `save jemalloc` is the same with that allocator preloaded and JEMALLOC in the
+environment, where it is installed, and `plain jemalloc` the plain step with it; `torchvision` is the same dense network
+in torchvision's code, without and with its own `memory_efficient` checkpointing.
 """
 
 import argparse
@@ -40,6 +40,7 @@ from deepres.train.optim import Sgd
 
 CPU = torch.device("cpu")
 MAPPED = {"MALLOC_MMAP_THRESHOLD_": "1048576", "THP_MEM_ALLOC_ENABLE": "1"}
+JEMALLOC = {"MALLOC_CONF": "thp:always,dirty_decay_ms:15000"}  # large pages; what is freed is kept for half a step
 SAVED = (("save", 64), ("save mapped", 64), ("plain jemalloc", 64), ("save jemalloc", 64))
 CASES: dict[str, tuple[tuple[str, int], ...]] = {
     "preresnet1001_cifar": (("plain", 64), *SAVED, ("plain", 128), ("save", 128)),
@@ -152,7 +153,7 @@ def _row(name: str, how: str, batch_size: int, steps: int) -> dict[str, Any]:
         library = find_library("jemalloc")
         if library is None:
             return row | {"not_run": "jemalloc is not installed"}
-        environment |= {"LD_PRELOAD": library}
+        environment |= {"LD_PRELOAD": library} | JEMALLOC
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return row | json.loads(done.stdout)
 

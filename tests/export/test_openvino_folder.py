@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,10 +47,47 @@ def test_half_a_folder_and_others_are_refused(folder: Path, monkeypatch: pytest.
         openvino_network.read(folder)
 
 
+ENDED = """
+import faulthandler, gc, os, signal, sys
+faulthandler.enable()
+from pathlib import Path
+from small_run import noise
+from deepres.export import openvino_folder
+from deepres.predict.exported import openvino_network
+from deepres.predict.exported.onnx_session import read
+model, _, bundle = read(Path(sys.argv[1]))
+if sys.argv[2] == "two":
+    first, second = (openvino_network.compiled(openvino_folder.converted(model), bundle, "x") for _ in range(2))
+    first(noise(1)), second(noise(1))
+    del first
+    gc.collect()
+    del second
+else:
+    openvino_folder.quantised(openvino_folder.converted(model), list(noise(100)))
+gc.collect()
+handled = []
+signal.signal(signal.SIGINT, lambda number, frame: handled.append(number))
+os.kill(os.getpid(), signal.SIGINT)
+print(handled)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["two", "calibrated"])
+def test_ctrl_c_is_heard_after_networks_that_are_gone(which: str, small: Path) -> None:
+    """OpenVINO's plugin frees the stack that signals are handled on, where a process has it several times."""
+    home = str(Path(__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED, str(small), which],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": home},
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["[2]"]), done.stderr
+
+
 @pytest.mark.slow
 def test_eight_bits_answer_nearly_the_same_and_nothing_is_sent(made: Callable[..., tuple[Predictor, Path]]) -> None:
-    import os
-
     model, _, bundle = read(made()[1])
     found = openvino_folder.quantised(openvino_folder.converted(model), list(noise(100)))
     kinds = {node.get_type_name() for node in found.get_ops()}

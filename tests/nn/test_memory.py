@@ -35,6 +35,7 @@ def _small(name: str, **fields: object) -> Architecture:
     return entry(name).config.replace(input=(3, 16, 16), **fields).architecture()
 
 
+NARROW = "widths=16,32,64,128+stem_width=16"
 NETWORKS = {
     "original": _small("resnet20_cifar"),
     "pre": _small("preresnet110_cifar", depths=(4, 4, 4)),
@@ -45,10 +46,10 @@ NETWORKS = {
     "drop-path": _small("resnet110_stochastic_cifar", depths=(4, 4, 4)),
     "columns": entry("fractalnet20_drop_cifar").config.replace(widths=(8,) * 5).architecture(),
     "gates": _small("highway19_cifar", depths=(3, 2, 2)),
-    "eca": architecture("resnet18+style.eca_kernel=auto", num_classes=10, input=(3, 32, 32)),
-    "scales": architecture("resnet50+style.scales=4", num_classes=10, input=(3, 32, 32)),
-    "splits": architecture("resnest14d", num_classes=10, input=(3, 32, 32)),
-    "squeezed": architecture("seresnet18", num_classes=10, input=(3, 32, 32)),
+    "eca": architecture(f"resnet18+style.eca_kernel=auto+{NARROW}", num_classes=10, input=(3, 32, 32)),
+    "scales": architecture(f"resnet50+style.scales=4+depths=1,1,1,1+{NARROW}", num_classes=10, input=(3, 32, 32)),
+    "splits": architecture(f"resnest14d+{NARROW}", num_classes=10, input=(3, 32, 32)),
+    "squeezed": architecture(f"seresnet18+{NARROW}", num_classes=10, input=(3, 32, 32)),
 }
 
 

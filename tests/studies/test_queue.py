@@ -499,7 +499,7 @@ def test_a_run_that_cannot_go_on_keeps_no_other_waiting(
     assert main.run(words) == 0, "nothing is left to do"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_several_runs_at_once_are_held_stopped_and_gone_on_with_and_one_that_dies_takes_no_other_along(
     tmp_path: Path, images: Path, file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -539,7 +539,7 @@ def test_several_runs_at_once_are_held_stopped_and_gone_on_with_and_one_that_die
         assert ours == whole, "as if nothing had ever happened to it"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_runs_at_once_end_with_who_began_them(tmp_path: Path, images: Path, file: Callable[..., Path]) -> None:
     path, home = file({"study": "test/table1", "seeds": [0, 1]}), tmp_path / "full"
     jobs = [each.job for each in queued(load_queue(path), {"cifar10": str(images)})]

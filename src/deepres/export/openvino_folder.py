@@ -12,9 +12,10 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.extras import need, quiet
+from deepres.base.signal_stack import signal_stack_kept
 from deepres.nn.onnx_graph import IMAGE
 from deepres.predict.exported.bundle import Bundle
-from deepres.predict.exported.openvino_network import ROOM, XML
+from deepres.predict.exported.openvino_network import ROOM, XML, core
 from deepres.predict.exported.saturation import bits_of_openvino
 
 _WHAT = "OpenVINO"
@@ -22,8 +23,7 @@ _WHAT = "OpenVINO"
 
 def converted(model: Any) -> Any:
     """An ONNX model (a ModelProto) as OpenVINO's."""
-    openvino = need("openvino", _WHAT)
-    return openvino.Core().read_model(model.SerializeToString())
+    return core(_WHAT).read_model(model.SerializeToString())
 
 
 def write(folder: Path, model: Any, bundle: Bundle) -> Path:
@@ -47,7 +47,7 @@ def quantised(model: Any, images: Sequence[Tensor]) -> Any:
         raise InputError("calibration: no pictures, so that ranges are not known; give 100 at least")
     dataset = nncf.Dataset(list(images), lambda image: {IMAGE: image[None].numpy()})
     how = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.FIRST_LAYER)
-    with quiet():
+    with quiet(), signal_stack_kept():
         return nncf.quantize(model, dataset, subset_size=len(images), advanced_parameters=how)
 
 

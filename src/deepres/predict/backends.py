@@ -217,9 +217,9 @@ class _ByRuntime(nn.Module):
 
 
 def _openvino(model: bytes, threads: int, dtype: torch.dtype) -> Callable[[Any], Any]:
-    openvino = need("openvino", "--backend openvino")
+    read = openvino_network.core("--backend openvino").read_model
     precision = "bf16" if dtype is torch.bfloat16 else "f32"
-    run = openvino_network.on_cpu(openvino.Core().read_model(model), threads, precision=precision)
+    run = openvino_network.on_cpu(read(model), threads, precision=precision)
     return lambda images: run({IMAGE: images})[0].copy()
 
 

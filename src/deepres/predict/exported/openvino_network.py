@@ -1,6 +1,7 @@
 """A folder with OpenVINO's model.xml and model.bin: read back, asked on the CPU. Nothing is told to anybody."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +58,15 @@ def read(path: Path, threads: int = 0, *, precision: str = "f32") -> OpenVinoNet
     Raises:
         InputError: a file is absent or broken, or not ours.
     """
-    openvino = need("openvino", f"asking {path}")
+    reader = core(f"asking {path}")
     folder = path if path.is_dir() else path.parent
-    where, core = str(folder / XML), openvino.Core()
+    where = str(folder / XML)
     for name in (XML, BIN):
         if not (folder / name).is_file():
             raise InputError(f"{folder / name}: no such file; wanted {XML} and {BIN} as deepres export wrote them")
     require_small(folder / XML, "description of a network")
     with reading(where, _WANTED, _REMEDY):
-        model = core.read_model(str(folder / XML), str(folder / BIN))
+        model = reader.read_model(str(folder / XML), str(folder / BIN))
         texts = {name: model.get_rt_info([ROOM, name]).astype(str) for name in Bundle.model_fields if _has(model, name)}
         note = said(bits_of_first(model))
     bundle = from_texts(texts, where)
@@ -85,9 +86,21 @@ def compiled(model: Any, bundle: Bundle, where: str, threads: int = 0, *, precis
 
 def on_cpu(model: Any, threads: int, *, precision: str = "f32") -> Any:
     """The model compiled for the processor here, one call at a time."""
-    openvino = need("openvino", _WHAT)
     config = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
-    return openvino.Core().compile_model(model, "CPU", config)
+    return core().compile_model(model, "CPU", config)
+
+
+def core(what: str = _WHAT) -> Any:
+    """OpenVINO in this process, one to its end; `what` needs it.
+
+    Of two, whichever ends first may free the stack that the other has signals handled on (base/signal_stack.py).
+    """
+    return _made(need("openvino", what))
+
+
+@cache
+def _made(openvino: Any) -> Any:
+    return openvino.Core()
 
 
 def version() -> str:
