@@ -33,7 +33,7 @@ def preloaded_allocator() -> str | None:
     """The allocator that answers in place of the C library's, where one is preloaded: jemalloc, tcmalloc or mimalloc.
 
     What is said here of glibc does not hold of these: for ResNet-1202's recomputed steps jemalloc's heap has been
-    measured to take 60 % (evidence/memory_resnet1202_allocators.json).
+    measured to take 63 % (evidence/memory_resnet1202_allocators.json).
     """
     maps = Path("/proc/self/maps")
     try:
