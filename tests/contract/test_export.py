@@ -14,10 +14,10 @@ ONE_OF_EACH = [
     "seresnet18",
     "resnet18+style.eca_kernel=auto",
     "resnet18_blur4",
-    "res2net50_26w_4s",
+    "res2net50_26w_4s+depths=2,1,1,1",
     "resnest14d",
-    "resnest50d_4s2x40d",
-    "skresnet18",
+    "resnest50d_4s2x40d+depths=2,1,1,1",
+    "skresnet18+depths=2,1,1,1",
 ]
 """Flat stacks, gates, columns, excitation, filters along channels, blurred pools, scales, splits, kernels; one network of each other family was tried by hand."""
 
