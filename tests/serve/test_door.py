@@ -175,6 +175,23 @@ def test_with_the_token_it_is_open(locked: Any, pictures: Callable[..., bytes]) 
 
 
 @pytest.mark.medium
+@pytest.mark.parametrize("path", ["/", "/v2/health/ready", "/v1/models", "/metrics", "/v1/predict", "/nowhere"])
+def test_head_is_get_without_its_body(ask: Any, path: str) -> None:
+    """As uptime watchers ask; a client of raw bytes sees that nothing follows the head."""
+
+    def asked(method: str) -> tuple[bytes, dict[bytes, bytes], bytes]:
+        request = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        head, _, body = _raw(ask.port, request.encode()).partition(b"\r\n\r\n")
+        status, *lines = head.split(b"\r\n")
+        return status, dict(line.lower().split(b": ", 1) for line in lines), body
+
+    (status, headers, body), (wanted, others, whole) = asked("HEAD"), asked("GET")
+    assert (status, body) == (wanted, b"")
+    assert whole
+    assert headers.keys() == others.keys()
+    assert headers[b"content-type"] == others[b"content-type"]
+
+
 def test_what_is_no_http_is_400_and_no_traceback(ask: Any) -> None:
     assert _raw(ask.port, b"\x16\x03\x01\x02\x00\x01 hello\r\n\r\n").startswith(b"HTTP/1.1 400 ")
 

@@ -73,7 +73,7 @@ class Door:
             async with asyncio.timeout(self.service.limits.timeout):
                 try:
                     self._require_token(scope)
-                    await self._app(scope, passage.receive, passage.send)
+                    await self._answered(scope, passage)
                 except (RefusedError, InputError) as refusal:
                     await passage.refuse(refusal)
         except (ClientDisconnect, GoneError):
@@ -94,6 +94,14 @@ class Door:
                 await passage.refuse(
                     RefusedError(500, f"the server failed; its log says more under request {entry.number}"), tell=False
                 )
+
+    async def _answered(self, scope: Scope, passage: "_Passage") -> None:
+        """HEAD, as watchers of servers ask, is what GET is, of which uvicorn keeps the body back."""
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        try:
+            await self._app(asked, passage.receive, passage.send)
+        finally:
+            scope["route"] = asked.get("route")
 
     async def _too_late(self, scope: Scope, passage: "_Passage") -> None:
         limit = f"{self.service.limits.timeout:g} s (--timeout)"
