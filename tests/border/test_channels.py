@@ -147,6 +147,16 @@ def test_train_takes_the_channels_that_are_asked_for(begun: list[str], capsys: p
     assert "given 4, wanted 1 (grey) or 3 (RGB)" in capsys.readouterr().err
 
 
+@pytest.mark.medium
+def test_a_dry_run_refuses_weights_of_another_network_as_training_does(
+    begun: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in (["--dry-run"], ["--output", str(tmp_path / "run")]):
+        assert run(["train", *begun, "--set", "model.depths=2,1,1", *more]) == 2
+        assert "model.safetensors: weights of" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_train_says_what_it_did_to_the_weights(
     begun: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +13,12 @@ from deepres.base.errors import InputError
 from deepres.export import openvino_folder
 from deepres.nn.hardware import saturates_int8
 from deepres.predict.exported import openvino_network
+from deepres.predict.exported.answerer import read_exported
+from deepres.predict.exported.names import is_exported
 from deepres.predict.exported.onnx_session import read, session
 from deepres.predict.exported.saturation import bits_of_first, bits_of_openvino
 from deepres.predict.predictor import Predictor
+from deepres.serve.served import files_of
 
 pytest.importorskip("openvino")
 
@@ -32,6 +36,20 @@ def test_a_folder_says_and_answers_what_its_file_does(folder: Path, small: Path)
     for number in (1, 2, 7):
         torch.testing.assert_close(asked(noise(number)), session(small)(noise(number)), rtol=1e-4, atol=1e-5)
     assert str(asked).startswith("OpenVINO 20")
+
+
+def test_either_file_is_the_network_under_whatever_name(folder: Path, tmp_path: Path) -> None:
+    for ending in (".xml", ".bin"):
+        shutil.copy(folder / f"model{ending}", tmp_path / f"mine{ending}")
+    wanted = openvino_network.read(folder)(noise(2))
+    for place in (folder / "model.bin", tmp_path / "mine.xml", tmp_path / "mine.bin"):
+        assert is_exported(place)
+        assert torch.equal(read_exported(place).asked(noise(2)), wanted)
+        assert [file.suffix for file in files_of(str(place))] == [".xml", ".bin"]
+    (tmp_path / "mine.xml").unlink()
+    assert not is_exported(tmp_path / "mine.bin"), "weights of another kind"
+    with pytest.raises(InputError, match=r"mine\.xml: no such file; wanted mine\.xml and mine\.bin"):
+        read_exported(tmp_path / "mine.xml")
 
 
 def test_half_a_folder_and_others_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,6 +72,8 @@ from pathlib import Path
 from small_run import noise
 from deepres.export import openvino_folder
 from deepres.predict.exported import openvino_network
+from deepres.predict.exported.answerer import read_exported
+from deepres.predict.exported.names import is_exported
 from deepres.predict.exported.onnx_session import read
 model, _, bundle = read(Path(sys.argv[1]))
 if sys.argv[2] == "two":

@@ -238,10 +238,11 @@ def command(
         processes.on_rank_zero(lambda: plans.append(planned(given)))
         run = processes.on_rank_zero(lambda: plans[0].run)
         if dry_run:
+            begun = processes.on_rank_zero(lambda: plans[0].begun())
             click.echo(run.to_json() if processes.first else "", nl=False)
             for plan in plans:
                 drawn = plan.run.train.schedule.told(plan.run.train.steps(len(plan.source.train)))
-                lines = (*plan.said, drawn, *expected_lines(plan.run, plan.source))
+                lines = (*filter(None, (begun,)), *plan.said, drawn, *expected_lines(plan.run, plan.source))
                 click.echo("".join(f"{line}\n" for line in lines), err=True, nl=False)
             return
         suited = _suited(run, recipe, model, task)

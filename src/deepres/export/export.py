@@ -20,13 +20,14 @@ from deepres.nn.weights.formats import CONFIG
 from deepres.predict.exported import onnx_session, openvino_network
 from deepres.predict.exported import torch_program as programs
 from deepres.predict.exported.bundle import Bundle, FilePrecision, Input
+from deepres.predict.exported.names import GRAPH, VALUES
 from deepres.predict.pictures import Picture
 from deepres.predict.predictor import Predictor
 
 PARITY = "parity.json"
 Format = Literal["onnx", "openvino", "pt2", "timm", "browser"]
 ONNX, PT2 = "model.onnx", "model.pt2"
-OWN = {ONNX, PT2, openvino_network.XML, openvino_network.BIN, WEIGHTS, CONFIG, PARITY, browser.PAGE, browser.LICENSES}
+OWN = {ONNX, PT2, GRAPH, VALUES, WEIGHTS, CONFIG, PARITY, browser.PAGE, browser.LICENSES}
 """What an export writes into its folder."""
 
 LayerErrors = Sequence[tuple[str, float]]
@@ -209,7 +210,7 @@ def _openvino(predictor: Predictor, bundle: Bundle, calibration: Calibration) ->
 
     def pair() -> tuple[FileAnswers, FileAnswers]:
         models = (openvino_folder.converted(proto), network)
-        one, other = (openvino_network.compiled(each, bundle, openvino_network.XML) for each in models)
+        one, other = (openvino_network.compiled(each, bundle, GRAPH) for each in models)
         return one, other
 
     def save(folder: Path, bundle: Bundle) -> Path:

@@ -15,7 +15,8 @@ from deepres.base.extras import need, quiet
 from deepres.base.signal_stack import signal_stack_kept
 from deepres.nn.onnx_graph import IMAGE
 from deepres.predict.exported.bundle import Bundle
-from deepres.predict.exported.openvino_network import ROOM, XML, core
+from deepres.predict.exported.names import GRAPH
+from deepres.predict.exported.openvino_network import ROOM, core
 from deepres.predict.exported.saturation import bits_of_openvino
 
 _WHAT = "OpenVINO"
@@ -31,8 +32,8 @@ def write(folder: Path, model: Any, bundle: Bundle) -> Path:
     openvino = need("openvino", _WHAT)
     for key, text in bundle.replace(weight_bits=bits_of_openvino(model)).to_texts().items():
         model.set_rt_info(text, [ROOM, key])
-    openvino.save_model(model, str(folder / XML), compress_to_fp16=False)
-    return folder / XML
+    openvino.save_model(model, str(folder / GRAPH), compress_to_fp16=False)
+    return folder / GRAPH
 
 
 def quantised(model: Any, images: Sequence[Tensor]) -> Any:

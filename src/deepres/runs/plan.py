@@ -16,6 +16,7 @@ from deepres.recipes.written import is_written, written
 from deepres.runs.starting_weights import beginning
 from deepres.runs.teacher import find_teachers
 from deepres.tasks.kinds import task_named
+from deepres.tasks.task import FirstValues
 
 LISTED_BY = ("source", "root", "download", "channels", "depth", "splits", "columns", "trainval")
 DIVIDED_BY = ("val_fraction", "test_fraction", "split_seed", "folds", "fold")
@@ -36,6 +37,18 @@ class Planned:
     trains: bool = True
     spares_test: bool = False
     said: tuple[str, ...] = ()
+
+    def begun(self) -> str:
+        """What is done to the weights that it begins with, for a person to read; "" where it begins from nothing.
+
+        Raises:
+            InputError: they are not this network's, as training would say.
+        """
+        run = self.run
+        if run.weights is None:
+            return ""
+        first = FirstValues(run.weights, run.variant, run.new_head, run.seed)
+        return run.task.network(run.model.architecture(), self.source.classes, first)[1]
 
 
 def plan_run(source: str, words: Words | None = None, weights: WeightsSpec | None = None) -> Planned:

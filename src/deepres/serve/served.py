@@ -25,7 +25,7 @@ from deepres.nn.hardware import find_device
 from deepres.nn.inference import InferencePrecision
 from deepres.nn.weights.folds import fold_folders, holds_folds
 from deepres.predict.exported.answerer import Answerer
-from deepres.predict.exported.names import GRAPH, is_exported, require_alone
+from deepres.predict.exported.names import is_exported, openvino_files, require_alone
 from deepres.predict.maps import mapped, png
 from deepres.predict.pictures import Picture, of_file
 from deepres.predict.predictor import Predictor
@@ -35,7 +35,6 @@ from deepres.tasks.kinds import AnyTask
 from deepres.tasks.task import Answer, require
 
 WEIGHTS = "model.safetensors"
-VALUES = "model.bin"  # beside an exported folder's graph
 SHOWN_PX = 1024
 """The long side, at most, of a picture that a map is drawn on."""
 
@@ -226,11 +225,9 @@ def files_of(where: str) -> tuple[Path, ...]:
     """The files that answer: weights, those of all folds, an exported file or folder; none where it goes by a name."""
     path = Path(where)
     with suppress(OSError, ValueError, InputError):
-        found = [path / name for name in (WEIGHTS, GRAPH, VALUES)]
-        if path.suffix == ".xml":
-            found = [path, path.with_name(VALUES)]
-        elif path.is_file():
-            found = [path]
+        found = [path / WEIGHTS, *(openvino_files(path) or ())]
+        if path.is_file():
+            found = [*(openvino_files(path) or (path,))]
         elif holds_folds(where):
             found = [fold / WEIGHTS for fold in fold_folders(where)]
         return tuple(file for file in found if file.is_file())

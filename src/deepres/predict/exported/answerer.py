@@ -13,6 +13,7 @@ from deepres.data.transforms.config import Preparation
 from deepres.data.transforms.statistics import Statistics
 from deepres.predict.exported import onnx_session, openvino_network, torch_program
 from deepres.predict.exported.bundle import Bundle
+from deepres.predict.exported.names import openvino_files
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,6 @@ def read_exported(path: Path) -> Answerer:
     read: Callable[[Path], Any] = onnx_session.session
     if path.suffix == ".pt2":
         read = torch_program.read
-    elif path.suffix == ".xml" or path.is_dir():
+    elif openvino_files(path) is not None:
         read = openvino_network.read
     return Answerer(read(path), str(path)).eval()

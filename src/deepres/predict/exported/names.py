@@ -1,21 +1,30 @@
 """Which arguments are files that `deepres export` wrote, by their names; what nobody says of them. No torch."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from deepres.base.errors import InputError
 
-ENDINGS = (".onnx", ".pt2", ".xml")
-GRAPH = "model.xml"
-"""What an exported folder holds."""
+ENDINGS = (".onnx", ".pt2")
+GRAPH, VALUES = "model.xml", "model.bin"
+"""What a folder for OpenVINO holds."""
 
 
 def is_exported(word: str | Path) -> bool:
     """Whether an argument is called as what `deepres export` writes; nothing is loaded for it."""
-    try:
-        return str(word).endswith(ENDINGS) or (Path(word) / GRAPH).is_file()
-    except (OSError, ValueError):  # longer than a name can be
-        return False
+    return str(word).endswith(ENDINGS) or openvino_files(word) is not None
+
+
+def openvino_files(word: str | Path) -> tuple[Path, Path] | None:
+    """OpenVINO's NAME.xml and NAME.bin, by either of them or by the folder that holds model.xml; None: no such."""
+    path = Path(word)
+    with suppress(OSError, ValueError):  # longer than a name can be
+        if path.suffix == ".xml" or (path.suffix == ".bin" and path.with_suffix(".xml").is_file()):
+            return path.with_suffix(".xml"), path.with_suffix(".bin")
+        if (path / GRAPH).is_file():
+            return path / GRAPH, path / VALUES
+    return None
 
 
 def require_network(word: str | Path) -> None:

@@ -13,9 +13,9 @@ from deepres.base.extras import need
 from deepres.base.reading import reading, require_small
 from deepres.nn.onnx_graph import IMAGE
 from deepres.predict.exported.bundle import Bundle, from_texts
+from deepres.predict.exported.names import GRAPH, VALUES, openvino_files
 from deepres.predict.exported.saturation import bits_of_first, said
 
-XML, BIN = "model.xml", "model.bin"
 ROOM = "deepres"
 """Below which a model's runtime information has ours."""
 _WHAT = "OpenVINO"
@@ -51,7 +51,7 @@ class OpenVinoNetwork:
 
 
 def read(path: Path, threads: int = 0, *, precision: str = "f32") -> OpenVinoNetwork:
-    """The folder, or its model.xml, ready to be asked; `threads` 0 is what torch uses.
+    """The folder, or either of its files, ready to be asked; `threads` 0 is what torch uses.
 
     `precision` "f32" is what the file says; "bf16" is faster where the processor multiplies it, and answers otherwise.
 
@@ -59,14 +59,15 @@ def read(path: Path, threads: int = 0, *, precision: str = "f32") -> OpenVinoNet
         InputError: a file is absent or broken, or not ours.
     """
     reader = core(f"asking {path}")
-    folder = path if path.is_dir() else path.parent
-    where = str(folder / XML)
-    for name in (XML, BIN):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder / name}: no such file; wanted {XML} and {BIN} as deepres export wrote them")
-    require_small(folder / XML, "description of a network")
+    files = openvino_files(path) or (path / GRAPH, path / VALUES)
+    where = str(files[0])
+    for file in files:
+        if not file.is_file():
+            one, other = (each.name for each in files)
+            raise InputError(f"{file}: no such file; wanted {one} and {other} as deepres export wrote them")
+    require_small(files[0], "description of a network")
     with reading(where, _WANTED, _REMEDY):
-        model = reader.read_model(str(folder / XML), str(folder / BIN))
+        model = reader.read_model(*map(str, files))
         texts = {name: model.get_rt_info([ROOM, name]).astype(str) for name in Bundle.model_fields if _has(model, name)}
         note = said(bits_of_first(model))
     bundle = from_texts(texts, where)
