@@ -275,9 +275,8 @@ def _by_protocol(path: Path) -> str:
     for row in facts["rows"]:
         interval = f"{100 * row['ap_low']:.1f} to {100 * row['ap_high']:.1f}"
         figures = [f"{100 * row[name]:.1f}" for name in ("ap", "ap50", "ap75")]
-        lines.append(
-            f"| {row['protocol']} | {row['precision']} | {figures[0]} | {interval} | {' | '.join(figures[1:])} |"
-        )
+        how = ", ".join(part for part in (row.get("of"), row["protocol"]) if part)
+        lines.append(f"| {how} | {row['precision']} | {figures[0]} | {interval} | {' | '.join(figures[1:])} |")
     return "\n".join(lines) + "\n"
 
 
