@@ -13,10 +13,9 @@ from deepres.recipes.papers_localisation import OF_BOXES
 from deepres.recipes.plan import Words, planned_aloud
 from deepres.recipes.run import Run
 from deepres.recipes.written import is_written, written
-from deepres.runs.starting_weights import beginning
+from deepres.runs.starting_weights import beginning, first_network
 from deepres.runs.teacher import find_teachers
 from deepres.tasks.kinds import task_named
-from deepres.tasks.task import FirstValues
 
 LISTED_BY = ("source", "root", "download", "channels", "depth", "splits", "columns", "trainval")
 DIVIDED_BY = ("val_fraction", "test_fraction", "split_seed", "folds", "fold")
@@ -44,11 +43,8 @@ class Planned:
         Raises:
             InputError: they are not this network's, as training would say.
         """
-        run = self.run
-        if run.weights is None:
-            return ""
-        first = FirstValues(run.weights, run.variant, run.new_head, run.seed)
-        return run.task.network(run.model.architecture(), self.source.classes, first)[1]
+        weights = self.run.weights
+        return "" if weights is None else first_network(self.run, self.source.classes, weights)[1]
 
 
 def plan_run(source: str, words: Words | None = None, weights: WeightsSpec | None = None) -> Planned:

@@ -23,8 +23,8 @@ from deepres.recipes.run import Run
 from deepres.runs.context import RunContext
 from deepres.runs.founding import with_rates
 from deepres.runs.lock import Hold
+from deepres.runs.starting_weights import first_network
 from deepres.runs.teacher import FoundTeachers, find_teachers
-from deepres.tasks.task import FirstValues
 from deepres.train.distributed import SINGLE_PROCESS, Distributed
 from deepres.train.precision import choose
 from deepres.train.state import State
@@ -131,9 +131,7 @@ class Session:
         )
 
     def _state(self, run: Run, source: Source, *, begin: bool) -> tuple[State, str]:
-        weights = run.weights if begin else None
-        first = FirstValues(weights, run.variant, run.new_head, run.seed)
-        network, said = run.task.network(run.model.architecture(), source.classes, first)
+        network, said = first_network(run, source.classes, run.weights if begin else None)
         if begin and run.train.zero_gamma and isinstance(network, ResidualNetwork):  # others are refused (Run)
             begin_at_shortcuts(network)
         placed = choose(run.train.precision, self.device).place(network)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from torch import nn
+
 from deepres.arch.architecture import Architecture
 from deepres.arch.catalogue.entry import ModelConfig
 from deepres.arch.catalogue.lookup import config_of, detector_config, entry, eps_of, with_eps
@@ -15,8 +17,20 @@ from deepres.nn.weights.formats import Checkpoint
 from deepres.nn.weights.hub import find_weights
 from deepres.nn.weights.spec import WeightsSpec
 from deepres.predict.preprocessing import prepared_for
-from deepres.recipes.run import OtherFormatError, load_run
+from deepres.recipes.run import OtherFormatError, Run, load_run
 from deepres.tasks.networks import asked_of as told_by_task
+from deepres.tasks.task import FirstValues
+
+
+def first_network(run: Run, classes: tuple[str, ...], weights: str | None) -> tuple[nn.Module, str]:
+    """The run's network before its first step, with `weights` or the seed's; and what was done to them, to be read.
+
+    Raises:
+        InputError: weights that are not this network's.
+    """
+    return run.task.network(
+        run.model.architecture(), classes, FirstValues(weights, run.variant, run.new_head, run.seed)
+    )
 
 
 def beginning(spec: WeightsSpec | str) -> StartingWeights:

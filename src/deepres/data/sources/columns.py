@@ -238,7 +238,7 @@ class _Finder:
         if self.form == "numbers":
             numeric = [at for at in found or left if self._numbers((at,)) is not None]
             numeric = numeric or [at for at in found or left if self._mostly(at, number_in)]  # whose others are told
-            written = [at for at in found or left if any(map(str.isdigit, cell_in(self.rows[0][1], at)))]
+            written = [at for at in found or left if self._has_digits(at)]
             numeric = numeric or written * (len(found or left) == 1)  # such as 1,5: what is wanted there is told
             return None, (self._only("label", "the numbers", numeric),)
         if not found and self.named and len(left) > 1 and self._zeros_and_ones(left):
@@ -270,6 +270,9 @@ class _Finder:
     def _numbers(self, columns: Sequence[int], read: Callable[[str], float] = number_in) -> NDArray[np.float64] | None:
         found = np.array([[read(cell_in(cells, at)) for at in columns] for _, cells in self.rows])
         return found if np.isfinite(found).all() else None
+
+    def _has_digits(self, at: int) -> bool:
+        return any(letter.isdigit() for _, cells in self.rows for letter in cell_in(cells, at))
 
     def _mostly(self, at: int, read: Callable[[str], float]) -> bool:
         """Whether more than half of the cells are read as numbers."""
