@@ -8,9 +8,9 @@ Where the predicted step exceeds what the machine has free, the process is not s
 
 `plain` recomputes nothing, `save` is `--memory save`; `save mapped` is the same with MAPPED in the environment: tensors
 of a megabyte and more then go back to the system at once, where glibc's heap would keep the holes between them, and
-pages are fetched anew each time; `save jemalloc` is the same with that allocator preloaded and JEMALLOC in the
-environment, where it is installed, and `plain jemalloc` the plain step with it; `torchvision` is the same dense network
-in torchvision's code, without and with its own `memory_efficient` checkpointing.
+pages are fetched anew each time; `save tcmalloc` and `plain tcmalloc` are the same with that allocator preloaded, where
+it is installed; `torchvision` is the same dense network in torchvision's code, without and with its own
+`memory_efficient` checkpointing. Every row is compared with `plain`, of the C library's heap.
 """
 
 import argparse
@@ -40,8 +40,7 @@ from deepres.train.optim import Sgd
 
 CPU = torch.device("cpu")
 MAPPED = {"MALLOC_MMAP_THRESHOLD_": "1048576", "THP_MEM_ALLOC_ENABLE": "1"}
-JEMALLOC = {"MALLOC_CONF": "thp:always,dirty_decay_ms:15000"}  # large pages; what is freed is kept for half a step
-SAVED = (("save", 64), ("save mapped", 64), ("plain jemalloc", 64), ("save jemalloc", 64))
+SAVED = (("save", 64), ("save mapped", 64), ("plain tcmalloc", 64), ("save tcmalloc", 64))
 CASES: dict[str, tuple[tuple[str, int], ...]] = {
     "preresnet1001_cifar": (("plain", 64), *SAVED, ("plain", 128), ("save", 128)),
     "resnet1202_cifar": (("plain", 64), *SAVED, ("plain", 128), ("save", 128)),
@@ -51,7 +50,14 @@ CASES: dict[str, tuple[tuple[str, int], ...]] = {
         ("torchvision plain", 64),
         ("torchvision memory_efficient", 64),
     ),
-    "densenet_bc190_k40_cifar": (("plain", 16), ("save", 16), ("plain", 64), ("save", 64)),
+    "densenet_bc190_k40_cifar": (
+        ("plain", 16),
+        ("save", 16),
+        ("plain tcmalloc", 16),
+        ("save tcmalloc", 16),
+        ("plain", 64),
+        ("save", 64),
+    ),
 }
 """What is measured: network -> how, at which batch."""
 
@@ -149,11 +155,11 @@ def _row(name: str, how: str, batch_size: int, steps: int) -> dict[str, Any]:
         return row | {"not_run": f"{_gib(int(predicted * MARGIN))} with its margin, {_gib(free)} free"}
     command = [sys.executable, __file__, name, "--one", how, "--batch-size", str(batch_size), "--steps", str(steps)]
     environment = os.environ | (MAPPED if how == "save mapped" else {})
-    if how.endswith("jemalloc"):
-        library = find_library("jemalloc")
+    if how.endswith("tcmalloc"):
+        library = find_library("tcmalloc_minimal")
         if library is None:
-            return row | {"not_run": "jemalloc is not installed"}
-        environment |= {"LD_PRELOAD": library} | JEMALLOC
+            return row | {"not_run": "tcmalloc is not installed"}
+        environment |= {"LD_PRELOAD": library}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return row | json.loads(done.stdout)
 

@@ -34,6 +34,7 @@ def collect(home: Path, note: str) -> dict[str, Any]:
         "seeds": sorted({run["seed"] for run in runs}),
         "n": len(runs),
         "figures": [figure for report in reports for figure in _figures(report, runs)],
+        "outcomes": [outcome for report in reports if (outcome := _unedited(report))["found"]],
         "claims": [
             {"study": report["study"]["name"], **one}
             for report in reports
@@ -42,6 +43,14 @@ def collect(home: Path, note: str) -> dict[str, Any]:
         ],
         "runs": [{name: value for name, value in run.items() if name != "figures"} for run in runs],
     }
+
+
+def _unedited(report: dict[str, Any]) -> dict[str, Any]:
+    """The outcome, of the figures that were trained exactly as the study has them."""
+    study = Study.model_validate(report["study"])
+    as_published = {row.label for row in study.rows if row.edits == study_named(study.name).row(row.label).edits}
+    found = [one for one in report["outcome"]["found"] if one["runs"] and one["row"] in as_published]
+    return {**report["outcome"], "found": found}
 
 
 def _figures(report: dict[str, Any], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -42,6 +42,16 @@ def test_every_claim_carries_command_hardware_versions_seeds_and_n() -> None:
         assert not re.search(r"/(tmp|root|work|home)/", path.read_text()), path
 
 
+@pytest.mark.slow
+def test_the_page_of_all_studies_is_generated_from_the_evidence() -> None:
+    module = _program("overview")
+    found = module.collect()
+    assert module.PAGE.read_text() == module.page(found, module.rate(), module.COMMAND), (
+        "run: python evidence/overview.py"
+    )
+    assert module.TEXT.read_text() == module.text(found, module.rate()), "run: python evidence/overview.py"
+
+
 @pytest.mark.medium
 def test_what_is_said_of_other_tools_demands_names_nothing_that_is_gone() -> None:
     module = _program("peers_demands")
@@ -110,6 +120,7 @@ def test_what_a_queue_has_trained_is_a_table_of_figures_with_verdicts(tmp_path: 
         run |= {"command": "deepres reproduce --queue q.json --data cifar10=/tmp/x.npz --output /tmp/full"}
         (tmp_path / "evidence" / f"{name}.json").write_text(json.dumps(run))
     facts = _program("trained").collect(tmp_path, "a note")
+    assert [each["row"] for each in facts["outcomes"][0]["found"]] == ["ResNet-20"]
     assert facts["n"] == 2
     assert facts["seeds"] == [0, 1]
     assert {run["command"] for run in facts["runs"]} == {"deepres reproduce --queue q.json"}
@@ -120,3 +131,8 @@ def test_what_a_queue_has_trained_is_a_table_of_figures_with_verdicts(tmp_path: 
     assert lines[2] == "| resnet/table6 | ResNet-20 | test error | 8.75 | 8.70 ± 0.28 | 2 of 5 | reproduced | 4.0 |"
     assert lines[6] == "| resnet/table6 | test error: ResNet-32 below ResNet-20 | 7.60 | 8.70 | yes |"
     assert lines[-1] == "a note"
+    assert "1 of 1 within tolerance or spread: ResNet-20 8.75 % printed, 8.70 % here" in _table().papers(path)
+    table6 = next(one for one in _program("overview").collect(path, [study_named("resnet/table6")]))
+    error = next(each for each in table6.figures if (each.row, each.column) == ("ResNet-20", "test error"))
+    assert (error.ours, error.verdict, error.seeds, error.hours) == ("8.70 ± 0.28 (2 of 5)", "reproduced", 2, 4.0)
+    assert table6.claims[0][1]

@@ -39,7 +39,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     page("decisions/index.md", _decisions())
     for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         page(f"notebooks/{path.stem}.md", notebooks.page(path))
-    for path in sorted((ROOT / "evidence").glob("*.json")):
+    for path in sorted(path for kind in ("*.json", "*.html") for path in (ROOT / "evidence").glob(kind)):
         files.append(File.generated(config, f"evidence/{path.name}", abs_src_path=str(path)))
     page("evidence/README.md", (ROOT / "evidence" / "README.md").read_text())
     return files

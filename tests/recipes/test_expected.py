@@ -66,6 +66,10 @@ def test_what_a_run_deviates_in_is_said() -> None:
     assert "and 1 more: He" in _lines(
         recipe="cifar_2015", epochs=3, edits=("train.batch_size=64", "train.schedule.lr=0.05", "seed=3")
     )
+    half = _lines(recipe="cifar_2015", edits=("train.precision=bfloat16",))
+    assert "train.precision=bfloat16 (the recipe: auto)" in half
+    full = _lines(recipe="cifar_2015", edits=("train.precision=float32",))  # as the papers' machines computed
+    assert full == _lines(recipe="cifar_2015")
     held = DatasetFacts("cifar10", 10, 45_000, 3, 32)
     assert "data.val_fraction=0.1 (the recipe: 0" in _lines(held, recipe="cifar_2015", edits=("data.val_fraction=0.1",))
 

@@ -70,7 +70,11 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="Runs trained at the same time; by default one per GPU. Small ones share one.",
 )
-@click.option("--report-only", is_flag=True, help="Train nothing; write the report of the runs that are there.")
+@click.option(
+    "--report-only",
+    is_flag=True,
+    help="Train nothing; write the report of the runs that are there; without STUDY a page of all studies.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the runs that would be trained, and train nothing.")
 @click.option(
     "--queue",
@@ -132,6 +136,9 @@ def command(
             raise InputError(f"--only {only[0]}: of which study? deepres reproduce STUDY --descriptions --only ROW")
         _show_descriptions(None if study is None else _chosen(study, "short", None, (), only), as_json)
         return
+    if study is None and report_only and not listed:
+        _write_all(output, device, watch)
+        return
     if listed or study is None:
         if study is not None:
             study_named(study)
@@ -178,6 +185,17 @@ def command(
     else:
         _show_outcome(plan, found)
     click.echo(f"report: {page}", err=as_json)
+
+
+def _write_all(output: Path, device: str | None, watch: Watch) -> None:
+    from deepres.base.events import Doing
+    from deepres.studies.results import all_results, summary, write_page
+    from deepres.studies.speed import speed
+
+    watch(Doing("reading what the descriptions give"))
+    found = all_results(output)
+    click.echo(summary(found))
+    click.echo(f"report: {write_page(found, output, speed(device), command_line())}")
 
 
 def _chosen(name: str, scale: str, share: float | None, edits: tuple[str, ...], only: tuple[str, ...]) -> "Study":
