@@ -207,7 +207,8 @@ def papers(path: Path = HERE / "trained.json") -> str:
     return (
         "\n".join(
             [
-                f"- {read['verdicts']['reproduced']} of {read['n']} sizes, costs, depths and path lengths are as printed.",
+                f"- {read['verdicts']['reproduced']} of {read['n']} sizes, costs, depths and path lengths "
+                "are as printed.",
                 f"- {trained[0].upper()}{trained[1:]}.",
                 f"- Others' CIFAR-10 weights, accuracy published and here: {stated}.",
             ]
