@@ -216,10 +216,11 @@ def _price(plan: "StudyPlan", device: str | None) -> str:
     from deepres.studies.speed import speed
 
     jobs = unfinished(plan.jobs, plan.home)
-    time = duration(speed(device, again=True).seconds(sum(job.macs for job in jobs)))
+    rate = speed(device, again=True)
+    time = duration(rate.seconds(sum(job.macs for job in jobs)))
     steps = sum(job.steps for job in jobs)
     work = f"{counted(len(jobs), 'run')} to go, {counted(steps, 'step')}"
-    return f"{plan.study.name}, {plan.scale}: {work}, about {time} on this machine"
+    return f"{plan.study.name}, {plan.scale}: {work}, about {time} on this machine{rate.note}"
 
 
 def _places(data: tuple[str, ...], own: str) -> dict[str, str]:
@@ -245,6 +246,8 @@ def _show_runs(plan: "StudyPlan", device: str | None) -> None:
         time = duration(rate.seconds(job.macs))
         lines.append((job.name, f"{job.steps:,}", f"{job.macs:.2g}", time, status(job, plan.home)))
     click.echo(columns(lines, "<>>><"))
+    if rate.note:
+        click.echo(f"\ntime here: at {rate.macs_per_second:.2g} multiply-adds a second{rate.note}")
 
 
 def _show_descriptions(study: "Study | None", as_json: bool) -> None:
@@ -305,7 +308,7 @@ def _show_list(study: str | None, output: Path, device: str | None, as_json: boo
         "\nread: printed figures that descriptions alone give, those that are as printed first (all: deepres reproduce "
         "--descriptions)"
         f"\nfull and short: time on {rate.hardware}, at its rate of {rate.macs_per_second:.2g} multiply-adds a second "
-        f"({rate.network}); one run at a time. Runs that studies share are counted in each."
+        f"({rate.network}){rate.note}; one run at a time. Runs that studies share are counted in each."
     )
 
 

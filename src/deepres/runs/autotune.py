@@ -125,7 +125,7 @@ def settle_steps(
         if holes and context.precision.device.type == "cpu" and return_freed_memory():
             return CompilePlan(
                 choice=config.compile,
-                reason="layers are computed twice, and freed memory is returned at once (faster: preload jemalloc)",
+                reason="layers are computed twice, and freed memory is returned at once (faster: preload tcmalloc)",
             )
         return CompilePlan(choice=config.compile, reason="layers are computed twice")
     require_own(context.folder, COMPILE)
