@@ -88,26 +88,25 @@ def text(found: list[StudyResults], rate: MachineSpeed) -> str:
     ]
     for paper in papers():
         lines += ["", f"## {paper.citation}", ""]
-        lines += ["| study | what | printed | reproduced | near | not | to run | claims | hours | to go, or why not |"]
-        lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | --- |"]
+        lines += ["| study | printed figures | claims | to go, or why not |", "| --- | --- | --- | --- |"]
         lines += [_line(by_name[study.name], rate) for study in paper.studies]
     return "\n".join(lines) + "\n"
 
 
 def _line(one: StudyResults, rate: MachineSpeed) -> str:
-    counts = one.counts
-    numbers = [counts.get(kind, "") for kind in ("reproduced", "within the spread", "not reproduced", "not run")]
+    figures = ", ".join(f"{number} {kind}" for kind, number in one.counts.items())
     claims, short = ([holds for _, holds in each] for each in (one.claims, one.short))
-    told = f"{claims.count(True)} of {len(claims)}" if claims and claims.count(None) < len(claims) else ""
+    held = f"{claims.count(True)} of {len(claims)} hold" if claims and claims.count(None) < len(claims) else ""
     if short:
-        told = "; ".join(filter(None, [told, f"{short.count(True)} of {len(short)} at {one.share} of the steps"]))
-    left = f"{one.lacking}" if one.lacking else duration(rate.seconds(one.left)) if one.left else ""
-    missing = {reason for each in one.figures if (reason := each.reason) in ABSENT.values()}
-    left += "".join(f"; {reason}" for reason in sorted(missing)) if left else ""
-    hours = f"{one.hours:.1f}" if one.hours else ""
+        at_short = f"{short.count(True)} of {len(short)} hold at {one.share} of the steps"
+        held = "; ".join(filter(None, [held, at_short]))
+    left = [f"{one.hours:.1f} h trained"] if one.hours else []
+    if one.lacking or one.left:
+        left.append(one.lacking or duration(rate.seconds(one.left)))
+        left += sorted({each.reason for each in one.figures if each.reason in ABSENT.values()})
     title = re.sub(r"\|", "/", one.title)
-    cells = [one.study, title, one.printed or "", *numbers, told or ("open" if claims else ""), hours, left]
-    return f"| {' | '.join(map(str, cells))} |"
+    cells = [f"**{one.study}** {title}", figures, held or ("open" if claims else ""), "; ".join(left)]
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
