@@ -42,8 +42,8 @@ CPU = torch.device("cpu")
 MAPPED = {"MALLOC_MMAP_THRESHOLD_": "1048576", "THP_MEM_ALLOC_ENABLE": "1"}
 SAVED = (("save", 64), ("save mapped", 64), ("plain tcmalloc", 64), ("save tcmalloc", 64))
 CASES: dict[str, tuple[tuple[str, int], ...]] = {
-    "preresnet1001_cifar": (("plain", 64), *SAVED, ("plain", 128), ("save", 128)),
-    "resnet1202_cifar": (("plain", 64), *SAVED, ("plain", 128), ("save", 128)),
+    "preresnet1001_cifar": (("plain", 64), *SAVED),
+    "resnet1202_cifar": (("plain", 64), *SAVED),
     "densenet_bc100_k12_cifar": (
         ("plain", 64),
         ("save", 64),
@@ -55,8 +55,6 @@ CASES: dict[str, tuple[tuple[str, int], ...]] = {
         ("save", 16),
         ("plain tcmalloc", 16),
         ("save tcmalloc", 16),
-        ("plain", 64),
-        ("save", 64),
     ),
 }
 """What is measured: network -> how, at which batch."""

@@ -384,6 +384,24 @@ def in_8_bits() -> str:
     return "\n".join(lines) + "\n"
 
 
+def memory() -> str:
+    """One row a way of training a very deep network: peak memory and time of a step, beside the plain one's."""
+    lines = [
+        "| network | step | batch | GiB | of plain | times its time |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for path in sorted(HERE.glob("memory_*.json")):
+        facts = json.loads(path.read_text())
+        name = path.stem.removeprefix("memory_")
+        for row in facts["rows"]:
+            if "seconds" in row:
+                size = f"{row['peak_bytes'] / 2**30:.2f}"
+                beside = [f"{row[each]:.2f}" if each in row else "" for each in ("of_plain_peak", "of_plain_time")]
+                cells = [f"[{name}]({LINKS}/{path.name})", row["how"], row["batch_size"], size, *beside]
+                lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
 def together() -> str:
     """One row a way of training several networks at once: steps a second of all, times those of one."""
     path = HERE / "gpu_together.json"
@@ -478,6 +496,7 @@ TABLES = {
     "detectors": detectors,
     "box_protocols": box_protocols,
     "localised": localised,
+    "memory": memory,
     "together": together,
     "servers": servers,
     "HTTP": partial(servers, "serve_http"),

@@ -38,17 +38,18 @@ class MachineSpeed(Record):
 def speed(device: str | None = None, *, again: bool = False) -> MachineSpeed:
     """The machine's rate: the best ever seen of a 20-layer network in batches of 128, kept below `cache_folder()`.
 
-    It is measured for two seconds at the first call, where that is asked `again`, and where the machine was busy
-    before, since other work may be in its way at any one of them; to remember it needs no torch. Other networks reach
-    between 0.8 and 1.3 of it on a processor; on a GPU wide ones reach several times as much, so that times are upper
-    bounds there.
+    It is measured for two seconds at the first call, where that is asked `again`, and where the machine was busy then
+    and is no more, since other work may be in its way at any one of them; to remember it needs no torch. Other networks
+    reach between 0.8 and 1.3 of it on a processor; on a GPU wide ones reach several times as much, so that times are
+    upper bounds there.
 
     Raises:
         InputError: no such device.
     """
     path = rate_file(device)
     before = recalled(MachineSpeed, path)
-    if before is not None and not again and before.busy is None:
+    busy = _busy()
+    if before is not None and not again and (before.busy is None or busy is not None):
         return before
     from deepres.nn.create import create_model
     from deepres.nn.environment import hardware
@@ -56,7 +57,7 @@ def speed(device: str | None = None, *, again: bool = False) -> MachineSpeed:
     from deepres.runs.autotune import step_rate
     from deepres.train.precision import choose
 
-    where, busy = find_device(device), _busy()
+    where = find_device(device)
     images_per_second = step_rate(create_model(NETWORK), choose("auto", where), BATCH)
     rate = 3 * cost(architecture(NETWORK)).macs * images_per_second
     found = MachineSpeed(hardware=hardware(where), network=NETWORK, macs_per_second=rate, busy=busy)
