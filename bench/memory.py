@@ -111,6 +111,7 @@ def main() -> None:
     if given.one:
         print(json.dumps(measure(given.cases[0], given.one, given.batch_size, given.steps)))
         return
+    torch.set_num_threads(1)  # as the processes of the rows, for what is said of the hardware
     for name in given.cases or CASES:
         rows = [_row(name, how, given.batch_size or batch, given.steps) for how, batch in CASES[name]]
         _compare(rows)
