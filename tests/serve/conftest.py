@@ -257,11 +257,11 @@ def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def localiser(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that guesses a class and its box."""
+def localiser(tmp_path_factory: pytest.TempPathFactory, small: Path) -> Path:
+    """A network that guesses boxes of the classes that another names, which lies elsewhere on the machine."""
     folder = tmp_path_factory.mktemp("localiser") / "places"
     folder.mkdir()
-    task = Localising(anchors=Anchors(sizes=((12, 20),)))
+    task = Localising(anchors=Anchors(sizes=((12, 20),)), classifier=str(small))
     backbone = entry("resnet18").config.replace(depths=(1, 1), widths=(8, 8), stem_width=8)
     config = on(backbone, task.anchors.number).replace(input=(3, 48, 48), num_classes=3)  # type: ignore[arg-type]
     preparation = Preparation(fit="crop", resize=48, crop=48).model_dump(mode="json")

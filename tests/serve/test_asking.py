@@ -67,6 +67,9 @@ def test_a_localiser_tells_its_guesses_and_hides_none(
     own = Predictor.load(localiser, "cpu")(tmp_path / "a.png").model_dump(mode="json")
     _near(told["boxes"], own["boxes"])
     assert len(told["boxes"]) == 3
+    of = client("/v1/models").json["models"][0]
+    assert of["task"]["classifier"] == "small"  # its name: folders of this machine are nobody's business
+    assert str(localiser.parent.parent) not in str(of)
     refused = client("/v1/predict?above=0.5", pictures(1))
     assert (refused.status, refused.error) == (
         422,

@@ -207,7 +207,7 @@ class Served:
         return {
             "name": self.name,
             "network": network.name,
-            "task": task.model_dump(mode="json"),
+            "task": _without_places(task.model_dump(mode="json")),
             "form": task.form,
             "classes": list(self.predictor.classes),
             "classes_have_names": not self.predictor.unnamed,
@@ -219,6 +219,15 @@ class Served:
             "measured": self.measured,
             "note": "; ".join(part for part in (self.predictor.said, task.settled_text(), *told) if part) or None,
         }
+
+
+def _without_places(value: Any) -> Any:
+    """What is told to others names no folder of this machine: of a path that a task holds, its last part."""
+    if isinstance(value, dict):
+        return {name: _without_places(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_places(each) for each in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def files_of(where: str) -> tuple[Path, ...]:
