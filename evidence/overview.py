@@ -39,7 +39,8 @@ def collect(trained: Path = HERE / "trained.json", chosen: Iterable[Study] | Non
     """Every study, or those chosen, paper by paper, as the evidence has it."""
     facts = json.loads(trained.read_text()) if trained.is_file() else {"outcomes": [], "runs": []}
     hours = {run["name"]: run["minutes"] / 60 for run in facts["runs"]}
-    ended = [Outcome.model_validate(one) for one in facts["outcomes"]]
+    own_last = sorted(facts["outcomes"], key=lambda one: not one["in_float32"])  # the study's own precision counts
+    ended = [Outcome.model_validate(one["outcome"]) for one in own_last]
     found = []
     for study in studies().values() if chosen is None else chosen:
         name = study.name

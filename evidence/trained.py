@@ -17,6 +17,7 @@ from deepres.studies.texts import printed_text
 HERE = Path(__file__).parent
 PLACES = re.compile(r" --(data|output)[ =]\S+")
 """What of a command is true of one machine only."""
+FLOAT32 = "train.precision=float32"
 
 
 def collect(home: Path, note: str) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def collect(home: Path, note: str) -> dict[str, Any]:
         "seeds": sorted({run["seed"] for run in runs}),
         "n": len(runs),
         "figures": [figure for report in reports for figure in _figures(report, runs)],
-        "outcomes": [outcome for report in reports if (outcome := _unedited(report))["found"]],
+        "outcomes": [one for report in reports if (one := _published(report))["outcome"]["found"]],
         "claims": [
             {"study": report["study"]["name"], **one}
             for report in reports
@@ -45,12 +46,14 @@ def collect(home: Path, note: str) -> dict[str, Any]:
     }
 
 
-def _unedited(report: dict[str, Any]) -> dict[str, Any]:
-    """The outcome, of the figures that were trained exactly as the study has them."""
+def _published(report: dict[str, Any]) -> dict[str, Any]:
+    """The outcome, of the figures trained as the study has them; in float32, as the papers were, counts too."""
     study = Study.model_validate(report["study"])
-    as_published = {row.label for row in study.rows if row.edits == study_named(study.name).row(row.label).edits}
-    found = [one for one in report["outcome"]["found"] if one["runs"] and one["row"] in as_published]
-    return {**report["outcome"], "found": found}
+    own = {row.label: row.edits[len(study_named(study.name).row(row.label).edits) :] for row in study.rows}
+    as_printed = {label for label, edits in own.items() if set(edits) <= {FLOAT32}}
+    found = [one for one in report["outcome"]["found"] if one["runs"] and one["row"] in as_printed]
+    in_float32 = any(FLOAT32 in edits for edits in own.values())
+    return {"in_float32": in_float32, "outcome": {**report["outcome"], "found": found}}
 
 
 def _figures(report: dict[str, Any], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -87,6 +87,7 @@ def test_the_table_of_photos_has_a_cell_a_contender_and_says_what_was_wanted(tmp
     assert "within its spread: 1 of 1; spread no larger than that one's: 0 of 0; 2.5 times" in lines[5]
 
 
+@pytest.mark.slow
 def test_what_a_queue_has_trained_is_a_table_of_figures_with_verdicts(tmp_path: Path) -> None:
     from deepres.studies.study import study_named
     from deepres.studies.verdict import CellResult, CheckedClaim, Outcome
@@ -120,7 +121,9 @@ def test_what_a_queue_has_trained_is_a_table_of_figures_with_verdicts(tmp_path: 
         run |= {"command": "deepres reproduce --queue q.json --data cifar10=/tmp/x.npz --output /tmp/full"}
         (tmp_path / "evidence" / f"{name}.json").write_text(json.dumps(run))
     facts = _program("trained").collect(tmp_path, "a note")
-    assert [each["row"] for each in facts["outcomes"][0]["found"]] == ["ResNet-20"]
+    (kept,) = facts["outcomes"]
+    assert [each["row"] for each in kept["outcome"]["found"]] == ["ResNet-20"]
+    assert not kept["in_float32"]
     assert facts["n"] == 2
     assert facts["seeds"] == [0, 1]
     assert {run["command"] for run in facts["runs"]} == {"deepres reproduce --queue q.json"}
@@ -132,7 +135,23 @@ def test_what_a_queue_has_trained_is_a_table_of_figures_with_verdicts(tmp_path: 
     assert lines[6] == "| resnet/table6 | test error: ResNet-32 below ResNet-20 | 7.60 | 8.70 | yes |"
     assert lines[-1] == "a note"
     assert "1 of 1 within tolerance or spread: ResNet-20 8.75 % printed, 8.70 % here" in _table().papers(path)
-    table6 = next(one for one in _program("overview").collect(path, [study_named("resnet/table6")]))
+    (table6,) = _program("overview").collect(path, [study])
     error = next(each for each in table6.figures if (each.row, each.column) == ("ResNet-20", "test error"))
     assert (error.ours, error.verdict, error.seeds, error.hours) == ("8.70 ± 0.28 (2 of 5)", "reproduced", 2, 4.0)
     assert table6.claims[0][1]
+    row = study.rows[0].replace(edits=(*study.rows[0].edits, "train.precision=float32"))
+    exact = outcome.replace(found=(figures[0].replace(values=(8.4,), quoted=8.4, std=None, runs=("a",)),))
+    (tmp_path / "reports" / "two").mkdir()
+    report = {"study": json.loads(study.replace(rows=(row, *study.rows[1:])).to_json())}
+    (tmp_path / "reports" / "two" / "report.json").write_text(
+        json.dumps({**report, "outcome": json.loads(exact.to_json())})
+    )
+    facts = _program("trained").collect(tmp_path, "")
+    assert [one["in_float32"] for one in facts["outcomes"]] == [False, True]
+    for outcomes, ours in ((facts["outcomes"], "8.70"), (facts["outcomes"][1:], "8.40")):  # float32 where it is alone
+        path.write_text(json.dumps({**facts, "outcomes": outcomes}))
+        (again,) = _program("overview").collect(path, [study])
+        assert (
+            next(each.ours for each in again.figures if each.column == "test error" and each.row == "ResNet-20")[:4]
+            == ours
+        )
