@@ -1,6 +1,7 @@
 """Connections: what comes in tiny parts stops nobody, and arrives whole."""
 
 import socket
+import sys
 import time
 from typing import Any
 
@@ -49,3 +50,21 @@ def test_requests_one_after_the_other_on_one_connection_keep_their_order(ask: An
     told = _answer(ask.port, one * 3 + last)
     assert told.count(b"HTTP/1.1 200 OK") == 4
     assert told.index(b'{"live":true}') < told.index(b'"name":"deepres"')
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="packets are filtered by Linux")
+def test_who_knocked_comes_in_and_nobody_else_is_taken_into_the_queue() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=5) as door:
+        address = door.getsockname()
+        with socket.create_connection(address, timeout=5) as before:
+            connections._knock_no_more(door)
+            with pytest.raises(TimeoutError):  # not refused: the door is there, and will be shut
+                socket.create_connection(address, timeout=0.2)
+            door.settimeout(5)
+            accepted, _ = door.accept()
+            with accepted:
+                before.sendall(b"may I")
+                assert accepted.recv(5) == b"may I"
+            door.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                door.accept()
