@@ -57,6 +57,7 @@ from deepres.nn.weights.keras import read_keras
 from deepres.predict.predictor import Predictor
 from deepres.recipes.everyday import small
 from deepres.recipes.run import Run
+from deepres.runs.classes_of import class_names
 from deepres.runs.logbook import SESSIONS, sessions
 from deepres.tasks.classification.predictions import load_answers
 from deepres.train.history import HISTORY, read_history
@@ -339,6 +340,7 @@ def readers() -> list[Reader]:
         *readers_of_services(),
         *(readers_of_exports() if find_spec("onnx") and find_spec("openvino") else []),
         Reader("our config.json", _ours("config.json"), _predictor),
+        Reader("list of classes", _listed, class_names),
         Reader("our model.safetensors", _ours("model.safetensors"), _predictor),
         Reader("timm config.json", _written("config.json", _TIMM), lambda file: said_by(file.parent)),
         Reader("transformers config.json", _written("config.json", _TRANSFORMERS), lambda file: said_by(file.parent)),
@@ -408,6 +410,11 @@ _CONVNEXT = {
     "image_std": [0.2, 0.2, 0.2],
     "rescale_factor": 1 / 255,
 }
+
+
+def _listed(folder: Path) -> Path:
+    (folder / "classes.txt").write_text("n01440764 tench\ncat\na dog\n")
+    return folder / "classes.txt"
 
 
 def _written(name: str, facts: object) -> Callable[[Path], Path]:

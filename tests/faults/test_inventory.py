@@ -25,6 +25,7 @@ NOT_FUZZED = {
     Function("base/priority.py", "_lowered"): "the system's own",
     Function("base/priority.py", "_shares_by_session"): "the system's own",
     Function("base/priority.py", "free_processors"): "the system's own",
+    Function("base/heap.py", "preloaded_allocator"): "the system's own",
     Function("base/files.py", "open_to_append"): "no file is read",
     Function("base/locks.py", "is_locked"): "a lock, in which nothing stands",
     Function("serve/inference_request.py", "read_request"): "a request's body: tests/serve/test_inference_protocol.py",
@@ -69,6 +70,7 @@ NOT_DRILLED = {
     Function("report/comparison.py", "write_report"): "of runs of other tasks: tests/tasks",
     Function("studies/executor.py", "carry_out"): "trains a study: tests/studies",
     Function("studies/report.py", "write_report"): "of a study: tests/studies",
+    Function("studies/results.py", "write_page"): "of all studies: tests/studies/test_results.py",
 }
 """Function -> why no full disk is tried on it."""
 
