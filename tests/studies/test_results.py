@@ -1,5 +1,6 @@
 """All printed figures beside ours: what stands there, why something does not, and the page of all studies."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_each_printed_figure_stands_there_once_with_ours_or_the_reason(tmp_path:
     assert error.reason == "not trained yet"
     assert error.left == one.left == sum(job.macs for job in jobs)
     assert one.counts == {"reproduced": 2, "not run": 1}
-    assert one.printed == 3  # what is quoted from others is not counted
+    assert sum(one.counts.values()) == 3  # what is quoted from others is not counted
     assert summary([one]) == "1 study, 3 printed figures: 2 reproduced, 1 not run"
 
 
@@ -77,11 +78,18 @@ def test_the_command_writes_the_page_of_all_studies(
     monkeypatch.setattr(studies_module, "papers", lambda: papers)
     monkeypatch.setattr(module, "papers", lambda: papers)
     monkeypatch.setattr("deepres.studies.speed.speed", lambda _: RATE)
+    words = ["reproduce", "--report-only", "--output", str(tmp_path)]
     try:
-        assert main.run(["reproduce", "--report-only", "--output", str(tmp_path)]) == 0
+        assert main.run(words) == 0
+        said = capsys.readouterr().out
+        assert main.run([*words, "--json"]) == 0
+        (one,) = json.loads(capsys.readouterr().out)["studies"]
+        assert main.run([*words, "--only", "ResNet-20"]) == 2
+        assert "--only: of which study? deepres reproduce STUDY --report-only" in capsys.readouterr().err
     finally:
         studies_module.studies.cache_clear()
-    said = capsys.readouterr().out
+    assert one["study"] == study.name
+    assert {each["verdict"] for each in one["figures"]} == {"", "not run", "shown"}
     assert "1 study, 0 printed figures" in said
     assert f"report: {tmp_path / 'reports' / 'all.html'}" in said
     text = (tmp_path / "reports" / "all.html").read_text()

@@ -137,7 +137,9 @@ def command(
         _show_descriptions(None if study is None else _chosen(study, "short", None, (), only), as_json)
         return
     if study is None and report_only and not listed:
-        _write_all(output, device, watch)
+        if flag := given("scale", "share", "edits", "only", "data", "weights", "seeds"):
+            raise InputError(f"{flag}: of which study? deepres reproduce STUDY --report-only")
+        _write_all(output, device, as_json, watch)
         return
     if listed or study is None:
         if study is not None:
@@ -187,15 +189,20 @@ def command(
     click.echo(f"report: {page}", err=as_json)
 
 
-def _write_all(output: Path, device: str | None, watch: Watch) -> None:
+def _write_all(output: Path, device: str | None, as_json: bool, watch: Watch) -> None:
     from deepres.base.events import Doing
     from deepres.studies.results import all_results, summary, write_page
     from deepres.studies.speed import speed
 
     watch(Doing("reading what the descriptions give"))
     found = all_results(output)
-    click.echo(summary(found))
-    click.echo(f"report: {write_page(found, output, speed(device), command_line())}")
+    path = write_page(found, output, speed(device), command_line())
+    if as_json:
+        facts = [one.model_dump(mode="json") for one in found]
+        click.echo(json.dumps({"studies": facts}, indent=1, ensure_ascii=False))
+    else:
+        click.echo(summary(found))
+    click.echo(f"report: {path}", err=as_json)
 
 
 def _chosen(name: str, scale: str, share: float | None, edits: tuple[str, ...], only: tuple[str, ...]) -> "Study":

@@ -78,12 +78,11 @@ def _knock_no_more(door: socket.socket) -> None:
     """
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in _SYN))
     program = struct.pack("HP", len(_SYN), ctypes.addressof(code))
-    try:
-        if not sys.platform.startswith("linux"):
-            raise OSError("no filter")
-        door.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
-    except OSError:
-        door.listen(0)
+    if sys.platform.startswith("linux"):
+        with suppress(OSError):
+            door.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+            return
+    door.listen(0)
 
 
 class Server(uvicorn.Server):

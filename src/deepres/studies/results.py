@@ -10,22 +10,18 @@ from deepres.base.wording import counted, duration
 from deepres.recipes.printed import Verdict
 from deepres.report.html import render
 from deepres.studies.evidence import facts_of
-from deepres.studies.plan import Job, StudyScale, cells
+from deepres.studies.plan import Job, cells
 from deepres.studies.readings import is_read
 from deepres.studies.report import share
 from deepres.studies.speed import MachineSpeed
 from deepres.studies.study import Study, papers, studies
 from deepres.studies.texts import MARKS, ours_text, printed_text
-from deepres.studies.verdict import CheckedClaim, Outcome, outcome
+from deepres.studies.verdict import KINDS, CheckedClaim, Outcome, outcome
 
 QUOTED = "quoted from others"
-KINDS: tuple[Verdict, ...] = ("reproduced", "within the spread", "not reproduced", "shown", "not run")
 
 
-SCALES: tuple[StudyScale, ...] = ("full", "short")
-
-
-class PrintedAndOurs(Record):
+class ComparedFigure(Record):
     """A figure of a study: `hours` of its runs that have ended, `left` multiply-adds of those that have not.
 
     `seeds` of `wanted` have ended. `verdict` is "" for the work of others. `reason` says why ours is not there, or
@@ -43,11 +39,6 @@ class PrintedAndOurs(Record):
     left: float = 0.0
     reason: str = ""
 
-    @property
-    def mark(self) -> str:
-        """The verdict as a sign."""
-        return MARKS.get(self.verdict, "")
-
 
 class StudyResults(Record):
     """A study as it stands at full scale: its figures, row by row; what it claims, in words, and whether that holds.
@@ -58,7 +49,7 @@ class StudyResults(Record):
     study: str
     title: str
     source: str
-    figures: tuple[PrintedAndOurs, ...]
+    figures: tuple[ComparedFigure, ...]
     claims: tuple[tuple[str, bool | None], ...]
     short: tuple[tuple[str, bool | None], ...] = ()
     share: str = ""
@@ -68,31 +59,22 @@ class StudyResults(Record):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many of the printed figures have which verdict."""
+        """How many of the printed figures have which verdict; those quoted from others have none."""
         found = Counter(one.verdict for one in self.figures if one.printed and one.verdict)
         return {kind: found[kind] for kind in KINDS if found[kind]}
-
-    @property
-    def printed(self) -> int:
-        """How many figures the paper prints that are not quoted from others."""
-        return sum(self.counts.values())
 
 
 def all_results(home: Path) -> list[StudyResults]:
     """Every study as its runs below `home` stand, paper by paper; nothing is trained or measured."""
-    found = []
+    told = []
     for study in studies().values():
-        by_scale = {scale: outcome(study, scale, home) for scale in SCALES}
-        ended = {name for one in by_scale["full"].found for name in one.runs}
+        found, short = outcome(study, "full", home), outcome(study, "short", home)
+        ended = {name for one in found.found for name in one.runs}
         jobs = {job.name: job for cell in cells(study, "full") for job in cell.jobs if job.name in ended}
         hours = {name: facts_of(job, home)["minutes"] / 60 for name, job in jobs.items()}
-        short = [
-            held
-            for held in by_scale["short"].claims
-            if held.holds is not None and not is_read(study.column(held.claim.column))
-        ]
-        found.append(results(study, by_scale["full"], hours, short))
-    return found
+        trained = [held for held in short.claims if not is_read(study.column(held.claim.column))]
+        told.append(results(study, found, hours, [held for held in trained if held.holds is not None]))
+    return told
 
 
 def results(
@@ -111,14 +93,14 @@ def results(
             one, cell = found.at(row.label, column.name), of.get((row.label, column.name))
             if one is None or cell is None:
                 if text:
-                    figures.append(PrintedAndOurs(row=row.label, column=column.title, printed=text, reason=QUOTED))
+                    figures.append(ComparedFigure(row=row.label, column=column.title, printed=text, reason=QUOTED))
                 continue
             went = {name: hours.get(name, 0.0) for name in one.runs}
             to_go = {job.name: job for job in cell.jobs if job.name not in one.runs}
             ended |= went
             left |= to_go
             figures.append(
-                PrintedAndOurs(
+                ComparedFigure(
                     row=row.label,
                     column=column.title,
                     printed=text,

@@ -81,7 +81,7 @@ class Outcome(Record):
     @property
     def verdict(self) -> str:
         """`6 figures: 3 reproduced, 1 within the spread, 2 not run; 2 of 3 claims hold`."""
-        counts = {kind: sum(found.verdict == kind for found in self.found) for kind in _SAID}
+        counts = {kind: sum(found.verdict == kind for found in self.found) for kind in KINDS}
         told = [f"{count} {kind}" for kind, count in counts.items() if count]
         figures = f"{len(self.found)} figures: {', '.join(told)}" if told else ""
         known = [held for held in self.claims if held.holds is not None]
@@ -93,7 +93,8 @@ class Outcome(Record):
         return "; ".join(part for part in (figures, claims) if part)
 
 
-_SAID: tuple[Verdict, ...] = ("reproduced", "within the spread", "not reproduced", "shown", "not run")
+KINDS: tuple[Verdict, ...] = ("reproduced", "within the spread", "not reproduced", "shown", "not run")
+"""All verdicts, in the order in which they are told."""
 
 
 def outcome(

@@ -1,5 +1,6 @@
 """What a network is worth on one split, by one protocol: the part of a result that every task has."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -38,7 +39,7 @@ class Headline(Record):
         return percent(value) if self.is_share else f"{value + 0.0:.4g}"
 
 
-class Result(Record):
+class Result(Record, ABC):
     """What a network answered to one split under one protocol, with all that is needed to ask again.
 
     A task's own result adds its figures, and says which is the headline, what is printed and what the report shows.
@@ -56,13 +57,13 @@ class Result(Record):
     notes: tuple[str, ...] = ()  # what has to be known beside the figures: images that were trained on …
 
     @property
+    @abstractmethod
     def headline(self) -> Headline:
         """The number that stands first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lines(self) -> list[str]:
         """What is printed of the figures, the headline first."""
-        raise NotImplementedError
 
     def cards(self) -> tuple[Card, ...]:
         """Figures beside the headline of the report."""
@@ -73,9 +74,9 @@ class Result(Record):
         return ()
 
     @property
+    @abstractmethod
     def names(self) -> tuple[str, ...]:
         """What the network's outputs are called."""
-        raise NotImplementedError
 
     @classmethod
     def load(cls, path: Path) -> Self:
