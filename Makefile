@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 unexport PYTHONDONTWRITEBYTECODE  # what is compiled once is compiled for all the processes of the tests
 
-.PHONY: train test whole quick parity drills numerics check docs format clean
+.PHONY: train test whole quick parity drills numerics check style types docs format clean
 
 train: .venv/.ready  # train on DATA (a name, folder, .csv or .npz; the built-in digits by default)
 	$(BIN)/deepres train "$(DATA)"
@@ -33,10 +33,15 @@ docs: .venv/.ready  # the documentation, into build/site; a broken link or a req
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo "docs: build/site/index.html; with search: $(BIN)/python -m http.server --directory build/site"
 
-check: .venv/.ready docs  # what can be said without running anything
+check: .venv/.ready  # what can be said without running anything
+	@$(MAKE) --no-print-directory --jobs 2 types docs style
+
+types: .venv/.ready
+	$(BIN)/mypy
+
+style: .venv/.ready
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
-	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
 format: .venv/.ready
@@ -45,7 +50,7 @@ format: .venv/.ready
 
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
 clean:

@@ -26,14 +26,15 @@ gc.disable()  # importing makes objects that stay; to look for garbage among the
 
 
 DRAWN = ("tests/report/", "tests/slim/")
-DRAWN_WHERE_SLOW = tuple(f"tests/{room}/" for room in ("journey", "runs", "studies", "docs", "cli", "library", "tasks"))
-"""Where charts are drawn: there they are looked at, or whole runs go through."""
+DRAWN_WHERE_SLOW = ("tests/journey/",)
+"""Where charts are drawn: there they are looked at, or whole runs go through; in the long tests they are everywhere."""
 CHARTS = {"drawn": True}
 
 
 def _draw_where_charts_are_looked_at() -> None:
-    """Most of the seconds of a tiny run are those of its charts: elsewhere an empty picture is written in their place."""
+    """Most of the seconds of a tiny run are those of its charts: elsewhere their words alone are written in their place."""
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
     drawn = Figure.savefig
 
@@ -42,8 +43,8 @@ def _draw_where_charts_are_looked_at() -> None:
             return drawn(figure, place, format=format, **how)
         if format == "png":
             return Image.new("RGB", (8, 8)).save(place, "PNG")
-        titles = "".join(f"<text>{escape(axes.get_title(loc='left'))}</text>" for axes in figure.axes)
-        return place.write(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8">{titles}</svg>')
+        words = "".join(f"<text>{escape(each.get_text())}</text>" for each in figure.findobj(Text))
+        return place.write(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8">{words}</svg>')
 
     Figure.savefig = savefig
 
@@ -55,8 +56,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    slow = item.get_closest_marker("slow") is not None
-    CHARTS["drawn"] = item.nodeid.startswith((*DRAWN, *DRAWN_WHERE_SLOW) if slow else DRAWN)
+    slow, long = (item.get_closest_marker(mark) is not None for mark in ("slow", "long"))
+    CHARTS["drawn"] = long or item.nodeid.startswith((*DRAWN, *DRAWN_WHERE_SLOW) if slow else DRAWN)
 
 
 HASTE = {

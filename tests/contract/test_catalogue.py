@@ -106,6 +106,8 @@ EXPECTED = {
 
 SIDES = [(56, 56), (56, 56), (28, 28), (14, 14), (7, 7)]
 NAMES = [entry.config.name for entry in ENTRIES]
+VERY_DEEP = ("resnet1202_stochastic_cifar", "resnet1001_cifar", "preresnet1001_cifar", "resnetrs350", "resnetrs420")
+"""Which take seconds each; ResNet-1202 and ResNet-RS-270 stand for them where nothing long is run."""
 
 
 def test_the_contract_covers_the_entries() -> None:
@@ -124,7 +126,9 @@ def test_counts_equal_the_reference(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=pytest.mark.slow)
+        pytest.param(n, marks=pytest.mark.long)
+        if n in VERY_DEEP
+        else pytest.param(n, marks=pytest.mark.slow)
         if n.removesuffix("d").endswith(("200", "270", "350", "420")) or "1202" in n or "1001" in n
         else pytest.param(n, marks=pytest.mark.medium)
         if re.search("1[0-9][0-9]", n)

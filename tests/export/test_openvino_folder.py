@@ -92,7 +92,7 @@ print(handled)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("which", ["two", "calibrated"])
 def test_ctrl_c_is_heard_after_networks_that_are_gone(which: str, small: Path) -> None:
     """OpenVINO's plugin frees the stack that signals are handled on, where a process has it several times."""

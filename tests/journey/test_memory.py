@@ -9,7 +9,7 @@ from deepres.cli.main import run
 from deepres.nn.weights.files import WEIGHTS
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_saves_memory_ends_with_the_same_weights(tmp_path: Path) -> None:
     for choice in ("keep", "save"):
         assert run(["train", "digits", "--smoke", "--memory", choice, "--output", str(tmp_path / choice)]) == 0

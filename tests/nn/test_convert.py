@@ -87,7 +87,7 @@ def test_trained_weights_of_others_have_their_published_accuracy() -> None:
         assert abs(network["num_wrong"] - stated) <= 1  # 23 of them are stand-ins
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_published_weight_is_evaluated_as_by_a_plain_loop_to_the_image(shared: Path, tmp_path: Path) -> None:
     import runpy
 

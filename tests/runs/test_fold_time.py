@@ -129,7 +129,7 @@ def test_all_folds_are_as_long_as_one_another_and_end_in_time(tmp_path: Path) ->
     assert sum("of which" in line and "for this fold" in line for line in said) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_on_a_machine_that_becomes_slower_each_fold_is_cut_and_all_end_in_time(tmp_path: Path) -> None:
     run, clock, folder = planned(tmp_path), Clock(), tmp_path / "out"
     done, said = carried_out(
@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_refused_with_what_would_and_nothing_is_left(tmp_pa
     assert in_time(run, float(str(refused.value).rsplit(" ", 1)[1]), Pace(0.1, 0.0)) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_minutes_of_folds_that_are_resumed_are_that_commands(tmp_path: Path) -> None:
     run, clock, folder = planned(tmp_path), Clock(), tmp_path / "out"
 

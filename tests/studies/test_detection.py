@@ -65,7 +65,7 @@ def test_each_improvement_is_set_beside_the_one_before_it(
     assert {path: path.read_bytes() for path in tmp_path.glob("short/*/test*.json")} == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_begins_with_another_run_is_trained_after_it_and_each_class_is_judged(
     shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,7 +87,7 @@ def test_what_begins_with_another_run_is_trained_after_it_and_each_class_is_judg
     assert not found["baseline ResNet-101 (07+12)", "aero"]["values"], "no aeroplane among the shapes"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_ensemble_answers_together_and_is_one_figure(shapes: Path, tmp_path: Path) -> None:
     _reproduce("resnet/table12", "--data", f"det={shapes}", "--output", tmp_path, "--share", 1 / 320_000)
     facts = _report(tmp_path)
@@ -102,7 +102,7 @@ def test_an_ensemble_answers_together_and_is_one_figure(shapes: Path, tmp_path: 
     assert facts["outcome"]["claims"][0]["better"] == together["values"][0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_table_7_goes_from_a_hundred_pictures_of_voc_to_its_verdict(
     shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

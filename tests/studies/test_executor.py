@@ -44,7 +44,7 @@ def test_runs_are_trained_once_and_several_at_once_as_one_by_one(jobs: list[Job]
     assert [_weights(job, other) for job in jobs] == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_begun_run_goes_on_also_where_its_images_have_been_moved(
     jobs: list[Job], images: Path, tmp_path: Path
 ) -> None:

@@ -9,8 +9,7 @@ def literal(figure: Figure) -> Figure:
     powers = set[Text]()
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
-            labels = axis.get_ticklabels(which="both")  # which makes them
-            powers |= set(labels) if axis.get_scale() == "log" else set()
+            powers |= set(axis.get_ticklabels(which="both") if axis.get_scale() == "log" else ())
     for text in figure.findobj(Text):
         if isinstance(text, Text) and text not in powers:
             text.set_parse_math(False)
