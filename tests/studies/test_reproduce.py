@@ -112,6 +112,15 @@ def test_a_dry_run_prints_the_runs_and_trains_none(
             "--share 0.1: at full scale nothing of the paper's recipe may be changed",
         ),
         (("test/table1", "--report-only", "--data", "IMAGES"), "--report-only: no run of test/table1 at full scale"),
+        (("--only", "ResNet-20"), "--only: of which study? deepres reproduce STUDY --only"),
+        (("--scale", "short", "--json"), "--scale: of which study? deepres reproduce STUDY --scale"),
+        (("--dry-run",), "--dry-run: of which study? deepres reproduce STUDY --dry-run"),
+        (("--report-only", "--seeds", "2"), "--seeds: of which study?"),
+        (("--list", "--seeds", "2"), "--seeds: not with --list, which has no use for it; leave one of them out"),
+        (("test/table1", "--list", "--dry-run"), "--dry-run: not with --list"),
+        (("test/table1", "--dry-run", "--json"), "--json: not with --dry-run"),
+        (("test/table1", "--dry-run", "--report-only"), "--report-only: not with --dry-run"),
+        (("test/table2", "--descriptions", "--scale", "short"), "--scale: not with --descriptions"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_code_2(

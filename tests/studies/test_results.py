@@ -85,7 +85,7 @@ def test_the_command_writes_the_page_of_all_studies(
         assert main.run([*words, "--json"]) == 0
         (one,) = json.loads(capsys.readouterr().out)["studies"]
         assert main.run([*words, "--only", "ResNet-20"]) == 2
-        assert "--only: of which study? deepres reproduce STUDY --report-only" in capsys.readouterr().err
+        assert "--only: of which study? deepres reproduce STUDY --only" in capsys.readouterr().err
     finally:
         studies_module.studies.cache_clear()
     assert one["study"] == study.name

@@ -131,14 +131,13 @@ def command(
         asked = Asked(hours, status, pause, unpause, as_json, device, at_once)
         attend(queue_file, _places(data, ""), output if given("output") else None, asked, watch)
         return
+    if descriptions and only and study is None:
+        raise InputError(f"--only {only[0]}: of which study? deepres reproduce STUDY --descriptions --only ROW")
+    _require_fitting(study, "--descriptions" * descriptions or "--list" * listed or "--dry-run" * dry_run)
     if descriptions:
-        if only and study is None:
-            raise InputError(f"--only {only[0]}: of which study? deepres reproduce STUDY --descriptions --only ROW")
         _show_descriptions(None if study is None else _chosen(study, "short", None, (), only), as_json)
         return
-    if study is None and report_only and not listed:
-        if flag := given("scale", "share", "edits", "only", "data", "weights", "seeds"):
-            raise InputError(f"{flag}: of which study? deepres reproduce STUDY --report-only")
+    if study is None and report_only:
         _write_all(output, device, as_json, watch)
         return
     if listed or study is None:
@@ -187,6 +186,30 @@ def command(
     else:
         _show_outcome(plan, found)
     click.echo(f"report: {page}", err=as_json)
+
+
+_ALONE = {"study", "output", "device", "as_json"}
+_TAKES = {
+    "--descriptions": {"descriptions", "study", "only", "as_json"},
+    "--list": {"listed", *_ALONE},
+    "--dry-run": {"dry_run", "scale", "share", "edits", "only", "data", "weights", "seeds", "on", "at_once", *_ALONE}
+    - {"as_json"},
+    "": {"report_only", *_ALONE},
+}
+"""Parameters that each thing takes that is asked for; the last: all studies, where none is named."""
+
+
+def _require_fitting(study: str | None, asked: str) -> None:
+    """Refuse flags that what is asked for would pass over."""
+    from deepres.base.errors import InputError
+
+    if study is not None and not asked:
+        return
+    flag = given(*(str(each.name) for each in command.params if each.name not in _TAKES[asked]))
+    if flag and asked:
+        raise InputError(f"{flag}: not with {asked}, which has no use for it; leave one of them out")
+    if flag or (study is None and asked == "--dry-run"):
+        raise InputError(f"{flag or asked}: of which study? deepres reproduce STUDY {flag or asked}")
 
 
 def _write_all(output: Path, device: str | None, as_json: bool, watch: Watch) -> None:
