@@ -180,6 +180,10 @@ def test_a_run_that_patience_ended_says_so(tmp_path: Path, capsys: pytest.Captur
         said
     )
     assert '"ended_by": "train.patience"' in (tmp_path / "run" / "summary.json").read_text()
-    assert run(["train", "--resume", folder, "--epochs", "12"]) == 0
+    assert run(["train", "--resume", folder]) == 0
     said = re.sub(r"\s+", " ", capsys.readouterr().err)
     assert "to go on: --set train.patience=6, or =none" in said
+    assert run(["train", "--resume", folder, "--epochs", "12"]) == 2
+    said = capsys.readouterr().err
+    assert "none is left that this could be of; go on with --set train.patience=6, or leave it out" in said
+    assert said.count("\n") == 1
