@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE  # what is compiled once is compiled for all th
 train: .venv/.ready  # train on DATA (a name, folder, .csv or .npz; the built-in digits by default)
 	$(BIN)/deepres train "$(DATA)"
 
-test: .venv/.ready check  # format, lint, types, floors, the tests; some twenty minutes on two cores
+test: .venv/.ready check  # format, lint, types, floors, the tests; some seventeen minutes on two cores
 	$(BIN)/pytest -n 2 --dist worksteal -m "not long"
 
 whole: .venv/.ready check  # the long tests too: runs killed and resumed, several processes, every page and program; before a release
