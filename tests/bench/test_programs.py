@@ -38,7 +38,7 @@ def test_each_program_writes_its_evidence(name: str, tmp_path: Path, monkeypatch
     assert {"claim", "command", "hardware", "versions", "n"} <= facts.keys()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_day_on_a_gpu_says_what_the_studies_would_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -149,7 +149,7 @@ def test_sigterm_answers_all_that_was_accepted(start: Callable[..., Started], pi
         pass
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_hung_network_is_left_after_the_time_for_it(start: Callable[..., Started], pictures: Any) -> None:
     process, port, _ = start("--drain", "1.5", "--timeout", "60", "hang")
     asking = threading.Thread(target=_asks, args=(port, pictures(), threading.Event(), [], []))
