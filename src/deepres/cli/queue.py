@@ -1,5 +1,6 @@
 """`deepres reproduce --queue FILE`: working through a queue, out of everybody's way; its status; holding it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -55,6 +56,13 @@ def given(*names: str) -> str:
     )
 
 
+def beside(known: Collection[str]) -> str:
+    """What stands first in the command line and is none of these parameters: a flag, or the study; else nothing."""
+    context = click.get_current_context()
+    flag = given(*(str(each.name) for each in context.command.params if each.name not in known))
+    return str(context.params["study"]) if flag == "study" else flag
+
+
 def attend(path: Path, data: dict[str, str], output: Path | None, asked: Asked, watch: Watch) -> None:
     """Do with the queue in the file at `path` what is asked; `output` takes the place of its folder."""
     _require_fitting(asked)
@@ -78,10 +86,7 @@ def attend(path: Path, data: dict[str, str], output: Path | None, asked: Asked, 
 
 def _require_fitting(asked: Asked) -> None:
     """Refuse flags that say what stands in the file, or that do not go with one another."""
-    context = click.get_current_context()
-    others = [str(each.name) for each in context.command.params if each.name not in KNOWN]
-    if flag := given(*others):
-        what = context.params["study"] if flag == "study" else flag
+    if what := beside(KNOWN):
         raise InputError(f"{what}: not with --queue, whose file says what is run; leave it out")
     if asked.at_once and (asked.status or asked.pause or asked.unpause):
         raise InputError("--at-once: goes with the work of a queue, not with what is asked of it; leave it out")

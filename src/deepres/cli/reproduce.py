@@ -9,7 +9,7 @@ import click
 from deepres.base.watch import Watch
 from deepres.base.wording import counted, duration
 from deepres.cli import flags, studied
-from deepres.cli.queue import Asked, attend, checked_hours, given
+from deepres.cli.queue import Asked, attend, beside, checked_hours, given
 from deepres.cli.streams import command_line
 from deepres.cli.watch import watched
 from deepres.runs import outputs
@@ -205,7 +205,7 @@ def _require_fitting(study: str | None, asked: str) -> None:
 
     if study is not None and not asked:
         return
-    flag = given(*(str(each.name) for each in command.params if each.name not in _TAKES[asked]))
+    flag = beside(_TAKES[asked])
     if flag and asked:
         raise InputError(f"{flag}: not with {asked}, which has no use for it; leave one of them out")
     if flag or (study is None and asked == "--dry-run"):
