@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from deepres.nn import winograd
 from deepres.nn.create import create_model
 from deepres.nn.hardware import cannot_compile
 from deepres.train import compile
@@ -19,6 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path))
+    monkeypatch.setattr(winograd, "lacks", lambda *asked: "not asked for")
     return tmp_path / "steps"
 
 
@@ -127,12 +129,47 @@ def test_what_was_measured_is_remembered_and_the_network_left_as_it_was(
     assert choose_compile_mode("auto", net, precision, 128, 90_000).compiled == "default"
     assert calls == [None, "default"]
     (place,) = cache.iterdir()
-    assert json.loads(place.read_text()) == {"plain": 0.5, "compiled": 0.4, "compiling": 30.0, "failed": None}
+    assert json.loads(place.read_text()) == {
+        "plain": 0.5,
+        "winograd": None,
+        "compiled": 0.4,
+        "compiling": 30.0,
+        "failed": None,
+    }
     assert (
         choose_compile_mode("auto", net, precision, 64, 100_000).compiled == "default"
     )  # another batch is another measurement
     assert len(list(cache.iterdir())) == 2
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_kernels_are_tried_before_compiling_which_is_then_measured_with_them(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def timed(network: object, precision: object, loss: object, plan: CompilePlan) -> tuple[float, float]:
+        calls.append((plan.winograd, plan.compiled))
+        return (30.0, 0.2) if plan.compiled else (0.6, 0.3 if plan.winograd else 0.5)
+
+    monkeypatch.setattr(compile, "_timed", timed)
+    monkeypatch.setattr(compile, "cannot_compile", lambda device: None)
+    monkeypatch.setattr(winograd, "lacks", lambda *asked: None)
+    net, precision = create_model("resnet20_cifar"), choose("float32", CPU)
+    found = choose_compile_mode("auto", net, precision, 128, 1_000)
+    assert (found.winograd, found.compiled) == (True, None)
+    assert "Winograd" in str(found)
+    assert "0.60 of the time with torch's own" in found.reason
+    found = choose_compile_mode("auto", net, precision, 128, 100_000)
+    assert (found.winograd, found.compiled) == (True, "default")
+    assert calls == [(False, None), (True, None), (True, "default")]
+
+
+@pytest.mark.parametrize(("winograd_too", "kept"), [(0.49, False), (0.4, True)])
+def test_kernels_that_save_nothing_are_not_taken(winograd_too: float, kept: bool) -> None:
+    found = decide(CompileTimes(plain=0.5, winograd=winograd_too), 100, "default", 600)
+    assert found.winograd == kept
+    assert "too short for compiling" in found.reason
 
 
 def test_a_compiler_that_fails_is_said_and_not_tried_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.freeze import freeze
 from deepres.nn.memory import available_bytes
+from deepres.nn.winograd import lacks
 from deepres.recipes.run import Run
 from deepres.runs.context import RunContext
 from deepres.tasks.task import FirstValues, Learning
@@ -131,7 +132,8 @@ def settle_steps(
     require_own(context.folder, COMPILE)
     if path.is_file():
         before = records.load(CompilePlan, path, "record of how steps are carried out")
-        if before.choice == config.compile:
+        lacking = before.winograd and lacks(state.network, context.precision.device, context.precision.dtype)
+        if before.choice == config.compile and not lacking:
             return before
     network = state.network
     if not isinstance(network, ResidualNetwork):

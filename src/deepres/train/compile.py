@@ -1,4 +1,4 @@
-"""How a step is carried out as fast as this machine can: compiled or as it is, measured once and remembered."""
+"""How a step is carried out as fast as this machine can: compiled, by Winograd's kernels; measured once, remembered."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -14,6 +14,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import cache_folder, write_atomic
 from deepres.base.records import Record, recalled
 from deepres.base.wording import duration
+from deepres.nn import winograd
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware
 from deepres.nn.hardware import cannot_compile
@@ -32,28 +33,42 @@ LONG_ENOUGH = {"cpu": 600.0, "cuda": 120.0, "mps": 600.0}
 WORTH = 0.97
 """A compiled step has to take at most this share of a plain one's time."""
 
+_LONG_ENOUGH_FOR_KERNELS = 60.0
+"""Seconds of training below which Winograd's kernels are not tried: two to build them, some steps to time them."""
+
 _SLOWEST = {"cpu": 2e10, "cuda": 2e12}
 """Multiply-adds a second that any such machine does at least: a run that is short at this rate is short."""
 
 
 class CompileTimes(Record):
-    """Seconds of a step, plain and compiled (None: not measured), and the seconds that compiling took."""
+    """Seconds of a step, plain and compiled (None: not measured), and the seconds that compiling took.
+
+    `winograd`: of a plain step with convolutions by Winograd's algorithm; where that is faster, `compiled` is with it.
+    """
 
     plain: float
+    winograd: float | None = None
     compiled: float | None = None
     compiling: float = 0.0
     failed: str | None = None
+
+    @property
+    def by_winograd(self) -> bool:
+        """Whether Winograd's kernels are worth it."""
+        return self.winograd is not None and self.winograd <= WORTH * self.plain
 
 
 class CompilePlan(Record):
     """torch.compile's mode, None where nothing is compiled; the choice that led to it, and the reason in short.
 
-    `captured`: the passes of a whole step are one CUDA graph (`train/replay.py`).
+    `captured`: the passes of a whole step are one CUDA graph (`train/replay.py`). `winograd`: 3x3 convolutions by
+    Winograd's algorithm (`nn/winograd.py`).
     """
 
     choice: CompileChoice = "auto"
     compiled: Mode | None = None
     captured: bool = False
+    winograd: bool = False
     reason: str = ""
 
     @property
@@ -63,6 +78,9 @@ class CompilePlan(Record):
 
     def forward(self, network: nn.Module) -> Forward:
         """What a training step calls. Evaluation calls the network itself."""
+        return winograd.by_winograd(self._forward(network)) if self.winograd else self._forward(network)
+
+    def _forward(self, network: nn.Module) -> Forward:
         if self.compiled is None:
             return network
         compiled: Forward = torch.compile(network, mode=None if self.compiled == "default" else self.compiled)
@@ -77,8 +95,12 @@ class CompilePlan(Record):
 
     def __str__(self) -> str:
         graph = ", one CUDA graph each" if self.captured else ""
-        plain = f"plain steps{graph}"
-        how = plain if self.compiled is None else f"compiled steps ({self.compiled}{graph}; rounding differs a little)"
+        by = ", 3x3 convolutions by Winograd's F(4x4, 3x3)" if self.winograd else ""
+        rounding = "; rounding differs a little"
+        if self.compiled is None:
+            how = f"plain steps{graph}{f'{by}{rounding}' if by else ''}"
+        else:
+            how = f"compiled steps ({self.compiled}{graph}{by}{rounding})"
         return f"{how}: {self.reason}"
 
 
@@ -116,7 +138,9 @@ def choose_compile_mode(
     macs = 3 * cost(network.description).macs * batch_size
     if macs * steps / _SLOWEST[kind] < LONG_ENOUGH[kind] / 10:
         return CompilePlan(reason="a short run")
-    if about is not None and about * steps < LONG_ENOUGH[kind] / 2:
+    kernels = winograd.lacks(network, precision.device, precision.dtype) is None
+    enough = _LONG_ENOUGH_FOR_KERNELS if kernels else LONG_ENOUGH[kind]
+    if about is not None and about * steps < enough / 2:
         return decide(CompileTimes(plain=about), steps, mode, LONG_ENOUGH[kind], captured)
     place = _place(network, precision, f"{mode}{', captured' * captured}", batch_size)
     description = network.description
@@ -125,9 +149,13 @@ def choose_compile_mode(
     if known is None:
         known = CompileTimes(plain=_timed(network, precision, loss, CompilePlan())[1])
         known = _remember(place, known)
+    if kernels and known.winograd is None and known.plain * steps >= enough:
+        known = known.replace(winograd=_timed(network, precision, loss, CompilePlan(winograd=True))[1])
+        known = _remember(place, known)
     if known.compiled is None and known.failed is None and known.plain * steps >= LONG_ENOUGH[kind]:
         try:
-            compiling, compiled = _timed(network, precision, loss, CompilePlan(compiled=mode, captured=captured))
+            plan = CompilePlan(compiled=mode, captured=captured, winograd=known.by_winograd)
+            compiling, compiled = _timed(network, precision, loss, plan)
             known = known.replace(compiled=compiled, compiling=compiling)
         except Exception as cause:  # the compiler's failures have no common class, and the plain step still works
             known = known.replace(failed=str(cause).strip().splitlines()[0][:200] or type(cause).__name__)
@@ -159,17 +187,29 @@ def noise_loss(size: tuple[int, int, int], batch_size: int, classes: int, precis
 
 def decide(measured: CompileTimes, steps: int, mode: Mode, long_enough: float, captured: bool = False) -> CompilePlan:
     """Compiled if the time it saves in `steps` steps exceeds the time that compiling takes."""
+    if measured.winograd is not None and measured.by_winograd:
+        plain, share = measured.winograd, measured.winograd / measured.plain
+        uncompiled = CompilePlan(winograd=True)
+        said = f"a step takes {share:.2f} of the time with torch's own"
+    else:
+        plain, uncompiled, said = measured.plain, CompilePlan(), ""
+
+    def stay(why: str) -> CompilePlan:
+        return uncompiled.replace(reason=f"{said}; {why}" if said else why)
+
     whole = measured.plain * steps
     if measured.failed is not None:
-        return CompilePlan(reason=f"compiling failed ({measured.failed})")
+        return stay(f"compiling failed ({measured.failed})")
     if measured.compiled is None or whole < long_enough:
-        return CompilePlan(reason=f"about {duration(whole)} in all, too short for compiling to pay")
+        return stay(f"about {duration(plain * steps)} in all, too short for compiling to pay")
+    if measured.compiled > WORTH * plain:
+        return stay(f"a compiled step takes {measured.compiled / plain:.2f} of a plain one's time")
+    if (plain - measured.compiled) * steps < measured.compiling:
+        return stay(f"compiling takes {duration(measured.compiling)}, more than it would save")
     share = measured.compiled / measured.plain
-    if share > WORTH:
-        return CompilePlan(reason=f"a compiled step takes {share:.2f} of a plain one's time")
-    if (measured.plain - measured.compiled) * steps < measured.compiling:
-        return CompilePlan(reason=f"compiling takes {duration(measured.compiling)}, more than it would save")
-    return CompilePlan(compiled=mode, captured=captured, reason=f"a step takes {share:.2f} of a plain one's time")
+    return uncompiled.replace(
+        compiled=mode, captured=captured, reason=f"a step takes {share:.2f} of a plain one's time"
+    )
 
 
 def _timed(network: ResidualNetwork, precision: Precision, loss: Timed, plan: CompilePlan) -> tuple[float, float]:
@@ -180,7 +220,7 @@ def _timed(network: ResidualNetwork, precision: Precision, loss: Timed, plan: Co
 
 def _place(network: ResidualNetwork, precision: Precision, mode: str, batch_size: int) -> Path:
     about = (hardware(precision.device), torch.__version__, str(precision), mode, str(batch_size))
-    facts = [*about, network.description.model_dump_json()]
+    facts = [*about, winograd.version(), network.description.model_dump_json()]
     return cache_folder() / "steps" / f"{sha256(chr(0).join(facts).encode()).hexdigest()[:24]}.json"
 
 
