@@ -145,6 +145,23 @@ def test_why_a_step_is_not_taken_by_them(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 @needs_kernels
+def test_a_cache_that_cannot_be_written_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(winograd, "_kernels", winograd._kernels.__wrapped__)
+    assert "cannot be built here" in str(winograd.lacks(nn.Conv2d(16, 16, 3), CPU, torch.float32))
+
+
+@needs_kernels
+def test_kernels_may_first_be_asked_for_within_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "_kernels", winograd._kernels.__wrapped__)
+    drawn = _drawn((2, 16, 16, 8, 8))
+    with winograd.ByWinograd():
+        found = _passes(*drawn)
+    assert all(torch.allclose(*pair, atol=1e-3) for pair in zip(found, _passes(*drawn), strict=True))
+
+
+@needs_kernels
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
 def test_kernels_that_compute_something_else_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wrong = tmp_path / "winograd.cpp"

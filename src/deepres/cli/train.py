@@ -120,7 +120,8 @@ def _workers(context: click.Context, option: click.Parameter, value: str | None)
 @click.option(
     "--compile",
     type=click.Choice(["auto", "off", "max"]),
-    help="Compile the training step with torch.compile; auto: where it pays within this run, measured once (auto).",
+    help="Compile the training step with torch.compile; auto: where it pays within this run, measured once, as "
+    "3x3 convolutions by Winograd's algorithm are on a CPU (auto).",
 )
 @click.option(
     "--log",

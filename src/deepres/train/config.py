@@ -25,7 +25,7 @@ TrainingPrecision = Literal["auto", "float32", "bfloat16", "float16"]
 """Of training, which may also be in float16, with scaled losses (`train/loss_scale.py`)."""
 
 CompileChoice = Literal["auto", "off", "max"]
-"""auto: compiled where that saves time within the run, by measurement. off: as it is. max: compiled in any case."""
+"""auto: compiled, and by Winograd's kernels, where that saves time, by measurement. off: as it is. max: compiled."""
 
 Select = Literal["auto", "best", "last"]
 """The last epoch that cannot be told from the best; the best on held-out images; the last, whatever these say."""
