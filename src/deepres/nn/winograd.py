@@ -140,8 +140,8 @@ def _require_right(kernels: ctypes.CDLL) -> None:
     maps, back, weights = (tensor.contiguous(memory_format=_LAST) for tensor in (maps, back, weights))
     wanted = (
         functional.conv2d(maps, weights, padding=1),
-        grad.conv2d_input(maps.shape, weights, back, padding=1),
-        grad.conv2d_weight(maps, weights.shape, back, padding=1),
+        grad.conv2d_input(maps.shape, weights, back, padding=1),  # type: ignore[no-untyped-call]
+        grad.conv2d_weight(maps, weights.shape, back, padding=1),  # type: ignore[no-untyped-call]
     )
     found = (_convolved(kernels, maps, weights, False), _convolved(kernels, back, weights, True))
     for ours, theirs in zip((*found, _gradient(kernels, maps, back)), wanted, strict=True):
