@@ -16,6 +16,7 @@ PROGRAMS = {
     "gpu_together": "--device cpu --tiny --seconds 0.1",
     "serve": "--model resnet20_cifar --clients 1 2 --seconds 0.5 --rounds 1",
     "start_up": "--rounds 1 --ours",
+    "winograd": "--tiny --rounds 1 --threads 1",
     "training_step": "cifar --tiny --rounds 1 --steps 1 --warm-up 1 --images 300 --workers --threads 1",
 }
 
