@@ -1,5 +1,8 @@
 import copy
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +59,25 @@ def test_all_three_passes_are_the_sums_in_double_precision(
         found = _passes(*drawn)
     assert all(0 < _error(*pair) < 4e-6 for pair in zip(found, exact, strict=True))
     assert all(ours.shape == theirs.shape for ours, theirs in zip(found, exact, strict=True))
+
+
+@needs_kernels
+@pytest.mark.parametrize("channels", [16, 144])
+def test_fewer_threads_than_asked_for_compute_all_of_it(channels: int) -> None:
+    """OpenMP may give fewer: a limit on threads, a region within another."""
+    program = f"""
+import torch
+from deepres.nn import winograd
+torch.get_num_threads = lambda: 3
+draw = lambda *shape: torch.randn(shape, generator=torch.Generator().manual_seed(0))
+maps, weights, back = draw(2, {channels}, 9, 8), draw({channels}, {channels}, 3, 3), draw(2, {channels}, 9, 8)
+wanted = torch.nn.functional.conv2d(maps, weights, padding=1), torch.nn.grad.conv2d_weight(
+    maps, weights.shape, back, padding=1
+)
+found = winograd.convolve(maps, weights, False), winograd.weight_gradient(maps, back)
+assert all(torch.allclose(*pair, rtol=1e-3, atol=1e-2) for pair in zip(found, wanted, strict=True))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "OMP_THREAD_LIMIT": "1"})
 
 
 @needs_kernels

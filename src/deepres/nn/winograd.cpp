@@ -207,13 +207,13 @@ void convolve(const float* maps, const float* weights, float* to, long images, l
   Plan plan(from, made, threads);
 #pragma omp parallel num_threads(threads)
   {
-    int thread = omp_get_thread_num();
+    int thread = omp_get_thread_num(), team = omp_get_num_threads();  // fewer than asked for, it may be
     float* turned = scratch + (plan.together ? 0 : thread) * places * plan.rows * (in + out);
     float* sums = turned + places * plan.rows * in;
-    Range blocks = plan.of_blocks(thread, threads);
+    Range blocks = plan.of_blocks(thread, team);
     for (long b = blocks.first; b < blocks.last; b++) {
       long rows = plan.rows, first = b * rows, count = plan.in_block(b, from.tiles());
-      Range tiles = plan.of(count, thread, threads), parts = plan.of(places * (out / panel), thread, threads);
+      Range tiles = plan.of(count, thread, team), parts = plan.of(places * (out / panel), thread, team);
       to_places<6, true, bt>(maps, from, first, tiles, rows, turned);
       wait_if(plan.together);
       for (long part = parts.first; part < parts.last; part++) {
@@ -237,21 +237,21 @@ void weight_gradient(const float* maps, const float* gradient, float* to, long i
                      long out, int threads, float* scratch) {
   Maps from{images, height, width, in}, made{images, height, width, out};
   Plan plan(from, made, threads);
-  long size = places * in * out, buffers = plan.buffers(threads);
-  float* all = scratch + buffers * places * plan.rows * (in + out);
+  long size = places * in * out;
+  float* all = scratch + plan.buffers(threads) * places * plan.rows * (in + out);
 #pragma omp parallel num_threads(threads)
   {
-    int thread = omp_get_thread_num();
+    int thread = omp_get_thread_num(), team = omp_get_num_threads();  // fewer than asked for, it may be
     long mine = plan.together ? 0 : thread;
     float* turned = scratch + mine * places * plan.rows * (in + out);
     float* back = turned + places * plan.rows * in;
     float* sums = all + mine * size;
-    Range parts = plan.of(places * (out / panel), thread, threads);
+    Range parts = plan.of(places * (out / panel), thread, team);
     for (long k = parts.first * in * panel; k < parts.last * in * panel; k++) sums[k] = 0;
-    Range blocks = plan.of_blocks(thread, threads);
+    Range blocks = plan.of_blocks(thread, team);
     for (long b = blocks.first; b < blocks.last; b++) {
       long rows = plan.rows, first = b * rows, count = plan.in_block(b, from.tiles());
-      Range tiles = plan.of(count, thread, threads);
+      Range tiles = plan.of(count, thread, team);
       to_places<6, true, bt>(maps, from, first, tiles, rows, turned);
       to_places<4, false, a>(gradient, made, first, tiles, rows, back);
       wait_if(plan.together);
@@ -271,7 +271,7 @@ void weight_gradient(const float* maps, const float* gradient, float* to, long i
         auto read = [&](int y, int x) {
           const float* place = all + (y * 6 + x) * in * out + in_panels(o, in) + i * panel;
           vector sum{};
-          for (long k = 0; k < buffers; k++) sum += load(place + k * size);
+          for (long k = 0; k < plan.buffers(team); k++) sum += load(place + k * size);
           return sum;
         };
         auto write = [&](int y, int x, vector v) {

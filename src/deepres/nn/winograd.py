@@ -1,7 +1,7 @@
 """3x3 convolutions of a training step on a CPU by Winograd's F(4x4, 3x3), built here by the machine's compiler.
 
-A quarter of the products of the sums that define a convolution; what comes out differs by rounding alone (relative root
-mean square about 1e-6, of the sums in their order 3e-7). The kernels are in `winograd.cpp`.
+A quarter of the products of the sums that define a convolution; what comes out differs from them by rounding alone,
+a few times as much as two orders of summation do. The kernels are in `winograd.cpp`.
 """
 
 import ctypes
