@@ -9,10 +9,14 @@
 // weights fit a core's cache each thread takes blocks of its own, where they do not all threads share a larger one.
 #include <omp.h>
 
+#include <utility>
+
 namespace {
 
 constexpr int places = 36, lanes = 8, panel = 16;
-constexpr long own_tiles = 12, own_weights = 128 * 128, shared_floats = 1 << 16;
+constexpr long six = 6, twelve = 12;  // tiles of a thread's own block: sums of one stay in a core's nearest cache
+constexpr long ahead = 4;             // tiles between the one that is read and the one that is asked for
+constexpr long own_weights = 128 * 128, shared_floats = 1 << 16;
 typedef float vector __attribute__((vector_size(4 * lanes), aligned(4)));
 #define INLINE inline __attribute__((always_inline))
 #define INLINE_LAMBDA __attribute__((always_inline))
@@ -45,20 +49,31 @@ INLINE void gt(const vector* m, vector* w) {  // G^T m
   vector c = m[3] + m[4], d = m[3] - m[4];
   w[0] = m[0] * .25f - a + c * (1.f / 24), w[1] = b + d * (1.f / 12), w[2] = c * (1.f / 6) - a + m[5];
 }
-// The same along both axes: `read(i, j)` of in x in -> `write(i, j, vector)` of out x out
+
+template <class Do, int... i>
+INLINE void each(std::integer_sequence<int, i...>, Do what) { (what(i), ...); }
+// `what(0)` ... `what(count - 1)`, written out: what they index stays in registers
+template <int count, class Do>
+INLINE void each(Do what) { each(std::make_integer_sequence<int, count>{}, what); }
+
+// The same along both axes: `read(i, j)` of in x in -> `write(i, j, vector)` of out x out. One row or column at a time
+// has few addresses; all at once would have more than registers are.
 template <int in, int out, void (*along)(const vector*, vector*), class Read, class Write>
 INLINE void along_both(Read read, Write write) {
-  vector half[out][in];
-  for (int j = 0; j < in; j++) {
-    vector column[in], turned[out];
-    for (int i = 0; i < in; i++) column[i] = read(i, j);
-    along(column, turned);
-    for (int i = 0; i < out; i++) half[i][j] = turned[i];
+  vector half[in][out];
+#pragma GCC unroll 1
+  for (int i = 0; i < in; i++) {
+    vector row[in], turned[out];
+    each<in>([&](int j) INLINE_LAMBDA { row[j] = read(i, j); });
+    along(row, turned);
+    each<out>([&](int j) INLINE_LAMBDA { half[i][j] = turned[j]; });
   }
-  for (int i = 0; i < out; i++) {
-    vector turned[out];
-    along(half[i], turned);
-    for (int j = 0; j < out; j++) write(i, j, turned[j]);
+#pragma GCC unroll 1
+  for (int j = 0; j < out; j++) {
+    vector column[in], turned[out];
+    each<in>([&](int i) INLINE_LAMBDA { column[i] = half[i][j]; });
+    along(column, turned);
+    each<out>([&](int i) INLINE_LAMBDA { write(i, j, turned[i]); });
   }
 }
 
@@ -83,6 +98,15 @@ struct Patch {
   long corner() const { return ((image * maps.height + top) * maps.width + left) * maps.channels; }
 };
 
+// Asks for a tile's 16 pixels before they are needed: their rows lie too far apart for a processor to foresee
+template <bool written>
+INLINE void ask_for(const float* maps, const Maps& shape, long tile) {
+  if (tile >= shape.tiles()) return;
+  const float* from = maps + Patch(shape, tile, 0).corner();
+  for (long y = 0; y < 4; y++, from += shape.width * shape.channels)
+    for (long k = 0; k < 4 * shape.channels; k += panel) __builtin_prefetch(from + k, written);
+}
+
 struct Range { long first, last; };
 Range share(long count, long thread, long threads) {
   return {count * thread / threads, count * (thread + 1) / threads};
@@ -94,6 +118,7 @@ INLINE long in_panels(long channel, long rows) { return channel / panel * rows *
 template <int size, bool border, void (*along)(const vector*, vector*)>
 void to_places(const float* maps, const Maps& shape, long first, Range tiles, long rows, float* to) {
   for (long t = tiles.first; t < tiles.last; t++) {
+    ask_for<false>(maps, shape, first + t + ahead);
     Patch patch(shape, first + t, border);
     bool whole = patch.whole(size);
     for (long c = 0; c < shape.channels; c += lanes) {
@@ -110,6 +135,7 @@ void to_places(const float* maps, const Maps& shape, long first, Range tiles, lo
 
 void from_places(const float* from, const Maps& shape, long first, Range tiles, long rows, float* maps) {
   for (long t = tiles.first; t < tiles.last; t++) {
+    ask_for<true>(maps, shape, first + t + ahead);
     Patch patch(shape, first + t, 0);
     bool whole = patch.whole(4);
     for (long c = 0; c < shape.channels; c += lanes) {
@@ -146,7 +172,7 @@ INLINE void multiply(long panels, long depth, const float* from, long by_panel, 
 struct Plan {  // how tiles go in blocks, and how threads share them
   bool together;
   long rows, blocks;
-  Plan(const Maps& in, const Maps& out, int threads) {
+  Plan(const Maps& in, const Maps& out, long own_tiles) {
     long tiles = in.tiles(), most = in.channels > out.channels ? in.channels : out.channels;
     together = in.channels * out.channels > own_weights;
     rows = together ? shared_floats / most / own_tiles * own_tiles : own_tiles;
@@ -176,7 +202,7 @@ extern "C" {
 // Floats of `scratch` that `convolve` and `weight_gradient` need
 long scratch_of(long images, long height, long width, long in, long out, int threads) {
   Maps from{images, height, width, in}, to{images, height, width, out};
-  Plan plan(from, to, threads);
+  Plan plan(from, to, twelve);
   return plan.buffers(threads) * places * (plan.rows * (in + out) + in * out);
 }
 
@@ -204,7 +230,7 @@ void weights_to(const float* weights, long in, long out, int turned, int threads
 void convolve(const float* maps, const float* weights, float* to, long images, long height, long width, long in,
               long out, int threads, float* scratch) {
   Maps from{images, height, width, in}, made{images, height, width, out};
-  Plan plan(from, made, threads);
+  Plan plan(from, made, six);
 #pragma omp parallel num_threads(threads)
   {
     int thread = omp_get_thread_num(), team = omp_get_num_threads();  // fewer than asked for, it may be
@@ -236,7 +262,7 @@ void convolve(const float* maps, const float* weights, float* to, long images, l
 void weight_gradient(const float* maps, const float* gradient, float* to, long images, long height, long width, long in,
                      long out, int threads, float* scratch) {
   Maps from{images, height, width, in}, made{images, height, width, out};
-  Plan plan(from, made, threads);
+  Plan plan(from, made, twelve);
   long size = places * in * out;
   float* all = scratch + plan.buffers(threads) * places * plan.rows * (in + out);
 #pragma omp parallel num_threads(threads)
@@ -259,8 +285,11 @@ void weight_gradient(const float* maps, const float* gradient, float* to, long i
         const float* left = turned + part / (out / panel) * rows * in;
         const float* right = back + part * rows * panel;
         float* sum = sums + part * in * panel;
-        for (long i = 0; i < in; i += 4)
-          multiply<4, true>(1, count, left + in_panels(i, rows), 0, 1, panel, right, sum + i * panel);
+        for (long i = 0; i < in; i += panel, left += rows * panel, sum += panel * panel) {  // 16 rows as 6, 6 and 4
+          multiply<6, true>(1, count, left, 0, 1, panel, right, sum);
+          multiply<6, true>(1, count, left + 6, 0, 1, panel, right, sum + 6 * panel);
+          multiply<4, true>(1, count, left + 12, 0, 1, panel, right, sum + 12 * panel);
+        }
       }
       wait_if(plan.together);
     }

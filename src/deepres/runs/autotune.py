@@ -35,7 +35,7 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.freeze import freeze
 from deepres.nn.memory import available_bytes
-from deepres.nn.winograd import lacks
+from deepres.nn.winograd import lacks, version
 from deepres.recipes.run import Run
 from deepres.runs.context import RunContext
 from deepres.tasks.task import FirstValues, Learning
@@ -134,7 +134,7 @@ def settle_steps(
         before = records.load(CompilePlan, path, "record of how steps are carried out")
         lacking = before.winograd and lacks(state.network, context.precision.device, context.precision.dtype)
         if before.choice == config.compile and not lacking:
-            return before
+            return _by_kernels_here(context, before, state.progress.step)
     network = state.network
     if not isinstance(network, ResidualNetwork):
         return CompilePlan(choice=config.compile, reason="the sizes of its pictures change from step to step")
@@ -154,6 +154,17 @@ def settle_steps(
     with writing(context.folder) as new:
         compile_plan.save(new / COMPILE)
     return compile_plan
+
+
+def _by_kernels_here(context: RunContext, before: CompilePlan, step: int) -> CompilePlan:
+    """The same plan; where its kernels have changed since, it says from which step on rounding is another."""
+    if not before.winograd or before.kernels == version():
+        return before
+    said = f"{before.reason}; from step {step:,} on by another version of the kernels, whose rounding differs"
+    changed = before.replace(kernels=version(), reason=said)
+    with writing(context.folder) as new:
+        changed.save(new / COMPILE)
+    return changed
 
 
 def step_rate(network: ResidualNetwork, precision: Precision, batch_size: int, seconds: float | None = None) -> float:

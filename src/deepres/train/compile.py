@@ -62,13 +62,14 @@ class CompilePlan(Record):
     """torch.compile's mode, None where nothing is compiled; the choice that led to it, and the reason in short.
 
     `captured`: the passes of a whole step are one CUDA graph (`train/replay.py`). `winograd`: 3x3 convolutions by
-    Winograd's algorithm (`nn/winograd.py`).
+    Winograd's algorithm (`nn/winograd.py`), of the version that `kernels` names.
     """
 
     choice: CompileChoice = "auto"
     compiled: Mode | None = None
     captured: bool = False
     winograd: bool = False
+    kernels: str = ""
     reason: str = ""
 
     @property
@@ -189,7 +190,7 @@ def decide(measured: CompileTimes, steps: int, mode: Mode, long_enough: float, c
     """Compiled if the time it saves in `steps` steps exceeds the time that compiling takes."""
     if measured.winograd is not None and measured.by_winograd:
         plain, share = measured.winograd, measured.winograd / measured.plain
-        uncompiled = CompilePlan(winograd=True)
+        uncompiled = CompilePlan(winograd=True, kernels=winograd.version())
         said = f"a step takes {share:.2f} of the time with torch's own"
     else:
         plain, uncompiled, said = measured.plain, CompilePlan(), ""
