@@ -171,7 +171,9 @@ def test_train_says_what_it_did_to_the_weights(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 4])
-@pytest.mark.parametrize("name", ["resnet18", "resnet18d", "seresnet18", "resnetv2_50", "densenet121"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet18d", "seresnet18", pytest.param("resnetv2_50", marks=pytest.mark.long), "densenet121"]
+)
 def test_logits_are_timms_with_the_same_weights(tmp_path: Path, name: str, channels: int) -> None:
     timm = pytest.importorskip("timm")
     file = tmp_path / "theirs.safetensors"

@@ -153,7 +153,7 @@ def test_what_a_file_cannot_do_is_said(
     assert re.search(told, said), said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_eval_and_compare_take_a_file_as_they_take_a_run(
     home: Path, capsys: pytest.CaptureFixture[str], class_folders: Callable[..., Path]
 ) -> None:

@@ -241,7 +241,7 @@ def test_a_classification_network_fills_the_body_and_its_norms_stay(source: Path
     assert deepres.load(again).num_classes == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_backbone_of_a_detector_is_taken_apart(
     said: Say, trained: deepres.RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

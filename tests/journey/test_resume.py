@@ -71,7 +71,7 @@ def _stopped(folder: Path, number: signal.Signals, *arguments: str) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("number", "code"),
     [

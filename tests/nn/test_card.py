@@ -71,7 +71,9 @@ WORDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", sorted(WORDS))
+@pytest.mark.parametrize(
+    "task", [pytest.param(task, marks=pytest.mark.long) if task == "multilabel" else task for task in sorted(WORDS)]
+)
 def test_the_card_of_a_run_has_its_own_figures_and_resuming_gives_its_bytes(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

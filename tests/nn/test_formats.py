@@ -14,7 +14,9 @@ from deepres.tasks.networks import load
 PREPARED = Preprocessing(crop=96, resize=110, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), interpolation="bicubic")
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet18d", "resnetv2_50", "seresnet18", "densenet121"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet18d", pytest.param("resnetv2_50", marks=pytest.mark.long), "seresnet18", "densenet121"]
+)
 @pytest.mark.slow
 def test_timm_loads_the_folder_that_we_write_with_class_names_and_preprocessing(name: str, tmp_path: Path) -> None:
     timm = pytest.importorskip("timm")

@@ -1,3 +1,4 @@
+import _ctypes
 import copy
 import os
 import shutil
@@ -62,20 +63,20 @@ def test_all_three_passes_are_the_sums_in_double_precision(
 
 
 @needs_kernels
-@pytest.mark.parametrize("channels", [16, 144])
-def test_fewer_threads_than_asked_for_compute_all_of_it(channels: int) -> None:
+def test_fewer_threads_than_asked_for_compute_all_of_it() -> None:
     """OpenMP may give fewer: a limit on threads, a region within another."""
-    program = f"""
+    program = """
 import torch
 from deepres.nn import winograd
 torch.get_num_threads = lambda: 3
 draw = lambda *shape: torch.randn(shape, generator=torch.Generator().manual_seed(0))
-maps, weights, back = draw(2, {channels}, 9, 8), draw({channels}, {channels}, 3, 3), draw(2, {channels}, 9, 8)
-wanted = torch.nn.functional.conv2d(maps, weights, padding=1), torch.nn.grad.conv2d_weight(
-    maps, weights.shape, back, padding=1
-)
-found = winograd.convolve(maps, weights, False), winograd.weight_gradient(maps, back)
-assert all(torch.allclose(*pair, rtol=1e-3, atol=1e-2) for pair in zip(found, wanted, strict=True))
+for channels in (16, 144):  # blocks of a thread's own, blocks that all share
+    maps, weights, back = draw(2, channels, 9, 8), draw(channels, channels, 3, 3), draw(2, channels, 9, 8)
+    wanted = torch.nn.functional.conv2d(maps, weights, padding=1), torch.nn.grad.conv2d_weight(
+        maps, weights.shape, back, padding=1
+    )
+    found = winograd.convolve(maps, weights, False), winograd.weight_gradient(maps, back)
+    assert all(torch.allclose(*pair, rtol=1e-3, atol=1e-2) for pair in zip(found, wanted, strict=True))
 """
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "OMP_THREAD_LIMIT": "1"})
 
@@ -192,3 +193,19 @@ def test_kernels_that_compute_something_else_are_refused(monkeypatch: pytest.Mon
     monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="do not compute a convolution"):
         winograd._kernels.__wrapped__()
+
+
+@needs_kernels
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+@pytest.mark.parametrize("damage", ["cut", "of something else"])
+def test_kernels_that_are_damaged_in_the_cache_are_built_anew(
+    damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path))
+    winograd._kernels.__wrapped__()
+    (kept,) = (tmp_path / "kernels").iterdir()
+    damaged = kept.read_bytes()[:1000] if damage == "cut" else Path(_ctypes.__file__).read_bytes()
+    kept.unlink()  # what is loaded stays as it is
+    kept.write_bytes(damaged)
+    assert winograd._kernels.__wrapped__().scratch_of is not None
+    assert kept.read_bytes() != damaged

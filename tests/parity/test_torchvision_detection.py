@@ -41,8 +41,10 @@ parity = _program()
 BARS = {"maps": 1e-10, "proposals": 1e-8, "boxes": 1e-5, "scores": 1e-5, "num_other_classes": 0}
 LEARNT = ("objectness_loss", "proposal_boxes_loss", "classes_loss", "region_boxes_loss", "gradients")
 SLOW = [
-    pytest.param(name, marks=pytest.mark.slow) for name in parity.NETWORKS if name != "resnet50_c4"
-]  # the stored one has it
+    pytest.param(name, marks=pytest.mark.long if name == "resnet50_fpn" else pytest.mark.slow)  # `make parity` has all
+    for name in parity.NETWORKS
+    if name != "resnet50_c4"  # the stored one has it
+]
 
 
 def test_anchors_coding_and_matching_are_equal() -> None:
@@ -134,7 +136,7 @@ def test_names_of_classes_differ_and_skip_what_coco_left_out() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("eps", [0.0, 1e-5])
+@pytest.mark.parametrize("eps", [pytest.param(0.0, marks=pytest.mark.long), 1e-5])
 def test_a_state_of_theirs_goes_through_both_commands_and_back_bitwise(
     eps: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

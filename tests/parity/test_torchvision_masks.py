@@ -90,6 +90,7 @@ def outlined(boxes: Boxes) -> Boxes:
     return Boxes(boxes.corners, boxes.classes, boxes.ignored, boxes.areas, Masks.of(shapes))
 
 
+@pytest.mark.long
 def test_the_same_masks_in_the_same_boxes(pair: tuple[DetectorNetwork, Any]) -> None:
     ours, other = (network.eval() for network in pair)
     x = parity.pictures()

@@ -104,7 +104,7 @@ def test_a_share_is_of_what_is_left() -> None:
     assert str(share) == "10 min"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_folds_are_as_long_as_one_another_and_end_in_time(tmp_path: Path) -> None:
     run, clock, folder = planned(tmp_path), Clock(), tmp_path / "out"
     done, said = carried_out(

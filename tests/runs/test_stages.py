@@ -116,7 +116,7 @@ def test_each_stage_learns_its_part_and_the_end_is_a_run_like_any_other(whole: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "step"), [(1, 1), (3, 2), (4, 1)])
+@pytest.mark.parametrize(("stage", "step"), [(1, 1), pytest.param(3, 2, marks=pytest.mark.long), (4, 1)])
 def test_cut_in_the_middle_of_a_stage_it_goes_on_bitwise(
     planned: Planned, whole: Path, tmp_path: Path, stage: int, step: int
 ) -> None:

@@ -149,7 +149,7 @@ def test_sigterm_answers_all_that_was_accepted(start: Callable[..., Started], pi
         pass
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_hung_network_is_left_after_the_time_for_it(start: Callable[..., Started], pictures: Any) -> None:
     process, port, _ = start("--drain", "1.5", "--timeout", "60", "hang")
     asking = threading.Thread(target=_asks, args=(port, pictures(), threading.Event(), [], []))
@@ -164,7 +164,7 @@ def test_a_hung_network_is_left_after_the_time_for_it(start: Callable[..., Start
         os.kill(process.pid, 0)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_sighup_takes_up_the_network_anew(start: Callable[..., Started], small: Path) -> None:
     process, port, _ = start()
     connection = HTTPConnection("127.0.0.1", port, timeout=30)

@@ -25,7 +25,7 @@ SMALL = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_table_13_goes_from_the_pictures_to_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = imagenet(tmp_path / "set", train=2, val=1, side=32)
     small = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]

@@ -136,7 +136,7 @@ def test_two_machines_train_the_weights_of_one_and_the_first_alone_writes_and_sp
     assert "steps" not in theirs.errors
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_machine_without_the_images_or_with_others_stops_all_in_one_line_and_nothing_is_written(
     tmp_path: Path,
 ) -> None:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -117,16 +118,22 @@ def _kernels() -> ctypes.CDLL:
         raise InputError("no C++ compiler on this machine")
     about = "\0".join((version(), compiler, hardware(torch.device("cpu"))))
     place = cache_folder() / "kernels" / f"{sha256(about.encode()).hexdigest()[:24]}.so"
+    if place.is_file():
+        with suppress(OSError, AttributeError, InputError):  # damaged: built anew
+            return _loaded(place)
     try:
-        if not place.is_file():
-            with tempfile.TemporaryDirectory() as folder:
-                made = Path(folder) / "winograd.so"
-                subprocess.run([compiler, *_FLAGS, str(SOURCE), "-o", str(made)], check=True, capture_output=True)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(place, read_bytes(made))
-        found = ctypes.CDLL(str(place))
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / "winograd.so"
+            subprocess.run([compiler, *_FLAGS, str(SOURCE), "-o", str(made)], check=True, capture_output=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(place, read_bytes(made))
+        return _loaded(place)
     except (OSError, subprocess.CalledProcessError) as cause:
         raise InputError(f"Winograd's kernels cannot be built here ({compiler}: {cause})") from cause
+
+
+def _loaded(place: Path) -> ctypes.CDLL:
+    found = ctypes.CDLL(str(place))
     found.scratch_of.restype = ctypes.c_long
     _require_right(found)
     return found
