@@ -201,11 +201,13 @@ def test_kernels_that_compute_something_else_are_refused(monkeypatch: pytest.Mon
 def test_kernels_that_are_damaged_in_the_cache_are_built_anew(
     damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path))
+    monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path / "first"))
     winograd._kernels.__wrapped__()
-    (kept,) = (tmp_path / "kernels").iterdir()
-    damaged = kept.read_bytes()[:1000] if damage == "cut" else Path(_ctypes.__file__).read_bytes()
-    kept.unlink()  # what is loaded stays as it is
+    (whole,) = (tmp_path / "first/kernels").iterdir()
+    damaged = whole.read_bytes()[:1000] if damage == "cut" else Path(_ctypes.__file__).read_bytes()
+    monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path / "second"))
+    kept = tmp_path / "second/kernels" / whole.name
+    kept.parent.mkdir(parents=True)
     kept.write_bytes(damaged)
     assert winograd._kernels.__wrapped__().scratch_of is not None
     assert kept.read_bytes() != damaged

@@ -125,9 +125,10 @@ def _kernels() -> ctypes.CDLL:
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / "winograd.so"
             subprocess.run([compiler, *_FLAGS, str(SOURCE), "-o", str(made)], check=True, capture_output=True)
+            found = _loaded(made)
             place.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(place, read_bytes(made))
-        return _loaded(place)
+            return found
     except (OSError, subprocess.CalledProcessError) as cause:
         raise InputError(f"Winograd's kernels cannot be built here ({compiler}: {cause})") from cause
 
