@@ -62,6 +62,7 @@ def test_all_three_passes_are_the_sums_in_double_precision(
     assert all(ours.shape == theirs.shape for ours, theirs in zip(found, exact, strict=True))
 
 
+@pytest.mark.slow
 @needs_kernels
 def test_fewer_threads_than_asked_for_compute_all_of_it() -> None:
     """OpenMP may give fewer: a limit on threads, a region within another."""
@@ -167,6 +168,7 @@ def test_why_a_step_is_not_taken_by_them(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert "kernels" in str(winograd.lacks(layer, CPU, torch.float32))
 
 
+@pytest.mark.medium
 @needs_kernels
 def test_a_cache_that_cannot_be_written_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
@@ -184,6 +186,7 @@ def test_kernels_may_first_be_asked_for_within_a_pass(monkeypatch: pytest.Monkey
     assert all(torch.allclose(*pair, atol=1e-3) for pair in zip(found, _passes(*drawn), strict=True))
 
 
+@pytest.mark.medium
 @needs_kernels
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
 def test_kernels_that_compute_something_else_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -195,6 +198,7 @@ def test_kernels_that_compute_something_else_are_refused(monkeypatch: pytest.Mon
         winograd._kernels.__wrapped__()
 
 
+@pytest.mark.medium
 @needs_kernels
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
 @pytest.mark.parametrize("damage", ["cut", "of something else"])
