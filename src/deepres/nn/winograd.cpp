@@ -14,8 +14,9 @@
 namespace {
 
 constexpr int places = 36, lanes = 8, panel = 16;
-constexpr long six = 6, twelve = 12;  // tiles of a thread's own block: sums of one stay in a core's nearest cache
-constexpr long ahead = 4;             // tiles between the one that is read and the one that is asked for
+// Tiles of a thread's own block: convolving, its sums stay in a core's nearest cache; no block has more than the other
+constexpr long convolved_tiles = 6, gradient_tiles = 12;
+constexpr long ahead = 4;  // tiles between the one that is read and the one that is asked for
 constexpr long own_weights = 128 * 128, shared_floats = 1 << 16;
 typedef float vector __attribute__((vector_size(4 * lanes), aligned(4)));
 #define INLINE inline __attribute__((always_inline))
@@ -175,7 +176,7 @@ struct Plan {  // how tiles go in blocks, and how threads share them
   Plan(const Maps& in, const Maps& out, long own_tiles) {
     long tiles = in.tiles(), most = in.channels > out.channels ? in.channels : out.channels;
     together = in.channels * out.channels > own_weights;
-    rows = together ? shared_floats / most / own_tiles * own_tiles : own_tiles;
+    rows = together ? shared_floats / most / gradient_tiles * gradient_tiles : own_tiles;
     if (rows < own_tiles) rows = own_tiles;
     blocks = (tiles + rows - 1) / rows;
   }
@@ -202,7 +203,7 @@ extern "C" {
 // Floats of `scratch` that `convolve` and `weight_gradient` need
 long scratch_of(long images, long height, long width, long in, long out, int threads) {
   Maps from{images, height, width, in}, to{images, height, width, out};
-  Plan plan(from, to, twelve);
+  Plan plan(from, to, gradient_tiles);
   return plan.buffers(threads) * places * (plan.rows * (in + out) + in * out);
 }
 
@@ -230,7 +231,7 @@ void weights_to(const float* weights, long in, long out, int turned, int threads
 void convolve(const float* maps, const float* weights, float* to, long images, long height, long width, long in,
               long out, int threads, float* scratch) {
   Maps from{images, height, width, in}, made{images, height, width, out};
-  Plan plan(from, made, six);
+  Plan plan(from, made, convolved_tiles);
 #pragma omp parallel num_threads(threads)
   {
     int thread = omp_get_thread_num(), team = omp_get_num_threads();  // fewer than asked for, it may be
@@ -262,7 +263,7 @@ void convolve(const float* maps, const float* weights, float* to, long images, l
 void weight_gradient(const float* maps, const float* gradient, float* to, long images, long height, long width, long in,
                      long out, int threads, float* scratch) {
   Maps from{images, height, width, in}, made{images, height, width, out};
-  Plan plan(from, made, twelve);
+  Plan plan(from, made, gradient_tiles);
   long size = places * in * out;
   float* all = scratch + plan.buffers(threads) * places * plan.rows * (in + out);
 #pragma omp parallel num_threads(threads)

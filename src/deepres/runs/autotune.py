@@ -157,10 +157,10 @@ def settle_steps(
 
 
 def _by_kernels_here(context: RunContext, before: CompilePlan, step: int) -> CompilePlan:
-    """The same plan; where its kernels have changed since, it says from which step on rounding is another."""
+    """The same plan; where its kernels have changed since, it says from which step on rounding may be another."""
     if not before.winograd or before.kernels == version():
         return before
-    said = f"{before.reason}; from step {step:,} on by another version of the kernels, whose rounding differs"
+    said = f"{before.reason}; from step {step:,} on by another version of the kernels, whose rounding may differ"
     changed = before.replace(kernels=version(), reason=said)
     with writing(context.folder) as new:
         changed.save(new / COMPILE)
