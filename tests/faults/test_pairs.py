@@ -49,7 +49,7 @@ def test_both_killed_and_resumed_it_is_bitwise_the_undisturbed_run(photos: Path,
     assert alike(folder, whole) is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_file_of_another_run_is_refused_by_both_in_one_line(whole: Path, photos: Path, tmp_path: Path) -> None:
     folder, other = tmp_path / "run", tmp_path / "other"
     shutil.copytree(whole, folder)

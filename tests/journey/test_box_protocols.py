@@ -38,9 +38,9 @@ def runs(source: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.mark.parametrize(
     ("asked", "spelled"),
     [
-        ("boxes:refine", "boxes:refine"),
-        ("boxes:flip", "boxes:flip"),
-        ("boxes:scales=64,32,48", "boxes:scales=32,48,64"),
+        pytest.param("boxes:refine", "boxes:refine", marks=pytest.mark.long),
+        pytest.param("boxes:flip", "boxes:flip", marks=pytest.mark.long),
+        pytest.param("boxes:scales=64,32,48", "boxes:scales=32,48,64", marks=pytest.mark.long),
         ("boxes:scales=32,64+refine+flip", "boxes:refine+flip+scales=32,64"),
     ],
 )

@@ -9,7 +9,14 @@ from deepres.nn.create import create_model
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("resnet18", 64), ("resnet34", 97), ("resnet50", 65), ("resnet101", 64), ("resnet152", 40)]
+    ("name", "size"),
+    [
+        ("resnet18", 64),
+        ("resnet34", 97),
+        ("resnet50", 65),
+        ("resnet101", 64),
+        pytest.param("resnet152", 40, marks=pytest.mark.long),
+    ],
 )
 @pytest.mark.slow
 def test_logits_equal_torchvisions_with_its_weights(name: str, size: int) -> None:

@@ -19,7 +19,13 @@ from processes import DEEPRES, run
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("resnet18", 47), ("resnet50", 65), ("resnext50_32x4d", 40), ("wide_resnet50_2", 33)]
+    ("name", "size"),
+    [
+        ("resnet18", 47),
+        ("resnet50", 65),
+        ("resnext50_32x4d", 40),
+        pytest.param("wide_resnet50_2", 33, marks=pytest.mark.long),
+    ],
 )
 @pytest.mark.slow
 def test_torchvisions_weights_by_name_give_torchvisions_logits(name: str, size: int) -> None:

@@ -67,7 +67,9 @@ SMALL = ("--set", "preparation.crop=16", "--model", "resnet20_cifar", "--smoke",
 
 
 @pytest.mark.medium
-@pytest.mark.parametrize("recipe", ["photos", "imagenet_modern"])  # the second holds nothing out: it cuts otherwise
+@pytest.mark.parametrize(
+    "recipe", ["photos", pytest.param("imagenet_modern", marks=pytest.mark.long)]
+)  # the second holds nothing out: it cuts otherwise
 def test_training_lists_its_images_once(recipe: str, class_folders: Folders, listed: list[str], tmp_path: Path) -> None:
     folder = class_folders("pets", {"cat": 20, "dog": 20}, (20, 24))
     out = tmp_path / "out"
