@@ -119,6 +119,11 @@ def test_a_dry_run_prints_the_runs_and_trains_none(
         (("--list", "--seeds", "2"), "--seeds: not with --list, which has no use for it; leave one of them out"),
         (("test/table1", "--list", "--dry-run"), "--dry-run: not with --list"),
         (("test/table1", "--dry-run", "--json"), "--json: not with --dry-run"),
+        (
+            ("test/table1", "--report-only", "--at-once", "2"),
+            "--at-once: not with --report-only, which has no use for it",
+        ),
+        (("test/table1", "--report-only", "--on", "ray"), "--on: not with --report-only"),
         (("test/table1", "--dry-run", "--report-only"), "--report-only: not with --dry-run"),
         (("test/table2", "--descriptions", "--scale", "short"), "--scale: not with --descriptions"),
     ],

@@ -133,7 +133,9 @@ def command(
         return
     if descriptions and only and study is None:
         raise InputError(f"--only {only[0]}: of which study? deepres reproduce STUDY --descriptions --only ROW")
-    _require_fitting(study, "--descriptions" * descriptions or "--list" * listed or "--dry-run" * dry_run)
+    trained = study is not None and report_only
+    asked_for = ("--descriptions" * descriptions, "--list" * listed, "--dry-run" * dry_run, "--report-only" * trained)
+    _require_fitting(study, next(filter(None, asked_for), ""))
     if descriptions:
         studied.show_descriptions(None if study is None else _chosen(study, "short", None, (), only), as_json)
         return
@@ -189,11 +191,12 @@ def command(
 
 
 _ALONE = {"study", "output", "device", "as_json"}
+_PLAN = {"scale", "share", "edits", "only", "data", "weights", "seeds"}
 _TAKES = {
     "--descriptions": {"descriptions", "study", "only", "as_json"},
     "--list": {"listed", *_ALONE},
-    "--dry-run": {"dry_run", "scale", "share", "edits", "only", "data", "weights", "seeds", "on", "at_once", *_ALONE}
-    - {"as_json"},
+    "--dry-run": {"dry_run", "on", "at_once", *_PLAN, *_ALONE} - {"as_json"},  # the words of a training, and this one
+    "--report-only": {"report_only", *_PLAN, *_ALONE},
     "": {"report_only", *_ALONE},
 }
 """Parameters that each thing takes that is asked for; the last: all studies, where none is named."""
