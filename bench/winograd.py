@@ -16,7 +16,7 @@ from protocol import Contender
 from torch import Tensor, nn
 
 from deepres.base.heap import keep_freed_memory, preloaded_allocator
-from deepres.nn.winograd import by_winograd, lacks
+from deepres.nn.kernels.step import by_kernels, lacks
 
 CPU = torch.device("cpu")
 LAYERS = ((128, 16, 32), (128, 32, 16), (128, 64, 8), (16, 64, 56), (16, 128, 28), (16, 256, 14), (16, 512, 7))
@@ -44,7 +44,7 @@ def layer_rows(images: int, channels: int, side: int, rounds: int) -> list[dict[
     """One layer, torch's and the kernels."""
     layer = last(nn.Conv2d(channels, channels, 3, padding=1, bias=False))
     maps = last(torch.randn(images, channels, side, side)).requires_grad_()
-    ways = [passes("torch", layer, maps, layer), passes("Winograd's kernels", layer, maps, by_winograd(layer))]
+    ways = [passes("torch", layer, maps, layer), passes("Winograd's kernels", layer, maps, by_kernels(layer))]
     return protocol.rows(ways, protocol.measure(ways, rounds, calls=4), "torch")
 
 
@@ -55,7 +55,7 @@ def step_rows(name: str, images: int, side: int, rounds: int) -> list[dict[str, 
     ways = [
         passes("torch, plain", plain, pixels, plain),
         passes("torch, channels last", net, last(pixels), net),
-        passes("Winograd's kernels", net, last(pixels), by_winograd(net)),
+        passes("Winograd's kernels", net, last(pixels), by_kernels(net)),
     ]
     return protocol.rows(ways, protocol.measure(ways, rounds), "torch, plain")
 

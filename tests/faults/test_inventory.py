@@ -51,8 +51,8 @@ NOT_FUZZED = {
     Function("export/export.py", "_page.save"): "what was made a moment ago",
     Function("export/timm_folder.py", "write"): "what was made a moment ago",
     Function("export/browser.py", "_fetch"): "where npm has just put it; told by its digest",
-    Function("nn/winograd.py", "version"): "of the package",
-    Function("nn/winograd.py", "_kernels"): "what was made a moment ago",
+    Function("nn/kernels/built.py", "Built.version"): "of the package",
+    Function("nn/kernels/built.py", "Built.library"): "what was made a moment ago",
 }
 """Function -> why no damaged file is tried on it."""
 
@@ -68,7 +68,7 @@ NOT_DRILLED = {
     Function("export/timm_folder.py", "write"): "of timm's networks: tests/export/test_timm_folder.py",
     Function("cli/net.py", "_kept"): "what nobody foresaw: tests/faults/test_readers.py",
     Function("train/compile.py", "_remember"): "a cache, of which none is missed",
-    Function("nn/winograd.py", "_kernels"): "a cache, of which none is missed: tests/nn/test_winograd.py",
+    Function("nn/kernels/built.py", "Built.library"): "a cache, of which none is missed: tests/nn/test_kernels.py",
     Function("data/box_writing.py", "write_boxes"): "of a detector's answers: tests/data/test_box_writing.py",
     Function("report/comparison.py", "write_report"): "of runs of other tasks: tests/tasks",
     Function("studies/executor.py", "carry_out"): "trains a study: tests/studies",

@@ -1,4 +1,3 @@
-import _ctypes
 import copy
 import os
 import platform
@@ -6,18 +5,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from deepres.base.errors import InputError
-from deepres.nn import winograd
 from deepres.nn.create import create_model
+from deepres.nn.kernels import winograd
+from deepres.nn.kernels.step import ByKernels, by_kernels
 
-CPU = torch.device("cpu")
 needs_kernels = pytest.mark.usefixtures("_kernels")
 
 
@@ -25,7 +22,7 @@ needs_kernels = pytest.mark.usefixtures("_kernels")
 def _kernels() -> None:
     if sys.platform != "linux" or platform.machine() != "x86_64" or shutil.which("g++") is None:
         pytest.skip("Winograd's kernels want Linux on x86-64, and g++")
-    assert winograd.lacks(nn.Conv2d(16, 16, 3), CPU, torch.float32) is None
+    assert winograd.KERNELS.lacking() is None
 
 
 SHAPES = [(3, 16, 32, 9, 7), (1, 32, 16, 4, 5), (2, 160, 144, 6, 11), (1, 256, 128, 7, 7), (5, 16, 16, 32, 32)]
@@ -58,7 +55,7 @@ def test_all_three_passes_are_the_sums_in_double_precision(
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     drawn = _drawn(shape)
     exact = _passes(*(tensor.double() for tensor in drawn))
-    with winograd.ByWinograd():
+    with ByKernels():
         found = _passes(*drawn)
     assert all(0 < _error(*pair) < 4e-6 for pair in zip(found, exact, strict=True))
     assert all(ours.shape == theirs.shape for ours, theirs in zip(found, exact, strict=True))
@@ -70,7 +67,7 @@ def test_fewer_threads_than_asked_for_compute_all_of_it() -> None:
     """OpenMP may give fewer: a limit on threads, a region within another."""
     program = """
 import torch
-from deepres.nn import winograd
+from deepres.nn.kernels import winograd
 torch.get_num_threads = lambda: 3
 draw = lambda *shape: torch.randn(shape, generator=torch.Generator().manual_seed(0))
 for channels in (16, 144):  # blocks of a thread's own, blocks that all share
@@ -88,7 +85,7 @@ for channels in (16, 144):  # blocks of a thread's own, blocks that all share
 def test_layout_and_bias_change_nothing() -> None:
     maps, weights, back = _drawn((2, 16, 32, 8, 8))
     bias = torch.arange(32.0)
-    with winograd.ByWinograd():
+    with ByKernels():
         plain = _passes(maps, weights, back, bias)
         last = _passes(maps.contiguous(memory_format=torch.channels_last), weights, back, bias)
         cut = _passes(torch.cat([maps, maps])[::2][:1].expand(2, -1, -1, -1), weights, back, bias)
@@ -101,13 +98,13 @@ def test_layout_and_bias_change_nothing() -> None:
 def test_a_value_that_is_no_number_stays_one() -> None:
     maps, weights, _ = _drawn((1, 16, 16, 8, 8))
     maps[0, 3, 2, 2] = float("nan")
-    with winograd.ByWinograd():
+    with ByKernels():
         assert functional.conv2d(maps, weights, padding=1).isnan().any()
 
 
 @needs_kernels
 def test_subnormal_numbers_stay_what_they_are_in_this_process() -> None:
-    winograd.lacks(nn.Conv2d(16, 16, 3), CPU, torch.float32)
+    winograd.KERNELS.lacking()
     assert float(torch.tensor(1e-40) * 1) > 0
 
 
@@ -130,7 +127,7 @@ def test_subnormal_numbers_stay_what_they_are_in_this_process() -> None:
 def test_what_does_not_fit_is_left_to_torch(asked: Callable[[Tensor, Tensor], Tensor]) -> None:
     maps, weights, _ = _drawn((2, 16, 16, 8, 8))
     wanted = asked(maps, weights)
-    with winograd.ByWinograd():
+    with ByKernels():
         assert torch.equal(asked(maps, weights), wanted)
 
 
@@ -146,74 +143,18 @@ def test_a_step_differs_by_rounding_and_repeats_bitwise() -> None:
 
     torch_alone, ours, again = (
         gradients(lambda net: net),
-        gradients(winograd.by_winograd),
-        gradients(winograd.by_winograd),
+        gradients(by_kernels),
+        gradients(by_kernels),
     )
     assert all(torch.equal(*pair) for pair in zip(ours, again, strict=True))
     assert not all(torch.equal(*pair) for pair in zip(ours, torch_alone, strict=True))
     assert all(torch.allclose(*pair, rtol=1e-2, atol=1e-4) for pair in zip(ours, torch_alone, strict=True))
 
 
-def test_why_a_step_is_not_taken_by_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    layer = nn.Conv2d(16, 16, 3)
-    assert winograd.lacks(layer, torch.device("cuda"), torch.float32) == "only in float32 on a CPU"
-    assert winograd.lacks(layer, CPU, torch.bfloat16) == "only in float32 on a CPU"
-    assert winograd.lacks(nn.Conv2d(16, 16, 1), CPU, torch.float32) == "no layer that fits"
-    monkeypatch.setattr(winograd, "_kernels", winograd._kernels.__wrapped__)
-    monkeypatch.setenv("CXX", str(tmp_path / "none"))
-    assert winograd.lacks(layer, CPU, torch.float32) is not None
-    broken = tmp_path / "broken"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("CXX", str(broken))
-    monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path / "cache"))
-    assert "kernels" in str(winograd.lacks(layer, CPU, torch.float32))
-
-
-@pytest.mark.medium
-@needs_kernels
-def test_a_cache_that_cannot_be_written_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path / "file"))
-    monkeypatch.setattr(winograd, "_kernels", winograd._kernels.__wrapped__)
-    assert "cannot be built here" in str(winograd.lacks(nn.Conv2d(16, 16, 3), CPU, torch.float32))
-
-
 @needs_kernels
 def test_kernels_may_first_be_asked_for_within_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winograd, "_kernels", winograd._kernels.__wrapped__)
+    monkeypatch.delattr(winograd.KERNELS, "library")
     drawn = _drawn((2, 16, 16, 8, 8))
-    with winograd.ByWinograd():
+    with ByKernels():
         found = _passes(*drawn)
     assert all(torch.allclose(*pair, atol=1e-3) for pair in zip(found, _passes(*drawn), strict=True))
-
-
-@pytest.mark.medium
-@needs_kernels
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
-def test_kernels_that_compute_something_else_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    wrong = tmp_path / "winograd.cpp"
-    wrong.write_text(winograd.SOURCE.read_text().replace("4.f * d[0] - 5.f * d[2]", "4.f * d[0] - 4.f * d[2]"))
-    monkeypatch.setattr(winograd, "SOURCE", wrong)
-    monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="do not compute a convolution"):
-        winograd._kernels.__wrapped__()
-
-
-@pytest.mark.medium
-@needs_kernels
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
-@pytest.mark.parametrize("damage", ["cut", "of something else"])
-def test_kernels_that_are_damaged_in_the_cache_are_built_anew(
-    damage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path / "first"))
-    winograd._kernels.__wrapped__()
-    (whole,) = (tmp_path / "first/kernels").iterdir()
-    damaged = whole.read_bytes()[:1000] if damage == "cut" else Path(_ctypes.__file__).read_bytes()
-    monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path / "second"))
-    kept = tmp_path / "second/kernels" / whole.name
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(damaged)
-    assert winograd._kernels.__wrapped__().scratch_of is not None
-    assert kept.read_bytes() != damaged

@@ -13,8 +13,8 @@ from deepres.data.sources.open import open_source
 from deepres.data.transforms.statistics import imagenet_statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
+from deepres.nn.kernels.step import version
 from deepres.nn.memory import CheckpointPlan
-from deepres.nn.winograd import version
 from deepres.recipes import by_name
 from deepres.runs import autotune
 from deepres.runs.autotune import Settled, settle_workers, step_rate
@@ -156,15 +156,17 @@ def test_measuring_changes_neither_network_nor_generators_nor_batches(context: R
     assert all(parameter.grad is None for parameter in made.parameters())
 
 
+@pytest.mark.parametrize("norms", [False, True])
 def test_a_run_that_goes_on_by_other_kernels_than_it_began_with_says_so_once(
-    context: RunContext, monkeypatch: pytest.MonkeyPatch
+    norms: bool, context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(autotune, "lacks", lambda *_: None)
-    began = CompilePlan(winograd=True, kernels="older", reason="faster")
+    monkeypatch.setattr(autotune, "lacks_norms", lambda *_: None)
+    began = CompilePlan(winograd=True, norms=norms, kernels="older", reason="faster")
     with writing(context.folder) as new:
         began.save(new / "compile.json")
     state = State(network(), SgdConfig(), averaged=False)
     state.progress = state.progress.replace(step=976)
     found, again = (autotune.settle_steps(context, state, CheckpointPlan(), in_haste=True) for _ in range(2))
-    assert found == again == began.replace(kernels=version(), reason=found.reason)
+    assert found == again == began.replace(kernels=version(norms=norms), reason=found.reason)
     assert found.reason == "faster; from step 976 on by another version of the kernels, whose rounding may differ"

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepres.nn import winograd
 from deepres.nn.create import create_model
 from deepres.nn.hardware import cannot_compile
+from deepres.nn.kernels.step import version
 from deepres.train import compile
 from deepres.train.compile import CompilePlan, CompileTimes, choose_compile_mode, decide
 from deepres.train.precision import Precision, choose
@@ -20,7 +20,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path))
-    monkeypatch.setattr(winograd, "lacks", lambda *asked: "not asked for")
+    monkeypatch.setattr(compile, "lacks", lambda *asked: "not asked for")
+    monkeypatch.setattr(compile, "lacks_norms", lambda *asked: "not asked for")
     return tmp_path / "steps"
 
 
@@ -149,20 +150,24 @@ def test_kernels_are_tried_before_compiling_which_is_then_measured_with_them(
     calls = []
 
     def timed(network: object, precision: object, loss: object, plan: CompilePlan) -> tuple[float, float]:
-        calls.append((plan.winograd, plan.compiled))
+        calls.append((plan.winograd, plan.norms, plan.compiled))
         return (30.0, 0.2) if plan.compiled else (0.6, 0.3 if plan.winograd else 0.5)
 
     monkeypatch.setattr(compile, "_timed", timed)
     monkeypatch.setattr(compile, "cannot_compile", lambda device: None)
-    monkeypatch.setattr(winograd, "lacks", lambda *asked: None)
+    monkeypatch.setattr(compile, "lacks", lambda *asked: None)
+    monkeypatch.setattr(compile, "lacks_norms", lambda *asked: None)
     net, precision = create_model("resnet20_cifar"), choose("float32", CPU)
     found = choose_compile_mode("auto", net, precision, 128, 1_000)
-    assert (found.winograd, found.compiled) == (True, None)
+    assert (found.winograd, found.norms, found.compiled) == (True, False, None)
+    assert found.kernels == version()
     assert "Winograd" in str(found)
     assert "0.60 of the time with torch's own" in found.reason
     found = choose_compile_mode("auto", net, precision, 128, 100_000)
-    assert (found.winograd, found.compiled) == (True, "default")
-    assert calls == [(False, None), (True, None), (True, "default")]
+    assert (found.winograd, found.norms, found.compiled) == (True, True, "default")
+    assert found.kernels == version(norms=True)
+    assert "norms' sums by our kernels" in str(found)
+    assert calls == [(False, False, None), (True, False, None), (True, True, "default")]
 
 
 @pytest.mark.parametrize(("winograd_too", "kept"), [(0.49, False), (0.4, True)])

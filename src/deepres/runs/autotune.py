@@ -34,8 +34,8 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.freeze import freeze
+from deepres.nn.kernels.step import lacks, lacks_norms
 from deepres.nn.memory import available_bytes
-from deepres.nn.winograd import lacks, version
 from deepres.recipes.run import Run
 from deepres.runs.context import RunContext
 from deepres.tasks.task import FirstValues, Learning
@@ -132,7 +132,8 @@ def settle_steps(
     require_own(context.folder, COMPILE)
     if path.is_file():
         before = records.load(CompilePlan, path, "record of how steps are carried out")
-        lacking = before.winograd and lacks(state.network, context.precision.device, context.precision.dtype)
+        of_network = state.network, context.precision.device, context.precision.dtype
+        lacking = (before.winograd and lacks(*of_network)) or (before.norms and lacks_norms(*of_network))
         if before.choice == config.compile and not lacking:
             return _by_kernels_here(context, before, state.progress.step)
     network = state.network
@@ -158,10 +159,11 @@ def settle_steps(
 
 def _by_kernels_here(context: RunContext, before: CompilePlan, step: int) -> CompilePlan:
     """The same plan; where its kernels have changed since, it says from which step on rounding may be another."""
-    if not before.winograd or before.kernels == version():
+    here = before.with_kernels_of_here()
+    if here == before:
         return before
     said = f"{before.reason}; from step {step:,} on by another version of the kernels, whose rounding may differ"
-    changed = before.replace(kernels=version(), reason=said)
+    changed = here.replace(reason=said)
     with writing(context.folder) as new:
         changed.save(new / COMPILE)
     return changed

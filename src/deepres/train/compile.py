@@ -1,9 +1,9 @@
-"""How a step is carried out as fast as this machine can: compiled, by Winograd's kernels; measured once, remembered."""
+"""How a step is carried out as fast as this machine can: compiled, by our kernels; measured once, remembered."""
 
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,10 @@ from deepres.base.errors import InputError
 from deepres.base.files import cache_folder, write_atomic
 from deepres.base.records import Record, recalled
 from deepres.base.wording import duration
-from deepres.nn import winograd
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware
 from deepres.nn.hardware import cannot_compile
+from deepres.nn.kernels.step import by_kernels, lacks, lacks_norms, version
 from deepres.tasks.losses import Forward
 from deepres.train.config import CompileChoice
 from deepres.train.precision import Precision
@@ -62,15 +62,21 @@ class CompilePlan(Record):
     """torch.compile's mode, None where nothing is compiled; the choice that led to it, and the reason in short.
 
     `captured`: the passes of a whole step are one CUDA graph (`train/replay.py`). `winograd`: 3x3 convolutions by
-    Winograd's algorithm (`nn/winograd.py`), of the version that `kernels` names.
+    Winograd's algorithm; `norms`: the sums of batch norms by our kernels (both: `nn/kernels/`); `kernels` names their
+    version.
     """
 
     choice: CompileChoice = "auto"
     compiled: Mode | None = None
     captured: bool = False
     winograd: bool = False
+    norms: bool = False
     kernels: str = ""
     reason: str = ""
+
+    def with_kernels_of_here(self) -> Self:
+        """The same, by the kernels as they are now."""
+        return self.replace(kernels=version(convolutions=self.winograd, norms=self.norms))
 
     @property
     def capture(self) -> Capture | None:
@@ -79,7 +85,9 @@ class CompilePlan(Record):
 
     def forward(self, network: nn.Module) -> Forward:
         """What a training step calls. Evaluation calls the network itself."""
-        return winograd.by_winograd(self._forward(network)) if self.winograd else self._forward(network)
+        if not (self.winograd or self.norms):
+            return self._forward(network)
+        return by_kernels(self._forward(network), convolutions=self.winograd, norms=self.norms)
 
     def _forward(self, network: nn.Module) -> Forward:
         if self.compiled is None:
@@ -96,7 +104,9 @@ class CompilePlan(Record):
 
     def __str__(self) -> str:
         graph = ", one CUDA graph each" if self.captured else ""
-        by = ", 3x3 convolutions by Winograd's F(4x4, 3x3)" if self.winograd else ""
+        by = (
+            ", 3x3 convolutions by Winograd's F(4x4, 3x3)" * self.winograd + ", norms' sums by our kernels" * self.norms
+        )
         rounding = "; rounding differs a little"
         if self.compiled is None:
             how = f"plain steps{graph}{f'{by}{rounding}' if by else ''}"
@@ -134,12 +144,15 @@ def choose_compile_mode(
     missing = cannot_compile(precision.device)
     if missing is not None:
         return CompilePlan(choice=choice, reason=missing)
+    of_network = network, precision.device, precision.dtype
     if choice == "max":
-        return CompilePlan(choice=choice, compiled=mode, captured=captured, reason="train.compile is max")
+        norms = lacks_norms(*of_network) is None
+        plan = CompilePlan(choice=choice, compiled=mode, captured=captured, norms=norms, reason="train.compile is max")
+        return plan.with_kernels_of_here()
     macs = 3 * cost(network.description).macs * batch_size
     if macs * steps / _SLOWEST[kind] < LONG_ENOUGH[kind] / 10:
         return CompilePlan(reason="a short run")
-    kernels = winograd.lacks(network, precision.device, precision.dtype) is None
+    kernels = lacks(*of_network) is None
     enough = _LONG_ENOUGH_FOR_KERNELS if kernels else LONG_ENOUGH[kind]
     if about is not None and about * steps < enough / 2:
         return decide(CompileTimes(plain=about), steps, mode, LONG_ENOUGH[kind], captured)
@@ -153,15 +166,17 @@ def choose_compile_mode(
     if kernels and known.winograd is None and known.plain * steps >= enough:
         known = known.replace(winograd=_timed(network, precision, loss, CompilePlan(winograd=True))[1])
         known = _remember(place, known)
-    if known.compiled is None and known.failed is None and known.plain * steps >= LONG_ENOUGH[kind]:
+    pays = known.plain * steps >= LONG_ENOUGH[kind]
+    norms = pays and lacks_norms(*of_network) is None
+    if pays and known.compiled is None and known.failed is None:
         try:
-            plan = CompilePlan(compiled=mode, captured=captured, winograd=known.by_winograd)
+            plan = CompilePlan(compiled=mode, captured=captured, winograd=known.by_winograd, norms=norms)
             compiling, compiled = _timed(network, precision, loss, plan)
             known = known.replace(compiled=compiled, compiling=compiling)
         except Exception as cause:  # the compiler's failures have no common class, and the plain step still works
             known = known.replace(failed=str(cause).strip().splitlines()[0][:200] or type(cause).__name__)
         known = _remember(place, known)
-    return decide(known, steps, mode, LONG_ENOUGH[kind], captured)
+    return decide(known, steps, mode, LONG_ENOUGH[kind], captured, norms)
 
 
 def _mode(choice: CompileChoice, *, on_gpu: bool, captured: bool, pieces: int) -> Mode:
@@ -186,11 +201,18 @@ def noise_loss(size: tuple[int, int, int], batch_size: int, classes: int, precis
     return loss
 
 
-def decide(measured: CompileTimes, steps: int, mode: Mode, long_enough: float, captured: bool = False) -> CompilePlan:
-    """Compiled if the time it saves in `steps` steps exceeds the time that compiling takes."""
+def decide(
+    measured: CompileTimes,
+    steps: int,
+    mode: Mode,
+    long_enough: float,
+    captured: bool = False,
+    norms: bool = False,
+) -> CompilePlan:
+    """Compiled, `norms` by our kernels, if the time it saves in `steps` steps exceeds the time that compiling takes."""
     if measured.winograd is not None and measured.by_winograd:
         plain, share = measured.winograd, measured.winograd / measured.plain
-        uncompiled = CompilePlan(winograd=True, kernels=winograd.version())
+        uncompiled = CompilePlan(winograd=True).with_kernels_of_here()
         said = f"a step takes {share:.2f} of the time with torch's own"
     else:
         plain, uncompiled, said = measured.plain, CompilePlan(), ""
@@ -208,9 +230,8 @@ def decide(measured: CompileTimes, steps: int, mode: Mode, long_enough: float, c
     if (plain - measured.compiled) * steps < measured.compiling:
         return stay(f"compiling takes {duration(measured.compiling)}, more than it would save")
     share = measured.compiled / measured.plain
-    return uncompiled.replace(
-        compiled=mode, captured=captured, reason=f"a step takes {share:.2f} of a plain one's time"
-    )
+    reason = f"a step takes {share:.2f} of a plain one's time"
+    return uncompiled.replace(compiled=mode, captured=captured, norms=norms, reason=reason).with_kernels_of_here()
 
 
 def _timed(network: ResidualNetwork, precision: Precision, loss: Timed, plan: CompilePlan) -> tuple[float, float]:
@@ -221,7 +242,7 @@ def _timed(network: ResidualNetwork, precision: Precision, loss: Timed, plan: Co
 
 def _place(network: ResidualNetwork, precision: Precision, mode: str, batch_size: int) -> Path:
     about = (hardware(precision.device), torch.__version__, str(precision), mode, str(batch_size))
-    facts = [*about, winograd.version(), network.description.model_dump_json()]
+    facts = [*about, version(convolutions=True, norms=True), network.description.model_dump_json()]
     return cache_folder() / "steps" / f"{sha256(chr(0).join(facts).encode()).hexdigest()[:24]}.json"
 
 

@@ -1,65 +1,28 @@
-"""3x3 convolutions of a training step on a CPU by Winograd's F(4x4, 3x3), built here by the machine's compiler.
+"""3x3 convolutions and their gradients in float32 by Winograd's F(4x4, 3x3).
 
 A quarter of the products of the sums that define a convolution; what comes out differs from them by rounding alone,
 a few times as much as two orders of summation do. The kernels are in `winograd.cpp`.
 """
 
 import ctypes
-import os
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
 import threading
-from collections.abc import Callable
-from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional, grad
-from torch.overrides import TorchFunctionMode
 
 from deepres.base.errors import InputError
-from deepres.base.files import cache_folder, read_bytes, write_atomic
-from deepres.nn.environment import hardware
+from deepres.nn.kernels.built import Built, at, longs
 
-SOURCE = Path(__file__).with_suffix(".cpp")
 PANEL = 16
 """Channels come in whole panels of so many."""
 
 FEWER = 1.5
 """A map is taken where the sums have that many times the products at least: small ones do not fill tiles of 4x4."""
 
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
 _LAST = torch.channels_last
-
-
-class ByWinograd(TorchFunctionMode):
-    """Within it every convolution that `fits` is carried out by Winograd's algorithm, and so are its gradients."""
-
-    def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if function is torch.conv2d and len(args) > 1 and fits(*args, **kwargs):
-            made = convolve(args[0], args[1], False)
-            bias = args[2] if len(args) > 2 else kwargs.get("bias")
-            return made if bias is None else made + bias[:, None, None]
-        return function(*args, **kwargs)
-
-
-def by_winograd(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The same pass, its convolutions by Winograd's algorithm where they fit."""
-
-    def passed(images: Tensor) -> Tensor:
-        with ByWinograd():
-            return forward(images)
-
-    return passed
 
 
 def fits(
@@ -84,72 +47,10 @@ def fits(
     return bool(9 * height * width >= FEWER * 36 * tiles and maps.shape[0] > 0)
 
 
-def lacks(network: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why no step of the network can be taken by these kernels here, None where it can; first asked, it builds them."""
-    if device.type != "cpu" or dtype != torch.float32:
-        return "only in float32 on a CPU"
-    layers = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
-    if not any(layer.kernel_size == (3, 3) and not layer.in_channels % PANEL for layer in layers):
-        return "no layer that fits"
-    try:
-        _kernels()
-    except InputError as cause:
-        return str(cause)
-    return None
-
-
-def version() -> str:
-    """Digest of the kernels' source and of how it is built."""
-    return sha256(read_bytes(SOURCE) + " ".join(_FLAGS).encode()).hexdigest()[:16]
-
-
-@cache
-def _kernels() -> ctypes.CDLL:
-    """The kernels, built for this processor once and kept below `cache_folder()`.
-
-    Raises:
-        InputError: they cannot be built here, or do not compute what a convolution is.
-    """
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        raise InputError("Winograd's kernels are for Linux on x86-64 alone")
-    compiler = shutil.which(os.environ.get("CXX", "g++"))
-    if compiler is None:
-        raise InputError("no C++ compiler on this machine")
-    about = "\0".join((version(), compiler, hardware(torch.device("cpu"))))
-    place = cache_folder() / "kernels" / f"{sha256(about.encode()).hexdigest()[:24]}.so"
-    try:
-        if place.is_file() and _is_whole(read_bytes(place)):
-            return _loaded(place)
-        with tempfile.TemporaryDirectory() as folder:
-            made = Path(folder) / "winograd.so"
-            subprocess.run([compiler, *_FLAGS, str(SOURCE), "-o", str(made)], check=True, capture_output=True)
-            found = _loaded(made)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(place, _sealed(read_bytes(made)))
-            return found
-    except (OSError, subprocess.CalledProcessError) as cause:
-        raise InputError(f"Winograd's kernels cannot be built here ({compiler}: {cause})") from cause
-
-
-def _sealed(built: bytes) -> bytes:
-    """With its digest at the end, which a loader does not look at: one that is cut would end the process."""
-    return built + sha256(built).digest()
-
-
-def _is_whole(kept: bytes) -> bool:
-    return kept == _sealed(kept[: -sha256().digest_size])
-
-
-def _loaded(place: Path) -> ctypes.CDLL:
-    found = ctypes.CDLL(str(place))
-    found.scratch_of.restype = ctypes.c_long
-    _require_right(found)
-    return found
-
-
 def _require_right(kernels: ctypes.CDLL) -> None:
     """Raises InputError where the kernels do not give what torch gives, on maps that do not fill their tiles."""
     made = torch.Generator().manual_seed(0)
+    kernels.scratch_of.restype = ctypes.c_long
     maps, back = torch.randn(2, 16, 7, 9, generator=made), torch.randn(2, 32, 7, 9, generator=made)
     weights = torch.randn(32, 16, 3, 3, generator=made)
     maps, back, weights = (tensor.contiguous(memory_format=_LAST) for tensor in (maps, back, weights))
@@ -164,16 +65,19 @@ def _require_right(kernels: ctypes.CDLL) -> None:
             raise InputError("Winograd's kernels as built here do not compute a convolution")
 
 
+KERNELS = Built("Winograd's kernels", Path(__file__).with_suffix(".cpp"), _require_right)
+
+
 def _convolved(kernels: ctypes.CDLL, maps: Tensor, weights: Tensor, turned: bool) -> Tensor:
     maps, weights = maps.contiguous(memory_format=_LAST), weights.contiguous(memory_format=_LAST)
     images, into, height, width = maps.shape
     out, threads = weights.shape[1 if turned else 0], torch.get_num_threads()
     ready = torch.empty(36 * into * out)
-    kernels.weights_to(_at(weights), *_longs(into, out), int(turned), threads, _at(ready))
+    kernels.weights_to(at(weights), *longs(into, out), int(turned), threads, at(ready))
     made = torch.empty(images, out, height, width, memory_format=_LAST)
-    shape = _longs(images, height, width, into, out)
+    shape = longs(images, height, width, into, out)
     scratch = _scratch(kernels.scratch_of(*shape, threads))
-    kernels.convolve(_at(maps), _at(ready), _at(made), *shape, threads, _at(scratch))
+    kernels.convolve(at(maps), at(ready), at(made), *shape, threads, at(scratch))
     return made
 
 
@@ -182,9 +86,9 @@ def _gradient(kernels: ctypes.CDLL, maps: Tensor, back: Tensor) -> Tensor:
     images, into, height, width = maps.shape
     out, threads = back.shape[1], torch.get_num_threads()
     made = torch.empty(out, into, 3, 3, memory_format=_LAST)
-    shape = _longs(images, height, width, into, out)
+    shape = longs(images, height, width, into, out)
     scratch = _scratch(kernels.scratch_of(*shape, threads))
-    kernels.weight_gradient(_at(maps), _at(back), _at(made), *shape, threads, _at(scratch))
+    kernels.weight_gradient(at(maps), at(back), at(made), *shape, threads, at(scratch))
     return made
 
 
@@ -199,24 +103,16 @@ def _scratch(floats: int) -> Tensor:
     return room
 
 
-def _at(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
-
-
-def _longs(*numbers: int) -> tuple[ctypes.c_long, ...]:
-    return tuple(ctypes.c_long(number) for number in numbers)
-
-
 @torch.library.custom_op("deepres::convolve", mutates_args=())
 def convolve(maps: Tensor, weights: Tensor, turned: bool) -> Tensor:
     """`conv2d(maps, weights, padding=1)` [N, out, H, W]; `turned`: its transpose, from gradients back to maps."""
-    return _convolved(_kernels(), maps, weights, turned)
+    return _convolved(KERNELS.library, maps, weights, turned)
 
 
 @torch.library.custom_op("deepres::weight_gradient", mutates_args=())
 def weight_gradient(maps: Tensor, back: Tensor) -> Tensor:
     """The gradient of weights [out, in, 3, 3]: from maps [N, in, H, W], and gradients [N, out, H, W] behind them."""
-    return _gradient(_kernels(), maps, back)
+    return _gradient(KERNELS.library, maps, back)
 
 
 @convolve.register_fake
