@@ -30,7 +30,7 @@ def _kernels() -> None:
 
 
 def anew(kernels: Built, source: Path | None = None) -> Built:
-    return Built(kernels.name, source or kernels.source, kernels.require_right)
+    return Built(kernels.name, source or kernels.source, kernels.functions, kernels.require_right)
 
 
 def test_why_a_step_is_not_taken_by_them() -> None:

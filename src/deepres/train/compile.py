@@ -85,14 +85,11 @@ class CompilePlan(Record):
 
     def forward(self, network: nn.Module) -> Forward:
         """What a training step calls. Evaluation calls the network itself."""
-        if not (self.winograd or self.norms):
-            return self._forward(network)
-        return by_kernels(self._forward(network), convolutions=self.winograd, norms=self.norms)
-
-    def _forward(self, network: nn.Module) -> Forward:
+        ours = self.winograd or self.norms
+        plain = by_kernels(network, convolutions=self.winograd, norms=self.norms) if ours else network
         if self.compiled is None:
-            return network
-        compiled: Forward = torch.compile(network, mode=None if self.compiled == "default" else self.compiled)
+            return plain
+        compiled: Forward = torch.compile(plain, mode=None if self.compiled == "default" else self.compiled)
         if self.compiled in ("default", "max-autotune-no-cudagraphs"):
             return compiled
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
-from deepres.nn.kernels.built import Built, at, longs
+from deepres.nn.kernels.built import LIBRARY, Built
 
 LANES = 8
 """Channels come in whole vectors of so many."""
@@ -54,7 +54,7 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Tensor, ...]:
-        mean, variance = moments(maps)
+        mean, variance = torch.ops.deepres.moments(maps)
         rate = (variance + eps).rsqrt()
         ctx.save_for_backward(maps, weight, mean, rate)
         ctx.mark_non_differentiable(mean, variance)
@@ -65,7 +65,7 @@ class _Normalised(torch.autograd.Function):
     def backward(ctx: Any, back: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         maps, weight, mean, rate = ctx.saved_tensors
         count = maps.numel() // maps.shape[1]
-        plain, along = gradient_sums(maps, back, mean)
+        plain, along = torch.ops.deepres.gradient_sums(maps, back, mean)
         apart = (maps - _column(mean)) * _column(along * rate * rate / count)
         to_maps = (back - _column(plain / count) - apart) * _column(rate if weight is None else rate * weight)
         wanted = ctx.needs_input_grad
@@ -78,7 +78,6 @@ def _column(values: Tensor) -> Tensor:
 
 def _require_right(kernels: ctypes.CDLL) -> None:
     """Raises InputError where the sums are not those that they are in double precision."""
-    kernels.parts_of.restype = ctypes.c_long
     made = torch.Generator().manual_seed(0)
     maps, back = (torch.randn(3, 312, 13, 11, generator=made).contiguous(memory_format=_LAST) for _ in "xg")
     mean = torch.randn(312, generator=made)
@@ -93,43 +92,50 @@ def _require_right(kernels: ctypes.CDLL) -> None:
             raise InputError("kernels of batch norm as built here do not compute its sums")
 
 
-KERNELS = Built("kernels of batch norm", Path(__file__).with_suffix(".cpp"), _require_right)
+_FUNCTIONS = {"parts_of": "ll", "moments": "pllippp", "gradient_sums": "pppllippp"}
+KERNELS = Built("kernels of batch norm", Path(__file__).with_suffix(".cpp"), _FUNCTIONS, _require_right)
 
 
 def _moments(kernels: ctypes.CDLL, maps: Tensor) -> tuple[Tensor, Tensor]:
     maps = maps.contiguous(memory_format=_LAST)
-    shape = longs(maps.numel() // maps.shape[1], maps.shape[1])
-    parts, mean, variance = (torch.empty(size) for size in (kernels.parts_of(*shape), *2 * maps.shape[1:2]))
-    kernels.moments(at(maps), *shape, torch.get_num_threads(), at(parts), at(mean), at(variance))
+    channels, rows = maps.shape[1], maps.numel() // maps.shape[1]
+    parts, mean, variance = torch.empty(kernels.parts_of(rows, channels)), torch.empty(channels), torch.empty(channels)
+    given = parts.data_ptr(), mean.data_ptr(), variance.data_ptr()
+    kernels.moments(maps.data_ptr(), rows, channels, torch.get_num_threads(), *given)
     return mean, variance
 
 
 def _gradient_sums(kernels: ctypes.CDLL, maps: Tensor, back: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    maps, back = maps.contiguous(memory_format=_LAST), back.contiguous(memory_format=_LAST)
-    shape = longs(maps.numel() // maps.shape[1], maps.shape[1])
-    parts, plain, along = (torch.empty(size) for size in (kernels.parts_of(*shape), *2 * maps.shape[1:2]))
-    places = at(maps), at(back), at(mean.contiguous())
-    kernels.gradient_sums(*places, *shape, torch.get_num_threads(), at(parts), at(plain), at(along))
+    maps, back, mean = (*(one.contiguous(memory_format=_LAST) for one in (maps, back)), mean.contiguous())
+    channels, rows = maps.shape[1], maps.numel() // maps.shape[1]
+    parts, plain, along = torch.empty(kernels.parts_of(rows, channels)), torch.empty(channels), torch.empty(channels)
+    taken = maps.data_ptr(), back.data_ptr(), mean.data_ptr()
+    given = parts.data_ptr(), plain.data_ptr(), along.data_ptr()
+    kernels.gradient_sums(*taken, rows, channels, torch.get_num_threads(), *given)
     return plain, along
 
 
-@torch.library.custom_op("deepres::moments", mutates_args=())
+LIBRARY.define("moments(Tensor maps) -> (Tensor, Tensor)")
+LIBRARY.define("gradient_sums(Tensor maps, Tensor back, Tensor mean) -> (Tensor, Tensor)")
+
+
+@torch.library.impl(LIBRARY, "moments", "CPU")
 def moments(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance [C] of maps [N, C, H, W]."""
     return _moments(KERNELS.library, maps)
 
 
-@torch.library.custom_op("deepres::gradient_sums", mutates_args=())
+@torch.library.impl(LIBRARY, "gradient_sums", "CPU")
 def gradient_sums(maps: Tensor, back: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Sums [C] over images and pixels of gradients [N, C, H, W] behind a norm, and of them times (maps - mean)."""
     return _gradient_sums(KERNELS.library, maps, back, mean)
 
 
-@moments.register_fake
+@torch.library.register_fake("deepres::moments", lib=LIBRARY)
 def _(maps: Tensor) -> tuple[Tensor, Tensor]:
     return maps.new_empty(maps.shape[1]), maps.new_empty(maps.shape[1])
 
 
-@gradient_sums.register_fake
+@torch.library.register_fake("deepres::gradient_sums", lib=LIBRARY)
 def _(maps: Tensor, back: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG001
     return torch.empty_like(mean), torch.empty_like(mean)

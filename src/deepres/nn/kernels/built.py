@@ -7,26 +7,34 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.files import cache_folder, read_bytes, write_atomic
 from deepres.nn.environment import hardware
 
+LIBRARY = torch.library.Library("deepres", "FRAGMENT")  # type: ignore[no-untyped-call]
+"""Where torch finds what the kernels do."""
+
+_KINDS = {"p": ctypes.c_void_p, "l": ctypes.c_long, "i": ctypes.c_int}
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
 
 
 class Built:
-    """The functions of `source`, called `name` in messages; `require_right` raises InputError where they are wrong."""
+    """The functions of `source`, called `name` in messages; `require_right` raises InputError where they are wrong.
 
-    def __init__(self, name: str, source: Path, require_right: Callable[[ctypes.CDLL], None]) -> None:
-        self.name, self.source, self.require_right = name, source, require_right
+    `functions`: what each of them takes, a letter each: pointer, long, int. One that is called `..._of` gives a long.
+    """
+
+    def __init__(
+        self, name: str, source: Path, functions: Mapping[str, str], require_right: Callable[[ctypes.CDLL], None]
+    ) -> None:
+        self.name, self.source, self.functions, self.require_right = name, source, functions, require_right
 
     def version(self) -> str:
         """Digest of the source and of how it is built."""
@@ -69,6 +77,10 @@ class Built:
 
     def _loaded(self, place: Path) -> ctypes.CDLL:
         found = ctypes.CDLL(str(place))
+        for name, taken in self.functions.items():
+            function = getattr(found, name)
+            function.argtypes = [_KINDS[letter] for letter in taken]
+            function.restype = ctypes.c_long if name.endswith("_of") else None
         self.require_right(found)
         return found
 
@@ -80,13 +92,3 @@ def _sealed(built: bytes) -> bytes:
 
 def _is_whole(kept: bytes) -> bool:
     return kept == _sealed(kept[: -sha256().digest_size])
-
-
-def at(tensor: Tensor) -> ctypes.c_void_p:
-    """Where its numbers lie."""
-    return ctypes.c_void_p(tensor.data_ptr())
-
-
-def longs(*numbers: int) -> tuple[ctypes.c_long, ...]:
-    """As C takes them."""
-    return tuple(ctypes.c_long(number) for number in numbers)

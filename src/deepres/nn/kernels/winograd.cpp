@@ -237,8 +237,7 @@ void convolve(const float* maps, const float* weights, float* to, long images, l
     int thread = omp_get_thread_num(), team = omp_get_num_threads();  // fewer than asked for, it may be
     float* turned = scratch + (plan.together ? 0 : thread) * places * plan.rows * (in + out);
     float* sums = turned + places * plan.rows * in;
-    Range blocks = plan.of_blocks(thread, team);
-    for (long b = blocks.first; b < blocks.last; b++) {
+    auto block = [&](long b) {
       long rows = plan.rows, first = b * rows, count = plan.in_block(b, from.tiles());
       Range tiles = plan.of(count, thread, team), parts = plan.of(places * (out / panel), thread, team);
       to_places<6, true, bt>(maps, from, first, tiles, rows, turned);
@@ -255,6 +254,13 @@ void convolve(const float* maps, const float* weights, float* to, long images, l
       }
       wait_if(plan.together);
       from_places(sums, made, first, tiles, rows, to);
+    };
+    if (plan.together) {
+      for (long b = 0; b < plan.blocks; b++) block(b);
+    } else {  // whoever is first takes the next: a core may be slower than another
+      long next = plan.blocks / (16 * team) + 1;
+#pragma omp for schedule(dynamic, next)
+      for (long b = 0; b < plan.blocks; b++) block(b);
     }
   }
 }

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional, grad
 
 from deepres.base.errors import InputError
-from deepres.nn.kernels.built import Built, at, longs
+from deepres.nn.kernels.built import LIBRARY, Built
 
 PANEL = 16
 """Channels come in whole panels of so many."""
@@ -50,7 +50,6 @@ def fits(
 def _require_right(kernels: ctypes.CDLL) -> None:
     """Raises InputError where the kernels do not give what torch gives, on maps that do not fill their tiles."""
     made = torch.Generator().manual_seed(0)
-    kernels.scratch_of.restype = ctypes.c_long
     maps, back = torch.randn(2, 16, 7, 9, generator=made), torch.randn(2, 32, 7, 9, generator=made)
     weights = torch.randn(32, 16, 3, 3, generator=made)
     maps, back, weights = (tensor.contiguous(memory_format=_LAST) for tensor in (maps, back, weights))
@@ -65,7 +64,13 @@ def _require_right(kernels: ctypes.CDLL) -> None:
             raise InputError("Winograd's kernels as built here do not compute a convolution")
 
 
-KERNELS = Built("Winograd's kernels", Path(__file__).with_suffix(".cpp"), _require_right)
+_FUNCTIONS = {
+    "scratch_of": "llllli",
+    "weights_to": "plliip",
+    "convolve": "ppplllllip",
+    "weight_gradient": "ppplllllip",
+}
+KERNELS = Built("Winograd's kernels", Path(__file__).with_suffix(".cpp"), _FUNCTIONS, _require_right)
 
 
 def _convolved(kernels: ctypes.CDLL, maps: Tensor, weights: Tensor, turned: bool) -> Tensor:
@@ -73,71 +78,84 @@ def _convolved(kernels: ctypes.CDLL, maps: Tensor, weights: Tensor, turned: bool
     images, into, height, width = maps.shape
     out, threads = weights.shape[1 if turned else 0], torch.get_num_threads()
     ready = torch.empty(36 * into * out)
-    kernels.weights_to(at(weights), *longs(into, out), int(turned), threads, at(ready))
+    kernels.weights_to(weights.data_ptr(), into, out, turned, threads, ready.data_ptr())
     made = torch.empty(images, out, height, width, memory_format=_LAST)
-    shape = longs(images, height, width, into, out)
-    scratch = _scratch(kernels.scratch_of(*shape, threads))
-    kernels.convolve(at(maps), at(ready), at(made), *shape, threads, at(scratch))
+    about = images, height, width, into, out, threads
+    scratch = _scratch(kernels.scratch_of(*about))
+    kernels.convolve(maps.data_ptr(), ready.data_ptr(), made.data_ptr(), *about, scratch)
     return made
 
 
 def _gradient(kernels: ctypes.CDLL, maps: Tensor, back: Tensor) -> Tensor:
     maps, back = maps.contiguous(memory_format=_LAST), back.contiguous(memory_format=_LAST)
     images, into, height, width = maps.shape
-    out, threads = back.shape[1], torch.get_num_threads()
+    out = back.shape[1]
     made = torch.empty(out, into, 3, 3, memory_format=_LAST)
-    shape = longs(images, height, width, into, out)
-    scratch = _scratch(kernels.scratch_of(*shape, threads))
-    kernels.weight_gradient(at(maps), at(back), at(made), *shape, threads, at(scratch))
+    about = images, height, width, into, out, torch.get_num_threads()
+    scratch = _scratch(kernels.scratch_of(*about))
+    kernels.weight_gradient(maps.data_ptr(), back.data_ptr(), made.data_ptr(), *about, scratch)
     return made
 
 
-_kept = threading.local()
+class _Room(threading.local):
+    room, floats = torch.empty(0), 0
 
 
-def _scratch(floats: int) -> Tensor:
+_kept = _Room()
+
+
+def _scratch(floats: int) -> int:
     """Room for what lies between, kept for the next layer: pages that are new to a process cost more than sums."""
-    if getattr(_kept, "room", None) is None or len(_kept.room) < floats:
-        _kept.room = torch.empty(floats)
-    room: Tensor = _kept.room
-    return room
+    if _kept.floats < floats:
+        _kept.room, _kept.floats = torch.empty(floats), floats
+    return _kept.room.data_ptr()
 
 
-@torch.library.custom_op("deepres::convolve", mutates_args=())
+LIBRARY.define("convolve(Tensor maps, Tensor weights, bool turned) -> Tensor")
+LIBRARY.define("weight_gradient(Tensor maps, Tensor back) -> Tensor")
+
+
+@torch.library.impl(LIBRARY, "convolve", "CPU")
 def convolve(maps: Tensor, weights: Tensor, turned: bool) -> Tensor:
     """`conv2d(maps, weights, padding=1)` [N, out, H, W]; `turned`: its transpose, from gradients back to maps."""
     return _convolved(KERNELS.library, maps, weights, turned)
 
 
-@torch.library.custom_op("deepres::weight_gradient", mutates_args=())
+@torch.library.impl(LIBRARY, "weight_gradient", "CPU")
 def weight_gradient(maps: Tensor, back: Tensor) -> Tensor:
     """The gradient of weights [out, in, 3, 3]: from maps [N, in, H, W], and gradients [N, out, H, W] behind them."""
     return _gradient(KERNELS.library, maps, back)
 
 
-@convolve.register_fake
+@torch.library.register_fake("deepres::convolve", lib=LIBRARY)
 def _(maps: Tensor, weights: Tensor, turned: bool) -> Tensor:
     out = weights.shape[1 if turned else 0]
     return torch.empty(maps.shape[0], out, *maps.shape[2:], device=maps.device, memory_format=_LAST)
 
 
-@weight_gradient.register_fake
+@torch.library.register_fake("deepres::weight_gradient", lib=LIBRARY)
 def _(maps: Tensor, back: Tensor) -> Tensor:
     return torch.empty(back.shape[1], maps.shape[1], 3, 3, device=maps.device, memory_format=_LAST)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
-    ctx.save_for_backward(*inputs[:2])
+def conv2d(maps: Tensor, weights: Tensor, bias: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
+    """`torch.conv2d` of arguments that fit."""
+    made: Tensor = _Convolved.apply(maps, weights)
+    return made if bias is None else made + bias[:, None, None]
 
 
-def _back(context: Any, back: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-    maps, weights = context.saved_tensors
-    wanted = context.needs_input_grad
-    return (
-        convolve(back, weights, True) if wanted[0] else None,
-        weight_gradient(maps, back) if wanted[1] else None,
-        None,
-    )
+class _Convolved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(maps, weights)
+        made: Tensor = torch.ops.deepres.convolve(maps, weights, False)
+        return made
 
-
-convolve.register_autograd(_back, setup_context=_keep)
+    @staticmethod
+    def backward(ctx: Any, back: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        maps, weights = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (
+            torch.ops.deepres.convolve(back, weights, True) if wanted[0] else None,
+            torch.ops.deepres.weight_gradient(maps, back) if wanted[1] else None,
+        )
