@@ -1,7 +1,8 @@
-"""3x3 convolutions by Winograd's kernels beside torch's: `python bench/winograd.py [--output F]`, in float32 on a CPU.
+"""A training step by our kernels beside torch's: `python bench/winograd.py [--output F]`, in float32 on a CPU.
 
-Layers: forward pass and both gradients, all channels last. Steps: forward and backward pass of a whole network, of
-torch as a plain loop has it (channels first), of the same in channels last, each also with the kernels.
+Layers: forward pass and both gradients of 3x3 convolutions, all channels last. Steps: forward and backward pass of a
+whole network, of torch as a plain loop has it (channels first), of the same in channels last, of the same compiled;
+each of the last two also with the kernels, compiled ones with those of batch norm too.
 """
 
 import argparse
@@ -48,8 +49,8 @@ def layer_rows(images: int, channels: int, side: int, rounds: int) -> list[dict[
     return protocol.rows(ways, protocol.measure(ways, rounds, calls=4), "torch")
 
 
-def step_rows(name: str, images: int, side: int, rounds: int) -> list[dict[str, Any]]:
-    """A network's passes, plain and in channels last, without and with the kernels."""
+def step_rows(name: str, images: int, side: int, rounds: int, compiled: bool) -> list[dict[str, Any]]:
+    """A network's passes, plain, in channels last and compiled, without and with the kernels."""
     plain, net = network(name, 10).train(), last(network(name, 10)).train()
     pixels = torch.randn(images, 3, side, side)
     ways = [
@@ -57,6 +58,11 @@ def step_rows(name: str, images: int, side: int, rounds: int) -> list[dict[str, 
         passes("torch, channels last", net, last(pixels), net),
         passes("Winograd's kernels", net, last(pixels), by_kernels(net)),
     ]
+    if compiled:
+        ways += [
+            passes("torch, compiled", net, last(pixels), torch.compile(net)),
+            passes("all kernels, compiled", net, last(pixels), torch.compile(by_kernels(net, norms=True))),
+        ]
     return protocol.rows(ways, protocol.measure(ways, rounds), "torch, plain")
 
 
@@ -65,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--tiny", action="store_true", help="one layer of each kind, few images")
+    parser.add_argument("--tiny", action="store_true", help="one layer of each kind, few images, nothing compiled")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -82,9 +88,9 @@ def main() -> None:
         print(protocol.table(title, found[title]), flush=True)
     for name, images, side in steps:
         title = f"{name}, {side} px, {images} images"
-        found[title] = step_rows(name, images, side, given.rounds)
+        found[title] = step_rows(name, images, side, given.rounds, compiled=not given.tiny)
         print(protocol.table(title, found[title]), flush=True)
-    claim = "float32 on a CPU: forward and backward passes with 3x3 convolutions by Winograd's F(4x4, 3x3)"
+    claim = "float32 on a CPU: passes of training, 3x3 convolutions by Winograd's F(4x4, 3x3), norms' sums by kernels"
     allocator = preloaded_allocator() or "that of the C library, freed memory kept"
     protocol.write(
         protocol.claim(claim, CPU, given.rounds, seed="none: times alone", allocator=allocator, rows=found),

@@ -210,21 +210,19 @@ long scratch_of(long images, long height, long width, long in, long out, int thr
 // weights [out][3][3][in] -> [36][out / 16][in][16]; `turned`: those of the convolution that takes gradients back
 void weights_to(const float* weights, long in, long out, int turned, int threads, float* to) {
 #pragma omp parallel for num_threads(threads)
-  for (long o = 0; o < out; o += panel)
-    for (long i = 0; i < in; i += lanes)
-      for (long q = o; q < o + panel; q++) {
-        vector w[9];
-        if (turned) {  // weights [in][3][3][out]: eight of `in` at a stride
-          for (int k = 0; k < 9; k++)
-            for (int l = 0; l < lanes; l++) w[k][l] = weights[((i + l) * 9 + 8 - k) * out + q];
-        } else
-          for (int k = 0; k < 9; k++) w[k] = load(weights + (q * 9 + k) * in + i);
-        auto read = [&](int y, int x) { return w[y * 3 + x]; };
-        auto write = [&](int y, int x, vector v) {
-          for (int l = 0; l < lanes; l++) to[(y * 6 + x) * in * out + o * in + (i + l) * panel + q - o] = v[l];
-        };
-        along_both<3, 6, g>(read, write);
-      }
+  for (long o = 0; o < out; o += lanes)
+    for (long i = 0; i < in; i++) {
+      auto read = [&](int y, int x) {
+        int k = y * 3 + x;
+        if (turned) return load(weights + (i * 9 + 8 - k) * out + o);  // weights [in][3][3][out]
+        vector w;
+        for (int l = 0; l < lanes; l++) w[l] = weights[((o + l) * 9 + k) * in + i];
+        return w;
+      };
+      float* place = to + in_panels(o, in) + i * panel;
+      auto write = [&](int y, int x, vector v) { store(place + (y * 6 + x) * in * out, v); };
+      along_both<3, 6, g>(read, write);
+    }
 }
 
 // maps [images][height][width][in] -> [images][height][width][out]
