@@ -10,6 +10,7 @@ from deepres.base.files import make_folder, write_atomic
 from deepres.base.manifest import require_vouched
 from deepres.base.reading import json_object
 from deepres.recipes.run import CUT
+from deepres.runs.autotune import COMPILE
 from deepres.runs.logbook import sessions
 from deepres.studies.plan import DIVERGED, SUMMARY, Job, cells
 from deepres.studies.readings import is_read
@@ -17,6 +18,7 @@ from deepres.studies.responses import mean_response
 from deepres.studies.study import Study, studies
 from deepres.studies.texts import printed_text
 from deepres.studies.verdict import outcome
+from deepres.train.compile import CompilePlan
 from deepres.train.history import read_history
 
 CURVE = ("step", "train_error", "val_error", "lr")
@@ -91,9 +93,17 @@ def facts_of(job: Job, home: Path) -> dict[str, Any]:
         "minutes": sum(one["training_seconds"] for one in stages or ({"training_seconds": trained},)) / 60,
         "hardware": summary.get("hardware", ""),
         "precision": summary.get("precision", ""),
+        "steps_taken": _steps_taken(folder),
         "versions": summary.get("versions", {}),
         "curve": [{name: row[name] for name in curve} for row in history],
     }
+
+
+def _steps_taken(folder: Path) -> str:
+    """Compiled or not, by which kernels: `compiled steps (default; rounding differs a little): …`."""
+    path = folder / COMPILE
+    require_vouched(path)
+    return str(records.load(CompilePlan, path, "record of how steps are carried out")) if path.is_file() else ""
 
 
 def _figures(job: Job, home: Path, among: Iterable[Study]) -> list[dict[str, Any]]:
