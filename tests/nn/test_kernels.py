@@ -9,14 +9,15 @@ import torch
 from torch import nn
 
 from deepres.base.errors import InputError
-from deepres.nn.kernels import batch_norm, winograd
+from deepres.nn.kernels import batch_norm, strided, winograd
 from deepres.nn.kernels.built import Built
 from deepres.nn.kernels.step import lacks, lacks_norms, version
 
 CPU = torch.device("cpu")
-EVERY = [winograd.KERNELS, batch_norm.KERNELS]
+EVERY = [winograd.KERNELS, strided.KERNELS, batch_norm.KERNELS]
 BROKEN = {
     "winograd": ("4.f * d[0] - 5.f * d[2]", "4.f * d[0] - 4.f * d[2]"),
+    "strided": ("shape.line() + k", "shape.line() + k + 1"),
     "batch_norm": ("sum += double(blocks.rows_of(d))", "sum += double(blocks.deep)"),
 }
 needs_kernels = pytest.mark.usefixtures("_kernels")
@@ -41,11 +42,14 @@ def test_why_a_step_is_not_taken_by_them() -> None:
         assert asked(layer, torch.device("cuda"), torch.float32) == "only in float32 on a CPU"
         assert asked(layer, CPU, torch.bfloat16) == "only in float32 on a CPU"
         assert asked(other, CPU, torch.float32) == "no layer that fits"
+    assert lacks(nn.Conv2d(3, 64, 7, stride=2), CPU, torch.bfloat16) == "only in float32 on a CPU"
+    assert lacks(nn.Conv2d(3, 64, 1, stride=2), CPU, torch.float32) == "no layer that fits"
 
 
 def test_the_version_is_of_what_is_used() -> None:
-    assert version() == winograd.KERNELS.version()
-    assert version(norms=True) == f"{winograd.KERNELS.version()}, {batch_norm.KERNELS.version()}"
+    assert version() == f"{winograd.KERNELS.version()}, {strided.KERNELS.version()}"
+    assert version(norms=True) == f"{version()}, {batch_norm.KERNELS.version()}"
+    assert version(convolutions=False, norms=True) == batch_norm.KERNELS.version()
     assert version(convolutions=False) == ""
 
 
@@ -79,6 +83,7 @@ def test_kernels_that_compute_something_else_are_refused(
 ) -> None:
     right, wrong = BROKEN[kernels.source.stem]
     source = tmp_path / kernels.source.name
+    shutil.copy(kernels.source.with_name("vectors.h"), tmp_path)
     assert right in kernels.source.read_text()
     source.write_text(kernels.source.read_text().replace(right, wrong))
     monkeypatch.setenv("DEEPRES_CACHE", str(tmp_path))

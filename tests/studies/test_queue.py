@@ -466,7 +466,9 @@ def test_a_queue_is_held_killed_and_gone_on_with_and_its_runs_are_as_those_of_re
     assert (evidence["seed"], evidence["num_test_images"], evidence["verdict"]) == (0, 60, "reproduced")
     assert [row["step"] for row in evidence["curve"]][-1] == job.steps
     assert evidence["claim"].startswith("test/table1, plain-20, float32, seed 0: test error ")
-    assert {"hardware", "versions", "precision", "steps_taken", "error"} <= {name for name, value in evidence.items() if value}
+    assert {"hardware", "versions", "precision", "steps_taken", "error"} <= {
+        name for name, value in evidence.items() if value
+    }
 
 
 @pytest.mark.long

@@ -34,7 +34,7 @@ WORTH = 0.97
 """A compiled step has to take at most this share of a plain one's time."""
 
 _LONG_ENOUGH_FOR_KERNELS = 60.0
-"""Seconds of training below which Winograd's kernels are not tried: two to build them, some steps to time them."""
+"""Seconds of training below which our kernels are not tried: two to build them, some steps to time them."""
 
 _SLOWEST = {"cpu": 2e10, "cuda": 2e12}
 """Multiply-adds a second that any such machine does at least: a run that is short at this rate is short."""
@@ -43,7 +43,7 @@ _SLOWEST = {"cpu": 2e10, "cuda": 2e12}
 class CompileTimes(Record):
     """Seconds of a step, plain and compiled (None: not measured), and the seconds that compiling took.
 
-    `winograd`: of a plain step with convolutions by Winograd's algorithm; where that is faster, `compiled` is with it.
+    `winograd`: of a plain step with convolutions by our kernels; where that is faster, `compiled` is with them.
     """
 
     plain: float
@@ -54,16 +54,16 @@ class CompileTimes(Record):
 
     @property
     def by_winograd(self) -> bool:
-        """Whether Winograd's kernels are worth it."""
+        """Whether our kernels of convolutions are worth it."""
         return self.winograd is not None and self.winograd <= WORTH * self.plain
 
 
 class CompilePlan(Record):
     """torch.compile's mode, None where nothing is compiled; the choice that led to it, and the reason in short.
 
-    `captured`: the passes of a whole step are one CUDA graph (`train/replay.py`). `winograd`: 3x3 convolutions by
-    Winograd's algorithm; `norms`: the sums of batch norms by our kernels (both: `nn/kernels/`); `kernels` names their
-    version.
+    `captured`: the passes of a whole step are one CUDA graph (`train/replay.py`). `winograd`: convolutions by our
+    kernels, of 3x3 at stride 1 by Winograd's algorithm; `norms`: the sums of batch norms by our kernels (both in
+    `nn/kernels/`); `kernels` names their version.
     """
 
     choice: CompileChoice = "auto"
@@ -101,9 +101,8 @@ class CompilePlan(Record):
 
     def __str__(self) -> str:
         graph = ", one CUDA graph each" if self.captured else ""
-        by = (
-            ", 3x3 convolutions by Winograd's F(4x4, 3x3)" * self.winograd + ", norms' sums by our kernels" * self.norms
-        )
+        by = ", convolutions by our kernels (3x3: Winograd's F(4x4, 3x3))" * self.winograd
+        by += ", norms' sums by our kernels" * self.norms
         rounding = "; rounding differs a little"
         if self.compiled is None:
             how = f"plain steps{graph}{f'{by}{rounding}' if by else ''}"

@@ -2,16 +2,13 @@
 //
 // Maps are read once, block by block of rows and channels, all threads side by side; a block stays in a core's nearest
 // cache. What the blocks give is joined in double precision in their order, so that no bit depends on the threads.
-#include <omp.h>
+#include "vectors.h"
 
 namespace {
 
-constexpr long lanes = 8, widest = 256, block_floats = 8192;  // channels and numbers of a block, at most
-typedef float vector __attribute__((vector_size(4 * lanes), aligned(4)));
+constexpr long widest = 256, block_floats = 8192;  // channels and numbers of a block, at most
 typedef double exact __attribute__((vector_size(8 * lanes)));
 
-inline vector load(const float* from) { return *(const vector*)from; }
-inline void store(float* to, vector v) { *(vector*)to = v; }
 inline exact widened(const float* from) { return __builtin_convertvector(load(from), exact); }
 inline void store(float* to, exact v) { store(to, __builtin_convertvector(v, vector)); }
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
-from deepres.nn.kernels.built import LIBRARY, Built
+from deepres.nn.kernels.built import Built, operator
 
 LANES = 8
 """Channels come in whole vectors of so many."""
@@ -115,27 +115,23 @@ def _gradient_sums(kernels: ctypes.CDLL, maps: Tensor, back: Tensor, mean: Tenso
     return plain, along
 
 
-LIBRARY.define("moments(Tensor maps) -> (Tensor, Tensor)")
-LIBRARY.define("gradient_sums(Tensor maps, Tensor back, Tensor mean) -> (Tensor, Tensor)")
-
-
-@torch.library.impl(LIBRARY, "moments", "CPU")
 def moments(maps: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance [C] of maps [N, C, H, W]."""
     return _moments(KERNELS.library, maps)
 
 
-@torch.library.impl(LIBRARY, "gradient_sums", "CPU")
 def gradient_sums(maps: Tensor, back: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Sums [C] over images and pixels of gradients [N, C, H, W] behind a norm, and of them times (maps - mean)."""
     return _gradient_sums(KERNELS.library, maps, back, mean)
 
 
-@torch.library.register_fake("deepres::moments", lib=LIBRARY)
-def _(maps: Tensor) -> tuple[Tensor, Tensor]:
-    return maps.new_empty(maps.shape[1]), maps.new_empty(maps.shape[1])
-
-
-@torch.library.register_fake("deepres::gradient_sums", lib=LIBRARY)
-def _(maps: Tensor, back: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG001
-    return torch.empty_like(mean), torch.empty_like(mean)
+operator(
+    "moments(Tensor maps) -> (Tensor, Tensor)",
+    moments,
+    lambda maps: (maps.new_empty(maps.shape[1]), maps.new_empty(maps.shape[1])),
+)
+operator(
+    "gradient_sums(Tensor maps, Tensor back, Tensor mean) -> (Tensor, Tensor)",
+    gradient_sums,
+    lambda _maps, _back, mean: (torch.empty_like(mean), torch.empty_like(mean)),
+)

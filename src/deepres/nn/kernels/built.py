@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,9 +20,7 @@ from deepres.base.errors import InputError
 from deepres.base.files import cache_folder, read_bytes, write_atomic
 from deepres.nn.environment import hardware
 
-LIBRARY = torch.library.Library("deepres", "FRAGMENT")  # type: ignore[no-untyped-call]
-"""Where torch finds what the kernels do."""
-
+_LIBRARY = torch.library.Library("deepres", "FRAGMENT")  # type: ignore[no-untyped-call]
 _KINDS = {"p": ctypes.c_void_p, "l": ctypes.c_long, "i": ctypes.c_int}
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
 
@@ -37,8 +37,9 @@ class Built:
         self.name, self.source, self.functions, self.require_right = name, source, functions, require_right
 
     def version(self) -> str:
-        """Digest of the source and of how it is built."""
-        return sha256(read_bytes(self.source) + " ".join(_FLAGS).encode()).hexdigest()[:16]
+        """Digest of the source, of the headers beside it and of how it is built."""
+        files = self.source, *sorted(self.source.parent.glob("*.h"))
+        return sha256(b"".join(read_bytes(file) for file in files) + " ".join(_FLAGS).encode()).hexdigest()[:16]
 
     def lacking(self) -> str | None:
         """Why they cannot be had here, None where they can; first asked, it builds them."""
@@ -92,3 +93,25 @@ def _sealed(built: bytes) -> bytes:
 
 def _is_whole(kept: bytes) -> bool:
     return kept == _sealed(kept[: -sha256().digest_size])
+
+
+def operator(schema: str, carried_out: Callable[..., Any], shaped: Callable[..., Any]) -> None:
+    """Make `torch.ops.deepres.NAME` by its schema; `shaped` gives what comes out where shapes alone are asked for."""
+    name = schema.partition("(")[0]
+    _LIBRARY.define(schema)  # type: ignore[no-untyped-call]
+    _LIBRARY.impl(name, carried_out, "CPU")  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"deepres::{name}", shaped, lib=_LIBRARY)
+
+
+class _Room(threading.local):
+    room, floats = torch.empty(0), 0
+
+
+_kept = _Room()
+
+
+def scratch(floats: int) -> int:
+    """Where there is room for what lies between, kept for the next layer: new pages cost more than sums."""
+    if _kept.floats < floats:
+        _kept.room, _kept.floats = torch.empty(floats), floats
+    return _kept.room.data_ptr()

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from deepres.nn.kernels import batch_norm, winograd
+from deepres.nn.kernels import batch_norm, strided, winograd
 
 
 class ByKernels(TorchFunctionMode):
-    """Within it every convolution that `winograd.fits` is carried out by Winograd's algorithm, gradients included.
+    """Within it every convolution that `winograd.fits` or `strided.fits` is carried out by these kernels.
 
     `norms`: and every batch norm by its own statistics that `batch_norm.fits`, where the compiler joins it to the rest.
     """
@@ -25,8 +25,10 @@ class ByKernels(TorchFunctionMode):
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self.convolutions and function is torch.conv2d and len(args) > 1 and winograd.fits(*args, **kwargs):
-            return winograd.conv2d(*args, **kwargs)
+        if self.convolutions and function is torch.conv2d and len(args) > 1:
+            for kind in (winograd, strided):
+                if kind.fits(*args, **kwargs):
+                    return kind.conv2d(*args, **kwargs)
         if self.norms and function is functional.batch_norm and _by_own_statistics(*args, **kwargs):
             return batch_norm.batch_norm(*args, **kwargs)
         return function(*args, **kwargs)
@@ -52,10 +54,15 @@ def lacks(network: nn.Module, device: torch.device, dtype: torch.dtype) -> str |
     """Why no convolution of the network can be by these kernels here, None where one can; builds them."""
     if device.type != "cpu" or dtype != torch.float32:
         return "only in float32 on a CPU"
-    layers = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
-    if not any(layer.kernel_size == (3, 3) and not layer.in_channels % winograd.PANEL for layer in layers):
+    if not any(_may_fit(layer) for layer in network.modules() if isinstance(layer, nn.Conv2d)):
         return "no layer that fits"
-    return winograd.KERNELS.lacking()
+    return winograd.KERNELS.lacking() or strided.KERNELS.lacking()
+
+
+def _may_fit(layer: nn.Conv2d) -> bool:
+    side, stride = layer.kernel_size[0], layer.stride[0]
+    into = winograd.PANEL if stride == 1 else 1
+    return side % 2 == 1 and side >= 3 and not layer.in_channels % into and not layer.out_channels % strided.PANEL
 
 
 def lacks_norms(network: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
@@ -71,5 +78,5 @@ def lacks_norms(network: nn.Module, device: torch.device, dtype: torch.dtype) ->
 
 def version(*, convolutions: bool = True, norms: bool = False) -> str:
     """Digests of the kernels that are used."""
-    used = [winograd.KERNELS] * convolutions + [batch_norm.KERNELS] * norms
+    used = [winograd.KERNELS, strided.KERNELS] * convolutions + [batch_norm.KERNELS] * norms
     return ", ".join(kernels.version() for kernels in used)

@@ -7,23 +7,17 @@
 //
 // All that lies between is kept as [36][channels / 16][rows][16]. Tiles go through the three steps in blocks: where the
 // weights fit a core's cache each thread takes blocks of its own, where they do not all threads share a larger one.
-#include <omp.h>
-
 #include <utility>
+
+#include "vectors.h"
 
 namespace {
 
-constexpr int places = 36, lanes = 8, panel = 16;
+constexpr int places = 36;
 // Tiles of a thread's own block: convolving, its sums stay in a core's nearest cache; no block has more than the other
 constexpr long convolved_tiles = 6, gradient_tiles = 12;
 constexpr long ahead = 4;  // tiles between the one that is read and the one that is asked for
 constexpr long own_weights = 128 * 128, shared_floats = 1 << 16;
-typedef float vector __attribute__((vector_size(4 * lanes), aligned(4)));
-#define INLINE inline __attribute__((always_inline))
-#define INLINE_LAMBDA __attribute__((always_inline))
-
-INLINE vector load(const float* from) { return *(const vector*)from; }
-INLINE void store(float* to, vector v) { *(vector*)to = v; }
 
 INLINE void bt(const vector* d, vector* t) {  // B^T d
   vector a = d[4] - 4.f * d[2], b = d[3] - 4.f * d[1];
@@ -108,14 +102,6 @@ INLINE void ask_for(const float* maps, const Maps& shape, long tile) {
     for (long k = 0; k < 4 * shape.channels; k += panel) __builtin_prefetch(from + k, written);
 }
 
-struct Range { long first, last; };
-Range share(long count, long thread, long threads) {
-  return {count * thread / threads, count * (thread + 1) / threads};
-}
-
-// Offset of a channel of a row in [channels / 16][rows][16]
-INLINE long in_panels(long channel, long rows) { return channel / panel * rows * panel + channel % panel; }
-
 template <int size, bool border, void (*along)(const vector*, vector*)>
 void to_places(const float* maps, const Maps& shape, long first, Range tiles, long rows, float* to) {
   for (long t = tiles.first; t < tiles.last; t++) {
@@ -149,25 +135,6 @@ void from_places(const float* from, const Maps& shape, long first, Range tiles, 
       along_both<6, 4, at>(sum, write);
     }
   }
-}
-
-// to [rows][16] (+)= sum over panels and k of from[panel][row * by_row + k * by_k] * weights[panel * depth + k][16]
-template <int rows, bool add>
-INLINE void multiply(long panels, long depth, const float* from, long by_panel, long by_row, long by_k,
-                     const float* weights, float* to) {
-  vector sum[rows][2];
-  for (int r = 0; r < rows; r++)
-    for (int h = 0; h < 2; h++) sum[r][h] = add ? load(to + r * panel + h * lanes) : vector{};
-  for (long p = 0; p < panels; p++, from += by_panel)
-    for (long k = 0; k < depth; k++, weights += panel) {
-      vector left = load(weights), right = load(weights + lanes);
-      for (int r = 0; r < rows; r++) {
-        float value = from[r * by_row + k * by_k];
-        sum[r][0] += value * left, sum[r][1] += value * right;
-      }
-    }
-  for (int r = 0; r < rows; r++)
-    for (int h = 0; h < 2; h++) store(to + r * panel + h * lanes, sum[r][h]);
 }
 
 struct Plan {  // how tiles go in blocks, and how threads share them

@@ -5,7 +5,6 @@ a few times as much as two orders of summation do. The kernels are in `winograd.
 """
 
 import ctypes
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional, grad
 
 from deepres.base.errors import InputError
-from deepres.nn.kernels.built import LIBRARY, Built
+from deepres.nn.kernels.built import Built, operator, scratch
 
 PANEL = 16
 """Channels come in whole panels of so many."""
@@ -81,8 +80,8 @@ def _convolved(kernels: ctypes.CDLL, maps: Tensor, weights: Tensor, turned: bool
     kernels.weights_to(weights.data_ptr(), into, out, turned, threads, ready.data_ptr())
     made = torch.empty(images, out, height, width, memory_format=_LAST)
     about = images, height, width, into, out, threads
-    scratch = _scratch(kernels.scratch_of(*about))
-    kernels.convolve(maps.data_ptr(), ready.data_ptr(), made.data_ptr(), *about, scratch)
+    room = scratch(kernels.scratch_of(*about))
+    kernels.convolve(maps.data_ptr(), ready.data_ptr(), made.data_ptr(), *about, room)
     return made
 
 
@@ -92,50 +91,35 @@ def _gradient(kernels: ctypes.CDLL, maps: Tensor, back: Tensor) -> Tensor:
     out = back.shape[1]
     made = torch.empty(out, into, 3, 3, memory_format=_LAST)
     about = images, height, width, into, out, torch.get_num_threads()
-    scratch = _scratch(kernels.scratch_of(*about))
-    kernels.weight_gradient(maps.data_ptr(), back.data_ptr(), made.data_ptr(), *about, scratch)
+    room = scratch(kernels.scratch_of(*about))
+    kernels.weight_gradient(maps.data_ptr(), back.data_ptr(), made.data_ptr(), *about, room)
     return made
 
 
-class _Room(threading.local):
-    room, floats = torch.empty(0), 0
-
-
-_kept = _Room()
-
-
-def _scratch(floats: int) -> int:
-    """Room for what lies between, kept for the next layer: pages that are new to a process cost more than sums."""
-    if _kept.floats < floats:
-        _kept.room, _kept.floats = torch.empty(floats), floats
-    return _kept.room.data_ptr()
-
-
-LIBRARY.define("convolve(Tensor maps, Tensor weights, bool turned) -> Tensor")
-LIBRARY.define("weight_gradient(Tensor maps, Tensor back) -> Tensor")
-
-
-@torch.library.impl(LIBRARY, "convolve", "CPU")
 def convolve(maps: Tensor, weights: Tensor, turned: bool) -> Tensor:
     """`conv2d(maps, weights, padding=1)` [N, out, H, W]; `turned`: its transpose, from gradients back to maps."""
     return _convolved(KERNELS.library, maps, weights, turned)
 
 
-@torch.library.impl(LIBRARY, "weight_gradient", "CPU")
 def weight_gradient(maps: Tensor, back: Tensor) -> Tensor:
     """The gradient of weights [out, in, 3, 3]: from maps [N, in, H, W], and gradients [N, out, H, W] behind them."""
     return _gradient(KERNELS.library, maps, back)
 
 
-@torch.library.register_fake("deepres::convolve", lib=LIBRARY)
-def _(maps: Tensor, weights: Tensor, turned: bool) -> Tensor:
-    out = weights.shape[1 if turned else 0]
-    return torch.empty(maps.shape[0], out, *maps.shape[2:], device=maps.device, memory_format=_LAST)
+operator(
+    "convolve(Tensor maps, Tensor weights, bool turned) -> Tensor",
+    convolve,
+    lambda maps, weights, turned: _shaped(maps.shape[0], weights.shape[1 if turned else 0], *maps.shape[2:], of=maps),
+)
+operator(
+    "weight_gradient(Tensor maps, Tensor back) -> Tensor",
+    weight_gradient,
+    lambda maps, back: _shaped(back.shape[1], maps.shape[1], 3, 3, of=maps),
+)
 
 
-@torch.library.register_fake("deepres::weight_gradient", lib=LIBRARY)
-def _(maps: Tensor, back: Tensor) -> Tensor:
-    return torch.empty(back.shape[1], maps.shape[1], 3, 3, device=maps.device, memory_format=_LAST)
+def _shaped(*shape: int, of: Tensor) -> Tensor:
+    return torch.empty(shape, device=of.device, memory_format=_LAST)
 
 
 def conv2d(maps: Tensor, weights: Tensor, bias: Tensor | None = None, *_: Any, **__: Any) -> Tensor:
