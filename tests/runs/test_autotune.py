@@ -160,8 +160,7 @@ def test_measuring_changes_neither_network_nor_generators_nor_batches(context: R
 def test_a_run_that_goes_on_by_other_kernels_than_it_began_with_says_so_once(
     norms: bool, context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(autotune, "lacks", lambda *_: None)
-    monkeypatch.setattr(autotune, "lacks_norms", lambda *_: None)
+    monkeypatch.setattr(CompilePlan, "lacking", lambda *_: None)
     began = CompilePlan(winograd=True, norms=norms, kernels="older", reason="faster")
     with writing(context.folder) as new:
         began.save(new / "compile.json")

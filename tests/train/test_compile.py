@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from deepres.nn.create import create_model
 from deepres.nn.hardware import cannot_compile
@@ -228,3 +229,13 @@ def test_a_run_that_is_short_by_steps_timed_before_is_not_timed_again(monkeypatc
     )
     assert found.compiled is None
     assert "too short for compiling to pay" in found.reason
+
+
+@pytest.mark.parametrize(("winograd", "norms", "lost"), [(1, 1, "a"), (0, 1, "b"), (1, 0, "a"), (0, 0, None)])
+def test_kernels_that_cannot_be_had_any_more_are_said(
+    winograd: int, norms: int, lost: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compile, "lacks", lambda *asked: "a")
+    monkeypatch.setattr(compile, "lacks_norms", lambda *asked: "b")
+    plan = CompilePlan(winograd=bool(winograd), norms=bool(norms))
+    assert plan.lacking(nn.Identity(), choose("float32", CPU)) == lost

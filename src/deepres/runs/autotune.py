@@ -34,7 +34,6 @@ from deepres.data.transforms.statistics import Statistics
 from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.freeze import freeze
-from deepres.nn.kernels.step import lacks, lacks_norms
 from deepres.nn.memory import available_bytes
 from deepres.recipes.run import Run
 from deepres.runs.context import RunContext
@@ -132,9 +131,7 @@ def settle_steps(
     require_own(context.folder, COMPILE)
     if path.is_file():
         before = records.load(CompilePlan, path, "record of how steps are carried out")
-        of_network = state.network, context.precision.device, context.precision.dtype
-        lacking = (before.winograd and lacks(*of_network)) or (before.norms and lacks_norms(*of_network))
-        if before.choice == config.compile and not lacking:
+        if before.choice == config.compile and before.lacking(state.network, context.precision) is None:
             return _by_kernels_here(context, before, state.progress.step)
     network = state.network
     if not isinstance(network, ResidualNetwork):

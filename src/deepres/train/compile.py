@@ -74,6 +74,12 @@ class CompilePlan(Record):
     kernels: str = ""
     reason: str = ""
 
+    def lacking(self, network: nn.Module, precision: Precision) -> str | None:
+        """Why its kernels cannot be had here, None where they can or it has none."""
+        asked = [lacks] * self.winograd + [lacks_norms] * self.norms
+        found = (why(network, precision.device, precision.dtype) for why in asked)
+        return next((reason for reason in found if reason is not None), None)
+
     def with_kernels_of_here(self) -> Self:
         """The same, by the kernels as they are now."""
         return self.replace(kernels=version(convolutions=self.winograd, norms=self.norms))
