@@ -118,7 +118,8 @@ def test_without_branches_the_product_of_open_gates_is_exact(gate: list[str], bi
             part(network, f"{name}.gate.conv").weight.zero_()
     found = propagation(network, _batch())
     opening = 1 - float(torch.tensor(bias, dtype=torch.float64).sigmoid())
-    assert [row.factor for row in found.rows] == pytest.approx([opening] * 3, rel=1e-6)
+    last_bits = 2 * torch.finfo(torch.float32).eps  # of a gate near 1, from which it is taken
+    assert [row.factor for row in found.rows] == pytest.approx([opening] * 3, rel=1e-6, abs=last_bits)
     assert [row.gradient for row in found.rows] == pytest.approx([row.direct for row in found.rows], rel=1e-5)
 
 
