@@ -4,6 +4,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def _drawn(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     return maps, weights, torch.randn(images, out, rows, columns, generator=made)
 
 
-def _passes(maps: Tensor, weights: Tensor, back: Tensor, stride: int, bias: Tensor | None = None) -> list[Tensor]:
+def _passes(maps: Tensor, weights: Tensor, back: Tensor, stride: Any, bias: Tensor | None = None) -> list[Tensor]:
     maps, weights = maps.clone().requires_grad_(), weights.clone().requires_grad_()
     made = functional.conv2d(maps, weights, bias, stride, weights.shape[2] // 2)
     return [made.detach(), *torch.autograd.grad(made, (maps, weights), back)]
@@ -83,7 +84,9 @@ def test_layout_and_bias_change_nothing() -> None:
     with ByKernels():
         plain = _passes(maps, weights, back, 2, bias)
         last = _passes(maps.contiguous(memory_format=torch.channels_last), weights, back, 2, bias)
+        one = _passes(maps, weights, back, (2,), bias)
     assert torch.equal(plain[2], last[2])
+    assert torch.equal(plain[2], one[2])
     assert torch.allclose(plain[0], functional.conv2d(maps, weights, bias, 2, 1), atol=1e-5)
 
 

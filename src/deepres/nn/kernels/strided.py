@@ -46,8 +46,8 @@ def fits(
 
 def _skipped(stride: Any) -> int:
     """The stride along both axes, 0 where they differ."""
-    down, across = (stride, stride) if isinstance(stride, int) else tuple(stride)
-    return down if down == across else 0
+    steps = {stride} if isinstance(stride, int) else set(stride)
+    return steps.pop() if len(steps) == 1 else 0
 
 
 def conv2d(maps: Tensor, weights: Tensor, bias: Tensor | None = None, stride: Any = 1, *_: Any, **__: Any) -> Tensor:
