@@ -124,7 +124,7 @@ def test_a_compiled_step_differs_by_rounding_and_repeats_bitwise() -> None:
 
     def after(norms: bool) -> list[Tensor]:
         twin: nn.Module = copy.deepcopy(network)
-        step = by_kernels(torch.compile(twin), norms=norms)
+        step = torch.compile(by_kernels(twin, norms=norms), fullgraph=True)
         functional.cross_entropy(step(images), torch.tensor([0, 1, 2, 0])).backward()
         grads = [value.grad for value in twin.parameters() if value.grad is not None]
         return [*grads, *twin.buffers()]
