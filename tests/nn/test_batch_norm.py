@@ -1,9 +1,6 @@
 """Batch norm by kernels of ours is torch's: in double precision, bit for bit whatever the threads, and compiled."""
 
 import copy
-import platform
-import shutil
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -15,14 +12,7 @@ from deepres.nn.create import create_model
 from deepres.nn.kernels import batch_norm
 from deepres.nn.kernels.step import ByKernels, by_kernels
 
-needs_kernels = pytest.mark.usefixtures("_kernels")
-
-
-@pytest.fixture
-def _kernels() -> None:
-    if sys.platform != "linux" or platform.machine() != "x86_64" or shutil.which("g++") is None:
-        pytest.skip("kernels of batch norm want Linux on x86-64, and g++")
-    assert batch_norm.KERNELS.lacking() is None
+needs_kernels = pytest.mark.usefixtures("built_kernels")
 
 
 SHAPES = [(3, 16, 9, 7), (1, 8, 2, 1), (2, 2048, 3, 3), (5, 24, 32, 32), (2, 264, 7, 5), (1, 56, 1, 1031)]

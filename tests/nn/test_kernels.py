@@ -1,7 +1,5 @@
 import _ctypes
-import platform
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,14 +18,8 @@ BROKEN = {
     "strided": ("shape.line() + k", "shape.line() + k + 1"),
     "batch_norm": ("sum += double(blocks.rows_of(d))", "sum += double(blocks.deep)"),
 }
-needs_kernels = pytest.mark.usefixtures("_kernels")
+needs_kernels = pytest.mark.usefixtures("built_kernels")
 of_each = pytest.mark.parametrize("kernels", EVERY, ids=lambda kernels: kernels.source.stem)
-
-
-@pytest.fixture
-def _kernels() -> None:
-    if sys.platform != "linux" or platform.machine() != "x86_64" or shutil.which("g++") is None:
-        pytest.skip("kernels want Linux on x86-64, and g++")
 
 
 def anew(kernels: Built, source: Path | None = None) -> Built:

@@ -1,8 +1,5 @@
 """Convolutions that skip pixels: their gradients are those of double precision, whatever the shape and the threads."""
 
-import platform
-import shutil
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,14 +11,7 @@ from torch.nn import functional
 from deepres.nn.kernels import strided
 from deepres.nn.kernels.step import ByKernels
 
-needs_kernels = pytest.mark.usefixtures("_kernels")
-
-
-@pytest.fixture
-def _kernels() -> None:
-    if sys.platform != "linux" or platform.machine() != "x86_64" or shutil.which("g++") is None:
-        pytest.skip("kernels of strided convolutions want Linux on x86-64, and g++")
-    assert strided.KERNELS.lacking() is None
+needs_kernels = pytest.mark.usefixtures("built_kernels")
 
 
 SHAPES = [(3, 16, 32, 9, 7, 3, 2), (2, 3, 64, 23, 18, 7, 2), (1, 5, 16, 1, 1, 3, 2), (2, 144, 48, 16, 16, 3, 2)]

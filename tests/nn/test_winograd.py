@@ -1,7 +1,5 @@
 import copy
 import os
-import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,14 +13,7 @@ from deepres.nn.create import create_model
 from deepres.nn.kernels import winograd
 from deepres.nn.kernels.step import ByKernels, by_kernels
 
-needs_kernels = pytest.mark.usefixtures("_kernels")
-
-
-@pytest.fixture
-def _kernels() -> None:
-    if sys.platform != "linux" or platform.machine() != "x86_64" or shutil.which("g++") is None:
-        pytest.skip("Winograd's kernels want Linux on x86-64, and g++")
-    assert winograd.KERNELS.lacking() is None
+needs_kernels = pytest.mark.usefixtures("built_kernels")
 
 
 SHAPES = [(3, 16, 32, 9, 7), (1, 32, 16, 4, 5), (2, 160, 144, 6, 11), (1, 256, 128, 7, 7), (5, 16, 16, 32, 32)]

@@ -60,9 +60,10 @@ def lacks(network: nn.Module, device: torch.device, dtype: torch.dtype) -> str |
 
 
 def _may_fit(layer: nn.Conv2d) -> bool:
-    side, stride = layer.kernel_size[0], layer.stride[0]
-    into = winograd.PANEL if stride == 1 else 1
-    return side % 2 == 1 and side >= 3 and not layer.in_channels % into and not layer.out_channels % strided.PANEL
+    side = layer.kernel_size[0]
+    if layer.stride[0] == 1:
+        return side == 3 and not layer.in_channels % winograd.PANEL
+    return side >= 3 and side % 2 == 1 and not layer.out_channels % strided.PANEL
 
 
 def lacks_norms(network: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
