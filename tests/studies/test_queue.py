@@ -18,6 +18,7 @@ import torch
 from deepres.base.events import Doing
 from deepres.base.files import digest
 from deepres.base.locks import is_locked
+from deepres.base.wording import duration
 from deepres.cli import main
 from deepres.cli.queue import table
 from deepres.runs.lock import asked_to_stop
@@ -255,6 +256,25 @@ def test_the_status_says_what_is_done_what_runs_and_when_the_next_ends(tmp_path:
     assert shown[4].endswith(" refused")
     assert "test/whole, plain-20, seed 0: test error 8.90" in shown
     assert residual.name in shown[3]
+
+
+def test_runs_side_by_side_end_earlier_than_one_after_the_other(tmp_path: Path) -> None:
+    line = queued(_queue({"study": "test/whole", "seeds": [0, 1]}))
+    first, second = (each.job for each in line[:2])
+    _begun(first, tmp_path, [39.0], 20_000)
+    _begun(second, tmp_path, [39.0], 40_000)
+    with (tmp_path / ".lock").open("a") as lock:
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        Now(runs=(first.name, second.name)).save(tmp_path / NOW)
+        works = queue_status(line, tmp_path, tmp_path / "none.json")
+    left = [one.seconds_left or 0.0 for one in works.runs]
+    assert works.current is not None
+    assert works.current.run == second.name, "it has fewer steps left than the one before it"
+    all_ended = max(left[1] + left[2], left[0] + left[3])
+    assert works.sentences(datetime(2026, 11, 27, tzinfo=UTC))[-1].startswith(f"all: in about {duration(all_ended)}, ")
+    assert all_ended < 0.6 * sum(left)
 
 
 def test_before_the_first_epoch_the_time_is_not_known_and_when_all_are_done_nothing_is_left(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from heapq import heapreplace
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -72,9 +74,8 @@ class QueueStatus(Record):
 
     @property
     def current(self) -> Standing | None:
-        """The run that is being trained, or would be."""
-        begun = sorted(self.runs, key=lambda one: ("runs", "begun", "waits").index(one.stands) if _is_open(one) else 9)
-        return begun[0] if begun and _is_open(begun[0]) else None
+        """The run that ends next: of those that are being trained, or else would be first."""
+        return min(filter(_is_open, self.runs), key=_turn, default=None)
 
     def sentences(self, now: datetime) -> list[str]:
         """What is done, what runs, when the next ends and when all of them; at the time `now`."""
@@ -88,12 +89,20 @@ class QueueStatus(Record):
             lines.append("no queue works here at this moment")
         if self.paused:
             lines.append("paused until --unpause" if self.works else "one that is started will pause until --unpause")
-        left = [one.seconds_left for one in self.runs if _is_open(one)]
         lines.append(f"next to end: {self.current.run}, {_when(self.current.seconds_left, now)}")
-        if len(left) > 1:
-            known = [seconds for seconds in left if seconds is not None]
-            lines.append(f"all: {_when(sum(known) if len(known) == len(left) else None, now)}")
+        if sum(map(_is_open, self.runs)) > 1:
+            lines.append(f"all: {_when(self._seconds_of_all(), now)}")
         return lines
+
+    def _seconds_of_all(self) -> float | None:
+        """Until the last has ended, if as many go on side by side as do now, each at the rate that it has now."""
+        line = sorted(filter(_is_open, self.runs), key=_turn)
+        ends = [0.0] * max(1, sum(one.stands == "runs" for one in line))  # of each place: when it is free
+        for one in line:
+            if one.seconds_left is None:
+                return None
+            heapreplace(ends, ends[0] + one.seconds_left)
+        return max(ends)
 
 
 def queue_status(line: Sequence[Queued], home: Path, speed: Path) -> QueueStatus:
@@ -220,6 +229,13 @@ def _came(job: Job, home: Path) -> str:
 
 def _is_open(one: Standing) -> bool:
     return one.stands in ("runs", "begun", "waits")
+
+
+def _turn(one: Standing) -> tuple[int, float]:
+    """What runs comes first, and of it what ends first; others in their order."""
+    runs = one.stands == "runs"
+    left = inf if one.seconds_left is None else one.seconds_left
+    return ("runs", "begun", "waits").index(one.stands), left if runs else 0
 
 
 def _when(seconds: float | None, now: datetime) -> str:
