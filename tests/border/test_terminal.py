@@ -15,10 +15,10 @@ import click
 import pytest
 
 from deepres.base.events import Detail, Doing
+from deepres.base.warned import in_one_line
 from deepres.base.watch import EVERY, Watch
 from deepres.base.wording import duration
 from deepres.cli.main import VERBS, deepres, run
-from deepres.cli.warned import in_one_line
 from deepres.runs.progress import Display
 from deepres.train.loop import Step
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from deepres.runs import train
 from deepres.runs.progress import print_event
 from deepres.runs.session import Session
 from deepres.runs.train import Event
+from deepres.studies import executor
 from deepres.studies.executor import Slot, at_once, carry_out, few_threads, in_turn, slots
 from deepres.studies.plan import DIVERGED, Job, cells, distinct, status, unfinished
 from deepres.studies.study import Study
@@ -106,3 +108,19 @@ def test_processes_that_begin_meanwhile_share_the_cores(monkeypatch: pytest.Monk
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     with few_threads(4):
         assert os.environ["OMP_NUM_THREADS"] == "7", "as it was asked for"
+
+
+def test_what_libraries_warn_of_is_told_as_the_runs_where_it_has_a_process_of_its_own(
+    jobs: list[Job], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told: list[tuple[str, Event]] = []
+
+    def warns(*_: object) -> None:
+        warnings.warn("the disk\nis slow", UserWarning, stacklevel=1)
+        warnings.warn("No CUDA runtime is found, using CUDA_HOME='/usr/local'", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(executor, "carry_out", warns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        executor.carry_out_aside(jobs[0], tmp_path, Slot("cpu"), lambda name, event: told.append((name, event)))
+    assert told == [(jobs[0].name, "warning: the disk is slow")]

@@ -102,6 +102,7 @@ def _work(queue: "Queue", home: Path, data: dict[str, str], asked: Asked, watch:
 
     for line in priority.give_way():
         watch.say(line)
+    from deepres.base.events import Doing
     from deepres.nn.hardware import find_device
     from deepres.runs.progress import showing
     from deepres.studies.executor import slots
@@ -111,6 +112,8 @@ def _work(queue: "Queue", home: Path, data: dict[str, str], asked: Asked, watch:
     threads = processors if device.type == "cpu" else lambda: None
     work = QueueWork(queue, home, device, data, command_line(), threads, asked.at_once)
     alone = len(slots(asked.at_once, device)) == 1
+    if not alone:
+        watch(Doing("runs side by side"))
     refused = work.carry_out(showing(watch, alone=alone), hours=asked.hours)
     if refused:
         name, reason = next(iter(refused.items()))

@@ -6,8 +6,8 @@ from functools import wraps
 from typing import Any
 
 from deepres.base.events import speaks
+from deepres.base.warned import in_one_line
 from deepres.base.watch import Watch
-from deepres.cli.warned import in_one_line
 
 
 def watched(command: Callable[..., Any]) -> Callable[..., Any]:

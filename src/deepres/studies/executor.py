@@ -8,6 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from deepres.base.errors import InputError, RunError
 from deepres.base.events import UNSAID
 from deepres.base.files import make_folder, write_atomic
 from deepres.base.manifest import holds_run, is_whole
+from deepres.base.warned import in_one_line
 from deepres.data.loading.workers import num_cores
 from deepres.recipes.run import Run, load_run
 from deepres.runs import stages
@@ -65,6 +67,14 @@ def carry_out(job: Job, home: Path, device: torch.device, on_event: OnJobEvent, 
     except DivergedError as cause:
         write_atomic(folder / DIVERGED, json.dumps({"reason": cause.message}) + "\n")
         on_event(job.name, f"diverged: {cause.message}")
+
+
+def carry_out_aside(job: Job, home: Path, place: Slot, on_event: OnJobEvent, command: str = UNSAID) -> None:
+    """The same in a process of its own, at its place there; what libraries warn of is told as the run's, in a line."""
+    if place.threads is not None:
+        torch.set_num_threads(place.threads)
+    with in_one_line(partial(on_event, job.name)):
+        carry_out(job, home, torch.device(place.device), on_event, command)
 
 
 def in_turn(
@@ -187,10 +197,8 @@ def _take(free: Any) -> None:
 
 def _in_process(job: Job, home: Path, on_event: OnJobEvent, command: str) -> None:
     assert _place is not None
-    if _place.threads is not None:
-        torch.set_num_threads(_place.threads)
-    carry_out(job, home, torch.device(_place.device), on_event, command)
+    carry_out_aside(job, home, _place, on_event, command)
 
 
 def _on_worker(job: Job, home: Path, on_event: OnJobEvent, device: str, command: str) -> None:
-    carry_out(job, home, torch.device(device), on_event, command)
+    carry_out_aside(job, home, Slot(device), on_event, command)

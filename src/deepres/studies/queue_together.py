@@ -10,12 +10,10 @@ from pathlib import Path
 from time import sleep
 from typing import Any, Protocol
 
-import torch
-
 from deepres.base.errors import DeepresError
 from deepres.runs.lock import StoppedError
 from deepres.runs.progress import print_event
-from deepres.studies.executor import Slot, carry_out, few_threads
+from deepres.studies.executor import Slot, carry_out_aside, few_threads
 from deepres.studies.plan import Job
 from deepres.studies.queue_gate import LOOK, Gate
 from deepres.studies.queue_status import Now
@@ -151,13 +149,11 @@ def _train(
     holding: Any,
     telling: Connection,
 ) -> None:
-    if slot.threads is not None:
-        torch.set_num_threads(slot.threads)
     gate = _WorkerGate(home, print_event, [], ends, now=Now(runs=(job.name,)))
     gate.stop, gate.holding = stop, holding
     try:
         gate.hold()
-        carry_out(job, home, torch.device(slot.device), gate, command)
+        carry_out_aside(job, home, slot, gate, command)
         telling.send(None)
     except StoppedError:
         telling.send(STOPPED)
