@@ -13,7 +13,7 @@ from deepres.train import compile
 from deepres.train.compile import CompilePlan, CompileTimes, choose_compile_mode, decide
 from deepres.train.precision import Precision, choose
 from deepres.train.replay import WARM_UP
-from deepres.train.timing import timed_passes
+from deepres.train.timing import passes, timed
 
 CPU = torch.device("cpu")
 
@@ -107,29 +107,30 @@ def test_timed_steps_are_replayed_after_those_that_warm_up() -> None:
     net, precision = create_model("resnet20_cifar", num_classes=3), choose("float32", CPU)
     done = []
     loss = compile.noise_loss((3, 8, 8), 2, 3, precision)
-    found = timed_passes(net, precision, loss, lambda twin: twin, calls=8, capture=lambda work: lambda: done.append(1))
-    assert len(found) == 8
+    work = passes(net, precision, loss, lambda twin: twin, capture=lambda work: lambda: done.append(1))
+    assert len(timed(work, CPU, 60.0, calls=8)) == 8
     assert len(done) == 8 - WARM_UP
 
 
 def test_what_was_measured_is_remembered_and_the_network_left_as_it_was(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
+    calls: list[tuple[str | None, ...]] = []
 
-    def timed(network: object, precision: object, loss: object, plan: CompilePlan) -> tuple[float, float]:
-        calls.append(plan.compiled)
-        return (30.0, 0.4) if plan.compiled else (0.6, 0.5)
+    def share(network: object, precision: object, loss: object, *ways: CompilePlan) -> tuple[float, float]:
+        calls.append(tuple(way.compiled for way in ways))
+        return 30.0, 0.8
 
-    monkeypatch.setattr(compile, "_timed", timed)
+    monkeypatch.setattr(compile, "_seconds", lambda *_: calls.append(()) or 0.5)
+    monkeypatch.setattr(compile, "_share", share)
     monkeypatch.setattr(compile, "cannot_compile", lambda device: None)
     net, precision = create_model("resnet20_cifar"), choose("float32", CPU)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     assert choose_compile_mode("auto", net, precision, 128, 1_000).compiled is None
-    assert calls == [None]
+    assert calls == [()]
     assert choose_compile_mode("auto", net, precision, 128, 100_000).compiled == "default"
     assert choose_compile_mode("auto", net, precision, 128, 90_000).compiled == "default"
-    assert calls == [None, "default"]
+    assert calls == [(), (None, "default")]
     (place,) = cache.iterdir()
     assert json.loads(place.read_text()) == {
         "plain": 0.5,
@@ -148,13 +149,14 @@ def test_what_was_measured_is_remembered_and_the_network_left_as_it_was(
 def test_kernels_are_tried_before_compiling_which_is_then_measured_with_them(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
+    calls: list[list[tuple[bool, bool, str | None]]] = []
 
-    def timed(network: object, precision: object, loss: object, plan: CompilePlan) -> tuple[float, float]:
-        calls.append((plan.winograd, plan.norms, plan.compiled))
-        return (30.0, 0.2) if plan.compiled else (0.6, 0.3 if plan.winograd else 0.5)
+    def share(network: object, precision: object, loss: object, *ways: CompilePlan) -> tuple[float, float]:
+        calls.append([(way.winograd, way.norms, way.compiled) for way in ways])
+        return (30.0, 0.5) if ways[1].compiled else (0.6, 0.6)
 
-    monkeypatch.setattr(compile, "_timed", timed)
+    monkeypatch.setattr(compile, "_seconds", lambda *_: 0.5)
+    monkeypatch.setattr(compile, "_share", share)
     monkeypatch.setattr(compile, "cannot_compile", lambda device: None)
     monkeypatch.setattr(compile, "lacks", lambda *asked: None)
     monkeypatch.setattr(compile, "lacks_norms", lambda *asked: None)
@@ -168,7 +170,9 @@ def test_kernels_are_tried_before_compiling_which_is_then_measured_with_them(
     assert (found.winograd, found.norms, found.compiled) == (True, True, "default")
     assert found.kernels == version(norms=True)
     assert "norms' sums by our kernels" in str(found)
-    assert calls == [(False, False, None), (True, False, None), (True, True, "default")]
+    assert "a step takes 0.30 of a plain one's time" in found.reason
+    plain, kernels = (False, False, None), (True, False, None)
+    assert calls == [[plain, kernels], [kernels, (True, True, "default")]]
 
 
 @pytest.mark.parametrize(("winograd_too", "kept"), [(0.49, False), (0.4, True)])
@@ -179,12 +183,13 @@ def test_kernels_that_save_nothing_are_not_taken(winograd_too: float, kept: bool
 
 
 def test_a_compiler_that_fails_is_said_and_not_tried_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def timed(network: object, precision: object, loss: object, plan: CompilePlan) -> tuple[float, float]:
-        if plan.compiled:
+    def share(network: object, precision: object, loss: object, *ways: CompilePlan) -> tuple[float, float]:
+        if ways[1].compiled:
             raise RuntimeError("unsupported\nwith a wall of text")
-        return 0.6, 0.5
+        return 0.6, 1.0
 
-    monkeypatch.setattr(compile, "_timed", timed)
+    monkeypatch.setattr(compile, "_seconds", lambda *_: 0.5)
+    monkeypatch.setattr(compile, "_share", share)
     monkeypatch.setattr(compile, "cannot_compile", lambda device: None)
     for _ in range(2):
         found = choose_compile_mode("auto", create_model("resnet20_cifar"), choose("float32", CPU), 128, 100_000)
@@ -201,8 +206,11 @@ def test_without_a_compiler_steps_stay_as_they_are(monkeypatch: pytest.MonkeyPat
 def test_timing_leaves_the_random_state_and_the_network_alone() -> None:
     net, precision = create_model("resnet20_cifar", num_classes=3), choose("float32", CPU)
     state, before = torch.get_rng_state(), net.stem.get_parameter("conv.weight").clone()
-    first, best = compile._timed(net, precision, compile.noise_loss((3, 8, 8), 2, 3, precision), CompilePlan())
-    assert 0 < best <= first * 50
+    loss = compile.noise_loss((3, 8, 8), 2, 3, precision)
+    assert compile._seconds(net, precision, loss) > 0
+    first, share = compile._share(net, precision, loss, CompilePlan(), CompilePlan())
+    assert first > 0
+    assert 1 / 50 < share < 50
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(net.stem.get_parameter("conv.weight"), before)
     assert net.stem.get_parameter("conv.weight").grad is None
@@ -223,7 +231,7 @@ def test_a_compiled_step_has_the_plain_steps_gradients_but_for_rounding() -> Non
 
 
 def test_a_run_that_is_short_by_steps_timed_before_is_not_timed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compile, "_timed", lambda *_: pytest.fail("timed again"))
+    monkeypatch.setattr(compile, "_seconds", lambda *_: pytest.fail("timed again"))
     found = choose_compile_mode(
         "auto", create_model("resnet20_cifar"), choose("float32", CPU), 128, 100_000, about=0.002
     )

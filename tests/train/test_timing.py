@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from deepres.train.precision import choose
-from deepres.train.timing import MOST_CALLS, timed, timed_passes
+from deepres.train.timing import MOST_CALLS, passes, timed, timed_in_turns
 
 CPU = torch.device("cpu")
 
@@ -20,6 +20,14 @@ def test_each_call_has_its_own_seconds() -> None:
     pauses = iter([0.02, 0.0])
     first, second = timed(lambda: time.sleep(next(pauses)), CPU, 0.0)
     assert first >= 0.02 > second
+
+
+def test_works_take_turns() -> None:
+    made: list[str] = []
+    first, second = timed_in_turns([lambda: made.append("a"), lambda: (made.append("b"), time.sleep(0.01))], CPU, 3)
+    assert made == ["a", "b"] * 3
+    assert len(first) == len(second) == 3
+    assert min(second) >= 0.01 > max(first)
 
 
 def test_passes_are_of_a_copy_in_training_and_leave_no_trace() -> None:
@@ -37,7 +45,7 @@ def test_passes_are_of_a_copy_in_training_and_leave_no_trace() -> None:
         twins.append(twin)
         return twin
 
-    assert len(timed_passes(network, choose("float32", CPU), loss, wrapped, calls=3)) == 3
+    assert len(timed(passes(network, choose("float32", CPU), loss, wrapped), CPU, 60.0, calls=3)) == 3
     assert modes == [True] * 3
     assert twins[0] is not network
     assert not network.training

@@ -42,7 +42,7 @@ from deepres.train.compile import CompilePlan, choose_compile_mode, noise_loss
 from deepres.train.distributed import Distributed
 from deepres.train.precision import Precision, choose
 from deepres.train.state import State
-from deepres.train.timing import MOST_CALLS, timed, timed_passes
+from deepres.train.timing import MOST_CALLS, passes, timed
 
 COMPILE = "compile.json"
 HOLES = 3  # bytes that a heap full of holes takes for each one in use, where layers are computed twice
@@ -173,7 +173,8 @@ def step_rate(network: ResidualNetwork, precision: Precision, batch_size: int, s
     """
     description = network.description
     loss = noise_loss(description.input, batch_size, description.num_classes, precision)
-    taken = timed_passes(network, precision, loss, lambda twin: twin, STEP_SECONDS if seconds is None else seconds)
+    work = passes(network, precision, loss, lambda twin: twin)
+    taken = timed(work, precision.device, STEP_SECONDS if seconds is None else seconds)
     return batch_size / min(taken[1:])
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from statistics import median
 from typing import Literal, Self
 
 import torch
@@ -22,7 +23,7 @@ from deepres.tasks.losses import Forward
 from deepres.train.config import CompileChoice
 from deepres.train.precision import Precision
 from deepres.train.replay import Capture, as_cuda_graph
-from deepres.train.timing import timed_passes
+from deepres.train.timing import passes, timed, timed_in_turns
 
 Mode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 Timed = Callable[[Forward], Tensor]
@@ -56,6 +57,11 @@ class CompileTimes(Record):
     def by_winograd(self) -> bool:
         """Whether our kernels of convolutions are worth it."""
         return self.winograd is not None and self.winograd <= WORTH * self.plain
+
+    @property
+    def uncompiled(self) -> float:
+        """Seconds of a step that is not compiled, by our kernels where they are worth it."""
+        return self.winograd if self.winograd is not None and self.by_winograd else self.plain
 
 
 class CompilePlan(Record):
@@ -163,18 +169,18 @@ def choose_compile_mode(
     loss = noise_loss(description.input, batch_size, description.num_classes, precision)
     known = recalled(CompileTimes, place)
     if known is None:
-        known = CompileTimes(plain=_timed(network, precision, loss, CompilePlan())[1])
-        known = _remember(place, known)
+        known = _remember(place, CompileTimes(plain=_seconds(network, precision, loss)))
     if kernels and known.winograd is None and known.plain * steps >= enough:
-        known = known.replace(winograd=_timed(network, precision, loss, CompilePlan(winograd=True))[1])
-        known = _remember(place, known)
+        share = _share(network, precision, loss, CompilePlan(), CompilePlan(winograd=True))[1]
+        known = _remember(place, known.replace(winograd=share * known.plain))
     pays = known.plain * steps >= LONG_ENOUGH[kind]
     norms = pays and lacks_norms(*of_network) is None
     if pays and known.compiled is None and known.failed is None:
         try:
-            plan = CompilePlan(compiled=mode, captured=captured, winograd=known.by_winograd, norms=norms)
-            compiling, compiled = _timed(network, precision, loss, plan)
-            known = known.replace(compiled=compiled, compiling=compiling)
+            uncompiled = CompilePlan(winograd=known.by_winograd)
+            compiled = uncompiled.replace(compiled=mode, captured=captured, norms=norms)
+            compiling, share = _share(network, precision, loss, uncompiled, compiled)
+            known = known.replace(compiled=share * known.uncompiled, compiling=compiling)
         except Exception as cause:  # the compiler's failures have no common class, and the plain step still works
             known = known.replace(failed=str(cause).strip().splitlines()[0][:200] or type(cause).__name__)
         known = _remember(place, known)
@@ -212,12 +218,11 @@ def decide(
     norms: bool = False,
 ) -> CompilePlan:
     """Compiled, `norms` by our kernels, if the time it saves in `steps` steps exceeds the time that compiling takes."""
-    if measured.winograd is not None and measured.by_winograd:
-        plain, share = measured.winograd, measured.winograd / measured.plain
+    plain = measured.uncompiled
+    uncompiled, said = CompilePlan(), ""
+    if measured.by_winograd:
         uncompiled = CompilePlan(winograd=True).with_kernels_of_here()
-        said = f"a step takes {share:.2f} of the time with torch's own"
-    else:
-        plain, uncompiled, said = measured.plain, CompilePlan(), ""
+        said = f"a step takes {plain / measured.plain:.2f} of the time with torch's own"
 
     def stay(why: str) -> CompilePlan:
         return uncompiled.replace(reason=f"{said}; {why}" if said else why)
@@ -236,14 +241,31 @@ def decide(
     return uncompiled.replace(compiled=mode, captured=captured, norms=norms, reason=reason).with_kernels_of_here()
 
 
-def _timed(network: ResidualNetwork, precision: Precision, loss: Timed, plan: CompilePlan) -> tuple[float, float]:
-    """Seconds of the first step, and of the fastest of five after two more (captured: with the capture)."""
-    seconds = timed_passes(network, precision, loss, plan.forward, calls=8, capture=plan.capture)
-    return seconds[0], min(seconds[3:])
+def _seconds(network: ResidualNetwork, precision: Precision, loss: Timed) -> float:
+    """Of a plain step: the faster of two after two others."""
+    work = passes(network, precision, loss, CompilePlan().forward)
+    return min(timed(work, precision.device, float("inf"), calls=4)[2:])
+
+
+def _share(
+    network: ResidualNetwork, precision: Precision, loss: Timed, before: CompilePlan, plan: CompilePlan
+) -> tuple[float, float]:
+    """Seconds of the first step by `plan`, and what share of the time by `before` a later one takes: the median.
+
+    On a processor the two take turns; on a GPU, whose memory may not hold both, one follows the other.
+    """
+    device = precision.device
+    works = (passes(network, precision, loss, way.forward, way.capture) for way in (before, plan))
+    if device.type == "cpu":
+        taken = timed_in_turns(list(works), device, calls=7)
+    else:
+        taken = [timed(work, device, float("inf"), calls=8) for work in works]
+    plain, others = (seconds[-5:] for seconds in taken)
+    return taken[1][0], median(other / one for one, other in zip(plain, others, strict=True))
 
 
 def _place(network: ResidualNetwork, precision: Precision, mode: str, batch_size: int) -> Path:
-    about = (hardware(precision.device), torch.__version__, str(precision), mode, str(batch_size))
+    about = ("in turns", hardware(precision.device), torch.__version__, str(precision), mode, str(batch_size))
     facts = [*about, version(convolutions=True, norms=True), network.description.model_dump_json()]
     return cache_folder() / "steps" / f"{sha256(chr(0).join(facts).encode()).hexdigest()[:24]}.json"
 

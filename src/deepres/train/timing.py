@@ -1,7 +1,7 @@
 """How long work takes here: the seconds of each call, until enough are known."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from time import perf_counter
 
@@ -32,32 +32,42 @@ def timed(
     return taken
 
 
-def timed_passes(
+def timed_in_turns(works: Sequence[Callable[[], object]], device: torch.device, calls: int) -> list[list[float]]:
+    """Seconds of each of so many calls of every work: each once, then all again.
+
+    A processor that others share is faster at one moment than at the next, by more than what is to be told apart.
+    """
+    taken: list[list[float]] = [[] for _ in works]
+    for _ in range(calls):
+        for seconds, work in zip(taken, works, strict=True):
+            seconds += timed(work, device, 0.0, calls=1, least=1)
+    return taken
+
+
+def passes(
     network: nn.Module,
     precision: Precision,
     loss: Callable[[Callable[[Tensor], Tensor]], Tensor],
     forward: Callable[[nn.Module], Callable[[Tensor], Tensor]],
-    seconds: float = float("inf"),
-    calls: int = MOST_CALLS,
     capture: Capture | None = None,
-) -> list[float]:
-    """Seconds of forward and backward passes in training, as `timed`, by a copy of the network that `forward` wraps.
+) -> Callable[[], None]:
+    """What does forward and backward passes in training when it is called, by a copy of the network, wrapped.
 
-    With `capture` those after the first `WARM_UP` are replayed from the graph that it makes of them.
+    With `capture` calls after the first `WARM_UP` are replayed from the graph that it makes of them.
     """
     twin = precision.place(copy.deepcopy(network)).train()
     wrapped = forward(twin)
     graph: Callable[[], None] | None = None
 
-    def passes() -> None:
+    def both() -> None:
         loss(wrapped).backward()  # type: ignore[no-untyped-call]
 
     def once() -> None:
         nonlocal graph
         if capture is not None and graph is None and next(numbers) >= WARM_UP:
-            graph = capture(passes)
-        (passes if graph is None else graph)()
+            graph = capture(both)
+        (both if graph is None else graph)()
         twin.zero_grad()
 
     numbers = count()
-    return timed(once, precision.device, seconds, calls)
+    return once
