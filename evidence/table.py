@@ -182,16 +182,17 @@ def trained(path: Path = HERE / "trained.json") -> str:
 
 
 def papers(path: Path = HERE / "trained.json") -> str:
-    """The three lines that matter most: what descriptions give, what was trained, others' weights."""
+    """The lines that matter most: what descriptions give, what was trained, others' weights."""
     read = json.loads((HERE / "descriptions.json").read_text())
     figures = json.loads(path.read_text())["figures"] if path.is_file() else []
     judged = [one for one in figures if one["ours"] is not None and one["verdict"] != "shown"]
     others = json.loads((HERE / "foreign_cifar_weights.json").read_text())["networks"]
+    trained = []
     if judged:
         told = "; ".join(f"{one['row']} {one['printed']} % printed, {one['ours']:.2f} % here" for one in judged[:4])
         met = sum(one["verdict"] in ("reproduced", "within the spread") for one in judged)
-        trained = f"trained at full length, {met} of {len(judged)} within tolerance or spread: {told}"
-    else:
+        trained.append(f"Trained at full length, {met} of {len(judged)} within tolerance or spread: {told}.")
+    if "plain-56" not in {one["row"] for one in judged}:
         short = json.loads((HERE / "study_resnet_fig6_short.json").read_text())
         errors = {
             claim[side]: one[of]
@@ -200,7 +201,7 @@ def papers(path: Path = HERE / "trained.json") -> str:
             for side, of in (("better", "better"), ("worse", "worse"))
         }
         told = ", ".join(f"{name} {errors[name]:.1f} %" for name in ("plain-20", "plain-56", "ResNet-20", "ResNet-56"))
-        trained = f"degradation at a twentieth of the steps, training error: {told}; no run at full length yet"
+        trained.append(f"Degradation at a twentieth of the steps, training error: {told}.")
     stated = "; ".join(
         f"{one['published_accuracy_percent']:.2f} % and {one['accuracy_percent']:.2f} %" for one in others
     )
@@ -209,7 +210,7 @@ def papers(path: Path = HERE / "trained.json") -> str:
             [
                 f"- {read['verdicts']['reproduced']} of {read['n']} sizes, costs, depths and path lengths "
                 "are as printed.",
-                f"- {trained[0].upper()}{trained[1:]}.",
+                *(f"- {line}" for line in trained),
                 f"- Others' CIFAR-10 weights, accuracy published and here: {stated}.",
             ]
         )

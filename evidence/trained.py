@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from deepres.base.wording import counted
 from deepres.studies.readings import is_read
 from deepres.studies.study import Study, study_named
 from deepres.studies.texts import printed_text
@@ -27,7 +28,7 @@ def collect(home: Path, note: str) -> dict[str, Any]:
     reports = [json.loads(path.read_text()) for path in sorted(home.glob("reports/*/report.json"))]
     reports = [report for report in reports if report["outcome"]["scale"] == "full"]
     return {
-        "claim": f"{len(runs)} runs of the papers' studies, trained at full length",
+        "claim": f"{counted(len(runs), 'run')} of the papers' studies, trained at full length",
         "note": note,
         "command": "deepres reproduce --queue evidence/queue.json",
         "hardware": sorted({run["hardware"] for run in runs}),
