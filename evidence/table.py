@@ -191,8 +191,8 @@ def papers(path: Path = HERE / "trained.json") -> str:
     if judged:
         told = "; ".join(f"{one['row']} {one['printed']} % printed, {one['ours']:.2f} % here" for one in judged[:4])
         met = sum(one["verdict"] in ("reproduced", "within the spread") for one in judged)
-        trained.append(f"Trained at full length, {met} of {len(judged)} within tolerance or spread: {told}.")
-    if "plain-56" not in {one["row"] for one in judged}:
+        trained.append(f"At full length, {met} of {len(judged)} within tolerance or spread: {told}.")
+    if not any(one["row"].startswith("plain") for one in judged):
         short = json.loads((HERE / "study_resnet_fig6_short.json").read_text())
         errors = {
             claim[side]: one[of]
@@ -200,11 +200,9 @@ def papers(path: Path = HERE / "trained.json") -> str:
             if (claim := one["claim"])["column"] == "train"
             for side, of in (("better", "better"), ("worse", "worse"))
         }
-        told = ", ".join(f"{name} {errors[name]:.1f} %" for name in ("plain-20", "plain-56", "ResNet-20", "ResNet-56"))
-        trained.append(f"Degradation at a twentieth of the steps, training error: {told}.")
-    stated = "; ".join(
-        f"{one['published_accuracy_percent']:.2f} % and {one['accuracy_percent']:.2f} %" for one in others
-    )
+        told = ", ".join(f"{name} {errors[name]:.1f} %" for name in ("plain-20", "plain-56", "ResNet-56"))
+        trained.append(f"Degradation, at 1/20 of the steps: training error {told}.")
+    stated = "; ".join(f"{one['published_accuracy_percent']:.2f} and {one['accuracy_percent']:.2f} %" for one in others)
     return (
         "\n".join(
             [

@@ -70,9 +70,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(backends, "find_spec", lambda library: object())
     monkeypatch.setattr(backends, "version", lambda library: "1.0")
     monkeypatch.setattr(backends, "made", fake)
-    monkeypatch.setattr(
-        backends, "seconds_of", lambda answer, batch: 9.0 if isinstance(answer, torch.nn.Module) else 1.0
-    )
+    monkeypatch.setattr(backends, "in_turns", lambda answers, batch: [9.0, *[1.0] * (len(answers) - 1)])
     return log
 
 

@@ -9,11 +9,12 @@ from torch import nn
 from deepres.nn.create import create_model
 from deepres.nn.hardware import cannot_compile
 from deepres.nn.kernels.step import version
+from deepres.nn.timing import timed
 from deepres.train import compile
 from deepres.train.compile import CompilePlan, CompileTimes, choose_compile_mode, decide
 from deepres.train.precision import Precision, choose
 from deepres.train.replay import WARM_UP
-from deepres.train.timing import passes, timed
+from deepres.train.timing import passes
 
 CPU = torch.device("cpu")
 

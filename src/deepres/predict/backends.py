@@ -5,13 +5,15 @@ answer to close calls are torch's in float32, so that the promise of a precision
 (`nn/inference.py`). They answer on the CPU, pictures of one size, one class an image or any other task but boxes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any, Literal
 
@@ -28,6 +30,7 @@ from deepres.nn.environment import hardware
 from deepres.nn.hardware import multiplies_bfloat16
 from deepres.nn.inference import Inference, InferencePrecision, classifier_of, for_inference, judged
 from deepres.nn.onnx_graph import BATCH, IMAGE, traced
+from deepres.nn.timing import timed, timed_in_turns
 from deepres.predict.exported import onnx_session, openvino_network
 
 Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
@@ -249,7 +252,8 @@ def trying_pays(images: int, seconds: float) -> bool:
 def _tried(question: Question, others: list[Backend], made_ready: dict[str, Inference]) -> BackendTimes:
     """What each takes; those that answer are put into `made_ready`."""
     batch = _noise(question, TIMED)
-    seconds = {"torch": BackendTime(batch=seconds_of(question.plain, batch))}
+    seconds, ready = dict[str, BackendTime](), {"torch": 0.0}
+    answers: list[Callable[[Tensor], Any]] = [question.plain]
     for name in others:
         began = perf_counter()
         try:
@@ -258,20 +262,24 @@ def _tried(question: Question, others: list[Backend], made_ready: dict[str, Infe
         except Exception as cause:  # of libraries that are not ours; torch still answers
             seconds[name] = BackendTime(failed=(str(cause).strip().splitlines() or [type(cause).__name__])[0][:200])
         else:
-            ready, made_ready[name] = perf_counter() - began, answer
-            seconds[name] = BackendTime(ready=ready, batch=seconds_of(answer, batch))
+            ready[name], made_ready[name] = perf_counter() - began, answer
+            answers.append(answer)
+    for (answered, before), taken in zip(ready.items(), in_turns(answers, batch), strict=True):
+        seconds[answered] = BackendTime(ready=before, batch=taken)
     return BackendTimes(seconds=seconds)
 
 
 @torch.inference_mode()
-def seconds_of(answer: Callable[[Tensor], Any], batch: Tensor, calls: int = 3) -> float:
-    """Of the fastest of so many calls, after one more."""
-    taken = []
-    for _ in range(1 + calls):
-        began = perf_counter()
-        answer(batch)
-        taken.append(perf_counter() - began)
-    return min(taken[1:])
+def in_turns(answers: Sequence[Callable[[Tensor], Any]], batch: Tensor) -> list[float]:
+    """Seconds of each: the median of three calls after one more, all of them in turns."""
+    taken = timed_in_turns([partial(answer, batch) for answer in answers], torch.device("cpu"), calls=4)
+    return [median(seconds[1:]) for seconds in taken]
+
+
+@torch.inference_mode()
+def seconds_of(answer: Callable[[Tensor], Any], batch: Tensor) -> float:
+    """Of the second call, roughly what each takes."""
+    return timed(partial(answer, batch), torch.device("cpu"), 0.0)[1]
 
 
 def _noise(question: Question, images: int) -> Tensor:

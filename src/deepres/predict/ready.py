@@ -39,7 +39,7 @@ def made_ready(
         precision = "float32"
     keep_freed_memory(of_any_size=True)
     one = torch.zeros(1, *network.description.input)
-    seconds = cache(lambda: seconds_of(predictor.probabilities, one, calls=1))
+    seconds = cache(lambda: seconds_of(predictor.probabilities, one))
     if backend != "torch" and device.type == "cpu":
         plain = cache(lambda: for_inference(network, device, precision=precision, compiled="no"))
         size = predictor.input_size

@@ -35,6 +35,7 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.create import create_model
 from deepres.nn.freeze import freeze
 from deepres.nn.memory import available_bytes
+from deepres.nn.timing import MOST_CALLS, timed
 from deepres.recipes.run import Run
 from deepres.runs.context import RunContext
 from deepres.tasks.task import FirstValues, Learning
@@ -42,7 +43,7 @@ from deepres.train.compile import CompilePlan, choose_compile_mode, noise_loss
 from deepres.train.distributed import Distributed
 from deepres.train.precision import Precision, choose
 from deepres.train.state import State
-from deepres.train.timing import MOST_CALLS, passes, timed
+from deepres.train.timing import passes
 
 COMPILE = "compile.json"
 HOLES = 3  # bytes that a heap full of holes takes for each one in use, where layers are computed twice

@@ -29,6 +29,7 @@ from deepres.nn.create import create_model
 from deepres.nn.environment import hardware, versions
 from deepres.nn.inference import for_inference
 from deepres.nn.memory import apply, available_bytes, require_fits
+from deepres.nn.timing import timed
 from deepres.predict.preprocessing import STATISTICS, run_statistics
 from deepres.recipes.plan import Words
 from deepres.recipes.run import Run, load_run
@@ -40,7 +41,6 @@ from deepres.train.config import TrainConfig
 from deepres.train.loop import Step, TrainingContext, train
 from deepres.train.precision import Precision, choose
 from deepres.train.state import State
-from deepres.train.timing import timed
 
 SAMPLE = 256  # files whose bytes are read from the disk
 _FOREVER = 10**9  # steps, images: the clock ends a measurement, not these

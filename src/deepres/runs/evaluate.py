@@ -310,7 +310,7 @@ def _by_backend(
 
         size = predictor.input_size
         one = torch.zeros(1, *size)
-        asked_how = (config.precision, plain, "eval", lambda: seconds_of(plain, one, calls=1))
+        asked_how = (config.precision, plain, "eval", lambda: seconds_of(plain, one))
         question = Question(network, predictor.task, size, len(target.images), *asked_how)
         if (found := answering(question, asked, told.append)) is not None:
             network = InPlace(network, found[1])

@@ -16,6 +16,7 @@ from deepres.data.images import Batch, Images
 from deepres.data.loading.workers import PREFETCH_FACTOR, WorkerPlan
 from deepres.data.targets import tensor_of
 from deepres.nn.build import ResidualNetwork
+from deepres.nn.timing import timed
 from deepres.predict.preprocessing import Prepared
 from deepres.recipes.run import load_run
 from deepres.runs.autotune import step_rate
@@ -24,7 +25,6 @@ from deepres.runs.evaluate import EvaluationSetup, evaluate_network
 from deepres.runs.seen import overlap, run_of
 from deepres.runs.teaching import Known, Teachers
 from deepres.tasks.classification.losses import wrong as wrongly
-from deepres.train.timing import timed
 
 KNOWN = "teacher.json"
 MOST_IMAGES = 32  # of a timed answer

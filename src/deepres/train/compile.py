@@ -19,11 +19,12 @@ from deepres.nn.build import ResidualNetwork
 from deepres.nn.environment import hardware
 from deepres.nn.hardware import cannot_compile
 from deepres.nn.kernels.step import by_kernels, lacks, lacks_norms, version
+from deepres.nn.timing import timed, timed_in_turns
 from deepres.tasks.losses import Forward
 from deepres.train.config import CompileChoice
 from deepres.train.precision import Precision
 from deepres.train.replay import Capture, as_cuda_graph
-from deepres.train.timing import passes, timed, timed_in_turns
+from deepres.train.timing import passes
 
 Mode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 Timed = Callable[[Forward], Tensor]
