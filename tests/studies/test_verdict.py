@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deepres.recipes.printed import quoted, spread_of, verdict_of
+from deepres.recipes.printed import quoted, reach_of, spread_of, verdict_of
+from deepres.report.studies import Dots, dots
 from deepres.studies.study import Claim, Column, Printed, Study
 from deepres.studies.verdict import (
     CellResult,
@@ -119,3 +120,19 @@ def test_the_training_error_is_that_of_one_whole_pass_also_where_the_run_ends_wi
     assert train_error(rows) == pytest.approx(100 * (25 * 0.1 + 75 * 0.3) / 100)
     assert train_error([{"step": 3, "train_error": 0.9}]) == pytest.approx(90)
     assert train_error([]) is None
+
+
+@pytest.mark.parametrize(("tolerance", "spread"), [(0.5, 0.4), (0.5, 0.1), (0.0, 0.3)])
+def test_a_figure_is_met_as_far_as_it_reaches(tolerance: float, spread: float) -> None:
+    printed, reach = Printed(value=8.75), reach_of(tolerance, spread)
+    assert verdict_of((8.75 + 0.999 * reach,), printed, tolerance, spread) != "not reproduced"
+    assert verdict_of((8.75 - 1.001 * reach,), printed, tolerance, spread) == "not reproduced"
+
+
+def test_a_row_is_drawn_with_the_bar_in_which_ours_is_met() -> None:
+    rows = [Dots("ResNet-20", 8.75, (8.62, 8.9), 0.79), Dots("ResNet-32", 7.51, (7.6,))]
+    (axes,) = dots(rows, "test error", "%").axes
+    drawn = [line.get_xydata().tolist() for line in axes.lines if len(line.get_xydata())]
+    assert drawn[0] == [[pytest.approx(7.96), 0], [pytest.approx(9.54), 0]]
+    assert drawn[1:] == [[[8.75, 0]], [[8.62, 0], [8.9, 0]], [[7.51, 1]], [[7.6, 1]]]
+    assert axes.get_ylim()[0] > 1, "the first row stands above"

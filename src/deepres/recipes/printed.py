@@ -65,7 +65,12 @@ def verdict_of(
     nearest = apart(values, printed, higher_is_better=higher_is_better)
     if nearest <= tolerance + 1e-9:
         return "reproduced"
-    return "within the spread" if nearest <= 2 * spread else "not reproduced"
+    return "within the spread" if nearest <= reach_of(tolerance, spread) else "not reproduced"
+
+
+def reach_of(tolerance: float, spread: float) -> float:
+    """How far from a printed figure ours is met: the tolerance, or twice the spread where that is more."""
+    return max(tolerance, 2 * spread)
 
 
 def apart(values: Sequence[float], printed: PaperFigure, *, higher_is_better: bool = False) -> float:

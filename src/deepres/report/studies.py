@@ -1,7 +1,7 @@
 """A study's runs drawn in the paper's layout: errors over iterations, responses, errors against size."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -81,20 +81,33 @@ def scatter(ours: Mapping[str, tuple[float, float]], printed: Mapping[str, tuple
     return figure
 
 
-def dots(rows: Sequence[tuple[str, float | None, Sequence[float]]], title: str, unit: str) -> Figure:
-    """Each row of a table: the printed figure as an open diamond, ours as dots, one a seed."""
+class Dots(NamedTuple):
+    """A row of a table: the printed figure, ours, one a seed, and how far from the printed one they are met."""
+
+    name: str
+    printed: float
+    ours: Sequence[float]
+    reach: float | None = None
+
+
+def dots(rows: Sequence[Dots], title: str, unit: str) -> Figure:
+    """Each row: the printed figure as an open diamond, as a bar where ours is met, ours as dots."""
     figure = Figure(figsize=(6.4, 0.9 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="both", linewidth=0.5, alpha=0.4)
-    for place, (_, printed, ours) in enumerate(rows):
-        if printed is not None:
-            axes.plot(printed, place, "D", ms=7, color=CYCLE[1][0], markerfacecolor="none")
-        axes.plot(ours, [place] * len(ours), "o", ms=5, color=CYCLE[0][0], alpha=0.8)
+    for place, row in enumerate(rows):
+        if row.reach is not None:
+            ends = row.printed - row.reach, row.printed + row.reach
+            axes.plot(ends, (place, place), "-", lw=7, color=CYCLE[1][0], alpha=0.25, solid_capstyle="butt")
+        axes.plot(row.printed, place, "D", ms=7, color=CYCLE[1][0], markerfacecolor="none")
+        axes.plot(row.ours, [place] * len(row.ours), "o", ms=5, color=CYCLE[0][0], alpha=0.8)
     axes.plot([], [], "D", ms=7, color=CYCLE[1][0], markerfacecolor="none", label="printed")
+    if any(row.reach is not None for row in rows):
+        axes.plot([], [], "-", lw=7, color=CYCLE[1][0], alpha=0.25, label="tolerance or spread")
     axes.plot([], [], "o", ms=5, color=CYCLE[0][0], label="ours")
-    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows], fontsize=8)
-    axes.invert_yaxis()
+    axes.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)  # the first row above
     axes.set(title=title, xlabel=unit)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure

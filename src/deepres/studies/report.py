@@ -188,7 +188,7 @@ def drawings(study: Study, found: Outcome, cells: Sequence[Cell], home: Path) ->
     if study.shows == "table":
         for column in study.columns:
             rows = [
-                (row.label, row.printed[column.name].value, one.values)
+                plots.Dots(row.label, row.printed[column.name].value, one.values, one.reach)
                 for row in study.rows
                 if column.name in row.printed and (one := found.at(row.label, column.name)) is not None and one.values
             ]

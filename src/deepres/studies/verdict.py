@@ -10,7 +10,7 @@ from deepres.base import records
 from deepres.base.manifest import require_vouched
 from deepres.base.reading import json_object
 from deepres.base.records import Record
-from deepres.recipes.printed import Verdict, quoted, spread_of, verdict_of
+from deepres.recipes.printed import Verdict, quoted, reach_of, spread_of, verdict_of
 from deepres.studies.plan import DIVERGED, Cell, Job, StudyScale, WantedSeeds, cells, reading_of, status
 from deepres.studies.readings import is_read, rounds_to
 from deepres.studies.study import HIGHER_IS_BETTER, OF_GUESSES, Claim, Column, Study
@@ -23,7 +23,8 @@ class CellResult(Record):
     """Our figure for a cell, in the column's unit: of each seed, and as the paper quotes it.
 
     `diverged` counts seeds whose loss ended as no number; `reason` says why a figure is not there. `sampling` is the
-    standard error of the first value over the draws of its test images, where the run has measured that.
+    standard error of the first value over the draws of its test images, where the run has measured that. `reach`: a
+    figure no further than this from the printed one is met, by tolerance or spread.
     """
 
     row: str
@@ -32,6 +33,7 @@ class CellResult(Record):
     quoted: float | None = None
     std: float | None = None
     sampling: float | None = None
+    reach: float | None = None
     diverged: int = 0
     wanted: int = 0
     verdict: Verdict
@@ -270,7 +272,8 @@ def _judged(found: CellResult, study: Study, cell: Cell, scale: StudyScale, data
         return told.replace(verdict="shown")
     tolerance = study.tolerance if cell.column.tolerance is None else cell.column.tolerance
     spread = spread_of(values, printed, dataset, found.sampling)
-    return told.replace(verdict=verdict_of(values, printed, tolerance, spread, higher_is_better=higher))
+    verdict = verdict_of(values, printed, tolerance, spread, higher_is_better=higher)
+    return told.replace(verdict=verdict, reach=reach_of(tolerance, spread) if printed.bound is None else None)
 
 
 def _comparable(found: CellResult, column: Column) -> float | None:
