@@ -13,7 +13,7 @@ from deepres.base.errors import InputError
 from deepres.cli.main import run
 from deepres.data.transforms.config import Preparation
 from deepres.predict import backends
-from deepres.predict.backends import BackendTime, BackendTimes, Question, answering, made, trying_pays
+from deepres.predict.backends import BackendTime, BackendTimes, Question, answering, in_turns, made, trying_pays
 from deepres.predict.predictor import Predictor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
@@ -242,3 +242,10 @@ def test_eval_by_a_runtime_is_evals_figure_and_says_so(
     words = ["eval", str(tmp_path / "run"), str(source), "--device", "cpu", "--backend", "openvino"]
     assert run([*words, "--protocol", "flip"]) == 2
     assert "--backend openvino: answers one view of an image" in capsys.readouterr().err
+
+
+def test_answers_are_timed_in_turns() -> None:
+    asked: list[str] = []
+    first, second = in_turns([lambda batch: asked.append("a"), lambda batch: asked.append("b")], torch.zeros(1))
+    assert asked == ["a", "b"] * 4
+    assert min(first, second) > 0

@@ -217,6 +217,14 @@ def test_timing_leaves_the_random_state_and_the_network_alone() -> None:
     assert net.stem.get_parameter("conv.weight").grad is None
 
 
+def test_on_a_processor_the_share_is_that_of_steps_taken_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    faster_at_last = [9.0, 9.0, 2.0, 2.0, 2.0, 1.0, 1.0], [30.0, 9.0, 1.6, 1.6, 1.6, 0.8, 0.8]
+    monkeypatch.setattr(compile, "timed_in_turns", lambda works, device, calls: faster_at_last)
+    net, precision = create_model("resnet20_cifar", num_classes=3), choose("float32", CPU)
+    loss = compile.noise_loss((3, 8, 8), 2, 3, precision)
+    assert compile._share(net, precision, loss, CompilePlan(), CompilePlan()) == (30.0, pytest.approx(0.8))
+
+
 @pytest.mark.skipif(cannot_compile(CPU) is not None, reason="no compiler on this machine")
 @pytest.mark.long
 def test_a_compiled_step_has_the_plain_steps_gradients_but_for_rounding() -> None:

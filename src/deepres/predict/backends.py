@@ -288,7 +288,7 @@ def _noise(question: Question, images: int) -> Tensor:
 
 def _place(question: Question) -> Path:
     versions = [f"{name} {version(name)}" for name in question.may_answer]
-    about = [hardware(torch.device("cpu")), str(torch.get_num_threads()), torch.__version__, *versions]
+    about = ["in turns", hardware(torch.device("cpu")), str(torch.get_num_threads()), torch.__version__, *versions]
     about += [question.verb, question.precision, str(question.dtype), str(question.size)]
     facts = [*about, question.network.description.model_dump_json()]
     return cache_folder() / "backends" / f"{sha256(chr(0).join(facts).encode()).hexdigest()[:24]}.json"
