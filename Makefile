@@ -37,7 +37,7 @@ check: .venv/.ready  # what can be said without running anything
 	@$(MAKE) --no-print-directory --jobs 2 types docs style
 
 types: .venv/.ready
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2 --native-parser
 
 style: .venv/.ready
 	$(BIN)/ruff format --check --quiet .

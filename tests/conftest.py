@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping
 from html import escape
 from importlib import import_module
@@ -52,6 +53,18 @@ def _draw_where_charts_are_looked_at() -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     if item.get_closest_marker("long") is not None:
         item.add_marker("slow")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the variants of a slow test the first and the last are run by `make test`; those between them are long."""
+    variants = defaultdict[str, list[pytest.Item]](list)
+    for item in items:
+        if item.get_closest_marker("slow") is not None and item.get_closest_marker("long") is None:
+            variants[item.nodeid.partition("[")[0]].append(item)
+    for those in variants.values():
+        for item in those[1:-1]:
+            item.add_marker("long")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -15,7 +15,7 @@ from deepres.nn.build import build, names
 
 @pytest.fixture
 def agrees_with_its_modules(monkeypatch: pytest.MonkeyPatch) -> Callable[[Architecture], None]:
-    """Norms count nothing and keep the shape, but take most of the time on `meta`: here they check their channels."""
+    """Norms and ReLU count nothing and keep the shape, but take most of the time on `meta`: here norms check their channels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the counter looks for triton
         from torch.utils.flop_counter import FlopCounterMode
@@ -25,6 +25,7 @@ def agrees_with_its_modules(monkeypatch: pytest.MonkeyPatch) -> Callable[[Archit
         return x
 
     monkeypatch.setattr(F, "batch_norm", norm)
+    monkeypatch.setattr(F, "relu", lambda x, inplace=False: x)
 
     def check(description: Architecture) -> None:
         net = build(description).eval()

@@ -129,10 +129,8 @@ def test_counts_equal_the_reference(name: str) -> None:
         pytest.param(n, marks=pytest.mark.long)
         if n in VERY_DEEP
         else pytest.param(n, marks=pytest.mark.slow)
-        if n.removesuffix("d").endswith(("200", "270", "350", "420")) or "1202" in n or "1001" in n
-        else pytest.param(n, marks=pytest.mark.medium)
-        if re.search("1[0-9][0-9]", n)
-        else n
+        if re.search(r"(?<!\d)[1-4]\d\d(?!\d)", n)
+        else pytest.param(n, marks=pytest.mark.medium if "1202" in n else [])
         for n in NAMES
     ],
 )

@@ -22,7 +22,7 @@ ONE_OF_EACH = [
 """Flat stacks, gates, columns, excitation, filters along channels, blurred pools, scales, splits, kernels; one network of each other family was tried by hand."""
 LONG = (
     *("fractalnet20_cifar", "seresnet18", "resnest50d_4s2x40d+depths=2,1,1,1", "skresnet18+depths=2,1,1,1"),
-    *("resnet18_blur4", "highway19_cifar", "res2net50_26w_4s+depths=2,1,1,1", "vgg15_cifar"),
+    *("resnest14d", "resnet18_blur4", "highway19_cifar", "res2net50_26w_4s+depths=2,1,1,1", "vgg15_cifar"),
 )
 """Those that trace longest, or are much like another: excitation like the kernels of ECA, selected kernels like splits."""
 

@@ -1,5 +1,6 @@
 """The field's networks through the contract; what others print of them; names with edits."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -95,6 +96,8 @@ EXPECTED = {
     "resnet8_tiny": 78_666 - 2 * (3 * 16 + 2 * 32 + 2 * 64),
 }
 NAMES = [found.config.name for found in ENTRIES]
+DEEP = re.compile(r"(?<!\d)[12]\d\d(?!\d)")
+"""Of a hundred layers and more: those between the first and the last are run by `make whole`."""
 
 
 def test_the_contract_covers_the_entries() -> None:
@@ -103,15 +106,28 @@ def test_the_contract_covers_the_entries() -> None:
 
 @pytest.mark.medium
 @pytest.mark.parametrize("name", NAMES)
-def test_counts_equal_what_others_print(name: str, agrees_with_its_modules: Callable[[Architecture], None]) -> None:
+def test_counts_equal_what_others_print(name: str) -> None:
     description = architecture(name)
     assert cost(description).parameters == EXPECTED[name]
     assert description.name == entry(name).config.name == name
     assert description.input == ((3, 224, 224) if entry(name).paper == TIMM else (3, 32, 32))
     last = list(feature_shapes(description).values())[-1]
     assert last[1] == (7 if entry(name).paper == TIMM else 4 if "cifar64" in name else 8)
-    if "1202" not in name:
-        agrees_with_its_modules(description)
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if DEEP.search(name) else name
+        for name in NAMES
+        if "1202" not in name  # as deep as the one of the papers, which stands for it
+    ],
+)
+def test_counts_and_names_equal_those_of_the_modules(
+    name: str, agrees_with_its_modules: Callable[[Architecture], None]
+) -> None:
+    agrees_with_its_modules(architecture(name))
 
 
 def test_a_name_may_be_followed_by_edits() -> None:

@@ -11,7 +11,7 @@ from deepres.cli.main import run
 TINY = ("model.depths=2,2,1", "model.widths=4,6,8", "model.stem_width=4", "train.compile=off")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_digits_to_a_file_that_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

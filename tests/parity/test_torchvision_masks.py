@@ -113,6 +113,7 @@ def test_the_same_masks_in_the_same_boxes(pair: tuple[DetectorNetwork, Any]) -> 
         assert (pixels - known).abs().max() < 1e-5
 
 
+@pytest.mark.long
 def test_the_same_fifth_loss_and_gradients_from_the_same_drawn_boxes(pair: tuple[DetectorNetwork, Any]) -> None:
     ours, other = (network.train() for network in pair)
     x, true = parity.pictures(), [outlined(boxes) for boxes in parity.objects()]
