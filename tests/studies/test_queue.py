@@ -198,7 +198,9 @@ def test_flags_that_do_not_go_together_are_one_line(
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
     path = str(file({"study": "test/table1"}))
+    before = sorted(tmp_path.rglob("*"))
     assert main.run(["reproduce", *(path if word == "FILE" else word for word in words)]) == 2
+    assert sorted(tmp_path.rglob("*")) == before
     err = capsys.readouterr().err
     assert told in err
     assert err.count("\n") == 1

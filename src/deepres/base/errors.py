@@ -50,14 +50,21 @@ class RunError(DeepresError, RuntimeError):
     """A run that began rightly could not go on (a loader process that died, a proof that failed)."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str], prefix: str = "") -> InputError:
-    """`model 'resnet5': unknown; did you mean resnet50, resnet152?`, or all names where none is near.
+MOST = 30
+"""Names that are told where none is near the one that was typed."""
 
-    `prefix` stands before `name` and before every name offered (`train.` in `train.epochs`).
+
+def unknown(kind: str, name: str, known: Iterable[str], prefix: str = "", see: str = "") -> InputError:
+    """`model 'resnet5': unknown; did you mean resnet50, resnet152?`, or the names that there are where none is near.
+
+    `prefix` stands before `name` and before every name offered (`train.` in `train.epochs`); `see` is where all are
+    listed, and is named in their place.
     """
     names = sorted(known)
     begun = sorted((other for other in names if name and other.startswith(name)), key=len)
     near = [*begun, *(other for other in get_close_matches(name, names, n=3, cutoff=0.6) if other not in begun)][:3]
-    offered = ", ".join(prefix + other for other in near or names)
-    hint = f"did you mean {offered}?" if near else f"known: {offered}" if offered else "leave it out"
+    offered = ", ".join(prefix + other for other in near or names[:MOST])
+    more = f" and {len(names) - MOST:,} more" if len(names) > MOST else ""
+    there = f"see {see}" if see else f"known: {offered}{more}"
+    hint = f"did you mean {offered}?" if near else there if names else "leave it out"
     return InputError(f"{kind} '{prefix}{name}': unknown; {hint}")

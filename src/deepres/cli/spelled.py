@@ -107,12 +107,8 @@ class _Words:
         ours = self.option(f"--{plain}") or (self.option(f"-{plain}") if len(plain) == 1 else None)
         if ours is None:
             names = [name.lstrip("-") for name in self.options if name.startswith("--")]
-            refusal = unknown("setting", where, [*names, *(name for name in self.table if len(name) > 1)])
-            if "; known: " in refusal.message:  # of all there are, which is no help
-                raise InputError(
-                    f"setting '{where}': unknown; see deepres {self.verb} --help, and --dry-run for fields"
-                )
-            raise refusal
+            known = [*names, *(name for name in self.table if len(name) > 1)]
+            raise unknown("setting", where, known, see=f"deepres {self.verb} --help, and --dry-run for fields")
         if not self.options[ours].is_flag:
             return [] if self.settings(ours, [value]) else [ours, value]
         if value.lower() not in (*_ON, *_OFF):

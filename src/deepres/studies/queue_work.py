@@ -53,9 +53,9 @@ class QueueWork:
             StoppedError: a signal asked for it; the run's state is saved.
         """
         began = monotonic()
-        make_folder(self.home)
         line = [each.job for each in queued(self.queue, self.data)]
         absent = self._absent(line)
+        make_folder(self.home)
         with locked(self.home, TAKEN), asked_to_stop() as asked:
             gate = Gate(self.home, show, asked, None if hours is None else began + 3600 * hours)
             gate.write(Now(refused={job.name: absent[job.dataset] for job in line if job.dataset in absent}))

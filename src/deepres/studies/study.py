@@ -257,5 +257,5 @@ def study_named(name: str) -> Study:
         InputError: there is none; the nearest are offered.
     """
     if name not in studies():
-        raise unknown("study", name, studies())
+        raise unknown("study", name, studies(), see="deepres reproduce --list")
     return studies()[name]

@@ -50,7 +50,7 @@ def entry(name: str) -> Entry:
         if depth is not None:
             raise _no_such_depth(name, depth[1], int(depth[2]), depth[3] or "")
         small = [other for other in (f"{name}_cifar", f"{name}_cifar_b") if other in CATALOGUE]
-        raise unknown("model", name, small or _all())
+        raise unknown("model", name, small or _all(), see="deepres models")
     return CATALOGUE[name]
 
 
@@ -161,7 +161,7 @@ def names(pattern: str | Sequence[str] = "*", *, pretrained: bool = False, modul
         ours = resolved(patterns[0])
         if ours.partition(EDIT)[0] in _all():
             return [ours]
-        raise unknown("model", patterns[0], _all())
+        raise unknown("model", patterns[0], _all(), see="deepres models")
     return found
 
 
