@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepres.base.wording import columns, duration, percent
+from deepres.base.wording import columns, duration, percent, some
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,11 @@ def test_columns_are_as_wide_as_their_widest_cell_and_end_without_blanks() -> No
     lines = [("run", "error", ""), ("a", "12.5 %", "worse"), ("longer", "1 %", "")]
     assert columns(lines, "<><") == "run      error\na       12.5 %  worse\nlonger     1 %"
     assert columns([("a\x1b[2J", "x")], "<<") == r"a\u001b[2J  x"
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [("", ""), ("a", "a"), ("abc", "a, b, c"), ("abcd", "a, b, c and 1 more"), ("a" * 2003, "a, a, a and 2,000 more")],
+)
+def test_the_first_names_are_told_and_how_many_others_there_are(names: str, text: str) -> None:
+    assert some(iter(names), 3) == text

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TypeVar
 
-from deepres.base.wording import shown
+from deepres.base.wording import shown, some
 
 
 class DeepresError(Exception):
@@ -63,8 +63,7 @@ def unknown(kind: str, name: str, known: Iterable[str], prefix: str = "", see: s
     names = sorted(known)
     begun = sorted((other for other in names if name and other.startswith(name)), key=len)
     near = [*begun, *(other for other in get_close_matches(name, names, n=3, cutoff=0.6) if other not in begun)][:3]
-    offered = ", ".join(prefix + other for other in near or names[:MOST])
-    more = f" and {len(names) - MOST:,} more" if len(names) > MOST else ""
-    there = f"see {see}" if see else f"known: {offered}{more}"
+    offered = some([prefix + other for other in near or names], MOST)
+    there = f"see {see}" if see else f"known: {offered}"
     hint = f"did you mean {offered}?" if near else there if names else "leave it out"
     return InputError(f"{kind} '{prefix}{name}': unknown; {hint}")

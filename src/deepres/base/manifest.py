@@ -25,6 +25,7 @@ from pydantic import Field, JsonValue
 from deepres.base.errors import InputError
 from deepres.base.files import digest, explained, flush, part_of, read_text, resolved, write_atomic
 from deepres.base.records import Record, build, flat
+from deepres.base.wording import some
 
 MANIFEST = "manifest.json"
 RUN = "run.json"
@@ -278,10 +279,9 @@ def _refusal(folder: Path, manifest: Manifest, found: Mapping[str, str | None]) 
         )
     given = _plan(path) if name == RUN and found[name] is not None else None
     if given is not None and (changes := _changes(dict(flat(manifest.plan)), given)):
-        told = ", ".join(changes[:3]) + (f" and {len(changes) - 3} more" if len(changes) > 3 else "")
         return InputError(
-            f"{path}: not as this run wrote it: {told}; changed by hand, or another run's: put it back, and change "
-            f"what may change with deepres train --resume {folder} --set NAME=VALUE"
+            f"{path}: not as this run wrote it: {some(changes, 3)}; changed by hand, or another run's: put it back, "
+            f"and change what may change with deepres train --resume {folder} --set NAME=VALUE"
         )
     what = "missing" if found[name] is None else "not what this run wrote: damaged, changed by hand, or another run's"
     has_states = (folder / RUN).is_file() and any(folder.glob(f"state/step-*/{STATE}"))

@@ -19,6 +19,12 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def some(names: Iterable[str], most: int = 5) -> str:
+    """`a, b, c and 7 more`: the first of them, and how many others there are."""
+    every = list(names)
+    return ", ".join(every[:most]) + (f" and {len(every) - most:,} more" if len(every) > most else "")
+
+
 def shown(text: str, kept: str = "") -> str:
     r"""The text without what could steer a terminal or turn its letters round, which is written as JSON does: `\u001b`.
 

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 
 from deepres.arch.catalogue.lookup import entry
 from deepres.base.records import Record, edit, flat, parse
-from deepres.base.wording import counted
+from deepres.base.wording import counted, some
 from deepres.data.facts import DatasetFacts
 from deepres.recipes.by_name import recipe
 from deepres.recipes.printed import NUM_TEST, PaperFigure, apart, spread_of, verdict_of
@@ -98,7 +98,7 @@ class Expectation(Record):
     def lines(self) -> list[str]:
         """What is said before the run begins."""
         if self.deviations:
-            return [f"not comparable with what is printed, {_few(self.deviations)}: {self._printed}"]
+            return [f"not comparable with what is printed, {some(self.deviations, _NAMED)}: {self._printed}"]
         return [f"expected: {self._printed}, for this network and recipe on {self.expected[0].dataset}"]
 
     @property
@@ -168,8 +168,3 @@ def _fields(run: Run) -> dict[str, JsonValue]:
 
 def _text(value: JsonValue) -> str:
     return "none" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _few(said: Sequence[str]) -> str:
-    more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
-    return f"{', '.join(said[:_NAMED])}{more}"

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 
 from deepres.base.errors import InputError
+from deepres.base.wording import some
 from deepres.data.images import Images
 from deepres.data.loading.processes import DiedError, by_processes
 from deepres.data.loading.workers import PREFETCH_FACTOR
 from deepres.data.transforms.sides import canvas, on_canvas
-
-NAMED_FILES = 5  # as many names stand in an error
 
 T = TypeVar("T")
 ReadTask = tuple[list[int], list[int]]  # indices into the set, places in the stream
@@ -118,7 +117,7 @@ def fetched(
                     raise answer.stops(answer.message)
                 yield answer
         except DiedError as died:
-            which = named([images.name(index) for index in died.task[0]])
+            which = some([images.name(index) for index in died.task[0]])
             raise DiedError(f"{died.message}; each was reading {which}", died.task) from died
 
 
@@ -154,9 +153,3 @@ def note(answer: Fetched, images: Images, skipped: dict[str, str]) -> None:
     """Write down the names of the images that could not be read, each with its first reason."""
     for index, reason in answer.bad:
         skipped.setdefault(images.name(index), reason)
-
-
-def named(names: list[str]) -> str:
-    """The first five names, and how many more there are."""
-    rest = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
-    return ", ".join(names[:NAMED_FILES]) + rest

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.seeds import derive
-from deepres.base.wording import counted
+from deepres.base.wording import counted, some
 from deepres.data.images import Batch, Images
 from deepres.data.loading.balance import EvenDraws
 from deepres.data.loading.config import LoaderConfig, TrainLoaderConfig
@@ -23,7 +23,6 @@ from deepres.data.loading.fetch import (
     Fetched,
     ReadTasks,
     fetched,
-    named,
     note,
     on_canvases,
     on_one_canvas,
@@ -208,7 +207,7 @@ class TrainLoader:
                 note(answer, self._images, self.skipped)
                 kept = self._own[[place for group in answer.groups for place in group.kept]]
                 if not len(kept) or (not self._alone and len(kept) == 1 and kept[0] == self._own[0]):
-                    which = named([self._images.name(index) for index in task[0]])
+                    which = some([self._images.name(index) for index in task[0]])
                     raise InputError(f"step {step}: no image of its batch can be read ({which}); mend or remove them")
                 group = answer.groups[0]
                 yield group.pixels.to(self._device, non_blocking=True), kept, group.sizes
@@ -274,7 +273,7 @@ def evaluation_batches(
                 num_read += len(group.kept)
                 yield batch(group.pixels, torch.tensor(task[0])[group.kept], group.sizes)
     if len(images) and not num_read and config.world_size == 1:
-        which = named([images.name(index) for index in range(len(images))])
+        which = some([images.name(index) for index in range(len(images))])
         raise InputError(f"none of {counted(len(images), 'image')} can be read ({which}); mend or replace them")
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepres.base.errors import InputError
-from deepres.base.wording import counted, is_text, quoted
+from deepres.base.wording import counted, is_text, quoted, some
 from deepres.data.boxes import Boxes, BoxTargets
 from deepres.data.decode import BadImageError, opened_file, orientation
 from deepres.data.images import FileImages, Images
@@ -332,8 +332,7 @@ def _without(labels: Labels) -> list[str]:
     empty = [name for name in labels.classes if name not in used]
     if not empty:
         return []
-    more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
-    return [f"no object of {counted(len(empty), 'class')}: {', '.join(empty[:_SHOWN])}{more}"]
+    return [f"no object of {counted(len(empty), 'class')}: {some(empty)}"]
 
 
 def _listed(lines: Sequence[str]) -> list[str]:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from deepres.base.errors import InputError
-from deepres.base.wording import counted
+from deepres.base.wording import counted, some
 from deepres.data.sources.box_labels import Labelled
 from deepres.data.sources.scan import Scan
 from deepres.data.sources.splits import Split
-from deepres.data.sources.tree import in_order, is_neutral, some
+from deepres.data.sources.tree import in_order, is_neutral
 
 ABOUT_LABELS = frozenset({"annotations", "annotation", "xmls", "xml", "labels", "bboxes", "boxes", "gts"})
 """Names of folders that hold labels."""

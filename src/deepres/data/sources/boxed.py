@@ -17,6 +17,7 @@ from pathlib import Path
 
 from deepres.base.errors import InputError
 from deepres.base.files import open_regular
+from deepres.base.wording import some
 from deepres.data.sources import boxes_coco, boxes_csv
 from deepres.data.sources.box_labels import Labels, settled
 from deepres.data.sources.box_places import ABOUT_LABELS, label_folders
@@ -30,7 +31,7 @@ from deepres.data.sources.config import BoxLabels, DataConfig
 from deepres.data.sources.scan import Scan
 from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import RawDataset
-from deepres.data.sources.tree import grown, is_neutral, some
+from deepres.data.sources.tree import grown, is_neutral
 
 _TOLD: dict[BoxLabels, str] = {
     "voc": "XML files (VOC)",

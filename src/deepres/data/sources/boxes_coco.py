@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from deepres.base.errors import InputError
 from deepres.base.files import open_regular, path_of
 from deepres.base.reading import read_json, require_small
-from deepres.base.wording import counted
+from deepres.base.wording import counted, some
 from deepres.data.sources.box_labels import Labelled, Labels, Object, no_size
 from deepres.data.sources.box_places import ABOUT_LABELS
 from deepres.data.sources.config import DataConfig
@@ -28,7 +28,7 @@ from deepres.data.sources.places import Folders
 from deepres.data.sources.rows import is_picture
 from deepres.data.sources.split_names import split_named, split_within
 from deepres.data.sources.splits import Split
-from deepres.data.sources.tree import is_hidden, some
+from deepres.data.sources.tree import is_hidden
 
 MOST = 2**31
 """Bytes of a file of labels; COCO's own have 448 million."""

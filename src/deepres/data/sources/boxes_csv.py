@@ -18,6 +18,7 @@ from typing import Any
 
 from deepres.base.errors import InputError
 from deepres.base.files import open_regular, write_atomic
+from deepres.base.wording import some
 from deepres.data.boxes import BoxTargets
 from deepres.data.images import Images
 from deepres.data.sources.box_labels import Labelled, Labels, Object, coordinate_in
@@ -32,7 +33,6 @@ from deepres.data.sources.read_targets import ordered
 from deepres.data.sources.rows import BLANKS, Cells, read_rows
 from deepres.data.sources.split_names import others_beside, split_named, split_of_cell, split_within
 from deepres.data.sources.splits import SPLITS, Split
-from deepres.data.sources.tree import some
 
 _VOC, _OPEN = ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2")
 _MASK = "segmentation"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from deepres.base.errors import InputError
 from deepres.base.files import read_text, what_lies
 from deepres.base.reading import read_yaml, require_small
-from deepres.base.wording import counted
+from deepres.base.wording import counted, some
 from deepres.data.sources.box_labels import Labelled, Labels, Object, coordinate_in, no_size
 from deepres.data.sources.config import DataConfig
 from deepres.data.sources.labels import repeated
@@ -29,7 +29,6 @@ from deepres.data.sources.mask_labels import drawn_polygons
 from deepres.data.sources.scan import scanned
 from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import SPLITS, Split
-from deepres.data.sources.tree import some
 
 _WHAT = "description of a set (YOLO: names, train, val)"
 _KEYS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}

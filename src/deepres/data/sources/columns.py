@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepres.base.errors import InputError
+from deepres.base.errors import MOST, InputError
+from deepres.base.wording import some
 from deepres.data.forms import FormName
 from deepres.data.sources.labels import number_in, value_in
 from deepres.data.sources.rows import Cells, cell_in, is_picture
@@ -133,7 +134,7 @@ def columns_of(
     told = {"path": at_path, "label": at_label, "split": at_split, "group": at_group}
     roles = [f"{role} from '{names[at]}'" for role, at in told.items() if at is not None and names[at] != role]
     if hot:
-        roles.append(f"label from {len(hot)} columns{finder.held(hot)} ({_some([names[at] for at in hot])})")
+        roles.append(f"label from {len(hot)} columns{finder.held(hot)} ({some([names[at] for at in hot])})")
     notes: tuple[str, ...] = ()
     if roles and not asked:
         notes = (f"{path.name}: columns: {', '.join(roles)}",)
@@ -141,7 +142,7 @@ def columns_of(
     if left and header is not None:
         alike = next((name for name in left if plain(name) in _ALIKE), None)
         kept = f"; data.columns=…,group:{alike} keeps the images of one {alike} in one split or fold" if alike else ""
-        notes += (f"{path.name}: columns not used: {_some(left)}{kept}",)
+        notes += (f"{path.name}: columns not used: {some(left)}{kept}",)
     return Columns(names, at_path, at_label, at_split, at_group, at_index, hot, notes)
 
 
@@ -283,7 +284,7 @@ class _Finder:
             if self.names.count(self.names[found[0]]) > 1:
                 raise InputError(f"{self.table}: two columns are called '{self.names[found[0]]}'; rename one")
             return found[0]
-        there = ", ".join(self.names[at] for at in found) if found else ", ".join(self.names)
+        there = some((self.names[at] for at in found or range(len(self.names))), MOST)
         of = f"{len(self.names)} columns and no line with names" if not self.named else there
         every = ",".join(self.names[at] if self.named else str(at + 1) for at in found)
         several = self.form == "numbers" and role == "label" and 1 < len(found) < 6
@@ -305,7 +306,7 @@ def _named(path: Path, names: tuple[str, ...], role: Role, name: str) -> int:
     if name.isdigit() and 1 <= int(name) <= len(names):
         return int(name) - 1
     problem = f"{len(same)} columns '{name}'" if same else f"no column '{name}'"
-    raise InputError(f"{path}: {problem}, there are {', '.join(names)}; set data.columns={role}:COLUMN")
+    raise InputError(f"{path}: {problem}, there are {some(names, MOST)}; set data.columns={role}:COLUMN")
 
 
 def _several(path: Path, names: tuple[str, ...], asked: str) -> tuple[int, ...]:
@@ -317,7 +318,3 @@ def _several(path: Path, names: tuple[str, ...], asked: str) -> tuple[int, ...]:
 def _zero_or_one(text: str) -> float:
     value = value_in(text)
     return value if value in (0, 1) else nan
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from deepres.base.errors import InputError
-from deepres.base.wording import counted
+from deepres.base.wording import counted, some
 from deepres.data.sources.config import Depth, Splits
 from deepres.data.sources.split_folders import parted
 from deepres.data.sources.split_names import split_named
 from deepres.data.sources.splits import Split
-from deepres.data.sources.tree import Folder, grown, in_order, is_neutral, some
+from deepres.data.sources.tree import Folder, grown, in_order, is_neutral
 
 _ABOUT_PICTURES = frozenset({".txt", ".xml", ".json", ".csv", ".tsv", ".md", ".yaml", ".yml", ".html", ".log", ".mat"})
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from deepres.base.errors import InputError
+from deepres.base.wording import some
 from deepres.data.sources.config import Splits
 from deepres.data.sources.split_names import is_fold, split_named, split_within
 from deepres.data.sources.splits import SPLITS, Split
-from deepres.data.sources.tree import Folder, some
+from deepres.data.sources.tree import Folder
 
 _NONE = "data.splits=none"
 

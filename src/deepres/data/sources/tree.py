@@ -82,12 +82,6 @@ def is_neutral(name: str) -> bool:
     return name.casefold() in _NEUTRAL
 
 
-def some(names: Iterable[str]) -> str:
-    """The first five names, and how many more there are."""
-    every = list(names)
-    return ", ".join(every[:5]) + (f" and {len(every) - 5} more" if len(every) > 5 else "")
-
-
 def in_order(paths: Iterable[str]) -> list[str]:
     """The paths by the names of their folders, then their own."""
     return sorted(paths, key=lambda path: path.split("/"))

@@ -13,6 +13,7 @@ from torch.nn import functional
 from deepres.base.errors import InputError
 from deepres.base.files import read_bytes, write_atomic
 from deepres.base.reading import reading, require_small
+from deepres.base.wording import some
 from deepres.data.decode import BadImageError
 from deepres.data.images import Images
 from deepres.data.rng import generator
@@ -62,7 +63,7 @@ class Statistics:
         """
         wanted = {field.name for field in fields(cls)}
         if tensors.keys() | {"mean_image"} != wanted:
-            raise InputError(f"{where}: holds {', '.join(sorted(tensors))}; wanted {', '.join(sorted(wanted))}")
+            raise InputError(f"{where}: holds {some(sorted(tensors))}; wanted {', '.join(sorted(wanted))}")
         floats = {name: tensor for name, tensor in tensors.items() if name not in ("count", "mean_image")}
         return cls(**floats, mean_image=tensors.get("mean_image"), count=int(tensors["count"]))
 

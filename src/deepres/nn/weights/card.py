@@ -11,7 +11,7 @@ import yaml
 
 from deepres.base.errors import InputError
 from deepres.base.files import explained, read_text, write_atomic
-from deepres.base.wording import counted, shown
+from deepres.base.wording import counted, shown, some
 
 CARD = "README.md"
 UNKNOWN = "unknown"
@@ -164,9 +164,8 @@ def _is(facts: CardFacts) -> str:
     lines = ["## What it is", "", f"`{facts.network}`{size}: it {does}.{sees}"]
     if facts.names:
         what = "numbers" if facts.form == "numbers" else "classes"
-        told = ", ".join(_text(name) for name in facts.names[:_MOST])
-        rest = f" and {len(facts.names) - _MOST:,} more (`config.json`)" if len(facts.names) > _MOST else ""
-        lines += ["", f"Its {len(facts.names):,} {what}: {told}{rest}."]
+        where = " (`config.json`)" if len(facts.names) > _MOST else ""
+        lines += ["", f"Its {len(facts.names):,} {what}: {some(map(_text, facts.names), _MOST)}{where}."]
     if facts.license is None:
         lines += ["", "Under which licence the weights may be used nobody has said."]
     return "\n".join(lines)

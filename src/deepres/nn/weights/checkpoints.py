@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deepres.base.errors import InputError
 from deepres.base.normalisation import shown
-from deepres.base.wording import listed
+from deepres.base.wording import listed, some
 from deepres.nn.weights.inert import Thing
 from deepres.nn.weights.pickles import ModuleTensors, module_tensors
 
@@ -288,4 +288,4 @@ def _told(sets: Mapping[str, Mapping[str, Tensor]]) -> str:
 
 def _few(tensors: Mapping[str, Tensor]) -> str:
     names = [f"{name} ({'x'.join(map(str, t.shape)) or 'a number'})" for name, t in tensors.items()]
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return some(names, SHOWN)

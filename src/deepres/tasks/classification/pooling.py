@@ -6,7 +6,7 @@ from statistics import mean, median, stdev
 
 from deepres.base.errors import InputError
 from deepres.base.records import Record
-from deepres.base.wording import percent
+from deepres.base.wording import percent, some
 from deepres.tasks.classification.predictions import SavedPredictions
 
 MOST_NAMED = 4
@@ -105,5 +105,4 @@ def _reason(one: SavedPredictions, other: SavedPredictions) -> str:
     names += one.plan.differences(other.plan)
     if not names:
         return f"both have seed {one.plan.seed}"
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"they differ in {', '.join(names[:MOST_NAMED])}{more}"
+    return f"they differ in {some(names, MOST_NAMED)}"

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from deepres.base.records import Record
-from deepres.base.wording import counted, percent
+from deepres.base.wording import counted, percent, some
 from deepres.tasks.blocks import AnsweredPicture, Block, Card, Outline, Panel, Panels, Pictures, Table
 from deepres.tasks.detection.measure import COCOS, OVERLAP, SHOWN_ABOVE, TOLD, Measure
 from deepres.tasks.result import Headline, Result
@@ -169,8 +169,7 @@ class DetectionResult(Result):
             lines.append(f"lowest {head.name}: " + ", ".join(f"{one.name} ({_shown(one.ap)})" for one in known[:3]))
         absent = [one.name for one in self.per_class if one.ap is None]
         if absent:
-            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-            lines.append(f"{NO_OBJECT}, so left out of the mean: {', '.join(absent[:5])}{more}")
+            lines.append(f"{NO_OBJECT}, so left out of the mean: {some(absent)}")
         if self.num_ignored:
             neither = "counts neither as found nor as missed" if self.num_ignored == 1 else "count neither way"
             lines.append(f"{counted(self.num_ignored, 'object')} that {neither} (difficult, or a crowd)")

@@ -12,7 +12,7 @@ from deepres.arch.readings.diff import difference
 from deepres.base.errors import InputError
 from deepres.base.files import digest
 from deepres.base.normalisation import NAMED
-from deepres.base.wording import counted
+from deepres.base.wording import counted, some
 from deepres.nn import create as classification
 from deepres.nn.weights.files import load_state
 from deepres.nn.weights.formats import Checkpoint, Preprocessing
@@ -116,11 +116,7 @@ def _order(
     if set(classes) == set(stored.classes):
         order = [stored.classes.index(name) for name in classes]
         return order, "the classes of the weights are put in the order of the images', by name"
-    return None, f"the layers of classes are new: the weights know {_some(stored.classes)}, wanted {_some(classes)}"
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return None, f"the layers of classes are new: the weights know {some(stored.classes, 3)}, wanted {some(classes, 3)}"
 
 
 def _turned(name: str, tensor: Tensor, order: list[int]) -> Tensor:
