@@ -3,9 +3,11 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from deepres.base.errors import InputError
@@ -15,6 +17,8 @@ from deepres.cli.main import run
 from deepres.data.decode import BadImageError, decode
 from deepres.report.evaluation import ReportFacts, write_report
 from deepres.report.html import render
+from deepres.runs.finish import _carried_out
+from deepres.runs.logbook import SESSIONS
 
 
 @pytest.mark.parametrize(
@@ -86,6 +90,20 @@ def _text(page: Path) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
+def test_parts_by_one_command_are_told_together(tmp_path: Path) -> None:
+    starts = [(0, "a"), (3, "b"), (1200, "b"), (1300, "c"), (1400, "b")]
+    lines = [json.dumps({"step": step, "command": command}) + "\n" for step, command in starts]
+    (tmp_path / SESSIONS).write_text("".join(lines))
+    context = SimpleNamespace(folder=tmp_path, precision=SimpleNamespace(device=torch.device("cpu")))
+    told = _carried_out(context)  # type: ignore[arg-type]
+    assert [pair for pair in told.items() if "command" in pair[0] or "continued" in pair[0]] == [
+        ("command", "a"),
+        ("continued after steps 3; 1,200", "b"),
+        ("continued after step 1,300", "c"),
+        ("continued after step 1,400", "b"),
+    ]
+
+
 @pytest.mark.medium
 def test_the_report_names_time_versions_and_commands_of_all_parts(finished: Path) -> None:
     text = _text(finished / "report.html")
@@ -95,6 +113,7 @@ def test_the_report_names_time_versions_and_commands_of_all_parts(finished: Path
     assert "continued after step 1 deepres" in text
     summary = json.loads((finished / "summary.json").read_text())
     assert len(summary["commands"]) == 2
+    assert "Training is orange and dashed, validation blue and solid" in text
     rows = [json.loads(line) for line in (finished / "history.jsonl").read_text().splitlines()]
     assert summary["training_seconds"] == pytest.approx(sum(row["seconds"] for row in rows))
 

@@ -161,6 +161,8 @@ def test_classes_stand_in_order_of_their_error_and_absent_ones_last(tmp_path: Pa
 def test_a_report_without_result_images_or_history(tmp_path: Path) -> None:
     assert "not evaluated" in Page(written(tmp_path, result=None)).words
     assert Page(written(tmp_path, result=None, history=HISTORY)).tags.count("svg") == 3
+    alone = [{name: value for name, value in row.items() if not name.startswith("val_")} for row in HISTORY]
+    assert "Training is orange and dashed. " in Page(written(tmp_path, result=None, history=alone)).words
     assert "worst images" not in Page(written(tmp_path, result=made(3)[0])).words
 
 

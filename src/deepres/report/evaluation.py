@@ -79,6 +79,7 @@ def write_report(path: Path, known: ReportFacts) -> None:
         curves=_curves(known.history, known.chosen_epoch, known.continued),
         history=known.history,
         columns=_columns(known.history),
+        held_out=any(name.startswith("val_") for row in known.history for name in row),
         last=known.history[-1] if known.history else None,
         waiting=_mean(known.history, "data_wait_fraction"),
         chosen_epoch=known.chosen_epoch,

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -265,8 +266,11 @@ def _carried_out(context: RunContext) -> dict[str, JsonValue]:
         "hardware": hardware(context.precision.device),
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
     }
-    for number, start in enumerate(went):
-        facts["command" if number == 0 else f"continued after step {start['step']:,}"] = start["command"]
+    if went:
+        facts["command"] = went[0]["command"]
+    for command, same in groupby(went[1:], lambda start: start["command"]):
+        steps = [f"{start['step']:,}" for start in same]
+        facts[f"continued after step{'s' * (len(steps) > 1)} {'; '.join(steps)}"] = command
     return facts
 
 
