@@ -98,6 +98,8 @@ def _line(one: StudyResults, rate: MachineSpeed) -> str:
     figures = ", ".join(f"{number} {kind}" for kind, number in one.counts.items())
     claims, short = ([holds for _, holds in each] for each in (one.claims, one.short))
     held = f"{claims.count(True)} of {len(claims)} hold" if claims and claims.count(None) < len(claims) else ""
+    if held and None in claims:
+        held += f", {claims.count(None)} not known yet"
     if short:
         at_short = f"{short.count(True)} of {len(short)} hold at {one.share} of the steps"
         held = "; ".join(filter(None, [held, at_short]))

@@ -19,14 +19,21 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
 PAPER_UNITS = 54
 """Residual units of the paper's network, ResNet-110 with pre-activation."""
+FULL = "_full"
+"""How the files of those end that were trained here, at the paper's length."""
 
 
 def networks() -> dict[str, dict[str, Any]]:
-    """The facts of each network by the name of its file, residual ones by depth, then the plain one."""
+    """The facts of each network by the name of its file, residual ones by depth, then the plain ones."""
     found = {
         path.stem.removeprefix("taken_apart_"): json.loads(path.read_text()) for path in HERE.glob("taken_apart_*.json")
     }
-    return dict(sorted(found.items(), key=lambda item: (not _residual(item[1]), len(_each(item[1]).units))))
+
+    def place(item: tuple[str, dict[str, Any]]) -> tuple[bool, int, bool, str]:
+        name, facts = item
+        return not _residual(facts), len(_each(facts).units), not name.endswith(FULL), name
+
+    return dict(sorted(found.items(), key=place))
 
 
 def compared(name: str, facts: dict[str, Any]) -> list[tuple[str, str, str, str]]:
@@ -168,8 +175,7 @@ def _lengths(facts: dict[str, Any], name: str) -> list[tuple[str, str, str, str]
 
 
 def _answers(facts: dict[str, Any], name: str) -> list[tuple[str, str, str, str]]:
-    found = build(Responses, facts["numbers"]["responses"], name)
-    stds = [layer.std for layer in found.layers]
+    stds = _stds(name, facts)
     return [
         (
             "standard deviation of the responses",
@@ -203,7 +209,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         each = _each(facts)
         lines += [
             "",
-            f"## {facts['network']}{'' if _residual(facts) else ', a plain network'}",
+            f"## {_called(name, facts)}{'' if _residual(facts) else ', a plain network'}",
             "",
             f"{facts['claim']}. {facts['note']}. Each unit: {facts['n']:,} images; all else: "
             f"{facts['n_random']:,}, {facts['draws']} draws. Whole network {_percent(each.intact.error)} "
@@ -214,7 +220,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
             *(f"| {' | '.join(row)} |" for row in compared(name, facts)),
             "",
             *(
-                f"![{plot.replace('_', ' ')} of {facts['network']}](figures/{name}_{plot}.png)"
+                f"![{plot.replace('_', ' ')} of {_called(name, facts)}](figures/{name}_{plot}.png)"
                 for plot in _plots(facts)
             ),
         ]
@@ -230,11 +236,10 @@ def claims(found: dict[str, dict[str, Any]]) -> list[str]:
 
     stds = {}
     for name, facts in found.items():
-        each, network = _each(facts), facts["network"]
+        each, network = _each(facts), _called(name, facts)
         errors = [one.error for one in each.deletions]
-        if network.endswith("_cifar"):
-            layers = build(Responses, facts["numbers"]["responses"], name).layers
-            stds.setdefault(network, mean(layer.std for layer in layers))
+        if name.endswith(FULL):
+            stds[network] = mean(_stds(name, facts))
         if not _residual(facts):
             told = f"{_percent(median(errors))} in the middle"
             row("a plain network collapses without any one layer (Veit, Fig. 3)", network, told, median(errors) > 0.8)
@@ -293,11 +298,10 @@ def _by_depth(found: dict[str, dict[str, Any]]) -> list[str]:
     for name, facts in found.items():
         each = _each(facts)
         costs = [one.error - each.intact.error for one in each.deletions if one.units[0] not in each.shaping]
-        stds = [layer.std for layer in build(Responses, facts["numbers"]["responses"], name).layers]
         decay = f"{facts['numbers']['decay']:.2f} x" if _residual(facts) else "one path only"
         lines.append(
-            f"| {facts['network']} | {len(each.units)} | {_percent(each.intact.error)} | {100 * median(costs):.1f} "
-            f"points | {decay} | {mean(stds):.2f} |"
+            f"| {_called(name, facts)} | {len(each.units)} | {_percent(each.intact.error)} | {100 * median(costs):.1f} "
+            f"points | {decay} | {mean(_stds(name, facts)):.2f} |"
         )
     return lines
 
@@ -306,12 +310,12 @@ def drawn(found: dict[str, dict[str, Any]]) -> dict[str, bytes]:
     """The figures by the name of their file."""
     files = {}
     for name, facts in found.items():
-        for plot, figure in _figures(name, facts).items():
+        for plot, figure in _figures(name, facts, found).items():
             files[f"{name}_{plot}.png"] = analysis.png(figure)
     return files
 
 
-def _figures(name: str, facts: dict[str, Any]) -> dict[str, Any]:
+def _figures(name: str, facts: dict[str, Any], among: dict[str, dict[str, Any]]) -> dict[str, Any]:
     numbers = facts["numbers"]
     plots = {
         "each": analysis.deletions(_each(facts)),
@@ -321,8 +325,9 @@ def _figures(name: str, facts: dict[str, Any]) -> dict[str, Any]:
         plots["permutations"] = analysis.permutations(build(Lesions, numbers["permutations"], name))
         gradients = build(PathGradients, numbers["gradients"], name)
         plots["lengths"] = analysis.gradient_by_length(gradients, build(EffectiveRange, numbers["effective"], name))
-    found = build(Responses, numbers["responses"], name)
-    plots["responses"] = analysis.responses({found.network: [layer.std for layer in found.layers]})
+    twin = name.replace("resnet", "plain")
+    beside = (name, twin) if name.endswith(FULL) and twin in among else (name,)
+    plots["responses"] = analysis.responses({among[one]["network"]: _stds(one, among[one]) for one in beside})
     return plots
 
 
@@ -334,6 +339,15 @@ def _plots(facts: dict[str, Any]) -> tuple[str, ...]:
 
 def _each(facts: dict[str, Any]) -> Lesions:
     return build(Lesions, facts["numbers"]["each"], facts["network"])
+
+
+def _stds(name: str, facts: dict[str, Any]) -> list[float]:
+    """The standard deviation of each layer's response."""
+    return [layer.std for layer in build(Responses, facts["numbers"]["responses"], name).layers]
+
+
+def _called(name: str, facts: dict[str, Any]) -> str:
+    return facts["network"] + (", ours" if name.endswith(FULL) else "")
 
 
 def _residual(facts: dict[str, Any]) -> bool:

@@ -2,11 +2,13 @@
 
 Writes `evidence/trained.json`: of every figure that was trained our values beside the printed one, with the verdict;
 every claim; every run with its commands, hardware, versions, seed, curve, test error and digest of the weights.
+Curves of a figure go to `docs/figures/`.
 """
 
 import argparse
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,12 @@ def main() -> None:
     path = HERE / "trained.json"
     path.write_text(json.dumps(collect(given.runs, given.note), indent=1) + "\n")
     print(path)
+    for report in sorted(given.runs.glob("reports/*/report.json")):
+        found = json.loads(report.read_text())
+        curves = report.with_name("curves.png")
+        if found["outcome"]["scale"] == "full" and curves.is_file():
+            name = found["study"]["name"].replace("/", "_")
+            print(shutil.copy(curves, HERE.parent / "docs" / "figures" / f"{name}_full.png"))
 
 
 if __name__ == "__main__":
