@@ -166,6 +166,14 @@ def test_table_of_a_clean_folder(folder: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("count", "line"),
+    [(1, "ignored         1 file that is no image"), (1234, "ignored     1,234 files that are no images")],
+)
+def test_counts_end_in_one_column_and_their_noun_follows_them(folder: Path, count: int, line: str) -> None:
+    assert line in table(check(opened(folder)).replace(ignored=count)).splitlines()
+
+
 def test_imbalance_and_many_classes_in_the_table(folder: Path) -> None:
     report = check(opened(folder))
     names = tuple(f"class{i:02}" for i in range(30))

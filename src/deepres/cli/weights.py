@@ -12,6 +12,7 @@ import click
 from deepres.base.errors import InputError
 from deepres.base.events import Doing
 from deepres.base.watch import Watch
+from deepres.base.wording import counted
 from deepres.cli import flags
 from deepres.cli.watch import watched
 from deepres.runs import outputs
@@ -213,7 +214,7 @@ def _of_boxes(file: str) -> dict[str, Any] | None:
         asks = {field: weights for field in ("proposer", "classifier") if (weights := getattr(task, field, None))}
         return {
             "file": stored.where,
-            "localises": f"{found.name}, {len(stored.classes)} classes",
+            "localises": f"{found.name}, {counted(len(stored.classes), 'class')}",
             "tensors": tensors,
             **{f"its {field}": weights for field, weights in asks.items()},
             "next": f"deepres predict {file} IMAGE…",

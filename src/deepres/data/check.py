@@ -230,7 +230,7 @@ def _duplicates(source: Source, group: list[_Seen], distance: float = 0.0) -> Du
 
 def _splits_table(report: CheckReport) -> list[str]:
     images = counted(sum(split.images for split in report.splits), "image")
-    objects = f", {sum(one.objects for one in report.boxes):,} boxes" if report.boxes else ""
+    objects = f", {counted(sum(one.objects for one in report.boxes), 'box')}" if report.boxes else ""
     lines = [
         f"{report.source}: {counted(len(report.classes), 'class')}, {images}{objects}",
         "",
@@ -273,16 +273,21 @@ def _findings(report: CheckReport) -> list[str]:
     classes = ", ".join(f"{count} of {name}" for name, count in of_class[:_SHOWN]) + ", …" * (len(of_class) > _SHOWN)
     lines = [f"broken     {len(report.broken):>6,}" + (f"  ({classes})" if classes and not report.boxes else "")]
     lines += [f"             {broken.path}: {broken.reason}" for broken in report.broken[:_SHOWN]]
-    lines.append(
-        f"duplicates {report.num_exact:>6,} groups of equal pixels; {report.num_leaks:,} across splits, "
-        f"{report.num_conflicts:,} with different labels"
-    )
+    duplicates = _row("duplicates", counted(report.num_exact, "group"))
+    across, unlike = f"{report.num_leaks:,} across splits", f"{report.num_conflicts:,} with different labels"
+    lines.append(f"{duplicates} of equal pixels; {across}, {unlike}")
     lines += [_pair_line(group) for group in report.exact[:_SHOWN]]
-    pairs = "pair" if report.num_near == 1 else "pairs"
-    lines.append(f"alike      {report.num_near:>6,} {pairs} across splits (distance at most {DISTANCE:g})")
+    alike = _row("alike", counted(report.num_near, "pair"))
+    lines.append(f"{alike} across splits (distance at most {DISTANCE:g})")
     lines += [_pair_line(pair) for pair in report.near[:_SHOWN]]
-    lines.append(f"ignored    {report.ignored:>6,} files that are no images")
+    lines.append(_row("ignored", counted(report.ignored, "file that is no image", "files that are no images")))
     return lines + [f"note       {note}" for note in report.notes]
+
+
+def _row(name: str, count: str) -> str:
+    """The number of `count`, such as `1,000 pairs`, ends in one column."""
+    number, what = count.split(" ", 1)
+    return f"{name:<10} {number:>6} {what}"
 
 
 def _pair_line(group: Duplicates) -> str:

@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 from PIL import Image
 
 from deepres.base.errors import InputError
-from deepres.base.wording import reason_alone
+from deepres.base.wording import counted, reason_alone
 from deepres.data.decode import BadImageError, decode, opened_file, require_levels
 from deepres.data.images import Images
 from deepres.data.loading.fetch import by_threads
@@ -44,7 +44,7 @@ class Unreadable(NamedTuple):
         worst = sorted(self.of_class.items(), key=lambda item: -item[1][0] / item[1][1])
         named = [f"{name} {bad} of {every}" for name, (bad, every) in worst[:5]]
         more = f", … in {len(worst)} classes" if len(worst) > 5 else ""
-        return f"{len(self.reasons)} of {self.num_images:,} images cannot be read ({', '.join(named)}{more})"
+        return f"{len(self.reasons)} of {counted(self.num_images, 'image')} cannot be read ({', '.join(named)}{more})"
 
     def lines(self) -> list[str]:
         """The first SHOWN, each with its reason, and how many more there are."""

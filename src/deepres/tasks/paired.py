@@ -22,6 +22,7 @@ from deepres.base.manifest import require_own
 from deepres.base.npz import read_arrays
 from deepres.base.reading import parse_json
 from deepres.base.records import Record
+from deepres.base.wording import counted
 from deepres.tasks.bootstrap import Floats, drawn, paired
 from deepres.tasks.kinds import AnyTask, task_in
 from deepres.tasks.task import Compared
@@ -126,7 +127,7 @@ def compare(
             )
         if one.images != first.images or not np.array_equal(one.columns["truth"], first.columns["truth"]):
             raise InputError(
-                f"{first.name} was measured on {len(first.images):,} images ({first.source}), {one.name} on "
+                f"{first.name} was measured on {counted(len(first.images), 'image')} ({first.source}), {one.name} on "
                 f"{len(one.images):,} others ({one.source}), or on other targets; measure both on the same "
                 "(deepres eval RUN SOURCE --predictions FILE)"
             )

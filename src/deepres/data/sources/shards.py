@@ -251,7 +251,8 @@ def _classes(
         largest = max(range(len(labels)), key=lambda at: int(labels[at]))
         if int(labels[largest]) >= len(names):
             raise InputError(
-                f"{where[largest]}: label {labels[largest]}, {names_file} names {len(names)} classes; add the others"
+                f"{where[largest]}: label {labels[largest]}, {names_file} names {counted(len(names), 'class')}; add "
+                "the others"
             )
         return names, [int(label) for label in labels]
     index = {name: number for number, name in enumerate(names)}

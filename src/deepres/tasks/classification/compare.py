@@ -9,7 +9,7 @@ import numpy as np
 from deepres.base.errors import InputError
 from deepres.base.records import Record
 from deepres.base.seeds import derive
-from deepres.base.wording import columns, percent, signed
+from deepres.base.wording import columns, counted, percent, signed
 from deepres.tasks.classification.metrics import interval
 from deepres.tasks.classification.predictions import SavedPredictions
 from deepres.tasks.paired import holm
@@ -61,7 +61,7 @@ def paired(first: SavedPredictions, second: SavedPredictions, *, seed: int = 0, 
     """
     if not first.same_images(second):
         raise InputError(
-            f"{first.name} was measured on {len(first.images):,} images ({first.source}), {second.name} on "
+            f"{first.name} was measured on {counted(len(first.images), 'image')} ({first.source}), {second.name} on "
             f"{len(second.images):,} others ({second.source}); measure both on images that neither was trained on "
             "(deepres eval RUN SOURCE --predictions FILE), or train both with one data.split_seed"
         )
