@@ -155,7 +155,7 @@ def test_a_sample_without_a_label_is_named(tmp_path: Path) -> None:
 
 def test_a_label_outside_the_named_classes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("dog\n")
-    with pytest.raises(InputError, match=r"a\.tar: 001\.png: label 1, .*classes\.txt names 1 classes; add the others"):
+    with pytest.raises(InputError, match=r"a\.tar: 001\.png: label 1, .*classes\.txt names 1 class; add the others"):
         opened(shard(tmp_path / "a.tar", 0))
     path = write(tmp_path / "b.tar", {"1.png": picture(0), "1.cls": "cat"})
     with pytest.raises(InputError, match=r"b\.tar: 1\.png: class 'cat' is not in .*classes\.txt"):
