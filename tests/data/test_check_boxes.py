@@ -33,11 +33,11 @@ def test_boxes_are_counted_by_class_and_size_and_what_is_odd_is_counted(tmp_path
     told = table(found)
     assert "3 classes, 5 images, 8 boxes" in told
     assert (
-        "empty           1 images without objects: 0 of them without a file of labels, 1 whose labels name none" in told
+        "empty           1 image without objects: 0 of them without a file of labels, 1 whose labels name none" in told
     )
-    assert "bad             1 boxes without area, left out" in told
-    assert "outside         1 boxes clipped, by 1 px at most" in told
-    assert "twice           1 boxes of the class and place of another" in told
+    assert "bad             1 box without area, left out" in told
+    assert "outside         1 box clipped, by 1 px at most" in told
+    assert "twice           1 box of the class and place of another" in told
     assert re.search(r"owl +0  \n", told)  # and no bar
     assert "--balance" not in told
 

@@ -136,7 +136,7 @@ GOOD: dict[str, Any] = {"datatype": "BYTES", "shape": [1], "data": ["eA=="]}
         (_image(**GOOD), 422, "image 0: not an image that can be read"),
         (_image(**{**GOOD, "data": ["!"]}), 400, "files in base64"),
         (_image(**{**GOOD, "data": [7]}), 400, "files in base64"),
-        (_image(**{**GOOD, "shape": [2]}), 400, "1 files, its shape says 2"),
+        (_image(**{**GOOD, "shape": [2]}), 400, "1 file, its shape says 2"),
         (_image(**{**GOOD, "shape": [65]}), 413, "at most 64"),
         (_image(**{**GOOD, "shape": [True]}), 400, "positive whole numbers"),
         (_image(**{**GOOD, "shape": [-1]}), 400, "positive whole numbers"),

@@ -13,6 +13,12 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else several}"
 
 
+def tallied(name: str, count: str) -> str:
+    """`alike       1,000 pairs`: a row of a table whose numbers end in one column; `count` as `counted` gives it."""
+    number, what = count.split(" ", 1)
+    return f"{name:<10} {number:>6} {what}"
+
+
 def listed(names: Iterable[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     *others, last = names

@@ -16,7 +16,7 @@ import numpy as np
 
 from deepres.base.events import OnProgress
 from deepres.base.records import Record
-from deepres.base.wording import counted, reason_alone, shown
+from deepres.base.wording import counted, reason_alone, shown, tallied
 from deepres.data import check_boxes
 from deepres.data.alike import DISTANCE, nearest, thumbnail, thumbnails
 from deepres.data.decode import BadImageError, greatest_of
@@ -273,21 +273,15 @@ def _findings(report: CheckReport) -> list[str]:
     classes = ", ".join(f"{count} of {name}" for name, count in of_class[:_SHOWN]) + ", …" * (len(of_class) > _SHOWN)
     lines = [f"broken     {len(report.broken):>6,}" + (f"  ({classes})" if classes and not report.boxes else "")]
     lines += [f"             {broken.path}: {broken.reason}" for broken in report.broken[:_SHOWN]]
-    duplicates = _row("duplicates", counted(report.num_exact, "group"))
+    duplicates = tallied("duplicates", counted(report.num_exact, "group"))
     across, unlike = f"{report.num_leaks:,} across splits", f"{report.num_conflicts:,} with different labels"
     lines.append(f"{duplicates} of equal pixels; {across}, {unlike}")
     lines += [_pair_line(group) for group in report.exact[:_SHOWN]]
-    alike = _row("alike", counted(report.num_near, "pair"))
+    alike = tallied("alike", counted(report.num_near, "pair"))
     lines.append(f"{alike} across splits (distance at most {DISTANCE:g})")
     lines += [_pair_line(pair) for pair in report.near[:_SHOWN]]
-    lines.append(_row("ignored", counted(report.ignored, "file that is no image", "files that are no images")))
+    lines.append(tallied("ignored", counted(report.ignored, "file that is no image", "files that are no images")))
     return lines + [f"note       {note}" for note in report.notes]
-
-
-def _row(name: str, count: str) -> str:
-    """The number of `count`, such as `1,000 pairs`, ends in one column."""
-    number, what = count.split(" ", 1)
-    return f"{name:<10} {number:>6} {what}"
 
 
 def _pair_line(group: Duplicates) -> str:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from deepres.base.records import Record
+from deepres.base.wording import counted, tallied
 from deepres.data.boxes import CLIPPED, LEFT_OUT, NO_FILE, BoxTargets
 from deepres.data.images import Images
 
@@ -61,13 +62,13 @@ def lines(reports: Sequence[BoxReport]) -> list[str]:
         )
     empty, none = sum(one.without_objects for one in reports), sum(one.no_labels for one in reports)
     told = f"{none:,} of them without a file of labels, {empty - none:,} whose labels name none"
-    rows += ["", f"empty      {empty:>6,} images without objects" + (f": {told}" if empty else "")]
+    rows += ["", tallied("empty", counted(empty, "image")) + " without objects" + (f": {told}" if empty else "")]
     left, clipped, twice = (
         sum(getattr(one, name) for one in reports) for name in ("left_out", "clipped", "duplicates")
     )
-    rows.append(f"bad        {left:>6,} boxes without area, left out")
-    rows.append(f"outside    {clipped:>6,} boxes clipped, by 1 px at most; more is refused")
-    rows.append(f"twice      {twice:>6,} boxes of the class and place of another on their image, kept")
+    rows.append(tallied("bad", counted(left, "box")) + " without area, left out")
+    rows.append(tallied("outside", counted(clipped, "box")) + " clipped, by 1 px at most; more is refused")
+    rows.append(tallied("twice", counted(twice, "box")) + " of the class and place of another on their image, kept")
     return rows
 
 

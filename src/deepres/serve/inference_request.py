@@ -10,6 +10,7 @@ import numpy as np
 
 from deepres.base.errors import InputError, unknown
 from deepres.base.reading import parse_json
+from deepres.base.wording import counted
 from deepres.serve.limits import MOST_FILES, Limits
 from deepres.serve.refusal import RefusedError
 
@@ -134,7 +135,7 @@ def _tensor(tensor: dict[str, Any], tail: memoryview, limits: Limits) -> tuple[t
     if kind == "BYTES" and len(shape) == 1:
         files = _of_binary(tail) if size is not None else _of_base64(tensor["data"])
         if len(files) != shape[0]:
-            raise RefusedError(400, f"input image: {len(files)} files, its shape says {shape[0]}")
+            raise RefusedError(400, f"input image: {counted(len(files), 'file')}, its shape says {shape[0]}")
         return files, None
     if kind != "UINT8" or len(shape) != 4 or shape[1] != 3:
         raise RefusedError(
