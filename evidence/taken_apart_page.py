@@ -13,6 +13,7 @@ from deepres.analyze.lesion import Lesions
 from deepres.analyze.paths import EffectiveRange, PathGradients
 from deepres.analyze.responses import Responses
 from deepres.base.records import build
+from deepres.base.wording import counted
 from deepres.report import analysis
 
 HERE = Path(__file__).parent
@@ -130,7 +131,7 @@ def _moved(facts: dict[str, Any], name: str) -> list[tuple[str, str, str, str]]:
     for one in moved.permutations:
         by_swaps.setdefault(one.num_swaps, []).append((one.kendall_tau, one.error))
     told = "; ".join(
-        f"{swaps} swaps (correlation {mean(t for t, _ in found):.2f}): {_percent(mean(e for _, e in found))}"
+        f"{counted(swaps, 'swap')} (correlation {mean(t for t, _ in found):.2f}): {_percent(mean(e for _, e in found))}"
         for swaps, found in by_swaps.items()
     )
     errors = [mean(error for _, error in found) for found in by_swaps.values()]

@@ -32,7 +32,7 @@ def collect(home: Path, note: str) -> dict[str, Any]:
     return {
         "claim": f"{counted(len(runs), 'run')} of the papers' studies, trained at full length",
         "note": note,
-        "command": "deepres reproduce --queue evidence/queue.json",
+        "command": "deepres reproduce --queue evidence/queue_float32.json",
         "hardware": sorted({run["hardware"] for run in runs}),
         "versions": runs[-1]["versions"] if runs else {},
         "seeds": sorted({run["seed"] for run in runs}),

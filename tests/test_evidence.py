@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from deepres.studies.queue import load_queue, queued
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -35,11 +37,18 @@ def test_the_tables_of_the_pages_are_generated_from_the_evidence() -> None:
 
 def test_every_claim_carries_command_hardware_versions_seeds_and_n() -> None:
     for path in (ROOT / "evidence").glob("*.json"):
-        if path.name == "queue.json":  # what is to be trained: no claim yet
+        if path.name.startswith("queue"):  # what is to be trained: no claim yet
             continue
         facts = json.loads(path.read_text())
         assert facts.keys() >= {"claim", "command", "hardware", "versions", "n"}, path
         assert not re.search(r"/(tmp|root|work|home)/", path.read_text()), path
+
+
+@pytest.mark.medium
+def test_every_run_trained_at_full_length_is_one_that_the_published_queue_asks_for() -> None:
+    facts = json.loads((ROOT / "evidence" / "trained.json").read_text())
+    queue = load_queue(ROOT / facts["command"].removeprefix("deepres reproduce --queue "))
+    assert {run["name"] for run in facts["runs"]} <= {each.job.name for each in queued(queue, {})}
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -23,6 +23,19 @@ def program() -> ModuleType:
 def test_the_page_is_generated_from_the_evidence(program: ModuleType) -> None:
     written = (ROOT / "docs" / "taken_apart.md").read_text()
     assert written == program.page(program.networks()), "run: python evidence/taken_apart_page.py"
+
+
+def test_the_order_and_the_names_of_networks_do_not_depend_on_the_file_system(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = sorted(program.HERE.glob("taken_apart_*.json"))
+    orders = []
+    for found in (listed, listed[::-1]):
+        monkeypatch.setattr(program, "HERE", SimpleNamespace(glob=lambda _, found=found: found))
+        orders.append(list(program.networks().items()))
+    assert orders[0] == orders[1]
+    names = [program._called(name, facts) for name, facts in orders[0]]
+    assert len(set(names)) == len(names)
 
 
 def test_every_picture_is_there_and_small() -> None:
